@@ -1,0 +1,58 @@
+"""What a sampler may look at besides the logits: the past, and how surprising it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """The tokens so far. All state that a strategy can need is a function of it.
+
+    Attributes:
+        tokens: (batch, time) token ids, the prompt first; read-only.
+        surprisal: (batch, time) in nats, of each token under the distribution that it was
+            drawn from; nan where the token was given, not drawn; read-only.
+        model_surprisal: the same under the model's own distribution.
+        prompt_length: how many of the tokens were given.
+    """
+
+    tokens: NDArray[np.int64]
+    surprisal: NDArray[np.float64]
+    model_surprisal: NDArray[np.float64]
+    prompt_length: int
+
+    @classmethod
+    def of(cls, tokens: ArrayLike, **given: Any) -> Context:
+        """A context whose tokens were all given: (batch, time) or (time,) ids.
+
+        Example:
+            >>> Context.of([[3, 4, 5]]).prompt_length
+            3
+        """
+        ids = np.atleast_2d(np.asarray(tokens, dtype=np.int64))
+        unknown = np.full(ids.shape, np.nan)
+        given.setdefault("surprisal", unknown)
+        given.setdefault("model_surprisal", unknown)
+        given.setdefault("prompt_length", ids.shape[1])
+        return cls(ids, **given)
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "surprisal", "model_surprisal"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    @property
+    def step(self) -> int:
+        """How many tokens were drawn so far: 0 at the first."""
+        return int(self.tokens.shape[1]) - self.prompt_length
+
+    @property
+    def drawn(self) -> NDArray[np.int64]:
+        """(batch, step): the tokens after the prompt."""
+        return self.tokens[:, self.prompt_length :]

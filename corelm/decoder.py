@@ -1,0 +1,214 @@
+"""The second contract: a decoder turns next-token distributions into texts.
+
+`Ancestral` is the ordinary one: ask the model, let the sampler reshape, draw one token, go on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.context import Context
+from corelm.distributions import Array, draw, entropy_of_logits, softmax
+from corelm.errors import ModelOutputError
+from corelm.hookspecs import hookimpl
+from corelm.language_model import LanguageModel, Session, never_drawn
+from corelm.luck import Luck
+from corelm.params import Parameterized
+from corelm.sampler import Sampler, apply, check_logits
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One position of generation, for all rows that still go on.
+
+    Attributes:
+        position: 0 for the first token after the prompt.
+        samples: (batch,) which sample each row is.
+        tokens: (batch,) the ids drawn.
+        model_logits: (batch, vocabulary) the model's, without the tokens that are never drawn.
+        logits: (batch, vocabulary) what the sampler made of them; drawn from softmax(logits).
+        surprisal: (batch,) nats, of each drawn token under the distribution drawn from.
+        text: what the drawn token added to the text, where one text is streamed.
+    """
+
+    position: int
+    samples: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    model_logits: Array
+    logits: Array
+    surprisal: NDArray[np.float64]
+    text: str = ""
+
+    @cached_property
+    def model_surprisal(self) -> NDArray[np.float64]:
+        """(batch,) nats, of each drawn token under the model's own distribution."""
+        chosen = np.take_along_axis(self.model_logits, self.tokens[:, None], axis=-1)[:, 0]
+        largest = self.model_logits.max(axis=-1, keepdims=True)
+        total = np.exp(self.model_logits - largest).sum(axis=-1, dtype=np.float64)
+        return np.maximum(np.log(total) - (chosen - largest[:, 0]), 0.0)
+
+    @cached_property
+    def distribution(self) -> Array:
+        """(batch, vocabulary): the probabilities drawn from."""
+        return softmax(self.logits)
+
+    @cached_property
+    def model_distribution(self) -> Array:
+        """(batch, vocabulary): the model's probabilities of the tokens that can be drawn."""
+        return softmax(self.model_logits)
+
+    @cached_property
+    def entropy(self) -> NDArray[np.float64]:
+        """(batch,) nats: entropy of the distribution drawn from."""
+        return entropy_of_logits(self.logits)
+
+    @cached_property
+    def model_entropy(self) -> NDArray[np.float64]:
+        """(batch,) nats: entropy of the model's distribution."""
+        return entropy_of_logits(self.model_logits)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a decoder is asked to do.
+
+    Attributes:
+        model: where the logits come from.
+        prompt: (time,) token ids that every sample begins with.
+        sampler: reshapes the distributions.
+        luck: the uniform numbers; its length is the number of samples.
+        length: how many tokens to draw at most for each sample.
+        unknown: whether the word for everything unknown may be drawn.
+    """
+
+    model: LanguageModel
+    prompt: NDArray[np.int64]
+    sampler: Sampler
+    luck: Luck
+    length: int
+    unknown: bool = False
+
+    def start(self) -> Session:
+        """A session with the prompt read once and forked for every sample."""
+        session = self.model.start(self.prompt[None, :])
+        session.select(np.zeros(len(self.luck), dtype=np.int64))
+        return session
+
+    def context(self) -> Past:
+        """The past of every sample: the prompt."""
+        return Past(self.prompt, len(self.luck), self.length)
+
+    def logits(self, session: Session, step: int) -> Array:
+        """The session's logits, checked, with what is never drawn at minus infinity."""
+        raw = np.asarray(session.logits)
+        if raw.ndim != 2 or raw.dtype not in (np.float32, np.float64):
+            raise ModelOutputError(
+                f"the model's logits must be (batch, vocabulary) in float32 or float64, "
+                f"not {raw.shape} in {raw.dtype}"
+            )
+        if not np.isfinite(raw.max(axis=-1)).all():
+            check_logits(raw, f"the model's logits at step {step}")
+        masked = raw.copy()
+        masked[:, self._never] = -np.inf
+        check_logits(masked, f"the model's logits at step {step}")
+        return masked
+
+    @cached_property
+    def _never(self) -> NDArray[np.int64]:
+        return never_drawn(self.model.vocabulary, self.unknown)
+
+
+class Decoder(Parameterized, ABC):
+    """A way to write texts from next-token distributions. A frozen dataclass, as samplers are."""
+
+    @abstractmethod
+    def __call__(self, task: Task) -> Iterator[Step]:
+        """Yield the steps of the samples, position by position.
+
+        A sample ends with its end token or after `task.length` tokens; its row is then gone
+        from the later steps. Randomness comes from `task.luck` alone.
+        """
+
+
+class Ancestral(Decoder):
+    """Draw each token from the distribution that the sampler returns, and go on from there."""
+
+    def __call__(self, task: Task) -> Iterator[Step]:
+        if task.length == 0 or len(task.luck) == 0:
+            return
+        session, past = task.start(), task.context()
+        samples = np.arange(len(task.luck))
+        for position in range(task.length):
+            model_logits = task.logits(session, position)  # (batch, vocabulary)
+            logits = apply(task.sampler, model_logits, past.context)
+            tokens, surprisal = draw(logits, task.luck.at(position)[samples])
+            step = Step(position, samples, tokens, model_logits, logits, surprisal)
+            yield step
+            going = tokens != task.model.vocabulary.end
+            if position + 1 == task.length or not going.any():
+                return
+            past.append(tokens, surprisal, step.model_surprisal)
+            session.extend(tokens)
+            if not going.all():
+                rows = np.flatnonzero(going)
+                samples = samples[rows]
+                past.select(rows)
+                session.select(rows)
+
+
+class Past:
+    """A growing context: room is doubled, not copied at each token; rows can be selected."""
+
+    def __init__(self, prompt: NDArray[np.int64], batch: int, ahead: int = 0) -> None:
+        self._prompt_length = self._length = len(prompt)
+        room = self._length + min(ahead, 1024)
+        self._tokens = np.empty((batch, room), dtype=np.int64)
+        self._surprisal = np.full((batch, room), np.nan)
+        self._model_surprisal = np.full((batch, room), np.nan)
+        self._tokens[:, : self._length] = prompt
+
+    @property
+    def context(self) -> Context:
+        """The context so far, as views that later tokens leave alone."""
+        seen = slice(self._length)
+        return Context(
+            self._tokens[:, seen],
+            self._surprisal[:, seen],
+            self._model_surprisal[:, seen],
+            self._prompt_length,
+        )
+
+    def append(self, tokens: Array, surprisal: Array, model_surprisal: Array) -> None:
+        """Add one token to each row: three (batch,) arrays."""
+        if self._length == self._tokens.shape[1]:
+            self._grow()
+        self._tokens[:, self._length] = tokens
+        self._surprisal[:, self._length] = surprisal
+        self._model_surprisal[:, self._length] = model_surprisal
+        self._length += 1
+
+    def select(self, rows: Array) -> None:
+        """Keep these rows in this order."""
+        self._tokens = self._tokens[rows]
+        self._surprisal = self._surprisal[rows]
+        self._model_surprisal = self._model_surprisal[rows]
+
+    def _grow(self) -> None:
+        more = max(self._length, 16)
+        self._tokens = np.pad(self._tokens, ((0, 0), (0, more)))
+        widths: Any = ((0, 0), (0, more))
+        self._surprisal = np.pad(self._surprisal, widths, constant_values=np.nan)
+        self._model_surprisal = np.pad(self._model_surprisal, widths, constant_values=np.nan)
+
+
+@hookimpl
+def corelm_decoders() -> Mapping[str, type[Decoder]]:
+    """The decoder that corelm itself offers."""
+    return {"ancestral": Ancestral}

@@ -1,0 +1,194 @@
+"""The arithmetic of next-token distributions: pure functions on NumPy arrays.
+
+Logits are (batch, vocabulary) in float32 or float64; minus infinity means never. Entropies and
+surprisals are in nats. Nothing here draws a random number: `draw` is given its luck.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.errors import ParameterError
+
+Array = NDArray[Any]
+
+BLOCK = 128
+"""Tokens per block of the two-level inverse CDF: about the square root of a usual vocabulary."""
+
+
+def log_softmax(logits: Array) -> Array:
+    """The log-probabilities of logits: (..., vocabulary), same shape and dtype.
+
+    Example:
+        >>> log_softmax(np.array([0.0, 0.0])).round(4).tolist()
+        [-0.6931, -0.6931]
+    """
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    total = np.exp(shifted).sum(axis=-1, keepdims=True, dtype=np.float64)
+    return shifted - np.log(total).astype(logits.dtype)
+
+
+def softmax(logits: Array) -> Array:
+    """The probabilities of logits: (..., vocabulary), same shape and dtype; rows sum to 1.
+
+    Example:
+        >>> softmax(np.array([0.0, 0.0])).tolist()
+        [0.5, 0.5]
+    """
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
+    return (weights / total).astype(logits.dtype, copy=False)
+
+
+def entropy(probabilities: ArrayLike) -> Array:
+    """Shannon's entropy of each row, in nats: (..., vocabulary) to (...,).
+
+    A probability of zero adds nothing, as its limit does. Between 0 (one token is certain)
+    and ln of the vocabulary (all are equally likely).
+
+    Source: Shannon 1948, A mathematical theory of communication.
+
+    Example:
+        >>> entropy([[1.0, 0.0], [0.5, 0.5]]).round(4).tolist()
+        [0.0, 0.6931]
+    """
+    p = np.asarray(probabilities)
+    if p.dtype.kind != "f":
+        p = p.astype(np.float64)
+    surprisal = np.log(np.where(p > 0, p, 1))
+    # Adding 0.0 turns the minus zero of a certain row into zero.
+    return -np.einsum("...v,...v->...", p, surprisal, dtype=np.float64) + 0.0
+
+
+def entropy_of_logits(logits: Array) -> Array:
+    """The entropy of softmax(logits) in nats: (..., vocabulary) to (...,) in float64.
+
+    More exact than going through probabilities: ln of the sum, less the mean logit.
+    """
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    weights = np.exp(shifted)
+    total = weights.sum(axis=-1, dtype=np.float64)
+    np.copyto(shifted, 0, where=weights == 0)
+    mean = np.einsum("...v,...v->...", weights, shifted, dtype=np.float64) / total
+    return np.maximum(np.log(total) - mean, 0.0)
+
+
+def keep(logits: Array, mask: Array) -> Array:
+    """The logits where the mask is true, minus infinity elsewhere.
+
+    Example:
+        >>> keep(np.array([1.0, 2.0]), np.array([False, True])).tolist()
+        [-inf, 2.0]
+    """
+    return np.where(mask, logits, logits.dtype.type(-np.inf))
+
+
+def greedy(logits: Array) -> Array:
+    """All probability on the largest logit of each row, the lowest id on ties.
+
+    Example:
+        >>> greedy(np.array([[1.0, 3.0, 3.0]])).tolist()
+        [[-inf, 0.0, -inf]]
+    """
+    only = np.full_like(logits, -np.inf)
+    np.put_along_axis(only, logits.argmax(axis=-1, keepdims=True), 0, axis=-1)
+    return only
+
+
+def sharpen(logits: Array, t: float) -> Array:
+    """The logits divided by a temperature, exact at its ends and safe near them.
+
+    t = 0 is greedy, t = 1 changes nothing, t = infinity is uniform over the tokens in play.
+    The largest logit becomes 0, so that no quotient overflows.
+    """
+    if t == 0:
+        return greedy(logits)
+    if t == 1:
+        return logits
+    if t == np.inf:
+        return keep(np.zeros_like(logits), logits > -np.inf)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    if 1e-30 < t < 1e30:
+        return np.divide(shifted, t, out=shifted)
+    with np.errstate(over="ignore", under="ignore"):
+        return (shifted.astype(np.float64) / t).astype(logits.dtype)
+
+
+def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Draw one token of each row by inverse CDF, with the given uniform numbers.
+
+    The sums are in float64 and have two levels, first over blocks of tokens and then inside
+    one block, so that a draw costs little more than the exponentials. A token of probability
+    zero adds nothing to any sum and cannot be reached.
+
+    Args:
+        logits: (batch, vocabulary), each row with a finite entry.
+        luck: (batch,) numbers in [0, 1).
+
+    Returns:
+        The token ids (batch,) and their surprisals in nats (batch,) under softmax(logits).
+
+    Example:
+        >>> draw(np.log(np.array([[0.25, 0.75]])), np.array([0.5]))[0].tolist()
+        [1]
+    """
+    batch, vocabulary = logits.shape
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    weights = np.exp(shifted)
+    starts = np.arange(0, vocabulary, BLOCK)
+    tokens = np.empty(batch, dtype=np.int64)
+    totals = np.empty(batch)
+    for row in range(batch):
+        sums = np.add.reduceat(weights[row], starts, dtype=np.float64)
+        reached = sums.cumsum()
+        totals[row] = reached[-1]
+        tokens[row] = _invert(weights[row], reached, luck[row] * totals[row])
+    surprisal = np.log(totals) - np.take_along_axis(shifted, tokens[:, None], axis=-1)[:, 0]
+    return tokens, np.maximum(surprisal, 0.0)
+
+
+def _invert(weights: Array, reached: Array, target: float) -> int:
+    """The token whose slice of the partial sums holds the target."""
+    block = int(reached.searchsorted(target, side="right"))
+    if block < len(reached):
+        start = block * BLOCK
+        inside = weights[start : start + BLOCK].cumsum(dtype=np.float64)
+        before = reached[block - 1] if block else 0.0
+        offset = int((before + inside).searchsorted(target, side="right"))
+        if offset < len(inside):
+            return start + offset
+        # The block's two sums differ in their last bit: the target lies at its very end.
+        return start + int(np.flatnonzero(weights[start : start + BLOCK])[-1])
+    return int(np.flatnonzero(weights)[-1])
+
+
+def reweight_distribution(original_distribution: ArrayLike, temperature: float = 0.5) -> Array:
+    """Reweight probabilities by a softmax temperature: the book's function, safe at its edges.
+
+    Args:
+        original_distribution: (..., vocabulary) probabilities; each row is normalised first.
+        temperature: at least 0; 0 puts all on the likeliest token, 1 changes nothing.
+
+    Returns:
+        The new probabilities, same shape.
+
+    Raises:
+        ParameterError: a negative or nan temperature, or rows that are no distribution.
+
+    Example:
+        >>> reweight_distribution([0.2, 0.8], temperature=0.5).round(4).tolist()
+        [0.0588, 0.9412]
+    """
+    p = np.asarray(original_distribution)
+    p = p if p.dtype.kind == "f" else p.astype(np.float64)
+    if not temperature >= 0:
+        raise ParameterError(f"temperature must be at least 0, not {temperature!r}")
+    if p.ndim == 0 or p.shape[-1] == 0 or not (p >= 0).all() or not np.isfinite(p).all():
+        raise ParameterError("a distribution holds finite numbers that are at least 0")
+    if not (p.sum(axis=-1) > 0).all():
+        raise ParameterError("a distribution needs at least one number above 0 in each row")
+    with np.errstate(divide="ignore"):
+        return softmax(sharpen(np.log(p), float(temperature)))

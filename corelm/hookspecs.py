@@ -1,0 +1,41 @@
+"""The hooks: four functions that a plugin may offer, each marked with `@corelm.hookimpl`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from corelm.decoder import Decoder, Step
+    from corelm.language_model import LanguageModel
+    from corelm.sampler import Sampler
+
+API_VERSION = 1
+"""The version of the contract. A plugin module may state the one it was made for as
+`CORELM_API_VERSION = 1`; it is refused where the two differ."""
+
+hookspec = pluggy.HookspecMarker("corelm")
+hookimpl = pluggy.HookimplMarker("corelm")
+"""Marks a function as the implementation of the hook of its name."""
+
+
+@hookspec
+def corelm_samplers() -> Mapping[str, type[Sampler]]:  # type: ignore[empty-body]
+    """Return the samplers this plugin offers: a mapping from name to Sampler class."""
+
+
+@hookspec
+def corelm_decoders() -> Mapping[str, type[Decoder]]:  # type: ignore[empty-body]
+    """Return the decoders this plugin offers: a mapping from name to Decoder class."""
+
+
+@hookspec
+def corelm_models() -> Mapping[str, Callable[[], LanguageModel]]:  # type: ignore[empty-body]
+    """Return the models this plugin offers: a mapping from name to a function that loads one."""
+
+
+@hookspec
+def corelm_next_token(step: Step) -> None:
+    """See one step of generation: the model's distribution, the one drawn from, the token drawn."""

@@ -1,0 +1,95 @@
+"""The third contract: what a language model must offer. Protocols, so nothing is inherited.
+
+Token ids are int arrays of shape (batch, time), each row a text from its beginning; a model
+that marks the beginning of a text does so itself, so a row may be empty for such a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.distributions import Array
+
+
+class Vocabulary(Protocol):
+    """Text to token ids and back."""
+
+    @property
+    def padding(self) -> int | None:
+        """The id that fills short rows; never drawn."""
+
+    @property
+    def unknown(self) -> int | None:
+        """The id of words outside the vocabulary; drawn only when asked for."""
+
+    @property
+    def end(self) -> int | None:
+        """The id that ends a text; None for a model whose texts have no end."""
+
+    def __len__(self) -> int:
+        """How many ids there are."""
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids. The text of a prefix should be a prefix of the text."""
+
+
+class Session(Protocol):
+    """Decoding under way: a batch of texts and what the model remembers of them."""
+
+    @property
+    def logits(self) -> Array:
+        """(batch, vocabulary): the model's scores for the next token of each row."""
+
+    def extend(self, tokens: NDArray[Any]) -> None:
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+
+
+class LanguageModel(Protocol):
+    """The next-token distribution hook."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Text to ids and back."""
+
+    @property
+    def context_length(self) -> int:
+        """How many tokens the model sees at most."""
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """(batch, time) ids to (batch, vocabulary) probabilities. Plain and stateless."""
+
+    def start(self, tokens: ArrayLike) -> Session:
+        """A decoding session for (batch, time) ids."""
+
+
+def window_start(length: int, context_length: int) -> int:
+    """Where the window begins that a model sees of a text with this many tokens.
+
+    The window slides by half a context at a time, so that a key/value cache is filled again
+    once in that many tokens. It depends on the length alone: a session and the stateless hook
+    see the same tokens, whatever was decoded together.
+
+    Example:
+        >>> [window_start(n, 4) for n in (3, 4, 5, 6, 7)]
+        [0, 0, 2, 2, 4]
+    """
+    if length <= context_length:
+        return 0
+    hop = max(context_length // 2, 1)
+    return -(-(length - context_length) // hop) * hop
+
+
+def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int64]:
+    """The ids that no sampler gets to see: padding, and the unknown word unless asked for."""
+    ids = {vocabulary.padding, None if unknown else vocabulary.unknown} - {None}
+    return np.array(sorted(i for i in ids if i is not None), dtype=np.int64)

@@ -1,0 +1,135 @@
+"""Text to token ids and back, in plain Python.
+
+Four ways to cut a text into tokens; `STYLES` names them. Training builds the vocabulary with
+Keras's TextVectorization on the same rules, so the ids are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from corelm.errors import ModelFileError
+from corelm.model import typography
+
+PADDING, UNKNOWN = "", "[UNK]"
+END = "[end]"
+
+SPACE = " \t\n\r\f\v"
+PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
+_LETTER = "[^" + re.escape(SPACE + PUNCTUATION) + "]"
+
+STRIPPED = "[" + re.escape(PUNCTUATION) + "]"
+"""What the style `words` deletes: the punctuation of the chapter's TextVectorization."""
+
+DASH = f"[{SPACE}]-+[{SPACE}]"
+"""A hyphen between spaces is a dash, and becomes the token `--`."""
+
+MARKED = (
+    f"{_LETTER}+(?:'{_LETTER}+)*"  # a word, with its inner apostrophes
+    + r"|\.+|!+|\?+|-+"  # an ellipsis and its like are one token
+    + f"|{STRIPPED}"
+)
+"""One token of `words+punctuation`; the expression means the same to Python and to RE2."""
+
+_LOWER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+_stripped, _dash, _marked = re.compile(STRIPPED), re.compile(DASH), re.compile(MARKED)
+_spaced = re.compile(f"[^{SPACE}]+")
+
+
+def _words(text: str) -> list[str]:
+    return _spaced.findall(_stripped.sub("", text.translate(_LOWER)))
+
+
+def _words_and_punctuation(text: str) -> list[str]:
+    return _marked.findall(_dash.sub(" -- ", text.translate(_LOWER)))
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a text becomes tokens and tokens become a text again."""
+
+    split: Callable[[str], list[str]]
+    join: Callable[[Iterable[str]], str]
+    help: str
+
+
+STYLES = {
+    "words": Style(_words, " ".join, "lower-case words, punctuation stripped (the chapter's)"),
+    "words+punctuation": Style(
+        _words_and_punctuation, typography.join, "lower-case words; punctuation marks are tokens"
+    ),
+    "characters": Style(list, "".join, "single characters, nothing changed"),
+    "symbols": Style(_spaced.findall, " ".join, "whatever stands between spaces, nothing changed"),
+}
+
+
+class WordVocabulary:
+    """The tokens of a model, in the order of their ids.
+
+    Args:
+        words: the tokens; the first is padding (""), the second stands for unknown ones.
+        style: the key of `STYLES` that says how a text is cut.
+
+    Example:
+        >>> vocabulary = WordVocabulary(["", "[UNK]", "[end]", "this", "film", "."], "words+punctuation")
+        >>> vocabulary.encode("This film. Wow")
+        [3, 4, 5, 1]
+        >>> vocabulary.decode([3, 4, 5, 3])
+        'This film. This'
+    """
+
+    def __init__(self, words: Sequence[str], style: str) -> None:
+        if len(words) < 2 or words[0] != PADDING or words[1] != UNKNOWN:
+            raise ModelFileError("a vocabulary begins with an empty line and [UNK]")
+        if style not in STYLES:
+            raise ModelFileError(f"there are no tokens {style!r}; there are {', '.join(STYLES)}")
+        self.words = tuple(words)
+        self.style = style
+        self._ids = {word: i for i, word in enumerate(self.words)}
+        if len(self._ids) != len(self.words):
+            raise ModelFileError("a vocabulary holds each word once")
+
+    padding, unknown = 0, 1
+
+    @property
+    def end(self) -> int | None:
+        """The id that ends a text, if this vocabulary has one."""
+        return self._ids.get(END)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text; a word that is not in the vocabulary becomes `unknown`."""
+        return [self._ids.get(word, self.unknown) for word in STYLES[self.style].split(text)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, without padding and end; a prefix decodes to a prefix of the text."""
+        silent = (self.padding, self.end)
+        return STYLES[self.style].join(self.words[i] for i in ids if i not in silent)
+
+    def dumps(self) -> str:
+        """One token a line, with backslash, newline and carriage return escaped."""
+        return "".join(_escape(word) + "\n" for word in self.words)
+
+    @classmethod
+    def loads(cls, text: str, style: str) -> WordVocabulary:
+        """Read what `dumps` wrote."""
+        lines = text.split("\n")
+        if lines.pop() != "":
+            raise ModelFileError("the vocabulary is cut off: its last line has no end")
+        return cls([_unescape(line) for line in lines], style)
+
+
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
+
+
+def _escape(word: str) -> str:
+    return "".join(_ESCAPES.get(character, character) for character in word)
+
+
+def _unescape(line: str) -> str:
+    return re.sub(r"\\.", lambda match: _UNESCAPES.get(match[0], match[0]), line)

@@ -1,0 +1,301 @@
+"""Declared, typed, checked parameters: the fields of samplers and decoders.
+
+A class that inherits from `Parameterized` becomes a frozen dataclass; each field is declared
+with `param`. The declaration is all there is: it validates, it is the command-line option, the
+documentation, the `repr`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, dataclass_transform
+
+from corelm.errors import ParameterError, PluginError
+
+FIELD_TYPES = (float, int, bool, str, tuple, dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What `param` declared: the help line, the bounds, the other spellings of the name."""
+
+    help: str = ""
+    above: float | None = None
+    least: float | None = None
+    below: float | None = None
+    most: float | None = None
+    among: tuple[Any, ...] | None = None
+    aliases: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The rule in words, such as `at least 0 and at most 1`; empty when there is none."""
+        if self.among is not None:
+            return "one of " + ", ".join(map(str, self.among))
+        bounds = {
+            "above": self.above,
+            "at least": self.least,
+            "below": self.below,
+            "at most": self.most,
+        }
+        return " and ".join(f"{word} {value:g}" for word, value in bounds.items() if value is not None)
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value keeps the rule."""
+        if self.among is not None:
+            return value in self.among
+        return (
+            (self.above is None or value > self.above)
+            and (self.least is None or value >= self.least)
+            and (self.below is None or value < self.below)
+            and (self.most is None or value <= self.most)
+        )
+
+
+def param(
+    default: Any,
+    help: str = "",
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+    among: Sequence[Any] | None = None,
+    aliases: Sequence[str] = (),
+) -> Any:
+    """Declare one parameter of a sampler or a decoder.
+
+    Args:
+        default: its value when none is given.
+        help: one line for `--help` and the reference.
+        above, least, below, most: open and closed bounds; leave out what does not apply.
+        among: the only values there are.
+        aliases: other names that the command line takes for it.
+
+    Example:
+        >>> from corelm import Sampler, param
+        >>> class Temperature(Sampler):
+        ...     t: float = param(1.0, "softmax temperature", least=0)
+        ...     def __call__(self, logits, context):
+        ...         return logits / self.t
+        >>> Temperature(t=-1)
+        Traceback (most recent call last):
+        corelm.errors.ParameterError: t must be at least 0, not -1.0
+    """
+    rule = Rule(help, above, least, below, most, tuple(among) if among else None, tuple(aliases))
+    if isinstance(default, (dict, list, set)):
+        return dataclasses.field(default_factory=lambda: default, metadata={"rule": rule})
+    return dataclasses.field(default=default, metadata={"rule": rule})
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter, for those who list, document or parse them."""
+
+    name: str
+    type: type
+    default: Any
+    rule: Rule
+    item_type: type | None = None
+
+    def convert(self, value: Any) -> Any:
+        """The value as the declared type, or a `ParameterError` that says the rule."""
+        converted = self._cast(value)
+        if isinstance(converted, float) and math.isnan(converted):
+            raise ParameterError(f"{self.name} must be a number, not nan")
+        if not self.rule.allows(converted):
+            raise ParameterError(f"{self.name} must be {self.rule}, not {converted!r}")
+        return converted
+
+    def _cast(self, value: Any) -> Any:
+        cast = _CASTS[self.type]
+        try:
+            return cast(value, self.item_type)
+        except (TypeError, ValueError, OverflowError):
+            kind = _KINDS[self.type]
+            raise ParameterError(f"{self.name} must be {kind}, not {value!r}") from None
+
+
+def _to_float(value: Any, _: Any) -> float:
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value)
+
+
+def _to_int(value: Any, _: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    if isinstance(value, str):
+        return int(value)
+    if value != int(value):
+        raise ValueError
+    return int(value)
+
+
+def _to_bool(value: Any, _: Any) -> bool:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _to_str(value: Any, _: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _to_tuple(value: Any, item_type: type | None) -> tuple[Any, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if item_type is None:
+        return tuple(value)
+    return tuple(_CASTS[item_type](item, None) for item in value)
+
+
+def _to_dict(value: Any, _: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return FrozenDict(value)
+
+
+class FrozenDict(dict[Any, Any]):
+    """A mapping that hashes, so that a sampler which holds one is still a value."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+_CASTS: dict[type, Callable[[Any, Any], Any]] = {
+    float: _to_float,
+    int: _to_int,
+    bool: _to_bool,
+    str: _to_str,
+    tuple: _to_tuple,
+    dict: _to_dict,
+}
+_KINDS = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a text",
+    tuple: "a list",
+    dict: "a mapping",
+}
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(param,))
+class Parameterized:
+    """A value whose fields are its parameters: frozen, checked, compared by what it holds."""
+
+    name: ClassVar[str] = ""
+    """The name it is registered under; the class name in snake case until a plugin says other."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = cls.__dict__.get("name", _snake_case(cls.__name__))
+        _refuse_untyped(cls)
+        own_repr = "__repr__" in cls.__dict__
+        dataclass(frozen=True, repr=not own_repr)(cls)
+
+    def __post_init__(self) -> None:
+        for parameter in self.parameters():
+            value = parameter.convert(getattr(self, parameter.name))
+            object.__setattr__(self, parameter.name, value)
+
+    @classmethod
+    def parameters(cls) -> tuple[Parameter, ...]:
+        """The declared parameters, in the order of their declaration.
+
+        Raises:
+            PluginError: a field whose type is missing or not one that a parameter can have.
+        """
+        cached: tuple[Parameter, ...] | None = cls.__dict__.get("_parameters")
+        if cached is None:
+            cached = _declared(cls)
+            cls._parameters = cached  # type: ignore[attr-defined]
+        return cached
+
+    @classmethod
+    def description(cls) -> str:
+        """The first sentence of the class's docstring."""
+        text = cls.__dict__.get("__doc__") or ""
+        if text.startswith(f"{cls.__name__}("):  # written by dataclass, says nothing
+            return ""
+        return text.strip().split("\n\n")[0].replace("\n", " ").strip()
+
+    @classmethod
+    def build(cls, *values: Any, **named: Any) -> Self:
+        """Make one from values by position, name or alias.
+
+        Raises:
+            ParameterError: a name that it does not have; the message lists those that it has.
+        """
+        known = {p.name: p.name for p in cls.parameters()}
+        for p in cls.parameters():
+            known.update(dict.fromkeys(p.rule.aliases, p.name))
+        has = ", ".join(p.name for p in cls.parameters()) or "none"
+        for given in named:
+            if given not in known:
+                raise ParameterError(f"{cls.name} has no parameter {given!r}; it has: {has}")
+        if len(values) > len(cls.parameters()):
+            raise ParameterError(f"{cls.name} takes fewer than {len(values)} values; it has: {has}")
+        try:
+            return cls(*values, **{known[given]: value for given, value in named.items()})
+        except TypeError as error:
+            raise ParameterError(f"{cls.name}: {error}; it has: {has}") from None
+
+    @property
+    def expression(self) -> str:
+        """What `corelm.sampler` reads back as this value, such as `temperature(t=0.2)`."""
+        values = [f"{p.name}={_literal(getattr(self, p.name))}" for p in self.parameters()]
+        return f"{self.name}({', '.join(values)})" if values else self.name
+
+    def __str__(self) -> str:
+        return self.expression
+
+
+def _refuse_untyped(cls: type) -> None:
+    typed = cls.__dict__.get("__annotations__", {})
+    for name, value in vars(cls).items():
+        if isinstance(value, dataclasses.Field) and name not in typed:
+            raise PluginError(
+                f"not a sampler: {cls.__name__}.{name} has no type; write `{name}: float = param(...)`"
+            )
+
+
+def _declared(cls: type[Parameterized]) -> tuple[Parameter, ...]:
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception as error:
+        raise PluginError(f"not a sampler: the types of {cls.__name__} cannot be read: {error}") from error
+    return tuple(_parameter(cls, field, hints) for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+
+
+def _parameter(cls: type, field: dataclasses.Field[Any], hints: dict[str, Any]) -> Parameter:
+    hint = hints[field.name]
+    origin = typing.get_origin(hint) or hint
+    if origin not in FIELD_TYPES:
+        names = ", ".join(t.__name__ for t in FIELD_TYPES)
+        raise PluginError(
+            f"not a sampler: {cls.__name__}.{field.name} has the type {hint!r}; "
+            f"a parameter is one of {names}"
+        )
+    arguments = typing.get_args(hint)
+    item_type = arguments[0] if origin is tuple and arguments and arguments[0] in _CASTS else None
+    rule = field.metadata.get("rule", Rule())
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return Parameter(field.name, origin, default, rule, item_type)
+
+
+def _literal(value: Any) -> str:
+    return repr(dict(value)) if isinstance(value, dict) else repr(value)
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()

@@ -1,0 +1,130 @@
+"""From `top_p(p=0.9) | temperature(t=0.7)` to a sampler; `str(sampler)` is the way back."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from corelm.errors import CorelmError, ExpressionError, ParameterError
+from corelm.plugins import registry
+from corelm.sampler import Chain, Sampler
+
+LONGEST = 10_000
+"""Characters; a longer expression is refused unread."""
+
+_STAGE = re.compile(r"\s*([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
+    """The sampler of a name and its parameters, or of an expression.
+
+    Args:
+        expression: a registered name such as `temperature`, or an expression such as
+            `top_p(p=0.9) | temperature(t=0.7)`. A sampler comes back as it is.
+        **parameters: the parameters, where the expression is one bare name.
+
+    Raises:
+        UnknownNameError, AmbiguousNameError: no such sampler, or more than one.
+        ParameterError: a parameter that it does not have, or a value outside its rule.
+        ExpressionError: an expression that cannot be read.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampler("temperature", t=0.2)
+        Temperature(t=0.2)
+        >>> corelm.sampler("temperature(t=0.5) | greedy")
+        temperature(t=0.5) | greedy
+    """
+    if isinstance(expression, Sampler):
+        if parameters:
+            raise ParameterError("parameters go with a name, not with a sampler that has its own")
+        return expression
+    if len(expression) > LONGEST:
+        raise ExpressionError(f"an expression has at most {LONGEST} characters")
+    stages = [_read_stage(part) for part in _split(expression)]
+    if parameters:
+        if len(stages) != 1 or stages[0][1] or stages[0][2]:
+            raise ParameterError("parameters go with one bare name; in an expression write them inside")
+        stages = [(stages[0][0], [], parameters)]
+    built = [_build(*stage) for stage in stages]
+    return built[0] if len(built) == 1 else Chain(tuple(built))
+
+
+def is_name(expression: str) -> bool:
+    """Whether an expression is one bare name, whose parameters may be given apart."""
+    match = _STAGE.fullmatch(expression)
+    return bool(match) and match[2] is None  # type: ignore[index]
+
+
+def _build(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
+    cls = registry().sampler(name)
+    try:
+        return cls.build(*values, **named)
+    except CorelmError:
+        raise
+    except Exception as error:
+        raise ParameterError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _split(expression: str) -> Iterator[str]:
+    """The stages between the bars that stand outside quotes and brackets."""
+    quote, depth, start = "", [], 0
+    for i, character in enumerate(expression):
+        if quote:
+            if character == quote and expression[i - 1] != "\\":
+                quote = ""
+        elif character in "'\"":
+            quote = character
+        elif character in _CLOSING:
+            depth.append(_CLOSING[character])
+        elif depth and character == depth[-1]:
+            depth.pop()
+        elif character == "|" and not depth:
+            yield expression[start:i]
+            start = i + 1
+    yield expression[start:]
+
+
+def _read_stage(text: str) -> tuple[str, list[Any], dict[str, Any]]:
+    match = _STAGE.fullmatch(text)
+    if not match:
+        raise ExpressionError(
+            f"cannot read {text.strip()!r} as a sampler; write name or name(parameter=value), "
+            "and put | between two"
+        )
+    name, arguments = match[1], match[2]
+    if not arguments or not arguments.strip():
+        return name, [], {}
+    try:
+        call = ast.parse(f"_({arguments})", mode="eval").body
+        if not isinstance(call, ast.Call) or any(k.arg is None for k in call.keywords):
+            raise ValueError("not a list of parameters")
+        values = [_value(node) for node in call.args]
+        named = {str(k.arg): _value(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        raise ExpressionError(
+            f"cannot read the parameters of {name}: {arguments.strip()!r}; "
+            "write parameter=value with a number, a quoted text, a list or a mapping"
+        ) from None
+    return name, values, named
+
+
+def _value(node: ast.expr) -> Any:
+    """A literal; `inf` is a number too."""
+    if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
+        return float(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        value = _value(node.operand)
+        if not isinstance(value, (int, float)):
+            raise ValueError("minus what is no number")
+        return -value
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return tuple(_value(item) for item in node.elts)
+    if isinstance(node, ast.Dict):
+        if any(key is None for key in node.keys):
+            raise ValueError("a mapping without keys")
+        return {_value(k): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k}
+    return ast.literal_eval(node)

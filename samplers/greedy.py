@@ -1,0 +1,25 @@
+"""Always the likeliest token."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from corelm import Array, Context, Sampler, greedy, hookimpl
+
+
+class Greedy(Sampler):
+    """All probability on the likeliest token, the lowest id on ties. Entropy 0.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampling_distribution(Greedy(), [0.0, 2.0, 1.0]).tolist()
+        [0.0, 1.0, 0.0]
+    """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        return greedy(logits)
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"greedy": Greedy}

@@ -1,0 +1,25 @@
+"""The model's own distribution, unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from corelm import Array, Context, Sampler, hookimpl
+
+
+class Stochastic(Sampler):
+    """Draw from the model's own distribution, unchanged.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampling_distribution(Stochastic(), [0.0, 0.0]).tolist()
+        [0.5, 0.5]
+    """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        return logits
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"stochastic": Stochastic}

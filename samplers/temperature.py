@@ -1,0 +1,32 @@
+"""Sharpen or flatten the distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from corelm import Array, Context, Sampler, hookimpl, param, sharpen
+
+
+class Temperature(Sampler):
+    """Sharpen (t < 1) or flatten (t > 1) the distribution: softmax(logits / t).
+
+    t = 0 is greedy, t = 1 changes nothing, t = inf is uniform. The entropy never falls as t
+    rises.
+
+    Source: Ackley, Hinton, Sejnowski 1985, A learning algorithm for Boltzmann machines.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampling_distribution(Temperature(t=0.5), [0.0, 1.0]).round(4).tolist()
+        [0.1192, 0.8808]
+    """
+
+    t: float = param(1.0, "softmax temperature; 0 is greedy", least=0, aliases=("temperature",))
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        return sharpen(logits, self.t)
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"temperature": Temperature}

@@ -1,0 +1,27 @@
+"""Every token still in play, equally likely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from corelm import Array, Context, Sampler, hookimpl, keep
+
+
+class Uniform(Sampler):
+    """Every token still in play, equally likely. Entropy ln of their number.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampling_distribution(Uniform(), [0.0, 2.0, float("-inf")]).tolist()
+        [0.5, 0.5, 0.0]
+    """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        return keep(np.zeros_like(logits), logits > -np.inf)
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"uniform": Uniform}
