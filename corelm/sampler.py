@@ -109,13 +109,13 @@ def _checked(stage: Sampler, logits: Array, context: Context) -> Array:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise SamplerError(f"{stage} failed at step {context.step}: {reason}") from error
-    fault = _fault_of(result, logits)
+    fault = fault_of_result(result, logits)
     if fault:
         raise SamplerError(f"{stage} {fault} at step {context.step}{_row(result, logits)}")
     return result
 
 
-def _fault_of(result: Any, logits: Array) -> str:
+def fault_of_result(result: Any, logits: Array) -> str:
     """What makes a sampler's result no distribution; empty when nothing does."""
     if not isinstance(result, np.ndarray):
         return f"returned {type(result).__name__} instead of an array"
@@ -179,9 +179,7 @@ def sampling_distribution(
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
     if array.ndim not in (1, 2) or array.shape[-1] == 0:
-        raise UsageError(
-            f"logits must be (vocabulary,) or (batch, vocabulary), not {array.shape}"
-        )
+        raise UsageError(f"logits must be (vocabulary,) or (batch, vocabulary), not {array.shape}")
     rows = np.atleast_2d(array)
     check_logits(rows)
     result = softmax(apply(sampler, rows, _context_for(len(rows), tokens)))
