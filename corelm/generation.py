@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,9 @@ from corelm.luck import Luck, fresh_seed
 from corelm.plugins import registry
 from corelm.sampler import Sampler
 from corelm.spec import sampler as read_sampler
+
+BATCH = 64
+"""Samples decoded together: more of them are no faster, and take memory."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,14 @@ class Text:
         self.stopped = False
         """Whether a stop string has appeared; it and what follows are not in the text."""
 
+    @property
+    def settled(self) -> str:
+        """The text without a tail that may yet turn out to begin a stop string."""
+        if self.stopped:
+            return self.value
+        held = max((_overlap(self.value, stop) for stop in self._stop), default=0)
+        return self.value[: len(self.value) - held]
+
     def add(self, token: int) -> str:
         """Append a token; returns what it added to the text."""
         self._ids.append(int(token))
@@ -74,6 +85,85 @@ class Text:
         added = written[len(self.value) :]
         self.value = written
         return added
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of a text are the beginning of a stop string."""
+    return max((k for k in range(1, len(stop)) if text.endswith(stop[:k])), default=0)
+
+
+class Drafts:
+    """The growing texts of some samples of a run.
+
+    Args:
+        model: the language model.
+        prompt: what the texts go on from.
+        samples: which samples of the run, by index.
+        stop: strings that end a text.
+        measured: whether to keep a `Drawn` per token, whose entropies take their time.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompt: str,
+        samples: Sequence[int] = (0,),
+        stop: Sequence[str] = (),
+        measured: bool = False,
+    ) -> None:
+        ids = model.vocabulary.encode(prompt)
+        self.samples = tuple(samples)
+        self.texts = [Text(model.vocabulary, ids, stop) for _ in self.samples]
+        self.tokens: list[list[int]] = [[] for _ in self.samples]
+        self.records: list[list[Drawn]] = [[] for _ in self.samples]
+        self._prompt = prompt
+        self._measured = measured
+
+    def draw(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """Take up steps and pass them on, until every text has met a stop string."""
+        for step in steps:
+            for row, at in enumerate(step.samples.tolist()):
+                if not self.texts[at].stopped:
+                    self._add(step, row, at)
+            yield step
+            if all(text.stopped for text in self.texts):
+                return
+
+    def _add(self, step: Step, row: int, at: int) -> None:
+        token = int(step.tokens[row])
+        added = self.texts[at].add(token)
+        self.tokens[at].append(token)
+        if self._measured:
+            self.records[at].append(_drawn(step, row, token, added))
+
+    def generations(self, seed: int) -> list[Generation]:
+        """The texts as they are now."""
+        parts = zip(self.samples, self.texts, self.tokens, self.records, strict=True)
+        return [
+            Generation(self._prompt, sample, seed, text.value, tokens, records)
+            for sample, text, tokens, records in parts
+        ]
+
+
+def _drawn(step: Step, row: int, token: int, text: str) -> Drawn:
+    return Drawn(
+        token,
+        text,
+        float(step.surprisal[row]),
+        float(step.model_surprisal[row]),
+        float(step.entropy[row]),
+        float(step.model_entropy[row]),
+    )
+
+
+def batches(n: int) -> Iterator[range]:
+    """The indices of n samples, as many at a time as are decoded together.
+
+    Example:
+        >>> list(batches(130))
+        [range(0, 64), range(64, 128), range(128, 130)]
+    """
+    return (range(first, min(first + BATCH, n)) for first in range(0, n, BATCH))
 
 
 def steps(
@@ -125,7 +215,8 @@ def stream(
 ) -> Iterator[Step]:
     """Write one text and yield each step as it is drawn, with its `text`.
 
-    Arguments are those of `steps`; `stop` lists strings that end the text.
+    Arguments are those of `steps`; `stop` lists strings that end the text, and what may begin one
+    is held back until it is decided.
 
     Example:
         >>> import corelm
@@ -135,15 +226,17 @@ def stream(
          cat sat on
     """
     chosen = fresh_seed() if seed is None else seed
-    text = Text(model.vocabulary, model.vocabulary.encode(prompt), stop)
-    for step in steps(
+    drafts = Drafts(model, prompt, (sample,), stop)
+    [text], shown = drafts.texts, 0
+    drawn = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
         decoder=decoder, unknown=unknown,
-    ):  # fmt: skip
-        added = text.add(step.tokens[0])
-        yield dataclasses.replace(step, text=added)
-        if text.stopped:
-            return
+    )  # fmt: skip
+    for step in drafts.draw(drawn):
+        last = step.position + 1 == length or step.tokens[0] == model.vocabulary.end
+        ready = text.value if last else text.settled
+        yield dataclasses.replace(step, text=ready[shown:])
+        shown = len(ready)
 
 
 def generate(
@@ -183,34 +276,14 @@ def generate(
     if n < 0:
         raise UsageError(f"n must be at least 0, not {n}")
     chosen = fresh_seed() if seed is None else seed
-    ids = model.vocabulary.encode(prompt)
-    texts = [Text(model.vocabulary, ids, stop) for _ in range(n)]
-    records: list[list[Drawn]] = [[] for _ in range(n)]
-    for step in steps(
-        model, prompt, sampler=sampler, length=length, samples=range(n), seed=chosen,
-        decoder=decoder, unknown=unknown,
-    ):  # fmt: skip
-        _collect(step, texts, records)
-        if all(text.stopped for text in texts):
-            break
-    return [
-        Generation(prompt, i, chosen, text.value, [d.token for d in drawn], drawn)
-        for i, (text, drawn) in enumerate(zip(texts, records, strict=True))
-    ]
-
-
-def _collect(step: Step, texts: list[Text], records: list[list[Drawn]]) -> None:
-    for row, sample in enumerate(step.samples.tolist()):
-        if texts[sample].stopped:
-            continue
-        token = int(step.tokens[row])
-        records[sample].append(
-            Drawn(
-                token,
-                texts[sample].add(token),
-                float(step.surprisal[row]),
-                float(step.model_surprisal[row]),
-                float(step.entropy[row]),
-                float(step.model_entropy[row]),
-            )
-        )
+    texts: list[Generation] = []
+    for samples in batches(n):
+        drafts = Drafts(model, prompt, samples, stop, measured=True)
+        drawn = steps(
+            model, prompt, sampler=sampler, length=length, samples=samples, seed=chosen,
+            decoder=decoder, unknown=unknown,
+        )  # fmt: skip
+        for _ in drafts.draw(drawn):
+            pass
+        texts += drafts.generations(chosen)
+    return texts
