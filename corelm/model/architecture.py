@@ -18,6 +18,35 @@ EPSILON = 1e-6
 
 
 @keras.saving.register_keras_serializable("corelm")
+class TokenEmbedding(keras.layers.ReversibleEmbedding):  # type: ignore[misc]
+    """Ids to vectors and, in reverse, vectors to logits with the same weights."""
+
+    def call(self, inputs: Any, reverse: bool = False) -> Any:
+        return _on_rows(super().call, inputs, reverse=True) if reverse else super().call(inputs)
+
+
+@keras.saving.register_keras_serializable("corelm")
+class Linear(keras.layers.Dense):  # type: ignore[misc]
+    """A dense layer without bias or activation: (batch, time, width) to (batch, time, units)."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **{"use_bias": False, **kwargs})
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        return _on_rows(super().call, inputs)
+
+
+def _on_rows(product: Any, inputs: Any, **options: Any) -> Any:
+    """A matrix product of (batch, time, width) as one of (batch * time, width).
+
+    TensorFlow would make it a product per batch element and sum as many weight gradients:
+    measured, a quarter of the time of a training step.
+    """
+    rows = product(ops.reshape(inputs, (-1, inputs.shape[-1])), **options)
+    return ops.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))
+
+
+@keras.saving.register_keras_serializable("corelm")
 class PositionalEmbedding(keras.layers.Layer):
     """Add what a token is to where it stands: (batch, time) ids to (batch, time, width).
 
@@ -42,7 +71,7 @@ class PositionalEmbedding(keras.layers.Layer):
         self.output_dim = output_dim
         self.mask_zero = mask_zero
         initializer = "uniform" if mask_zero else keras.initializers.RandomNormal(stddev=0.02)
-        self.token_embeddings = keras.layers.ReversibleEmbedding(
+        self.token_embeddings = TokenEmbedding(
             input_dim, output_dim, embeddings_initializer=initializer, name="token_embeddings"
         )
         self.position_embeddings = keras.layers.Embedding(
@@ -101,13 +130,13 @@ class TransformerDecoder(keras.layers.Layer):
         self.layernorm_3 = keras.layers.LayerNormalization(epsilon=EPSILON, name="layernorm_3")
         self.supports_masking = True
 
-    def build(self, input_shape: Any, encoder_outputs_shape: Any = None) -> None:
-        self.attention_1.build(input_shape, input_shape)
-        self.attention_2.build(input_shape, input_shape)
-        self.dense_1.build(input_shape)
-        self.dense_2.build((*input_shape[:-1], self.dense_dim))
+    def build(self, inputs_shape: Any, encoder_outputs_shape: Any) -> None:
+        self.attention_1.build(inputs_shape, inputs_shape)
+        self.attention_2.build(inputs_shape, inputs_shape)
+        self.dense_1.build(inputs_shape)
+        self.dense_2.build((*inputs_shape[:-1], self.dense_dim))
         for norm in (self.layernorm_1, self.layernorm_2, self.layernorm_3):
-            norm.build(input_shape)
+            norm.build(inputs_shape)
         self.built = True
 
     def call(self, inputs: Any, encoder_outputs: Any, mask: Any = None) -> Any:
@@ -149,11 +178,11 @@ class PreNormBlock(keras.layers.Layer):
         self.heads = heads
         normal = keras.initializers.RandomNormal(stddev=0.02)
         self.attention_norm = keras.layers.RMSNormalization(epsilon=EPSILON, name="attention_norm")
-        self.qkv = _linear(3 * width, normal, "qkv")
-        self.attention_out = _linear(width, "zeros", "attention_out")
+        self.qkv = Linear(3 * width, kernel_initializer=normal, name="qkv")
+        self.attention_out = Linear(width, kernel_initializer="zeros", name="attention_out")
         self.dense_norm = keras.layers.RMSNormalization(epsilon=EPSILON, name="dense_norm")
-        self.dense_in = _linear(dense, normal, "dense_in")
-        self.dense_out = _linear(width, "zeros", "dense_out")
+        self.dense_in = Linear(dense, kernel_initializer=normal, name="dense_in")
+        self.dense_out = Linear(width, kernel_initializer="zeros", name="dense_out")
 
     def build(self, input_shape: Any) -> None:
         for layer in (self.attention_norm, self.qkv, self.attention_out):
@@ -185,10 +214,6 @@ class PreNormBlock(keras.layers.Layer):
             "dense": self.dense,
             "heads": self.heads,
         }
-
-
-def _linear(units: int, initializer: Any, name: str) -> keras.layers.Dense:
-    return keras.layers.Dense(units, use_bias=False, kernel_initializer=initializer, name=name)
 
 
 def causal_mask(time: Any) -> Any:

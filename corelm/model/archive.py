@@ -303,7 +303,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         if count > MOST_MEMBERS:
             raise DataError(f"it has more than {MOST_MEMBERS} members")
         yield member
-        tar.members = []  # tarfile would keep them all
+        tar.members = []  # type: ignore[attr-defined]  # tarfile would keep them all
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

@@ -92,7 +92,7 @@ PRESETS = {
     ),
     "default": Preset(
         Architecture("default", dense=1024, heads=4, blocks=3),
-        Recipe("muon", 0.01, 64, "words+punctuation", packed=True),
+        Recipe("muon", 0.007, 64, "words+punctuation", packed=True),
         "pre-norm blocks, tied embeddings, Muon: better and faster",
     ),
     "rnn": Preset(

@@ -1,18 +1,22 @@
 """Write tokens of words and punctuation as a person would: spaces, quotes, capitals.
 
 Every decision about a token depends on the tokens before it alone, so the text of a prefix is
-a prefix of the text and can be streamed.
+a prefix of the text and can be streamed. Cutting the text again gives the same tokens: the
+tokens of any text, written and cut, are themselves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from string import ascii_lowercase
 
 NO_SPACE_BEFORE = frozenset(".,!?;:)]}%")
 NO_SPACE_AFTER = frozenset("([{$#")
 TIGHT = frozenset("-/\\@_")
 QUOTES = frozenset("\"'")
 SENTENCE_ENDS = frozenset(".!?")
+RUNS = frozenset(".!?-")
+"""Marks of which several in a row are one token, so that two tokens of them need a space."""
 
 
 def join(tokens: Iterable[str]) -> str:
@@ -39,20 +43,21 @@ class _Writer:
     def piece(self, token: str) -> str:
         """The token as it is written after those before it, with the space that it needs."""
         closes = token in self.open
-        space = "" if self.glue or closes or self._touches(token) else " "
+        space = " " if self._needs_space(token, closes) else ""
         written = self._capitalised(token)
         self._remember(token, closes)
         return space + written
 
-    def _touches(self, token: str) -> bool:
-        """Whether no space separates this token from the one before it."""
-        if token[0] in NO_SPACE_BEFORE or token in TIGHT:
+    def _needs_space(self, token: str, closes: bool) -> bool:
+        if token[0] in RUNS and self.previous.startswith(token[0]):
             return True
+        if self.glue or closes or token[0] in NO_SPACE_BEFORE or _tight(token):
+            return False
         inside_number = self.previous in (".", ",", ":") and self.before_previous.isdigit()
-        return inside_number and token.isdigit()
+        return not (inside_number and token.isdigit())
 
     def _capitalised(self, token: str) -> str:
-        if not token[0].isalpha():
+        if token[0] not in ascii_lowercase:  # the capitals of others would not be read back
             return token
         if self.capital or token == "i" or token.startswith("i'"):
             return token[0].upper() + token[1:]
@@ -61,9 +66,14 @@ class _Writer:
     def _remember(self, token: str, closes: bool) -> None:
         if token in QUOTES:
             self.open ^= {token}
-        self.glue = token in NO_SPACE_AFTER or token in TIGHT or (token in QUOTES and not closes)
+        self.glue = token in NO_SPACE_AFTER or _tight(token) or (token in QUOTES and not closes)
         if token[0] in SENTENCE_ENDS and (len(token) == 1 or token[0] != "."):
             self.capital = True
         elif token[0].isalnum():
             self.capital = False
         self.before_previous, self.previous = self.previous, token
+
+
+def _tight(token: str) -> bool:
+    """Whether no spaces stand around a token; `--` is a dash, and has them."""
+    return token in TIGHT or token.startswith("---")

@@ -1,0 +1,469 @@
+"""Train a network with Keras's `fit`: recipes, checkpoints, the text after each epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from corelm.errors import TrainingError, UsageError
+from corelm.generation import generate
+from corelm.language_model import LanguageModel
+from corelm.model import bundle, data
+from corelm.model.architecture import build
+from corelm.model.checkpoint import Checkpoint, fingerprint
+from corelm.model.figures import Scores, human_figures
+from corelm.model.keras_model import KerasLanguageModel
+from corelm.model.presets import PRESETS, Architecture, Recipe
+from corelm.model.reporting import Reporter
+from corelm.model.vocabulary import STYLES, WordVocabulary
+
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate rises to its peak."""
+FINAL = 0.02
+"""The learning rate at the last step, as a share of its peak."""
+WEIGHT_DECAY = 0.05
+MEASURED = 2500
+"""Held-out texts to measure on, at most."""
+CONTEXTS_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What to train, on what, and how. `None` means: as the preset has it.
+
+    Attributes:
+        data: `imdb`, or a folder or file of texts.
+        out: the folder to write the model to.
+        preset: a key of `corelm.model.presets.PRESETS`.
+        epochs: how often to go through the data.
+        seed: decides the first weights and the order of the rows.
+        prompt, temperatures, length: the texts to write after each epoch.
+        tokens, vocabulary_size, context_length, batch, learning_rate: differ from the preset.
+        held_out: share of the texts to hold out, where the data has no test half.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: whichever is faster here.
+        checkpoint_steps: steps between two checkpoints.
+    """
+
+    data: str
+    out: Path
+    preset: str = "default"
+    epochs: int = 1
+    seed: int = 0
+    prompt: str = "This movie"
+    temperatures: tuple[float, ...] = (0.2, 0.5, 0.7, 1.0, 1.5)
+    length: int = 50
+    tokens: str | None = None
+    vocabulary_size: int | None = None
+    context_length: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    held_out: float = 0.05
+    precision: str = "auto"
+    checkpoint_steps: int = 500
+
+    def resolve(self) -> tuple[Architecture, Recipe]:
+        """The architecture and the recipe: the preset with what differs.
+
+        Raises:
+            UsageError: an unknown preset or style of tokens, or a size that makes no sense.
+        """
+        if self.preset not in PRESETS:
+            raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
+        if self.tokens is not None and self.tokens not in STYLES:
+            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(STYLES)}")
+        sizes = {
+            "epochs": self.epochs,
+            "vocabulary_size": self.vocabulary_size,
+            "context_length": self.context_length,
+            "batch": self.batch,
+            "checkpoint_steps": self.checkpoint_steps,
+        }
+        for name, size in sizes.items():
+            if size is not None and size < (3 if name == "vocabulary_size" else 1):
+                raise UsageError(f"{name.replace('_', ' ')} is too small: {size}")
+        preset = PRESETS[self.preset]
+        names = ("vocabulary_size", "context_length")
+        architecture = replace(preset.architecture, **self._given(names))
+        return architecture, replace(preset.recipe, **self._given(("tokens", "batch", "learning_rate")))
+
+    def _given(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+class Rows(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of (inputs, targets) in an order that (seed, epoch) alone decides.
+
+    Args:
+        rows: (rows, context + 1) token ids.
+        batch: rows per batch.
+        seed: decides the order.
+        epoch: which epoch the next one is.
+        skip: batches of that epoch that were already learned from.
+    """
+
+    def __init__(self, rows: data.Rows, batch: int, seed: int, epoch: int, skip: int = 0) -> None:
+        super().__init__()
+        self._rows, self._batch, self._seed = rows, batch, seed
+        self._epoch, self._skip = epoch, skip
+        self._order = self._shuffle()
+
+    def _shuffle(self) -> Any:
+        return np.random.default_rng([self._seed, self._epoch]).permutation(len(self._rows))
+
+    def __len__(self) -> int:
+        return -(-len(self._rows) // self._batch) - self._skip
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        start = (index + self._skip) * self._batch
+        batch = self._rows[self._order[start : start + self._batch]].astype(np.int32)
+        return batch[:, :-1], batch[:, 1:]
+
+    def on_epoch_end(self) -> None:
+        self._epoch += 1
+        self._order = self._shuffle()
+
+
+class TextGeneration(keras.callbacks.Callback):  # type: ignore[misc]
+    """After each epoch, write a text at every temperature: the chapter's callback, mended.
+
+    Works for any Keras model that `KerasLanguageModel` can wrap.
+
+    Args:
+        model: the language model around the network that is being trained.
+        prompt: what the texts go on from, of any number of words.
+        temperatures: one text each.
+        length: tokens per text.
+        report: called with the epoch, from 1, and a dictionary from temperature to text.
+        seed: decides the luck; the same for each temperature and epoch.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompt: str = "This movie",
+        temperatures: Sequence[float] = (0.2, 0.5, 0.7, 1.0, 1.5),
+        length: int = 50,
+        report: Any = print,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.language_model = model
+        self.prompt, self.temperatures = prompt, tuple(temperatures)
+        self.length, self.report, self.seed = length, report, seed
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.report(epoch + 1, {t: self._text(t) for t in self.temperatures})
+
+    def _text(self, temperature: float) -> str:
+        [text] = generate(
+            self.language_model,
+            self.prompt,
+            sampler=f"temperature(t={temperature!r})",
+            length=self.length,
+            seed=self.seed,
+        )
+        return self.prompt + text.text
+
+
+class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
+    """Tell the reporter of each step, and the checkpoint when it is due."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        run = self._run
+        run.report.step(run.steps_done, run.steps, float((logs or {}).get("loss", np.nan)))
+        if run.steps_done % run.settings.checkpoint_steps == 0:
+            run.save()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._run.save()
+        self._run.report.measured(epoch + 1, self._run.perplexity())
+
+
+def train(settings: TrainingSettings, report: Reporter, resume: bool = False) -> Path:
+    """Train a model and write its bundle.
+
+    Args:
+        settings: what to train.
+        report: is told of every step, measurement and text.
+        resume: go on from the checkpoint that an interrupted run left beside `settings.out`.
+
+    Returns:
+        The folder of the bundle, `settings.out`.
+
+    Raises:
+        UsageError, DataError: settings or data that cannot be used.
+        TrainingError: nothing to resume, or a checkpoint of other settings, vocabulary or data.
+        KeyboardInterrupt: interrupted; a checkpoint was kept.
+    """
+    architecture, recipe = settings.resolve()
+    policy = keras.config.dtype_policy()
+    keras.utils.set_random_seed(settings.seed)
+    # DET
+    try:
+        keras.config.set_dtype_policy(_precision(settings.precision))
+        run = Run(settings, architecture, recipe, report)
+        run.begin(resume)
+        run.fit()
+        return run.finish()
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+class Run:
+    """One training run: its data, its network, its checkpoint."""
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        architecture: Architecture,
+        recipe: Recipe,
+        report: Reporter,
+    ) -> None:
+        self.settings, self.recipe, self.report = settings, recipe, report
+        report.note(f"reading {settings.data}")
+        self.corpus = data.corpus(settings.data, settings.held_out)
+        report.note(f"learning the vocabulary of {len(self.corpus.train):,} texts")
+        self.vocabulary = data.learn_vocabulary(
+            self.corpus.train, recipe.tokens, architecture.vocabulary_size, end=recipe.packed
+        )
+        self.architecture = replace(architecture, vocabulary_size=len(self.vocabulary))
+        self.rows = self._rows()
+        self.opening = data.opening_rows(
+            _spread(self.corpus.held_out), self.vocabulary, self.architecture.context_length
+        )
+        self.steps_per_epoch = -(-len(self.rows) // recipe.batch)
+        self.steps = self.steps_per_epoch * settings.epochs
+        self.network = self._network()
+        self.checkpoint = Checkpoint(checkpoint_path(settings.out), self._identity())
+        self.seconds_before, self.started = 0.0, time.monotonic()
+
+    def _rows(self) -> data.Rows:
+        cut = data.packed_rows if self.recipe.packed else data.padded_rows
+        rows = cut(self.corpus.train, self.vocabulary, self.architecture.context_length)
+        if not len(rows):
+            raise TrainingError(
+                f"the texts are too short: together they need more than "
+                f"{self.architecture.context_length} tokens"
+            )
+        return rows
+
+    def _network(self) -> Any:
+        network = build(self.architecture)
+        logits = self.architecture.kind == "default"
+        network.compile(
+            optimizer=_optimizer(self.recipe, self.steps),
+            loss=keras.losses.SparseCategoricalCrossentropy(
+                from_logits=logits, ignore_class=None if self.recipe.packed else 0
+            ),
+            jit_compile=False,  # oneDNN's bfloat16 products are twice as fast as XLA's on a CPU
+        )
+        network.optimizer.build(network.trainable_variables)
+        return network
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a checkpoint to be resumed."""
+        return {
+            "architecture": self.architecture.to_dict(),
+            "recipe": asdict(self.recipe),
+            "epochs": self.settings.epochs,
+            "seed": self.settings.seed,
+            "precision": keras.config.dtype_policy().name,
+            "vocabulary": fingerprint(self.vocabulary.dumps().encode()),
+            "data": fingerprint(self.rows.tobytes()),
+        }
+
+    @property
+    def steps_done(self) -> int:
+        """Read off the optimizer, so that weights and place in the data cannot disagree."""
+        return int(self.network.optimizer.iterations)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent on training, interrupted runs included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def begin(self, resume: bool) -> None:
+        """Load the checkpoint, or make sure that none is overwritten by mistake."""
+        if resume:
+            self.seconds_before = self.checkpoint.load(self._variables())
+        elif self.checkpoint.path.exists():
+            raise TrainingError(
+                f"{self.checkpoint.path.name} is left from an interrupted run; "
+                "go on with --resume, or delete it to start again"
+            )
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        self.checkpoint.save(self._variables(), self.seconds)
+
+    def _variables(self) -> list[Any]:
+        return [*self.network.variables, *self.network.optimizer.variables]
+
+    def fit(self) -> None:
+        """Run Keras's `fit` to the last epoch, the begun epoch first."""
+        epoch, skip = divmod(self.steps_done, self.steps_per_epoch)
+        ends = [epoch + 1, self.settings.epochs] if skip else [self.settings.epochs]
+        try:
+            for end in ends:
+                if epoch < end:
+                    self._fit(epoch, end, skip)
+                epoch, skip = end, 0
+        except KeyboardInterrupt:
+            self.save()
+            raise
+
+    def _fit(self, epoch: int, end: int, skip: int) -> None:
+        self.network.fit(
+            Rows(self.rows, self.recipe.batch, self.settings.seed, epoch, skip),
+            initial_epoch=epoch,
+            epochs=end,
+            shuffle=False,
+            verbose=0,
+            callbacks=[_Progress(self), self._texts()],
+        )
+
+    def _texts(self) -> TextGeneration:
+        return TextGeneration(
+            self.language_model(),
+            self.settings.prompt,
+            self.settings.temperatures,
+            self.settings.length,
+            self.report.texts,
+        )
+
+    def language_model(self) -> KerasLanguageModel:
+        """The network, as it stands, as a language model."""
+        return KerasLanguageModel(
+            self.network,
+            self.vocabulary,
+            self.architecture.context_length,
+            probabilities=self.architecture.kind != "default",
+        )
+
+    def perplexity(self) -> float:
+        """Of the beginnings of the held-out texts."""
+        return score(self.network, self.opening, self.vocabulary).perplexity
+
+    def finish(self) -> Path:
+        """Write the bundle with its figures, and drop the checkpoint."""
+        weights = bundle.weights_of(self.network)
+        rounded = {name: w.astype(np.float16).astype(np.float32) for name, w in weights.items()}
+        keras.config.set_dtype_policy("float32")
+        network = build(self.architecture)
+        bundle.set_weights(network, rounded)
+        scores = score(network, self.opening, self.vocabulary)
+        bundle.write(
+            self.settings.out,
+            self.architecture,
+            self.vocabulary,
+            weights,
+            training=self._training(),
+            figures=human_figures(scores, _spread(self.corpus.held_out), self.vocabulary),
+        )
+        self.checkpoint.delete()
+        return self.settings.out
+
+    def _training(self) -> dict[str, Any]:
+        return {
+            **self._identity(),
+            "corpus": self.corpus.name,
+            "texts": len(self.corpus.train),
+            "tokens_per_epoch": int(np.count_nonzero(self.rows[:, 1:])),
+            "steps": self.steps,
+            "seconds": round(self.seconds),
+            "preset": self.settings.preset,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        }
+
+
+def score(network: Any, rows: data.Rows, vocabulary: WordVocabulary) -> Scores:
+    """How a network takes the tokens of rows: (rows, context + 1) ids, padding left out."""
+    logits = not _gives_probabilities(network)
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def of(batch: Any) -> Any:
+        outputs = tf.cast(network(batch[:, :-1], training=False), tf.float32)
+        scores = outputs if logits else tf.math.log(tf.maximum(outputs, 1e-30))
+        surprisal = tf.nn.sparse_softmax_cross_entropy_with_logits(batch[:, 1:], scores)
+        # What can be drawn: neither padding nor the unknown word, ids 0 and 1.
+        drawable = tf.nn.log_softmax(scores[:, :, 2:])
+        entropy = -tf.reduce_sum(tf.exp(drawable) * drawable, axis=-1)
+        kept = tf.reduce_logsumexp(scores[:, :, 2:], -1) - tf.reduce_logsumexp(scores, -1)
+        return surprisal, entropy, kept
+
+    parts = []
+    for start in range(0, len(rows), CONTEXTS_AT_ONCE):
+        batch = rows[start : start + CONTEXTS_AT_ONCE].astype(np.int32)
+        parts.append([np.asarray(part) for part in of(tf.constant(batch))])
+    surprisal, entropy, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Scores(rows[:, 1:], surprisal, entropy, kept)
+
+
+def _gives_probabilities(network: Any) -> bool:
+    return bool(network.layers[-1].name == "probabilities")
+
+
+def _optimizer(recipe: Recipe, steps: int) -> Any:
+    if recipe.optimizer == "rmsprop":
+        return keras.optimizers.RMSprop(recipe.learning_rate)
+    warm_up = max(round(steps * WARM_UP), 1)
+    rate = keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate / warm_up,
+        max(steps - warm_up, 1),
+        alpha=FINAL,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warm_up,
+    )
+    optimizer = keras.optimizers.Muon(
+        rate,
+        adam_beta_2=0.98,
+        weight_decay=WEIGHT_DECAY,
+        adam_weight_decay=WEIGHT_DECAY,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["norm"])
+    return optimizer
+
+
+def _precision(wanted: str) -> str:
+    """`auto` is bfloat16 where this processor multiplies it faster than float32."""
+    if wanted in ("float32", "mixed_bfloat16"):
+        return wanted
+    if wanted != "auto":
+        raise UsageError(f"precision is auto, float32 or mixed_bfloat16, not {wanted!r}")
+    fast = _product_seconds("bfloat16") < 0.8 * _product_seconds("float32")
+    return "mixed_bfloat16" if fast else "float32"
+
+
+def _product_seconds(dtype: str) -> float:
+    matrix = tf.cast(tf.random.stateless_normal((1024, 1024), (0, 0)), dtype)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        tf.matmul(matrix, matrix).numpy()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def _spread(texts: Sequence[str]) -> list[str]:
+    """At most `MEASURED` of the texts, drawn with a fixed seed."""
+    if len(texts) <= MEASURED:
+        return list(texts)
+    chosen = np.random.default_rng(0).choice(len(texts), MEASURED, replace=False)
+    return [texts[i] for i in sorted(chosen.tolist())]
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Where a run that writes to this folder keeps its checkpoint."""
+    return out.with_name(out.name + ".checkpoint")
