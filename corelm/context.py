@@ -9,6 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
+def protect(holder: Any, *names: str) -> None:
+    """Put read-only views in the place of these arrays of a frozen dataclass."""
+    for name in names:
+        view = getattr(holder, name).view()
+        view.flags.writeable = False
+        object.__setattr__(holder, name, view)
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """The tokens so far. All state that a strategy can need is a function of it.
@@ -42,10 +50,7 @@ class Context:
         return cls(ids, **given)
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "surprisal", "model_surprisal"):
-            view = getattr(self, name).view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
+        protect(self, "tokens", "surprisal", "model_surprisal")
 
     @property
     def step(self) -> int:

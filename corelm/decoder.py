@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context
+from corelm.context import Context, protect
 from corelm.distributions import Array, draw, entropy_of_logits, softmax
 from corelm.errors import ModelOutputError
 from corelm.hookspecs import hookimpl
@@ -26,7 +26,7 @@ from corelm.sampler import Sampler, apply, check_logits
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One position of generation, for all rows that still go on.
+    """One position of generation, for all rows that still go on. Its arrays are read-only.
 
     Attributes:
         position: 0 for the first token after the prompt.
@@ -46,13 +46,17 @@ class Step:
     surprisal: NDArray[np.float64]
     text: str = ""
 
+    def __post_init__(self) -> None:
+        protect(self, "samples", "tokens", "model_logits", "logits", "surprisal")
+
     @cached_property
     def model_surprisal(self) -> NDArray[np.float64]:
         """(batch,) nats, of each drawn token under the model's own distribution."""
         chosen = np.take_along_axis(self.model_logits, self.tokens[:, None], axis=-1)[:, 0]
         largest = self.model_logits.max(axis=-1, keepdims=True)
         total = np.exp(self.model_logits - largest).sum(axis=-1, dtype=np.float64)
-        return np.maximum(np.log(total) - (chosen - largest[:, 0]), 0.0)
+        nats: NDArray[np.float64] = np.maximum(np.log(total) - (chosen - largest[:, 0]), 0.0)
+        return nats
 
     @cached_property
     def distribution(self) -> Array:
@@ -108,13 +112,13 @@ class Task:
     def logits(self, session: Session, step: int) -> Array:
         """The session's logits, checked, with what is never drawn at minus infinity."""
         raw = np.asarray(session.logits)
-        if raw.ndim != 2 or raw.dtype not in (np.float32, np.float64):
+        size = len(self.model.vocabulary)
+        if raw.ndim != 2 or raw.shape[1] != size or raw.dtype not in (np.float32, np.float64):
             raise ModelOutputError(
-                f"the model's logits must be (batch, vocabulary) in float32 or float64, "
+                f"the model's logits must be (batch, {size}) in float32 or float64, "
                 f"not {raw.shape} in {raw.dtype}"
             )
-        if not np.isfinite(raw.max(axis=-1)).all():
-            check_logits(raw, f"the model's logits at step {step}")
+        check_logits(raw, f"the model's logits at step {step}")
         masked = raw.copy()
         masked[:, self._never] = -np.inf
         check_logits(masked, f"the model's logits at step {step}")

@@ -19,6 +19,13 @@ BLOCK = 128
 """Tokens per block of the two-level inverse CDF: about the square root of a usual vocabulary."""
 
 
+def below_largest(logits: Array) -> Array:
+    """The logits less the largest of their row, so that no exponential of them overflows."""
+    with np.errstate(over="ignore"):
+        below: Array = logits - logits.max(axis=-1, keepdims=True)
+    return below
+
+
 def log_softmax(logits: Array) -> Array:
     """The log-probabilities of logits: (..., vocabulary), same shape and dtype.
 
@@ -26,9 +33,9 @@ def log_softmax(logits: Array) -> Array:
         >>> log_softmax(np.array([0.0, 0.0])).round(4).tolist()
         [-0.6931, -0.6931]
     """
-    shifted = logits - logits.max(axis=-1, keepdims=True)
+    shifted = below_largest(logits)
     total = np.exp(shifted).sum(axis=-1, keepdims=True, dtype=np.float64)
-    return shifted - np.log(total).astype(logits.dtype)
+    return np.asarray(shifted - np.log(total).astype(logits.dtype))
 
 
 def softmax(logits: Array) -> Array:
@@ -38,9 +45,9 @@ def softmax(logits: Array) -> Array:
         >>> softmax(np.array([0.0, 0.0])).tolist()
         [0.5, 0.5]
     """
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    weights = np.exp(below_largest(logits))
     total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
-    return (weights / total).astype(logits.dtype, copy=False)
+    return np.asarray(weights / total, dtype=logits.dtype)
 
 
 def entropy(probabilities: ArrayLike) -> Array:
@@ -60,7 +67,8 @@ def entropy(probabilities: ArrayLike) -> Array:
         p = p.astype(np.float64)
     surprisal = np.log(np.where(p > 0, p, 1))
     # Adding 0.0 turns the minus zero of a certain row into zero.
-    return -np.einsum("...v,...v->...", p, surprisal, dtype=np.float64) + 0.0
+    total: Array = -np.einsum("...v,...v->...", p, surprisal, dtype=np.float64) + 0.0
+    return total
 
 
 def entropy_of_logits(logits: Array) -> Array:
@@ -68,12 +76,13 @@ def entropy_of_logits(logits: Array) -> Array:
 
     More exact than going through probabilities: ln of the sum, less the mean logit.
     """
-    shifted = logits - logits.max(axis=-1, keepdims=True)
+    shifted = below_largest(logits)
     weights = np.exp(shifted)
     total = weights.sum(axis=-1, dtype=np.float64)
     np.copyto(shifted, 0, where=weights == 0)
     mean = np.einsum("...v,...v->...", weights, shifted, dtype=np.float64) / total
-    return np.maximum(np.log(total) - mean, 0.0)
+    nats: Array = np.maximum(np.log(total) - mean, 0.0)
+    return nats
 
 
 def keep(logits: Array, mask: Array) -> Array:
@@ -102,7 +111,11 @@ def sharpen(logits: Array, t: float) -> Array:
     """The logits divided by a temperature, exact at its ends and safe near them.
 
     t = 0 is greedy, t = 1 changes nothing, t = infinity is uniform over the tokens in play.
-    The largest logit becomes 0, so that no quotient overflows.
+    The largest logit becomes 0; a quotient too large for its type is minus infinity.
+
+    Example:
+        >>> sharpen(np.array([1.0, 3.0]), 0.5).tolist()
+        [-4.0, 0.0]
     """
     if t == 0:
         return greedy(logits)
@@ -110,10 +123,10 @@ def sharpen(logits: Array, t: float) -> Array:
         return logits
     if t == np.inf:
         return keep(np.zeros_like(logits), logits > -np.inf)
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    if 1e-30 < t < 1e30:
-        return np.divide(shifted, t, out=shifted)
-    with np.errstate(over="ignore", under="ignore"):
+    shifted = below_largest(logits)
+    with np.errstate(over="ignore"):
+        if 1e-30 < t < 1e30:
+            return np.divide(shifted, t, out=shifted)
         return (shifted.astype(np.float64) / t).astype(logits.dtype)
 
 
@@ -136,7 +149,7 @@ def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.floa
         [1]
     """
     batch, vocabulary = logits.shape
-    shifted = logits - logits.max(axis=-1, keepdims=True)
+    shifted = below_largest(logits)
     weights = np.exp(shifted)
     starts = np.arange(0, vocabulary, BLOCK)
     tokens = np.empty(batch, dtype=np.int64)

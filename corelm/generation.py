@@ -56,11 +56,15 @@ class Generation:
 class Text:
     """The growing text of one sample, token by token, until a stop string appears."""
 
-    def __init__(self, vocabulary: Vocabulary, prompt: Sequence[int], stop: Sequence[str] = ()):
+    def __init__(
+        self, vocabulary: Vocabulary, prompt: Sequence[int], stop: Sequence[str] | str = ()
+    ):
         self._vocabulary = vocabulary
         self._ids = list(prompt)
         self._before = len(vocabulary.decode(self._ids))
-        self._stop = tuple(stop)
+        self._stop = (stop,) if isinstance(stop, str) else tuple(stop)
+        if "" in self._stop:
+            raise UsageError("a stop string needs at least one character")
         self.value = ""
         """The text after the prompt."""
         self.stopped = False
@@ -108,7 +112,7 @@ class Drafts:
         model: LanguageModel,
         prompt: str,
         samples: Sequence[int] = (0,),
-        stop: Sequence[str] = (),
+        stop: Sequence[str] | str = (),
         measured: bool = False,
     ) -> None:
         ids = model.vocabulary.encode(prompt)
@@ -156,6 +160,11 @@ def _drawn(step: Step, row: int, token: int, text: str) -> Drawn:
     )
 
 
+def _check_count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise UsageError(f"{name} must be a whole number, at least 0, not {value!r}")
+
+
 def batches(n: int) -> Iterator[range]:
     """The indices of n samples, as many at a time as are decoded together.
 
@@ -189,8 +198,7 @@ def steps(
         decoder: how to decode; `Ancestral()` when left out.
         unknown: whether the word for everything unknown may be drawn.
     """
-    if length < 0:
-        raise UsageError(f"length must be at least 0, not {length}")
+    _check_count("length", length)
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     task = Task(model, ids, read_sampler(sampler), Luck(seed, samples), length, unknown)
     plugins = registry()
@@ -210,7 +218,7 @@ def stream(
     sample: int = 0,
     seed: int | None = None,
     decoder: Decoder | None = None,
-    stop: Sequence[str] = (),
+    stop: Sequence[str] | str = (),
     unknown: bool = False,
 ) -> Iterator[Step]:
     """Write one text and yield each step as it is drawn, with its `text`.
@@ -248,7 +256,7 @@ def generate(
     n: int = 1,
     seed: int | None = None,
     decoder: Decoder | None = None,
-    stop: Sequence[str] = (),
+    stop: Sequence[str] | str = (),
     unknown: bool = False,
 ) -> list[Generation]:
     """Write n texts.
@@ -263,7 +271,7 @@ def generate(
         n: how many texts, at least 0.
         seed: decides all luck; a fresh one is drawn, and reported, when left out.
         decoder: how to decode; `Ancestral()` when left out.
-        stop: strings that end a text.
+        stop: strings that end a text and are not part of it, or one such string.
         unknown: whether the word for everything unknown may be drawn.
 
     Example:
@@ -273,8 +281,7 @@ def generate(
         >>> text.text, text.steps[0].entropy
         (' cat sat on', 0.0)
     """
-    if n < 0:
-        raise UsageError(f"n must be at least 0, not {n}")
+    _check_count("n", n)
     chosen = fresh_seed() if seed is None else seed
     texts: list[Generation] = []
     for samples in batches(n):

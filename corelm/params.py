@@ -8,6 +8,7 @@ documentation, the `repr`.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import re
 import typing
@@ -15,9 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, dataclass_transform
 
+import numpy as np
+
 from corelm.errors import ParameterError, PluginError
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict)
+Type = type
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Rule:
             "below": self.below,
             "at most": self.most,
         }
-        return " and ".join(f"{word} {value:g}" for word, value in bounds.items() if value is not None)
+        given = {word: value for word, value in bounds.items() if value is not None}
+        return " and ".join(f"{word} {value:g}" for word, value in given.items())
 
     def allows(self, value: Any) -> bool:
         """Whether a value keeps the rule."""
@@ -100,7 +105,7 @@ class Parameter:
     type: type
     default: Any
     rule: Rule
-    item_type: type | None = None
+    item_type: Type | None = None
 
     def convert(self, value: Any) -> Any:
         """The value as the declared type, or a `ParameterError` that says the rule."""
@@ -108,7 +113,7 @@ class Parameter:
         if isinstance(converted, float) and math.isnan(converted):
             raise ParameterError(f"{self.name} must be a number, not nan")
         if not self.rule.allows(converted):
-            raise ParameterError(f"{self.name} must be {self.rule}, not {converted!r}")
+            raise ParameterError(f"{self.name} must be {self.rule}, not {_shown(converted)}")
         return converted
 
     def _cast(self, value: Any) -> Any:
@@ -117,7 +122,10 @@ class Parameter:
             return cast(value, self.item_type)
         except (TypeError, ValueError, OverflowError):
             kind = _KINDS[self.type]
-            raise ParameterError(f"{self.name} must be {kind}, not {value!r}") from None
+            items = f" of items that are each {_KINDS[self.item_type]}" if self.item_type else ""
+            raise ParameterError(
+                f"{self.name} must be {kind}{items}, not {_shown(value)}"
+            ) from None
 
 
 def _to_float(value: Any, _: Any) -> float:
@@ -154,14 +162,28 @@ def _to_tuple(value: Any, item_type: type | None) -> tuple[Any, ...]:
     if isinstance(value, str):
         value = [part.strip() for part in value.split(",") if part.strip()]
     if item_type is None:
-        return tuple(value)
+        return tuple(_plain(item) for item in value)
     return tuple(_CASTS[item_type](item, None) for item in value)
 
 
 def _to_dict(value: Any, _: Any) -> Mapping[Any, Any]:
     if not isinstance(value, Mapping):
         raise TypeError
-    return FrozenDict(value)
+    return FrozenDict((_plain(key), _plain(item)) for key, item in value.items())
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's own, whose `repr` can be read back."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _shown(value: Any) -> str:
+    """A value for a message of one line."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number with thousands of digits
+        return "a number that long"
+    return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
 
 
 class FrozenDict(dict[Any, Any]):
@@ -199,7 +221,7 @@ class Parameterized:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name", _snake_case(cls.__name__))
-        _refuse_untyped(cls)
+        _refuse_unusable(cls)
         own_repr = "__repr__" in cls.__dict__
         dataclass(frozen=True, repr=not own_repr)(cls)
 
@@ -223,11 +245,11 @@ class Parameterized:
 
     @classmethod
     def description(cls) -> str:
-        """The first sentence of the class's docstring."""
+        """The first paragraph of the class's docstring, on one line."""
         text = cls.__dict__.get("__doc__") or ""
         if text.startswith(f"{cls.__name__}("):  # written by dataclass, says nothing
             return ""
-        return text.strip().split("\n\n")[0].replace("\n", " ").strip()
+        return " ".join(text.strip().split("\n\n")[0].split())
 
     @classmethod
     def build(cls, *values: Any, **named: Any) -> Self:
@@ -260,20 +282,33 @@ class Parameterized:
         return self.expression
 
 
-def _refuse_untyped(cls: type) -> None:
-    typed = cls.__dict__.get("__annotations__", {})
+def _refuse_unusable(cls: type) -> None:
+    typed = inspect.get_annotations(cls)
     for name, value in vars(cls).items():
-        if isinstance(value, dataclasses.Field) and name not in typed:
-            raise PluginError(
-                f"not a sampler: {cls.__name__}.{name} has no type; write `{name}: float = param(...)`"
-            )
+        if isinstance(value, dataclasses.Field):
+            wrong = f"{_not_a(cls)}: {cls.__name__}.{name}"
+            if name not in typed:
+                raise PluginError(f"{wrong} has no type; write `{name}: float = param(...)`")
+            if hasattr(_contract(cls), name):
+                raise PluginError(f"{wrong} hides what every one has; choose another name")
+
+
+def _not_a(cls: type) -> str:
+    """What a class fails to be: `not a sampler`, `not a decoder`."""
+    return f"not a {_contract(cls).__name__.lower()}"
+
+
+def _contract(cls: type) -> type:
+    """`Sampler` or `Decoder`."""
+    return next(base for base in cls.__mro__ if Parameterized in base.__bases__)
 
 
 def _declared(cls: type[Parameterized]) -> tuple[Parameter, ...]:
     try:
         hints = typing.get_type_hints(cls)
     except Exception as error:
-        raise PluginError(f"not a sampler: the types of {cls.__name__} cannot be read: {error}") from error
+        reason = f"the types of {cls.__name__} cannot be read: {error}"
+        raise PluginError(f"{_not_a(cls)}: {reason}") from error
     return tuple(_parameter(cls, field, hints) for field in dataclasses.fields(cls))  # type: ignore[arg-type]
 
 
@@ -283,13 +318,14 @@ def _parameter(cls: type, field: dataclasses.Field[Any], hints: dict[str, Any]) 
     if origin not in FIELD_TYPES:
         names = ", ".join(t.__name__ for t in FIELD_TYPES)
         raise PluginError(
-            f"not a sampler: {cls.__name__}.{field.name} has the type {hint!r}; "
+            f"{_not_a(cls)}: {cls.__name__}.{field.name} has the type {hint!r}; "
             f"a parameter is one of {names}"
         )
     arguments = typing.get_args(hint)
     item_type = arguments[0] if origin is tuple and arguments and arguments[0] in _CASTS else None
     rule = field.metadata.get("rule", Rule())
-    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    made = field.default_factory
+    default = field.default if made is dataclasses.MISSING else made()
     return Parameter(field.name, origin, default, rule, item_type)
 
 

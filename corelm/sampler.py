@@ -106,7 +106,7 @@ def _checked(stage: Sampler, logits: Array, context: Context) -> Array:
     view.flags.writeable = False
     try:
         result = stage(view, context)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise SamplerError(f"{stage} failed at step {context.step}: {reason}") from error
     fault = fault_of_result(result, logits)
@@ -147,8 +147,8 @@ def bad_row(logits: Array) -> int:
 
 
 def _row(result: Any, logits: Array) -> str:
-    comparable = isinstance(result, np.ndarray) and result.shape == logits.shape
-    if not comparable or np.isfinite(result.max(axis=-1)).all():
+    comparable = isinstance(result, np.ndarray) and result.dtype == logits.dtype
+    if not comparable or result.shape != logits.shape or np.isfinite(result.max(axis=-1)).all():
         return ""
     return f", row {bad_row(result)}"
 

@@ -121,7 +121,7 @@ def _counted(vocabulary: WordVocabulary) -> Array:
     for sentence in SENTENCES:
         ids = [vocabulary.padding, *vocabulary.encode(sentence), *ends]
         np.add.at(counts, (ids[:-1], ids[1:]), 1)
-    return np.log(counts).astype(np.float32)
+    return np.asarray(np.log(counts), dtype=np.float32)
 
 
 def _table(logits: ArrayLike, size: int) -> Array:
