@@ -113,7 +113,7 @@ class Parameter:
         if isinstance(converted, float) and math.isnan(converted):
             raise ParameterError(f"{self.name} must be a number, not nan")
         if not self.rule.allows(converted):
-            raise ParameterError(f"{self.name} must be {self.rule}, not {_shown(converted)}")
+            raise ParameterError(f"{self.name} must be {self.rule}, not {shown(converted)}")
         return converted
 
     def _cast(self, value: Any) -> Any:
@@ -123,9 +123,7 @@ class Parameter:
         except (TypeError, ValueError, OverflowError):
             kind = _KINDS[self.type]
             items = f" of items that are each {_KINDS[self.item_type]}" if self.item_type else ""
-            raise ParameterError(
-                f"{self.name} must be {kind}{items}, not {_shown(value)}"
-            ) from None
+            raise ParameterError(f"{self.name} must be {kind}{items}, not {shown(value)}") from None
 
 
 def _to_float(value: Any, _: Any) -> float:
@@ -177,12 +175,12 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A value for a message of one line."""
     try:
         text = repr(value)
     except ValueError:  # a whole number with thousands of digits
-        return "a number that long"
+        return "one of thousands of digits"
     return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
 
 

@@ -12,6 +12,7 @@ import difflib
 import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,8 +31,15 @@ from corelm.sampler import Sampler
 
 GROUP = "corelm"
 OWN = "corelm"
+NAME = re.compile(r"[\w.\-]+")
 OBSERVER = "corelm_next_token"
-HOOKS = ("corelm_samplers", "corelm_decoders", "corelm_models", OBSERVER)
+BASES: dict[str, type[Parameterized] | None] = {
+    "corelm_samplers": Sampler,
+    "corelm_decoders": Decoder,
+    "corelm_models": None,
+}
+"""The hooks that offer something under a name, and the class that it inherits."""
+HOOKS = (*BASES, OBSERVER)
 
 logger = logging.getLogger("corelm")
 
@@ -75,7 +83,8 @@ class Registry:
         found = list(entry_points(group=GROUP)) if points is None else points
         self._points = {_source(point): point for point in found if _wanted(_source(point))}
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
-        self._loaded: dict[Source, Any] = {}
+        self._offered: dict[Source, dict[str, list[Offer]]] = {}
+        self._silenced: set[str] = set()
         self.failures: dict[Source, str] = {}
         """The plugins that could not be loaded, each with its reason."""
         self._manager = pluggy.PluginManager("corelm")
@@ -92,12 +101,13 @@ class Registry:
 
     def load(self, source: Source) -> bool:
         """Load one plugin, once. False when it failed; `failures` then has the reason."""
-        if source not in self._loaded and source not in self.failures:
+        if source not in self._offered and source not in self.failures:
             try:
                 self._admit(source, _import(self._points[source]))
             except PluginError as error:
-                self._set_aside(source, str(error))
-        return source in self._loaded
+                self.failures[source] = str(error)
+                self._warn(source, str(error))
+        return source in self._offered
 
     def load_all(self) -> None:
         """Load every plugin."""
@@ -118,11 +128,13 @@ class Registry:
 
     def sampler(self, name: str) -> type[Sampler]:
         """The sampler class of a name, or of a full name such as `corelm-nucleus:top_p`."""
-        return self._class(self.find("corelm_samplers", name), name)
+        cls: type[Sampler] = self._class(self.find("corelm_samplers", name), name)
+        return cls
 
     def decoder(self, name: str) -> type[Decoder]:
         """The decoder class of a name or full name."""
-        return self._class(self.find("corelm_decoders", name), name)
+        cls: type[Decoder] = self._class(self.find("corelm_decoders", name), name)
+        return cls
 
     def model(self, name: str) -> Callable[[], LanguageModel]:
         """The function that loads the model of a name or full name."""
@@ -132,11 +144,14 @@ class Registry:
     def observe(self, step: Step) -> None:
         """Show a step to every observer; one that raises is set aside."""
         for impl in self._manager.hook.corelm_next_token.get_hookimpls():
+            if impl.plugin_name in self._silenced:
+                continue
             try:
-                impl.function(step) if impl.argnames else impl.function()
-            except Exception as error:
-                logger.warning("plugin %s: %s", impl.plugin_name, _reason(error))
-                self._manager.unregister(impl.plugin)
+                with _as_plugin_error():
+                    impl.function(step) if impl.argnames else impl.function()
+            except PluginError as error:
+                self._silenced.add(impl.plugin_name)
+                self._warn(impl.plugin_name, f"at step {step.position}: {error}")
 
     def load_observers(self) -> bool:
         """Load the plugins that want to see every step: entry points named `corelm_next_token`."""
@@ -157,30 +172,29 @@ class Registry:
         offers = self._offers(hook, short, [s for s in mine if s.entry_point == short])
         offers = offers or self._offers(hook, short, mine)
         offers += [o for o in self._by_hand(hook) if o.name == short and not distribution]
+        offers = _distinct(offers)
         if len(offers) > 1:
             names = " or ".join(sorted(offer.full_name for offer in offers))
-            raise AmbiguousNameError(f"two plugins offer {name!r}; say which one: {names}")
+            raise AmbiguousNameError(
+                f"{len(offers)} plugins offer {name!r}; say which one: {names}"
+            )
         if not offers:
             raise UnknownNameError(self._unknown(hook, name))
         return offers[0]
 
     def _offers(self, hook: str, name: str, sources: list[Source]) -> list[Offer]:
-        return [o for s in sources if self.load(s) for o in self._of(hook, s) if o.name == name]
+        return [
+            o for s in sources if self.load(s) for o in self._offered[s][hook] if o.name == name
+        ]
 
     def _all(self, hook: str) -> list[Offer]:
         self.load_all()
-        offers = [offer for s in self.sources() if s in self._loaded for offer in self._of(hook, s)]
-        return sorted(offers + self._by_hand(hook), key=lambda o: (o.name, o.full_name))
+        offers = [offer for offered in self._offered.values() for offer in offered[hook]]
+        return sorted(_distinct(offers), key=lambda o: (o.name, o.full_name))
 
     def _by_hand(self, hook: str) -> list[Offer]:
-        sources = [source for source in self._loaded if source not in self._points]
-        return [offer for source in sources for offer in self._of(hook, source)]
-
-    def _of(self, hook: str, source: Source) -> list[Offer]:
-        impls = getattr(self._manager.hook, hook).get_hookimpls()
-        plugin = self._loaded[source]
-        functions = [impl.function for impl in impls if impl.plugin is plugin]
-        return [Offer(name, v, source) for f in functions for name, v in f().items()]
+        sources = [source for source in self._offered if source not in self._points]
+        return [offer for source in sources for offer in self._offered[source][hook]]
 
     def _class(self, offer: Offer, name: str) -> Any:
         # Its expression is then the name that it can be found by again.
@@ -188,20 +202,21 @@ class Registry:
         return offer.value
 
     def _admit(self, source: Source, plugin: Any) -> None:
+        # Two entry points may name one module: it is registered once, and offered under both.
+        known = self._manager.is_registered(plugin)
         try:
-            _check_version(plugin)
-            self._manager.register(plugin, name=str(source))
-            try:
-                self._check(source, plugin)
-            except BaseException:
+            with _as_plugin_error():
+                _check_version(plugin)
+                if not known:
+                    self._manager.register(plugin, name=str(source))
+                    self._check_hooks(plugin)
+                self._offered[source] = {hook: self._ask(hook, source, plugin) for hook in BASES}
+        except PluginError:
+            if not known and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
-                raise
-        except CorelmError as error:
-            raise PluginError(str(error)) from error
-        except (Exception, SystemExit) as error:
-            raise PluginError(_reason(error)) from error
+            raise
 
-    def _check(self, source: Source, plugin: Any) -> None:
+    def _check_hooks(self, plugin: Any) -> None:
         try:
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
@@ -211,19 +226,24 @@ class Registry:
                 "not a plugin: no function in it is marked with @corelm.hookimpl; "
                 f"the hooks are {', '.join(HOOKS)}"
             )
-        self._loaded[source] = plugin
-        try:
-            for hook, base in (("corelm_samplers", Sampler), ("corelm_decoders", Decoder)):
-                for offer in self._of(hook, source):
-                    _check_class(offer.name, offer.value, base)
-            self._of("corelm_models", source)
-        except BaseException:
-            del self._loaded[source]
-            raise
 
-    def _set_aside(self, source: Source, reason: str) -> None:
-        self.failures[source] = reason
-        message = f"plugin {source} was left out: {reason}"
+    def _ask(self, hook: str, source: Source, plugin: Any) -> list[Offer]:
+        """What a plugin offers through one hook, checked."""
+        impls = getattr(self._manager.hook, hook).get_hookimpls()
+        answers = [impl.function() for impl in impls if impl.plugin is plugin]
+        offers = []
+        for answer in answers:
+            if not isinstance(answer, Mapping):
+                raise PluginError(
+                    f"not a plugin: {hook} returned {answer!r}, not a mapping from names"
+                )
+            offers += [Offer(name, value, source) for name, value in answer.items()]
+        for offer in offers:
+            _check_offer(offer, BASES[hook])
+        return offers
+
+    def _warn(self, plugin: Source | str, reason: str) -> None:
+        message = f"plugin {plugin} was left out: {reason}"
         if self._strict:
             raise PluginError(message)
         logger.warning("%s", message)
@@ -261,25 +281,35 @@ def _wanted(source: Source) -> bool:
     return bool(names & {source.distribution, source.entry_point, str(source)})
 
 
+def _distinct(offers: list[Offer]) -> list[Offer]:
+    """Offers without those that came twice, from two entry points to one module."""
+    return list({(offer.full_name, id(offer.value)): offer for offer in offers}.values())
+
+
 def _import(point: EntryPoint) -> Any:
-    try:
-        with _quiet_stdout():
-            return point.load()
-    except CorelmError as error:
-        raise PluginError(str(error)) from error
-    except (Exception, SystemExit) as error:
-        raise PluginError(_reason(error)) from error
+    with _as_plugin_error():
+        return point.load()
 
 
 @contextlib.contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """What a plugin prints at import goes to stderr: stdout carries the product."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+def _as_plugin_error() -> Iterator[None]:
+    """Run a plugin's code: whatever it raises is a `PluginError`, in one line.
+
+    What it prints goes to stderr, since stdout carries the product.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except CorelmError as error:
+        raise PluginError(_printable(str(error))) from error
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise PluginError(_printable(reason)) from error
 
 
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def _printable(text: str) -> str:
+    """A plugin's words without what a terminal would obey."""
+    return "".join(character for character in text if character.isprintable())
 
 
 def _check_version(plugin: Any) -> None:
@@ -291,7 +321,12 @@ def _check_version(plugin: Any) -> None:
         )
 
 
-def _check_class(name: str, value: Any, base: type[Parameterized]) -> None:
+def _check_offer(offer: Offer, base: type[Parameterized] | None) -> None:
+    name, value = offer.name, offer.value
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise PluginError(f"the name {name!r} cannot be typed; use letters, digits, _ . and -")
+    if base is None:
+        return
     kind = base.__name__.lower()
     if not inspect.isclass(value):
         raise PluginError(f"not a {kind}: {name} is {value!r}, not a class")

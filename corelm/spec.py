@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from corelm.errors import CorelmError, ExpressionError, ParameterError
+from corelm.params import shown
 from corelm.plugins import registry
 from corelm.sampler import Chain, Sampler
 
 LONGEST = 10_000
 """Characters; a longer expression is refused unread."""
 
-_STAGE = re.compile(r"\s*([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?\s*", re.DOTALL)
+_STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
+_PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
+"""A quoted text as a whole, or one character."""
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -42,12 +46,17 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
         if parameters:
             raise ParameterError("parameters go with a name, not with a sampler that has its own")
         return expression
+    if not isinstance(expression, str):
+        raise ExpressionError(
+            f"a sampler is a name, an expression or a value such as Temperature(t=0.2), "
+            f"not {shown(expression)}"
+        )
     if len(expression) > LONGEST:
         raise ExpressionError(f"an expression has at most {LONGEST} characters")
     stages = [_read_stage(part) for part in _split(expression)]
     if parameters:
         if len(stages) != 1 or stages[0][1] or stages[0][2]:
-            raise ParameterError("parameters go with one bare name; in an expression write them inside")
+            raise ParameterError("parameters go with a bare name; an expression has its own inside")
         stages = [(stages[0][0], [], parameters)]
     built = [_build(*stage) for stage in stages]
     return built[0] if len(built) == 1 else Chain(tuple(built))
@@ -55,8 +64,8 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
 
 def is_name(expression: str) -> bool:
     """Whether an expression is one bare name, whose parameters may be given apart."""
-    match = _STAGE.fullmatch(expression)
-    return bool(match) and match[2] is None  # type: ignore[index]
+    match = _STAGE.fullmatch(expression.strip())
+    return match is not None and match[2] is None
 
 
 def _build(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
@@ -71,45 +80,48 @@ def _build(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
 
 def _split(expression: str) -> Iterator[str]:
     """The stages between the bars that stand outside quotes and brackets."""
-    quote, depth, start = "", [], 0
-    for i, character in enumerate(expression):
-        if quote:
-            if character == quote and expression[i - 1] != "\\":
-                quote = ""
-        elif character in "'\"":
-            quote = character
-        elif character in _CLOSING:
-            depth.append(_CLOSING[character])
-        elif depth and character == depth[-1]:
-            depth.pop()
-        elif character == "|" and not depth:
-            yield expression[start:i]
-            start = i + 1
+    open_brackets, start = [], 0
+    for piece in _PIECE.finditer(expression):
+        character = piece[0]
+        if character in _CLOSING:
+            open_brackets.append(_CLOSING[character])
+        elif open_brackets and character == open_brackets[-1]:
+            open_brackets.pop()
+        elif character == "|" and not open_brackets:
+            yield expression[start : piece.start()]
+            start = piece.end()
     yield expression[start:]
 
 
 def _read_stage(text: str) -> tuple[str, list[Any], dict[str, Any]]:
-    match = _STAGE.fullmatch(text)
+    match = _STAGE.fullmatch(text.strip())
     if not match:
         raise ExpressionError(
-            f"cannot read {text.strip()!r} as a sampler; write name or name(parameter=value), "
-            "and put | between two"
+            f"cannot read {shown(text.strip())} as a sampler; write name or "
+            "name(parameter=value), and put | between two"
         )
-    name, arguments = match[1], match[2]
-    if not arguments or not arguments.strip():
-        return name, [], {}
+    name, arguments = match[1], (match[2] or "").strip()
     try:
-        call = ast.parse(f"_({arguments})", mode="eval").body
-        if not isinstance(call, ast.Call) or any(k.arg is None for k in call.keywords):
-            raise ValueError("not a list of parameters")
-        values = [_value(node) for node in call.args]
-        named = {str(k.arg): _value(k.value) for k in call.keywords}
+        return name, *_read_arguments(arguments)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise ExpressionError(
-            f"cannot read the parameters of {name}: {arguments.strip()!r}; "
-            "write parameter=value with a number, a quoted text, a list or a mapping"
+            f"cannot read the parameters of {name}: {shown(arguments)}; write each once, as "
+            "parameter=value with a number, a quoted text, a list or a mapping"
         ) from None
-    return name, values, named
+
+
+def _read_arguments(arguments: str) -> tuple[list[Any], dict[str, Any]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as Python's opinion on "\d"
+        call = ast.parse(f"_({arguments})", mode="eval").body
+    # Closing and opening again, as in `t=1)(2`, makes a call of what a call returned.
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError("not a list of parameters")
+    names = [keyword.arg for keyword in call.keywords]
+    if None in names or len(set(names)) < len(names):
+        raise ValueError("a parameter without a name, or one given twice")
+    values = [_value(node) for node in call.args]
+    return values, {str(k.arg): _value(k.value) for k in call.keywords}
 
 
 def _value(node: ast.expr) -> Any:
