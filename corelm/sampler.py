@@ -134,11 +134,10 @@ def fault_of_logits(logits: Array, verb: str = "") -> str:
     largest = logits.max(axis=-1)
     if np.isfinite(largest).all():
         return ""
-    if np.isnan(largest).any():
+    first = largest[bad_row(logits)]
+    if np.isnan(first):
         return f"{verb}NaN"
-    if (largest > 0).any():
-        return f"{verb}+infinity"
-    return f"{verb}a row in which every token is impossible"
+    return f"{verb}+infinity" if first > 0 else f"{verb}a row in which every token is impossible"
 
 
 def bad_row(logits: Array) -> int:
