@@ -1,0 +1,17 @@
+"""The command line: the only place that imports typer or rich."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: the words after `corelm`; those of this process when left out.
+    """
+    from corelm.cli.app import run
+
+    return run(sys.argv[1:] if arguments is None else list(arguments))

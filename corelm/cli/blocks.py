@@ -1,0 +1,63 @@
+"""Blocks of text and tables, from strings that may come from anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from corelm.cli.terminal import clean, one_line
+
+INDENT = (0, 0, 0, 2)
+
+
+def heading(text: str) -> Text:
+    """A line that stands out."""
+    return Text(one_line(text), style="bold")
+
+
+def paragraphs(text: str) -> Iterable[RenderableType]:
+    """Prose, with the lines of a paragraph joined; indented lines stay as they are."""
+    for part in clean(text).split("\n\n"):
+        yield Text(part if "\n " in part else " ".join(part.split()))
+        yield Text("")
+
+
+def section(title: str, *content: RenderableType) -> Iterable[RenderableType]:
+    """Content under a heading, and an empty line after it."""
+    yield heading(title)
+    yield from (Padding(block, INDENT) for block in content)
+    yield Text("")
+
+
+def pairs(items: Iterable[tuple[str, str]]) -> Table:
+    """Names and what there is to say about each."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="cyan", overflow="fold")
+    table.add_column(overflow="fold")
+    for name, text in items:
+        table.add_row(one_line(name), one_line(text))
+    return table
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table without lines, one row of it per thing."""
+    block = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for at, header in enumerate(headers):
+        block.add_column(header, style="cyan" if at == 0 else "", overflow="fold")
+    for row in rows:
+        block.add_row(*map(one_line, row))
+    return block
+
+
+def stacked(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
+    """The same below each other, for a narrow terminal: what is empty is left out."""
+    blocks: list[RenderableType] = []
+    for first, *others in rows:
+        named = zip(headers[1:], others, strict=True)
+        blocks.append(Text(one_line(first), style="cyan"))
+        blocks.append(Padding(pairs((h, text) for h, text in named if text), INDENT))
+    return Group(*blocks)

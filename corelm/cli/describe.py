@@ -1,0 +1,75 @@
+"""What a sampler is, in words: read from its class and its docstring."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from typing import Any
+
+from corelm.params import Parameter, Parameterized
+from corelm.plugins import Source
+
+_SECTION = re.compile(r"^(Sources?|Examples?|Args|Returns|Raises):", re.MULTILINE)
+_SOURCE = re.compile(r"^Sources?:\s*(.*?)\s*(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def definition(cls: type[Parameterized]) -> str:
+    """The docstring up to its first section."""
+    return _SECTION.split(_docstring(cls))[0].strip()
+
+
+def source_of(cls: type[Parameterized]) -> str:
+    """What the docstring names as its source: a paper, a pull request."""
+    found = _SOURCE.search(_docstring(cls))
+    return " ".join(found[1].split()) if found else ""
+
+
+def example_expression(cls: type[Parameterized], name: str) -> str:
+    """The first call of the class in its docstring, as an expression; else the bare name."""
+    found = re.search(rf"\b{re.escape(cls.__name__)}(\([^()\n]*\))", _docstring(cls))
+    return f"{name}{found[1]}" if found else name
+
+
+def signature(cls: type[Parameterized]) -> str:
+    """The parameters with their defaults, such as `t=1.0`."""
+    return ", ".join(f"{p.name}={p.default}" for p in cls.parameters())
+
+
+def origin(source: Source) -> str:
+    """The distribution that a plugin is from, with its version."""
+    return f"{source.distribution} {source.version}".strip()
+
+
+def plugin_as_json(source: Source) -> dict[str, str]:
+    """Where it comes from."""
+    return {
+        "distribution": source.distribution,
+        "version": source.version,
+        "entry_point": source.entry_point,
+        "module": source.value,
+    }
+
+
+def parameter_as_json(parameter: Parameter) -> dict[str, Any]:
+    """A parameter as it was declared."""
+    return {
+        "name": parameter.name,
+        "type": parameter.type.__name__,
+        "default": _default(parameter.default),
+        "rule": str(parameter.rule),
+        "help": parameter.rule.help,
+        "aliases": parameter.rule.aliases,
+    }
+
+
+def _default(value: Any) -> Any:
+    """The value where JSON has it; in words what JSON lacks, such as `inf`."""
+    exact = isinstance(value, (bool, int, str, tuple, dict))
+    return value if exact or math.isfinite(value) else str(value)
+
+
+def _docstring(cls: type[Parameterized]) -> str:
+    """The docstring that the author wrote, not the one that dataclass makes up."""
+    text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
+    return "" if text.startswith(f"{cls.__name__}(") else text

@@ -1,0 +1,83 @@
+"""What a sampler does to one small distribution: before and after, as bars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from corelm.distributions import entropy
+from corelm.sampler import Sampler, sampling_distribution
+
+WORDS = ("good", "great", "bad", "funny", "long", "slow", "dull", "odd")
+BEFORE = np.array([0.36, 0.22, 0.14, 0.10, 0.07, 0.05, 0.04, 0.02])
+SEEN = (0, 0)
+"""The words of the text so far, for samplers that look at it."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a sampler made of the example.
+
+    Attributes:
+        sampler: the sampler.
+        after: the distribution that it draws from.
+        seen: the words before, where they make a difference.
+    """
+
+    sampler: Sampler
+    after: Any
+    seen: tuple[str, ...]
+
+    @classmethod
+    def of(cls, sampler: Sampler) -> Effect:
+        """Apply a sampler to the example.
+
+        Raises:
+            SamplerError: it failed.
+        """
+        logits = np.log(BEFORE)
+        alone = sampling_distribution(sampler, logits)
+        after = sampling_distribution(sampler, logits, SEEN)
+        seen = () if np.array_equal(alone, after) else tuple(WORDS[i] for i in SEEN)
+        return cls(sampler, after, seen)
+
+    def as_json(self) -> dict[str, Any]:
+        """Probabilities by word, entropies in nats."""
+        return {
+            "sampler": str(self.sampler),
+            "seen": self.seen,
+            "before": dict(zip(WORDS, BEFORE.tolist(), strict=True)),
+            "after": dict(zip(WORDS, self.after.tolist(), strict=True)),
+            "entropy_before": float(entropy(BEFORE)),
+            "entropy_after": float(entropy(self.after)),
+        }
+
+    def drawn(self, width: int, unicode: bool = True) -> RenderableType:
+        """A table of bars.
+
+        Args:
+            width: characters there are.
+            unicode: whether there are blocks to draw with.
+        """
+        room = max((width - 22) // 2, 4)
+        table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True)
+        table.add_column("", "entropy")
+        for title, values in (("before", BEFORE), ("after", self.after)):
+            table.add_column(
+                title, f"{float(entropy(values)):.2f} nats", width=room + 5, no_wrap=True
+            )
+        for word, *pair in zip(WORDS, BEFORE, self.after, strict=True):
+            table.add_row(word, *(_bar(p, room, unicode) for p in pair))
+        if not self.seen:
+            return table
+        return Group(table, Text(f"after a text that holds: {' '.join(self.seen)}", style="dim"))
+
+
+def _bar(probability: float, room: int, unicode: bool) -> str:
+    length = round(probability * room)
+    return f"{probability:4.0%} {('█' if unicode else '#') * length}"

@@ -1,0 +1,161 @@
+"""`corelm samplers`: what can be chosen, and what one of them does."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from corelm.cli import describe, terminal
+from corelm.cli.terminal import Output
+from corelm.errors import CorelmError, UsageError
+from corelm.plugins import Offer, offers_by_name, registry
+from corelm.sampler import Sampler
+from corelm.spec import is_name
+from corelm.spec import sampler as read_sampler
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from corelm.cli.effect import Effect
+
+
+def samplers(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="One of them, such as temperature or temperature(t=0.2)."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """List the samplers, or show all there is about one.
+
+    \b
+    corelm samplers
+    corelm samplers temperature
+    """
+    with terminal.product() as out:
+        if name is None:
+            _list(out, json)
+        else:
+            _show(out, name, json)
+
+
+def _list(out: Output, json: bool) -> None:
+    offers = dict(_distinct(registry().samplers()))
+    if json:
+        out.json([_as_json(name, offer) for name, offer in offers.items()])
+        return
+    headers = ("sampler", "parameters", "what it does", "plugin")
+    out.rows(
+        headers,
+        [
+            (name, describe.signature(o.value), o.value.description(), describe.origin(o.source))
+            for name, o in offers.items()
+        ],
+    )
+
+
+def _distinct(offers: list[Offer]) -> Iterator[tuple[str, Offer]]:
+    """Each offer with the name it is chosen by: the full one where two share a name."""
+    for name, several in offers_by_name(offers).items():
+        for offer in several:
+            yield name if len(several) == 1 else offer.full_name, offer
+
+
+def _as_json(name: str, offer: Offer) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": offer.value.description(),
+        "parameters": [describe.parameter_as_json(p) for p in offer.value.parameters()],
+        "plugin": describe.plugin_as_json(offer.source),
+    }
+
+
+def _show(out: Output, given: str, json: bool) -> None:
+    name = given.partition("(")[0].strip()
+    offer = registry().find("corelm_samplers", name)
+    registry().sampler(name)  # from here on its expressions have this name
+    sampler = _example(offer.value, name) if is_name(given) else _one(given)
+    effect = _effect(sampler)
+    if json:
+        more = {
+            "definition": describe.definition(offer.value),
+            "source": describe.source_of(offer.value),
+            "effect": {"error": effect} if isinstance(effect, str) else effect.as_json(),
+        }
+        out.json(_as_json(name, offer) | more)
+    else:
+        drawn = effect if isinstance(effect, str) else effect.drawn(out.width, out.unicode)
+        out.show(*_page(name, offer, sampler, drawn))
+
+
+def _one(expression: str) -> Sampler:
+    sampler = read_sampler(expression)
+    if len(sampler.stages) > 1:
+        raise UsageError("one sampler at a time, not a chain of them")
+    return sampler
+
+
+def _example(cls: type[Sampler], name: str) -> Sampler:
+    """One with the values of the example in its docstring, else with its defaults."""
+    try:
+        return read_sampler(describe.example_expression(cls, name))
+    except CorelmError:
+        return cls()
+
+
+def _effect(sampler: Sampler) -> Effect | str:
+    """What the sampler does to the example, or why that cannot be shown."""
+    from corelm.cli.effect import Effect
+
+    try:
+        return Effect.of(sampler)
+    except CorelmError as error:
+        return str(error)
+
+
+def _page(
+    name: str, offer: Offer, sampler: Sampler, drawn: RenderableType
+) -> Iterator[RenderableType]:
+    """All that there is to say about a sampler."""
+    from corelm.cli import blocks
+
+    cls = offer.value
+    yield blocks.heading(name)
+    yield from blocks.paragraphs(describe.definition(cls))
+    if cls.parameters():
+        yield from blocks.section("parameters", blocks.pairs(_parameters(cls)))
+    yield from blocks.section(f"{sampler} on an example", drawn)
+    facts = (
+        ("source", describe.source_of(cls)),
+        ("plugin", f"{describe.origin(offer.source)} ({offer.source.value})"),
+        ("try", _command(name, sampler)),
+    )
+    yield blocks.pairs((title, fact) for title, fact in facts if fact)
+
+
+def _parameters(cls: type[Sampler]) -> Iterator[tuple[str, str]]:
+    names = _options(cls)
+    for p in cls.parameters():
+        rule = f"{p.rule}, " if str(p.rule) else ""
+        yield ", ".join(names[p.name]), f"{p.rule.help} ({rule}default {p.default})".strip()
+
+
+def _options(cls: type[Sampler]) -> dict[str, list[str]]:
+    from corelm.cli.sample import options_of
+
+    return dict(options_of(cls).names)
+
+
+def _command(name: str, sampler: Sampler) -> str:
+    """The command that writes a text with this sampler."""
+    changed = [p for p in sampler.parameters() if getattr(sampler, p.name) != p.default]
+    if any(p.type in (bool, tuple, dict) for p in changed):
+        return f"corelm sample --sampler {shlex.quote(str(sampler))}"
+    names = _options(type(sampler))
+    values = [f"{names[p.name][0]} {shlex.quote(str(getattr(sampler, p.name)))}" for p in changed]
+    return " ".join([f"corelm sample --sampler {name}", *values])

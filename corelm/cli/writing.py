@@ -1,0 +1,113 @@
+"""How drawn texts are written: word by word, whole, or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from corelm.cli.terminal import Output
+from corelm.decoder import Decoder
+from corelm.generation import Drafts, Generation, batches, steps, stream
+from corelm.language_model import LanguageModel
+from corelm.sampler import Sampler
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw, from what and how."""
+
+    model_name: str
+    model: LanguageModel
+    prompt: str
+    sampler: Sampler
+    decoder: Decoder
+    length: int
+    n: int
+    seed: int
+    stop: tuple[str, ...]
+    unknown: bool
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What `steps` and `stream` want to know besides the model, the prompt and the samples."""
+        names = ("sampler", "decoder", "length", "seed", "unknown")
+        return {name: getattr(self, name) for name in names}
+
+
+def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]:
+    """The way to write n texts."""
+    if json:
+        return _write_json
+    return _write_stream if n == 1 and not whole else _write_texts
+
+
+def _write_stream(request: Request, out: Output) -> None:
+    drawn = stream(request.model, request.prompt, stop=request.stop, **request.how)
+    out.text(request.prompt, bold=True)
+    try:
+        for step in drawn:
+            out.text(step.text)
+    finally:
+        out.text("\n")
+
+
+def _write_texts(request: Request, out: Output) -> None:
+    """In order; where there are several, each under its number."""
+    for text in _texts(request):
+        if request.n > 1:
+            out.text(f"[{text.sample}]\n", dim=True)
+        out.text(request.prompt, bold=True)
+        out.text(text.text + ("\n\n" if request.n > 1 else "\n"))
+
+
+def _write_json(request: Request, out: Output) -> None:
+    """One document, which says so where texts or parts of them are missing."""
+    document: dict[str, Any] = {
+        "corelm": version("corelm"),
+        "model": request.model_name,
+        "sampler": str(request.sampler),
+        "decoder": str(request.decoder),
+        "seed": request.seed,
+        "prompt": request.prompt,
+        "length": request.length,
+        "stop": request.stop,
+        "texts": [],
+    }
+    try:
+        for text in _texts(request, measured=True):
+            document["texts"].append(_as_json(text))
+    except Exception as error:
+        out.json(document | {"error": str(error)})
+        raise
+    out.json(document)
+
+
+def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
+    """The texts; what was drawn so far also where it cannot go on, and then the reason."""
+    for samples in batches(request.n):
+        drafts = Drafts(request.model, request.prompt, samples, request.stop, measured)
+        drawn = steps(request.model, request.prompt, samples=samples, **request.how)
+        failure = _failure(drafts.draw(drawn))
+        yield from drafts.generations(request.seed)
+        if failure:
+            raise failure
+
+
+def _failure(drawn: Iterator[Any]) -> BaseException | None:
+    """Draw to the end, or to what went wrong."""
+    try:
+        for _ in drawn:
+            pass
+    except (Exception, KeyboardInterrupt) as error:
+        return error
+    return None
+
+
+def _as_json(text: Generation) -> dict[str, Any]:
+    return {
+        "sample": text.sample,
+        "text": text.text,
+        "tokens": [asdict(step) for step in text.steps],
+    }
