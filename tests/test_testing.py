@@ -31,7 +31,7 @@ class Good(Sampler):
         return keep(logits, logits >= logits.max(axis=-1, keepdims=True) - 2)
 
 
-# Bad samplers, each with one fault --------------------------------------------------------------
+# Bad samplers, each with one fault
 
 
 class HiddenCounter(Sampler):
@@ -264,7 +264,7 @@ def test_pytest_is_imported_only_where_it_is_needed(monkeypatch):
         obeys_the_laws(Good())
 
 
-# The toy model ---------------------------------------------------------------------------------
+# The toy model
 
 
 def test_the_vocabulary_of_the_toy_model():

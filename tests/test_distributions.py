@@ -1,0 +1,285 @@
+"""The arithmetic, with the numbers written out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import corelm
+from corelm.distributions import (
+    BLOCK,
+    draw,
+    entropy,
+    entropy_of_logits,
+    greedy,
+    keep,
+    log_softmax,
+    reweight_distribution,
+    sharpen,
+    softmax,
+)
+from corelm.errors import ParameterError
+
+INF = float("inf")
+BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def eps(dtype):
+    return float(20 * np.finfo(dtype).eps)
+
+
+# softmax, log_softmax
+
+
+@BOTH
+def test_softmax_of_logarithms_is_the_probabilities(dtype):
+    logits = np.log(np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]])).astype(dtype)
+    p = softmax(logits + dtype(3))
+    assert p.dtype == dtype
+    assert p == pytest.approx(np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]]), rel=eps(dtype))
+
+
+@BOTH
+def test_softmax_survives_what_overflows_an_exponential(dtype):
+    assert softmax(np.array([1e30, 1e30, 0, -1e30, -INF], dtype)).tolist() == [0.5, 0.5, 0, 0, 0]
+    assert softmax(np.array([-1e30, -1e30], dtype)).tolist() == [0.5, 0.5]
+    largest = np.finfo(dtype).max
+    assert softmax(np.array([largest, -largest], dtype)).tolist() == [1, 0]
+
+
+@BOTH
+def test_log_softmax(dtype):
+    values = log_softmax(np.array([[0.0, 0.0, -INF], [math.log(3), 0.0, -INF]], dtype))
+    assert values.dtype == dtype
+    assert values[0].tolist() == pytest.approx([-math.log(2), -math.log(2), -INF], rel=eps(dtype))
+    assert values[1].tolist() == pytest.approx(
+        [math.log(0.75), math.log(0.25), -INF], rel=eps(dtype)
+    )
+
+
+def test_log_softmax_keeps_what_softmax_rounds_to_zero():
+    assert log_softmax(np.array([0.0, -2000.0]))[1] == -2000.0
+    assert softmax(np.array([0.0, -2000.0]))[1] == 0.0
+
+
+# entropy
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "nats"),
+    [
+        ([1.0, 0.0], 0.0),
+        ([0.5, 0.5], math.log(2)),
+        ([0.25, 0.75], 0.25 * math.log(4) + 0.75 * math.log(4 / 3)),
+        ([0.5, 0.25, 0.125, 0.125], 1.75 * math.log(2)),
+        ([1 / 3, 1 / 3, 1 / 3, 0], math.log(3)),
+        ([1.0], 0.0),
+        ([1, 0], 0.0),
+    ],
+)
+def test_entropy(probabilities, nats):
+    assert float(entropy(probabilities)) == pytest.approx(nats, abs=1e-15)
+    with np.errstate(divide="ignore"):
+        logits = np.log(np.array(probabilities, dtype=float))
+    assert float(entropy_of_logits(logits)) == pytest.approx(nats, abs=1e-15)
+
+
+def test_entropy_of_rows():
+    assert entropy([[1.0, 0.0], [0.5, 0.5]]).tolist() == pytest.approx([0, math.log(2)])
+    assert entropy(np.full((2, 3, 4), 0.25)).shape == (2, 3)
+
+
+def test_the_entropy_of_certainty_is_zero_and_not_minus_zero():
+    assert math.copysign(1, float(entropy([1.0, 0.0]))) == 1
+
+
+@BOTH
+def test_uniform_entropy_is_ln_n(dtype):
+    for n in (1, 2, 3, 1000, 15_000):
+        assert float(entropy_of_logits(np.zeros(n, dtype))) == pytest.approx(math.log(n), abs=1e-12)
+
+
+@BOTH
+def test_the_entropy_of_logits_with_removed_tokens(dtype):
+    logits = np.array([[0.0, -INF, 0.0, -1e30]], dtype)
+    assert entropy_of_logits(logits)[0] == pytest.approx(math.log(2), abs=1e-12)
+
+
+LOGITS = st.lists(
+    st.one_of(
+        st.floats(-50, 50),
+        st.sampled_from([0.0, 1.0, -INF, 1e30, -1e30, 5e-324, -5e-324, 1e4]),
+    ),
+    min_size=1,
+    max_size=12,
+).filter(lambda row: max(row) > -INF)
+
+
+@given(LOGITS, st.sampled_from([np.float32, np.float64]))
+def test_both_entropies_agree_and_stay_in_their_bounds(row, dtype):
+    logits = np.array([row], dtype)
+    nats = float(entropy_of_logits(logits)[0])
+    assert nats == pytest.approx(float(entropy(softmax(logits))[0]), abs=1e-5)
+    assert 0 <= nats <= math.log(len(row)) + 1e-6
+
+
+@given(LOGITS, st.sampled_from([np.float32, np.float64]))
+def test_softmax_is_a_distribution_that_keeps_the_order(row, dtype):
+    p = softmax(np.array([row], dtype))
+    assert p.dtype == dtype
+    assert p.sum() == pytest.approx(1, abs=1e-5)
+    order = np.argsort(np.array(row, dtype), kind="stable")
+    assert (np.diff(p[0, order]) >= 0).all()
+    assert (p[0, np.array(row) == -INF] == 0).all()
+
+
+# keep, greedy
+
+
+@BOTH
+def test_keep(dtype):
+    kept = keep(np.array([[1.0, 2.0, 3.0]], dtype), np.array([[True, False, True]]))
+    assert kept.tolist() == [[1.0, -INF, 3.0]]
+    assert kept.dtype == dtype
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("logits", "only"),
+    [
+        ([1.0, 3.0, 2.0], [-INF, 0.0, -INF]),
+        ([3.0, 3.0, 3.0], [0.0, -INF, -INF]),
+        ([-INF, 2.0, 2.0], [-INF, 0.0, -INF]),
+        ([-5.0], [0.0]),
+    ],
+)
+def test_greedy_takes_the_lowest_id_on_ties(dtype, logits, only):
+    result = greedy(np.array([logits], dtype))
+    assert result.tolist() == [only]
+    assert result.dtype == dtype
+
+
+# sharpen
+
+
+@BOTH
+def test_sharpen_divides_by_the_temperature(dtype):
+    sharpened = sharpen(np.array([[0.0, 1.0, 3.0, -INF]], dtype), 0.5)
+    assert sharpened.tolist() == [[-6.0, -4.0, 0.0, -INF]]
+    assert sharpened.dtype == dtype
+
+
+@BOTH
+@pytest.mark.parametrize("t", [1e-300, 5e-324, 1e-35, 1e-30, 1e-20, 0.0])
+def test_next_to_zero_only_the_likeliest_is_left(dtype, t):
+    p = softmax(sharpen(np.array([[1.0, 3.0, 2.0, -INF], [1e30, -1e30, 0, 1]], dtype), t))
+    assert p.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
+
+
+@BOTH
+@pytest.mark.parametrize("t", [1e300, 1.7e308, 1e30, 1e35, INF])
+def test_near_infinity_all_that_is_in_play_is_equal(dtype, t):
+    p = softmax(sharpen(np.array([[1.0, 3.0, -INF, 2.0]], dtype), t))
+    assert p[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], rel=1e-6)
+
+
+def test_between_ties_zero_and_next_to_zero_differ():
+    tied = np.array([[2.0, 2.0, 1.0]])
+    assert softmax(sharpen(tied, 0)).tolist() == [[1, 0, 0]]
+    assert softmax(sharpen(tied, 1e-300)).tolist() == [[0.5, 0.5, 0]]
+
+
+def test_one_changes_nothing_at_all():
+    logits = np.array([[0.1, 1e30, -INF]])
+    assert sharpen(logits, 1) is logits
+
+
+# draw
+
+
+def test_draw_inverts_the_distribution_function():
+    logits = np.log(np.array([[0.25, 0.5, 0.25]]))
+    drawn = {u: int(draw(logits, np.array([u]))[0][0]) for u in (0.0, 0.2, 0.26, 0.74, 0.76, 0.99)}
+    assert drawn == {0.0: 0, 0.2: 0, 0.26: 1, 0.74: 1, 0.76: 2, 0.99: 2}
+
+
+@BOTH
+def test_draw_tells_the_surprisal_of_what_it_drew(dtype):
+    logits = np.log(np.array([[0.25, 0.75], [0.25, 0.75]], dtype=dtype))
+    tokens, surprisal = draw(logits, np.array([0.1, 0.9]))
+    assert tokens.tolist() == [0, 1]
+    assert surprisal.tolist() == pytest.approx([math.log(4), math.log(4 / 3)], rel=1e-6)
+    assert (tokens.dtype, surprisal.dtype) == (np.int64, np.float64)
+
+
+def test_a_certain_token_is_no_surprise():
+    tokens, surprisal = draw(np.array([[-INF, 7.0, -INF]]), np.array([0.5]))
+    assert (tokens[0], surprisal[0]) == (1, 0.0)
+
+
+def test_no_rows_no_tokens():
+    tokens, surprisal = draw(np.empty((0, 5)), np.empty(0))
+    assert (tokens.shape, surprisal.shape) == ((0,), (0,))
+
+
+@pytest.mark.parametrize("vocabulary", [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
+def test_every_token_can_be_drawn_whatever_the_blocks(vocabulary):
+    logits = np.zeros((vocabulary, vocabulary))
+    middle = (np.arange(vocabulary) + 0.5) / vocabulary
+    assert draw(logits, middle)[0].tolist() == list(range(vocabulary))
+
+
+# reweight_distribution
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"),
+    [
+        (0.5, [0.2**2 / 0.68, 0.8**2 / 0.68]),
+        (2, [0.2**0.5 / (0.2**0.5 + 0.8**0.5), 0.8**0.5 / (0.2**0.5 + 0.8**0.5)]),
+        (1, [0.2, 0.8]),
+        (0, [0, 1]),
+        (INF, [0.5, 0.5]),
+        (1e-300, [0, 1]),
+        (1e300, [0.5, 0.5]),
+    ],
+)
+def test_reweight_distribution(temperature, expected):
+    assert reweight_distribution([0.2, 0.8], temperature).tolist() == pytest.approx(expected)
+
+
+def test_reweight_normalises_and_takes_rows():
+    reweighted = reweight_distribution([[1, 4], [3, 3]], temperature=1)
+    assert reweighted.tolist() == [pytest.approx([0.2, 0.8]), [0.5, 0.5]]
+
+
+def test_reweight_equals_the_book_where_the_book_is_defined():
+    p = np.array([0.1, 0.2, 0.3, 0.4])
+    for t in (0.2, 0.5, 0.7, 1.0, 1.5):
+        book = np.exp(np.log(p) / t)
+        assert reweight_distribution(p, t) == pytest.approx(book / book.sum(), rel=1e-12)
+
+
+def test_reweight_leaves_a_zero_at_zero_where_the_book_gives_nan():
+    assert reweight_distribution([0.0, 0.5, 0.5], 0.5).tolist() == [0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("temperature", [-1, float("nan"), -INF])
+def test_reweight_refuses_a_temperature_below_zero(temperature):
+    with pytest.raises(ParameterError, match=f"temperature must be at least 0, not {temperature}"):
+        reweight_distribution([0.5, 0.5], temperature)
+
+
+@pytest.mark.parametrize("p", [[-0.1, 1.1], [float("nan"), 1], [INF, 1], [0.0, 0.0], [], 1.0])
+def test_reweight_refuses_what_is_no_distribution(p):
+    with pytest.raises(ParameterError, match=r"a distribution (holds|needs)"):
+        reweight_distribution(p)
+
+
+def test_the_public_names_are_these_functions():
+    assert corelm.entropy is entropy
+    assert corelm.reweight_distribution is reweight_distribution

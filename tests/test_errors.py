@@ -1,0 +1,52 @@
+"""One tree of errors: everything raised on purpose is a CorelmError."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import corelm
+from corelm import errors
+
+CLASSES = [value for value in vars(errors).values() if inspect.isclass(value)]
+
+
+def test_the_tree_is_the_one_that_the_module_draws():
+    drawn = [line.split()[0] for line in errors.__doc__.splitlines() if "Error  " in f"{line}  "]
+    assert drawn == [
+        "CorelmError",
+        "UsageError",
+        "ParameterError",
+        "ExpressionError",
+        "UnknownNameError",
+        "AmbiguousNameError",
+        "SamplerError",
+        "ModelOutputError",
+        "PluginError",
+        "ModelFileError",
+        "DataError",
+        "TrainingError",
+        "MissingDependencyError",
+    ]
+    assert drawn == [cls.__name__ for cls in CLASSES]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
+def test_every_error_is_caught_by_the_root_and_says_what_it_is(cls):
+    assert issubclass(cls, corelm.CorelmError)
+    assert cls.__doc__.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("cls", "builtin"),
+    [
+        (errors.ParameterError, ValueError),
+        (errors.ExpressionError, ValueError),
+        (errors.UnknownNameError, LookupError),
+        (errors.AmbiguousNameError, LookupError),
+    ],
+)
+def test_wrong_usage_is_also_the_error_that_python_has_for_it(cls, builtin):
+    assert issubclass(cls, errors.UsageError)
+    assert issubclass(cls, builtin)

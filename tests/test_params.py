@@ -1,0 +1,407 @@
+"""Parameters: declared once, typed, checked, and refused in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import pickle
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corelm import Decoder, Sampler, param
+from corelm.errors import ParameterError, PluginError
+from corelm.params import Rule
+
+
+class AllKinds(Sampler):
+    """One parameter of each kind.
+
+    And a second paragraph.
+    """
+
+    number: float = param(1.0, "a number", least=0)
+    count: int = param(2, "a count", above=0, most=10)
+    flag: bool = param(False)
+    word: str = param("a", among=["a", "b"])
+    ids: tuple[int, ...] = param((), "token ids", aliases=["tokens"])
+    words: tuple[str, ...] = param(("x",))
+    anything: tuple = param(())
+    bias: dict[str, float] = param({})
+
+    def __call__(self, logits, context):
+        return logits
+
+
+class Plain(Sampler):
+    t: float = 0.5
+
+    def __call__(self, logits, context):
+        return logits
+
+
+def refusal(**values: Any) -> str:
+    with pytest.raises(ParameterError) as caught:
+        AllKinds(**values)
+    return str(caught.value)
+
+
+# What is refused, and how it is said
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (Rule(), ""),
+        (Rule(least=0), "at least 0"),
+        (Rule(least=0, most=1), "at least 0 and at most 1"),
+        (Rule(above=0, below=1), "above 0 and below 1"),
+        (Rule(above=-0.5), "above -0.5"),
+        (Rule(most=1e-9), "at most 1e-09"),
+        (Rule(among=("a", "b")), "one of a, b"),
+    ],
+)
+def test_a_rule_in_words(rule, words):
+    assert str(rule) == words
+
+
+@pytest.mark.parametrize(
+    ("rule", "allowed", "refused"),
+    [
+        (Rule(least=0), [0, 1e300, float("inf")], [-1e-300, float("-inf")]),
+        (Rule(above=0), [1e-300], [0, -0.0, -1]),
+        (Rule(most=1), [1, -5], [1.0001]),
+        (Rule(below=1), [0.9999], [1, 2]),
+        (Rule(least=0, below=1), [0, 0.5], [1, -0.1]),
+        (Rule(among=("a", "b")), ["a", "b"], ["c", "", "ab"]),
+        (Rule(), [float("inf"), -1], []),
+    ],
+)
+def test_what_a_rule_allows(rule, allowed, refused):
+    assert all(rule.allows(value) for value in allowed)
+    assert not any(rule.allows(value) for value in refused)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"number": -1}, "number must be at least 0, not -1.0"),
+        ({"number": float("nan")}, "number must be a number, not nan"),
+        ({"number": "nan"}, "number must be a number, not nan"),
+        ({"number": "abc"}, "number must be a number, not 'abc'"),
+        ({"number": ""}, "number must be a number, not ''"),
+        ({"number": True}, "number must be a number, not True"),
+        ({"number": None}, "number must be a number, not None"),
+        ({"number": 1j}, "number must be a number, not 1j"),
+        ({"number": 10**400}, "number must be a number, not 1000"),
+        ({"count": 0}, "count must be above 0 and at most 10, not 0"),
+        ({"count": 11}, "count must be above 0 and at most 10, not 11"),
+        ({"count": 2.5}, "count must be a whole number, not 2.5"),
+        ({"count": "2.5"}, "count must be a whole number, not '2.5'"),
+        ({"count": True}, "count must be a whole number, not True"),
+        ({"count": float("inf")}, "count must be a whole number, not inf"),
+        ({"count": float("nan")}, "count must be a whole number, not nan"),
+        ({"count": "many"}, "count must be a whole number, not 'many'"),
+        ({"flag": 1}, "flag must be true or false, not 1"),
+        ({"flag": "yes"}, "flag must be true or false, not 'yes'"),
+        ({"word": "c"}, "word must be one of a, b, not 'c'"),
+        ({"word": 1}, "word must be a text, not 1"),
+        ({"ids": 5}, "ids must be a list of items that are each a whole number, not 5"),
+        ({"ids": "1,x"}, "ids must be a list of items that are each a whole number, not '1,x'"),
+        ({"ids": [1.5]}, "ids must be a list of items that are each a whole number, not [1.5]"),
+        ({"words": [1]}, "words must be a list of items that are each a text, not [1]"),
+        ({"anything": 5}, "anything must be a list, not 5"),
+        ({"bias": [1]}, "bias must be a mapping, not [1]"),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_sentence(values, message):
+    assert refusal(**values).startswith(message)
+    assert "\n" not in refusal(**values)
+
+
+@pytest.mark.parametrize("value", ["x" * 10_000, 16**5000, [0] * 10_000], ids=type)
+def test_a_huge_value_is_not_repeated_in_full(value):
+    assert len(refusal(number=value)) < 120
+
+
+# What is taken
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "expected"),
+    [
+        ({"number": 2}, "number", 2.0),
+        ({"number": "0.5"}, "number", 0.5),
+        ({"number": "1e-3"}, "number", 0.001),
+        ({"number": "inf"}, "number", float("inf")),
+        ({"number": np.float32(0.5)}, "number", 0.5),
+        ({"count": 3.0}, "count", 3),
+        ({"count": "3"}, "count", 3),
+        ({"count": np.int64(3)}, "count", 3),
+        ({"flag": "true"}, "flag", True),
+        ({"flag": "False"}, "flag", False),
+        ({"ids": "1, 2,3"}, "ids", (1, 2, 3)),
+        ({"ids": [1, 2]}, "ids", (1, 2)),
+        ({"ids": np.array([1, 2])}, "ids", (1, 2)),
+        ({"ids": ""}, "ids", ()),
+        ({"words": "a,b"}, "words", ("a", "b")),
+        ({"anything": [1, "a", 2.5]}, "anything", (1, "a", 2.5)),
+        ({"bias": {"cat": 1.5}}, "bias", {"cat": 1.5}),
+        ({"bias": {np.int64(3): np.float64(2)}}, "bias", {3: 2.0}),
+    ],
+)
+def test_a_value_becomes_the_declared_type(values, name, expected):
+    value = getattr(AllKinds(**values), name)
+    assert value == expected
+    assert type(value) is type(expected) or isinstance(value, dict)
+
+
+def test_the_defaults():
+    assert repr(AllKinds()) == (
+        "AllKinds(number=1.0, count=2, flag=False, word='a', ids=(), words=('x',), "
+        "anything=(), bias={})"
+    )
+
+
+def test_a_field_without_param_is_a_parameter_without_a_rule():
+    assert Plain().t == 0.5
+    assert Plain(t="2").t == 2.0
+    with pytest.raises(ParameterError, match="t must be a number, not 'x'"):
+        Plain(t="x")
+
+
+# A value
+
+
+def test_it_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        Plain().t = 1.0
+
+
+def test_equal_values_are_equal_and_hash_alike():
+    assert Plain(t=1) == Plain(t=1.0) != Plain(t=2)
+    assert AllKinds(bias={"a": 1}) == AllKinds(bias={"a": 1})
+    assert len({AllKinds(bias={"a": 1}), AllKinds(bias={"a": 1}), AllKinds()}) == 2
+
+
+def test_samplers_of_two_classes_are_never_equal():
+    class Other(Plain):
+        pass
+
+    assert Other() != Plain()
+
+
+def test_copies_are_equal_and_replacing_checks_too():
+    sampler = AllKinds(number=0.25, bias={"a": 1})
+    assert copy.deepcopy(sampler) == sampler
+    assert pickle.loads(pickle.dumps(sampler)) == sampler
+    assert replace(sampler, number=3).number == 3.0
+    with pytest.raises(ParameterError):
+        replace(sampler, number=-3)
+
+
+def test_the_default_mapping_is_not_shared():
+    given_bias = {"a": 1}
+    sampler = AllKinds(bias=given_bias)
+    given_bias["a"] = 2
+    assert sampler.bias == {"a": 1}
+
+
+# What others read of it
+
+
+def test_the_declarations_can_be_listed():
+    names = [p.name for p in AllKinds.parameters()]
+    assert names == ["number", "count", "flag", "word", "ids", "words", "anything", "bias"]
+    number, count, *_, ids, words, anything, bias = AllKinds.parameters()
+    assert (number.type, number.default, number.rule.help) == (float, 1.0, "a number")
+    assert (count.type, str(count.rule)) == (int, "above 0 and at most 10")
+    assert (ids.type, ids.item_type, ids.rule.aliases) == (tuple, int, ("tokens",))
+    assert (words.item_type, anything.item_type) == (str, None)
+    assert (bias.type, bias.default) == (dict, {})
+
+
+def test_the_description_is_the_first_paragraph():
+    class Documented(Plain):
+        """Two lines
+        of one paragraph.
+
+        Another one.
+        """
+
+    class Silent(Plain):
+        t: float = param(1.0)
+
+    assert AllKinds.description() == "One parameter of each kind."
+    assert Documented.description() == "Two lines of one paragraph."
+    assert Silent.description() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("TopP", "top_p"),
+        ("Temperature", "temperature"),
+        ("DRY", "dry"),
+        ("NoRepeatNGram", "no_repeat_n_gram"),
+        ("TopNSigma", "top_n_sigma"),
+        ("Top2Tokens", "top2_tokens"),
+    ],
+)
+def test_the_name_is_the_class_name_in_snake_case(name, expected):
+    def answer(self, logits, context):
+        return logits
+
+    assert type(name, (Sampler,), {"__call__": answer}).name == expected
+
+
+def test_a_name_of_its_own():
+    class Named(Plain):
+        name = "another"
+
+    assert Named.name == "another"
+    assert str(Named()) == "another(t=0.5)"
+
+
+def test_the_expression_of_a_value():
+    assert str(Plain()) == "plain(t=0.5)"
+    sampler = AllKinds(
+        number="inf", flag=True, word="b", ids=[1], words=[], anything=[1, "it's"],
+        bias={"a": float("-inf")},
+    )  # fmt: skip
+    assert sampler.expression == (
+        "all_kinds(number=inf, count=2, flag=True, word='b', ids=(1,), words=(), "
+        """anything=(1, "it's"), bias={'a': -inf})"""
+    )
+
+
+# build: by position, name or alias
+
+
+def test_build_takes_positions_names_and_aliases():
+    assert AllKinds.build(0.5, 3) == AllKinds(number=0.5, count=3)
+    assert AllKinds.build(0.5, tokens=[7]) == AllKinds(number=0.5, ids=(7,))
+
+
+@pytest.mark.parametrize(
+    ("values", "named", "message"),
+    [
+        ((), {"x": 1}, "plain has no parameter 'x'; it has: t"),
+        ((1, 2), {}, "plain takes fewer than 2 values; it has: t"),
+        ((1,), {"t": 2}, "plain: "),
+    ],
+)
+def test_build_refuses_what_there_is_not(values, named, message):
+    with pytest.raises(ParameterError) as caught:
+        Plain.build(*values, **named)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_sampler_without_parameters_says_so():
+    class Nothing(Sampler):
+        def __call__(self, logits, context):
+            return logits
+
+    with pytest.raises(ParameterError, match=r"nothing has no parameter 't'; it has: none"):
+        Nothing.build(t=1)
+
+
+def test_a_parameter_without_a_default_is_asked_for():
+    class Needs(Sampler):
+        t: float
+
+        def __call__(self, logits, context):
+            return logits
+
+    assert Needs.build(t=2).t == 2.0
+    with pytest.raises(ParameterError, match=r"needs: .*missing .*'t'; it has: t"):
+        Needs.build()
+
+
+# Classes that are no samplers
+
+
+def test_a_field_without_a_type_is_refused_where_it_is_declared():
+    with pytest.raises(PluginError) as caught:
+
+        class Untyped(Sampler):
+            t = param(1.0)
+
+    assert str(caught.value) == (
+        "not a sampler: Untyped.t has no type; write `t: float = param(...)`"
+    )
+
+
+def test_a_decoder_is_no_sampler_in_the_message_either():
+    with pytest.raises(PluginError, match=r"^not a decoder: Untyped.width has no type"):
+
+        class Untyped(Decoder):
+            width = param(4)
+
+
+@pytest.mark.parametrize("name", ["name", "expression", "parameters", "stages", "build"])
+def test_a_field_must_not_hide_what_every_sampler_has(name):
+    with pytest.raises(PluginError, match=f"^not a sampler: Hides.{name} hides what every one has"):
+        type("Hides", (Sampler,), {"__annotations__": {name: str}, name: param("x")})
+
+
+def test_a_parameter_may_be_declared_anew_in_a_subclass():
+    class Warmer(Plain):
+        t: float = param(2.0, above=1)
+
+    assert Warmer().t == 2.0
+    with pytest.raises(ParameterError, match=r"t must be above 1, not 0.5"):
+        Warmer(t=0.5)
+
+
+def test_a_type_that_no_parameter_can_have():
+    class Odd(Sampler):
+        t: complex = param(1.0)
+
+        def __call__(self, logits, context):
+            return logits
+
+    with pytest.raises(PluginError, match=r"Odd.t has the type <class 'complex'>; a parameter is"):
+        Odd()
+
+
+def test_a_type_that_does_not_exist():
+    class Lost(Sampler):
+        t: Nowhere = param(1.0)  # noqa: F821
+
+        def __call__(self, logits, context):
+            return logits
+
+    with pytest.raises(
+        PluginError, match=r"not a sampler: the types of Lost cannot be read: .*Now"
+    ):
+        Lost()
+
+
+# Anything at all
+
+
+ANYTHING = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.binary(),
+    st.complex_numbers(),
+    st.lists(st.integers() | st.text(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.floats(), max_size=3),
+)
+
+
+@given(ANYTHING)
+def test_whatever_is_given_is_taken_or_refused_by_name(value):
+    for name in ("number", "count", "flag", "word", "ids", "words", "anything", "bias"):
+        with contextlib.suppress(ParameterError):
+            taken = AllKinds(**{name: value})
+            # What was taken is taken again: the declared type and the rule hold.
+            assert repr(AllKinds(**{name: getattr(taken, name)})) == repr(taken)
