@@ -1,8 +1,8 @@
 """Write tokens of words and punctuation as a person would: spaces, quotes, capitals.
 
 Every decision about a token depends on the tokens before it alone, so the text of a prefix is
-a prefix of the text and can be streamed. Cutting the text again gives the same tokens: the
-tokens of any text, written and cut, are themselves.
+a prefix of the text and can be streamed. The tokens that a text was cut into, written and cut
+again, are the same tokens (but for a hyphen between hyphens).
 """
 
 from __future__ import annotations
@@ -53,8 +53,7 @@ class _Writer:
             return True
         if self.glue or closes or token[0] in NO_SPACE_BEFORE or _tight(token):
             return False
-        inside_number = self.previous in (".", ",", ":") and self.before_previous.isdigit()
-        return not (inside_number and token.isdigit())
+        return not _one_number(self.before_previous, self.previous, token)
 
     def _capitalised(self, token: str) -> str:
         if token[0] not in ascii_lowercase:  # the capitals of others would not be read back
@@ -77,3 +76,9 @@ class _Writer:
 def _tight(token: str) -> bool:
     """Whether no spaces stand around a token; `--` is a dash, and has them."""
     return token in TIGHT or token.startswith("---")
+
+
+def _one_number(before: str, mark: str, after: str) -> bool:
+    """Whether the tokens are one number, as 3.5, 10,000 and 10:30 are, and 1, 2 is not."""
+    digits = {".": len(after), ",": 3, ":": 2}.get(mark)
+    return before.isdigit() and after.isdigit() and len(after) == digits

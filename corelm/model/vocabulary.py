@@ -73,7 +73,8 @@ class WordVocabulary:
         style: the key of `STYLES` that says how a text is cut.
 
     Example:
-        >>> vocabulary = WordVocabulary(["", "[UNK]", "[end]", "this", "film", "."], "words+punctuation")
+        >>> words = ["", "[UNK]", "[end]", "this", "film", "."]
+        >>> vocabulary = WordVocabulary(words, "words+punctuation")
         >>> vocabulary.encode("This film. Wow")
         [3, 4, 5, 1]
         >>> vocabulary.decode([3, 4, 5, 3])
@@ -89,7 +90,8 @@ class WordVocabulary:
         self.style = style
         self._ids = {word: i for i, word in enumerate(self.words)}
         if len(self._ids) != len(self.words):
-            raise ModelFileError("a vocabulary holds each word once")
+            twice = next(word for i, word in enumerate(self.words) if self._ids[word] != i)
+            raise ModelFileError(f"a vocabulary holds each word once, not {twice!r} twice")
 
     padding, unknown = 0, 1
 
@@ -116,8 +118,12 @@ class WordVocabulary:
 
     @classmethod
     def loads(cls, text: str, style: str) -> WordVocabulary:
-        """Read what `dumps` wrote."""
-        lines = text.split("\n")
+        """Read what `dumps` wrote, also from a file with a byte order mark or Windows line ends.
+
+        Raises:
+            ModelFileError: a vocabulary that is cut off, holds a word twice or is none.
+        """
+        lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
         if lines.pop() != "":
             raise ModelFileError("the vocabulary is cut off: its last line has no end")
         return cls([_unescape(line) for line in lines], style)
@@ -132,4 +138,10 @@ def _escape(word: str) -> str:
 
 
 def _unescape(line: str) -> str:
-    return re.sub(r"\\.", lambda match: _UNESCAPES.get(match[0], match[0]), line)
+    return re.sub(r"\\.?", _unescaped, line)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[0] not in _UNESCAPES:
+        raise ModelFileError(f"the vocabulary holds the unknown escape {match[0]!r}")
+    return _UNESCAPES[match[0]]
