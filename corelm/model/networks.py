@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,10 @@ class Network(ABC):
         """Room for what it remembers, one entry per row: (batch, ...)."""
 
     @abstractmethod
+    def select(self, memory: Array, rows: Ids, time: int) -> Array:
+        """The memory of these rows, in this order, after `time` tokens of each."""
+
+    @abstractmethod
     def read(self, window: Ids, new: int, memory: Array) -> Array:
         """Read the last `new` tokens of each row; the earlier ones are in the memory.
 
@@ -54,25 +57,16 @@ class Transformer(Network):
 
     def __init__(self, a: Architecture, w: Weights, attentions: int, size: int) -> None:
         self._cache = (attentions, 2, a.heads, a.context_length, size)
-        self._vocabulary_size = a.vocabulary_size
         self._tokens = w["embedding/token_embeddings/embeddings"]
         self._positions = w["embedding/position_embeddings/embeddings"]
 
     def memory(self, batch: int) -> Array:
         return np.empty((batch, *self._cache), dtype=np.float32)
 
-    def read(self, window: Ids, new: int, memory: Array) -> Array:
-        if new == 1:
-            return self._read(window, new, memory)
-        logits = np.empty((len(window), self._vocabulary_size), dtype=np.float32)
-        for row in range(len(window)):
-            one = slice(row, row + 1)
-            logits[one] = self._read(window[one], new, memory[one])
-        return logits
-
-    @abstractmethod
-    def _read(self, window: Ids, new: int, cache: Array) -> Array:
-        """The network: as `read`."""
+    def select(self, memory: Array, rows: Ids, time: int) -> Array:
+        kept = self.memory(len(rows))
+        kept[..., :time, :] = memory[..., :time, :][rows]
+        return kept
 
     def _embed(self, window: Ids, new: int) -> Array:
         time = window.shape[1]
@@ -85,14 +79,14 @@ class Default(Transformer):
 
     def __init__(self, a: Architecture, w: Weights) -> None:
         super().__init__(a, w, attentions=a.blocks, size=a.width // a.heads)
-        self._blocks = [PreNormBlock(a.heads, part(w, f"block_{i}")) for i in range(a.blocks)]
+        self._blocks = [PreNormBlock(_below(w, f"block_{i}")) for i in range(a.blocks)]
         self._norm = w["norm/scale"]
         self._logits = Linear(self._tokens.T)
 
-    def _read(self, window: Ids, new: int, cache: Array) -> Array:
+    def read(self, window: Ids, new: int, memory: Array) -> Array:
         x = self._embed(window, new)  # (batch, new, width)
         for i, block in enumerate(self._blocks):
-            x = block(x, cache[:, i], window.shape[1])
+            x = block(x, memory[:, i], window.shape[1])
         last = rms_norm(x[:, -1:], self._norm)  # (batch, 1, width)
         return self._logits(last)[:, 0]  # (batch, vocabulary)
 
@@ -100,60 +94,161 @@ class Default(Transformer):
 class PreNormBlock:
     """Normalise, attend, add; normalise, dense, add: (batch, new, width) to the same."""
 
-    def __init__(self, heads: int, w: Weights) -> None:
-        self._heads = heads
+    def __init__(self, w: Weights) -> None:
         self._attention_norm, self._dense_norm = w["attention_norm/scale"], w["dense_norm/scale"]
         self._qkv, self._attention_out = Linear(w["qkv/kernel"]), Linear(w["attention_out/kernel"])
-        self._dense_in, self._dense_out = Linear(w["dense_in/kernel"]), Linear(w["dense_out/kernel"])
+        self._dense_in, self._dense_out = (
+            Linear(w["dense_in/kernel"]),
+            Linear(w["dense_out/kernel"]),
+        )
 
     def __call__(self, x: Array, cache: Array, time: int) -> Array:
-        batch, new, _ = x.shape
+        width = x.shape[-1]
         qkv = self._qkv(rms_norm(x, self._attention_norm))  # (batch, new, 3 * width)
-        qkv = qkv.reshape(batch, new, 3, self._heads, -1)
-        seen = None if new == 1 else causal(new, time)
-        x = x + self._attention_out(attend(qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], cache, time, seen))
+        query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
+        x = x + self._attention_out(attend(query, key, value, cache, time))
         hidden = np.maximum(self._dense_in(rms_norm(x, self._dense_norm)), 0)
         return x + self._dense_out(hidden * hidden)
 
 
+class Book(Transformer):
+    """The chapter's decoder: attention over the embeddings twice, then dense."""
+
+    def __init__(self, a: Architecture, w: Weights) -> None:
+        super().__init__(a, w, attentions=2, size=a.width)
+        layers = _below(w, "decoder")
+        self._attention_1 = Attention(_below(layers, "attention_1"))
+        self._attention_2 = Attention(_below(layers, "attention_2"))
+        self._dense_1, self._dense_2 = _dense(layers, "dense_1"), _dense(layers, "dense_2")
+        self._norms = [_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
+        self._logits = _dense(w, "probabilities")
+
+    def read(self, window: Ids, new: int, memory: Array) -> Array:
+        seen_2 = np.repeat((window != 0)[:, None], new, axis=1)  # (batch, new, time)
+        # Keras masks the queries of the first attention too: padding looks at everything.
+        seen_1 = seen_2 & seen_2[:, 0, -new:, None]
+        embedded = self._embed(window, new)  # (batch, new, width)
+        x = self._attention_1(embedded, embedded, memory[:, 0], seen_1)
+        x1 = layer_norm(embedded + x, self._norms[0])
+        x = self._attention_2(x1, embedded, memory[:, 1], seen_2)
+        x2 = layer_norm(x1 + x, self._norms[1])[:, -1:]  # (batch, 1, width)
+        hidden = np.maximum(self._dense_1(x2), 0)
+        x3 = layer_norm(x2 + self._dense_2(hidden), self._norms[2])
+        return self._logits(x3)[:, 0]  # (batch, vocabulary)
+
+
+class Attention:
+    """Keras's MultiHeadAttention: (batch, new, width) to the same."""
+
+    def __init__(self, w: Weights) -> None:
+        self._query, self._key, self._value = (_dense(w, n) for n in ("query", "key", "value"))
+        self._output = _dense(w, "attention_output", inputs=2)
+
+    def __call__(self, x: Array, source: Array, cache: Array, seen: Array) -> Array:
+        query, key, value = self._query(x), self._key(source), self._value(source)
+        return self._output(attend(query, key, value, cache, seen.shape[-1], seen))
+
+
+class Recurrent(Network):
+    """Gated recurrent units, which remember their states: (batch, blocks, dense)."""
+
+    def __init__(self, a: Architecture, w: Weights) -> None:
+        self._states = (a.blocks, a.dense)
+        self._tokens = w["embedding/embeddings"]
+        self._cells = [GruCell(_below(w, f"gru_{i}/gru_cell")) for i in range(a.blocks)]
+        self._logits = _dense(w, "probabilities")
+
+    def memory(self, batch: int) -> Array:
+        return np.empty((batch, *self._states), dtype=np.float32)
+
+    def select(self, memory: Array, rows: Ids, time: int) -> Array:
+        return memory[rows]
+
+    def read(self, window: Ids, new: int, memory: Array) -> Array:
+        time = window.shape[1]
+        if new == time:
+            memory[:] = 0
+        for t in range(time - new, time):
+            ids = window[:, t : t + 1]
+            x = self._tokens.take(ids, axis=0)  # (batch, 1, width)
+            for i, cell in enumerate(self._cells):
+                state = memory[:, i : i + 1]  # (batch, 1, dense)
+                x = np.where(ids[..., None] != 0, cell(x, state), state)  # padding changes nothing
+                memory[:, i : i + 1] = x
+        return self._logits(x)[:, 0]
+
+
+class GruCell:
+    """One gated recurrent unit, its reset gate after the product, as in Keras."""
+
+    def __init__(self, w: Weights) -> None:
+        self._given = Linear(w["kernel"], w["bias"][0])
+        self._kept = Linear(w["recurrent_kernel"], w["bias"][1])
+
+    def __call__(self, x: Array, state: Array) -> Array:
+        dense = state.shape[-1]
+        given, kept = self._given(x), self._kept(state)  # (batch, 1, 3 * dense)
+        gates = sigmoid(given[..., : 2 * dense] + kept[..., : 2 * dense])
+        update, reset = gates[..., :dense], gates[..., dense:]
+        candidate = np.tanh(given[..., 2 * dense :] + reset * kept[..., 2 * dense :])
+        return update * state + (1 - update) * candidate
+
+
 def attend(
-    query: Array, key: Array, value: Array, cache: Array, time: int, seen: Array | None
+    query: Array, key: Array, value: Array, cache: Array, time: int, seen: Array | None = None
 ) -> Array:
-    """Attention of the new tokens to all, after their keys and values went into the cache.
+    """Let each new token look at itself and at those before it.
 
     Args:
-        query, key, value: (batch, new, heads, size).
-        cache: (batch, 2, heads, context, size).
+        query, key, value: (batch, new, heads * size).
+        cache: (batch, 2, heads, context, size); the new keys and values go into it.
         time: tokens in the window, the new ones among them.
-        seen: (..., new, time), which tokens each new one may look at; none means all.
+        seen: (batch, new, time), False where a token must not look; none means it may.
 
     Returns:
         (batch, new, heads * size)
     """
-    batch, new, _, size = query.shape
-    cache[:, 0, :, time - new : time] = key.swapaxes(1, 2)
-    cache[:, 1, :, time - new : time] = value.swapaxes(1, 2)
-    keys, values = cache[:, 0, :, :time], cache[:, 1, :, :time]  # (batch, heads, time, size)
-    scores = query.swapaxes(1, 2) @ keys.swapaxes(2, 3)  # (batch, heads, new, time)
-    scores *= np.float32(size**-0.5)
-    if seen is not None:
-        scores = np.where(seen, scores, NEVER)
+    batch, new, _ = query.shape
+    heads, size = cache.shape[2], cache.shape[4]
+    split, before = (batch, new, heads, size), time - new
+    cache[:, 0, :, before:time] = key.reshape(split).swapaxes(1, 2)
+    cache[:, 1, :, before:time] = value.reshape(split).swapaxes(1, 2)
+    queries = query.reshape(split)[..., None, :] * np.float32(size**-0.5)
+    mixed = np.empty((batch, new, heads, 1, size), dtype=np.float32)
+    for i in range(new):
+        past = cache[..., : before + i + 1, :]  # (batch, 2, heads, past, size)
+        scores = queries[:, i] @ past[:, 0].swapaxes(2, 3)  # (batch, heads, 1, past)
+        if seen is not None:
+            scores = np.where(seen[:, i, None, None, : before + i + 1], scores, NEVER)
+        np.matmul(_softmax(scores), past[:, 1], out=mixed[:, i])
+    return mixed.reshape(batch, new, heads * size)
+
+
+def _softmax(scores: Array) -> Array:
+    """In place, over the last axis."""
     scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= np.add.reduce(scores, axis=-1, keepdims=True)
-    return (scores @ values).swapaxes(1, 2).reshape(batch, new, -1)
-
-
-def causal(new: int, time: int) -> NDArray[np.bool_]:
-    """(new, time): each of the last tokens sees itself and those before it."""
-    positions = np.arange(time)
-    return positions <= positions[time - new :, None]
+    return scores
 
 
 def rms_norm(x: Array, scale: Array) -> Array:
     """Divide by the root mean square, (..., width) to the same."""
     mean = np.vecdot(x, x)[..., None] / np.float32(x.shape[-1])
     return x / np.sqrt(mean + EPSILON) * scale
+
+
+def layer_norm(x: Array, w: Weights) -> Array:
+    """Mean 0 and variance 1, (..., width) to the same."""
+    width = np.float32(x.shape[-1])
+    centred = x - np.add.reduce(x, axis=-1, keepdims=True) / width
+    variance = np.vecdot(centred, centred)[..., None] / width
+    return centred / np.sqrt(variance + EPSILON) * w["gamma"] + w["beta"]
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), which does not overflow."""
+    return np.tanh(x / 2) / 2 + np.float32(0.5)
 
 
 class Linear:
@@ -169,14 +264,24 @@ class Linear:
         self._bias = bias
 
     def __call__(self, x: Array) -> Array:
-        y = np.empty((*x.shape[:-1], self._units), dtype=np.float32)
+        y = np.empty((*x.shape[:-1], 1, self._units), dtype=np.float32)
+        x = x[..., None, :]  # (batch, time, 1, in)
         for columns, block in self._blocks:
-            np.matmul(x, block, out=y[..., columns])  # (batch, time, in) @ (in, some of out)
+            np.matmul(x, block, out=y[..., columns])  # (batch, time, 1, some of out)
         if self._bias is not None:
             y += self._bias
-        return y
+        return y[..., 0, :]
 
 
-def part(w: Weights, name: str) -> dict[str, Any]:
+def _dense(w: Weights, name: str, inputs: int = 1) -> Linear:
+    """A Keras dense layer; the first `inputs` axes of its kernel are what goes in."""
+    kernel, bias = w[f"{name}/kernel"], w[f"{name}/bias"]
+    return Linear(kernel.reshape(np.prod(kernel.shape[:inputs]), -1), bias.ravel())
+
+
+def _below(w: Weights, name: str) -> Weights:
     """The weights below a name, without it."""
     return {k.removeprefix(name + "/"): v for k, v in w.items() if k.startswith(name + "/")}
+
+
+NETWORKS: Mapping[str, type[Network]] = {"book": Book, "default": Default, "rnn": Recurrent}

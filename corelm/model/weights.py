@@ -2,9 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
+from corelm.distributions import Array
+from corelm.errors import ModelFileError
 from corelm.model.presets import Architecture
+from corelm.model.vocabulary import WordVocabulary
 
 Shapes = dict[str, tuple[int, ...]]
+
+
+def check(a: Architecture, vocabulary: WordVocabulary, weights: Mapping[str, Array]) -> None:
+    """Refuse weights or a vocabulary that do not fit an architecture.
+
+    Raises:
+        ModelFileError: a weight too many or too few, one of another shape or not finite,
+            another number of tokens.
+    """
+    if len(vocabulary) != a.vocabulary_size:
+        raise ModelFileError(
+            f"the vocabulary has {len(vocabulary)} tokens, the network {a.vocabulary_size}"
+        )
+    check_shapes(a, {name: weight.shape for name, weight in weights.items()})
+    for name, weight in weights.items():
+        if not np.isfinite(weight).all():
+            raise ModelFileError(f"the weights {name!r} hold numbers that are not finite")
+
+
+def check_shapes(a: Architecture, found: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse any but exactly the weights of an architecture, by name and shape."""
+    expected = shapes(a)
+    for name, shape in expected.items():
+        if name not in found:
+            raise ModelFileError(f"the weights {name!r} are missing")
+        if tuple(found[name]) != shape:
+            raise ModelFileError(f"the weights {name!r} are {found[name]} instead of {shape}")
+    foreign = sorted(found.keys() - expected.keys())
+    if foreign:
+        raise ModelFileError(f"a {a.kind} network has no weights {foreign[0]!r}")
 
 
 def shapes(a: Architecture) -> Shapes:

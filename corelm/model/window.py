@@ -1,4 +1,4 @@
-"""The tokens that a model sees of a batch of texts: all of a short one, a sliding window of a long one."""
+"""What a model sees of a batch of texts: all of a short one, a sliding window of a long one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ class Window:
     def __init__(self, tokens: ArrayLike, vocabulary: Vocabulary, context_length: int) -> None:
         given = np.asarray(tokens)
         if given.ndim != 2:
-            raise UsageError(f"tokens must be (batch, time) ids, not an array of shape {given.shape}")
+            raise UsageError(
+                f"tokens must be (batch, time) ids, not an array of shape {given.shape}"
+            )
         self._size = len(vocabulary)
         self._context_length = context_length
         self._length = self._start = 0
