@@ -1,0 +1,370 @@
+"""The decoder contract: ask, reshape, draw once, go on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm import Ancestral, Context, Decoder, Sampler, Step, Task, param
+from corelm.decoder import Past
+from corelm.errors import ModelOutputError, ParameterError, SamplerError
+from corelm.luck import Luck
+from corelm.testing import ToyModel
+
+INF = float("inf")
+GREEDY, STOCHASTIC = corelm.sampler("greedy"), corelm.sampler("stochastic")
+
+
+def task(model=None, prompt="the", sampler=STOCHASTIC, samples=(0,), seed=1, **options) -> Task:
+    model = model or ToyModel()
+    ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
+    options.setdefault("length", 8)
+    return Task(model, ids, sampler, Luck(seed, samples), **options)
+
+
+def steps(**options) -> list[Step]:
+    return list(Ancestral()(task(**options)))
+
+
+# Ancestral
+
+
+def test_greedy_goes_the_likeliest_way():
+    drawn = steps(sampler=GREEDY, length=6)
+    words = ToyModel().vocabulary.words
+    assert [words[step.tokens[0]] for step in drawn] == ["cat", "sat", "on", "the", "cat", "sat"]
+    assert [step.position for step in drawn] == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("length", [0, 1, 5])
+def test_it_draws_as_many_tokens_as_asked(length):
+    assert len(steps(model=ToyModel(end=False), length=length)) == length
+
+
+def test_no_samples_need_no_model():
+    class Never:
+        def start(self, tokens):
+            raise AssertionError("the model was asked")
+
+    nothing = Task(Never(), np.array([3]), GREEDY, Luck(1, []), 5)
+    assert list(Ancestral()(nothing)) == []
+    no_length = Task(Never(), np.array([3]), GREEDY, Luck(1, [0]), 0)
+    assert list(Ancestral()(no_length)) == []
+
+
+def test_a_row_leaves_when_it_ends():
+    drawn = steps(samples=range(30), length=40)
+    end = ToyModel().vocabulary.end
+    here = [set(step.samples.tolist()) for step in drawn]
+    gone = set()
+    for step, now in zip(drawn, here, strict=True):
+        assert not now & gone
+        gone |= set(step.samples[step.tokens == end].tolist())
+    assert len(gone) > 20
+    assert len(here[-1]) < 30
+    assert here[0] == set(range(30))
+    assert all(later <= earlier for earlier, later in pairwise(here))
+
+
+def test_everything_stops_when_every_row_has_ended():
+    ends_at_once = ToyModel(["a"], logits=[0, 0, 50, 0])
+    assert [
+        step.tokens.tolist() for step in steps(model=ends_at_once, prompt="a", samples=range(3))
+    ] == [[2, 2, 2]]
+
+
+def test_the_tokens_are_those_of_the_luck():
+    model = ToyModel(["a", "b"], logits=np.log([1, 1, 0.25, 0.75]), end=False)
+    luck = Luck(7, range(50))
+    drawn = steps(model=model, prompt="a", samples=range(50), seed=7, length=20)
+    for step in drawn:
+        expected = np.where(luck.at(step.position) < 0.25, 2, 3)
+        assert step.tokens.tolist() == expected.tolist()
+
+
+def test_a_sample_is_the_same_alone_and_in_any_batch():
+    together: dict[int, list[int]] = {i: [] for i in range(64)}
+    for step in steps(samples=range(64), length=30):
+        for row, sample in enumerate(step.samples.tolist()):
+            together[sample].append(int(step.tokens[row]))
+    for i in range(64):
+        assert [int(step.tokens[0]) for step in steps(samples=(i,), length=30)] == together[i]
+
+
+def test_the_sampler_sees_the_tokens_and_how_surprising_they_were():
+    seen: list[Context] = []
+
+    class Looks(Sampler):
+        def __call__(self, logits, context):
+            seen.append(context)
+            return logits / 2
+
+    drawn = steps(
+        model=ToyModel(end=False), prompt="the cat", sampler=Looks(), samples=range(3), length=4
+    )
+    assert [context.step for context in seen] == [0, 1, 2, 3]
+    last = seen[-1]
+    assert last.tokens[:, :2].tolist() == [[10, 3]] * 3
+    assert last.drawn.T.tolist() == [step.tokens.tolist() for step in drawn[:3]]
+    assert np.isnan(last.surprisal[:, :2]).all()
+    assert last.surprisal[:, 2:].T.tolist() == [step.surprisal.tolist() for step in drawn[:3]]
+    model_surprisals = [step.model_surprisal.tolist() for step in drawn[:3]]
+    assert last.model_surprisal[:, 2:].T.tolist() == model_surprisals
+
+
+def test_the_rows_of_the_context_follow_those_that_stay():
+    lengths = []
+
+    class Looks(Sampler):
+        def __call__(self, logits, context):
+            assert len(context.tokens) == len(logits)
+            assert (context.tokens != 2).all(), "a row that has ended is still there"
+            lengths.append(len(logits))
+            return logits
+
+    steps(sampler=Looks(), samples=range(30), length=30)
+    assert lengths[0] == 30 > lengths[-1]
+
+
+# Step
+
+
+def test_a_step_knows_its_distributions_and_what_they_say_of_the_token():
+    model = ToyModel(["a", "b"], logits=np.log([1, 1, 0.2, 0.8]), end=False)
+    [step] = steps(model=model, prompt="a", sampler=corelm.sampler("temperature", t=0.5), length=1)
+    assert step.model_distribution[0].tolist() == pytest.approx([0, 0, 0.2, 0.8])
+    assert step.distribution[0].tolist() == pytest.approx([0, 0, 0.04 / 0.68, 0.64 / 0.68])
+    assert step.model_entropy[0] == pytest.approx(0.2 * math.log(5) + 0.8 * math.log(1.25))
+    a, b = 0.04 / 0.68, 0.64 / 0.68
+    assert step.entropy[0] == pytest.approx(-a * math.log(a) - b * math.log(b))
+    assert step.tokens[0] == 3
+    assert step.surprisal[0] == pytest.approx(-math.log(b))
+    assert step.model_surprisal[0] == pytest.approx(-math.log(0.8))
+
+
+def test_surprisals_add_up_to_the_probability_of_the_text():
+    for step in steps(samples=range(20), sampler=corelm.sampler("temperature", t=1.3), length=20):
+        rows = np.arange(len(step.tokens))
+        p, q = step.distribution[rows, step.tokens], step.model_distribution[rows, step.tokens]
+        assert step.surprisal == pytest.approx(-np.log(p.astype(float)), abs=1e-5)
+        assert step.model_surprisal == pytest.approx(-np.log(q.astype(float)), abs=1e-5)
+
+
+def test_greedy_is_never_surprised_but_the_model_may_be():
+    for step in steps(sampler=GREEDY, length=5):
+        assert (step.surprisal[0], step.entropy[0]) == (0.0, 0.0)
+        assert step.model_surprisal[0] > 0
+
+
+@pytest.mark.parametrize("name", ["samples", "tokens", "model_logits", "logits", "surprisal"])
+def test_the_arrays_of_a_step_are_read_only(name):
+    [step] = steps(length=1)
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(step, name)[0] = 0
+
+
+# What is never drawn
+
+
+def test_padding_and_the_unknown_word_are_out_of_play():
+    [step] = steps(sampler=corelm.sampler("uniform"), length=1)
+    assert step.model_logits[0, :2].tolist() == [-INF, -INF]
+    assert step.entropy[0] == pytest.approx(math.log(11), abs=1e-12)
+
+
+def test_the_unknown_word_is_in_play_when_asked_for():
+    [step] = steps(sampler=corelm.sampler("uniform"), length=1, unknown=True)
+    assert step.model_logits[0, 0] == -INF
+    assert step.model_logits[0, 1] > -INF
+    assert step.entropy[0] == pytest.approx(math.log(12), abs=1e-12)
+
+
+def test_the_models_own_table_stays_as_it_was():
+    model = ToyModel()
+    before = model.start([[11]]).logits.copy()
+    list(Ancestral()(task(model=model)))
+    assert np.array_equal(model.start([[11]]).logits, before)
+
+
+# Models that go wrong: refused before anything is drawn
+
+
+class Unasked(Sampler):
+    def __call__(self, logits, context):
+        raise AssertionError("the sampler was asked")
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        ([np.nan] * 4, "hold NaN in row 0"),
+        ([0, 0, np.nan, 0], "hold NaN in row 0"),
+        ([0, 0, INF, 0], "hold +infinity in row 0"),
+        ([-INF] * 4, "hold a row in which every token is impossible in row 0"),
+        ([0, 0, -INF, -INF], "hold a row in which every token is impossible in row 0"),
+    ],
+)
+def test_logits_that_nobody_could_use(logits, message):
+    model = ToyModel(["a", "b"], logits=logits, end=False)
+    with pytest.raises(ModelOutputError) as caught:
+        steps(model=model, prompt="a", sampler=Unasked())
+    assert str(caught.value) == f"the model's logits at step 0 {message}"
+
+
+def test_the_step_and_the_row_that_went_wrong_are_named():
+    logits = np.zeros((5, 5))
+    logits[:, [0, 1, 2]] = -INF
+    logits[4] = np.nan
+    model = ToyModel(["a", "b"], logits=logits)  # after a: a or b; after b: nonsense
+    with pytest.raises(ModelOutputError, match=r"logits at step \d hold NaN in row \d"):
+        steps(model=model, prompt="a", samples=range(3))
+
+
+class Misshapen(ToyModel):
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def start(self, tokens):
+        session, change = super().start(tokens), self.change
+
+        class Changed:
+            logits = property(lambda self: change(session.logits))
+            extend, select = session.extend, session.select
+
+        return Changed()
+
+
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        (lambda logits: logits[0], r"\(13,\) in float32"),
+        (lambda logits: logits[:, :5], r"\(1, 5\) in float32"),
+        (lambda logits: logits.astype(np.float16), r"\(1, 13\) in float16"),
+        (lambda logits: logits.astype(int), r"\(1, 13\) in int64"),
+    ],
+)
+def test_logits_of_another_shape_or_type(change, shown):
+    with pytest.raises(ModelOutputError, match=rf"must be \(batch, 13\) in float32 .* not {shown}"):
+        steps(model=Misshapen(change), sampler=Unasked())
+
+
+# Samplers that go wrong
+
+
+class FailsLater(Sampler):
+    """Raise, or return nonsense, at one call: the 37th."""
+
+    fault: str = param("raises", among=("raises", "nan", "none"))
+    at: int = param(36)
+
+    def __call__(self, logits, context):
+        if context.step < self.at:
+            return logits
+        if self.fault == "raises":
+            raise RuntimeError("out of ideas")
+        return None if self.fault == "none" else logits * np.nan
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("raises", "failed at step 36: RuntimeError: out of ideas"),
+        ("nan", "returned NaN at step 36, row 0"),
+        ("none", "returned NoneType instead of an array at step 36"),
+    ],
+)
+def test_the_37th_call_goes_wrong_and_what_was_drawn_is_there(fault, message):
+    sampler = STOCHASTIC | FailsLater(fault=fault)
+    drawn = Ancestral()(task(model=ToyModel(end=False), sampler=sampler, length=50))
+    assert [next(drawn).position for _ in range(36)] == list(range(36))
+    with pytest.raises(SamplerError) as caught:
+        next(drawn)
+    assert str(caught.value) == f"fails_later(fault='{fault}', at=36) {message}"
+
+
+# Past
+
+
+def test_the_past_grows_beyond_its_room():
+    past = Past(np.array([5, 6]), batch=2, ahead=1)
+    for i in range(40):
+        past.append(np.array([i, i + 100]), np.array([0.5, i]), np.array([1.5, 2.5]))
+    context = past.context
+    assert context.tokens.tolist() == [[5, 6, *range(40)], [5, 6, *range(100, 140)]]
+    assert context.surprisal[0, 2:].tolist() == [0.5] * 40
+    assert context.surprisal[1, 2:].tolist() == list(range(40))
+    assert context.model_surprisal[1, 2:].tolist() == [2.5] * 40
+    assert np.isnan(context.surprisal[:, :2]).all()
+    assert (context.prompt_length, context.step) == (2, 40)
+
+
+def test_an_earlier_context_does_not_change():
+    past = Past(np.array([5]), batch=1, ahead=4)
+    past.append(np.array([6]), np.array([0.1]), np.array([0.2]))
+    early = past.context
+    past.append(np.array([7]), np.array([0.3]), np.array([0.4]))
+    assert early.tokens.tolist() == [[5, 6]]
+    assert past.context.tokens.tolist() == [[5, 6, 7]]
+
+
+def test_rows_of_the_past_can_be_dropped_forked_and_reordered():
+    past = Past(np.array([], dtype=int), batch=3, ahead=4)
+    past.append(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0]))
+    past.select(np.array([2, 0, 0]))
+    past.append(np.array([4, 5, 6]), np.zeros(3), np.zeros(3))
+    assert past.context.tokens.tolist() == [[3, 4], [1, 5], [1, 6]]
+    assert past.context.surprisal[:, 0].tolist() == [0.3, 0.1, 0.1]
+    assert past.context.model_surprisal[:, 0].tolist() == [3.0, 1.0, 1.0]
+
+
+def test_an_empty_past():
+    past = Past(np.array([], dtype=int), batch=2)
+    assert past.context.tokens.shape == (2, 0)
+    past.append(np.array([1, 2]), np.zeros(2), np.zeros(2))
+    assert past.context.tokens.tolist() == [[1], [2]]
+
+
+# Decoders of one's own
+
+
+class Repeat(Decoder):
+    """Draw once, then repeat it: the smallest decoder that is not Ancestral."""
+
+    times: int = param(2, "how often", least=1)
+
+    def __call__(self, task: Task) -> Iterator[Step]:
+        for first in Ancestral()(Task(task.model, task.prompt, task.sampler, task.luck, 1)):
+            for position in range(min(self.times, task.length)):
+                yield Step(
+                    position,
+                    first.samples,
+                    first.tokens,
+                    first.model_logits,
+                    first.logits,
+                    first.surprisal,
+                )
+
+
+def test_a_decoder_is_a_value_with_parameters():
+    assert str(Repeat(times=3)) == "repeat(times=3)"
+    assert Repeat(times="3") == Repeat(times=3)
+    with pytest.raises(ParameterError, match="times must be at least 1, not 0"):
+        Repeat(times=0)
+
+
+def test_a_decoder_can_be_chosen():
+    [text] = corelm.generate(ToyModel(), "the", sampler="greedy", decoder=Repeat(times=3), seed=1)
+    assert text.text == " cat cat cat"
+
+
+def test_ancestral_is_offered_by_name():
+    from corelm.plugins import Registry
+
+    assert Registry().decoder("ancestral") is Ancestral
+    assert Ancestral.name == "ancestral"

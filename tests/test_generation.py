@@ -1,0 +1,258 @@
+"""Texts: the same seed gives the same text, alone and in any company."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm.errors import SamplerError, UsageError
+from corelm.generation import Text, batches, steps
+from corelm.testing import ToyModel
+
+MODEL = ToyModel()
+ENDLESS = ToyModel(end=False)
+
+
+def generate(prompt="the", model=MODEL, sampler="stochastic", **options):
+    options.setdefault("seed", 1)
+    return corelm.generate(model, prompt, sampler=sampler, **options)
+
+
+def streamed(prompt="the", model=MODEL, sampler="stochastic", **options):
+    options.setdefault("seed", 1)
+    return list(corelm.stream(model, prompt, sampler=sampler, **options))
+
+
+# generate
+
+
+def test_a_text_goes_on_from_its_prompt():
+    [text] = generate(sampler="greedy", length=3)
+    assert text.text == " cat sat on"
+    assert text.tokens == [4, 9, 7]
+    assert (text.prompt, text.sample, text.seed) == ("the", 0, 1)
+
+
+def test_without_a_prompt_a_text_begins():
+    [text] = generate("", sampler="greedy", length=2)
+    assert text.text == "the cat"
+
+
+def test_every_token_has_its_record():
+    [text] = generate(sampler="greedy", length=2)
+    first, second = text.steps
+    assert (first.token, first.text, first.surprisal, first.entropy) == (4, " cat", 0.0, 0.0)
+    # After "the", of eleven tokens in play "cat" has 5.1 in 12.3 - 0.2 = 12.1.
+    assert first.model_surprisal == pytest.approx(math.log(12.1 / 5.1), rel=1e-5)
+    p = np.array([5.1, 4.1, 2.1, *[0.1] * 8]) / 12.1
+    assert first.model_entropy == pytest.approx(-(p @ np.log(p)), rel=1e-5)
+    assert second.text == " sat"
+    assert "".join(step.text for step in text.steps) == text.text
+
+
+def test_several_texts_are_numbered():
+    texts = generate(n=5, length=4)
+    assert [text.sample for text in texts] == [0, 1, 2, 3, 4]
+    assert len({text.text for text in texts}) > 1
+
+
+def test_the_text_of_a_sample_does_not_depend_on_how_many_there_are():
+    many = generate(n=150, length=12)
+    assert generate(n=64, length=12) == many[:64]
+    assert generate(n=1, length=12) == many[:1]
+
+
+def test_the_text_of_a_sample_is_the_same_alone_in_a_batch_and_streamed():
+    together = generate(n=64, length=20)
+    for i in (0, 1, 7, 63):
+        alone = steps(MODEL, "the", sampler="stochastic", length=20, samples=(i,), seed=1)
+        assert [int(step.tokens[0]) for step in alone] == together[i].tokens
+        shown = "".join(step.text for step in streamed(length=20, sample=i))
+        assert shown == together[i].text
+
+
+def test_samples_may_come_in_any_order():
+    forwards = list(steps(ENDLESS, "the", sampler="stochastic", samples=(3, 5), length=9, seed=1))
+    backwards = list(steps(ENDLESS, "the", sampler="stochastic", samples=(5, 3), length=9, seed=1))
+    for one, other in zip(forwards, backwards, strict=True):
+        assert one.tokens.tolist() == other.tokens[::-1].tolist()
+
+
+def test_two_samplers_meet_the_same_luck():
+    assert generate(sampler="stochastic", n=9) == generate(sampler="temperature(t=1)", n=9)
+
+
+def test_another_seed_gives_other_texts():
+    texts = {tuple(text.text for text in generate(n=3, seed=seed)) for seed in range(5)}
+    assert len(texts) == 5
+
+
+def test_a_fresh_seed_is_drawn_and_reported():
+    one, two = (corelm.generate(MODEL, "the", sampler="stochastic", n=2) for _ in range(2))
+    assert one[0].seed == one[1].seed != two[0].seed
+    assert generate(n=2, seed=one[0].seed) == one
+
+
+@pytest.mark.parametrize("seed", [0, 2**63, 2**100])
+def test_any_seed_from_zero(seed):
+    assert generate(seed=seed, length=5) == generate(seed=seed, length=5)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1"])
+def test_any_other_seed_is_refused(seed):
+    with pytest.raises(UsageError, match="the seed must be a whole number, at least 0, not"):
+        generate(seed=seed)
+
+
+def test_length_zero_and_no_texts():
+    [text] = generate(length=0)
+    assert (text.text, text.tokens, text.steps) == ("", [], [])
+    assert generate(n=0) == []
+    assert streamed(length=0) == []
+
+
+@pytest.mark.parametrize("value", [-1, 2.5, "3", None, True])
+def test_any_other_count_is_refused(value):
+    with pytest.raises(UsageError, match="length must be a whole number, at least 0, not"):
+        generate(length=value)
+    with pytest.raises(UsageError, match="n must be a whole number, at least 0, not"):
+        generate(n=value)
+
+
+def test_a_text_ends_with_its_end_token_which_is_not_shown():
+    texts = generate(n=40, length=60)
+    ended = [text for text in texts if text.tokens[-1] == MODEL.vocabulary.end]
+    assert len(ended) > 30
+    for text in ended:
+        assert text.tokens.count(MODEL.vocabulary.end) == 1
+        assert "[end]" not in text.text
+        assert text.steps[-1].text == ""
+
+
+def test_padding_and_the_unknown_word_are_never_drawn():
+    tokens = {t for text in generate(sampler="uniform", n=50, model=ENDLESS) for t in text.tokens}
+    assert tokens == set(range(2, 12))
+    asked = generate(sampler="uniform", n=50, model=ENDLESS, unknown=True)
+    assert {t for text in asked for t in text.tokens} == set(range(1, 12))
+
+
+@pytest.mark.parametrize(
+    "prompt", ["flew away", "\0 \x1b[2J", "مرحبا", "🎬", "<script>", "the " * 10_000]
+)
+def test_any_prompt_is_gone_on_from(prompt):
+    [text] = generate(prompt, model=ENDLESS, length=2)
+    assert len(text.tokens) == 2
+    assert text.prompt == prompt
+
+
+def test_a_thousand_tokens_go_beyond_the_context():
+    [text] = generate(model=ENDLESS, length=1000)
+    assert len(text.tokens) == 1000 > 5 * ENDLESS.context_length
+
+
+def test_a_sampler_or_an_expression_will_do():
+    chain = corelm.sampler("temperature(t=0.5) | greedy")
+    assert generate(sampler=chain) == generate(sampler="temperature(t=0.5) | greedy")
+
+
+def test_a_sampler_that_fails_is_named():
+    class Fails(corelm.Sampler):
+        def __call__(self, logits, context):
+            raise RuntimeError("no")
+
+    with pytest.raises(SamplerError, match="fails failed at step 0: RuntimeError: no"):
+        generate(sampler=Fails())
+
+
+# Stop strings
+
+
+def test_a_text_stops_before_the_first_stop_string():
+    [text] = generate(sampler="greedy", length=9, stop=["the", "on"])
+    assert text.text == " cat sat "
+    assert text.tokens == [4, 9, 7]
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        ("sat on", " cat "),
+        ("t on the c", " cat sa"),
+        (["mat"], " cat sat on the cat sat on the"),
+        ("cat", " "),
+        (" cat", ""),
+        (" ", ""),
+        ([], " cat sat on the cat sat on the"),
+        ("the dog", " cat sat on the cat sat on the"),
+        ("on the!", " cat sat on the cat sat on the"),
+    ],
+)
+def test_stop_strings_across_tokens_are_neither_written_nor_shown(stop, expected):
+    options = {"sampler": "greedy", "length": 8, "stop": stop}
+    [text] = generate(**options)
+    assert text.text == expected
+    assert "".join(step.text for step in streamed(**options)) == expected
+
+
+def test_one_string_is_one_stop_string_and_not_its_characters():
+    [text] = generate(sampler="greedy", length=5, stop="xyzs")
+    assert text.text == " cat sat on the cat"
+
+
+def test_an_empty_stop_string_is_refused():
+    with pytest.raises(UsageError, match="a stop string needs at least one character"):
+        generate(stop=[""])
+
+
+def test_texts_that_have_stopped_wait_for_the_others():
+    texts = generate(n=30, length=15, stop=["sat"], model=ENDLESS)
+    stopped = [text for text in texts if len(text.tokens) < 15]
+    assert 0 < len(stopped) < 30
+    for i in (0, 11, 29):
+        alone = streamed(model=ENDLESS, length=15, sample=i, stop=["sat"])
+        assert len(alone) == len(texts[i].tokens)
+    assert all("sat" not in text.text for text in texts)
+
+
+# stream
+
+
+def test_a_stream_shows_each_word_as_it_is_drawn():
+    stream = corelm.stream(MODEL, "the", sampler="greedy", length=3, seed=1)
+    assert next(stream).text == " cat"
+    assert next(stream).text == " sat"
+
+
+def test_a_stream_can_be_left():
+    stream = corelm.stream(ENDLESS, "the", sampler="stochastic", length=10**9, seed=1)
+    assert len([next(stream) for _ in range(5)]) == 5
+    stream.close()
+
+
+@pytest.mark.parametrize("stop", [(), "the c", "on", "t s", ["dog", "cat sat"]])
+def test_what_is_streamed_is_the_text(stop):
+    for i in range(20):
+        shown = streamed(sample=i, length=10, stop=stop)
+        assert (
+            "".join(step.text for step in shown) == generate(n=i + 1, length=10, stop=stop)[i].text
+        )
+
+
+# The text of growing ids
+
+
+def test_a_text_holds_back_what_may_begin_a_stop_string():
+    text = Text(MODEL.vocabulary, MODEL.vocabulary.encode("the"), stop=("cat ran",))
+    text.add(4)
+    assert (text.value, text.settled) == (" cat", " ")
+    text.add(9)
+    assert (text.value, text.settled) == (" cat sat", " cat sat")
+    assert not text.stopped
+
+
+def test_batches():
+    assert [len(batch) for batch in batches(130)] == [64, 64, 2]
+    assert list(batches(0)) == []
