@@ -18,7 +18,7 @@ EPSILON = 1e-6
 
 
 @keras.saving.register_keras_serializable("corelm")
-class TokenEmbedding(keras.layers.ReversibleEmbedding):  # type: ignore[misc]
+class TokenEmbedding(keras.layers.ReversibleEmbedding):
     """Ids to vectors and, in reverse, vectors to logits with the same weights."""
 
     def call(self, inputs: Any, reverse: bool = False) -> Any:
@@ -31,7 +31,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):  # type: ignore[misc]
 
 
 @keras.saving.register_keras_serializable("corelm")
-class Linear(keras.layers.Dense):  # type: ignore[misc]
+class Linear(keras.layers.Dense):
     """A dense layer without bias or activation: (batch, time, width) to (batch, time, units)."""
 
     def __init__(self, units: int, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ class Checkpoint:
     def save(self, variables: list[Any], seconds: float) -> None:
         """Write Keras variables and the time that they took, in seconds."""
         arrays = {f"{i:04d}": np.asarray(v) for i, v in enumerate(variables)}
-        state = json.dumps({"identity": self._identity, "seconds": seconds})
+        state = json.dumps(
+            {"identity": self._identity, "seconds": seconds, "sha256": _digest(arrays.values())}
+        )
         partial = self.path.with_name(self.path.name + ".part")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         save_file(arrays, partial, {KEY: state})
@@ -52,13 +55,17 @@ class Checkpoint:
             TrainingError: no checkpoint, a damaged one, or one of another run.
         """
         if not self.path.is_file():
-            raise TrainingError(f"there is nothing to resume: no {self.path.name} beside the output")
+            raise TrainingError(
+                f"there is nothing to resume: no {self.path.name} beside the output"
+            )
         try:
             with safe_open(self.path, "numpy") as file:
                 state = json.loads((file.metadata() or {})[KEY])
                 self._refuse_other(state["identity"])
                 names = sorted(file.keys())
                 arrays = [file.get_tensor(name) for name in names]
+            if state["sha256"] != _digest(arrays):
+                raise ValueError("its weights are not those that were written")
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(f"the checkpoint {self.path.name} is damaged: {error}") from error
         if [a.shape for a in arrays] != [tuple(v.shape) for v in variables]:
@@ -79,6 +86,13 @@ class Checkpoint:
         ]
         if differing:
             raise TrainingError("the checkpoint is of another run: " + "; ".join(differing))
+
+
+def _digest(arrays: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def fingerprint(content: bytes) -> str:

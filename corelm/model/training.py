@@ -91,13 +91,15 @@ class TrainingSettings:
         preset = PRESETS[self.preset]
         names = ("vocabulary_size", "context_length")
         architecture = replace(preset.architecture, **self._given(names))
-        return architecture, replace(preset.recipe, **self._given(("tokens", "batch", "learning_rate")))
+        return architecture, replace(
+            preset.recipe, **self._given(("tokens", "batch", "learning_rate"))
+        )
 
     def _given(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
-class Rows(keras.utils.PyDataset):  # type: ignore[misc]
+class Rows(keras.utils.PyDataset):
     """Batches of (inputs, targets) in an order that (seed, epoch) alone decides.
 
     Args:
@@ -130,7 +132,7 @@ class Rows(keras.utils.PyDataset):  # type: ignore[misc]
         self._order = self._shuffle()
 
 
-class TextGeneration(keras.callbacks.Callback):  # type: ignore[misc]
+class TextGeneration(keras.callbacks.Callback):
     """After each epoch, write a text at every temperature: the chapter's callback, mended.
 
     Works for any Keras model that `KerasLanguageModel` can wrap.
@@ -172,7 +174,7 @@ class TextGeneration(keras.callbacks.Callback):  # type: ignore[misc]
         return self.prompt + text.text
 
 
-class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
+class _Progress(keras.callbacks.Callback):
     """Tell the reporter of each step, and the checkpoint when it is due."""
 
     def __init__(self, run: Run) -> None:
