@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.language_model import Vocabulary
+
 
 def protect(holder: Any, *names: str) -> None:
     """Put read-only views in the place of these arrays of a frozen dataclass."""
@@ -27,12 +29,15 @@ class Context:
             drawn from; nan where the token was given, not drawn; read-only.
         model_surprisal: the same under the model's own distribution.
         prompt_length: how many of the tokens were given.
+        vocabulary: what the ids stand for, for samplers that name words or the end token;
+            None where a distribution is reshaped without a model.
     """
 
     tokens: NDArray[np.int64]
     surprisal: NDArray[np.float64]
     model_surprisal: NDArray[np.float64]
     prompt_length: int
+    vocabulary: Vocabulary | None = None
 
     @classmethod
     def of(cls, tokens: ArrayLike, **given: Any) -> Context:

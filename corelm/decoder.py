@@ -18,7 +18,7 @@ from corelm.context import Context, protect
 from corelm.distributions import Array, draw, entropy_of_logits, softmax
 from corelm.errors import ModelOutputError
 from corelm.hookspecs import hookimpl
-from corelm.language_model import LanguageModel, Session, never_drawn
+from corelm.language_model import LanguageModel, Session, Vocabulary, never_drawn
 from corelm.luck import Luck
 from corelm.params import Parameterized
 from corelm.sampler import Sampler, apply, check_logits
@@ -107,7 +107,7 @@ class Task:
 
     def context(self) -> Past:
         """The past of every sample: the prompt."""
-        return Past(self.prompt, len(self.luck), self.length)
+        return Past(self.prompt, len(self.luck), self.length, self.model.vocabulary)
 
     def logits(self, session: Session, step: int) -> Array:
         """The session's logits, checked, with what is never drawn at minus infinity."""
@@ -170,7 +170,14 @@ class Ancestral(Decoder):
 class Past:
     """A growing context: room is doubled, not copied at each token; rows can be selected."""
 
-    def __init__(self, prompt: NDArray[np.int64], batch: int, ahead: int = 0) -> None:
+    def __init__(
+        self,
+        prompt: NDArray[np.int64],
+        batch: int,
+        ahead: int = 0,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
+        self._vocabulary = vocabulary
         self._prompt_length = self._length = len(prompt)
         room = self._length + min(ahead, 1024)
         self._tokens = np.empty((batch, room), dtype=np.int64)
@@ -187,6 +194,7 @@ class Past:
             self._surprisal[:, seen],
             self._model_surprisal[:, seen],
             self._prompt_length,
+            self._vocabulary,
         )
 
     def append(self, tokens: Array, surprisal: Array, model_surprisal: Array) -> None:
