@@ -14,9 +14,14 @@ from corelm.cli.terminal import clean, one_line
 INDENT = (0, 0, 0, 2)
 
 
+def line(text: str, style: str = "") -> Text:
+    """One line, or several where there is no room."""
+    return Text(one_line(text), style=style)
+
+
 def heading(text: str) -> Text:
     """A line that stands out."""
-    return Text(one_line(text), style="bold")
+    return line(text, "bold")
 
 
 def paragraphs(text: str) -> Iterable[RenderableType]:
@@ -26,10 +31,10 @@ def paragraphs(text: str) -> Iterable[RenderableType]:
         yield Text("")
 
 
-def section(title: str, *content: RenderableType) -> Iterable[RenderableType]:
+def section(title: str, content: RenderableType) -> Iterable[RenderableType]:
     """Content under a heading, and an empty line after it."""
     yield heading(title)
-    yield from (Padding(block, INDENT) for block in content)
+    yield Padding(content, INDENT)
     yield Text("")
 
 
@@ -58,6 +63,6 @@ def stacked(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Renderable
     blocks: list[RenderableType] = []
     for first, *others in rows:
         named = zip(headers[1:], others, strict=True)
-        blocks.append(Text(one_line(first), style="cyan"))
+        blocks.append(line(first, "cyan"))
         blocks.append(Padding(pairs((h, text) for h, text in named if text), INDENT))
     return Group(*blocks)

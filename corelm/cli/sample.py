@@ -99,7 +99,7 @@ def sample(
             length=LENGTH.convert(length),
             n=NUMBER.convert(n),
             seed=fresh_seed() if seed is None else SEED.convert(seed),
-            stop=tuple(argument(text) for text in stop or ()),
+            stop=_stops(stop or []),
             unknown=unknown,
             model=load(model),
         )
@@ -107,6 +107,12 @@ def sample(
             terminal.note(f"seed {request.seed} (the same again with --seed {request.seed})")
         write = writer(request.n, json=json, whole=no_stream)
         write(request, out)
+
+
+def _stops(given: list[str]) -> tuple[str, ...]:
+    if "" in given:
+        raise UsageError("a stop string needs at least one character")
+    return tuple(argument(text) for text in given)
 
 
 def command(arguments: Sequence[str] | None) -> Callable[..., Any]:

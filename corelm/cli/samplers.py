@@ -76,11 +76,9 @@ def _as_json(name: str, offer: Offer) -> dict[str, Any]:
 
 
 def _show(out: Output, given: str, json: bool) -> None:
-    name = given.partition("(")[0].strip()
+    sampler = _example(given.strip()) if is_name(given) else _one(given)
+    name, effect = sampler.name, _effect(sampler)
     offer = registry().find("corelm_samplers", name)
-    registry().sampler(name)  # from here on its expressions have this name
-    sampler = _example(offer.value, name) if is_name(given) else _one(given)
-    effect = _effect(sampler)
     if json:
         more = {
             "definition": describe.definition(offer.value),
@@ -89,8 +87,7 @@ def _show(out: Output, given: str, json: bool) -> None:
         }
         out.json(_as_json(name, offer) | more)
     else:
-        drawn = effect if isinstance(effect, str) else effect.drawn(out.width, out.unicode)
-        out.show(*_page(name, offer, sampler, drawn))
+        out.show(*_page(name, offer, sampler, _drawn(effect, out)))
 
 
 def _one(expression: str) -> Sampler:
@@ -100,8 +97,9 @@ def _one(expression: str) -> Sampler:
     return sampler
 
 
-def _example(cls: type[Sampler], name: str) -> Sampler:
+def _example(name: str) -> Sampler:
     """One with the values of the example in its docstring, else with its defaults."""
+    cls = registry().sampler(name)
     try:
         return read_sampler(describe.example_expression(cls, name))
     except CorelmError:
@@ -116,6 +114,14 @@ def _effect(sampler: Sampler) -> Effect | str:
         return Effect.of(sampler)
     except CorelmError as error:
         return str(error)
+
+
+def _drawn(effect: Effect | str, out: Output) -> RenderableType:
+    from corelm.cli import blocks
+
+    if isinstance(effect, str):
+        return blocks.line(effect)
+    return effect.drawn(out.width, out.unicode)
 
 
 def _page(

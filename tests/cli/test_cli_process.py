@@ -1,0 +1,255 @@
+"""The command line as a process: exit codes, pipes, terminals, locales, what is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+GREEDY = ("sample", "--model", "toy", "--sampler", "greedy", "--seed", "1")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell or terminal")
+
+
+def test_a_text(spawn: Run) -> None:
+    result = spawn(*GREEDY, "the", "--length", "3")
+    assert result == (0, "the cat sat on\n", "printed at import\n")
+
+
+def test_the_console_script_does_the_same(toy: None) -> None:
+    script = Path(sys.executable).with_name("corelm")
+    done = subprocess.run([script, *GREEDY, "the", "--length", "1"], capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"the cat\n")
+
+
+def test_without_arguments_there_is_help(spawn: Run) -> None:
+    result = spawn()
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("Usage: corelm [OPTIONS] COMMAND")
+
+
+def test_the_version(spawn: Run) -> None:
+    result = spawn("--version")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("corelm 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["smaple"],
+            "No such command 'smaple'. Did you mean 'sample', 'samplers'?; see `corelm --help`",
+        ),
+        (["--foo"], "No such option: --foo; see `corelm --help`"),
+        (["data"], "Missing command; see `corelm data --help`"),
+        (["sample", "--t", "-1"], "t must be at least 0, not -1.0"),
+    ],
+)
+def test_wrong_usage(spawn: Run, words: list[str], sentence: str) -> None:
+    assert spawn(*words) == (2, "", f"error: {sentence}\n")
+
+
+def test_a_prompt_from_standard_input(spawn: Run) -> None:
+    assert spawn(*GREEDY, "-", "--length", "1", input=b"the\n").out == "the cat\n"
+    assert spawn(*GREEDY, "-", "--length", "0", input=b"").out == "\n"
+
+
+def test_a_prompt_that_is_not_utf8(spawn: Run) -> None:
+    result = spawn(*GREEDY, "-", input=b"ab\xffc")
+    assert result == (2, "", "error: standard input is not UTF-8: byte 0xff at position 2\n")
+
+
+@posix
+def test_an_argument_that_is_not_utf8(spawn: Run) -> None:
+    result = spawn(*GREEDY, os.fsdecode(b"\xff"))
+    assert result.code == 2
+    assert (
+        result.err == "error: the text on the command line is not UTF-8: byte 0xff at position 0\n"
+    )
+
+
+def shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a command line with a redirection of the shell."""
+    script = f'exec "$0" -m corelm "$@" {redirection}'
+    return subprocess.run(["sh", "-c", script, sys.executable, *arguments], capture_output=True)
+
+
+@posix
+def test_standard_input_that_is_closed(toy: None) -> None:
+    done = shell("<&-", *GREEDY, "-")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == (
+        b"error: standard input is closed: there is no prompt to be read from it\n"
+    )
+
+
+@posix
+def test_standard_output_that_is_closed(toy: None) -> None:
+    done = shell(">&-", *GREEDY)
+    assert done.returncode == 1
+    assert done.stderr == b"error: standard output is closed: there is nowhere to write to\n"
+
+
+@posix
+def test_standard_error_that_is_closed(toy: None) -> None:
+    assert shell("2>&-", *GREEDY, "the", "--length", "1").stdout == b"the cat\n"
+    assert shell("2>&-", "sample", "--t", "-1").returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_a_disk_that_is_full(toy: None) -> None:
+    done = shell(">/dev/full", *GREEDY)
+    assert done.returncode == 1
+    assert done.stderr.endswith(b"error: No space left on device\n")
+
+
+@posix
+@pytest.mark.parametrize(
+    "words", [[*GREEDY, "--n", "5000"], [*GREEDY, "--length", "100000"], ["--help"], ["samplers"]]
+)
+def test_a_pipe_that_closes_ends_it_quietly(toy: None, words: list[str]) -> None:
+    command = [sys.executable, "-m", "corelm", *words]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE)
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr.replace(b"printed at import\n", b"")) == (0, b"")
+
+
+@posix
+def test_interrupted_it_keeps_what_was_written_and_says_nothing(spawn: Run) -> None:
+    words = ("sample", "--model", "toy", "--sampler", "interrupts", "--seed", "1", "the")
+    assert spawn(*words) == (130, "the cat sat\n", "printed at import\n")
+    assert spawn(*words, "--json") == (130, "", "printed at import\n")
+
+
+def test_plugins_print_to_standard_error(spawn: Run) -> None:
+    words = ("sample", "--model", "toy", "--sampler", "fails", "the", "--length", "1", "--json")
+    result = spawn(*words)
+    assert [text["text"] for text in result.json["texts"]] == [" cat"]
+    assert "printed at a step" in result.err
+
+
+@posix
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "de_DE.ISO-8859-1"},
+        {"LANG": "", "LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+        {"COLUMNS": "20"},
+        {"COLUMNS": "0"},
+        {"COLUMNS": "wide"},
+    ],
+)
+def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
+    commands = [
+        [*GREEDY, "naïve 🎬", "--length", "0"],
+        ["samplers"],
+        ["samplers", "temperature"],
+        ["plugins"],
+        ["sample", "--help"],
+    ]
+    code = (
+        "import sys; from corelm.cli import main;"
+        f"print([main(words) for words in {commands!a}], file=sys.stderr)"
+    )
+    environment = {**os.environ, **locale}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
+    assert done.stderr.splitlines()[-1] == b"[0, 0, 0, 0, 0]"
+    arguments = (*GREEDY, "naïve 🎬".encode(), "--length", "0", "--json")
+    assert spawn(*arguments, env=environment).json["prompt"] == "naïve 🎬"
+
+
+def test_without_a_home(spawn: Run, tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_DATA_HOME")}
+    assert spawn("models", env=environment).code == 0
+    strange = {**os.environ, "CORELM_HOME": str(tmp_path / "a folder — höme")}
+    assert spawn("models", env=strange).code == 0
+    assert not list(tmp_path.iterdir())
+
+
+HEAVY = ("keras", "tensorflow", "scipy", "pandas", "jax", "torch")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["samplers"], ["samplers", "greedy"], ["plugins"], ["models"], [*GREEDY]]
+)
+def test_nothing_heavy_is_imported(toy: None, words: list[str]) -> None:
+    code = (
+        "import sys; from corelm.cli import main; main(sys.argv[1:]);"
+        f"print(*sorted(set({HEAVY}) & set(sys.modules)), 'is all', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].strip() == "is all"
+
+
+def test_help_imports_neither_rich_nor_plugins(toy: None) -> None:
+    code = (
+        "import sys; from corelm.cli import main; main(['--help']);"
+        "names = {'rich', 'pydantic', 'corelm_toy', 'corelm_samplers.greedy'} & set(sys.modules);"
+        "print(*sorted(names), 'is all', file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "is all"
+
+
+def in_terminal(*arguments: str, **environment: str) -> str:
+    """What a command line writes to a terminal."""
+    pty = pytest.importorskip("pty")
+    parent, child = pty.openpty()
+    env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "40", **environment}
+    env.pop("NO_COLOR", None)
+    env.update({name: value for name, value in environment.items() if value})
+    command = [sys.executable, "-m", "corelm", *arguments]
+    with subprocess.Popen(command, stdout=child, stderr=child, stdin=child, env=env):
+        os.close(child)
+        written = b"".join(iter(lambda: _read(parent), b""))
+    os.close(parent)
+    return written.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # the other end is closed
+        return b""
+
+
+@posix
+def test_a_terminal_gets_a_bold_prompt_and_lines_broken_between_words(toy: None) -> None:
+    written = in_terminal(*GREEDY, "the", "--length", "12")
+    assert written.removeprefix("printed at import\n") == (
+        "\x1b[1mthe\x1b[0m cat sat on the cat sat on the cat\nsat on the\n"
+    )
+
+
+@posix
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+@pytest.mark.parametrize(
+    "words",
+    [[*GREEDY, "--n", "2"], ["samplers"], ["samplers", "temperature"], ["plugins"], ["--help"],
+     ["sample", "--t", "-1"], ["sample", "--help"]],
+)  # fmt: skip
+def test_no_control_codes_where_they_are_not_wanted(
+    toy: None, environment: dict[str, str], words: list[str]
+) -> None:
+    assert "\x1b" not in in_terminal(*words, **environment)
+
+
+@pytest.mark.parametrize(
+    "words", [["samplers", "temperature"], ["--help"], ["sample", "--t", "-1"]]
+)
+def test_no_control_codes_in_a_file(spawn: Run, words: list[str]) -> None:
+    environment = {**os.environ, "FORCE_COLOR": "1", "GITHUB_ACTIONS": "true", "TERM": "xterm"}
+    result = spawn(*words, env=environment)
+    assert "\x1b" not in result.out + result.err

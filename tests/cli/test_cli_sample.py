@@ -1,0 +1,319 @@
+"""`corelm sample`, in this process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+TOY = ("sample", "--model", "toy")
+GREEDY = (*TOY, "--sampler", "greedy", "--seed", "1")
+
+
+def test_a_text_is_the_prompt_and_what_follows(run: Run) -> None:
+    result = run(*GREEDY, "the", "--length", "3")
+    assert (result.code, result.out) == (0, "the cat sat on\n")
+
+
+def test_a_prompt_is_there_when_none_is_given(run: Run) -> None:
+    assert run(*GREEDY, "--length", "0").out == "This movie\n"
+
+
+def test_the_sampler_when_none_is_given_is_temperature_at_0_7(run: Run) -> None:
+    assert run(*TOY, "--json", "--length", "0").json["sampler"] == "temperature(t=0.7)"
+    assert run(*TOY, "--json", "--length", "0", "--t", "2").json["sampler"] == "temperature(t=2.0)"
+
+
+def test_a_named_sampler_has_its_own_defaults(run: Run) -> None:
+    arguments = (*TOY, "--sampler", "temperature", "--json", "--length", "0")
+    assert run(*arguments).json["sampler"] == "temperature(t=1.0)"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--sampler", "temperature", "--t", "0.2"),
+        ("--sampler=temperature", "--t=0.2"),
+        ("--t", "0.2", "--sampler", "temperature"),
+        ("--sampler", "temperature", "--temperature", "0.2"),
+        ("--sampler", "corelm:temperature", "--t", "0.2"),
+        ("--sampler", "temperature(t=0.2)"),
+        ("--sampler", "temperature(0.2)"),
+    ],
+)
+def test_ways_to_say_the_same(run: Run, words: tuple[str, ...]) -> None:
+    sampler = run(*TOY, *words, "--json", "--length", "0").json["sampler"]
+    assert sampler.removeprefix("corelm:") == "temperature(t=0.2)"
+
+
+def test_a_parameter_of_every_type_is_an_option(run: Run) -> None:
+    sampler = ("--sampler-n", "3", "--t-min", "0.5", "--loud", "--mode", "b")
+    listed = ("--words", "x,y", "--bias", "5=-inf,good=2")
+    result = run(*TOY, "--sampler", "everything", *sampler, *listed, "--json", "--length", "0")
+    assert result.json["sampler"] == (
+        "everything(n=3, t_min=0.5, loud=True, mode='b', words=('x', 'y'), "
+        "bias={5: -inf, 'good': 2.0})"
+    )
+
+
+def test_options_not_given_leave_the_defaults(run: Run) -> None:
+    result = run(*TOY, "--sampler", "everything", "--json", "--length", "0")
+    assert result.json["sampler"] == (
+        "everything(n=0, t_min=1.0, loud=False, mode='a', words=(), bias={})"
+    )
+
+
+def test_a_repeated_list_option_takes_each_value_whole(run: Run) -> None:
+    words = ("--sampler", "everything", "--words", "a,b", "--words", "c")
+    result = run(*TOY, *words, "--json", "--length", "0")
+    assert "words=('a,b', 'c')" in result.json["sampler"]
+
+
+def test_an_underscore_will_do_for_a_hyphen(run: Run) -> None:
+    words = ("--sampler", "everything", "--t_min", "2", "--no-loud", "--no_stream")
+    result = run(*TOY, *words, "--json", "--length", "0")
+    assert "t_min=2.0" in result.json["sampler"]
+
+
+def test_the_parameters_of_a_decoder_are_options(run: Run) -> None:
+    for option in ("--width", "--beams"):
+        result = run(*TOY, "--decoder", "wide", option, "4", "--json", "--length", "0")
+        assert result.json["decoder"] == "wide(width=4)"
+
+
+def test_help_shows_the_options_of_the_chosen_sampler(run: Run) -> None:
+    result = run("sample", "--sampler", "everything", "--decoder", "wide", "--help")
+    text = " ".join(result.out.split())
+    assert result.code == 0
+    assert "--sampler-n INTEGER has the name of an option (at least 0) [default: 0]" in text
+    assert "--t-min NUMBER two words (above 0 and at most 2) [default: 1.0]" in text
+    assert "--loud / --no-loud a switch" in text
+    assert "--mode TEXT a choice (one of a, b) [default: a]" in text
+    assert "--width, --beams INTEGER how wide (at least 1) [default: 2]" in text
+    assert "--temperature" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--sampler", "greedy", "--t", "0.2"),
+         "there is no option --t: the sampler greedy has no parameters"),
+        (("--p", "0.9"), "there is no option --p: the sampler temperature has --t"),
+        (("--sampler", "everything", "--decoder", "wide", "--foo=1"),
+         "there is no option --foo: the sampler everything has --sampler-n, --t-min, --loud, "
+         "--mode, --words, --bias and the decoder wide has --width"),
+        (("--sampler", "temperature(t=1)", "--t", "2"),
+         "there is no option --t; an expression holds its parameters itself: name(t=...)"),
+        (("--lenght", "3"), "there is no option --lenght; did you mean --length?"),
+        (("--t", "-1"), "t must be at least 0, not -1.0"),
+        (("--t", "abc"), "t must be a number, not 'abc'"),
+        (("--t", ""), "t must be a number, not ''"),
+        (("--t", "nan"), "t must be a number, not nan"),
+        (("--sampler", "everything", "--sampler-n", "2.5"),
+         "n must be a whole number, not '2.5'"),
+        (("--sampler", "everything", "--mode", "c"), "mode must be one of a, b, not 'c'"),
+        (("--sampler", "everything", "--bias", "x"), "bias must be KEY=VALUE, not 'x'"),
+        (("--decoder", "wide", "--width", "0"), "width must be at least 1, not 0"),
+        (("--length", "-1"), "length must be at least 0, not -1"),
+        (("--length", "many"), "length must be a whole number, not 'many'"),
+        (("--n", "-1"), "n must be at least 0, not -1"),
+        (("--seed", "-1"), "seed must be at least 0, not -1"),
+        (("a", "b", "c"), "one prompt, not 3: put it in quotation marks"),
+        (("a", "--prompt-file", "b"), "a prompt or --prompt-file, not both"),
+        (("--prompt-file", "no/such/file"),
+         "cannot read the prompt file no/such/file: No such file or directory"),
+        (("--stop", ""), "a stop string needs at least one character"),
+        (("--t",), "Option '--t' requires an argument; see `corelm sample --help`"),
+        (("-x",), "No such option: -x; see `corelm sample --help`"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_sentence_and_exit_code_2(
+    run: Run, words: tuple[str, ...], sentence: str
+) -> None:
+    result = run(*TOY, "--seed", "1", *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.removeprefix("printed at import\n") == f"error: {sentence}\n"
+
+
+def test_unknown_names_are_told_with_what_there_is(run: Run) -> None:
+    sampler = run(*TOY, "--sampler", "nucleus")
+    assert sampler.code == 2
+    assert "there is no sampler 'nucleus' (there are: ends, everything," in sampler.err
+    assert "did you mean 'greedy'?" in run(*TOY, "--sampler", "gredy").err
+    assert "there is no decoder 'beam'" in run(*TOY, "--decoder", "beam").err
+    model = run("sample", "--model", "no-such-model")
+    assert model.code == 2
+    assert "no-such-model" in model.err.splitlines()[-1]
+
+
+def test_a_seed_that_was_drawn_is_shown_and_repeats_the_text(run: Run) -> None:
+    first = run(*TOY, "the", "--sampler", "uniform")
+    seed = re.search(r"^seed (\d+) \(the same again with --seed \1\)$", first.err, re.MULTILINE)
+    assert seed
+    again = run(*TOY, "the", "--sampler", "uniform", "--seed", seed[1])
+    assert (again.out, again.err) == (first.out, "")
+
+
+@pytest.mark.parametrize("seed", [0, 2**63, 2**200])
+def test_seeds_of_every_size(run: Run, seed: int) -> None:
+    assert run(*TOY, "--length", "1", "--seed", str(seed)).code == 0
+
+
+def test_several_texts_are_numbered_and_in_order(run: Run) -> None:
+    result = run(*GREEDY, "the", "--length", "2", "--n", "3")
+    assert result.out == "[0]\nthe cat sat\n\n[1]\nthe cat sat\n\n[2]\nthe cat sat\n\n"
+
+
+def test_a_sample_is_the_same_alone_and_among_many(run: Run) -> None:
+    words = (*TOY, "the", "--sampler", "uniform", "--length", "4", "--seed", "9", "--json")
+    many = run(*words, "--n", "70").json["texts"]
+    assert [text["sample"] for text in many] == list(range(70))
+    assert run(*words, "--n", "1").json["texts"] == many[:1]
+    assert run(*words, "--n", "66").json["texts"] == many[:66]
+
+
+def test_whole_and_streamed_texts_are_the_same(run: Run) -> None:
+    words = (*TOY, "the", "--seed", "3", "--stop", "on the")
+    assert run(*words).out == run(*words, "--no-stream").out
+
+
+def test_nothing_of_a_stop_string_is_written(run: Run) -> None:
+    result = run(*GREEDY, "the", "--length", "9", "--stop", "zebra", "--stop", "sat on")
+    assert result.out == "the cat \n"
+
+
+def test_what_only_began_like_a_stop_string_is_written(run: Run) -> None:
+    result = run(*GREEDY, "the", "--length", "3", "--stop", "on zebra", "--stop", "sat on zebra")
+    assert result.out == "the cat sat on\n"
+
+
+def test_no_texts_and_no_tokens(run: Run) -> None:
+    assert run(*GREEDY, "--n", "0").out == ""
+    assert run(*GREEDY, "--n", "0", "--json").json["texts"] == []
+    assert run(*GREEDY, "", "--length", "0").out == "\n"
+
+
+def test_json_holds_the_run_and_every_token(run: Run) -> None:
+    document = run(*TOY, "the", "--t", "0", "--seed", "1", "--length", "2", "--json").json
+    [text] = document.pop("texts")
+    version = document.pop("corelm")
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", version)
+    assert document == {
+        "model": "toy",
+        "sampler": "temperature(t=0.0)",
+        "decoder": "ancestral",
+        "seed": 1,
+        "prompt": "the",
+        "length": 2,
+        "stop": [],
+    }
+    assert (text["sample"], text["text"]) == (0, " cat sat")
+    assert [token["text"] for token in text["tokens"]] == [" cat", " sat"]
+    first = text["tokens"][0]
+    assert set(first) == {
+        "token", "text", "surprisal", "model_surprisal", "entropy", "model_entropy",
+    }  # fmt: skip
+    assert (first["surprisal"], first["entropy"]) == (0.0, 0.0)
+    assert first["model_entropy"] > first["model_surprisal"] > 0
+
+
+def test_json_is_whole_where_a_plugin_prints(run: Run) -> None:
+    result = run(*TOY, "the", "--sampler", "fails", "--at", "9", "--length", "2", "--json")
+    assert [text["text"] for text in result.json["texts"]] == [" cat sat"]
+    assert "printed at import" in result.err
+    assert "printed at a step" in result.err
+
+
+def test_a_sampler_that_fails_leaves_what_was_drawn(run: Run) -> None:
+    result = run(*TOY, "the", "--sampler", "fails", "--seed", "1")
+    assert (result.code, result.out) == (1, "the cat sat\n")
+    last = result.err.splitlines()[-1]
+    assert last == "error: fails(at=2) failed at step 2: ValueError: [31mbroken[0m indeed"
+
+
+def test_a_sampler_that_fails_leaves_every_text_of_its_batch(run: Run) -> None:
+    result = run(*TOY, "the", "--sampler", "fails", "--seed", "1", "--n", "2")
+    assert (result.code, result.out) == (1, "[0]\nthe cat sat\n\n[1]\nthe cat sat\n\n")
+
+
+def test_json_of_a_sampler_that_fails_says_so(run: Run) -> None:
+    result = run(*TOY, "the", "--sampler", "fails", "--seed", "1", "--json")
+    assert result.code == 1
+    assert [text["text"] for text in result.json["texts"]] == [" cat sat"]
+    assert "failed at step 2" in result.json["error"]
+
+
+def test_a_sampler_cannot_end_the_program(run: Run) -> None:
+    result = run(*TOY, "the", "--sampler", "ends", "--seed", "1")
+    assert (result.code, result.out) == (1, "the\n")
+    assert "SystemExit" in result.err.splitlines()[-1]
+
+
+def test_a_fault_is_one_line_and_a_traceback_only_when_wanted(run: Run) -> None:
+    words = (*TOY, "--decoder", "breaks", "--seed", "1")
+    result = run(*words)
+    assert (result.code, result.out) == (1, "This movie\n")
+    assert result.err.endswith("error: ZeroDivisionError: division by zero (--debug shows where)\n")
+    assert "Traceback" not in result.err
+    for debugged in (run("--debug", *words), run(*words, "--debug")):
+        assert debugged.code == 1
+        assert "Traceback (most recent call last):" in debugged.err
+
+
+def test_debug_after_two_hyphens_is_a_prompt(run: Run) -> None:
+    assert run(*GREEDY, "--length", "0", "--", "--debug").out == "--debug\n"
+
+
+def test_the_value_of_an_option_is_no_option(run: Run) -> None:
+    result = run(*GREEDY, "--stop", "--json", "--length", "1", "the")
+    assert result.out == "the cat\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "prompt"),
+    [
+        (b"the\n", "the"),
+        (b"the", "the"),
+        (b"\xef\xbb\xbfthe\r\n", "the"),
+        (b"the\r\n\r\ncat\r\n", "the\n\ncat"),
+        (b"", ""),
+        ("naïve 🎬".encode(), "naïve 🎬"),
+    ],
+)
+def test_a_prompt_from_a_file(run: Run, tmp_path: Path, content: bytes, prompt: str) -> None:
+    file = tmp_path / "prompt file.txt"
+    file.write_bytes(content)
+    result = run(*GREEDY, "--length", "0", "--json", "--prompt-file", str(file))
+    assert result.json["prompt"] == prompt
+
+
+def test_a_prompt_file_that_is_a_folder(run: Run, tmp_path: Path) -> None:
+    result = run(*GREEDY, "--prompt-file", str(tmp_path))
+    assert result.code == 2
+    assert result.err.startswith(f"error: cannot read the prompt file {tmp_path}: ")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"),
+    [
+        ("\x1b]52;c;bHM=\x07", "]52;c;bHM="),
+        ("\x9b31mred", "31mred"),
+        ("a\rb\x00c", "abc"),
+        ("\u202ethe\u2069", "the"),
+        ("<script>[bold]x[/]</script>", "<script>[bold]x[/]</script>"),
+        ("שלום 🎬", "שלום 🎬"),
+    ],
+)
+def test_a_prompt_commands_no_terminal(run: Run, prompt: str, shown: str) -> None:
+    result = run(*GREEDY, prompt, "--length", "0")
+    assert (result.code, result.out) == (0, shown + "\n")
+    assert run(*GREEDY, prompt, "--length", "0", "--json").json["prompt"] == prompt
+
+
+def test_a_long_prompt(run: Run) -> None:
+    result = run(*GREEDY, "the cat " * 5000 + "sat", "--length", "1")
+    assert result.out.endswith("the cat sat on\n")

@@ -1,0 +1,103 @@
+"""What is written, and what is not."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from corelm.cli import terminal
+from corelm.errors import CorelmError
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a\tb\nc", "a\tb\nc"),
+        ("\x1b[2J\x1b]0;title\x07", "[2J]0;title"),
+        ("\x9d52;c;bHM=\x9c", "52;c;bHM="),
+        ("a\r\x08\x7fb", "ab"),
+        ("\u202egnp.exe\u202c", "gnp.exe"),
+        ("\u2067x\u2069", "x"),
+        ("\udcff", "\ufffd"),
+        ("e\u0301 👩‍👩‍👧 שלום", "e\u0301 👩‍👩‍👧 שלום"),
+    ],
+)
+def test_what_a_terminal_obeys_is_taken_out(text: str, cleaned: str) -> None:
+    assert terminal.clean(text) == cleaned
+
+
+def test_every_character_of_c0_and_c1_but_tab_and_newline_goes() -> None:
+    controls = [*range(0x20), *range(0x7F, 0xA0)]
+    assert terminal.clean("".join(map(chr, controls))) == "\t\n"
+
+
+def test_messages_have_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.complain("a\nb\x1b[31m\tc")
+    assert capsys.readouterr().err == "error: a b[31m c\n"
+
+
+def test_json_is_ascii_and_has_no_nan() -> None:
+    stream = io.StringIO()
+    terminal.Output(stream).json({"a": [float("nan"), float("-inf"), 1.5], "b": "\x9b\u202eé"})
+    assert stream.getvalue() == (
+        '{\n  "a": [\n    null,\n    null,\n    1.5\n  ],\n  "b": "\\u009b\\u202e\\u00e9"\n}\n'
+    )
+
+
+class FakeTerminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "plain"),
+    [("NO_COLOR", "1", True), ("NO_COLOR", "", False), ("TERM", "dumb", True), ("X", "x", False)],
+)
+def test_where_colours_are(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, plain: bool
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv(name, value)
+    assert terminal.is_plain(FakeTerminal()) is plain
+    assert terminal.is_plain(io.StringIO())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "lines"),
+    [
+        (["This", " movie", " is", " good", "."], "This\nmovie is\ngood."),
+        (["one\ntwo", " three"], "one\ntwo three"),
+        (["incomprehensible", " word"], "incomprehensible\nword"),
+        (["漢字", " 漢字", " 漢字"], "漢字 漢字\n漢字"),
+        (["a", "b", "c", " d"], "abc d"),
+    ],
+)
+def test_lines_break_between_words(
+    monkeypatch: pytest.MonkeyPatch, pieces: list[str], lines: str
+) -> None:
+    """Ten columns, of which the last stays free for a full stop."""
+    monkeypatch.setenv("COLUMNS", "10")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = FakeTerminal()
+    out = terminal.Output(stream)
+    for piece in pieces:
+        out.text(piece)
+    assert stream.getvalue() == lines
+
+
+def test_what_is_printed_meanwhile_is_no_product(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.product() as out:
+        print("by a plugin")
+        out.text("the product")
+    print("afterwards")
+    assert capsys.readouterr() == ("the productafterwards\n", "by a plugin\n")
+
+
+def test_a_plugin_cannot_end_the_program() -> None:
+    with pytest.raises(CorelmError, match="asked to end the program"), terminal.product():
+        sys.exit(0)
