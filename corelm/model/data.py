@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.errors import DataError
-from corelm.model.vocabulary import END, MARKED, DASH, PADDING, UNKNOWN, WordVocabulary
+from corelm.errors import DataError, UsageError
 from corelm.model.home import home
+from corelm.model.vocabulary import DASH, END, MARKED, PADDING, UNKNOWN, WordVocabulary
 
 logger = logging.getLogger("corelm")
 
 Rows = NDArray[np.uint16] | NDArray[np.uint32]
 
 LINE_BREAK = "<br />"
+EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
+NO_TEXTS = {"urls_pos.txt", "urls_neg.txt", "urls_unsup.txt"}
+"""Files of the IMDB reviews that hold addresses."""
+BATCH = 1024
+"""Texts that TextVectorization sees at once while it learns; bounds its memory."""
 
 
 @dataclass(frozen=True)
@@ -47,32 +53,46 @@ def corpus(data: Any, held_out: float = 0.05) -> Corpus:
     Raises:
         DataError: nothing there, nothing to read, or too little to hold any out.
     """
+    if not isinstance(data, (str, os.PathLike)):
+        texts = [text for text in _texts_of(data) if text.strip()]
+        return _split(texts, held_out, type(data).__name__)
     if data == "imdb":
         return _imdb(home() / "data" / "aclImdb")
-    if not isinstance(data, (str, os.PathLike)):
-        return _split(list(_texts_of(data)), held_out, type(data).__name__)
     path = Path(data)
     if (path / "train").is_dir() and (path / "test").is_dir():
-        return _imdb(path)
+        return _halves(path, "imdb" if path.name == "aclImdb" else path.name)
     return _split(read_texts(path), held_out, path.name)
 
 
 def _imdb(folder: Path) -> Corpus:
     if not folder.is_dir():
         raise DataError("the IMDB reviews are not here yet; fetch them with: corelm data imdb")
-    return Corpus(read_texts(folder / "train"), read_texts(folder / "test"), "imdb")
+    return _halves(folder, "imdb")
+
+
+def _halves(folder: Path, name: str) -> Corpus:
+    return Corpus(read_texts(folder / "train"), read_texts(folder / "test"), name)
 
 
 def _split(texts: list[str], held_out: float, name: str) -> Corpus:
     """Hold out texts drawn with a fixed seed; a single text is cut instead."""
-    if len(texts) == 1:
-        cut = int(len(texts[0]) * (1 - held_out))
-        return Corpus([texts[0][:cut]], [texts[0][cut:]], name)
+    train, rest = _cut(texts[0], held_out) if len(texts) == 1 else _draw(texts, held_out)
+    if not any(map(str.strip, train)) or not any(map(str.strip, rest)):
+        raise DataError(f"{name!r} has too little text to hold {held_out:.0%} of it out")
+    return Corpus(train, rest, name)
+
+
+def _cut(text: str, held_out: float) -> tuple[list[str], list[str]]:
+    cut = int(len(text) * (1 - held_out))
+    return [text[:cut]], [text[cut:]]
+
+
+def _draw(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
     order = np.random.default_rng(0).permutation(len(texts))
     count = max(round(len(texts) * held_out), 1)
     chosen = set(order[:count].tolist())
     train = [text for i, text in enumerate(texts) if i not in chosen]
-    return Corpus(train, [texts[i] for i in sorted(chosen)], name)
+    return train, [texts[i] for i in sorted(chosen)]
 
 
 def read_texts(path: Path) -> list[str]:
@@ -83,31 +103,46 @@ def read_texts(path: Path) -> list[str]:
     Raises:
         DataError: nothing there, or nothing that can be read as UTF-8 text.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise DataError(f"there is nothing at {str(path)!r}")
-    texts = list(_texts_in_folder(path)) if path.is_dir() else _texts_in_file(path)
+    texts = _texts_in_folder(path) if path.is_dir() else _texts_in_file(path)
     texts = [text for text in texts if text.strip()]
     if not texts:
         raise DataError(f"no text in {str(path)!r}; a folder needs .txt files in UTF-8")
     return texts
 
 
-def _texts_in_folder(folder: Path) -> Iterator[str]:
-    for directory, folders, names in os.walk(folder):
+def _texts_in_folder(folder: Path) -> list[str]:
+    """The texts that can be read, with one warning for those that cannot."""
+    texts: list[str] = []
+    left_out: list[Exception] = []
+    for file in _text_files(folder, left_out.append):
+        try:
+            texts.append(_read(file))
+        except DataError as error:
+            left_out.append(error)
+    if left_out:
+        logger.warning("left out %d of %r: %s", len(left_out), str(folder), left_out[0])
+    return texts
+
+
+def _text_files(folder: Path, on_error: Callable[[Exception], None]) -> Iterator[Path]:
+    for directory, folders, names in os.walk(folder, onerror=on_error):
         folders.sort()
         for name in sorted(names):
             file = Path(directory) / name
-            if name.startswith("urls_") or file.suffix != ".txt":
+            if file.suffix.lower() != ".txt" or name in NO_TEXTS:
                 continue
-            try:
-                yield _read(file)
-            except DataError as error:
-                logger.warning("left out: %s", error)
+            if file.is_fifo() or file.is_socket():  # reading one might never end
+                on_error(DataError(f"{str(file)!r} is not a file"))
+            else:
+                yield file
 
 
 def _texts_in_file(file: Path) -> list[str]:
     text = _read(file)
-    return text.split("\n\n") if "\n\n" in text.strip() else text.split("\n")
+    paragraphs = EMPTY_LINES.split(text.strip())
+    return paragraphs if len(paragraphs) > 1 else text.split("\n")
 
 
 def _read(file: Path) -> str:
@@ -115,22 +150,40 @@ def _read(file: Path) -> str:
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {str(file)!r}: {error.strerror}") from error
+    return _decoded(content, repr(str(file)))
+
+
+def _decoded(content: bytes, what: str) -> str:
     if b"\0" in content:
-        raise DataError(f"{str(file)!r} is not a text file")
+        raise DataError(f"{what} is not a text in UTF-8: it holds a zero byte")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{str(file)!r} is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise DataError(
+            f"{what} is not a text in UTF-8: {error.reason} at byte {error.start}"
+        ) from error
     return text.replace("\r\n", "\n").replace(LINE_BREAK, " ")
 
 
 def _texts_of(dataset: Iterable[Any]) -> Iterator[str]:
     """The texts of an iterable of strings, bytes, or batches of them."""
+    number = 0
     for item in dataset:
         item = item.numpy() if hasattr(item, "numpy") else item
         for text in item.ravel() if isinstance(item, np.ndarray) else [item]:
-            decoded = text.decode() if isinstance(text, bytes) else str(text)
-            yield decoded.replace(LINE_BREAK, " ")
+            number += 1
+            yield _text(text, number)
+
+
+def _text(item: Any, number: int) -> str:
+    if isinstance(item, str):
+        item = item.encode(errors="surrogatepass")
+    if not isinstance(item, bytes):
+        raise DataError(
+            f"a data set must give texts, not {type(item).__name__}; "
+            "text_dataset_from_directory gives them with label_mode=None"
+        )
+    return _decoded(item, f"text {number} of the data set")
 
 
 def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None = None) -> Any:
@@ -160,11 +213,20 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
 def learn_vocabulary(
     texts: Sequence[str], style: str, size: int, end: bool = True
 ) -> WordVocabulary:
-    """The most frequent tokens of the texts, at most `size` with the special ones."""
+    """The most frequent tokens of the texts, at most `size` with the special ones.
+
+    Raises:
+        UsageError: a size without room for a single token of the texts.
+        DataError: texts without a token.
+    """
+    if size < 3 + end:
+        raise UsageError(f"a vocabulary needs room for at least {3 + end} tokens, not {size}")
     layer = text_vectorization(style, size - end)
-    layer.adapt(list(texts), batch_size=1024)
+    layer.adapt(texts[i : i + BATCH] for i in range(0, len(texts), BATCH))
     learned = [str(word) for word in layer.get_vocabulary()[2:]]
     words = [word for word in learned if word != END]
+    if not words:
+        raise DataError(f"the texts hold no tokens of the style {style!r}")
     return WordVocabulary([PADDING, UNKNOWN, *([END] if end else []), *words], style)
 
 
@@ -181,20 +243,27 @@ def padded_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length
 def packed_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length: int) -> Rows:
     """All of every text, nothing padded: (rows, context + 1).
 
-    A text begins and ends with the end token. It is cut into rows from its beginning, each
-    row sharing one token with the next; what is left over is joined and cut likewise.
+    A text begins and ends with the end token, where the vocabulary has one. It is cut into
+    rows from its beginning, each row sharing one token with the next; what is left over is
+    joined and cut likewise.
     """
-    width, end = context_length + 1, vocabulary.end
-    rows, rest = [], [np.empty(0, dtype=_dtype(vocabulary))]
+    dtype, ends = _dtype(vocabulary), [] if vocabulary.end is None else [vocabulary.end]
+    rows: list[NDArray[Any]] = []
+    rest = [np.empty(0, dtype=dtype)]
     for text in texts:
-        ids = np.array([end, *vocabulary.encode(text), end], dtype=_dtype(vocabulary))
-        whole = max(len(ids) - 1, 0) // context_length
-        rows.extend(ids[i * context_length : i * context_length + width] for i in range(whole))
-        rest.append(ids[whole * context_length :])
-    joined = np.concatenate(rest)
-    whole = max(len(joined) - 1, 0) // context_length
-    rows.extend(joined[i * context_length : i * context_length + width] for i in range(whole))
-    return np.array(rows, dtype=_dtype(vocabulary)).reshape(-1, width)
+        whole, left = _whole_rows(
+            np.array([*ends, *vocabulary.encode(text), *ends], dtype=dtype), context_length
+        )
+        rows.extend(whole)
+        rest.append(left)
+    rows.extend(_whole_rows(np.concatenate(rest), context_length)[0])
+    return np.array(rows, dtype=dtype).reshape(-1, context_length + 1)
+
+
+def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+    """Rows of step + 1 ids, each beginning with the last id of the one before, and the rest."""
+    count = max(len(ids) - 1, 0) // step
+    return [ids[i * step : (i + 1) * step + 1] for i in range(count)], ids[count * step :]
 
 
 def opening_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length: int) -> Rows:
