@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from corelm.plugins import registry
+
+settings.register_profile("corelm", settings(), deadline=None)  # no test depends on the clock
+settings.load_profile("corelm")
 
 Install = Callable[..., Path]
 
