@@ -253,12 +253,11 @@ def test_the_expression_of_any_chain_is_read_back(samplers):
 
 # Fuzz: whatever is typed is read or refused
 
-WORDS = st.sampled_from(
-    """
+PIECES = """
     temperature all_kinds greedy corelm: t word bias None nan inf lambda 1 1e999 1_0 1if
     ( ) [ ] { } ' " \\ | , = : - * ** := # f' b' ... 0x
-    """.split()
-) | st.sampled_from(" \n\0")
+"""
+WORDS = st.sampled_from(PIECES.split()) | st.sampled_from(" \n\0")
 
 
 @settings(deadline=None, max_examples=300)

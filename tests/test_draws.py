@@ -1,0 +1,214 @@
+"""The draw is exact: its statistics, its boundaries, and what it can never reach."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import corelm
+from corelm import Context, Sampler, draw, sampling_distribution
+from corelm.distributions import BLOCK
+from corelm.luck import Luck
+from corelm.sampler import apply
+
+INF = float("inf")
+ALMOST_ONE = np.nextafter(1.0, 0.0)
+
+N = 100_000
+VOCABULARY = 300  # more than two blocks of the draw
+EXPRESSIONS = [
+    "greedy",
+    "stochastic",
+    "uniform",
+    *(f"temperature(t={t})" for t in (0, 0.2, 0.5, 0.7, 1.5, 1e300)),
+    "temperature(t=0.5) | temperature(t=3)",
+]
+MUTANTS = [(0.2, 0.19), (0.5, 0.525), (0.7, 0.665), (1.0, 1.05), (1.5, 1.425)]
+ALPHA = 1e-6 / (len(EXPRESSIONS) + len(MUTANTS) + 4)  # Bonferroni's correction
+
+
+def example_logits() -> np.ndarray:
+    """Logits of widely different tokens, a third of them impossible."""
+    logits = np.random.default_rng(11).normal(0, 2, VOCABULARY)
+    logits[::3] = -INF
+    return logits.astype(np.float32)
+
+
+def draws_of(sampler: Sampler, logits: np.ndarray, seed: int) -> np.ndarray:
+    """How often each token came in N draws, with the luck of a thousand samples."""
+    changed = apply(sampler, logits[None, :], Context.of([[0]]))
+    rows = np.broadcast_to(changed, (1000, len(logits)))
+    luck = Luck(seed, range(1000))
+    counts = np.zeros(len(logits), dtype=np.int64)
+    for position in range(N // 1000):
+        counts += np.bincount(draw(rows, luck.at(position))[0], minlength=len(logits))
+    return counts
+
+
+def g_test(counts: np.ndarray, probabilities: np.ndarray) -> float:
+    """The p-value of a likelihood-ratio test; rare tokens are counted together."""
+    expected = probabilities.astype(np.float64) * counts.sum()
+    assert counts[expected == 0].sum() == 0, "a token of probability zero was drawn"
+    common = expected >= 5
+    observed = np.append(counts[common], counts[~common].sum())
+    wanted = np.append(expected[common], expected[~common].sum())
+    observed, wanted = observed[wanted > 0], wanted[wanted > 0]
+    if len(wanted) == 1:
+        return 1.0
+    wanted *= observed.sum() / wanted.sum()
+    return float(stats.power_divergence(observed, wanted, lambda_="log-likelihood").pvalue)
+
+
+# Statistics
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_draws_follow_the_distribution(expression):
+    sampler, logits = corelm.sampler(expression), example_logits()
+    counts = draws_of(sampler, logits, seed=5)
+    assert g_test(counts, sampling_distribution(sampler, logits)) > ALPHA
+
+
+@pytest.mark.parametrize(("t", "wrong"), MUTANTS)
+def test_a_temperature_five_percent_off_is_caught(t, wrong):
+    logits = example_logits()
+    counts = draws_of(corelm.sampler("temperature", t=wrong), logits, seed=5)
+    assert g_test(counts, sampling_distribution(corelm.sampler("temperature", t=t), logits)) < ALPHA
+
+
+def test_a_token_that_is_left_out_is_caught():
+    class AllButOne(Sampler):
+        def __call__(self, logits, context):
+            return corelm.keep(np.zeros_like(logits), (logits > -INF) & (logits < logits.max()))
+
+    logits = example_logits()
+    counts = draws_of(AllButOne(), logits, seed=5)
+    assert g_test(counts, sampling_distribution(corelm.sampler("uniform"), logits)) < ALPHA
+
+
+def test_luck_that_is_used_twice_is_caught():
+    # The same number for two positions: the second token is then no free draw.
+    logits = np.broadcast_to(np.log([0.5, 0.5]), (1000, 2))
+    luck = Luck(5, range(1000))
+    pairs = [2 * draw(logits, luck.at(p))[0] + draw(logits, luck.at(p + 1))[0] for p in range(100)]
+    twice = [3 * draw(logits, luck.at(p))[0] for p in range(100)]
+    quarter = np.full(4, 0.25)
+    assert g_test(np.bincount(np.concatenate(pairs), minlength=4), quarter) > ALPHA
+    assert g_test(np.bincount(np.concatenate(twice), minlength=4), quarter) < ALPHA
+
+
+# What can never be drawn
+
+
+def boundaries(logits: np.ndarray) -> list[tuple[float, int]]:
+    """Every luck at which another token begins, to the last bit, and that token."""
+    found: list[tuple[float, int]] = []
+
+    def token(luck: float) -> int:
+        return int(draw(logits[None, :], np.array([luck]))[0][0])
+
+    def search(low: float, high: float, below: int, above: int) -> None:
+        middle = (low + high) / 2
+        if below == above:
+            return
+        if middle in (low, high):
+            found.append((high, above))
+            return
+        between = token(middle)
+        assert below <= between <= above, "the token must not fall as the luck rises"
+        search(low, middle, below, between)
+        search(middle, high, between, above)
+
+    first, last = token(0.0), token(ALMOST_ONE)
+    search(0.0, ALMOST_ONE, first, last)
+    return [(0.0, first), *found]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("vocabulary", [1, 7, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
+def test_no_luck_at_all_reaches_a_token_of_probability_zero(vocabulary, dtype):
+    rng = np.random.default_rng(vocabulary)
+    logits = rng.normal(0, 3, vocabulary)
+    logits[rng.random(vocabulary) < 0.7] = -INF
+    logits[vocabulary // 2] = 0
+    possible = np.flatnonzero(logits > -INF).tolist()
+    steps = boundaries(logits.astype(dtype))
+    assert [token for _, token in steps] == possible
+    exact = np.cumsum(np.exp(logits.astype(dtype).astype(np.float64)))
+    starts = np.concatenate([[0.0], exact])[possible] / exact[-1]
+    assert [luck for luck, _ in steps] == pytest.approx(
+        starts, abs=1e-6 if dtype == np.float32 else 1e-15
+    )
+
+
+def test_a_token_of_probability_zero_is_never_drawn_in_ten_million_draws():
+    logits = np.array([-INF, 0.0, -INF, -INF, -1.0, 2.0, -INF], dtype=np.float32)
+    starts, tokens = map(np.array, zip(*boundaries(logits), strict=True))
+    luck = np.random.default_rng(2).random(10**7)
+    # A draw is a step function of its luck, with the steps known to the last bit.
+    drawn = tokens[starts.searchsorted(luck, side="right") - 1]
+    some = slice(0, 20_000)
+    assert np.array_equal(draw(np.broadcast_to(logits, (20_000, 7)), luck[some])[0], drawn[some])
+    assert g_test(np.bincount(drawn, minlength=7), corelm.softmax(logits)) > ALPHA
+
+
+# The ends, and a plain reference
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_ends_of_luck(dtype):
+    logits = np.array([[-INF, -INF, 1.0, 0.0, 0.5, -INF]], dtype)
+    assert draw(logits, np.array([0.0]))[0].tolist() == [2]
+    assert draw(logits, np.array([ALMOST_ONE]))[0].tolist() == [4]
+
+
+@pytest.mark.parametrize("n", [BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK])
+def test_the_ends_of_luck_where_blocks_are_impossible(n):
+    logits = np.full((1, n), -INF)
+    logits[0, n // 2] = logits[0, n // 2 + 1] = 3.0
+    assert draw(logits, np.array([0.0]))[0].tolist() == [n // 2]
+    assert draw(logits, np.array([ALMOST_ONE]))[0].tolist() == [n // 2 + 1]
+
+
+def plain_draw(logits: np.ndarray, luck: float) -> set[int]:
+    """The tokens that a plain inverse of the partial sums may give: one, or two at a boundary."""
+    weights = np.exp(logits - logits.max())
+    sums = weights.cumsum(dtype=np.float64)
+    rounding = 4 * len(sums) * np.finfo(np.float64).eps * sums[-1]
+    targets = luck * sums[-1] + np.array([-rounding, 0, rounding])
+    last = np.flatnonzero(weights)[-1]
+    return {min(int(i), int(last)) for i in sums.searchsorted(targets, side="right")}
+
+
+LOGIT = st.floats(-30, 30) | st.sampled_from([0.0, -INF, -INF, 1e30, -1e30, 5e-324])
+LUCK = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, 0.25, 0.5, 0.75, ALMOST_ONE])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(LOGIT, min_size=1, max_size=20).filter(lambda row: max(row) > -INF),
+    st.integers(1, 40),
+    st.lists(LUCK, min_size=1, max_size=8),
+    st.sampled_from([np.float32, np.float64]),
+)
+def test_the_draw_is_the_plain_inverse_of_the_partial_sums(row, times, luck, dtype):
+    logits = np.tile(np.array(row, dtype), times)
+    tokens, surprisal = draw(np.broadcast_to(logits, (len(luck), len(logits))), np.array(luck))
+    log_p = corelm.log_softmax(logits.astype(np.float64))
+    for u, token, nats in zip(luck, tokens.tolist(), surprisal.tolist(), strict=True):
+        assert token in plain_draw(logits, u)
+        assert logits[token] > -INF
+        assert nats == pytest.approx(-log_p[token], abs=1e-5)
+
+
+def test_a_thousand_random_rows_equal_the_plain_inverse():
+    rng = np.random.default_rng(4)
+    logits = rng.normal(0, 3, (1000, 3 * BLOCK + 7)).astype(np.float32)
+    luck = rng.random(1000)
+    tokens, _ = draw(logits, luck)
+    expected = [plain_draw(row, u) for row, u in zip(logits, luck, strict=True)]
+    assert all(token in allowed for token, allowed in zip(tokens.tolist(), expected, strict=True))
+    assert sum(len(allowed) for allowed in expected) < 1005
