@@ -1,0 +1,613 @@
+"""Plugins: really installed ones, found by their entry points, each able to fail alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import pytest
+
+import corelm
+from corelm import hookimpl
+from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
+from corelm.plugins import Registry
+from corelm.testing import ToyModel
+
+HEAD = "import corelm\n"
+SAMPLER = """
+class {cls}(corelm.Sampler):
+    def __call__(self, logits, context):
+        return logits
+"""
+OFFER = """
+@corelm.hookimpl
+def corelm_samplers():
+    return {offers}
+"""
+
+
+def module(head: str = "", **classes: str) -> str:
+    """The source of a plugin that offers samplers: names and their classes."""
+    body = "".join(SAMPLER.format(cls=cls) for cls in dict.fromkeys(classes.values()))
+    offers = ", ".join(f"'{name}': {cls}" for name, cls in classes.items())
+    return HEAD + head + body + OFFER.format(offers="{" + offers + "}")
+
+
+def failure(registry: Registry, distribution: str) -> str:
+    """Why a plugin was set aside."""
+    [reason] = [r for source, r in registry.failures.items() if source.distribution == distribution]
+    return reason
+
+
+def names(offers) -> list[str]:
+    return [offer.full_name for offer in offers]
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """Let no plugin load but corelm's own and those named."""
+
+    def restrict(*distributions: str) -> None:
+        monkeypatch.setenv("CORELM_PLUGINS", ",".join(distributions))
+
+    restrict()
+    return restrict
+
+
+# Finding
+
+
+def test_the_built_in_samplers_and_decoder_are_found(only):
+    registry = Registry()
+    assert names(registry.samplers())[:2] == ["corelm:greedy", "corelm:stochastic"]
+    assert "corelm:ancestral" in names(registry.decoders())
+
+
+def test_an_installed_sampler_is_found_by_name_and_full_name(installed_plugin, only):
+    only("corelm-nucleus")
+    installed_plugin("corelm-nucleus", {"top_q": "corelm_nucleus"}, module(top_q="TopQ"))
+    assert str(corelm.sampler("top_q")) == "top_q"
+    assert str(corelm.sampler("corelm-nucleus:top_q")) == "corelm-nucleus:top_q"
+    [offer] = [o for o in Registry().samplers() if o.name == "top_q"]
+    assert offer.full_name == "corelm-nucleus:top_q"
+    assert (offer.source.version, offer.source.value) == ("1.0", "corelm_nucleus")
+
+
+def test_listing_the_names_imports_nothing(installed_plugin):
+    installed_plugin("corelm-bomb", {"boom": "corelm_bomb"}, "raise RuntimeError('imported')")
+    registry = Registry()
+    assert "corelm-bomb:boom" in [str(source) for source in registry.sources()]
+    assert "corelm_bomb" not in sys.modules
+    assert registry.failures == {}
+
+
+def test_a_name_imports_the_module_of_that_name_alone(installed_plugin):
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    installed_plugin("corelm-two", {"two": "corelm_two"}, module(two="Two"))
+    Registry().sampler("one")
+    assert "corelm_one" in sys.modules
+    assert "corelm_two" not in sys.modules
+
+
+def test_a_full_name_imports_nothing_of_others(installed_plugin):
+    installed_plugin("corelm-one", {"plugin": "corelm_one"}, module(shared="One"))
+    installed_plugin("corelm-two", {"plugin": "corelm_two"}, module(shared="Two"))
+    assert Registry().sampler("corelm-one:shared").__name__ == "One"
+    assert "corelm_two" not in sys.modules
+
+
+def test_a_name_that_no_entry_point_has_is_found_inside_the_others(installed_plugin, only):
+    only("corelm-many")
+    installed_plugin("corelm-many", {"many": "corelm_many"}, module(first="A", second="B"))
+    assert Registry().sampler("second").__name__ == "B"
+
+
+def test_two_entry_points_may_name_one_module(installed_plugin, only):
+    only("corelm-pair")
+    points = {"first": "corelm_pair", "second": "corelm_pair"}
+    installed_plugin("corelm-pair", points, module(first="A", second="B", third="C"))
+    registry = Registry()
+    assert registry.sampler("first").__name__ == "A"
+    assert registry.sampler("second").__name__ == "B"
+    assert registry.sampler("third").__name__ == "C"
+    mine = [name for name in names(registry.samplers()) if name.startswith("corelm-pair")]
+    assert mine == ["corelm-pair:first", "corelm-pair:second", "corelm-pair:third"]
+    assert "corelm-pair" not in {source.distribution for source in registry.failures}
+
+
+def test_an_unknown_name_has_its_neighbour_and_what_there_is(only):
+    with pytest.raises(UnknownNameError) as caught:
+        Registry().sampler("temprature")
+    message = str(caught.value)
+    assert message.startswith(
+        "there is no sampler 'temprature'; did you mean 'temperature'? (there"
+    )
+    assert "greedy" in message
+    with pytest.raises(UnknownNameError, match="there is no decoder 'x'"):
+        Registry().decoder("x")
+    with pytest.raises(UnknownNameError, match="there is no model 'x'"):
+        Registry().model("x")
+
+
+@pytest.mark.parametrize("name", ["", ":", "corelm:", ":greedy-not", "nobody:greedy", "a:b:c"])
+def test_odd_names_are_unknown(name, only):
+    with pytest.raises(UnknownNameError):
+        Registry().sampler(name)
+
+
+def test_models_and_decoders_are_found(installed_plugin, only):
+    only("corelm-more")
+    code = HEAD + (
+        "from corelm.testing import ToyModel\n"
+        "class Mine(corelm.Decoder):\n"
+        "    def __call__(self, task):\n"
+        "        return iter(())\n"
+        "@corelm.hookimpl\n"
+        "def corelm_models(): return {'toy': ToyModel}\n"
+        "@corelm.hookimpl\n"
+        "def corelm_decoders(): return {'mine': Mine}\n"
+    )
+    installed_plugin("corelm-more", {"toy": "corelm_more"}, code)
+    registry = Registry()
+    assert len(registry.model("toy")().vocabulary) == 13
+    assert registry.decoder("mine").__name__ == "Mine"
+    assert "corelm-more:toy" in names(registry.models())
+
+
+def test_a_plugin_can_be_registered_by_hand():
+    registry = Registry(points=[])
+
+    class Mine(corelm.Sampler):
+        def __call__(self, logits, context):
+            return logits
+
+    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"mine": Mine})))
+    assert registry.sampler("mine") is Mine
+    assert names(registry.samplers()) == ["this process:mine"]
+
+
+def test_a_bad_plugin_cannot_be_registered_by_hand():
+    registry = Registry(points=[])
+    with pytest.raises(PluginError, match=r"not a sampler: x is 5, not a class"):
+        registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"x": 5})))
+    assert registry.samplers() == []
+
+
+# 1. A plugin that cannot be imported
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "import a_module_that_is_not_there",
+            "ModuleNotFoundError: No module named 'a_module_that",
+        ),
+        ("from corelm import nonsense", "ImportError: cannot import name 'nonsense' from 'corelm'"),
+        ("def broken(:\n    pass", "SyntaxError: invalid syntax (corelm_bad.py, line 1)"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("import sys; sys.exit('bye')", "SystemExit: bye"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise Exception('two\\nlines')", "Exception: two"),
+        ("raise Exception('\\x1b[2J\\x07bell')", "Exception: [2Jbell"),
+        (b"\xff\xfe", "SyntaxError: "),
+        ("class Deep:\n  def __init__(self): Deep()\nDeep()", "RecursionError: "),
+    ],
+)
+def test_one_that_cannot_be_imported_is_set_aside(installed_plugin, only, caplog, code, reason):
+    only("corelm-bad", "corelm-good")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, code)
+    installed_plugin("corelm-good", {"good": "corelm_good"}, module(good="Good"))
+    registry = Registry()
+    with caplog.at_level(logging.WARNING, "corelm"):
+        assert "corelm-good:good" in names(registry.samplers())
+    assert failure(registry, "corelm-bad").startswith(reason)
+    warnings = [r.message for r in caplog.records if "corelm-bad" in r.message]
+    assert warnings == [f"plugin corelm-bad:bad was left out: {failure(registry, 'corelm-bad')}"]
+    assert "\n" not in warnings[0]
+
+
+def test_it_is_tried_once(installed_plugin, only, caplog):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+    registry = Registry()
+    with caplog.at_level(logging.WARNING, "corelm"):
+        for _ in range(3):
+            registry.samplers()
+            registry.models()
+    assert len([r for r in caplog.records if "corelm-bad" in r.message]) == 1
+
+
+def test_who_asks_for_it_is_told_why(installed_plugin, only):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+    with pytest.raises(UnknownNameError) as caught:
+        Registry().sampler("bad")
+    assert str(caught.value) == (
+        "the sampler 'bad' cannot be used: plugin corelm-bad:bad failed: "
+        "ZeroDivisionError: division by zero"
+    )
+
+
+def test_an_interruption_is_no_failure_of_the_plugin(installed_plugin, only):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        Registry().samplers()
+
+
+def test_an_entry_point_to_nowhere(installed_plugin, only):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad:nowhere"}, HEAD)
+    registry = Registry()
+    registry.load_all()
+    assert "has no attribute 'nowhere'" in failure(registry, "corelm-bad")
+
+
+# 2. A plugin that offers the wrong kind of thing
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "",
+            "not a plugin: no function in it is marked with @corelm.hookimpl; the hooks are",
+        ),
+        (
+            "def corelm_samplers(): return {}",
+            "not a plugin: no function in it is marked with @corelm.hookimpl",
+        ),
+        (OFFER.format(offers="None"), "not a plugin: corelm_samplers returned None, not a mapping"),
+        (OFFER.format(offers="[1]"), "not a plugin: corelm_samplers returned [1], not a mapping"),
+        (OFFER.format(offers="{'x': 5}"), "not a sampler: x is 5, not a class"),
+        (
+            OFFER.format(offers="{'x': print}"),
+            "not a sampler: x is <built-in function print>, not a",
+        ),
+        (OFFER.format(offers="{'x': int}"), "not a sampler: int does not inherit corelm.Sampler"),
+        (
+            OFFER.format(offers="{'x': corelm.Ancestral}"),
+            "not a sampler: Ancestral does not inherit corelm.Sampler",
+        ),
+        (
+            OFFER.format(offers="{'a b': corelm.Chain}"),
+            "the name 'a b' cannot be typed; use letters",
+        ),
+        (OFFER.format(offers="{5: corelm.Chain}"), "the name 5 cannot be typed; use letters"),
+        (OFFER.format(offers="{}[1]"), "KeyError: 1"),
+        (
+            "class X(corelm.Sampler): pass\n" + OFFER.format(offers="{'x': X}"),
+            "not a sampler: X has no __call__",
+        ),
+        (
+            "class X(corelm.Sampler):\n    t = corelm.param(1.0)\n",
+            "not a sampler: X.t has no type; write `t: float = param(...)`",
+        ),
+        (
+            "class X(corelm.Sampler):\n    t: object = corelm.param(1.0)\n"
+            "    def __call__(self, logits, context): return logits\n"
+            + OFFER.format(offers="{'x': X}"),
+            "not a sampler: X.t has the type <class 'object'>; a parameter is one of float, int,",
+        ),
+        (
+            "@corelm.hookimpl\ndef corelm_sampler(): return {}\n",
+            "not a plugin: unknown hook 'corelm_sampler' in plugin",
+        ),
+        (
+            "@corelm.hookimpl\ndef corelm_samplers(model): return {}\n",
+            "PluginValidationError: Plugin 'corelm-bad:bad' for hook 'corelm_samplers'",
+        ),
+        (
+            "@corelm.hookimpl\ndef corelm_decoders(): return {'x': corelm.Chain}\n",
+            "not a decoder: Chain does not inherit corelm.Decoder",
+        ),
+    ],
+)
+def test_one_that_offers_the_wrong_thing_is_set_aside(installed_plugin, only, code, reason):
+    only("corelm-bad", "corelm-good")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, HEAD + code)
+    installed_plugin("corelm-good", {"good": "corelm_good"}, module(good="Good"))
+    registry = Registry()
+    assert "corelm-good:good" in names(registry.samplers())
+    assert not any(name.startswith("corelm-bad") for name in names(registry.samplers()))
+    assert failure(registry, "corelm-bad").startswith(reason)
+
+
+def test_a_misspelt_hook_names_those_there_are(installed_plugin, only):
+    only("corelm-bad")
+    installed_plugin(
+        "corelm-bad", {"bad": "corelm_bad"}, HEAD + "@corelm.hookimpl\ndef corelm_sampler(): ...\n"
+    )
+    registry = Registry()
+    registry.load_all()
+    assert failure(registry, "corelm-bad").endswith(
+        "the hooks are corelm_samplers, corelm_decoders, corelm_models, corelm_next_token"
+    )
+
+
+def test_a_plugin_that_was_set_aside_observes_nothing(installed_plugin, only):
+    only("corelm-bad")
+    code = HEAD + (
+        "@corelm.hookimpl\ndef corelm_next_token(step): raise SystemExit('seen')\n"
+        "@corelm.hookimpl\ndef corelm_samplers(): return {'x': 5}\n"
+    )
+    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    registry = Registry()
+    registry.load_observers()
+    assert "not a sampler" in failure(registry, "corelm-bad")
+    registry.observe(None)
+
+
+# 3. Two plugins with one name
+
+
+def test_two_plugins_with_one_name_are_told_apart_by_their_full_names(installed_plugin, only):
+    only("corelm-one", "corelm-two")
+    installed_plugin("corelm-one", {"same": "corelm_one"}, module(same="One"))
+    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+    with pytest.raises(AmbiguousNameError) as caught:
+        corelm.sampler("same")
+    assert str(caught.value) == (
+        "2 plugins offer 'same'; say which one: corelm-one:same or corelm-two:same"
+    )
+    assert type(corelm.sampler("corelm-one:same")).__name__ == "One"
+    assert type(corelm.sampler("corelm-two:same")).__name__ == "Two"
+    mine = [o.full_name for o in Registry().samplers() if o.name == "same"]
+    assert mine == ["corelm-one:same", "corelm-two:same"]
+
+
+def test_the_expression_of_a_full_name_is_read_back(installed_plugin, only):
+    only("corelm-one", "corelm-two")
+    installed_plugin("corelm-one", {"same": "corelm_one"}, module(same="One"))
+    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+    chain = corelm.sampler("corelm-one:same | corelm-two:same")
+    assert str(chain) == "corelm-one:same | corelm-two:same"
+    assert corelm.sampler(str(chain)) == chain
+
+
+def test_a_built_in_is_not_shadowed(installed_plugin, only):
+    only("corelm-rival")
+    installed_plugin("corelm-rival", {"greedy": "corelm_rival"}, module(greedy="Rival"))
+    with pytest.raises(AmbiguousNameError, match="corelm-rival:greedy or corelm:greedy"):
+        Registry().sampler("greedy")
+
+
+def test_two_names_inside_others_are_ambiguous_too(installed_plugin, only):
+    only("corelm-one", "corelm-two")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(hidden="One"))
+    installed_plugin("corelm-two", {"two": "corelm_two"}, module(hidden="Two"))
+    with pytest.raises(AmbiguousNameError, match="corelm-one:hidden or corelm-two:hidden"):
+        Registry().sampler("hidden")
+
+
+# 4. Made for another version of the contract
+
+
+@pytest.mark.parametrize("version", [0, 2, 99])
+def test_one_made_for_another_version_is_refused_with_both(installed_plugin, only, version):
+    only("corelm-old")
+    code = module(f"CORELM_API_VERSION = {version}\n", old="Old")
+    installed_plugin("corelm-old", {"old": "corelm_old"}, code)
+    registry = Registry()
+    registry.load_all()
+    assert failure(registry, "corelm-old") == (
+        f"made for version {version} of the plugin contract, this corelm has version 1; "
+        "install a release of the two that match"
+    )
+
+
+def test_one_made_for_this_version_is_welcome(installed_plugin, only):
+    only("corelm-new")
+    installed_plugin(
+        "corelm-new", {"new": "corelm_new"}, module("CORELM_API_VERSION = 1\n", new="New")
+    )
+    assert Registry().sampler("new").__name__ == "New"
+
+
+# 6 and 7. A sampler that answers nonsense or writes into its input
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("None", "returned NoneType instead of an array at step 2"),
+        ("0.5", "returned float instead of an array at step 2"),
+        ("logits[:, :2]", "returned the shape (3, 2) instead of (3, 13) at step 2"),
+        ("logits.astype('float64')", "returned float64 instead of float32 at step 2"),
+        ("logits * float('nan')", "returned NaN at step 2, row 0"),
+        ("logits - logits.min(axis=-1, keepdims=True)", "returned NaN at step 2, row 0"),
+        ("logits.clip(None, -float('inf'))", "returned a row in which every token is impossible "),
+        ("logits.__setitem__(0, 0)", "failed at step 2: ValueError: assignment destination is re"),
+        ("1 / 0", "failed at step 2: ZeroDivisionError: division by zero"),
+        ("exit(3)", "failed at step 2: SystemExit: 3"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_nonsense_is_refused_with_sampler_step_and_row(installed_plugin, only, answer, message):
+    only("corelm-odd")
+    code = HEAD + (
+        "from sys import exit\n"
+        "class Odd(corelm.Sampler):\n"
+        "    def __call__(self, logits, context):\n"
+        f"        return logits if context.step < 2 else {answer}\n"
+    )
+    installed_plugin(
+        "corelm-odd", {"odd": "corelm_odd"}, code + OFFER.format(offers="{'odd': Odd}")
+    )
+    with pytest.raises(corelm.CorelmError) as caught:
+        corelm.generate(ToyModel(), "the", sampler="greedy | odd", n=3, seed=1)
+    assert str(caught.value).startswith(f"odd {message}")
+
+
+# 8. Prints at import
+
+
+CHATTY = "print('hello from the plugin')\n"
+
+
+def test_what_a_plugin_prints_goes_to_stderr(installed_plugin, only, capfd):
+    only("corelm-chatty")
+    code = module(CHATTY, chatty="Chatty").replace("    return {", f"    {CHATTY}    return {{")
+    installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, code)
+    corelm.sampler("chatty")
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert printed.err == "hello from the plugin\n" * 2
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """A process of its own, which finds what was installed through PYTHONPATH."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plugin, only):
+    only("corelm-chatty", "corelm-bad")
+    installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, module(CHATTY, chatty="Chatty"))
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise SystemExit('no')")
+    done = run(
+        "import json\nfrom corelm.plugins import Registry\n"
+        "print(json.dumps([o.full_name for o in Registry().samplers()]))"
+    )
+    assert done.returncode == 0
+    assert "corelm-chatty:chatty" in json.loads(done.stdout)
+    assert [line for line in done.stderr.splitlines() if "plugin corelm:" not in line] == [
+        "plugin corelm-bad:bad was left out: SystemExit: no",
+        "hello from the plugin",
+    ]
+
+
+# The two settings
+
+
+def test_the_setting_restricts_what_loads(installed_plugin, monkeypatch):
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    installed_plugin("corelm-two", {"two": "corelm_two"}, module(two="Two"))
+
+    def found(setting: str) -> set[str]:
+        monkeypatch.setenv("CORELM_PLUGINS", setting)
+        return {s.entry_point for s in Registry().sources()} & {"one", "two", "greedy"}
+
+    assert found("") == {"greedy"}
+    assert found("corelm-one") == {"one", "greedy"}
+    assert found("one, corelm-two") == {"one", "two", "greedy"}
+    assert found("corelm-two:two") == {"two", "greedy"}
+    assert found("corelm-two:one") == {"greedy"}
+    monkeypatch.delenv("CORELM_PLUGINS")
+    assert {s.entry_point for s in Registry().sources()} >= {"one", "two", "greedy"}
+
+
+@pytest.mark.parametrize(("setting", "strict"), [("1", True), ("0", False), ("", False)])
+def test_strict_makes_a_failure_fatal(installed_plugin, only, monkeypatch, setting, strict):
+    only("corelm-bad")
+    installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
+    monkeypatch.setenv("CORELM_STRICT_PLUGINS", setting)
+    registry = Registry()
+    if strict:
+        message = "plugin corelm-bad:bad was left out: ZeroDivisionError: division by zero"
+        with pytest.raises(PluginError, match=message):
+            registry.samplers()
+    else:
+        registry.samplers()
+    assert failure(registry, "corelm-bad") == "ZeroDivisionError: division by zero"
+
+
+def test_strictness_can_be_given():
+    point = EntryPoint("bad", "a_module_that_is_not_there", "corelm")
+    assert Registry([point], strict=False).samplers() == []
+    with pytest.raises(PluginError, match="unknown:bad was left out: ModuleNotFoundError"):
+        Registry([point], strict=True).samplers()
+
+
+# Observers
+
+OBSERVER = HEAD + (
+    "seen = []\n"
+    "@corelm.hookimpl\n"
+    "def corelm_next_token(step):\n"
+    "    seen.append((step.position, step.tokens.tolist()))\n"
+)
+
+
+def test_an_observer_sees_every_step(installed_plugin, only):
+    only("corelm-watch")
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=3, n=2, seed=1)
+    assert sys.modules["corelm_watch"].seen == [(0, [4, 4]), (1, [9, 9]), (2, [7, 7])]
+
+
+def test_several_observers_see_the_same(installed_plugin, only):
+    only("corelm-watch", "corelm-look")
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
+    installed_plugin("corelm-look", {"corelm_next_token": "corelm_look"}, OBSERVER)
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=3, seed=1)
+    assert sys.modules["corelm_watch"].seen == sys.modules["corelm_look"].seen != []
+
+
+def test_other_plugins_are_not_loaded_to_observe(installed_plugin, only):
+    only("corelm-one")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=1, seed=1)
+    assert "corelm_one" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit('stop')", "SystemExit: stop"),
+        ("step.tokens[0] = 3", "ValueError: assignment destination is read-only"),
+    ],
+)
+def test_an_observer_that_raises_is_set_aside(installed_plugin, only, caplog, fault, reason):
+    only("corelm-watch", "corelm-bad")
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, OBSERVER)
+    code = OBSERVER + f"    if step.position == 1: {fault}\n"
+    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    with caplog.at_level(logging.WARNING, "corelm"):
+        [text] = corelm.generate(ToyModel(), "the", sampler="greedy", length=4, seed=1)
+    assert text.text == " cat sat on the"
+    assert len(sys.modules["corelm_bad"].seen) == 2
+    assert len(sys.modules["corelm_watch"].seen) == 4
+    assert [record.message for record in caplog.records] == [
+        f"plugin corelm-bad:corelm_next_token was left out: at step 1: {reason}"
+    ]
+
+
+def test_it_keeps_the_samplers_that_it_offers(installed_plugin, only):
+    only("corelm-both")
+    code = module(both="Both") + "@corelm.hookimpl\ndef corelm_next_token(step): 1 / 0\n"
+    installed_plugin("corelm-both", {"corelm_next_token": "corelm_both"}, code)
+    corelm.generate(ToyModel(), "the", sampler="both", length=2, seed=1)
+    assert str(corelm.sampler("both")) == "both"
+
+
+def test_in_strict_mode_it_is_fatal(installed_plugin, only, monkeypatch):
+    only("corelm-bad")
+    monkeypatch.setenv("CORELM_STRICT_PLUGINS", "1")
+    code = HEAD + "@corelm.hookimpl\ndef corelm_next_token(step): 1 / 0\n"
+    installed_plugin("corelm-bad", {"corelm_next_token": "corelm_bad"}, code)
+    with pytest.raises(PluginError, match="corelm_next_token was left out: at step 0: ZeroDivis"):
+        corelm.generate(ToyModel(), "the", sampler="greedy", seed=1)
+
+
+def test_an_observer_may_take_no_argument(installed_plugin, only):
+    only("corelm-watch")
+    code = HEAD + "seen = []\n@corelm.hookimpl\ndef corelm_next_token(): seen.append(1)\n"
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, code)
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=3, seed=1)
+    assert sys.modules["corelm_watch"].seen == [1, 1, 1]
+
+
+def test_what_an_observer_prints_goes_to_stderr(installed_plugin, only, capfd):
+    only("corelm-watch")
+    code = HEAD + "@corelm.hookimpl\ndef corelm_next_token(step): print(step.position)\n"
+    installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, code)
+    corelm.generate(ToyModel(), "the", sampler="greedy", length=2, seed=1)
+    assert capfd.readouterr() == ("", "0\n1\n")
