@@ -1,14 +1,15 @@
 """The networks of `architecture.py` in plain NumPy, a few tokens at a time, with a memory.
 
-The result of a row is the same to the last bit whichever other rows are decoded with it. BLAS
-rounds a product of matrices and a product of a vector and a matrix differently, so every row is
-multiplied by itself: `np.matmul` of (batch, time, in) and (in, out) does one BLAS call a row.
+What comes out for a token is the same to the last bit whether it is read alone or with others,
+in whichever batch. BLAS rounds the product of two matrices unlike that of a vector and a matrix,
+and unlike itself with other shapes or threads. So every token is a vector by itself here:
+`np.matmul` of (..., 1, in) and (in, out) makes one BLAS call of one shape for each.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,7 @@ EPSILON = np.float32(1e-6)
 NEVER = np.float32(-1e9)
 
 CACHED = 2**17
-"""Weights in one block of columns: half a megabyte, which stays in the processor's cache while
-all rows of a batch are multiplied by it."""
+"""Weights in one block of columns: half a megabyte, which the processor's cache can hold."""
 
 
 class Network(ABC):
@@ -191,7 +191,8 @@ class GruCell:
         gates = sigmoid(given[..., : 2 * dense] + kept[..., : 2 * dense])
         update, reset = gates[..., :dense], gates[..., dense:]
         candidate = np.tanh(given[..., 2 * dense :] + reset * kept[..., 2 * dense :])
-        return update * state + (1 - update) * candidate
+        mixed: Array = update * state + (1 - update) * candidate
+        return mixed
 
 
 def attend(
@@ -234,7 +235,7 @@ def _softmax(scores: Array) -> Array:
 
 def rms_norm(x: Array, scale: Array) -> Array:
     """Divide by the root mean square, (..., width) to the same."""
-    mean = np.vecdot(x, x)[..., None] / np.float32(x.shape[-1])
+    mean: Array = np.vecdot(x, x)[..., None] / np.float32(x.shape[-1])
     return x / np.sqrt(mean + EPSILON) * scale
 
 
@@ -242,7 +243,7 @@ def layer_norm(x: Array, w: Weights) -> Array:
     """Mean 0 and variance 1, (..., width) to the same."""
     width = np.float32(x.shape[-1])
     centred = x - np.add.reduce(x, axis=-1, keepdims=True) / width
-    variance = np.vecdot(centred, centred)[..., None] / width
+    variance: Array = np.vecdot(centred, centred)[..., None] / width
     return centred / np.sqrt(variance + EPSILON) * w["gamma"] + w["beta"]
 
 
@@ -252,7 +253,10 @@ def sigmoid(x: Array) -> Array:
 
 
 class Linear:
-    """x @ kernel + bias, each row of the batch by itself, the kernel one block after the other."""
+    """x @ kernel + bias for each token by itself: (batch, new, in) to (batch, new, out).
+
+    One block of columns after the other, so that all tokens meet a block while it is cached.
+    """
 
     def __init__(self, kernel: Array, bias: Array | None = None) -> None:
         inputs, self._units = kernel.shape
@@ -265,9 +269,9 @@ class Linear:
 
     def __call__(self, x: Array) -> Array:
         y = np.empty((*x.shape[:-1], 1, self._units), dtype=np.float32)
-        x = x[..., None, :]  # (batch, time, 1, in)
+        x = x[..., None, :]  # (batch, new, 1, in)
         for columns, block in self._blocks:
-            np.matmul(x, block, out=y[..., columns])  # (batch, time, 1, some of out)
+            np.matmul(x, block, out=y[..., columns])  # (batch, new, 1, some of out)
         if self._bias is not None:
             y += self._bias
         return y[..., 0, :]
@@ -284,4 +288,8 @@ def _below(w: Weights, name: str) -> Weights:
     return {k.removeprefix(name + "/"): v for k, v in w.items() if k.startswith(name + "/")}
 
 
-NETWORKS: Mapping[str, type[Network]] = {"book": Book, "default": Default, "rnn": Recurrent}
+NETWORKS: Mapping[str, Callable[[Architecture, Weights], Network]] = {
+    "book": Book,
+    "default": Default,
+    "rnn": Recurrent,
+}

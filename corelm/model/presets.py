@@ -43,13 +43,18 @@ class Architecture:
         """
         names = {f.name for f in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:
-            raise ModelFileError(f"an architecture has exactly the fields {', '.join(sorted(names))}")
+            raise ModelFileError(
+                f"an architecture has exactly the fields {', '.join(sorted(names))}"
+            )
         if values["kind"] not in KINDS:
             raise ModelFileError(f"unknown kind of network {values['kind']!r}")
         for name in names - {"kind"}:
             number = values[name]
-            if type(number) is not int or not 1 <= number <= 2**24:
-                raise ModelFileError(f"{name} must be a whole number of sensible size, not {number!r}")
+            limit = 2**10 if name in ("blocks", "heads") else 2**24
+            if type(number) is not int or not 1 <= number <= limit:
+                raise ModelFileError(
+                    f"{name} must be a whole number of sensible size, not {number!r}"
+                )
         return cls(**values)
 
 

@@ -25,6 +25,8 @@ def check(a: Architecture, vocabulary: WordVocabulary, weights: Mapping[str, Arr
         raise ModelFileError(
             f"the vocabulary has {len(vocabulary)} tokens, the network {a.vocabulary_size}"
         )
+    if a.kind == "default" and a.width % a.heads:
+        raise ModelFileError(f"{a.heads} heads cannot share a width of {a.width}")
     check_shapes(a, {name: weight.shape for name, weight in weights.items()})
     for name, weight in weights.items():
         if not np.isfinite(weight).all():

@@ -54,7 +54,7 @@ class Window:
         start = window_start(self._length, self._context_length)
         slid, self._start = start - self._start, start
         self.tokens = np.concatenate([self.tokens, ids], axis=1)[:, slid:]
-        return self.tokens.shape[1] if slid else ids.shape[1]
+        return int(self.tokens.shape[1] if slid else ids.shape[1])
 
     def select(self, rows: NDArray[Any]) -> None:
         """Keep these rows in this order."""

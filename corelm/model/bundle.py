@@ -1,0 +1,303 @@
+"""A model on disk: a folder that is written whole or not at all, and believed only after checks.
+
+    config.json         the architecture and the style of the tokens
+    vocabulary.txt      one token a line
+    model.safetensors   the weights, by name
+    manifest.json       size and sha256 of each file; how it was trained; held-out figures
+
+Nothing in it can execute: text, JSON, and arrays of numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+from corelm.errors import ModelFileError
+from corelm.model import disk
+from corelm.model.presets import Architecture
+from corelm.model.vocabulary import WordVocabulary
+from corelm.model.weights import check, check_shapes, shapes
+
+FORMAT = 1
+MANIFEST, CONFIG = "manifest.json", "config.json"
+VOCABULARY, WEIGHTS = "vocabulary.txt", "model.safetensors"
+
+JSON_LIMIT = 2**20
+VOCABULARY_LIMIT = 2**26
+"""Bytes; larger files are refused unread."""
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What a model is, without its vocabulary and weights.
+
+    Attributes:
+        architecture: the shape of the network.
+        tokens: the style of its tokens.
+        manifest: `training` and `figures` as they were written, among others.
+    """
+
+    architecture: Architecture
+    tokens: str
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """What a folder holds; the weights are float32 arrays by name."""
+
+    architecture: Architecture
+    vocabulary: WordVocabulary
+    weights: dict[str, NDArray[np.float32]]
+    manifest: dict[str, Any]
+
+
+def write(
+    path: StrPath,
+    architecture: Architecture,
+    vocabulary: WordVocabulary,
+    weights: Mapping[str, NDArray[Any]],
+    training: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    dtype: str = "float16",
+) -> None:
+    """Write a model, whole or not at all; an earlier one stays until the new one is complete.
+
+    Args:
+        path: the folder; replaced if it holds a model and nothing else.
+        architecture: the shape of the network.
+        vocabulary: its tokens.
+        weights: arrays by name, as `weights.shapes` lists them.
+        training: how it was trained: anything that JSON can hold.
+        figures: what was measured: anything that JSON can hold.
+        dtype: `float16` or `float32`, of the weights in the file.
+
+    Raises:
+        ModelFileError: weights that do not fit, figures that JSON cannot hold, a folder with
+            other things in it, a full disk, a read-only place.
+    """
+    check(architecture, vocabulary, weights)
+    try:
+        rounded = _rounded(weights, dtype)
+        contents = _contents(architecture, vocabulary, rounded, training, figures)
+        target = Path(os.path.realpath(path))
+        _refuse_to_replace(target)
+        disk.write_folder(contents, target)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"the model could not be written to {str(path)!r}: {disk.reason(error)}; "
+            "what was there before is unchanged"
+        ) from error
+
+
+def read(path: StrPath) -> Bundle:
+    """Read a model after checking sizes, checksums, names, shapes and numbers.
+
+    Raises:
+        ModelFileError: missing, damaged, foreign, or of a later format; names file and reason.
+    """
+    folder = _folder(path)
+    described = describe(folder)
+    a, files = described.architecture, described.manifest["files"]
+    with _naming(folder / VOCABULARY) as file:
+        words = disk.text(_verified(file, files, VOCABULARY_LIMIT))
+        vocabulary = WordVocabulary.loads(words, described.tokens)
+    with _naming(folder / WEIGHTS) as file:
+        weights = _arrays(_verified(file, files, _most_bytes(a)), a)
+        check(a, vocabulary, weights)
+    return Bundle(a, vocabulary, weights, described.manifest)
+
+
+def describe(path: StrPath) -> Description:
+    """Read what a model is, without its vocabulary and weights.
+
+    Raises:
+        ModelFileError: as `read`.
+    """
+    folder = _folder(path)
+    with _naming(folder / MANIFEST) as file:
+        manifest = _checked_manifest(disk.read_file(file, JSON_LIMIT))
+    with _naming(folder / CONFIG) as file:
+        config = disk.parsed(_verified(file, manifest["files"], JSON_LIMIT))
+        _refuse_format(config)
+        if config.keys() != {"format", "architecture", "tokens"}:
+            raise ModelFileError("it holds other fields than format, architecture and tokens")
+        architecture = Architecture.from_dict(config["architecture"])
+    return Description(architecture, str(config["tokens"]), manifest)
+
+
+def is_bundle(path: StrPath) -> bool:
+    """Whether a folder looks like a model: it has a manifest."""
+    return os.path.isfile(os.path.join(path, MANIFEST))
+
+
+def weights_of(network: Any) -> dict[str, NDArray[np.float32]]:
+    """The weights of a Keras network, by name."""
+    return {variable.path: np.asarray(variable, dtype=np.float32) for variable in network.weights}
+
+
+def set_weights(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Put weights into a Keras network, by name.
+
+    Raises:
+        ModelFileError: not exactly the weights of this network.
+    """
+    variables = {variable.path: variable for variable in network.weights}
+    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+    if expected != {name: weight.shape for name, weight in weights.items()}:
+        raise ModelFileError("these are not the weights of this network")
+    for name, variable in variables.items():
+        variable.assign(weights[name])
+
+
+def _rounded(weights: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
+    if dtype not in ("float16", "float32"):
+        raise ValueError(f"weights are written as float16 or float32, not {dtype}")
+    with np.errstate(over="ignore"):
+        rounded = {name: np.ascontiguousarray(w, dtype=dtype) for name, w in weights.items()}
+    for name, weight in rounded.items():
+        if not np.isfinite(weight).all():
+            raise ValueError(f"the weights {name!r} are too large for {dtype}")
+    return rounded
+
+
+def _contents(
+    architecture: Architecture,
+    vocabulary: WordVocabulary,
+    weights: dict[str, NDArray[Any]],
+    training: Mapping[str, Any],
+    figures: Mapping[str, Any],
+) -> dict[str, bytes]:
+    """The files by name, in the order in which they are written: the manifest last."""
+    config = {"format": FORMAT, "architecture": architecture.to_dict(), "tokens": vocabulary.style}
+    files = {
+        CONFIG: disk.dumped(config),
+        VOCABULARY: vocabulary.dumps().encode(),
+        WEIGHTS: safetensors.save(weights),
+    }
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "files": {n: {"size": len(c), "sha256": disk.sha256(c)} for n, c in files.items()},
+        "training": dict(training),
+        "figures": dict(figures),
+    }
+    manifest["checksum"] = disk.sha256(disk.dumped(manifest))
+    return {**files, MANIFEST: disk.dumped(manifest)}
+
+
+def _refuse_to_replace(target: Path) -> None:
+    """A folder is replaced only if nothing but a model would be lost."""
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir():
+        raise ValueError("a file of that name is there already")
+    names = {file.name for file in target.iterdir() if not file.name.startswith(".")}
+    foreign = sorted(names - {MANIFEST, CONFIG, VOCABULARY, WEIGHTS})
+    if foreign:
+        raise ValueError(f"the folder holds something else, {foreign[0]!r}; choose another")
+
+
+def _folder(path: StrPath) -> Path:
+    """The folder at a path; the one put aside where a replacement was interrupted."""
+    try:
+        real = Path(os.path.realpath(path))
+        folder = Path(path) if os.path.lexists(real) else disk.aside(real)
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        raise ModelFileError(f"there is no model at {str(path)!r}") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{str(path)!r} cannot be read: {disk.reason(error)}") from error
+    if not stat.S_ISDIR(mode):
+        raise ModelFileError(f"{str(path)!r} is no folder; a model is a folder with {MANIFEST}")
+    return folder
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[Path]:
+    """Put the file's name before the reason of what goes wrong with it."""
+    try:
+        yield file
+    except ModelFileError as error:
+        raise ModelFileError(f"{str(file)!r}: {error}") from error
+
+
+def _verified(file: Path, files: dict[str, dict[str, Any]], limit: int) -> bytes:
+    """The content of a file whose size and checksum are those of the manifest."""
+    content, entry = disk.read_file(file, limit), files[file.name]
+    if len(content) != entry["size"]:
+        raise ModelFileError(f"it has {len(content)} bytes, the manifest says {entry['size']}")
+    if disk.sha256(content) != entry["sha256"]:
+        raise ModelFileError("it is damaged: its checksum is not the one in the manifest")
+    return content
+
+
+def _checked_manifest(content: bytes) -> dict[str, Any]:
+    manifest = disk.parsed(content)
+    _refuse_format(manifest)
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    checksum = disk.sha256(disk.dumped(rest))
+    if manifest.get("checksum") != checksum or disk.dumped(manifest) != content:
+        raise ModelFileError("it is damaged, or was changed by hand: its checksum does not fit")
+    files = rest.get("files")
+    if (
+        rest.keys() != {"format", "files", "training", "figures"}
+        or not isinstance(files, dict)
+        or files.keys() != {CONFIG, VOCABULARY, WEIGHTS}
+        or any(not isinstance(e, dict) or e.keys() != {"size", "sha256"} for e in files.values())
+    ):
+        raise ModelFileError("it does not list exactly the files of a model")
+    return manifest
+
+
+def _refuse_format(value: dict[str, Any]) -> None:
+    found = value.get("format")
+    if type(found) is int and found > FORMAT:
+        raise ModelFileError(
+            f"a later corelm wrote it, in format {found}; this one reads format {FORMAT}: "
+            "update corelm"
+        )
+    if type(found) is not int or found != FORMAT:
+        raise ModelFileError(f"it does not say format {FORMAT}: corelm did not write it")
+
+
+def _most_bytes(a: Architecture) -> int:
+    """What a file with the weights in float32 can have at most."""
+    return 8 + JSON_LIMIT + 4 * sum(math.prod(shape) for shape in shapes(a).values())
+
+
+def _arrays(content: bytes, a: Architecture) -> dict[str, NDArray[np.float32]]:
+    check_shapes(a, _header_shapes(content))
+    try:
+        arrays = safetensors.load(content)
+    except SafetensorError as error:
+        raise ModelFileError(f"it is no safetensors file: {error}") from error
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def _header_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
+    """What the header of a safetensors file says, read within bounds before all else."""
+    length = int.from_bytes(content[:8], "little")
+    if not 0 < length <= min(JSON_LIMIT, len(content) - 8):
+        raise ModelFileError(f"its header claims {length} bytes of {len(content)}")
+    header = disk.parsed(content[8 : 8 + length])
+    header.pop("__metadata__", None)
+    for name, entry in header.items():
+        if not isinstance(entry, dict) or entry.get("dtype") not in ("F16", "F32"):
+            raise ModelFileError(f"the weights {name!r} are neither float16 nor float32")
+        if not isinstance(entry.get("shape"), list):
+            raise ModelFileError(f"the weights {name!r} have no shape")
+    return {name: tuple(entry["shape"]) for name, entry in header.items()}
