@@ -1,0 +1,98 @@
+"""Draw the pictures of terminals in docs/images from what commands really print.
+
+    python docs/scripts/pictures.py            draw them
+    python docs/scripts/pictures.py --check    fail where a picture shows something else
+
+Needs a POSIX system: the commands run in a terminal of their own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import html
+import io
+import os
+import pty
+import re
+import shlex
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+IMAGES = Path(__file__).resolve().parents[1] / "images"
+WIDTH = 88
+FONTS = re.compile(r"@font-face \{.*?\}\n", re.DOTALL)
+"""What Rich would have a browser load from the network."""
+
+PICTURES = {
+    "terminal": (
+        "corelm sample --sampler temperature --t 0.2 --seed 1",
+        "corelm sample --sampler temperature --t 0.7 --seed 1",
+        "corelm sample --sampler temperature --t 1.5 --seed 1",
+    ),
+    "samplers": ("corelm samplers temperature",),
+}
+
+
+def printed(command: str) -> str:
+    """What a command prints in a terminal, with its colours."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 60, WIDTH, 0, 0))
+    environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    for name in ("NO_COLOR", "COLUMNS", "CORELM_PLUGINS"):
+        environment.pop(name, None)
+    words = [sys.executable, "-m", *shlex.split(command)]
+    with subprocess.Popen(words, stdin=its, stdout=its, stderr=its, env=environment) as process:
+        os.close(its)
+        output = b"".join(iter(lambda: _read(ours), b""))
+    os.close(ours)
+    if process.returncode:
+        raise SystemExit(f"{command} failed:\n{output.decode()}")
+    return output.decode().replace("\r\n", "\n")
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def picture(name: str) -> str:
+    """A picture as SVG."""
+    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    for number, command in enumerate(PICTURES[name]):
+        if number:
+            console.print()
+        console.print(Text("$ ", "green") + Text(command, "bold"))
+        console.print(Text.from_ansi(printed(command).rstrip("\n")))
+    return FONTS.sub("", console.export_svg(title="corelm", unique_id=f"corelm-{name}"))
+
+
+def words(svg: str) -> str:
+    """What can be read in a picture, whatever drew it."""
+    shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    return "".join(html.unescape("".join(shown)).split())
+
+
+def main() -> int:
+    """The command line."""
+    stale = []
+    for name in PICTURES:
+        path, now = IMAGES / f"{name}.svg", picture(name)
+        if "--check" not in sys.argv:
+            path.write_text(now, "utf-8")
+        elif not path.exists() or words(path.read_text("utf-8")) != words(now):
+            stale.append(path.name)
+    if stale:
+        print(f"{', '.join(stale)}: out of date; draw with: python docs/scripts/pictures.py")
+    return int(bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
