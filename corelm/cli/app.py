@@ -36,7 +36,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         arguments: those that it will be called with: the options of `sample` are those of
             the sampler in them.
     """
-    from corelm.cli import datasets, plugins, sample, samplers
+    from corelm.cli import datasets, plugins, sample, samplers, train
 
     app = typer.Typer(
         rich_markup_mode=None,  # help holds strings of plugins, which are no markup
@@ -47,6 +47,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     app.command("sample")(sample.command(_after(arguments, "sample")))
     app.command("samplers")(samplers.samplers)
     app.command("plugins")(plugins.plugins)
+    app.command("train")(train.command())
     app.add_typer(_group(datasets.data, datasets.imdb), name="data")
     return app
 

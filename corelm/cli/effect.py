@@ -78,6 +78,6 @@ class Effect:
         return Group(table, Text(f"after a text that holds: {' '.join(self.seen)}", style="dim"))
 
 
-def _bar(probability: float, room: int, unicode: bool) -> str:
-    length = round(probability * room)
-    return f"{probability:4.0%} {('█' if unicode else '#') * length}"
+def _bar(probability: float, room: int, unicode: bool) -> Text:
+    bar = ("█" if unicode else "#") * round(probability * room)
+    return Text(f"{probability:4.0%} ").append(bar, style="cyan")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import typer
@@ -23,20 +23,53 @@ METAVARS = {
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A sampler or a decoder whose parameters become options.
+class Options:
+    """Parameters that are options of a command.
 
     Attributes:
-        kind: `sampler` or `decoder`.
-        cls: its class.
+        kind: what they belong to; they stand after the option of that name, or last.
+        parameters: what is to be given.
         names: the options of each parameter, by the parameter's name.
-        defaults: values to begin with instead of the declared ones.
     """
 
     kind: str
-    cls: type[Parameterized]
+    parameters: tuple[Parameter, ...]
     names: Mapping[str, list[str]]
-    defaults: Mapping[str, Any]
+
+    @property
+    def options(self) -> dict[str, bool]:
+        """Every option, and whether it takes a value."""
+        return {
+            option: parameter.type is not bool
+            for parameter in self.parameters
+            for name in self.names[parameter.name]
+            for option in ([name, _no(name)] if parameter.type is bool else [name])
+        }
+
+    def arguments(self) -> dict[str, inspect.Parameter]:
+        """The options as Typer wants them: arguments of a function."""
+        return {
+            self._key(p): _argument(self._key(p), p, self.names[p.name]) for p in self.parameters
+        }
+
+    def build(self, values: Mapping[str, Any]) -> Any:
+        """The values of the parameters, by name, from those of the arguments.
+
+        Raises:
+            ParameterError: a value of the wrong type or outside its rule.
+        """
+        given = ((p, _value(p, values[self._key(p)])) for p in self.parameters)
+        return {p.name: p.convert(value) for p, value in given if value is not None}
+
+    def _key(self, parameter: Parameter) -> str:
+        return f"{self.kind}_{parameter.name}"
+
+
+@dataclass(frozen=True)
+class Chosen(Options):
+    """A sampler or a decoder whose parameters become options."""
+
+    cls: type[Parameterized]
 
     @classmethod
     def of(
@@ -47,50 +80,14 @@ class Chosen:
         An option is the flag of its parameter; where that is taken it begins with the kind:
         the parameter `n` of a sampler is `--sampler-n`. Aliases that are taken are left out.
         """
-        names = {p.name: _free(kind, p, taken) for p in chosen.parameters()}
-        return cls(kind, chosen, names, defaults)
-
-    @property
-    def options(self) -> dict[str, bool]:
-        """Every option, and whether it takes a value."""
-        types = {p.name: p.type for p in self.cls.parameters()}
-        return {
-            option: types[parameter] is not bool
-            for parameter, several in self.names.items()
-            for name in several
-            for option in ([name, _no(name)] if types[parameter] is bool else [name])
-        }
-
-    def arguments(self) -> dict[str, inspect.Parameter]:
-        """The options as Typer wants them: arguments of a function."""
-        return {self._key(p): self._argument(p) for p in self.cls.parameters()}
+        parameters = tuple(
+            replace(p, default=defaults.get(p.name, p.default)) for p in chosen.parameters()
+        )
+        return cls(kind, parameters, {p.name: _free(kind, p, taken) for p in parameters}, chosen)
 
     def build(self, values: Mapping[str, Any]) -> Any:
-        """Make one from the values of those arguments.
-
-        Raises:
-            ParameterError: a value of the wrong type or outside its rule.
-        """
-        given = {p.name: _value(p, values[self._key(p)]) for p in self.cls.parameters()}
-        return self.cls.build(**{name: value for name, value in given.items() if value is not None})
-
-    def _key(self, parameter: Parameter) -> str:
-        return f"{self.kind}_{parameter.name}"
-
-    def _argument(self, parameter: Parameter) -> inspect.Parameter:
-        default = self.defaults.get(parameter.name, parameter.default)
-        names: Sequence[str] = self.names[parameter.name]
-        annotation: Any = str
-        if parameter.type is bool:
-            annotation, names = bool, [f"{name}/{_no(name)}" for name in names]
-        elif parameter.type in (tuple, dict):
-            annotation, default = list[str] | None, None
-        else:
-            default = str(default)
-        metavar = METAVARS.get(parameter.type)
-        option = typer.Option(default, *names, help=help_of(parameter), metavar=metavar)
-        kind = inspect.Parameter.KEYWORD_ONLY
-        return inspect.Parameter(self._key(parameter), kind, default=option, annotation=annotation)
+        """Make one from the values of the arguments."""
+        return self.cls.build(**super().build(values))
 
 
 def flag(name: str) -> str:
@@ -99,28 +96,53 @@ def flag(name: str) -> str:
 
 
 def help_of(parameter: Parameter) -> str:
-    """The help line of a parameter, with its rule."""
-    rule = str(parameter.rule)
-    return terminal.one_line(f"{parameter.rule.help} ({rule})" if rule else parameter.rule.help)
+    """The help line of a parameter, with its rule: one sentence."""
+    rule = f" ({parameter.rule})" if str(parameter.rule) else ""
+    text = terminal.one_line(parameter.rule.help.rstrip(".") + rule)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def extended(command: Callable[..., Any], chosen: Sequence[Chosen]) -> Callable[..., Any]:
-    """The command with the options of what was chosen, after the option that chose it.
+def _argument(key: str, parameter: Parameter, names: Sequence[str]) -> inspect.Parameter:
+    """A parameter as Typer wants it; its value stays text, for the parameter to convert."""
+    annotation: Any = str | None
+    default = None if parameter.default is None else str(parameter.default)
+    if parameter.type is bool:
+        annotation, default = bool, parameter.default
+        names = [f"{name}/{_no(name)}" for name in names]
+    elif parameter.type in (tuple, dict):
+        annotation, default = list[str] | None, _listed(parameter.default)
+    option = typer.Option(
+        default, *names, help=help_of(parameter), metavar=METAVARS.get(parameter.type)
+    )
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(key, kind, default=option, annotation=annotation)
 
-    What they describe reaches the command in its argument `built`, by kind.
+
+def _listed(default: Any) -> Any:
+    """The default of a list as the option would take it, where it can."""
+    plain = isinstance(default, tuple) and default and "," not in "".join(map(str, default))
+    return [",".join(map(str, default))] if plain else None
+
+
+def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callable[..., Any]:
+    """The command with more options, each kind after the option of that name.
+
+    What they build reaches the command in its argument `built`, by kind.
     """
     signature = inspect.signature(command, eval_str=True)
     own = {name: p for name, p in signature.parameters.items() if name != "built"}
-    more = {choice.kind: choice.arguments() for choice in chosen}
+    more = {choice.kind: choice.arguments() for choice in options}
     arguments: dict[str, inspect.Parameter] = {}
     for name, argument in own.items():
         arguments[name] = argument.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        arguments.update(more.get(name, {}))
+        arguments |= more.pop(name, {})
+    for several in more.values():
+        arguments |= several
 
     def called(**values: Any) -> Any:
         fixed = {name: values.pop(name) for name in own}
         with terminal.product():
-            built = {choice.kind: choice.build(values) for choice in chosen}
+            built = {choice.kind: choice.build(values) for choice in options}
         return command(**fixed, built=built)
 
     called.__name__, called.__doc__ = command.__name__, command.__doc__

@@ -104,7 +104,7 @@ def sample(
             model=load(model),
         )
         if seed is None:
-            terminal.note(f"seed {request.seed} (the same again with --seed {request.seed})")
+            terminal.note(f"drawn with --seed {request.seed}")
         write = writer(request.n, json=json, whole=no_stream)
         write(request, out)
 

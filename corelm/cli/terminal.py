@@ -182,6 +182,11 @@ def note(text: str) -> None:
     _say(text, dim=True)
 
 
+def tell(text: str) -> None:
+    """One line that is worth reading, on standard error."""
+    _say(text)
+
+
 def warn(text: str) -> None:
     """One warning on standard error."""
     _say(f"warning: {text}", fg="yellow")
@@ -199,8 +204,10 @@ def trace(text: str) -> None:
 
 def _say(text: str, **style: Any) -> None:
     line = one_line(text)
-    plain = sys.stderr is None or is_plain(sys.stderr)
-    _write((line if plain else typer.style(line, **style)) + "\n")
+    if sys.stderr is not None and sys.stderr.isatty():
+        line = _LineBreaker(shutil.get_terminal_size().columns).broken(line)
+        line = typer.style(line, **style) if style and not is_plain(sys.stderr) else line
+    _write(line + "\n")
 
 
 def _write(text: str) -> None:
