@@ -117,6 +117,17 @@ def test_the_sampler_sees_the_tokens_and_how_surprising_they_were():
     assert last.model_surprisal[:, 2:].T.tolist() == model_surprisals
 
 
+def test_the_sampler_sees_the_vocabulary():
+    class NeverTheEnd(Sampler):
+        def __call__(self, logits, context):
+            ids = np.arange(logits.shape[-1])
+            return corelm.keep(logits, ids != context.vocabulary.end)
+
+    drawn = steps(sampler=NeverTheEnd(), samples=range(20), length=20)
+    assert len(drawn) == 20
+    assert all((step.tokens != 2).all() for step in drawn)
+
+
 def test_the_rows_of_the_context_follow_those_that_stay():
     lengths = []
 

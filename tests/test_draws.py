@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -187,7 +187,6 @@ LOGIT = st.floats(-30, 30) | st.sampled_from([0.0, -INF, -INF, 1e30, -1e30, 5e-3
 LUCK = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, 0.25, 0.5, 0.75, ALMOST_ONE])
 
 
-@settings(deadline=None)
 @given(
     st.lists(LOGIT, min_size=1, max_size=20).filter(lambda row: max(row) > -INF),
     st.integers(1, 40),

@@ -237,13 +237,11 @@ ANY_VALUE = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(ANY_VALUE)
 def test_the_expression_of_any_sampler_is_read_back(sampler):
     assert corelm.sampler(str(sampler)) == sampler
 
 
-@settings(deadline=None)
 @given(st.lists(ANY_VALUE | st.floats(0, 1e300).map(lambda t: TEMPERATURE(t=t)), min_size=1))
 def test_the_expression_of_any_chain_is_read_back(samplers):
     chain = Chain(tuple(samplers))
@@ -260,7 +258,7 @@ PIECES = """
 WORDS = st.sampled_from(PIECES.split()) | st.sampled_from(" \n\0")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(WORDS, max_size=25).map("".join) | st.text(max_size=40))
 @example("temperature(t=1)\x0c|\x1cgreedy")
 @example("temperature(t='\\d')")
@@ -275,7 +273,7 @@ def test_whatever_is_typed_is_read_or_refused(expression):
         str(corelm.sampler(expression))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.text("()[]{}'\"\\|,=:t1-", min_size=0, max_size=200))
 def test_whatever_stands_in_the_brackets_is_read_or_refused(arguments):
     with contextlib.suppress(CorelmError):

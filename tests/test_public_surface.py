@@ -1,0 +1,149 @@
+"""The public names: complete, sorted, documented, with examples that run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import corelm
+import corelm.testing
+
+ROOT = Path(corelm.__file__).parent
+SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
+SHIPPED_MODEL = ROOT / "model" / "pretrained" / "imdb" / "manifest.json"
+NEEDS_TENSORFLOW = {"corelm.model.architecture", "corelm.model.training"}
+
+VALUES = {"API_VERSION", "Array", "hookimpl"}
+"""Public names that are no class or function: their comment is in the module."""
+
+NO_EXAMPLE = {
+    "CorelmError": "the root of the errors",
+    "Decoder": "the tests and how-to pages write one",
+    "Drawn": "a record, seen in the example of generate",
+    "Generation": "a record, seen in the example of generate",
+    "LanguageModel": "a protocol",
+    "Session": "a protocol",
+    "Step": "a record, seen in the example of stream",
+    "Task": "a record that decoders are given",
+    "Vocabulary": "a protocol",
+    "Chain": "made by |, seen in the example of Sampler",
+    "Ancestral": "the decoder that is used when none is named",
+    "Context": "its example stands with Context.of",
+}
+
+
+def names_with_docstrings(module: ModuleType) -> dict[str, str]:
+    return {name: inspect.getdoc(getattr(module, name)) or "" for name in module.__all__}
+
+
+def test_the_public_names_are_complete_and_sorted():
+    public = {
+        name
+        for name, value in vars(corelm).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert set(corelm.__all__) == public
+    assert corelm.__all__ == sorted(corelm.__all__)
+
+
+def test_what_the_design_promises_is_there():
+    promised = (
+        "load sampler generate stream sampling_distribution entropy reweight_distribution "
+        "Sampler Chain param Context Decoder Ancestral Step LanguageModel hookimpl API_VERSION "
+        "keep draw log_softmax"
+    )
+    assert set(promised.split()) <= set(corelm.__all__)
+
+
+@pytest.mark.parametrize("name", sorted(set(corelm.__all__) - VALUES))
+def test_every_public_name_is_documented(name):
+    text = inspect.getdoc(getattr(corelm, name)) or ""
+    assert text
+    assert not text.startswith(f"{name}("), "the docstring is dataclass's own"
+    assert text.split("\n\n")[0].rstrip().endswith((".", ":")), "the first paragraph is a sentence"
+
+
+@pytest.mark.parametrize("name", sorted(set(corelm.__all__) - VALUES - set(NO_EXAMPLE)))
+def test_every_public_function_has_an_example(name):
+    assert ">>> " in inspect.getdoc(getattr(corelm, name))
+
+
+def test_the_exceptions_are_still_needed():
+    without = {
+        name
+        for name in set(corelm.__all__) - VALUES
+        if ">>> " not in (inspect.getdoc(getattr(corelm, name)) or "")
+    }
+    assert without == set(NO_EXAMPLE)
+
+
+@pytest.mark.parametrize("name", sorted(set(corelm.__all__) - VALUES))
+def test_every_public_method_is_documented(name):
+    value = getattr(corelm, name)
+    if not inspect.isclass(value):
+        return
+    for attribute, member in vars(value).items():
+        is_code = inspect.isfunction(member) or isinstance(member, (property, classmethod))
+        if is_code and not attribute.startswith("_"):
+            assert inspect.getdoc(getattr(value, attribute)), f"{name}.{attribute}"
+
+
+@pytest.mark.parametrize("name", ["LAWS", "ToyModel", "obeys_the_laws"])
+def test_the_test_kit_is_public_too(name):
+    assert hasattr(corelm.testing, name)
+    for law in corelm.testing.LAWS:
+        assert getattr(corelm.testing, law.__name__) is law
+
+
+def test_the_package_is_typed():
+    assert (ROOT / "py.typed").exists()
+    assert (SAMPLERS / "py.typed").exists()
+
+
+# Examples
+
+
+def modules_with_examples() -> list[str]:
+    """Every module of corelm and its samplers in which an example stands."""
+    found = []
+    for root, package in ((ROOT, "corelm"), (SAMPLERS, "corelm_samplers")):
+        for file in sorted(root.rglob("*.py")):
+            if ">>> " in file.read_text(encoding="utf-8"):
+                parts = file.relative_to(root).with_suffix("").parts
+                found.append(".".join([package, *(part for part in parts if part != "__init__")]))
+    return found
+
+
+@pytest.mark.parametrize("name", modules_with_examples())
+def test_the_examples_run(name):
+    if name in NEEDS_TENSORFLOW:
+        pytest.importorskip("tensorflow")
+    if name == "corelm.model.load" and not SHIPPED_MODEL.exists():
+        pytest.skip("the shipped model is not in this checkout")
+    module = importlib.import_module(name)
+    failed, attempted = doctest.testmod(module, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
+    assert attempted > 0
+    assert failed == 0
+
+
+# What an import costs
+
+
+def test_importing_corelm_imports_nothing_heavy():
+    code = (
+        "import sys, corelm, corelm.testing\n"
+        "corelm.sampler('temperature | greedy')\n"
+        "heavy = ['keras', 'tensorflow', 'typer', 'rich', 'click', 'pytest', 'scipy']\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
