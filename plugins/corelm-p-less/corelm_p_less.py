@@ -1,0 +1,31 @@
+"""p-less sampling: a cut without a parameter."""
+
+import numpy as np
+
+from corelm import Sampler, hookimpl, keep
+
+
+class PLess(Sampler):
+    """Keep the tokens that are at least as likely as two draws are to be equal.
+
+    Two independent draws are equal with the probability sum p^2: high where the model is sure,
+    low where it is not. The likeliest token always stays.
+
+    Source: Tan et al. 2025, p-less sampling, arXiv 2509.23234.
+
+    Example:
+        >>> import corelm, numpy
+        >>> corelm.sampling_distribution(PLess(), numpy.log([0.5, 0.4, 0.1])).round(4).tolist()
+        [0.5556, 0.4444, 0.0]
+    """
+
+    def __call__(self, logits, context):
+        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))  # p, but for a factor
+        total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
+        squares = np.square(weights).sum(axis=-1, keepdims=True, dtype=np.float64)
+        return keep(logits, weights >= squares / total)
+
+
+@hookimpl
+def corelm_samplers():
+    return {"p_less": PLess}

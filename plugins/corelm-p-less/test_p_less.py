@@ -1,0 +1,49 @@
+"""p-less: the numbers worked out by hand, and the laws."""
+
+import numpy as np
+import pytest
+from corelm_p_less import PLess
+
+import corelm
+from corelm.testing import obeys_the_laws
+
+
+@obeys_the_laws(PLess())
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        # 0.16 + 0.1225 + 0.0225 + 0.01 = 0.315: two stay, and 0.4 : 0.35 is 8 : 7
+        ([0.4, 0.35, 0.15, 0.1], [8 / 15, 7 / 15, 0, 0]),
+        # 0.25 + 0.0625 + 0.015625 + 0.015625 = 0.34375
+        ([0.5, 0.25, 0.125, 0.125], [1, 0, 0, 0]),
+        # 0.3025 + 0.1225 + 0.01 = 0.435
+        ([0.55, 0.35, 0.1], [1, 0, 0]),
+        # 10 times 0.01 = 0.1: nothing is cut where all are equally likely
+        ([0.1] * 10, [0.1] * 10),
+        ([0.25, 0.25, 0.5, 0], [0, 0, 1, 0]),
+        ([1, 0, 0], [1, 0, 0]),
+        ([1], [1]),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_kept(p, expected, dtype):
+    with np.errstate(divide="ignore"):
+        logits = np.log(np.array(p, dtype))
+    kept = corelm.sampling_distribution(PLess(), logits)
+    assert kept.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [3, 7, 10, 49, 1000])
+def test_equal_tokens_all_stay_whatever_their_number(n):
+    assert (corelm.sampling_distribution(PLess(), np.full(n, 0.3)) > 0).all()
+
+
+def test_it_is_installed():
+    assert corelm.sampler("p_less") == PLess()
+    assert str(corelm.sampler("corelm-p-less:p_less | temperature(t=0.5)").stages[1]) == (
+        "temperature(t=0.5)"
+    )
