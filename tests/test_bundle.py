@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 import pytest
+from small_models import TINY, WORDS, some_weights, write
 
 from corelm.errors import ModelFileError
 from corelm.model import bundle
@@ -21,29 +22,7 @@ from corelm.model.presets import Architecture
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import shapes
 
-TINY = Architecture("rnn", vocabulary_size=4, context_length=6, width=2, dense=2, heads=1)
-WORDS = WordVocabulary(["", "[UNK]", "good", "b\\a\nd"], "symbols")
 FILES = ("config.json", "vocabulary.txt", "model.safetensors", "manifest.json")
-
-
-def some_weights(a=TINY, value=0.5):
-    """Numbers that float16 holds exactly."""
-    return {
-        name: (np.arange(np.prod(shape)).reshape(shape) * value).astype(np.float32)
-        for name, shape in shapes(a).items()
-    }
-
-
-def write(path, value=0.5, **changed):
-    arguments = {
-        "architecture": TINY,
-        "vocabulary": WORDS,
-        "weights": some_weights(value=value),
-        "training": {"command": "corelm train", "seconds": 12},
-        "figures": {"perplexity": 92.625, "band": [1.5, 2.5]},
-    }
-    bundle.write(path, **(arguments | changed))
-    return path
 
 
 @pytest.fixture
@@ -241,7 +220,7 @@ def test_a_writer_that_is_killed_leaves_a_whole_model(folder):
     code = f"""
 import sys
 sys.path.insert(0, {str(os.path.dirname(__file__))!r})
-from test_bundle import write
+from small_models import write
 for i in range(10**9):
     write({str(folder)!r}, value=1.0 + i % 2)
     print(i, flush=True)

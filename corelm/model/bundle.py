@@ -140,11 +140,6 @@ def describe(path: StrPath) -> Description:
     return Description(architecture, str(config["tokens"]), manifest)
 
 
-def is_bundle(path: StrPath) -> bool:
-    """Whether a folder looks like a model: it has a manifest."""
-    return os.path.isfile(os.path.join(path, MANIFEST))
-
-
 def weights_of(network: Any) -> dict[str, NDArray[np.float32]]:
     """The weights of a Keras network, by name."""
     return {variable.path: np.asarray(variable, dtype=np.float32) for variable in network.weights}

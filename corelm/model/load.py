@@ -2,19 +2,152 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel
-from corelm.plugins import registry
+from corelm.model.home import home
+from corelm.plugins import Offer, registry
+
+MANIFEST = "manifest.json"
+"""The file by which a folder is known as a model."""
+
+Loader = Callable[[], LanguageModel]
+
+
+@dataclass(frozen=True)
+class FromBundle:
+    """A function without arguments that loads the model in a folder: what a plugin offers."""
+
+    path: Path
+
+    def __call__(self) -> LanguageModel:
+        from corelm.model.bundle import read
+        from corelm.model.runtime import NumpyModel
+
+        bundle = read(self.path)
+        return NumpyModel(bundle.architecture, bundle.vocabulary, bundle.weights, bundle.manifest)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A model that can be loaded by name.
+
+    Attributes:
+        name: what `load` takes.
+        source: the plugin that offers it, or the folder where it is.
+        path: its folder, where it is known to have one; `bundle.describe` says more of it.
+    """
+
+    name: str
+    source: str
+    path: Path | None
 
 
 def load(name: str | os.PathLike[str]) -> LanguageModel:
-    """The model of a name that a plugin offers, or of a bundle at a path.
+    """The model of a name or at a path.
+
+    Args:
+        name: a name that a plugin offers; or a model in the folder `models` of corelm's home,
+            or in the current folder; or the path of a folder or of a `.keras` file.
+
+    Raises:
+        UnknownNameError: no model of that name; the message has the nearest names.
+        AmbiguousNameError: several; the message tells them apart.
+        ModelFileError: a model that is missing, damaged or foreign.
 
     Example:
         >>> import corelm
         >>> len(corelm.load("imdb").vocabulary)
         15000
     """
-    raise NotImplementedError
+    return _from_path(Path(name).expanduser()) if _is_path(name) else _from_name(str(name))
+
+
+def list_models() -> list[Listed]:
+    """Every model with a name: those that plugins offer, then those in corelm's home."""
+    offered = [_listed(offer) for offer in registry().models()]
+    folder = home() / "models"
+    found = sorted(path for path in _entries(folder) if not path.name.startswith("."))
+    return offered + [Listed(path.name, str(path), path) for path in found if _is_bundle(path)]
+
+
+def _listed(offer: Offer) -> Listed:
+    path = offer.value.path if isinstance(offer.value, FromBundle) else None
+    return Listed(offer.name, offer.full_name, path)
+
+
+def _is_path(name: str | os.PathLike[str]) -> bool:
+    if not isinstance(name, str):
+        return True
+    return "/" in name or os.sep in name or name.endswith(".keras") or name in (".", "..", "~")
+
+
+def _from_path(path: Path) -> LanguageModel:
+    if path.suffix == ".keras":
+        from corelm.model.keras_file import read_keras
+
+        return read_keras(path)
+    return FromBundle(path)()
+
+
+def _from_name(name: str) -> LanguageModel:
+    places = {str(home() / "models" / name), os.path.join(".", name)}
+    choices: dict[str, Loader] = {
+        place: FromBundle(Path(place)) for place in sorted(places) if _is_bundle(Path(place))
+    }
+    # Every plugin is imported for a name that no entry point has, so not for a model that is here.
+    if not choices or name in {source.entry_point for source in registry().sources()}:
+        try:
+            offer = registry().find("corelm_models", name)
+            choices[offer.full_name] = partial(_from_plugin, offer)
+        except UnknownNameError as error:
+            if not choices:
+                raise _unknown(name, error) from None
+    if len(choices) > 1:
+        raise AmbiguousNameError(
+            f"{len(choices)} models are called {name!r}; say which one: {' or '.join(choices)}"
+        )
+    return next(iter(choices.values()))()
+
+
+def _from_plugin(offer: Offer) -> LanguageModel:
+    loader: Loader = offer.value
+    try:
+        return loader()
+    except CorelmError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise PluginError(f"the model {offer.full_name} could not be loaded: {reason}") from error
+
+
+def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
+    if any(name in (source.entry_point, str(source)) for source in registry().failures):
+        return error  # it says why the plugin of that name failed
+    names = sorted({model.name for model in list_models()})
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return UnknownNameError(
+        f"there is no model {name!r}{hint} (there are: {', '.join(names) or 'none'}; "
+        f"for a folder or a .keras file give its path, such as ./{name})"
+    )
+
+
+def _is_bundle(path: Path) -> bool:
+    try:
+        return (path / MANIFEST).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

@@ -6,6 +6,9 @@ other rows are decoded with it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -24,6 +27,7 @@ class NumpyModel:
         architecture: the shape of the network.
         vocabulary: its tokens.
         weights: float32 arrays by name, as `weights.shapes` lists them.
+        manifest: what its bundle says of `training` and `figures`; empty where there is none.
 
     Raises:
         ModelFileError: weights or a vocabulary that are not those of the architecture.
@@ -38,11 +42,16 @@ class NumpyModel:
     """
 
     def __init__(
-        self, architecture: Architecture, vocabulary: WordVocabulary, weights: Weights
+        self,
+        architecture: Architecture,
+        vocabulary: WordVocabulary,
+        weights: Weights,
+        manifest: Mapping[str, Any] | None = None,
     ) -> None:
         check(architecture, vocabulary, weights)
         self.architecture = architecture
         self.vocabulary = vocabulary
+        self.manifest = dict(manifest or {})
         self.context_length = architecture.context_length
         self._network = NETWORKS[architecture.kind](architecture, weights)
 

@@ -1,0 +1,133 @@
+"""Read a `.keras` file: weights and the configuration of layers, never code.
+
+Keras is asked for its safe mode, and before it sees the file nothing but layers of Keras and of
+corelm may be in it. The vocabulary stands in two members that `export.to_keras` adds.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from corelm.errors import MissingDependencyError, ModelFileError
+from corelm.model import disk
+from corelm.model.keras_model import KerasLanguageModel
+from corelm.model.vocabulary import WordVocabulary
+
+TEXT, VOCABULARY = "corelm.json", "vocabulary.txt"
+"""Members that say how texts become ids: `tokens` and `context_length`, and the tokens."""
+
+LIMIT = 2**26
+"""Bytes; a larger member with text is refused unread."""
+
+OWN = ("PositionalEmbedding", "TransformerDecoder", "PreNormBlock")
+CODE = ("Lambda", "__lambda__", "TFSMLayer")
+
+
+def read_keras(path: Path) -> KerasLanguageModel:
+    """The model of a `.keras` file that carries its vocabulary.
+
+    Raises:
+        ModelFileError: missing, damaged, with code or foreign classes in it, or without a
+            vocabulary.
+        MissingDependencyError: Keras is not installed, or too old.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"there is no file at {str(path)!r}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _refuse_code(json.loads(_member(archive, "config.json")))
+            vocabulary, context_length = _text_side(archive)
+        return KerasLanguageModel(_network(path), vocabulary, context_length)
+    except MissingDependencyError:
+        raise
+    except ModelFileError as error:
+        raise ModelFileError(f"{str(path)!r}: {error}") from error
+    except Exception as error:  # Keras raises whatever its layers raise
+        raise ModelFileError(f"{str(path)!r} cannot be read: {_sentence(error)}") from error
+
+
+def import_keras() -> Any:
+    """Keras, with corelm's layers known to it.
+
+    Raises:
+        MissingDependencyError: it is not installed, or too old.
+    """
+    try:
+        import keras
+
+        from corelm.model import architecture  # noqa: F401  registers the layers
+    except (ImportError, AttributeError) as error:
+        raise MissingDependencyError(
+            f"this needs Keras 3.15.1 or later and TensorFlow, and cannot import them: {error}"
+        ) from error
+    return keras
+
+
+def _network(path: Path) -> Any:
+    return import_keras().saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int]:
+    if TEXT not in archive.namelist():
+        raise ModelFileError(
+            "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
+            "corelm.model.keras_model.KerasLanguageModel(model, vocabulary, context_length)"
+        )
+    said = disk.parsed(_member(archive, TEXT))
+    tokens, context_length = said.get("tokens"), said.get("context_length")
+    if not isinstance(tokens, str) or type(context_length) is not int:
+        raise ModelFileError(f"{TEXT} in it must say tokens and context_length")
+    words = disk.text(_member(archive, VOCABULARY))
+    return WordVocabulary.loads(words, tokens), context_length
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        with archive.open(name) as file:
+            content = file.read(LIMIT + 1)
+    except KeyError:
+        raise ModelFileError(f"it has no {name}") from None
+    if len(content) > LIMIT:
+        raise ModelFileError(f"{name} in it has more than {LIMIT} bytes")
+    return content
+
+
+def _refuse_code(config: Any) -> None:
+    """Let nothing pass but what says that it is Keras's, or a layer of corelm."""
+    if not isinstance(config, dict):
+        raise ModelFileError("its configuration is no JSON object")
+    for entry in _entries({**config, "compile_config": None}):
+        name, module = str(entry["class_name"]), str(entry.get("module"))
+        if name in CODE:
+            raise ModelFileError(
+                f"it holds a {name}, which is code, and corelm runs none from a file"
+            )
+        of_keras = module == "keras" or module.startswith("keras.") or "module" not in entry
+        of_corelm = entry.get("registered_name") in [f"corelm>{own}" for own in OWN]
+        if not (of_keras or of_corelm or (module, name) == ("builtins", "function")):
+            raise ModelFileError(
+                f"it needs the class {name!r}, which is neither Keras's nor corelm's; load it "
+                "yourself and wrap it with corelm.model.keras_model.KerasLanguageModel"
+            )
+
+
+def _entries(config: Any) -> Iterator[dict[str, Any]]:
+    """Everything in a configuration that names a class."""
+    waiting = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "class_name" in value:
+                yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def _sentence(error: Exception) -> str:
+    """The first sentence of what may be pages."""
+    return str(error).split("\n")[0].split(". ")[0][:300] or type(error).__name__

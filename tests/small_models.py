@@ -1,0 +1,61 @@
+"""Models small enough for tests, shared by them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from corelm.model import bundle
+from corelm.model.presets import Architecture
+from corelm.model.runtime import NumpyModel
+from corelm.model.vocabulary import WordVocabulary
+from corelm.model.weights import shapes
+
+TINY = Architecture("rnn", vocabulary_size=4, context_length=6, width=2, dense=2, heads=1)
+WORDS = WordVocabulary(["", "[UNK]", "good", "b\\a\nd"], "symbols")
+
+SMALL = {
+    kind: Architecture(kind, 30, context_length=8, width=16, dense=32, heads=2, blocks=2)
+    for kind in ("book", "default", "rnn")
+}
+
+
+def some_weights(a=TINY, value=0.5):
+    """Numbers that float16 holds exactly."""
+    return {
+        name: (np.arange(np.prod(shape)).reshape(shape) * value).astype(np.float32)
+        for name, shape in shapes(a).items()
+    }
+
+
+def random_weights(a, spread=0.5):
+    """Normal ones around 0, or around 1 for the scales of a normalisation: no layer is silent."""
+    rng = np.random.default_rng(0)
+    return {
+        name: (name.endswith(("scale", "gamma")) + spread * rng.standard_normal(shape)).astype("f4")
+        for name, shape in shapes(a).items()
+    }
+
+
+def numbered_words(size, end=False):
+    """A vocabulary of words w0, w1, ..., with or without a token that ends texts."""
+    special = ["", "[UNK]", "[end]"] if end else ["", "[UNK]"]
+    words = [f"w{i}" for i in range(size - len(special))]
+    return WordVocabulary([*special, *words], "symbols")
+
+
+def small_model(a, end=False):
+    """A model with random weights."""
+    return NumpyModel(a, numbered_words(a.vocabulary_size, end), random_weights(a))
+
+
+def write(path, value=0.5, **changed):
+    """Write the tiny model; returns the path."""
+    arguments = {
+        "architecture": TINY,
+        "vocabulary": WORDS,
+        "weights": some_weights(value=value),
+        "training": {"command": "corelm train", "seconds": 12},
+        "figures": {"perplexity": 92.625, "band": [1.5, 2.5]},
+    }
+    bundle.write(path, **(arguments | changed))
+    return path

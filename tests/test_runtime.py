@@ -1,0 +1,205 @@
+"""The NumPy runtime: exact in any batch, with a memory, past its context."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_models import SMALL, numbered_words, random_weights, small_model, write
+
+import corelm
+from corelm.errors import ModelFileError, UsageError
+from corelm.model.presets import Architecture
+from corelm.model.runtime import NumpyModel
+
+# Large enough for several blocks of columns, and for BLAS to think about threads.
+MIDDLE = {
+    kind: Architecture(kind, 3000, context_length=24, width=64, dense=256, heads=2, blocks=2)
+    for kind in ("book", "default", "rnn")
+}
+STEPS = 40  # past the context, twice over its edge
+
+
+def digest():
+    """A fingerprint of what is decoded, for processes to compare."""
+    seen = hashlib.sha256()
+    for a in MIDDLE.values():
+        session = small_model(a).start(np.arange(60).reshape(3, 20))
+        for token in range(9):
+            session.extend([token, 7, 8])
+            seen.update(session.logits.tobytes())
+    return seen.hexdigest()
+
+
+@pytest.fixture(params=MIDDLE, scope="module")
+def model(request):
+    return small_model(MIDDLE[request.param])
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return np.random.default_rng(1).integers(0, 3000, (64, STEPS))
+
+
+def test_a_row_is_the_same_to_the_last_bit_alone_and_in_any_batch(model, texts):
+    few = [5, 0, 63]
+    alone, three, all_64 = (model.start(texts[rows, :3]) for rows in ([5], few, slice(None)))
+    for position in range(3, STEPS):
+        assert np.array_equal(all_64.logits[few], three.logits)
+        assert np.array_equal(all_64.logits[[5]], alone.logits)
+        alone.extend(texts[[5], position])
+        three.extend(texts[few, position])
+        all_64.extend(texts[:, position])
+
+
+def test_a_session_says_what_the_stateless_hook_says_to_the_last_bit(model, texts):
+    session = model.start(texts[:2, :1])
+    for length in range(1, STEPS):
+        assert np.array_equal(session.logits, model.start(texts[:2, :length]).logits)
+        session.extend(texts[:2, length])
+
+
+@pytest.mark.parametrize("size", [2, 7, 30])
+def test_tokens_may_be_read_several_at_a_time(model, texts, size):
+    session = model.start(texts[:2, :1])
+    for position in range(1, STEPS - size, size):
+        session.extend(texts[:2, position : position + size])
+        alone = model.start(texts[:2, : position + size])
+        assert np.array_equal(session.logits, alone.logits)
+
+
+def test_rows_may_be_forked_and_dropped_at_any_time(model, texts):
+    session = model.start(texts[:3, :2])
+    session.select([2, 0, 2, 1])
+    before = texts[[2, 0, 2, 1], :2]
+    session.extend(texts[[9, 8, 7, 6], 2:20])
+    session.select([3, 1])
+    whole = np.concatenate([before, texts[[9, 8, 7, 6], 2:20]], axis=1)[[3, 1]]
+    for position in range(20, STEPS):
+        assert np.array_equal(session.logits, model.start(whole).logits)
+        session.extend(texts[:2, position])
+        whole = np.concatenate([whole, texts[:2, position : position + 1]], axis=1)
+
+
+def test_keeping_every_row_changes_nothing(model, texts):
+    session = model.start(texts[:3, :2])
+    logits = session.logits
+    session.select([0, 1, 2])
+    assert session.logits is logits
+
+
+def test_all_rows_may_go(model, texts):
+    session = model.start(texts[:3, :2])
+    session.select([])
+    session.extend(np.empty(0, dtype=int))
+    assert session.logits.shape == (0, 3000)
+
+
+def test_logits_are_float32_and_only_as_many_as_rows(model, texts):
+    session = model.start(texts[:3, :2])
+    assert (session.logits.shape, session.logits.dtype) == ((3, 3000), np.float32)
+
+
+@pytest.mark.parametrize("threads", ["1", "4"])
+def test_the_number_of_threads_makes_no_difference(threads):
+    code = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import test_runtime"
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    found = subprocess.run(
+        [sys.executable, "-c", code + "; print(test_runtime.digest())"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == digest()
+
+
+# The window
+
+
+def test_past_its_context_a_model_sees_the_window_alone():
+    model, text = small_model(SMALL["default"]), np.arange(2, 22)[None]
+    # 13 tokens and a context of 8: the window moves by 4, to token 8 (13 - 8 rounded up to 4s)
+    assert np.array_equal(model.start(text[:, :13]).logits, model.start(text[:, 8:13]).logits)
+    assert np.array_equal(model.start(text[:, :12]).logits, model.start(text[:, 4:12]).logits)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_model_with_an_end_token_begins_every_text_with_it(kind):
+    ending, plain = small_model(SMALL[kind], end=True), small_model(SMALL[kind])
+    empty = np.empty((2, 0), dtype=int)
+    assert np.array_equal(ending.start(empty).logits, plain.start([[2], [2]]).logits)
+    text = np.arange(3, 23)[None]
+    session, same = ending.start(text[:, :5]), plain.start(np.insert(text[:, :5], 0, 2, axis=1))
+    for position in range(5, 20):
+        assert np.array_equal(session.logits, same.logits)
+        session.extend(text[:, position])
+        same.extend(text[:, position])
+
+
+def test_a_model_without_one_needs_a_token():
+    with pytest.raises(UsageError, match="an empty text says nothing to this model"):
+        small_model(SMALL["book"]).start(np.empty((1, 0), dtype=int))
+
+
+def test_ids_outside_the_vocabulary_are_refused():
+    session = small_model(SMALL["book"]).start([[3]])
+    with pytest.raises(UsageError, match="there is no token 30; the ids are 0 to 29"):
+        session.extend([30])
+
+
+# The model
+
+
+def test_the_stateless_hook_gives_probabilities():
+    model = small_model(SMALL["default"])
+    probabilities = model.next_token_distribution([[3, 4], [5, 6]])
+    assert probabilities.shape == (2, 30)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    logits = model.start([[3, 4], [5, 6]]).logits
+    np.testing.assert_allclose(probabilities, corelm.softmax(logits))
+
+
+def test_probabilities_by_hand():
+    # A recurrent network of zeros but for the last bias: softmax of that bias, whatever was read.
+    a = Architecture("rnn", vocabulary_size=4, context_length=6, width=2, dense=2, heads=1)
+    weights = {name: 0 * weight for name, weight in random_weights(a).items()}
+    weights["probabilities/bias"] = np.log(np.array([1, 2, 3, 4], np.float32))
+    model = NumpyModel(a, numbered_words(4), weights)
+    probabilities = model.next_token_distribution([[2, 3]])
+    np.testing.assert_allclose(probabilities, [[0.1, 0.2, 0.3, 0.4]], rtol=1e-6)
+
+
+def test_the_same_seed_writes_the_same_texts_in_any_batch():
+    model = small_model(MIDDLE["default"], end=True)
+    few, many = (
+        corelm.generate(model, "w5 w6", sampler="temperature", length=40, n=n, seed=3)
+        for n in (2, 16)
+    )
+    assert [text.tokens for text in few] == [text.tokens for text in many[:2]]
+
+
+def test_weights_of_another_network_are_refused():
+    a = SMALL["default"]
+    with pytest.raises(ModelFileError, match="'embedding/token_embeddings/embeddings' are missing"):
+        NumpyModel(a, numbered_words(30), random_weights(SMALL["rnn"]))
+    narrow = dataclasses.replace(a, width=8)
+    with pytest.raises(ModelFileError, match=r"scale' are \(16,\) instead of \(8,\)"):
+        NumpyModel(narrow, numbered_words(30), random_weights(narrow) | {"norm/scale": np.ones(16)})
+
+
+def test_no_keras_is_imported(tmp_path):
+    folder = write(tmp_path / "model")
+    code = (
+        "import sys, corelm\n"
+        f"model = corelm.load({str(folder)!r})\n"
+        "corelm.generate(model, 'good', sampler='greedy', length=2, seed=1)\n"
+        "print(sorted({'keras', 'tensorflow', 'h5py'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
