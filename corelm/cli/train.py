@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli import terminal
+from corelm.cli.heavy import needs_keras
 from corelm.cli.options import Options, extended, flag
 from corelm.cli.progress import training_report
 from corelm.cli.prompt import argument
-from corelm.errors import MissingDependencyError, UsageError
+from corelm.errors import UsageError
 from corelm.model.home import home
 from corelm.model.presets import PRESETS
 from corelm.model.settings import TrainingSettings
@@ -136,10 +137,7 @@ def _refuse_to_lose(folder: Path, allowed: bool) -> None:
 
 
 def _trainer() -> Callable[..., Path]:
-    """The training of Keras, which takes seconds to import."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what TensorFlow notes of the processor
-    try:
+    with needs_keras("training"):
         from corelm.model.training import train
-    except ImportError as error:
-        raise MissingDependencyError(f"training needs Keras and TensorFlow: {error}") from error
-    return train
+
+        return train

@@ -1,0 +1,47 @@
+"""Importing what takes seconds and writes of its own accord: Keras with TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from corelm.errors import MissingDependencyError
+
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+@contextmanager
+def needs_keras(what: str) -> Iterator[None]:
+    """A block that imports Keras, silently unless the environment says how loud TensorFlow is.
+
+    Args:
+        what: what needs it, to begin the message with.
+
+    Raises:
+        MissingDependencyError: it cannot be imported.
+    """
+    try:
+        if LOG_LEVEL in os.environ or sys.stderr is None:
+            yield
+        else:
+            os.environ[LOG_LEVEL] = "3"
+            with _hushed():
+                yield
+    except ImportError as error:
+        raise MissingDependencyError(f"{what} needs Keras and TensorFlow: {error}") from error
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """What C++ writes to standard error meanwhile goes nowhere; Python's exceptions still come."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
