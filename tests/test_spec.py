@@ -55,7 +55,6 @@ TEMPERATURE = corelm.sampler("temperature").__class__
         ("temperature(temperature=0.2)", TEMPERATURE(t=0.2)),
         ("temperature(t=inf)", TEMPERATURE(t=float("inf"))),
         ("temperature(t='0.5')", TEMPERATURE(t=0.5)),
-        ("corelm:temperature(t=2)", TEMPERATURE(t=2)),
         (
             "all_kinds(bias={'a|b': -inf, \"c)\": 1})",
             AllKinds(bias={"a|b": -float("inf"), "c)": 1}),
@@ -252,7 +251,7 @@ def test_the_expression_of_any_chain_is_read_back(samplers):
 # Fuzz: whatever is typed is read or refused
 
 PIECES = """
-    temperature all_kinds greedy corelm: t word bias None nan inf lambda 1 1e999 1_0 1if
+    temperature all_kinds greedy nobody: t word bias None nan inf lambda 1 1e999 1_0 1if
     ( ) [ ] { } ' " \\ | , = : - * ** := # f' b' ... 0x
 """
 WORDS = st.sampled_from(PIECES.split()) | st.sampled_from(" \n\0")

@@ -23,7 +23,7 @@ class PLess(Sampler):
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))  # p, but for a factor
         total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
         squares = np.square(weights).sum(axis=-1, keepdims=True, dtype=np.float64)
-        return keep(logits, weights >= squares / total)
+        return keep(logits, weights >= squares / total * (1 - 1e-12))  # 0.3 is not below 0.3
 
 
 @hookimpl

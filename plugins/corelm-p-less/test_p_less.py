@@ -37,6 +37,12 @@ def test_what_is_kept(p, expected, dtype):
     assert kept.tolist() == pytest.approx(expected, rel=1e-6)
 
 
+def test_a_token_that_meets_the_bar_stays():
+    # 0.16 + 0.09 + 0.04 + 0.01 = 0.3
+    kept = corelm.sampling_distribution(PLess(), np.log([0.4, 0.3, 0.2, 0.1]))
+    assert kept.tolist() == pytest.approx([4 / 7, 3 / 7, 0, 0])
+
+
 @pytest.mark.parametrize("n", [3, 7, 10, 49, 1000])
 def test_equal_tokens_all_stay_whatever_their_number(n):
     assert (corelm.sampling_distribution(PLess(), np.full(n, 0.3)) > 0).all()
