@@ -54,6 +54,9 @@ def _on_rows(product: Any, inputs: Any, **options: Any) -> Any:
 class PositionalEmbedding(keras.layers.Layer):
     """Add what a token is to where it stands: (batch, time) ids to (batch, time, width).
 
+    Called with `reverse=True` it scores vectors against the tokens: (batch, time, width) to
+    (batch, time, vocabulary).
+
     Args:
         sequence_length: the longest sequence, in tokens.
         input_dim: the size of the vocabulary.
@@ -90,7 +93,9 @@ class PositionalEmbedding(keras.layers.Layer):
         self.position_embeddings.build((input_shape[-1],))
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, reverse: bool = False) -> Any:
+        if reverse:
+            return self.token_embeddings(inputs, reverse=True)
         positions = ops.arange(ops.shape(inputs)[-1])
         return self.token_embeddings(inputs) + self.position_embeddings(positions)
 
@@ -260,7 +265,7 @@ def _default(inputs: Any, a: Architecture) -> Any:
     for i in range(a.blocks):
         x = PreNormBlock(a.width, a.dense, a.heads, name=f"block_{i}")(x)
     x = keras.layers.RMSNormalization(epsilon=EPSILON, name="norm")(x)
-    logits = embedding.token_embeddings(x, reverse=True)
+    logits = embedding(x, reverse=True)
     return keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
 
 

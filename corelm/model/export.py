@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from corelm.errors import ModelFileError, UsageError
@@ -46,7 +47,8 @@ def to_keras(
             f"the model could not be written to {str(path)!r}: {disk.reason(error)}"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
     return path
 
 

@@ -23,7 +23,6 @@ TEXT, VOCABULARY = "corelm.json", "vocabulary.txt"
 LIMIT = 2**26
 """Bytes; a larger member with text is refused unread."""
 
-OWN = ("PositionalEmbedding", "TransformerDecoder", "PreNormBlock")
 CODE = ("Lambda", "__lambda__", "TFSMLayer")
 
 
@@ -107,7 +106,7 @@ def _refuse_code(config: Any) -> None:
                 f"it holds a {name}, which is code, and corelm runs none from a file"
             )
         of_keras = module == "keras" or module.startswith("keras.") or "module" not in entry
-        of_corelm = entry.get("registered_name") in [f"corelm>{own}" for own in OWN]
+        of_corelm = str(entry.get("registered_name")).startswith("corelm>")
         if not (of_keras or of_corelm or (module, name) == ("builtins", "function")):
             raise ModelFileError(
                 f"it needs the class {name!r}, which is neither Keras's nor corelm's; load it "
@@ -129,5 +128,6 @@ def _entries(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _sentence(error: Exception) -> str:
-    """The first sentence of what may be pages."""
-    return str(error).split("\n")[0].split(". ")[0][:300] or type(error).__name__
+    """The first sentence of the innermost error: what Keras says may fill pages."""
+    innermost = str(error).rsplit("Exception encountered: ", 1)[-1]
+    return innermost.split("\n")[0].split(". ")[0][:300] or type(error).__name__

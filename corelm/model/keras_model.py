@@ -92,8 +92,11 @@ class KerasLanguageModel:
         return scores
 
     def _padded(self, time: int) -> int:
-        """The length of the input for a window: a power of two, or what the model insists on."""
-        return self._fixed or min(1 << (time - 1).bit_length(), self.context_length)
+        """The length of the input for a window: a power of two, or what the model insists on.
+
+        At least 2: Keras warns of an attention to one token.
+        """
+        return self._fixed or min(1 << max(time - 1, 1).bit_length(), self.context_length)
 
     def _finds_probabilities(self) -> bool:
         ids = np.full((1, self._padded(1)), len(self.vocabulary) - 1, dtype=np.int32)
