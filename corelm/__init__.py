@@ -17,7 +17,7 @@ from corelm.distributions import (
     sharpen,
     softmax,
 )
-from corelm.errors import CorelmError
+from corelm.errors import CorelmError, ParameterError
 from corelm.generation import Drawn, Generation, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import LanguageModel, Session, Vocabulary
@@ -25,6 +25,14 @@ from corelm.model.load import load
 from corelm.params import param
 from corelm.sampler import Chain, Sampler, sampling_distribution
 from corelm.spec import sampler
+from corelm.tokens import (
+    change_logits,
+    past_tokens,
+    remove_tokens,
+    token_counts,
+    token_id,
+    token_sequence,
+)
 
 __all__ = [
     "API_VERSION",
@@ -37,11 +45,13 @@ __all__ = [
     "Drawn",
     "Generation",
     "LanguageModel",
+    "ParameterError",
     "Sampler",
     "Session",
     "Step",
     "Task",
     "Vocabulary",
+    "change_logits",
     "draw",
     "entropy",
     "generate",
@@ -51,10 +61,15 @@ __all__ = [
     "load",
     "log_softmax",
     "param",
+    "past_tokens",
+    "remove_tokens",
     "reweight_distribution",
     "sampler",
     "sampling_distribution",
     "sharpen",
     "softmax",
     "stream",
+    "token_counts",
+    "token_id",
+    "token_sequence",
 ]

@@ -21,7 +21,6 @@ import numpy as np
 from corelm.errors import ParameterError, PluginError
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict)
-Type = type
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Parameter:
     type: type
     default: Any
     rule: Rule
-    item_type: Type | None = None
+    item_type: Any = None
 
     def convert(self, value: Any) -> Any:
         """The value as the declared type, or a `ParameterError` that says the rule."""
@@ -156,9 +155,14 @@ def _to_str(value: Any, _: Any) -> str:
     return value
 
 
-def _to_tuple(value: Any, item_type: type | None) -> tuple[Any, ...]:
+def _to_token(value: Any, _: Any) -> int | str:
+    return value if isinstance(value, str) and value else _to_int(value, None)
+
+
+def _to_tuple(value: Any, item_type: Any) -> tuple[Any, ...]:
     if isinstance(value, str):
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        value = parts or value.split()  # "," alone is a comma
     if item_type is None:
         return tuple(_plain(item) for item in value)
     return tuple(_CASTS[item_type](item, None) for item in value)
@@ -191,21 +195,23 @@ class FrozenDict(dict[Any, Any]):
         return hash(frozenset(self.items()))
 
 
-_CASTS: dict[type, Callable[[Any, Any], Any]] = {
+_CASTS: dict[Any, Callable[[Any, Any], Any]] = {
     float: _to_float,
     int: _to_int,
     bool: _to_bool,
     str: _to_str,
     tuple: _to_tuple,
     dict: _to_dict,
+    int | str: _to_token,
 }
-_KINDS = {
+_KINDS: dict[Any, str] = {
     float: "a number",
     int: "a whole number",
     bool: "true or false",
     str: "a text",
     tuple: "a list",
     dict: "a mapping",
+    int | str: "a token id or a word",
 }
 
 

@@ -95,6 +95,7 @@ def apply(sampler: Sampler, logits: Array, context: Context) -> Array:
 
     Raises:
         SamplerError: a stage raised or returned no distribution; names stage, step and row.
+        UsageError: a stage was asked for what cannot be done here; names stage.
     """
     for stage in sampler.stages:
         logits = _checked(stage, logits, context)
@@ -106,6 +107,8 @@ def _checked(stage: Sampler, logits: Array, context: Context) -> Array:
     view.flags.writeable = False
     try:
         result = stage(view, context)
+    except UsageError as error:  # such as a word that the vocabulary lacks
+        raise UsageError(f"{stage.name}: {error}") from error
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise SamplerError(f"{stage} failed at step {context.step}: {reason}") from error

@@ -29,6 +29,7 @@ NO_EXAMPLE = {
     "Drawn": "a record, seen in the example of generate",
     "Generation": "a record, seen in the example of generate",
     "LanguageModel": "a protocol",
+    "ParameterError": "the example of param shows one",
     "Session": "a protocol",
     "Step": "a record, seen in the example of stream",
     "Task": "a record that decoders are given",

@@ -1,0 +1,168 @@
+"""Single tokens: those of the past, those that a word names, and changing their logits.
+
+For samplers that look at the context. They touch the few tokens that they are about; the rest
+of a row costs one copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.context import Context
+from corelm.distributions import Array
+from corelm.errors import UsageError
+from corelm.language_model import Vocabulary
+
+Ids = NDArray[np.int64]
+
+
+def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> Ids:
+    """The tokens of the past that count: (batch, window) ids.
+
+    Args:
+        context: the tokens so far.
+        last: how many of the last tokens count; 0 is all.
+        skip_prompt: whether only drawn tokens count.
+
+    Example:
+        >>> from corelm import Context
+        >>> past_tokens(Context.of([[3, 4, 5]]), last=2).tolist()
+        [[4, 5]]
+        >>> past_tokens(Context.of([[3, 4, 5]], prompt_length=1), skip_prompt=True).tolist()
+        [[4, 5]]
+    """
+    tokens = context.drawn if skip_prompt else context.tokens
+    return tokens[:, -last:] if last else tokens
+
+
+def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
+    """How often each token occurs in each row.
+
+    Args:
+        tokens: (batch, time) ids; those outside the vocabulary are left out.
+        vocabulary: how many ids there are.
+
+    Returns:
+        Rows, ids and counts, three arrays with one entry for each different token of a row.
+
+    Example:
+        >>> rows, ids, counts = token_counts([[5, 2, 5], [2, 2, 2]], vocabulary=9)
+        >>> rows.tolist(), ids.tolist(), counts.tolist()
+        ([0, 0, 1], [2, 5, 2], [1, 2, 3])
+    """
+    tokens = np.asarray(tokens)
+    rows, columns = np.nonzero((tokens >= 0) & (tokens < vocabulary))
+    keys, counts = np.unique(rows * vocabulary + tokens[rows, columns], return_counts=True)
+    return keys // vocabulary, keys % vocabulary, counts
+
+
+def change_logits(
+    logits: Array, rows: ArrayLike, ids: ArrayLike, change: Callable[[Array], Array]
+) -> Array:
+    """A copy of the logits with those of some tokens changed.
+
+    A change removes no token and brings none back: a logit too large for its type becomes the
+    largest there is, and minus infinity stays.
+
+    Args:
+        logits: (batch, vocabulary).
+        rows: which rows, (tokens,), or a shape that broadcasts with the ids.
+        ids: which token in each of them, (tokens,); no pair twice.
+        change: from their logits, (tokens,) in float64, to the new ones.
+
+    Example:
+        >>> change_logits(np.array([[1.0, 2.0]]), [0], [1], lambda logit: logit - 0.5).tolist()
+        [[1.0, 1.5]]
+    """
+    at = _index(rows, ids)
+    result = logits.copy()
+    before = logits[at].astype(np.float64)
+    limits = np.finfo(logits.dtype)
+    with np.errstate(over="ignore"):
+        after = np.clip(change(before), limits.min, limits.max)
+    result[at] = np.where(before > -np.inf, after, -np.inf)
+    return result
+
+
+def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
+    """A copy of the logits in which some tokens are impossible.
+
+    A row that would be left empty keeps its likeliest token, the lowest id on ties.
+
+    Args:
+        logits: (batch, vocabulary).
+        rows: which rows, (tokens,), or a shape that broadcasts with the ids.
+        ids: which token in each of them, (tokens,).
+
+    Example:
+        >>> remove_tokens(np.array([[1.0, 2.0], [3.0, 0.0]]), [0, 1, 1], [1, 0, 1]).tolist()
+        [[1.0, -inf], [3.0, -inf]]
+    """
+    result = logits.copy()
+    result[_index(rows, ids)] = -np.inf
+    emptied = np.flatnonzero(result.max(axis=-1) == -np.inf)
+    likeliest = logits[emptied].argmax(axis=-1)
+    result[emptied, likeliest] = logits[emptied, likeliest]
+    return result
+
+
+def _index(rows: ArrayLike, ids: ArrayLike) -> tuple[Ids, Ids]:
+    return np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)
+
+
+def token_sequence(token: int | str, vocabulary: Vocabulary | None, size: int) -> list[int]:
+    """The ids of a token that is given as its id, or of a word, which may be several tokens.
+
+    Args:
+        token: an id or a word; a number written as text is a word.
+        vocabulary: what knows the words, such as `context.vocabulary`.
+        size: how many ids there are.
+
+    Raises:
+        UsageError: a word without a vocabulary or outside it, or an id outside it.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> token_sequence("the cat", ToyModel().vocabulary, size=13), token_sequence(7, None, 13)
+        ([11, 4], [7])
+    """
+    ids = _encoded(token, vocabulary) if isinstance(token, str) else [token]
+    for i in ids:
+        if not 0 <= i < size:
+            raise UsageError(f"there is no token {i}; the ids go from 0 to {size - 1}")
+    return ids
+
+
+def token_id(token: int | str, vocabulary: Vocabulary | None, size: int) -> int:
+    """The id of what is one token, given as its id or as a word.
+
+    Args:
+        token, vocabulary, size: as for `token_sequence`.
+
+    Raises:
+        UsageError: as `token_sequence`, and a word that is several tokens.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> token_id("cat", ToyModel().vocabulary, size=13)
+        4
+    """
+    ids = token_sequence(token, vocabulary, size)
+    if len(ids) != 1:
+        raise UsageError(f"{token!r} is {len(ids)} tokens; give each of them by itself")
+    return ids[0]
+
+
+def _encoded(word: str, vocabulary: Vocabulary | None) -> list[int]:
+    if vocabulary is None:
+        raise UsageError(
+            f"the word {word!r} has no id where there is no vocabulary; "
+            "give the id itself, or sample from a model"
+        )
+    ids = vocabulary.encode(word)
+    if not ids or vocabulary.unknown in ids:
+        raise UsageError(f"the vocabulary of this model does not have {word!r}; leave it out")
+    return ids

@@ -1,0 +1,62 @@
+"""Favour the tokens whose probability is near a moving target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, Context, Sampler, hookimpl, keep, param, softmax
+
+PEAK, SHARPNESS, WIDTH = 5.0, 10.0, 0.3
+"""The shape of the new logits: height at the target, steepness, scale of distances."""
+
+
+class AdaptiveP(Sampler):
+    """Favour the tokens whose probability is near a target, which moves against what was drawn.
+
+    The mean m of the drawn tokens' probabilities begins at the target; each drawn token of
+    probability p under the model makes it decay m + (1 - decay) p. What is aimed at is
+    a = 2 target - m, held between 0 and 1: after likely tokens a is lower, after unlikely ones
+    higher, so that the mean comes back to the target. A token of probability p, as it arrives
+    here, gets the logit 5 - 10 d^2 / (1 + d) with d = |p - a| / 0.3: near a quadratic, far from it
+    linear. Put it last in a chain, after a filter such as min_p: unlikely tokens are near a low
+    target too.
+
+    Source: MrJackSpade and ddh0 2025, llama.cpp pull request 17927, the sampler adaptive-p. There
+    the drawn token's probability is the one after the filters before adaptive-p; here it is the
+    model's own, which the context has.
+
+    Example:
+        >>> import corelm
+        >>> p = corelm.sampling_distribution(AdaptiveP(target=0.3), np.log([0.6, 0.3, 0.1]))
+        >>> p.round(4).tolist()
+        [0.0063, 0.9292, 0.0646]
+    """
+
+    target: float = param(-1.0, "the probability aimed at; below 0 is off", least=-1, most=1)
+    decay: float = param(0.9, "how much of the mean each token leaves", least=0, most=0.99)
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.target < 0:
+            return logits
+        aim = self._aim(context.model_surprisal).astype(logits.dtype)
+        distance = np.abs(softmax(logits) - aim[:, None]) / logits.dtype.type(WIDTH)
+        near = PEAK - SHARPNESS * distance**2 / (1 + distance)
+        return keep(near, logits > -np.inf)
+
+    def _aim(self, model_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(batch,): the moved target."""
+        drawn = ~np.isnan(model_surprisal)
+        p = np.exp(-np.where(drawn, model_surprisal, np.inf))
+        total = drawn.sum(axis=-1)
+        later = total[:, None] - drawn.cumsum(axis=-1)  # tokens drawn after each one
+        recent = (1 - self.decay) * (self.decay**later * p).sum(axis=-1)
+        mean = self.decay**total * self.target + recent
+        return np.asarray(np.clip(2 * self.target - mean, 0, 1))
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"adaptive_p": AdaptiveP}

@@ -1,0 +1,55 @@
+"""Lower the logits of tokens by how often they are already there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from corelm import (
+    Array,
+    Context,
+    Sampler,
+    change_logits,
+    hookimpl,
+    param,
+    past_tokens,
+    token_counts,
+)
+
+
+class FrequencyPenalty(Sampler):
+    """Take an amount from the logit of a token for each time that it is in the context.
+
+    l becomes l - penalty * count; below 0 it rewards.
+
+    Source: OpenAI, API reference, `frequency_penalty` (from -2 to 2 there).
+
+    Example:
+        >>> import corelm
+        >>> penalised = corelm.sampling_distribution(
+        ...     FrequencyPenalty(penalty=0.5), [0.0, 0.0], tokens=[1, 1]
+        ... )
+        >>> penalised.round(4).tolist()
+        [0.7311, 0.2689]
+    """
+
+    penalty: float = param(
+        0.0,
+        "what is taken from a logit each time; 0 is off, below 0 rewards",
+        above=-math.inf,
+        below=math.inf,
+    )
+    last: int = param(0, "how many of the last tokens count; 0 is all", least=0)
+    skip_prompt: bool = param(False, "whether only drawn tokens count")
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.penalty == 0:
+            return logits
+        past = past_tokens(context, self.last, self.skip_prompt)
+        rows, ids, counts = token_counts(past, logits.shape[-1])
+        return change_logits(logits, rows, ids, lambda logit: logit - self.penalty * counts)
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"frequency_penalty": FrequencyPenalty}

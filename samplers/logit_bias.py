@@ -1,0 +1,76 @@
+"""Add to the logits of chosen tokens."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from corelm import (
+    Array,
+    Context,
+    ParameterError,
+    Sampler,
+    change_logits,
+    hookimpl,
+    param,
+    remove_tokens,
+    token_id,
+)
+
+
+class LogitBias(Sampler):
+    """Add chosen numbers to the logits of chosen tokens, whatever the context.
+
+    Minus infinity makes a token impossible; where that leaves no token, the likeliest stays. A
+    token that was impossible stays so. A text names a word of the model's vocabulary, and that
+    word is one token; a number is an id.
+
+    Source: OpenAI, API reference, `logit_bias` (from -100 to 100 there).
+
+    Example:
+        >>> import corelm
+        >>> biased = corelm.sampling_distribution(LogitBias(bias={0: 1.0}), [0.0, 0.0])
+        >>> biased.round(4).tolist()
+        [0.7311, 0.2689]
+    """
+
+    bias: dict[int | str, float] = param({}, "what is added to which token, by word or id")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for token, bias in self.bias.items():
+            if not (_is_token(token) and _is_number(bias) and bias < math.inf):
+                raise ParameterError(
+                    "bias must map token ids or words to numbers or -inf, "
+                    f"not {token!r} to {bias!r}"
+                )
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        biases: dict[int, float] = defaultdict(float)
+        for token, bias in self.bias.items():
+            biases[token_id(token, context.vocabulary, logits.shape[-1])] += bias
+        if not any(biases.values()):
+            return logits
+        rows = np.arange(len(logits))[:, None]
+        ids = np.array([*biases])
+        numbers = np.array([*biases.values()], dtype=np.float64)
+        finite = numbers > -np.inf
+        biased = change_logits(logits, rows, ids[finite], lambda logit: logit + numbers[finite])
+        return remove_tokens(biased, rows, ids[~finite])
+
+
+def _is_token(token: Any) -> bool:
+    return isinstance(token, (int, str)) and not isinstance(token, bool) and token != ""
+
+
+def _is_number(bias: Any) -> bool:
+    return isinstance(bias, (int, float)) and not isinstance(bias, bool)
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"logit_bias": LogitBias}

@@ -1,0 +1,39 @@
+"""Keep a text from ending too soon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from corelm import Array, Context, Sampler, hookimpl, param, remove_tokens
+
+
+class MinLength(Sampler):
+    """Make the end of the text impossible before n tokens are drawn.
+
+    Tokens of the prompt do not count. The end token is the one of the model's vocabulary; where
+    there is none, as in a distribution that no model made, nothing can end and nothing changes.
+    Where the end is the only token in play, it stays.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> model = ToyModel(["so"], logits=[0, 0, 5, 0])  # it would rather end
+        >>> [text] = corelm.generate(model, "so", sampler=MinLength(n=3) | corelm.sampler("greedy"))
+        >>> text.text
+        ' so so so'
+    """
+
+    n: int = param(0, "how many tokens are drawn before the text may end", least=0)
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        end = None if context.vocabulary is None else context.vocabulary.end
+        if end is None or context.step >= self.n:
+            return logits
+        return remove_tokens(logits, np.arange(len(logits)), end)
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"min_length": MinLength}

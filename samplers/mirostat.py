@@ -1,0 +1,58 @@
+"""Hold the surprise of a text at a chosen level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, Context, Sampler, hookimpl, keep, param, softmax
+
+SLACK = 1e-12
+"""What rounding may take from a probability that equals the threshold."""
+
+
+class Mirostat(Sampler):
+    """Keep the tokens whose surprise is at most mu, and move mu so that the text has surprise tau.
+
+    The surprise of a token is -log2 of its probability, in bits; the likeliest token always
+    stays. mu begins at 2 tau. Each drawn token moves it by -eta (s - tau), where s is the surprise
+    of that token under the distribution that it was drawn from, truncated and renormalised. So
+    mu = 2 tau - eta sum(s - tau) over the drawn tokens: a sum over the context, and no state.
+    Put it last in a chain: what comes after it changes the surprise that it steers by.
+
+    Source: Basu et al. 2020, Mirostat: a neural text decoding algorithm that directly controls
+    perplexity, arXiv 2007.14966; this is version 2, which estimates no Zipf exponent.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampling_distribution(Mirostat(tau=0.5), np.log([0.5, 0.25, 0.25])).tolist()
+        [1.0, 0.0, 0.0]
+    """
+
+    tau: float = param(5.0, "the surprise aimed at, in bits; inf is off", least=0)
+    eta: float = param(0.1, "how fast mu follows", least=0, below=math.inf)
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.tau == math.inf:
+            return logits
+        p = softmax(logits)
+        with np.errstate(over="ignore"):
+            least = np.exp2(-self._mu(context.surprisal))[:, None]
+        likely = p >= least * (1 - SLACK)
+        likely[np.arange(len(p)), p.argmax(axis=-1)] = True
+        return keep(logits, likely)
+
+    def _mu(self, surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(batch,) bits: the most surprise that a token may have."""
+        drawn = ~np.isnan(surprisal)
+        bits = np.where(drawn, surprisal, 0).sum(axis=-1) / math.log(2)
+        mu: NDArray[np.float64] = 2 * self.tau - self.eta * (bits - self.tau * drawn.sum(axis=-1))
+        return mu
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"mirostat": Mirostat}

@@ -1,0 +1,56 @@
+"""Ban what would repeat a run of n tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, Context, Sampler, hookimpl, param, past_tokens, remove_tokens
+
+
+class NoRepeatNgram(Sampler):
+    """Ban each token that would make n tokens in a row that are already in the context.
+
+    Token t is impossible where the last n - 1 tokens, followed by t, occur earlier; n = 1 bans
+    every token that is there. Where that leaves no token, the likeliest stays.
+
+    Source: Paulus, Xiong, Socher 2017, A deep reinforced model for abstractive summarization,
+    arXiv 1705.04304, section 2.5 (n = 3).
+
+    Example:
+        >>> import corelm
+        >>> after = corelm.sampling_distribution(
+        ...     NoRepeatNgram(n=2), [0.0, 0.0, 0.0], tokens=[0, 1, 0]
+        ... )
+        >>> after.tolist()
+        [0.5, 0.0, 0.5]
+    """
+
+    n: int = param(0, "the length that is not repeated; 0 is off", least=0)
+    last: int = param(0, "how many of the last tokens count; 0 is all", least=0)
+    skip_prompt: bool = param(False, "whether only drawn tokens count")
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        tokens = past_tokens(context, self.last, self.skip_prompt)
+        if self.n == 0 or self.n > tokens.shape[1]:
+            return logits
+        rows, starts = np.nonzero(_repeats(tokens, self.n - 1))
+        ids = tokens[rows, starts + self.n - 1]
+        known = (ids >= 0) & (ids < logits.shape[-1])
+        return remove_tokens(logits, rows[known], ids[known])
+
+
+def _repeats(tokens: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    """(batch, time - length): where the last `length` tokens of a row stand earlier in it."""
+    starts = tokens.shape[1] - length
+    same = np.ones((len(tokens), starts), dtype=np.bool_)
+    for i in range(length):
+        same &= tokens[:, i : i + starts] == tokens[:, starts + i, None]
+    return same
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"no_repeat_ngram": NoRepeatNgram}
