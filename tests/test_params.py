@@ -31,6 +31,7 @@ class AllKinds(Sampler):
     ids: tuple[int, ...] = param((), "token ids", aliases=["tokens"])
     words: tuple[str, ...] = param(("x",))
     anything: tuple = param(())
+    tokens_or_words: tuple[int | str, ...] = param(())
     bias: dict[str, float] = param({})
 
     def __call__(self, logits, context):
@@ -115,6 +116,12 @@ def test_what_a_rule_allows(rule, allowed, refused):
         ({"ids": [1.5]}, "ids must be a list of items that are each a whole number, not [1.5]"),
         ({"words": [1]}, "words must be a list of items that are each a text, not [1]"),
         ({"anything": 5}, "anything must be a list, not 5"),
+        (
+            {"tokens_or_words": [1.5]},
+            "tokens_or_words must be a list of items that are each a token id or a word, not [1.5]",
+        ),
+        ({"tokens_or_words": ["a", ""]}, "tokens_or_words must be a list of items"),
+        ({"tokens_or_words": [True]}, "tokens_or_words must be a list of items"),
         ({"bias": [1]}, "bias must be a mapping, not [1]"),
     ],
 )
@@ -149,6 +156,9 @@ def test_a_huge_value_is_not_repeated_in_full(value):
         ({"ids": np.array([1, 2])}, "ids", (1, 2)),
         ({"ids": ""}, "ids", ()),
         ({"words": "a,b"}, "words", ("a", "b")),
+        ({"words": ","}, "words", (",",)),
+        ({"tokens_or_words": [3, "3", np.int64(4)]}, "tokens_or_words", (3, "3", 4)),
+        ({"tokens_or_words": "a, 3"}, "tokens_or_words", ("a", "3")),
         ({"anything": [1, "a", 2.5]}, "anything", (1, "a", 2.5)),
         ({"bias": {"cat": 1.5}}, "bias", {"cat": 1.5}),
         ({"bias": {np.int64(3): np.float64(2)}}, "bias", {3: 2.0}),
@@ -163,7 +173,7 @@ def test_a_value_becomes_the_declared_type(values, name, expected):
 def test_the_defaults():
     assert repr(AllKinds()) == (
         "AllKinds(number=1.0, count=2, flag=False, word='a', ids=(), words=('x',), "
-        "anything=(), bias={})"
+        "anything=(), tokens_or_words=(), bias={})"
     )
 
 
@@ -216,12 +226,14 @@ def test_the_default_mapping_is_not_shared():
 
 def test_the_declarations_can_be_listed():
     names = [p.name for p in AllKinds.parameters()]
-    assert names == ["number", "count", "flag", "word", "ids", "words", "anything", "bias"]
-    number, count, *_, ids, words, anything, bias = AllKinds.parameters()
+    assert names == [
+        "number", "count", "flag", "word", "ids", "words", "anything", "tokens_or_words", "bias"
+    ]  # fmt: skip
+    number, count, *_, ids, words, anything, tokens, bias = AllKinds.parameters()
     assert (number.type, number.default, number.rule.help) == (float, 1.0, "a number")
     assert (count.type, str(count.rule)) == (int, "above 0 and at most 10")
     assert (ids.type, ids.item_type, ids.rule.aliases) == (tuple, int, ("tokens",))
-    assert (words.item_type, anything.item_type) == (str, None)
+    assert (words.item_type, anything.item_type, tokens.item_type) == (str, None, int | str)
     assert (bias.type, bias.default) == (dict, {})
 
 
@@ -275,7 +287,7 @@ def test_the_expression_of_a_value():
     )  # fmt: skip
     assert sampler.expression == (
         "all_kinds(number=inf, count=2, flag=True, word='b', ids=(1,), words=(), "
-        """anything=(1, "it's"), bias={'a': -inf})"""
+        """anything=(1, "it's"), tokens_or_words=(), bias={'a': -inf})"""
     )
 
 
@@ -400,7 +412,7 @@ ANYTHING = st.one_of(
 
 @given(ANYTHING)
 def test_whatever_is_given_is_taken_or_refused_by_name(value):
-    for name in ("number", "count", "flag", "word", "ids", "words", "anything", "bias"):
+    for name in (p.name for p in AllKinds.parameters()):
         with contextlib.suppress(ParameterError):
             taken = AllKinds(**{name: value})
             # What was taken is taken again: the declared type and the rule hold.

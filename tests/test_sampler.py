@@ -224,7 +224,7 @@ def test_of_several_bad_rows_the_first_one_is_named():
         apply(Named(rows), np.zeros((3, 2)), Context.of(np.zeros((3, 1), dtype=int)))
 
 
-@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, SystemExit, UsageError])
+@pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, SystemExit])
 def test_what_a_sampler_raises_is_wrapped_with_its_name_and_step(error):
     class Fails(Sampler):
         def __call__(self, logits, context):
@@ -234,6 +234,17 @@ def test_what_a_sampler_raises_is_wrapped_with_its_name_and_step(error):
         apply(COLD | Fails(), LOGITS, LATER)
     assert str(caught.value) == f"fails failed at step 7: {error.__name__}: no good"
     assert isinstance(caught.value.__cause__, error)
+
+
+@pytest.mark.parametrize("error", [UsageError, ParameterError])
+def test_what_cannot_be_done_here_is_the_users_to_know_and_names_the_sampler(error):
+    class Needs(Sampler):
+        def __call__(self, logits, context):
+            raise error("there is no such word")
+
+    with pytest.raises(UsageError) as caught:
+        apply(COLD | Needs(), LOGITS, LATER)
+    assert str(caught.value) == "needs: there is no such word"
 
 
 def test_an_interruption_is_not_taken_for_a_fault():
