@@ -183,6 +183,7 @@ def test_a_text_stops_before_the_first_stop_string():
         ("t on the c", " cat sa"),
         (["mat"], " cat sat on the cat sat on the"),
         ("cat", " "),
+        (["at", "cat"], " "),
         (" cat", ""),
         (" ", ""),
         ([], " cat sat on the cat sat on the"),
