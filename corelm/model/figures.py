@@ -45,7 +45,9 @@ def human_figures(
     real = scores.targets != 0
     known = real & (scores.targets != vocabulary.unknown)
     length = scores.targets.shape[1]
-    ids = [[i for i in vocabulary.encode(text)[:length] if i != vocabulary.unknown] for text in texts]
+    ids = [
+        [i for i in vocabulary.encode(text)[:length] if i != vocabulary.unknown] for text in texts
+    ]
     return {
         "held_out": {
             "perplexity": round(scores.perplexity, 3),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from corelm.errors import UsageError
 from corelm.model.presets import PRESETS, Architecture, Recipe
 from corelm.model.vocabulary import STYLES
+
+SAID_APART = {
+    *("data", "preset", "epochs", "seed"),  # always said, and first
+    *("out", "prompt", "temperatures", "length", "checkpoint_steps"),  # no part of the result
+}
+"""Settings that `TrainingSettings.command` does not list among those that differ."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,18 @@ class TrainingSettings:
         return architecture, replace(
             preset.recipe, **self._given(("tokens", "batch", "learning_rate"))
         )
+
+    def command(self, corpus: str) -> str:
+        """The command line that trains the same on a corpus of this name."""
+        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SAID_APART}
+        default = {f.name: f.default for f in fields(self)}
+        options = [
+            f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+            for name, value in said.items()
+            if value != default[name]
+        ]
+        preset = f"--preset {self.preset} --epochs {self.epochs} --seed {self.seed}"
+        return " ".join([f"corelm train --data {shlex.quote(corpus)} {preset}", *options])
 
     def _given(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}

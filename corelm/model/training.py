@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -314,6 +316,8 @@ class Run:
 
     def _training(self) -> dict[str, Any]:
         return {
+            "command": self.settings.command(self.corpus.name),
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
             **self._identity(),
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),
