@@ -22,7 +22,7 @@ def run(arguments: Sequence[str]) -> int:
 
     def work() -> int | None:
         code: int | None = build(words)(
-            words or ["--help"], standalone_mode=False, prog_name="corelm"
+            _spelt_out(words) or ["--help"], standalone_mode=False, prog_name="corelm"
         )
         return code
 
@@ -36,7 +36,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         arguments: those that it will be called with: the options of `sample` are those of
             the sampler in them.
     """
-    from corelm.cli import datasets, plugins, sample, samplers, train
+    from corelm.cli import datasets, models, plugins, sample, samplers, train
 
     app = typer.Typer(
         rich_markup_mode=None,  # help holds strings of plugins, which are no markup
@@ -48,17 +48,30 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     app.command("samplers")(samplers.samplers)
     app.command("plugins")(plugins.plugins)
     app.command("train")(train.command())
+    app.add_typer(_group(models.models, models.show, models.export, alone=True), name="models")
     app.add_typer(_group(datasets.data, datasets.imdb), name="data")
     return app
 
 
-def _group(callback: Callable[..., Any], *commands: Callable[..., Any]) -> typer.Typer:
-    """A command that has commands itself."""
+def _group(
+    callback: Callable[..., Any], *commands: Callable[..., Any], alone: bool = False
+) -> typer.Typer:
+    """A command that has commands itself, and may do something alone."""
     group = typer.Typer(rich_markup_mode=None)
-    group.callback()(callback)
+    group.callback(invoke_without_command=alone)(callback)
     for command in commands:
         group.command()(command)
     return group
+
+
+def _spelt_out(words: list[str]) -> list[str]:
+    """The command line with `models NAME` as `models show NAME`."""
+    from corelm.cli.models import COMMANDS as OF_MODELS
+
+    match words:
+        case ["models", name, *_] if not name.startswith("-") and name not in OF_MODELS:
+            return ["models", "show", *words[1:]]
+    return words
 
 
 def command_of(arguments: Sequence[str]) -> str:

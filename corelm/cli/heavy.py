@@ -33,6 +33,14 @@ def needs_keras(what: str) -> Iterator[None]:
         raise MissingDependencyError(f"{what} needs Keras and TensorFlow: {error}") from error
 
 
+def import_keras(what: str) -> None:
+    """Import Keras now, so that it is silent when it is needed."""
+    with needs_keras(what):
+        from corelm.model.keras_file import import_keras
+
+        import_keras()
+
+
 @contextmanager
 def _hushed() -> Iterator[None]:
     """What C++ writes to standard error meanwhile goes nowhere; Python's exceptions still come."""

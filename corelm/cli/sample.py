@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli import terminal
+from corelm.cli.heavy import import_keras
 from corelm.cli.options import Chosen, extended
 from corelm.cli.prescan import own_options, refuse_unknown, scanned
 from corelm.cli.prompt import DEFAULT, argument, read_prompt
 from corelm.cli.writing import Request, writer
 from corelm.errors import UsageError
+from corelm.language_model import LanguageModel
 from corelm.luck import fresh_seed
 from corelm.model.load import load
 from corelm.params import Parameter, Rule
@@ -101,12 +103,18 @@ def sample(
             seed=fresh_seed() if seed is None else SEED.convert(seed),
             stop=_stops(stop or []),
             unknown=unknown,
-            model=load(model),
+            model=_loaded(model),
         )
         if seed is None:
             terminal.note(f"drawn with --seed {request.seed}")
         write = writer(request.n, json=json, whole=no_stream)
         write(request, out)
+
+
+def _loaded(model: str) -> LanguageModel:
+    if model.endswith(".keras"):
+        import_keras("a .keras file")
+    return load(model)
 
 
 def _stops(given: list[str]) -> tuple[str, ...]:

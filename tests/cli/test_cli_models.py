@@ -1,0 +1,120 @@
+"""`corelm models`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_models import SMALL, numbered_words, random_weights, write
+
+from corelm.cli import main
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with one model, called tiny, that has a held-out perplexity."""
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path))
+    figures = {"held_out": {"perplexity": 92.625}, "human": {"entropy": {"band": [1.5, 2.5]}}}
+    training = {"architecture": {"kind": "rnn"}, "recipe": {"batch": 32}, "seconds": 3600}
+    write(tmp_path / "models" / "tiny", figures=figures, training=training)
+    return tmp_path
+
+
+def test_the_list(home: Path, run: Run) -> None:
+    lines = run("models").out.splitlines()
+    assert lines[0].split() == ["model", "network", "vocabulary", "perplexity", "where"]
+    rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
+    assert rows["toy"] == ["corelm-toy:toy"]
+    assert rows["tiny"] == ["rnn", "4", "symbols", "92.6", str(home / "models" / "tiny")]
+
+
+def test_the_list_as_json(home: Path, run: Run) -> None:
+    models = {model["name"]: model for model in run("models", "--json").json}
+    assert models["toy"] == {"name": "toy", "source": "corelm-toy:toy", "path": None}
+    tiny = models["tiny"]
+    assert tiny["path"] == str(home / "models" / "tiny")
+    assert (tiny["architecture"]["kind"], tiny["tokens"]) == ("rnn", "symbols")
+    assert tiny["figures"]["held_out"]["perplexity"] == 92.625
+
+
+def test_a_damaged_model_is_in_the_list_with_its_reason(home: Path, run: Run) -> None:
+    write(home / "models" / "broken")
+    (home / "models" / "broken" / "config.json").write_text("{")
+    result = run("models")
+    assert result.code == 0
+    [row] = [line for line in result.out.splitlines() if line.startswith("broken")]
+    assert "FAILED: " in row
+    assert "config.json" in row
+    assert "\ntiny " in result.out
+    [document] = [m for m in run("models", "--json").json if m["name"] == "broken"]
+    assert "config.json" in document["failure"]
+
+
+@pytest.mark.parametrize("words", [("tiny",), ("show", "tiny")])
+def test_one_model(home: Path, run: Run, words: tuple[str, ...]) -> None:
+    lines = [line.split() for line in run("models", *words).out.splitlines()]
+    assert lines[0] == ["tiny"]
+    assert ["where", str(home / "models" / "tiny")] in lines
+    assert ["kind", "rnn"] in lines
+    assert ["tokens", "symbols"] in lines
+    assert ["recipe", "batch", "32"] in lines
+    assert ["seconds", "3,600"] in lines
+    assert ["held", "out", "perplexity", "92.625"] in lines
+    assert ["human", "entropy", "band", "1.5", "to", "2.5"] in lines
+    assert ["architecture", "kind", "rnn"] not in lines
+
+
+def test_one_model_by_path_and_as_json(home: Path, run: Run) -> None:
+    path = str(home / "models" / "tiny")
+    assert run("models", path, "--json").json["architecture"]["width"] == 2
+
+
+def test_a_model_without_a_folder(home: Path, run: Run) -> None:
+    lines = [line.split() for line in run("models", "toy").out.splitlines()]
+    assert ["where", "corelm-toy:toy"] in lines
+    assert ["vocabulary", "13"] in lines
+    assert ["context", "length", "100"] in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("nope",), 2, "there is no model 'nope'"),
+        (("./nope",), 1, "there is no model at 'nope'"),
+        (("export", "tiny"), 2, "say where to: corelm models export tiny --to tiny.keras"),
+        (("export", "toy", "--to", "toy.keras"), 2, "toy is no model in a folder"),
+        (("export", "nope", "--to", "nope.keras"), 2, "there is no model 'nope'"),
+        (("export",), 2, "Missing argument"),
+    ],
+)
+def test_what_cannot_be_done(
+    home: Path, run: Run, words: tuple[str, ...], code: int, sentence: str
+) -> None:
+    result = run("models", *words)
+    assert (result.code, result.out) == (code, "")
+    assert result.err.splitlines()[-1].startswith(f"error: {sentence}")
+
+
+# Keras converts its variables the way of NumPy 1.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_an_exported_model_writes_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow")
+    a = SMALL["book"]
+    weights, words = random_weights(a), numbered_words(a.vocabulary_size)
+    folder = write(tmp_path / "small", architecture=a, vocabulary=words, weights=weights)
+    target = tmp_path / "small.keras"
+    assert main(["models", "export", str(folder), "--to", str(target)]) == 0
+    assert capsys.readouterr().out == f"{target}\n"
+    texts = []
+    for model in (folder, target):
+        assert main(["sample", "w1 w2", "--model", str(model), "--seed", "1", "--length", "9"]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+    assert main(["models", "export", str(folder), "--to", str(target)]) == 2
+    assert "is there already" in capsys.readouterr().err

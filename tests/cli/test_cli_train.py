@@ -1,0 +1,102 @@
+"""`corelm train`."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from corelm.cli import main
+
+SMALL = (
+    "--preset", "book", "--context-length", "8", "--batch", "8", "--prompt", "the cat",
+    "--temperatures", "0,1.5", "--length", "3", "--precision", "float32",
+)  # fmt: skip
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of texts, and a home for what is made of it."""
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    words = ["the", "cat", "sat", "on", "a", "mat"]
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices(words, k=20)) for _ in range(40)]
+    file = tmp_path / "notes.txt"
+    file.write_text("\n\n".join(texts))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "say what to train on: --data imdb, or --data with a folder or a file"),
+        (("--data", "no/such/file"), "there is no file or folder no/such/file"),
+        (("--data", "{notes}", "--epochs", "0"), "epochs must be at least 1, not 0"),
+        (("--data", "{notes}", "--epochs", "x"), "epochs must be a whole number, not 'x'"),
+        (("--data", "{notes}", "--temperatures", "1,x"), "temperatures must be a list"),
+        (("--data", "{notes}", "--temperatures", "1,-1"), "t must be at least 0, not -1.0"),
+        (("--data", "{notes}", "--held-out", "1"), "held_out must be above 0 and below 1, not 1.0"),
+        (("--data", "{notes}", "--preset", "big"), "there is no preset 'big'"),
+        (("--data", "{notes}", "--tokens", "runes"), "there are no tokens 'runes'"),
+        (("--data", "{notes}", "--precision", "half"), "precision must be one of auto, float32"),
+        (("--data", "{notes}", "--out", "{folder}"), "there is something at "),
+    ],
+)
+def test_wrong_usage_is_told_before_anything_heavy_is_imported(
+    notes: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], sentence: str
+) -> None:
+    filled = [word.format(notes=notes, folder=notes.parent) for word in words]
+    assert main(["train", *filled]) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith(f"error: {sentence}")
+    assert written.err.count("\n") == 1
+
+
+def test_help_names_the_presets_and_the_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "book: the chapter's network" in text
+    assert "words+punctuation: " in text
+    assert "[default: 0.2,0.5,0.7,1.0,1.5]" in text
+
+
+def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tensorflow")
+    assert main(["train", "--data", str(notes), *SMALL]) == 0
+    written = capsys.readouterr()
+    folder = notes.parent / "home" / "models" / "notes-book"
+    assert written.out == f"{folder}\n"
+    lines = written.err.splitlines()
+    assert lines[0] == f"reading {notes} ..."
+    assert any(line.startswith("step 1 of 5, loss ") for line in lines)
+    assert any(line.startswith("epoch 1: held-out perplexity ") for line in lines)
+    assert [line.split(": the cat ")[0] for line in lines[-2:]] == ["t=0", "t=1.5"]
+    assert main(["sample", "the cat", "--model", "notes-book", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.startswith("the cat ")
+    assert main(["train", "--data", str(notes), *SMALL]) == 2
+    assert "replace it with --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
+def test_interrupted_it_keeps_a_checkpoint_and_goes_on(notes: Path) -> None:
+    pytest.importorskip("tensorflow")
+    command = [sys.executable, "-m", "corelm", "train", "--data", str(notes), *SMALL]
+    command += ["--epochs", "3", "--out", str(notes.parent / "model")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as training:
+        assert training.stderr
+        for line in training.stderr:
+            if line.startswith("step 2 "):
+                training.send_signal(signal.SIGINT)
+                break
+        rest = training.stderr.read()
+    assert training.returncode == 130
+    assert "Traceback" not in rest
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert (resumed.returncode, resumed.stdout) == (0, f"{notes.parent / 'model'}\n")
+    first = next(line for line in resumed.stderr.splitlines() if line.startswith("step "))
+    assert int(first.split()[1]) >= 3
