@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -173,14 +173,14 @@ def test_the_ends_of_luck_where_blocks_are_impossible(n):
     assert draw(logits, np.array([ALMOST_ONE]))[0].tolist() == [n // 2 + 1]
 
 
-def plain_draw(logits: np.ndarray, luck: float) -> set[int]:
-    """The tokens that a plain inverse of the partial sums may give: one, or two at a boundary."""
+def plain_draw(logits: np.ndarray, luck: float) -> range:
+    """The tokens that a plain inverse of the partial sums may give: one, or those at a boundary."""
     weights = np.exp(logits - logits.max())
     sums = weights.cumsum(dtype=np.float64)
-    rounding = 4 * len(sums) * np.finfo(np.float64).eps * sums[-1]
-    targets = luck * sums[-1] + np.array([-rounding, 0, rounding])
-    last = np.flatnonzero(weights)[-1]
-    return {min(int(i), int(last)) for i in sums.searchsorted(targets, side="right")}
+    target, rounding = luck * sums[-1], 4 * len(sums) * np.finfo(np.float64).eps * sums[-1]
+    first, last = sums.searchsorted([target - rounding, target + rounding], side="right")
+    likely = np.flatnonzero(weights)
+    return range(min(first, likely[-1]), min(last, likely[-1]) + 1)
 
 
 LOGIT = st.floats(-30, 30) | st.sampled_from([0.0, -INF, -INF, 1e30, -1e30, 5e-324])
@@ -193,6 +193,7 @@ LUCK = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, 0.25, 0.5, 0.75
     st.lists(LUCK, min_size=1, max_size=8),
     st.sampled_from([np.float32, np.float64]),
 )
+@example([30.0, 0.0], 18, [0.5], np.float32)
 def test_the_draw_is_the_plain_inverse_of_the_partial_sums(row, times, luck, dtype):
     logits = np.tile(np.array(row, dtype), times)
     tokens, surprisal = draw(np.broadcast_to(logits, (len(luck), len(logits))), np.array(luck))
