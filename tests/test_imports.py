@@ -36,7 +36,11 @@ RANKS = [
 """A module imports those of its own rank and of the ranks before it."""
 
 KERAS = {"keras", "tensorflow"}
-KERAS_AT_THE_TOP = {"corelm.model.architecture", "corelm.model.training"}
+KERAS_AT_THE_TOP = {
+    "corelm.model.architecture",
+    "corelm.model.recipes",
+    "corelm.model.training",
+}
 """Modules that import Keras: themselves imported only where a command needs them."""
 
 SHELL = {"typer", "rich"}

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from corelm.errors import TrainingError, UsageError
+from corelm.errors import TrainingError
 from corelm.generation import generate
 from corelm.language_model import LanguageModel
 from corelm.model import bundle, data
@@ -23,15 +23,11 @@ from corelm.model.checkpoint import Checkpoint, fingerprint
 from corelm.model.figures import Scores, human_figures
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.presets import Architecture, Recipe
+from corelm.model.recipes import optimizer, precision
 from corelm.model.reporting import Reporter
 from corelm.model.settings import TrainingSettings
 from corelm.model.vocabulary import WordVocabulary
 
-WARM_UP = 0.05
-"""Share of the steps in which the learning rate rises to its peak."""
-FINAL = 0.02
-"""The learning rate at the last step, as a share of its peak."""
-WEIGHT_DECAY = 0.05
 MEASURED = 2500
 """Held-out texts to measure on, at most."""
 CONTEXTS_AT_ONCE = 50
@@ -151,7 +147,7 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
     keras.utils.set_random_seed(settings.seed)
     # DET
     try:
-        keras.config.set_dtype_policy(_precision(settings.precision))
+        keras.config.set_dtype_policy(precision(settings.precision))
         run = Run(settings, architecture, recipe, report)
         run.begin(resume)
         run.fit()
@@ -202,7 +198,7 @@ class Run:
         network = build(self.architecture)
         logits = self.architecture.kind == "default"
         network.compile(
-            optimizer=_optimizer(self.recipe, self.steps),
+            optimizer=optimizer(self.recipe, self.steps),
             loss=keras.losses.SparseCategoricalCrossentropy(
                 from_logits=logits, ignore_class=None if self.recipe.packed else 0
             ),
@@ -355,47 +351,6 @@ def score(network: Any, rows: data.Rows, vocabulary: WordVocabulary) -> Scores:
 
 def _gives_probabilities(network: Any) -> bool:
     return bool(network.layers[-1].name == "probabilities")
-
-
-def _optimizer(recipe: Recipe, steps: int) -> Any:
-    if recipe.optimizer == "rmsprop":
-        return keras.optimizers.RMSprop(recipe.learning_rate)
-    warm_up = max(round(steps * WARM_UP), 1)
-    rate = keras.optimizers.schedules.CosineDecay(
-        recipe.learning_rate / warm_up,
-        max(steps - warm_up, 1),
-        alpha=FINAL,
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warm_up,
-    )
-    optimizer = keras.optimizers.Muon(
-        rate,
-        adam_beta_2=0.98,
-        weight_decay=WEIGHT_DECAY,
-        adam_weight_decay=WEIGHT_DECAY,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["norm"])
-    return optimizer
-
-
-def _precision(wanted: str) -> str:
-    """`auto` is bfloat16 where this processor multiplies it faster than float32."""
-    if wanted in ("float32", "mixed_bfloat16"):
-        return wanted
-    if wanted != "auto":
-        raise UsageError(f"precision is auto, float32 or mixed_bfloat16, not {wanted!r}")
-    fast = _product_seconds("bfloat16") < 0.8 * _product_seconds("float32")
-    return "mixed_bfloat16" if fast else "float32"
-
-
-def _product_seconds(dtype: str) -> float:
-    matrix = tf.cast(tf.random.stateless_normal((1024, 1024), (0, 0)), dtype)
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        tf.matmul(matrix, matrix).numpy()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
 
 
 def _spread(texts: Sequence[str]) -> list[str]:
