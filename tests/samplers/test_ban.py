@@ -1,0 +1,110 @@
+"""Ban: chosen words are impossible; of several tokens, the last one is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_samplers.ban import Ban
+
+from corelm import Context, generate, sampler, sampling_distribution
+from corelm.errors import ParameterError, UsageError
+from corelm.testing import ToyModel, obeys_the_laws
+
+INF = float("inf")
+LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
+NOWHERE = Context.of([[0]])
+MODEL = ToyModel(["a", "b", "c"], end=False)  # ids 2, 3 and 4
+
+
+def banned(words, tokens):
+    """The ids that are impossible after these tokens."""
+    context = Context.of(np.atleast_2d(np.array(tokens, int)), vocabulary=MODEL.vocabulary)
+    after = Ban(words=words)(np.zeros((len(context.tokens), 5)), context)
+    return [np.flatnonzero(row == -INF).tolist() for row in after]
+
+
+@obeys_the_laws(Ban(), Ban(words=[0]))
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([0], [-INF, -2, 0, 1]),
+        ([0, 3], [-INF, -2, 0, -INF]),
+        ([2, 2], [3, -2, -INF, 1]),
+    ],
+)
+def test_what_is_banned_is_impossible(words, expected):
+    assert Ban(words=words)(LOGITS, NOWHERE).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "tokens", "expected"),
+    [
+        ("b", [2], [[3]]),
+        ("a,c", [2], [[2, 4]]),
+        (["b", 4], [2], [[3, 4]]),
+        # of several tokens the last is banned where the others are the end of the context
+        (["a b"], [2], [[3]]),
+        (["a b"], [4], [[]]),
+        (["a b"], [], [[]]),
+        (["a b c"], [2, 3], [[4]]),
+        (["a b c"], [3], [[]]),
+        (["a b c", "c"], [4, 3], [[4]]),
+        (["b b"], [[2, 3], [3, 2]], [[3], []]),
+    ],
+)
+def test_words_are_found_in_the_vocabulary(words, tokens, expected):
+    assert banned(words, tokens) == expected
+
+
+def test_a_text_without_the_banned_words():
+    texts = generate(MODEL, "a", sampler=Ban(words=["a", "b b"]), length=30, n=3, seed=1)
+    for text in texts:
+        assert {2} & set(text.tokens) == set()
+        assert "b b" not in text.text
+        assert " b c" in text.text
+
+
+def test_where_everything_is_banned_the_likeliest_stays():
+    assert sampling_distribution(Ban(words=[0, 1]), [1.0, 2.0, -INF]).tolist() == [0, 1, 0]
+
+
+def test_no_words_change_nothing():
+    assert Ban()(LOGITS, NOWHERE) is LOGITS
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_stays(dtype):
+    assert Ban(words=[0])(LOGITS.astype(dtype), NOWHERE).dtype == dtype
+
+
+@pytest.mark.parametrize("words", [[1.5], [""], [None], 5])
+def test_what_is_no_word(words):
+    with pytest.raises(ParameterError, match="words must be a list of items that are each a token"):
+        Ban(words=words)
+
+
+def test_a_word_that_nobody_knows_is_refused_by_name():
+    with pytest.raises(UsageError) as caught:
+        generate(MODEL, "a", sampler=Ban(words=["a", "d"]), length=1)
+    assert str(caught.value) == (
+        "ban: the vocabulary of this model does not have 'd'; leave it out"
+    )
+
+
+def test_a_word_without_a_vocabulary_is_refused():
+    with pytest.raises(UsageError) as caught:
+        sampling_distribution(Ban(words=["a"]), [0.0, 0.0])
+    assert str(caught.value) == (
+        "ban: the word 'a' has no id where there is no vocabulary; "
+        "give the id itself, or sample from a model"
+    )
+
+
+def test_its_expression_is_read_back():
+    ban = Ban(words=["a b", 3, ","])
+    assert str(ban) == "ban(words=('a b', 3, ','))"
+    assert sampler(str(ban)) == ban

@@ -1,0 +1,246 @@
+"""DRY: what would go on with a repetition is lowered, the more the longer it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_samplers.dry import Dry, repetitions, z_function
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corelm import Context, generate, sampler
+from corelm.errors import ParameterError, UsageError
+from corelm.testing import ToyModel, obeys_the_laws
+
+INF = float("inf")
+A, B, C, Y = range(4)
+
+
+def lowered(dry, tokens, size=4):
+    """By how much each logit falls, of those that do."""
+    context = Context.of(np.array([tokens], dtype=np.int64))
+    fall = -dry(np.zeros((1, size)), context)[0]
+    return {int(t): float(fall[t]) for t in np.flatnonzero(fall)}
+
+
+@obeys_the_laws(
+    Dry(),
+    Dry(multiplier=0.8),
+    Dry(multiplier=0.8, allowed_length=1, sequence_breakers=[0]),
+    Dry(multiplier=1e300, base=1e300, allowed_length=1),
+    Dry(multiplier=2, base=1, allowed_length=1, last=4, skip_prompt=True),
+)
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        # what follows an earlier occurrence of the last n tokens, with the longest such n
+        ([], {}),
+        ([A], {}),
+        ([A, B], {}),
+        ([A, A], {A: 1}),
+        ([A, B, A], {B: 1}),
+        ([A, B, C, A, B], {C: 2}),
+        ([B, A, C, B, A], {C: 2}),
+        ([A, B, C, Y, B, C], {Y: 2}),
+        ([A, B, C, C, B, C, Y, A, B, C], {C: 3, B: 1, Y: 2}),
+        ([A, A, A, A], {A: 3}),  # a run may overlap itself
+        ([A, B, A, B, A], {B: 3}),
+        ([C, A, B, Y, A, B, Y, C, A, B], {Y: 3}),
+    ],
+)
+def test_what_would_go_on_with_a_repetition_and_its_length(tokens, expected):
+    assert repetitions(tokens, breakers=()) == expected
+
+
+@pytest.mark.parametrize(
+    ("allowed_length", "expected"),
+    [
+        # lengths: C 3, B 1, Y 2; multiplier 1, base 2
+        (1, {C: 4, B: 1, Y: 2}),
+        (2, {C: 2, Y: 1}),
+        (3, {C: 1}),
+        (4, {}),
+    ],
+)
+def test_the_penalty_is_a_power_of_the_base(allowed_length, expected):
+    dry = Dry(multiplier=1, base=2, allowed_length=allowed_length)
+    assert lowered(dry, [A, B, C, C, B, C, Y, A, B, C]) == expected
+
+
+def test_the_usual_values():
+    dry = Dry(multiplier=0.8)
+    assert (dry.base, dry.allowed_length) == (1.75, 2)
+    fall = lowered(dry, [A, B, C, Y, A, B, C])  # Y would be the fourth
+    assert fall == {Y: pytest.approx(0.8 * 1.75)}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "breakers", "expected"),
+    [
+        ([A, B, C, Y, A, B, C], [B], {Y: 1}),  # only C comes after the last breaker
+        ([A, B, C, Y, A, B, C], [A], {Y: 2}),
+        ([A, B, C, Y, A, B, C], [C], {}),  # nothing does
+        ([A, B, C, Y, A, B, C], [Y], {}),  # it is never lowered itself
+        ([A, Y, B, C, A, Y, B], [Y], {C: 1}),
+        ([Y, B, C, A, B], [Y], {C: 1}),
+    ],
+)
+def test_a_breaker_stops_the_match_and_is_never_penalised(tokens, breakers, expected):
+    assert repetitions(tokens, breakers) == expected
+
+
+def test_breakers_are_words_or_ids():
+    model = ToyModel(["a", "b", "!"], end=False)  # ids 2, 3, 4
+    context = Context.of([[2, 4, 3, 2, 4]], vocabulary=model.vocabulary)
+    for breaker in ("!", 4):
+        dry = Dry(multiplier=1, allowed_length=1, sequence_breakers=[breaker])
+        assert dry(np.zeros((1, 5)), context).tolist() == [[0] * 5]
+    assert Dry(multiplier=1, allowed_length=1)(np.zeros((1, 5)), context)[0, 3] == -1.75
+
+
+@pytest.mark.parametrize(
+    ("breaker", "message"),
+    [
+        ("?", "dry: the vocabulary of this model does not have '?'; leave it out"),
+        ("! !", "dry: '! !' is 2 tokens; give each of them by itself"),
+        (99, "dry: there is no token 99; the ids go from 0 to 3"),
+    ],
+)
+def test_a_breaker_that_is_no_token_is_refused(breaker, message):
+    dry = Dry(multiplier=1, sequence_breakers=[breaker])
+    with pytest.raises(UsageError) as caught:
+        generate(ToyModel(["a", "!"], end=False), "a", sampler=dry, length=1)
+    assert str(caught.value) == message
+
+
+def test_a_window_forgets_what_is_before_it():
+    tokens = [A, B, C, A, B]
+    assert lowered(Dry(multiplier=1), tokens) == {C: 1}
+    assert lowered(Dry(multiplier=1, last=4), tokens) == {}  # B C A B: only B is there twice
+    assert lowered(Dry(multiplier=1, last=4, allowed_length=1), tokens) == {C: 1}
+    context = Context.of([tokens], prompt_length=2)
+    drawn_only = Dry(multiplier=1, allowed_length=1, skip_prompt=True)
+    assert drawn_only(np.zeros((1, 4)), context).tolist() == [[0, 0, 0, 0]]
+
+
+def test_every_row_has_its_own_past():
+    context = Context.of([[A, B, A], [A, B, C]])
+    after = Dry(multiplier=1, allowed_length=1)(np.ones((2, 4)), context)
+    assert after.tolist() == [[1, 0, 1, 1], [1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_penalty_too_large_for_its_type_removes_nothing(dtype):
+    logits = np.array([[0.0, -INF, 1.0]], dtype=dtype)
+    context = Context.of([[A] * 3000])
+    after = Dry(multiplier=1)(logits, context)  # 1.75^2997
+    assert after.tolist() == [[float(np.finfo(dtype).min), -INF, 1.0]]
+
+
+def test_ids_outside_the_vocabulary_are_left_alone():
+    assert lowered(Dry(multiplier=1, allowed_length=1), [7, 1, 7, -1, 7], size=3) == {1: 1}
+
+
+def test_zero_changes_nothing():
+    logits = np.zeros((1, 4))
+    assert Dry()(logits, Context.of([[A, A, A]])) is logits
+    assert Dry(multiplier=1)(logits, Context.of([[A, B, C]])) is logits
+
+
+# The linear time
+
+
+def z_by_definition(sequence):
+    n = len(sequence)
+    return [0][:n] + [
+        next((k for k in range(n - i) if sequence[k] != sequence[i + k]), n - i)
+        for i in range(1, n)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "expected"),
+    [
+        ("", []),
+        ("a", [0]),
+        ("aaaa", [0, 3, 2, 1]),
+        ("abab", [0, 0, 2, 0]),
+        ("aabcaab", [0, 1, 0, 0, 3, 1, 0]),
+    ],
+)
+def test_the_z_function(sequence, expected):
+    assert z_function(sequence) == expected
+
+
+@given(st.lists(st.integers(0, 2), max_size=40))
+def test_the_z_function_is_what_its_definition_says(sequence):
+    assert z_function(sequence) == z_by_definition(sequence)
+
+
+def test_the_z_function_of_long_sequences_is_what_its_definition_says():
+    rng = np.random.default_rng(1)
+    for letters in (1, 2, 3, 50):
+        sequence = rng.integers(0, letters, 300).tolist()
+        assert z_function(sequence) == z_by_definition(sequence)
+
+
+class Counted(int):
+    """A token that counts how often tokens are compared."""
+
+    comparisons = 0
+
+    def __eq__(self, other):
+        Counted.comparisons += 1
+        return int(self) == int(other)
+
+    __hash__ = int.__hash__
+
+
+def fibonacci_word(n):
+    a, b = [0], [0, 1]
+    while len(b) < n:
+        a, b = b, b + a
+    return b[:n]
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        [0] * 2000,
+        [0] * 1999 + [1],
+        [0, 1] * 1000,
+        ([0] * 44 + [1]) * 45,
+        fibonacci_word(2000),
+        np.random.default_rng(1).integers(0, 2, 2000).tolist(),
+    ],
+    ids=["one token", "one but the last", "two in turn", "runs", "fibonacci", "random"],
+)
+def test_tokens_are_compared_at_most_twice_as_often_as_there_are_tokens(sequence):
+    Counted.comparisons = 0
+    z_function([Counted(token) for token in sequence])
+    assert len(sequence) - 1 <= Counted.comparisons <= 2 * len(sequence)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"multiplier": -1}, "multiplier must be at least 0 and below inf, not -1.0"),
+        ({"base": 0.9}, "base must be at least 1 and below inf, not 0.9"),
+        ({"allowed_length": 0}, "allowed_length must be at least 1, not 0"),
+        ({"sequence_breakers": [1.5]}, "sequence_breakers must be a list of items"),
+    ],
+)
+def test_what_is_no_dry(values, message):
+    with pytest.raises(ParameterError) as caught:
+        Dry(**values)
+    assert str(caught.value).startswith(message)
+
+
+def test_its_expression_is_read_back():
+    dry = sampler("dry(multiplier=0.8, sequence_breakers=('.', 3))")
+    assert dry == Dry(multiplier=0.8, sequence_breakers=(".", 3))
+    assert sampler(str(dry)) == dry

@@ -1,0 +1,106 @@
+"""Logit bias: numbers added to chosen tokens, by id or word."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_samplers.logit_bias import LogitBias
+
+from corelm import Context, generate, sampler, sampling_distribution
+from corelm.errors import ParameterError, UsageError
+from corelm.testing import ToyModel, obeys_the_laws
+
+INF = float("inf")
+LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
+NOWHERE = Context.of([[0]])
+
+
+@obeys_the_laws(
+    *(LogitBias(bias=b) for b in ({}, {0: 2}, {0: -INF}, {0: 1e300}, {0: -1e300})),
+)
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize(
+    ("bias", "expected"),
+    [
+        ({0: 1}, [4, -2, 0, 1]),
+        ({1: -0.5, 3: 2}, [3, -2.5, 0, 3]),
+        ({0: -INF}, [-INF, -2, 0, 1]),
+        ({0: -INF, 2: 5}, [-INF, -2, 5, 1]),
+    ],
+)
+def test_the_bias_is_added(bias, expected):
+    assert LogitBias(bias=bias)(LOGITS, NOWHERE).tolist() == [expected]
+
+
+def test_it_is_added_to_every_row():
+    after = LogitBias(bias={0: 1, 2: -INF})(np.zeros((2, 3)), Context.of([[0], [1]]))
+    assert after.tolist() == [[1, 0, -INF], [1, 0, -INF]]
+
+
+def test_words_are_found_in_the_vocabulary():
+    model = ToyModel(["yes", "no"], end=False)  # ids 2 and 3, equally likely
+    context = Context.of([[2]], vocabulary=model.vocabulary)
+    after = LogitBias(bias={"no": 1.5, 2: -1})(np.zeros((1, 4)), context)
+    assert after.tolist() == [[0, 0, -1, 1.5]]
+    [text] = generate(model, "yes", sampler=LogitBias(bias={"no": -INF}), length=3)
+    assert text.text == " yes yes yes"
+
+
+def test_a_token_that_is_named_twice_gets_both():
+    vocabulary = ToyModel(["yes"]).vocabulary
+    context = Context.of([[2]], vocabulary=vocabulary)
+    after = LogitBias(bias={"yes": 1, 3: 2})(np.zeros((1, 4)), context)
+    assert after.tolist() == [[0, 0, 0, 3]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_impossible_stays_so(dtype):
+    after = LogitBias(bias={0: 100, 1: 1e308})(np.array([[-INF, 1.0]], dtype=dtype), NOWHERE)
+    assert after.tolist() == [[-INF, min(1e308, float(np.finfo(dtype).max))]]
+    assert after.dtype == dtype
+
+
+def test_where_everything_is_removed_the_likeliest_stays():
+    p = sampling_distribution(LogitBias(bias={0: -INF, 1: -INF}), [1.0, 2.0])
+    assert p.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("bias", [{}, {0: 0}, {0: 0.0, 1: -0.0}])
+def test_nothing_added_changes_nothing(bias):
+    assert LogitBias(bias=bias)(LOGITS, NOWHERE) is LOGITS
+
+
+@pytest.mark.parametrize(
+    ("token", "bias"),
+    [(0, INF), (0, float("nan")), (0, "1"), (0, True), ("", 1), (1.5, 1), (True, 1)],
+)
+def test_what_is_no_bias(token, bias):
+    with pytest.raises(ParameterError) as caught:
+        LogitBias(bias={token: bias})
+    assert str(caught.value) == (
+        f"bias must map token ids or words to numbers or -inf, not {token!r} to {bias!r}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("bias", "message"),
+    [
+        ({4: 1.0}, "logit_bias: there is no token 4; the ids go from 0 to 3"),
+        ({"maybe": 1}, "logit_bias: the vocabulary of this model does not have 'maybe'"),
+        ({"yes no": 1}, "logit_bias: 'yes no' is 2 tokens; give each of them by itself"),
+    ],
+)
+def test_what_is_no_token_is_refused(bias, message):
+    model = ToyModel(["yes", "no"], end=False)
+    with pytest.raises(UsageError) as caught:
+        generate(model, "yes", sampler=LogitBias(bias=bias), length=1)
+    assert str(caught.value).startswith(message)
+
+
+def test_its_expression_is_read_back():
+    bias = LogitBias(bias={"no": -INF, 2: 1.5})
+    assert str(bias) == "logit_bias(bias={'no': -inf, 2: 1.5})"
+    assert sampler(str(bias)) == bias

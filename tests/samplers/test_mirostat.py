@@ -1,0 +1,125 @@
+"""Mirostat: tokens of at most mu bits of surprise; mu follows what was drawn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from corelm_samplers.mirostat import Mirostat
+
+from corelm import Context, generate, sampler, sampling_distribution
+from corelm.errors import ParameterError
+from corelm.testing import ToyModel, obeys_the_laws
+
+INF = float("inf")
+BIT = math.log(2)
+P = [0.5, 0.25, 0.125, 0.125]  # surprises of 1, 2, 3 and 3 bits
+LOGITS = np.log([P])
+
+
+def kept(mirostat, bits, prompt=0):
+    """The ids that stay possible after drawn tokens of so many bits, (batch, time)."""
+    surprisal = np.atleast_2d(np.array(bits, dtype=float)) * BIT
+    surprisal = np.pad(surprisal, ((0, 0), (prompt, 0)), constant_values=np.nan)
+    context = Context.of(np.zeros(surprisal.shape, int), surprisal=surprisal, prompt_length=prompt)
+    after = mirostat(np.repeat(LOGITS, len(surprisal), axis=0), context)
+    return [np.flatnonzero(row > -INF).tolist() for row in after]
+
+
+@obeys_the_laws(
+    *(Mirostat(tau=tau) for tau in (0, 0.5, 3, 5, 1e300, INF)), Mirostat(tau=2, eta=1e10)
+)
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize(
+    ("tau", "expected"),
+    [
+        # mu is 2 tau at first
+        (0, [1, 0, 0, 0]),
+        (0.49, [1, 0, 0, 0]),
+        (0.5, [1, 0, 0, 0]),
+        (0.99, [1, 0, 0, 0]),
+        (1, [2 / 3, 1 / 3, 0, 0]),
+        (1.49, [2 / 3, 1 / 3, 0, 0]),
+        (1.5, P),
+        (5, P),
+        (1e300, P),
+    ],
+)
+def test_at_first_tokens_of_two_tau_bits_are_kept(tau, expected):
+    p = sampling_distribution(Mirostat(tau=tau), LOGITS[0])
+    assert p.tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("bits", "expected"),
+    [
+        # tau = 1, eta = 1/2: mu = 2 - sum(bits - 1) / 2
+        ([1], [0, 1]),  # mu = 2
+        ([2], [0]),  # mu = 1.5
+        ([3], [0]),  # mu = 1
+        ([0], [0, 1]),  # mu = 2.5
+        ([0, 0], [0, 1, 2, 3]),  # mu = 3
+        ([0, 0, 3], [0, 1]),  # mu = 2
+        ([3, 0, 0], [0, 1]),  # mu = 2: a sum, in any order
+        ([9, 9, 9], [0]),  # mu = -10: the likeliest stays
+    ],
+)
+def test_mu_follows_the_surprise_of_the_drawn_tokens(bits, expected):
+    assert kept(Mirostat(tau=1, eta=0.5), bits) == [expected]
+
+
+def test_given_tokens_do_not_move_mu():
+    assert kept(Mirostat(tau=1, eta=0.5), [3], prompt=5) == [[0]]
+    assert kept(Mirostat(tau=1, eta=0.5), [], prompt=5) == [[0, 1]]
+
+
+def test_every_row_has_its_own_mu():
+    assert kept(Mirostat(tau=1, eta=0.5), [[0, 0], [2, 2]]) == [[0, 1, 2, 3], [0]]
+
+
+def test_without_eta_mu_stays():
+    assert kept(Mirostat(tau=1, eta=0), [9, 9]) == [[0, 1]]
+
+
+def test_one_token_is_kept_the_lowest_id_on_ties():
+    p = sampling_distribution(Mirostat(tau=0), [1.0, 2.0, 2.0])
+    assert p.tolist() == [0, 1, 0]
+
+
+def test_infinity_changes_nothing():
+    assert Mirostat(tau=INF)(LOGITS, Context.of([[0]])) is LOGITS
+
+
+def test_the_surprise_of_a_text_is_tau():
+    """Mu is bounded, and the mean surprise is tau + (2 tau - mu) / (eta n)."""
+    ranks = np.arange(1, 301)
+    model = ToyModel([f"w{r}" for r in ranks], [-INF, -INF, *-np.log(ranks)], end=False)
+    for tau in (2.0, 4.0):
+        [text] = generate(model, "w1", sampler=Mirostat(tau=tau), length=400, seed=3)
+        bits = np.array([step.surprisal for step in text.steps]) / BIT
+        assert bits.mean() == pytest.approx(tau, abs=0.2)
+        plain = generate(model, "w1", sampler="stochastic", length=400, seed=3)[0]
+        assert np.mean([step.surprisal for step in plain.steps]) / BIT > tau + 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"tau": -1}, "tau must be at least 0, not -1.0"),
+        ({"tau": float("nan")}, "tau must be a number, not nan"),
+        ({"eta": -0.1}, "eta must be at least 0 and below inf, not -0.1"),
+        ({"eta": INF}, "eta must be at least 0 and below inf, not inf"),
+    ],
+)
+def test_what_is_no_mirostat(values, message):
+    with pytest.raises(ParameterError) as caught:
+        Mirostat(**values)
+    assert str(caught.value) == message
+
+
+def test_it_is_found_by_name():
+    assert sampler("mirostat") == Mirostat(tau=5, eta=0.1)

@@ -1,0 +1,82 @@
+"""The presence penalty: the same amount off every token that is there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_samplers.presence_penalty import PresencePenalty
+
+from corelm import Context, sampler
+from corelm.errors import ParameterError
+from corelm.testing import obeys_the_laws
+
+INF = float("inf")
+LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
+
+
+@obeys_the_laws(
+    *(PresencePenalty(penalty=p) for p in (-1e300, -2, 0, 0.5, 2, 1e300)),
+    PresencePenalty(penalty=1, last=2),
+)
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ([], [3, -2, 0, 1]),
+        ([1], [3, -2.5, 0, 1]),
+        ([1, 1, 1], [3, -2.5, 0, 1]),
+        ([0, 1, 3, 0], [2.5, -2.5, 0, 0.5]),
+    ],
+)
+def test_each_token_that_is_there_loses_the_penalty_once(tokens, expected):
+    context = Context.of(np.array([tokens], dtype=np.int64))
+    assert PresencePenalty(penalty=0.5)(LOGITS, context).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        ({}, [2, -3, 0, 0]),
+        ({"last": 2}, [3, -3, 0, 0]),
+        ({"skip_prompt": True}, [3, -2, 0, 0]),
+    ],
+)
+def test_the_window_says_what_counts(window, expected):
+    context = Context.of([[0, 1, 3]], prompt_length=2)
+    assert PresencePenalty(penalty=1, **window)(LOGITS, context).tolist() == [expected]
+
+
+def test_below_zero_it_rewards():
+    after = PresencePenalty(penalty=-1)(LOGITS, Context.of([[0]]))
+    assert after.tolist() == [[4.0, -2.0, 0.0, 1.0]]
+
+
+def test_every_row_has_its_own_past():
+    after = PresencePenalty(penalty=1)(np.repeat(LOGITS, 2, axis=0), Context.of([[0], [2]]))
+    assert after.tolist() == [[2, -2, 0, 1], [3, -2, -1, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_impossible_stays_so_and_nothing_else_becomes_impossible(dtype):
+    logits = np.array([[-INF, 0.0, 1.0]], dtype=dtype)
+    after = PresencePenalty(penalty=1.7e308)(logits, Context.of([[0, 1]]))
+    assert after[0].tolist() == [-INF, max(-1.7e308, float(np.finfo(dtype).min)), 1.0]
+    assert after.dtype == dtype
+
+
+def test_zero_changes_nothing():
+    assert PresencePenalty()(LOGITS, Context.of([[0, 1]])) is LOGITS
+
+
+@pytest.mark.parametrize("penalty", [INF, -INF])
+def test_what_is_no_penalty(penalty):
+    with pytest.raises(ParameterError) as caught:
+        PresencePenalty(penalty=penalty)
+    assert str(caught.value) == f"penalty must be above -inf and below inf, not {penalty}"
+
+
+def test_it_is_found_by_name():
+    assert sampler("presence_penalty(penalty=0.5)") == PresencePenalty(penalty=0.5)

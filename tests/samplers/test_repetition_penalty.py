@@ -1,0 +1,105 @@
+"""The repetition penalty: logits above 0 are divided, the others multiplied, once per token."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_samplers.repetition_penalty import RepetitionPenalty
+
+from corelm import Context, sampler, sampling_distribution
+from corelm.errors import ParameterError
+from corelm.testing import obeys_the_laws
+
+INF = float("inf")
+LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
+
+
+@obeys_the_laws(
+    *(RepetitionPenalty(penalty=p) for p in (1e-300, 0.5, 1, 1.2, 1e300)),
+    RepetitionPenalty(penalty=2, last=3, skip_prompt=True),
+)
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ([], [3, -2, 0, 1]),
+        ([0], [1.5, -2, 0, 1]),
+        ([1], [3, -4, 0, 1]),
+        ([2], [3, -2, 0, 1]),
+        ([0, 1, 2, 3], [1.5, -4, 0, 0.5]),
+        ([0, 0, 0, 3, 0], [1.5, -2, 0, 0.5]),  # once, however often it is there
+    ],
+)
+def test_each_token_that_is_there_is_penalised_once(tokens, expected):
+    context = Context.of(np.array([tokens], dtype=np.int64))
+    assert RepetitionPenalty(penalty=2)(LOGITS, context).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        ({}, [1.5, -4, 0, 0.5]),
+        ({"last": 1}, [3, -2, 0, 0.5]),
+        ({"last": 2}, [3, -4, 0, 0.5]),
+        ({"skip_prompt": True}, [3, -4, 0, 0.5]),
+        ({"skip_prompt": True, "last": 1}, [3, -2, 0, 0.5]),
+    ],
+)
+def test_the_window_says_what_counts(window, expected):
+    context = Context.of([[0, 1, 3]], prompt_length=1)
+    assert RepetitionPenalty(penalty=2, **window)(LOGITS, context).tolist() == [expected]
+
+
+def test_below_one_it_rewards():
+    after = RepetitionPenalty(penalty=0.5)(LOGITS, Context.of([[0, 1]]))
+    assert after.tolist() == [[6.0, -1.0, 0.0, 1.0]]
+
+
+def test_every_row_has_its_own_past():
+    context = Context.of([[0, 0], [3, 1]])
+    after = RepetitionPenalty(penalty=2)(np.repeat(LOGITS, 2, axis=0), context)
+    assert after.tolist() == [[1.5, -2, 0, 1], [3, -4, 0, 0.5]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_impossible_stays_so_and_nothing_else_becomes_impossible(dtype):
+    logits = np.array([[-INF, 1e30, -1e30, 0.0]], dtype=dtype)
+    after = RepetitionPenalty(penalty=1e300)(logits, Context.of([[0, 1, 2, 3]]))
+    assert after.dtype == dtype
+    least = float(np.finfo(dtype).min)
+    assert after.tolist() == [[-INF, 0.0 if dtype == np.float32 else 1e-270, least, 0.0]]
+
+
+def test_one_changes_nothing():
+    assert RepetitionPenalty()(LOGITS, Context.of([[0, 1]])) is LOGITS
+
+
+def test_the_sign_of_the_raw_logits_decides():
+    assert RepetitionPenalty.depends_on_scale
+    p = sampling_distribution(RepetitionPenalty(penalty=2), [0.0, -2.0], [1])
+    shifted = sampling_distribution(RepetitionPenalty(penalty=2), [2.0, 0.0], [1])
+    assert p[1] == pytest.approx(1 / (1 + np.exp(4)))
+    assert shifted[1] == pytest.approx(1 / (1 + np.exp(2)))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"penalty": 0}, "penalty must be above 0 and below inf, not 0.0"),
+        ({"penalty": -1}, "penalty must be above 0 and below inf, not -1.0"),
+        ({"penalty": INF}, "penalty must be above 0 and below inf, not inf"),
+        ({"last": -1}, "last must be at least 0, not -1"),
+        ({"last": 2.5}, "last must be a whole number, not 2.5"),
+    ],
+)
+def test_what_is_no_penalty(values, message):
+    with pytest.raises(ParameterError) as caught:
+        RepetitionPenalty(**values)
+    assert str(caught.value) == message
+
+
+def test_it_is_found_by_name():
+    assert sampler("repetition_penalty(1.2, last=64)") == RepetitionPenalty(penalty=1.2, last=64)

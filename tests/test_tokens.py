@@ -1,0 +1,175 @@
+"""Single tokens: of the past, of words, and their logits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from corelm import (
+    Context,
+    change_logits,
+    past_tokens,
+    remove_tokens,
+    token_counts,
+    token_id,
+    token_sequence,
+)
+from corelm.errors import UsageError
+from corelm.model.vocabulary import WordVocabulary
+from corelm.testing import ToyModel
+
+INF = float("inf")
+FLOATS = (np.float32, np.float64)
+
+# The past
+
+
+@pytest.mark.parametrize(
+    ("last", "skip_prompt", "expected"),
+    [
+        # five tokens, the first three of them the prompt
+        (0, False, [[1, 2, 3, 4, 5]]),
+        (1, False, [[5]]),
+        (4, False, [[2, 3, 4, 5]]),
+        (5, False, [[1, 2, 3, 4, 5]]),
+        (10**30, False, [[1, 2, 3, 4, 5]]),
+        (0, True, [[4, 5]]),
+        (1, True, [[5]]),
+        (4, True, [[4, 5]]),
+    ],
+)
+def test_the_tokens_that_count(last, skip_prompt, expected):
+    context = Context.of([[1, 2, 3, 4, 5]], prompt_length=3)
+    assert past_tokens(context, last, skip_prompt).tolist() == expected
+
+
+def test_an_empty_past_has_no_tokens():
+    empty = Context.of(np.empty((2, 0), dtype=np.int64))
+    assert past_tokens(empty, last=3).shape == (2, 0)
+    assert [part.tolist() for part in token_counts(past_tokens(empty), 5)] == [[], [], []]
+
+
+def test_the_past_cannot_be_written():
+    assert not past_tokens(Context.of([[1, 2]]), last=1).flags.writeable
+
+
+def test_tokens_are_counted_row_by_row():
+    rows, ids, counts = token_counts([[7, 1, 7, 7], [1, 0, 1, 2]], vocabulary=8)
+    assert list(zip(rows.tolist(), ids.tolist(), counts.tolist(), strict=True)) == [
+        (0, 1, 1),
+        (0, 7, 3),
+        (1, 0, 1),
+        (1, 1, 2),
+        (1, 2, 1),
+    ]
+
+
+def test_ids_outside_the_vocabulary_are_not_counted():
+    rows, ids, counts = token_counts([[-1, 3, 4, 3]], vocabulary=4)
+    assert (rows.tolist(), ids.tolist(), counts.tolist()) == ([0], [3], [2])
+
+
+# Their logits
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_the_logits_of_some_tokens_change_in_a_copy(dtype):
+    logits = np.array([[1, 2, 3], [4, 5, 6]], dtype=dtype)
+    changed = change_logits(logits, [0, 1], [2, 0], lambda logit: logit * 10)
+    assert changed.tolist() == [[1, 2, 30], [40, 5, 6]]
+    assert changed.dtype == dtype
+    assert logits.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_a_change_removes_no_token_and_brings_none_back(dtype):
+    logits = np.array([[-INF, 1.0, -1.0, 0.0]], dtype=dtype)
+    largest = np.finfo(dtype).max
+
+    def change(logit):
+        return logit * 1e300 * 1e300 + 5
+
+    changed = change_logits(logits, [[0]], [0, 1, 2, 3], lambda logit: change(logit + 0.5))
+    assert changed.tolist() == [[-INF, largest, -largest, largest]]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_removed_tokens_are_impossible_in_a_copy(dtype):
+    logits = np.array([[1, 2, 3], [4, 5, 6]], dtype=dtype)
+    removed = remove_tokens(logits, [0, 1], [2, 0])
+    assert removed.tolist() == [[1, 2, -INF], [-INF, 5, 6]]
+    assert removed.dtype == dtype
+    assert logits.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_row_that_would_be_left_empty_keeps_its_likeliest_token():
+    logits = np.array([[1.0, 2.0, 2.0], [-INF, 5.0, -INF], [1.0, 2.0, 3.0]])
+    removed = remove_tokens(logits, [0, 0, 0, 1, 2], [0, 1, 2, 1, 0])
+    assert removed.tolist() == [[-INF, 2.0, -INF], [-INF, 5.0, -INF], [-INF, 2.0, 3.0]]
+
+
+def test_nothing_to_change_or_remove_is_a_copy():
+    logits = np.array([[1.0, 2.0]])
+    assert remove_tokens(logits, [], []).tolist() == [[1.0, 2.0]]
+    assert change_logits(logits, [], [], lambda logit: logit - 1).tolist() == [[1.0, 2.0]]
+
+
+# Words
+
+VOCABULARY = WordVocabulary(["", "[UNK]", "[end]", "the", "end", "3", ","], "words+punctuation")
+
+
+@pytest.mark.parametrize(
+    ("token", "ids"),
+    [(0, [0]), (6, [6]), ("the", [3]), ("The", [3]), ("3", [5]), (",", [6]), ("the end", [3, 4])],
+)
+def test_an_id_or_a_word_is_found(token, ids):
+    assert token_sequence(token, VOCABULARY, 7) == ids
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (7, "there is no token 7; the ids go from 0 to 6"),
+        (-1, "there is no token -1; the ids go from 0 to 6"),
+        ("film", "the vocabulary of this model does not have 'film'; leave it out"),
+        ("the film", "the vocabulary of this model does not have 'the film'; leave it out"),
+        ("\n", "the vocabulary of this model does not have '\\n'; leave it out"),
+    ],
+)
+def test_what_is_no_token_is_refused(token, message):
+    for find in (token_sequence, token_id):
+        with pytest.raises(UsageError) as caught:
+            find(token, VOCABULARY, 7)
+        assert str(caught.value) == message
+
+
+def test_a_word_needs_a_vocabulary():
+    with pytest.raises(UsageError) as caught:
+        token_id("the", None, 7)
+    assert str(caught.value) == (
+        "the word 'the' has no id where there is no vocabulary; "
+        "give the id itself, or sample from a model"
+    )
+
+
+def test_one_token_is_not_several():
+    assert token_id("end", VOCABULARY, 7) == 4
+    with pytest.raises(UsageError) as caught:
+        token_id("the end", VOCABULARY, 7)
+    assert str(caught.value) == "'the end' is 2 tokens; give each of them by itself"
+
+
+def test_a_vocabulary_without_a_word_for_the_unknown_is_believed():
+    class Bytes:
+        padding = unknown = end = None
+
+        def encode(self, text):
+            return list(text.encode())
+
+    assert token_sequence("no", Bytes(), 256) == [110, 111]
+
+
+def test_the_vocabulary_of_a_model_reaches_the_samplers():
+    model = ToyModel()
+    assert token_id("cat", model.vocabulary, len(model.vocabulary)) == 4
