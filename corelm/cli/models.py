@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli import terminal
+from corelm.cli.completion import model_names
 from corelm.cli.heavy import import_keras
 from corelm.cli.terminal import Output
 from corelm.errors import CorelmError, UsageError
@@ -17,7 +18,12 @@ from corelm.model.load import Listed, list_models, load
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Name = Annotated[
-    str, typer.Argument(metavar="NAME|PATH", help="A model of `corelm models`, or the path of one.")
+    str,
+    typer.Argument(
+        metavar="NAME|PATH",
+        autocompletion=model_names,
+        help="A model of `corelm models`, or the path of one.",
+    ),
 ]
 COMMANDS = ("show", "export")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli import terminal
+from corelm.cli.completion import decoder_names, model_names, sampler_names
 from corelm.cli.heavy import import_keras
 from corelm.cli.options import Chosen, extended
 from corelm.cli.prescan import own_options, refuse_unknown, scanned
@@ -46,14 +47,22 @@ def sample(
         str | None,
         typer.Option(
             metavar="SAMPLER",
+            autocompletion=sampler_names,
             help=f"A name of `corelm samplers`, or an expression such as "
             f"'temperature(t=0.5) | greedy'. When left out: {SAMPLER} at t={TEMPERATURE}.",
         ),
     ] = None,
-    decoder: Annotated[str, typer.Option(metavar="NAME", help="How texts are decoded.")] = DECODER,
+    decoder: Annotated[
+        str,
+        typer.Option(metavar="NAME", autocompletion=decoder_names, help="How texts are decoded."),
+    ] = DECODER,
     model: Annotated[
         str,
-        typer.Option(metavar="NAME|PATH", help="A model of `corelm models`, or the path of one."),
+        typer.Option(
+            metavar="NAME|PATH",
+            autocompletion=model_names,
+            help="A model of `corelm models`, or the path of one.",
+        ),
     ] = "imdb",
     length: Annotated[str, typer.Option(metavar="INTEGER", help="Tokens to draw at most.")] = str(
         LENGTH.default

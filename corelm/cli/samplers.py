@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corelm.cli import describe, terminal
+from corelm.cli.completion import sampler_names
 from corelm.cli.terminal import Output
 from corelm.errors import CorelmError, UsageError
 from corelm.plugins import Offer, offers_by_name, registry
@@ -26,7 +27,9 @@ def samplers(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", help="One of them, such as temperature or temperature(t=0.2)."
+            metavar="NAME",
+            autocompletion=sampler_names,
+            help="One of them, such as temperature or temperature(t=0.2).",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -50,13 +53,13 @@ def _list(out: Output, json: bool) -> None:
         out.json([_as_json(name, offer) for name, offer in offers.items()])
         return
     headers = ("sampler", "parameters", "what it does", "plugin")
-    out.rows(
-        headers,
-        [
-            (name, describe.signature(o.value), o.value.description(), describe.origin(o.source))
-            for name, o in offers.items()
-        ],
-    )
+    rows = [
+        (name, describe.signature(o.value), o.value.description(), describe.origin(o.source))
+        for name, o in offers.items()
+    ]
+    out.rows(headers, rows)
+    if out.terminal:
+        terminal.note("corelm samplers NAME shows what one does")
 
 
 def _distinct(offers: list[Offer]) -> Iterator[tuple[str, Offer]]:

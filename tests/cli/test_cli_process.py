@@ -253,3 +253,20 @@ def test_no_control_codes_in_a_file(spawn: Run, words: list[str]) -> None:
     environment = {**os.environ, "FORCE_COLOR": "1", "GITHUB_ACTIONS": "true", "TERM": "xterm"}
     result = spawn(*words, env=environment)
     assert "\x1b" not in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("corelm mod", "models"),
+        ("corelm sample --sampler gre", "greedy"),
+        ("corelm sample --decoder anc", "ancestral"),
+        ("corelm sample --model to", "toy"),
+        ("corelm samplers every", "everything"),
+    ],
+)
+def test_the_shell_completes_names(spawn: Run, line: str, names: str) -> None:
+    words = line.split()
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    result = spawn(env={**os.environ, "_CORELM_COMPLETE": "complete_bash", **asked})
+    assert (result.code, result.out.split()) == (0, [names])

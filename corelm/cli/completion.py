@@ -1,0 +1,25 @@
+"""Names for the shell to complete."""
+
+from __future__ import annotations
+
+from corelm.cli import terminal
+from corelm.model.load import list_models
+from corelm.plugins import registry
+
+
+def sampler_names() -> list[str]:
+    """The samplers there are."""
+    with terminal.product():
+        return [offer.name for offer in registry().samplers()]
+
+
+def decoder_names() -> list[str]:
+    """The decoders there are."""
+    with terminal.product():
+        return [offer.name for offer in registry().decoders()]
+
+
+def model_names() -> list[str]:
+    """The models that have a name."""
+    with terminal.product():
+        return [model.name for model in list_models()]
