@@ -8,11 +8,14 @@ from corelm.context import Context
 from corelm.decoder import Ancestral, Decoder, Step, Task
 from corelm.distributions import (
     Array,
+    below_largest,
     draw,
+    entropies,
     entropy,
     greedy,
     keep,
     log_softmax,
+    min_entropy,
     reweight_distribution,
     sharpen,
     softmax,
@@ -24,6 +27,17 @@ from corelm.language_model import LanguageModel, Session, Vocabulary
 from corelm.model.load import load
 from corelm.params import param
 from corelm.sampler import Chain, Sampler, sampling_distribution
+from corelm.selection import (
+    by_rows,
+    falling_logits,
+    filter_each_row,
+    filter_logits,
+    first_tokens,
+    first_where,
+    largest_tokens,
+    reaches,
+    tokens_within,
+)
 from corelm.spec import sampler
 from corelm.tokens import (
     change_logits,
@@ -51,17 +65,28 @@ __all__ = [
     "Step",
     "Task",
     "Vocabulary",
+    "below_largest",
+    "by_rows",
     "change_logits",
     "draw",
+    "entropies",
     "entropy",
+    "falling_logits",
+    "filter_each_row",
+    "filter_logits",
+    "first_tokens",
+    "first_where",
     "generate",
     "greedy",
     "hookimpl",
     "keep",
+    "largest_tokens",
     "load",
     "log_softmax",
+    "min_entropy",
     "param",
     "past_tokens",
+    "reaches",
     "remove_tokens",
     "reweight_distribution",
     "sampler",
@@ -72,4 +97,5 @@ __all__ = [
     "token_counts",
     "token_id",
     "token_sequence",
+    "tokens_within",
 ]

@@ -23,7 +23,7 @@ PLUGINS = [
 RANKS = [
     {"errors"},
     {"params", "context", "distributions", "language_model", "luck", "hookspecs"},
-    {"sampler", "tokens"},
+    {"sampler", "selection", "tokens"},
     {"decoder"},
     {"plugins"},
     {"spec"},

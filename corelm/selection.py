@@ -1,0 +1,278 @@
+"""What filters share: which tokens of a row are the largest, found without sorting the row.
+
+A filter names the tokens that it keeps as positions in the flattened rows. A vocabulary has
+hundreds of thousands of tokens of which a filter keeps few, so nothing here sorts more than it
+needs, and rows are taken as many at a time as the processor's cache holds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.distributions import Array
+
+Tokens = NDArray[np.intp]
+
+SLACK = 1e-12
+"""How far, relative to it, a sum of decimals may stay below a decimal and still meet it."""
+
+CACHED = 2**18
+"""Logits to work on at a time: what a core's own cache holds, and little enough to be quick."""
+
+PARALLEL = 2**21
+"""Logits from which on threads pay; NumPy lets go of the interpreter while it computes."""
+
+BLOCK = 128
+"""Terms per block of a two-level running sum."""
+
+FIRST, GROWTH = 256, 16
+"""How many values `falling_logits` looks for first, and how many times as many each time after."""
+
+
+def by_rows(logits: Array, write: Callable[[Array, Array], None]) -> Array:
+    """Make new logits a few rows at a time, on several threads where that pays.
+
+    Args:
+        logits: (batch, vocabulary).
+        write: is given some of the rows and the place for what becomes of them, of the same
+            shape; it treats each row alone.
+
+    Example:
+        >>> by_rows(np.array([[3.0, 1.0]]), lambda rows, out: np.negative(rows, out=out)).tolist()
+        [[-3.0, -1.0]]
+    """
+    logits = np.ascontiguousarray(logits)
+    out = np.empty_like(logits)
+    batch, vocabulary = logits.shape
+    step = max(1, CACHED // vocabulary)
+    parts = [slice(start, start + step) for start in range(0, batch, step)]
+
+    def work(part: slice) -> None:
+        write(logits[part], out[part])
+
+    if logits.size < PARALLEL or len(parts) == 1:
+        for part in parts:
+            work(part)
+    else:
+        with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
+            list(pool.map(work, parts))
+    return out
+
+
+def filter_logits(logits: Array, choose: Callable[[Array], Tokens]) -> Array:
+    """The logits of the tokens that are chosen, minus infinity elsewhere.
+
+    Args:
+        logits: (batch, vocabulary).
+        choose: from some of the rows to the positions, in those rows flattened, of the tokens to
+            keep; it treats each row alone.
+
+    Example:
+        >>> filter_logits(np.array([[3.0, 1.0]]), lambda rows: np.flatnonzero(rows > 2)).tolist()
+        [[3.0, -inf]]
+    """
+
+    def write(rows: Array, out: Array) -> None:
+        out.fill(-np.inf)
+        kept = choose(rows)
+        out.reshape(-1)[kept] = rows.take(kept)
+
+    return by_rows(logits, write)
+
+
+def filter_each_row(logits: Array, choose: Callable[[Array], Tokens]) -> Array:
+    """The logits of the tokens that are chosen in each row, minus infinity elsewhere.
+
+    Args:
+        logits: (batch, vocabulary).
+        choose: from one row, (vocabulary,), to the ids of the tokens to keep.
+
+    Example:
+        >>> filter_each_row(np.array([[3.0, 1.0]]), lambda row: np.flatnonzero(row > 2)).tolist()
+        [[3.0, -inf]]
+    """
+
+    def all_of(rows: Array) -> Tokens:
+        size = rows.shape[1]
+        return np.concatenate([choose(row) + i * size for i, row in enumerate(rows)])
+
+    return filter_logits(logits, all_of)
+
+
+def reaches(value: ArrayLike, bar: ArrayLike) -> Any:
+    """Whether a value is at least the bar, but for rounding: a tie in decimals stays a tie.
+
+    Args:
+        value: a number or an array, at least 0.
+        bar: a number or an array, at least 0.
+
+    Example:
+        >>> 0.1 + 0.7 >= 0.8, bool(reaches(0.1 + 0.7, 0.8))
+        (False, True)
+    """
+    reached: Any = np.asarray(value) >= np.asarray(bar) * (1 - SLACK)
+    return reached
+
+
+def tokens_within(rows: Array, nats: ArrayLike) -> Tokens:
+    """The tokens at most so many nats less likely than the likeliest of their row.
+
+    No softmax is needed for it. Where the number is below 0, the likeliest token stands alone.
+
+    Args:
+        rows: (batch, vocabulary) logits.
+        nats: one number, or (batch,) of them.
+
+    Returns:
+        Positions in the flattened rows, rising.
+
+    Example:
+        >>> tokens_within(np.log([[0.5, 0.1, 0.4]]), np.log(2)).tolist()
+        [0, 2]
+    """
+    largest = rows.max(axis=-1)
+    nats = np.broadcast_to(np.asarray(nats, dtype=np.float64), largest.shape)
+    alone = nats < -SLACK
+    least = np.where(alone, np.inf, largest - nats - SLACK)
+    kept = rows >= _rounded_up(least, rows.dtype)[:, None]
+    for row in np.flatnonzero(alone):
+        kept[row, rows[row].argmax()] = True
+    return np.flatnonzero(kept)
+
+
+def _rounded_up(least: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
+    """The smallest finite numbers of a type that are at least these."""
+    with np.errstate(over="ignore"):
+        near = np.maximum(least.astype(dtype), np.finfo(dtype).min)
+    up: Array = np.where(near < least, np.nextafter(near, dtype.type(np.inf)), near)
+    return up
+
+
+def largest_tokens(rows: Array, k: int) -> Tokens:
+    """The k largest logits of each row that are not minus infinity, the lowest id first on ties.
+
+    Args:
+        rows: (batch, vocabulary) logits.
+        k: at least 1 and at most the vocabulary.
+
+    Returns:
+        Positions in the flattened rows, in no order.
+
+    Example:
+        >>> sorted(largest_tokens(np.array([[1.0, 3.0, 2.0, 2.0]]), 2).tolist())
+        [1, 2]
+    """
+    values, tokens, elsewhere = _leading(rows, k)
+    kth = np.partition(values, -k, axis=-1)[:, -k]
+    kept = values >= kth[:, None]
+    tied = (kept.sum(axis=-1) > k) | (elsewhere >= kth)
+    kept[tied] = False
+    size = rows.shape[1]
+    ordered = [first_tokens(rows[i], kth[i], k) + i * size for i in np.flatnonzero(tied)]
+    return np.concatenate([tokens[kept], *ordered])
+
+
+def first_tokens(row: Array, value: float, count: int) -> Tokens:
+    """The first tokens of a row in falling order, the lowest id first on ties.
+
+    Args:
+        row: (vocabulary,) logits.
+        value: the last logit of that prefix.
+        count: how many tokens the prefix has.
+
+    Returns:
+        Their ids, rising.
+
+    Example:
+        >>> first_tokens(np.array([1.0, 3.0, 2.0, 2.0]), 2.0, 2).tolist()
+        [1, 2]
+    """
+    tokens = np.flatnonzero(row >= max(value, np.finfo(row.dtype).min))
+    over = len(tokens) - count
+    if over <= 0:
+        return tokens
+    return np.delete(tokens, np.flatnonzero(row[tokens] == value)[-over:])
+
+
+def falling_logits(row: Array) -> Iterator[tuple[Array, float]]:
+    """The logits of a row in falling order, in longer and longer prefixes until it is all.
+
+    Who needs few asks for few. Minus infinity is left out.
+
+    Args:
+        row: (vocabulary,) logits.
+
+    Yields:
+        The prefix, and the largest logit that is not in it, minus infinity when there is none.
+
+    Example:
+        >>> for values, elsewhere in falling_logits(np.array([1.0, 3.0, -np.inf])):
+        ...     print(values, elsewhere)
+        [3. 1.] -inf
+    """
+    count, elsewhere = FIRST, np.inf
+    while elsewhere > -np.inf:
+        values, _, (elsewhere,) = _leading(row[None, :], count)
+        above = values[values > elsewhere]
+        if len(above):
+            yield np.sort(above)[::-1].copy(), elsewhere
+        count *= GROWTH
+
+
+def _leading(rows: Array, count: int) -> tuple[Array, Tokens, Array]:
+    """Candidates for the largest logits of each row: their values and positions.
+
+    A row is laid out in columns. The `count` columns with the largest tops hold the `count`
+    largest logits, but for ties, so that one pass leaves few candidates. Also returned: the
+    largest logit of each row that is no candidate.
+    """
+    batch, size = rows.shape
+    height = math.isqrt(size // (2 * count))  # as much work in the tops as in the columns
+    starts = np.arange(batch)[:, None] * size
+    if height < 2:
+        return rows, starts + np.arange(size), np.full(batch, -np.inf)
+    width = size // height
+    tops = rows[:, : height * width].reshape(batch, height, width).max(axis=1)
+    order = np.argpartition(tops, (width - count - 1, width - count), axis=-1)
+    elsewhere = np.take_along_axis(tops, order[:, width - count - 1, None], axis=-1)[:, 0]
+    inside = order[:, None, width - count :] + np.arange(0, height * width, width)[:, None]
+    rest = np.broadcast_to(np.arange(height * width, size), (batch, size % height))
+    tokens = starts + np.concatenate([inside.reshape(batch, -1), rest], axis=-1)
+    return rows.take(tokens), tokens, elsewhere
+
+
+def first_where(terms: Array, found: Callable[[Array], Any]) -> int:
+    """The first place at which something holds of the running sums of terms.
+
+    The sums are in float64 and have two levels, over blocks of terms and then inside one.
+
+    Args:
+        terms: (..., n) numbers to add up along the last axis.
+        found: from running sums (..., m) to m truth values; once true, it stays true.
+
+    Returns:
+        The place, from 0 to n - 1, or n where it never holds.
+
+    Example:
+        >>> first_where(np.array([0.5, 0.25, 0.25]), lambda mass: mass >= 0.7)
+        1
+    """
+    size: int = terms.shape[-1]
+    starts = np.arange(0, size, BLOCK)
+    sums = np.add.reduceat(terms, starts, axis=-1, dtype=np.float64).cumsum(axis=-1)
+    blocks: Array = found(sums)
+    if not blocks[-1]:
+        return size
+    block = int(blocks.argmax())
+    before = sums[..., block - 1, None] if block else 0.0
+    inside = terms[..., block * BLOCK : (block + 1) * BLOCK].cumsum(axis=-1, dtype=np.float64)
+    places: Array = found(before + inside)
+    # Where the block's two sums differ in their last bit, its last place is the one.
+    return block * BLOCK + (int(places.argmax()) if places[-1] else places.size - 1)

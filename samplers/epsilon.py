@@ -1,0 +1,48 @@
+"""The tokens above a fixed probability."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from corelm import (
+    Array,
+    Context,
+    Sampler,
+    filter_logits,
+    hookimpl,
+    min_entropy,
+    param,
+    tokens_within,
+)
+
+
+class Epsilon(Sampler):
+    """Keep the tokens of probability at least epsilon, and in any case the likeliest.
+
+    epsilon = 0 switches it off.
+
+    Source: Hewitt, Manning, Liang 2022, Truncation sampling as language model desmoothing,
+    arXiv 2210.15191.
+
+    Example:
+        >>> import corelm, numpy
+        >>> logits = numpy.log([0.6, 0.3, 0.1])
+        >>> corelm.sampling_distribution(Epsilon(epsilon=0.2), logits).round(4).tolist()
+        [0.6667, 0.3333, 0.0]
+    """
+
+    epsilon: float = param(0.0, "the lowest probability that stays; 0 is off", least=0, below=1)
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.epsilon == 0:
+            return logits
+        return filter_logits(logits, self._choose)
+
+    def _choose(self, rows: Array) -> Array:
+        return tokens_within(rows, -math.log(self.epsilon) - min_entropy(rows))
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"epsilon": Epsilon}

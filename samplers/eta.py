@@ -1,0 +1,55 @@
+"""The tokens above a probability that falls with the entropy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from corelm import (
+    Array,
+    Context,
+    Sampler,
+    entropies,
+    filter_logits,
+    hookimpl,
+    param,
+    tokens_within,
+)
+
+
+class Eta(Sampler):
+    """Keep the tokens of probability at least eta, which falls with the entropy H.
+
+    eta = min(epsilon, sqrt(epsilon) exp(-H)). The likeliest token stays in any case;
+    epsilon = 0 switches it off.
+
+    Source: Hewitt, Manning, Liang 2022, Truncation sampling as language model desmoothing,
+    arXiv 2210.15191.
+
+    Example:
+        >>> import corelm, numpy
+        >>> logits = numpy.log([0.5, 0.25, 0.25])
+        >>> corelm.sampling_distribution(Eta(epsilon=0.3), logits).tolist()
+        [0.5, 0.25, 0.25]
+        >>> corelm.sampling_distribution(Eta(epsilon=0.6), logits).tolist()
+        [1.0, 0.0, 0.0]
+    """
+
+    epsilon: float = param(0.0, "the largest that eta can be; 0 is off", least=0, below=1)
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.epsilon == 0:
+            return logits
+        return filter_logits(logits, self._choose)
+
+    def _choose(self, rows: Array) -> Array:
+        surprisal = -math.log(self.epsilon)
+        peak, nats = entropies(rows)
+        return tokens_within(rows, np.maximum(surprisal, surprisal / 2 + nats) - peak)
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"eta": Eta}

@@ -1,0 +1,37 @@
+"""The tokens not much less likely than the likeliest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from corelm import Array, Context, Sampler, filter_logits, hookimpl, param, tokens_within
+
+
+class MinP(Sampler):
+    """Keep the tokens at least p times as likely as the likeliest: p_i >= p max p.
+
+    p = 0 switches it off; p = 1 keeps the likeliest token and its ties.
+
+    Source: Nguyen et al. 2024, Turning up the heat: min-p sampling, arXiv 2407.01082.
+
+    Example:
+        >>> import corelm, numpy
+        >>> corelm.sampling_distribution(MinP(p=0.5), numpy.log([0.6, 0.3, 0.1])).round(4).tolist()
+        [0.6667, 0.3333, 0.0]
+    """
+
+    p: float = param(
+        0.0, "share of the largest probability; 0 is off", least=0, most=1, aliases=("min_p",)
+    )
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.p == 0:
+            return logits
+        nats = -math.log(self.p)  # no softmax: the ratio of two tokens is in their logits
+        return filter_logits(logits, lambda rows: tokens_within(rows, nats))
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"min_p": MinP}

@@ -1,0 +1,68 @@
+"""The likeliest tokens up to a share of the entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from corelm import (
+    Array,
+    Context,
+    Sampler,
+    entropies,
+    falling_logits,
+    filter_each_row,
+    first_tokens,
+    first_where,
+    hookimpl,
+    param,
+    reaches,
+)
+
+
+class TopH(Sampler):
+    """Keep the most likeliest tokens whose own entropy is at most h times that of all.
+
+    Their entropy is that of their distribution, renormalised; it grows with every token.
+    The likeliest token always stays. h = 1 switches it off.
+
+    Source: Potraghloo, Azizi, Kundu, Pedram 2025, Top-H decoding: adapting the creativity and
+    coherence with bounded entropy in text generation, arXiv 2509.02510.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampling_distribution(TopH(h=0.5), [0.0, 0.0, 0.0, 0.0]).tolist()
+        [0.5, 0.5, 0.0, 0.0]
+    """
+
+    h: float = param(1.0, "share of the entropy; 1 is off", least=0, most=1, aliases=("top_h",))
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.h == 1:
+            return logits
+        return filter_each_row(logits, self._choose)
+
+    def _choose(self, row: Array) -> Array:
+        limit = self.h * entropies(row)[1]
+        for values, elsewhere in falling_logits(row):
+            below = values - values[0]
+            weights = np.exp(below)
+            possible = np.count_nonzero(weights)
+            weights[0] = 0  # known to be 1
+            terms = np.stack([weights, weights * below])[:, :possible]
+            count = first_where(terms, lambda sums: ~reaches(limit, _entropy(*sums)))
+            if count < len(values) or elsewhere == -np.inf:
+                break
+        return first_tokens(row, values[count - 1], count)
+
+
+def _entropy(rest: Array, moment: Array) -> Array:
+    """The entropy of prefixes: from their sums, but for the first token, of w and of w ln w."""
+    nats: Array = np.log1p(rest) - moment / (1 + rest)
+    return nats
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"top_h": TopH}

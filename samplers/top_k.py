@@ -1,0 +1,33 @@
+"""The k likeliest tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from corelm import Array, Context, Sampler, filter_logits, hookimpl, largest_tokens, param
+
+
+class TopK(Sampler):
+    """Keep the k likeliest tokens, the lowest id first on ties.
+
+    k = 0 switches it off; k over the vocabulary is the vocabulary.
+
+    Source: Fan, Lewis, Dauphin 2018, Hierarchical neural story generation, arXiv 1805.04833.
+
+    Example:
+        >>> import corelm, numpy
+        >>> corelm.sampling_distribution(TopK(k=2), numpy.log([0.6, 0.2, 0.2])).round(4).tolist()
+        [0.75, 0.25, 0.0]
+    """
+
+    k: int = param(0, "how many tokens stay; 0 is off", least=0, aliases=("top_k",))
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.k == 0 or self.k >= logits.shape[-1]:
+            return logits
+        return filter_logits(logits, lambda rows: largest_tokens(rows, self.k))
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"top_k": TopK}

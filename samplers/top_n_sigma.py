@@ -1,0 +1,48 @@
+"""The tokens within n deviations of the largest logit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from corelm import Array, Context, Sampler, filter_logits, hookimpl, param, tokens_within
+
+
+class TopNSigma(Sampler):
+    """Keep the tokens whose logit is within n standard deviations of the largest.
+
+    The deviation is that of the population of logits still in play. n = inf switches it off;
+    n = 0 keeps the likeliest token and its ties.
+
+    Source: Tang et al. 2024, Top-n-sigma: not all logits are you need, arXiv 2411.07641.
+
+    Example:
+        >>> import corelm
+        >>> logits = [4.0, 3.0, 2.0, 1.0]  # the deviation is 1.118
+        >>> corelm.sampling_distribution(TopNSigma(n=1), logits).round(4).tolist()
+        [0.7311, 0.2689, 0.0, 0.0]
+    """
+
+    n: float = param(1.0, "how many deviations; inf is off", least=0, aliases=("n_sigma",))
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        if self.n == np.inf:
+            return logits
+        return filter_logits(logits, self._choose)
+
+    def _choose(self, rows: Array) -> Array:
+        with np.errstate(over="ignore"):
+            return tokens_within(rows, self.n * np.array([_deviation(row) for row in rows]))
+
+
+def _deviation(row: Array) -> float:
+    """The population's standard deviation of the logits in play."""
+    logits = row[row > -np.inf] if row.min() == -np.inf else row
+    scale = max(1.0, float(np.abs(logits).max()))  # so that no square overflows
+    return float((logits / np.float64(scale)).std()) * scale
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"top_n_sigma": TopNSigma}
