@@ -10,11 +10,12 @@ import numpy as np
 
 from corelm.decoder import Ancestral, Decoder, Step, Task
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Vocabulary
+from corelm.language_model import LanguageModel
 from corelm.luck import Luck, fresh_seed
 from corelm.plugins import registry
 from corelm.sampler import Sampler
 from corelm.spec import sampler as read_sampler
+from corelm.text import Text
 
 BATCH = 64
 """Samples decoded together: more of them are no faster, and take memory."""
@@ -51,49 +52,6 @@ class Generation:
     text: str
     tokens: list[int]
     steps: list[Drawn] = field(repr=False)
-
-
-class Text:
-    """The growing text of one sample, token by token, until a stop string appears."""
-
-    def __init__(
-        self, vocabulary: Vocabulary, prompt: Sequence[int], stop: Sequence[str] | str = ()
-    ):
-        self._vocabulary = vocabulary
-        self._ids = list(prompt)
-        self._before = len(vocabulary.decode(self._ids))
-        self._stop = (stop,) if isinstance(stop, str) else tuple(stop)
-        if "" in self._stop:
-            raise UsageError("a stop string needs at least one character")
-        self.value = ""
-        """The text after the prompt."""
-        self.stopped = False
-        """Whether a stop string has appeared; it and what follows are not in the text."""
-
-    @property
-    def settled(self) -> str:
-        """The text without a tail that may yet turn out to begin a stop string."""
-        if self.stopped:
-            return self.value
-        held = max((_overlap(self.value, stop) for stop in self._stop), default=0)
-        return self.value[: len(self.value) - held]
-
-    def add(self, token: int) -> str:
-        """Append a token; returns what it added to the text."""
-        self._ids.append(int(token))
-        written = self._vocabulary.decode(self._ids)[self._before :]
-        ends = [at for stop in self._stop if (at := written.find(stop)) >= 0]
-        if ends:
-            self.stopped = True
-            written = written[: min(ends)]
-        added = written[len(self.value) :]
-        self.value = written
-        return added
-
-
-def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of a text are the beginning of a stop string."""
-    return max((k for k in range(1, len(stop)) if text.endswith(stop[:k])), default=0)
 
 
 class Drafts:
@@ -235,16 +193,14 @@ def stream(
     """
     chosen = fresh_seed() if seed is None else seed
     drafts = Drafts(model, prompt, (sample,), stop)
-    [text], shown = drafts.texts, 0
+    [text] = drafts.texts
     drawn = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
         decoder=decoder, unknown=unknown,
     )  # fmt: skip
     for step in drafts.draw(drawn):
         last = step.position + 1 == length or step.tokens[0] == model.vocabulary.end
-        ready = text.value if last else text.settled
-        yield dataclasses.replace(step, text=ready[shown:])
-        shown = len(ready)
+        yield dataclasses.replace(step, text=text.fresh(last))
 
 
 def generate(

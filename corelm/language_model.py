@@ -6,8 +6,8 @@ that marks the beginning of a text does so itself, so a row may be empty for suc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,17 @@ class Vocabulary(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids. The text of a prefix should be a prefix of the text."""
+
+
+@runtime_checkable
+class IncrementalVocabulary(Vocabulary, Protocol):
+    """A vocabulary that can write a text token by token, at a cost that does not grow.
+
+    Without it every token of a stream costs a `decode` of the whole text.
+    """
+
+    def writer(self) -> Callable[[int], str]:
+        """A function that takes the ids of one text in turn and returns what each adds."""
 
 
 class Session(Protocol):

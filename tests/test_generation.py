@@ -9,8 +9,9 @@ import pytest
 
 import corelm
 from corelm.errors import SamplerError, UsageError
-from corelm.generation import Text, batches, steps
+from corelm.generation import batches, steps
 from corelm.testing import ToyModel
+from corelm.text import Text
 
 MODEL = ToyModel()
 ENDLESS = ToyModel(end=False)
@@ -248,10 +249,55 @@ def test_what_is_streamed_is_the_text(stop):
 def test_a_text_holds_back_what_may_begin_a_stop_string():
     text = Text(MODEL.vocabulary, MODEL.vocabulary.encode("the"), stop=("cat ran",))
     text.add(4)
-    assert (text.value, text.settled) == (" cat", " ")
+    assert (text.value, text.fresh()) == (" cat", " ")
     text.add(9)
-    assert (text.value, text.settled) == (" cat sat", " cat sat")
+    assert (text.value, text.fresh()) == (" cat sat", "cat sat")
     assert not text.stopped
+
+
+def test_a_text_tells_what_it_held_back_when_no_token_follows():
+    text = Text(MODEL.vocabulary, MODEL.vocabulary.encode("the"), stop=("cat ran",))
+    text.add(4)
+    assert (text.fresh(last=True), text.value) == (" cat", " cat")
+
+
+class Spaced:
+    """A vocabulary that can only decode whole texts."""
+
+    padding = unknown = end = None
+
+    def __len__(self):
+        return 3
+
+    def encode(self, text):
+        return [int(word) for word in text.split()]
+
+    def decode(self, ids):
+        return " ".join(map(str, ids))
+
+
+@pytest.mark.parametrize("stop", [(), "2 0", ("1 2", "0 1"), "0"])
+def test_a_vocabulary_that_writes_token_by_token_writes_the_same(stop):
+    class Incremental(Spaced):
+        def writer(self):
+            return iter_writer()
+
+    def iter_writer():
+        first = []
+
+        def write(token):
+            before = " " if first else ""
+            first.append(token)
+            return f"{before}{token}"
+
+        return write
+
+    plain, incremental = Text(Spaced(), [1], stop), Text(Incremental(), [1], stop)
+    for token in (1, 2, 0, 1, 2, 2, 0):
+        if not plain.stopped:
+            assert plain.add(token) == incremental.add(token)
+            assert (plain.value, plain.fresh()) == (incremental.value, incremental.fresh())
+    assert plain.stopped == incremental.stopped == bool(stop)
 
 
 def test_batches():

@@ -22,7 +22,7 @@ PLUGINS = [
 
 RANKS = [
     {"errors"},
-    {"params", "context", "distributions", "language_model", "luck", "hookspecs"},
+    {"params", "context", "distributions", "language_model", "luck", "text", "hookspecs"},
     {"sampler", "selection", "tokens"},
     {"decoder"},
     {"plugins"},

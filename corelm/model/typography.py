@@ -26,12 +26,11 @@ def join(tokens: Iterable[str]) -> str:
         >>> join(["it", "was", "(", "almost", ")", "good", ".", "i", "liked", "it", "!"])
         'It was (almost) good. I liked it!'
     """
-    writer = _Writer()
-    return "".join(writer.piece(token) for token in tokens)
+    return "".join(map(Writer().piece, tokens))
 
 
-class _Writer:
-    """What has to be remembered of the tokens so far."""
+class Writer:
+    """Writes the tokens of one text in turn; remembers what the next one depends on."""
 
     def __init__(self) -> None:
         self.previous = ""

@@ -51,17 +51,39 @@ class Style:
     """How a text becomes tokens and tokens become a text again."""
 
     split: Callable[[str], list[str]]
-    join: Callable[[Iterable[str]], str]
+    writer: Callable[[], Callable[[str], str]]
+    """A function that takes the tokens of one text in turn and returns what each adds."""
     help: str
 
 
+def _with_spaces() -> Callable[[str], str]:
+    first = True
+
+    def write(token: str) -> str:
+        nonlocal first
+        before, first = "" if first else " ", False
+        return before + token
+
+    return write
+
+
+def _punctuated() -> Callable[[str], str]:
+    return typography.Writer().piece
+
+
+def _as_they_are() -> Callable[[str], str]:
+    return str
+
+
 STYLES = {
-    "words": Style(_words, " ".join, "lower-case words, punctuation stripped (the chapter's)"),
+    "words": Style(_words, _with_spaces, "lower-case words, punctuation stripped (the chapter's)"),
     "words+punctuation": Style(
-        _words_and_punctuation, typography.join, "lower-case words; punctuation marks are tokens"
+        _words_and_punctuation, _punctuated, "lower-case words; punctuation marks are tokens"
     ),
-    "characters": Style(list, "".join, "single characters, nothing changed"),
-    "symbols": Style(_spaced.findall, " ".join, "whatever stands between spaces, nothing changed"),
+    "characters": Style(list, _as_they_are, "single characters, nothing changed"),
+    "symbols": Style(
+        _spaced.findall, _with_spaces, "whatever stands between spaces, nothing changed"
+    ),
 }
 
 
@@ -109,8 +131,12 @@ class WordVocabulary:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, without padding and end; a prefix decodes to a prefix of the text."""
-        silent = (self.padding, self.end)
-        return STYLES[self.style].join(self.words[i] for i in ids if i not in silent)
+        return "".join(map(self.writer(), ids))
+
+    def writer(self) -> Callable[[int], str]:
+        """A function that takes the ids of one text in turn and returns what each adds."""
+        silent, write = (self.padding, self.end), STYLES[self.style].writer()
+        return lambda i: "" if i in silent else write(self.words[i])
 
     def dumps(self) -> str:
         """One token a line, with backslash, newline and carriage return escaped."""
