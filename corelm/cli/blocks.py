@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from corelm.cli.terminal import clean, one_line
+from corelm.cli.terminal import ENDLESS, clean, one_line
 
 INDENT = (0, 0, 0, 2)
 
@@ -56,6 +57,18 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         block.add_row(*map(one_line, row))
     return block
+
+
+def width(console: Console, block: RenderableType) -> int:
+    """Characters that a block would take if there were room."""
+    endless = console.options.update(width=ENDLESS)
+    return Measurement.get(console, endless, block).maximum
+
+
+def entry(name: str, facts: Iterable[str], text: str) -> Iterable[RenderableType]:
+    """A name with a few facts on one line, and what there is to say about it below."""
+    yield line(name, "cyan").append("".join(f"  {one_line(fact)}" for fact in facts if fact), "dim")
+    yield Padding(line(text), INDENT)
 
 
 def stacked(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:

@@ -52,14 +52,18 @@ def _list(out: Output, json: bool) -> None:
     if json:
         out.json([_as_json(name, offer) for name, offer in offers.items()])
         return
-    headers = ("sampler", "parameters", "what it does", "plugin")
     rows = [
         (name, describe.signature(o.value), o.value.description(), describe.origin(o.source))
         for name, o in offers.items()
     ]
-    out.rows(headers, rows)
-    if out.terminal:
-        terminal.note("corelm samplers NAME shows what one does")
+    if out.endless:
+        out.rows(("sampler", "parameters", "what it does", "plugin"), rows)
+        return
+    from corelm.cli import blocks
+
+    for name, parameters, text, plugin in rows:
+        out.show(*blocks.entry(name, (parameters, plugin), text))
+    terminal.note("corelm samplers NAME shows what one does")
 
 
 def _distinct(offers: list[Offer]) -> Iterator[tuple[str, Offer]]:

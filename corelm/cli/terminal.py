@@ -28,7 +28,7 @@ _CONTROL = re.compile(
     "\u202a-\u202e\u2066-\u2069]"  # what turns the direction of writing round
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-NARROW, _UNLIMITED = 60, 10_000
+ENDLESS = 10_000
 
 
 def clean(text: str) -> str:
@@ -91,16 +91,22 @@ class Output:
         """Write one strict JSON document, in ASCII: what is not becomes an escape."""
         self.stream.write(json.dumps(strict(document), indent=2, allow_nan=False) + "\n")
 
+    @property
+    def endless(self) -> bool:
+        """Whether lines may have any length, as in a file that something else will read."""
+        return not self.terminal and not os.environ.get("COLUMNS")
+
     def rows(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Write a table: below each other on a narrow terminal, one line per row into a file."""
+        """Write a table; where it does not fit, its columns below each other."""
         from corelm.cli import blocks
 
-        if not self.terminal and not os.environ.get("COLUMNS"):
-            self._write(console_for(self.stream, _UNLIMITED), blocks.table(headers, rows))
-        elif self.width < NARROW:
-            self.show(blocks.stacked(headers, rows))
+        table = blocks.table(headers, rows)
+        if self.endless:
+            self._write(console_for(self.stream, ENDLESS), table)
+        elif blocks.width(self._console, table) <= self.width:
+            self.show(table)
         else:
-            self.show(blocks.table(headers, rows))
+            self.show(blocks.stacked(headers, rows))
 
     def show(self, *blocks: RenderableType) -> None:
         """Write paragraphs and tables, no wider than the terminal."""
