@@ -100,3 +100,16 @@ def test_interrupted_it_keeps_a_checkpoint_and_goes_on(notes: Path) -> None:
     assert (resumed.returncode, resumed.stdout) == (0, f"{notes.parent / 'model'}\n")
     first = next(line for line in resumed.stderr.splitlines() if line.startswith("step "))
     assert int(first.split()[1]) >= 3
+
+
+def test_without_tensorflow_it_says_what_it_needs(
+    notes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "tensorflow.py").write_text("raise ImportError('it is not here')")
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    command = [sys.executable, "-m", "corelm", "train", "--data", str(notes)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: training needs Keras and TensorFlow: it is not here\n"
