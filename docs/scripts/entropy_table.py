@@ -16,13 +16,14 @@ os.environ["CORELM_PLUGINS"] = ""  # corelm's own samplers alone
 import numpy as np
 
 import corelm
+from corelm.cli.describe import example_expression
 from corelm.plugins import OWN, registry
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TABLE = re.compile(r"(<!-- entropy table: [^\n]* -->\n).*(<!-- end of the entropy table -->)", re.S)
 NUMBER = re.compile(r"\d+\.\d+")
 
-SAMPLERS = (
+CHOSEN = (
     "greedy",
     "temperature(t=0.2)",
     "temperature(t=0.5)",
@@ -31,9 +32,19 @@ SAMPLERS = (
     "temperature(t=1.5)",
     "uniform",
 )
-PROMPT, TEXTS, LENGTH, SEED = "This movie", 64, 50, 1
-TOLERANCE = 0.02
+PROMPT, TEXTS, LENGTH, SEED = "This movie", 16, 50, 1
+TOLERANCE = 0.05
 """Nats: another processor rounds otherwise, and then now and then a word is another one."""
+
+
+def expressions() -> list[str]:
+    """What the table has: those chosen above, and the example of every other sampler."""
+    shown = {corelm.sampler(expression).name for expression in CHOSEN}
+    others = [o for o in registry().samplers() if o.source.distribution == OWN]
+    return [
+        *CHOSEN,
+        *(example_expression(o.value, o.name) for o in others if o.name not in shown),
+    ]
 
 
 def measured(model: corelm.LanguageModel, sampler: str) -> tuple[float, float]:
@@ -51,7 +62,7 @@ def table() -> str:
         "| sampler | what it does | entropy drawn from | surprisal of its texts to the model |",
         "|---|---|---:|---:|",
     ]
-    for expression in SAMPLERS:
+    for expression in expressions():
         does = corelm.sampler(expression).description()
         entropy, surprisal = measured(model, expression)
         rows.append(f"| `{expression}` | {does} | {entropy:.2f} | {surprisal:.2f} |")
@@ -60,12 +71,6 @@ def table() -> str:
         f'model, prompt "{PROMPT}", seed {SEED}.'
     )
     return "\n".join(["", *rows, "", how, "", ""])
-
-
-def missing() -> set[str]:
-    """The samplers of corelm that the table leaves out."""
-    own = {o.name for o in registry().samplers() if o.source.distribution == OWN}
-    return own - {corelm.sampler(expression).name for expression in SAMPLERS}
 
 
 def agree(said: str, now: str) -> bool:
@@ -77,9 +82,6 @@ def agree(said: str, now: str) -> bool:
 
 def main() -> int:
     """The command line."""
-    if missing():
-        print(f"the table lacks {', '.join(sorted(missing()))}: add them to SAMPLERS")
-        return 1
     before = README.read_text("utf-8")
     after = TABLE.sub(lambda match: match[1] + table() + match[2], before)
     if "--check" not in sys.argv:

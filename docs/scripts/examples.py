@@ -37,7 +37,7 @@ from types import TracebackType
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*)(?P<options>[^`]*)")
 TITLE = re.compile(r'title="([^"]+)"')
-INCLUDED = re.compile(r'--8<-- "([^":]+)"')
+INCLUDED = re.compile(r"--8<--\n(.+)\n--8<--")
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 ANYTHING = "..."
 
@@ -66,12 +66,11 @@ class Block:
     @property
     def text(self) -> str:
         """What it holds, with the files that it includes."""
-        return "\n".join(_included(line) for line in self.lines)
+        return INCLUDED.sub(_included, "\n".join(self.lines))
 
 
-def _included(line: str) -> str:
-    match = INCLUDED.fullmatch(line.strip())
-    return (ROOT / match[1]).read_text("utf-8").rstrip("\n") if match else line
+def _included(match: re.Match[str]) -> str:
+    return (ROOT / match[1]).read_text("utf-8").rstrip("\n")
 
 
 def pages() -> list[Path]:
@@ -175,7 +174,9 @@ def _environment(folder: Path) -> dict[str, str]:
     """A terminal of 80 columns without colours, and a pip that needs no network."""
     own = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        "PYTHONPATH": str(folder / "installed"),
+        "PYTHONPATH": os.pathsep.join(
+            [str(folder / "installed"), os.environ.get("PYTHONPATH", "")]
+        ),
         "PYTHONIOENCODING": "utf-8",
         "CORELM_HOME": str(folder / "home"),
         "COLUMNS": "80",
