@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,10 @@ from corelm.cli.completion import model_names
 from corelm.cli.heavy import import_keras
 from corelm.cli.terminal import Output
 from corelm.errors import CorelmError, UsageError
-from corelm.model import bundle
 from corelm.model.load import Listed, list_models, load
+
+if TYPE_CHECKING:
+    from corelm.model.bundle import Description
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Name = Annotated[
@@ -50,7 +52,7 @@ def show(name: Name, json: Json = False) -> None:
     """Show what a model is, how it was trained and what was measured."""
     with terminal.product() as out:
         model = _find(name)
-        about = bundle.describe(model.path) if model.path else None
+        about = _description(model)
         if json:
             out.json(_as_json(model, about))
         else:
@@ -74,9 +76,10 @@ def export(
         if not model.path:
             raise UsageError(f"{name} is no model in a folder, and only such can be exported")
         import_keras("the export of a model")
+        from corelm.model.bundle import read
         from corelm.model.export import to_keras
 
-        path = to_keras(bundle.read(model.path), to, overwrite=overwrite)
+        path = to_keras(read(model.path), to, overwrite=overwrite)
         out.text(f"{path}\n")
 
 
@@ -96,15 +99,22 @@ def _find(name: str) -> Listed:
     return Listed(name, name, None)
 
 
-def _described(model: Listed) -> bundle.Description | str | None:
+def _description(model: Listed) -> Description | None:
+    """What a model in a folder is; read only here, for no other command needs it."""
+    from corelm.model.bundle import describe
+
+    return describe(model.path) if model.path else None
+
+
+def _described(model: Listed) -> Description | str | None:
     """What a model in a folder is, or why that cannot be read."""
     try:
-        return bundle.describe(model.path) if model.path else None
+        return _description(model)
     except CorelmError as error:
         return str(error)
 
 
-def _row(model: Listed, about: bundle.Description | str | None) -> tuple[str, ...]:
+def _row(model: Listed, about: Description | str | None) -> tuple[str, ...]:
     if isinstance(about, str):
         return model.name, "", "", "", f"{model.source} FAILED: {about}"
     if about is None:
@@ -114,7 +124,7 @@ def _row(model: Listed, about: bundle.Description | str | None) -> tuple[str, ..
     return model.name, a.kind, vocabulary, _perplexity(about), model.source
 
 
-def _perplexity(about: bundle.Description) -> str:
+def _perplexity(about: Description) -> str:
     value = _at(about.manifest, "figures", "held_out", "perplexity")
     return f"{value:.1f}" if isinstance(value, (int, float)) else ""
 
@@ -126,7 +136,7 @@ def _at(value: Any, *keys: str) -> Any:
     return value
 
 
-def _as_json(model: Listed, about: bundle.Description | str | None) -> dict[str, Any]:
+def _as_json(model: Listed, about: Description | str | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "name": model.name,
         "source": model.source,
@@ -144,7 +154,7 @@ def _as_json(model: Listed, about: bundle.Description | str | None) -> dict[str,
     }
 
 
-def _show(out: Output, model: Listed, about: bundle.Description | None) -> None:
+def _show(out: Output, model: Listed, about: Description | None) -> None:
     from corelm.cli import blocks
 
     out.show(blocks.heading(model.name), blocks.pairs([("where", str(model.path or model.source))]))
