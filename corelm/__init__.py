@@ -20,6 +20,7 @@ from corelm.distributions import (
     sharpen,
     softmax,
 )
+from corelm.engines import preset, presets
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation import Drawn, Generation, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
@@ -86,6 +87,8 @@ __all__ = [
     "min_entropy",
     "param",
     "past_tokens",
+    "preset",
+    "presets",
     "reaches",
     "remove_tokens",
     "reweight_distribution",

@@ -23,10 +23,10 @@ PLUGINS = [
 RANKS = [
     {"errors"},
     {"params", "context", "distributions", "language_model", "luck", "text", "hookspecs"},
-    {"sampler", "selection", "tokens"},
+    {"lint", "sampler", "selection", "tokens"},
     {"decoder"},
     {"plugins"},
-    {"spec"},
+    {"engines", "spec"},
     {"generation"},
     {"model"},
     {"testing"},
