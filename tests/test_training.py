@@ -8,13 +8,12 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from corelm.model.keras_model import KerasLanguageModel  # noqa: E402
-
 import corelm  # noqa: E402
 from corelm.errors import TrainingError, UsageError  # noqa: E402
 from corelm.model import bundle, presets, training  # noqa: E402
 from corelm.model.architecture import build  # noqa: E402
 from corelm.model.checkpoint import Checkpoint  # noqa: E402
+from corelm.model.keras_model import KerasLanguageModel  # noqa: E402
 from corelm.model.presets import Architecture  # noqa: E402
 from corelm.model.reporting import Reporter  # noqa: E402
 from corelm.model.training import Rows, TextGeneration, TrainingSettings, score, train  # noqa: E402
