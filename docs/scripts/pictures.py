@@ -69,7 +69,7 @@ def picture(name: str) -> str:
     for number, command in enumerate(PICTURES[name]):
         if number:
             console.print()
-        console.print(Text("$ ", "green") + Text(command, "bold"))
+        console.print(Text.assemble(("$ ", "green"), (command, "bold")))
         console.print(Text.from_ansi(printed(command).rstrip("\n")))
     return FONTS.sub("", console.export_svg(title="corelm", unique_id=f"corelm-{name}"))
 
