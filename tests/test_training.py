@@ -97,10 +97,11 @@ def test_a_trained_model_can_be_loaded_and_writes(texts, preset):
 
 
 def test_the_manifest_says_how_the_model_was_made(texts):
-    manifest = bundle.read(train(settings(texts), Notes())).manifest
+    manifest = bundle.read(train(settings(texts, precision="mixed_bfloat16"), Notes())).manifest
     assert manifest["training"]["seed"] == 0
     assert manifest["training"]["preset"] == "default"
     assert manifest["training"]["texts"] == 38
+    assert manifest["training"]["precision"] == "mixed_bfloat16"
     assert manifest["figures"]["held_out"]["texts"] == 2
     assert manifest["figures"]["held_out"]["perplexity"] > 1
 

@@ -181,7 +181,8 @@ class Run:
         self.steps_per_epoch = -(-len(self.rows) // recipe.batch)
         self.steps = self.steps_per_epoch * settings.epochs
         self.network = self._network()
-        self.checkpoint = Checkpoint(checkpoint_path(settings.out), self._identity())
+        self.identity = self._identity()
+        self.checkpoint = Checkpoint(checkpoint_path(settings.out), self.identity)
         self.seconds_before, self.started = 0.0, time.monotonic()
 
     def _rows(self) -> data.Rows:
@@ -314,7 +315,7 @@ class Run:
         return {
             "command": self.settings.command(self.corpus.name),
             "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-            **self._identity(),
+            **self.identity,
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),
             "tokens_per_epoch": int(np.count_nonzero(self.rows[:, 1:])),
@@ -330,7 +331,7 @@ def score(network: Any, rows: data.Rows, vocabulary: WordVocabulary) -> Scores:
     """How a network takes the tokens of rows: (rows, context + 1) ids, padding left out."""
     logits = not _gives_probabilities(network)
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
     def of(batch: Any) -> Any:
         outputs = tf.cast(network(batch[:, :-1], training=False), tf.float32)
         scores = outputs if logits else tf.math.log(tf.maximum(outputs, 1e-30))
