@@ -5,7 +5,7 @@ what is likely, the sampler says which distribution to draw from, the core draws
 """
 
 from corelm.context import Context
-from corelm.decoder import Ancestral, Decoder, Step, Task
+from corelm.decoder import Ancestral, Decoder, Past, Step, Task
 from corelm.distributions import (
     Array,
     below_largest,
@@ -19,12 +19,20 @@ from corelm.distributions import (
     reweight_distribution,
     sharpen,
     softmax,
+    surprisals,
 )
 from corelm.engines import preset, presets
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation import Drawn, Generation, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
-from corelm.language_model import LanguageModel, Session, Vocabulary
+from corelm.language_model import (
+    HiddenStateSession,
+    LanguageModel,
+    RewindableSession,
+    Session,
+    Vocabulary,
+)
+from corelm.luck import Luck
 from corelm.model.load import load
 from corelm.params import param
 from corelm.sampler import Chain, Sampler, sampling_distribution
@@ -59,8 +67,12 @@ __all__ = [
     "Decoder",
     "Drawn",
     "Generation",
+    "HiddenStateSession",
     "LanguageModel",
+    "Luck",
     "ParameterError",
+    "Past",
+    "RewindableSession",
     "Sampler",
     "Session",
     "Step",
@@ -97,6 +109,7 @@ __all__ = [
     "sharpen",
     "softmax",
     "stream",
+    "surprisals",
     "token_counts",
     "token_id",
     "token_sequence",

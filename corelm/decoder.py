@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context, protect
-from corelm.distributions import Array, draw, entropy_of_logits, softmax
+from corelm.distributions import Array, draw, entropy_of_logits, softmax, surprisals
 from corelm.errors import ModelOutputError
 from corelm.hookspecs import hookimpl
 from corelm.language_model import LanguageModel, Session, Vocabulary, never_drawn
@@ -52,11 +53,7 @@ class Step:
     @cached_property
     def model_surprisal(self) -> NDArray[np.float64]:
         """(batch,) nats, of each drawn token under the model's own distribution."""
-        chosen = np.take_along_axis(self.model_logits, self.tokens[:, None], axis=-1)[:, 0]
-        largest = self.model_logits.max(axis=-1, keepdims=True)
-        total = np.exp(self.model_logits - largest).sum(axis=-1, dtype=np.float64)
-        nats: NDArray[np.float64] = np.maximum(np.log(total) - (chosen - largest[:, 0]), 0.0)
-        return nats
+        return surprisals(self.model_logits, self.tokens)
 
     @cached_property
     def distribution(self) -> Array:
@@ -109,9 +106,25 @@ class Task:
         """The past of every sample: the prompt."""
         return Past(self.prompt, len(self.luck), self.length, self.model.vocabulary)
 
-    def logits(self, session: Session, step: int) -> Array:
-        """The session's logits, checked, with what is never drawn at minus infinity."""
-        raw = np.asarray(session.logits)
+    def distribution(self, raw: Array, context: Context) -> tuple[Array, Array]:
+        """The next-token distribution of each row: the model's, and what the sampler makes of it.
+
+        Args:
+            raw: (batch, vocabulary), the logits of a session.
+            context: the past of the same rows.
+
+        Returns:
+            The model's logits without what is never drawn, and the logits to draw from.
+
+        Raises:
+            ModelOutputError: logits that no sampler could use.
+            SamplerError: the sampler raised or returned no distribution.
+        """
+        model_logits = self._playable(np.asarray(raw), context.step)
+        return model_logits, apply(self.sampler, model_logits, context)
+
+    def _playable(self, raw: Array, step: int) -> Array:
+        """The model's logits, checked, with what is never drawn at minus infinity."""
         size = len(self.model.vocabulary)
         if raw.ndim != 2 or raw.shape[1] != size or raw.dtype not in (np.float32, np.float64):
             raise ModelOutputError(
@@ -150,8 +163,7 @@ class Ancestral(Decoder):
         session, past = task.start(), task.context()
         samples = np.arange(len(task.luck))
         for position in range(task.length):
-            model_logits = task.logits(session, position)  # (batch, vocabulary)
-            logits = apply(task.sampler, model_logits, past.context)
+            model_logits, logits = task.distribution(session.logits, past.context)
             tokens, surprisal = draw(logits, task.luck.at(position)[samples])
             step = Step(position, samples, tokens, model_logits, logits, surprisal)
             yield step
@@ -206,8 +218,14 @@ class Past:
         self._model_surprisal[:, self._length] = model_surprisal
         self._length += 1
 
+    def fork(self) -> Past:
+        """The same past, to go another way."""
+        other = copy(self)
+        other.select(np.arange(len(self._tokens)))
+        return other
+
     def select(self, rows: Array) -> None:
-        """Keep these rows in this order."""
+        """Keep these rows in this order; a row named twice is forked."""
         self._tokens = self._tokens[rows]
         self._surprisal = self._surprisal[rows]
         self._model_surprisal = self._model_surprisal[rows]

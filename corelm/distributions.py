@@ -96,7 +96,8 @@ def min_entropy(logits: Array) -> Array:
         >>> float(min_entropy(np.log([0.5, 0.25, 0.25])).round(4))
         0.6931
     """
-    return np.log1p(_unlikely(np.exp(below_largest(logits)), logits))
+    below = below_largest(logits)
+    return np.log1p(_unlikely(np.exp(below, out=below), logits))
 
 
 def entropies(logits: Array) -> tuple[Array, Array]:
@@ -121,6 +122,24 @@ def _unlikely(weights: Array, logits: Array) -> Array:
     """The sum of the weights without that of the likeliest token, 1, which becomes 0."""
     np.put_along_axis(weights, logits.argmax(axis=-1, keepdims=True), 0, axis=-1)
     return np.asarray(weights.sum(axis=-1, dtype=np.float64))
+
+
+def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
+    """The surprisal of one token of each row, -ln p, in nats, in float64.
+
+    Args:
+        logits: (batch, vocabulary).
+        tokens: (batch,) ids.
+
+    Example:
+        >>> surprisals(np.log([[0.25, 0.75]]), np.array([0])).round(4).tolist()
+        [1.3863]
+    """
+    below = below_largest(logits)
+    total = np.exp(below).sum(axis=-1, dtype=np.float64)
+    chosen = np.take_along_axis(below, tokens[:, None], axis=-1)[:, 0]
+    nats: NDArray[np.float64] = np.maximum(np.log(total) - chosen, 0.0)
+    return nats
 
 
 def keep(logits: Array, mask: Array) -> Array:

@@ -65,6 +65,32 @@ class Session(Protocol):
         """Keep these rows in this order; a row named twice is forked."""
 
 
+@runtime_checkable
+class RewindableSession(Session, Protocol):
+    """A session that can go back, for decoders that guess ahead.
+
+    What it says of a text is the same whether the tokens came one by one or several at a time,
+    and whether others were there that have been dropped.
+    """
+
+    def last_logits(self, count: int) -> Array:
+        """(batch, count, vocabulary): the scores after each of the last `count` tokens.
+
+        The last of them are `logits`.
+        """
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+
+
+@runtime_checkable
+class HiddenStateSession(Session, Protocol):
+    """A session that shows the hidden states of its network, for decoders that compare them."""
+
+    def hidden_states(self, count: int) -> Array:
+        """(batch, count, width): the last hidden states at each of the last `count` tokens."""
+
+
 class LanguageModel(Protocol):
     """The next-token distribution hook."""
 

@@ -92,26 +92,48 @@ class ToyModel:
 
 
 class ToySession:
-    """Decoding with a `ToyModel`: all that it remembers is the last token of each row."""
+    """Decoding with a `ToyModel`, whose hidden state says which token was last, as a one-hot."""
 
     def __init__(self, after: Array, tokens: NDArray[np.int64]) -> None:
         self._after = after
-        self._last = np.zeros(len(tokens), dtype=np.int64)
-        self.extend(tokens)
+        self._tokens = [np.zeros(len(tokens), dtype=np.int64), *tokens.T]  # one by one, (batch,)
 
     @property
     def logits(self) -> Array:
         """(batch, vocabulary): the scores of the next token of each row."""
-        return np.asarray(self._after[self._last])
+        return np.asarray(self._after[self._tokens[-1]])
 
-    def extend(self, tokens: NDArray[Any]) -> None:
+    def last_logits(self, count: int) -> Array:
+        """(batch, count, vocabulary): the scores after each of the last tokens."""
+        return np.asarray(self._after[self._last(count)])
+
+    def hidden_states(self, count: int) -> Array:
+        """(batch, count, vocabulary): 1 for the token that is there, 0 for all others."""
+        return np.eye(len(self._after), dtype=np.float32)[self._last(count)]
+
+    def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        if tokens.size:
-            self._last = tokens if tokens.ndim == 1 else tokens[:, -1]
+        ids = np.asarray(tokens, dtype=np.int64)
+        self._tokens += [ids] if ids.ndim == 1 else [*ids.T]
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        length = len(self._tokens)
+        if not 0 <= count < length:
+            raise UsageError(f"a text of {length} tokens cannot lose its last {count}")
+        del self._tokens[length - count :]
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        self._last = self._last[np.asarray(rows)]
+        kept = np.asarray(rows, dtype=np.int64)
+        self._tokens = [tokens[kept] for tokens in self._tokens]
+
+    def _last(self, count: int) -> NDArray[np.int64]:
+        """(batch, count): the last tokens, padding before the first."""
+        length = len(self._tokens)
+        if not 1 <= count <= length:
+            raise UsageError(f"the last {count} tokens of {length} cannot be looked at")
+        return np.stack(self._tokens[-count:], axis=1)
 
 
 def _counted(vocabulary: WordVocabulary) -> Array:

@@ -334,6 +334,17 @@ def test_rows_of_the_past_can_be_dropped_forked_and_reordered():
     assert past.context.model_surprisal[:, 0].tolist() == [3.0, 1.0, 1.0]
 
 
+def test_a_past_that_goes_another_way_leaves_the_first_as_it_was():
+    past = Past(np.array([5]), batch=2, ahead=4)
+    past.append(np.array([6, 7]), np.array([0.1, 0.2]), np.array([0.3, 0.4]))
+    other = past.fork()
+    other.append(np.array([8, 8]), np.zeros(2), np.zeros(2))
+    past.append(np.array([9, 9]), np.ones(2), np.ones(2))
+    assert other.context.tokens.tolist() == [[5, 6, 8], [5, 7, 8]]
+    assert other.context.surprisal[:, 1:].tolist() == [[0.1, 0.0], [0.2, 0.0]]
+    assert past.context.tokens.tolist() == [[5, 6, 9], [5, 7, 9]]
+
+
 def test_an_empty_past():
     past = Past(np.array([], dtype=int), batch=2)
     assert past.context.tokens.shape == (2, 0)

@@ -140,6 +140,18 @@ def test_softmax_is_a_distribution_that_keeps_the_order(row, dtype):
 # keep, greedy
 
 
+def test_surprisals_are_those_of_the_distribution():
+    logits = np.log([[0.5, 0.25, 0.25], [0.125, 0.375, 0.5]])
+    nats = corelm.surprisals(logits + 1000, np.array([1, 0]))
+    assert nats.tolist() == pytest.approx([math.log(4), math.log(8)])
+    assert nats.dtype == np.float64
+
+
+def test_the_surprisal_of_certainty_is_zero_and_of_the_impossible_infinite():
+    logits = np.array([[-np.inf, 7.0], [-np.inf, 7.0]], np.float32)
+    assert corelm.surprisals(logits, np.array([1, 0])).tolist() == [0.0, np.inf]
+
+
 @BOTH
 def test_keep(dtype):
     kept = keep(np.array([[1.0, 2.0, 3.0]], dtype), np.array([[True, False, True]]))

@@ -96,6 +96,33 @@ def test_scores_are_computed_once_and_only_when_asked_for():
     assert inner.seen == [[[3, 5]]]
 
 
+def test_logits_after_each_of_the_last_tokens_and_going_back():
+    inner = LastToken(COUNTING)
+    session = KerasLanguageModel(inner, WORDS, 4, probabilities=False).start([[1], [2]])
+    session.extend([[2, 3, 4], [3, 4, 5]])
+    assert session.last_logits(3)[:, :, 0].tolist() == [[12, 18, 24], [18, 24, 30]]
+    assert len(inner.seen) == 1
+    session.extend([[5], [0]])  # one more than the context: two windows
+    assert session.last_logits(2)[:, :, 0].tolist() == [[24, 30], [30, 0]]
+    assert inner.seen[1:] == [
+        [[1, 2, 3, 4], [2, 3, 4, 5]],
+        [[3, 4, 5, 0], [4, 5, 0, 0]],
+    ]
+    session.rewind(3)
+    assert session.logits[:, 0].tolist() == [12, 18]
+    assert inner.seen[-1] == [[1, 2], [2, 3]]
+    assert isinstance(session, corelm.RewindableSession)
+    assert not isinstance(session, corelm.HiddenStateSession)
+
+
+def test_what_forks_share_is_computed_once():
+    inner = LastToken(COUNTING)
+    session = KerasLanguageModel(inner, WORDS, 9, probabilities=False).start([[1, 2]])
+    session.select([0, 0, 0])
+    assert session.logits[:, 0].tolist() == [12, 12, 12]
+    assert inner.seen == [[[1, 2]]]
+
+
 def test_a_large_batch_is_cut_into_parts(monkeypatch):
     monkeypatch.setattr(keras_model, "AT_ONCE", 2 * 6 * 2)  # two rows of two tokens
     inner = LastToken(COUNTING)

@@ -86,6 +86,101 @@ def test_rows_may_be_forked_and_dropped_at_any_time(model, texts):
         whole = np.concatenate([whole, texts[:2, position : position + 1]], axis=1)
 
 
+def one_by_one(model, texts, first, last, of=lambda session: session.logits):
+    """What a session says after each of some lengths of the texts, in which it is started anew."""
+    return np.stack([of(model.start(texts[:, :n])) for n in range(first, last + 1)], axis=1)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 30])  # 30 tokens pass the edge of the context
+def test_the_logits_after_each_of_the_last_tokens_are_those_of_one_at_a_time(model, texts, count):
+    session = model.start(texts[:2, :1])
+    session.extend(texts[:2, 1:34])
+    expected = one_by_one(model, texts[:2], 35 - count, 34)
+    assert np.array_equal(session.last_logits(count), expected)
+    assert np.array_equal(session.logits, expected[:, -1])
+    assert np.array_equal(session.last_logits(1), expected[:, -1:])
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 3, 9, 20, 31])
+def test_after_going_back_it_says_what_it_would_have_said(model, texts, count, asked):
+    session = model.start(texts[:2, :2])
+    for position in range(2, 32):
+        session.extend(texts[:2, position])
+        if asked:
+            session.last_logits(min(position, 3))
+    session.rewind(count)
+    kept = texts[:2, : 32 - count]
+    if asked:
+        assert np.array_equal(session.logits, model.start(kept).logits)
+    session.extend(texts[5:7, :4])
+    kept = np.concatenate([kept, texts[5:7, :4]], axis=1)
+    expected = one_by_one(model, kept, kept.shape[1] - 3, kept.shape[1])
+    assert np.array_equal(session.last_logits(4), expected)
+
+
+def test_going_back_again_and_again_over_the_edge_of_the_context(model, texts):
+    rng = np.random.default_rng(2)
+    session, kept = model.start(texts[:1, :20]), texts[:1, :20]
+    for _ in range(40):
+        new = rng.integers(0, 3000, (1, rng.integers(1, 12)))
+        session.extend(new)
+        kept = np.concatenate([kept, new], axis=1)
+        if rng.random() < 0.5:
+            assert np.array_equal(session.logits, model.start(kept).logits)
+        back = int(rng.integers(0, 10))
+        session.rewind(back)
+        kept = kept[:, : kept.shape[1] - back]
+        assert np.array_equal(session.logits, model.start(kept).logits)
+
+
+def test_rows_may_be_forked_after_going_back(model, texts):
+    session = model.start(texts[:2, :30])
+    session.rewind(4)
+    session.select([1, 0, 1])
+    session.extend(texts[:3, 0])
+    whole = np.concatenate([texts[[1, 0, 1], :26], texts[:3, :1]], axis=1)
+    assert np.array_equal(session.logits, model.start(whole).logits)
+
+
+def test_what_forks_share_is_read_once(model, texts, monkeypatch):
+    rows = []
+    network = model._network
+    read = network.read
+    monkeypatch.setattr(network, "read", lambda w, *rest: rows.append(len(w)) or read(w, *rest))
+    session = model.start(texts[:1, :9])
+    session.select([0] * 16)
+    assert session.logits.shape == (16, 3000)
+    session.extend(texts[:16, 9])
+    session.select([3])  # before it is read
+    assert session.logits.shape == (1, 3000)
+    assert rows == [1, 1]
+
+
+def test_hidden_states_are_those_that_the_logits_come_from(model, texts):
+    session = model.start(texts[:2, :1])
+    session.extend(texts[:2, 1:34])
+    hidden = session.hidden_states(30)
+    expected = one_by_one(model, texts[:2], 5, 34, of=lambda s: s.hidden_states(1)[:, 0])
+    assert np.array_equal(hidden, expected)
+    assert np.array_equal(model._network.logits(hidden), session.last_logits(30))
+    assert np.ptp(hidden, axis=1).min() > 0  # no two positions are the same
+
+
+@pytest.mark.parametrize("count", [-1, 0, 4])
+def test_tokens_that_are_not_there_cannot_be_looked_at(model, texts, count):
+    session = model.start(texts[:2, :3])
+    for ask in (session.last_logits, session.hidden_states):
+        with pytest.raises(UsageError, match=f"the last {count} tokens of 3 cannot be looked at"):
+            ask(count)
+
+
+def test_a_session_keeps_what_decoders_may_ask(model, texts):
+    session = model.start(texts[:1, :2])
+    assert isinstance(session, corelm.RewindableSession)
+    assert isinstance(session, corelm.HiddenStateSession)
+
+
 def test_keeping_every_row_changes_nothing(model, texts):
     session = model.start(texts[:3, :2])
     logits = session.logits

@@ -327,6 +327,32 @@ def test_a_session_extends_forks_and_drops_rows():
     assert np.array_equal(session.logits, [after_sat, after_cat, after_sat])
 
 
+def test_a_session_looks_back_and_goes_back():
+    model = ToyModel()
+    session = model.start([[11, 4, 9], [4, 9, 11]])
+    logits = [[model.start([[i]]).logits[0] for i in row] for row in ([4, 9], [9, 11])]
+    assert np.array_equal(session.last_logits(2), logits)
+    hidden = session.hidden_states(2)
+    assert hidden.argmax(axis=-1).tolist() == [[4, 9], [9, 11]]
+    assert hidden.sum(axis=-1).tolist() == [[1, 1], [1, 1]]
+    session.rewind(1)
+    assert np.array_equal(session.logits, [row[0] for row in logits])
+    session.rewind(2)
+    assert np.array_equal(session.logits, model.start([[], []]).logits)
+    assert isinstance(session, corelm.RewindableSession)
+    assert isinstance(session, corelm.HiddenStateSession)
+
+
+def test_a_session_has_no_more_tokens_than_it_was_given():
+    session = ToyModel().start([[11, 4]])
+    for count in (0, 4):
+        with pytest.raises(UsageError, match=f"the last {count} tokens of 3 cannot be looked at"):
+            session.last_logits(count)
+    for count in (-1, 3):
+        with pytest.raises(UsageError, match=f"a text of 3 tokens cannot lose its last {count}"):
+            session.rewind(count)
+
+
 def test_logits_that_do_not_fit_are_refused():
     with pytest.raises(UsageError, match=r"must be \(4,\) or \(4, 4\) .* not \(3,\)"):
         ToyModel(["a", "b"], logits=[1, 2, 3], end=False)

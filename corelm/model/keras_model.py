@@ -67,15 +67,23 @@ class KerasLanguageModel:
         """A decoding session for (batch, time) ids."""
         return KerasSession(self, Window(tokens, self.vocabulary, self.context_length))
 
-    def logits(self, window: NDArray[np.int64]) -> Array:
-        """The logits after a window that fits the context: (batch, time) to (batch, vocabulary)."""
+    def logits(self, window: NDArray[np.int64], count: int = 1) -> Array:
+        """The logits after each of the last tokens of a window that fits the context.
+
+        Args:
+            window: (batch, time) ids.
+            count: after how many of them.
+
+        Returns:
+            (batch, count, vocabulary)
+        """
         batch, time = window.shape
         ids = np.full((batch, self._padded(time)), self.vocabulary.padding or 0, dtype=np.int32)
         ids[:, :time] = window
         rows = max(AT_ONCE // (ids.shape[1] * len(self.vocabulary)), 1)
-        scores = np.empty((batch, len(self.vocabulary)), dtype=np.float32)
+        scores = np.empty((batch, count, len(self.vocabulary)), dtype=np.float32)
         for i in range(0, batch, rows):
-            scores[i : i + rows] = self._scores(ids[i : i + rows])[:, time - 1]
+            scores[i : i + rows] = self._scores(ids[i : i + rows])[:, time - count : time]
         if not self._probabilities:
             return scores
         with np.errstate(divide="ignore"):  # what is impossible becomes minus infinity
@@ -116,19 +124,32 @@ class KerasSession:
     def logits(self) -> Array:
         """(batch, vocabulary): the scores of the next token of each row."""
         if self._logits is None:
-            self._logits = self._model.logits(self._window.tokens)
+            self._logits = self.last_logits(1)[:, 0]
         return self._logits
+
+    def last_logits(self, count: int) -> Array:
+        """(batch, count, vocabulary): the scores after each of the last tokens."""
+        texts, spans = self._window.texts, self._window.spans(count)
+        parts = [self._model.logits(texts[:, start:stop], new) for start, stop, new in spans]
+        return np.concatenate(parts, axis=1)
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
         self._window.extend(tokens)
         self._logits = None
 
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._window.rewind(count)
+        self._logits = None
+
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
         kept: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
+        forks = len(kept) > len(self._window.texts)
+        logits = self.logits if forks else self._logits  # what forks share is computed once
         self._window.select(kept)
-        self._logits = None if self._logits is None else self._logits[kept]
+        self._logits = None if logits is None else logits[kept]
 
 
 def _fixed_length(model: Any) -> int | None:

@@ -28,15 +28,27 @@ CACHED = 2**17
 
 
 class Network(ABC):
-    """A network that reads tokens and remembers them."""
+    """A network that reads tokens and remembers them.
 
-    @abstractmethod
+    Args:
+        remembered: the shape of what it remembers of a row; the last axis but one is the time,
+            so that the memory of a text is that of its beginning, and more.
+    """
+
+    _scores: Linear
+
+    def __init__(self, *remembered: int) -> None:
+        self._remembered = remembered
+
     def memory(self, batch: int) -> Array:
-        """Room for what it remembers, one entry per row: (batch, ...)."""
+        """Room for what it remembers: (batch, ..., context, size)."""
+        return np.empty((batch, *self._remembered), dtype=np.float32)
 
-    @abstractmethod
     def select(self, memory: Array, rows: Ids, time: int) -> Array:
         """The memory of these rows, in this order, after `time` tokens of each."""
+        kept = self.memory(len(rows))
+        kept[..., :time, :] = memory[..., :time, :][rows]
+        return kept
 
     @abstractmethod
     def read(self, window: Ids, new: int, memory: Array) -> Array:
@@ -44,29 +56,29 @@ class Network(ABC):
 
         Args:
             window: (batch, time) ids.
-            new: how many of them were not read yet, at least 1.
-            memory: (batch, ...); is changed.
+            new: how many of them to read, at least 1.
+            memory: (batch, ..., context, size); is changed.
 
         Returns:
-            (batch, vocabulary): the logits of the next token.
+            (batch, new, width): what comes out for each of them, for `hidden`.
         """
+
+    def hidden(self, outputs: Array) -> Array:
+        """The last hidden states that outputs lead to: (batch, new, width) to the same."""
+        return outputs
+
+    def logits(self, hidden: Array) -> Array:
+        """The scores of the next token: (batch, new, width) to (batch, new, vocabulary)."""
+        return self._scores(hidden)
 
 
 class Transformer(Network):
     """A network that remembers the keys and values of its attentions."""
 
     def __init__(self, a: Architecture, w: Weights, attentions: int, size: int) -> None:
-        self._cache = (attentions, 2, a.heads, a.context_length, size)
+        super().__init__(attentions, 2, a.heads, a.context_length, size)
         self._tokens = w["embedding/token_embeddings/embeddings"]
         self._positions = w["embedding/position_embeddings/embeddings"]
-
-    def memory(self, batch: int) -> Array:
-        return np.empty((batch, *self._cache), dtype=np.float32)
-
-    def select(self, memory: Array, rows: Ids, time: int) -> Array:
-        kept = self.memory(len(rows))
-        kept[..., :time, :] = memory[..., :time, :][rows]
-        return kept
 
     def _embed(self, window: Ids, new: int) -> Array:
         time = window.shape[1]
@@ -81,14 +93,16 @@ class Default(Transformer):
         super().__init__(a, w, attentions=a.blocks, size=a.width // a.heads)
         self._blocks = [PreNormBlock(_below(w, f"block_{i}")) for i in range(a.blocks)]
         self._norm = w["norm/scale"]
-        self._logits = Linear(self._tokens.T)
+        self._scores = Linear(self._tokens.T)
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
         x = self._embed(window, new)  # (batch, new, width)
         for i, block in enumerate(self._blocks):
             x = block(x, memory[:, i], window.shape[1])
-        last = rms_norm(x[:, -1:], self._norm)  # (batch, 1, width)
-        return self._logits(last)[:, 0]  # (batch, vocabulary)
+        return x
+
+    def hidden(self, outputs: Array) -> Array:
+        return rms_norm(outputs, self._norm)
 
 
 class PreNormBlock:
@@ -121,7 +135,7 @@ class Book(Transformer):
         self._attention_2 = Attention(_below(layers, "attention_2"))
         self._dense_1, self._dense_2 = _dense(layers, "dense_1"), _dense(layers, "dense_2")
         self._norms = [_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
-        self._logits = _dense(w, "probabilities")
+        self._scores = _dense(w, "probabilities")
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
         seen_2 = np.repeat((window != 0)[:, None], new, axis=1)  # (batch, new, time)
@@ -131,10 +145,11 @@ class Book(Transformer):
         x = self._attention_1(embedded, embedded, memory[:, 0], seen_1)
         x1 = layer_norm(embedded + x, self._norms[0])
         x = self._attention_2(x1, embedded, memory[:, 1], seen_2)
-        x2 = layer_norm(x1 + x, self._norms[1])[:, -1:]  # (batch, 1, width)
-        hidden = np.maximum(self._dense_1(x2), 0)
-        x3 = layer_norm(x2 + self._dense_2(hidden), self._norms[2])
-        return self._logits(x3)[:, 0]  # (batch, vocabulary)
+        return layer_norm(x1 + x, self._norms[1])
+
+    def hidden(self, outputs: Array) -> Array:
+        dense = self._dense_2(np.maximum(self._dense_1(outputs), 0))
+        return layer_norm(outputs + dense, self._norms[2])
 
 
 class Attention:
@@ -150,32 +165,25 @@ class Attention:
 
 
 class Recurrent(Network):
-    """Gated recurrent units, which remember their states: (batch, blocks, dense)."""
+    """Gated recurrent units, which remember their states: (batch, blocks, context, dense)."""
 
     def __init__(self, a: Architecture, w: Weights) -> None:
-        self._states = (a.blocks, a.dense)
+        super().__init__(a.blocks, a.context_length, a.dense)
         self._tokens = w["embedding/embeddings"]
         self._cells = [GruCell(_below(w, f"gru_{i}/gru_cell")) for i in range(a.blocks)]
-        self._logits = _dense(w, "probabilities")
-
-    def memory(self, batch: int) -> Array:
-        return np.empty((batch, *self._states), dtype=np.float32)
-
-    def select(self, memory: Array, rows: Ids, time: int) -> Array:
-        return memory[rows]
+        self._scores = _dense(w, "probabilities")
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
         time = window.shape[1]
-        if new == time:
-            memory[:] = 0
         for t in range(time - new, time):
             ids = window[:, t : t + 1]
             x = self._tokens.take(ids, axis=0)  # (batch, 1, width)
             for i, cell in enumerate(self._cells):
-                state = memory[:, i : i + 1]  # (batch, 1, dense)
+                before = memory[:, i, t - 1 : t]  # (batch, 1, dense)
+                state = before if t else np.zeros_like(memory[:, i, :1])
                 x = np.where(ids[..., None] != 0, cell(x, state), state)  # padding changes nothing
-                memory[:, i : i + 1] = x
-        return self._logits(x)[:, 0]
+                memory[:, i, t : t + 1] = x
+        return memory[:, -1, time - new : time].copy()
 
 
 class GruCell:

@@ -65,27 +65,70 @@ class NumpyModel:
 
 
 class NumpySession:
-    """Decoding under way: the window of each row, and what the network remembers of it."""
+    """Decoding under way: the texts, and what the network remembers of their window.
+
+    Tokens are read when something is asked about them, so that a session may be extended,
+    rewound and cut down without reading what is not needed.
+    """
 
     def __init__(self, network: Network, window: Window) -> None:
         self._network = network
         self._window = window
-        batch, time = window.tokens.shape
-        self._memory = network.memory(batch)
-        self.logits = network.read(window.tokens, time, self._memory)
+        self._memory = network.memory(len(window.texts))
+        self._start = self._read = 0  # the memory is that of this part of the texts
+        self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
+        self._logits: Array | None = None
+
+    @property
+    def logits(self) -> Array:
         """(batch, vocabulary): the scores of the next token of each row."""
+        if self._logits is None:
+            self._logits = self.last_logits(1)[:, 0]
+        return self._logits
+
+    def last_logits(self, count: int) -> Array:
+        """(batch, count, vocabulary): the scores after each of the last tokens."""
+        return self._network.logits(self.hidden_states(count))
+
+    def hidden_states(self, count: int) -> Array:
+        """(batch, count, width): the last hidden states at each of the last tokens."""
+        if not 1 <= count <= self._outputs.shape[1]:
+            parts = [self._see(*span) for span in self._window.spans(count)]
+            self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return self._network.hidden(self._outputs[:, -count:])
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        new = self._window.extend(tokens)
-        if new:
-            self.logits = self._network.read(self._window.tokens, new, self._memory)
+        before = self._window.length
+        self._window.extend(tokens)
+        if self._window.length > before:
+            self._outputs, self._logits = self._outputs[:, :0], None
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._window.rewind(count)
+        self._read = min(self._read, self._window.length)
+        if self._read <= self._start:
+            self._start = self._read = 0
+        if count:
+            self._outputs, self._logits = self._outputs[:, :-count], None
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
         kept: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
-        if np.array_equal(kept, np.arange(len(self.logits))):
+        batch = len(self._window.texts)
+        if np.array_equal(kept, np.arange(batch)):
             return
-        self._memory = self._network.select(self._memory, kept, self._window.tokens.shape[1])
+        logits = self.logits if len(kept) > batch else self._logits  # what forks share, once
+        self._memory = self._network.select(self._memory, kept, self._read - self._start)
         self._window.select(kept)
-        self.logits = self.logits[kept]
+        self._outputs = self._outputs[kept]
+        self._logits = None if logits is None else logits[kept]
+
+    def _see(self, start: int, stop: int, asked: int) -> Array:
+        """Read a window as far as it was not read yet; returns the last `asked` outputs."""
+        read = self._read if start == self._start else start
+        new = stop - min(read, stop - asked)
+        outputs = self._network.read(self._window.texts[:, start:stop], new, self._memory)
+        self._start, self._read = start, stop
+        return outputs[:, -asked:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from corelm.language_model import Vocabulary, window_start
 
 
 class Window:
-    """The window of each row of a batch; all rows are equally long.
+    """A batch of texts, all equally long, and the part of them that a model sees.
 
     A text begins with the end token of the vocabulary, where there is one; the window counts it.
 
@@ -33,37 +34,69 @@ class Window:
             )
         self._size = len(vocabulary)
         self._context_length = context_length
-        self._length = self._start = 0
-        self.tokens: NDArray[np.int64] = np.empty((len(given), 0), dtype=np.int64)
-        """(batch, time): what the model sees."""
+        self._room: NDArray[np.int64] = np.empty(given.shape, dtype=np.int64)
+        self.length = 0
+        """How many tokens a text has, the one that begins it among them."""
         if vocabulary.end is not None:
             self.extend(np.full((len(given), 1), vocabulary.end))
         elif given.shape[1] == 0:
             raise UsageError("an empty text says nothing to this model; give it at least one token")
         self.extend(given)
 
-    def extend(self, tokens: ArrayLike) -> int:
-        """Append ids of shape (batch,) or (batch, time).
+    @property
+    def texts(self) -> NDArray[np.int64]:
+        """(batch, length): the texts from their beginning; to be read only."""
+        return self._room[:, : self.length]
 
-        Returns:
-            How many tokens at the end of the window are new to the model: all of them where
-            the window slid, since each then stands in another place.
+    def spans(self, count: int) -> Iterator[tuple[int, int, int]]:
+        """The windows through which a model saw the last tokens, when each was the last.
+
+        Args:
+            count: how many tokens, at least 1.
+
+        Yields:
+            Where the window begins in the texts, where it ends, and how many tokens at its end
+            are among those that were asked for.
+
+        Raises:
+            UsageError: less than one token, or more than there are.
         """
+        if not 1 <= count <= self.length:
+            raise UsageError(f"the last {count} tokens of {self.length} cannot be looked at")
+        seen = self.length - count
+        while seen < self.length:
+            start = window_start(seen + 1, self._context_length)
+            stop = min(start + self._context_length, self.length)
+            yield start, stop, stop - seen
+            seen = stop
+
+    def extend(self, tokens: ArrayLike) -> None:
+        """Append ids of shape (batch,) or (batch, time)."""
         ids = self._checked(tokens)
-        self._length += ids.shape[1]
-        start = window_start(self._length, self._context_length)
-        slid, self._start = start - self._start, start
-        self.tokens = np.concatenate([self.tokens, ids], axis=1)[:, slid:]
-        return int(self.tokens.shape[1] if slid else ids.shape[1])
+        before, self.length = self.length, self.length + ids.shape[1]
+        if self.length > self._room.shape[1]:
+            more = self.length  # doubled, so that a long text is not copied at every token
+            self._room = np.pad(self._room, ((0, 0), (0, more)))
+        self._room[:, before : self.length] = ids
+
+    def rewind(self, count: int) -> None:
+        """Drop the last tokens of each row.
+
+        Raises:
+            UsageError: more tokens than may go; what begins a text stays.
+        """
+        if not 0 <= count < self.length:
+            raise UsageError(f"a text of {self.length} tokens cannot lose its last {count}")
+        self.length -= count
 
     def select(self, rows: NDArray[Any]) -> None:
         """Keep these rows in this order."""
-        self.tokens = self.tokens[rows]
+        self._room = self._room[rows]
 
     def _checked(self, tokens: ArrayLike) -> NDArray[np.int64]:
         ids = np.asarray(tokens)
         ids = ids[:, None] if ids.ndim == 1 else ids
-        batch = len(self.tokens)
+        batch = len(self._room)
         if ids.ndim != 2 or len(ids) != batch:
             raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
         if ids.size and ids.dtype.kind not in "iu":
