@@ -35,16 +35,21 @@ def words(size: int) -> WordVocabulary:
     return WordVocabulary(["", "[UNK]", *(f"w{i}" for i in range(size - 2))], "words")
 
 
-def chapters_loop(network, vocabulary: WordVocabulary, length: int, temperature: float) -> float:
+def chapters_loop(
+    network, vocabulary: WordVocabulary, context_length: int, length: int, temperature: float
+) -> float:
     """Seconds for one text as the chapter's callback writes it."""
     vectorize = text_vectorization("words", len(vocabulary), vocabulary.words[2:])
     rng = np.random.default_rng(0)
     text = PROMPT
     start = time.perf_counter()
     for i in range(length):
-        tokens = np.asarray(vectorize([text]))
-        predictions = np.asarray(network(tokens))
-        p = corelm.reweight_distribution(predictions[0, i + 1].astype(np.float64), temperature)
+        tokens = np.zeros((1, context_length), "int32")  # the chapter pads to the whole context
+        given = np.asarray(vectorize([text]))
+        tokens[:, : given.shape[1]] = given
+        scores = np.asarray(network(tokens))[0, i + 1].astype(np.float64)
+        p = scores if (scores >= 0).all() else corelm.softmax(scores)
+        p = corelm.reweight_distribution(p, temperature)
         text += " " + vocabulary.words[rng.choice(len(p), p=p / p.sum())]
     return time.perf_counter() - start
 
@@ -64,12 +69,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     architecture = PRESETS[options.preset].architecture
-    vocabulary = words(architecture.vocabulary_size)
+    vocabulary, context = words(architecture.vocabulary_size), architecture.context_length
     network = build(architecture)
     model = NumpyModel(architecture, vocabulary, bundle.weights_of(network))
     sampler = corelm.sampler("temperature", t=0.7)
     chapter = "chapter's loop, 1 text"
-    rows = {chapter: (1, lambda: chapters_loop(network, vocabulary, options.tokens, 0.7))}
+    rows = {chapter: (1, lambda: chapters_loop(network, vocabulary, context, options.tokens, 0.7))}
     for batch in (1, 8, 64):
         rows[f"corelm, batch {batch}"] = (
             batch,
