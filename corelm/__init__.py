@@ -23,6 +23,7 @@ from corelm.distributions import (
 )
 from corelm.engines import preset, presets
 from corelm.errors import CorelmError, ParameterError
+from corelm.explanation import Explanation, Followed, Stage, explain
 from corelm.generation import Drawn, Generation, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
@@ -66,6 +67,8 @@ __all__ = [
     "CorelmError",
     "Decoder",
     "Drawn",
+    "Explanation",
+    "Followed",
     "Generation",
     "HiddenStateSession",
     "LanguageModel",
@@ -75,6 +78,7 @@ __all__ = [
     "RewindableSession",
     "Sampler",
     "Session",
+    "Stage",
     "Step",
     "Task",
     "Vocabulary",
@@ -84,6 +88,7 @@ __all__ = [
     "draw",
     "entropies",
     "entropy",
+    "explain",
     "falling_logits",
     "filter_each_row",
     "filter_logits",

@@ -120,12 +120,20 @@ class Task:
             ModelOutputError: logits that no sampler could use.
             SamplerError: the sampler raised or returned no distribution.
         """
-        model_logits = self._playable(np.asarray(raw), context.step)
+        model_logits = self.model_logits(raw, context.step)
         return model_logits, apply(self.sampler, model_logits, context)
 
-    def _playable(self, raw: Array, step: int) -> Array:
-        """The model's logits, checked, with what is never drawn at minus infinity."""
-        size = len(self.model.vocabulary)
+    def model_logits(self, raw: Array, step: int) -> Array:
+        """The logits of a session, checked, with what is never drawn at minus infinity.
+
+        Args:
+            raw: (batch, vocabulary).
+            step: how many tokens were drawn so far, for messages.
+
+        Raises:
+            ModelOutputError: logits that no sampler could use.
+        """
+        raw, size = np.asarray(raw), len(self.model.vocabulary)
         if raw.ndim != 2 or raw.shape[1] != size or raw.dtype not in (np.float32, np.float64):
             raise ModelOutputError(
                 f"the model's logits must be (batch, {size}) in float32 or float64, "

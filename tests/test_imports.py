@@ -27,7 +27,7 @@ RANKS = [
     {"decoder"},
     {"plugins"},
     {"engines", "spec"},
-    {"generation"},
+    {"explanation", "generation"},
     {"model"},
     {"testing"},
     {"report"},

@@ -1,0 +1,224 @@
+"""One next token, stage by stage: what each sampler of a chain makes of the distribution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.context import protect
+from corelm.decoder import Task
+from corelm.distributions import Array, below_largest, entropy_of_logits, softmax
+from corelm.language_model import LanguageModel, Vocabulary
+from corelm.luck import Luck
+from corelm.sampler import Sampler, apply
+from corelm.spec import sampler as read_sampler
+from corelm.tokens import token_id
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A distribution on the way from the model to the draw. Its arrays are read-only.
+
+    Attributes:
+        sampler: what made it of the one before; None for the model's own.
+        logits: (vocabulary,) as the sampler returned them; minus infinity means never.
+        removed: (tokens,) ids that could be drawn before and no longer can, the likeliest first.
+        removed_mass: their probability in the distribution before.
+        kept_mass: the model's probability of all tokens that can still be drawn.
+        changed: whether it differs from the distribution before.
+    """
+
+    sampler: Sampler | None
+    logits: Array
+    removed: NDArray[np.int64]
+    removed_mass: float = 0.0
+    kept_mass: float = 1.0
+    changed: bool = False
+
+    def __post_init__(self) -> None:
+        protect(self, "logits", "removed")
+
+    @cached_property
+    def distribution(self) -> NDArray[np.float64]:
+        """(vocabulary,) probabilities."""
+        return softmax(self.logits.astype(np.float64))
+
+    @cached_property
+    def possible(self) -> NDArray[np.bool_]:
+        """(vocabulary,): which tokens can be drawn."""
+        return np.asarray(self.logits > -np.inf)
+
+    @cached_property
+    def entropy(self) -> float:
+        """The entropy in nats."""
+        return float(entropy_of_logits(self.logits))
+
+    @property
+    def entropy_bits(self) -> float:
+        """The entropy in bits."""
+        return self.entropy / math.log(2)
+
+    @property
+    def effective_choices(self) -> float:
+        """How many equally likely tokens have this entropy: its exponential."""
+        return math.exp(self.entropy)
+
+    @property
+    def kept(self) -> int:
+        """How many tokens can be drawn."""
+        return int(np.count_nonzero(self.possible))
+
+    def rank(self, token: int) -> int | None:
+        """The place of a token, 1 for the likeliest, the lowest id first on ties.
+
+        None where it cannot be drawn.
+        """
+        logit = self.logits[token]
+        if logit == -np.inf:
+            return None
+        tied_before = np.count_nonzero(self.logits[:token] == logit)
+        return 1 + int(np.count_nonzero(self.logits > logit) + tied_before)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One token on its way through the stages.
+
+    Attributes:
+        token: its id.
+        text: what it would add to the text.
+        probabilities: at each stage, the model's first.
+        ranks: its place at each stage, 1 for the likeliest; None where it cannot be drawn.
+        removed_by: the stage that removed it, by its index; None when it can be drawn in the
+            end, or could not be from the beginning.
+    """
+
+    token: int
+    text: str
+    probabilities: tuple[float, ...]
+    ranks: tuple[int | None, ...]
+    removed_by: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """How a sampler comes to the distribution that the next token is drawn from.
+
+    Attributes:
+        prompt: what the token follows.
+        tokens: the ids of the prompt.
+        sampler: the sampler or chain.
+        stages: the model's own distribution, then one for each sampler of the chain.
+        vocabulary: what the ids stand for.
+    """
+
+    prompt: str
+    tokens: tuple[int, ...]
+    sampler: Sampler
+    stages: tuple[Stage, ...]
+    vocabulary: Vocabulary
+
+    def follow(self, token: int | str) -> Followed:
+        """One token through all stages.
+
+        Args:
+            token: its id, or a word that is one token.
+
+        Raises:
+            UsageError: no such token, or a word that is several.
+        """
+        i = token_id(token, self.vocabulary, len(self.vocabulary))
+        removals = (at for at, stage in enumerate(self.stages) if i in stage.removed)
+        return Followed(
+            i,
+            self.text_of(i),
+            tuple(float(stage.distribution[i]) for stage in self.stages),
+            tuple(stage.rank(i) for stage in self.stages),
+            next(removals, None),
+        )
+
+    def likeliest(self, n: int = 10) -> list[Followed]:
+        """The n likeliest tokens of the model and the n likeliest in the end.
+
+        In the order of the model; n to 2 n of them, unless fewer can be drawn.
+        """
+        model, end = self.stages[0], self.stages[-1]
+        tokens = {*_falling(model)[:n].tolist(), *_falling(end)[:n].tolist()}
+        places = {token: model.rank(token) or math.inf for token in tokens}
+        return [self.follow(token) for token in sorted(places, key=places.__getitem__)]
+
+    def text_of(self, token: int) -> str:
+        """What a token would add to the text after the prompt."""
+        whole = self.vocabulary.decode([*self.tokens, token])
+        return whole[len(self._before) :]
+
+    @cached_property
+    def _before(self) -> str:
+        return self.vocabulary.decode(self.tokens)
+
+
+def explain(
+    model: LanguageModel, prompt: str, sampler: Sampler | str, *, unknown: bool = False
+) -> Explanation:
+    """Measure what each stage of a sampler does to the distribution of one next token.
+
+    Args:
+        model: the language model.
+        prompt: what the token follows.
+        sampler: a sampler, a registered name or an expression.
+        unknown: whether the word for everything unknown may be drawn.
+
+    Raises:
+        SamplerError: a stage raised or returned no distribution.
+        UsageError: what was asked for cannot be done.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> chain = "temperature(t=0.5) | greedy"
+        >>> explanation = corelm.explain(ToyModel(), "the", chain)
+        >>> [round(stage.entropy, 3) for stage in explanation.stages]
+        [1.352, 0.932, 0.0]
+        >>> [stage.kept for stage in explanation.stages]
+        [11, 11, 1]
+        >>> dog = explanation.follow("dog")
+        >>> dog.ranks, str(explanation.stages[dog.removed_by].sampler)
+        ((2, 2, None), 'greedy')
+    """
+    ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
+    chain = read_sampler(sampler)
+    # Nothing is drawn: the luck only says that there is one row.
+    task = Task(model, ids, chain, Luck(0, (0,)), 1, unknown)
+    logits, context = task.model_logits(task.start().logits, 0), task.context().context
+    stages = [Stage(None, logits[0], np.empty(0, dtype=np.int64))]
+    for stage in chain.stages:
+        logits = apply(stage, logits, context)
+        stages.append(_after(stages, stage, logits[0]))
+    return Explanation(prompt, tuple(ids.tolist()), chain, tuple(stages), model.vocabulary)
+
+
+def _after(stages: list[Stage], sampler: Sampler, logits: Array) -> Stage:
+    """What a sampler made of the last stage, measured beside it and beside the model."""
+    model, before = stages[0].distribution, stages[-1]
+    possible = logits > -np.inf
+    removed = _falling(before)
+    removed = removed[~possible[removed]]
+    return Stage(
+        sampler,
+        logits,
+        removed,
+        removed_mass=float(before.distribution[removed].sum()),
+        # The same sum on both sides, so that all of it is exactly 1.
+        kept_mass=float(np.where(possible, model, 0).sum() / model.sum()),
+        changed=not np.array_equal(below_largest(before.logits), below_largest(logits)),
+    )
+
+
+def _falling(stage: Stage) -> NDArray[np.int64]:
+    """The ids that can be drawn, the likeliest first, the lowest id first on ties."""
+    ids = np.flatnonzero(stage.possible)
+    return ids[np.argsort(-stage.logits[ids], kind="stable")]

@@ -1,0 +1,158 @@
+"""One next token, stage by stage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from corelm import Sampler, explain
+from corelm.errors import SamplerError, UsageError
+from corelm.explanation import Followed
+from corelm.testing import ToyModel
+
+P = (0.4, 0.3, 0.2, 0.1)
+WORDS = ("north", "south", "east", "west")
+NORTH, SOUTH, EAST, WEST = 2, 3, 4, 5
+
+
+@pytest.fixture
+def model():
+    """Four words whose probabilities are the ones above, whatever came before."""
+    return ToyModel(WORDS, logits=[9.0, 9.0, *np.log(P)], end=False)
+
+
+CHAIN = "top_k(k=3) | top_p(p=0.7) | temperature(t=0.5)"
+"""0.4 0.3 0.2 0.1, then 4/9 3/9 2/9 0, then 4/7 3/7 0 0, then 16/25 9/25 0 0."""
+
+
+def test_every_stage_has_its_distribution(model):
+    shares = [stage.distribution[2:] for stage in explain(model, "north", CHAIN).stages]
+    assert shares[0] == pytest.approx(P)
+    assert shares[1] == pytest.approx([4 / 9, 3 / 9, 2 / 9, 0])
+    assert shares[2] == pytest.approx([4 / 7, 3 / 7, 0, 0])
+    assert shares[3] == pytest.approx([16 / 25, 9 / 25, 0, 0])
+
+
+def test_padding_and_the_unknown_word_are_not_in_play(model):
+    assert explain(model, "north", "stochastic").stages[0].kept == 4
+    with_unknown = explain(model, "north", "stochastic", unknown=True)
+    assert with_unknown.stages[0].kept == 5
+    assert with_unknown.stages[0].rank(1) == 1
+
+
+def test_what_is_kept_and_what_is_removed(model):
+    stages = explain(model, "north", CHAIN).stages
+    assert [stage.kept for stage in stages] == [4, 3, 2, 2]
+    assert [stage.removed.tolist() for stage in stages] == [[], [WEST], [EAST], []]
+    # of what was there before: 0.1, then 2/9
+    assert [stage.removed_mass for stage in stages] == pytest.approx([0, 0.1, 2 / 9, 0])
+    # of the model: 0.4 + 0.3 + 0.2, then 0.4 + 0.3
+    assert [stage.kept_mass for stage in stages] == pytest.approx([1, 0.9, 0.7, 0.7])
+
+
+def test_entropy_in_nats_and_bits_and_as_a_number_of_choices(model):
+    stages = explain(model, "north", "uniform | greedy").stages
+    assert [stage.entropy for stage in stages] == pytest.approx([1.27985, math.log(4), 0], abs=1e-5)
+    assert [stage.entropy_bits for stage in stages] == pytest.approx([1.84644, 2, 0], abs=1e-5)
+    assert [stage.effective_choices for stage in stages] == pytest.approx([3.5961, 4, 1], abs=1e-4)
+
+
+def test_a_stage_that_does_nothing_says_so_exactly(model):
+    stages = explain(model, "north", "top_k(k=0) | temperature(t=1) | greedy | greedy").stages
+    assert [stage.changed for stage in stages] == [False, False, False, True, False]
+    assert stages[1].kept_mass == 1.0
+    assert stages[1].removed_mass == 0.0
+
+
+def test_the_removed_tokens_come_likeliest_first_and_by_id_on_ties():
+    model = ToyModel(WORDS, logits=[0, 0, 1.0, 2.0, 3.0, 1.0], end=False)
+    assert explain(model, "", "greedy").stages[1].removed.tolist() == [SOUTH, NORTH, WEST]
+
+
+def test_a_word_on_its_way(model):
+    explanation = explain(model, "north", CHAIN)
+    east = explanation.follow("east")
+    assert east == Followed(EAST, " east", east.probabilities, (3, 3, None, None), removed_by=2)
+    assert east.probabilities == pytest.approx((0.2, 2 / 9, 0, 0))
+    assert explanation.follow(SOUTH).removed_by is None
+    assert explanation.follow(SOUTH).ranks == (2, 2, 2, 2)
+
+
+def test_ranks_are_unique_the_lowest_id_first():
+    model = ToyModel(WORDS, logits=[0, 0, 1.0, 2.0, 1.0, 1.0], end=False)
+    stage = explain(model, "", "stochastic").stages[0]
+    assert [stage.rank(i) for i in range(6)] == [None, None, 2, 1, 3, 4]
+
+
+def test_what_could_never_be_drawn_was_removed_by_nobody(model):
+    padding = explain(model, "north", CHAIN).follow(0)
+    assert (padding.probabilities, padding.ranks) == ((0.0,) * 4, (None,) * 4)
+    assert padding.removed_by is None
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("up", "does not have 'up'"),
+        ("north south", "is 2 tokens"),
+        ("", "does not have ''"),
+        (6, "there is no token 6"),
+        (-1, "there is no token -1"),
+    ],
+)
+def test_a_word_that_is_no_token(model, word, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        explain(model, "north", CHAIN).follow(word)
+
+
+def test_the_likeliest_of_the_model_and_of_the_end(model):
+    """Xtc drops the two likeliest of the three that reach 0.2."""
+    explanation = explain(model, "north", "xtc(probability=1, threshold=0.15)")
+    assert [f.token for f in explanation.likeliest(1)] == [NORTH, EAST]
+    assert [f.token for f in explanation.likeliest(2)] == [NORTH, SOUTH, EAST, WEST]
+    assert len(explanation.likeliest(99)) == 4
+    assert explanation.likeliest(0) == []
+
+
+def test_the_words_are_what_they_would_add_to_the_text():
+    model = ToyModel()
+    explanation = explain(model, "the", "greedy")
+    assert [f.text for f in explanation.likeliest(2)] == [" cat", " dog"]
+    assert [f.text for f in explain(model, "", "greedy").likeliest(1)] == ["the"]
+    assert explanation.text_of(model.vocabulary.end) == ""
+
+
+def test_stages_see_the_prompt(model):
+    for prompt, kept in (("north", 3), ("north south", 2)):
+        ban = explain(model, prompt, "no_repeat_ngram(n=1)").stages[1]
+        assert ban.kept == kept
+
+
+def test_the_last_stage_is_what_is_drawn_from():
+    from corelm import stream
+
+    model, chain = ToyModel(), "top_k(k=4) | temperature(t=0.7)"
+    [step] = stream(model, "the", sampler=chain, length=1, seed=1)
+    last = explain(model, "the", chain).stages[-1]
+    assert np.array_equal(last.logits, step.logits[0])
+    assert last.entropy == pytest.approx(step.entropy[0])
+
+
+def test_a_stage_that_fails_is_named(model):
+    class Broken(Sampler):
+        """Give back nothing."""
+
+        def __call__(self, logits, context):
+            return None
+
+    with pytest.raises(SamplerError, match="broken returned NoneType instead of an array"):
+        explain(model, "north", Broken())
+
+
+def test_its_arrays_are_read_only(model):
+    stage = explain(model, "north", "greedy").stages[1]
+    for array in (stage.logits, stage.removed):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0
