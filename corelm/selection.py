@@ -32,7 +32,7 @@ PARALLEL = 2**21
 BLOCK = 128
 """Terms per block of a two-level running sum."""
 
-FIRST, GROWTH = 256, 16
+FIRST, GROWTH = 256, 4
 """How many values `falling_logits` looks for first, and how many times as many each time after."""
 
 
@@ -57,7 +57,7 @@ def by_rows(logits: Array, write: Callable[[Array, Array], None]) -> Array:
     def work(part: slice) -> None:
         write(logits[part], out[part])
 
-    if logits.size < PARALLEL or len(parts) == 1:
+    if logits.size < PARALLEL or len(parts) <= 1:
         for part in parts:
             work(part)
     else:
@@ -169,14 +169,40 @@ def largest_tokens(rows: Array, k: int) -> Tokens:
         >>> sorted(largest_tokens(np.array([[1.0, 3.0, 2.0, 2.0]]), 2).tolist())
         [1, 2]
     """
-    values, tokens, elsewhere = _leading(rows, k)
-    kth = np.partition(values, -k, axis=-1)[:, -k]
-    kept = values >= kth[:, None]
-    tied = (kept.sum(axis=-1) > k) | (elsewhere >= kth)
+    tokens, tops = _candidates(rows, k)
+    values = rows.take(tokens)
+    kth = np.partition(values, -k, axis=-1)[:, -k, None]
+    kth = np.maximum(kth, np.finfo(rows.dtype).min)  # minus infinity is not counted
+    kept = values >= kth
+    tied = np.maximum(kept.sum(axis=-1), (tops >= kth).sum(axis=-1)) > k
     kept[tied] = False
     size = rows.shape[1]
-    ordered = [first_tokens(rows[i], kth[i], k) + i * size for i in np.flatnonzero(tied)]
+    ordered = [first_tokens(rows[i], kth[i, 0], k) + i * size for i in np.flatnonzero(tied)]
     return np.concatenate([tokens[kept], *ordered])
+
+
+def _candidates(rows: Array, count: int) -> tuple[Tokens, Array]:
+    """The positions of tokens among which the largest of each row are, ties left aside.
+
+    A row is laid out in columns. The `count` columns with the largest tops hold the `count`
+    largest logits, so that one pass leaves few candidates. Also returned: the tops.
+    """
+    batch, size = rows.shape
+    starts = np.arange(0, batch * size, size)[:, None]
+    height = _height(size, count)
+    if height < 2:
+        return starts + np.arange(size), rows
+    width = size // height
+    tops = rows[:, : height * width].reshape(batch, height, width).max(axis=1)
+    columns = np.argpartition(tops, -count, axis=-1)[:, None, -count:]
+    inside = columns + np.arange(0, height * width, width)[:, None]
+    rest = np.broadcast_to(np.arange(height * width, size), (batch, size % height))
+    return starts + np.concatenate([inside.reshape(batch, -1), rest], axis=-1), tops
+
+
+def _height(size: int, count: int) -> int:
+    """How high the columns are, so that finding the tops that count costs as much as they do."""
+    return math.isqrt(size // (2 * count))
 
 
 def first_tokens(row: Array, value: float, count: int) -> Tokens:
@@ -201,51 +227,34 @@ def first_tokens(row: Array, value: float, count: int) -> Tokens:
     return np.delete(tokens, np.flatnonzero(row[tokens] == value)[-over:])
 
 
-def falling_logits(row: Array) -> Iterator[tuple[Array, float]]:
+def falling_logits(row: Array) -> Iterator[Array]:
     """The logits of a row in falling order, in longer and longer prefixes until it is all.
 
-    Who needs few asks for few. Minus infinity is left out.
+    Who needs few asks for few. A prefix holds all or none of the logits that are equal; minus
+    infinity is left out.
 
     Args:
         row: (vocabulary,) logits.
 
-    Yields:
-        The prefix, and the largest logit that is not in it, minus infinity when there is none.
-
     Example:
-        >>> for values, elsewhere in falling_logits(np.array([1.0, 3.0, -np.inf])):
-        ...     print(values, elsewhere)
-        [3. 1.] -inf
+        >>> [prefix.tolist() for prefix in falling_logits(np.array([1.0, 3.0, -np.inf]))]
+        [[3.0, 1.0]]
     """
-    count, elsewhere = FIRST, np.inf
-    while elsewhere > -np.inf:
-        values, _, (elsewhere,) = _leading(row[None, :], count)
-        above = values[values > elsewhere]
-        if len(above):
-            yield np.sort(above)[::-1].copy(), elsewhere
+    count = FIRST
+    while (height := _height(len(row), count)) > 1:
+        width = len(row) // height
+        tops = row[: height * width].reshape(height, width).max(axis=0)
+        bound = np.partition(tops, -count)[-count]  # at most the count-th largest logit
+        if bound == -np.inf:
+            break
+        yield _fallen(row[row >= bound])
         count *= GROWTH
+    yield _fallen(row)
 
 
-def _leading(rows: Array, count: int) -> tuple[Array, Tokens, Array]:
-    """Candidates for the largest logits of each row: their values and positions.
-
-    A row is laid out in columns. The `count` columns with the largest tops hold the `count`
-    largest logits, but for ties, so that one pass leaves few candidates. Also returned: the
-    largest logit of each row that is no candidate.
-    """
-    batch, size = rows.shape
-    height = math.isqrt(size // (2 * count))  # as much work in the tops as in the columns
-    starts = np.arange(batch)[:, None] * size
-    if height < 2:
-        return rows, starts + np.arange(size), np.full(batch, -np.inf)
-    width = size // height
-    tops = rows[:, : height * width].reshape(batch, height, width).max(axis=1)
-    order = np.argpartition(tops, (width - count - 1, width - count), axis=-1)
-    elsewhere = np.take_along_axis(tops, order[:, width - count - 1, None], axis=-1)[:, 0]
-    inside = order[:, None, width - count :] + np.arange(0, height * width, width)[:, None]
-    rest = np.broadcast_to(np.arange(height * width, size), (batch, size % height))
-    tokens = starts + np.concatenate([inside.reshape(batch, -1), rest], axis=-1)
-    return rows.take(tokens), tokens, elsewhere
+def _fallen(logits: Array) -> Array:
+    rising = np.sort(logits)
+    return rising[rising.searchsorted(-np.inf, side="right") :][::-1].copy()
 
 
 def first_where(terms: Array, found: Callable[[Array], Any]) -> int:

@@ -55,17 +55,17 @@ class Typical(Sampler):
             with np.errstate(over="ignore"):
                 return np.asarray(peak - nats - np.subtract(values, largest, dtype=np.float64))
 
-        for values, elsewhere in falling_logits(row):
+        for values in falling_logits(row):
             far = np.abs(excess(values))
             order = far.argsort(kind="stable")
             weights = np.exp(values - largest)[order]
             last = first_where(weights, lambda mass: reaches(mass, target))
             cut = far[order[min(last, len(order) - 1)]]
-            if elsewhere == -np.inf or (last < len(order) and cut < excess(elsewhere)):
-                break
-        near = values[reaches(cut, far)]
+            if last < len(order) and not reaches(1 + cut, 1 + excess(values[-1])):
+                break  # all that is left is farther
+        near = values[reaches(1 + cut, 1 + far)]  # 1, so that the slack is absolute near 0
         tokens = np.flatnonzero((row >= near[-1]) & (row <= near[0]))
-        tied = np.flatnonzero(reaches(np.abs(excess(row[tokens])), cut))
+        tied = np.flatnonzero(reaches(1 + np.abs(excess(row[tokens])), 1 + cut))
         weights = np.exp(row[tokens] - largest)
         nearer = np.delete(weights, tied).sum(dtype=np.float64)
         last = first_where(weights[tied], lambda mass: reaches(nearer + mass, target))

@@ -1,0 +1,121 @@
+"""Epsilon: a fixed probability."""
+
+from __future__ import annotations
+
+import numpy as np
+import plain
+import pytest
+from corelm_samplers.epsilon import Epsilon
+from hypothesis import given
+from plain import (
+    ROWS,
+    SHARES,
+    assert_batch_is_its_rows,
+    assert_divergence_is_the_mass_removed,
+    assert_entropy_does_not_rise,
+    assert_permutes,
+    assert_same,
+    assert_switched_off,
+    drawn_from,
+    kept,
+    kept_of,
+    on_random_rows,
+)
+
+from corelm.errors import ParameterError
+from corelm.testing import obeys_the_laws
+
+
+@obeys_the_laws(*(Epsilon(epsilon=e) for e in (0, 1e-300, 3e-4, 0.3, 0.99)))
+def test_law(sampler, law):
+    law(sampler)
+
+
+HALF = [0.5, 0.25, 0.125, 0.125]
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "expected"),
+    [
+        (0.125, HALF),
+        (0.13, [2 / 3, 1 / 3, 0, 0]),
+        (0.25, [2 / 3, 1 / 3, 0, 0]),
+        (0.3, [1, 0, 0, 0]),
+        (0.6, [1, 0, 0, 0]),
+    ],
+)
+def test_what_has_the_probability_stays(epsilon, expected):
+    assert drawn_from(Epsilon(epsilon=epsilon), HALF).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_in_single_precision_too():
+    p = drawn_from(Epsilon(epsilon=0.2), HALF, np.float32)
+    assert p.dtype == np.float32
+    assert p.tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("p", "epsilon", "expected"),
+    [
+        ([0.1] * 10, 0.1, [*range(10)]),
+        ([1 / 49] * 49, 1 / 49, [*range(49)]),
+        ([0.7, 0.2, 0.1], 0.1, [0, 1, 2]),
+        ([0.25] * 4, 0.3, [0]),  # none is likely enough: the likeliest, the lowest id on ties
+        ([0.2, 0.4, 0.4], 0.5, [1]),
+    ],
+)
+def test_ties_in_decimals_and_ties_of_the_likeliest(p, epsilon, expected):
+    assert kept_of(Epsilon(epsilon=epsilon), p) == expected
+
+
+def test_where_the_largest_logits_are_beyond_all_measure():
+    assert kept(Epsilon(epsilon=0.5), np.array([1e30, 1e30, 0.0])) == [0, 1]
+    assert kept(Epsilon(epsilon=0.51), np.array([1e30, 1e30, 0.0])) == [0]
+
+
+def test_off_is_off():
+    assert Epsilon().epsilon == 0
+    assert_switched_off(Epsilon())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-0.1, "epsilon must be at least 0 and below 1, not -0.1"),
+        (1, "epsilon must be at least 0 and below 1, not 1.0"),
+    ],
+)
+def test_what_is_refused(value, message):
+    with pytest.raises(ParameterError) as caught:
+        Epsilon(epsilon=value)
+    assert str(caught.value) == message
+
+
+# Against the plain version, and what is true of every filter
+
+
+@on_random_rows
+@pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
+def test_it_equals_the_plain_version_on_random_rows(row, value):
+    assert_same(Epsilon(epsilon=value), row, plain.epsilon(row, value))
+
+
+@given(ROWS, SHARES)
+def test_it_equals_the_plain_version_on_edges(row, value):
+    assert_same(Epsilon(epsilon=value), row, plain.epsilon(row, value))
+
+
+@given(ROWS, SHARES)
+def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
+    assert_divergence_is_the_mass_removed(Epsilon(epsilon=value), row)
+
+
+@given(ROWS, SHARES)
+def test_the_entropy_does_not_rise(row, value):
+    assert_entropy_does_not_rise(Epsilon(epsilon=value), row)
+
+
+@pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
+def test_ids_mean_nothing_and_rows_are_alone(value):
+    assert_permutes(Epsilon(epsilon=value))
+    assert_batch_is_its_rows(Epsilon(epsilon=value))

@@ -1,0 +1,114 @@
+"""Eta: a probability that falls with the entropy."""
+
+from __future__ import annotations
+
+import numpy as np
+import plain
+import pytest
+from corelm_samplers.eta import Eta
+from hypothesis import given
+from plain import (
+    ROWS,
+    SHARES,
+    assert_batch_is_its_rows,
+    assert_divergence_is_the_mass_removed,
+    assert_entropy_does_not_rise,
+    assert_permutes,
+    assert_same,
+    assert_switched_off,
+    drawn_from,
+    kept,
+    kept_of,
+    on_random_rows,
+)
+
+from corelm.errors import ParameterError
+from corelm.testing import obeys_the_laws
+
+
+@obeys_the_laws(*(Eta(epsilon=e) for e in (0, 1e-300, 3e-4, 0.3, 0.99)))
+def test_law(sampler, law):
+    law(sampler)
+
+
+HALF = [0.5, 0.25, 0.125, 0.125]
+
+
+# The entropy is 1.75 bits, exp(-H) = 2 ** -1.75 = 0.2973.
+@pytest.mark.parametrize(
+    ("epsilon", "expected"),
+    [
+        (0.09, HALF),  # 0.3 * 0.2973 = 0.0892, less than epsilon
+        (0.16, HALF),  # 0.4 * 0.2973 = 0.1189; sqrt(epsilon exp(-H)) would be 0.218 and cut
+        (0.25, [2 / 3, 1 / 3, 0, 0]),  # 0.5 * 0.2973 = 0.1487
+        (0.64, [2 / 3, 1 / 3, 0, 0]),  # 0.8 * 0.2973 = 0.2378
+        (0.81, [1, 0, 0, 0]),  # 0.9 * 0.2973 = 0.2676
+    ],
+)
+def test_eta_is_the_root_of_epsilon_times_exp_of_minus_the_entropy(epsilon, expected):
+    assert drawn_from(Eta(epsilon=epsilon), HALF).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_where_the_entropy_is_low_eta_is_epsilon():
+    p = [0.97, 0.01, 0.01, 0.01]  # exp(-H) = 0.845, and 0.1 * 0.845 is more than 0.01
+    assert kept_of(Eta(epsilon=0.01), p) == [0, 1, 2, 3]
+    assert kept_of(Eta(epsilon=0.011), p) == [0]
+
+
+def test_in_single_precision_too():
+    p = drawn_from(Eta(epsilon=0.25), HALF, np.float32)
+    assert p.dtype == np.float32
+    assert p.tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0], rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [1, 3, 10, 49, 1000])
+def test_equal_tokens_all_stay(n):
+    assert kept(Eta(epsilon=0.99), np.full(n, 0.3)) == [*range(n)]
+
+
+def test_off_is_off():
+    assert Eta().epsilon == 0
+    assert_switched_off(Eta())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-0.1, "epsilon must be at least 0 and below 1, not -0.1"),
+        (1, "epsilon must be at least 0 and below 1, not 1.0"),
+    ],
+)
+def test_what_is_refused(value, message):
+    with pytest.raises(ParameterError) as caught:
+        Eta(epsilon=value)
+    assert str(caught.value) == message
+
+
+# Against the plain version, and what is true of every filter
+
+
+@on_random_rows
+@pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
+def test_it_equals_the_plain_version_on_random_rows(row, value):
+    assert_same(Eta(epsilon=value), row, plain.eta(row, value))
+
+
+@given(ROWS, SHARES)
+def test_it_equals_the_plain_version_on_edges(row, value):
+    assert_same(Eta(epsilon=value), row, plain.eta(row, value))
+
+
+@given(ROWS, SHARES)
+def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
+    assert_divergence_is_the_mass_removed(Eta(epsilon=value), row)
+
+
+@given(ROWS, SHARES)
+def test_the_entropy_does_not_rise(row, value):
+    assert_entropy_does_not_rise(Eta(epsilon=value), row)
+
+
+@pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
+def test_ids_mean_nothing_and_rows_are_alone(value):
+    assert_permutes(Eta(epsilon=value))
+    assert_batch_is_its_rows(Eta(epsilon=value))

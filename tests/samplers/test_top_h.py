@@ -1,0 +1,131 @@
+"""Top-H: up to a share of the entropy."""
+
+from __future__ import annotations
+
+import numpy as np
+import plain
+import pytest
+from corelm_samplers.top_h import TopH
+from hypothesis import given
+from plain import (
+    INF,
+    ROWS,
+    SHARES,
+    assert_batch_is_its_rows,
+    assert_divergence_is_the_mass_removed,
+    assert_entropy_does_not_rise,
+    assert_permutes,
+    assert_same,
+    assert_switched_off,
+    drawn_from,
+    kept,
+    on_random_rows,
+)
+
+from corelm.errors import ParameterError
+from corelm.testing import obeys_the_laws
+
+
+@obeys_the_laws(*(TopH(h=h) for h in (0, 0.1, 0.5, 0.999, 1)))
+def test_law(sampler, law):
+    law(sampler)
+
+
+HALF = [0.5, 0.25, 0.125, 0.125]
+
+
+# The entropy is 1.75 bits; that of the two likeliest tokens 0.9183, of the three 1.3788.
+@pytest.mark.parametrize(
+    ("h", "expected"),
+    [
+        (0, [1, 0, 0, 0]),
+        (0.5, [1, 0, 0, 0]),  # 0.875
+        (0.53, [2 / 3, 1 / 3, 0, 0]),  # 0.9275
+        (0.78, [2 / 3, 1 / 3, 0, 0]),  # 1.365
+        (0.79, [4 / 7, 2 / 7, 1 / 7, 0]),  # 1.3825
+        (0.99, [4 / 7, 2 / 7, 1 / 7, 0]),
+        (1, HALF),
+    ],
+)
+def test_the_prefix_grows_while_its_entropy_is_at_most_h_times_the_whole(h, expected):
+    assert drawn_from(TopH(h=h), HALF).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_in_single_precision_too():
+    p = drawn_from(TopH(h=0.6), HALF, np.float32)
+    assert p.dtype == np.float32
+    assert p.tolist() == pytest.approx([2 / 3, 1 / 3, 0, 0], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "h", "count"),
+    [
+        (4, 0.49, 1),
+        (4, 0.5, 2),  # ln 2 is half of ln 4
+        (4, 0.79, 2),
+        (4, 0.8, 3),  # ln 3 is 0.792 times ln 4
+        (1000, 1 / 3, 10),
+        (1000, 2 / 3, 100),
+        (1, 0, 1),
+    ],
+)
+def test_of_equal_tokens_the_lowest_ids_stay(n, h, count):
+    assert kept(TopH(h=h), np.full(n, 0.3)) == [*range(count)]
+
+
+def test_tokens_too_unlikely_to_count_do_not_stay():
+    assert kept(TopH(h=0.9), np.array([0.0, -1e30, -INF])) == [0]
+
+
+def test_where_one_token_is_all_but_certain_the_others_still_count():
+    # entropies of a few 1e-18, too small to be seen next to the certain token's weight
+    row = np.array([0.0, -45.0, -45.0, -45.0, -45.0])
+    assert [len(kept(TopH(h=h), row)) for h in (0.2, 0.3, 0.6, 0.8, 0.99)] == [1, 2, 3, 4, 4]
+
+
+def test_off_is_off():
+    assert TopH().h == 1
+    assert_switched_off(TopH())
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-0.1, "h must be at least 0 and at most 1, not -0.1"),
+        (1.0001, "h must be at least 0 and at most 1, not 1.0001"),
+    ],
+)
+def test_what_is_refused(value, message):
+    with pytest.raises(ParameterError) as caught:
+        TopH(h=value)
+    assert str(caught.value) == message
+
+
+# Against the plain version, and what is true of every filter
+
+
+@on_random_rows
+@pytest.mark.parametrize("value", [0, 0.1, 0.5, 0.9])
+def test_it_equals_the_plain_version_on_random_rows(row, value):
+    assert_same(TopH(h=value), row, plain.top_h(row, value))
+
+
+@given(ROWS, SHARES)
+def test_it_equals_the_plain_version_on_edges(row, value):
+    assert_same(TopH(h=value), row, plain.top_h(row, value))
+
+
+@given(ROWS, SHARES)
+def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
+    assert_divergence_is_the_mass_removed(TopH(h=value), row)
+
+
+@given(ROWS, SHARES)
+def test_the_entropy_does_not_rise(row, value):
+    assert_entropy_does_not_rise(TopH(h=value), row)
+
+
+@pytest.mark.parametrize("value", [0, 0.1, 0.5, 0.9])
+def test_ids_mean_nothing_and_rows_are_alone(value):
+    assert_permutes(TopH(h=value))
+    assert_batch_is_its_rows(TopH(h=value))

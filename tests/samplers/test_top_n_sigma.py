@@ -1,0 +1,115 @@
+"""Top-n-sigma: within n deviations of the largest logit."""
+
+from __future__ import annotations
+
+import numpy as np
+import plain
+import pytest
+from corelm_samplers.top_n_sigma import TopNSigma
+from hypothesis import given
+from hypothesis import strategies as st
+from plain import (
+    INF,
+    ROWS,
+    assert_batch_is_its_rows,
+    assert_divergence_is_the_mass_removed,
+    assert_permutes,
+    assert_same,
+    assert_switched_off,
+    kept,
+    on_random_rows,
+)
+
+from corelm import Context, sampler
+from corelm.errors import ParameterError
+from corelm.testing import obeys_the_laws
+
+
+@obeys_the_laws(*(TopNSigma(n=n) for n in (0, 0.5, 1, 3, 1e300, INF)))
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("logits", "n", "expected"),
+    [
+        # 4, 3, 2, 1 deviate by the root of 1.25, which is 1.118
+        ([4, 3, 2, 1], 0, [0]),
+        ([4, 3, 2, 1], 0.5, [0]),
+        ([4, 3, 2, 1], 1, [0, 1]),
+        ([4, 3, 2, 1], 2, [0, 1, 2]),
+        ([4, 3, 2, 1], 3, [0, 1, 2, 3]),
+        # 2, 0, 0, 2 deviate by 1
+        ([2, 0, 0, 2], 0, [0, 3]),
+        ([2, 0, 0, 2], 1.9, [0, 3]),
+        ([2, 0, 0, 2], 2, [0, 1, 2, 3]),
+        # what is out of play does not count
+        ([2, 0, -INF, -INF, 0, 2], 1.9, [0, 5]),
+        ([2, 0, -INF, -INF, 0, 2], 2, [0, 1, 4, 5]),
+        # the population's deviation of 4 and 2 is 1; a sample's would be 1.41
+        ([4, 2], 1.5, [0]),
+        ([4, 2], 2, [0, 1]),
+        ([7], 0, [0]),
+        ([7, 7, 7], 0, [0, 1, 2]),
+    ],
+)
+def test_what_is_within_n_deviations_stays(logits, n, expected, dtype):
+    assert kept(TopNSigma(n=n), np.array(logits, dtype)) == expected
+
+
+@pytest.mark.parametrize(("dtype", "huge"), [(np.float32, 3e38), (np.float64, 1.7e308)])
+def test_it_is_safe_beyond_all_measure(dtype, huge):
+    row = np.array([huge, -huge], dtype)
+    assert kept(TopNSigma(n=1), row) == [0]
+    assert kept(TopNSigma(n=2.1), row) == [0, 1]
+    assert kept(TopNSigma(n=1e300), row) == [0, 1]
+
+
+def test_a_temperature_before_it_changes_nothing():
+    row = np.random.default_rng(5).normal(0, 3, (1, 400))
+    hot = sampler("temperature(t=4) | top_n_sigma(n=1)")(row, Context.of([[0]]))
+    assert np.flatnonzero(hot > -INF).tolist() == kept(TopNSigma(n=1), row[0])
+
+
+def test_off_is_off():
+    assert TopNSigma().n == 1
+    assert_switched_off(TopNSigma(n=INF))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (-1, "n must be at least 0, not -1.0"),
+        (float("nan"), "n must be a number, not nan"),
+    ],
+)
+def test_what_is_refused(value, message):
+    with pytest.raises(ParameterError) as caught:
+        TopNSigma(n=value)
+    assert str(caught.value) == message
+
+
+# Against the plain version, and what is true of every filter
+
+
+@on_random_rows
+@pytest.mark.parametrize("value", [0, 0.5, 1, 2.3, 5])
+def test_it_equals_the_plain_version_on_random_rows(row, value):
+    assert_same(TopNSigma(n=value), row, plain.top_n_sigma(row, value))
+
+
+@given(ROWS, st.floats(0, 5))
+def test_it_equals_the_plain_version_on_edges(row, value):
+    assert_same(TopNSigma(n=value), row, plain.top_n_sigma(row, value))
+
+
+@given(ROWS, st.floats(0, 5))
+def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
+    assert_divergence_is_the_mass_removed(TopNSigma(n=value), row)
+
+
+@pytest.mark.parametrize("value", [0, 0.5, 1, 2.3, 5])
+def test_ids_mean_nothing_and_rows_are_alone(value):
+    assert_permutes(TopNSigma(n=value))
+    assert_batch_is_its_rows(TopNSigma(n=value))

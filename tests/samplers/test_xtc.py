@@ -1,0 +1,143 @@
+"""XTC: leave out the likeliest of several good tokens, some of the time."""
+
+from __future__ import annotations
+
+import numpy as np
+import plain
+import pytest
+from corelm_samplers.xtc import Xtc
+from hypothesis import given
+from plain import (
+    INF,
+    NOWHERE,
+    ROWS,
+    SHARES,
+    assert_batch_is_its_rows,
+    assert_switched_off,
+    drawn_from,
+    on_random_rows,
+)
+
+from corelm import sampling_distribution
+from corelm.errors import ParameterError
+from corelm.testing import obeys_the_laws
+
+P = [0.5, 0.25, 0.15, 0.1]
+
+
+@obeys_the_laws(
+    Xtc(),
+    Xtc(probability=0.5),
+    Xtc(probability=1),
+    Xtc(probability=1, threshold=0),
+    Xtc(probability=0.3, threshold=0, special=(0, 2)),
+    Xtc(probability=1, threshold=1),
+)
+def test_law(sampler, law):
+    law(sampler)
+
+
+@pytest.mark.parametrize(
+    ("probability", "threshold", "expected"),
+    [
+        # good are 0.5 and 0.25: the larger goes, and the rest is renormalised by 1 / 0.5
+        (1, 0.2, [0, 0.5, 0.3, 0.2]),
+        (0.5, 0.2, [0.25, 0.375, 0.225, 0.15]),
+        (0.1, 0.2, [0.45, 0.275, 0.165, 0.11]),
+        # good are three: 0.5 and 0.25 go
+        (1, 0.12, [0, 0, 0.6, 0.4]),
+        (0.5, 0.12, [0.25, 0.125, 0.375, 0.25]),
+        # 0.1 is at least 0.1: only the last one is left
+        (1, 0.1, [0, 0, 0, 1]),
+        (0.5, 0.1, [0.25, 0.125, 0.075, 0.55]),
+        (1, 0, [0, 0, 0, 1]),
+        # one good token alone, or none, stays
+        (1, 0.3, P),
+        (1, 0.5, P),
+        (1, 0.9, P),
+    ],
+)
+def test_it_returns_the_mixture_of_the_cut_and_the_uncut(probability, threshold, expected):
+    p = drawn_from(Xtc(probability=probability, threshold=threshold), P)
+    assert p.tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_in_single_precision_too():
+    p = drawn_from(Xtc(probability=0.5, threshold=0.2), P, np.float32)
+    assert p.dtype == np.float32
+    assert p.tolist() == pytest.approx([0.25, 0.375, 0.225, 0.15], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("p", "threshold", "special", "expected"),
+    [
+        (P, 0.2, (0,), P),  # one good token is left
+        (P, 0.12, (1,), [0, 0.5, 0.3, 0.2]),
+        (P, 0.12, (2,), [0, 0.5, 0.3, 0.2]),
+        (P, 0.12, (3, 99), [0, 0, 0.6, 0.4]),
+        ([0.25] * 4, 0.2, (), [0, 0, 0, 1]),  # the last in falling order has the highest id
+        ([0.2, 0.4, 0.2, 0.2], 0.2, (), [0, 0, 0, 1]),
+        ([0.2, 0.4, 0.2, 0.2], 0.2, (3,), [0, 0, 0.5, 0.5]),
+    ],
+)
+def test_protected_tokens_and_ties(p, threshold, special, expected):
+    sampler = Xtc(probability=1, threshold=threshold, special=special)
+    assert drawn_from(sampler, p).tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_mixture_is_exact_where_what_is_left_is_next_to_impossible():
+    sampler = Xtc(probability=0.25, threshold=0)
+    for row in ([0.0, -1e30], [0.0, -800.0], [1e30, -1e30]):
+        assert sampling_distribution(sampler, row).tolist() == pytest.approx([0.75, 0.25])
+    p = sampling_distribution(Xtc(probability=1, threshold=0), [0.0, -1e30, -INF])
+    assert p.tolist() == [0, 1, 0]
+
+
+def test_off_is_off():
+    assert Xtc().probability == 0
+    assert_switched_off(Xtc())
+
+
+def test_where_nothing_is_cut_the_logits_are_as_they_were():
+    row = np.log([[0.9, 0.05, 0.05]])
+    assert np.array_equal(Xtc(probability=0.5)(row, NOWHERE), row)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"probability": 1.1}, "probability must be at least 0 and at most 1, not 1.1"),
+        ({"threshold": -0.1}, "threshold must be at least 0 and at most 1, not -0.1"),
+        ({"special": ("end",)}, "special must be a list of items that are each a whole number"),
+    ],
+)
+def test_what_is_refused(given, message):
+    with pytest.raises(ParameterError, match=message):
+        Xtc(**given)
+
+
+def plain_mixture(row, probability, threshold):
+    """What a coin and a draw give, from the definition."""
+    p = plain.probabilities(row)
+    cut = p.copy()
+    good = [i for i in plain.falling_order(row) if p[i] >= threshold * (1 - plain.SLACK)]
+    cut[good[:-1]] = 0
+    return (1 - probability) * p + probability * cut / cut.sum()
+
+
+@on_random_rows
+@pytest.mark.parametrize("threshold", [1e-4, 0.01, 0.1])
+def test_it_equals_the_plain_version_on_random_rows(row, threshold):
+    p = sampling_distribution(Xtc(probability=0.4, threshold=threshold), row)
+    eps = 1e-5 if row.dtype == np.float32 else 1e-9
+    assert np.allclose(p, plain_mixture(row, 0.4, threshold), rtol=eps, atol=1e-30)
+
+
+@given(ROWS, SHARES, SHARES)
+def test_it_equals_the_plain_version_on_edges(row, probability, threshold):
+    p = sampling_distribution(Xtc(probability=probability, threshold=threshold), row)
+    assert np.allclose(p, plain_mixture(row, probability, threshold), rtol=1e-9, atol=1e-30)
+
+
+def test_rows_are_alone():
+    assert_batch_is_its_rows(Xtc(probability=0.5, threshold=0.01))
