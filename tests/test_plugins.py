@@ -7,8 +7,10 @@ import logging
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import SimpleNamespace
 
+import corelm_samplers
 import pytest
 
 import corelm
@@ -63,8 +65,17 @@ def only(monkeypatch):
 
 def test_the_built_in_samplers_and_decoder_are_found(only):
     registry = Registry()
-    assert names(registry.samplers())[:2] == ["corelm:greedy", "corelm:stochastic"]
+    four = {"corelm:greedy", "corelm:stochastic", "corelm:temperature", "corelm:uniform"}
+    assert four <= set(names(registry.samplers()))
     assert "corelm:ancestral" in names(registry.decoders())
+
+
+def test_every_file_of_the_built_in_samplers_is_an_entry_point_of_its_name():
+    files = {path.stem for path in Path(corelm_samplers.__file__).parent.glob("*.py")} - {
+        "__init__"
+    }
+    offered = {o.name for o in Registry().samplers() if o.source.distribution == "corelm"}
+    assert offered == files
 
 
 def test_an_installed_sampler_is_found_by_name_and_full_name(installed_plugin, only):
