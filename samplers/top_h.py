@@ -45,14 +45,14 @@ class TopH(Sampler):
 
     def _choose(self, row: Array) -> Array:
         limit = self.h * entropies(row)[1]
-        for values, elsewhere in falling_logits(row):
+        for values in falling_logits(row):
             below = values - values[0]
             weights = np.exp(below)
             possible = np.count_nonzero(weights)
             weights[0] = 0  # known to be 1
             terms = np.stack([weights, weights * below])[:, :possible]
             count = first_where(terms, lambda sums: ~reaches(limit, _entropy(*sums)))
-            if count < len(values) or elsewhere == -np.inf:
+            if count < len(values):
                 break
         return first_tokens(row, values[count - 1], count)
 

@@ -46,7 +46,7 @@ class TopP(Sampler):
 
     def _nucleus(self, row: Array) -> Array:
         target = self.p * np.exp(min_entropy(row))  # in units of the largest probability
-        for values, _ in falling_logits(row):
+        for values in falling_logits(row):
             weights = np.exp(values - values[0])
             last = first_where(weights, lambda mass: reaches(mass, target))
             if last < len(values):
