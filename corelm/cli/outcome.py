@@ -80,15 +80,16 @@ def _forget_stdout() -> None:
 
 
 def _prepare(debug: bool) -> None:
-    """Make every character writable, and show warnings of the log in one line each."""
+    """Make every character writable, and show what is logged in one line each."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     logger = logging.getLogger("corelm")
     logger.handlers = [_OneLine()]
-    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
 
 
 class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        terminal.warn(record.getMessage())
+        say = terminal.warn if record.levelno >= logging.WARNING else terminal.note
+        say(record.getMessage())
