@@ -116,7 +116,18 @@ def test_after_going_back_it_says_what_it_would_have_said(model, texts, count, a
     session.extend(texts[5:7, :4])
     kept = np.concatenate([kept, texts[5:7, :4]], axis=1)
     expected = one_by_one(model, kept, kept.shape[1] - 3, kept.shape[1])
+    assert np.array_equal(session.logits, expected[:, -1])
     assert np.array_equal(session.last_logits(4), expected)
+
+
+@pytest.mark.parametrize("length", [5, 12, 13, 30])
+def test_another_way_back_to_the_same_window(model, texts, length):
+    session = model.start(texts[:2, :32])
+    assert session.logits.shape == (2, 3000)
+    session.rewind(32 - length)
+    session.extend(texts[2:4, length:32])
+    other = np.concatenate([texts[:2, :length], texts[2:4, length:32]], axis=1)
+    assert np.array_equal(session.logits, model.start(other).logits)
 
 
 def test_going_back_again_and_again_over_the_edge_of_the_context(model, texts):
