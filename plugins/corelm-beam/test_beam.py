@@ -1,0 +1,199 @@
+"""Beam search: what exhaustive search finds, and the numbers worked out by hand."""
+
+import doctest
+import itertools
+import subprocess
+import sys
+
+import corelm_beam
+import numpy as np
+import pytest
+from corelm_beam import Beam
+
+import corelm
+from corelm import ParameterError, Sampler
+from corelm.testing import ToyModel
+
+INF = float("inf")
+PADDING, UNKNOWN, END, A, B, C = range(6)
+
+
+def model_of(**after):
+    """A model of the words a, b and c: the probabilities of the end, a, b, c after each."""
+    table = np.full((6, 6), -INF)
+    table[:, A] = 0
+    for word, probabilities in after.items():
+        with np.errstate(divide="ignore"):
+            table["..^abc".index(word), END:] = np.log(probabilities)
+    return ToyModel(["a", "b", "c"], table)
+
+
+def random_model(seed):
+    return ToyModel(["a", "b", "c"], np.random.default_rng(seed).normal(size=(6, 6)) * 1.5)
+
+
+def texts(model, sampler="stochastic", prompt="a", n=1, length=4, seed=1, **parameters):
+    """The tokens of the texts found."""
+    found = corelm.generate(
+        model, prompt, sampler=sampler, length=length, n=n, seed=seed, decoder=Beam(**parameters)
+    )
+    return [text.tokens for text in found]
+
+
+def exhaustive(model, sampler, prompt, length, penalty):
+    """All texts and their costs, the best first: every one is written and weighed."""
+    first, sampler = model.vocabulary.encode(prompt), corelm.sampler(sampler)
+
+    def cost(text):
+        nats = 0.0
+        for i, token in enumerate(text):
+            past = [*first, *text[:i]]
+            logits = model.start([past]).logits.copy()
+            logits[:, [PADDING, UNKNOWN]] = -INF
+            [p] = corelm.sampling_distribution(sampler, logits, past)
+            nats -= np.log(p[token]) if p[token] > 0 else -INF
+        return nats / len(text) ** penalty
+
+    words = (A, B, C)
+    whole = [[*t, END] for n in range(length) for t in itertools.product(words, repeat=n)]
+    cut = map(list, itertools.product(words, repeat=length))
+    costs = sorted((cost(text), text) for text in [*whole, *cut])
+    return [(nats, text) for nats, text in costs if nats < INF]
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "stochastic",
+        "temperature(t=0.5)",
+        "repetition_penalty(penalty=1.5)",
+        "no_repeat_ngram(n=2)",
+        "uniform | frequency_penalty(penalty=0.3)",
+    ],
+)
+def test_a_beam_as_wide_as_all_texts_is_exhaustive_search(sampler, penalty):
+    for seed in range(3):
+        model = random_model(seed)
+        expected = exhaustive(model, sampler, "a b", 4, penalty)
+        n = min(len(expected), 10)
+        found = corelm.generate(
+            model, "a b", sampler=sampler, length=4, n=n,
+            decoder=Beam(width=200, length_penalty=penalty),
+        )  # fmt: skip
+        nats = [sum(s.surprisal for s in text.steps) for text in found]
+        costs = [n / len(text.tokens) ** penalty for n, text in zip(nats, found, strict=True)]
+        assert costs == pytest.approx([cost for cost, _ in expected[:n]])
+        known = {tuple(text): cost for cost, text in expected}
+        assert costs == pytest.approx([known[tuple(text.tokens)] for text in found])
+        assert len({tuple(text.tokens) for text in found}) == n
+
+
+# After a: b is likelier than c, but what follows c is surer.
+MISLEADING = {"a": [0, 0, 0.6, 0.4], "b": [0, 0.4, 0.3, 0.3], "c": [0, 0, 0, 1.0]}
+
+
+def test_a_beam_finds_what_greedy_decoding_misses():
+    model = model_of(**MISLEADING)
+    assert texts(model, "greedy", length=2, width=1) == [[B, A]]  # 0.6 x 0.4 = 0.24
+    assert texts(model, length=2, width=2) == [[C, C]]  # 0.4 x 1 = 0.4
+    assert texts(model, length=2, width=2, n=2) == [[C, C], [B, A]]
+    assert texts(model, length=2, width=4, n=4) == [[C, C], [B, A], [B, B], [B, C]]
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "stochastic", "repetition_penalty(penalty=1.3)"])
+def test_a_beam_of_one_takes_the_likeliest_token_each_time(sampler):
+    for seed in range(10):
+        model = random_model(seed)
+        likeliest = corelm.generate(model, "a", sampler=f"{sampler} | greedy", length=9, seed=1)
+        assert texts(model, sampler, length=9, width=1) == [likeliest[0].tokens]
+
+
+def test_greedy_leaves_one_text_however_wide_the_beam():
+    model = random_model(0)
+    [likeliest] = corelm.generate(model, "a", sampler="greedy", length=9)
+    assert texts(model, "greedy", length=9, width=4, n=3) == [likeliest.tokens, [], []]
+
+
+def test_the_length_penalty():
+    # the end at once: ln 2 = 0.69; b and then the end: ln 2 + ln 1.25 = 0.92, by the length 0.46
+    model = model_of(a=[0.5, 0, 0.5, 0], b=[0.8, 0.2, 0, 0])
+    assert texts(model, width=4, length_penalty=0) == [[END]]
+    assert texts(model, width=4, length_penalty=1, n=2) == [[B, END], [END]]
+    assert texts(model, width=4, length=1, length_penalty=0, n=2) == [[END], [B]]
+
+
+def test_a_text_that_has_ended_leaves_the_beam_narrower():
+    # a beam of two: the end (0.5) and b (0.3), then b's one best way on alone
+    model = model_of(a=[0.5, 0, 0.3, 0.2], b=[0.1, 0, 0.6, 0.3])
+    assert texts(model, width=2, length=3, n=2, length_penalty=0) == [[END], [B, B, B]]
+
+
+def test_as_many_texts_as_the_beam_is_wide():
+    assert len(texts(random_model(0), width=3, n=3)) == 3
+    with pytest.raises(ParameterError, match="width must be at least 4 to find 4 texts, not 3"):
+        texts(random_model(0), width=3, n=4)
+
+
+def test_text_i_is_the_same_whatever_n_and_the_seed():
+    ten = texts(random_model(1), width=10, n=10)
+    assert texts(random_model(1), width=10, n=3, seed=99) == ten[:3]
+
+
+@pytest.mark.parametrize(("length", "n"), [(0, 2), (4, 0)])
+def test_nothing_asked_for_nothing_found(length, n):
+    assert texts(random_model(0), length=length, n=n) == [[]] * n
+
+
+def test_a_model_without_an_end():
+    model = ToyModel(["a", "b"], logits=np.log([1, 1, 0.25, 0.75]), end=False)
+    first, second = texts(model, width=2, length=3, n=2)
+    assert (first, sorted(second)) == ([3, 3, 3], [2, 3, 3])
+
+
+def test_the_sampler_sees_the_past_of_each_beginning():
+    seen = {}
+
+    class Looks(Sampler):
+        def __call__(self, logits, context):
+            for tokens, nats, model_nats in zip(
+                context.tokens.tolist(), context.surprisal, context.model_surprisal, strict=True
+            ):
+                facts = (tuple(nats[1:]), tuple(model_nats[1:]))
+                assert seen.setdefault(tuple(tokens), facts) == facts
+            return logits / (1 + np.nan_to_num(context.surprisal).sum(axis=-1, keepdims=True))
+
+    model = random_model(3)
+    found = corelm.generate(model, "b", sampler=Looks(), length=5, n=4, decoder=Beam(width=5))
+    for text in found:
+        path = (B, *text.tokens[:-1])
+        nats, model_nats = seen[path]
+        assert nats == tuple(step.surprisal for step in text.steps[:-1])
+        assert model_nats == tuple(step.model_surprisal for step in text.steps[:-1])
+
+
+def test_with_the_shipped_model_a_wider_beam_finds_no_worse():
+    model = corelm.load("imdb")
+    nats = []
+    for width in (1, 4, 16):
+        [text] = corelm.generate(
+            model, "This movie", sampler="stochastic", length=8, seed=1,
+            decoder=Beam(width=width, length_penalty=0),
+        )  # fmt: skip
+        nats.append(sum(step.surprisal for step in text.steps))
+    assert nats[0] >= nats[1] >= nats[2]
+
+
+def test_it_is_installed():
+    command = "sample --decoder beam --width 3 --n 2 --length 5 --sampler stochastic --no-stream"
+    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.startswith("[0]\nThis movie ")
+    words = [*words[:-2], "--sampler", "greedy", "--width", "1", "--n", "2"]
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 2
+    assert "error: width must be at least 2 to find 2 texts, not 1" in done.stderr
+
+
+def test_its_example_runs():
+    assert doctest.testmod(corelm_beam).failed == 0
