@@ -1,0 +1,142 @@
+"""Best of n: write several texts and keep the best."""
+
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint
+
+import numpy as np
+
+from corelm import Ancestral, CorelmError, Decoder, Luck, ParameterError, hookimpl, param
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A text to be judged.
+
+    Attributes:
+        prompt: what it goes on from.
+        text: what was written after the prompt.
+        tokens: (time,) the ids drawn.
+        surprisal: (time,) nats, under the distributions that the sampler returned.
+        model_surprisal: (time,) the same under the model's own distributions.
+    """
+
+    prompt: str
+    text: str
+    tokens: np.ndarray
+    surprisal: np.ndarray
+    model_surprisal: np.ndarray
+
+
+def likelihood(candidate):
+    """The model's mean log-probability of a token, in nats: it does not favour short texts."""
+    return -float(np.mean(candidate.model_surprisal))
+
+
+def total_likelihood(candidate):
+    """The model's log-probability of the whole text, in nats."""
+    return -float(np.sum(candidate.model_surprisal))
+
+
+SCORERS = {scorer.__name__: scorer for scorer in (likelihood, total_likelihood)}
+
+
+class BestOf(Decoder):
+    """Write several texts with ordinary decoding, and keep the one that scores highest.
+
+    The candidates of sample i are the samples i n, ..., i n + n - 1 of an ordinary run with the
+    same seed, for n candidates; the first of those that score highest is the one kept.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> options = dict(sampler="stochastic", length=3, seed=1)
+        >>> [text.text for text in corelm.generate(ToyModel(), "the", n=4, **options)]
+        [' dog saw mat', ' cat sat on', ' dog and sat', ' and mat']
+        >>> corelm.generate(ToyModel(), "the", decoder=BestOf(candidates=4), **options)[0].text
+        ' cat sat on'
+    """
+
+    candidates: int = param(4, "texts to choose from", least=1)
+    scorer: str = param(
+        "likelihood",
+        f"what the texts are ranked by: {', '.join(SCORERS)}, or MODULE:FUNCTION, a function "
+        "from a Candidate to a number",
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        _scorer(self.scorer)
+
+    def __call__(self, task):
+        """Yield the steps of the best texts, once they are known."""
+        if task.length == 0 or len(task.luck) == 0:
+            return
+        score = _scorer(self.scorer)
+        best = [self._best(task, sample, score) for sample in task.luck.samples]
+        yield from Ancestral()(replace(task, luck=Luck(task.luck.seed, best)))
+
+    def _best(self, task, sample, score):
+        """The index, in an ordinary run, of the best candidate of a sample."""
+        first = sample * self.candidates
+        samples = range(first, first + self.candidates)
+        written = _written(replace(task, luck=Luck(task.luck.seed, samples)))
+        return first + int(np.argmax([_number(score(text), self.scorer) for text in written]))
+
+
+def _written(task):
+    """The texts of ordinary decoding."""
+    drawn = [[] for _ in task.luck.samples]
+    for step in Ancestral()(task):
+        facts = zip(step.tokens, step.surprisal, step.model_surprisal, strict=True)
+        for sample, fact in zip(step.samples, facts, strict=True):
+            drawn[sample].append(fact)
+    return [_candidate(task, facts) for facts in drawn]
+
+
+def _candidate(task, facts):
+    tokens, surprisal, model_surprisal = map(np.array, zip(*facts, strict=True))
+    decode, ids = task.model.vocabulary.decode, task.prompt.tolist()
+    prompt = decode(ids)
+    text = decode([*ids, *tokens.tolist()])[len(prompt) :]
+    return Candidate(prompt, text, tokens, surprisal, model_surprisal)
+
+
+def _scorer(name):
+    """The scorer of a name, or the function that MODULE:FUNCTION says.
+
+    Raises:
+        ParameterError: there is none.
+    """
+    if name in SCORERS:
+        return SCORERS[name]
+    wanted = f"scorer must be {', '.join(SCORERS)} or MODULE:FUNCTION"
+    if ":" not in name:
+        raise ParameterError(f"{wanted}, not {name!r}")
+    try:
+        function = EntryPoint("scorer", name, "").load()
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ParameterError(f"{wanted}; {name!r} cannot be imported: {reason}") from error
+    if not callable(function):
+        raise ParameterError(f"{wanted}; {name!r} is no function")
+    return function
+
+
+def _number(value, scorer):
+    """A score that can be compared.
+
+    Raises:
+        CorelmError: the scorer returned something else.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if number != number:
+        raise CorelmError(f"the scorer {scorer} returned {value!r} for a text, not a number")
+    return number
+
+
+@hookimpl
+def corelm_decoders():
+    return {"best_of": BestOf}

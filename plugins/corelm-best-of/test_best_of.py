@@ -1,0 +1,122 @@
+"""Best of n: which text is kept."""
+
+import doctest
+import subprocess
+import sys
+
+import corelm_best_of
+import numpy as np
+import pytest
+from corelm_best_of import BestOf, likelihood, total_likelihood
+
+import corelm
+from corelm import CorelmError, ParameterError
+from corelm.testing import ToyModel
+
+
+def texts(n=1, decoder=None, sampler="stochastic", length=6):
+    return corelm.generate(
+        ToyModel(), "the", sampler=sampler, length=length, n=n, seed=7, decoder=decoder
+    )
+
+
+def mean_log_p(text):
+    return -np.mean([step.model_surprisal for step in text.steps])
+
+
+def total_log_p(text):
+    return -np.sum([step.model_surprisal for step in text.steps])
+
+
+@pytest.mark.parametrize("sampler", ["stochastic", "temperature(t=2)", "mirostat(tau=2)"])
+@pytest.mark.parametrize(
+    ("scorer", "score"), [("likelihood", mean_log_p), ("total_likelihood", total_log_p)]
+)
+def test_the_best_of_the_candidates_is_kept(scorer, score, sampler):
+    ordinary = texts(n=12, sampler=sampler)
+    kept = texts(n=3, sampler=sampler, decoder=BestOf(candidates=4, scorer=scorer))
+    for i, text in enumerate(kept):
+        best = max(ordinary[4 * i : 4 * i + 4], key=score)
+        assert (text.tokens, text.steps, text.sample) == (best.tokens, best.steps, i)
+    assert len({tuple(text.tokens) for text in kept}) == 3
+
+
+def test_one_candidate_is_ordinary_decoding():
+    kept = texts(n=5, decoder=BestOf(candidates=1))
+    assert [text.tokens for text in kept] == [text.tokens for text in texts(n=5)]
+
+
+def test_text_i_is_the_same_whatever_n():
+    assert texts(n=4, decoder=BestOf())[1].tokens == texts(n=2, decoder=BestOf())[1].tokens
+
+
+def test_what_the_scorers_say():
+    nats = np.array([1.0, 2.0, 6.0])
+    candidate = corelm_best_of.Candidate("a", " b c d", np.array([1, 2, 3]), nats / 2, nats)
+    assert likelihood(candidate) == -3.0
+    assert total_likelihood(candidate) == -9.0
+
+
+@pytest.fixture
+def my_scorers(tmp_path, monkeypatch):
+    """A module of scorers, importable."""
+    (tmp_path / "my_scorers.py").write_text(
+        "seen = []\n"
+        "def longest(candidate):\n"
+        "    seen.append(candidate)\n"
+        "    return len(candidate.text)\n"
+        "def nothing(candidate):\n    return None\n"
+        "def nan(candidate):\n    return float('nan')\n"
+        "number = 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("my_scorers", None)
+
+
+@pytest.mark.usefixtures("my_scorers")
+def test_a_scorer_of_ones_own():
+    ordinary = texts(n=8)
+    [kept] = texts(decoder=BestOf(candidates=8, scorer="my_scorers:longest"))
+    assert kept.text == max((text.text for text in ordinary), key=len)
+    seen = sys.modules["my_scorers"].seen
+    assert [candidate.text for candidate in seen] == [text.text for text in ordinary]
+    assert {candidate.prompt for candidate in seen} == {"the"}
+    for candidate, text in zip(seen, ordinary, strict=True):
+        assert candidate.tokens.tolist() == text.tokens
+        assert candidate.surprisal.tolist() == [step.surprisal for step in text.steps]
+        assert candidate.model_surprisal.tolist() == [step.model_surprisal for step in text.steps]
+
+
+@pytest.mark.usefixtures("my_scorers")
+@pytest.mark.parametrize(
+    ("scorer", "error", "reason"),
+    [
+        ("best", ParameterError, "scorer must be .* or MODULE:FUNCTION, not 'best'"),
+        ("no_such_module:f", ParameterError, "cannot be imported: ModuleNotFoundError"),
+        ("my_scorers:absent", ParameterError, "cannot be imported: AttributeError"),
+        ("my_scorers:number", ParameterError, "'my_scorers:number' is no function"),
+        ("a b:c", ParameterError, "cannot be imported"),
+        ("my_scorers:nothing", CorelmError, "returned None for a text, not a number"),
+        ("my_scorers:nan", CorelmError, "returned nan for a text, not a number"),
+    ],
+)
+def test_what_is_no_scorer(scorer, error, reason):
+    with pytest.raises(error, match=reason):
+        texts(decoder=BestOf(scorer=scorer))
+
+
+@pytest.mark.parametrize(("length", "n"), [(0, 2), (3, 0)])
+def test_nothing_asked_for(length, n):
+    assert [text.tokens for text in texts(n, BestOf(), length=length)] == [[]] * n
+
+
+def test_it_is_installed():
+    command = "sample --decoder best_of --candidates 3 --length 5 --sampler stochastic"
+    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.startswith("This movie")
+
+
+def test_its_example_runs():
+    assert doctest.testmod(corelm_best_of).failed == 0
