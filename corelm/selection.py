@@ -151,7 +151,7 @@ def _rounded_up(least: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
     """The smallest finite numbers of a type that are at least these."""
     with np.errstate(over="ignore"):
         near = np.maximum(least.astype(dtype), np.finfo(dtype).min)
-    up: Array = np.where(near < least, np.nextafter(near, dtype.type(np.inf)), near)
+        up: Array = np.where(near < least, np.nextafter(near, dtype.type(np.inf)), near)
     return up
 
 

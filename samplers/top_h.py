@@ -43,14 +43,16 @@ class TopH(Sampler):
             return logits
         return filter_each_row(logits, self._choose)
 
+    @np.errstate(over="ignore")
     def _choose(self, row: Array) -> Array:
         limit = self.h * entropies(row)[1]
         for values in falling_logits(row):
             below = values - values[0]
             weights = np.exp(below)
             possible = np.count_nonzero(weights)
+            below, weights = below[:possible], weights[:possible]
             weights[0] = 0  # known to be 1
-            terms = np.stack([weights, weights * below])[:, :possible]
+            terms = np.stack([weights, weights * below])
             count = first_where(terms, lambda sums: ~reaches(limit, _entropy(*sums)))
             if count < len(values):
                 break

@@ -44,6 +44,7 @@ class TopP(Sampler):
             return logits
         return filter_each_row(logits, self._nucleus)
 
+    @np.errstate(over="ignore")
     def _nucleus(self, row: Array) -> Array:
         target = self.p * np.exp(min_entropy(row))  # in units of the largest probability
         for values in falling_logits(row):

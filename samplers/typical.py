@@ -46,14 +46,14 @@ class Typical(Sampler):
             return logits
         return filter_each_row(logits, self._choose)
 
+    @np.errstate(over="ignore")
     def _choose(self, row: Array) -> Array:
         peak, nats = entropies(row)
         largest, target = row.max(), self.p * np.exp(peak)
 
         def excess(values: ArrayLike) -> Array:
             """The surprisal of a logit, less the entropy."""
-            with np.errstate(over="ignore"):
-                return np.asarray(peak - nats - np.subtract(values, largest, dtype=np.float64))
+            return np.asarray(peak - nats - np.subtract(values, largest, dtype=np.float64))
 
         for values in falling_logits(row):
             far = np.abs(excess(values))
@@ -65,11 +65,14 @@ class Typical(Sampler):
                 break  # all that is left is farther
         near = values[reaches(1 + cut, 1 + far)]  # 1, so that the slack is absolute near 0
         tokens = np.flatnonzero((row >= near[-1]) & (row <= near[0]))
-        tied = np.flatnonzero(reaches(1 + np.abs(excess(row[tokens])), 1 + cut))
+        kept: Array = ~reaches(1 + np.abs(excess(row[tokens])), 1 + cut)
+        tied = np.flatnonzero(~kept)
         weights = np.exp(row[tokens] - largest)
-        nearer = np.delete(weights, tied).sum(dtype=np.float64)
+        nearer = weights[kept].sum(dtype=np.float64)
         last = first_where(weights[tied], lambda mass: reaches(nearer + mass, target))
-        return np.delete(tokens, tied[last + 1 :])
+        kept[tied[: last + 1]] = True
+        chosen: Array = tokens[kept]
+        return chosen
 
 
 @hookimpl

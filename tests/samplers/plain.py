@@ -199,6 +199,16 @@ def assert_switched_off(sampler: Sampler) -> None:
         assert sampler(given, Context.of([[0], [0]])) is given
 
 
+def assert_survives_the_ends(sampler: Sampler) -> None:
+    """The largest and the smallest number of a type are logits too, and no cause for a warning."""
+    for dtype in (np.float32, np.float64):
+        ends = np.finfo(dtype)
+        rows = np.array([[ends.max, ends.min, -INF], [ends.min, ends.min, 0]], dtype)
+        after = sampler(rows, Context.of([[0], [0]]))
+        assert np.isfinite(after.max(axis=-1)).all()
+        assert after.dtype == dtype
+
+
 def assert_batch_is_its_rows(sampler: Sampler) -> None:
     rows = np.random.default_rng(9).normal(0, 3, (40, 9000)).astype(np.float32)
     together = sampler(rows, Context.of(np.zeros((len(rows), 1))))

@@ -11,6 +11,7 @@ from plain import (
     INF,
     NOWHERE,
     assert_batch_is_its_rows,
+    assert_survives_the_ends,
     assert_switched_off,
     drawn_from,
     entropy_of,
@@ -114,5 +115,6 @@ def test_it_is_a_temperature_of_the_entropy(row):
     assert np.allclose(result, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_rows_are_alone():
+def test_rows_are_alone_and_no_logit_is_too_large():
     assert_batch_is_its_rows(DynamicTemperature(t_min=0.5, t_max=1.5))
+    assert_survives_the_ends(DynamicTemperature(t_min=0.5, t_max=1.5))

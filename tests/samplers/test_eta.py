@@ -15,6 +15,7 @@ from plain import (
     assert_entropy_does_not_rise,
     assert_permutes,
     assert_same,
+    assert_survives_the_ends,
     assert_switched_off,
     drawn_from,
     kept,
@@ -109,6 +110,7 @@ def test_the_entropy_does_not_rise(row, value):
 
 
 @pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
-def test_ids_mean_nothing_and_rows_are_alone(value):
+def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
     assert_permutes(Eta(epsilon=value))
     assert_batch_is_its_rows(Eta(epsilon=value))
+    assert_survives_the_ends(Eta(epsilon=value))

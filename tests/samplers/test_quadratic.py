@@ -12,6 +12,7 @@ from plain import (
     NOWHERE,
     ROWS,
     assert_batch_is_its_rows,
+    assert_survives_the_ends,
     assert_switched_off,
     on_random_rows,
 )
@@ -102,5 +103,6 @@ def test_up_to_a_cubic_the_order_of_the_tokens_stays(row, factor, curve):
     assert (np.diff(result[np.argsort(row, kind="stable")][np.sort(row) > -INF]) >= 0).all()
 
 
-def test_rows_are_alone():
+def test_rows_are_alone_and_no_logit_is_too_large():
     assert_batch_is_its_rows(Quadratic(factor=0.3, curve=2))
+    assert_survives_the_ends(Quadratic(factor=0.3, curve=2))

@@ -15,6 +15,7 @@ from plain import (
     assert_divergence_is_the_mass_removed,
     assert_permutes,
     assert_same,
+    assert_survives_the_ends,
     assert_switched_off,
     kept,
     on_random_rows,
@@ -110,6 +111,7 @@ def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
 
 
 @pytest.mark.parametrize("value", [0, 0.5, 1, 2.3, 5])
-def test_ids_mean_nothing_and_rows_are_alone(value):
+def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
     assert_permutes(TopNSigma(n=value))
     assert_batch_is_its_rows(TopNSigma(n=value))
+    assert_survives_the_ends(TopNSigma(n=value))

@@ -16,6 +16,7 @@ from plain import (
     assert_entropy_does_not_rise,
     assert_permutes,
     assert_same,
+    assert_survives_the_ends,
     assert_switched_off,
     drawn_from,
     kept,
@@ -140,6 +141,7 @@ def test_the_entropy_does_not_rise(row, value):
 
 
 @pytest.mark.parametrize("value", [0, 0.1, 0.5, 0.9, 0.999])
-def test_ids_mean_nothing_and_rows_are_alone(value):
+def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
     assert_permutes(TopP(p=value))
     assert_batch_is_its_rows(TopP(p=value))
+    assert_survives_the_ends(TopP(p=value))

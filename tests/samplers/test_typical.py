@@ -14,6 +14,7 @@ from plain import (
     assert_divergence_is_the_mass_removed,
     assert_permutes,
     assert_same,
+    assert_survives_the_ends,
     assert_switched_off,
     drawn_from,
     kept,
@@ -121,6 +122,7 @@ def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
 
 
 @pytest.mark.parametrize("value", [0.1, 0.5, 0.9, 0.999])
-def test_ids_mean_nothing_and_rows_are_alone(value):
+def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
     assert_permutes(Typical(p=value))
     assert_batch_is_its_rows(Typical(p=value))
+    assert_survives_the_ends(Typical(p=value))

@@ -13,6 +13,7 @@ from plain import (
     ROWS,
     SHARES,
     assert_batch_is_its_rows,
+    assert_survives_the_ends,
     assert_switched_off,
     drawn_from,
     on_random_rows,
@@ -139,5 +140,6 @@ def test_it_equals_the_plain_version_on_edges(row, probability, threshold):
     assert np.allclose(p, plain_mixture(row, probability, threshold), rtol=1e-9, atol=1e-30)
 
 
-def test_rows_are_alone():
+def test_rows_are_alone_and_no_logit_is_too_large():
     assert_batch_is_its_rows(Xtc(probability=0.5, threshold=0.01))
+    assert_survives_the_ends(Xtc(probability=0.5, threshold=0.01))
