@@ -11,7 +11,7 @@ import typer
 from corelm.cli.outcome import outcome
 
 DEBUG = "--debug"
-COMMANDS = ("sample", "samplers", "plugins", "models", "data", "train")
+COMMANDS = ("sample", "explain", "samplers", "presets", "plugins", "models", "data", "train")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -33,10 +33,11 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     """The application.
 
     Args:
-        arguments: those that it will be called with: the options of `sample` are those of
-            the sampler in them.
+        arguments: those that it will be called with: the options of `sample` and `explain`
+            are those of the sampler in them.
     """
-    from corelm.cli import datasets, models, plugins, sample, samplers, train
+    from corelm.cli import datasets, explain, models, plugins, presets, sample, samplers, train
+    from corelm.cli.choosing import with_choices
 
     app = typer.Typer(
         rich_markup_mode=None,  # help holds strings of plugins, which are no markup
@@ -44,8 +45,11 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"], "token_normalize_func": _dashes},
     )
     app.callback()(_global_options)
-    app.command("sample")(sample.command(_after(arguments, "sample")))
+    for choosing in (sample.sample, explain.explain):
+        name = choosing.__name__
+        app.command(name)(with_choices(choosing, _after(arguments, name)))
     app.command("samplers")(samplers.samplers)
+    app.command("presets")(presets.presets)
     app.command("plugins")(plugins.plugins)
     app.command("train")(train.command())
     app.add_typer(_group(models.models, models.show, models.export, alone=True), name="models")
@@ -116,4 +120,5 @@ def _global_options(
     \b
     corelm sample --sampler temperature --t 0.2     write a text
     corelm samplers                                 what can be chosen
+    corelm explain --sampler top_p --p 0.9          what a sampler does to one word
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
@@ -59,6 +59,34 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return block
 
 
+def figures(
+    headers: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    faint: Collection[int] = (),
+    widest: int | None = None,
+) -> Table:
+    """A table of numbers, each row with a name before them.
+
+    Args:
+        headers: of the columns, that of the names first.
+        rows: the name and the numbers of each.
+        faint: the rows that matter less, by their index.
+        widest: characters of a name in one line at most.
+    """
+    block = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    block.add_column(headers[0], style="cyan", overflow="fold", max_width=widest)
+    for header in headers[1:]:
+        block.add_column(header, justify="right", no_wrap=True)
+    for at, row in enumerate(rows):
+        block.add_row(*map(one_line, row), style="dim" if at in faint else None)
+    return block
+
+
+def several(parts: Iterable[RenderableType]) -> RenderableType:
+    """Things below each other."""
+    return Group(*parts)
+
+
 def width(console: Console, block: RenderableType) -> int:
     """Characters that a block would take if there were room."""
     endless = console.options.update(width=ENDLESS)
@@ -78,4 +106,4 @@ def stacked(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Renderable
         named = zip(headers[1:], others, strict=True)
         blocks.append(line(first, "cyan"))
         blocks.append(Padding(pairs((h, text) for h, text in named if text), INDENT))
-    return Group(*blocks)
+    return several(blocks)

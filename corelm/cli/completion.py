@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corelm.cli import terminal
+from corelm.engines import presets
 from corelm.model.load import list_models
 from corelm.plugins import registry
 
@@ -23,3 +24,8 @@ def model_names() -> list[str]:
     """The models that have a name."""
     with terminal.product():
         return [model.name for model in list_models()]
+
+
+def preset_names() -> list[str]:
+    """The presets there are."""
+    return list(presets())

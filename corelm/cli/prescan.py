@@ -10,6 +10,7 @@ from typing import Any
 
 from corelm.cli.options import Chosen, flag
 from corelm.errors import UsageError
+from corelm.plugins import registry
 
 
 def own_options(command: Callable[..., Any]) -> dict[str, bool]:
@@ -63,13 +64,24 @@ def refuse_unknown(
     if not unknown:
         return
     name = unknown[0]
+    word = name[2:].replace("-", "_")
+    if word in (offer.name for offer in registry().samplers()):
+        raise UsageError(
+            f"there is no option {name}; {word} is a sampler: choose it with --sampler, or chain "
+            "it in an expression with |"
+        )
     near = difflib.get_close_matches(name[2:], [option[2:] for option in known], n=1, cutoff=0.75)
     if near:
         raise UsageError(f"there is no option {name}; did you mean --{near[0]}?")
-    if not chosen or chosen[0].kind != "sampler":
-        inside = f"{name[2:].replace('-', '_')}=..."
+    if "--preset" in given:
         raise UsageError(
-            f"there is no option {name}; an expression holds its parameters itself: name({inside})"
+            f"there is no option {name}; a preset holds its parameters itself: `corelm presets "
+            "NAME` prints it as an expression, to be changed and given to --sampler"
+        )
+    if not chosen or chosen[0].kind != "sampler":
+        raise UsageError(
+            f"there is no option {name}; an expression holds its parameters itself: "
+            f"name({word}=...)"
         )
     raise UsageError(f"there is no option {name}: {_have(chosen)}")
 

@@ -159,7 +159,7 @@ def _parameters(cls: type[Sampler]) -> Iterator[tuple[str, str]]:
 
 
 def _options(cls: type[Sampler]) -> dict[str, list[str]]:
-    from corelm.cli.sample import options_of
+    from corelm.cli.choosing import options_of
 
     return dict(options_of(cls).names)
 

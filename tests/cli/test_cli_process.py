@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 Run = Callable[..., Any]
+EXPLAIN = ["explain", "--model", "toy", "the"]
 GREEDY = ("sample", "--model", "toy", "--sampler", "greedy", "--seed", "1")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell or terminal")
 
@@ -156,6 +157,8 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
         [*GREEDY, "naïve 🎬", "--length", "0"],
         ["samplers"],
         ["samplers", "temperature"],
+        [*EXPLAIN, "--token", "cat"],
+        ["presets"],
         ["plugins"],
         ["sample", "--help"],
     ]
@@ -165,7 +168,7 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
     )
     environment = {**os.environ, **locale}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
-    assert done.stderr.splitlines()[-1] == b"[0, 0, 0, 0, 0]"
+    assert done.stderr.splitlines()[-1] == b"[0, 0, 0, 0, 0, 0, 0]"
     arguments = (*GREEDY, "naïve 🎬".encode(), "--length", "0", "--json")
     assert spawn(*arguments, env=environment).json["prompt"] == "naïve 🎬"
 
@@ -182,7 +185,8 @@ HEAVY = ("keras", "tensorflow", "scipy", "pandas", "jax", "torch")
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["samplers"], ["samplers", "greedy"], ["plugins"], ["models"], [*GREEDY]]
+    "words",
+    [["--help"], ["samplers"], ["samplers", "greedy"], ["plugins"], ["models"], [*GREEDY], EXPLAIN],
 )
 def test_nothing_heavy_is_imported(toy: None, words: list[str]) -> None:
     code = (
@@ -237,8 +241,8 @@ def test_a_terminal_gets_a_bold_prompt_and_lines_broken_between_words(toy: None)
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @pytest.mark.parametrize(
     "words",
-    [[*GREEDY, "--n", "2"], ["samplers"], ["samplers", "temperature"], ["plugins"], ["--help"],
-     ["sample", "--t", "-1"], ["sample", "--help"]],
+    [[*GREEDY, "--n", "2"], EXPLAIN, ["samplers"], ["samplers", "temperature"], ["plugins"],
+     ["--help"], ["sample", "--t", "-1"], ["sample", "--help"]],
 )  # fmt: skip
 def test_no_control_codes_where_they_are_not_wanted(
     toy: None, environment: dict[str, str], words: list[str]
@@ -263,6 +267,9 @@ def test_no_control_codes_in_a_file(spawn: Run, words: list[str]) -> None:
         ("corelm sample --decoder anc", "ancestral"),
         ("corelm sample --model to", "toy"),
         ("corelm samplers every", "everything"),
+        ("corelm explain --sampler every", "everything"),
+        ("corelm explain --preset vl", "vllm"),
+        ("corelm presets ker", "keras-hub"),
     ],
 )
 def test_the_shell_completes_names(spawn: Run, line: str, names: str) -> None:

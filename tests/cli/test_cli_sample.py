@@ -108,6 +108,12 @@ def test_help_shows_the_options_of_the_chosen_sampler(run: Run) -> None:
          "--mode, --words, --bias and the decoder wide has --width"),
         (("--sampler", "temperature(t=1)", "--t", "2"),
          "there is no option --t; an expression holds its parameters itself: name(t=...)"),
+        (("--top-p", "0.9"),
+         "there is no option --top-p; top_p is a sampler: choose it with --sampler, or chain it in "
+         "an expression with |"),
+        (("--sampler", "top_k", "--temperature", "2"),
+         "there is no option --temperature; temperature is a sampler: choose it with --sampler, or "
+         "chain it in an expression with |"),
         (("--lenght", "3"), "there is no option --lenght; did you mean --length?"),
         (("--t", "-1"), "t must be at least 0, not -1.0"),
         (("--t", "abc"), "t must be a number, not 'abc'"),
@@ -145,7 +151,7 @@ def test_unknown_names_are_told_with_what_there_is(run: Run) -> None:
     assert "error: there is no sampler 'nucleus'" in sampler.err
     assert "everything, fails, " in sampler.err
     assert "did you mean 'greedy'?" in run(*TOY, "--sampler", "gredy").err
-    assert "there is no decoder 'beam'" in run(*TOY, "--decoder", "beam").err
+    assert "there is no decoder 'none'" in run(*TOY, "--decoder", "none").err
     model = run("sample", "--model", "no-such-model")
     assert model.code == 2
     assert "no-such-model" in model.err.splitlines()[-1]
@@ -318,3 +324,13 @@ def test_a_prompt_commands_no_terminal(run: Run, prompt: str, shown: str) -> Non
 def test_a_long_prompt(run: Run) -> None:
     result = run(*GREEDY, "the cat " * 5000 + "sat", "--length", "1")
     assert result.out.endswith("the cat sat on\n")
+
+
+def test_likely_mistakes_are_noted_once_and_the_text_is_written(run: Run) -> None:
+    expression = "greedy | top_k(k=3) | temperature(t=0.5)"
+    result = run(*TOY, "the", "--sampler", expression, "--length", "3", "--n", "2", "--seed", "1")
+    assert result.out == "[0]\nthe cat sat on\n\n[1]\nthe cat sat on\n\n"
+    assert result.err.replace("printed at import\n", "") == (
+        "note: greedy leaves one token, so top_k(k=3) and temperature(t=0.5) after it can change "
+        "nothing; leave them out\n"
+    )

@@ -1,0 +1,145 @@
+"""What `sample` and `explain` have in common: the prompt, the model, the sampler that is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from corelm.cli import terminal
+from corelm.cli.completion import model_names, preset_names, sampler_names
+from corelm.cli.heavy import import_keras
+from corelm.cli.options import Chosen, extended
+from corelm.cli.prescan import own_options, refuse_unknown, scanned
+from corelm.cli.prompt import DEFAULT
+from corelm.engines import preset as read_preset
+from corelm.errors import UsageError
+from corelm.language_model import LanguageModel
+from corelm.lint import notes
+from corelm.model.load import load
+from corelm.plugins import registry
+from corelm.sampler import Sampler
+from corelm.spec import is_name
+from corelm.spec import sampler as read_sampler
+
+SAMPLER, TEMPERATURE, DECODER, MODEL = "temperature", 0.7, "ancestral", "imdb"
+"""What is chosen where nothing is."""
+
+Prompt = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="PROMPT",
+        help=f"What to go on from, in quotation marks; - reads it from standard input. "
+        f'"{DEFAULT}" when left out.',
+    ),
+]
+PromptFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")
+]
+SamplerChoice = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SAMPLER",
+        autocompletion=sampler_names,
+        help=f"A name of `corelm samplers`, or an expression such as "
+        f"'temperature(t=0.5) | greedy'. When left out: {SAMPLER} at t={TEMPERATURE}.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        autocompletion=preset_names,
+        help="Sample as another engine does by default: a name of `corelm presets`.",
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|PATH",
+        autocompletion=model_names,
+        help="A model of `corelm models`, or the path of one.",
+    ),
+]
+Unknown = Annotated[
+    bool, typer.Option("--unknown", help="Let the word for everything unknown be drawn too.")
+]
+
+
+def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
+    """The sampler that was chosen; what is likely a mistake in it is noted on standard error."""
+    if preset is not None:
+        chosen = read_preset(preset)
+    else:
+        chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
+    for text in notes(chosen):
+        terminal.tell(f"note: {text}")
+    return chosen
+
+
+def loaded(model: str) -> LanguageModel:
+    """The model of a name or a path."""
+    if model.endswith(".keras"):
+        import_keras("a .keras file")
+    return load(model)
+
+
+def with_choices(
+    command: Callable[..., Any], arguments: Sequence[str] | None
+) -> Callable[..., Any]:
+    """A command with the options of the sampler and the decoder that its arguments name.
+
+    Args:
+        command: what it does.
+        arguments: those after the command; None where it is not called.
+
+    Raises:
+        UsageError: there is no such sampler, decoder or option.
+    """
+    if arguments is None:
+        return extended(command, [])
+    own = {**own_options(command), "--help": False}
+    given, _ = scanned(arguments, own)
+    with terminal.product():
+        chosen = list(_chosen(given, own))
+    known = own | {name: value for choice in chosen for name, value in choice.options.items()}
+    given, words = scanned(arguments, known)
+    refuse_unknown(given, known, chosen)
+    if len(words) > 1:
+        raise UsageError(f"one prompt, not {len(words)}: put it in quotation marks")
+    return extended(command, chosen)
+
+
+def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:
+    """The options that the parameters of a sampler have, in every command the same."""
+    return Chosen.of("sampler", cls, _taken(), **defaults)
+
+
+def _taken() -> dict[str, bool]:
+    """The options that the commands themselves have."""
+    from corelm.cli.explain import explain
+    from corelm.cli.sample import sample
+
+    return {**own_options(sample), **own_options(explain), "--help": False}
+
+
+def _chosen(given: Mapping[str, str | None], own: Mapping[str, bool]) -> list[Chosen]:
+    """What the options given so far choose, each with its own options."""
+    chosen = []
+    sampler, preset = given.get("--sampler"), given.get("--preset")
+    if sampler is not None and preset is not None:
+        raise UsageError(
+            f"--sampler or --preset, not both: `corelm presets {preset}` prints an expression "
+            "that can be changed and given to --sampler"
+        )
+    if sampler is not None and is_name(sampler):
+        chosen.append(options_of(registry().sampler(sampler.strip())))
+    elif sampler is None and preset is None:
+        chosen.append(options_of(registry().sampler(SAMPLER), t=TEMPERATURE))
+    if "--decoder" in own:
+        taken = _taken() | {name: True for choice in chosen for name in choice.options}
+        cls = registry().decoder(given.get("--decoder") or DECODER)
+        chosen.append(Chosen.of("decoder", cls, taken))
+    return chosen

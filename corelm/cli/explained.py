@@ -1,0 +1,185 @@
+"""An explanation as tables, as wide as the terminal is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+
+from corelm.cli import blocks
+from corelm.cli.terminal import one_line
+from corelm.explanation import Explanation, Followed, Stage
+from corelm.sampler import Sampler
+
+NARROW = 60
+"""Columns below which the figures of a stage stand under it, not beside it."""
+REST = "all others"
+WORD, SHARE = 16, 8
+"""Columns of a word at most, and of a probability with the space before it."""
+PROMPT = 60
+"""Characters of a prompt that are shown."""
+
+
+class Explained:
+    """Writes an explanation.
+
+    Args:
+        explanation: what is to be shown.
+        width: characters in a line.
+    """
+
+    def __init__(self, explanation: Explanation, width: int) -> None:
+        self._explanation = explanation
+        self._stages = explanation.stages
+        self._width = width
+
+    def page(self, followed: Followed | None, top: int) -> Iterator[RenderableType]:
+        """All there is to show: the stages, the likeliest tokens, what was removed.
+
+        Args:
+            followed: a token to show by itself.
+            top: how many of the likeliest tokens.
+        """
+        yield blocks.heading(_tail(self._explanation.prompt))
+        yield blocks.line("")
+        yield from blocks.section("stages", self._entropies())
+        likeliest = self._explanation.likeliest(top)
+        if likeliest:
+            yield from blocks.section("likeliest tokens", blocks.several(self._tokens(likeliest)))
+        removed = list(self._removed(top))
+        if removed:
+            yield from blocks.section("removed", blocks.several(removed))
+        if followed:
+            yield from self._path(followed)
+
+    def _name(self, at: int) -> str:
+        """A stage by its number and what it is."""
+        sampler = self._stages[at].sampler
+        return "model" if sampler is None else f"{at} {_short(sampler)}"
+
+    def _entropies(self) -> RenderableType:
+        stages = list(enumerate(self._stages))
+        if self._width < NARROW:
+            entries = (blocks.entry(self._name(at), (), self._facts(at)) for at, _ in stages)
+            return blocks.several(part for entry in entries for part in entry)
+        return blocks.figures(
+            ("", "nats", "bits", "choices", "tokens", "mass"),
+            ([self._name(at), *_figures(stage)] for at, stage in stages),
+            faint=set(range(len(self._stages))) - set(self._telling()),
+        )
+
+    def _telling(self) -> list[int]:
+        """The model, and the stages that changed something."""
+        return [at for at, stage in enumerate(self._stages) if at == 0 or stage.changed]
+
+    def _facts(self, at: int) -> str:
+        if at not in self._telling():
+            return "changes nothing"
+        nats, bits, choices, tokens, mass = _figures(self._stages[at])
+        return f"{nats} nats, {bits} bits, {choices} choices, {tokens} tokens, mass {mass}"
+
+    def _tokens(self, likeliest: Sequence[Followed]) -> Iterator[RenderableType]:
+        """The probabilities at the stages that count, as many beside each other as have room."""
+        labels = [self._word(one.token, one.text) for one in likeliest]
+        room = self._width - 2 - min(max(map(cell_len, [*labels, REST])), WORD)
+        for some in _chunks(self._telling(), max(room // SHARE, 1)):
+            yield blocks.figures(
+                ["", *(str(at or "model") for at in some)],
+                [
+                    [label, *(_share(one.probabilities[at]) for at in some)]
+                    for label, one in zip(labels, likeliest, strict=True)
+                ]
+                + [[REST, *(_share(_rest(likeliest, at)) for at in some)]],
+                widest=WORD,
+            )
+
+    def _removed(self, top: int) -> Iterator[RenderableType]:
+        for at, stage in enumerate(self._stages):
+            if len(stage.removed):
+                yield from blocks.entry(self._name(at), (), self._loss(at, top))
+
+    def _loss(self, at: int, top: int) -> str:
+        """How many tokens a stage removed, how likely they were, and the likeliest of them."""
+        stage, before = self._stages[at], self._stages[at - 1].distribution
+        count = len(stage.removed)
+        words = [
+            f"{self._word(token)} {_share(before[token])}" for token in stage.removed[:top].tolist()
+        ]
+        if words and count > len(words):
+            words.append(f"{count - len(words):,} more")
+        total = f"{count:,} {'token' if count == 1 else 'tokens'}, {_share(stage.removed_mass)}"
+        return f"{total}: {', '.join(words)}" if words else total
+
+    def _path(self, followed: Followed) -> Iterator[RenderableType]:
+        rows = (
+            [self._name(at), _share(followed.probabilities[at]), _place(followed.ranks[at])]
+            for at in self._telling()
+        )
+        table = blocks.figures(("", "probability", "rank"), rows)
+        title = self._word(followed.token, followed.text)
+        yield from blocks.section(title, blocks.several([table, blocks.line(self._end(followed))]))
+
+    def _end(self, followed: Followed) -> str:
+        if followed.removed_by is not None:
+            return f"removed by {self._name(followed.removed_by)}"
+        if followed.ranks[0] is None:
+            return "can never be drawn"
+        return f"is drawn with probability {_share(followed.probabilities[-1])}"
+
+    def _word(self, token: int, text: str | None = None) -> str:
+        """A token as a reader knows it: the end by its name, what is no word in quotes."""
+        if token == self._explanation.vocabulary.end:
+            return "[end]"
+        text = self._explanation.text_of(token) if text is None else text
+        return one_line(text) if any(map(str.isalnum, text)) else repr(text.strip() or text)
+
+
+def _tail(prompt: str) -> str:
+    """The end of a prompt, as the beginning of a sentence."""
+    text = one_line(prompt)
+    end = text[-PROMPT:]
+    if end != text:
+        end = f"... {end.partition(' ')[2] or end}"
+    return f"{end} ...".strip()
+
+
+def _short(sampler: Sampler) -> str:
+    """An expression of the same sampler that leaves out what it need not say."""
+    told = {p.name: getattr(sampler, p.name) for p in sampler.parameters()}
+    defaults = {p.name: p.default for p in sampler.parameters()}
+    values = [f"{name}={value!r}" for name, value in told.items() if value != defaults[name]]
+    return f"{sampler.name}({', '.join(values)})" if values else sampler.name
+
+
+def _figures(stage: Stage) -> tuple[str, ...]:
+    return (
+        f"{stage.entropy:.2f}",
+        f"{stage.entropy_bits:.2f}",
+        f"{stage.effective_choices:,.1f}",
+        f"{stage.kept:,}",
+        _share(stage.kept_mass),
+    )
+
+
+def _share(p: float) -> str:
+    """A probability in at most six characters; exactly 0 and 1 are told from what is near."""
+    if p in (0, 1):
+        return "-" if p == 0 else "100%"
+    if p < 0.0001:
+        return f"{p:.0e}"
+    return f"{p:.2%}" if p < 0.01 else f"{min(p, 0.999):.1%}"
+
+
+def _place(rank: int | None) -> str:
+    return "-" if rank is None else f"{rank:,}"
+
+
+def _rest(likeliest: Sequence[Followed], at: int) -> float:
+    """The probability of all tokens but these; what rounding leaves is nothing."""
+    rest = 1 - sum(one.probabilities[at] for one in likeliest)
+    return rest if rest > 1e-9 else 0
+
+
+def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,225 @@
+"""`corelm explain`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+TOY = ("explain", "--model", "toy", "the")
+CHAIN = "top_k(k=3) | top_p(p=0.8) | temperature(t=0.5)"
+LONG = "a text that does not end " * 4000
+
+# After "the" come cat 5.1, dog 4.1, mat 2.1 and eight others with 0.1 each, of 12.1 in all. Of
+# the first three, cat and dog are 0.814; at half the temperature they are as 5.1^2 to 4.1^2.
+
+
+def shown(text: str) -> list[list[str]]:
+    """The words of each line."""
+    return [line.split() for line in text.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_the_stages(run: Run) -> None:
+    result = run(*TOY, "--sampler", CHAIN)
+    lines = shown(result.out)
+    assert result.code == 0
+    assert lines[0] == ["the", "..."]
+    assert ["nats", "bits", "choices", "tokens", "mass"] in lines
+    assert ["model", "1.35", "1.95", "3.9", "11", "100%"] in lines
+    assert ["1", "top_k(k=3)", "1.04", "1.50", "2.8", "3", "93.4%"] in lines
+    assert ["2", "top_p(p=0.8)", "0.69", "0.99", "2.0", "2", "76.0%"] in lines
+    assert ["3", "temperature(t=0.5)", "0.67", "0.97", "2.0", "2", "76.0%"] in lines
+
+
+def test_the_likeliest_tokens_before_and_after_each_stage(run: Run) -> None:
+    lines = shown(run(*TOY, "--sampler", CHAIN, "--top", "3").out)
+    assert ["model", "1", "2", "3"] in lines
+    assert ["cat", "42.1%", "45.1%", "55.4%", "60.7%"] in lines
+    assert ["dog", "33.9%", "36.3%", "44.6%", "39.3%"] in lines
+    assert ["mat", "17.4%", "18.6%", "-", "-"] in lines
+    assert ["all", "others", "6.6%", "-", "-", "-"] in lines
+
+
+def test_what_each_stage_removed(run: Run) -> None:
+    text = " ".join(run(*TOY, "--sampler", CHAIN, "--top", "2").out.split())
+    assert "1 top_k(k=3) 8 tokens, 6.6%: [end] 0.83%, and 0.83%, 6 more" in text
+    assert "2 top_p(p=0.8) 1 token, 18.6%: mat 18.6%" in text
+
+
+def test_a_word_is_followed(run: Run) -> None:
+    lines = shown(run(*TOY, "--sampler", CHAIN, "--token", "mat").out)
+    path = lines[lines.index(["mat"]) :]
+    assert path == [
+        ["mat"],
+        ["probability", "rank"],
+        ["model", "17.4%", "3"],
+        ["1", "top_k(k=3)", "18.6%", "3"],
+        ["2", "top_p(p=0.8)", "-", "-"],
+        ["3", "temperature(t=0.5)", "-", "-"],
+        ["removed", "by", "2", "top_p(p=0.8)"],
+        [],
+    ]
+    text = run(*TOY, "--sampler", CHAIN, "--token", "dog").out
+    assert "is drawn with probability 39.3%" in text
+
+
+def test_a_stage_that_changes_nothing_has_no_column(run: Run) -> None:
+    text = run(*TOY, "--sampler", "temperature(t=1) | top_k(k=2)", "--token", "cat").out
+    assert ["model", "2"] in shown(text)
+    assert ["1", "temperature", "1.35", "1.95", "3.9", "11", "100%"] in shown(text)
+    assert text.count("temperature") == 1
+
+
+@pytest.mark.parametrize("columns", ["80", "40", "20"])
+def test_it_fits_its_terminal(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    result = run(*TOY, "--preset", "llama.cpp", "--token", "cat")
+    assert result.code == 0
+    assert max(map(len, result.out.splitlines())) <= int(columns)
+    assert "removed" in result.out
+
+
+def test_in_40_columns_the_figures_stand_below_the_stage(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = run(*TOY, "--sampler", "temperature(t=1) | top_k(k=2)").out
+    assert (
+        "  model\n"
+        "    1.35 nats, 1.95 bits, 3.9 choices,\n"
+        "    11 tokens, mass 100%\n"
+        "  1 temperature\n"
+        "    changes nothing\n"
+        "  2 top_k(k=2)\n"
+        "    0.69 nats, 0.99 bits, 2.0 choices, 2\n"
+        "    tokens, mass 76.0%\n"
+    ) in text
+
+
+def test_columns_that_have_no_room_stand_below(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    hot_and_cold = " | ".join(["temperature(t=2)", "temperature(t=0.5)"] * 3)
+    lines = shown(run(*TOY, "--sampler", hot_and_cold, "--top", "1").out)
+    assert ["model", "1", "2"] in lines
+    assert ["3", "4", "5"] in lines
+    assert ["6"] in lines
+
+
+def test_as_json(run: Run) -> None:
+    document = run(*TOY, "--sampler", CHAIN, "--token", "mat", "--top", "2", "--json").json
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", document.pop("corelm"))
+    stages, likeliest = document.pop("stages"), document.pop("likeliest")
+    followed = document.pop("followed")
+    assert document == {"model": "toy", "sampler": CHAIN, "prompt": "the"}
+    assert [stage["sampler"] for stage in stages] == [None, *CHAIN.split(" | ")]
+    assert [stage["kept"] for stage in stages] == [11, 3, 2, 2]
+    assert [stage["removed"] for stage in stages] == [0, 8, 1, 0]
+    assert [stage["changed"] for stage in stages] == [False, True, True, True]
+    assert stages[2]["removed_mass"] == pytest.approx(2.1 / 11.3)
+    assert stages[2]["kept_mass"] == pytest.approx(9.2 / 12.1)
+    assert stages[2]["likeliest_removed"] == [
+        {"token": 6, "text": " mat", "probability": pytest.approx(2.1 / 11.3)}
+    ]
+    assert len(stages[1]["likeliest_removed"]) == 2
+    assert stages[3]["entropy"] == pytest.approx(0.6699, abs=1e-4)
+    assert stages[3]["entropy_bits"] == pytest.approx(0.9665, abs=1e-4)
+    assert stages[3]["effective_choices"] == pytest.approx(1.9540, abs=1e-4)
+    assert [one["text"] for one in likeliest] == [" cat", " dog"]
+    assert (followed["text"], followed["ranks"], followed["removed_by"]) == (
+        " mat", [3, 3, None, None], 2,
+    )  # fmt: skip
+
+
+def test_json_without_a_word_to_follow(run: Run) -> None:
+    assert run(*TOY, "--json").json["followed"] is None
+
+
+def test_the_sampler_is_chosen_as_in_sample(run: Run) -> None:
+    ways = (
+        (),
+        ("--t", "0.7"),
+        ("--sampler", "temperature", "--t", "0.7"),
+        ("--sampler", "temperature(t=0.7)"),
+    )
+    for words in ways:
+        assert run(*TOY, "--json", *words).json["sampler"] == "temperature(t=0.7)"
+
+
+def test_the_options_of_a_sampler_are_called_as_in_sample(run: Run) -> None:
+    for command in ("sample", "explain"):
+        text = run(command, "--sampler", "everything", "--help").out
+        assert "--sampler-n INTEGER" in text
+    result = run(*TOY, "--sampler", "everything", "--sampler-n", "3", "--json")
+    assert result.json["sampler"].startswith("everything(n=3,")
+
+
+def test_the_prompt_is_read_as_in_sample(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "prompt.txt"
+    file.write_text("the cat\n")
+    words = ("explain", "--model", "toy", "--sampler", "greedy")
+    assert run(*words, "--prompt-file", str(file)).out.startswith("the cat ...\n")
+    assert run(*words, "").out.startswith("...\n")
+    assert run(*words).out.startswith("This movie ...\n")
+
+
+def test_of_a_long_prompt_the_end_is_shown(run: Run) -> None:
+    heading = run("explain", "--model", "toy", LONG).out.splitlines()[0]
+    assert heading == "... not end a text that does not end a text that does not end ..."
+
+
+def test_the_word_for_everything_unknown(run: Run) -> None:
+    assert run(*TOY, "--unknown", "--json").json["stages"][0]["kept"] == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--sampler", "greedy", "--t", "0.2"),
+         "there is no option --t: the sampler greedy has no parameters"),
+        (("--t", "-1"), "t must be at least 0, not -1.0"),
+        (("--top", "-1"), "top must be at least 0, not -1"),
+        (("--top", "x"), "top must be a whole number, not 'x'"),
+        (("--tokn", "x"), "there is no option --tokn; did you mean --token?"),
+        (("--length", "3"), "there is no option --length: the sampler temperature has --t"),
+        (("--decoder", "wide"), "there is no option --decoder: the sampler temperature has --t"),
+        (("--token", "zebra"),
+         "the vocabulary of this model does not have 'zebra'; leave it out"),
+        (("--token", "the cat"), "'the cat' is 2 tokens; give each of them by itself"),
+        (("--preset", "vlm"),
+         "there is no preset 'vlm'; did you mean 'vllm'? (there are: llama.cpp, transformers, "
+         "vllm, mlx-lm, keras-hub)"),
+        (("a",), "one prompt, not 2: put it in quotation marks"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_sentence_and_exit_code_2(
+    run: Run, words: tuple[str, ...], sentence: str
+) -> None:
+    result = run(*TOY, *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.removeprefix("printed at import\n") == f"error: {sentence}\n"
+
+
+def test_a_sampler_that_fails_is_named(run: Run) -> None:
+    result = run(*TOY, "--sampler", "top_k(k=2) | fails(at=0)")
+    assert (result.code, result.out) == (1, "")
+    last = result.err.splitlines()[-1]
+    assert last == "error: fails(at=0) failed at step 0: ValueError: [31mbroken[0m indeed"
+
+
+def test_likely_mistakes_are_noted_once(run: Run) -> None:
+    result = run(*TOY, "--sampler", "temperature(t=2) | min_p(p=0.1)")
+    assert result.code == 0
+    assert re.findall("^note: .*$", result.err, re.MULTILINE) == [
+        "note: temperature(t=2) comes before min_p(p=0.1), which then judges flattened "
+        "probabilities and keeps more unlikely tokens; put the temperature last"
+    ]
+    assert "note" not in result.out
