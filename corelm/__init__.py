@@ -51,6 +51,7 @@ from corelm.selection import (
 from corelm.spec import sampler
 from corelm.tokens import (
     change_logits,
+    known_tokens,
     past_tokens,
     remove_tokens,
     token_counts,
@@ -98,6 +99,7 @@ __all__ = [
     "greedy",
     "hookimpl",
     "keep",
+    "known_tokens",
     "largest_tokens",
     "load",
     "log_softmax",

@@ -18,6 +18,9 @@ from corelm.language_model import Vocabulary
 
 Ids = NDArray[np.int64]
 
+GLANCE = 128
+"""Tokens at the beginning of a row that mostly show that it was not emptied."""
+
 
 def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> Ids:
     """The tokens of the past that count: (batch, window) ids.
@@ -38,6 +41,25 @@ def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> I
     return tokens[:, -last:] if last else tokens
 
 
+def known_tokens(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids]:
+    """Rows and ids of the tokens that are inside a vocabulary, each as often as it is there.
+
+    Args:
+        tokens: (batch, time) ids.
+        vocabulary: how many ids there are.
+
+    Example:
+        >>> rows, ids = known_tokens([[5, 2], [9, 2]], vocabulary=9)
+        >>> rows.tolist(), ids.tolist()
+        ([0, 0, 1], [5, 2, 2])
+    """
+    tokens = np.asarray(tokens)
+    if tokens.size and tokens.min() >= 0 and tokens.max() < vocabulary:
+        return np.arange(len(tokens)).repeat(tokens.shape[1]), tokens.ravel()
+    rows, columns = np.nonzero((tokens >= 0) & (tokens < vocabulary))
+    return rows, tokens[rows, columns]
+
+
 def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
     """How often each token occurs in each row.
 
@@ -53,9 +75,8 @@ def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
         >>> rows.tolist(), ids.tolist(), counts.tolist()
         ([0, 0, 1], [2, 5, 2], [1, 2, 3])
     """
-    tokens = np.asarray(tokens)
-    rows, columns = np.nonzero((tokens >= 0) & (tokens < vocabulary))
-    keys, counts = np.unique(rows * vocabulary + tokens[rows, columns], return_counts=True)
+    rows, ids = known_tokens(tokens, vocabulary)
+    keys, counts = np.unique(rows * vocabulary + ids, return_counts=True)
     return keys // vocabulary, keys % vocabulary, counts
 
 
@@ -70,20 +91,21 @@ def change_logits(
     Args:
         logits: (batch, vocabulary).
         rows: which rows, (tokens,), or a shape that broadcasts with the ids.
-        ids: which token in each of them, (tokens,); no pair twice.
-        change: from their logits, (tokens,) in float64, to the new ones.
+        ids: which token in each of them, (tokens,). A pair that stands twice is changed once.
+        change: from their logits as they came, (tokens,) in float64, to the new ones.
 
     Example:
         >>> change_logits(np.array([[1.0, 2.0]]), [0], [1], lambda logit: logit - 0.5).tolist()
         [[1.0, 1.5]]
     """
-    at = _index(rows, ids)
-    result = logits.copy()
-    before = logits[at].astype(np.float64)
+    result = np.array(logits, order="C")
+    at = np.asarray(rows, dtype=np.int64) * logits.shape[1] + np.asarray(ids, dtype=np.int64)
+    flat = result.reshape(-1)
+    before = flat[at].astype(np.float64)
     limits = np.finfo(logits.dtype)
     with np.errstate(over="ignore"):
-        after = np.clip(change(before), limits.min, limits.max)
-    result[at] = np.where(before > -np.inf, after, -np.inf)
+        after = np.minimum(np.maximum(change(before), limits.min), limits.max)
+    flat[at] = np.where(before > -np.inf, after, -np.inf)
     return result
 
 
@@ -102,15 +124,13 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
         [[1.0, -inf], [3.0, -inf]]
     """
     result = logits.copy()
-    result[_index(rows, ids)] = -np.inf
+    result[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = -np.inf
+    if (result[:, :GLANCE].max(axis=-1) > -np.inf).all():
+        return result
     emptied = np.flatnonzero(result.max(axis=-1) == -np.inf)
     likeliest = logits[emptied].argmax(axis=-1)
     result[emptied, likeliest] = logits[emptied, likeliest]
     return result
-
-
-def _index(rows: ArrayLike, ids: ArrayLike) -> tuple[Ids, Ids]:
-    return np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)
 
 
 def token_sequence(token: int | str, vocabulary: Vocabulary | None, size: int) -> list[int]:

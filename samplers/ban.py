@@ -28,20 +28,25 @@ class Ban(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if not self.words:
             return logits
-        rows, ids = [], []
+        rows: list[int] = []
+        ids: list[int] = []
         for word in self.words:
             *before, last = token_sequence(word, context.vocabulary, logits.shape[-1])
-            rows.append(np.flatnonzero(_ends_with(context.tokens, before)))
-            ids.append(np.full(len(rows[-1]), last))
-        return remove_tokens(logits, np.concatenate(rows), np.concatenate(ids))
+            ending = _ending_with(context.tokens, before)
+            rows.extend(ending)
+            ids.extend([last] * len(ending))
+        return remove_tokens(logits, rows, ids)
 
 
-def _ends_with(tokens: NDArray[np.int64], ids: Sequence[int]) -> NDArray[np.bool_]:
-    """(batch,): whether the last tokens of a row are these."""
+def _ending_with(tokens: NDArray[np.int64], ids: Sequence[int]) -> Sequence[int]:
+    """The rows whose last tokens are these."""
+    if not ids:
+        return range(len(tokens))
     if len(ids) > tokens.shape[1]:
-        return np.zeros(len(tokens), dtype=np.bool_)
-    ending = tokens[:, tokens.shape[1] - len(ids) :]
-    return np.asarray((ending == np.array(ids, dtype=np.int64)).all(axis=-1))
+        return ()
+    ending = tokens[:, tokens.shape[1] - len(ids) :] == np.array(ids)
+    rows: list[int] = np.flatnonzero(ending.all(axis=-1)).tolist()
+    return rows
 
 
 @hookimpl

@@ -11,9 +11,9 @@ from corelm import (
     Sampler,
     change_logits,
     hookimpl,
+    known_tokens,
     param,
     past_tokens,
-    token_counts,
 )
 
 
@@ -46,7 +46,7 @@ class PresencePenalty(Sampler):
         if self.penalty == 0:
             return logits
         past = past_tokens(context, self.last, self.skip_prompt)
-        rows, ids, _ = token_counts(past, logits.shape[-1])
+        rows, ids = known_tokens(past, logits.shape[-1])
         return change_logits(logits, rows, ids, lambda logit: logit - self.penalty)
 
 

@@ -14,9 +14,9 @@ from corelm import (
     Sampler,
     change_logits,
     hookimpl,
+    known_tokens,
     param,
     past_tokens,
-    token_counts,
 )
 
 
@@ -51,7 +51,7 @@ class RepetitionPenalty(Sampler):
         if self.penalty == 1:
             return logits
         past = past_tokens(context, self.last, self.skip_prompt)
-        rows, ids, _ = token_counts(past, logits.shape[-1])
+        rows, ids = known_tokens(past, logits.shape[-1])
         return change_logits(logits, rows, ids, self._penalised)
 
     def _penalised(self, logit: Array) -> Array:

@@ -77,6 +77,7 @@ CASES = [
         "ban(words=(10, 20, 30))",
         "NoBadWordsLogitsProcessor",
         {"bad_words_ids": [[10], [20], [30]]},
+        elementwise=True,  # a bias of minus infinity
     ),
     Case(
         "min_length(n=50)",
