@@ -28,6 +28,8 @@ class AdaptiveP(Sampler):
     the drawn token's probability is the one after the filters before adaptive-p; here it is the
     model's own, which the context has.
 
+    Related: mirostat, typical.
+
     Example:
         >>> import corelm
         >>> p = corelm.sampling_distribution(AdaptiveP(target=0.3), np.log([0.6, 0.3, 0.1]))

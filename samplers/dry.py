@@ -31,6 +31,8 @@ class Dry(Sampler):
     Source: p-e-w 2024, text-generation-webui pull request 5677; the linear time as in
     koboldcpp pull request 982 by pi6am.
 
+    Related: no_repeat_ngram, repetition_penalty.
+
     Example:
         >>> import corelm
         >>> penalised = Dry(multiplier=1.0, allowed_length=1)(

@@ -19,6 +19,8 @@ class DynamicTemperature(Sampler):
     Source: Zhu et al. 2023, Hot or cold? Adaptive temperature sampling for code generation with
     large language models, arXiv 2309.02772.
 
+    Related: temperature, quadratic.
+
     Example:
         >>> import corelm
         >>> sampler = DynamicTemperature(t_min=0.5, t_max=1.5)

@@ -25,6 +25,8 @@ class Epsilon(Sampler):
     Source: Hewitt, Manning, Liang 2022, Truncation sampling as language model desmoothing,
     arXiv 2210.15191.
 
+    Related: eta, min_p.
+
     Example:
         >>> import corelm, numpy
         >>> logits = numpy.log([0.6, 0.3, 0.1])

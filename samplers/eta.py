@@ -28,6 +28,8 @@ class Eta(Sampler):
     Source: Hewitt, Manning, Liang 2022, Truncation sampling as language model desmoothing,
     arXiv 2210.15191.
 
+    Related: epsilon, top_h, typical.
+
     Example:
         >>> import corelm, numpy
         >>> logits = numpy.log([0.5, 0.25, 0.25])

@@ -24,6 +24,8 @@ class FrequencyPenalty(Sampler):
 
     Source: OpenAI, API reference, `frequency_penalty` (from -2 to 2 there).
 
+    Related: presence_penalty, repetition_penalty.
+
     Example:
         >>> import corelm
         >>> penalised = corelm.sampling_distribution(

@@ -10,6 +10,8 @@ from corelm import Array, Context, Sampler, greedy, hookimpl
 class Greedy(Sampler):
     """All probability on the likeliest token, the lowest id on ties. Entropy 0.
 
+    Related: temperature, top_k.
+
     Example:
         >>> import corelm
         >>> corelm.sampling_distribution(Greedy(), [0.0, 2.0, 1.0]).tolist()

@@ -31,6 +31,8 @@ class LogitBias(Sampler):
 
     Source: OpenAI, API reference, `logit_bias` (from -100 to 100 there).
 
+    Related: ban.
+
     Example:
         >>> import corelm
         >>> biased = corelm.sampling_distribution(LogitBias(bias={0: 1.0}), [0.0, 0.0])

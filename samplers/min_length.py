@@ -16,6 +16,8 @@ class MinLength(Sampler):
     there is none, as in a distribution that no model made, nothing can end and nothing changes.
     Where the end is the only token in play, it stays.
 
+    Related: ban.
+
     Example:
         >>> import corelm
         >>> from corelm.testing import ToyModel

@@ -15,6 +15,8 @@ class MinP(Sampler):
 
     Source: Nguyen et al. 2024, Turning up the heat: min-p sampling, arXiv 2407.01082.
 
+    Related: top_n_sigma, epsilon, top_p.
+
     Example:
         >>> import corelm, numpy
         >>> corelm.sampling_distribution(MinP(p=0.5), numpy.log([0.6, 0.3, 0.1])).round(4).tolist()

@@ -26,6 +26,8 @@ class Mirostat(Sampler):
     Source: Basu et al. 2020, Mirostat: a neural text decoding algorithm that directly controls
     perplexity, arXiv 2007.14966; this is version 2, which estimates no Zipf exponent.
 
+    Related: adaptive_p, typical.
+
     Example:
         >>> import corelm
         >>> corelm.sampling_distribution(Mirostat(tau=0.5), np.log([0.5, 0.25, 0.25])).tolist()

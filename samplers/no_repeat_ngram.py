@@ -19,6 +19,8 @@ class NoRepeatNgram(Sampler):
     Source: Paulus, Xiong, Socher 2017, A deep reinforced model for abstractive summarization,
     arXiv 1705.04304, section 2.5 (n = 3).
 
+    Related: dry.
+
     Example:
         >>> import corelm
         >>> after = corelm.sampling_distribution(

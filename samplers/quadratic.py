@@ -19,6 +19,8 @@ class Quadratic(Sampler):
 
     Source: kalomaze 2024, Quadratic sampling (smoothing factor and smoothing curve).
 
+    Related: temperature, dynamic_temperature.
+
     Example:
         >>> import corelm
         >>> logits = [2.0, 1.0, 0.0]  # becomes 0, -0.5, -2

@@ -10,6 +10,8 @@ from corelm import Array, Context, Sampler, hookimpl
 class Stochastic(Sampler):
     """Draw from the model's own distribution, unchanged.
 
+    Related: temperature.
+
     Example:
         >>> import corelm
         >>> corelm.sampling_distribution(Stochastic(), [0.0, 0.0]).tolist()

@@ -15,6 +15,8 @@ class Temperature(Sampler):
 
     Source: Ackley, Hinton, Sejnowski 1985, A learning algorithm for Boltzmann machines.
 
+    Related: dynamic_temperature, quadratic, greedy, stochastic, uniform.
+
     Example:
         >>> import corelm
         >>> corelm.sampling_distribution(Temperature(t=0.5), [0.0, 1.0]).round(4).tolist()

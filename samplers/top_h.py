@@ -30,6 +30,8 @@ class TopH(Sampler):
     Source: Potraghloo, Azizi, Kundu, Pedram 2025, Top-H decoding: adapting the creativity and
     coherence with bounded entropy in text generation, arXiv 2509.02510.
 
+    Related: top_p, typical.
+
     Example:
         >>> import corelm
         >>> corelm.sampling_distribution(TopH(h=0.5), [0.0, 0.0, 0.0, 0.0]).tolist()

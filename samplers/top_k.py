@@ -14,6 +14,8 @@ class TopK(Sampler):
 
     Source: Fan, Lewis, Dauphin 2018, Hierarchical neural story generation, arXiv 1805.04833.
 
+    Related: top_p, min_p.
+
     Example:
         >>> import corelm, numpy
         >>> corelm.sampling_distribution(TopK(k=2), numpy.log([0.6, 0.2, 0.2])).round(4).tolist()

@@ -17,6 +17,8 @@ class TopNSigma(Sampler):
 
     Source: Tang et al. 2024, Top-n-sigma: not all logits are you need, arXiv 2411.07641.
 
+    Related: min_p, top_k.
+
     Example:
         >>> import corelm
         >>> logits = [4.0, 3.0, 2.0, 1.0]  # the deviation is 1.118

@@ -29,6 +29,8 @@ class TopP(Sampler):
 
     Source: Holtzman et al. 2019, The curious case of neural text degeneration, arXiv 1904.09751.
 
+    Related: top_k, min_p, typical, top_h.
+
     Example:
         >>> import corelm, numpy
         >>> corelm.sampling_distribution(TopP(p=0.7), numpy.log([0.6, 0.3, 0.1])).round(4).tolist()

@@ -30,6 +30,8 @@ class Typical(Sampler):
     Source: Meister, Pimentel, Wiher, Cotterell 2022, Locally typical sampling,
     arXiv 2202.00666.
 
+    Related: top_p, eta.
+
     Example:
         >>> import corelm, numpy
         >>> logits = numpy.log([0.5, 0.25, 0.125, 0.125])  # surprisals 1, 2, 3, 3 bits; H = 1.75

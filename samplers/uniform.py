@@ -12,6 +12,8 @@ from corelm import Array, Context, Sampler, hookimpl, keep
 class Uniform(Sampler):
     """Every token still in play, equally likely. Entropy ln of their number.
 
+    Related: temperature, stochastic.
+
     Example:
         >>> import corelm
         >>> corelm.sampling_distribution(Uniform(), [0.0, 2.0, float("-inf")]).tolist()

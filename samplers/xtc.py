@@ -29,6 +29,8 @@ class Xtc(Sampler):
 
     Source: p-e-w 2024, Exclude top choices (XTC), text-generation-webui pull request 6335.
 
+    Related: quadratic, adaptive_p.
+
     Example:
         >>> import corelm, numpy
         >>> logits = numpy.log([0.5, 0.25, 0.15, 0.1])

@@ -10,8 +10,7 @@ from typing import Any
 from corelm.params import Parameter, Parameterized
 from corelm.plugins import Source
 
-_SECTION = re.compile(r"^(Sources?|Examples?|Args|Returns|Raises):", re.MULTILINE)
-_SOURCE = re.compile(r"^Sources?:\s*(.*?)\s*(?:\n\n|\Z)", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(r"^(Sources?|Related|Examples?|Args|Returns|Raises):", re.MULTILINE)
 
 
 def definition(cls: type[Parameterized]) -> str:
@@ -21,7 +20,18 @@ def definition(cls: type[Parameterized]) -> str:
 
 def source_of(cls: type[Parameterized]) -> str:
     """What the docstring names as its source: a paper, a pull request."""
-    found = _SOURCE.search(_docstring(cls))
+    return _section(cls, "Sources?")
+
+
+def related(cls: type[Parameterized]) -> list[str]:
+    """The names that the docstring lists as related."""
+    return [name for part in _section(cls, "Related").split(",") if (name := part.strip(" ."))]
+
+
+def _section(cls: type[Parameterized], title: str) -> str:
+    """The text of a section of the docstring, on one line; empty when there is none."""
+    pattern = rf"^{title}:\s*(.*?)\s*(?:\n\n|\Z)"
+    found = re.search(pattern, _docstring(cls), re.MULTILINE | re.DOTALL)
     return " ".join(found[1].split()) if found else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,30 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from corelm.distributions import entropy
-from corelm.sampler import Sampler, sampling_distribution
+from corelm.context import Context
+from corelm.distributions import entropy, softmax
+from corelm.sampler import Sampler, apply
 
-WORDS = ("good", "great", "bad", "funny", "long", "slow", "dull", "odd")
+WORDS = ("good", "great", "bad", "funny", "long", "slow", "dull", "[end]")
 BEFORE = np.array([0.36, 0.22, 0.14, 0.10, 0.07, 0.05, 0.04, 0.02])
 SEEN = (0, 0)
 """The words of the text so far, for samplers that look at it."""
+
+
+class _Vocabulary:
+    """The words of the example, for samplers that name words or the end token."""
+
+    padding = unknown = None
+    end = len(WORDS) - 1
+
+    def __len__(self) -> int:
+        return len(WORDS)
+
+    def encode(self, text: str) -> list[int]:
+        return [WORDS.index(word) for word in text.split() if word in WORDS]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return " ".join(WORDS[i] for i in ids)
 
 
 @dataclass(frozen=True)
@@ -40,9 +58,7 @@ class Effect:
         Raises:
             SamplerError: it failed.
         """
-        logits = np.log(BEFORE)
-        alone = sampling_distribution(sampler, logits)
-        after = sampling_distribution(sampler, logits, SEEN)
+        alone, after = _drawn_from(sampler, ()), _drawn_from(sampler, SEEN)
         seen = () if np.array_equal(alone, after) else tuple(WORDS[i] for i in SEEN)
         return cls(sampler, after, seen)
 
@@ -76,6 +92,12 @@ class Effect:
         if not self.seen:
             return table
         return Group(table, Text(f"after a text that holds: {' '.join(self.seen)}", style="dim"))
+
+
+def _drawn_from(sampler: Sampler, tokens: tuple[int, ...]) -> Any:
+    """What a sampler makes of the example after some tokens."""
+    context = Context.of(tokens, vocabulary=_Vocabulary())
+    return softmax(apply(sampler, np.log(BEFORE)[None], context))[0]
 
 
 def _bar(probability: float, room: int, unicode: bool) -> Text:

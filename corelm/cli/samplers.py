@@ -90,6 +90,7 @@ def _show(out: Output, given: str, json: bool) -> None:
         more = {
             "definition": describe.definition(offer.value),
             "source": describe.source_of(offer.value),
+            "related": describe.related(offer.value),
             "effect": {"error": effect} if isinstance(effect, str) else effect.as_json(),
         }
         out.json(_as_json(name, offer) | more)
@@ -145,6 +146,7 @@ def _page(
     yield from blocks.section(f"{sampler} on an example", drawn)
     facts = (
         ("source", describe.source_of(cls)),
+        ("related", ", ".join(describe.related(cls))),
         ("plugin", f"{describe.origin(offer.source)} ({offer.source.value})"),
         ("try", _command(name, sampler)),
     )

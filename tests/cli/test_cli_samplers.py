@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from corelm.cli import main
+from corelm.cli import describe, main
+from corelm.plugins import Offer, registry
 
 Run = Callable[..., Any]
 
@@ -66,9 +67,9 @@ def test_one_sampler_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.startswith("temperature\nSharpen (t < 1) or flatten (t > 1) the distribution")
     assert "t = 0 is greedy, t = 1 changes nothing" in text
     assert "--t, --temperature  softmax temperature; 0 is greedy (at least 0, default 1.0)" in text
-    assert "source  Ackley, Hinton, Sejnowski 1985" in text
-    assert "plugin  corelm 0.1.0 (corelm_samplers.temperature)" in text
-    assert "try     corelm sample --sampler temperature --t 0.5" in text
+    assert "source   Ackley, Hinton, Sejnowski 1985" in text
+    assert "plugin   corelm 0.1.0 (corelm_samplers.temperature)" in text
+    assert "try      corelm sample --sampler temperature --t 0.5" in text
     assert "corelm.sampling_distribution" not in text  # the example is for programs
 
 
@@ -77,7 +78,7 @@ def test_the_effect_on_an_example(run: Run) -> None:
     effect = run("samplers", "temperature", "--json").json["effect"]
     assert effect["sampler"] == "temperature(t=0.5)"
     assert effect["after"]["good"] == pytest.approx(0.1296 / 0.2170)
-    assert effect["after"]["odd"] == pytest.approx(0.0004 / 0.2170)
+    assert effect["after"]["[end]"] == pytest.approx(0.0004 / 0.2170)
     assert effect["entropy_before"] == pytest.approx(1.7493, abs=1e-4)
     assert effect["entropy_after"] == pytest.approx(1.1863, abs=1e-4)
     lines = run("samplers", "temperature").out.splitlines()
@@ -150,3 +151,43 @@ def test_two_plugins_with_one_name_have_their_full_names(
     )
     assert main(["samplers", "corelm-rival:greedy"]) == 0
     assert "corelm sample --sampler corelm-rival:greedy" in capsys.readouterr().out
+
+
+OWN = [offer for offer in registry().samplers() if offer.source.distribution == "corelm"]
+
+
+@pytest.mark.parametrize("offer", OWN, ids=lambda offer: offer.name)
+def test_related_samplers_are_there(offer: Offer) -> None:
+    names = describe.related(offer.value)
+    assert names
+    assert offer.name not in names
+    assert set(names) <= {other.name for other in OWN}
+
+
+def test_related_samplers_are_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "related  top_k, min_p, typical, top_h\n" in run("samplers", "top_p").out
+    assert run("samplers", "top_p", "--json").json["related"] == [
+        "top_k", "min_p", "typical", "top_h",
+    ]  # fmt: skip
+    assert run("samplers", "everything", "--json").json["related"] == []
+    assert "related" not in run("samplers", "everything").out
+
+
+def test_the_example_has_words_and_an_end(run: Run) -> None:
+    """Without the end, 0.02, the 0.36 of `good` is 0.36 / 0.98."""
+    after = run("samplers", "min_length(n=3)", "--json").json["effect"]["after"]
+    assert after["[end]"] == 0
+    assert after["good"] == pytest.approx(0.36 / 0.98)
+    after = run("samplers", "ban(words=('great', 'bad'))", "--json").json["effect"]["after"]
+    assert after["great"] == after["bad"] == 0
+    assert after["good"] == pytest.approx(0.36 / 0.64)
+    effect = run("samplers", "ban(words=('zebra',))", "--json").json["effect"]
+    assert "does not have 'zebra'" in effect["error"]
+
+
+@pytest.mark.parametrize("offer", OWN, ids=lambda offer: offer.name)
+def test_the_example_shows_what_a_sampler_does(run: Run, offer: Offer) -> None:
+    effect = run("samplers", offer.name, "--json").json["effect"]
+    unchanged = effect["before"] == pytest.approx(effect["after"])
+    assert unchanged == (offer.name == "stochastic")
