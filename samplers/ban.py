@@ -17,6 +17,8 @@ class Ban(Sampler):
     is impossible where the context ends with the others. A text names a word of the model's
     vocabulary; a number is an id. Where no other token is left in play, the likeliest stays.
 
+    Related: logit_bias, min_length.
+
     Example:
         >>> import corelm
         >>> corelm.sampling_distribution(Ban(words=[0]), [2.0, 0.0, 0.0]).tolist()

@@ -24,6 +24,8 @@ class PresencePenalty(Sampler):
 
     Source: OpenAI, API reference, `presence_penalty` (from -2 to 2 there).
 
+    Related: frequency_penalty, repetition_penalty.
+
     Example:
         >>> import corelm
         >>> penalised = corelm.sampling_distribution(

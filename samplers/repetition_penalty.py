@@ -30,6 +30,8 @@ class RepetitionPenalty(Sampler):
     Source: Keskar et al. 2019, CTRL: a conditional transformer language model for controllable
     generation, arXiv 1909.05858; multiplying the negative logits is what every engine does.
 
+    Related: presence_penalty, frequency_penalty, dry.
+
     Example:
         >>> import corelm
         >>> penalised = RepetitionPenalty(penalty=2.0)(
