@@ -16,7 +16,6 @@ os.environ["CORELM_PLUGINS"] = ""  # corelm's own samplers alone
 import numpy as np
 
 import corelm
-from corelm.cli.describe import example_expression
 from corelm.plugins import OWN, registry
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -31,20 +30,37 @@ CHOSEN = (
     "stochastic",
     "temperature(t=1.5)",
     "uniform",
+    "top_k(k=40)",
+    "top_p(p=0.9)",
+    "min_p(p=0.05)",
+    "typical(p=0.9)",
+    "epsilon(epsilon=0.001)",
+    "eta(epsilon=0.001)",
+    "top_n_sigma(n=1.0)",
+    "top_h(h=0.4)",
+    "xtc(probability=0.5)",
+    "dynamic_temperature(t_min=0.5, t_max=1.0)",
+    "quadratic(factor=0.3)",
+    "mirostat(tau=5.0)",
+    "min_p(p=0.05) | adaptive_p(target=0.3)",  # after a filter, as its author uses it
+    "repetition_penalty(penalty=1.2)",
+    "presence_penalty(penalty=0.5)",
+    "frequency_penalty(penalty=0.5)",
+    "dry(multiplier=0.8)",
+    "no_repeat_ngram(n=3)",
+    "logit_bias(bias={'movie': 2.0})",
+    "ban(words=('movie', 'film'))",
+    "min_length(n=20)",
 )
 PROMPT, TEXTS, LENGTH, SEED = "This movie", 16, 50, 1
 TOLERANCE = 0.05
 """Nats: another processor rounds otherwise, and then now and then a word is another one."""
 
 
-def expressions() -> list[str]:
-    """What the table has: those chosen above, and the example of every other sampler."""
-    shown = {corelm.sampler(expression).name for expression in CHOSEN}
-    others = [o for o in registry().samplers() if o.source.distribution == OWN]
-    return [
-        *CHOSEN,
-        *(example_expression(o.value, o.name) for o in others if o.name not in shown),
-    ]
+def missing() -> set[str]:
+    """The samplers of corelm that the table leaves out, by name."""
+    shown = {stage.name for expression in CHOSEN for stage in corelm.sampler(expression).stages}
+    return {o.name for o in registry().samplers() if o.source.distribution == OWN} - shown
 
 
 def measured(model: corelm.LanguageModel, sampler: str) -> tuple[float, float]:
@@ -62,10 +78,11 @@ def table() -> str:
         "| sampler | what it does | entropy drawn from | surprisal of its texts to the model |",
         "|---|---|---:|---:|",
     ]
-    for expression in expressions():
-        does = corelm.sampler(expression).description()
+    for expression in CHOSEN:
+        does = corelm.sampler(expression).stages[-1].description()
         entropy, surprisal = measured(model, expression)
-        rows.append(f"| `{expression}` | {does} | {entropy:.2f} | {surprisal:.2f} |")
+        cell = expression.replace("|", "\\|")
+        rows.append(f"| `{cell}` | {does} | {entropy:.2f} | {surprisal:.2f} |")
     how = (
         f"Nats, means over the tokens of {TEXTS} texts of at most {LENGTH} tokens by the shipped "
         f'model, prompt "{PROMPT}", seed {SEED}.'
@@ -87,6 +104,9 @@ def main() -> int:
     if "--check" not in sys.argv:
         README.write_text(after, "utf-8")
         return 0
+    if missing():
+        print("the table leaves out", *sorted(missing()))
+        return 1
     if agree(before, after):
         return 0
     print("the table in README.md says something else; write it with this script")
