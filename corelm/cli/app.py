@@ -36,7 +36,17 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         arguments: those that it will be called with: the options of `sample` and `explain`
             are those of the sampler in them.
     """
-    from corelm.cli import datasets, explain, models, plugins, presets, sample, samplers, train
+    from corelm.cli import (
+        datasets,
+        explain,
+        models,
+        new_plugin,
+        plugins,
+        presets,
+        sample,
+        samplers,
+        train,
+    )
     from corelm.cli.choosing import with_choices
 
     app = typer.Typer(
@@ -50,8 +60,8 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         app.command(name)(with_choices(choosing, _after(arguments, name)))
     app.command("samplers")(samplers.samplers)
     app.command("presets")(presets.presets)
-    app.command("plugins")(plugins.plugins)
     app.command("train")(train.command())
+    app.add_typer(_group(plugins.plugins, new_plugin.new, alone=True), name="plugins")
     app.add_typer(_group(models.models, models.show, models.export, alone=True), name="models")
     app.add_typer(_group(datasets.data, datasets.imdb), name="data")
     return app

@@ -17,6 +17,7 @@ KINDS = ("sampler", "decoder", "model")
 
 
 def plugins(
+    context: typer.Context,
     check: Annotated[
         bool, typer.Option("--check", help="Fail, with exit code 1, if a plugin failed.")
     ] = False,
@@ -27,6 +28,8 @@ def plugins(
     CORELM_PLUGINS=a,b in the environment restricts what is loaded, and
     CORELM_STRICT_PLUGINS=1 makes every failure fatal.
     """
+    if context.invoked_subcommand:
+        return None
     with terminal.product() as out:
         registry = _loaded()
         offers = _offers(registry)

@@ -1,0 +1,145 @@
+"""`corelm plugins new`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corelm.cli import main
+from corelm.cli.new_plugin import named
+from corelm.errors import UsageError
+
+Run = Callable[..., Any]
+PIP = (
+    "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
+    "--disable-pip-version-check", "--root-user-action", "ignore",
+)  # fmt: skip
+FILES = ["README.md", "corelm_top_a.py", "pyproject.toml", "test_top_a.py"]
+
+
+@pytest.mark.parametrize(
+    "given", ["top_a", "top-a", "Top A", "TOP_A", "corelm-top-a", "corelm_top_a", " top.a "]
+)
+def test_one_name_however_it_is_written(given: str) -> None:
+    names = named(given)
+    assert (names["name"], names["cls"]) == ("top_a", "TopA")
+    assert (names["module"], names["package"]) == ("corelm_top_a", "corelm-top-a")
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "-", "1a", "a__b", "_a", "a/b", "../a", "a:b", "\x1b[1m", "é", "lambda", "None", "true"],
+)
+def test_what_is_no_name(given: str) -> None:
+    with pytest.raises(UsageError, match="is no name for a sampler"):
+        named(given)
+
+
+def test_the_files(run: Run, tmp_path: Path) -> None:
+    result = run("plugins", "new", "Top-A", "--into", str(tmp_path))
+    folder = tmp_path / "corelm-top-a"
+    assert (result.code, result.out) == (0, f"{folder}\n")
+    assert sorted(file.name for file in folder.iterdir()) == FILES
+    assert "class TopA(corelm.Sampler):" in (folder / "corelm_top_a.py").read_text()
+    assert not [file for file in folder.iterdir() if "$name" in file.read_text()]
+    assert result.err.splitlines()[-1].startswith(f"try it: pip install -e {folder}; ")
+
+
+def test_here_when_no_folder_is_given(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("plugins", "new", "top_a").out == "corelm-top-a\n"
+    assert (tmp_path / "corelm-top-a" / "pyproject.toml").exists()
+
+
+def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
+    words = ("plugins", "new", "top_a", "--into", str(tmp_path))
+    assert run(*words).code == 0
+    sampler = tmp_path / "corelm-top-a" / "corelm_top_a.py"
+    sampler.write_text("mine")
+    result = run(*words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        f"error: there is something at {sampler.parent} already; choose another name, or another "
+        "folder with --into\n"
+    )
+    assert sampler.read_text() == "mine"
+
+
+def test_a_name_that_is_taken_is_told(run: Run, tmp_path: Path) -> None:
+    result = run("plugins", "new", "top_k", "--into", str(tmp_path))
+    assert result.code == 0
+    assert (
+        "warning: there is a sampler top_k already, of corelm 0.1.0: where both are installed, "
+        "each is chosen by its full name\n"
+    ) in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["1a"], "'1a' is no name for a sampler: it needs letters, digits and single _, a letter "
+                 "first, and no word of Python's own, such as top_a"),
+        ([], "Missing argument 'NAME'; see `corelm plugins --help`"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
+    assert main(["plugins", "new", *words]) == 2
+    assert capsys.readouterr() == ("", f"error: {sentence}\n")
+
+
+def test_a_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    result = run("plugins", "new", "top_a", "--into", str(file))
+    assert result.code == 1
+    assert result.err.splitlines()[-1] == f"error: {file / 'corelm-top-a'}: Not a directory"
+
+
+def test_it_is_as_ruff_would_write_it(run: Run, tmp_path: Path) -> None:
+    run("plugins", "new", "top_a", "--into", str(tmp_path))
+    for words in (["format", "--check"], ["check"]):
+        command = [sys.executable, "-m", "ruff", *words, "--quiet", "."]
+        done = subprocess.run(command, cwd=tmp_path / "corelm-top-a", capture_output=True)
+        assert done.returncode == 0, done.stdout.decode()
+
+
+def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
+    run: Run, tmp_path: Path
+) -> None:
+    """The whole way of an author, with pip; without a line changed in corelm."""
+    assert run("plugins", "new", "top_a", "--into", str(tmp_path)).code == 0
+    package, site = tmp_path / "corelm-top-a", tmp_path / "site"
+    subprocess.run([sys.executable, *PIP, "--target", site, package], check=True)
+
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+
+    def corelm(*words: str) -> str:
+        command = [sys.executable, "-m", "corelm", *words]
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    [listed] = [s for s in json.loads(corelm("samplers", "--json")) if s["name"] == "top_a"]
+    assert listed["plugin"]["distribution"] == "corelm-top-a"
+    plugins = {p["entry_point"]: p for p in json.loads(corelm("plugins", "--check", "--json"))}
+    assert plugins["top_a"]["offers"] == [{"kind": "sampler", "name": "top_a"}]
+
+    chosen = ("--model", "toy", "the", "--sampler", "top_a", "--nats", "0")
+    assert corelm("sample", *chosen, "--length", "3", "--seed", "1") == "the cat sat on\n"
+    explained = json.loads(corelm("explain", *chosen, "--json"))
+    assert [stage["kept"] for stage in explained["stages"]] == [11, 1]
+
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", package]
+    done = subprocess.run(tests, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "25 passed" in done.stdout
