@@ -311,7 +311,7 @@ def test_what_is_no_folder(tmp_path, make, reason):
 
 
 def test_a_path_that_no_system_allows():
-    with pytest.raises(ModelFileError, match="cannot be read: .*embedded null"):
+    with pytest.raises(ModelFileError, match=r"cannot be read: .*embedded null"):
         bundle.read("a\0b")
 
 
