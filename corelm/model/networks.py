@@ -8,6 +8,7 @@ and unlike itself with other shapes or threads. So every token is a vector by it
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
@@ -288,7 +289,7 @@ class Linear:
 def _dense(w: Weights, name: str, inputs: int = 1) -> Linear:
     """A Keras dense layer; the first `inputs` axes of its kernel are what goes in."""
     kernel, bias = w[f"{name}/kernel"], w[f"{name}/bias"]
-    return Linear(kernel.reshape(np.prod(kernel.shape[:inputs]), -1), bias.ravel())
+    return Linear(kernel.reshape(math.prod(kernel.shape[:inputs]), -1), bias.ravel())
 
 
 def _below(w: Weights, name: str) -> Weights:
