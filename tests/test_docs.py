@@ -53,7 +53,8 @@ def read(page: str) -> str:
 def test_examples_print_what_the_page_says(page: Path) -> None:
     if shutil.which("bash") is None:
         pytest.skip("the examples are for bash")
-    assert examples.differences(page) == []
+    found = examples.differences(page)
+    assert not found, "\n".join(["", *found])
 
 
 def test_an_example_that_lies_is_found(tmp_path: Path) -> None:
