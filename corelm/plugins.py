@@ -14,7 +14,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -81,7 +81,7 @@ class Registry:
 
     def __init__(self, points: list[EntryPoint] | None = None, strict: bool | None = None) -> None:
         found = list(entry_points(group=GROUP)) if points is None else points
-        self._points = {_source(point): point for point in found if _wanted(_source(point))}
+        self._points = {source: point for source, point in _sources(found) if _wanted(source)}
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
         self._silenced: set[str] = set()
@@ -265,11 +265,19 @@ def registry() -> Registry:
     return Registry()
 
 
-def _source(point: EntryPoint) -> Source:
-    distribution = point.dist
-    name = distribution.name if distribution else "unknown"
-    version = distribution.version if distribution else ""
-    return Source(name, version, point.name, point.value)
+def _sources(points: Sequence[EntryPoint]) -> Iterator[tuple[Source, EntryPoint]]:
+    """Each entry point with where it comes from.
+
+    The name and version of a distribution are read and parsed from a file each time that they
+    are asked for, so each distribution is asked once.
+    """
+    releases: dict[int, tuple[str, str]] = {}
+    for point in points:
+        distribution = point.dist
+        if id(distribution) not in releases:
+            release = (distribution.name, distribution.version) if distribution else ("unknown", "")
+            releases[id(distribution)] = release
+        yield Source(*releases[id(distribution)], point.name, point.value), point
 
 
 def _wanted(source: Source) -> bool:
