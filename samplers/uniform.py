@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
-import numpy as np
-
-from corelm import Array, Context, Sampler, hookimpl, keep
+from corelm import Array, Context, Sampler, hookimpl, sharpen
 
 
 class Uniform(Sampler):
@@ -21,7 +20,7 @@ class Uniform(Sampler):
     """
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return keep(np.zeros_like(logits), logits > -np.inf)
+        return sharpen(logits, math.inf)
 
 
 @hookimpl
