@@ -145,7 +145,6 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
     architecture, recipe = settings.resolve()
     policy = keras.config.dtype_policy()
     keras.utils.set_random_seed(settings.seed)
-    # DET
     try:
         keras.config.set_dtype_policy(precision(settings.precision))
         run = Run(settings, architecture, recipe, report)
@@ -175,8 +174,9 @@ class Run:
         )
         self.architecture = replace(architecture, vocabulary_size=len(self.vocabulary))
         self.rows = self._rows()
+        self.measured = _spread(self.corpus.held_out)
         self.opening = data.opening_rows(
-            _spread(self.corpus.held_out), self.vocabulary, self.architecture.context_length
+            self.measured, self.vocabulary, self.architecture.context_length
         )
         self.steps_per_epoch = -(-len(self.rows) // recipe.batch)
         self.steps = self.steps_per_epoch * settings.epochs
@@ -197,11 +197,11 @@ class Run:
 
     def _network(self) -> Any:
         network = build(self.architecture)
-        logits = self.architecture.kind == "default"
         network.compile(
             optimizer=optimizer(self.recipe, self.steps),
             loss=keras.losses.SparseCategoricalCrossentropy(
-                from_logits=logits, ignore_class=None if self.recipe.packed else 0
+                from_logits=not _gives_probabilities(network),
+                ignore_class=None if self.recipe.packed else 0,
             ),
             jit_compile=False,  # oneDNN's bfloat16 products are twice as fast as XLA's on a CPU
         )
@@ -285,7 +285,7 @@ class Run:
             self.network,
             self.vocabulary,
             self.architecture.context_length,
-            probabilities=self.architecture.kind != "default",
+            probabilities=_gives_probabilities(self.network),
         )
 
     def perplexity(self) -> float:
@@ -306,7 +306,7 @@ class Run:
             self.vocabulary,
             weights,
             training=self._training(),
-            figures=human_figures(scores, _spread(self.corpus.held_out), self.vocabulary),
+            figures=human_figures(scores, self.measured, self.vocabulary),
         )
         self.checkpoint.delete()
         return self.settings.out
