@@ -1,0 +1,1 @@
+"""Entropy comparison reports: what samplers do to the model's distributions, and to its texts."""
