@@ -21,7 +21,7 @@ PLUGINS = [
 ]
 
 RANKS = [
-    {"errors"},
+    {"errors", "metrics"},
     {"params", "context", "distributions", "language_model", "luck", "text", "hookspecs"},
     {"lint", "sampler", "selection", "tokens"},
     {"decoder"},

@@ -1,0 +1,1 @@
+"""Figures of sets of texts: pure functions on token ids, for models' manifests and reports."""

@@ -1,0 +1,205 @@
+"""What a set of texts looks like, whoever wrote them: words used, repetition, likeness.
+
+Texts are sequences of token ids without the token that ends them. Most of these figures depend
+on how much text there is: more of it holds fewer new words and more likeness. So they compare
+at equal amounts alone, with as many texts of as many tokens on either side.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.metrics.ngrams import Texts, flat, ngrams
+from corelm.metrics.self_bleu import self_bleu
+
+Floats = NDArray[np.float64]
+T = TypeVar("T")
+
+GROUPS = 64
+"""Parts of a set that are left out in turn, at most."""
+
+
+def distinct(texts: Texts, n: int) -> float | None:
+    """Different n-grams as a share of all, over all texts together: distinct-n.
+
+    None where no text has n tokens.
+
+    Source: Li et al. 2016, A diversity-promoting objective function, arXiv 1510.03055.
+
+    Example:
+        >>> distinct([[3, 3, 4], [3, 4]], 1), distinct([[3, 3, 4], [3, 4]], 2)
+        (0.4, 0.6666666666666666)
+    """
+    grams, _ = ngrams(texts, n)
+    return len(np.unique(grams)) / len(grams) if len(grams) else None
+
+
+def repetition(texts: Texts, n: int) -> Floats:
+    """The share of n-grams that repeat an earlier one of the same text: rep-n, (texts,).
+
+    nan where a text has less than n tokens.
+
+    Source: Welleck et al. 2020, Neural text generation with unlikelihood training,
+    arXiv 1908.04319.
+
+    Example:
+        >>> repetition([[3, 4, 3, 4, 3], [3, 4]], 2).tolist()
+        [0.5, 0.0]
+    """
+    grams, owners = ngrams(texts, n)
+    _, first = np.unique(owners * (len(grams) + 1) + grams, return_index=True)
+    different = np.bincount(owners[first], minlength=len(texts))
+    everything = np.bincount(owners, minlength=len(texts))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(1 - different / everything)
+
+
+def diversity(texts: Texts) -> Floats:
+    """The product of 1 - rep-n for n of 2, 3 and 4: 1 where nothing repeats, (texts,).
+
+    nan where a text has less than 4 tokens.
+
+    Source: Su et al. 2022, A contrastive framework for neural text generation,
+    arXiv 2202.06417.
+
+    Example:
+        >>> diversity([[3, 4, 5, 6], [3, 4, 3, 4, 3, 4]]).round(4).tolist()
+        [1.0, 0.1333]
+    """
+    return np.asarray(np.prod([1 - repetition(texts, n) for n in (2, 3, 4)], axis=0))
+
+
+def loops(texts: Texts) -> NDArray[np.bool_]:
+    """Whether a text ends in a phrase of two tokens or more, three times or more, (texts,).
+
+    The text may break off inside the phrase, since any part of a loop of that length is then
+    the phrase. One token six times over is a phrase of two; which tokens they are, words or
+    marks, makes no difference.
+
+    Source: Holtzman et al. 2020, The curious case of neural text degeneration,
+    arXiv 1904.09751.
+
+    Example:
+        >>> loops([[9, 3, 4, 3, 4, 3, 4], [3, 4, 3, 4], [3, 3, 3], [3] * 6]).tolist()
+        [True, False, False, True]
+    """
+    return np.array([_loops(np.asarray(text)) for text in texts], dtype=np.bool_)
+
+
+def _loops(text: NDArray[Any]) -> bool:
+    """Whether the last two thirds of three phrases are the first two thirds again."""
+    end = len(text)
+    return any(
+        np.array_equal(text[end - 2 * size :], text[end - 3 * size : end - size])
+        for size in range(2, end // 3 + 1)
+    )
+
+
+def zipf(texts: Texts) -> float | None:
+    """The exponent s of frequency ~ 1 / rank ** s, over all texts together.
+
+    Least squares on the logarithms, each different token once. None for less than two.
+
+    Source: Holtzman et al. 2020, arXiv 1904.09751; Zipf 1949, Human behavior and the
+    principle of least effort.
+
+    Example:
+        >>> round(zipf([[3] * 12 + [4] * 6 + [5] * 4 + [6] * 3]), 4)  # 12 / rank
+        1.0
+    """
+    counts = np.unique(flat(texts), return_counts=True)[1]
+    if len(counts) < 2:
+        return None
+    frequencies = np.log(np.sort(counts)[::-1])
+    ranks = np.log(np.arange(1, len(counts) + 1))
+    # Adding 0.0 turns the minus zero of equal frequencies into zero.
+    return -slope(ranks, frequencies) + 0.0
+
+
+def compression(texts: Sequence[str]) -> float | None:
+    """Bytes of all texts together by their bytes after gzip: high where they say the same.
+
+    None where there is no text.
+
+    Source: Shaib et al. 2024, Standardizing the measurement of text diversity,
+    arXiv 2403.00553.
+
+    Example:
+        >>> compression(["a good film. " * 20]) > compression(["a good film."])
+        True
+    """
+    joined = " ".join(text.strip() for text in texts).encode()
+    return len(joined) / len(gzip.compress(joined, mtime=0)) if joined.strip() else None
+
+
+def slope(x: Floats, y: Floats) -> float:
+    """The slope of the line through points by least squares.
+
+    Args:
+        x: (points,), not all equal.
+        y: (points,).
+
+    Example:
+        >>> slope(np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 5.0]))
+        2.0
+    """
+    centred = x - x.mean()
+    return float(centred @ y / (centred @ centred))
+
+
+def text_figures(texts: Texts, written: Sequence[str]) -> dict[str, float | None]:
+    """All figures of a set of texts by their names in reports; None where one is undefined.
+
+    Args:
+        texts: token ids.
+        written: the same texts as text.
+
+    Example:
+        >>> figures = text_figures([[3, 4, 5, 6], [3, 4, 5, 7]], ["a b c d", "a b c e"])
+        >>> figures["distinct_1"], figures["diversity"], figures["loops"]
+        (0.625, 1.0, 0.0)
+    """
+    return {
+        **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)},
+        **{f"rep_{n}": mean(repetition(texts, n)) for n in (2, 3, 4)},
+        "diversity": mean(diversity(texts)),
+        "loops": mean(loops(texts).astype(np.float64)),
+        "self_bleu_4": self_bleu(texts),
+        "zipf": zipf(texts),
+        "compression": compression(written),
+    }
+
+
+def mean(values: Floats) -> float | None:
+    """The mean of the values that are not nan; None where there is none.
+
+    Example:
+        >>> mean(np.array([1.0, np.nan, 2.0])), mean(np.array([]))
+        (1.5, None)
+    """
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else None
+
+
+def left_out(
+    statistic: Callable[[Sequence[T]], float | None], texts: Sequence[T]
+) -> list[float | None]:
+    """A figure of a set with each text left out in turn: what a jackknife is made of.
+
+    In a set of more than `GROUPS` texts that many groups are left out instead, each the texts
+    of equal index modulo their number.
+
+    Example:
+        >>> left_out(lambda texts: distinct(texts, 1), [[3, 3], [3, 4]])
+        [1.0, 0.5]
+    """
+    groups = min(len(texts), GROUPS)
+    return [
+        statistic([text for i, text in enumerate(texts) if i % groups != group])
+        for group in range(groups)
+    ]
