@@ -12,6 +12,7 @@
       ModelFileError           a model on disk that is damaged, foreign or incomplete
       DataError                a data set that is missing, empty, damaged or unsafe
       TrainingError            training that cannot start, go on or be resumed
+      ReportError              a report that is damaged or foreign, or cannot be kept
       MissingDependencyError   a package that only this command needs is not there
 
 Every message is one sentence or two for a person: the thing at fault, the reason, the way out.
@@ -66,6 +67,10 @@ class DataError(CorelmError):
 
 class TrainingError(CorelmError):
     """Training that cannot start, go on or be resumed."""
+
+
+class ReportError(CorelmError):
+    """A report that is damaged or foreign, or that cannot be kept or written."""
 
 
 class MissingDependencyError(CorelmError):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from corelm.model.vocabulary import DASH, END, MARKED, PADDING, UNKNOWN, WordVoc
 logger = logging.getLogger("corelm")
 
 Rows = NDArray[np.uint16] | NDArray[np.uint32]
+Item = TypeVar("Item")
 
 LINE_BREAK = "<br />"
 EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
@@ -95,28 +96,43 @@ def _draw(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
     return train, [texts[i] for i in sorted(chosen)]
 
 
-def read_texts(path: Path) -> list[str]:
+def read_texts(path: Path, count: int | None = None) -> list[str]:
     """The texts below a folder, one a `.txt` file, or those in one file.
 
     In a single file texts are separated by empty lines, or by line ends where there are none.
+
+    Args:
+        path: the folder or the file.
+        count: how many to draw from them at most, with a fixed seed; all when left out. Of a
+            folder only so many files are read.
 
     Raises:
         DataError: nothing there, or nothing that can be read as UTF-8 text.
     """
     if not os.path.exists(path):
         raise DataError(f"there is nothing at {str(path)!r}")
-    texts = _texts_in_folder(path) if path.is_dir() else _texts_in_file(path)
-    texts = [text for text in texts if text.strip()]
+    texts = _texts_in_folder(path, count) if path.is_dir() else _texts_in_file(path)
+    texts = _some([text for text in texts if text.strip()], count)
     if not texts:
         raise DataError(f"no text in {str(path)!r}; a folder needs .txt files in UTF-8")
     return texts
 
 
-def _texts_in_folder(folder: Path) -> list[str]:
+def _some(items: Iterable[Item], count: int | None) -> list[Item]:
+    """At most `count` of the items, in their order."""
+    listed = list(items)
+    if count is None or count >= len(listed):
+        return listed
+    order = np.random.default_rng(0).permutation(len(listed))
+    return [listed[i] for i in sorted(order[:count].tolist())]
+
+
+def _texts_in_folder(folder: Path, count: int | None) -> list[str]:
     """The texts that can be read, with one warning for those that cannot."""
     texts: list[str] = []
     left_out: list[Exception] = []
-    for file in _text_files(folder, left_out.append):
+    files: Iterable[Path] = _text_files(folder, left_out.append)
+    for file in files if count is None else _some(files, count):
         try:
             texts.append(_read(file))
         except DataError as error:

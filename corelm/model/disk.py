@@ -1,4 +1,4 @@
-"""Files that are read within bounds, and folders that are written whole or not at all."""
+"""Files that are read within bounds; files and folders that are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -95,6 +95,30 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
         _sync(target.parent)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def write_file(content: bytes, target: Path) -> None:
+    """Put a file in the place of the one of that name in a single step.
+
+    What is no regular file, such as a pipe or a terminal, is written into. A link stays one.
+
+    Raises:
+        OSError: a full disk, a read-only place; an earlier file is then as it was.
+    """
+    real = Path(os.path.realpath(target))
+    if real.exists() and not real.is_file():
+        real.write_bytes(content)
+        return
+    new = real.with_name(f".{real.name}.{secrets.token_hex(4)}.new")
+    try:
+        with open(new, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(real)
+        _sync(real.parent)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 def aside(target: Path) -> Path:

@@ -1,0 +1,175 @@
+"""A report as tables: what stands in each cell, as Markdown, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from corelm.report.figures import HUMAN, Figure, figure, figures, rows
+from corelm.report.findings import sentence
+
+NOTHING = "-"
+"""What stands where nothing was measured."""
+CSV_HEADER = ("sampler", "view", "metric", "value", "low", "high", "n")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
+
+
+def share(p: float) -> str:
+    """A share in at most six characters; exactly 0 and 1 are told from what is near.
+
+    Example:
+        >>> [share(p) for p in (0, 0.00001, 0.005, 0.123, 0.99999, 1)]
+        ['0', '<0.01%', '0.50%', '12.3%', '99.9%', '100%']
+    """
+    if p in (0, 1):
+        return "0" if p == 0 else "100%"
+    if abs(p) < 0.0001:
+        return "<0.01%"
+    return f"{p:.2%}" if p < 0.01 else f"{min(p, 0.999):.1%}"
+
+
+def number(value: float) -> str:
+    """A number with two digits after the point, short where it is large.
+
+    Example:
+        >>> [number(x) for x in (-0.001, 4.286, 1234.5, 1e300)]
+        ['0.00', '4.29', '1,234', '1e+300']
+    """
+    if abs(value) >= 1e6:
+        return f"{value:.0e}"
+    text = f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the overview.
+
+    Attributes:
+        title: what stands over it.
+        view, metric: the figure in it.
+        form: how that is written.
+        compared: whether it says how far the figure is from the human one instead.
+    """
+
+    title: str
+    view: str
+    metric: str
+    form: Callable[[float], str] = number
+    compared: bool = False
+
+    def cell(self, row: Mapping[str, Any], human: Mapping[str, Any] | None) -> str:
+        """What stands in it for a row."""
+        found = figure(row, self.metric, self.view)
+        if found is None:
+            return NOTHING
+        if not self.compared:
+            return self.form(found.value)
+        other = human and figure(human, self.metric, self.view)
+        if not other or row is human:
+            return NOTHING
+        difference = self.form(found.value - other.value)
+        return difference if difference[0] in "-0" else f"+{difference}"
+
+
+ENTROPY = Column("entropy", "same_contexts", "entropy")
+COLUMNS = (
+    ENTROPY,
+    Column("to human", "same_contexts", "entropy", compared=True),
+    Column("mass", "same_contexts", "mass_kept", share),
+    Column("surprisal", "own_texts", "surprisal"),
+    Column("to human", "own_texts", "surprisal", compared=True),
+    Column("distinct-2", "own_texts", "distinct_2", share),
+    Column("rep-4", "own_texts", "rep_4", share),
+    Column("loops", "own_texts", "loops", share),
+)
+
+
+def overview(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Each row's name and its cells, the human row first. Rows that failed are left out."""
+    named = rows(document)
+    human = next((row for name, row in named if name == HUMAN), None)
+    for name, row in named:
+        yield name, [column.cell(row, human) for column in COLUMNS]
+
+
+def failures(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The samplers that failed, each with its reason."""
+    failed = [row for row in document["samplers"] if row["error"]]
+    return [(row["sampler"], row["error"]["message"]) for row in failed]
+
+
+def to_markdown(document: Mapping[str, Any]) -> str:
+    """The sentence, the table, what failed, and how it was measured."""
+    head = ["sampler", *(column.title for column in COLUMNS)]
+    lines = [_row(head), _row(["---", *["---:"] * len(COLUMNS)])]
+    lines += [_row([_code(name), *cells]) for name, cells in overview(document)]
+    lines += [
+        _row([_code(name), f"failed: {_plain(reason)}", *[""] * (len(COLUMNS) - 1)])
+        for name, reason in failures(document)
+    ]
+    return "\n".join([_plain(sentence(document)), "", *lines, "", _plain(settings(document)), ""])
+
+
+def settings(document: Mapping[str, Any]) -> str:
+    """How it was measured, in two sentences."""
+    header = document["header"]
+    contexts, model = header["contexts"], header["model"]
+    prompts = ", ".join(f'"{prompt}"' for prompt in header["prompts"][:3])
+    more = len(header["prompts"]) - 3
+    return (
+        f"Entropy in nats, on the same {contexts['positions']:,} positions of "
+        f"{contexts['texts']:,} texts ({contexts['description']}). Surprisal in nats, distinct-2, "
+        f"rep-4 and loops on {header['n']:,} texts of at most {header['length']:,} tokens by each "
+        f"sampler, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
+        f"seed {header['seed']}, model {model['name']}."
+    )
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(text: str) -> str:
+    """A name as code in a cell of a table, whatever characters it has."""
+    text = _one_line(text)
+    ticks = max(map(len, re.findall("`+", text)), default=0)
+    space = " " if ticks else ""
+    fence = "`" * (ticks + 1)
+    return f"{fence}{space}{text}{space}{fence}".replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Text of which Markdown makes nothing but text."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def to_csv(document: Mapping[str, Any]) -> str:
+    """Every figure on a line of its own, with its interval and its n."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(CSV_HEADER)
+    for name, found in records(document):
+        row = (found.view, found.metric, found.value, found.low, found.high, found.n)
+        table.writerow([_harmless(name), *row])
+    return written.getvalue()
+
+
+def records(document: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """Every figure with the row that it is of."""
+    for name, row in rows(document):
+        yield from ((name, found) for found in figures(row))
+
+
+def _harmless(text: str) -> str:
+    """A cell that no spreadsheet runs."""
+    return f"'{text}" if text.startswith(FORMULA) else text
