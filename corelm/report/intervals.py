@@ -72,8 +72,9 @@ def jackknife(whole: float | None, left_out: Sequence[float | None]) -> Interval
     Source: Tukey 1958, Bias and confidence in not-quite large samples.
 
     Example:
-        >>> jackknife(2.0, [1.5, 2.0, 2.5])  # the mean of 1, 2 and 3; s / sqrt(3) is 0.577
-        [0.8684..., 3.1315...]
+        >>> low, high = jackknife(2.0, [1.5, 2.0, 2.5])  # the mean of 1, 2 and 3
+        >>> round((high - 2) / 1.96, 3)  # the standard error, 1 / sqrt(3)
+        0.577
     """
     values = [value for value in left_out if value is not None]
     if whole is None or len(values) < max(len(left_out), 2):
