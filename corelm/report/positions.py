@@ -1,0 +1,161 @@
+"""One pass over the model: its distribution at every position of given texts.
+
+The texts are read in step, as many at a time as are decoded together, so that the model is asked
+once for each position, whoever looks at what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.context import Context
+from corelm.decoder import Task
+from corelm.distributions import Array, surprisals
+from corelm.generation import BATCH
+from corelm.language_model import LanguageModel, Vocabulary
+from corelm.luck import Luck
+from corelm.report.contexts import Contexts
+from corelm.sampler import Sampler, apply
+from corelm.spec import sampler as read_sampler
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Texts that are read in step.
+
+    Attributes:
+        texts: (batch,) the index of each in the contexts.
+        tokens: (batch, time) ids; a shorter text is filled up with 0.
+        lengths: (batch,) how many tokens each has.
+        given: how many tokens at the beginning of each are only given.
+        vocabulary: what the ids stand for.
+        model_surprisal: (batch, time) nats, of each token under the model; nan where it was
+            given, cannot be drawn or has not been read yet.
+    """
+
+    texts: tuple[int, ...]
+    tokens: Ids
+    lengths: Ids
+    given: int
+    vocabulary: Vocabulary
+    model_surprisal: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model_surprisal", np.full(self.tokens.shape, np.nan))
+
+
+@dataclass(frozen=True, eq=False)
+class Position:
+    """What the model says at one position of the texts that reach it.
+
+    Attributes:
+        time: how many tokens lie before it.
+        step: how many of them were not only given.
+        rows: (rows,) which texts of the group.
+        tokens: (rows,) the token that each text went on with.
+        logits: (rows, vocabulary) the model's, without the tokens that are never drawn.
+    """
+
+    time: int
+    step: int
+    rows: Ids
+    tokens: Ids
+    logits: Array
+
+
+def groups(model: LanguageModel, contexts: Contexts, texts: Sequence[int]) -> Iterator[Group]:
+    """Texts of the contexts in groups that have the same number of given tokens.
+
+    Args:
+        model: says what the ids stand for.
+        contexts: the texts.
+        texts: which of them, by index.
+    """
+    for given in sorted({contexts.given[i] for i in texts}):
+        alike = [i for i in texts if contexts.given[i] == given]
+        for first in range(0, len(alike), BATCH):
+            yield _group(model, contexts, tuple(alike[first : first + BATCH]), given)
+
+
+def _group(model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], given: int) -> Group:
+    lengths = np.array([len(contexts.texts[i]) for i in texts], dtype=np.int64)
+    tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
+    for row, i in enumerate(texts):
+        tokens[row, : lengths[row]] = contexts.texts[i]
+    return Group(texts, tokens, lengths, given, model.vocabulary)
+
+
+def read(model: LanguageModel, group: Group) -> Iterator[Position]:
+    """The model's distribution at every position of a group, one position of all texts at a time.
+
+    Raises:
+        ModelOutputError: logits that no sampler could use.
+    """
+    # Nothing is drawn: a task knows what can be drawn, and checks what the model says.
+    task = Task(model, group.tokens[0], read_sampler("stochastic"), Luck(0, ()), 0)
+    session = model.start(group.tokens[:, : group.given])
+    rows = np.arange(len(group.texts))
+    for time in range(group.given, group.tokens.shape[1]):
+        reached = group.lengths[rows] > time
+        if time > group.given:
+            if not reached.all():
+                rows = rows[reached]
+                session.select(np.flatnonzero(reached))
+            session.extend(group.tokens[rows, time - 1])
+        step = time - group.given
+        logits = task.model_logits(session.logits, step)
+        tokens = group.tokens[rows, time]
+        nats = surprisals(logits, tokens)
+        group.model_surprisal[rows, time] = np.where(np.isfinite(nats), nats, np.nan)
+        yield Position(time, step, rows, tokens, logits)
+
+
+class Reader:
+    """A sampler that follows a group of texts, as if it had drawn them where it could have.
+
+    What it is told of the past is what it would know of a text of its own: the tokens, their
+    surprisal under the model and under its own distributions. A token that it could not have
+    drawn has no surprisal; it counts as given.
+
+    Args:
+        sampler: the sampler.
+        group: the texts.
+    """
+
+    def __init__(self, sampler: Sampler, group: Group) -> None:
+        self._sampler = sampler
+        self._group = group
+        self._surprisal = np.full(group.tokens.shape, np.nan)
+
+    def logits(self, position: Position) -> Array:
+        """What the sampler makes of the model's logits: (rows, vocabulary).
+
+        Raises:
+            SamplerError: it raised or returned no distribution.
+            UsageError: it was asked for what cannot be done here.
+        """
+        group, rows, before = self._group, position.rows, slice(position.time)
+        context = Context(
+            group.tokens[rows, before],
+            self._surprisal[rows, before],
+            group.model_surprisal[rows, before],
+            group.given,
+            group.vocabulary,
+        )
+        return apply(self._sampler, position.logits, context)
+
+    def follow(self, position: Position, surprisal: NDArray[np.float64]) -> None:
+        """Remember how surprising the next token of each text was under the sampler.
+
+        Args:
+            position: the last one that it was asked about.
+            surprisal: (rows,) nats; nan or infinite where it could not have drawn the token.
+        """
+        known = np.where(np.isfinite(surprisal), surprisal, np.nan)
+        self._surprisal[position.rows, position.time] = known

@@ -1,0 +1,276 @@
+"""Every sampler on the model's distributions at the same positions, in one pass over the model.
+
+A unit of work is some of the texts. What it measured is a plain document, of which those of
+other texts can be merged; figures are computed from what is merged, and so are the same
+however the work was split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import SamplerError, UsageError
+from corelm.language_model import LanguageModel
+from corelm.report.beside import Figures, Weighed, beside
+from corelm.report.contexts import Contexts
+from corelm.report.curve import at_temperatures
+from corelm.report.intervals import mean_interval
+from corelm.report.positions import Group, Position, Reader, groups, read
+from corelm.sampler import Sampler
+
+Record = dict[str, Any]
+"""What was measured on some texts: `text` has their indices, every other key a list beside it."""
+
+FIGURES = tuple(field.name for field in fields(Figures))
+IN_NATS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
+
+
+def measure(
+    model: LanguageModel,
+    contexts: Contexts,
+    samplers: Sequence[Sampler],
+    texts: Sequence[int],
+    temperatures: Sequence[float] = (),
+) -> Record:
+    """Measure samplers at every position of some of the texts.
+
+    Args:
+        model: asked once for each position.
+        contexts: the texts.
+        samplers: what to measure.
+        texts: which of the texts, by index.
+        temperatures: at which ones to measure the curve of entropy against temperature.
+
+    Returns:
+        A plain document: `model` has the record of the model's own distributions and of the
+        tokens that the texts went on with; `samplers` one record each, or {"error": {"type",
+        "message"}} for one that failed; `curve` the record that `curve.curve` reads.
+
+    Raises:
+        ModelOutputError: logits that no sampler could use.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.report.contexts import human
+        >>> from corelm.testing import ToyModel
+        >>> texts = human(ToyModel(), ["the cat sat"], "a fable")
+        >>> unit = measure(ToyModel(), texts, [corelm.sampler("greedy")], range(1))
+        >>> unit["samplers"][0]["entropy"]
+        [[0.0, 0.0, 0.0]]
+    """
+    return merge(
+        [_measure(model, group, samplers, temperatures) for group in groups(model, contexts, texts)]
+    )
+
+
+def merge(units: Sequence[Record]) -> Record:
+    """The document of all texts from those of some, in the order of the texts.
+
+    A sampler that failed on some of the texts failed.
+    """
+    samplers = zip(*(unit["samplers"] for unit in units), strict=True)
+    return {
+        "model": _merged([unit["model"] for unit in units]),
+        "samplers": [_merged(records) for records in samplers],
+        "curve": _merged([unit["curve"] for unit in units]),
+    }
+
+
+def _merged(records: Sequence[Record]) -> Record:
+    failed = [record for record in records if "error" in record]
+    if failed:
+        return failed[0]
+    order = sorted(
+        (text, at, row)
+        for at, record in enumerate(records)
+        for row, text in enumerate(record["text"])
+    )
+    return {key: [records[at][key][row] for _, at, row in order] for key in records[0]}
+
+
+def _measure(
+    model: LanguageModel, group: Group, samplers: Sequence[Sampler], temperatures: Sequence[float]
+) -> Record:
+    own = _Table(group, "entropy", "surprisal")
+    curve = _Curve(group, temperatures)
+    seats = [_Seat(sampler, group) for sampler in samplers]
+    for position in read(model, group):
+        rows = [Weighed(row) for row in position.logits]
+        surprisal = group.model_surprisal[position.rows, position.time]
+        own.add(position, "entropy", [p.entropy for p in rows])
+        own.add(position, "surprisal", [None if math.isnan(s) else s for s in surprisal.tolist()])
+        curve.add(position, rows)
+        for seat in seats:
+            seat.measure(position, rows)
+    return {
+        "model": own.record,
+        "samplers": [seat.record for seat in seats],
+        "curve": curve.record,
+    }
+
+
+class _Table:
+    """A record under way: for each text of a group, the values at its positions."""
+
+    def __init__(self, group: Group, *names: str) -> None:
+        self.record: Record = {"text": list(group.texts)}
+        self.record.update({name: [[] for _ in group.texts] for name in names})
+
+    def add(self, position: Position, name: str, values: Iterable[float | None]) -> None:
+        for row, value in zip(position.rows.tolist(), values, strict=True):
+            self.record[name][row].append(value)
+
+
+class _Seat:
+    """One sampler at work on a group, until it fails."""
+
+    def __init__(self, sampler: Sampler, group: Group) -> None:
+        self._sampler = sampler
+        self._reader = Reader(sampler, group)
+        self._table = _Table(group, *FIGURES)
+        self.record = self._table.record
+
+    def measure(self, position: Position, model: Sequence[Weighed]) -> None:
+        """Measure what the sampler makes of the model's distributions at a position."""
+        if "error" in self.record:
+            return
+        try:
+            rows = [Weighed(row) for row in self._reader.logits(position)]
+            self._refuse_revived(rows, model, position)
+        except (SamplerError, UsageError) as error:
+            self.record = {"error": {"type": type(error).__name__, "message": str(error)}}
+            return
+        figures = [beside(q, p) for q, p in zip(rows, model, strict=True)]
+        for name in FIGURES:
+            self._table.add(position, name, [getattr(each, name) for each in figures])
+        tokens = position.tokens.tolist()
+        surprisal = [q.surprisal(token) for q, token in zip(rows, tokens, strict=True)]
+        self._reader.follow(position, np.array(surprisal))
+
+    def _refuse_revived(
+        self, rows: Sequence[Weighed], model: Sequence[Weighed], position: Position
+    ) -> None:
+        for q, p in zip(rows, model, strict=True):
+            revived = np.flatnonzero(q.possible > p.possible)
+            if revived.size:
+                raise SamplerError(
+                    f"{self._sampler} revived token {revived[0]}, which the model never draws, "
+                    f"at step {position.step}"
+                )
+
+
+class _Curve:
+    """The record of the curve under way: for each text, sums over its positions."""
+
+    def __init__(self, group: Group, temperatures: Sequence[float]) -> None:
+        self._temperatures = temperatures
+        self._texts = group.texts
+        self._positions = np.zeros(len(group.texts), dtype=np.int64)
+        self._sums = np.zeros((len(group.texts), 2, len(temperatures)))
+
+    def add(self, position: Position, model: Sequence[Weighed]) -> None:
+        for row, p in zip(position.rows, model, strict=True):
+            self._positions[row] += 1
+            self._sums[row] += at_temperatures(p, self._temperatures)
+
+    @property
+    def record(self) -> Record:
+        return {
+            "text": list(self._texts),
+            "positions": self._positions.tolist(),
+            "entropy": self._sums[:, 0].tolist(),
+            "slope": self._sums[:, 1].tolist(),
+        }
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """What one sampler does on all the contexts: the part `same_contexts` of a report.
+
+    Means are over positions, in nats where they are entropies or surprisals, with intervals by
+    bootstrap over texts. The key `bits` has them in bits.
+
+    Args:
+        record: of one sampler, from `measure`, merged.
+    """
+    n = sum(map(len, record["entropy"]))
+    means = {name: _mean(record[name]) for name in FIGURES}
+    entropy = entropy_summary(record)
+    return {
+        "n": n,
+        "entropy": entropy,
+        "effective_choices": None if entropy["mean"] is None else math.exp(entropy["mean"]),
+        **{name: means[name] for name in FIGURES if name != "entropy"},
+        "bits": {name: _in_bits(means[name]) for name in IN_NATS},
+        "ci95": {name: _interval(record[name]) for name in FIGURES if name != "entropy"},
+        "by_position": _by_position(record, "entropy", "mass_kept", "model_entropy"),
+    }
+
+
+def model_summary(record: Record) -> dict[str, Any]:
+    """What the model says on all the contexts, and how it takes the tokens that followed.
+
+    Args:
+        record: of the model, from `measure`, merged.
+
+    Returns:
+        `n`, `entropy` as a summary has it, the mean `surprisal` of the tokens that can be drawn
+        with its interval in `ci95`, and `by_position`.
+    """
+    known = [[value for value in text if value is not None] for text in record["surprisal"]]
+    return {
+        "n": sum(map(len, record["entropy"])),
+        "entropy": entropy_summary(record),
+        "surprisal": _mean(known),
+        "ci95": {"surprisal": _interval(known)},
+        "by_position": _by_position(record, "entropy"),
+    }
+
+
+def entropy_summary(record: Record) -> dict[str, Any]:
+    """The mean entropy, its interval, and what the positions are spread over."""
+    values = _flat(record["entropy"])
+    spread = np.percentile(values, (5, 50, 95)).tolist() if values.size else [None] * 3
+    return {
+        "mean": _mean(record["entropy"]),
+        "ci95": _interval(record["entropy"]),
+        "median": spread[1],
+        "p05": spread[0],
+        "p95": spread[2],
+    }
+
+
+def _flat(texts: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    return np.array([value for text in texts for value in text], dtype=np.float64)
+
+
+def _mean(texts: Sequence[Sequence[float]]) -> float | None:
+    values = _flat(texts)
+    return float(values.mean()) if values.size else None
+
+
+def _interval(texts: Sequence[Sequence[float]]) -> list[float] | None:
+    return mean_interval([math.fsum(text) for text in texts], [len(text) for text in texts])
+
+
+def _in_bits(nats: float | None) -> float | None:
+    return None if nats is None else nats / math.log(2)
+
+
+def _by_position(record: Record, *names: str) -> list[dict[str, Any]]:
+    """The means at the first position of all texts, at the second, and so on."""
+    longest = max(map(len, record["entropy"]), default=0)
+    columns = [
+        {name: [text[i] for text in record[name] if len(text) > i] for name in names}
+        for i in range(longest)
+    ]
+    return [
+        {"position": i, "n": len(column["entropy"])}
+        | {name: float(np.mean(values)) for name, values in column.items()}
+        for i, column in enumerate(columns)
+    ]
