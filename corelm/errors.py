@@ -6,6 +6,7 @@
         ExpressionError        a sampler expression that cannot be read
         UnknownNameError       no such sampler, decoder or model
         AmbiguousNameError     two plugins offer one name
+        UnreachableError       no value of a parameter gives the entropy that is wanted
       SamplerError             a sampler raised, or returned something that is no distribution
       ModelOutputError         a model's logits that no sampler could use
       PluginError              a plugin that could not be loaded, or offers the wrong thing
@@ -43,6 +44,10 @@ class UnknownNameError(UsageError, LookupError):
 
 class AmbiguousNameError(UsageError, LookupError):
     """Two plugins offer one name; their full names tell them apart."""
+
+
+class UnreachableError(UsageError):
+    """No value of a sampler's parameter gives the entropy that is wanted."""
 
 
 class SamplerError(CorelmError):

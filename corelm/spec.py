@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from corelm.errors import CorelmError, ExpressionError, ParameterError
@@ -20,6 +20,9 @@ _STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
 _PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
 """A quoted text as a whole, or one character."""
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+Written = tuple[str, list[Any], dict[str, Any]]
+"""A stage as it is written: its name, its parameters by position, and those by name."""
 
 
 def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
@@ -46,6 +49,24 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
         if parameters:
             raise ParameterError("parameters go with a name, not with a sampler that has its own")
         return expression
+    stages = read_stages(expression)
+    if parameters:
+        if len(stages) != 1 or stages[0][1] or stages[0][2]:
+            raise ParameterError("parameters go with a bare name; an expression has its own inside")
+        stages = [(stages[0][0], [], parameters)]
+    return build(stages)
+
+
+def read_stages(expression: str) -> list[Written]:
+    """The stages of an expression as they are written, none of them looked up.
+
+    Raises:
+        ExpressionError: an expression that cannot be read.
+
+    Example:
+        >>> read_stages("top_k(40) | temperature(t=0.7)")
+        [('top_k', [40], {}), ('temperature', [], {'t': 0.7})]
+    """
     if not isinstance(expression, str):
         raise ExpressionError(
             f"a sampler is a name, an expression or a value such as Temperature(t=0.2), "
@@ -53,11 +74,11 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
         )
     if len(expression) > LONGEST:
         raise ExpressionError(f"an expression has at most {LONGEST} characters")
-    stages = [_read_stage(part) for part in _split(expression)]
-    if parameters:
-        if len(stages) != 1 or stages[0][1] or stages[0][2]:
-            raise ParameterError("parameters go with a bare name; an expression has its own inside")
-        stages = [(stages[0][0], [], parameters)]
+    return [_read_stage(part) for part in _split(expression)]
+
+
+def build(stages: Iterable[Written]) -> Sampler:
+    """The sampler of stages that were read."""
     built = [_build(*stage) for stage in stages]
     return built[0] if len(built) == 1 else Chain(tuple(built))
 
@@ -93,7 +114,7 @@ def _split(expression: str) -> Iterator[str]:
     yield expression[start:]
 
 
-def _read_stage(text: str) -> tuple[str, list[Any], dict[str, Any]]:
+def _read_stage(text: str) -> Written:
     match = _STAGE.fullmatch(text.strip())
     if not match:
         raise ExpressionError(

@@ -21,12 +21,14 @@ def test_the_tree_is_the_one_that_the_module_draws():
         "ExpressionError",
         "UnknownNameError",
         "AmbiguousNameError",
+        "UnreachableError",
         "SamplerError",
         "ModelOutputError",
         "PluginError",
         "ModelFileError",
         "DataError",
         "TrainingError",
+        "ReportError",
         "MissingDependencyError",
     ]
     assert drawn == [cls.__name__ for cls in CLASSES]
