@@ -1,0 +1,84 @@
+"""What a report tells of one token of a text: how likely it was, and what else was likely."""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict
+
+import numpy as np
+
+from corelm.decoder import Step
+from corelm.distributions import Array, softmax
+from corelm.generation import Drawn
+from corelm.language_model import Vocabulary
+from corelm.model.vocabulary import END
+
+ALTERNATIVES = 5
+TAIL = 16
+"""Tokens before an alternative that decide how it is written: its space, its capital."""
+
+
+class Details(TypedDict):
+    """How likely a token was.
+
+    Keys:
+        token: what it added to the text; the end of a text by its name.
+        rank: its place under the model, 1 for the likeliest, the lowest id first on ties.
+        p: its probability under the model.
+        q: its probability in the distribution drawn from.
+        entropy: of the distribution drawn from, in nats.
+        alternatives: the model's likeliest tokens, as [text, p].
+    """
+
+    token: str
+    rank: int
+    p: float
+    q: float
+    entropy: float
+    alternatives: list[list[str | float]]
+
+
+def details(step: Step, row: int, drawn: Drawn, past: list[int], vocabulary: Vocabulary) -> Details:
+    """Tell of the token that was drawn in one row of a step.
+
+    Args:
+        step: the step.
+        row: which row of it.
+        drawn: the token of this row, measured.
+        past: the ids before it.
+        vocabulary: what the ids stand for.
+    """
+    logits = step.model_logits[row]
+    mine = logits[drawn.token]
+    tied_before = np.count_nonzero(logits[: drawn.token] == mine)
+    p, words = softmax(logits.astype(np.float64)), _Words(vocabulary, past[-TAIL:])
+    return {
+        "token": END if drawn.token == vocabulary.end else drawn.text,
+        "rank": 1 + int(np.count_nonzero(logits > mine) + tied_before),
+        "p": float(p[drawn.token]),
+        "q": math.exp(-drawn.surprisal),
+        "entropy": drawn.entropy,
+        "alternatives": [[words.written(i), float(p[i])] for i in _likeliest(logits)],
+    }
+
+
+def _likeliest(logits: Array) -> list[int]:
+    """The ids of the likeliest tokens, the lowest id first on ties."""
+    count = min(ALTERNATIVES, len(logits))
+    least = np.partition(logits, -count)[-count]
+    ids = np.flatnonzero((logits >= least) & (logits > -np.inf))
+    return [int(i) for i in ids[np.argsort(-logits[ids], kind="stable")][:count]]
+
+
+class _Words:
+    """What tokens would add to a text."""
+
+    def __init__(self, vocabulary: Vocabulary, past: list[int]) -> None:
+        self._vocabulary, self._past = vocabulary, past
+        self._start = len(vocabulary.decode(past))
+
+    def written(self, token: int) -> str:
+        """The text of a token, the end by its name."""
+        if token == self._vocabulary.end:
+            return END
+        return self._vocabulary.decode([*self._past, token])[self._start :]
