@@ -1,9 +1,8 @@
-"""One distribution beside another, row by row: entropy, divergence, mass kept, exactly.
+"""One distribution beside another: entropy, divergence, mass kept, exactly.
 
 The weights are in the type of the logits, all sums of them in float64. What two distributions
-have in common is added up in the same order on both sides, so that it cancels: a filter's
-divergence is -ln of the mass that it keeps, and that of what changes nothing is 0, but for the
-last bits of float64.
+have in common is added up alike on both sides, so that it cancels: a filter's divergence is -ln
+of the mass that it keeps, and that of what changes nothing is 0, but for the last bits.
 """
 
 from __future__ import annotations
@@ -11,65 +10,101 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm.distributions import Array
 
 LEAST = -1e30
 """A logit so far below the largest that its weight is 0; the product of both is 0 too."""
 
+FEW = 0.25
+"""The share of a vocabulary below which it pays to pick out the tokens that can be drawn."""
 
-class Weighed:
-    """A row of logits as weights in units of the largest.
+
+class Distribution:
+    """A row of logits, as weights in units of the largest.
 
     Args:
-        row: (vocabulary,) logits, with a finite entry.
+        row: (vocabulary,) logits, at least one of them finite.
+        tokens: picks all that can be drawn from an array of the vocabulary; all of it when left
+            out.
 
     Attributes:
-        top: the likeliest token, the lowest id on ties.
-        below: (vocabulary,) the logits, less the largest.
-        rest: the sum of the weights, but for the likeliest token's, which is 1.
+        below: (tokens,) the logits, less the largest.
+        top: where the likeliest token is among them, the first one on ties.
+        rest: the sum of the weights, but for that of the likeliest token, which is 1.
+
+    Example:
+        >>> thirds = Distribution(np.log([0.5, 0.25, 0.25]))
+        >>> round(thirds.entropy, 4), round(thirds.surprisal(1), 4), round(thirds.rest, 4)
+        (1.0397, 1.3863, 1.0)
     """
 
-    def __init__(self, row: Array) -> None:
+    def __init__(self, row: Array, tokens: Any = slice(None)) -> None:
         self.row = row
-        self.top = int(row.argmax())
+        self._tokens = tokens
+        logits = row[tokens]
+        self.top = int(logits.argmax())
+        self._largest = logits[self.top]
         with np.errstate(over="ignore"):
-            self.below: Array = row - row[self.top]
+            self.below: Array = logits - self._largest
         np.maximum(self.below, LEAST, out=self.below)
         self._others: Array = np.exp(self.below)  # the weights, 0 for the likeliest token
         self._others[self.top] = 0
-        self.rest = float(self._others.sum(dtype=np.float64))
+        self.rest = _sum(self._others)
 
     @cached_property
-    def possible(self) -> Array:
+    def possible(self) -> NDArray[np.bool_]:
         """(vocabulary,): which tokens can be drawn."""
         return np.asarray(self.row > -np.inf)
+
+    @cached_property
+    def count(self) -> int:
+        """How many tokens can be drawn."""
+        return int(np.count_nonzero(self.possible))
 
     @property
     def peak(self) -> float:
         """The surprisal of the likeliest token in nats, also ln of the sum of the weights."""
-        return float(np.log1p(self.rest))
+        return math.log1p(self.rest)
 
     @cached_property
     def entropy(self) -> float:
         """In nats."""
-        return self.peak - self.mean(self.below)
-
-    def mean(self, values: Array) -> float:
-        """The expectation of (vocabulary,) values under this distribution."""
-        total = float(np.multiply(self._others, values).sum(dtype=np.float64))
-        return (total + float(values[self.top])) / (1 + self.rest)
-
-    def mass(self, tokens: Array) -> float:
-        """The probability of the tokens where a (vocabulary,) mask is true."""
-        others = float(np.multiply(self._others, tokens).sum(dtype=np.float64))
-        return (others + float(tokens[self.top])) / (1 + self.rest)
+        return self.peak - self._mean(self.below)
 
     def surprisal(self, token: int) -> float:
-        """Of one token, in nats; infinite where it is impossible."""
-        return self.peak - float(self.below[token]) if self.possible[token] else math.inf
+        """Of one token in nats; infinite where it is impossible."""
+        return max(self.peak + float(self._largest) - float(self.row[token]), 0.0)
+
+    def mean(self, values: Array) -> float:
+        """The expectation of (vocabulary,) values."""
+        return self._mean(values[self._tokens])
+
+    def _mean(self, values: Array) -> float:
+        return (_sum(self._others * values) + float(values[self.top])) / (1 + self.rest)
+
+    def mass(self, other: Distribution) -> float:
+        """The probability here of what is possible in another one; this one has all tokens."""
+        if other.count == self.count:
+            return 1.0
+        chosen = other.possible
+        total = _sum(self._others[other._tokens] * chosen[other._tokens])
+        return (total + float(chosen[self.top])) / (1 + self.rest)
+
+
+def _sum(values: Array) -> float:
+    return float(values.sum(dtype=np.float64))
+
+
+def picked(row: Array) -> Distribution:
+    """The distribution of a row, which is quick where few of its tokens can be drawn."""
+    possible = row > -np.inf
+    few = np.count_nonzero(possible) < FEW * row.size
+    return Distribution(row, np.flatnonzero(possible) if few else slice(None))
 
 
 @dataclass(frozen=True)
@@ -95,12 +130,16 @@ class Figures:
     top_probability: float
 
 
-def beside(q: Weighed, p: Weighed) -> Figures:
-    """The figures of a distribution q beside the model's p, under which all of q is possible.
+def beside(q: Distribution, p: Distribution) -> Figures:
+    """The figures of a distribution q beside the model's p.
+
+    Args:
+        q: nothing is possible in it that is impossible in p.
+        p: made of a whole row.
 
     Example:
-        >>> half = Weighed(np.array([0.0, 0.0, -np.inf, -np.inf]))
-        >>> quarters = Weighed(np.zeros(4))
+        >>> half = picked(np.array([0.0, -np.inf, -np.inf, 0.0]))
+        >>> quarters = Distribution(np.zeros(4))
         >>> figures = beside(half, quarters)
         >>> round(figures.entropy, 4), round(figures.kl_to_model, 4), figures.mass_kept
         (0.6931, 0.6931, 0.5)
@@ -110,8 +149,14 @@ def beside(q: Weighed, p: Weighed) -> Figures:
         entropy=q.entropy,
         model_entropy=p.entropy,
         kl_to_model=max(expected - q.entropy, 0.0),
-        mass_kept=p.mass(q.possible),
-        tokens_kept=int(np.count_nonzero(q.possible)),
+        mass_kept=p.mass(q),
+        tokens_kept=q.count,
         expected_surprisal=expected,
         top_probability=1 / (1 + q.rest),
     )
+
+
+def revived(q: Distribution, p: Distribution) -> int | None:
+    """The first token that is possible in q and impossible in p; None where there is none."""
+    tokens = np.flatnonzero(q.possible > p.possible)
+    return int(tokens[0]) if tokens.size else None

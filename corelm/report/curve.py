@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.report.beside import Weighed
+from corelm.report.beside import Distribution
 from corelm.sampler import Sampler
 
 GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 7.0, 10.0)
@@ -27,7 +27,7 @@ def temperatures(samplers: Iterable[Sampler]) -> list[float]:
     return sorted({*GRID, *(float(t) for t in own if 0 < t <= GRID[-1])})
 
 
-def at_temperatures(p: Weighed, temperatures: Sequence[float]) -> NDArray[np.float64]:
+def at_temperatures(p: Distribution, temperatures: Sequence[float]) -> NDArray[np.float64]:
     """The entropy of a distribution at each temperature, and its derivative by the temperature.
 
     The derivative is the variance of the logits under the distribution at that temperature,
@@ -41,7 +41,7 @@ def at_temperatures(p: Weighed, temperatures: Sequence[float]) -> NDArray[np.flo
         (2, temperatures): nats, and nats for each unit of temperature.
 
     Example:
-        >>> even = Weighed(np.log([0.25] * 4))
+        >>> even = Distribution(np.log([0.25] * 4))
         >>> at_temperatures(even, [0.5, 2.0]).round(4).tolist()
         [[1.3863, 1.3863], [0.0, 0.0]]
     """

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from corelm.errors import SamplerError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.report.beside import Figures, Weighed, beside
+from corelm.report.beside import Distribution, Figures, beside, picked, revived
 from corelm.report.contexts import Contexts
 from corelm.report.curve import at_temperatures
 from corelm.report.intervals import mean_interval
@@ -101,7 +101,7 @@ def _measure(
     curve = _Curve(group, temperatures)
     seats = [_Seat(sampler, group) for sampler in samplers]
     for position in read(model, group):
-        rows = [Weighed(row) for row in position.logits]
+        rows = [Distribution(row) for row in position.logits]
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, "entropy", [p.entropy for p in rows])
         own.add(position, "surprisal", [None if math.isnan(s) else s for s in surprisal.tolist()])
@@ -136,13 +136,13 @@ class _Seat:
         self._table = _Table(group, *FIGURES)
         self.record = self._table.record
 
-    def measure(self, position: Position, model: Sequence[Weighed]) -> None:
+    def measure(self, position: Position, model: Sequence[Distribution]) -> None:
         """Measure what the sampler makes of the model's distributions at a position."""
         if "error" in self.record:
             return
         try:
-            rows = [Weighed(row) for row in self._reader.logits(position)]
-            self._refuse_revived(rows, model, position)
+            rows = [picked(row) for row in self._reader.logits(position)]
+            self._refuse_revived(rows, model, position.step)
         except (SamplerError, UsageError) as error:
             self.record = {"error": {"type": type(error).__name__, "message": str(error)}}
             return
@@ -154,14 +154,13 @@ class _Seat:
         self._reader.follow(position, np.array(surprisal))
 
     def _refuse_revived(
-        self, rows: Sequence[Weighed], model: Sequence[Weighed], position: Position
+        self, rows: Sequence[Distribution], model: Sequence[Distribution], step: int
     ) -> None:
         for q, p in zip(rows, model, strict=True):
-            revived = np.flatnonzero(q.possible > p.possible)
-            if revived.size:
+            token = revived(q, p)
+            if token is not None:
                 raise SamplerError(
-                    f"{self._sampler} revived token {revived[0]}, which the model never draws, "
-                    f"at step {position.step}"
+                    f"{self._sampler} revived token {token}, which is never drawn, at step {step}"
                 )
 
 
@@ -174,7 +173,7 @@ class _Curve:
         self._positions = np.zeros(len(group.texts), dtype=np.int64)
         self._sums = np.zeros((len(group.texts), 2, len(temperatures)))
 
-    def add(self, position: Position, model: Sequence[Weighed]) -> None:
+    def add(self, position: Position, model: Sequence[Distribution]) -> None:
         for row, p in zip(position.rows, model, strict=True):
             self._positions[row] += 1
             self._sums[row] += at_temperatures(p, self._temperatures)
