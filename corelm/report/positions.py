@@ -18,6 +18,7 @@ from corelm.distributions import Array, surprisals
 from corelm.generation import BATCH
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.luck import Luck
+from corelm.report.beside import Distribution
 from corelm.report.contexts import Contexts
 from corelm.sampler import Sampler, apply
 from corelm.spec import sampler as read_sampler
@@ -111,8 +112,7 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         step = time - group.given
         logits = task.model_logits(session.logits, step)
         tokens = group.tokens[rows, time]
-        nats = surprisals(logits, tokens)
-        group.model_surprisal[rows, time] = np.where(np.isfinite(nats), nats, np.nan)
+        group.model_surprisal[rows, time] = _known(surprisals(logits, tokens))
         yield Position(time, step, rows, tokens, logits)
 
 
@@ -150,12 +150,18 @@ class Reader:
         )
         return apply(self._sampler, position.logits, context)
 
-    def follow(self, position: Position, surprisal: NDArray[np.float64]) -> None:
+    def follow(self, position: Position, distributions: Sequence[Distribution]) -> None:
         """Remember how surprising the next token of each text was under the sampler.
 
         Args:
             position: the last one that it was asked about.
-            surprisal: (rows,) nats; nan or infinite where it could not have drawn the token.
+            distributions: what came of it, one for each row.
         """
-        known = np.where(np.isfinite(surprisal), surprisal, np.nan)
-        self._surprisal[position.rows, position.time] = known
+        tokens = position.tokens.tolist()
+        nats = [q.surprisal(token) for q, token in zip(distributions, tokens, strict=True)]
+        self._surprisal[position.rows, position.time] = _known(np.array(nats))
+
+
+def _known(nats: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The surprisals of tokens that can be drawn, nan for others."""
+    return np.where(np.isfinite(nats), nats, np.nan)

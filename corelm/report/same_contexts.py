@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from corelm.errors import SamplerError, UsageError
 from corelm.language_model import LanguageModel
+from corelm.metrics.intervals import mean_interval
 from corelm.report.beside import Distribution, Figures, beside, picked, revived
 from corelm.report.contexts import Contexts
 from corelm.report.curve import at_temperatures
-from corelm.report.intervals import mean_interval
 from corelm.report.positions import Group, Position, Reader, groups, read
 from corelm.sampler import Sampler
 
@@ -149,9 +149,7 @@ class _Seat:
         figures = [beside(q, p) for q, p in zip(rows, model, strict=True)]
         for name in FIGURES:
             self._table.add(position, name, [getattr(each, name) for each in figures])
-        tokens = position.tokens.tolist()
-        surprisal = [q.surprisal(token) for q, token in zip(rows, tokens, strict=True)]
-        self._reader.follow(position, np.array(surprisal))
+        self._reader.follow(position, rows)
 
     def _refuse_revived(
         self, rows: Sequence[Distribution], model: Sequence[Distribution], step: int
