@@ -14,16 +14,14 @@ from corelm.errors import SamplerError
 from corelm.generation import BATCH, Drafts, Generation, steps
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.metrics import texts as metrics
+from corelm.metrics.intervals import jackknife, mean_interval, share_interval
+from corelm.metrics.positions import Band, Sums, drift, outside, ratio, total
 from corelm.metrics.self_bleu import self_bleu_left_out
-from corelm.report.intervals import jackknife, mean_interval, share_interval
 from corelm.report.token_details import Details, details
 from corelm.sampler import Sampler
 
 SHOWN = 5
 """Samples of a prompt, the first ones, whose tokens are told of one by one."""
-
-Sums = tuple[Sequence[float], Sequence[float]]
-"""For each text the sum of some values, and how many values that is."""
 
 
 class Record(TypedDict):
@@ -160,9 +158,7 @@ def shown(records: Sequence[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def summary(
-    records: Sequence[Record], human_band: tuple[float, float] | None = None
-) -> dict[str, Any]:
+def summary(records: Sequence[Record], human_band: Band | None = None) -> dict[str, Any]:
     """What the texts of one sampler look like: `own_texts` of a report.
 
     A figure that is undefined for these texts is None.
@@ -183,7 +179,7 @@ def summary(
     tokens = [record["tokens"] for record in records]
     written = [record["text"] for record in records]
     sums, of_set = _sums(records, human_band), metrics.text_figures(tokens, written)
-    means = {name: _ratio(*of_texts) for name, of_texts in sums.items()}
+    means = {name: ratio(of_texts) for name, of_texts in sums.items()}
     ci95 = {name: mean_interval(*of_texts) for name, of_texts in sums.items()}
     ends, surprisal = ci95["surprisal"], means["surprisal"]
     ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
@@ -199,52 +195,21 @@ def summary(
 
 
 def _perplexity(surprisal: float) -> float:
-    return math.exp(min(surprisal, 700.0))  # more is no finite number
+    return math.exp(min(surprisal, 700.0))  # of more it is no finite number
 
 
-def _ratio(sums: Sequence[float], counts: Sequence[float]) -> float | None:
-    total = sum(counts)
-    return sum(sums) / total if total else None
-
-
-def _sums(records: Sequence[Record], human_band: tuple[float, float] | None) -> dict[str, Sums]:
+def _sums(records: Sequence[Record], human_band: Band | None) -> dict[str, Sums]:
     """The figures that are one sum over texts by another."""
-    counts = [len(record["surprisal"]) for record in records]
-    outside = [_outside(record, human_band) for record in records]
+    entropies = [record["model_entropy"] for record in records]
+    surprisal = total([record["surprisal"] for record in records])
+    nothing = [0.0] * len(records)
     return {
-        "surprisal": ([sum(record["surprisal"]) for record in records], counts),
-        "model_entropy": ([sum(record["model_entropy"]) for record in records], counts),
-        "unknown": ([record["unknown"] for record in records], counts),
-        "entropy_drift": _drift(records),
-        "outside_human_band": (outside, counts if human_band else [0] * len(counts)),
+        "surprisal": surprisal,
+        "model_entropy": total(entropies),
+        "entropy_drift": drift(entropies),
+        "outside_human_band": outside(entropies, human_band) if human_band else (nothing, nothing),
+        "unknown": ([record["unknown"] for record in records], surprisal[1]),
     }
-
-
-def _outside(record: Record, human_band: tuple[float, float] | None) -> int:
-    """Positions at which the model's entropy is not as at nine of ten positions of people.
-
-    Source: Arora et al. 2023, The stable entropy hypothesis, arXiv 2302.06784.
-    """
-    low, high = human_band or (-math.inf, math.inf)
-    return sum(not low <= entropy <= high for entropy in record["model_entropy"])
-
-
-def _drift(records: Sequence[Record]) -> Sums:
-    """How the model's entropy goes up with the position, in nats per token: least squares.
-
-    The slope is sum (x - mean x)(y - mean y) by sum (x - mean x)^2 over all tokens.
-    """
-    entropies = [np.array(record["model_entropy"]) for record in records]
-    positions = [np.arange(len(values)) for values in entropies]
-    everything = [np.concatenate(parts or [[]]) for parts in (positions, entropies)]
-    if not everything[0].any():
-        return [0.0] * len(records), [0.0] * len(records)
-    x, y = (values.mean() for values in everything)
-    pairs = list(zip(positions, entropies, strict=True))
-    return (
-        [float((at - x) @ (values - y)) for at, values in pairs],
-        [float((at - x) @ (at - x)) for at, _ in pairs],
-    )
 
 
 def _intervals(

@@ -1,0 +1,75 @@
+"""Figures of entropies along texts: whether they go up, whether they stay in a band."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Sums = tuple[Sequence[float], Sequence[float]]
+"""For each text two numbers, whose sums over texts give the figure as a ratio."""
+Band = tuple[float, float]
+
+
+def ratio(sums: Sums) -> float | None:
+    """The sum of the first numbers by that of the second; None where that is zero.
+
+    Example:
+        >>> ratio(([1.0, 2.0], [2, 4])), ratio(([], []))
+        (0.5, None)
+    """
+    numerator, denominator = map(math.fsum, sums)
+    return numerator / denominator if denominator else None
+
+
+def total(values: Sequence[Sequence[float]]) -> Sums:
+    """The mean over all positions of all texts.
+
+    Example:
+        >>> ratio(total([[1.0, 3.0], [5.0]]))
+        3.0
+    """
+    return [math.fsum(text) for text in values], [len(text) for text in values]
+
+
+def drift(entropies: Sequence[ArrayLike]) -> Sums:
+    """How entropy goes up with the position, in nats per token: the slope by least squares.
+
+    Over all positions of all texts: sum (x - mean x)(y - mean y) by sum (x - mean x) ** 2.
+
+    Args:
+        entropies: of each text, from its first position on.
+
+    Example:
+        >>> ratio(drift([[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]))
+        2.0
+    """
+    y = [np.asarray(text, dtype=np.float64) for text in entropies]
+    x = [np.arange(len(text)) for text in y]
+    n = max(sum(map(len, y)), 1)
+    middle_x, middle_y = (sum(float(part.sum()) for part in parts) / n for parts in (x, y))
+    pairs = [(at - middle_x, text - middle_y) for at, text in zip(x, y, strict=True)]
+    return [float(at @ text) for at, text in pairs], [float(at @ at) for at, _ in pairs]
+
+
+def outside(entropies: Sequence[ArrayLike], band: Band) -> Sums:
+    """The share of positions whose entropy is outside a band, such as that of human text.
+
+    Source: Arora et al. 2023, The stable entropy hypothesis, arXiv 2302.06784.
+
+    Args:
+        entropies: of each text, in nats.
+        band: the least and the largest inside, such as percentiles 5 and 95.
+
+    Example:
+        >>> ratio(outside([[0.5, 1.0, 2.0, 9.0]], (1.0, 3.0)))
+        0.5
+    """
+    values = [np.asarray(text, dtype=np.float64) for text in entropies]
+    low, high = band
+    return (
+        [int(np.count_nonzero((text < low) | (text > high))) for text in values],
+        [len(text) for text in values],
+    )
