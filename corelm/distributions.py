@@ -110,7 +110,8 @@ def entropies(logits: Array) -> tuple[Array, Array]:
         >>> float(least.round(4)), float(usual.round(4))
         (0.6931, 1.0397)
     """
-    below = np.maximum(below_largest(logits), NEVER)  # 0 * -inf would be nan
+    below = below_largest(logits)
+    np.maximum(below, NEVER, out=below)  # 0 * -inf would be nan
     weights = np.exp(below)
     rest = _unlikely(weights, logits)
     moment = np.multiply(weights, below, out=below).sum(axis=-1, dtype=np.float64)
@@ -120,7 +121,8 @@ def entropies(logits: Array) -> tuple[Array, Array]:
 
 def _unlikely(weights: Array, logits: Array) -> Array:
     """The sum of the weights without that of the likeliest token, 1, which becomes 0."""
-    np.put_along_axis(weights, logits.argmax(axis=-1, keepdims=True), 0, axis=-1)
+    likeliest = np.atleast_1d(logits.argmax(axis=-1)).ravel()
+    weights.reshape(-1, logits.shape[-1])[np.arange(likeliest.size), likeliest] = 0
     return np.asarray(weights.sum(axis=-1, dtype=np.float64))
 
 

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,19 @@ Tokens = NDArray[np.intp]
 SLACK = 1e-12
 """How far, relative to it, a sum of decimals may stay below a decimal and still meet it."""
 
-CACHED = 2**18
-"""Logits to work on at a time: what a core's own cache holds, and little enough to be quick."""
+CACHED = 2**19
+"""Logits to work on at a time: few enough for a cache, many enough that NumPy's calls pay."""
 
-PARALLEL = 2**21
+PARALLEL = 2**20
 """Logits from which on threads pay; NumPy lets go of the interpreter while it computes."""
 
 BLOCK = 128
 """Terms per block of a two-level running sum."""
 
-FIRST, GROWTH = 256, 4
+FEW = 512
+"""Terms that are summed up in one level: two would take longer."""
+
+FIRST, GROWTH = 64, 8
 """How many values `falling_logits` looks for first, and how many times as many each time after."""
 
 
@@ -54,16 +58,27 @@ def by_rows(logits: Array, write: Callable[[Array, Array], None]) -> Array:
     step = max(1, CACHED // vocabulary)
     parts = [slice(start, start + step) for start in range(0, batch, step)]
 
-    def work(part: slice) -> None:
-        write(logits[part], out[part])
+    def work(some: list[slice]) -> None:
+        for part in some:
+            write(logits[part], out[part])
 
-    if logits.size < PARALLEL or len(parts) <= 1:
-        for part in parts:
-            work(part)
-    else:
-        with ThreadPoolExecutor(min(len(parts), os.cpu_count() or 1)) as pool:
-            list(pool.map(work, parts))
+    spread = logits.size >= PARALLEL and len(parts) > 1
+    threads = min(len(parts), os.cpu_count() or 1) if spread else 1
+    others = [_threads().submit(work, parts[i::threads]) for i in range(1, threads)]
+    work(parts[::threads])  # this thread is awake already
+    for other in others:
+        other.result()
     return out
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """A thread for each other core, started when it is first wanted and then kept."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="corelm")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def filter_logits(logits: Array, choose: Callable[[Array], Tokens]) -> Array:
@@ -274,6 +289,9 @@ def first_where(terms: Array, found: Callable[[Array], Any]) -> int:
         1
     """
     size: int = terms.shape[-1]
+    if size <= FEW:
+        here: Array = found(terms.cumsum(axis=-1, dtype=np.float64))
+        return int(here.argmax()) if here[-1] else size
     starts = np.arange(0, size, BLOCK)
     sums = np.add.reduceat(terms, starts, axis=-1, dtype=np.float64).cumsum(axis=-1)
     blocks: Array = found(sums)

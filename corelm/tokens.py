@@ -101,11 +101,12 @@ def change_logits(
     result = np.array(logits, order="C")
     at = np.asarray(rows, dtype=np.int64) * logits.shape[1] + np.asarray(ids, dtype=np.int64)
     flat = result.reshape(-1)
-    before = flat[at].astype(np.float64)
-    limits = np.finfo(logits.dtype)
+    before = flat.take(at).astype(np.float64)
+    never, limits = before == -np.inf, np.finfo(logits.dtype)
     with np.errstate(over="ignore"):
-        after = np.minimum(np.maximum(change(before), limits.min), limits.max)
-    flat[at] = np.where(before > -np.inf, after, -np.inf)
+        after = np.clip(change(before), limits.min, limits.max)
+    after[never] = -np.inf
+    flat[at] = after
     return result
 
 

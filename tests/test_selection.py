@@ -173,8 +173,9 @@ def test_falling_prefixes_are_those_of_a_sorted_row_and_end_with_all_of_it(size,
 def test_who_needs_few_is_given_few():
     row = np.random.default_rng(0).normal(0, 3, 256_000).astype(np.float32)
     lengths = [len(prefix) for prefix in falling_logits(row)]
-    assert lengths[0] < 400
-    assert all(2 < later / earlier < 8 for earlier, later in pairwise(lengths[:-1]))
+    assert lengths[0] < 2 * selection.FIRST
+    grown = [later / earlier for earlier, later in pairwise(lengths[:-1])]
+    assert grown and all(2 < times < 2 * selection.GROWTH for times in grown)
 
 
 @pytest.mark.parametrize("size", [5000, 256_000])

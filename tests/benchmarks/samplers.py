@@ -1,6 +1,6 @@
 """Time per call of each sampler, beside its counterpart in transformers, in one run.
 
-    pip install torch transformers
+    pip install -e ".[bench]"
     python tests/benchmarks/samplers.py [--only top_] [--seconds 1]
 
 Both get the same float32 logits, which fall as a power of the rank, as those of language models
@@ -44,6 +44,7 @@ class Case:
     processor: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     elementwise: bool = False  # bound by memory, in either
+    attributes: dict[str, Any] = field(default_factory=dict)  # set on the processor
 
 
 BIAS = {10: 1.5, 20: -2.0, 30: 0.5}
@@ -56,7 +57,8 @@ CASES = [
     Case("typical(p=0.9)", "TypicalLogitsWarper", {"mass": 0.9}),
     Case("epsilon(epsilon=0.0003)", "EpsilonLogitsWarper", {"epsilon": 0.0003}),
     Case("eta(epsilon=0.0003)", "EtaLogitsWarper", {"epsilon": 0.0003}),
-    Case("top_h(h=0.4)", "TopHLogitsWarper", {"top_h": 0.4}),
+    # It looks at the 100 likeliest tokens and takes them for all; here it looks at all, as we do.
+    Case("top_h(h=0.4)", "TopHLogitsWarper", {"top_h": 0.4}, attributes={"top_n": 10**9}),
     Case("top_n_sigma(n=1)"),
     Case("xtc(probability=0.5)"),
     Case("quadratic(factor=0.3)"),
@@ -118,6 +120,9 @@ class Input:
         made = getattr(transformers, case.processor, None)
         made = made or getattr(transformers.generation.logits_process, case.processor)
         processor, scores = made(**case.arguments), torch.from_numpy(self.logits.copy())
+        for name, value in case.attributes.items():
+            assert hasattr(processor, name)
+            setattr(processor, name, value)
         tokens = torch.from_numpy(self.context.tokens.copy())
         return lambda: processor(tokens, scores)
 
