@@ -93,7 +93,7 @@ class Distribution:
             return 1.0
         chosen = other.possible
         total = _sum(self._others[other._tokens] * chosen[other._tokens])
-        return (total + float(chosen[self.top])) / (1 + self.rest)
+        return min((total + float(chosen[self.top])) / (1 + self.rest), 1.0)
 
 
 def _sum(values: Array) -> float:

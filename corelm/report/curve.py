@@ -14,6 +14,9 @@ from corelm.sampler import Sampler
 GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 7.0, 10.0)
 """The temperatures of a curve: those that are in use close together, then those near uniform."""
 
+COLDEST = 0.01
+"""A temperature below it is greedy, for all that a curve can show."""
+
 
 def temperatures(samplers: Iterable[Sampler]) -> list[float]:
     """The temperatures of a curve on which each of these samplers that is one has its mark.
@@ -24,7 +27,7 @@ def temperatures(samplers: Iterable[Sampler]) -> list[float]:
         True
     """
     own = [getattr(sampler, "t", 0.0) for sampler in samplers if sampler.name == "temperature"]
-    return sorted({*GRID, *(float(t) for t in own if 0 < t <= GRID[-1])})
+    return sorted({*GRID, *(float(t) for t in own if COLDEST <= t <= GRID[-1])})
 
 
 def at_temperatures(p: Distribution, temperatures: Sequence[float]) -> NDArray[np.float64]:

@@ -104,10 +104,10 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     rows = np.arange(len(group.texts))
     for time in range(group.given, group.tokens.shape[1]):
         reached = group.lengths[rows] > time
+        if not reached.all():
+            rows = rows[reached]
+            session.select(np.flatnonzero(reached))
         if time > group.given:
-            if not reached.all():
-                rows = rows[reached]
-                session.select(np.flatnonzero(reached))
             session.extend(group.tokens[rows, time - 1])
         step = time - group.given
         logits = task.model_logits(session.logits, step)
