@@ -57,7 +57,7 @@ def test_every_temperature_that_is_compared_is_on_the_curve():
         corelm.sampler(expression)
         for expression in (
             "temperature(t=0.33)", "temperature(t=0)", "temperature(t=inf)", "temperature(t=1e300)",
-            "temperature(t=1e-9)", "temperature(t=0.77) | top_k(k=3)", "dynamic_temperature", "greedy",
+            "temperature(t=1e-9)", "temperature(t=0.77) | top_k(k=3)", "dynamic_temperature",
         )
     ]  # fmt: skip
     assert temperatures(samplers) == sorted([*GRID, 0.33])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-import corelm
 from corelm import Sampler, hookimpl, param
 from corelm.errors import UnknownNameError, UsageError
 from corelm.plugins import registry
@@ -20,7 +19,8 @@ from corelm.report.free_parameter import FreeParameter
         ("mirostat(eta=0.3)", 2.0, "mirostat(tau=2.0, eta=0.3)"),
         ("mirostat(3)", 0.2, "mirostat(tau=3.0, eta=0.2)"),
         ("repetition_penalty", 1.5, "repetition_penalty(penalty=1.5, last=0, skip_prompt=False)"),
-        ("repetition_penalty(last=9)", 2, "repetition_penalty(penalty=2.0, last=9, skip_prompt=False)"),
+        ("repetition_penalty(last=9)", 2,
+         "repetition_penalty(penalty=2.0, last=9, skip_prompt=False)"),
         ("top_k(k=50) | temperature | min_p(p=0.1)", 0.5,
          "top_k(k=50) | temperature(t=0.5) | min_p(p=0.1)"),
         ("greedy | top_p", 0.5, "greedy | top_p(p=0.5)"),

@@ -300,7 +300,7 @@ def test_marks_of_temperature_lie_on_the_curve(shipped):
 
 @pytest.mark.parametrize("expression", ["stochastic", "temperature(t=0.7)", "top_p(p=0.9)"])
 def test_the_expected_surprisal_is_that_of_the_texts_that_are_drawn(expression):
-    """On the texts that a sampler draws itself, what it expects lies in the interval of what came."""
+    """What a sampler expects on its own texts lies in the interval of what came."""
     model = corelm.load("imdb")
     texts = corelm.generate(model, "This movie", sampler=expression, n=24, length=40, seed=5)
     prompt = model.vocabulary.encode("This movie")
