@@ -173,12 +173,17 @@ def _show(out: Output, model: Listed, about: Description | None) -> None:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as pairs of a name and a value."""
+    """Nested facts as pairs of a name and a value; tables of many rows are left out."""
     if not isinstance(value, Mapping):
-        yield name, _text(value)
+        if not _is_table(value):
+            yield name, _text(value)
         return
     for key, part in value.items():
         yield from _flat(part, f"{name} {key}".strip().replace("_", " "))
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(row, Mapping) for row in value)
 
 
 def _text(value: Any) -> str:

@@ -24,14 +24,15 @@ def ratio(sums: Sums) -> float | None:
     return numerator / denominator if denominator else None
 
 
-def total(values: Sequence[Sequence[float]]) -> Sums:
+def total(values: Sequence[ArrayLike]) -> Sums:
     """The mean over all positions of all texts.
 
     Example:
         >>> ratio(total([[1.0, 3.0], [5.0]]))
         3.0
     """
-    return [math.fsum(text) for text in values], [len(text) for text in values]
+    texts = [np.asarray(text, dtype=np.float64) for text in values]
+    return [float(text.sum()) for text in texts], [len(text) for text in texts]
 
 
 def drift(entropies: Sequence[ArrayLike]) -> Sums:

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.metrics.intervals import mean_interval
+from corelm.metrics.positions import Sums, drift, outside, ratio, total
+from corelm.metrics.sets import figures_of_sets
 from corelm.model.vocabulary import WordVocabulary
+
+SET_TEXTS, SET_LENGTH = 64, 100
+"""Texts and tokens of each that a report draws, unless asked for others."""
+BAND = (5, 50, 95)
+DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,17 @@ class Scores:
     @property
     def perplexity(self) -> float:
         """exp of the mean surprisal, the unknown word counting as a word."""
-        return float(np.exp(self.surprisal[self.targets != 0].mean(dtype=np.float64)))
+        return float(np.exp(self.surprisal[self.real].mean(dtype=np.float64)))
+
+    @property
+    def real(self) -> NDArray[np.bool_]:
+        """Where there is a token, not padding."""
+        return np.asarray(self.targets != 0)
+
+    def rows(self, values: NDArray[Any], where: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
+        """Some of the values of each text."""
+        pairs = zip(values.astype(np.float64), where, strict=True)
+        return [row[chosen] for row, chosen in pairs]
 
 
 def human_figures(
@@ -39,56 +57,86 @@ def human_figures(
 ) -> dict[str, Any]:
     """What people's texts look like to the model, and by themselves.
 
-    `surprisal` and `entropy` are in nats, under the distribution of what can be drawn; unknown
-    words are left out. `entropy.band` is the 5th and 95th percentile of the positions.
+    `held_out` is the model's success with all their tokens. `human` is the row beside those of
+    samplers, under the distribution of what can be drawn: a word that is unknown to the model
+    is left out of the surprisal and of the texts. Values are in nats; intervals are 95 %.
+
+    - `surprisal`, `entropy` with its `band` (percentiles 5 and 95 of the positions),
+      `entropy_drift` and `outside_human_band`: over the first tokens of all texts, as many as
+      the model can see; intervals by bootstrap over texts.
+    - `distinct_1` to `compression`: means over disjoint sets of texts, whose number, `texts`
+      and `length` are in `sets`, since these figures compare only with those of as many texts
+      of that length; intervals by the standard error over the sets.
+    - `by_position`: the entropy at each position, 0 for the first token of a text.
     """
-    real = scores.targets != 0
-    known = real & (scores.targets != vocabulary.unknown)
-    length = scores.targets.shape[1]
-    ids = [
-        [i for i in vocabulary.encode(text)[:length] if i != vocabulary.unknown] for text in texts
-    ]
+    unknown = vocabulary.unknown
+    ids = [[i for i in vocabulary.encode(text) if i != unknown] for text in texts]
+    sets = figures_of_sets(ids, vocabulary.decode, SET_TEXTS, SET_LENGTH)
+    entropy = _summary(scores.entropy[scores.real])
+    sums = _sums(scores, unknown, entropy["band"])
+    means = {name: ratio(of_texts) for name, of_texts in sums.items()}
+    ci95 = {name: mean_interval(*of_texts) for name, of_texts in sums.items()}
+    entropy["ci95"] = ci95.pop("entropy")
     return {
-        "held_out": {
-            "perplexity": round(scores.perplexity, 3),
-            "texts": len(texts),
-            "tokens": int(real.sum()),
-            "first_tokens": length,
-            "unknown_share": round(float((scores.targets[real] == vocabulary.unknown).mean()), 5),
-        },
-        "human": {
-            "surprisal": _round((scores.surprisal + scores.kept)[known].mean(dtype=np.float64)),
-            "entropy": _summary(scores.entropy[real]),
-            **{f"distinct_{n}": _round(_distinct(ids, n)) for n in (1, 2, 3)},
-            **{f"rep_{n}": _round(_repetition(ids, n)) for n in (2, 3, 4)},
-        },
+        "held_out": _held_out(scores, unknown),
+        "human": _rounded(
+            {
+                **means,
+                "entropy": entropy,
+                **sets.figures,
+                "ci95": {**ci95, **sets.ci95},
+                "sets": {"sets": sets.sets, "texts": sets.texts, "length": sets.length},
+                "by_position": _by_position(scores),
+            }
+        ),
+    }
+
+
+def _held_out(scores: Scores, unknown: int) -> dict[str, Any]:
+    tokens = scores.targets[scores.real]
+    return {
+        "perplexity": round(scores.perplexity, 3),
+        "texts": len(scores.targets),
+        "tokens": len(tokens),
+        "first_tokens": scores.targets.shape[1],
+        "unknown_share": round(float((tokens == unknown).mean()), DIGITS),
+    }
+
+
+def _sums(scores: Scores, unknown: int, band: Sequence[float]) -> dict[str, Sums]:
+    """The figures that are one sum over texts by another."""
+    known = scores.real & (scores.targets != unknown)
+    entropies = scores.rows(scores.entropy, scores.real)
+    return {
+        "surprisal": total(scores.rows(scores.surprisal + scores.kept, known)),
+        "entropy": total(entropies),
+        "entropy_drift": drift(entropies),
+        "outside_human_band": outside(entropies, (band[0], band[1])),
     }
 
 
 def _summary(values: NDArray[np.float32]) -> dict[str, Any]:
-    low, middle, high = np.percentile(values, (5, 50, 95))
-    return {
-        "mean": _round(values.mean(dtype=np.float64)),
-        "median": _round(middle),
-        "band": [_round(low), _round(high)],
-    }
+    low, middle, high = np.percentile(values, BAND).tolist()
+    return {"mean": float(values.mean(dtype=np.float64)), "median": middle, "band": [low, high]}
 
 
-def _ngrams(ids: Sequence[int], n: int) -> list[tuple[int, ...]]:
-    return list(zip(*(ids[i:] for i in range(n)), strict=False))
+def _by_position(scores: Scores) -> list[dict[str, Any]]:
+    """The entropy at each position, over the texts that get there."""
+    columns = zip(scores.entropy.T, scores.real.T, strict=True)
+    values = [entropy[there] for entropy, there in columns if there.any()]
+    return [{"position": i, **_at_one(some)} for i, some in enumerate(values)]
 
 
-def _distinct(texts: Sequence[Sequence[int]], n: int) -> float:
-    """Different n-grams in all texts together, as a share of all."""
-    grams = [gram for ids in texts for gram in _ngrams(ids, n)]
-    return len(set(grams)) / max(len(grams), 1)
+def _at_one(values: NDArray[np.float32]) -> dict[str, Any]:
+    summary = _summary(values)
+    low, high = summary["band"]
+    return {"n": len(values), "entropy": summary["mean"], "p05": low, "p95": high}
 
 
-def _repetition(texts: Sequence[Sequence[int]], n: int) -> float:
-    """Share of n-grams that repeat an earlier one of the same text, mean over texts."""
-    shares = [1 - len(set(grams)) / len(grams) for ids in texts if (grams := _ngrams(ids, n))]
-    return float(np.mean(shares)) if shares else 0.0
-
-
-def _round(value: Any) -> float:
-    return round(float(value), 5)
+def _rounded(value: Any) -> Any:
+    """The same document with its numbers rounded."""
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(part) for part in value]
+    return round(value, DIGITS) if isinstance(value, float) else value

@@ -18,7 +18,9 @@ Run = Callable[..., Any]
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with one model, called tiny, that has a held-out perplexity."""
     monkeypatch.setenv("CORELM_HOME", str(tmp_path))
-    figures = {"held_out": {"perplexity": 92.625}, "human": {"entropy": {"band": [1.5, 2.5]}}}
+    positions = [{"position": 0, "entropy": 2.125}]
+    human = {"entropy": {"band": [1.5, 2.5]}, "by_position": positions}
+    figures = {"held_out": {"perplexity": 92.625}, "human": human}
     training = {"architecture": {"kind": "rnn"}, "recipe": {"batch": 32}, "seconds": 3600}
     write(tmp_path / "models" / "tiny", figures=figures, training=training)
     return tmp_path
@@ -70,6 +72,7 @@ def test_one_model(home: Path, run: Run, words: tuple[str, ...]) -> None:
     assert ["seconds", "3,600"] in lines
     assert ["held", "out", "perplexity", "92.625"] in lines
     assert ["human", "entropy", "band", "1.5", "to", "2.5"] in lines
+    assert not any("position" in line for line in lines)  # a table, for reports
     assert ["architecture", "kind", "rnn"] not in lines
 
 

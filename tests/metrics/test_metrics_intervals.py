@@ -1,0 +1,72 @@
+"""Intervals: what is known by hand, and how often they hold the truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from corelm.metrics.intervals import jackknife, mean_interval, share_interval
+
+
+def test_a_bootstrap_of_many_texts_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    low, high = mean_interval(values, np.ones(400))
+    error = stats.sem(values)
+    assert np.isclose(low, values.mean() - 1.96 * error, atol=0.25 * error)
+    assert np.isclose(high, values.mean() + 1.96 * error, atol=0.25 * error)
+
+
+def test_a_bootstrap_holds_the_truth_nineteen_times_in_twenty():
+    rng = np.random.default_rng(1)
+    intervals = [mean_interval(rng.exponential(1, 64), np.ones(64)) for _ in range(400)]
+    held = np.mean([low < 1 < high for low, high in intervals])
+    assert 0.90 < held < 0.98
+
+
+def test_texts_count_by_how_many_values_they_have():
+    # Two texts of 1 and of 99 values; the ends are those of one text alone, drawn twice.
+    low, high = mean_interval([0.0, 99.0], [1, 99])
+    assert (low, high) == (0.0, 1.0)
+    same = mean_interval([2.0, 4.0, 6.0], [1, 2, 3])
+    assert same == [2.0, 2.0]
+
+
+def test_the_seed_decides():
+    values, counts = np.arange(20.0), np.ones(20)
+    assert mean_interval(values, counts) == mean_interval(values, counts, seed=0)
+    assert mean_interval(values, counts) != mean_interval(values, counts, seed=1)
+
+
+def test_a_text_without_values_is_survived():
+    assert mean_interval([0.0, 2.0, 4.0], [0, 1, 1])[0] == 2.0
+
+
+@pytest.mark.parametrize(("sums", "counts"), [([], []), ([1.0], [1]), ([0.0, 0.0], [0, 0])])
+def test_no_interval_from_nothing(sums, counts):
+    assert mean_interval(sums, counts) is None
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(2).exponential(1, 30)
+    left_out = [np.delete(values, i).mean() for i in range(30)]
+    low, high = jackknife(values.mean(), left_out)
+    assert np.isclose(high - low, 2 * stats.norm.ppf(0.975) * stats.sem(values))
+    assert np.isclose((low + high) / 2, values.mean())
+
+
+@pytest.mark.parametrize(
+    ("whole", "left_out"), [(None, [1.0, 2.0]), (1.0, [1.0]), (1.0, []), (1.0, [1.0, None, 2.0])]
+)
+def test_no_jackknife_of_what_is_undefined(whole, left_out):
+    assert jackknife(whole, left_out) is None
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 64), (1, 64), (32, 64), (64, 64), (3, 5)])
+def test_shares_have_the_score_interval(hits, n):
+    expected = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    np.testing.assert_allclose(share_interval(hits, n), expected, atol=1e-7)
+
+
+def test_no_share_of_nothing():
+    assert share_interval(0, 0) is None
