@@ -37,11 +37,26 @@ def check(document: Any) -> None:
     """
     if not isinstance(document, dict) or "schema" not in document:
         raise ReportError("it does not say which schema it follows: corelm did not write it")
-    fault = next(_faults(document, schema(), ""), None)
-    if fault is None and len({len(values) for values in _curve(document)}) > 1:
-        fault = "curve has lists of several lengths"
-    if fault:
-        raise ReportError(f"it does not follow {schema()['title']}: {fault}")
+    wrong = fault(document)
+    if not wrong and len({len(values) for values in _curve(document)}) > 1:
+        wrong = "curve has lists of several lengths"
+    if wrong:
+        raise ReportError(f"it does not follow {schema()['title']}: {wrong}")
+
+
+def fault(value: Any, part: str = "") -> str:
+    """The first thing that is wrong with a document, or with a part of one; empty for none.
+
+    Args:
+        value: the document, or the part.
+        part: a name of the schema's definitions, such as `reference`.
+
+    Example:
+        >>> fault({"type": "SamplerError"}, "error")
+        'it has no message'
+    """
+    rule = schema()["$defs"][part] if part else schema()
+    return next(_faults(value, rule, ""), "")
 
 
 def _curve(document: Mapping[str, Any]) -> list[Any]:

@@ -14,12 +14,14 @@ import numpy as np
 
 from corelm.errors import UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
+from corelm.lint import notes
 from corelm.model.data import read_texts
 from corelm.model.home import home
 from corelm.params import Parameter, Rule
-from corelm.plugins import Source, registry
+from corelm.report.free_parameter import FreeParameter
+from corelm.report.origin import release_of
 from corelm.sampler import Sampler
-from corelm.spec import is_name
+from corelm.spec import read_stages
 from corelm.spec import sampler as read_sampler
 
 PROMPT, N, LENGTH, SEED = "This movie", 64, 100, 1
@@ -41,17 +43,17 @@ class Candidate:
     """One sampler of a report.
 
     Attributes:
-        sampler: what is measured.
-        matched: whether its free parameter is looked for, so that its entropy is the wanted one.
+        sampler: what is measured; where it is to be matched, one of its kind.
+        open: where it is to be matched, the expression that leaves the parameter open.
     """
 
     sampler: Sampler
-    matched: bool = False
+    open: str | None = None
 
     @property
     def row(self) -> str:
         """What its row is called before anything is measured."""
-        return self.sampler.name if self.matched else str(self.sampler)
+        return str(self.sampler) if self.open is None else self.open
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Settings:
             "corelm": version("corelm"),
             "numpy": np.__version__,
             "model": [self.model_name, self.sha256 or self._fingerprint()],
-            "samplers": [[c.row, *map(str, _releases(c.sampler))] for c in self.candidates],
+            "samplers": [[c.row, *map(release_of, c.sampler.stages)] for c in self.candidates],
             "prompts": list(self.prompts),
             "n": self.n,
             "length": self.length,
@@ -140,7 +142,7 @@ def settings(
     candidates, warnings = _once(_candidates(samplers, match))
     asked = {"n": n, "length": length, "seed": seed}
     numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
-    texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+    texts = (prompts,) if isinstance(prompts, str) else tuple(dict.fromkeys(prompts))
     if not texts:
         raise UsageError("a report needs at least one prompt")
     wanted = max(CONTEXTS, numbers["n"] * len(texts))
@@ -151,7 +153,7 @@ def settings(
         texts,
         reference=_reference(reference, model, wanted),
         match=_target(match),
-        warnings=warnings,
+        warnings=(*warnings, *_notes(candidates)),
         **numbers,
     )
 
@@ -166,10 +168,17 @@ def _candidates(samplers: Iterable[str | Sampler] | None, match: Match) -> list[
 
 
 def _candidate(given: str | Sampler, matching: bool) -> Candidate:
-    """A bare name with parameters is matched; a sampler that says its parameters stays as it is."""
+    """A sampler that says all its parameters stays as it is; one that leaves one out is matched."""
     sampler = read_sampler(given)
-    bare = isinstance(given, str) and is_name(given) and bool(sampler.parameters())
-    return Candidate(sampler, matching and bare)
+    if not matching or isinstance(given, Sampler) or _says_all(given, sampler):
+        return Candidate(sampler)
+    FreeParameter.of(given)  # refuses one that leaves several open
+    return Candidate(sampler, given.strip())
+
+
+def _says_all(expression: str, sampler: Sampler) -> bool:
+    written = zip(read_stages(expression), sampler.stages, strict=True)
+    return all(len(v) + len(named) == len(s.parameters()) for (_, v, named), s in written)
 
 
 def _default() -> tuple[str, ...]:
@@ -187,6 +196,11 @@ def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str
     several = [row for row in rows if sum(c.row == row for c in candidates) > 1]
     warnings = tuple(f"{row} was named more than once; it is measured once" for row in several)
     return tuple(kept[row] for row in rows), warnings
+
+
+def _notes(candidates: Iterable[Candidate]) -> list[str]:
+    """What is likely a mistake in a chain."""
+    return [note for candidate in candidates for note in notes(candidate.sampler)]
 
 
 def _target(match: Match) -> Match:
@@ -223,21 +237,6 @@ def manifest_of(model: LanguageModel) -> Mapping[str, Any]:
     """What the bundle of a model says of it; empty for a model that has none."""
     manifest = getattr(model, "manifest", None)
     return manifest if isinstance(manifest, Mapping) else {}
-
-
-def source_of(sampler: Sampler) -> Source:
-    """The plugin of one sampler; this process where it was made by hand."""
-    try:
-        offer = registry().find("corelm_samplers", sampler.name)
-        if offer.value is type(sampler):
-            return offer.source
-    except UsageError:
-        pass
-    return Source("this process", "", type(sampler).__qualname__)
-
-
-def _releases(sampler: Sampler) -> list[str]:
-    return [f"{(s := source_of(stage))} {s.version}" for stage in sampler.stages]
 
 
 def _digest(texts: Sequence[str]) -> str:
