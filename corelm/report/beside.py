@@ -29,11 +29,14 @@ class Distribution:
 
     Args:
         row: (vocabulary,) logits, at least one of them finite.
-        tokens: picks all that can be drawn from an array of the vocabulary; all of it when left
-            out.
+        whole: whether to look at all tokens, and not at those alone that can be drawn where
+            they are few.
 
     Attributes:
-        below: (tokens,) the logits, less the largest.
+        row: the logits.
+        possible: (vocabulary,) which tokens can be drawn.
+        count: how many they are.
+        below: (tokens,) the logits that are looked at, less the largest.
         top: where the likeliest token is among them, the first one on ties.
         rest: the sum of the weights, but for that of the likeliest token, which is 1.
 
@@ -43,10 +46,13 @@ class Distribution:
         (1.0397, 1.3863, 1.0)
     """
 
-    def __init__(self, row: Array, tokens: Any = slice(None)) -> None:
+    def __init__(self, row: Array, whole: bool = False) -> None:
         self.row = row
-        self._tokens = tokens
-        logits = row[tokens]
+        self.possible: NDArray[np.bool_] = row > -np.inf
+        self.count = int(np.count_nonzero(self.possible))
+        few = not whole and self.count < FEW * row.size
+        self._tokens: Any = np.flatnonzero(self.possible) if few else slice(None)
+        logits = row[self._tokens]
         self.top = int(logits.argmax())
         self._largest = logits[self.top]
         with np.errstate(over="ignore"):
@@ -55,16 +61,6 @@ class Distribution:
         self._others: Array = np.exp(self.below)  # the weights, 0 for the likeliest token
         self._others[self.top] = 0
         self.rest = _sum(self._others)
-
-    @cached_property
-    def possible(self) -> NDArray[np.bool_]:
-        """(vocabulary,): which tokens can be drawn."""
-        return np.asarray(self.row > -np.inf)
-
-    @cached_property
-    def count(self) -> int:
-        """How many tokens can be drawn."""
-        return int(np.count_nonzero(self.possible))
 
     @property
     def peak(self) -> float:
@@ -88,7 +84,7 @@ class Distribution:
         return (_sum(self._others * values) + float(values[self.top])) / (1 + self.rest)
 
     def mass(self, other: Distribution) -> float:
-        """The probability here of what is possible in another one; this one has all tokens."""
+        """The probability here, where all tokens are looked at, of what is possible in another."""
         if other.count == self.count:
             return 1.0
         chosen = other.possible
@@ -98,13 +94,6 @@ class Distribution:
 
 def _sum(values: Array) -> float:
     return float(values.sum(dtype=np.float64))
-
-
-def picked(row: Array) -> Distribution:
-    """The distribution of a row, which is quick where few of its tokens can be drawn."""
-    possible = row > -np.inf
-    few = np.count_nonzero(possible) < FEW * row.size
-    return Distribution(row, np.flatnonzero(possible) if few else slice(None))
 
 
 @dataclass(frozen=True)
@@ -135,11 +124,11 @@ def beside(q: Distribution, p: Distribution) -> Figures:
 
     Args:
         q: nothing is possible in it that is impossible in p.
-        p: made of a whole row.
+        p: a whole one.
 
     Example:
-        >>> half = picked(np.array([0.0, -np.inf, -np.inf, 0.0]))
-        >>> quarters = Distribution(np.zeros(4))
+        >>> half = Distribution(np.array([0.0, -np.inf, -np.inf, 0.0]))
+        >>> quarters = Distribution(np.zeros(4), whole=True)
         >>> figures = beside(half, quarters)
         >>> round(figures.entropy, 4), round(figures.kl_to_model, 4), figures.mass_kept
         (0.6931, 0.6931, 0.5)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from corelm.report.beside import Distribution
 from corelm.sampler import Sampler
 
-GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 5.0, 7.0, 10.0)
+GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
 """The temperatures of a curve: those that are in use close together, then those near uniform."""
 
 COLDEST = 0.01

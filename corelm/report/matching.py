@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from corelm.errors import UnreachableError
 from corelm.language_model import LanguageModel
-from corelm.report.beside import picked
+from corelm.report.beside import Distribution
 from corelm.report.contexts import Contexts
 from corelm.report.free_parameter import FreeParameter
 from corelm.report.positions import Group, Position, Reader, groups, read
@@ -84,7 +84,7 @@ class Matcher:
                 break
             aim = part(value) + target - found[value]
         nearest = min(found, key=lambda value: abs(found[value] - target))
-        if abs(found[nearest] - target) > TOLERANCE:
+        if not abs(found[nearest] - target) <= TOLERANCE:
             raise _unreachable(free, target, part, whole, nearest)
         return free.at(nearest)
 
@@ -172,7 +172,7 @@ class _Positions:
         for group, positions in self._kept or self._read():
             reader = Reader(sampler, group)
             for position in positions:
-                rows = [picked(row) for row in reader.logits(position)]
+                rows = [Distribution(row) for row in reader.logits(position)]
                 total += sum(q.entropy for q in rows)
                 reader.follow(position, rows)
         return total / self._contexts.positions

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from corelm.errors import SamplerError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.metrics.intervals import mean_interval
-from corelm.report.beside import Distribution, Figures, beside, picked, revived
+from corelm.report.beside import Distribution, Figures, beside, revived
 from corelm.report.contexts import Contexts
 from corelm.report.curve import at_temperatures
 from corelm.report.positions import Group, Position, Reader, groups, read
@@ -101,7 +101,7 @@ def _measure(
     curve = _Curve(group, temperatures)
     seats = [_Seat(sampler, group) for sampler in samplers]
     for position in read(model, group):
-        rows = [Distribution(row) for row in position.logits]
+        rows = [Distribution(row, whole=True) for row in position.logits]
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, "entropy", [p.entropy for p in rows])
         own.add(position, "surprisal", [None if math.isnan(s) else s for s in surprisal.tolist()])
@@ -141,7 +141,7 @@ class _Seat:
         if "error" in self.record:
             return
         try:
-            rows = [picked(row) for row in self._reader.logits(position)]
+            rows = [Distribution(row) for row in self._reader.logits(position)]
             self._refuse_revived(rows, model, position.step)
         except (SamplerError, UsageError) as error:
             self.record = {"error": {"type": type(error).__name__, "message": str(error)}}

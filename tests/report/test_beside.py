@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import corelm
 from corelm import Context
-from corelm.report.beside import Distribution, Figures, beside, picked, revived
+from corelm.report.beside import Distribution, Figures, beside, revived
 
 INF = float("inf")
 LN2 = math.log(2)
@@ -22,7 +22,7 @@ NOWHERE = Context.of([[0]])
 def figures(expression, logits=P):
     row = np.asarray(logits)
     sampler = corelm.sampler(expression)
-    return beside(picked(sampler(row[None, :], NOWHERE)[0]), Distribution(row))
+    return beside(Distribution(sampler(row[None, :], NOWHERE)[0]), Distribution(row, whole=True))
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,15 @@ def test_a_row_that_is_all_but_certain_keeps_its_digits():
 
 def test_surprisal_of_a_token_and_of_one_that_cannot_be():
     row = np.array([0.0, -INF, 0.0, -INF, -INF, -INF, -INF, -INF, -INF])
-    for distribution in (picked(row), Distribution(row)):
+    for distribution in (Distribution(row), Distribution(row, whole=True)):
         assert distribution.surprisal(2) == pytest.approx(LN2)
         assert distribution.surprisal(1) == INF
 
 
 def test_a_token_that_comes_back_to_life_is_found():
-    p = Distribution(np.array([0.0, -INF, -INF, 1.0]))
-    assert revived(picked(np.array([0.0, -INF, -INF, -INF])), p) is None
-    assert revived(picked(np.array([0.0, -INF, 3.0, -INF])), p) == 2
+    p = Distribution(np.array([0.0, -INF, -INF, 1.0]), whole=True)
+    assert revived(Distribution(np.array([0.0, -INF, -INF, -INF])), p) is None
+    assert revived(Distribution(np.array([0.0, -INF, 3.0, -INF])), p) == 2
 
 
 ROWS = st.lists(
@@ -147,7 +147,7 @@ def test_figures_keep_their_bounds(row, expression, dtype):
 def test_few_tokens_picked_out_say_the_same_as_the_whole_row(row, expression):
     logits = np.array([*row, *[-INF] * 50])
     changed = corelm.sampler(expression)(logits[None, :], NOWHERE)[0]
-    p = Distribution(logits)
-    few, whole = beside(picked(changed), p), beside(Distribution(changed), p)
+    p = Distribution(logits, whole=True)
+    few, whole = (beside(Distribution(changed, whole), p) for whole in (False, True))
     for name, value in vars(few).items():
         assert value == pytest.approx(getattr(whole, name), rel=1e-12, abs=1e-12)

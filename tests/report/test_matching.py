@@ -71,6 +71,12 @@ def test_nothing_is_more_random_than_uniform(model, contexts):
         Matcher(model, contexts).match("temperature", 1.4)
 
 
+@pytest.mark.parametrize("target", [-1, math.inf, math.nan])
+def test_what_is_no_entropy(model, contexts, target):
+    with pytest.raises(UnreachableError, match=f"a mean entropy of {target:g} nats"):
+        Matcher(model, contexts).match("temperature", target)
+
+
 def test_what_lies_between_two_steps_is_out_of_reach(model, contexts):
     """Two words have 0.637 nats and three have 0.956, and there is nothing between."""
     with pytest.raises(UnreachableError, match=r"top_k\(k=3\) is nearest with 0\.956"):

@@ -10,7 +10,7 @@ import corelm
 from corelm import Sampler
 from corelm.errors import ModelOutputError
 from corelm.language_model import never_drawn
-from corelm.report.beside import picked
+from corelm.report.beside import Distribution
 from corelm.report.contexts import Contexts
 from corelm.report.positions import Reader, groups, read
 from corelm.testing import ToyModel
@@ -78,7 +78,7 @@ def test_a_sampler_hears_of_the_past_what_it_would_know_of_its_own_texts():
     reader = Reader(Spy(bound=4), group)  # a and b alone: two thirds and one third
     heard.clear()
     for position in read(model, group):
-        reader.follow(position, [picked(row) for row in reader.logits(position)])
+        reader.follow(position, [Distribution(row) for row in reader.logits(position)])
     assert [context.tokens.tolist() for context in heard] == [
         [[2], [5]],
         [[2, 3]],
