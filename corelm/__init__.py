@@ -4,6 +4,9 @@ A sampling strategy is a pure map from one next-token distribution to another. T
 what is likely, the sampler says which distribution to draw from, the core draws once.
 """
 
+import importlib
+import typing
+
 from corelm.context import Context
 from corelm.decoder import Ancestral, Decoder, Past, Step, Task
 from corelm.distributions import (
@@ -59,6 +62,10 @@ from corelm.tokens import (
     token_sequence,
 )
 
+if typing.TYPE_CHECKING:
+    from corelm.report.compare import compare
+    from corelm.report.document import Report
+
 __all__ = [
     "API_VERSION",
     "Ancestral",
@@ -76,6 +83,7 @@ __all__ = [
     "Luck",
     "ParameterError",
     "Past",
+    "Report",
     "RewindableSession",
     "Sampler",
     "Session",
@@ -86,6 +94,7 @@ __all__ = [
     "below_largest",
     "by_rows",
     "change_logits",
+    "compare",
     "draw",
     "entropies",
     "entropy",
@@ -122,3 +131,13 @@ __all__ = [
     "token_sequence",
     "tokens_within",
 ]
+
+
+_LATER = {"Report": "corelm.report.document", "compare": "corelm.report.compare"}
+"""What is imported when it is first asked for, since only reports need it: names and modules."""
+
+
+def __getattr__(name: str) -> typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LATER[name]), name)

@@ -11,7 +11,9 @@ import typer
 from corelm.cli.outcome import outcome
 
 DEBUG = "--debug"
-COMMANDS = ("sample", "explain", "samplers", "presets", "plugins", "models", "data", "train")
+COMMANDS = (
+    "sample", "explain", "report", "samplers", "presets", "plugins", "models", "data", "train",
+)  # fmt: skip
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -43,6 +45,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         new_plugin,
         plugins,
         presets,
+        report,
         sample,
         samplers,
         train,
@@ -52,12 +55,17 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     app = typer.Typer(
         rich_markup_mode=None,  # help holds strings of plugins, which are no markup
         pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"], "token_normalize_func": _dashes},
+        context_settings={
+            "help_option_names": ["--help", "-h"],
+            "token_normalize_func": _dashes,
+            "obj": list(arguments),
+        },
     )
     app.callback()(_global_options)
     for choosing in (sample.sample, explain.explain):
         name = choosing.__name__
         app.command(name)(with_choices(choosing, _after(arguments, name)))
+    app.command("report")(report.report)
     app.command("samplers")(samplers.samplers)
     app.command("presets")(presets.presets)
     app.command("train")(train.command())
@@ -131,4 +139,5 @@ def _global_options(
     corelm sample --sampler temperature --t 0.2     write a text
     corelm samplers                                 what can be chosen
     corelm explain --sampler top_p --p 0.9          what a sampler does to one word
+    corelm report                                   compare samplers
     """

@@ -15,7 +15,7 @@ import typer
 from corelm.cli import terminal
 from corelm.errors import CorelmError, UsageError
 
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def outcome(work: Callable[[], int | None], help: str, debug: bool = False) -> int:

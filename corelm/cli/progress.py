@@ -24,14 +24,19 @@ def _moves() -> bool:
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int | None], None]]:
-    """What a task that has stages tells, in bytes: a bar for each, or a line where none moves."""
+def stages(counted: str = "bytes") -> Iterator[Callable[[str, int, int | None], None]]:
+    """What a task that has stages tells: a bar for each, or a line where none moves.
+
+    Args:
+        counted: what it counts; anything but bytes is told as a share of the whole.
+    """
     if not _moves():
         yield _StageLines()
         return
     from rich import progress as p
 
-    with _bars(p.BarColumn(), p.DownloadColumn(), p.TimeRemainingColumn()) as bars:
+    count = p.DownloadColumn() if counted == "bytes" else p.TaskProgressColumn()
+    with _bars(p.BarColumn(), count, p.TimeRemainingColumn()) as bars:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int | None) -> None:

@@ -31,6 +31,19 @@ def read_prompt(given: str | None, file: Path | None) -> str:
     return DEFAULT if given is None else argument(given)
 
 
+def read_prompts(file: Path) -> list[str]:
+    """The prompts in a file, one a line; empty lines are left out.
+
+    Raises:
+        UsageError: a file that cannot be read, is not UTF-8, or holds none.
+    """
+    text = _decoded(_file_bytes(file), f"the prompt file {file}")
+    prompts = [line for line in text.splitlines() if line.strip()]
+    if not prompts:
+        raise UsageError(f"there is no prompt in {file}")
+    return prompts
+
+
 def argument(text: str) -> str:
     """A text from the command line, which is UTF-8 even where the locale is not.
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from corelm.language_model import LanguageModel
 from corelm.model.load import load
+from corelm.report.defaults import LENGTH, PROMPT, SEED, N
 from corelm.report.document import Report
 from corelm.report.journal import Journal
-from corelm.report.settings import LENGTH, PROMPT, SEED, Match, N, settings
+from corelm.report.settings import Match, settings
 from corelm.report.work import Progress, Work
 from corelm.sampler import Sampler
 

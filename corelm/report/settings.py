@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +18,13 @@ from corelm.lint import notes
 from corelm.model.data import read_texts
 from corelm.model.home import home
 from corelm.params import Parameter, Rule
+from corelm.report.defaults import LENGTH, PROMPT, SEED, N
 from corelm.report.free_parameter import FreeParameter
 from corelm.report.origin import release_of
 from corelm.sampler import Sampler
 from corelm.spec import read_stages
 from corelm.spec import sampler as read_sampler
 
-PROMPT, N, LENGTH, SEED = "This movie", 64, 100, 1
-"""What is measured where nothing is said: 64 texts of at most 100 tokens by each sampler."""
 CONTEXTS = 32
 """Texts on whose positions the samplers are compared, at most."""
 DEFAULT = ("greedy", *(f"temperature(t={t})" for t in (0.2, 0.5, 0.7, 1.0, 1.5)), "uniform")
@@ -33,7 +32,8 @@ IF_THERE = "top_p(p=0.9)"
 MATCHED = ("temperature", "top_p", "min_p", "typical")
 """The samplers where none are named: to compare, and to match."""
 
-Match = float | Literal["human"] | None
+Match = float | str | None
+"""Nats, or `human`."""
 NUMBERS = {name: Parameter(name, int, None, Rule(least=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0))}  # fmt: skip
 
@@ -127,13 +127,13 @@ def settings(
     samplers: Iterable[str | Sampler] | None = None,
     *,
     prompts: str | Sequence[str] = PROMPT,
-    n: int = N,
-    length: int = LENGTH,
-    seed: int = SEED,
+    n: int | str = N,
+    length: int | str = LENGTH,
+    seed: int | str = SEED,
     reference: Any = None,
     match: Match = None,
 ) -> Settings:
-    """Check what is asked for, and fill in what is not.
+    """Check what is asked for, numbers as text too, and fill in what is not.
 
     Raises:
         UsageError: something that cannot be done.

@@ -120,8 +120,8 @@ class Work:
 
     def _target(self, people: Document | None) -> float | None:
         match = self._settings.match
-        if match != "human":
-            return match
+        if match is None or match != "human":
+            return None if match is None else float(match)
         mean = people["same_contexts"]["entropy"]["mean"] if people else None
         if mean is None:
             raise UsageError(

@@ -1,0 +1,108 @@
+"""The files that a report is written to: refused before the work where they cannot be."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from corelm.cli.terminal import Output
+from corelm.errors import ReportError, UsageError
+from corelm.model import disk
+from corelm.report.document import Report
+
+STDOUT = "-"
+FORMS: Mapping[str, Callable[[Report], str]] = {
+    "json": Report.to_json,
+    "csv": Report.to_csv,
+    "markdown": Report.to_markdown,
+    "html": Report.to_html,
+}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a report goes.
+
+    Attributes:
+        files: the place of each form that is wanted: a path, or `-` for standard output.
+        plots: the folder for the plots.
+    """
+
+    files: Mapping[str, str]
+    plots: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be written.
+
+        Raises:
+            UsageError: one place for two things.
+            ReportError: a place where no file can be made.
+        """
+        places = [os.path.realpath(path) for path in self.files.values() if path != STDOUT]
+        if len(set(places)) < len(places) or list(self.files.values()).count(STDOUT) > 1:
+            raise UsageError("two forms of the report cannot go to one place")
+        for place in places:
+            _probe(Path(place))
+        if self.plots is not None:
+            _probe_folder(Path(self.plots))
+
+    @property
+    def on_stdout(self) -> str | None:
+        """The form that goes to standard output in place of the table."""
+        return next((form for form, path in self.files.items() if path == STDOUT), None)
+
+    def write(self, report: Report, out: Output) -> list[str]:
+        """Write every file whole or not at all; returns their paths.
+
+        Raises:
+            OSError: a full disk, or a place that can no longer be written to.
+        """
+        for form, path in self.files.items():
+            content = FORMS[form](report)
+            if path == STDOUT:
+                out.stream.write(content)
+            else:
+                disk.write_file(content.encode("utf-8", "replace"), Path(path))
+        plots = [] if self.plots is None else _write_plots(report, Path(self.plots))
+        return [*(path for path in self.files.values() if path != STDOUT), *plots]
+
+
+def _write_plots(report: Report, folder: Path) -> list[str]:
+    from corelm.report.plots import plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in plots(report.to_dict()).items():
+        disk.write_file(content, folder / name)
+    return [str(folder)]
+
+
+def _probe(place: Path) -> None:
+    """Refuse a place where no file can be made; one that is no regular file is written into."""
+    if place.is_dir():
+        raise ReportError(f"cannot write to {str(place)!r}: it is a folder; give a file in it")
+    if not place.parent.is_dir():
+        raise ReportError(f"cannot write to {str(place)!r}: there is no folder {place.parent}")
+    if place.exists() and not place.is_file():
+        if not os.access(place, os.W_OK):
+            raise ReportError(f"cannot write to {str(place)!r}: it is read-only")
+        return
+    _try(place.parent, place)
+
+
+def _probe_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made, or cannot be written to."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ReportError(f"cannot write to {str(folder)!r}: {there} is no folder")
+    _try(there, folder)
+
+
+def _try(folder: Path, wanted: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ReportError(f"cannot write to {str(wanted)!r}: {disk.reason(error)}") from error
