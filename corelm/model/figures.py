@@ -16,7 +16,7 @@ from corelm.model.vocabulary import WordVocabulary
 
 SET_TEXTS, SET_LENGTH = 64, 100
 """Texts and tokens of each that a report draws, unless asked for others."""
-BAND = (5, 50, 95)
+PERCENTILES = (5, 50, 95)
 DIGITS = 5
 
 
@@ -116,7 +116,7 @@ def _sums(scores: Scores, unknown: int, band: Sequence[float]) -> dict[str, Sums
 
 
 def _summary(values: NDArray[np.float32]) -> dict[str, Any]:
-    low, middle, high = np.percentile(values, BAND).tolist()
+    low, middle, high = np.percentile(values, PERCENTILES).tolist()
     return {"mean": float(values.mean(dtype=np.float64)), "median": middle, "band": [low, high]}
 
 
