@@ -137,11 +137,11 @@ def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
         >>> surprisals(np.log([[0.25, 0.75]]), np.array([0])).round(4).tolist()
         [1.3863]
     """
-    below = below_largest(logits)
-    total = np.exp(below).sum(axis=-1, dtype=np.float64)
-    chosen = np.take_along_axis(below, tokens[:, None], axis=-1)[:, 0]
-    nats: NDArray[np.float64] = np.maximum(np.log(total) - chosen, 0.0)
-    return nats
+    nats = np.empty(len(logits))
+    for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
+        below = row - row.max()
+        nats[i] = np.log(np.exp(below).sum(dtype=np.float64)) - below[tokens[i]]
+    return np.maximum(nats, 0.0)
 
 
 def keep(logits: Array, mask: Array) -> Array:
@@ -207,18 +207,14 @@ def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.floa
         >>> draw(np.log(np.array([[0.25, 0.75]])), np.array([0.5]))[0].tolist()
         [1]
     """
-    batch, vocabulary = logits.shape
-    shifted = below_largest(logits)
-    weights = np.exp(shifted)
-    starts = np.arange(0, vocabulary, BLOCK)
-    tokens = np.empty(batch, dtype=np.int64)
-    totals = np.empty(batch)
-    for row in range(batch):
-        sums = np.add.reduceat(weights[row], starts, dtype=np.float64)
-        reached = sums.cumsum()
-        totals[row] = reached[-1]
-        tokens[row] = _invert(weights[row], reached, luck[row] * totals[row])
-    surprisal = np.log(totals) - np.take_along_axis(shifted, tokens[:, None], axis=-1)[:, 0]
+    starts = np.arange(0, logits.shape[-1], BLOCK)
+    tokens, surprisal = np.empty(len(logits), dtype=np.int64), np.empty(len(logits))
+    for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
+        below = row - row.max()
+        weights = np.exp(below)
+        reached = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()
+        token = _invert(weights, reached, luck[i] * reached[-1])
+        tokens[i], surprisal[i] = token, np.log(reached[-1]) - below[token]
     return tokens, np.maximum(surprisal, 0.0)
 
 

@@ -8,16 +8,14 @@ needs, and rows are taken as many at a time as the processor's cache holds.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.distributions import Array
+from corelm.threads import spread
 
 Tokens = NDArray[np.intp]
 
@@ -28,7 +26,7 @@ CACHED = 2**19
 """Logits to work on at a time: few enough for a cache, many enough that NumPy's calls pay."""
 
 PARALLEL = 2**20
-"""Logits from which on threads pay; NumPy lets go of the interpreter while it computes."""
+"""Logits from which on threads pay."""
 
 BLOCK = 128
 """Terms per block of a two-level running sum."""
@@ -58,27 +56,12 @@ def by_rows(logits: Array, write: Callable[[Array, Array], None]) -> Array:
     step = max(1, CACHED // vocabulary)
     parts = [slice(start, start + step) for start in range(0, batch, step)]
 
-    def work(some: list[slice]) -> None:
-        for part in some:
+    def work(some: slice) -> None:
+        for part in parts[some]:
             write(logits[part], out[part])
 
-    spread = logits.size >= PARALLEL and len(parts) > 1
-    threads = min(len(parts), os.cpu_count() or 1) if spread else 1
-    others = [_threads().submit(work, parts[i::threads]) for i in range(1, threads)]
-    work(parts[::threads])  # this thread is awake already
-    for other in others:
-        other.result()
+    spread(work, len(parts), least=1 if logits.size >= PARALLEL else max(len(parts), 1))
     return out
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    """A thread for each other core, started when it is first wanted and then kept."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="corelm")
-
-
-if hasattr(os, "register_at_fork"):  # a forked process has none of its parent's threads
-    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def filter_logits(logits: Array, choose: Callable[[Array], Tokens]) -> Array:

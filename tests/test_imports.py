@@ -22,7 +22,16 @@ PLUGINS = [
 
 RANKS = [
     {"errors", "metrics"},
-    {"params", "context", "distributions", "language_model", "luck", "text", "hookspecs", "threads"},
+    {
+        "params",
+        "context",
+        "distributions",
+        "language_model",
+        "luck",
+        "text",
+        "hookspecs",
+        "threads",
+    },
     {"lint", "sampler", "selection", "tokens"},
     {"decoder"},
     {"plugins"},

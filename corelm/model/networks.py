@@ -2,8 +2,8 @@
 
 What comes out for a token is the same to the last bit whether it is read alone or with others,
 in whichever batch. BLAS rounds the product of two matrices unlike that of a vector and a matrix,
-and unlike itself with other shapes or threads. So every token is a vector by itself here:
-`np.matmul` of (..., 1, in) and (in, out) makes one BLAS call of one shape for each.
+and unlike itself with other shapes. So every token is a vector by itself here: `np.matmul` of
+(..., 1, in) and (in, out) makes a BLAS call for each.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from corelm.distributions import Array
 from corelm.model.presets import Architecture
+from corelm.threads import spread
 
 Weights = Mapping[str, NDArray[np.float32]]
 Ids = NDArray[np.int64]
@@ -24,8 +25,11 @@ Ids = NDArray[np.int64]
 EPSILON = np.float32(1e-6)
 NEVER = np.float32(-1e9)
 
-CACHED = 2**17
-"""Weights in one block of columns: half a megabyte, which the processor's cache can hold."""
+CACHED = 2**16
+"""Weights in one block of columns: 256 KiB, which a core's own cache holds."""
+
+WORTH = 2**23
+"""Multiplications that are worth another core."""
 
 
 class Network(ABC):
@@ -264,25 +268,39 @@ def sigmoid(x: Array) -> Array:
 class Linear:
     """x @ kernel + bias for each token by itself: (batch, new, in) to (batch, new, out).
 
-    One block of columns after the other, so that all tokens meet a block while it is cached.
+    Several tokens meet one block of columns after the other, each block while it is cached. A
+    token alone takes them all at once, so that BLAS can use every core; but only where that gives
+    the same bits, which depends on the BLAS and is tried.
     """
 
     def __init__(self, kernel: Array, bias: Array | None = None) -> None:
         inputs, self._units = kernel.shape
+        columns = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
         step = max(CACHED // inputs, 1)
-        self._blocks = [
-            (slice(i, i + step), np.ascontiguousarray(kernel[:, i : i + step]))
-            for i in range(0, self._units, step)
-        ]
+        starts = range(0, self._units, step)
+        self._blocks = [(slice(i, i + step), columns[i : i + step].T) for i in starts]
+        self._whole = columns.T
         self._bias = bias
+        probe = np.random.default_rng(0).random((1, 1, inputs), dtype=np.float32)
+        self._same_bits = np.array_equal(probe @ self._whole, self._by_blocks(probe))
 
     def __call__(self, x: Array) -> Array:
-        y = np.empty((*x.shape[:-1], 1, self._units), dtype=np.float32)
-        x = x[..., None, :]  # (batch, new, 1, in)
-        for columns, block in self._blocks:
-            np.matmul(x, block, out=y[..., columns])  # (batch, new, 1, some of out)
+        alone = self._same_bits and x.shape[0] == x.shape[1] == 1
+        y: Array = x @ self._whole if alone else self._by_blocks(x)
         if self._bias is not None:
             y += self._bias
+        return y
+
+    def _by_blocks(self, x: Array) -> Array:
+        y = np.empty((*x.shape[:-1], 1, self._units), dtype=np.float32)
+        tokens = x[..., None, :]  # (batch, new, 1, in)
+
+        def work(some: slice) -> None:
+            for columns, block in self._blocks[some]:
+                np.matmul(tokens, block, out=y[..., columns])  # (batch, new, 1, some of out)
+
+        work_of_one = x.size * min(CACHED // x.shape[-1], self._units)
+        spread(work, len(self._blocks), least=1 + WORTH // max(work_of_one, 1))
         return y[..., 0, :]
 
 

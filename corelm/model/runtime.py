@@ -18,6 +18,10 @@ from corelm.model.presets import Architecture
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import check
 from corelm.model.window import Window
+from corelm.threads import spread
+
+ROWS = 2
+"""Rows of which reading a token is worth another core."""
 
 
 class NumpyModel:
@@ -129,6 +133,11 @@ class NumpySession:
         """Read a window as far as it was not read yet; returns the last `asked` outputs."""
         read = self._read if start == self._start else start
         new = stop - min(read, stop - asked)
-        outputs = self._network.read(self._window.texts[:, start:stop], new, self._memory)
+        texts, memory = self._window.texts[:, start:stop], self._memory
+
+        def work(rows: slice) -> Array:
+            return self._network.read(texts[rows], new, memory[rows])
+
+        outputs = np.concatenate(spread(work, len(texts), least=ROWS))
         self._start, self._read = start, stop
         return outputs[:, -asked:]
