@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 440.0, 330.0
 """The size of a plot in points: half a page, and still readable when it is a telephone wide."""
 
-LEFT, BOTTOM, TOP = 48.0, 46.0, 14.0
-SMALL, USUAL = 10.0, 11.0
-LINE = 13.0
+LEFT, BOTTOM, TOP = 46.0, 46.0, 12.0
+SMALL = 11.0
+LINE = 14.0
 """The height of one line of small letters."""
 
 INK, MUTED, FAINT, PAPER = "#1d2b2e", "#5b6b6e", "#dde4e4", "#ffffff"
@@ -45,7 +45,6 @@ COLOURS = {
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": SMALL,
-    "axes.titlesize": USUAL,
     "axes.labelsize": SMALL,
     "axes.labelcolor": MUTED,
     "axes.edgecolor": MUTED,

@@ -49,9 +49,10 @@ def entropy_against_temperature(document: Document) -> Figure:
     t, entropy = _curve(document)
     places = {label: place for label, row in named(document) if (place := _place(row, t, entropy))}
     end = _last_temperature(t, places.values())
-    drawing, axes = canvas.canvas(right=52)
+    drawing, axes = canvas.canvas(right=56)
     axes.set(xlim=(0, end), ylim=(0, 1.1 * greatest or 1), xlabel="temperature")
     axes.set_xticks(np.arange(0, end + 1e-9, 0.5 if end <= 4 else 1))
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= greatest])
     axes.set_ylabel("mean entropy (nats)")
     axes.plot(t, entropy, color=TEAL, zorder=3)
     axes.axhline(greatest, color=MUTED, lw=1, zorder=2)
