@@ -104,10 +104,8 @@ def _brevity_penalty(lengths: Ids, i: int) -> Floats:
     The reference that is closest in length counts, the shorter one of two.
     """
     length = lengths[i]
-    if length == 0:
-        return np.zeros(len(lengths))
     distance = 2 * np.abs(lengths - length) + (lengths > length)
     distance[i] = np.iinfo(distance.dtype).max
     best, second = np.argsort(distance, kind="stable")[[0, 1]]
     closest = np.where(np.arange(len(lengths)) == best, lengths[second], lengths[best])
-    return np.asarray(np.exp(np.minimum(1 - closest / length, 0)))
+    return np.asarray(np.exp(np.minimum(1 - closest / max(length, 1), 0)))
