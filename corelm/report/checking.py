@@ -37,6 +37,10 @@ def check(document: Any) -> None:
     """
     if not isinstance(document, dict) or "schema" not in document:
         raise ReportError("it does not say which schema it follows: corelm did not write it")
+    if document["schema"] != schema()["title"]:
+        raise ReportError(
+            f"it follows {shown(document['schema'])}, and this corelm reads {schema()['title']}"
+        )
     wrong = fault(document)
     if not wrong and len({len(values) for values in _curve(document)}) > 1:
         wrong = "curve has lists of several lengths"
@@ -64,7 +68,9 @@ def _curve(document: Mapping[str, Any]) -> list[Any]:
 
 
 def _faults(value: Any, rule: Rule, where: str) -> Iterator[str]:
-    """What is wrong with a value, deepest first."""
+    """What is wrong with a value."""
+    if not rule:
+        return  # it may be anything, however deep
     if "$ref" in rule:
         rule = schema()["$defs"][rule["$ref"].rpartition("/")[2]]
     if "anyOf" in rule:

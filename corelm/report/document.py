@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import os
 from collections.abc import Mapping
 from html import escape
@@ -39,9 +39,12 @@ class Report:
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        document = dict(document)
         check(document)
-        self._document = copy.deepcopy(document)
+        try:
+            self._json = disk.dumped(dict(document)).decode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ReportError(f"it holds what JSON cannot: {error}") from error
+        self._document = self.to_dict()
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Report:
@@ -67,11 +70,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """The document: dicts, lists, strings, numbers and None."""
-        return copy.deepcopy(self._document)
+        document: dict[str, Any] = json.loads(self._json)
+        return document
 
     def to_json(self) -> str:
         """The document as strict JSON."""
-        return disk.dumped(self._document).decode()
+        return self._json
 
     def to_csv(self) -> str:
         """Every figure on a line: sampler, view, metric, value, low, high, n."""

@@ -16,7 +16,7 @@ from corelm.report.numbers import number, share
 NOTHING = "-"
 """What stands where nothing was measured."""
 CSV_HEADER = ("sampler", "view", "metric", "value", "low", "high", "n")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@")
 """What a spreadsheet takes for the beginning of a formula."""
 
 
@@ -145,5 +145,6 @@ def records(document: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
 
 
 def _harmless(text: str) -> str:
-    """A cell that no spreadsheet runs."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """A cell on one line that no spreadsheet runs."""
+    line = _one_line(text)
+    return f"'{line}" if line.startswith(FORMULA) else line

@@ -1,0 +1,57 @@
+"""Small reports, shared by the tests of what is made of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import corelm
+from corelm import Sampler
+from corelm.testing import ToyModel
+
+Document = dict[str, Any]
+
+
+class Breaks(Sampler):
+    """Change nothing, and fail at a step."""
+
+    at: int = corelm.param(5, "the step")
+
+    def __call__(self, logits, context):
+        if context.step == self.at:
+            raise ValueError("no more | `words`\nhere")
+        return logits
+
+
+@pytest.fixture(scope="session")
+def made() -> Document:
+    """A report of three samplers and one that failed, with human texts."""
+    report = corelm.compare(
+        ToyModel(),
+        ["greedy", "temperature(t=0.5)", "uniform", Breaks()],
+        prompts=["the", "the cat"],
+        n=3,
+        length=12,
+        reference=["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"],
+    )
+    return report.to_dict()
+
+
+@pytest.fixture
+def document(made: Document) -> Document:
+    """The same, to be changed."""
+    return copy.deepcopy(made)
+
+
+@pytest.fixture
+def rows() -> Callable[..., Document]:
+    """A function that makes as much of a document as the finding needs."""
+
+    def make(human: dict[str, Any] | None = None, **samplers: dict[str, Any]) -> Document:
+        named = [{"sampler": name, **row} for name, row in samplers.items()]
+        return {"reference": human and {"name": "human", **human}, "samplers": named}
+
+    return make

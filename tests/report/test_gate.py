@@ -1,0 +1,114 @@
+"""Conditions under which a report fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from corelm.errors import UsageError
+from corelm.report.figures import figure, metrics
+from corelm.report.gate import condition
+
+ROWS = [
+    ("greedy", "greedy"),
+    ("temperature(t=0.2)", "temperature"),
+    ("temperature(t=0.7)", "temperature"),
+    ("top_k(k=5) | temperature(t=0.7)", "top_k | temperature"),
+    ("top_p", "top_p"),
+]
+
+
+def read(text):
+    found = condition(text, ROWS)
+    return found.sampler, found.metric, found.operator, found.bound
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("temperature(t=0.2).loops > 0.3", ("temperature(t=0.2)", "loops", ">", 0.3)),
+        ("temperature(t=0.2).loops>0.3", ("temperature(t=0.2)", "loops", ">", 0.3)),
+        ("  greedy.entropy <= 1e-3 ", ("greedy", "entropy", "<=", 0.001)),
+        ("greedy.entropy.mean >= -1", ("greedy", "entropy.mean", ">=", -1)),
+        ("temperature(0.7).rep_4 < .5", ("temperature(t=0.7)", "rep_4", "<", 0.5)),
+        (
+            "top_k(k=5)|temperature(t=0.7) . loops > 0".replace(" . ", "."),
+            ("top_k(k=5) | temperature(t=0.7)", "loops", ">", 0),
+        ),
+        ("top_k | temperature.zipf > 1", ("top_k(k=5) | temperature(t=0.7)", "zipf", ">", 1)),
+        ("top_p.mass_kept < 0.5", ("top_p", "mass_kept", "<", 0.5)),
+    ],
+)
+def test_what_can_be_read(text, parts):
+    assert read(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot read the condition ''; write SAMPLER.METRIC > NUMBER"),
+        ("greedy.loops", "cannot read the condition 'greedy.loops'"),
+        ("greedy.loops > x", "cannot read the condition"),
+        ("greedy.loops = 1", "cannot read the condition"),
+        ("greedy.loops > 1.2.3", "'1.2.3' in 'greedy.loops > 1.2.3' is no number"),
+        ("greedy.loops > 1 > 2", "names no metric"),
+        ("greedy > 1", "'greedy > 1' names no metric; there are: entropy, "),
+        ("greedy.lops > 1", "names no metric; did you mean 'loops'?"),
+        (
+            "temperature.loops > 1",
+            "'temperature' is 2 of the rows; say which one: temperature(t=0.2), temperature(t=0.7)",
+        ),
+        ("temperature(t=0.3).loops > 1", "is none of the rows; say which one: greedy, "),
+        ("uniform.loops > 1", "'uniform' is none of the rows"),
+        ("a" * 5000 + ".loops > 1", "is none of the rows"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_before_anything_is_measured(text, message):
+    with pytest.raises(UsageError) as refused:
+        condition(text, ROWS)
+    assert message in str(refused.value)
+
+
+def of(document, text):
+    rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
+    return condition(text, rows).tripped(document)
+
+
+def test_a_condition_that_does_not_hold_says_nothing(document):
+    assert of(document, "greedy.entropy > 0") == ""
+    assert of(document, "uniform.entropy < 2.39789") == ""
+
+
+def test_one_that_holds_says_what_was_measured_and_its_interval(document):
+    own = document["samplers"][0]["own_texts"]
+    own["loops"], own["ci95"]["loops"] = 0.41, [0.3, 0.52]
+    assert of(document, "greedy.loops > 0.3") == (
+        "greedy.loops > 0.3: it is 0.41, 95 % interval 0.3 to 0.52"
+    )
+    own["ci95"]["loops"] = None
+    assert of(document, "greedy.loops>0.3") == "greedy.loops>0.3: it is 0.41"
+
+
+def test_what_was_not_measured_fails(document):
+    document["samplers"][0]["own_texts"]["zipf"] = None
+    assert of(document, "greedy.zipf > 5") == "greedy.zipf > 5: it was not measured"
+    failed = of(document, "breaks.loops > 0.3")
+    assert failed.startswith("breaks.loops > 0.3: breaks(at=5) failed at step 5: ValueError")
+
+
+def test_a_parameter_that_matching_found_is_named_by_what_was_given(document):
+    """The rows before it are `temperature`, the row after it is `temperature(t=0.5)`."""
+    gate = condition("temperature.entropy > 0", [("temperature", "temperature"), *ROWS[:1]])
+    assert gate.tripped(document).startswith("temperature.entropy > 0: it is ")
+
+
+def test_every_metric_of_a_report_can_be_named(document):
+    row = document["samplers"][2]
+    missing = {metric for metric in metrics() if figure(row, metric) is None}
+    assert missing <= {"zipf"}  # too few words
+    measured = {
+        name
+        for view in ("same_contexts", "own_texts")
+        for name, value in row[view].items()
+        if isinstance(value, float)
+    }
+    assert measured <= set(metrics())
