@@ -38,6 +38,7 @@ RANKS = [
     {"engines", "spec"},
     {"explanation", "generation"},
     {"model"},
+    {"toy_model"},
     {"testing"},
     {"report"},
     {"cli"},

@@ -1,0 +1,139 @@
+"""A language model that is small enough to know by heart: to write and to test with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.distributions import Array, softmax
+from corelm.errors import UsageError
+from corelm.language_model import Session
+from corelm.model.vocabulary import END, PADDING, UNKNOWN, WordVocabulary
+
+SENTENCES = (
+    "the cat sat on the mat",
+    "the cat sat on the dog",
+    "the cat saw the dog and the cat ran",
+    "the dog ran under the mat",
+    "the dog saw the cat and sat",
+)
+SMOOTHING = 0.1
+
+
+class ToyModel:
+    """A language model small enough to know by heart: the next word depends on the last alone.
+
+    Ids 0 and 1 are padding and the unknown word, then comes the end of a text if there is one,
+    then the words. An empty text goes on as one that ends with padding.
+
+    Args:
+        words: the words; those of a few sentences about a cat when left out.
+        logits: the scores of the next token, (vocabulary,) whatever came before or
+            (vocabulary, vocabulary), row i after token i; for words of one's own all
+            tokens are equally likely when left out.
+        end: whether there is a token that ends a text.
+
+    Raises:
+        UsageError: logits that do not fit the vocabulary.
+
+    Example:
+        >>> import corelm
+        >>> [text] = corelm.generate(ToyModel(), "the", sampler="greedy", length=3)
+        >>> text.text
+        ' cat sat on'
+        >>> coin = ToyModel(["heads", "tails"], logits=[0, 0, 0, 0], end=False)
+        >>> coin.next_token_distribution([[2]]).tolist()
+        [[0.25, 0.25, 0.25, 0.25]]
+    """
+
+    context_length = 100
+
+    def __init__(
+        self,
+        words: Sequence[str] | None = None,
+        logits: ArrayLike | None = None,
+        *,
+        end: bool = True,
+    ) -> None:
+        own = sorted({word for sentence in SENTENCES for word in sentence.split()})
+        special = [PADDING, UNKNOWN, END] if end else [PADDING, UNKNOWN]
+        self.vocabulary = WordVocabulary([*special, *(own if words is None else words)], "symbols")
+        if logits is None:
+            logits = _counted(self.vocabulary) if words is None else np.zeros(len(self.vocabulary))
+        self._after = _table(logits, len(self.vocabulary))  # row i: what follows token i
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """(batch, time) ids to (batch, vocabulary) probabilities."""
+        return softmax(self.start(tokens).logits)
+
+    def start(self, tokens: ArrayLike) -> Session:
+        """A decoding session for (batch, time) ids."""
+        return ToySession(self._after, np.asarray(tokens, dtype=np.int64))
+
+
+class ToySession:
+    """Decoding with a `ToyModel`, whose hidden state says which token was last, as a one-hot."""
+
+    def __init__(self, after: Array, tokens: NDArray[np.int64]) -> None:
+        self._after = after
+        self._tokens = [np.zeros(len(tokens), dtype=np.int64), *tokens.T]  # one by one, (batch,)
+
+    @property
+    def logits(self) -> Array:
+        """(batch, vocabulary): the scores of the next token of each row."""
+        return np.asarray(self._after[self._tokens[-1]])
+
+    def last_logits(self, count: int) -> Array:
+        """(batch, count, vocabulary): the scores after each of the last tokens."""
+        return np.asarray(self._after[self._last(count)])
+
+    def hidden_states(self, count: int) -> Array:
+        """(batch, count, vocabulary): 1 for the token that is there, 0 for all others."""
+        return np.eye(len(self._after), dtype=np.float32)[self._last(count)]
+
+    def extend(self, tokens: ArrayLike) -> None:
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        ids = np.asarray(tokens, dtype=np.int64)
+        self._tokens += [ids] if ids.ndim == 1 else [*ids.T]
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        length = len(self._tokens)
+        if not 0 <= count < length:
+            raise UsageError(f"a text of {length} tokens cannot lose its last {count}")
+        del self._tokens[length - count :]
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        kept = np.asarray(rows, dtype=np.int64)
+        self._tokens = [tokens[kept] for tokens in self._tokens]
+
+    def _last(self, count: int) -> NDArray[np.int64]:
+        """(batch, count): the last tokens, padding before the first."""
+        length = len(self._tokens)
+        if not 1 <= count <= length:
+            raise UsageError(f"the last {count} tokens of {length} cannot be looked at")
+        return np.stack(self._tokens[-count:], axis=1)
+
+
+def _counted(vocabulary: WordVocabulary) -> Array:
+    """The logarithm of how often each token follows each other one in the sentences."""
+    counts = np.full((len(vocabulary), len(vocabulary)), SMOOTHING)
+    ends = [vocabulary.end] if vocabulary.end else []
+    for sentence in SENTENCES:
+        ids = [vocabulary.padding, *vocabulary.encode(sentence), *ends]
+        np.add.at(counts, (ids[:-1], ids[1:]), 1)
+    return np.asarray(np.log(counts), dtype=np.float32)
+
+
+def _table(logits: ArrayLike, size: int) -> Array:
+    scores = np.asarray(logits)
+    scores = scores if scores.dtype == np.float32 else scores.astype(np.float64)
+    if scores.shape not in ((size,), (size, size)):
+        raise UsageError(
+            f"logits must be ({size},) or ({size}, {size}) for a vocabulary of {size} tokens, "
+            f"the special ones among them, not {scores.shape}"
+        )
+    return np.broadcast_to(scores, (size, size))
