@@ -160,8 +160,8 @@ def _ends(column: Column, found: Figure, row: Row, view: str) -> tuple[float | N
     """What stands below a figure: its 95 % interval, unless the column wants something else."""
     if column.between is None:
         return found.low, found.high
-    low, high = (figure(row, metric, view) for metric in column.between)
-    return low and low.value, high and high.value
+    low, high = column.between
+    return value(row, low, view), value(row, high, view)
 
 
 def _interval(form: Form, low: float, high: float) -> str:
