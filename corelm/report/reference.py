@@ -102,12 +102,11 @@ def _own_texts(people: Any, settings: Settings) -> dict[str, Any]:
     surprisal = _number(people, "surprisal")
     names = schema()["$defs"]["own_texts"]["properties"]
     own = {name: None if name in left_out else _number(people, name) for name in names}
-    intervals = _at(people, "ci95") or {}
     return own | {
         "n": None if None in of.values() else of["sets"] * of["texts"],
         "perplexity": None if surprisal is None else math.exp(surprisal),
         "model_entropy": _number(people, "entropy", "mean"),
-        "ci95": {name: intervals.get(name) for name in names if own[name] is not None},
+        "ci95": {name: _at(people, "ci95", name) for name in names if own[name] is not None},
         "by_position": [],
     }
 

@@ -43,6 +43,13 @@ class Row:
     sampler: Sampler
     error: dict[str, str] | None = None
 
+    def described(self) -> Document:
+        """What is measured; where no parameter could be found, what was asked for."""
+        found = described(self.sampler)
+        if self.candidate.open is not None and self.sampler is self.candidate.sampler:
+            return found | {"sampler": self.candidate.open, "params": {}}
+        return found
+
     def take(self, result: Document) -> Document | None:
         """What a unit gave; None where the sampler failed in it."""
         self.error = self.error or result.get("error")
@@ -214,7 +221,7 @@ class Work:
                     "own_texts": own_texts.summary(texts, band),
                     "texts": own_texts.shown(texts),
                 }
-            yield {**described(row.sampler), "error": row.error, **measured}
+            yield {**row.described(), "error": row.error, **measured}
         self._progress("figures", len(own), len(own))
 
     def _header(self, contexts: Contexts, target: float | None) -> Document:

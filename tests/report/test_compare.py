@@ -1,0 +1,390 @@
+"""Samplers compared: what is asked for, what fails, what decides the result."""
+
+from __future__ import annotations
+
+import math
+
+import jsonschema
+import pytest
+
+import corelm
+from corelm import Sampler
+from corelm.errors import DataError, UnreachableError, UsageError
+from corelm.report import work
+from corelm.report.checking import schema
+from corelm.testing import ToyModel
+
+TEXTS = ["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
+
+
+def compare(samplers=("greedy", "uniform"), **asked):
+    """A small report, as its document."""
+    given = {"prompts": "the", "n": 3, "length": 8, **asked}
+    return corelm.compare(given.pop("model", ToyModel()), samplers, **given).to_dict()
+
+
+def same(a, b):
+    """Whether two reports say the same, whenever they were made."""
+    return all(a[key] == b[key] for key in a.keys() | b.keys() if key != "header")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home without data."""
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+# What is measured
+
+
+def test_it_is_a_report_with_a_row_for_each():
+    document = compare(
+        ["greedy", "top_k(k=2) | temperature(t=0.5)", "temperature(t=0.5)", "uniform"]
+    )
+    jsonschema.validate(document, schema())
+    assert [row["sampler"] for row in document["samplers"]] == [
+        "greedy", "top_k(k=2) | temperature(t=0.5)", "temperature(t=0.5)", "uniform",
+    ]  # fmt: skip
+    means = [row["same_contexts"]["entropy"]["mean"] for row in document["samplers"]]
+    assert means[0] == 0
+    assert means == sorted(means)
+    assert math.isclose(means[-1], document["bounds"]["max"])
+    assert document["drawable"] == 11
+    assert math.isclose(document["bounds"]["max"], math.log(11))
+
+
+def test_the_contexts_are_texts_of_the_model_where_people_wrote_none():
+    document = compare()
+    assert document["reference"] is None
+    assert document["header"]["contexts"]["source"] == "model"
+    drawn = corelm.generate(ToyModel(), "the", sampler="stochastic", length=8, n=3, seed=1)
+    assert document["header"]["contexts"]["positions"] == sum(len(text.tokens) for text in drawn)
+
+
+def test_the_texts_are_those_of_generate():
+    document = compare(["temperature(t=0.7)"], n=7, seed=5)
+    drawn = corelm.generate(ToyModel(), "the", sampler="temperature(t=0.7)", length=8, n=7, seed=5)
+    [row] = document["samplers"]
+    assert [text["text"] for text in row["texts"]] == [text.text for text in drawn[:5]]
+    assert row["own_texts"]["n"] == 7
+
+
+def test_a_sampler_says_where_it_is_from():
+    class Mine(Sampler):
+        """Nothing."""
+
+        words: tuple[str, ...] = corelm.param(("a",), "some")
+        t: float = corelm.param(math.inf, "any")
+
+        def __call__(self, logits, context):
+            return logits
+
+    chain = corelm.sampler("top_k(k=3)") | Mine()
+    document = compare(["temperature(t=inf)", chain])
+    one, two = document["samplers"]
+    assert (one["name"], one["params"]) == ("temperature", {"t": "inf"})
+    assert one["plugin"]["distribution"] == "corelm"
+    assert one["plugin"]["entry_point"] == "temperature"
+    assert (two["name"], two["params"], two["plugin"]) == ("top_k | mine", {}, None)
+    assert [stage["name"] for stage in two["stages"]] == ["top_k", "mine"]
+    mine = two["stages"][1]
+    assert mine["params"] == {"words": ["a"], "t": "inf"}
+    assert mine["plugin"]["distribution"] == "this process"
+    assert document["header"]["settings_tried"] == {"temperature": 1, "top_k | mine": 1}
+
+
+def test_a_model_may_be_named():
+    document = compare(["greedy"], model="imdb", n=1, length=2)
+    assert document["header"]["model"]["name"] == "imdb"
+    assert len(document["header"]["model"]["sha256"]) == 64
+    assert compare(["greedy"])["header"]["model"] == {"name": "ToyModel", "sha256": None}
+
+
+def test_without_samplers_there_is_a_set_that_shows_the_range():
+    names = [row["sampler"] for row in compare(None, n=1)["samplers"]]
+    assert names == [
+        "greedy", "temperature(t=0.2)", "temperature(t=0.5)", "temperature(t=0.7)",
+        "temperature(t=1.0)", "temperature(t=1.5)", "uniform", "top_p(p=0.9)",
+    ]  # fmt: skip
+
+
+def test_a_sampler_named_twice_is_measured_once():
+    document = compare(["greedy", "temperature(t=1.0)", "temperature", "greedy"])
+    assert [row["sampler"] for row in document["samplers"]] == ["greedy", "temperature(t=1.0)"]
+    assert document["warnings"] == [
+        "greedy was named more than once; it is measured once",
+        "temperature(t=1.0) was named more than once; it is measured once",
+    ]
+
+
+def test_what_is_likely_a_mistake_in_a_chain_is_a_warning():
+    document = compare(["temperature(t=1.5) | min_p(p=0.05)"])
+    assert "put the temperature last" in document["warnings"][0]
+
+
+def test_several_prompts_each_have_their_texts():
+    document = compare(["greedy"], prompts=["the", "the cat", "the"], n=2)
+    [row] = document["samplers"]
+    assert document["header"]["prompts"] == ["the", "the cat"]
+    assert [(t["prompt"], t["sample"]) for t in row["texts"]] == [
+        ("the", 0), ("the", 1), ("the cat", 0), ("the cat", 1),
+    ]  # fmt: skip
+    assert row["own_texts"]["n"] == 4
+
+
+def test_progress_is_told_from_nothing_to_all():
+    told = []
+    compare(progress=lambda *what: told.append(what))
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert stages == ["same contexts", "own texts", "figures"]
+    for stage in stages:
+        done = [(count, total) for name, count, total in told if name == stage]
+        assert done == sorted(done)
+        assert done[0][0] == 0
+        assert done[-1][0] == done[-1][1] > 0
+
+
+# What decides the result
+
+
+def test_the_same_again_is_the_same():
+    assert same(compare(), compare())
+    assert not same(compare(), compare(seed=2))
+
+
+def test_it_does_not_matter_how_the_work_is_split(monkeypatch):
+    asked = {"samplers": ["temperature(t=0.5)", "mirostat"], "n": 6, "reference": TEXTS}
+    whole = compare(**asked)
+    monkeypatch.setattr(work, "SOME", 1)
+    monkeypatch.setattr(work, "batches", lambda n: (range(i, i + 1) for i in range(n)))
+    assert same(whole, compare(**asked))
+
+
+def test_a_row_does_not_depend_on_the_others():
+    together = compare(["greedy", "temperature(t=0.7)", "uniform"])
+    alone = compare(["temperature(t=0.7)"])
+    assert together["samplers"][1] == alone["samplers"][0]
+
+
+# Human texts
+
+
+def test_human_texts_are_the_contexts_and_a_row():
+    document = compare(reference=TEXTS, length=20)
+    assert document["header"]["contexts"] == {
+        "source": "human", "description": "4 texts given", "texts": 4, "positions": 17,
+    }  # fmt: skip
+    human = document["reference"]
+    assert human["own_texts"]["n"] == 4
+    assert human["own_texts"]["rep_2"] is not None
+    entropies = [
+        corelm.entropy(
+            corelm.sampling_distribution(
+                corelm.sampler("stochastic"),
+                ToyModel().start([ToyModel().vocabulary.encode(text)[:at]]).logits[0][2:],
+            )
+        )
+        for text in TEXTS
+        for at in range(len(text.split()))
+    ]
+    assert human["same_contexts"]["entropy"]["mean"] == pytest.approx(sum(entropies) / 17)
+
+
+def test_human_texts_are_as_long_as_those_of_samplers():
+    document = compare(reference=TEXTS, length=2)
+    assert document["header"]["contexts"]["positions"] == 8
+
+
+def test_words_outside_the_vocabulary_count_as_unknown_and_not_as_surprise():
+    document = compare(reference=["the zebra sat", "the gnu"])
+    assert document["reference"]["own_texts"]["unknown"] == pytest.approx(2 / 5)
+    assert document["reference"]["own_texts"]["tokens"] == 3
+
+
+def test_a_path_of_human_texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number, text in enumerate(TEXTS):
+        (folder / f"{number}.txt").write_text(text)
+    (tmp_path / "one.txt").write_text("\n".join(TEXTS))
+    of_folder, of_file = (compare(reference=path) for path in (folder, tmp_path / "one.txt"))
+    assert of_folder["samplers"] == of_file["samplers"] == compare(reference=TEXTS)["samplers"]
+    assert of_folder["header"]["contexts"]["description"] == "texts of texts"
+    with pytest.raises(DataError, match="there is nothing at"):
+        compare(reference=tmp_path / "no")
+
+
+def reviews(home, model):
+    """What the model is compared with where the reviews were fetched."""
+    for number, text in enumerate(TEXTS):
+        for half in ("pos", "neg"):
+            folder = home / "data" / "aclImdb" / "test" / half
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number}_7.txt").write_text(text)
+    return compare(["greedy"], model=model, n=1)["header"]["contexts"]
+
+
+def test_the_reviews_are_used_where_they_are_and_the_model_is_of_reviews(home):
+    assert reviews(home, ToyModel())["source"] == "model"
+    model = ToyModel()
+    model.manifest = {"training": {"corpus": "imdb"}}
+    found = reviews(home, model)
+    assert (found["source"], found["texts"]) == ("human", 8)
+    assert found["description"] == "IMDB reviews that the model has not seen"
+
+
+# The human row of a bundle
+
+
+def told(n=64, length=100, **people):
+    model = ToyModel()
+    figures = {
+        "surprisal": 1.1,
+        "entropy": {"mean": 1.2, "median": 1.0, "band": [0.5, 2.0], "ci95": [1.1, 1.3]},
+        "rep_2": 0.25,
+        "distinct_1": 0.5,
+        "ci95": {"distinct_1": [0.4, 0.6]},
+        "sets": {"sets": 3, "texts": 64, "length": 100},
+        **people,
+    }
+    model.manifest = {"figures": {"human": figures, "held_out": {"tokens": 1000}}}
+    return compare(["greedy"], model=model, n=n, length=length)["reference"]
+
+
+def test_a_model_that_carries_human_figures_has_the_row():
+    row = told()
+    assert row["same_contexts"]["entropy"]["mean"] == 1.2
+    assert (row["same_contexts"]["entropy"]["p05"], row["same_contexts"]["n"]) == (0.5, 1000)
+    assert row["own_texts"]["n"] == 192
+    assert row["own_texts"]["distinct_1"] == 0.5
+    assert row["own_texts"]["ci95"]["distinct_1"] == [0.4, 0.6]
+    assert row["own_texts"]["perplexity"] == pytest.approx(math.exp(1.1))
+    assert row["own_texts"]["loops"] is None
+
+
+def test_figures_of_other_amounts_of_text_are_left_out():
+    fewer, shorter = told(n=10)["own_texts"], told(length=50)["own_texts"]
+    assert (fewer["distinct_1"], fewer["rep_2"], fewer["surprisal"]) == (None, 0.25, 1.1)
+    assert (shorter["distinct_1"], shorter["rep_2"], shorter["surprisal"]) == (None, None, 1.1)
+
+
+@pytest.mark.parametrize(
+    "people",
+    [{"surprisal": "x"}, {"entropy": 5}, {"entropy": {"mean": "x", "band": [1]}}, {"sets": []},
+     {"ci95": 5}, {"ci95": {"distinct_1": "x"}}, {"by_position": "x"}, {"by_position": [1]}],
+)  # fmt: skip
+def test_figures_that_are_not_what_they_should_be_are_no_obstacle(people):
+    row = told(n=1, **people)
+    assert row is None or row["name"] == "human"
+
+
+# Matching
+
+
+def test_samplers_are_matched_to_an_entropy():
+    document = compare(["temperature", "top_k(k=2)", "min_p", "greedy"], match_entropy=0.5)
+    matched = [row for row in document["samplers"] if row["name"] in ("temperature", "min_p")]
+    assert [row["sampler"] for row in document["samplers"]][1::2] == ["top_k(k=2)", "greedy"]
+    assert document["header"]["match_entropy"] == 0.5
+    assert abs(matched[0]["same_contexts"]["entropy"]["mean"] - 0.5) <= 0.01
+
+
+def test_people_can_be_matched():
+    document = compare(["temperature"], match_entropy="human", reference=TEXTS)
+    [row] = document["samplers"]
+    human = document["reference"]["same_contexts"]["entropy"]["mean"]
+    assert document["header"]["match_entropy"] == human
+    assert abs(row["same_contexts"]["entropy"]["mean"] - human) <= 0.01
+
+
+def test_what_cannot_be_matched_is_a_row_that_says_so():
+    document = compare(["temperature", "top_p"], match_entropy=2.3)
+    first, second = document["samplers"]
+    assert first["error"] is None
+    assert second["error"]["type"] == UnreachableError.__name__
+    assert second["sampler"] == "top_p"
+
+
+# What fails
+
+
+class Fails(Sampler):
+    """Raise at the 37th call."""
+
+    def __call__(self, logits, context):
+        calls.append(context.step)
+        if len(calls) == 37:
+            raise ZeroDivisionError("on purpose")
+        return logits
+
+
+calls: list[int] = []
+
+
+def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so():
+    calls.clear()
+    others = ["temperature(t=0.5)", "uniform"]
+    document = compare([others[0], Fails(), others[1]], n=8, length=30)
+    jsonschema.validate(document, schema())
+    broken = document["samplers"][1]
+    assert len(calls) == 37
+    assert broken["error"]["type"] == "SamplerError"
+    assert broken["error"]["message"].startswith("fails failed at step ")
+    assert broken["error"]["message"].endswith("ZeroDivisionError: on purpose")
+    assert (broken["same_contexts"], broken["own_texts"], broken["texts"]) == (None, None, [])
+    assert document["samplers"][::2] == compare(others, n=8, length=30)["samplers"]
+
+
+@pytest.mark.parametrize(
+    ("returned", "says"),
+    [
+        (lambda logits: None, "returned NoneType instead of an array"),
+        (lambda logits: logits[:, :3], "returned the shape"),
+        (lambda logits: logits * float("nan"), "returned NaN"),
+        (lambda logits: 0 * corelm.softmax(logits), "revived"),
+    ],
+)
+def test_a_sampler_that_returns_nonsense(returned, says):
+    class Nonsense(Sampler):
+        """No sampler."""
+
+        def __call__(self, logits, context):
+            return returned(logits)
+
+    document = compare([Nonsense(), "greedy"])
+    assert says in document["samplers"][0]["error"]["message"]
+    assert document["samplers"][1]["error"] is None
+
+
+def test_a_word_that_the_model_lacks_is_the_matter_of_its_sampler_alone():
+    document = compare(["ban(words=('zebra',))", "greedy"])
+    assert "zebra" in document["samplers"][0]["error"]["message"]
+    assert document["samplers"][1]["error"] is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"samplers": []}, "a report needs at least one sampler"),
+        ({"samplers": ["nucleus"]}, "there is no sampler 'nucleus'"),
+        ({"samplers": ["greedy("]}, "cannot read"),
+        ({"n": 0}, "n must be at least 1, not 0"),
+        ({"length": 0}, "length must be at least 1, not 0"),
+        ({"length": 2.5}, "length must be a whole number, not 2.5"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"prompts": []}, "a report needs at least one prompt"),
+        ({"reference": []}, "the reference is the path of texts, or the texts themselves"),
+        ({"reference": [5]}, "the reference is the path of texts, or the texts themselves"),
+        ({"reference": ["", "  "]}, "the reference is the path of texts, or the texts themselves"),
+        ({"match_entropy": "people"}, "is a number of nats or human, not 'people'"),
+        ({"match_entropy": -1}, "the entropy to match is at least 0 nats, not -1"),
+        ({"match_entropy": float("nan")}, "the entropy to match is at least 0 nats, not nan"),
+        ({"match_entropy": "human", "samplers": ["temperature"]}, "there are no human texts to"),
+        ({"match_entropy": 1, "samplers": ["mirostat"]}, "leaves"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused(asked, says):
+    with pytest.raises(UsageError) as refused:
+        compare(**asked)
+    assert says in str(refused.value)
