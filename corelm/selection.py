@@ -25,8 +25,8 @@ SLACK = 1e-12
 CACHED = 2**19
 """Logits to work on at a time: few enough for a cache, many enough that NumPy's calls pay."""
 
-PARALLEL = 2**20
-"""Logits from which on threads pay."""
+PARALLEL, COSTLY = 2**20, 2**18
+"""Logits that are worth another core, and those of which the exponentials are."""
 
 BLOCK = 128
 """Terms per block of a two-level running sum."""
@@ -38,13 +38,14 @@ FIRST, GROWTH = 64, 8
 """How many values `falling_logits` looks for first, and how many times as many each time after."""
 
 
-def by_rows(logits: Array, write: Callable[[Array, Array], None]) -> Array:
+def by_rows(logits: Array, write: Callable[[Array, Array], None], *, costly: bool = False) -> Array:
     """Make new logits a few rows at a time, on several threads where that pays.
 
     Args:
         logits: (batch, vocabulary).
         write: is given some of the rows and the place for what becomes of them, of the same
             shape; it treats each row alone.
+        costly: whether it takes exponentials, so that fewer rows are worth another core.
 
     Example:
         >>> by_rows(np.array([[3.0, 1.0]]), lambda rows, out: np.negative(rows, out=out)).tolist()
@@ -54,23 +55,27 @@ def by_rows(logits: Array, write: Callable[[Array, Array], None]) -> Array:
     out = np.empty_like(logits)
     batch, vocabulary = logits.shape
     step = max(1, CACHED // vocabulary)
-    parts = [slice(start, start + step) for start in range(0, batch, step)]
 
-    def work(some: slice) -> None:
-        for part in parts[some]:
-            write(logits[part], out[part])
+    def work(part: slice) -> None:
+        for start in range(part.start, part.stop, step):
+            some = slice(start, min(start + step, part.stop))
+            write(logits[some], out[some])
 
-    spread(work, len(parts), least=1 if logits.size >= PARALLEL else max(len(parts), 1))
+    worth = logits.size >= (COSTLY if costly else PARALLEL)
+    spread(work, batch, least=1 if worth else max(batch, 1))
     return out
 
 
-def filter_logits(logits: Array, choose: Callable[[Array], Tokens]) -> Array:
+def filter_logits(
+    logits: Array, choose: Callable[[Array], Tokens], *, costly: bool = False
+) -> Array:
     """The logits of the tokens that are chosen, minus infinity elsewhere.
 
     Args:
         logits: (batch, vocabulary).
         choose: from some of the rows to the positions, in those rows flattened, of the tokens to
             keep; it treats each row alone.
+        costly: whether it takes exponentials, so that fewer rows are worth another core.
 
     Example:
         >>> filter_logits(np.array([[3.0, 1.0]]), lambda rows: np.flatnonzero(rows > 2)).tolist()
@@ -82,7 +87,7 @@ def filter_logits(logits: Array, choose: Callable[[Array], Tokens]) -> Array:
         kept = choose(rows)
         out.reshape(-1)[kept] = rows.take(kept)
 
-    return by_rows(logits, write)
+    return by_rows(logits, write, costly=costly)
 
 
 def filter_each_row(logits: Array, choose: Callable[[Array], Tokens]) -> Array:

@@ -106,7 +106,7 @@ def change_logits(
     with np.errstate(over="ignore"):
         after = np.clip(change(before), limits.min, limits.max)
     after[never] = -np.inf
-    flat[at] = after
+    flat[at] = after.astype(logits.dtype)
     return result
 
 

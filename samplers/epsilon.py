@@ -39,7 +39,7 @@ class Epsilon(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.epsilon == 0:
             return logits
-        return filter_logits(logits, self._choose)
+        return filter_logits(logits, self._choose, costly=True)
 
     def _choose(self, rows: Array) -> Array:
         return tokens_within(rows, -math.log(self.epsilon) - min_entropy(rows))

@@ -44,7 +44,7 @@ class Eta(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.epsilon == 0:
             return logits
-        return filter_logits(logits, self._choose)
+        return filter_logits(logits, self._choose, costly=True)
 
     def _choose(self, rows: Array) -> Array:
         surprisal = -math.log(self.epsilon)
