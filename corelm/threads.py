@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
 
@@ -38,8 +40,10 @@ def spread(work: Callable[[slice], T], count: int, least: int = 1) -> list[T]:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def _pool() -> Executor:
     """A thread for each core, started when it is first wanted and then kept."""
+    from concurrent.futures import ThreadPoolExecutor  # which takes its time
+
     return ThreadPoolExecutor(CORES, thread_name_prefix="corelm")
 
 
