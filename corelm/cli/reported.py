@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.cells import cell_len
 from rich.console import RenderableType
@@ -17,9 +17,19 @@ NARROW = 60
 """Columns below which the figures of a sampler stand under it, not beside it."""
 NAME, BAR, GAP = 26, 10, 2
 """Characters of a name in one line at most, of a whole bar, and between two columns."""
-ENTROPY, TO_HUMAN, MASS, SURPRISAL, MORE, DISTINCT, REP, LOOPS = range(len(tables.COLUMNS))
-BY_WEIGHT = (ENTROPY, TO_HUMAN, None, SURPRISAL, LOOPS, REP, DISTINCT, MASS, MORE)
-"""The columns by their index, first those that have room first; None is that of the bars."""
+BY_WEIGHT = (
+    tables.ENTROPY,
+    tables.ENTROPY_TO_HUMAN,
+    None,
+    tables.SURPRISAL,
+    tables.LOOPS,
+    tables.REPETITION,
+    tables.DISTINCT,
+    tables.MASS,
+    tables.SURPRISAL_TO_HUMAN,
+)
+"""The columns, first those that have room first; None is that of the bars."""
+Columns = list[tables.Column | None]
 
 
 def reported(document: Row, width: int, unicode: bool = True) -> Iterator[RenderableType]:
@@ -44,38 +54,37 @@ def reported(document: Row, width: int, unicode: bool = True) -> Iterator[Render
 def _table(
     document: Row, named: Sequence[tuple[str, Row]], width: int, unicode: bool
 ) -> RenderableType:
-    longest = min(max(cell_len(one_line(name)) for name, _ in named), NAME)
+    names = [one_line(name) for name, _ in named]
+    longest = min(max(map(cell_len, names)), max(NAME, width // 3))
+    texts = _columns(document, named, unicode)
+    widths = {column: max(map(cell_len, text)) for column, text in texts.items()}
+    chosen = [texts[column] for column in _that_fit(widths, width - longest)]
+    titles, *lines = zip(["", *names], *chosen, strict=True)
+    return blocks.figures(titles, lines, widest=longest)
+
+
+def _columns(
+    document: Row, named: Sequence[tuple[str, Row]], unicode: bool
+) -> dict[tables.Column | None, list[str]]:
+    """What stands in every column, its title first."""
     most = document["bounds"]["max"]
-    columns = _that_fit(document, width - longest)
-    bars = [_bar(row, most, unicode) for _, row in named]
-    lines = (
-        [name, *(bar if column is None else cells[column] for column in columns)]
-        for (name, cells), bar in zip(tables.overview(document), bars, strict=True)
-    )
-    titles = (_title(column, most) for column in columns)
-    return blocks.figures(["", *titles], lines, widest=NAME)
+    bars = [f"0 to {most:.2f}", *(_bar(row, most, unicode) for _, row in named)]
+    columns = tables.columns(document)
+    cells = zip(*(cells for _, cells in tables.overview(document)), strict=True)
+    texts = ([column.title, *text] for column, text in zip(columns, cells, strict=True))
+    return {None: bars, **dict(zip(columns, texts, strict=True))}
 
 
-def _that_fit(document: Row, room: int) -> list[int | None]:
-    """The columns that have room, by their index, in the order of the table; None is the bars."""
-    most, chosen = document["bounds"]["max"], []
-    cells = [cells for _, cells in tables.overview(document)]
+def _that_fit(widths: Mapping[tables.Column | None, int], room: int) -> Columns:
+    """The columns that have room, in the order of the table, the bars behind the entropies."""
+    chosen: Columns = []
     for column in BY_WEIGHT:
-        texts = [_title(column, most), *("" if column is None else row[column] for row in cells)]
-        room -= GAP + max([0 if column is not None else BAR, *map(cell_len, texts)])
+        room -= GAP + widths.get(column, -GAP)
         if room < 0:
             break
-        chosen.append(column)
-    order = sorted(i for i in chosen if i is not None)
-    return [part for i in order for part in ((i, None) if _bar_after(i, chosen) else (i,))]
-
-
-def _bar_after(column: int, chosen: Sequence[int | None]) -> bool:
-    return column == TO_HUMAN and None in chosen
-
-
-def _title(column: int | None, most: float) -> str:
-    return f"0 to {most:.2f}" if column is None else tables.COLUMNS[column].title
+        chosen += [column] if column in widths else []
+    order = [*tables.COLUMNS[:2], None, *tables.COLUMNS[2:]]
+    return sorted(chosen, key=order.index)
 
 
 def _bar(row: Row, most: float, unicode: bool) -> str:
@@ -90,7 +99,7 @@ def _stacked(document: Row) -> RenderableType:
     """Every sampler with its figures below its name."""
     parts: list[RenderableType] = []
     for name, cells in tables.overview(document):
-        named = zip(tables.COLUMNS, cells, strict=True)
+        named = zip(tables.columns(document), cells, strict=True)
         facts = [f"{c.title} {text}" for c, text in named if text != tables.NOTHING]
         parts += blocks.entry(name, (), ", ".join(facts))
     return blocks.several(parts)

@@ -114,7 +114,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """The finding and the table, for a notebook."""
-        head = _html_row("th", ["sampler", *(column.title for column in tables.COLUMNS)])
+        head = _html_row("th", ["sampler", *(c.title for c in tables.columns(self._document))])
         rows = [_html_row("td", [name, *cells]) for name, cells in tables.overview(self._document)]
         failed = [f"{name} failed: {reason}" for name, reason in self.failed.items()]
         notes = "".join(f"<p>{escape(text)}</p>" for text in (*failed, self._settings))

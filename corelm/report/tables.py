@@ -51,17 +51,21 @@ class Column:
         return difference if difference[0] in "-0" else f"+{difference}"
 
 
-ENTROPY = Column("entropy", "same_contexts", "entropy")
 COLUMNS = (
-    ENTROPY,
-    Column("to human", "same_contexts", "entropy", compared=True),
-    Column("mass", "same_contexts", "mass_kept", share),
-    Column("surprisal", "own_texts", "surprisal"),
-    Column("to human", "own_texts", "surprisal", compared=True),
-    Column("distinct-2", "own_texts", "distinct_2", share),
-    Column("rep-4", "own_texts", "rep_4", share),
-    Column("loops", "own_texts", "loops", share),
+    ENTROPY := Column("entropy", "same_contexts", "entropy"),
+    ENTROPY_TO_HUMAN := Column("to human", "same_contexts", "entropy", compared=True),
+    MASS := Column("mass", "same_contexts", "mass_kept", share),
+    SURPRISAL := Column("surprisal", "own_texts", "surprisal"),
+    SURPRISAL_TO_HUMAN := Column("to human", "own_texts", "surprisal", compared=True),
+    DISTINCT := Column("distinct-2", "own_texts", "distinct_2", share),
+    REPETITION := Column("rep-4", "own_texts", "rep_4", share),
+    LOOPS := Column("loops", "own_texts", "loops", share),
 )
+
+
+def columns(document: Mapping[str, Any]) -> list[Column]:
+    """The columns of the overview; without a human row nothing is compared with it."""
+    return [column for column in COLUMNS if document["reference"] or not column.compared]
 
 
 def overview(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -69,7 +73,7 @@ def overview(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     named = rows(document)
     human = next((row for name, row in named if name == HUMAN), None)
     for name, row in named:
-        yield name, [column.cell(row, human) for column in COLUMNS]
+        yield name, [column.cell(row, human) for column in columns(document)]
 
 
 def failures(document: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -80,11 +84,11 @@ def failures(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def to_markdown(document: Mapping[str, Any]) -> str:
     """The sentence, the table, what failed, and how it was measured."""
-    head = ["sampler", *(column.title for column in COLUMNS)]
-    lines = [_row(head), _row(["---", *["---:"] * len(COLUMNS)])]
+    titles = [column.title for column in columns(document)]
+    lines = [_row(["sampler", *titles]), _row(["---", *["---:"] * len(titles)])]
     lines += [_row([_code(name), *cells]) for name, cells in overview(document)]
     lines += [
-        _row([_code(name), f"failed: {_plain(reason)}", *[""] * (len(COLUMNS) - 1)])
+        _row([_code(name), f"failed: {_plain(reason)}", *[""] * (len(titles) - 1)])
         for name, reason in failures(document)
     ]
     return "\n".join([_plain(sentence(document)), "", *lines, "", _plain(settings(document)), ""])

@@ -1,0 +1,450 @@
+"""`corelm report`: the table, the files, the gate, what is refused, what goes on after Ctrl-C."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from corelm.report.checking import schema
+
+Run = Callable[..., Any]
+TOY = ("report", "--model", "toy", "--n", "4", "--length", "8")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home and a folder of one's own."""
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def report(run: Run) -> Run:
+    """A function that makes a small report of greedy and uniform."""
+    return lambda *more: run(*TOY, "greedy", "uniform", *more)
+
+
+# What is shown
+
+
+def test_a_table_and_what_it_says(report: Run) -> None:
+    result = report()
+    assert result.code == 0
+    lines = result.out.splitlines()
+    assert lines[0].split()[:2] == ["entropy", "0"]  # there are no people to compare with
+    assert [line.split()[0] for line in lines[1:3]] == ["greedy", "uniform"]
+    assert "Entropy in nats, on the same " in result.out
+    assert lines[-1] != ""
+    assert "own texts ..." in result.err
+
+
+def test_people_stand_first(report: Run, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("the cat sat\nthe dog sat on the mat\n")
+    lines = report("--reference", "texts.txt").out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["human", "greedy", "uniform"]
+    assert lines[0].split()[:3] == ["entropy", "to", "human"]
+    assert lines[3].split()[2].startswith("+")
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
+def test_it_fits_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    chain = "top_k(k=3) | top_p(p=0.9) | temperature(t=0.7)"
+    result = run(*TOY, "greedy", chain, "fails(at=2)")
+    assert result.code == 3
+    assert max(map(len, result.out.splitlines())) <= width
+    words = "".join(result.out.split())
+    parts = ("top_k(k=3)", "top_p(p=0.9)", "temperature(t=0.7)")
+    assert all(part in words for part in parts)
+    assert "fails(at=2)failed" in words
+
+
+def test_without_colours_there_are_no_control_codes(report: Run) -> None:
+    assert "\x1b" not in report().out
+
+
+def test_a_hostile_prompt_stays_text(report: Run, tmp_path: Path) -> None:
+    prompt = '<script>alert(1)</script> "[bold]the[/bold]" \x1b]52;c;bHM=\x07 | `cat`'
+    (tmp_path / "prompts.txt").write_text(f"{prompt}\n\n  \nthe\n")
+    files = ("--json", "r.json", "--html", "r.html", "--markdown", "r.md", "--csv", "r.csv")
+    result = report("--prompts", "prompts.txt", *files)
+    assert result.code == 0
+    assert "\x1b" not in result.out + result.err
+    assert '<script>alert(1)</script> "[bold]the[/bold]"' in " ".join(result.out.split())
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert document["header"]["prompts"] == [prompt, "the"]
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert "<script>alert" not in page
+    assert "\x1b" not in page
+    assert "<script>" not in (tmp_path / "r.md").read_text("utf-8")
+
+
+# Files
+
+
+def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
+    files = {form: f"a report.{form}" for form in ("json", "csv", "markdown", "html")}
+    result = report(
+        *(word for form, file in files.items() for word in (f"--{form}", file)), "--plots", "a/b"
+    )
+    assert result.code == 0
+    document = json.loads((tmp_path / files["json"]).read_text(), parse_constant=pytest.fail)
+    jsonschema.validate(document, schema())
+    assert document["header"]["command"].startswith("corelm report --model toy --n 4 ")
+    assert document["header"]["command"].endswith("--html 'a report.html' --plots a/b")
+    lines = list(csv.DictReader(io.StringIO((tmp_path / files["csv"]).read_text())))
+    assert {line["sampler"] for line in lines} == {"greedy", "uniform"}
+    assert "| `greedy` | 0.00 |" in (tmp_path / files["markdown"]).read_text()
+    assert (tmp_path / files["html"]).read_text("utf-8").startswith("<!doctype html>")
+    assert {file.suffix for file in (tmp_path / "a" / "b").iterdir()} == {".png", ".svg"}
+    written = [line for line in result.err.splitlines() if line.startswith("written to")]
+    assert written == [f"written to {path}" for path in (*files.values(), "a/b")]
+
+
+def test_a_form_on_standard_output_stands_there_alone(report: Run) -> None:
+    assert [row["sampler"] for row in report("--json", "-").json["samplers"]] == [
+        "greedy",
+        "uniform",
+    ]
+    assert report("--csv", "-").out.startswith("sampler,view,metric,value,low,high,n\n")
+    assert report("--html", "-").out.startswith("<!doctype html>")
+
+
+def test_a_file_that_is_there_is_replaced_and_a_link_stays_one(report: Run, tmp_path: Path) -> None:
+    (tmp_path / "old.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to("old.csv")
+    assert report("--csv", "link.csv").code == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "old.csv").read_text().startswith("sampler,")
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["link.csv", "old.csv"]
+
+
+@posix
+def test_what_is_no_regular_file_is_written_into(report: Run) -> None:
+    assert report("--csv", os.devnull).code == 0
+    assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--html", "no/r.html"], "no/r.html': there is no folder "),
+        (["--html", "."], "': it is a folder; give a file in it"),
+        (["--json", "file/r.json"], "file/r.json': there is no folder "),
+        (["--plots", "file"], "cannot write to 'file': "),
+        (["--plots", "file/plots"], "cannot write to 'file/plots': "),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(
+    report: Run, tmp_path: Path, words: list[str], says: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    result = report(*words)
+    assert (result.code, result.out) == (1, "")
+    assert says in result.err
+    assert "same contexts" not in result.err
+
+
+def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> None:
+    if sys.platform != "linux":
+        pytest.skip("needs a folder in which not even root makes files")
+    result = report("--html", "/proc/report.html")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("error: cannot write to '/proc/report.html': ") or (
+        "error: cannot write to '/proc/report.html': " in result.err
+    )
+    assert "same contexts" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--json", "a", "--csv", "./a"], "two forms of the report cannot go to one place"),
+        (["--json", "-", "--csv", "-"], "two forms of the report cannot go to one place"),
+        (["--n", "0"], "n must be at least 1, not 0"),
+        (["--n", "x"], "n must be a whole number, not 'x'"),
+        (["--length", "0"], "length must be at least 1, not 0"),
+        (["--seed", "-1"], "seed must be at least 0, not -1"),
+        (["--match-entropy", "x"], "the entropy to match is a number of nats or human, not 'x'"),
+        (["--prompts", "no.txt"], "cannot read the prompt file no.txt"),
+        (["--prompts", "empty.txt"], "there is no prompt in empty.txt"),
+        (["nucleus"], "there is no sampler 'nucleus'"),
+        (["--fail-if", "greedy.lops > 1"], "did you mean 'loops'?"),
+        (["--fail-if", "top_p.loops > 1"], "'top_p' is none of the rows"),
+        (["--fail-if", "greedy"], "cannot read the condition 'greedy'"),
+        (["--htlm", "x"], "No such option: --htlm"),
+    ],
+)
+def test_wrong_usage_is_refused_before_the_work(
+    report: Run, tmp_path: Path, words: list[str], says: str
+) -> None:
+    (tmp_path / "empty.txt").write_text("\n \n")
+    result = report(*words)
+    assert (result.code, result.out) == (2, "")
+    assert says in result.err
+    assert "same contexts" not in result.err
+
+
+def test_a_reference_that_is_not_there(report: Run) -> None:
+    result = report("--reference", "no")
+    assert (result.code, result.out) == (1, "")
+    assert "error: there is nothing at 'no'" in result.err
+
+
+# What fails
+
+
+def test_a_sampler_that_fails_is_a_row_and_the_exit_code_is_3(run: Run, tmp_path: Path) -> None:
+    result = run(*TOY, "greedy", "fails(at=3)", "ends", "uniform", "--json", "r.json")
+    assert result.code == 3
+    document = json.loads((tmp_path / "r.json").read_text())
+    jsonschema.validate(document, schema())
+    failed = [row["sampler"] for row in document["samplers"] if row["error"]]
+    assert failed == ["fails(at=3)", "ends"]
+    assert "warning: fails(at=3) failed: fails(at=3) failed at step 3: ValueError: " in result.err
+    assert "\x1b" not in result.out + result.err
+    assert "broken" in result.out
+    assert "uniform" in result.out
+
+
+def test_conditions_that_hold_are_told_and_the_exit_code_is_1(report: Run) -> None:
+    result = report("--fail-if", "uniform.entropy > 2", "--fail-if", "greedy.entropy > 0")
+    assert result.code == 1
+    [line] = [line for line in result.err.splitlines() if line.startswith("error:")]
+    assert line == ("error: uniform.entropy > 2: it is 2.398, 95 % interval 2.398 to 2.398")
+    assert "uniform" in result.out
+
+
+def test_conditions_that_do_not_hold_say_nothing(report: Run) -> None:
+    result = report("--fail-if", "uniform.entropy < 2", "--fail-if", "greedy.mass_kept > 1")
+    assert result.code == 0
+    assert "error" not in result.err
+
+
+def test_a_condition_about_a_sampler_that_failed_holds(run: Run) -> None:
+    result = run(*TOY, "greedy", "fails(at=3)", "--fail-if", "fails.loops > 0.5")
+    assert result.code == 1
+    assert "error: fails.loops > 0.5: fails(at=3) failed at step 3" in result.err
+
+
+# Again, without a model
+
+
+def test_a_report_is_written_again_without_a_model(report: Run, run: Run, tmp_path: Path) -> None:
+    made = report("--json", "r.json", "--html", "r.html", "--markdown", "r.md")
+    again = run("report", "--from", "r.json", "--json", "2.json", "--html", "2.html",
+                "--markdown", "2.md")  # fmt: skip
+    assert (again.code, again.out) == (0, made.out)
+    for form in ("json", "html", "md"):
+        assert (tmp_path / f"2.{form}").read_bytes() == (tmp_path / f"r.{form}").read_bytes()
+
+
+def test_it_is_judged_again(report: Run, run: Run) -> None:
+    report("--json", "r.json")
+    assert run("report", "--from", "r.json", "--fail-if", "uniform.entropy > 2").code == 1
+    assert run("report", "--from", "r.json", "--fail-if", "top_p.entropy > 2").code == 2
+
+
+def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
+    report("--json", "r.json")
+    code = (
+        "import sys; from corelm.cli import main; code = main(['report', '--from', 'r.json']);"
+        "print(code, sorted({'corelm.model.runtime', 'corelm_toy', 'matplotlib', 'jinja2', 'keras'}"
+        " & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "0 []"
+
+
+def test_a_file_that_is_no_report(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "other.json").write_text('{"name": "other"}')
+    for name, says in (
+        ("deep.json", "it is no JSON"),
+        ("other.json", "it does not say which schema it follows: corelm did not write it"),
+        ("no.json", "it is missing"),
+    ):
+        result = run("report", "--from", name, "--html", "r.html")
+        assert (result.code, result.out) == (1, "")
+        assert result.err.startswith(f"error: '{name}' is no report: {says}")
+        assert len(result.err.splitlines()) == 1
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [(["greedy"], "a sampler"), (["--n", "64"], "--n"), (["--resume"], "--resume"),
+     (["--match-entropy", "3"], "--match-entropy"), (["--model", "imdb"], "--model")],
+)  # fmt: skip
+def test_nothing_that_is_given_is_ignored(run: Run, words: list[str], what: str) -> None:
+    result = run("report", "--from", "r.json", *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"error: --from measures nothing, so {what} does not go with it\n"
+
+
+# Interrupted
+
+SLOW = '''
+import os
+import time
+
+import corelm
+from corelm.testing import ToyModel
+
+
+class Slow(corelm.Sampler):
+    """Change nothing, and take one's time."""
+
+    def __call__(self, logits, context):
+        time.sleep(float(os.environ.get("SLOW", "0")))
+        return logits
+
+
+@corelm.hookimpl
+def corelm_samplers():
+    return {"slow": Slow}
+
+
+@corelm.hookimpl
+def corelm_models():
+    return {"toy": ToyModel}
+'''
+LONG = ("report", "slow", "greedy", "temperature(t=0.5)", "slow | temperature(t=0.7)", "--model",
+        "toy", "--n", "130", "--length", "8", "--json", "r.json")  # fmt: skip
+
+
+@pytest.fixture
+def slow(installed_plugin: Callable[..., Path], tmp_path: Path) -> Path:
+    """A package with a sampler that is slow where the environment says so."""
+    installed_plugin("corelm-slow", dict.fromkeys(("slow", "toy"), "corelm_slow"), SLOW)
+    return tmp_path
+
+
+def corelm(*words: str, **environment: str) -> subprocess.Popen[str]:
+    """A command line under way."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "corelm", *words],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def units(home: Path) -> int:
+    """How many units of work the journal has."""
+    return sum(file.read_bytes().count(b"\n") - 1 for file in home.glob("reports/*.jsonl"))
+
+
+def interrupted(home: Path, after: int, sent: int, *more: str) -> subprocess.Popen[str]:
+    """Send a signal to a report when it has finished some units."""
+    process = corelm(*LONG, *more, SLOW="0.04")
+    deadline = time.monotonic() + 60
+    while units(home) < after and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(sent)
+    process.out, process.err = process.communicate()  # type: ignore[attr-defined]
+    return process
+
+
+def without_time(document: dict[str, Any]) -> bytes:
+    """A report without what tells one run from another."""
+    for name in ("created", "command"):
+        del document["header"][name]
+    return json.dumps(document).encode()
+
+
+@posix
+def test_after_ctrl_c_resume_goes_on_to_the_same_report(slow: Path, home: Path) -> None:
+    """A real SIGINT, twice: while it measures on the same contexts, and while it draws texts."""
+    whole = corelm(*LONG)
+    whole.communicate()
+    assert whole.returncode == 0
+    unbroken = without_time(json.loads((slow / "r.json").read_text()))
+    (slow / "r.json").unlink()
+
+    first = interrupted(home, 3, signal.SIGINT)
+    assert (first.returncode, first.out) == (130, "")
+    assert first.err.splitlines()[-1] == "what is finished is kept; --resume goes on from it"
+    assert "Traceback" not in first.err
+    kept = units(home)
+    assert kept >= 3
+
+    second = interrupted(home, kept + 8, signal.SIGINT, "--resume")
+    assert second.returncode == 130
+    assert "own texts ..." in second.err
+    assert units(home) >= kept + 8
+    assert not (slow / "r.json").exists()
+
+    last = corelm(*LONG, "--resume")
+    last.communicate()
+    assert last.returncode == 0
+    assert without_time(json.loads((slow / "r.json").read_text())) == unbroken
+    assert list((home / "reports").iterdir()) == []
+
+
+@posix
+def test_after_a_kill_too(slow: Path, home: Path) -> None:
+    assert interrupted(home, 5, signal.SIGKILL).returncode == -signal.SIGKILL
+    kept = units(home)
+    last = corelm(*LONG, "--resume", SLOW="0")
+    last.communicate()
+    assert kept >= 5
+    assert last.returncode == 0
+
+
+@posix
+def test_other_settings_do_not_go_on(slow: Path, home: Path) -> None:
+    interrupted(home, 2, signal.SIGINT)
+    other = corelm(*LONG, "--resume", "--seed", "2")
+    out, err = other.communicate()
+    assert (other.returncode, out) == (2, "")
+    assert "the interrupted report has other settings: seed 1, here 2; give the same, or" in err
+
+
+@posix
+def test_without_resume_it_begins_anew(slow: Path, home: Path) -> None:
+    interrupted(home, 5, signal.SIGINT)
+    kept, again = units(home), corelm(*LONG, SLOW="0.04")
+    while units(home) >= kept and again.poll() is None:
+        time.sleep(0.01)
+    again.send_signal(signal.SIGINT)
+    again.communicate()
+    assert (again.returncode, units(home) < kept) == (130, True)
+
+
+def test_what_cannot_be_written_in_the_end_is_kept(report: Run, run: Run, home: Path) -> None:
+    """The folder goes away during the work; nothing of it is lost."""
+    folder = home.parent / "out"
+    folder.mkdir()
+    (folder / "r.csv").symlink_to(home.parent / "gone" / "r.csv")
+    (home.parent / "gone").mkdir()
+    words = ("fails(at=99)", "--csv", "out/r.csv")
+    from corelm.report import work
+
+    finished = work.Work.document
+
+    def document(self: work.Work) -> Any:
+        (home.parent / "gone").rmdir()
+        return finished(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work.Work, "document", document)
+        assert report(*words).code == 1
+    assert units(home) > 3
+    (home.parent / "gone").mkdir()
+    assert report(*words, "--resume").code == 0
