@@ -39,7 +39,7 @@ RANKS = [
     {"explanation", "generation"},
     {"model"},
     {"toy_model"},
-    {"testing"},
+    {"benchmark", "testing"},
     {"report"},
     {"cli"},
 ]

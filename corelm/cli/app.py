@@ -12,7 +12,8 @@ from corelm.cli.outcome import outcome
 
 DEBUG = "--debug"
 COMMANDS = (
-    "sample", "explain", "report", "samplers", "presets", "plugins", "models", "data", "train",
+    "sample", "explain", "report", "bench", "samplers", "presets", "plugins", "models", "data",
+    "train",
 )  # fmt: skip
 
 
@@ -35,10 +36,11 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
     """The application.
 
     Args:
-        arguments: those that it will be called with: the options of `sample` and `explain`
-            are those of the sampler in them.
+        arguments: those that it will be called with: the options of `sample`, `explain` and
+            `bench` are those of the sampler in them.
     """
     from corelm.cli import (
+        bench,
         datasets,
         explain,
         models,
@@ -62,7 +64,7 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         },
     )
     app.callback()(_global_options)
-    for choosing in (sample.sample, explain.explain):
+    for choosing in (sample.sample, explain.explain, bench.bench):
         name = choosing.__name__
         app.command(name)(with_choices(choosing, _after(arguments, name)))
     app.command("report")(report.report)
@@ -140,4 +142,5 @@ def _global_options(
     corelm samplers                                 what can be chosen
     corelm explain --sampler top_p --p 0.9          what a sampler does to one word
     corelm report                                   compare samplers
+    corelm bench                                    how fast it is on this machine
     """

@@ -1,4 +1,4 @@
-"""What `sample` and `explain` have in common: the prompt, the model, the sampler that is chosen."""
+"""What commands that take a sampler have in common: how it, the model, the prompt are chosen."""
 
 from __future__ import annotations
 
@@ -119,10 +119,13 @@ def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:
 
 def _taken() -> dict[str, bool]:
     """The options that the commands themselves have."""
+    from corelm.cli.bench import bench
     from corelm.cli.explain import explain
     from corelm.cli.sample import sample
 
-    return {**own_options(sample), **own_options(explain), "--help": False}
+    commands = (sample, explain, bench)
+    own = {name: value for command in commands for name, value in own_options(command).items()}
+    return own | {"--help": False}
 
 
 def _chosen(given: Mapping[str, str | None], own: Mapping[str, bool]) -> list[Chosen]:

@@ -13,6 +13,8 @@ import pytest
 
 Run = Callable[..., Any]
 EXPLAIN = ["explain", "--model", "toy", "the"]
+REPORT = ["report", "--model", "toy", "greedy", "uniform", "--n", "2", "--length", "3"]
+BENCH = ["bench", "--model", "toy", "the", "--batch", "1", "--length", "2", "--seconds", "0"]
 GREEDY = ("sample", "--model", "toy", "--sampler", "greedy", "--seed", "1")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell or terminal")
 
@@ -158,6 +160,7 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
         ["samplers"],
         ["samplers", "temperature"],
         [*EXPLAIN, "--token", "cat"],
+        REPORT,
         ["presets"],
         ["plugins"],
         ["sample", "--help"],
@@ -168,7 +171,7 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
     )
     environment = {**os.environ, **locale}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment)
-    assert done.stderr.splitlines()[-1] == b"[0, 0, 0, 0, 0, 0, 0]"
+    assert done.stderr.splitlines()[-1] == b"[0, 0, 0, 0, 0, 0, 0, 0]"
     arguments = (*GREEDY, "naïve 🎬".encode(), "--length", "0", "--json")
     assert spawn(*arguments, env=environment).json["prompt"] == "naïve 🎬"
 
@@ -179,14 +182,25 @@ def test_without_a_home(spawn: Run, tmp_path: Path) -> None:
     strange = {**os.environ, "CORELM_HOME": str(tmp_path / "a folder — höme")}
     assert spawn("models", env=strange).code == 0
     assert not list(tmp_path.iterdir())
+    assert spawn(*REPORT, env=strange).code == 0
 
 
-HEAVY = ("keras", "tensorflow", "scipy", "pandas", "jax", "torch")
+HEAVY = ("keras", "tensorflow", "scipy", "pandas", "matplotlib", "jinja2", "jax", "torch")
 
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["samplers"], ["samplers", "greedy"], ["plugins"], ["models"], [*GREEDY], EXPLAIN],
+    [
+        ["--help"],
+        ["samplers"],
+        ["samplers", "greedy"],
+        ["plugins"],
+        ["models"],
+        [*GREEDY],
+        EXPLAIN,
+        REPORT,
+        BENCH,
+    ],
 )
 def test_nothing_heavy_is_imported(toy: None, words: list[str]) -> None:
     code = (

@@ -1,0 +1,241 @@
+"""How fast a model and a sampler write on this machine, and how near that is to its limit.
+
+The limit is what the machine would reach if a step were nothing but the products of the batch
+with the weights of the network, each a bare `np.matmul`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from corelm.context import Context
+from corelm.decoder import Ancestral, Task
+from corelm.distributions import Array
+from corelm.errors import UsageError
+from corelm.language_model import LanguageModel
+from corelm.luck import Luck
+from corelm.model.presets import Architecture
+from corelm.model.runtime import NumpyModel
+from corelm.model.weights import shapes
+from corelm.sampler import Sampler
+
+Shapes = list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast texts are written together; times are medians, in seconds.
+
+    Attributes:
+        batch: how many texts.
+        rounds: how often they were written.
+        tokens_per_second: of all texts together, the sampler and the draw included.
+        step: one token of every text.
+        sampler: what the sampler takes of a step.
+        draw: what the draw takes of a step.
+        products: the bare matrix products of a step; None where they are not known.
+    """
+
+    batch: int
+    rounds: int
+    tokens_per_second: float
+    step: float
+    sampler: float
+    draw: float
+    products: float | None
+
+    @property
+    def limit(self) -> float | None:
+        """Tokens per second if a step were its matrix products alone."""
+        return None if self.products is None else self.batch / self.products
+
+    @property
+    def share_of_limit(self) -> float | None:
+        """What the matrix products take of a step."""
+        return None if self.products is None else self.products / self.step
+
+
+class Round(NamedTuple):
+    """The figures of `Speed`, of one writing of all texts."""
+
+    tokens_per_second: float
+    step: float
+    sampler: float
+    draw: float
+    products: float
+
+
+def measure(
+    model: LanguageModel,
+    prompt: str,
+    sampler: Sampler,
+    *,
+    batch: int,
+    length: int = 50,
+    seconds: float = 3,
+    tell: Callable[[int, int], None] = lambda percent, whole: None,
+) -> Speed:
+    """Write the same texts again and again, and see how fast that is.
+
+    Args:
+        model: the language model.
+        prompt: what the texts go on from. Reading it and drawing the first token is not measured.
+        sampler: what reshapes the distributions.
+        batch: how many texts are written together, at least 1.
+        length: tokens to draw for each, at least 2.
+        seconds: for how long; there are two rounds at least, the first of which does not count.
+        tell: is told after each round how many percent of the time have passed, and 100.
+
+    Raises:
+        UsageError: every text ends with its first token.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> speed = measure(ToyModel(), "the", corelm.sampler("greedy"), batch=2, seconds=0)
+        >>> speed.rounds, speed.tokens_per_second > 0, speed.limit
+        (1, True, None)
+    """
+    ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
+    task = Timed(model, ids, sampler, Luck(0, range(batch)), length)
+    products = Products(products_of(model), batch)
+    began = perf_counter()
+    rounds: list[Round] = []
+    while len(rounds) < 2 or perf_counter() < began + seconds:
+        rounds.append(_round(task, products))
+        passed = (perf_counter() - began) / seconds if seconds else 1
+        tell(min(round(100 * passed), 100), 100)
+    return _speed(batch, rounds[1:], known=bool(products))
+
+
+def _round(task: Timed, products: Products) -> Round:
+    steps = Ancestral()(task)
+    next(steps)
+    task.marks.clear()
+    began, tokens, ends = perf_counter(), 0, []
+    for step in steps:
+        tokens += len(step.tokens)
+        ends.append(perf_counter())
+    if not ends:
+        raise UsageError("every text ends with its first token: there is nothing to measure")
+    count = len(ends)
+    begun, sampled = sum(task.marks[0::2]), sum(task.marks[1::2])
+    seconds = ends[-1] - began
+    return Round(
+        tokens_per_second=tokens / seconds,
+        step=seconds / count,
+        sampler=(sampled - begun) / count,
+        draw=(sum(ends) - sampled) / count,
+        products=products.seconds(count),
+    )
+
+
+def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:
+    figures = Round(*map(statistics.median, zip(*rounds, strict=True)))._asdict()
+    return Speed(batch, len(rounds), **figures | ({} if known else {"products": None}))
+
+
+@dataclass(frozen=True)
+class Timed(Task):
+    """A task that notes when the sampler begins and when it has ended, step by step."""
+
+    marks: list[float] = field(default_factory=list)
+
+    def model_logits(self, raw: Array, step: int) -> Array:
+        """The same; the sampler comes next."""
+        logits = super().model_logits(raw, step)
+        self.marks.append(perf_counter())
+        return logits
+
+    def distribution(self, raw: Array, context: Context) -> tuple[Array, Array]:
+        """The same; the draw comes next."""
+        both = super().distribution(raw, context)
+        self.marks.append(perf_counter())
+        return both
+
+
+class Products:
+    """The products of a batch with matrices, and nothing else.
+
+    Args:
+        shapes: of the matrices: inputs, outputs.
+        batch: how many vectors are multiplied with each.
+    """
+
+    def __init__(self, shapes: Shapes, batch: int) -> None:
+        self._calls = [
+            (_filled(batch, inputs), _filled(inputs, outputs), _filled(batch, outputs))
+            for inputs, outputs in shapes
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def seconds(self, times: int) -> float:
+        """How long they take: the median of several times."""
+        return statistics.median(self._once() for _ in range(times))
+
+    def _once(self) -> float:
+        began = perf_counter()
+        for x, matrix, out in self._calls:
+            np.matmul(x, matrix, out=out)
+        return perf_counter() - began
+
+
+def _filled(*shape: int) -> Array:
+    """Every array in memory of its own, as weights are."""
+    return np.full(shape, 0.5, dtype=np.float32)
+
+
+def products_of(model: LanguageModel) -> Shapes:
+    """The matrices that a step of a model multiplies with, as far as they are known: none of a
+    model that is not one of corelm's own kinds.
+    """
+    return matrices(model.architecture) if isinstance(model, NumpyModel) else []
+
+
+def matrices(a: Architecture) -> Shapes:
+    """Inputs and outputs of each matrix that every new token is multiplied with.
+
+    Example:
+        >>> matrices(Architecture("rnn", vocabulary_size=9, width=4, dense=2))
+        [(4, 6), (2, 6), (2, 9)]
+    """
+    found = [_flat(name, shape) for name, shape in shapes(a).items() if name.endswith("kernel")]
+    tied = [(a.width, a.vocabulary_size)] if a.kind == "default" else []
+    return found + tied
+
+
+def _flat(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    """A kernel of heads as one matrix; what comes out of an attention goes in by heads."""
+    inputs = 2 if name.endswith("attention_output/kernel") else 1
+    return math.prod(shape[:inputs]), math.prod(shape[inputs:])
+
+
+def machine() -> dict[str, Any]:
+    """What a measurement was made on and with."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+
+
+def _processor() -> str:
+    """Its name, where the system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names: Iterator[str] = (s.partition(":")[2].strip() for s in lines if "model name" in s)
+    return next(names, platform.processor() or platform.machine())

@@ -1,0 +1,136 @@
+"""What is measured, on a clock that moves by one whenever it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import numpy as np
+import pytest
+from small_models import SMALL, random_weights, small_model
+
+import corelm
+from corelm import benchmark
+from corelm.benchmark import Products, matrices, measure, products_of
+from corelm.errors import UsageError
+from corelm.model import networks
+from corelm.model.presets import PRESETS
+from corelm.testing import ToyModel
+
+GREEDY = corelm.sampler("greedy")
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A clock that moves by one second whenever it is looked at."""
+    clock = count()
+    monkeypatch.setattr(benchmark, "perf_counter", lambda: float(next(clock)))
+    return clock
+
+
+def test_a_step_is_the_model_the_sampler_and_the_draw(ticks):
+    """The clock is looked at before and after the sampler and after the draw: 3 s a step."""
+    speed = measure(small_model(SMALL["rnn"]), "w1", GREEDY, batch=4, length=5, seconds=0)
+    assert (speed.batch, speed.rounds) == (4, 1)
+    assert (speed.step, speed.sampler, speed.draw) == (3, 1, 1)
+    assert speed.tokens_per_second == 4 / 3
+    assert speed.products == 1
+    assert speed.limit == 4
+    assert speed.share_of_limit == 1 / 3
+
+
+def test_it_goes_on_until_the_time_is_up(ticks):
+    """A round of 2 steps looks at the clock 7 times, then the loop does twice: 9 s of 50."""
+    told = []
+    speed = measure(
+        ToyModel(), "the", GREEDY, batch=1, length=3, seconds=50,
+        tell=lambda percent, whole: told.append((percent, whole)),
+    )  # fmt: skip
+    assert speed.rounds == len(told) - 1
+    assert [whole for _, whole in told] == [100] * len(told)
+    percents = [percent for percent, _ in told]
+    assert percents == sorted(percents)
+    assert percents[-2] < 100
+    assert percents[-1] == 100
+
+
+def test_texts_that_end_are_not_counted_on(ticks):
+    """Of 8 texts some end early; after the first tokens those of the others count."""
+    texts = corelm.generate(ToyModel(), "the", sampler="uniform", length=9, n=8, seed=0)
+    lengths = [len(text.tokens) for text in texts]
+    assert 1 <= min(lengths) < max(lengths)
+    speed = measure(ToyModel(), "the", corelm.sampler("uniform"), batch=8, length=9, seconds=0)
+    steps = max(lengths) - 1
+    assert speed.tokens_per_second == pytest.approx((sum(lengths) - 8) / (3 * steps))
+
+
+class Ends(corelm.Sampler):
+    """Let nothing but the end be drawn."""
+
+    def __call__(self, logits, context):
+        ids = np.arange(logits.shape[1]) == context.vocabulary.end
+        return corelm.keep(logits, np.broadcast_to(ids, logits.shape))
+
+
+def test_texts_that_end_at_once_cannot_be_measured():
+    with pytest.raises(UsageError, match="every text ends with its first token"):
+        measure(ToyModel(), "the", Ends(), batch=2, seconds=0)
+
+
+def test_a_model_of_another_kind_has_no_limit():
+    speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0)
+    assert (speed.products, speed.limit, speed.share_of_limit) == (None, None, None)
+    assert not Products(products_of(ToyModel()), batch=2)
+
+
+# The matrices of a step
+
+
+@pytest.mark.parametrize(
+    ("preset", "weights"),
+    [
+        # Two attentions of 2 heads, each as wide as the embedding, with 4 kernels; dense twice.
+        ("book", 2 * 4 * 256 * 512 + 2 * 256 * 2048 + 256 * 15_000),
+        ("default", 3 * (4 * 256 * 256 + 2 * 256 * 1024) + 256 * 15_000),
+        ("rnn", 3 * (256 * 512 + 512 * 512) + 512 * 15_000),
+    ],
+)
+def test_how_many_weights_a_step_multiplies_with(preset, weights):
+    shapes = matrices(PRESETS[preset].architecture)
+    assert sum(inputs * outputs for inputs, outputs in shapes) == weights
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_they_are_those_of_the_network(kind, monkeypatch):
+    """Whatever it puts together: as many weights are in its linear layers."""
+    found = []
+    made = networks.Linear.__init__
+
+    def noted(self, kernel, *rest, **named):
+        found.append(kernel.size)
+        made(self, kernel, *rest, **named)
+
+    monkeypatch.setattr(networks.Linear, "__init__", noted)
+    networks.NETWORKS[kind](SMALL[kind], random_weights(SMALL[kind]))
+    assert sum(found) == sum(inputs * outputs for inputs, outputs in matrices(SMALL[kind]))
+
+
+def test_matrices_of_heads_go_in_and_out_as_they_are_used():
+    """16 wide, 2 heads of 16: queries come out 32 wide, and 32 go into the output."""
+    shapes = matrices(SMALL["book"])
+    assert shapes[:4] == [(16, 32), (16, 32), (16, 32), (32, 16)]
+
+
+def test_every_product_is_of_the_whole_batch():
+    products = Products([(3, 5), (5, 2)], batch=4)
+    products.seconds(1)
+    outs = [out for _, _, out in products._calls]
+    assert [out.shape for out in outs] == [(4, 5), (4, 2)]
+    assert (outs[0] == 3 / 4).all()
+    assert (outs[1] == 5 / 4).all()
+
+
+def test_what_it_was_measured_on():
+    machine = benchmark.machine()
+    assert set(machine) == {"processor", "cores", "platform", "python", "numpy"}
+    assert all(machine.values())
