@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -12,22 +13,34 @@ from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.model.window import Window
 
+logger = logging.getLogger("corelm")
+
 AT_ONCE = 2**24
 """Scores computed in one call at most, so that a large batch does not need a huge array."""
+SAME_LENGTH, OTHER_LENGTH = 1e-4, 1e-2
+"""How much scores may differ, as a share of the largest, and still be the same: computed from
+inputs of one length, or of two lengths, whose products may round apart in half precision."""
+
+LOOKS_AHEAD = "the scores of this model change with what follows a text; %s"
+PADDED = "it takes one length only, so padding follows"
+NOT_PADDED = "it is run on one length at a time, which is slow where each length is compiled"
 
 
 class KerasLanguageModel:
     """A Keras model that maps (batch, time) ids to (batch, time, vocabulary) scores.
 
-    The model must be causal: the scores at a position depend on it and on earlier ones alone,
-    since windows are padded on the right to a few fixed lengths.
+    Batches and texts are padded to powers of two, since backends compile a step for each shape of
+    the input. In a causal model, where the scores at a position depend on it and on earlier ones
+    alone, what is padded on the right changes nothing. A model that looks ahead is run on each
+    text at its exact length, and once for every position that is asked for.
 
     Args:
         model: the Keras model.
         vocabulary: text to ids and back; one that has an end token begins every text with it.
         context_length: how many tokens the model sees at most.
         probabilities: whether the scores are probabilities or logits; found out by running the
-            model once where it is not said.
+            model where it is not said.
+        causal: whether no position looks ahead; found out likewise.
 
     Raises:
         UsageError: a model that returns another shape.
@@ -48,6 +61,7 @@ class KerasLanguageModel:
         vocabulary: Vocabulary,
         context_length: int,
         probabilities: bool | None = None,
+        causal: bool | None = None,
     ) -> None:
         if context_length < 1:
             raise UsageError(f"context_length must be at least 1, not {context_length}")
@@ -55,9 +69,11 @@ class KerasLanguageModel:
         self._model = model
         self._fixed = _fixed_length(model)
         self.context_length = min(context_length, self._fixed or context_length)
+        self._causal = True  # until it is known, which takes scores of padded inputs
         self._probabilities = (
             self._finds_probabilities() if probabilities is None else probabilities
         )
+        self._causal = self._finds_causality() if causal is None else causal
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """(batch, time) ids to (batch, vocabulary) probabilities."""
@@ -77,13 +93,20 @@ class KerasLanguageModel:
         Returns:
             (batch, count, vocabulary)
         """
+        if self._causal or count == 1:
+            return self._logits(window, count)
+        ends = range(window.shape[1] - count + 1, window.shape[1] + 1)
+        return np.concatenate([self._logits(window[:, :end], 1) for end in ends], axis=1)
+
+    def _logits(self, window: NDArray[np.int64], count: int) -> Array:
+        """The same, from one pass over the window."""
         batch, time = window.shape
-        ids = np.full((batch, self._padded(time)), self.vocabulary.padding or 0, dtype=np.int32)
-        ids[:, :time] = window
-        rows = max(AT_ONCE // (ids.shape[1] * len(self.vocabulary)), 1)
+        rows = _at_most(AT_ONCE // (self._length(time) * len(self.vocabulary)))
         scores = np.empty((batch, count, len(self.vocabulary)), dtype=np.float32)
         for i in range(0, batch, rows):
-            scores[i : i + rows] = self._scores(ids[i : i + rows])[:, time - count : time]
+            part = window[i : i + rows]
+            padded = self._scores(self._padded(part))
+            scores[i : i + rows] = padded[: len(part), time - count : time]
         if not self._probabilities:
             return scores
         with np.errstate(divide="ignore"):  # what is impossible becomes minus infinity
@@ -99,17 +122,46 @@ class KerasLanguageModel:
             )
         return scores
 
-    def _padded(self, time: int) -> int:
-        """The length of the input for a window: a power of two, or what the model insists on.
+    def _padded(self, window: NDArray[np.int64]) -> NDArray[np.int32]:
+        """A window in the shape that the model is run on: rows beside it, padding after it."""
+        batch, time = window.shape
+        beside, after = _at_least(batch) - batch, self._length(time) - time
+        rows = np.pad(window, ((0, beside), (0, 0)), mode="edge")  # no row of padding alone
+        padding = self.vocabulary.padding or 0
+        return np.pad(rows, ((0, 0), (0, after)), constant_values=padding).astype(np.int32)
+
+    def _length(self, time: int) -> int:
+        """The length of the input for a window of this length.
 
         At least 2: Keras warns of an attention to one token.
         """
-        return self._fixed or min(1 << max(time - 1, 1).bit_length(), self.context_length)
+        if self._fixed:
+            return self._fixed
+        return min(_at_least(max(time, 2)), self.context_length) if self._causal else time
 
     def _finds_probabilities(self) -> bool:
-        ids = np.full((1, self._padded(1)), len(self.vocabulary) - 1, dtype=np.int32)
+        ids = np.full((1, self._length(1)), len(self.vocabulary) - 1, dtype=np.int32)
         scores = self._scores(ids)[0, 0].astype(np.float64)
         return bool((scores >= 0).all() and abs(scores.sum() - 1) < 1e-2)
+
+    def _finds_causality(self) -> bool:
+        """Whether the scores of a text stay the same whatever follows it."""
+        *text, other = self._ordinary(min(4, self.context_length))
+        if not text:
+            return True  # in a context of one token nothing follows
+        texts = [np.array([[*text, last]]) for last in (self.vocabulary.padding or 0, other)]
+        padded, followed = (self._scores(self._padded(ids))[:, : len(text)] for ids in texts)
+        same = _close(followed, padded, SAME_LENGTH)
+        if same and not self._fixed:
+            alone = self._scores(np.array([text], dtype=np.int32))
+            same = _close(alone, padded, OTHER_LENGTH)
+        if not same:
+            logger.warning(LOOKS_AHEAD, PADDED if self._fixed else NOT_PADDED)
+        return same
+
+    def _ordinary(self, count: int) -> list[int]:
+        """Tokens that are not padding, all different where there are enough."""
+        return [max(len(self.vocabulary) - i, 1) for i in range(count, 0, -1)]
 
 
 class KerasSession:
@@ -156,3 +208,19 @@ def _fixed_length(model: Any) -> int | None:
     """The length of the input, for a model that takes one length only."""
     shape = getattr(model, "input_shape", None)
     return shape[1] if isinstance(shape, tuple) and len(shape) == 2 else None
+
+
+def _at_least(size: int) -> int:
+    """The power of two that is not below a size of at least 1."""
+    return 1 << (size - 1).bit_length()
+
+
+def _at_most(size: int) -> int:
+    """The power of two that is not above a size; 1 where that is none."""
+    return 1 << (max(size, 1).bit_length() - 1)
+
+
+def _close(scores: Array, expected: Array, share: float) -> bool:
+    """Whether scores differ by no more than a share of the largest."""
+    finite = np.abs(expected[np.isfinite(expected)])
+    return bool(np.allclose(scores, expected, rtol=0, atol=share * finite.max(initial=0)))

@@ -286,6 +286,7 @@ class Run:
             self.vocabulary,
             self.architecture.context_length,
             probabilities=_gives_probabilities(self.network),
+            causal=True,
         )
 
     def perplexity(self) -> float:
