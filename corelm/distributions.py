@@ -18,6 +18,9 @@ Array = NDArray[Any]
 BLOCK = 128
 """Tokens per block of the two-level inverse CDF: about the square root of a usual vocabulary."""
 
+FEW = 0.25
+"""Share of the tokens below which a draw leaves out those that are impossible."""
+
 NEVER = -1e4
 """A logit so far below the largest that its probability is 0 in every type."""
 
@@ -207,15 +210,26 @@ def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.floa
         >>> draw(np.log(np.array([[0.25, 0.75]])), np.array([0.5]))[0].tolist()
         [1]
     """
-    starts = np.arange(0, logits.shape[-1], BLOCK)
     tokens, surprisal = np.empty(len(logits), dtype=np.int64), np.empty(len(logits))
     for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
-        below = row - row.max()
-        weights = np.exp(below)
-        reached = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()
-        token = _invert(weights, reached, luck[i] * reached[-1])
-        tokens[i], surprisal[i] = token, np.log(reached[-1]) - below[token]
-    return tokens, np.maximum(surprisal, 0.0)
+        possible = row > -np.inf
+        if np.count_nonzero(possible) < FEW * row.size:  # as after a filter
+            kept = np.flatnonzero(possible)
+            token, surprisal[i] = _drawn(row[kept], luck[i])
+            tokens[i] = kept[token]
+        else:
+            tokens[i], surprisal[i] = _drawn(row, luck[i])
+    return tokens, surprisal
+
+
+def _drawn(row: Array, luck: float) -> tuple[int, float]:
+    """The place of what is drawn of a row, and its surprisal."""
+    below = row - row.max()
+    weights = np.exp(below)
+    starts = np.arange(0, row.size, BLOCK)
+    reached = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()
+    at = _invert(weights, reached, luck * reached[-1])
+    return at, max(np.log(reached[-1]) - below[at], 0.0)
 
 
 def _invert(weights: Array, reached: Array, target: float) -> int:
