@@ -109,6 +109,18 @@ def test_what_cannot_be_read_is_left_out_with_one_warning(write, caplog):
     )
 
 
+def test_some_texts_are_drawn_and_the_first_are_those_of_fewer(write):
+    many = [f"text {i}" for i in range(50)]
+    folder = write({f"{i:02}.txt": text for i, text in enumerate(many)})
+    file = write({"all.txt": "\n".join([*many, ""])}, "one file") / "all.txt"
+    for path in (folder, file):
+        ten = read_texts(path, 10)
+        assert len(set(ten)) == 10
+        assert set(ten) < set(many)
+        assert ten[:4] == read_texts(path, 4)
+        assert sorted(read_texts(path, 100)) == sorted(many)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root reads all")
 def test_a_folder_without_permission_is_left_out(write, caplog):
     folder = write({"a.txt": "good", "closed/b.txt": "secret"})

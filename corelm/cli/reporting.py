@@ -77,10 +77,11 @@ class Ending:
         written = self.outputs.write(report, self.out)
         if self.outputs.on_stdout is None:
             self.out.show(*reported(document, self.out.width, self.out.unicode))
+        else:
+            for name, reason in report.failed.items():
+                terminal.warn(f"{name} failed: {reason}")
         for path in written:
             terminal.note(f"written to {path}")
-        for name, reason in report.failed.items():
-            terminal.warn(f"{name} failed: {reason}")
         tripped = [why for each in conditions if (why := each.tripped(document))]
         for why in tripped:
             terminal.complain(why)

@@ -103,28 +103,31 @@ def read_texts(path: Path, count: int | None = None) -> list[str]:
 
     Args:
         path: the folder or the file.
-        count: how many to draw from them at most, with a fixed seed; all when left out. Of a
-            folder only so many files are read.
+        count: how many to draw from them at most, with a fixed seed; of fewer the first ones
+            are the same. Of a folder only so many files are read. All, in their order, when
+            left out.
 
     Raises:
         DataError: nothing there, or nothing that can be read as UTF-8 text.
     """
     if not os.path.exists(path):
         raise DataError(f"there is nothing at {str(path)!r}")
-    texts = _texts_in_folder(path, count) if path.is_dir() else _texts_in_file(path)
-    texts = _some([text for text in texts if text.strip()], count)
+    if path.is_dir():
+        texts = [text for text in _texts_in_folder(path, count) if text.strip()]
+    else:
+        texts = _some(filter(str.strip, _texts_in_file(path)), count)
     if not texts:
         raise DataError(f"no text in {str(path)!r}; a folder needs .txt files in UTF-8")
     return texts
 
 
 def _some(items: Iterable[Item], count: int | None) -> list[Item]:
-    """At most `count` of the items, in their order."""
+    """At most `count` of the items, drawn from them."""
     listed = list(items)
-    if count is None or count >= len(listed):
+    if count is None:
         return listed
     order = np.random.default_rng(0).permutation(len(listed))
-    return [listed[i] for i in sorted(order[:count].tolist())]
+    return [listed[i] for i in order[:count].tolist()]
 
 
 def _texts_in_folder(folder: Path, count: int | None) -> list[str]:

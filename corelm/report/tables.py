@@ -47,8 +47,9 @@ class Column:
         other = human and figure(human, self.metric, self.view)
         if not other or row is human:
             return NOTHING
-        difference = self.form(found.value - other.value)
-        return difference if difference[0] in "-0" else f"+{difference}"
+        difference = found.value - other.value
+        more = "+" if self.form(difference) != self.form(0) and difference > 0 else ""
+        return more + self.form(difference)
 
 
 COLUMNS = (

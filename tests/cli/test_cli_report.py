@@ -215,10 +215,16 @@ def test_a_sampler_that_fails_is_a_row_and_the_exit_code_is_3(run: Run, tmp_path
     jsonschema.validate(document, schema())
     failed = [row["sampler"] for row in document["samplers"] if row["error"]]
     assert failed == ["fails(at=3)", "ends"]
-    assert "warning: fails(at=3) failed: fails(at=3) failed at step 3: ValueError: " in result.err
     assert "\x1b" not in result.out + result.err
+    assert "fails(at=3) failed: fails(at=3) failed at step 3: ValueError: " in result.out
     assert "broken" in result.out
     assert "uniform" in result.out
+
+
+def test_what_fails_is_told_where_no_table_does(run: Run) -> None:
+    result = run(*TOY, "greedy", "fails(at=3)", "--csv", "-")
+    assert result.code == 3
+    assert "warning: fails(at=3) failed: fails(at=3) failed at step 3: ValueError: " in result.err
 
 
 def test_conditions_that_hold_are_told_and_the_exit_code_is_1(report: Run) -> None:
