@@ -9,12 +9,14 @@ from contextlib import contextmanager
 
 from corelm.errors import MissingDependencyError
 
-LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+LOG_LEVEL, SILENT = "TF_CPP_MIN_LOG_LEVEL", "3"
 
 
 @contextmanager
 def needs_keras(what: str) -> Iterator[None]:
-    """A block that imports Keras, silently unless the environment says how loud TensorFlow is.
+    """A block that imports Keras, silently unless the environment asks TensorFlow to speak.
+
+    The level alone does not silence what TensorFlow says before it has set up its log.
 
     Args:
         what: what needs it, to begin the message with.
@@ -23,10 +25,9 @@ def needs_keras(what: str) -> Iterator[None]:
         MissingDependencyError: it cannot be imported.
     """
     try:
-        if LOG_LEVEL in os.environ or sys.stderr is None:
+        if os.environ.setdefault(LOG_LEVEL, SILENT) != SILENT or sys.stderr is None:
             yield
         else:
-            os.environ[LOG_LEVEL] = "3"
             with _hushed():
                 yield
     except ImportError as error:

@@ -83,12 +83,16 @@ def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
-def test_interrupted_it_keeps_a_checkpoint_and_goes_on(notes: Path) -> None:
+def test_interrupted_it_keeps_a_checkpoint_and_goes_on(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("tensorflow")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     command = [sys.executable, "-m", "corelm", "train", "--data", str(notes), *SMALL]
     command += ["--epochs", "3", "--out", str(notes.parent / "model")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as training:
         assert training.stderr
+        assert training.stderr.readline() == f"reading {notes} ...\n"  # nothing of TensorFlow's
         for line in training.stderr:
             if line.startswith("step 2 "):
                 training.send_signal(signal.SIGINT)
@@ -96,8 +100,10 @@ def test_interrupted_it_keeps_a_checkpoint_and_goes_on(notes: Path) -> None:
         rest = training.stderr.read()
     assert training.returncode == 130
     assert "Traceback" not in rest
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
     resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True)
     assert (resumed.returncode, resumed.stdout) == (0, f"{notes.parent / 'model'}\n")
+    assert resumed.stderr.startswith(f"reading {notes} ...\n")
     first = next(line for line in resumed.stderr.splitlines() if line.startswith("step "))
     assert int(first.split()[1]) >= 3
 
