@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from corelm.report.placement import Box, beside, pieces, spread
+from corelm.report.placement import NEAR, Box, beside, pieces, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +27,8 @@ LINES = ("#46578f", "#2f6f98", "#14808a", "#2f8b62", "#6f8726", "#93752b")
 """The lines of samplers, from the least to the greatest entropy."""
 
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 1}
-NEAR = 12.0
-"""How far from its mark a name may be without a line to it."""
+TO_MARK = LEADER | {"shrinkB": 4}
+TO_LINE = LEADER | {"shrinkB": 1, "relpos": (0, 0.5)}
 
 COLOURS = {
     INK: "ink",
@@ -139,7 +139,7 @@ def name_marks(axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence
     for mark, point, name, box in zip(marks, points, names, places, strict=True):
         across, up = box.middle[0] - point[0], box.middle[1] - point[1]
         away = max(abs(across) - (box.right - box.left) / 2, abs(up) - LINE / 2)
-        how: dict[str, Any] = {"arrowprops": LEADER | {"shrinkB": 4}} if away > NEAR else {}
+        how: dict[str, Any] = {"arrowprops": TO_MARK} if away > NEAR else {}
         write(axes, *mark, name, offset=(across, up), ha="center", **how)
 
 
@@ -163,4 +163,4 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], names: Sequence[
     heights = spread([y for _, y in points], LINE, frame.y0, frame.y1)
     for (x, y), at, height, name in zip(ends, points, heights, names, strict=True):
         offset = (frame.x1 + 14 - at[0], height - at[1])
-        write(axes, x, y, name, offset=offset, ha="left", arrowprops=LEADER | {"shrinkB": 1})
+        write(axes, x, y, name, offset=offset, ha="left", arrowprops=TO_LINE)

@@ -82,15 +82,11 @@ def _count(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:,.1f}"
 
 
-def _drift(value: float) -> str:
-    return f"{value:+.3f}"
-
-
 SAME_CONTEXTS = (
     Column("entropy", "entropy"),
     Column("bits", "entropy", lambda nats: number(bits(nats)), alone=True),
     Column("median", "entropy.median", alone=True, between=("entropy.p05", "entropy.p95")),
-    Column("choices", "effective_choices", _count, alone=True),
+    Column("choices", "entropy", lambda nats: _count(math.exp(min(nats, 700))), alone=True),
     Column("KL to model", "kl_to_model", alone=True),
     Column("mass kept", "mass_kept", share, alone=True),
     Column("tokens kept", "tokens_kept", _count, alone=True),
@@ -101,7 +97,7 @@ LIKELIHOOD_AND_REPETITION = (
     Column("surprisal", "surprisal"),
     Column("perplexity", "perplexity", _count),
     Column("outside band", "outside_human_band", share),
-    Column("drift", "entropy_drift", _drift),
+    Column("drift", "entropy_drift", lambda nats: number(100 * nats)),
     Column("rep-2", "rep_2", share),
     Column("rep-3", "rep_3", share),
     Column("rep-4", "rep_4", share),
@@ -192,7 +188,7 @@ def _difference(form: Form, difference: float) -> str:
         >>> _difference(number, 0.5), _difference(share, 0.25), _difference(number, 0.0)
         ('+0.50', '+25.0 pp', '0.00')
     """
-    text = form(abs(difference)).removeprefix("+")
+    text = form(abs(difference))
     if not any(digit in text for digit in "123456789"):
         return text
     sign = MINUS if difference < 0 else "+"

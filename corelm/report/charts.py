@@ -51,7 +51,7 @@ def entropy_against_temperature(document: Document) -> Figure:
     end = _last_temperature(t, places.values())
     drawing, axes = canvas.canvas(right=56)
     axes.set(xlim=(0, end), ylim=(0, 1.1 * greatest or 1), xlabel="temperature")
-    axes.set_xticks(np.arange(0, end + 1e-9, 0.5 if end <= 4 else 1))
+    axes.locator_params(axis="x", nbins=5)
     axes.set_yticks([tick for tick in axes.get_yticks() if tick <= greatest])
     axes.set_ylabel("mean entropy (nats)")
     axes.plot(t, entropy, color=TEAL, zorder=3)
@@ -235,13 +235,17 @@ def _lines(
     ends: dict[str, Point] = {}
     for label, row in rows:
         places = (row["same_contexts"] or {}).get("by_position", [])
-        line = [(place["position"], place[key]) for place in places if place.get(key) is not None]
+        line = [(place["position"] + 1, place[key]) for place in places if _number(place, key)]
         if line:
             axes.plot(*zip(*line, strict=True), color=colours[label], lw=1.3, zorder=3)
             ends[label] = line[-1]
-    last = max((x for x, _ in ends.values()), default=1)
-    axes.set_xlim(min(1, last - 1), last)
+    last = max((x for x, _ in ends.values()), default=2)
+    axes.set_xlim(1, max(last, 2))
     canvas.name_lines(axes, list(ends.values()), list(ends))
+
+
+def _number(place: Row, key: str) -> bool:
+    return isinstance(place.get(key), int | float)
 
 
 CHARTS = {

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 216
+LARGEST = 1e9
 NOTHING_ELSE = {"Date": None, "Creator": None, "Format": None, "Type": None}
 """No metadata: the same report gives the same bytes on any day."""
 
@@ -56,8 +57,18 @@ def _drawn(document: Mapping[str, Any], letters: str) -> Iterator[tuple[str, Fig
     """Each plot by its name, to be saved before the next one is asked for."""
     with warnings.catch_warnings(), style(**{"svg.fonttype": letters}):
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figures = _bounded({name: part for name, part in document.items() if name != "try_it"})
         for name, draw in CHARTS.items():
-            yield name, draw(document)
+            yield name, draw(figures)
+
+
+def _bounded(part: Any) -> Any:
+    """A part of a document in which no number is too large to be drawn."""
+    if isinstance(part, Mapping):
+        return {name: _bounded(inner) for name, inner in part.items() if name != "texts"}
+    if isinstance(part, list):
+        return [_bounded(inner) for inner in part]
+    return min(max(part, -LARGEST), LARGEST) if isinstance(part, float) else part
 
 
 def _saved(figure: Figure, kind: str, **how: Any) -> bytes:
