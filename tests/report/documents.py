@@ -1,0 +1,78 @@
+"""Documents of reports that no small model writes: a full-sized one, and a malicious one."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import math
+from typing import Any
+
+import numpy as np
+
+Document = dict[str, Any]
+
+EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(2)> "\'`$\\frac{ {{7*7}} \x1b[2J\x00'
+"""What tries to run, to break out of an attribute, of a formula, of a template, of a terminal."""
+BACKWARDS = "\u202eworb\u2066"
+
+
+def full(document: Document, samplers: int = 7, texts: int = 5, tokens: int = 100) -> Document:
+    """A report of this size over a vocabulary of 15,000 words of usual length."""
+    document = copy.deepcopy(document)
+    row = next(row for row in document["samplers"] if row["error"] is None)
+    words = [f" word{chr(97 + i % 26)}{i}"[: 5 + i % 8] for i in range(tokens)]
+    likely = [[word, 0.1234] for word in (" the", " interesting", " character", " and", ".")]
+    token = {"rank": 1234, "p": 0.01234, "q": 0.1234, "entropy": 4.321, "alternatives": likely}
+    row["texts"] = [
+        {
+            "prompt": "This movie",
+            "sample": sample,
+            "text": "".join(words),
+            "tokens": [{"token": word} | token for word in words],
+        }
+        for sample in range(texts)
+    ]
+    document["samplers"] = [
+        {**copy.deepcopy(row), "sampler": f"temperature(t={0.2 * (number + 1):.1f})"}
+        for number in range(samplers)
+    ]
+    return document | {"try_it": trial(np.linspace(0, -30, 15_000))}
+
+
+def trial(logits: np.ndarray[Any, np.dtype[Any]], prompt: str = "This movie") -> Document:
+    """The part of a document that sliders work on."""
+    encoded = base64.b64encode(logits.astype("<f4").tobytes()).decode()
+    words = [f" word{i}" for i in range(min(len(logits), 40))]
+    return {"prompt": prompt, "logits": encoded, "words": words}
+
+
+def hostile(document: Document) -> Document:
+    """The same report with a malicious string in the place of every one that is not a choice."""
+    evil: Document = _poisoned(copy.deepcopy(document))
+    kept = {"schema": document["schema"], "units": document["units"]}
+    evil["header"]["contexts"]["source"] = document["header"]["contexts"]["source"]
+    evil["header"]["settings_tried"] = {EVIL: 1}
+    evil["header"]["failed_plugins"] = [{"plugin": EVIL, "reason": EVIL + BACKWARDS}]
+    return evil | kept | {"warnings": [EVIL], "try_it": trial(np.zeros(3), EVIL)}
+
+
+def _poisoned(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: _poisoned(inner) for name, inner in part.items()}
+    if isinstance(part, list):
+        return [_poisoned(inner) for inner in part]
+    return EVIL + BACKWARDS if isinstance(part, str) else part
+
+
+def every_number(document: Document, number: float) -> Document:
+    """The same report with another number in the place of every one that is no count."""
+    changed: Document = _renumbered(document, number)
+    return changed | {"header": document["header"]}
+
+
+def _renumbered(part: Any, number: float) -> Any:
+    if isinstance(part, dict):
+        return {name: _renumbered(inner, number) for name, inner in part.items()}
+    if isinstance(part, list):
+        return [_renumbered(inner, number) for inner in part]
+    return number if isinstance(part, float) and math.isfinite(part) else part

@@ -1,0 +1,222 @@
+"""The plots of a report say what its document says."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import re
+from itertools import combinations
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from documents import EVIL, every_number, hostile
+
+from corelm.report import canvas, charts
+from corelm.report.checking import check
+from corelm.report.labels import labels, shortened, visible
+from corelm.report.placement import Box, shared
+from corelm.report.plots import drawings, plots
+
+Document = dict[str, Any]
+NAMES = tuple(charts.CHARTS)
+
+
+@pytest.fixture
+def drawn(document: Document):
+    """A function that draws one plot of the document."""
+
+    def draw(name: str):
+        with canvas.style():
+            return charts.CHARTS[name](document).axes[0]
+
+    return draw
+
+
+def marks(axes) -> dict[str, tuple[float, float]]:
+    """The place of each mark by the label that was written for it, in the order drawn."""
+    places = [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() in "oD>"]
+    names = [text.get_text() for text in axes.texts if text.get_ha() == "center"]
+    return dict(zip(names, places, strict=True))
+
+
+def figures(document: Document, sampler: str) -> Document:
+    return next(row for row in document["samplers"] if row["sampler"] == sampler)["same_contexts"]
+
+
+def test_the_files_are_pictures(document):
+    files = plots(document)
+    assert set(files) == {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")}
+    for name, content in files.items():
+        assert content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml"), name
+
+
+def test_the_bytes_are_the_same_each_time_and_know_no_date(document):
+    first, second = plots(document), plots(copy.deepcopy(document))
+    assert first == second
+    assert drawings(document) == drawings(document)
+    for content in first.values():
+        assert b"date" not in content.lower()
+
+
+def test_settings_of_matplotlib_change_nothing_and_are_not_changed(document):
+    plain = plots(document)
+    with mpl.rc_context({"font.size": 30, "svg.fonttype": "none", "axes.grid": True}):
+        before = dict(mpl.rcParams)
+        assert plots(document) == plain
+        assert dict(mpl.rcParams) == before
+
+
+def test_every_sampler_has_its_mark_on_the_curve(document, drawn):
+    found = marks(drawn("entropy-against-temperature"))
+    assert list(found) == ["greedy", "t = 0.5", "uniform"]
+    assert found["greedy"] == (0, 0)
+    t, entropy = found["t = 0.5"]
+    assert t == 0.5
+    assert entropy == figures(document, "temperature(t=0.5)")["entropy"]["mean"]
+    curve = document["curve"]
+    assert np.interp(0.5, curve["t"], curve["entropy"]) == pytest.approx(entropy, abs=1e-6)
+
+
+def test_a_sampler_that_is_no_temperature_lies_where_the_curve_has_its_entropy(document, drawn):
+    row = next(row for row in document["samplers"] if row["sampler"] == "greedy")
+    row["same_contexts"]["entropy"]["mean"] = document["curve"]["entropy"][4]
+    t, entropy = marks(drawn("entropy-against-temperature"))["greedy"]
+    assert (t, entropy) == (document["curve"]["t"][4], document["curve"]["entropy"][4])
+
+
+def test_a_sampler_above_the_curve_is_at_its_right_end(document, drawn):
+    axes = drawn("entropy-against-temperature")
+    greatest = document["bounds"]["max"]
+    assert marks(axes)["uniform"] == (axes.get_xlim()[1], pytest.approx(greatest))
+    assert [line.get_marker() for line in axes.lines].count(">") == 1
+
+
+def test_bounds_and_human_line_are_drawn_and_named(document, drawn):
+    axes = drawn("entropy-against-temperature")
+    mean, greatest = document["reference"]["same_contexts"]["entropy"]["mean"], math.log(11)
+    level = [line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1]
+    assert pytest.approx(greatest) in level
+    assert mean in level
+    written = " ".join(text.get_text() for text in axes.texts)
+    assert f"largest possible: ln 11 = {greatest:.2f}" in written
+    assert f"human text: {mean:.2f}" in written
+    assert axes.get_ylim()[0] == 0
+
+
+def test_quality_and_diversity_of_every_sampler_and_of_people(document, drawn):
+    found = marks(drawn("quality-against-diversity"))
+    own = document["reference"]["own_texts"]
+    assert found["human text"] == (own["diversity"], own["surprisal"])
+    for row in document["samplers"]:
+        if row["error"] is None:
+            own = row["own_texts"]
+            place = found[shortened(row["sampler"])]
+            assert place == (own["diversity"], own["surprisal"])
+
+
+def test_the_pareto_front_leaves_out_what_is_beaten_in_both():
+    points = [(0.2, 1.0), (0.5, 2.0), (0.4, 2.5), (0.5, 2.2), (0.9, 4.0), (0.1, 1.0)]
+    assert charts.front(points) == [(0.2, 1.0), (0.5, 2.0), (0.9, 4.0)]
+
+
+def test_lines_by_position_are_those_of_the_document(document, drawn):
+    axes = drawn("entropy-by-position")
+    lines = [line for line in axes.lines if len(line.get_xydata()) > 2]
+    rows = [row for row in document["samplers"] if row["error"] is None]
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        places = row["same_contexts"]["by_position"]
+        assert line.get_xdata().tolist() == [place["position"] + 1 for place in places]
+        assert line.get_ydata().tolist() == [place["entropy"] for place in places]
+
+
+def test_samplers_that_keep_all_mass_share_one_line(drawn):
+    axes = drawn("mass-kept-by-position")
+    assert [text.get_text() for text in axes.texts] == ["greedy", "all others"]
+    assert axes.lines[1].get_ydata().min() > 0.9995 > axes.lines[0].get_ydata().max()
+
+
+def test_what_failed_is_drawn_nowhere(document):
+    assert any(row["error"] for row in document["samplers"])
+    assert "breaks" not in "".join(drawings(document).values()).lower()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_of_many_samplers_cover_each_other_nowhere(document, name):
+    greedy, half, uniform, _ = document["samplers"]
+    rows = [copy.deepcopy(half) for _ in range(6)]
+    for number, row in enumerate(rows):
+        row["sampler"], row["name"] = f"top_k(k={number})", "top_k"
+        row["same_contexts"]["mass_kept"] = 0.5
+    document["samplers"] = [greedy, half, uniform, *rows]
+    with canvas.style():
+        texts = charts.CHARTS[name](document).axes[0].texts
+        # Of the height, the letters of a line take about two thirds.
+        boxes = [Box(x0, y0 + 2, x1, y1 - 2) for x0, y0, x1, y1 in map(_extents, texts)]
+    assert len(boxes) > 6
+    assert sum(shared([one], [two])[0] for one, two in combinations(boxes, 2)) == 0
+
+
+def _extents(text) -> tuple[float, float, float, float]:
+    text.get_window_extent()  # puts it where it belongs, and measures the line to its mark too
+    box = mpl.text.Text.get_window_extent(text)
+    return box.x0, box.y0, box.x1, box.y1
+
+
+def test_a_document_without_figures_is_drawn_empty(document):
+    for row in document["samplers"]:
+        row.update(same_contexts=None, own_texts=None)
+    empty = document | {"reference": None, "curve": {"t": [], "entropy": [], "slope": []}}
+    check(empty)
+    assert set(drawings(empty)) == set(NAMES)
+    assert set(drawings(empty | {"samplers": []})) == set(NAMES)
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, 1e308, -1e308, 5e-324])
+def test_any_numbers_can_be_drawn(document, number):
+    strange = every_number(document, number)
+    check(strange)
+    assert set(drawings(strange)) == set(NAMES)
+
+
+def test_a_name_is_no_formula_and_no_markup(document):
+    for svg in drawings(hostile(document)).values():
+        assert "<script" not in svg
+        assert "<img" not in svg
+    files = plots(hostile(document))
+    assert files["entropy-by-position.png"].startswith(b"\x89PNG")
+
+
+def test_drawings_in_a_page_take_its_colours_and_letters_and_share_no_id(document):
+    svgs = drawings(document)
+    ids = re.findall(r' id="([^"]*)"', "".join(svgs.values()))
+    assert ids
+    assert len(ids) == len(set(ids))
+    for svg in svgs.values():
+        assert svg.startswith('<svg viewBox="0 0 440 ')
+        assert "var(--ink)" in svg
+        assert not re.search("#[0-9a-f]{6}|DejaVu|<style|<metadata|xmlns|http", svg)
+        for used in re.findall(r'(?:href="|url\()#([\w-]+)', svg):
+            assert f'id="{used}"' in svg
+
+
+def test_labels_are_short_and_each_is_another():
+    assert shortened("top_k(k=40) | temperature(t=0.7)") == "top_k 40 | t = 0.7"
+    assert len(shortened("logit_bias(bias={'movie': 2.0, 'film': 3.0})")) == 24
+    rows = [{"sampler": f"ban(words=('{word}', 'and some more'))"} for word in "aab"]
+    assert len(set(labels(rows))) == 3
+
+
+def test_what_commands_is_shown_as_a_sign():
+    assert visible("a\x1b[2J\x00\u202eb\n\t") == "a\ufffd[2J\ufffd\ufffdb\n\t"
+    assert visible(EVIL).isprintable()
+
+
+def test_pictures_have_the_size_of_half_a_page(document):
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(plots(document)["mass-kept-by-position.png"]))
+    assert picture.size == (1320, 990)
