@@ -11,7 +11,10 @@ import numpy as np
 
 Document = dict[str, Any]
 
-EVIL = '</script><script>alert(1)</script><img src=x onerror=alert(2)> "\'`$\\frac{ {{7*7}} \x1b[2J\x00'
+EVIL = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"'`$\\frac{ {{7*7}} "
+    "\x1b[2J\x00"
+)
 """What tries to run, to break out of an attribute, of a formula, of a template, of a terminal."""
 BACKWARDS = "\u202eworb\u2066"
 

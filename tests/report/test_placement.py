@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given
@@ -57,7 +57,7 @@ heights = st.lists(st.floats(-50, 150), max_size=12)
 def test_spread_heights_keep_their_order_their_distance_and_the_range(wanted):
     found = spread(wanted, 5.0, 0.0, 100.0)
     rising = sorted(range(len(wanted)), key=wanted.__getitem__)
-    assert all(found[j] - found[i] >= 5 - 1e-6 for i, j in zip(rising, rising[1:], strict=False))
+    assert all(found[j] - found[i] >= 5 - 1e-6 for i, j in pairwise(rising))
     assert all(-1e-6 <= height <= 100 + 1e-6 for height in found)
 
 

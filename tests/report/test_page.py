@@ -1,0 +1,232 @@
+"""The page of a report: what is in it, and that nothing else can get in."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import html
+import re
+from html.parser import HTMLParser
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from documents import EVIL, every_number, full, hostile
+
+from corelm.errors import ReportError
+from corelm.report import cells, words
+from corelm.report.checking import check
+from corelm.report.findings import sentence
+from corelm.report.labels import visible
+from corelm.report.page import page
+
+Document = dict[str, Any]
+Attributes = dict[str, str | None]
+
+
+class Reader(HTMLParser):
+    """The elements of a page and what is written in each; unbalanced ones are an error."""
+
+    EMPTY = ("meta", "input", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, Attributes]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] not in ("script", "style"):
+            self.text += data
+
+    def all(self, *tags: str) -> list[Attributes]:
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+@pytest.fixture(scope="module")
+def whole(made: Document) -> str:
+    """The page of a report."""
+    return page(made)
+
+
+@pytest.fixture(scope="module")
+def read(whole: str) -> Reader:
+    return Reader(whole)
+
+
+def test_the_sections_are_in_the_order_of_a_reader(read):
+    ids = [section["id"] for section in read.all("section")]
+    in_order = ["finding", "table", "temperature", "quality", "texts", "positions", "try"]
+    assert ids == [*in_order, "settings"]
+    targets = [link["href"] for link in read.all("a")]
+    assert targets == [f"#{name}" for name in ids[1:]]
+
+
+def test_the_finding_comes_first(made, read):
+    assert sentence(made) in read.text
+    assert read.text.index(sentence(made)) < read.text.index("The figures")
+
+
+def test_headings_go_down_one_level_at_a_time(read):
+    levels = [int(tag[1]) for tag, _ in read.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+
+
+def test_only_the_page_s_own_script_and_style_are_allowed(whole, read):
+    [policy] = [meta["content"] for meta in read.all("meta") if "http-equiv" in meta]
+    for kind, directive in (("script", "script-src"), ("style", "style-src")):
+        [content] = re.findall(f"<{kind}>(.*?)</{kind}>", whole, re.DOTALL)
+        checksum = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{checksum}';" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "http" not in policy
+    assert whole.index("http-equiv") < whole.index("<style")
+
+
+def test_nothing_comes_from_anywhere(whole, read):
+    loading = {"src", "srcset", "href", "xlink:href", "action", "data", "poster", "ping"}
+    for tag, attributes in read.elements:
+        for name in loading & set(attributes):
+            assert attributes[name].startswith("#"), (tag, name)
+    assert not re.search(r"url\((?!#)|@import|fetch\(|XMLHttpRequest|import\(", whole)
+
+
+def test_no_attribute_runs_a_script(read):
+    assert not [name for _, attributes in read.elements for name in attributes if name[:2] == "on"]
+
+
+def test_the_human_row_stands_first_and_every_sampler_below(made, read):
+    for view, columns in (("same_contexts", cells.SAME_CONTEXTS), ("own_texts", cells.VARIETY)):
+        lines = list(cells.lines(made, view, columns))
+        assert lines[0].human
+        assert [line.name for line in lines[1:]] == [row["sampler"] for row in made["samplers"]]
+        assert all(len(line.cells) == len(columns) for line in lines if not line.error)
+
+
+def test_a_cell_has_its_figure_its_interval_and_how_far_it_is_from_people(document):
+    row = next(row for row in document["samplers"] if row["name"] == "temperature")
+    row["same_contexts"]["entropy"].update(mean=1, ci95=[0.9, 1.25], median=1.1, p05=0.25, p95=2.25)
+    document["reference"]["same_contexts"]["entropy"]["mean"] = 1.5
+    lines = cells.lines(document, "same_contexts", cells.SAME_CONTEXTS)
+    line = next(line for line in lines if line.name == "temperature(t=0.5)")
+    found = {cell.title: cell for cell in line.cells}
+    assert found["entropy"] == cells.Cell("entropy", "1.00", "0.90\N{EN DASH}1.25", "\u22120.50")
+    assert found["bits"].text == "1.44"
+    assert found["choices"].text == "2.7"
+    assert found["median"] == cells.Cell("median", "1.10", "0.25\N{EN DASH}2.25")
+    greatest = document["bounds"]["max"]
+    places = [round(100 * nats / greatest, 1) for nats in (1.0, 0.25, 2.25, 1.5)]
+    assert line.strip == cells.Strip(*places)
+
+
+def test_tables_have_captions_and_scopes(read):
+    tables, captions = read.all("table"), read.all("caption")
+    assert len(tables) == len(captions) == 5
+    assert all("scope" in head for head in read.all("th"))
+
+
+def test_what_failed_says_why_in_every_table_and_has_no_text(whole):
+    assert whole.count("no more | `words`\nhere") == 3
+    assert whole.count("No text: it failed.") == 6  # two prompts of three samples
+
+
+def test_every_word_can_be_reached_and_has_its_figures(made, whole):
+    texts = [text for row in made["samplers"] for text in row["texts"]]
+    tokens = sum(len(text["tokens"]) for text in texts)
+    assert whole.count('tabindex="0">') == tokens + 4  # and the four tables that scroll
+    token = made["samplers"][1]["texts"][0]["tokens"][0]
+    shown = words.word(token)
+    inner = f"{shown.text}<span>{shown.about}<i>{shown.likely}</i></span>"
+    assert html.unescape(inner) in html.unescape(whole)
+
+
+def test_levels_of_surprisal_are_those_of_the_legend():
+    likely = {"token": " a", "rank": 1, "q": 0.5, "entropy": 1.0, "alternatives": []}
+    by_p = {0.5: 0, 0.13: 1, 0.01: 2, 0.001: 3, 0.0002: 4, 0.00001: 5, 0.0: 5}
+    assert {p: words.word(likely | {"p": p}).level for p in by_p} == by_p
+    assert [text for _, text in words.legend()] == [
+        "under 2", "2 to 4", "4 to 6", "6 to 8", "8 to 10", "10 and more",
+    ]  # fmt: skip
+
+
+def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
+    groups = words.groups(made)
+    assert [(group.prompt, group.sample) for group in groups] == [
+        (prompt, sample) for prompt in ("the", "the cat") for sample in range(3)
+    ]
+    for group in groups:
+        assert [text.sampler for text in group.texts] == [r["sampler"] for r in made["samplers"]]
+
+
+def test_malicious_strings_stay_text(made):
+    evil = hostile(made)
+    check(evil)
+    written = page(evil)
+    reader = Reader(written)
+    assert len(reader.all("script")) == 1
+    assert not reader.all("img")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e\u2066]", written)
+    assert visible(EVIL) in reader.text
+    assert "{{7*7}}" in reader.text
+    names = {name for _, attributes in reader.elements for name in attributes}
+    assert names <= {name for _, attributes in Reader(page(made)).elements for name in attributes}
+
+
+def test_a_full_report_is_less_than_a_megabyte(made):
+    size = len(page(full(made, samplers=7, texts=5, tokens=100)).encode())
+    assert 500_000 < size < 1_000_000
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, 1e308, -1e308, 5e-324])
+def test_any_numbers_can_be_shown(document, number):
+    strange = every_number(document, number)
+    check(strange)
+    assert Reader(page(strange)).all("section")
+
+
+def test_a_report_without_people_without_texts_without_a_trial(document):
+    for row in document["samplers"]:
+        row["texts"] = []
+    document.update(reference=None, try_it=None)
+    check(document)
+    written = page(document)
+    assert "No sampler wrote a text." in written or "No text: it failed." in written
+    assert 'id="try"' not in written
+    assert "human text" not in Reader(written).text.split("Definitions")[0]
+
+
+def test_a_report_of_nothing(document):
+    empty = copy.deepcopy(document) | {"samplers": [], "reference": None, "try_it": None}
+    check(empty)
+    assert "No sampler wrote a text." in page(empty)
+
+
+@pytest.mark.parametrize("logits", ["no base64!", "AAAA", "", "AACAfw==", "AAAAAAAAgD8="])
+def test_logits_that_are_no_falling_numbers_are_refused(document, logits):
+    """No base64, three bytes, none, infinity, and 0 before 1."""
+    document["try_it"]["logits"] = logits
+    with pytest.raises(ReportError, match=r"try_it\.logits"):
+        page(document)
+
+
+def test_the_page_s_files_are_in_the_package():
+    names = {file.name for file in resources.files("corelm.report.template").iterdir()}
+    assert {"page.html.jinja", "definitions.html.jinja", "page.css", "page.js"} <= names
