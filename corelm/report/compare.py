@@ -46,6 +46,8 @@ def compare(
             the model is one of IMDB reviews; else texts drawn from the model are the contexts.
         match_entropy: nats, or "human": a sampler that leaves one parameter open, such as
             `top_p`, gets the value with which its mean entropy on the same contexts is this.
+            "human" is the same share of the model's own entropy there as people's surprisal is
+            of the model's entropy on human text.
         progress: is told the stage, how many of its units of work are done, and how many there
             are.
 

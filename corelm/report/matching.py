@@ -17,6 +17,7 @@ from corelm.report.contexts import Contexts
 from corelm.report.free_parameter import FreeParameter
 from corelm.report.positions import Group, Position, Reader, groups, read
 from corelm.sampler import Sampler
+from corelm.spec import sampler as read_sampler
 
 TOLERANCE = 0.01
 """Nats by which the mean entropy may miss the target."""
@@ -49,6 +50,10 @@ class Matcher:
         part = _part(contexts)
         self._whole = _Positions(model, contexts)
         self._part = self._whole if part is contexts else _Positions(model, part)
+
+    def model_entropy(self) -> float:
+        """The mean entropy of the model's own distributions, in nats."""
+        return self._whole.mean_entropy(read_sampler("stochastic"))
 
     def match(self, expression: str, target: float) -> Sampler:
         """The sampler whose mean entropy is within 0.01 nats of the target.

@@ -117,6 +117,17 @@ def band(people: Mapping[str, Any] | None) -> Band | None:
     return None if low is None or high is None else (low, high)
 
 
+def share_of_the_models_entropy(people: Mapping[str, Any] | None) -> float | None:
+    """How random people are beside the model: their surprisal, divided by its mean entropy.
+
+    Both are of the same human text. Contexts that the model wrote are easier or harder for it
+    than those of people, so that nats of one do not compare with nats of the other; a share does.
+    """
+    surprisal = _number(people, "same_contexts", "surprisal")
+    mean = _number(people, "same_contexts", "entropy", "mean")
+    return None if surprisal is None or not mean else surprisal / mean
+
+
 def _row(description: str, same: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     return {"name": HUMAN, "description": description, "same_contexts": same, "own_texts": own}
 

@@ -82,8 +82,9 @@ class Work:
         texts = self._texts()
         contexts = texts.some(range(min(CONTEXTS, len(texts.texts))))
         people = self._people(texts, len(contexts.texts))
-        target = self._target(people)
-        self._match(contexts, target)
+        matcher = Matcher(settings.model, contexts)
+        target = self._target(people, matcher)
+        self._match(matcher, target)
         at = temperatures([row.sampler for row in self._rows])
         same = self._same_contexts(contexts, at)
         own = self._own_texts()
@@ -125,24 +126,25 @@ class Work:
         record = self._measured("human texts", texts, [], ())["model"]
         return reference.measured(self._settings.model, texts, record, some)
 
-    def _target(self, people: Document | None) -> float | None:
+    def _target(self, people: Document | None, matcher: Matcher) -> float | None:
+        """The entropy to match, in nats; that of people is carried over to these contexts."""
         match = self._settings.match
         if match is None or match != "human":
             return None if match is None else float(match)
-        mean = people["same_contexts"]["entropy"]["mean"] if people else None
-        if mean is None:
+        share = reference.share_of_the_models_entropy(people)
+        if share is None:
             raise UsageError(
                 "there are no human texts to match: name some with a reference, or give the "
                 "entropy in nats"
             )
-        return float(mean)
+        own = self._journal.do("entropy of the model", lambda: {"mean": matcher.model_entropy()})
+        return float(share * own["mean"])
 
-    def _match(self, contexts: Contexts, target: float | None) -> None:
+    def _match(self, matcher: Matcher, target: float | None) -> None:
         """Find the parameters that candidates leave open."""
         rows = [row for row in self._rows if row.candidate.open is not None]
         if target is None or not rows:
             return
-        matcher = Matcher(self._settings.model, contexts)
         for done, row in enumerate(rows):
             self._progress("matching", done, len(rows))
             name = row.candidate.row

@@ -238,7 +238,8 @@ def test_the_reviews_are_used_where_they_are_and_the_model_is_of_reviews(home):
 # The human row of a bundle
 
 
-def told(n=64, length=100, **people):
+def carrier(**people):
+    """A model whose bundle carries figures of people's texts."""
     model = ToyModel()
     figures = {
         "surprisal": 1.1,
@@ -250,7 +251,11 @@ def told(n=64, length=100, **people):
         **people,
     }
     model.manifest = {"figures": {"human": figures, "held_out": {"tokens": 1000}}}
-    return compare(["greedy"], model=model, n=n, length=length)["reference"]
+    return model
+
+
+def told(n=64, length=100, **people):
+    return compare(["greedy"], model=carrier(**people), n=n, length=length)["reference"]
 
 
 def test_a_model_that_carries_human_figures_has_the_row():
@@ -294,9 +299,17 @@ def test_samplers_are_matched_to_an_entropy():
 def test_people_can_be_matched():
     document = compare(["temperature"], match_entropy="human", reference=TEXTS)
     [row] = document["samplers"]
-    human = document["reference"]["same_contexts"]["entropy"]["mean"]
-    assert document["header"]["match_entropy"] == human
+    human = document["reference"]["same_contexts"]["surprisal"]  # the contexts are people's
+    assert document["header"]["match_entropy"] == pytest.approx(human, rel=1e-9)
     assert abs(row["same_contexts"]["entropy"]["mean"] - human) <= 0.01
+
+
+def test_people_are_matched_on_other_contexts_by_their_share_of_the_models_entropy():
+    document = compare(["temperature", "stochastic"], match_entropy="human", model=carrier())
+    matched, model = (row["same_contexts"]["entropy"]["mean"] for row in document["samplers"])
+    target = 1.1 / 1.2 * model
+    assert document["header"]["match_entropy"] == pytest.approx(target, rel=1e-6)
+    assert abs(matched - target) <= 0.01
 
 
 def test_what_cannot_be_matched_is_a_row_that_says_so():
