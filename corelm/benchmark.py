@@ -83,6 +83,7 @@ def measure(
     batch: int,
     length: int = 50,
     seconds: float = 3,
+    multiplied: Shapes | None = None,
     tell: Callable[[int, int], None] = lambda percent, whole: None,
 ) -> Speed:
     """Write the same texts again and again, and see how fast that is.
@@ -94,6 +95,8 @@ def measure(
         batch: how many texts are written together, at least 1.
         length: tokens to draw for each, at least 2.
         seconds: for how long; there are two rounds at least, the first of which does not count.
+        multiplied: inputs and outputs of the matrices that a step multiplies with; of corelm's
+            own networks they are known.
         tell: is told after each round how many percent of the time have passed, and 100.
 
     Raises:
@@ -108,7 +111,7 @@ def measure(
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     task = Timed(model, ids, sampler, Luck(0, range(batch)), length)
-    products = Products(products_of(model), batch)
+    products = Products(multiplied or matrices_of(model), batch)
     began = perf_counter()
     rounds: list[Round] = []
     while len(rounds) < 2 or perf_counter() < began + seconds:
@@ -197,10 +200,8 @@ def _filled(*shape: int) -> Array:
     return np.full(shape, 0.5, dtype=np.float32)
 
 
-def products_of(model: LanguageModel) -> Shapes:
-    """The matrices that a step of a model multiplies with, as far as they are known: none of a
-    model that is not one of corelm's own kinds.
-    """
+def matrices_of(model: LanguageModel) -> Shapes:
+    """The matrices of a model, where they are known: those of corelm's own networks."""
     return matrices(model.architecture) if isinstance(model, NumpyModel) else []
 
 

@@ -11,7 +11,7 @@ from small_models import SMALL, random_weights, small_model
 
 import corelm
 from corelm import benchmark
-from corelm.benchmark import Products, matrices, measure, products_of
+from corelm.benchmark import Products, matrices, matrices_of, measure
 from corelm.errors import UsageError
 from corelm.model import networks
 from corelm.model.presets import PRESETS
@@ -80,7 +80,12 @@ def test_texts_that_end_at_once_cannot_be_measured():
 def test_a_model_of_another_kind_has_no_limit():
     speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0)
     assert (speed.products, speed.limit, speed.share_of_limit) == (None, None, None)
-    assert not Products(products_of(ToyModel()), batch=2)
+    assert not Products(matrices_of(ToyModel()), batch=2)
+
+
+def test_the_limit_of_another_model_can_be_had_from_its_matrices(ticks):
+    speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0, multiplied=[(3, 5)])
+    assert speed.limit == 2
 
 
 # The matrices of a step

@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import corelm
+from corelm import benchmark
 from corelm.luck import Luck
 from corelm.model.vocabulary import END, PADDING, UNKNOWN, WordVocabulary
 
@@ -172,15 +170,10 @@ def cell(times: list[float]) -> str:
 
 def machine() -> str:
     """The processor, the cores, the versions."""
-    cpu = platform.processor() or platform.machine()
-    if (info := Path("/proc/cpuinfo")).exists():
-        names = [
-            s.split(":")[1].strip() for s in info.read_text().splitlines() if "model name" in s
-        ]
-        cpu = next(iter(names), cpu)
+    here = benchmark.machine()
     packages = ["corelm", "numpy", *(["torch", "transformers"] if ALL_THERE else [])]
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
-    text = f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+    text = f"{here['processor']}, {here['cores']} cores; Python {here['python']}, {versions}"
     if ALL_THERE:
         import torch
 

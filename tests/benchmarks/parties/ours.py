@@ -1,0 +1,163 @@
+"""corelm: its own networks, and the shape of GPT-2 made of the same pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+import corelm
+from corelm.benchmark import Shapes, matrices, measure
+from corelm.generation import steps
+from corelm.model.networks import Linear, Transformer, attend, layer_norm
+from corelm.model.presets import PRESETS, Architecture
+from corelm.model.runtime import NumpyModel, NumpySession
+from corelm.model.vocabulary import WordVocabulary
+from corelm.model.weights import shapes
+from corelm.model.window import Window
+from parties import gpt2
+from parties.party import LEAST, PROMPT, TEMPERATURE, Party
+
+
+class Ours(Party):
+    """corelm with a model.
+
+    Args:
+        model: what decodes.
+        matrices: what a step of it multiplies with.
+    """
+
+    def __init__(self, model: corelm.LanguageModel, matrices: Shapes) -> None:
+        self._model, self._matrices = model, matrices
+        self._sampler = corelm.sampler("temperature", t=TEMPERATURE)
+
+    def logits(self, prompt: Sequence[int]) -> np.ndarray:
+        session = self._model.start([prompt[:-1]])
+        assert session.logits.shape == (1, len(self._model.vocabulary))  # now it has read them
+        session.extend(np.array(prompt[-1:]))
+        return session.logits[0]
+
+    def write(self, way: str, batch: int, length: int) -> None:
+        drawn = steps(
+            self._model, PROMPT, sampler=self._sampler, length=length, samples=range(batch), seed=0
+        )
+        assert sum(len(step.tokens) for step in drawn) == batch * length
+
+    def shares(self, batch: int, length: int) -> dict[str, float]:
+        speed = measure(
+            self._model,
+            PROMPT,
+            self._sampler,
+            batch=batch,
+            length=length,
+            seconds=LEAST,
+            multiplied=self._matrices,
+        )
+        parts = {"limit": speed.products, "sampler": speed.sampler, "draw": speed.draw}
+        return {name: part / speed.step for name, part in parts.items()}
+
+
+class Gpt2(Transformer):
+    """Radford et al. 2019: pre-norm blocks with biases, tied embeddings."""
+
+    def __init__(self, a: Architecture, w: gpt2.Weights) -> None:
+        embeddings = {
+            "embedding/token_embeddings/embeddings": w["wte.weight"],
+            "embedding/position_embeddings/embeddings": w["wpe.weight"],
+        }
+        super().__init__(a, embeddings, attentions=a.blocks, size=a.width // a.heads)
+        self._blocks = [Block(w, f"h.{i}") for i in range(a.blocks)]
+        self._norm = _norm(w, "ln_f")
+        self._scores = Linear(w["wte.weight"].T)
+
+    def read(self, window: np.ndarray, new: int, memory: np.ndarray) -> np.ndarray:
+        x = self._embed(window, new)  # (batch, new, width)
+        for i, block in enumerate(self._blocks):
+            x = block(x, memory[:, i], window.shape[1])
+        return x
+
+    def hidden(self, outputs: np.ndarray) -> np.ndarray:
+        return layer_norm(outputs, self._norm)
+
+
+class Block:
+    """Normalise, attend, add; normalise, dense, add: (batch, new, width) to the same."""
+
+    def __init__(self, w: gpt2.Weights, name: str) -> None:
+        self._norm_1, self._norm_2 = _norm(w, f"{name}.ln_1"), _norm(w, f"{name}.ln_2")
+        self._qkv = _linear(w, f"{name}.attn.c_attn")
+        self._attention_out = _linear(w, f"{name}.attn.c_proj")
+        self._dense_in = _linear(w, f"{name}.mlp.c_fc")
+        self._dense_out = _linear(w, f"{name}.mlp.c_proj")
+
+    def __call__(self, x: np.ndarray, cache: np.ndarray, time: int) -> np.ndarray:
+        width = x.shape[-1]
+        qkv = self._qkv(layer_norm(x, self._norm_1))  # (batch, new, 3 * width)
+        query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
+        x = x + self._attention_out(attend(query, key, value, cache, time))
+        return x + self._dense_out(gelu(self._dense_in(layer_norm(x, self._norm_2))))
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """GPT-2's, with a hyperbolic tangent; (..., width) to the same, in place.
+
+    Hendrycks and Gimpel 2016, arXiv:1606.08415.
+    """
+    inner = x * x
+    inner *= np.float32(0.044715)
+    inner += 1
+    inner *= x
+    inner *= np.float32((2 / np.pi) ** 0.5)
+    np.tanh(inner, out=inner)
+    inner += 1
+    inner *= np.float32(0.5)
+    x *= inner
+    return x
+
+
+def _norm(w: gpt2.Weights, name: str) -> gpt2.Weights:
+    return {"gamma": w[f"{name}.weight"], "beta": w[f"{name}.bias"]}
+
+
+def _linear(w: gpt2.Weights, name: str) -> Linear:
+    return Linear(w[f"{name}.weight"], w[f"{name}.bias"])
+
+
+class Gpt2Model:
+    """The shape of GPT-2 as a language model."""
+
+    context_length = gpt2.SHAPE.context_length
+
+    def __init__(self) -> None:
+        self.vocabulary = words(gpt2.SHAPE.vocabulary_size)
+        self._network = Gpt2(gpt2.SHAPE, gpt2.weights())
+
+    def start(self, tokens: Sequence[Sequence[int]]) -> NumpySession:
+        return NumpySession(self._network, Window(tokens, self.vocabulary, self.context_length))
+
+    def next_token_distribution(self, tokens: Sequence[Sequence[int]]) -> np.ndarray:
+        return corelm.softmax(self.start(tokens).logits)
+
+
+def words(size: int) -> WordVocabulary:
+    """A vocabulary of made-up words."""
+    return WordVocabulary(["", "[UNK]", *(f"w{i}" for i in range(size - 2))], "words")
+
+
+def random_weights(a: Architecture) -> dict[str, np.ndarray]:
+    """Weights for a preset; every call gives the same."""
+    rng = np.random.default_rng(0)
+    return {
+        name: (name.endswith(("scale", "gamma")) + 0.05 * rng.standard_normal(shape)).astype("f4")
+        for name, shape in shapes(a).items()
+    }
+
+
+def party(shape: str) -> Ours:
+    """corelm with the shape of GPT-2, or with a preset."""
+    if shape == "gpt2":
+        kernels = [x.shape for name, x in gpt2.weights().items() if name.startswith("h.")]
+        inner = [shape for shape in kernels if len(shape) == 2]
+        return Ours(Gpt2Model(), [*inner, gpt2.weights()["wte.weight"].shape[::-1]])
+    a = PRESETS[shape].architecture
+    return Ours(NumpyModel(a, words(a.vocabulary_size), random_weights(a)), matrices(a))

@@ -1,0 +1,95 @@
+"""A party in a process of its own, where its threads disturb no other's."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, TextIO
+
+
+@dataclass(frozen=True)
+class Invited:
+    """Who takes part.
+
+    Attributes:
+        name: in the table.
+        module: the file in this folder.
+        arguments: what its function `party` is given.
+        packages: what has to be installed: for each the name to import, and that of the package.
+        batches: the batches that it can write; all when left out.
+        tolerance: how far its logits may be from corelm's.
+    """
+
+    name: str
+    module: str
+    arguments: tuple[str, ...] = ()
+    packages: tuple[tuple[str, str], ...] = ()
+    batches: tuple[int, ...] = ()
+    tolerance: float = 1e-3
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages that are not installed."""
+        return [name for module, name in self.packages if importlib.util.find_spec(module) is None]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Those of its packages."""
+        return {name: version(name) for _, name in self.packages}
+
+    def writes(self, batch: int) -> bool:
+        return not self.batches or batch in self.batches
+
+
+class Process:
+    """Asks a party in another process what `party.Answers` can answer."""
+
+    def __init__(self, invited: Invited, running: subprocess.Popen[str], errors: TextIO) -> None:
+        self.invited = invited
+        self._running, self._errors = running, errors
+        self._answer()  # that it is ready
+
+    def ask(self, what: str, **arguments: Any) -> Any:
+        """What it answers.
+
+        Raises:
+            SystemExit: it failed; holds what it wrote to standard error.
+        """
+        with suppress(BrokenPipeError):
+            self._running.stdin.write(json.dumps([what, arguments]) + "\n")
+            self._running.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        answer = self._running.stdout.readline()
+        if not answer:
+            self._running.wait()
+            self._errors.seek(0)
+            raise SystemExit(f"{self.invited.name} failed:\n{self._errors.read()[-4000:]}")
+        return json.loads(answer)
+
+
+@contextmanager
+def process(script: str, invited: Invited) -> Iterator[Process]:
+    """Run a party.
+
+    Args:
+        script: a file that serves a party when it is given `--serve MODULE ARGUMENT...`.
+        invited: who.
+    """
+    command = [sys.executable, script, "--serve", invited.module, *invited.arguments]
+    pipe = subprocess.PIPE
+    with (
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
+        subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=errors, encoding="utf-8"
+        ) as running,
+    ):
+        yield Process(invited, running, errors)

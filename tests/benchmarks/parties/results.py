@@ -1,0 +1,96 @@
+"""What came of one network, and the table of all of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from statistics import median
+
+from corelm.benchmark import machine
+from parties.process import Invited
+
+OURS = "corelm"
+BATCHES = (1, 8, 64)
+PARTS = {
+    "limit": "bare matrix products / a step of corelm",
+    "sampler": "the sampler / a step of corelm",
+    "draw": "the draw / a step of corelm",
+}
+
+
+@dataclass
+class Results:
+    """What was measured with one network.
+
+    Attributes:
+        parties: who wrote.
+        tokens: how many, of each text.
+        differences: the largest of each party's logits from corelm's.
+        ways: how each party wrote a batch.
+        seconds: of the rounds, by party and batch.
+        shares: of a step of corelm in the rounds, by part and batch.
+    """
+
+    parties: list[Invited]
+    tokens: int
+    differences: dict[str, float] = field(default_factory=dict)
+    ways: dict[tuple[str, int], str] = field(default_factory=dict)
+    seconds: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+    shares: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def rows(self) -> Iterator[list[str]]:
+        """A name and its cells for each party, and for the parts of corelm's step."""
+        for one in self.parties:
+            yield [one.name, *(self._cell(one, batch) for batch in BATCHES)]
+        for part, name in PARTS.items():
+            yield [name, *(f"{median(self.shares[part, batch]):.0%}" for batch in BATCHES)]
+
+    def notes(self) -> Iterator[str]:
+        """How far the logits were apart, and which ways were the fastest."""
+        for name, difference in self.differences.items():
+            yield f"{name}: logits at most {difference:.1g} away from corelm's."
+        for (name, batch), way in self.ways.items():
+            if way:
+                yield f"{name}, batch {batch}: {way}."
+
+    def _cell(self, one: Invited, batch: int) -> str:
+        if not one.writes(batch):
+            return ""
+        speed = self._speed(one.name, batch)
+        if one.name == OURS:
+            return f"**{speed:,.0f}**"
+        return f"{speed:,.0f} ({self._speed(OURS, batch) / speed:.3g})"
+
+    def _speed(self, name: str, batch: int) -> float:
+        """Tokens per second."""
+        return batch * self.tokens / median(self.seconds[name, batch])
+
+
+def table(results: Mapping[str, Results]) -> Iterator[str]:
+    """Tokens per second in Markdown, and how many times as many corelm has."""
+    heads = ["tokens per second (corelm's / theirs)", *(f"batch {batch}" for batch in BATCHES)]
+    yield _line(heads)
+    yield _line(["---", *("---:" for _ in BATCHES)])
+    for network, of in results.items():
+        for name, *cells in of.rows():
+            yield _line([f"{network}: {name}", *cells])
+
+
+def notes(results: Mapping[str, Results]) -> Iterator[str]:
+    """What it was measured on, with what, and how."""
+    here = machine()
+    versions = {"Python": here["python"], "corelm": version("corelm"), "numpy": here["numpy"]}
+    for of in results.values():
+        for one in of.parties:
+            versions |= one.versions
+    told = ", ".join(f"{package} {number}" for package, number in versions.items())
+    yield f"{here['processor']}, {here['cores']} cores, {here['platform']}; {told}."
+    for network, of in results.items():
+        yield f"\n{network}: {of.tokens} tokens, median of {len(of.seconds[OURS, 1])}.\n"
+        yield from (f"- {note}" for note in of.notes())
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,84 @@
+"""transformers on CPU torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import transformers
+
+from parties import gpt2
+from parties.party import IDS, TEMPERATURE, Party
+
+GENERATE, LOOP = "generate", "a loop of one's own"
+
+
+class Transformers(Party):
+    """GPT2LMHeadModel, with a key/value cache that grows, which is what `generate` takes.
+
+    `generate` does much in each step; a loop that calls the model and draws does not.
+    """
+
+    def __init__(self) -> None:
+        a = gpt2.SHAPE
+        config = transformers.GPT2Config(
+            vocab_size=a.vocabulary_size,
+            n_positions=a.context_length,
+            n_embd=a.width,
+            n_layer=a.blocks,
+            n_head=a.heads,
+            n_inner=a.dense,
+            layer_norm_epsilon=gpt2.EPSILON,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+        self._model = transformers.GPT2LMHeadModel(config).eval()
+        weights = {name: torch.from_numpy(x) for name, x in gpt2.weights().items()}
+        found = self._model.transformer.load_state_dict(weights)
+        assert not found.missing_keys
+        assert not found.unexpected_keys
+        self._model.tie_weights()
+
+    def logits(self, prompt: Sequence[int]) -> np.ndarray:
+        cache = transformers.DynamicCache()
+        self._scores(torch.tensor([prompt[:-1]]), cache)
+        return self._scores(torch.tensor([prompt[-1:]]), cache)[0].numpy()
+
+    def ways(self, batch: int) -> list[str]:
+        return [GENERATE, LOOP]
+
+    def write(self, way: str, batch: int, length: int) -> None:
+        given = torch.tensor([IDS] * batch)
+        written = {GENERATE: self._generate, LOOP: self._loop}[way](given, length)
+        assert written.shape == (batch, len(IDS) + length)
+
+    @torch.inference_mode()
+    def _generate(self, given: torch.Tensor, length: int) -> torch.Tensor:
+        return self._model.generate(
+            given,
+            attention_mask=torch.ones_like(given),
+            do_sample=True,
+            temperature=TEMPERATURE,
+            top_k=0,
+            max_new_tokens=length,
+            pad_token_id=0,
+        )
+
+    def _loop(self, given: torch.Tensor, length: int) -> torch.Tensor:
+        cache = transformers.DynamicCache()
+        written = [given]
+        for _ in range(length):
+            p = torch.softmax(self._scores(written[-1], cache) / TEMPERATURE, dim=-1)
+            written.append(torch.multinomial(p, num_samples=1))
+        return torch.cat(written, dim=1)
+
+    @torch.inference_mode()
+    def _scores(self, ids: torch.Tensor, cache: transformers.DynamicCache) -> torch.Tensor:
+        """(batch, vocabulary) after the last of these ids, which go into the cache."""
+        read = self._model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return read.logits[:, -1]
+
+
+def party() -> Transformers:
+    return Transformers()
