@@ -101,10 +101,11 @@ def settings(document: Mapping[str, Any]) -> str:
     contexts, model = header["contexts"], header["model"]
     prompts = ", ".join(f'"{prompt}"' for prompt in header["prompts"][:3])
     more = len(header["prompts"]) - 3
+    n = header["n"] * len(header["prompts"])
     return (
         f"Entropy in nats, on the same {contexts['positions']:,} positions of "
         f"{contexts['texts']:,} texts ({contexts['description']}). Surprisal in nats, distinct-2, "
-        f"rep-4 and loops on {header['n']:,} texts of at most {header['length']:,} tokens by each "
+        f"rep-4 and loops on {n:,} texts of at most {header['length']:,} tokens by each "
         f"sampler, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
         f"seed {header['seed']}, model {model['name']}."
     )

@@ -112,8 +112,10 @@ class Work:
     def _fresh_texts(self) -> Contexts:
         s = self._settings
         if s.reference is None:
-            each = min(s.n, -(-CONTEXTS // len(s.prompts)))
-            return drawn(s.model, s.prompts, each, s.length, s.seed)
+            prompts, each = len(s.prompts), min(s.n, -(-CONTEXTS // len(s.prompts)))
+            by_prompt = drawn(s.model, s.prompts, each, s.length, s.seed)
+            # The first sample of every prompt, then the second: no prompt is left out.
+            return by_prompt.some([p * each + i for i in range(each) for p in range(prompts)])
         whole = human(s.model, s.reference.texts, s.reference.description)
         pairs = zip(whole.texts, whole.given, strict=True)
         cut = tuple(text[: given + s.length] for text, given in pairs)

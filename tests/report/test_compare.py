@@ -12,6 +12,8 @@ from corelm import Sampler
 from corelm.errors import DataError, UnreachableError, UsageError
 from corelm.report import work
 from corelm.report.checking import schema
+from corelm.report.journal import Journal
+from corelm.report.settings import settings
 from corelm.testing import ToyModel
 
 TEXTS = ["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
@@ -131,6 +133,17 @@ def test_several_prompts_each_have_their_texts():
         ("the", 0), ("the", 1), ("the cat", 0), ("the cat", 1),
     ]  # fmt: skip
     assert row["own_texts"]["n"] == 4
+
+
+def test_contexts_are_of_every_prompt(monkeypatch):
+    monkeypatch.setattr(work, "CONTEXTS", 4)
+    prompts, journal = ["the cat", "the dog", "a"], Journal()
+    asked = settings(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2)
+    work.Work(asked, journal, lambda *told: None).document()
+    contexts = journal.do("contexts", pytest.fail)
+    begins = [ToyModel().vocabulary.decode(text[:2]) for text in contexts["texts"][:4]]
+    assert [begins[i] for i in (0, 1, 3)] == ["the cat", "the dog", "the cat"]
+    assert contexts["given"][:4] == [2, 2, 1, 2]
 
 
 def test_progress_is_told_from_nothing_to_all():
