@@ -99,7 +99,7 @@ def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
         expression = str(read_sampler(sampler))
     except CorelmError:
         expression = sampler  # of a plugin that is not here; the report may have it all the same
-    exact = [row for row, _ in samplers if row in (expression, sampler)]
+    exact = list(dict.fromkeys(row for row, _ in samplers if row in (expression, sampler)))
     found = exact or [row for row, name in samplers if name == sampler]
     if len(found) == 1:
         return found[0]
