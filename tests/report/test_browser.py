@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from documents import BACKWARDS, EVIL, hostile, trial
+from playwright import sync_api as playwright
 
 import corelm
 from corelm.report.labels import visible
 from corelm.report.numbers import share
 from corelm.report.page import page
-
-playwright = pytest.importorskip("playwright.sync_api")
 
 pytestmark = pytest.mark.xdist_group("browser")
 

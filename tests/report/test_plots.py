@@ -219,4 +219,4 @@ def test_pictures_have_the_size_of_half_a_page(document):
     from PIL import Image
 
     picture = Image.open(io.BytesIO(plots(document)["mass-kept-by-position.png"]))
-    assert picture.size == (1320, 990)
+    assert picture.size == pytest.approx((1320, 990), abs=1)  # versions of matplotlib round it
