@@ -117,7 +117,7 @@ def entropies(logits: Array) -> tuple[Array, Array]:
     np.maximum(below, NEVER, out=below)  # 0 * -inf would be nan
     weights = np.exp(below)
     rest = _unlikely(weights, logits)
-    moment = np.multiply(weights, below, out=below).sum(axis=-1, dtype=np.float64)
+    moment = np.multiply(weights, below, out=below).sum(axis=-1).astype(np.float64)
     nats = np.log1p(rest)
     return nats, nats - moment / (1 + rest)
 
@@ -126,7 +126,8 @@ def _unlikely(weights: Array, logits: Array) -> Array:
     """The sum of the weights without that of the likeliest token, 1, which becomes 0."""
     likeliest = np.atleast_1d(logits.argmax(axis=-1)).ravel()
     weights.reshape(-1, logits.shape[-1])[np.arange(likeliest.size), likeliest] = 0
-    return np.asarray(weights.sum(axis=-1, dtype=np.float64))
+    # NumPy sums in pairs, so that in float32 little more is lost than in the exponentials.
+    return np.asarray(weights.sum(axis=-1), dtype=np.float64)
 
 
 def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
