@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
 import corelm
+from corelm.benchmark import machine
 from corelm.model.architecture import build
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.presets import PRESETS
@@ -70,7 +70,8 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="default")
     parser.add_argument("--length", type=int, default=99)
     options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
+    here = machine()
+    print(f"{here['processor']}, {here['cores']} cores, ", end="")
     print(f"Keras {keras.__version__} on {keras.backend.backend()}; ", end="")
     print(f"`{options.preset}`, {options.length} tokens after 1\n")
     print("| jit_compile | input | shapes | first text (s) | second text (s) |")
