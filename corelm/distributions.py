@@ -124,8 +124,8 @@ def entropies(logits: Array) -> tuple[Array, Array]:
 
 def _unlikely(weights: Array, logits: Array) -> Array:
     """The sum of the weights without that of the likeliest token, 1, which becomes 0."""
-    likeliest = np.atleast_1d(logits.argmax(axis=-1)).ravel()
-    weights.reshape(-1, logits.shape[-1])[np.arange(likeliest.size), likeliest] = 0
+    flat = weights.reshape(-1, logits.shape[-1])
+    flat[np.arange(len(flat)), logits.argmax(axis=-1).ravel()] = 0
     # NumPy sums in pairs, so that in float32 little more is lost than in the exponentials.
     return np.asarray(weights.sum(axis=-1), dtype=np.float64)
 

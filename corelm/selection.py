@@ -141,12 +141,13 @@ def tokens_within(rows: Array, nats: ArrayLike) -> Tokens:
         [0, 2]
     """
     largest = rows.max(axis=-1)
-    nats = np.broadcast_to(np.asarray(nats, dtype=np.float64), largest.shape)
-    alone = nats < -SLACK
-    least = np.where(alone, np.inf, largest - nats - SLACK)
+    least = np.subtract(largest, nats, dtype=np.float64) - SLACK
     kept = rows >= _rounded_up(least, rows.dtype)[:, None]
-    for row in np.flatnonzero(alone):
-        kept[row, rows[row].argmax()] = True
+    alone = np.less(nats, -SLACK)
+    if alone.any():
+        for row in np.flatnonzero(np.broadcast_to(alone, largest.shape)):
+            kept[row] = False
+            kept[row, rows[row].argmax()] = True
     return np.flatnonzero(kept)
 
 

@@ -4,7 +4,7 @@
     python tests/benchmarks/samplers.py [--only top_] [--seconds 1]
 
 Both get the same float32 logits, which fall as a power of the rank, as those of language models
-do about, and the same context. Their calls take turns, and the median of each is reported in
+do about, and the same context. They take turns, and the median of each is reported in
 microseconds, with the ratio: above 1 corelm is faster. transformers runs on the CPU, on as many
 threads as torch takes by itself. Without torch and transformers only corelm's times are printed.
 """
@@ -30,6 +30,9 @@ from corelm.model.vocabulary import END, PADDING, UNKNOWN, WordVocabulary
 VOCABULARIES = (15_000, 50_257, 256_000)
 BATCHES = (1, 32)
 CONTEXT = 512
+TURNS = 4
+PAUSE = 0.05
+"""Seconds between two turns, in which the threads of the one before fall asleep."""
 ALL_THERE = all(importlib.util.find_spec(name) for name in ("torch", "transformers"))
 Call = Callable[[], Any]
 
@@ -138,18 +141,25 @@ class Input:
 
 
 def in_turns(calls: list[Call], seconds: float) -> list[float]:
-    """The median time of each call in microseconds; they take turns."""
-    for call in calls:
-        call()
-        call()
+    """The median time of each call in microseconds; they take turns of several calls."""
     times: list[list[float]] = [[] for _ in calls]
-    end = time.perf_counter() + seconds * len(calls)
-    while time.perf_counter() < end or len(times[0]) < 7:
+    for _ in range(TURNS):
         for call, taken in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            taken.append(time.perf_counter() - start)
+            time.sleep(PAUSE)
+            call()  # its threads wake, its memory is at hand
+            taken += a_turn(call, seconds / TURNS)
     return [statistics.median(taken) * 1e6 for taken in times]
+
+
+def a_turn(call: Call, seconds: float) -> list[float]:
+    """How long calls take, one after the other, for a time."""
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(taken) < 3:
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return taken
 
 
 def measured(given: Input, only: str, seconds: float) -> Iterator[tuple[str, bool, list[float]]]:
