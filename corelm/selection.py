@@ -179,6 +179,9 @@ def largest_tokens(rows: Array, k: int) -> Tokens:
     kth = np.maximum(kth, np.finfo(rows.dtype).min)  # minus infinity is not counted
     kept = values >= kth
     tied = np.maximum(kept.sum(axis=-1), (tops >= kth).sum(axis=-1)) > k
+    if not tied.any():
+        largest: Tokens = tokens[kept]
+        return largest
     kept[tied] = False
     size = rows.shape[1]
     ordered = [first_tokens(rows[i], kth[i, 0], k) + i * size for i in np.flatnonzero(tied)]
@@ -199,9 +202,11 @@ def _candidates(rows: Array, count: int) -> tuple[Tokens, Array]:
     width = size // height
     tops = rows[:, : height * width].reshape(batch, height, width).max(axis=1)
     columns = np.argpartition(tops, -count, axis=-1)[:, None, -count:]
-    inside = columns + np.arange(0, height * width, width)[:, None]
-    rest = np.broadcast_to(np.arange(height * width, size), (batch, size % height))
-    return starts + np.concatenate([inside.reshape(batch, -1), rest], axis=-1), tops
+    inside: Tokens = (columns + np.arange(0, height * width, width)[:, None]).reshape(batch, -1)
+    if size % height:
+        rest = np.broadcast_to(np.arange(height * width, size), (batch, size % height))
+        inside = np.concatenate([inside, rest], axis=-1)
+    return starts + inside, tops
 
 
 def _height(size: int, count: int) -> int:
