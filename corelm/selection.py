@@ -22,8 +22,9 @@ Tokens = NDArray[np.intp]
 SLACK = 1e-12
 """How far, relative to it, a sum of decimals may stay below a decimal and still meet it."""
 
-CACHED = 2**19
-"""Logits to work on at a time: few enough for a cache, many enough that NumPy's calls pay."""
+CACHED = 2**18
+"""Logits to work on at a time: many enough that NumPy's calls pay, and few enough for a cache
+and for the system to leave their memory in place from one call to the next."""
 
 PARALLEL, COSTLY = 2**20, 2**18
 """Logits that are worth another core, and those of which the exponentials are."""
