@@ -175,7 +175,8 @@ def test_who_needs_few_is_given_few():
     lengths = [len(prefix) for prefix in falling_logits(row)]
     assert lengths[0] < 2 * selection.FIRST
     grown = [later / earlier for earlier, later in pairwise(lengths[:-1])]
-    assert grown and all(2 < times < 2 * selection.GROWTH for times in grown)
+    assert grown
+    assert all(2 < times < 2 * selection.GROWTH for times in grown)
 
 
 @pytest.mark.parametrize("size", [5000, 256_000])
