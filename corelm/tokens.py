@@ -102,11 +102,10 @@ def change_logits(
     at = np.asarray(rows, dtype=np.int64) * logits.shape[1] + np.asarray(ids, dtype=np.int64)
     flat = result.reshape(-1)
     before = flat.take(at).astype(np.float64)
-    never, limits = before == -np.inf, np.finfo(logits.dtype)
+    limits = np.finfo(logits.dtype)
     with np.errstate(over="ignore"):
         after = np.clip(change(before), limits.min, limits.max)
-    after[never] = -np.inf
-    flat[at] = after.astype(logits.dtype)
+    flat[at] = np.where(before > -np.inf, after, -np.inf).astype(logits.dtype)
     return result
 
 

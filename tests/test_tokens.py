@@ -173,3 +173,8 @@ def test_a_vocabulary_without_a_word_for_the_unknown_is_believed():
 def test_the_vocabulary_of_a_model_reaches_the_samplers():
     model = ToyModel()
     assert token_id("cat", model.vocabulary, len(model.vocabulary)) == 4
+
+
+def test_a_change_may_be_one_number_for_all():
+    changed = change_logits(np.array([[1.0, -np.inf, 3.0]]), 0, [0, 1], lambda logit: 0.5)
+    assert changed.tolist() == [[0.5, -np.inf, 3.0]]
