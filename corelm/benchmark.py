@@ -7,14 +7,11 @@ with the weights of the network, each a bare `np.matmul`.
 from __future__ import annotations
 
 import math
-import os
-import platform
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -221,22 +218,3 @@ def _flat(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
     """A kernel of heads as one matrix; what comes out of an attention goes in by heads."""
     inputs = 2 if name.endswith("attention_output/kernel") else 1
     return math.prod(shape[:inputs]), math.prod(shape[inputs:])
-
-
-def machine() -> dict[str, Any]:
-    """What a measurement was made on and with."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-
-
-def _processor() -> str:
-    """Its name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names: Iterator[str] = (s.partition(":")[2].strip() for s in lines if "model name" in s)
-    return next(names, platform.processor() or platform.machine())

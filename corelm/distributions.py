@@ -19,7 +19,7 @@ BLOCK = 128
 """Tokens per block of the two-level inverse CDF: about the square root of a usual vocabulary."""
 
 FEW = 0.25
-"""Share of the tokens below which a draw leaves out those that are impossible."""
+"""The share of a vocabulary below which it pays to pick out the tokens that can be drawn."""
 
 NEVER = -1e4
 """A logit so far below the largest that its probability is 0 in every type."""

@@ -15,6 +15,7 @@ from corelm.distributions import Array, below_largest, entropy_of_logits, softma
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.luck import Luck
 from corelm.sampler import Sampler, apply
+from corelm.selection import in_falling_order, rank
 from corelm.spec import sampler as read_sampler
 from corelm.tokens import token_id
 
@@ -77,11 +78,12 @@ class Stage:
 
         None where it cannot be drawn.
         """
-        logit = self.logits[token]
-        if logit == -np.inf:
-            return None
-        tied_before = np.count_nonzero(self.logits[:token] == logit)
-        return 1 + int(np.count_nonzero(self.logits > logit) + tied_before)
+        return rank(self.logits, token) if self.possible[token] else None
+
+    @cached_property
+    def falling(self) -> NDArray[np.int64]:
+        """(kept,) ids that can be drawn, the likeliest first, the lowest id first on ties."""
+        return in_falling_order(self.logits, np.flatnonzero(self.possible))
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ class Explanation:
         In the order of the model; n to 2 n of them, unless fewer can be drawn.
         """
         model, end = self.stages[0], self.stages[-1]
-        tokens = {*_falling(model)[:n].tolist(), *_falling(end)[:n].tolist()}
+        tokens = {*model.falling[:n].tolist(), *end.falling[:n].tolist()}
         places = {token: model.rank(token) or math.inf for token in tokens}
         return [self.follow(token) for token in sorted(places, key=places.__getitem__)]
 
@@ -205,7 +207,7 @@ def _after(stages: list[Stage], sampler: Sampler, logits: Array) -> Stage:
     """What a sampler made of the last stage, measured beside it and beside the model."""
     model, before = stages[0].distribution, stages[-1]
     possible = logits > -np.inf
-    removed = _falling(before)
+    removed = before.falling
     removed = removed[~possible[removed]]
     return Stage(
         sampler,
@@ -216,9 +218,3 @@ def _after(stages: list[Stage], sampler: Sampler, logits: Array) -> Stage:
         kept_mass=float(np.where(possible, model, 0).sum() / model.sum()),
         changed=not np.array_equal(below_largest(before.logits), below_largest(logits)),
     )
-
-
-def _falling(stage: Stage) -> NDArray[np.int64]:
-    """The ids that can be drawn, the likeliest first, the lowest id first on ties."""
-    ids = np.flatnonzero(stage.possible)
-    return ids[np.argsort(-stage.logits[ids], kind="stable")]

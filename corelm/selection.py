@@ -237,6 +237,36 @@ def first_tokens(row: Array, value: float, count: int) -> Tokens:
     return np.delete(tokens, np.flatnonzero(row[tokens] == value)[-over:])
 
 
+def in_falling_order(row: Array, tokens: Tokens) -> Tokens:
+    """Tokens of a row with the likeliest first, the lowest id first on ties.
+
+    Args:
+        row: (vocabulary,) logits.
+        tokens: ids, rising.
+
+    Example:
+        >>> in_falling_order(np.array([1.0, 3.0, 2.0, 3.0]), np.array([0, 1, 3])).tolist()
+        [1, 3, 0]
+    """
+    ordered: Tokens = tokens[np.argsort(-row[tokens], kind="stable")]
+    return ordered
+
+
+def rank(row: Array, token: int) -> int:
+    """The place of a token in that order, 1 for the likeliest.
+
+    Args:
+        row: (vocabulary,) logits.
+        token: its id.
+
+    Example:
+        >>> [rank(np.array([1.0, 3.0, 2.0, 3.0]), token) for token in range(4)]
+        [4, 1, 3, 2]
+    """
+    tied_before = np.count_nonzero(row[:token] == row[token])
+    return 1 + int(np.count_nonzero(row > row[token]) + tied_before)
+
+
 def falling_logits(row: Array) -> Iterator[Array]:
     """The logits of a row in falling order, in longer and longer prefixes until it is all.
 

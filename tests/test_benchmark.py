@@ -11,6 +11,7 @@ from small_models import SMALL, random_weights, small_model
 
 import corelm
 from corelm import benchmark
+from corelm import machine as this_machine
 from corelm.benchmark import Products, matrices, matrices_of, measure
 from corelm.errors import UsageError
 from corelm.model import networks
@@ -136,6 +137,6 @@ def test_every_product_is_of_the_whole_batch():
 
 
 def test_what_it_was_measured_on():
-    machine = benchmark.machine()
+    machine = this_machine.machine()
     assert set(machine) == {"processor", "cores", "platform", "python", "numpy"}
     assert all(machine.values())

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import corelm
+from corelm.metrics import LENGTH, TEXTS
 from corelm.model import bundle
-from corelm.model.figures import SET_LENGTH, SET_TEXTS, Scores, human_figures
+from corelm.model.figures import Scores, human_figures
 from corelm.model.vocabulary import WordVocabulary
 
 SHIPPED_MODEL = Path(corelm.__file__).parent / "model" / "pretrained" / "imdb"
@@ -92,7 +93,7 @@ def test_unknown_words_are_left_out_of_the_texts():
 
 def test_figures_of_texts_are_those_of_sets_as_large_as_a_report():
     rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(["a", "b"], 120)) for _ in range(2 * SET_TEXTS + 5)]
+    texts = [" ".join(rng.choice(["a", "b"], 120)) for _ in range(2 * TEXTS + 5)]
     figures = human_figures(scores(), texts, VOCABULARY)["human"]
     assert figures["sets"] == {"sets": 2, "texts": 64, "length": 100}
     assert figures["distinct_1"] == round(2 / 6400, 5)
@@ -113,7 +114,7 @@ def test_the_shipped_model_has_all_figures():
     human = figures["human"]
     assert human.keys() == of_scores["human"].keys()
     assert None not in human.values()
-    assert human["sets"] == {"sets": 39, "texts": SET_TEXTS, "length": SET_LENGTH}
+    assert human["sets"] == {"sets": 39, "texts": TEXTS, "length": LENGTH}
     assert math.isclose(human["outside_human_band"], 0.1, abs_tol=1e-4)
     assert len(human["by_position"]) == 100
     weighted = [row["n"] * row["entropy"] for row in human["by_position"]]

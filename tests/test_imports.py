@@ -21,7 +21,7 @@ PLUGINS = [
 ]
 
 RANKS = [
-    {"errors", "metrics"},
+    {"errors", "machine", "metrics"},
     {
         "params",
         "context",

@@ -18,7 +18,9 @@ from corelm.selection import (
     filter_logits,
     first_tokens,
     first_where,
+    in_falling_order,
     largest_tokens,
+    rank,
     reaches,
     tokens_within,
 )
@@ -168,6 +170,13 @@ def test_falling_prefixes_are_those_of_a_sorted_row_and_end_with_all_of_it(size,
             assert prefix.flags.c_contiguous
             assert np.count_nonzero(expected >= prefix[-1]) == len(prefix), "a tie was cut"
         assert len(prefix) == len(expected)
+
+
+@given(ROW)
+def test_ranks_are_places_in_a_stable_sort(row):
+    order = np.argsort(-row, kind="stable")
+    assert [rank(row, int(token)) for token in order] == [*range(1, len(row) + 1)]
+    assert in_falling_order(row, np.arange(len(row))).tolist() == order.tolist()
 
 
 def test_who_needs_few_is_given_few():

@@ -73,7 +73,8 @@ def bench(
         chosen = sampler_of(built, sampler, preset)
         batches = [BATCH.convert(one) for one in batch or BATCHES]
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
-        from corelm.benchmark import machine, measure
+        from corelm.benchmark import measure
+        from corelm.machine import machine
 
         of = partial(measure, loaded(model), text, chosen, length=tokens)
         with stages("rounds") as tell:

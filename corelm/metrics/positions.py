@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -74,3 +75,28 @@ def outside(entropies: Sequence[ArrayLike], band: Band) -> Sums:
         [int(np.count_nonzero((text < low) | (text > high))) for text in values],
         [len(text) for text in values],
     )
+
+
+def by_position(values: Mapping[str, Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
+    """Means at the first position of all texts, at the second, and so on.
+
+    Args:
+        values: by name, those of each text; equally many under each name.
+
+    Returns:
+        For each position its number, `n` texts that get there, and the mean of each name.
+
+    Example:
+        >>> by_position({"entropy": [[1.0, 2.0], [3.0]]})
+        [{'position': 0, 'n': 2, 'entropy': 2.0}, {'position': 1, 'n': 1, 'entropy': 2.0}]
+    """
+    longest = max((len(text) for texts in values.values() for text in texts), default=0)
+    columns = [
+        {name: [text[i] for text in texts if len(text) > i] for name, texts in values.items()}
+        for i in range(longest)
+    ]
+    return [
+        {"position": i, "n": len(next(iter(column.values())))}
+        | {name: float(np.mean(some)) for name, some in column.items()}
+        for i, column in enumerate(columns)
+    ]

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.metrics import LENGTH, TEXTS
 from corelm.metrics.intervals import mean_interval
 from corelm.metrics.positions import Sums, drift, outside, ratio, total
 from corelm.metrics.sets import figures_of_sets
 from corelm.model.vocabulary import WordVocabulary
 
-SET_TEXTS, SET_LENGTH = 64, 100
-"""Texts and tokens of each that a report draws, unless asked for others."""
 PERCENTILES = (5, 50, 95)
 DIGITS = 5
 
@@ -71,7 +70,7 @@ def human_figures(
     """
     unknown = vocabulary.unknown
     ids = [[i for i in vocabulary.encode(text) if i != unknown] for text in texts]
-    sets = figures_of_sets(ids, vocabulary.decode, SET_TEXTS, SET_LENGTH)
+    sets = figures_of_sets(ids, vocabulary.decode, TEXTS, LENGTH)
     entropy = _summary(scores.entropy[scores.real])
     sums = _sums(scores, unknown, entropy["band"])
     means = {name: ratio(of_texts) for name, of_texts in sums.items()}

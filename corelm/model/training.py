@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -17,6 +16,7 @@ import tensorflow as tf
 from corelm.errors import TrainingError
 from corelm.generation import generate
 from corelm.language_model import LanguageModel
+from corelm.machine import platform_name
 from corelm.model import bundle, data
 from corelm.model.architecture import build
 from corelm.model.checkpoint import Checkpoint, fingerprint
@@ -315,7 +315,7 @@ class Run:
     def _training(self) -> dict[str, Any]:
         return {
             "command": self.settings.command(self.corpus.name),
-            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "machine": f"{platform_name()}, {os.cpu_count()} cores",
             **self.identity,
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),

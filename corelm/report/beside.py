@@ -15,13 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.distributions import Array
+from corelm.distributions import FEW, Array
 
 LEAST = -1e30
 """A logit so far below the largest that its weight is 0; the product of both is 0 too."""
-
-FEW = 0.25
-"""The share of a vocabulary below which it pays to pick out the tokens that can be drawn."""
 
 
 class Distribution:

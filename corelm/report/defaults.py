@@ -1,4 +1,6 @@
 """What a report measures where nothing is said."""
 
-PROMPT, N, LENGTH, SEED = "This movie", 64, 100, 1
+from corelm import metrics
+
+PROMPT, N, LENGTH, SEED = "This movie", metrics.TEXTS, metrics.LENGTH, 1
 """Texts of each sampler for each prompt, tokens in a text at most, what decides all luck."""

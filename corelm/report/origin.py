@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-
 from corelm.errors import UsageError
+from corelm.machine import machine
 from corelm.params import Parameterized
 from corelm.plugins import Source, registry
 from corelm.sampler import Sampler
@@ -19,11 +17,10 @@ from corelm.sampler import Sampler
 
 def made_with() -> dict[str, Any]:
     """What made a report, and when."""
+    here = machine()
     return {
         "corelm": version("corelm"),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "platform": f"{platform.system()} {platform.machine()}",
+        **{key: here[key] for key in ("python", "numpy", "platform")},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -15,7 +15,7 @@ from corelm.generation import BATCH, Drafts, Generation, steps
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.metrics import texts as metrics
 from corelm.metrics.intervals import jackknife, mean_interval, share_interval
-from corelm.metrics.positions import Band, Sums, drift, outside, ratio, total
+from corelm.metrics.positions import Band, Sums, by_position, drift, outside, ratio, total
 from corelm.metrics.self_bleu import self_bleu_left_out
 from corelm.report.token_details import Details, details
 from corelm.sampler import Sampler
@@ -190,7 +190,9 @@ def summary(records: Sequence[Record], human_band: Band | None = None) -> dict[s
         **means,
         **of_set,
         "ci95": {**ci95, **_intervals(of_set, tokens, written)},
-        "by_position": _by_position(records),
+        "by_position": by_position(
+            {name: [r[name] for r in records] for name in ("entropy", "model_entropy")}
+        ),
     }
 
 
@@ -233,18 +235,3 @@ def _intervals(
         "loops": share_interval(int(metrics.loops(tokens).sum()), len(tokens)),
         **{name: jackknife(of_set[name], values) for name, values in left_out.items()},
     }
-
-
-def _by_position(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The mean entropies at each position, over the texts that get there."""
-    length = max((len(record["entropy"]) for record in records), default=0)
-    there = [[r for r in records if len(r["entropy"]) > i] for i in range(length)]
-    return [
-        {
-            "position": i,
-            "n": len(some),
-            "entropy": float(np.mean([record["entropy"][i] for record in some])),
-            "model_entropy": float(np.mean([record["model_entropy"][i] for record in some])),
-        }
-        for i, some in enumerate(there)
-    ]

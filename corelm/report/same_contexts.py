@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from corelm.errors import SamplerError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.metrics.intervals import mean_interval
+from corelm.metrics.positions import by_position, total
 from corelm.report.beside import Distribution, Figures, beside, revived
 from corelm.report.contexts import Contexts
 from corelm.report.curve import at_temperatures
@@ -205,7 +206,9 @@ def summary(record: Record) -> dict[str, Any]:
         **{name: means[name] for name in FIGURES if name != "entropy"},
         "bits": {name: _in_bits(means[name]) for name in IN_NATS},
         "ci95": {name: _interval(record[name]) for name in FIGURES if name != "entropy"},
-        "by_position": _by_position(record, "entropy", "mass_kept", "model_entropy"),
+        "by_position": by_position(
+            {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
+        ),
     }
 
 
@@ -225,7 +228,7 @@ def model_summary(record: Record) -> dict[str, Any]:
         "entropy": entropy_summary(record),
         "surprisal": _mean(known),
         "ci95": {"surprisal": _interval(known)},
-        "by_position": _by_position(record, "entropy"),
+        "by_position": by_position({"entropy": record["entropy"]}),
     }
 
 
@@ -252,22 +255,8 @@ def _mean(texts: Sequence[Sequence[float]]) -> float | None:
 
 
 def _interval(texts: Sequence[Sequence[float]]) -> list[float] | None:
-    return mean_interval([math.fsum(text) for text in texts], [len(text) for text in texts])
+    return mean_interval(*total(texts))
 
 
 def _in_bits(nats: float | None) -> float | None:
     return None if nats is None else nats / math.log(2)
-
-
-def _by_position(record: Record, *names: str) -> list[dict[str, Any]]:
-    """The means at the first position of all texts, at the second, and so on."""
-    longest = max(map(len, record["entropy"]), default=0)
-    columns = [
-        {name: [text[i] for text in record[name] if len(text) > i] for name in names}
-        for i in range(longest)
-    ]
-    return [
-        {"position": i, "n": len(column["entropy"])}
-        | {name: float(np.mean(values)) for name, values in column.items()}
-        for i, column in enumerate(columns)
-    ]

@@ -12,6 +12,7 @@ from corelm.distributions import Array, softmax
 from corelm.generation import Drawn
 from corelm.language_model import Vocabulary
 from corelm.model.vocabulary import END
+from corelm.selection import in_falling_order, largest_tokens, rank
 
 ALTERNATIVES = 5
 TAIL = 16
@@ -49,12 +50,10 @@ def details(step: Step, row: int, drawn: Drawn, past: list[int], vocabulary: Voc
         vocabulary: what the ids stand for.
     """
     logits = step.model_logits[row]
-    mine = logits[drawn.token]
-    tied_before = np.count_nonzero(logits[: drawn.token] == mine)
     p, words = softmax(logits.astype(np.float64)), _Words(vocabulary, past[-TAIL:])
     return {
         "token": END if drawn.token == vocabulary.end else drawn.text,
-        "rank": 1 + int(np.count_nonzero(logits > mine) + tied_before),
+        "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
         "q": math.exp(-drawn.surprisal),
         "entropy": drawn.entropy,
@@ -64,10 +63,8 @@ def details(step: Step, row: int, drawn: Drawn, past: list[int], vocabulary: Voc
 
 def _likeliest(logits: Array) -> list[int]:
     """The ids of the likeliest tokens, the lowest id first on ties."""
-    count = min(ALTERNATIVES, len(logits))
-    least = np.partition(logits, -count)[-count]
-    ids = np.flatnonzero((logits >= least) & (logits > -np.inf))
-    return [int(i) for i in ids[np.argsort(-logits[ids], kind="stable")][:count]]
+    likeliest = np.sort(largest_tokens(logits[None], min(ALTERNATIVES, len(logits))))
+    return [int(i) for i in in_falling_order(logits, likeliest)]
 
 
 class _Words:

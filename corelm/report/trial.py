@@ -32,13 +32,13 @@ def try_it(model: LanguageModel, prompt: str) -> dict[str, Any]:
         ([' cat', ' dog'], 11)
     """
     explanation = explain(model, prompt, "stochastic")
-    logits = explanation.stages[0].logits
-    possible = np.flatnonzero(logits > -np.inf)
-    falling = possible[np.argsort(-logits[possible], kind="stable")]
-    below = np.maximum(logits[falling].astype(np.float64) - logits.max(), LEAST)
+    stage = explanation.stages[0]
+    logits = stage.logits[stage.falling].astype(np.float64)
+    below = np.maximum(logits - logits[0], LEAST)
     end = model.vocabulary.end
     words = [
-        END if token == end else explanation.text_of(token) for token in falling[:WORDS].tolist()
+        END if token == end else explanation.text_of(token)
+        for token in stage.falling[:WORDS].tolist()
     ]
     return {
         "prompt": prompt,

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 
 import corelm
-from corelm.benchmark import machine
+from corelm.machine import machine
 from corelm.model.architecture import build
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.presets import PRESETS

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import corelm
-from corelm import benchmark
+from corelm import machine as this
 from corelm.luck import Luck
 from corelm.model.vocabulary import END, PADDING, UNKNOWN, WordVocabulary
 
@@ -180,7 +180,7 @@ def cell(times: list[float]) -> str:
 
 def machine() -> str:
     """The processor, the cores, the versions."""
-    here = benchmark.machine()
+    here = this.machine()
     packages = ["corelm", "numpy", *(["torch", "transformers"] if ALL_THERE else [])]
     versions = ", ".join(f"{package} {version(package)}" for package in packages)
     text = f"{here['processor']}, {here['cores']} cores; Python {here['python']}, {versions}"

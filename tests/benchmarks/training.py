@@ -34,7 +34,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from corelm.benchmark import machine
+from corelm.machine import machine
 from corelm.model import data
 from corelm.model.figures import Scores
 from corelm.model.presets import PRESETS

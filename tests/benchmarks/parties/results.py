@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from statistics import median
 
-from corelm.benchmark import machine
+from corelm.machine import machine
 from parties.process import Invited
 
 OURS = "corelm"
