@@ -48,6 +48,7 @@ from corelm.selection import (
     first_tokens,
     first_where,
     largest_tokens,
+    nucleus,
     reaches,
     tokens_within,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "load",
     "log_softmax",
     "min_entropy",
+    "nucleus",
     "param",
     "past_tokens",
     "preset",

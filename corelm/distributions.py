@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm import native
 from corelm.errors import ParameterError
 
 Array = NDArray[Any]
@@ -23,6 +24,21 @@ FEW = 0.25
 
 NEVER = -1e4
 """A logit so far below the largest that its probability is 0 in every type."""
+
+
+def largest(logits: Array) -> Array:
+    """The largest logit of each row: (..., vocabulary) to (...,); nan where one of them is nan.
+
+    Example:
+        >>> largest(np.array([1.0, 3.0])).tolist()
+        3.0
+    """
+    rows = native.as_rows(logits)
+    if rows is None:
+        return np.asarray(logits.max(axis=-1))
+    found = np.empty(len(rows), dtype=np.float32)
+    native.kernels.maxima(rows, found)
+    return found.reshape(logits.shape[:-1])
 
 
 def below_largest(logits: Array) -> Array:
@@ -99,6 +115,8 @@ def min_entropy(logits: Array) -> Array:
         >>> float(min_entropy(np.log([0.5, 0.25, 0.25])).round(4))
         0.6931
     """
+    if native.as_rows(logits) is not None:
+        return entropies(logits)[0]
     below = below_largest(logits)
     return np.log1p(_unlikely(np.exp(below, out=below), logits))
 
@@ -113,6 +131,11 @@ def entropies(logits: Array) -> tuple[Array, Array]:
         >>> float(least.round(4)), float(usual.round(4))
         (0.6931, 1.0397)
     """
+    rows = native.as_rows(logits)
+    if rows is not None:
+        least, usual = np.empty(len(rows)), np.empty(len(rows))
+        native.kernels.entropies(rows, least, usual)
+        return least.reshape(logits.shape[:-1]), usual.reshape(logits.shape[:-1])
     below = below_largest(logits)
     np.maximum(below, NEVER, out=below)  # 0 * -inf would be nan
     weights = np.exp(below)
@@ -142,6 +165,10 @@ def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
         [1.3863]
     """
     nats = np.empty(len(logits))
+    rows = native.as_rows(logits)
+    if rows is not None:
+        native.kernels.surprisals(rows, np.ascontiguousarray(tokens, dtype=np.int64), nats)
+        return nats
     for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
         below = row - row.max()
         nats[i] = np.log(np.exp(below).sum(dtype=np.float64)) - below[tokens[i]]
@@ -186,9 +213,15 @@ def sharpen(logits: Array, t: float) -> Array:
         return logits
     if t == np.inf:
         return keep(np.zeros_like(logits), logits > -np.inf)
+    usual = 1e-30 < t < 1e30
+    rows = native.as_rows(logits)
+    if usual and rows is not None:
+        out = np.empty_like(rows)
+        native.kernels.sharpen(rows, t, out)
+        return out.reshape(logits.shape)
     shifted = below_largest(logits)
     with np.errstate(over="ignore"):
-        if 1e-30 < t < 1e30:
+        if usual:
             return np.divide(shifted, t, out=shifted)
         return (shifted.astype(np.float64) / t).astype(logits.dtype)
 
@@ -212,6 +245,10 @@ def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.floa
         [1]
     """
     tokens, surprisal = np.empty(len(logits), dtype=np.int64), np.empty(len(logits))
+    rows = native.as_rows(logits)
+    if rows is not None:
+        native.kernels.draw(rows, np.ascontiguousarray(luck, dtype=np.float64), tokens, surprisal)
+        return tokens, surprisal
     for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
         possible = row > -np.inf
         if np.count_nonzero(possible) < FEW * row.size:  # as after a filter

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from corelm.context import Context
-from corelm.distributions import Array, softmax
+from corelm.distributions import Array, largest, softmax
 from corelm.errors import ModelOutputError, ParameterError, SamplerError, UsageError
 from corelm.params import Parameterized
 
@@ -134,10 +134,10 @@ def fault_of_logits(logits: Array, verb: str = "") -> str:
 
     One pass decides: the maximum of a row is nan, infinite or finite as the row is.
     """
-    largest = logits.max(axis=-1)
-    if np.isfinite(largest).all():
+    tops = largest(logits)
+    if np.isfinite(tops).all():
         return ""
-    first = largest[bad_row(logits)]
+    first = tops[bad_row(logits)]
     if np.isnan(first):
         return f"{verb}NaN"
     return f"{verb}+infinity" if first > 0 else f"{verb}a row in which every token is impossible"
@@ -145,7 +145,7 @@ def fault_of_logits(logits: Array, verb: str = "") -> str:
 
 def bad_row(logits: Array) -> int:
     """The first row that is no distribution."""
-    return int(np.flatnonzero(~np.isfinite(logits.max(axis=-1)))[0])
+    return int(np.flatnonzero(~np.isfinite(largest(logits)))[0])
 
 
 def _row(result: Any, logits: Array) -> str:

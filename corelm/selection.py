@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.distributions import Array
+from corelm import native
+from corelm.distributions import Array, min_entropy
 from corelm.threads import spread
 
 Tokens = NDArray[np.intp]
@@ -108,6 +109,36 @@ def filter_each_row(logits: Array, choose: Callable[[Array], Tokens]) -> Array:
         return np.concatenate([choose(row) + i * size for i, row in enumerate(rows)])
 
     return filter_logits(logits, all_of)
+
+
+def nucleus(logits: Array, p: float) -> Array:
+    """The fewest likeliest tokens whose probabilities sum to at least p, minus infinity elsewhere.
+
+    Args:
+        logits: (batch, vocabulary).
+        p: at least 0 and less than 1; the likeliest token stays in any case.
+
+    Example:
+        >>> nucleus(np.log(np.array([[0.25, 0.5, 0.25]])), 0.6).round(4).tolist()
+        [[-1.3863, -0.6931, -inf]]
+    """
+    rows = native.as_rows(logits)
+    if rows is None:
+        return filter_each_row(logits, lambda row: _nucleus_of(row, p))
+    out = np.empty_like(rows)
+    native.kernels.nucleus(rows, p, out)
+    return out
+
+
+@np.errstate(over="ignore")
+def _nucleus_of(row: Array, p: float) -> Tokens:
+    target = p * np.exp(min_entropy(row))  # in units of the largest probability
+    for values in falling_logits(row):
+        weights = np.exp(values - values[0])
+        last = first_where(weights, lambda mass: reaches(mass, target))
+        if last < len(values):
+            return first_tokens(row, values[last], last + 1)
+    return first_tokens(row, values[-1], len(values))
 
 
 def reaches(value: ArrayLike, bar: ArrayLike) -> Any:

@@ -4,21 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    falling_logits,
-    filter_each_row,
-    first_tokens,
-    first_where,
-    hookimpl,
-    min_entropy,
-    param,
-    reaches,
-)
+from corelm import Array, Context, Sampler, hookimpl, nucleus, param
 
 
 class TopP(Sampler):
@@ -42,19 +28,7 @@ class TopP(Sampler):
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.p == 1:
-            return logits
-        return filter_each_row(logits, self._nucleus)
-
-    @np.errstate(over="ignore")
-    def _nucleus(self, row: Array) -> Array:
-        target = self.p * np.exp(min_entropy(row))  # in units of the largest probability
-        for values in falling_logits(row):
-            weights = np.exp(values - values[0])
-            last = first_where(weights, lambda mass: reaches(mass, target))
-            if last < len(values):
-                return first_tokens(row, values[last], last + 1)
-        return first_tokens(row, values[-1], len(values))
+        return logits if self.p == 1 else nucleus(logits, self.p)
 
 
 @hookimpl

@@ -21,7 +21,7 @@ PLUGINS = [
 ]
 
 RANKS = [
-    {"errors", "machine", "metrics"},
+    {"errors", "machine", "metrics", "native", "threads"},
     {
         "params",
         "context",
@@ -30,7 +30,6 @@ RANKS = [
         "luck",
         "text",
         "hookspecs",
-        "threads",
     },
     {"lint", "sampler", "selection", "tokens"},
     {"decoder"},

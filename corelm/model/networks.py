@@ -1,10 +1,4 @@
-"""The networks of `architecture.py` in plain NumPy, a few tokens at a time, with a memory.
-
-What comes out for a token is the same to the last bit whether it is read alone or with others,
-in whichever batch. BLAS rounds the product of two matrices unlike that of a vector and a matrix,
-and unlike itself with other shapes. So every token is a vector by itself here: `np.matmul` of
-(..., 1, in) and (in, out) makes a BLAS call for each.
-"""
+"""The networks of `architecture.py` without Keras, a few tokens at a time, with a memory."""
 
 from __future__ import annotations
 
@@ -16,20 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.distributions import Array
+from corelm.model.layers import Linear, Weights, attend, layer_norm, rms_norm, sigmoid
 from corelm.model.presets import Architecture
-from corelm.threads import spread
 
-Weights = Mapping[str, NDArray[np.float32]]
 Ids = NDArray[np.int64]
-
-EPSILON = np.float32(1e-6)
-NEVER = np.float32(-1e9)
-
-CACHED = 2**16
-"""Weights in one block of columns: 256 KiB, which a core's own cache holds."""
-
-WORTH = 2**23
-"""Multiplications that are worth another core."""
 
 
 class Network(ABC):
@@ -206,102 +190,6 @@ class GruCell:
         candidate = np.tanh(given[..., 2 * dense :] + reset * kept[..., 2 * dense :])
         mixed: Array = update * state + (1 - update) * candidate
         return mixed
-
-
-def attend(
-    query: Array, key: Array, value: Array, cache: Array, time: int, seen: Array | None = None
-) -> Array:
-    """Let each new token look at itself and at those before it.
-
-    Args:
-        query, key, value: (batch, new, heads * size).
-        cache: (batch, 2, heads, context, size); the new keys and values go into it.
-        time: tokens in the window, the new ones among them.
-        seen: (batch, new, time), False where a token must not look; none means it may.
-
-    Returns:
-        (batch, new, heads * size)
-    """
-    batch, new, _ = query.shape
-    heads, size = cache.shape[2], cache.shape[4]
-    split, before = (batch, new, heads, size), time - new
-    cache[:, 0, :, before:time] = key.reshape(split).swapaxes(1, 2)
-    cache[:, 1, :, before:time] = value.reshape(split).swapaxes(1, 2)
-    queries = query.reshape(split)[..., None, :] * np.float32(size**-0.5)
-    mixed = np.empty((batch, new, heads, 1, size), dtype=np.float32)
-    for i in range(new):
-        past = cache[..., : before + i + 1, :]  # (batch, 2, heads, past, size)
-        scores = queries[:, i] @ past[:, 0].swapaxes(2, 3)  # (batch, heads, 1, past)
-        if seen is not None:
-            scores = np.where(seen[:, i, None, None, : before + i + 1], scores, NEVER)
-        np.matmul(_softmax(scores), past[:, 1], out=mixed[:, i])
-    return mixed.reshape(batch, new, heads * size)
-
-
-def _softmax(scores: Array) -> Array:
-    """In place, over the last axis."""
-    scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= np.add.reduce(scores, axis=-1, keepdims=True)
-    return scores
-
-
-def rms_norm(x: Array, scale: Array) -> Array:
-    """Divide by the root mean square, (..., width) to the same."""
-    mean: Array = np.vecdot(x, x)[..., None] / np.float32(x.shape[-1])
-    return x / np.sqrt(mean + EPSILON) * scale
-
-
-def layer_norm(x: Array, w: Weights) -> Array:
-    """Mean 0 and variance 1, (..., width) to the same."""
-    width = np.float32(x.shape[-1])
-    centred = x - np.add.reduce(x, axis=-1, keepdims=True) / width
-    variance: Array = np.vecdot(centred, centred)[..., None] / width
-    return centred / np.sqrt(variance + EPSILON) * w["gamma"] + w["beta"]
-
-
-def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), which does not overflow."""
-    return np.tanh(x / 2) / 2 + np.float32(0.5)
-
-
-class Linear:
-    """x @ kernel + bias for each token by itself: (batch, new, in) to (batch, new, out).
-
-    Several tokens meet one block of columns after the other, each block while it is cached. A
-    token alone takes them all at once, so that BLAS can use every core; but only where that gives
-    the same bits, which depends on the BLAS and is tried.
-    """
-
-    def __init__(self, kernel: Array, bias: Array | None = None) -> None:
-        inputs, self._units = kernel.shape
-        columns = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
-        step = max(CACHED // inputs, 1)
-        starts = range(0, self._units, step)
-        self._blocks = [(slice(i, i + step), columns[i : i + step].T) for i in starts]
-        self._whole = columns.T
-        self._bias = bias
-        probe = np.random.default_rng(0).random((1, 1, inputs), dtype=np.float32)
-        self._same_bits = np.array_equal(probe @ self._whole, self._by_blocks(probe))
-
-    def __call__(self, x: Array) -> Array:
-        alone = self._same_bits and x.shape[0] == x.shape[1] == 1
-        y: Array = x @ self._whole if alone else self._by_blocks(x)
-        if self._bias is not None:
-            y += self._bias
-        return y
-
-    def _by_blocks(self, x: Array) -> Array:
-        y = np.empty((*x.shape[:-1], 1, self._units), dtype=np.float32)
-        tokens = x[..., None, :]  # (batch, new, 1, in)
-
-        def work(some: slice) -> None:
-            for columns, block in self._blocks[some]:
-                np.matmul(tokens, block, out=y[..., columns])  # (batch, new, 1, some of out)
-
-        work_of_one = x.size * min(CACHED // x.shape[-1], self._units)
-        spread(work, len(self._blocks), least=1 + WORTH // max(work_of_one, 1))
-        return y[..., 0, :]
 
 
 def _dense(w: Weights, name: str, inputs: int = 1) -> Linear:

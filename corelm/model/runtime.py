@@ -1,4 +1,4 @@
-"""A model of corelm's own kinds in plain NumPy: one token at a time, with a memory.
+"""A model of corelm's own kinds without Keras: one token at a time, with a memory.
 
 It needs neither Keras nor TensorFlow. A row's logits are the same to the last bit whichever
 other rows are decoded with it.
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm import native
 from corelm.distributions import Array, softmax
-from corelm.model.networks import NETWORKS, Network, Weights
+from corelm.model.layers import Weights
+from corelm.model.networks import NETWORKS, Network
 from corelm.model.presets import Architecture
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import check
@@ -138,6 +140,8 @@ class NumpySession:
         def work(rows: slice) -> Array:
             return self._network.read(texts[rows], new, memory[rows])
 
-        outputs = np.concatenate(spread(work, len(texts), least=ROWS))
+        # The kernels see to the cores themselves.
+        least = ROWS if native.kernels is None else max(len(texts), 1)
+        outputs = np.concatenate(spread(work, len(texts), least=least))
         self._start, self._read = start, stop
         return outputs[:, -asked:]

@@ -1,0 +1,170 @@
+"""The layers of the networks: attention, norms, products. In C where the kernels are there.
+
+What comes out for a token is the same to the last bit whether it is read alone or with others,
+in whichever batch. The kernels see to it; in NumPy it takes a vector for each token, since BLAS
+rounds the product of two matrices unlike that of a vector and a matrix, and unlike itself with
+other shapes: `np.matmul` of (..., 1, in) and (in, out) makes a BLAS call for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import native
+from corelm.distributions import Array
+from corelm.threads import spread
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+EPSILON = np.float32(1e-6)
+NEVER = np.float32(-1e9)
+
+CACHED = 2**16
+"""Weights in one block of columns: 256 KiB, which a core's own cache holds."""
+
+WORTH = 2**23
+"""Multiplications that are worth another core."""
+
+
+def attend(
+    query: Array, key: Array, value: Array, cache: Array, time: int, seen: Array | None = None
+) -> Array:
+    """Let each new token look at itself and at those before it.
+
+    Args:
+        query, key, value: (batch, new, heads * size).
+        cache: (batch, 2, heads, context, size); the new keys and values go into it.
+        time: tokens in the window, the new ones among them.
+        seen: (batch, new, time), False where a token must not look; none means it may.
+
+    Returns:
+        (batch, new, heads * size)
+    """
+    if native.kernels:
+        out = np.empty(query.shape, dtype=np.float32)
+        native.kernels.attend(query, key, value, cache, time, seen, out)
+        return out
+    batch, new, _ = query.shape
+    heads, size = cache.shape[2], cache.shape[4]
+    split, before = (batch, new, heads, size), time - new
+    cache[:, 0, :, before:time] = key.reshape(split).swapaxes(1, 2)
+    cache[:, 1, :, before:time] = value.reshape(split).swapaxes(1, 2)
+    queries = query.reshape(split)[..., None, :] * np.float32(size**-0.5)
+    mixed = np.empty((batch, new, heads, 1, size), dtype=np.float32)
+    for i in range(new):
+        past = cache[..., : before + i + 1, :]  # (batch, 2, heads, past, size)
+        scores = queries[:, i] @ past[:, 0].swapaxes(2, 3)  # (batch, heads, 1, past)
+        if seen is not None:
+            scores = np.where(seen[:, i, None, None, : before + i + 1], scores, NEVER)
+        np.matmul(_softmax(scores), past[:, 1], out=mixed[:, i])
+    return mixed.reshape(batch, new, heads * size)
+
+
+def _softmax(scores: Array) -> Array:
+    """In place, over the last axis."""
+    scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= np.add.reduce(scores, axis=-1, keepdims=True)
+    return scores
+
+
+def rms_norm(x: Array, scale: Array) -> Array:
+    """Divide by the root mean square, (..., width) to the same."""
+    if native.kernels:
+        return _normalised(x, scale)
+    mean: Array = np.vecdot(x, x)[..., None] / np.float32(x.shape[-1])
+    return x / np.sqrt(mean + EPSILON) * scale
+
+
+def layer_norm(x: Array, w: Weights) -> Array:
+    """Mean 0 and variance 1, (..., width) to the same."""
+    if native.kernels:
+        return _normalised(x, w["gamma"], w["beta"])
+    width = np.float32(x.shape[-1])
+    centred = x - np.add.reduce(x, axis=-1, keepdims=True) / width
+    variance: Array = np.vecdot(centred, centred)[..., None] / width
+    return centred / np.sqrt(variance + EPSILON) * w["gamma"] + w["beta"]
+
+
+def _normalised(x: Array, scale: Array, shift: Array | None = None) -> Array:
+    flat = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    out = np.empty_like(flat)
+    native.kernels.normalise(flat, scale, shift, EPSILON, out)
+    return out.reshape(x.shape)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), which does not overflow."""
+    return np.tanh(x / 2) / 2 + np.float32(0.5)
+
+
+class Linear:
+    """x @ kernel + bias for each token by itself: (batch, new, in) to (batch, new, out)."""
+
+    def __init__(self, kernel: Array, bias: Array | None = None) -> None:
+        self._units, self._bias = kernel.shape[1], bias
+        make = Vectors if native.kernels is None else Panels
+        self._product = make(kernel)
+
+    def __call__(self, x: Array) -> Array:
+        out = np.empty((*x.shape[:-1], self._units), dtype=np.float32)
+        self._product(np.ascontiguousarray(x), self._bias, out)
+        return out
+
+
+class Panels:
+    """A matrix as the kernel wants it, in panels of columns: (panels, in, columns)."""
+
+    def __init__(self, kernel: Array) -> None:
+        self._kernels, columns = native.kernels, native.kernels.PANEL
+        inputs, units = kernel.shape
+        count = -(-units // columns)
+        rows = np.zeros((count * columns, inputs), dtype=np.float32)
+        rows[:units] = kernel.T
+        self._panels = np.ascontiguousarray(rows.reshape(count, columns, inputs).swapaxes(1, 2))
+
+    def __call__(self, x: Array, bias: Array | None, out: Array) -> None:
+        flat = x.reshape(-1, x.shape[-1])
+        self._kernels.multiply(flat, self._panels, bias, out.reshape(-1, out.shape[-1]))
+
+
+class Vectors:
+    """A matrix in plain NumPy, which every token meets as a vector.
+
+    Several tokens meet one block of columns after the other, each block while it is cached. A
+    token alone takes them all at once, so that BLAS can use every core; but only where that gives
+    the same bits, which depends on the BLAS and is tried.
+    """
+
+    def __init__(self, kernel: Array) -> None:
+        inputs, self._units = kernel.shape
+        columns = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
+        step = max(CACHED // inputs, 1)
+        starts = range(0, self._units, step)
+        self._blocks = [(slice(i, i + step), columns[i : i + step].T) for i in starts]
+        self._whole = columns.T
+        probe = np.random.default_rng(0).random((1, 1, inputs), dtype=np.float32)
+        blocks = np.empty((1, 1, self._units), dtype=np.float32)
+        self._by_blocks(probe, blocks)
+        self._same_bits = np.array_equal(probe @ self._whole, blocks)
+
+    def __call__(self, x: Array, bias: Array | None, out: Array) -> None:
+        if self._same_bits and x.shape[0] == x.shape[1] == 1:
+            np.matmul(x, self._whole, out=out)
+        else:
+            self._by_blocks(x, out)
+        if bias is not None:
+            out += bias
+
+    def _by_blocks(self, x: Array, out: Array) -> None:
+        tokens, products = x[..., None, :], out[..., None, :]  # (batch, new, 1, in or out)
+
+        def work(some: slice) -> None:
+            for columns, block in self._blocks[some]:
+                np.matmul(tokens, block, out=products[..., columns])
+
+        work_of_one = x.size * min(CACHED // x.shape[-1], self._units)
+        spread(work, len(self._blocks), least=1 + WORTH // max(work_of_one, 1))

@@ -1,0 +1,39 @@
+"""Kernels in C: what decoding and sampling spend their time on, several times as fast as NumPy.
+
+They do what the functions that call them do in NumPy, which stay as the definition, as the tests'
+reference, and for machines on which `kernels` is None: where no C compiler was there when corelm
+was installed, where the processor is too old, or where `CORELM_KERNELS=0` is in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.threads import CORES
+
+
+def _load() -> ModuleType | None:
+    if os.environ.get("CORELM_KERNELS") == "0":
+        return None
+    try:
+        from corelm.native import kernels
+    except ImportError:  # not compiled, or not for this processor
+        return None
+    kernels.use_cores(CORES)
+    return kernels
+
+
+kernels: Any = _load()
+"""The module of `kernels.pyi`, or None."""
+
+
+def as_rows(logits: NDArray[Any]) -> NDArray[np.float32] | None:
+    """The logits as the kernels take them, (batch, vocabulary); None where NumPy has to do it."""
+    if kernels is None or logits.dtype != np.float32 or not logits.flags.c_contiguous:
+        return None
+    return logits.reshape(-1, logits.shape[-1]) if logits.size else None

@@ -1,0 +1,350 @@
+/* The arithmetic of next-token distributions, row by row, as corelm/distributions.py defines it.
+ *
+ * A row is worked on in blocks. Of each block the largest logit is known first, so that blocks in
+ * which nothing is possible, as after a filter, cost no exponentials.
+ */
+#include "kernels.h"
+#include "simd.h"
+#include "threads.h"
+
+#include <stdlib.h>
+
+enum { BLOCK = 128, BUCKETS = 1024 };
+static const size_t WORTH = 1 << 16; /* logits that are worth another core */
+static const float DEEPEST = 104.0f; /* nats below the largest at which a weight is 0 */
+static const double SLACK = 1e-12;   /* as in corelm/selection.py */
+
+/* What a thread needs for a row; it is kept for the next one. */
+struct desk {
+    size_t room;
+    float *tops;     /* of each block */
+    double *sums;    /* of each block's weights */
+    float *weights;  /* of each token */
+    int32_t *tokens; /* some of them */
+};
+
+static size_t blocks_in(size_t vocabulary) { return (vocabulary + BLOCK - 1) / BLOCK; }
+
+static struct desk *desk_for(size_t vocabulary)
+{
+    static _Thread_local struct desk desk;
+    if (desk.room < vocabulary) {
+        size_t blocks = blocks_in(vocabulary);
+        free(desk.tops), free(desk.sums), free(desk.weights), free(desk.tokens);
+        desk.tops = malloc(blocks * sizeof(float));
+        desk.sums = malloc(blocks * sizeof(double));
+        desk.weights = malloc(blocks * BLOCK * sizeof(float));
+        desk.tokens = malloc((vocabulary + 1) * sizeof(int32_t));
+        int whole = desk.tops && desk.sums && desk.weights && desk.tokens;
+        desk.room = whole ? vocabulary : 0;
+    }
+    return desk.room ? &desk : NULL;
+}
+
+INLINE size_t block_size(size_t vocabulary, size_t block)
+{
+    size_t left = vocabulary - block * BLOCK;
+    return left < BLOCK ? left : BLOCK;
+}
+
+/* The largest of some logits, or nan where one of them is nan. */
+INLINE float top_of(const float *logits, size_t count)
+{
+    floats most = all(-INFINITY), other = most;
+    ints strange = {0};
+    size_t i = 0;
+    for (; i + 2 * LANES <= count; i += 2 * LANES) {
+        floats a = load(logits + i), b = load(logits + i + LANES);
+        strange |= (a != a) | (b != b);
+        most = larger(a, most), other = larger(b, other);
+    }
+    for (; i < count; i += LANES) {
+        size_t left = count - i;
+        floats a = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
+        strange |= a != a;
+        most = larger(a, most);
+    }
+    int found = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        found |= strange[lane];
+    return found ? NAN : largest_of(larger(most, other));
+}
+
+/* The largest logit of each block, and of the row. */
+INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
+{
+    float most = -INFINITY;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        float top = top_of(row + block * BLOCK, block_size(vocabulary, block));
+        tops[block] = top;
+        most = top > most ? top : most;
+    }
+    return most;
+}
+
+INLINE doubles as_doubles(floats x)
+{
+    halves low = {x[0], x[1], x[2], x[3]}, high = {x[4], x[5], x[6], x[7]};
+    return __builtin_convertvector(low, doubles) + __builtin_convertvector(high, doubles);
+}
+
+INLINE double sum_of_doubles(doubles x) { return (x[0] + x[2]) + (x[1] + x[3]); }
+
+/* The exponentials of a block, zeros after its end; returns what they sum to. */
+INLINE double weigh_block(const float *logits, size_t count, float most, float *weights)
+{
+    doubles sum = {0};
+    for (size_t i = 0; i < count; i += LANES) {
+        size_t left = count - i;
+        floats x = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
+        floats w = exponential(x - all(most));
+        store(weights + i, w);
+        sum += as_doubles(w);
+    }
+    return sum_of_doubles(sum);
+}
+
+/* The same for each block of a row, one after the other in `weights` where there is room. */
+INLINE double weigh_row(const float *row, size_t vocabulary, float most, const struct desk *desk,
+                        int kept)
+{
+    float local[BLOCK];
+    double total = 0;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        float *weights = kept ? desk->weights + block * BLOCK : local;
+        int possible = desk->tops[block] - most >= -DEEPEST;
+        desk->sums[block] = 0;
+        if (possible)
+            desk->sums[block] = weigh_block(row + block * BLOCK, block_size(vocabulary, block),
+                                            most, weights);
+        total += desk->sums[block];
+    }
+    return total;
+}
+
+/* The first token with the largest logit. */
+INLINE size_t likeliest(const float *row, float most, const float *tops)
+{
+    size_t block = 0;
+    while (tops[block] != most)
+        block++;
+    size_t token = block * BLOCK;
+    while (row[token] != most)
+        token++;
+    return token;
+}
+
+/* ---- what is done with the rows ---- */
+
+typedef void (*row_kernel)(struct rows *, size_t row, struct desk *);
+
+struct task {
+    struct rows *rows;
+    row_kernel kernel;
+};
+
+static void some_rows(const void *work, size_t begin, size_t end)
+{
+    const struct task *task = work;
+    struct desk *desk = desk_for(task->rows->vocabulary);
+    if (!desk) {
+        task->rows->failed = 1;
+        return;
+    }
+    for (size_t row = begin; row < end; row++)
+        task->kernel(task->rows, row, desk);
+}
+
+static void each_row(struct rows *rows, row_kernel kernel)
+{
+    struct task task = {rows, kernel};
+    spread(some_rows, &task, rows->batch, 1, rows->batch * rows->vocabulary >= WORTH);
+}
+
+FAST static void row_maximum(struct rows *rows, size_t i, struct desk *desk)
+{
+    (void)desk;
+    rows->out[i] = top_of(rows->logits + i * rows->vocabulary, rows->vocabulary);
+}
+
+void maxima(struct rows *rows) { each_row(rows, row_maximum); }
+
+FAST static void sharpen_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    (void)desk;
+    const float *row = rows->logits + i * rows->vocabulary;
+    float *out = rows->out + i * rows->vocabulary;
+    float most = top_of(row, rows->vocabulary), t = rows->number;
+    for (size_t token = 0; token < rows->vocabulary; token++)
+        out[token] = (row[token] - most) / t;
+}
+
+void sharpen(struct rows *rows) { each_row(rows, sharpen_row); }
+
+/* The token of a block whose slice of the running sums holds the target; the last possible one
+ * where two sums of the block differ in their last bit. */
+INLINE size_t inside(const float *weights, size_t count, double before, double target)
+{
+    size_t last = 0;
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += weights[i];
+        if (before + sum > target)
+            return i;
+        last = weights[i] > 0 ? i : last;
+    }
+    return last;
+}
+
+FAST static void draw_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const size_t vocabulary = rows->vocabulary, blocks = blocks_in(vocabulary);
+    const float *row = rows->logits + i * vocabulary;
+    float most = find_tops(row, vocabulary, desk->tops), weights[BLOCK];
+    double total = weigh_row(row, vocabulary, most, desk, 0);
+    double target = rows->luck[i] * total, before = 0;
+    size_t block = 0, last = 0;
+    for (; block < blocks && before + desk->sums[block] <= target; block++) {
+        last = desk->sums[block] > 0 ? block : last;
+        before += desk->sums[block];
+    }
+    if (block == blocks) { /* rounding: the very end of what is possible */
+        block = last;
+        before = target = INFINITY;
+    }
+    size_t start = block * BLOCK, count = block_size(vocabulary, block);
+    weigh_block(row + start, count, most, weights);
+    size_t token = start + inside(weights, count, before, target);
+    double nats = log(total) - (double)(row[token] - most);
+    rows->tokens[i] = (int64_t)token;
+    rows->first[i] = nats > 0 ? nats : 0;
+}
+
+void draw(struct rows *rows) { each_row(rows, draw_row); }
+
+FAST static void surprisal_of_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const float *row = rows->logits + i * rows->vocabulary;
+    float most = find_tops(row, rows->vocabulary, desk->tops);
+    double total = weigh_row(row, rows->vocabulary, most, desk, 0);
+    double nats = log(total) - (double)(row[rows->given[i]] - most);
+    rows->first[i] = nats > 0 ? nats : 0;
+}
+
+void surprisals(struct rows *rows) { each_row(rows, surprisal_of_row); }
+
+FAST static void entropies_of_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary;
+    float most = find_tops(row, vocabulary, desk->tops), weights[BLOCK];
+    size_t at = likeliest(row, most, desk->tops);
+    doubles unlikely = {0}, moment = {0};
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        if (desk->tops[block] - most < -DEEPEST)
+            continue;
+        weigh_block(row + start, count, most, weights);
+        if (at >= start && at < start + count)
+            weights[at - start] = 0; /* 1, next to which the others would be lost */
+        for (size_t k = 0; k < count; k += LANES) {
+            size_t left = count - k;
+            const float *from = row + start + k;
+            floats x = left < LANES ? load_some(from, left, -INFINITY) : load(from);
+            floats below = larger(x - all(most), all(-DEEPEST)); /* 0 * -inf would be nan */
+            floats w = load(weights + k);
+            unlikely += as_doubles(w);
+            moment += as_doubles(w * below);
+        }
+    }
+    double rest = sum_of_doubles(unlikely), nats = log1p(rest);
+    rows->first[i] = nats;
+    rows->second[i] = nats - sum_of_doubles(moment) / (1 + rest);
+}
+
+void entropies(struct rows *rows) { each_row(rows, entropies_of_row); }
+
+/* ---- the nucleus ---- */
+
+/* Falling by logit, then rising by token: an insertion sort, for a bucket holds few. */
+static void sort_falling(const float *row, int32_t *tokens, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        int32_t token = tokens[i];
+        size_t place = i;
+        for (; place && row[tokens[place - 1]] < row[token]; place--)
+            tokens[place] = tokens[place - 1];
+        tokens[place] = token;
+    }
+}
+
+/* The tokens that are at most so many nats below the largest. */
+INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
+                        const struct desk *desk)
+{
+    size_t found = 0;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        if (most - desk->tops[block] > depth)
+            continue;
+        size_t end = block * BLOCK + block_size(vocabulary, block);
+        for (size_t token = block * BLOCK; token < end; token++) {
+            desk->tokens[found] = (int32_t)token;
+            found += most - row[token] <= depth;
+        }
+    }
+    return found;
+}
+
+INLINE void keep_from(const float *row, size_t vocabulary, float least, float *out)
+{
+    for (size_t token = 0; token < vocabulary; token++)
+        out[token] = row[token] >= least ? row[token] : -INFINITY;
+}
+
+/* The shortest falling prefix with a mass. Tokens that are all less likely than the share of the
+ * rest that each of the vocabulary could have are never in it, so few are left to be put into
+ * buckets by their logits, and only the bucket in which the mass is reached is sorted. */
+FAST static void nucleus_of_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary, *weights = desk->weights;
+    float *out = rows->out + i * vocabulary;
+    float most = find_tops(row, vocabulary, desk->tops);
+    double total = weigh_row(row, vocabulary, most, desk, 1);
+    double enough = rows->exact * total * (1 - SLACK);
+    double floor = (1 - rows->exact) * total / (double)vocabulary;
+    float depth = floor > 0 ? (float)(1e-3 - log(floor)) : DEEPEST;
+    depth = depth < DEEPEST ? depth : DEEPEST;
+    size_t near = find_near(row, vocabulary, most, depth, desk);
+
+    double masses[BUCKETS] = {0}, mass = 0;
+    float scale = (BUCKETS - 1) / depth;
+    for (size_t k = 0; k < near; k++) {
+        int32_t token = desk->tokens[k];
+        masses[(int)((most - row[token]) * scale)] += weights[token];
+    }
+    int bucket = 0;
+    while (bucket < BUCKETS - 1 && mass + masses[bucket] < enough)
+        mass += masses[bucket++];
+
+    int32_t *tokens = desk->tokens;
+    size_t held = 0;
+    for (size_t k = 0; k < near; k++) {
+        int32_t token = tokens[k];
+        tokens[held] = token;
+        held += (int)((most - row[token]) * scale) == bucket;
+    }
+    sort_falling(row, tokens, held);
+    size_t last = 0;
+    for (; last + 1 < held; last++) {
+        mass += weights[tokens[last]];
+        if (mass >= enough)
+            break;
+    }
+    float least = held ? row[tokens[last]] : most - depth;
+    keep_from(row, vocabulary, least, out);
+    for (size_t k = last + 1; k < held && row[tokens[k]] == least; k++)
+        out[tokens[k]] = -INFINITY;
+}
+
+void nucleus(struct rows *rows) { each_row(rows, nucleus_of_row); }

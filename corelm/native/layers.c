@@ -1,0 +1,161 @@
+/* Norms and attention, each token by itself. */
+#include "kernels.h"
+#include "simd.h"
+#include "threads.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t WORTH_TOKENS = 16;      /* of norms, that are worth another core */
+static const size_t WORTH_ATTENTION = 1 << 16; /* multiplications that are */
+
+/* The sum of (x - mean)^2. */
+INLINE float squares(const float *x, size_t width, float mean)
+{
+    floats a = all(0.0f), b = all(0.0f), centre = all(mean);
+    size_t i = 0;
+    for (; i + 2 * LANES <= width; i += 2 * LANES) {
+        floats first = load(x + i) - centre, second = load(x + i + LANES) - centre;
+        a += first * first;
+        b += second * second;
+    }
+    float rest = 0.0f;
+    for (; i < width; i++)
+        rest += (x[i] - mean) * (x[i] - mean);
+    return sum_of(a + b) + rest;
+}
+
+INLINE float total(const float *x, size_t width)
+{
+    floats a = all(0.0f);
+    size_t i = 0;
+    for (; i + LANES <= width; i += LANES)
+        a += load(x + i);
+    float rest = 0.0f;
+    for (; i < width; i++)
+        rest += x[i];
+    return sum_of(a) + rest;
+}
+
+FAST static void norm_tokens(const void *work, size_t begin, size_t end)
+{
+    const struct norm *job = work;
+    const size_t width = job->width;
+    for (size_t token = begin; token < end; token++) {
+        const float *x = job->x + token * width;
+        float *out = job->out + token * width;
+        float mean = job->shift ? total(x, width) / (float)width : 0.0f;
+        float deviation = sqrtf(squares(x, width, mean) / (float)width + job->epsilon);
+        for (size_t i = 0; i < width; i++)
+            out[i] = (x[i] - mean) / deviation * job->scale[i] + (job->shift ? job->shift[i] : 0.0f);
+    }
+}
+
+void normalise(const struct norm *job)
+{
+    spread(norm_tokens, job, job->tokens, 8, job->tokens >= WORTH_TOKENS);
+}
+
+INLINE float dot(const float *a, const float *b, size_t size)
+{
+    floats sum = all(0.0f);
+    size_t i = 0;
+    for (; i + LANES <= size; i += LANES)
+        sum += load(a + i) * load(b + i);
+    float rest = 0.0f;
+    for (; i < size; i++)
+        rest += a[i] * b[i];
+    return sum_of(sum) + rest;
+}
+
+/* Scores become weights, in place; returns what they sum to. */
+INLINE float weigh(float *scores, size_t count)
+{
+    floats most = all(-INFINITY), sum = all(0.0f);
+    for (size_t t = 0; t < count; t += LANES)
+        most = larger(most, load(scores + t));
+    most = all(largest_of(most));
+    for (size_t t = 0; t < count; t += LANES) {
+        floats weights = exponential(load(scores + t) - most);
+        store(scores + t, weights);
+        sum += weights;
+    }
+    return sum_of(sum);
+}
+
+INLINE void mix(const float *weights, const float *values, size_t count, size_t size, float scale,
+                float *out)
+{
+    size_t i = 0;
+    for (; i + 4 * LANES <= size; i += 4 * LANES) {
+        floats a = all(0.0f), b = a, c = a, d = a;
+        for (size_t t = 0; t < count; t++) {
+            const float *value = values + t * size + i;
+            floats weight = all(weights[t]);
+            a += weight * load(value);
+            b += weight * load(value + LANES);
+            c += weight * load(value + 2 * LANES);
+            d += weight * load(value + 3 * LANES);
+        }
+        store(out + i, a * all(scale));
+        store(out + i + LANES, b * all(scale));
+        store(out + i + 2 * LANES, c * all(scale));
+        store(out + i + 3 * LANES, d * all(scale));
+    }
+    for (; i < size; i++) {
+        float sum = 0.0f;
+        for (size_t t = 0; t < count; t++)
+            sum += weights[t] * values[t * size + i];
+        out[i] = sum * scale;
+    }
+}
+
+struct attending {
+    const struct attention *job;
+    float *scores; /* room for (batch, heads, time), in whole vectors */
+    size_t room;
+};
+
+/* One head of one row: its new keys and values go into the cache, then each token looks back. */
+FAST static void heads_of(const void *work, size_t begin, size_t end)
+{
+    const struct attending *at = work;
+    const struct attention *job = at->job;
+    const size_t size = job->size, before = job->time - job->added;
+    const float scale = 1.0f / sqrtf((float)size);
+    for (size_t index = begin; index < end; index++) {
+        size_t row = index / job->heads, head = index % job->heads;
+        float *keys = job->cache + (ptrdiff_t)row * job->cache_row + head * job->context * size;
+        float *values = keys + job->heads * job->context * size;
+        float *scores = at->scores + index * at->room;
+        for (size_t i = 0; i < job->added; i++) {
+            ptrdiff_t from = (ptrdiff_t)row * job->row + (ptrdiff_t)i * job->token + head * size;
+            memcpy(keys + (before + i) * size, job->key + from, size * sizeof(float));
+            memcpy(values + (before + i) * size, job->value + from, size * sizeof(float));
+            size_t past = before + i + 1;
+            for (size_t t = 0; t < past; t++)
+                scores[t] = dot(job->query + from, keys + t * size, size) * scale;
+            if (job->seen)
+                for (size_t t = 0; t < past; t++)
+                    if (!job->seen[(row * job->added + i) * job->time + t])
+                        scores[t] = -1e9f;
+            for (size_t t = past; t % LANES; t++)
+                scores[t] = -INFINITY;
+            float sum = weigh(scores, past);
+            float *out = job->out + ((row * job->added + i) * job->heads + head) * size;
+            mix(scores, values, past, size, 1.0f / sum, out);
+        }
+    }
+}
+
+int attend(const struct attention *job)
+{
+    size_t room = (job->time + LANES - 1) / LANES * LANES, heads = job->batch * job->heads;
+    struct attending at = {job, malloc((heads * room + 1) * sizeof(float)), room};
+    if (!at.scores)
+        return -1;
+    int worth = heads * job->added * job->time * job->size >= WORTH_ATTENTION;
+    spread(heads_of, &at, heads, job->heads, worth);
+    free(at.scores);
+    return 0;
+}

@@ -1,0 +1,91 @@
+/* x @ matrix + bias, each output the same to the last bit in whatever company it is computed.
+ *
+ * Every output is one chain of fused multiplications and additions over the inputs in their order.
+ * How many tokens and columns are worked on together changes nothing but the speed.
+ */
+#include "kernels.h"
+#include "simd.h"
+#include "threads.h"
+
+#define VECTORS (PANEL / LANES)
+#define TOKENS 6      /* of a large tile: 12 sums, all that 16 registers leave room for */
+#define SUMS 12
+static const size_t GRAIN = 8;        /* panels that a core takes at a time */
+static const size_t WORTH = 1 << 17;  /* multiplications that are worth another core */
+
+/* Some tokens and some panels, both known to the compiler, which keeps the sums in registers. */
+INLINE void tile(const int tokens, const int panels, const struct product *job, size_t token,
+                 size_t panel)
+{
+    const size_t inputs = job->inputs;
+    const float *x = job->x + token * inputs, *w = job->panels + panel * inputs * PANEL;
+    floats sums[SUMS];
+#pragma GCC unroll 12
+    for (int i = 0; i < tokens * panels * VECTORS; i++)
+        sums[i] = all(0.0f);
+    for (size_t k = 0; k < inputs; k++) {
+        floats weights[VECTORS * 4];
+#pragma GCC unroll 8
+        for (int v = 0; v < panels * VECTORS; v++)
+            weights[v] = load(w + (v / VECTORS * inputs + k) * PANEL + v % VECTORS * LANES);
+#pragma GCC unroll 6
+        for (int t = 0; t < tokens; t++) {
+            floats input = all(x[t * inputs + k]);
+#pragma GCC unroll 8
+            for (int v = 0; v < panels * VECTORS; v++)
+                sums[t * panels * VECTORS + v] += input * weights[v];
+        }
+    }
+#pragma GCC unroll 6
+    for (int t = 0; t < tokens; t++) {
+#pragma GCC unroll 8
+        for (int v = 0; v < panels * VECTORS; v++) {
+            size_t column = panel * PANEL + v * LANES;
+            size_t left = column < job->units ? job->units - column : 0;
+            float *out = job->out + (token + t) * job->units + column;
+            floats y = sums[t * panels * VECTORS + v];
+            if (left >= LANES)
+                store(out, job->bias ? y + load(job->bias + column) : y);
+            else if (left)
+                store_some(out, left,
+                           job->bias ? y + load_some(job->bias + column, left, 0.0f) : y);
+        }
+    }
+}
+
+/* One token alone needs more columns, or it would wait for each sum. */
+INLINE void few(const int tokens, const int panels, const struct product *job, size_t token,
+                size_t begin, size_t end)
+{
+    size_t panel = begin;
+    for (; panel + panels <= end; panel += panels)
+        tile(tokens, panels, job, token, panel);
+    for (; panel < end; panel++)
+        tile(tokens, 1, job, token, panel);
+}
+
+FAST static void panels_of(const void *work, size_t begin, size_t end)
+{
+    const struct product *job = work;
+    size_t token = 0;
+    if (job->tokens >= TOKENS) {
+        for (size_t panel = begin; panel < end; panel++) /* stays cached for all tokens */
+            for (token = 0; token + TOKENS <= job->tokens; token += TOKENS)
+                tile(TOKENS, 1, job, token, panel);
+        token = job->tokens - job->tokens % TOKENS;
+    }
+    switch (job->tokens - token) {
+    case 5: few(5, 1, job, token, begin, end); break;
+    case 4: few(4, 1, job, token, begin, end); break;
+    case 3: few(3, 2, job, token, begin, end); break;
+    case 2: few(2, 3, job, token, begin, end); break;
+    case 1: few(1, 4, job, token, begin, end); break;
+    }
+}
+
+void multiply(const struct product *job)
+{
+    size_t panels = (job->units + PANEL - 1) / PANEL;
+    int worth = job->tokens * job->inputs * job->units >= WORTH;
+    spread(panels_of, job, panels, GRAIN, worth);
+}

@@ -1,0 +1,87 @@
+/* What the kernels are made of: eight floats at a time, and their exponentials.
+ *
+ * GCC's and Clang's vector extensions become AVX2 on x86-64 and NEON on arm64. On x86-64 the
+ * functions marked FAST need a processor with AVX2 and FMA; `kernels.c` asks before it offers them.
+ */
+#ifndef CORELM_SIMD_H
+#define CORELM_SIMD_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__)
+#define FAST __attribute__((target("avx2,fma")))
+#else
+#define FAST
+#endif
+#define INLINE FAST static inline __attribute__((always_inline))
+
+#define LANES 8
+typedef float floats __attribute__((vector_size(32)));
+typedef int32_t ints __attribute__((vector_size(32)));
+typedef double doubles __attribute__((vector_size(32))); /* half as many */
+typedef float halves __attribute__((vector_size(16)));
+typedef float anywhere __attribute__((vector_size(32), aligned(4), may_alias));
+
+INLINE floats load(const float *from) { return *(const anywhere *)from; }
+
+INLINE void store(float *to, floats x) { *(anywhere *)to = x; }
+
+INLINE floats all(float x) { return (floats){x, x, x, x, x, x, x, x}; }
+
+INLINE floats choose(ints where, floats yes, floats no)
+{
+    return (floats)((where & (ints)yes) | (~where & (ints)no));
+}
+
+INLINE floats larger(floats a, floats b) { return choose(a > b, a, b); }
+
+INLINE float sum_of(floats x)
+{
+    return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
+}
+
+INLINE float largest_of(floats x)
+{
+    float most = x[0];
+    for (int i = 1; i < LANES; i++)
+        most = x[i] > most ? x[i] : most;
+    return most;
+}
+
+/* The first count of eight floats, and `other` after them. */
+INLINE floats load_some(const float *from, size_t count, float other)
+{
+    float padded[LANES];
+    for (size_t i = 0; i < LANES; i++)
+        padded[i] = i < count ? from[i] : other;
+    return load(padded);
+}
+
+INLINE void store_some(float *to, size_t count, floats x)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = x[i];
+}
+
+/* exp(x) for x <= 0, to two units in the last place: x = n ln 2 + r, a polynomial of r, and 2^n.
+ * Below -104 it is 0, and subnormal before that, as in exact arithmetic. */
+INLINE floats exponential(floats x)
+{
+    const floats half_up = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
+    x = larger(x, all(-104.0f));
+    floats n = (x * all(1.44269504f) + half_up) - half_up;
+    floats r = (x - n * all(0.693359375f)) + n * all(2.12194440e-4f);
+    floats y = all(1.9875691500e-4f);
+    y = y * r + all(1.3981999507e-3f);
+    y = y * r + all(8.3334519073e-3f);
+    y = y * r + all(4.1665795894e-2f);
+    y = y * r + all(1.6666665459e-1f);
+    y = y * r + all(5.0000001201e-1f);
+    y = y * (r * r) + (r + all(1.0f));
+    ints whole = __builtin_convertvector(n, ints), first = whole >> 1, second = whole - first;
+    return y * (floats)((first + 127) << 23) * (floats)((second + 127) << 23);
+}
+
+#endif
