@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context, protect
-from corelm.distributions import Array, draw, entropy_of_logits, softmax, surprisals
+from corelm.distributions import Array, draw, entropy_of_logits, softmax, surprisals, without
 from corelm.errors import ModelOutputError
 from corelm.hookspecs import hookimpl
 from corelm.language_model import LanguageModel, Session, Vocabulary, never_drawn
@@ -139,10 +139,10 @@ class Task:
                 f"the model's logits must be (batch, {size}) in float32 or float64, "
                 f"not {raw.shape} in {raw.dtype}"
             )
-        check_logits(raw, f"the model's logits at step {step}")
-        masked = raw.copy()
-        masked[:, self._never] = -np.inf
-        check_logits(masked, f"the model's logits at step {step}")
+        masked, before, after = without(raw, self._never)
+        for logits, tops in ((raw, before), (masked, after)):
+            if not np.isfinite(tops).all():
+                check_logits(logits, f"the model's logits at step {step}")
         return masked
 
     @cached_property

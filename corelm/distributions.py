@@ -41,6 +41,27 @@ def largest(logits: Array) -> Array:
     return found.reshape(logits.shape[:-1])
 
 
+def without(logits: Array, tokens: NDArray[np.int64]) -> tuple[Array, Array, Array]:
+    """Logits with some tokens at minus infinity, and the largest of each row before and after.
+
+    Args:
+        logits: (batch, vocabulary).
+        tokens: ids.
+
+    Example:
+        >>> [array.tolist() for array in without(np.array([[1.0, 3.0]]), np.array([1]))]
+        [[[1.0, -inf]], [3.0], [1.0]]
+    """
+    rows = native.as_rows(logits)
+    if rows is not None:
+        out, before, after = np.empty_like(rows), *np.empty((2, len(rows)), dtype=np.float32)
+        native.kernels.admit(rows, tokens, out, before, after)
+        return out, before, after
+    out = logits.copy()
+    out[:, tokens] = -np.inf
+    return out, largest(logits), largest(out)
+
+
 def below_largest(logits: Array) -> Array:
     """The logits less the largest of their row, so that no exponential of them overflows.
 

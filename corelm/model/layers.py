@@ -90,10 +90,9 @@ def layer_norm(x: Array, w: Weights) -> Array:
 
 
 def _normalised(x: Array, scale: Array, shift: Array | None = None) -> Array:
-    flat = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    out = np.empty_like(flat)
-    native.kernels.normalise(flat, scale, shift, EPSILON, out)
-    return out.reshape(x.shape)
+    out = np.empty(x.shape, dtype=np.float32)
+    native.kernels.normalise(np.ascontiguousarray(x), scale, shift, EPSILON, out)
+    return out
 
 
 def sigmoid(x: Array) -> Array:
@@ -116,19 +115,24 @@ class Linear:
 
 
 class Panels:
-    """A matrix as the kernel wants it, in panels of columns: (panels, in, columns)."""
+    """A matrix as the kernel wants it, in panels of columns: (panels, in, columns).
+
+    In half precision if that changes no number, as with weights from a file of halves: a token
+    alone takes as long as it takes to read the matrix.
+    """
 
     def __init__(self, kernel: Array) -> None:
-        self._kernels, columns = native.kernels, native.kernels.PANEL
+        self._multiply, columns = native.kernels.multiply, native.kernels.PANEL
         inputs, units = kernel.shape
-        count = -(-units // columns)
-        rows = np.zeros((count * columns, inputs), dtype=np.float32)
-        rows[:units] = kernel.T
-        self._panels = np.ascontiguousarray(rows.reshape(count, columns, inputs).swapaxes(1, 2))
+        shape = (-(-units // columns), inputs, columns)
+        rows = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
+        self._panels: Array = np.empty(shape, dtype=np.float16)
+        if not native.kernels.pack(rows, self._panels):
+            self._panels = np.empty(shape, dtype=np.float32)
+            native.kernels.pack(rows, self._panels)
 
     def __call__(self, x: Array, bias: Array | None, out: Array) -> None:
-        flat = x.reshape(-1, x.shape[-1])
-        self._kernels.multiply(flat, self._panels, bias, out.reshape(-1, out.shape[-1]))
+        self._multiply(x, self._panels, bias, out)
 
 
 class Vectors:

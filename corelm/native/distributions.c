@@ -8,6 +8,7 @@
 #include "threads.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { BLOCK = 128, BUCKETS = 1024 };
 static const size_t WORTH = 1 << 16; /* logits that are worth another core */
@@ -84,7 +85,8 @@ INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
 
 INLINE doubles as_doubles(floats x)
 {
-    halves low = {x[0], x[1], x[2], x[3]}, high = {x[4], x[5], x[6], x[7]};
+    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
     return __builtin_convertvector(low, doubles) + __builtin_convertvector(high, doubles);
 }
 
@@ -168,6 +170,25 @@ FAST static void row_maximum(struct rows *rows, size_t i, struct desk *desk)
 }
 
 void maxima(struct rows *rows) { each_row(rows, row_maximum); }
+
+FAST static void admit_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    (void)desk;
+    const float *row = rows->logits + i * rows->vocabulary;
+    float *out = rows->out + i * rows->vocabulary;
+    rows->before[i] = top_of(row, rows->vocabulary);
+    memcpy(out, row, rows->vocabulary * sizeof(float));
+    float most = -INFINITY;
+    for (size_t k = 0; k < rows->count; k++) {
+        float logit = row[rows->given[k]];
+        most = logit > most ? logit : most;
+        out[rows->given[k]] = -INFINITY;
+    }
+    int hidden = most == rows->before[i]; /* what was the largest is never drawn */
+    rows->after[i] = hidden ? top_of(out, rows->vocabulary) : rows->before[i];
+}
+
+void admit(struct rows *rows) { each_row(rows, admit_row); }
 
 FAST static void sharpen_row(struct rows *rows, size_t i, struct desk *desk)
 {

@@ -54,6 +54,25 @@ static Py_buffer *array(struct call *call, PyObject *object, char kind, int axes
     return NULL;
 }
 
+/* Tokens of so many numbers each, whatever the axes before the last one. */
+static Py_buffer *tokens_array(struct call *call, PyObject *object, int flags, size_t *tokens)
+{
+    Py_buffer *view = &call->views[call->count];
+    if (call->count == MOST_ARRAYS || PyObject_GetBuffer(object, view, flags | PyBUF_FORMAT) < 0)
+        return NULL;
+    call->count++;
+    if (!is_kind(view, 'f') || view->ndim < 1) {
+        PyErr_SetString(PyExc_TypeError, "an array of 'f' with a last axis is wanted");
+        return NULL;
+    }
+    *tokens = 1;
+    for (int axis = 0; axis + 1 < view->ndim; axis++)
+        *tokens *= (size_t)view->shape[axis];
+    return view;
+}
+
+static Py_ssize_t last_axis(const Py_buffer *view) { return view->shape[view->ndim - 1]; }
+
 #define READ PyBUF_C_CONTIGUOUS
 #define WRITE (PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
 
@@ -81,22 +100,62 @@ static int wants(Py_ssize_t given, Py_ssize_t wanted)
     return 0;
 }
 
+/* The panels of a matrix, in single or in half precision. */
+static Py_buffer *panels_array(struct call *call, PyObject *object, int flags, int *halves)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(object, &view, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
+        return NULL;
+    *halves = is_kind(&view, 'e');
+    PyBuffer_Release(&view);
+    return array(call, object, *halves ? 'e' : 'f', 3, flags);
+}
+
+static int are_panels(const Py_buffer *panels, Py_ssize_t inputs, Py_ssize_t units)
+{
+    return panels->shape[0] == (units + PANEL - 1) / PANEL && panels->shape[1] == inputs &&
+           panels->shape[2] == PANEL;
+}
+
+static PyObject *py_pack(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    Py_buffer *columns, *panels;
+    int halves;
+    if (!wants(count, 2) || !(columns = array(&call, args[0], 'f', 2, READ)) ||
+        !(panels = panels_array(&call, args[1], WRITE, &halves)))
+        return fault(&call, NULL);
+    if (!are_panels(panels, columns->shape[1], columns->shape[0]))
+        return fault(&call, "these panels are not for this matrix");
+    struct packing job = {columns->buf, panels->buf, halves, (size_t)columns->shape[0],
+                          (size_t)columns->shape[1]};
+    int same;
+    Py_BEGIN_ALLOW_THREADS
+    same = pack(&job);
+    Py_END_ALLOW_THREADS
+    let_go(&call);
+    return PyBool_FromLong(same);
+}
+
 static PyObject *py_multiply(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
     Py_buffer *x, *panels, *bias = NULL, *out;
-    if (!wants(count, 4) || !(x = array(&call, args[0], 'f', 2, READ)) ||
-        !(panels = array(&call, args[1], 'f', 3, READ)) ||
+    int halves;
+    size_t tokens, written;
+    if (!wants(count, 4) || !(x = tokens_array(&call, args[0], READ, &tokens)) ||
+        !(panels = panels_array(&call, args[1], READ, &halves)) ||
         (args[2] != Py_None && !(bias = array(&call, args[2], 'f', 1, READ))) ||
-        !(out = array(&call, args[3], 'f', 2, WRITE)))
+        !(out = tokens_array(&call, args[3], WRITE, &written)))
         return fault(&call, NULL);
-    Py_ssize_t tokens = x->shape[0], inputs = x->shape[1], units = out->shape[1];
-    if (out->shape[0] != tokens || panels->shape[1] != inputs || panels->shape[2] != PANEL ||
-        panels->shape[0] != (units + PANEL - 1) / PANEL || (bias && bias->shape[0] != units))
+    Py_ssize_t inputs = last_axis(x), units = last_axis(out);
+    if (written != tokens || !are_panels(panels, inputs, units) ||
+        (bias && bias->shape[0] != units))
         return fault(&call, "these shapes cannot be multiplied");
-    struct product job = {x->buf, panels->buf, bias ? bias->buf : NULL, out->buf,
-                          (size_t)tokens, (size_t)inputs, (size_t)units};
+    struct product job = {x->buf, panels->buf, halves, bias ? bias->buf : NULL, out->buf,
+                          tokens, (size_t)inputs, (size_t)units};
     Py_BEGIN_ALLOW_THREADS
     multiply(&job);
     Py_END_ALLOW_THREADS
@@ -108,18 +167,19 @@ static PyObject *py_normalise(PyObject *self, PyObject *const *args, Py_ssize_t 
     (void)self;
     struct call call = {.count = 0};
     Py_buffer *x, *scale, *shift = NULL, *out;
-    if (!wants(count, 5) || !(x = array(&call, args[0], 'f', 2, READ)) ||
+    size_t tokens, written;
+    if (!wants(count, 5) || !(x = tokens_array(&call, args[0], READ, &tokens)) ||
         !(scale = array(&call, args[1], 'f', 1, READ)) ||
         (args[2] != Py_None && !(shift = array(&call, args[2], 'f', 1, READ))) ||
-        !(out = array(&call, args[4], 'f', 2, WRITE)))
+        !(out = tokens_array(&call, args[4], WRITE, &written)))
         return fault(&call, NULL);
     double epsilon = PyFloat_AsDouble(args[3]);
-    Py_ssize_t width = x->shape[1];
-    if (PyErr_Occurred() || out->shape[0] != x->shape[0] || out->shape[1] != width ||
+    Py_ssize_t width = last_axis(x);
+    if (PyErr_Occurred() || written != tokens || last_axis(out) != width ||
         scale->shape[0] != width || (shift && shift->shape[0] != width))
         return fault(&call, "these shapes cannot be normalised");
     struct norm job = {x->buf, scale->buf, shift ? shift->buf : NULL, out->buf,
-                       (float)epsilon, (size_t)x->shape[0], (size_t)width};
+                       (float)epsilon, tokens, (size_t)width};
     Py_BEGIN_ALLOW_THREADS
     normalise(&job);
     Py_END_ALLOW_THREADS
@@ -212,6 +272,16 @@ static void *column(struct call *call, PyObject *object, const struct rows *rows
     return NULL;
 }
 
+static int are_tokens(const struct rows *rows, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (rows->given[i] < 0 || (uint64_t)rows->given[i] >= rows->vocabulary) {
+            PyErr_SetString(PyExc_ValueError, "a token is not in the vocabulary");
+            return 0;
+        }
+    return 1;
+}
+
 static float *same_shape(struct call *call, PyObject *object, const struct rows *rows)
 {
     Py_buffer *view = array(call, object, 'f', 2, WRITE);
@@ -229,6 +299,25 @@ static PyObject *done(struct call *call, struct rows *rows, void (*kernel)(struc
     kernel(rows);
     Py_END_ALLOW_THREADS
     return answer(call, rows->failed);
+}
+
+/* (logits, never, out, before, after): the largest of each row before and after never is never */
+static PyObject *py_admit(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct rows rows = {0};
+    Py_buffer *never;
+    if (!wants(count, 5) || !open_rows(&call, args[0], &rows) ||
+        !(never = array(&call, args[1], 'q', 1, READ)) ||
+        !(rows.out = same_shape(&call, args[2], &rows)) ||
+        !(rows.before = column(&call, args[3], &rows, 'f', WRITE)) ||
+        !(rows.after = column(&call, args[4], &rows, 'f', WRITE)))
+        return fault(&call, NULL);
+    rows.given = never->buf, rows.count = (size_t)never->shape[0];
+    if (!are_tokens(&rows, rows.count))
+        return fault(&call, NULL);
+    return done(&call, &rows, admit);
 }
 
 static PyObject *py_maxima(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -291,9 +380,8 @@ static PyObject *py_surprisals(PyObject *self, PyObject *const *args, Py_ssize_t
         !(rows.given = column(&call, args[1], &rows, 'q', READ)) ||
         !(rows.first = column(&call, args[2], &rows, 'd', WRITE)))
         return fault(&call, NULL);
-    for (size_t i = 0; i < rows.batch; i++)
-        if (rows.given[i] < 0 || (uint64_t)rows.given[i] >= rows.vocabulary)
-            return fault(&call, "a token is not in the vocabulary");
+    if (!are_tokens(&rows, rows.batch))
+        return fault(&call, NULL);
     return done(&call, &rows, surprisals);
 }
 
@@ -323,7 +411,7 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 #define KERNEL(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {
-    KERNEL(multiply), KERNEL(normalise), KERNEL(attend),    KERNEL(maxima),
+    KERNEL(pack), KERNEL(multiply), KERNEL(normalise), KERNEL(attend),    KERNEL(admit), KERNEL(maxima),
     KERNEL(sharpen),  KERNEL(nucleus),   KERNEL(draw),      KERNEL(surprisals),
     KERNEL(entropies), KERNEL(use_cores), {NULL, NULL, 0, NULL},
 };
@@ -331,8 +419,9 @@ static PyMethodDef methods[] = {
 static int can_run(PyObject *module)
 {
 #if defined(__x86_64__)
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
-        PyErr_SetString(PyExc_ImportError, "the processor has no AVX2 and FMA");
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("f16c")) {
+        PyErr_SetString(PyExc_ImportError, "the processor has no AVX2, FMA or F16C");
         return -1;
     }
 #endif

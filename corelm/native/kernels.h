@@ -9,10 +9,18 @@ enum { PANEL = 16 }; /* columns of a matrix that are stored together */
 
 struct product {
     const float *x;      /* (tokens, inputs) */
-    const float *panels; /* (ceil(units / PANEL), inputs, PANEL) */
+    const void *panels;  /* (ceil(units / PANEL), inputs, PANEL), floats or halves */
+    int halves;
     const float *bias;   /* (units), or NULL */
     float *out;          /* (tokens, units) */
     size_t tokens, inputs, units;
+};
+
+struct packing {
+    const float *columns; /* (units, inputs) */
+    void *panels;         /* (ceil(units / PANEL), inputs, PANEL), floats or halves */
+    int halves;
+    size_t units, inputs;
 };
 
 struct norm {
@@ -39,16 +47,20 @@ struct rows {
     float number;         /* a parameter of what is done with them */
     double exact;         /* another */
     const double *luck;   /* (batch) */
-    const int64_t *given; /* (batch) tokens */
+    const int64_t *given; /* (batch) tokens, or (count) */
+    size_t count;
     int64_t *tokens;      /* (batch) */
     double *first, *second; /* (batch) */
+    float *before, *after;  /* (batch) */
     int failed;           /* set where memory is wanting */
 };
 
+int pack(const struct packing *);
 void multiply(const struct product *);
 void normalise(const struct norm *);
 int attend(const struct attention *);
 void sharpen(struct rows *);
+void admit(struct rows *);
 void maxima(struct rows *);
 void draw(struct rows *);
 void surprisals(struct rows *);

@@ -1,7 +1,7 @@
 /* What the kernels are made of: eight floats at a time, and their exponentials.
  *
  * GCC's and Clang's vector extensions become AVX2 on x86-64 and NEON on arm64. On x86-64 the
- * functions marked FAST need a processor with AVX2 and FMA; `kernels.c` asks before it offers them.
+ * functions marked FAST need a processor with AVX2, FMA and F16C; `kernels.c` asks before it offers them.
  */
 #ifndef CORELM_SIMD_H
 #define CORELM_SIMD_H
@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 #if defined(__x86_64__)
-#define FAST __attribute__((target("avx2,fma")))
+#include <immintrin.h>
+#define FAST __attribute__((target("avx2,fma,f16c")))
 #else
 #define FAST
 #endif
@@ -21,21 +22,43 @@
 typedef float floats __attribute__((vector_size(32)));
 typedef int32_t ints __attribute__((vector_size(32)));
 typedef double doubles __attribute__((vector_size(32))); /* half as many */
-typedef float halves __attribute__((vector_size(16)));
+typedef float half_of_them __attribute__((vector_size(16)));
 typedef float anywhere __attribute__((vector_size(32), aligned(4), may_alias));
 
 INLINE floats load(const float *from) { return *(const anywhere *)from; }
 
 INLINE void store(float *to, floats x) { *(anywhere *)to = x; }
 
-INLINE floats all(float x) { return (floats){x, x, x, x, x, x, x, x}; }
-
-INLINE floats choose(ints where, floats yes, floats no)
+/* Numbers of half precision, exact in single precision; only where the processor converts them. */
+#if defined(__x86_64__)
+enum { HALVES = 1 };
+INLINE floats load_halves(const uint16_t *from)
 {
-    return (floats)((where & (ints)yes) | (~where & (ints)no));
+    return (floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
 }
 
-INLINE floats larger(floats a, floats b) { return choose(a > b, a, b); }
+INLINE void store_halves(uint16_t *to, floats x)
+{
+    _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
+}
+#else
+enum { HALVES = 0 };
+INLINE floats load_halves(const uint16_t *from) { return (floats){(float)*from}; }
+INLINE void store_halves(uint16_t *to, floats x) { *to = (uint16_t)x[0]; }
+#endif
+
+INLINE floats all(float x) { return (floats){x, x, x, x, x, x, x, x}; }
+
+/* a where it is larger, b elsewhere, also where one of them is nan */
+INLINE floats larger(floats a, floats b)
+{
+#if defined(__x86_64__)
+    return (floats)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    ints where = a > b;
+    return (floats)((where & (ints)a) | (~where & (ints)b));
+#endif
+}
 
 INLINE float sum_of(floats x)
 {
