@@ -191,7 +191,7 @@ def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
         native.kernels.surprisals(rows, np.ascontiguousarray(tokens, dtype=np.int64), nats)
         return nats
     for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
-        below = row - row.max()
+        below = below_largest(row)
         nats[i] = np.log(np.exp(below).sum(dtype=np.float64)) - below[tokens[i]]
     return np.maximum(nats, 0.0)
 
@@ -283,7 +283,7 @@ def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.floa
 
 def _drawn(row: Array, luck: float) -> tuple[int, float]:
     """The place of what is drawn of a row, and its surprisal."""
-    below = row - row.max()
+    below = below_largest(row)
     weights = np.exp(below)
     starts = np.arange(0, row.size, BLOCK)
     reached = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()

@@ -1,0 +1,307 @@
+"""The kernels say what NumPy says, the same in any batch and on any thread, and refuse the rest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from corelm import native
+from corelm.distributions import draw, entropies, largest, sharpen, softmax, surprisals, without
+from corelm.model import layers
+from corelm.selection import nucleus
+
+INF = np.float32("inf")
+compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
+pytestmark = compiled
+"""`.ci/run` refuses an installation without kernels where there is a C compiler."""
+
+finite = st.floats(-50, 50, width=32)
+logit = st.one_of(
+    finite, st.sampled_from([0.0, 1.0, -INF, -1e30, 3e38, -3e38, 1e-40, 2.0**-149]), finite
+)
+
+
+@st.composite
+def rows(draw_from):
+    """(batch, vocabulary) logits with ties, impossible tokens and numbers at the ends."""
+    shape = draw_from(st.tuples(st.integers(1, 4), st.sampled_from([1, 2, 7, 8, 9, 127, 130, 300])))
+    logits = draw_from(arrays(np.float32, shape, elements=logit))
+    logits[np.isneginf(logits).all(axis=1), 0] = 0
+    return logits
+
+
+def in_numpy(function, *arguments):
+    """What a function says without the kernels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "kernels", None)
+        return function(*arguments)
+
+
+def random_rows(batch, vocabulary, spread=4.0, seed=0):
+    rng = np.random.default_rng(seed)
+    return (spread * rng.standard_normal((batch, vocabulary))).astype(np.float32)
+
+
+# distributions
+
+
+@given(rows())
+def test_the_largest_of_each_row(logits):
+    assert np.array_equal(largest(logits), in_numpy(largest, logits))
+
+
+@pytest.mark.parametrize("place", [0, 6, 8, 129, 299])
+@pytest.mark.parametrize("strange", [np.nan, np.inf])
+def test_what_is_no_logit_is_found_wherever_it_is(place, strange):
+    logits = random_rows(3, 300)
+    logits[1, place] = strange
+    assert np.array_equal(largest(logits), logits.max(axis=1), equal_nan=True)
+
+
+@given(rows(), st.sets(st.integers(0, 299)))
+def test_logits_without_some_tokens(logits, tokens):
+    never = np.array(sorted(t for t in tokens if t < logits.shape[1]), dtype=np.int64)
+    for found, expected in zip(
+        without(logits, never), in_numpy(without, logits, never), strict=True
+    ):
+        assert np.array_equal(found, expected)
+
+
+@given(rows(), st.sampled_from([0.1, 0.7, 1.5, 1e-20, 1e20]))
+def test_temperatures(logits, t):
+    assert np.array_equal(sharpen(logits, t), in_numpy(sharpen, logits, t))
+
+
+@given(rows())
+def test_entropies(logits):
+    for found, expected in zip(entropies(logits), in_numpy(entropies, logits), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_the_entropy_of_a_row_that_is_all_but_certain_is_not_lost():
+    logits = np.array([[0.0, -60.0, -70.0]], np.float32)
+    least, usual = entropies(logits)
+    rest = np.exp(-60) + np.exp(-70)
+    assert least[0] == pytest.approx(rest, rel=1e-6)
+    assert usual[0] == pytest.approx(rest + 60 * np.exp(-60) + 70 * np.exp(-70), rel=1e-5)
+
+
+@given(rows(), st.randoms(use_true_random=False))
+def test_surprisals(logits, random):
+    tokens = np.array([random.randrange(logits.shape[1]) for _ in logits])
+    np.testing.assert_allclose(
+        surprisals(logits, tokens), in_numpy(surprisals, logits, tokens), rtol=2e-6, atol=2e-6
+    )
+
+
+@given(rows(), st.floats(0, 1, exclude_max=True))
+def test_what_is_drawn_is_possible_and_its_slice_holds_the_luck(logits, luck):
+    tokens, surprisal = draw(logits, np.full(len(logits), luck))
+    p = softmax(logits.astype(np.float64))
+    drawn = np.arange(len(logits)), tokens
+    reached = np.cumsum(p, axis=1)
+    assert (logits[drawn] > -INF).all()
+    assert (reached[drawn] >= luck - 1e-6).all()
+    assert (reached[drawn] - p[drawn] <= luck + 1e-6).all()
+    np.testing.assert_allclose(
+        surprisal, in_numpy(surprisals, logits, tokens), rtol=2e-6, atol=2e-6
+    )
+
+
+def test_the_ends_of_luck_draw_the_first_and_the_last_possible_token():
+    logits = np.full((2, 400), -INF)
+    logits[:, [130, 131, 260]] = 0.0
+    almost_one = np.nextafter(1.0, 0.0)
+    assert draw(logits, np.array([0.0, almost_one]))[0].tolist() == [130, 260]
+
+
+@given(rows(), st.sampled_from([0, 1e-9, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9]))
+def test_a_nucleus_has_the_mass_and_no_token_more(logits, p):
+    """Exponentials differ in their last bit: so may what is just enough."""
+    found = nucleus(logits, p)
+    for row, out in zip(logits, found, strict=True):
+        kept = out > -INF
+        assert np.array_equal(out[kept], row[kept])
+        order = np.argsort(-row, kind="stable")
+        count = int(kept.sum())
+        assert np.array_equal(
+            np.sort(order[:count]), np.flatnonzero(kept)
+        )  # a prefix, low ids first
+        mass = np.cumsum(softmax(row.astype(np.float64))[order])
+        possible = int((row > -INF).sum())
+        assert mass[count - 1] >= p - 1e-6 or count == possible
+        assert count == 1 or mass[count - 2] < p + 1e-6
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9, 0.99, 0.999])
+@pytest.mark.parametrize("spread", [0.01, 1.0, 4.0, 20.0])
+def test_a_nucleus_is_that_of_numpy(p, spread):
+    logits = random_rows(8, 15000, spread)
+    found, expected = nucleus(logits, p) > -INF, in_numpy(nucleus, logits, p) > -INF
+    assert (found != expected).sum() <= 1
+
+
+# layers
+
+
+@pytest.mark.parametrize("units", [1, 16, 37, 500])
+@pytest.mark.parametrize("inputs", [1, 8, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_product_is_that_of_numpy_and_the_same_for_any_number_of_tokens(units, inputs, dtype):
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_normal((inputs, units)).astype(dtype).astype(np.float32)
+    bias = rng.standard_normal(units, dtype=np.float32)
+    x = rng.standard_normal((64, 1, inputs), dtype=np.float32)
+    linear = layers.Linear(kernel, bias)
+    whole = linear(x)
+    np.testing.assert_allclose(whole, x @ kernel + bias, rtol=1e-4, atol=1e-4)
+    for tokens in range(1, 20):
+        assert np.array_equal(linear(x[:tokens]), whole[:tokens])
+
+
+def test_numbers_that_halves_cannot_hold_are_kept_whole():
+    columns = np.array([[1.0, 1 / 3], [2.0**-24, 65504.0]], np.float32)
+    halves = np.empty((1, 2, native.kernels.PANEL), np.float16)
+    assert native.kernels.pack(columns[1:], halves)
+    assert not native.kernels.pack(columns, halves)
+    assert layers.Linear(columns.T)(np.eye(2, dtype=np.float32)[None])[0].tolist() == [
+        [1.0, 2.0**-24],
+        [np.float32(1 / 3), 65504.0],
+    ]
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 40, 256])
+def test_norms_are_those_of_numpy(width):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((3, 20, width), dtype=np.float32)
+    scale, shift = rng.standard_normal((2, width), dtype=np.float32)
+    of_both = {"gamma": scale, "beta": shift}
+    np.testing.assert_allclose(
+        layers.rms_norm(x, scale), in_numpy(layers.rms_norm, x, scale), rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        layers.layer_norm(x, of_both), in_numpy(layers.layer_norm, x, of_both), atol=2e-5
+    )
+    assert np.array_equal(layers.rms_norm(x[1:2, 3:4], scale), layers.rms_norm(x, scale)[1:2, 3:4])
+
+
+@pytest.mark.parametrize(("heads", "size"), [(1, 3), (2, 8), (4, 64), (2, 40)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_that_of_numpy(heads, size, masked):
+    rng = np.random.default_rng(2)
+    batch, added, time, context = 5, 3, 9, 12
+    packed = rng.standard_normal((batch, added, 3 * heads * size), dtype=np.float32)
+    query, key, value = np.split(packed, 3, axis=-1)  # not contiguous, as in a block
+    before = rng.standard_normal((batch, 2, heads, context, size), dtype=np.float32)
+    seen = rng.random((batch, added, time)) < 0.6 if masked else None
+    caches = before.copy(), before.copy()
+    found = layers.attend(query, key, value, caches[0], time, seen)
+    expected = in_numpy(layers.attend, query, key, value, caches[1], time, seen)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(*caches)
+
+
+# threads
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_any_number_of_cores_does_the_same(cores):
+    logits, luck = random_rows(64, 5000), np.random.default_rng(3).random(64)
+    expected = [draw(logits[i : i + 1], luck[i : i + 1])[0][0] for i in range(64)]
+    native.kernels.use_cores(cores)
+    try:
+        for _ in range(20):
+            assert draw(logits, luck)[0].tolist() == expected
+    finally:
+        native.kernels.use_cores(native.CORES)
+
+
+def test_several_threads_may_use_them_at_once():
+    logits, luck = random_rows(64, 5000), np.random.default_rng(4).random(64)
+    expected = draw(logits, luck)[0].tolist()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: draw(logits, luck)[0].tolist(), range(40)))
+    assert found == [expected] * 40
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_may_use_them():
+    logits, luck = random_rows(64, 5000), np.random.default_rng(5).random(64)
+    expected = draw(logits, luck)[0].tolist()  # the threads are there
+    child = os.fork()
+    if not child:
+        os._exit(draw(logits, luck)[0].tolist() != expected)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+# what they are not for
+
+
+def f(*shape):
+    return np.zeros(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("multiply", (f(2, 3), f(1, 4, 16), None, f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 3, 16), None, f(2, 17))),
+        ("multiply", (f(2, 3), f(1, 3, 16), f(4), f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 3, 16), None, f(3, 5))),
+        ("multiply", (f(2, 3).T, f(1, 2, 16), None, f(3, 5))),
+        ("multiply", (f(2, 3).astype("f8"), f(1, 3, 16), None, f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 3, 16), None)),
+        ("multiply", (None, f(1, 3, 16), None, f(2, 5))),
+        ("pack", (f(2, 3), f(2, 3, 16))),
+        ("normalise", (f(2, 3), f(4), None, 1e-6, f(2, 3))),
+        ("normalise", (f(2, 3), f(3), None, "x", f(2, 3))),
+        ("attend", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 4), f(1, 2, 2, 5, 2), 6, None, f(1, 1, 4))),
+        ("attend", (f(1, 2, 4), f(1, 2, 4), f(1, 2, 4), f(1, 2, 2, 5, 2), 1, None, f(1, 2, 4))),
+        ("attend", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 4), f(1, 3, 2, 5, 2), 1, None, f(1, 1, 4))),
+        ("draw", (f(2, 3), np.zeros(3), np.zeros(2, int), np.zeros(2))),
+        ("draw", (f(2, 3), np.zeros(2), np.zeros(2), np.zeros(2))),
+        ("draw", (f(2, 0), np.zeros(2), np.zeros(2, int), np.zeros(2))),
+        ("surprisals", (f(2, 3), np.array([0, 3]), np.zeros(2))),
+        ("surprisals", (f(2, 3), np.array([0, -1]), np.zeros(2))),
+        ("admit", (f(2, 3), np.array([3]), f(2, 3), f(2), f(2))),
+        ("sharpen", (f(2, 3), 1.0, f(2, 4))),
+        ("nucleus", (f(2, 3), None, f(2, 3))),
+        ("maxima", (f(2, 3), f(3))),
+        ("entropies", (f(2, 3), np.zeros(2), np.zeros(1))),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(name, arguments):
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        getattr(native.kernels, name)(*arguments)
+
+
+def test_what_must_not_be_written_is_not():
+    out = f(2, 3)
+    out.flags.writeable = False
+    with pytest.raises((ValueError, BufferError)):
+        native.kernels.sharpen(f(2, 3), 1.0, out)
+
+
+def test_rows_of_other_kinds_are_left_to_numpy():
+    assert native.as_rows(f(2, 3)) is not None
+    assert native.as_rows(f(2, 3).astype(np.float64)) is None
+    assert native.as_rows(f(2, 6)[:, ::2]) is None
+    assert native.as_rows(f(0, 3)) is None
+
+
+def test_they_can_be_switched_off():
+    code = "from corelm import native; print(native.kernels)"
+    environment = {**os.environ, "CORELM_KERNELS": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "None\n"
