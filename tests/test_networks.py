@@ -1,4 +1,4 @@
-"""The NumPy networks say what the Keras networks say, to 1e-4 in logits."""
+"""The networks without Keras say what the Keras networks say, to 1e-4 in logits."""
 
 from __future__ import annotations
 
@@ -8,12 +8,22 @@ import numpy as np
 import pytest
 from small_models import SMALL, random_weights
 
+from corelm import native
 from corelm.distributions import log_softmax
 from corelm.model import bundle
-from corelm.model.networks import NETWORKS, Linear
+from corelm.model.layers import Linear
+from corelm.model.networks import NETWORKS
 from corelm.model.presets import PRESETS
 
 pytest.importorskip("keras")
+
+
+@pytest.fixture(params=["kernels", "NumPy"], autouse=True)
+def _arithmetic(request, monkeypatch):
+    """Both ways to compute: with the kernels where there are some, and without."""
+    if request.param == "NumPy":
+        monkeypatch.setattr(native, "kernels", None)
+
 
 REAL = {  # the presets as they are, but for the vocabulary
     kind: dataclasses.replace(PRESETS[kind].architecture, vocabulary_size=600)

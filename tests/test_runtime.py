@@ -13,6 +13,7 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, small_model, write
 
 import corelm
+from corelm import native
 from corelm.errors import ModelFileError, UsageError
 from corelm.model.presets import Architecture
 from corelm.model.runtime import NumpyModel
@@ -36,8 +37,17 @@ def digest():
     return seen.hexdigest()
 
 
+@pytest.fixture(params=["kernels", "NumPy"], scope="module")
+def arithmetic(request):
+    """Both ways to compute: with the kernels where there are some, and without."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "NumPy":
+            patch.setattr(native, "kernels", None)
+        yield
+
+
 @pytest.fixture(params=MIDDLE, scope="module")
-def model(request):
+def model(request, arithmetic):
     return small_model(MIDDLE[request.param])
 
 
