@@ -1,7 +1,7 @@
 """How fast a model and a sampler write on this machine, and how near that is to its limit.
 
 The limit is what the machine would reach if a step were nothing but the products of the batch
-with the weights of the network, each a bare `np.matmul`.
+with the weights of the network, by the faster of NumPy and corelm's own kernels.
 """
 
 from __future__ import annotations
@@ -10,17 +10,20 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 
+from corelm import native
 from corelm.context import Context
 from corelm.decoder import Ancestral, Task
 from corelm.distributions import Array
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.luck import Luck
+from corelm.model.layers import Panels
 from corelm.model.presets import Architecture
 from corelm.model.runtime import NumpyModel
 from corelm.model.weights import shapes
@@ -108,7 +111,8 @@ def measure(
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     task = Timed(model, ids, sampler, Luck(0, range(batch)), length)
-    products = Products(multiplied or matrices_of(model), batch)
+    halves = isinstance(model, NumpyModel) and model.halves
+    products = Products(multiplied or matrices_of(model), batch, halves)
     began = perf_counter()
     rounds: list[Round] = []
     while len(rounds) < 2 or perf_counter() < began + seconds:
@@ -170,31 +174,39 @@ class Products:
     Args:
         shapes: of the matrices: inputs, outputs.
         batch: how many vectors are multiplied with each.
+        halves: whether the kernels may have the matrices in half precision, as they have weights.
     """
 
-    def __init__(self, shapes: Shapes, batch: int) -> None:
-        self._calls = [
-            (_filled(batch, inputs), _filled(inputs, outputs), _filled(batch, outputs))
-            for inputs, outputs in shapes
-        ]
+    def __init__(self, shapes: Shapes, batch: int, halves: bool = False) -> None:
+        number = 1 / 2 if halves else 1 / 3  # halves hold the one and not the other
+        self._ways: list[list[Callable[[], object]]] = [[]]
+        if native.kernels:
+            self._ways.append([])
+        for inputs, outputs in shapes:
+            x, out = _filled(1, batch, inputs), _filled(1, batch, outputs)
+            matrix = _filled(inputs, outputs, number=number)
+            self._ways[0].append(partial(np.matmul, x, matrix, out=out))
+            if native.kernels:
+                self._ways[1].append(partial(Panels(matrix), x, None, out))
 
     def __bool__(self) -> bool:
-        return bool(self._calls)
+        return bool(self._ways[0])
 
     def seconds(self, times: int) -> float:
-        """How long they take: the median of several times."""
-        return statistics.median(self._once() for _ in range(times))
-
-    def _once(self) -> float:
-        began = perf_counter()
-        for x, matrix, out in self._calls:
-            np.matmul(x, matrix, out=out)
-        return perf_counter() - began
+        """How long they take in the faster way: the median of several times."""
+        return min(statistics.median(_once(way) for _ in range(times)) for way in self._ways)
 
 
-def _filled(*shape: int) -> Array:
+def _once(calls: Sequence[Callable[[], object]]) -> float:
+    began = perf_counter()
+    for call in calls:
+        call()
+    return perf_counter() - began
+
+
+def _filled(*shape: int, number: float = 0.5) -> Array:
     """Every array in memory of its own, as weights are."""
-    return np.full(shape, 0.5, dtype=np.float32)
+    return np.full(shape, number, dtype=np.float32)
 
 
 def matrices_of(model: LanguageModel) -> Shapes:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from corelm import native
+
 
 def platform_name() -> str:
     """The system and the kind of processor, such as `Linux x86_64`."""
@@ -24,6 +26,7 @@ def machine() -> dict[str, Any]:
         "platform": platform_name(),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "kernels": native.kernels is not None,
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 from small_models import SMALL, random_weights, small_model
 
 import corelm
-from corelm import benchmark
+from corelm import benchmark, native
 from corelm import machine as this_machine
 from corelm.benchmark import Products, matrices, matrices_of, measure
 from corelm.errors import UsageError
@@ -129,14 +129,24 @@ def test_matrices_of_heads_go_in_and_out_as_they_are_used():
 
 def test_every_product_is_of_the_whole_batch():
     products = Products([(3, 5), (5, 2)], batch=4)
-    products.seconds(1)
-    outs = [out for _, _, out in products._calls]
-    assert [out.shape for out in outs] == [(4, 5), (4, 2)]
-    assert (outs[0] == 3 / 4).all()
-    assert (outs[1] == 5 / 4).all()
+    for way in products._ways:
+        outs = [call.keywords["out"] if call.keywords else call.args[2] for call in way]
+        for out in outs:
+            out[:] = 0
+        assert products.seconds(1) > 0
+        assert [out.shape for out in outs] == [(1, 4, 5), (1, 4, 2)]
+        assert outs[0] == pytest.approx(3 / 6)
+        assert outs[1] == pytest.approx(5 / 6)
+
+
+@pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
+@pytest.mark.parametrize("halves", [False, True])
+def test_the_limit_has_the_precision_of_the_weights(halves):
+    _, in_kernels = Products([(3, 5)], batch=4, halves=halves)._ways
+    assert [call.func.halves for call in in_kernels] == [halves]
 
 
 def test_what_it_was_measured_on():
     machine = this_machine.machine()
-    assert set(machine) == {"processor", "cores", "platform", "python", "numpy"}
-    assert all(machine.values())
+    assert set(machine) == {"processor", "cores", "platform", "python", "numpy", "kernels"}
+    assert all(value != "" and value is not None for value in machine.values())

@@ -112,12 +112,13 @@ def _show(
 ) -> None:
     from corelm.cli import blocks
 
+    arithmetic = "kernels" if machine["kernels"] else "NumPy alone: no kernels"
     headers = ("batch", "tokens/s", "a step", "sampler", "draw", "limit", "of the limit")
     rows = [_row(speed) for speed in speeds]
     narrow = out.width < NARROW
     out.show(
         blocks.heading(f"{about['model']}, {about['sampler']}, {about['length']} tokens"),
-        blocks.line(f"{machine['processor']}, {machine['cores']} cores", "dim"),
+        blocks.line(f"{machine['processor']}, {machine['cores']} cores, {arithmetic}", "dim"),
         blocks.line(""),
         blocks.stacked(headers, rows) if narrow else blocks.figures(headers, rows),
     )

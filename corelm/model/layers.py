@@ -108,6 +108,11 @@ class Linear:
         make = Vectors if native.kernels is None else Panels
         self._product = make(kernel)
 
+    @property
+    def halves(self) -> bool:
+        """Whether the matrix is kept in half precision."""
+        return isinstance(self._product, Panels) and self._product.halves
+
     def __call__(self, x: Array) -> Array:
         out = np.empty((*x.shape[:-1], self._units), dtype=np.float32)
         self._product(np.ascontiguousarray(x), self._bias, out)
@@ -127,7 +132,8 @@ class Panels:
         shape = (-(-units // columns), inputs, columns)
         rows = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
         self._panels: Array = np.empty(shape, dtype=np.float16)
-        if not native.kernels.pack(rows, self._panels):
+        self.halves = native.kernels.pack(rows, self._panels)
+        if not self.halves:
             self._panels = np.empty(shape, dtype=np.float32)
             native.kernels.pack(rows, self._panels)
 

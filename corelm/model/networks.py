@@ -56,6 +56,11 @@ class Network(ABC):
         """The last hidden states that outputs lead to: (batch, new, width) to the same."""
         return outputs
 
+    @property
+    def halves(self) -> bool:
+        """Whether its largest matrix is kept in half precision."""
+        return self._scores.halves
+
     def logits(self, hidden: Array) -> Array:
         """The scores of the next token: (batch, new, width) to (batch, new, vocabulary)."""
         return self._scores(hidden)

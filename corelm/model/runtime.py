@@ -61,6 +61,11 @@ class NumpyModel:
         self.context_length = architecture.context_length
         self._network = NETWORKS[architecture.kind](architecture, weights)
 
+    @property
+    def halves(self) -> bool:
+        """Whether its weights are kept in half precision, which they all have."""
+        return self._network.halves
+
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """(batch, time) ids to (batch, vocabulary) probabilities."""
         return softmax(self.start(tokens).logits)
