@@ -187,7 +187,7 @@ class Products:
             matrix = _filled(inputs, outputs, number=number)
             self._ways[0].append(partial(np.matmul, x, matrix, out=out))
             if native.kernels:
-                self._ways[1].append(partial(Panels(matrix), x, None, out))
+                self._ways[1].append(partial(Panels(matrix), x, None, 0, None, out))
 
     def __bool__(self) -> bool:
         return bool(self._ways[0])

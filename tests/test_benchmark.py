@@ -130,7 +130,7 @@ def test_matrices_of_heads_go_in_and_out_as_they_are_used():
 def test_every_product_is_of_the_whole_batch():
     products = Products([(3, 5), (5, 2)], batch=4)
     for way in products._ways:
-        outs = [call.keywords["out"] if call.keywords else call.args[2] for call in way]
+        outs = [call.keywords["out"] if call.keywords else call.args[-1] for call in way]
         for out in outs:
             out[:] = 0
         assert products.seconds(1) > 0

@@ -167,6 +167,19 @@ def test_a_product_is_that_of_numpy_and_the_same_for_any_number_of_tokens(units,
         assert np.array_equal(linear(x[:tokens]), whole[:tokens])
 
 
+@pytest.mark.parametrize("activation", layers.ACTIVATIONS)
+@pytest.mark.parametrize("units", [16, 21])
+def test_what_follows_a_product_is_that_of_numpy(activation, units):
+    rng = np.random.default_rng(6)
+    kernel = rng.standard_normal((12, units), dtype=np.float32)
+    x, add = rng.standard_normal((7, 2, 12), "f4"), rng.standard_normal((7, 2, units), "f4")
+
+    def layer():
+        return layers.Linear(kernel, activation=activation)(x, add)
+
+    np.testing.assert_allclose(layer(), in_numpy(layer), rtol=1e-4, atol=1e-4)
+
+
 def test_numbers_that_halves_cannot_hold_are_kept_whole():
     columns = np.array([[1.0, 1 / 3], [2.0**-24, 65504.0]], np.float32)
     halves = np.empty((1, 2, native.kernels.PANEL), np.float16)
@@ -253,14 +266,16 @@ def f(*shape):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        ("multiply", (f(2, 3), f(1, 4, 16), None, f(2, 5))),
-        ("multiply", (f(2, 3), f(1, 3, 16), None, f(2, 17))),
-        ("multiply", (f(2, 3), f(1, 3, 16), f(4), f(2, 5))),
-        ("multiply", (f(2, 3), f(1, 3, 16), None, f(3, 5))),
-        ("multiply", (f(2, 3).T, f(1, 2, 16), None, f(3, 5))),
-        ("multiply", (f(2, 3).astype("f8"), f(1, 3, 16), None, f(2, 5))),
-        ("multiply", (f(2, 3), f(1, 3, 16), None)),
-        ("multiply", (None, f(1, 3, 16), None, f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 4, 16), None, 0, None, f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 3, 16), None, 0, None, f(2, 17))),
+        ("multiply", (f(2, 3), f(1, 3, 16), f(4), 0, None, f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 3, 16), None, 0, None, f(3, 5))),
+        ("multiply", (f(2, 3).T, f(1, 2, 16), None, 0, None, f(3, 5))),
+        ("multiply", (f(2, 3).astype("f8"), f(1, 3, 16), None, 0, None, f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 3, 16), None, 0, None)),
+        ("multiply", (f(2, 3), f(1, 3, 16), None, 3, None, f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 3, 16), None, 0, f(2, 4), f(2, 5))),
+        ("multiply", (None, f(1, 3, 16), None, 0, None, f(2, 5))),
         ("pack", (f(2, 3), f(2, 3, 16))),
         ("normalise", (f(2, 3), f(4), None, 1e-6, f(2, 3))),
         ("normalise", (f(2, 3), f(3), None, "x", f(2, 3))),

@@ -22,6 +22,9 @@ Weights = Mapping[str, NDArray[np.float32]]
 EPSILON = np.float32(1e-6)
 NEVER = np.float32(-1e9)
 
+ACTIVATIONS = ("", "relu", "squared relu")
+"""What may be done with a product, in the kernels' order."""
+
 CACHED = 2**16
 """Weights in one block of columns: 256 KiB, which a core's own cache holds."""
 
@@ -101,10 +104,17 @@ def sigmoid(x: Array) -> Array:
 
 
 class Linear:
-    """x @ kernel + bias for each token by itself: (batch, new, in) to (batch, new, out)."""
+    """A layer for each token by itself: activation(x @ kernel + bias) + what is to be added.
 
-    def __init__(self, kernel: Array, bias: Array | None = None) -> None:
+    Args:
+        kernel: (in, out).
+        bias: (out,), or none.
+        activation: one of `ACTIVATIONS`.
+    """
+
+    def __init__(self, kernel: Array, bias: Array | None = None, activation: str = "") -> None:
         self._units, self._bias = kernel.shape[1], bias
+        self._activation = ACTIVATIONS.index(activation)
         make = Vectors if native.kernels is None else Panels
         self._product = make(kernel)
 
@@ -113,9 +123,10 @@ class Linear:
         """Whether the matrix is kept in half precision."""
         return isinstance(self._product, Panels) and self._product.halves
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, add: Array | None = None) -> Array:
+        """(batch, new, in) to (batch, new, out), which is also the shape of `add`."""
         out = np.empty((*x.shape[:-1], self._units), dtype=np.float32)
-        self._product(np.ascontiguousarray(x), self._bias, out)
+        self._product(np.ascontiguousarray(x), self._bias, self._activation, add, out)
         return out
 
 
@@ -137,8 +148,10 @@ class Panels:
             self._panels = np.empty(shape, dtype=np.float32)
             native.kernels.pack(rows, self._panels)
 
-    def __call__(self, x: Array, bias: Array | None, out: Array) -> None:
-        self._multiply(x, self._panels, bias, out)
+    def __call__(
+        self, x: Array, bias: Array | None, activation: int, add: Array | None, out: Array
+    ) -> None:
+        self._multiply(x, self._panels, bias, activation, add, out)
 
 
 class Vectors:
@@ -161,13 +174,21 @@ class Vectors:
         self._by_blocks(probe, blocks)
         self._same_bits = np.array_equal(probe @ self._whole, blocks)
 
-    def __call__(self, x: Array, bias: Array | None, out: Array) -> None:
+    def __call__(
+        self, x: Array, bias: Array | None, activation: int, add: Array | None, out: Array
+    ) -> None:
         if self._same_bits and x.shape[0] == x.shape[1] == 1:
             np.matmul(x, self._whole, out=out)
         else:
             self._by_blocks(x, out)
         if bias is not None:
             out += bias
+        if ACTIVATIONS[activation]:
+            np.maximum(out, 0, out=out)
+        if ACTIVATIONS[activation] == "squared relu":
+            out *= out
+        if add is not None:
+            out += add
 
     def _by_blocks(self, x: Array, out: Array) -> None:
         tokens, products = x[..., None, :], out[..., None, :]  # (batch, new, 1, in or out)

@@ -105,18 +105,15 @@ class PreNormBlock:
     def __init__(self, w: Weights) -> None:
         self._attention_norm, self._dense_norm = w["attention_norm/scale"], w["dense_norm/scale"]
         self._qkv, self._attention_out = Linear(w["qkv/kernel"]), Linear(w["attention_out/kernel"])
-        self._dense_in, self._dense_out = (
-            Linear(w["dense_in/kernel"]),
-            Linear(w["dense_out/kernel"]),
-        )
+        self._dense_in = Linear(w["dense_in/kernel"], activation="squared relu")
+        self._dense_out = Linear(w["dense_out/kernel"])
 
     def __call__(self, x: Array, cache: Array, time: int) -> Array:
         width = x.shape[-1]
         qkv = self._qkv(rms_norm(x, self._attention_norm))  # (batch, new, 3 * width)
         query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
-        x = x + self._attention_out(attend(query, key, value, cache, time))
-        hidden = np.maximum(self._dense_in(rms_norm(x, self._dense_norm)), 0)
-        return x + self._dense_out(hidden * hidden)
+        x = self._attention_out(attend(query, key, value, cache, time), add=x)
+        return self._dense_out(self._dense_in(rms_norm(x, self._dense_norm)), add=x)
 
 
 class Book(Transformer):
@@ -127,7 +124,8 @@ class Book(Transformer):
         layers = _below(w, "decoder")
         self._attention_1 = Attention(_below(layers, "attention_1"))
         self._attention_2 = Attention(_below(layers, "attention_2"))
-        self._dense_1, self._dense_2 = _dense(layers, "dense_1"), _dense(layers, "dense_2")
+        self._dense_1 = _dense(layers, "dense_1", activation="relu")
+        self._dense_2 = _dense(layers, "dense_2")
         self._norms = [_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
         self._scores = _dense(w, "probabilities")
 
@@ -136,26 +134,25 @@ class Book(Transformer):
         # Keras masks the queries of the first attention too: padding looks at everything.
         seen_1 = seen_2 & seen_2[:, 0, -new:, None]
         embedded = self._embed(window, new)  # (batch, new, width)
-        x = self._attention_1(embedded, embedded, memory[:, 0], seen_1)
-        x1 = layer_norm(embedded + x, self._norms[0])
-        x = self._attention_2(x1, embedded, memory[:, 1], seen_2)
-        return layer_norm(x1 + x, self._norms[1])
+        x = layer_norm(self._attention_1(embedded, embedded, memory[:, 0], seen_1), self._norms[0])
+        return layer_norm(self._attention_2(x, embedded, memory[:, 1], seen_2), self._norms[1])
 
     def hidden(self, outputs: Array) -> Array:
-        dense = self._dense_2(np.maximum(self._dense_1(outputs), 0))
-        return layer_norm(outputs + dense, self._norms[2])
+        outputs = np.ascontiguousarray(outputs)
+        return layer_norm(self._dense_2(self._dense_1(outputs), add=outputs), self._norms[2])
 
 
 class Attention:
-    """Keras's MultiHeadAttention: (batch, new, width) to the same."""
+    """Keras's MultiHeadAttention, and what went in: (batch, new, width) to the same."""
 
     def __init__(self, w: Weights) -> None:
-        self._query, self._key, self._value = (_dense(w, n) for n in ("query", "key", "value"))
+        self._query, self._key_value = _dense(w, "query"), _dense(w, "key", "value")
         self._output = _dense(w, "attention_output", inputs=2)
 
     def __call__(self, x: Array, source: Array, cache: Array, seen: Array) -> Array:
-        query, key, value = self._query(x), self._key(source), self._value(source)
-        return self._output(attend(query, key, value, cache, seen.shape[-1], seen))
+        query, key_value = self._query(x), self._key_value(source)  # (batch, new, heads * size)
+        key, value = key_value[..., : query.shape[-1]], key_value[..., query.shape[-1] :]
+        return self._output(attend(query, key, value, cache, seen.shape[-1], seen), add=x)
 
 
 class Recurrent(Network):
@@ -197,10 +194,12 @@ class GruCell:
         return mixed
 
 
-def _dense(w: Weights, name: str, inputs: int = 1) -> Linear:
-    """A Keras dense layer; the first `inputs` axes of its kernel are what goes in."""
-    kernel, bias = w[f"{name}/kernel"], w[f"{name}/bias"]
-    return Linear(kernel.reshape(math.prod(kernel.shape[:inputs]), -1), bias.ravel())
+def _dense(w: Weights, *names: str, inputs: int = 1, activation: str = "") -> Linear:
+    """Keras dense layers side by side; the first `inputs` axes of a kernel are what goes in."""
+    kernels = [w[f"{name}/kernel"] for name in names]
+    flat = [kernel.reshape(math.prod(kernel.shape[:inputs]), -1) for kernel in kernels]
+    biases = [w[f"{name}/bias"].ravel() for name in names]
+    return Linear(np.concatenate(flat, axis=1), np.concatenate(biases), activation)
 
 
 def _below(w: Weights, name: str) -> Weights:

@@ -138,24 +138,31 @@ static PyObject *py_pack(PyObject *self, PyObject *const *args, Py_ssize_t count
     return PyBool_FromLong(same);
 }
 
+/* (x, panels, bias, activation, add, out) */
 static PyObject *py_multiply(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
-    Py_buffer *x, *panels, *bias = NULL, *out;
+    Py_buffer *x, *panels, *bias = NULL, *add = NULL, *out;
     int halves;
-    size_t tokens, written;
-    if (!wants(count, 4) || !(x = tokens_array(&call, args[0], READ, &tokens)) ||
+    size_t tokens, added, written;
+    if (!wants(count, 6) || !(x = tokens_array(&call, args[0], READ, &tokens)) ||
         !(panels = panels_array(&call, args[1], READ, &halves)) ||
         (args[2] != Py_None && !(bias = array(&call, args[2], 'f', 1, READ))) ||
-        !(out = tokens_array(&call, args[3], WRITE, &written)))
+        (args[4] != Py_None && !(add = tokens_array(&call, args[4], READ, &added))) ||
+        !(out = tokens_array(&call, args[5], WRITE, &written)))
         return fault(&call, NULL);
+    long activation = PyLong_AsLong(args[3]);
     Py_ssize_t inputs = last_axis(x), units = last_axis(out);
-    if (written != tokens || !are_panels(panels, inputs, units) ||
-        (bias && bias->shape[0] != units))
+    if (PyErr_Occurred() || activation < 0 || activation >= ACTIVATIONS || written != tokens ||
+        !are_panels(panels, inputs, units) || (bias && bias->shape[0] != units) ||
+        (add && (added != tokens || last_axis(add) != units)))
         return fault(&call, "these shapes cannot be multiplied");
-    struct product job = {x->buf, panels->buf, halves, bias ? bias->buf : NULL, out->buf,
-                          tokens, (size_t)inputs, (size_t)units};
+    struct product job = {
+        .x = x->buf, .panels = panels->buf, .halves = halves, .bias = bias ? bias->buf : NULL,
+        .add = add ? add->buf : NULL, .out = out->buf, .activation = (enum activation)activation,
+        .tokens = tokens, .inputs = (size_t)inputs, .units = (size_t)units,
+    };
     Py_BEGIN_ALLOW_THREADS
     multiply(&job);
     Py_END_ALLOW_THREADS
@@ -187,13 +194,12 @@ static PyObject *py_normalise(PyObject *self, PyObject *const *args, Py_ssize_t 
 }
 
 /* Queries, keys or values: (batch, added, heads * size), each token's numbers side by side. */
-static int same_layout(const Py_buffer *a, const Py_buffer *b)
+static int is_like(const Py_buffer *view, const Py_buffer *out)
 {
     for (int axis = 0; axis < 3; axis++)
-        if (a->shape[axis] != b->shape[axis] || a->strides[axis] != b->strides[axis])
+        if (view->shape[axis] != out->shape[axis] || view->strides[axis] % view->itemsize != 0)
             return 0;
-    return a->strides[2] == a->itemsize && a->strides[0] % a->itemsize == 0 &&
-           a->strides[1] % a->itemsize == 0;
+    return view->strides[2] == view->itemsize;
 }
 
 /* The cache, (batch, 2, heads, context, size), contiguous but for the first axis. */
@@ -221,9 +227,9 @@ static PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t cou
     Py_ssize_t time = PyLong_AsSsize_t(args[4]);
     Py_ssize_t batch = out->shape[0], added = out->shape[1], width = out->shape[2];
     const Py_ssize_t *room = cache->shape;
-    int fits = !PyErr_Occurred() && same_layout(query, key) && same_layout(query, value) &&
-               is_cache(cache) && query->shape[0] == batch && query->shape[1] == added &&
-               query->shape[2] == width && room[0] == batch && room[2] * room[4] == width &&
+    int fits = !PyErr_Occurred() && is_like(query, out) && is_like(key, out) &&
+               is_like(value, out) && key->strides[0] == value->strides[0] &&
+               key->strides[1] == value->strides[1] && is_cache(cache) && room[0] == batch && room[2] * room[4] == width &&
                added <= time && time <= room[3];
     if (seen)
         fits = fits && seen->shape[0] == batch && seen->shape[1] == added && seen->shape[2] == time;
@@ -231,7 +237,9 @@ static PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t cou
         return fault(&call, "these shapes do not belong to one attention");
     struct attention job = {
         .query = query->buf, .key = key->buf, .value = value->buf,
-        .row = query->strides[0] / query->itemsize, .token = query->strides[1] / query->itemsize,
+        .query_row = query->strides[0] / query->itemsize,
+        .query_token = query->strides[1] / query->itemsize,
+        .row = key->strides[0] / key->itemsize, .token = key->strides[1] / key->itemsize,
         .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
         .seen = seen ? seen->buf : NULL, .out = out->buf,
         .batch = (size_t)batch, .added = (size_t)added, .heads = (size_t)room[2],

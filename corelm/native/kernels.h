@@ -7,12 +7,16 @@
 
 enum { PANEL = 16 }; /* columns of a matrix that are stored together */
 
+enum activation { LINEAR, RELU, SQUARED_RELU, ACTIVATIONS };
+
 struct product {
     const float *x;      /* (tokens, inputs) */
     const void *panels;  /* (ceil(units / PANEL), inputs, PANEL), floats or halves */
     int halves;
     const float *bias;   /* (units), or NULL */
+    const float *add;    /* (tokens, units), or NULL */
     float *out;          /* (tokens, units) */
+    enum activation activation;
     size_t tokens, inputs, units;
 };
 
@@ -32,7 +36,8 @@ struct norm {
 
 struct attention {
     const float *query, *key, *value; /* (batch, added, heads * size) */
-    ptrdiff_t row, token;             /* from one row or token of these to the next, in floats */
+    /* from one row or token of these to the next, in floats */
+    ptrdiff_t query_row, query_token, row, token;
     float *cache;                     /* (batch, 2, heads, context, size) */
     ptrdiff_t cache_row;
     const uint8_t *seen; /* (batch, added, time), or NULL */

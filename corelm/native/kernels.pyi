@@ -11,7 +11,15 @@ Ids = NDArray[np.int64]
 PANEL: int
 
 def pack(columns: Floats, panels: Floats | Halves, /) -> bool: ...
-def multiply(x: Floats, panels: Floats | Halves, bias: Floats | None, out: Floats, /) -> None: ...
+def multiply(
+    x: Floats,
+    panels: Floats | Halves,
+    bias: Floats | None,
+    activation: int,
+    add: Floats | None,
+    out: Floats,
+    /,
+) -> None: ...
 def normalise(
     x: Floats, scale: Floats, shift: Floats | None, epsilon: float, out: Floats, /
 ) -> None: ...

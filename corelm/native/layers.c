@@ -130,11 +130,13 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
         float *scores = at->scores + index * at->room;
         for (size_t i = 0; i < job->added; i++) {
             ptrdiff_t from = (ptrdiff_t)row * job->row + (ptrdiff_t)i * job->token + head * size;
+            const float *query = job->query + (ptrdiff_t)row * job->query_row +
+                                 (ptrdiff_t)i * job->query_token + head * size;
             memcpy(keys + (before + i) * size, job->key + from, size * sizeof(float));
             memcpy(values + (before + i) * size, job->value + from, size * sizeof(float));
             size_t past = before + i + 1;
             for (size_t t = 0; t < past; t++)
-                scores[t] = dot(job->query + from, keys + t * size, size) * scale;
+                scores[t] = dot(query, keys + t * size, size) * scale;
             if (job->seen)
                 for (size_t t = 0; t < past; t++)
                     if (!job->seen[(row * job->added + i) * job->time + t])

@@ -21,6 +21,33 @@ INLINE floats weights_at(const int halves, const void *panels, size_t place)
     return load((const float *)panels + place);
 }
 
+INLINE floats activated(enum activation activation, floats y)
+{
+    if (activation == LINEAR)
+        return y;
+    y = larger(y, all(0.0f));
+    return activation == RELU ? y : y * y;
+}
+
+/* What becomes of the sums of eight columns. */
+INLINE void finish(const struct product *job, size_t token, size_t column, floats y)
+{
+    size_t place = token * job->units + column;
+    if (column + LANES <= job->units) {
+        if (job->bias)
+            y += load(job->bias + column);
+        y = activated(job->activation, y);
+        store(job->out + place, job->add ? y + load(job->add + place) : y);
+    } else if (column < job->units) {
+        size_t left = job->units - column;
+        if (job->bias)
+            y += load_some(job->bias + column, left, 0.0f);
+        y = activated(job->activation, y);
+        store_some(job->out + place, left,
+                   job->add ? y + load_some(job->add + place, left, 0.0f) : y);
+    }
+}
+
 /* Some tokens and some panels, both known to the compiler, which keeps the sums in registers. */
 INLINE void tile(const int halves, const int tokens, const int panels, const struct product *job,
                  size_t token, size_t panel)
@@ -47,20 +74,10 @@ INLINE void tile(const int halves, const int tokens, const int panels, const str
         }
     }
 #pragma GCC unroll 6
-    for (int t = 0; t < tokens; t++) {
+    for (int t = 0; t < tokens; t++)
 #pragma GCC unroll 8
-        for (int v = 0; v < panels * VECTORS; v++) {
-            size_t column = panel * PANEL + v * LANES;
-            size_t left = column < job->units ? job->units - column : 0;
-            float *out = job->out + (token + t) * job->units + column;
-            floats y = sums[t * panels * VECTORS + v];
-            if (left >= LANES)
-                store(out, job->bias ? y + load(job->bias + column) : y);
-            else if (left)
-                store_some(out, left,
-                           job->bias ? y + load_some(job->bias + column, left, 0.0f) : y);
-        }
-    }
+        for (int v = 0; v < panels * VECTORS; v++)
+            finish(job, token + t, panel * PANEL + v * LANES, sums[t * panels * VECTORS + v]);
 }
 
 /* One token alone needs more columns, or it would wait for each sum. */

@@ -9,7 +9,8 @@ import numpy as np
 import corelm
 from corelm.benchmark import Shapes, matrices, measure
 from corelm.generation import steps
-from corelm.model.networks import Linear, Transformer, attend, layer_norm
+from corelm.model.layers import Linear, attend, layer_norm
+from corelm.model.networks import Transformer
 from corelm.model.presets import PRESETS, Architecture
 from corelm.model.runtime import NumpyModel, NumpySession
 from corelm.model.vocabulary import WordVocabulary
@@ -94,8 +95,8 @@ class Block:
         width = x.shape[-1]
         qkv = self._qkv(layer_norm(x, self._norm_1))  # (batch, new, 3 * width)
         query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
-        x = x + self._attention_out(attend(query, key, value, cache, time))
-        return x + self._dense_out(gelu(self._dense_in(layer_norm(x, self._norm_2))))
+        x = self._attention_out(attend(query, key, value, cache, time), add=x)
+        return self._dense_out(gelu(self._dense_in(layer_norm(x, self._norm_2))), add=x)
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
@@ -103,15 +104,15 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
     Hendrycks and Gimpel 2016, arXiv:1606.08415.
     """
+    # 0.5 (1 + tanh z) = 1 / (1 + exp(-2 z))
     inner = x * x
-    inner *= np.float32(0.044715)
-    inner += 1
+    inner *= np.float32(-2 * (2 / np.pi) ** 0.5 * 0.044715)
+    inner -= np.float32(2 * (2 / np.pi) ** 0.5)
     inner *= x
-    inner *= np.float32((2 / np.pi) ** 0.5)
-    np.tanh(inner, out=inner)
+    with np.errstate(over="ignore"):
+        np.exp(inner, out=inner)
     inner += 1
-    inner *= np.float32(0.5)
-    x *= inner
+    x /= inner
     return x
 
 
