@@ -192,18 +192,14 @@ def test_numbers_that_halves_cannot_hold_are_kept_whole():
 
 
 @pytest.mark.parametrize("width", [1, 7, 16, 40, 256])
-def test_norms_are_those_of_numpy(width):
+@pytest.mark.parametrize("shifted", [False, True])
+def test_norms_are_those_of_numpy(width, shifted):
     rng = np.random.default_rng(1)
     x = rng.standard_normal((3, 20, width), dtype=np.float32)
     scale, shift = rng.standard_normal((2, width), dtype=np.float32)
-    of_both = {"gamma": scale, "beta": shift}
-    np.testing.assert_allclose(
-        layers.rms_norm(x, scale), in_numpy(layers.rms_norm, x, scale), rtol=1e-5, atol=1e-6
-    )
-    np.testing.assert_allclose(
-        layers.layer_norm(x, of_both), in_numpy(layers.layer_norm, x, of_both), atol=2e-5
-    )
-    assert np.array_equal(layers.rms_norm(x[1:2, 3:4], scale), layers.rms_norm(x, scale)[1:2, 3:4])
+    norm = layers.Norm(scale, shift if shifted else None)
+    np.testing.assert_allclose(norm(x), in_numpy(norm, x), rtol=2e-5, atol=2e-5)
+    assert np.array_equal(norm(x[1:2, 3:4]), norm(x)[1:2, 3:4])
 
 
 @pytest.mark.parametrize(("heads", "size"), [(1, 3), (2, 8), (4, 64), (2, 40)])
@@ -219,6 +215,33 @@ def test_attention_is_that_of_numpy(heads, size, masked):
     found = layers.attend(query, key, value, caches[0], time, seen)
     expected = in_numpy(layers.attend, query, key, value, caches[1], time, seen)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(*caches)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_block_in_one_call_is_its_parts_to_the_last_bit(biased):
+    rng = np.random.default_rng(7)
+    batch, added, time, heads, size, dense, width = 3, 2, 5, 2, 12, 40, 20
+
+    def some(*shape):
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    def linear(inputs, units, activation=""):
+        return layers.Linear(some(inputs, units), some(units) if biased else None, activation)
+
+    block = layers.PreNormBlock(
+        layers.Norm(some(width), some(width) if biased else None),
+        linear(width, 3 * heads * size),
+        linear(heads * size, width),
+        layers.Norm(some(width)),
+        linear(width, dense, "gelu"),
+        linear(dense, width),
+    )
+    x, before = some(batch, added, width), some(batch, 2, heads, 7, size)
+    caches = before.copy(), before.copy()
+    found = block(x, caches[0], time)
+    block._arrays = None
+    assert np.array_equal(found, block(x, caches[1], time))
     assert np.array_equal(*caches)
 
 
@@ -273,9 +296,11 @@ def f(*shape):
         ("multiply", (f(2, 3).T, f(1, 2, 16), None, 0, None, f(3, 5))),
         ("multiply", (f(2, 3).astype("f8"), f(1, 3, 16), None, 0, None, f(2, 5))),
         ("multiply", (f(2, 3), f(1, 3, 16), None, 0, None)),
-        ("multiply", (f(2, 3), f(1, 3, 16), None, 3, None, f(2, 5))),
+        ("multiply", (f(2, 3), f(1, 3, 16), None, 4, None, f(2, 5))),
         ("multiply", (f(2, 3), f(1, 3, 16), None, 0, f(2, 4), f(2, 5))),
         ("multiply", (None, f(1, 3, 16), None, 0, None, f(2, 5))),
+        ("block", (f(1, 1, 4), f(1, 2, 2, 5, 2), 1, 8, (), f(1, 1, 4))),
+        ("block", (f(1, 1, 4), f(1, 2, 2, 5, 2), 1, 8, (None,) * 6, f(1, 1, 4))),
         ("pack", (f(2, 3), f(2, 3, 16))),
         ("normalise", (f(2, 3), f(4), None, 1e-6, f(2, 3))),
         ("normalise", (f(2, 3), f(3), None, "x", f(2, 3))),

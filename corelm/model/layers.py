@@ -22,7 +22,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 EPSILON = np.float32(1e-6)
 NEVER = np.float32(-1e9)
 
-ACTIVATIONS = ("", "relu", "squared relu")
+ACTIVATIONS = ("", "relu", "squared relu", "gelu")
 """What may be done with a product, in the kernels' order."""
 
 CACHED = 2**16
@@ -74,28 +74,24 @@ def _softmax(scores: Array) -> Array:
     return scores
 
 
-def rms_norm(x: Array, scale: Array) -> Array:
-    """Divide by the root mean square, (..., width) to the same."""
-    if native.kernels:
-        return _normalised(x, scale)
-    mean: Array = np.vecdot(x, x)[..., None] / np.float32(x.shape[-1])
-    return x / np.sqrt(mean + EPSILON) * scale
+class Norm:
+    """Of each token: mean 0 and variance 1 where there is a shift, mean square 1 without."""
 
+    def __init__(self, scale: Array, shift: Array | None = None) -> None:
+        self.arrays = (scale, shift, EPSILON)
 
-def layer_norm(x: Array, w: Weights) -> Array:
-    """Mean 0 and variance 1, (..., width) to the same."""
-    if native.kernels:
-        return _normalised(x, w["gamma"], w["beta"])
-    width = np.float32(x.shape[-1])
-    centred = x - np.add.reduce(x, axis=-1, keepdims=True) / width
-    variance: Array = np.vecdot(centred, centred)[..., None] / width
-    return centred / np.sqrt(variance + EPSILON) * w["gamma"] + w["beta"]
-
-
-def _normalised(x: Array, scale: Array, shift: Array | None = None) -> Array:
-    out = np.empty(x.shape, dtype=np.float32)
-    native.kernels.normalise(np.ascontiguousarray(x), scale, shift, EPSILON, out)
-    return out
+    def __call__(self, x: Array) -> Array:
+        scale, shift, epsilon = self.arrays
+        if native.kernels:
+            out = np.empty(x.shape, dtype=np.float32)
+            native.kernels.normalise(np.ascontiguousarray(x), scale, shift, epsilon, out)
+            return out
+        width = np.float32(x.shape[-1])
+        if shift is not None:
+            x = x - np.add.reduce(x, axis=-1, keepdims=True) / width
+        variance: Array = np.vecdot(x, x)[..., None] / width
+        y: Array = x / np.sqrt(variance + epsilon) * scale
+        return y if shift is None else y + shift
 
 
 def sigmoid(x: Array) -> Array:
@@ -113,7 +109,7 @@ class Linear:
     """
 
     def __init__(self, kernel: Array, bias: Array | None = None, activation: str = "") -> None:
-        self._units, self._bias = kernel.shape[1], bias
+        self.units, self._bias = kernel.shape[1], bias
         self._activation = ACTIVATIONS.index(activation)
         make = Vectors if native.kernels is None else Panels
         self._product = make(kernel)
@@ -123,9 +119,15 @@ class Linear:
         """Whether the matrix is kept in half precision."""
         return isinstance(self._product, Panels) and self._product.halves
 
+    @property
+    def arrays(self) -> tuple[Array, Array | None, int]:
+        """What the kernel of a whole block is given of it."""
+        assert isinstance(self._product, Panels)
+        return self._product.panels, self._bias, self._activation
+
     def __call__(self, x: Array, add: Array | None = None) -> Array:
         """(batch, new, in) to (batch, new, out), which is also the shape of `add`."""
-        out = np.empty((*x.shape[:-1], self._units), dtype=np.float32)
+        out = np.empty((*x.shape[:-1], self.units), dtype=np.float32)
         self._product(np.ascontiguousarray(x), self._bias, self._activation, add, out)
         return out
 
@@ -142,16 +144,16 @@ class Panels:
         inputs, units = kernel.shape
         shape = (-(-units // columns), inputs, columns)
         rows = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
-        self._panels: Array = np.empty(shape, dtype=np.float16)
-        self.halves = native.kernels.pack(rows, self._panels)
+        self.panels: Array = np.empty(shape, dtype=np.float16)
+        self.halves = native.kernels.pack(rows, self.panels)
         if not self.halves:
-            self._panels = np.empty(shape, dtype=np.float32)
-            native.kernels.pack(rows, self._panels)
+            self.panels = np.empty(shape, dtype=np.float32)
+            native.kernels.pack(rows, self.panels)
 
     def __call__(
         self, x: Array, bias: Array | None, activation: int, add: Array | None, out: Array
     ) -> None:
-        self._multiply(x, self._panels, bias, activation, add, out)
+        self._multiply(x, self.panels, bias, activation, add, out)
 
 
 class Vectors:
@@ -183,10 +185,7 @@ class Vectors:
             self._by_blocks(x, out)
         if bias is not None:
             out += bias
-        if ACTIVATIONS[activation]:
-            np.maximum(out, 0, out=out)
-        if ACTIVATIONS[activation] == "squared relu":
-            out *= out
+        _activate(out, ACTIVATIONS[activation])
         if add is not None:
             out += add
 
@@ -199,3 +198,42 @@ class Vectors:
 
         work_of_one = x.size * min(CACHED // x.shape[-1], self._units)
         spread(work, len(self._blocks), least=1 + WORTH // max(work_of_one, 1))
+
+
+def _activate(y: Array, activation: str) -> None:
+    """In place. The kernels do it where they finish a product."""
+    if activation == "gelu":  # Hendrycks and Gimpel 2016, arXiv:1606.08415
+        y *= sigmoid(np.float32(1.5957691216) * (y + np.float32(0.044715) * y**3))
+    elif activation:
+        np.maximum(y, 0, out=y)
+    if activation == "squared relu":
+        y *= y
+
+
+class PreNormBlock:
+    """Normalise, attend, add; normalise, dense, dense, add: (batch, new, width) to the same."""
+
+    def __init__(
+        self,
+        attention_norm: Norm,
+        qkv: Linear,
+        attention_out: Linear,
+        dense_norm: Norm,
+        dense_in: Linear,
+        dense_out: Linear,
+    ) -> None:
+        self._attention_norm, self._qkv, self._attention_out = attention_norm, qkv, attention_out
+        self._dense_norm, self._dense_in, self._dense_out = dense_norm, dense_in, dense_out
+        parts = (attention_norm, qkv, attention_out, dense_norm, dense_in, dense_out)
+        self._arrays = tuple(part.arrays for part in parts) if native.kernels else None
+
+    def __call__(self, x: Array, cache: Array, time: int) -> Array:
+        if self._arrays:  # the same in one call
+            out = np.empty_like(x)
+            native.kernels.block(x, cache, time, self._dense_in.units, self._arrays, out)
+            return out
+        width = self._qkv.units // 3
+        qkv = self._qkv(self._attention_norm(x))  # (batch, new, 3 * width)
+        query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
+        x = self._attention_out(attend(query, key, value, cache, time), add=x)
+        return self._dense_out(self._dense_in(self._dense_norm(x)), add=x)

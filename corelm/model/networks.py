@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.distributions import Array
-from corelm.model.layers import Linear, Weights, attend, layer_norm, rms_norm, sigmoid
+from corelm.model.layers import Linear, Norm, PreNormBlock, Weights, attend, sigmoid
 from corelm.model.presets import Architecture
 
 Ids = NDArray[np.int64]
@@ -85,8 +85,8 @@ class Default(Transformer):
 
     def __init__(self, a: Architecture, w: Weights) -> None:
         super().__init__(a, w, attentions=a.blocks, size=a.width // a.heads)
-        self._blocks = [PreNormBlock(_below(w, f"block_{i}")) for i in range(a.blocks)]
-        self._norm = w["norm/scale"]
+        self._blocks = [_pre_norm_block(_below(w, f"block_{i}")) for i in range(a.blocks)]
+        self._norm = Norm(w["norm/scale"])
         self._scores = Linear(self._tokens.T)
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
@@ -96,24 +96,7 @@ class Default(Transformer):
         return x
 
     def hidden(self, outputs: Array) -> Array:
-        return rms_norm(outputs, self._norm)
-
-
-class PreNormBlock:
-    """Normalise, attend, add; normalise, dense, add: (batch, new, width) to the same."""
-
-    def __init__(self, w: Weights) -> None:
-        self._attention_norm, self._dense_norm = w["attention_norm/scale"], w["dense_norm/scale"]
-        self._qkv, self._attention_out = Linear(w["qkv/kernel"]), Linear(w["attention_out/kernel"])
-        self._dense_in = Linear(w["dense_in/kernel"], activation="squared relu")
-        self._dense_out = Linear(w["dense_out/kernel"])
-
-    def __call__(self, x: Array, cache: Array, time: int) -> Array:
-        width = x.shape[-1]
-        qkv = self._qkv(rms_norm(x, self._attention_norm))  # (batch, new, 3 * width)
-        query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
-        x = self._attention_out(attend(query, key, value, cache, time), add=x)
-        return self._dense_out(self._dense_in(rms_norm(x, self._dense_norm)), add=x)
+        return self._norm(outputs)
 
 
 class Book(Transformer):
@@ -126,7 +109,8 @@ class Book(Transformer):
         self._attention_2 = Attention(_below(layers, "attention_2"))
         self._dense_1 = _dense(layers, "dense_1", activation="relu")
         self._dense_2 = _dense(layers, "dense_2")
-        self._norms = [_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
+        norms = [_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
+        self._norms = [Norm(norm["gamma"], norm["beta"]) for norm in norms]
         self._scores = _dense(w, "probabilities")
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
@@ -134,12 +118,12 @@ class Book(Transformer):
         # Keras masks the queries of the first attention too: padding looks at everything.
         seen_1 = seen_2 & seen_2[:, 0, -new:, None]
         embedded = self._embed(window, new)  # (batch, new, width)
-        x = layer_norm(self._attention_1(embedded, embedded, memory[:, 0], seen_1), self._norms[0])
-        return layer_norm(self._attention_2(x, embedded, memory[:, 1], seen_2), self._norms[1])
+        x = self._norms[0](self._attention_1(embedded, embedded, memory[:, 0], seen_1))
+        return self._norms[1](self._attention_2(x, embedded, memory[:, 1], seen_2))
 
     def hidden(self, outputs: Array) -> Array:
         outputs = np.ascontiguousarray(outputs)
-        return layer_norm(self._dense_2(self._dense_1(outputs), add=outputs), self._norms[2])
+        return self._norms[2](self._dense_2(self._dense_1(outputs), add=outputs))
 
 
 class Attention:
@@ -192,6 +176,17 @@ class GruCell:
         candidate = np.tanh(given[..., 2 * dense :] + reset * kept[..., 2 * dense :])
         mixed: Array = update * state + (1 - update) * candidate
         return mixed
+
+
+def _pre_norm_block(w: Weights) -> PreNormBlock:
+    return PreNormBlock(
+        Norm(w["attention_norm/scale"]),
+        Linear(w["qkv/kernel"]),
+        Linear(w["attention_out/kernel"]),
+        Norm(w["dense_norm/scale"]),
+        Linear(w["dense_in/kernel"], activation="squared relu"),
+        Linear(w["dense_out/kernel"]),
+    )
 
 
 def _dense(w: Weights, *names: str, inputs: int = 1, activation: str = "") -> Linear:

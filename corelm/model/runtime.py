@@ -142,11 +142,15 @@ class NumpySession:
         new = stop - min(read, stop - asked)
         texts, memory = self._window.texts[:, start:stop], self._memory
 
-        def work(rows: slice) -> Array:
-            return self._network.read(texts[rows], new, memory[rows])
-
-        # The kernels see to the cores themselves.
-        least = ROWS if native.kernels is None else max(len(texts), 1)
-        outputs = np.concatenate(spread(work, len(texts), least=least))
+        if native.kernels:  # which see to the cores themselves
+            outputs = self._network.read(texts, new, memory)
+        else:
+            outputs = np.concatenate(
+                spread(
+                    lambda some: self._network.read(texts[some], new, memory[some]),
+                    len(texts),
+                    ROWS,
+                )
+            )
         self._start, self._read = start, stop
         return outputs[:, -asked:]

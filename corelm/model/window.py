@@ -101,7 +101,8 @@ class Window:
             raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
         if ids.size and ids.dtype.kind not in "iu":
             raise UsageError(f"tokens must be whole numbers, not {ids.dtype}")
-        if ids.size and (ids.min() < 0 or ids.max() >= self._size):
+        ids = ids.astype(np.int64, copy=False)
+        if ids.size and ids.view(np.uint64).max() >= self._size:  # so that -1 is too large
             wrong = int(ids[(ids < 0) | (ids >= self._size)][0])
             raise UsageError(f"there is no token {wrong}; the ids are 0 to {self._size - 1}")
-        return ids.astype(np.int64, copy=False)
+        return ids

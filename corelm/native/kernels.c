@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { MOST_ARRAYS = 8 };
+enum { MOST_ARRAYS = 20 };
 
 /* The arrays of a call, which are let go together. */
 struct call {
@@ -252,6 +252,77 @@ static PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t cou
     return answer(&call, failed);
 }
 
+/* (scale, shift, epsilon) of a norm that is so many numbers wide */
+static int open_norm(struct call *call, PyObject *tuple, Py_ssize_t width, struct norm *norm)
+{
+    Py_buffer *scale, *shift = NULL;
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != 3 ||
+        !(scale = array(call, PyTuple_GetItem(tuple, 0), 'f', 1, READ)) ||
+        (PyTuple_GetItem(tuple, 1) != Py_None &&
+         !(shift = array(call, PyTuple_GetItem(tuple, 1), 'f', 1, READ))))
+        return 0;
+    norm->epsilon = (float)PyFloat_AsDouble(PyTuple_GetItem(tuple, 2));
+    norm->scale = scale->buf, norm->shift = shift ? shift->buf : NULL;
+    return !PyErr_Occurred() && scale->shape[0] == width && (!shift || shift->shape[0] == width);
+}
+
+/* (panels, bias, activation) of a layer with so many inputs and units */
+static int open_layer(struct call *call, PyObject *tuple, Py_ssize_t inputs, Py_ssize_t units,
+                      struct product *layer)
+{
+    Py_buffer *panels, *bias = NULL;
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != 3 ||
+        !(panels = panels_array(call, PyTuple_GetItem(tuple, 0), READ, &layer->halves)) ||
+        (PyTuple_GetItem(tuple, 1) != Py_None &&
+         !(bias = array(call, PyTuple_GetItem(tuple, 1), 'f', 1, READ))))
+        return 0;
+    long activation = PyLong_AsLong(PyTuple_GetItem(tuple, 2));
+    layer->panels = panels->buf, layer->bias = bias ? bias->buf : NULL;
+    layer->activation = (enum activation)activation;
+    layer->inputs = (size_t)inputs, layer->units = (size_t)units;
+    return !PyErr_Occurred() && activation >= 0 && activation < ACTIVATIONS &&
+           are_panels(panels, inputs, units) && (!bias || bias->shape[0] == units);
+}
+
+/* (x, cache, time, dense, (norm, qkv, out, norm, in, out), out) */
+static PyObject *py_block(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct block job = {.width = 0};
+    Py_buffer *x, *cache, *out;
+    if (!wants(count, 6) || !(x = array(&call, args[0], 'f', 3, READ)) ||
+        !(cache = array(&call, args[1], 'f', 5, PyBUF_STRIDES | PyBUF_WRITABLE)) ||
+        !(out = array(&call, args[5], 'f', 3, WRITE)))
+        return fault(&call, NULL);
+    Py_ssize_t time = PyLong_AsSsize_t(args[2]), dense = PyLong_AsSsize_t(args[3]);
+    Py_ssize_t batch = x->shape[0], added = x->shape[1], width = x->shape[2];
+    const Py_ssize_t *room = cache->shape;
+    Py_ssize_t inner = room[2] * room[4];
+    PyObject *parts = args[4];
+    if (PyErr_Occurred() || !is_cache(cache) || !is_like(x, out) || room[0] != batch ||
+        added > time || time > room[3] || dense < 1 || !PyTuple_Check(parts) ||
+        PyTuple_Size(parts) != 6 ||
+        !open_norm(&call, PyTuple_GetItem(parts, 0), width, &job.attention_norm) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 1), width, 3 * inner, &job.qkv) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 2), inner, width, &job.attention_out) ||
+        !open_norm(&call, PyTuple_GetItem(parts, 3), width, &job.dense_norm) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 4), width, dense, &job.dense_in) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 5), dense, width, &job.dense_out))
+        return fault(&call, "these shapes do not belong to one block");
+    job.x = x->buf, job.out = out->buf, job.width = (size_t)width;
+    job.attention = (struct attention){
+        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
+        .batch = (size_t)batch, .added = (size_t)added, .heads = (size_t)room[2],
+        .size = (size_t)room[4], .context = (size_t)room[3], .time = (size_t)time,
+    };
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    failed = run_block(&job);
+    Py_END_ALLOW_THREADS
+    return answer(&call, failed);
+}
+
 /* ---- rows of logits: (logits, what they are given, ..., what comes of them) ---- */
 
 static int open_rows(struct call *call, PyObject *object, struct rows *rows)
@@ -419,7 +490,7 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 #define KERNEL(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {
-    KERNEL(pack), KERNEL(multiply), KERNEL(normalise), KERNEL(attend),    KERNEL(admit), KERNEL(maxima),
+    KERNEL(pack), KERNEL(multiply), KERNEL(normalise), KERNEL(attend),    KERNEL(block),    KERNEL(admit), KERNEL(maxima),
     KERNEL(sharpen),  KERNEL(nucleus),   KERNEL(draw),      KERNEL(surprisals),
     KERNEL(entropies), KERNEL(use_cores), {NULL, NULL, 0, NULL},
 };

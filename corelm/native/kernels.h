@@ -7,7 +7,7 @@
 
 enum { PANEL = 16 }; /* columns of a matrix that are stored together */
 
-enum activation { LINEAR, RELU, SQUARED_RELU, ACTIVATIONS };
+enum activation { LINEAR, RELU, SQUARED_RELU, GELU, ACTIVATIONS };
 
 struct product {
     const float *x;      /* (tokens, inputs) */
@@ -45,6 +45,16 @@ struct attention {
     size_t batch, added, heads, size, context, time;
 };
 
+/* A pre-norm block: norm, attention, add; norm, dense, activation, dense, add. */
+struct block {
+    struct norm attention_norm, dense_norm;            /* scale, shift, epsilon */
+    struct product qkv, attention_out, dense_in, dense_out; /* all but x, add and out */
+    struct attention attention;                        /* the cache, and the sizes */
+    const float *x;                                    /* (batch, added, width) */
+    float *out;                                        /* the same */
+    size_t width;
+};
+
 struct rows {
     const float *logits; /* (batch, vocabulary) */
     size_t batch, vocabulary;
@@ -64,6 +74,7 @@ int pack(const struct packing *);
 void multiply(const struct product *);
 void normalise(const struct norm *);
 int attend(const struct attention *);
+int run_block(const struct block *);
 void sharpen(struct rows *);
 void admit(struct rows *);
 void maxima(struct rows *);

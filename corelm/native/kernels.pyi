@@ -1,5 +1,7 @@
 """What `kernels.c` offers. Arrays are C-contiguous; the last ones take what comes out."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,9 @@ def attend(
     seen: NDArray[np.bool_] | None,
     out: Floats,
     /,
+) -> None: ...
+def block(
+    x: Floats, cache: Floats, time: int, dense: int, parts: tuple[Any, ...], out: Floats, /
 ) -> None: ...
 def admit(logits: Floats, never: Ids, out: Floats, before: Floats, after: Floats, /) -> None: ...
 def maxima(logits: Floats, out: Floats, /) -> None: ...

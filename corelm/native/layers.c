@@ -161,3 +161,48 @@ int attend(const struct attention *job)
     free(at.scores);
     return 0;
 }
+
+/* ---- a whole block ---- */
+
+static void norm_into(const struct norm *norm, const float *x, size_t tokens, size_t width,
+                      float *out)
+{
+    struct norm job = *norm;
+    job.x = x, job.out = out, job.tokens = tokens, job.width = width;
+    normalise(&job);
+}
+
+static void multiply_into(const struct product *product, const float *x, const float *add,
+                          size_t tokens, float *out)
+{
+    struct product job = *product;
+    job.x = x, job.add = add, job.out = out, job.tokens = tokens;
+    multiply(&job);
+}
+
+int run_block(const struct block *block)
+{
+    const size_t width = block->width, tokens = block->attention.batch * block->attention.added;
+    const size_t three = block->qkv.units, dense = block->dense_in.units, inner = three / 3;
+    float *room = malloc(tokens * (2 * width + three + inner + dense) * sizeof(float));
+    if (tokens && !room)
+        return -1;
+    float *normed = room, *x = normed + tokens * width, *qkv = x + tokens * width;
+    float *mixed = qkv + tokens * three, *hidden = mixed + tokens * inner;
+
+    norm_into(&block->attention_norm, block->x, tokens, width, normed);
+    multiply_into(&block->qkv, normed, NULL, tokens, qkv);
+    struct attention attention = block->attention;
+    attention.query = qkv, attention.key = qkv + inner, attention.value = qkv + 2 * inner;
+    attention.query_token = attention.token = (ptrdiff_t)three;
+    attention.query_row = attention.row = (ptrdiff_t)(three * attention.added);
+    attention.out = mixed;
+    int failed = attend(&attention);
+    multiply_into(&block->attention_out, mixed, block->x, tokens, x);
+
+    norm_into(&block->dense_norm, x, tokens, width, normed);
+    multiply_into(&block->dense_in, normed, NULL, tokens, hidden);
+    multiply_into(&block->dense_out, hidden, x, tokens, block->out);
+    free(room);
+    return failed;
+}

@@ -21,10 +21,22 @@ INLINE floats weights_at(const int halves, const void *panels, size_t place)
     return load((const float *)panels + place);
 }
 
+/* y / (1 + exp(-z)), z = 2 sqrt(2 / pi) (y + 0.044715 y^3): Hendrycks and Gimpel 2016 */
+INLINE floats gelu(floats y)
+{
+    floats z = y * (all(1.5957691216f) + all(0.0713548163f) * y * y);
+    floats away = larger(z, -z), power = exponential(-away); /* exp(-|z|) */
+    floats share = all(1.0f) / (all(1.0f) + power);
+    ints positive = z >= all(0.0f);
+    return y * (floats)((positive & (ints)share) | (~positive & (ints)(power * share)));
+}
+
 INLINE floats activated(enum activation activation, floats y)
 {
     if (activation == LINEAR)
         return y;
+    if (activation == GELU)
+        return gelu(y);
     y = larger(y, all(0.0f));
     return activation == RELU ? y : y * y;
 }

@@ -9,7 +9,7 @@ import numpy as np
 import corelm
 from corelm.benchmark import Shapes, matrices, measure
 from corelm.generation import steps
-from corelm.model.layers import Linear, attend, layer_norm
+from corelm.model.layers import Linear, Norm, PreNormBlock
 from corelm.model.networks import Transformer
 from corelm.model.presets import PRESETS, Architecture
 from corelm.model.runtime import NumpyModel, NumpySession
@@ -67,7 +67,7 @@ class Gpt2(Transformer):
             "embedding/position_embeddings/embeddings": w["wpe.weight"],
         }
         super().__init__(a, embeddings, attentions=a.blocks, size=a.width // a.heads)
-        self._blocks = [Block(w, f"h.{i}") for i in range(a.blocks)]
+        self._blocks = [_block(w, f"h.{i}") for i in range(a.blocks)]
         self._norm = _norm(w, "ln_f")
         self._scores = Linear(w["wte.weight"].T)
 
@@ -78,50 +78,26 @@ class Gpt2(Transformer):
         return x
 
     def hidden(self, outputs: np.ndarray) -> np.ndarray:
-        return layer_norm(outputs, self._norm)
+        return self._norm(outputs)
 
 
-class Block:
-    """Normalise, attend, add; normalise, dense, add: (batch, new, width) to the same."""
-
-    def __init__(self, w: gpt2.Weights, name: str) -> None:
-        self._norm_1, self._norm_2 = _norm(w, f"{name}.ln_1"), _norm(w, f"{name}.ln_2")
-        self._qkv = _linear(w, f"{name}.attn.c_attn")
-        self._attention_out = _linear(w, f"{name}.attn.c_proj")
-        self._dense_in = _linear(w, f"{name}.mlp.c_fc")
-        self._dense_out = _linear(w, f"{name}.mlp.c_proj")
-
-    def __call__(self, x: np.ndarray, cache: np.ndarray, time: int) -> np.ndarray:
-        width = x.shape[-1]
-        qkv = self._qkv(layer_norm(x, self._norm_1))  # (batch, new, 3 * width)
-        query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
-        x = self._attention_out(attend(query, key, value, cache, time), add=x)
-        return self._dense_out(gelu(self._dense_in(layer_norm(x, self._norm_2))), add=x)
+def _block(w: gpt2.Weights, name: str) -> PreNormBlock:
+    return PreNormBlock(
+        _norm(w, f"{name}.ln_1"),
+        _linear(w, f"{name}.attn.c_attn"),
+        _linear(w, f"{name}.attn.c_proj"),
+        _norm(w, f"{name}.ln_2"),
+        _linear(w, f"{name}.mlp.c_fc", "gelu"),
+        _linear(w, f"{name}.mlp.c_proj"),
+    )
 
 
-def gelu(x: np.ndarray) -> np.ndarray:
-    """GPT-2's, with a hyperbolic tangent; (..., width) to the same, in place.
-
-    Hendrycks and Gimpel 2016, arXiv:1606.08415.
-    """
-    # 0.5 (1 + tanh z) = 1 / (1 + exp(-2 z))
-    inner = x * x
-    inner *= np.float32(-2 * (2 / np.pi) ** 0.5 * 0.044715)
-    inner -= np.float32(2 * (2 / np.pi) ** 0.5)
-    inner *= x
-    with np.errstate(over="ignore"):
-        np.exp(inner, out=inner)
-    inner += 1
-    x /= inner
-    return x
+def _norm(w: gpt2.Weights, name: str) -> Norm:
+    return Norm(w[f"{name}.weight"], w[f"{name}.bias"])
 
 
-def _norm(w: gpt2.Weights, name: str) -> gpt2.Weights:
-    return {"gamma": w[f"{name}.weight"], "beta": w[f"{name}.bias"]}
-
-
-def _linear(w: gpt2.Weights, name: str) -> Linear:
-    return Linear(w[f"{name}.weight"], w[f"{name}.bias"])
+def _linear(w: gpt2.Weights, name: str, activation: str = "") -> Linear:
+    return Linear(w[f"{name}.weight"], w[f"{name}.bias"], activation)
 
 
 class Gpt2Model:
