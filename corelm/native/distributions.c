@@ -83,13 +83,6 @@ INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
     return most;
 }
 
-INLINE doubles as_doubles(floats x)
-{
-    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
-    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
-    return __builtin_convertvector(low, doubles) + __builtin_convertvector(high, doubles);
-}
-
 INLINE double sum_of_doubles(doubles x) { return (x[0] + x[2]) + (x[1] + x[3]); }
 
 /* The exponentials of a block, zeros after its end; returns what they sum to. */

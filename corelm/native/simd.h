@@ -60,6 +60,19 @@ INLINE floats larger(floats a, floats b)
 #endif
 }
 
+/* Four sums of two, in double precision. */
+INLINE doubles as_doubles(floats x)
+{
+#if defined(__x86_64__)
+    __m128 low = _mm256_castps256_ps128((__m256)x), high = _mm256_extractf128_ps((__m256)x, 1);
+    return (doubles)_mm256_cvtps_pd(low) + (doubles)_mm256_cvtps_pd(high);
+#else
+    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+    return __builtin_convertvector(low, doubles) + __builtin_convertvector(high, doubles);
+#endif
+}
+
 INLINE float sum_of(floats x)
 {
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
