@@ -15,7 +15,7 @@ def protect(holder: Any, *names: str) -> None:
     """Put read-only views in the place of these arrays of a frozen dataclass."""
     for name in names:
         view = getattr(holder, name).view()
-        view.flags.writeable = False
+        view.setflags(write=False)
         object.__setattr__(holder, name, view)
 
 

@@ -139,11 +139,11 @@ class Task:
                 f"the model's logits must be (batch, {size}) in float32 or float64, "
                 f"not {raw.shape} in {raw.dtype}"
             )
-        masked, before, after = without(raw, self._never)
-        for logits, tops in ((raw, before), (masked, after)):
-            if not np.isfinite(tops).all():
-                check_logits(logits, f"the model's logits at step {step}")
-        return masked
+        rest, proper = without(raw, self._never)
+        if not proper:
+            check_logits(raw, f"the model's logits at step {step}")
+            check_logits(rest, f"the model's logits at step {step}")
+        return rest
 
     @cached_property
     def _never(self) -> NDArray[np.int64]:

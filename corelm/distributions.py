@@ -26,40 +26,38 @@ NEVER = -1e4
 """A logit so far below the largest that its probability is 0 in every type."""
 
 
-def largest(logits: Array) -> Array:
-    """The largest logit of each row: (..., vocabulary) to (...,); nan where one of them is nan.
+def are_distributions(logits: Array) -> bool:
+    """Whether each row of logits is one: its largest is neither infinite nor nan.
 
     Example:
-        >>> largest(np.array([1.0, 3.0])).tolist()
-        3.0
+        >>> are_distributions(np.array([1.0, -np.inf])), are_distributions(np.array([-np.inf]))
+        (True, False)
     """
     rows = native.as_rows(logits)
-    if rows is None:
-        return np.asarray(logits.max(axis=-1))
-    found = np.empty(len(rows), dtype=np.float32)
-    native.kernels.maxima(rows, found)
-    return found.reshape(logits.shape[:-1])
+    if rows is not None:
+        return bool(native.kernels.judge(rows))
+    return bool(np.isfinite(logits.max(axis=-1)).all())
 
 
-def without(logits: Array, tokens: NDArray[np.int64]) -> tuple[Array, Array, Array]:
-    """Logits with some tokens at minus infinity, and the largest of each row before and after.
+def without(logits: Array, tokens: NDArray[np.int64]) -> tuple[Array, bool]:
+    """Logits with some tokens at minus infinity, and whether they are distributions both times.
 
     Args:
         logits: (batch, vocabulary).
         tokens: ids.
 
     Example:
-        >>> [array.tolist() for array in without(np.array([[1.0, 3.0]]), np.array([1]))]
-        [[[1.0, -inf]], [3.0], [1.0]]
+        >>> rest, proper = without(np.array([[1.0, 3.0]]), np.array([1]))
+        >>> rest.tolist(), proper
+        ([[1.0, -inf]], True)
     """
     rows = native.as_rows(logits)
     if rows is not None:
-        out, before, after = np.empty_like(rows), *np.empty((2, len(rows)), dtype=np.float32)
-        native.kernels.admit(rows, tokens, out, before, after)
-        return out, before, after
+        out = np.empty_like(rows)
+        return out, native.kernels.admit(rows, tokens, out)
     out = logits.copy()
     out[:, tokens] = -np.inf
-    return out, largest(logits), largest(out)
+    return out, are_distributions(logits) and are_distributions(out)
 
 
 def below_largest(logits: Array) -> Array:

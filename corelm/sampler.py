@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from corelm.context import Context
-from corelm.distributions import Array, largest, softmax
+from corelm.distributions import Array, are_distributions, softmax
 from corelm.errors import ModelOutputError, ParameterError, SamplerError, UsageError
 from corelm.params import Parameterized
 
@@ -134,10 +134,9 @@ def fault_of_logits(logits: Array, verb: str = "") -> str:
 
     One pass decides: the maximum of a row is nan, infinite or finite as the row is.
     """
-    tops = largest(logits)
-    if np.isfinite(tops).all():
+    if are_distributions(logits):
         return ""
-    first = tops[bad_row(logits)]
+    first = logits[bad_row(logits)].max()
     if np.isnan(first):
         return f"{verb}NaN"
     return f"{verb}+infinity" if first > 0 else f"{verb}a row in which every token is impossible"
@@ -145,7 +144,7 @@ def fault_of_logits(logits: Array, verb: str = "") -> str:
 
 def bad_row(logits: Array) -> int:
     """The first row that is no distribution."""
-    return int(np.flatnonzero(~np.isfinite(largest(logits)))[0])
+    return int(np.flatnonzero(~np.isfinite(logits.max(axis=-1)))[0])
 
 
 def _row(result: Any, logits: Array) -> str:

@@ -8,7 +8,9 @@ other shapes: `np.matmul` of (..., 1, in) and (in, out) makes a BLAS call for ea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,16 +146,43 @@ class Panels:
         inputs, units = kernel.shape
         shape = (-(-units // columns), inputs, columns)
         rows = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
-        self.panels: Array = np.empty(shape, dtype=np.float16)
-        self.halves = native.kernels.pack(rows, self.panels)
-        if not self.halves:
-            self.panels = np.empty(shape, dtype=np.float32)
+        halves = np.empty(shape, dtype=np.float16)
+        self.halves = native.kernels.pack(rows, halves)
+        self.panels = _ARENA.room(shape, np.float16 if self.halves else np.float32)
+        if self.halves:
+            self.panels[:] = halves
+        else:
             native.kernels.pack(rows, self.panels)
 
     def __call__(
         self, x: Array, bias: Array | None, activation: int, add: Array | None, out: Array
     ) -> None:
         self._multiply(x, self.panels, bias, activation, add, out)
+
+
+class Arena:
+    """Arrays side by side in large pieces of memory, for which NumPy asks for large pages.
+
+    In pages of the usual size a network has more of them than a processor keeps track of, and
+    looking them up takes longer than reading the weights.
+    """
+
+    PIECE = 2**23
+    """Bytes; NumPy asks from half of it on."""
+
+    def __init__(self) -> None:
+        self._rest: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
+
+    def room(self, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> Array:
+        """An array of this shape with nothing in it."""
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        if size > self._rest.size:
+            self._rest = np.empty(max(size, self.PIECE), dtype=np.uint8)
+        mine, self._rest = self._rest[:size], self._rest[-(-size // 64) * 64 :]
+        return mine.view(dtype).reshape(shape)
+
+
+_ARENA = Arena()
 
 
 class Vectors:

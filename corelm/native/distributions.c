@@ -156,20 +156,22 @@ static void each_row(struct rows *rows, row_kernel kernel)
     spread(some_rows, &task, rows->batch, 1, rows->batch * rows->vocabulary >= WORTH);
 }
 
-FAST static void row_maximum(struct rows *rows, size_t i, struct desk *desk)
+/* A row is a distribution where its largest logit is neither infinite nor nan. */
+FAST static void judge_row(struct rows *rows, size_t i, struct desk *desk)
 {
     (void)desk;
-    rows->out[i] = top_of(rows->logits + i * rows->vocabulary, rows->vocabulary);
+    if (!isfinite(top_of(rows->logits + i * rows->vocabulary, rows->vocabulary)))
+        rows->improper = 1;
 }
 
-void maxima(struct rows *rows) { each_row(rows, row_maximum); }
+void judge(struct rows *rows) { each_row(rows, judge_row); }
 
 FAST static void admit_row(struct rows *rows, size_t i, struct desk *desk)
 {
     (void)desk;
     const float *row = rows->logits + i * rows->vocabulary;
     float *out = rows->out + i * rows->vocabulary;
-    rows->before[i] = top_of(row, rows->vocabulary);
+    float before = top_of(row, rows->vocabulary);
     memcpy(out, row, rows->vocabulary * sizeof(float));
     float most = -INFINITY;
     for (size_t k = 0; k < rows->count; k++) {
@@ -177,8 +179,10 @@ FAST static void admit_row(struct rows *rows, size_t i, struct desk *desk)
         most = logit > most ? logit : most;
         out[rows->given[k]] = -INFINITY;
     }
-    int hidden = most == rows->before[i]; /* what was the largest is never drawn */
-    rows->after[i] = hidden ? top_of(out, rows->vocabulary) : rows->before[i];
+    /* Where the largest is never drawn, another one must be there. */
+    float after = most == before ? top_of(out, rows->vocabulary) : before;
+    if (!isfinite(before) || !isfinite(after))
+        rows->improper = 1;
 }
 
 void admit(struct rows *rows) { each_row(rows, admit_row); }

@@ -380,34 +380,41 @@ static PyObject *done(struct call *call, struct rows *rows, void (*kernel)(struc
     return answer(call, rows->failed);
 }
 
-/* (logits, never, out, before, after): the largest of each row before and after never is never */
+/* Whether each row is a distribution. */
+static PyObject *verdict(struct call *call, struct rows *rows, void (*kernel)(struct rows *))
+{
+    PyObject *answered = done(call, rows, kernel);
+    if (!answered)
+        return NULL;
+    Py_DecRef(answered);
+    return PyBool_FromLong(!rows->improper);
+}
+
+/* (logits, never, out): whether each row is a distribution before never is never, and after */
 static PyObject *py_admit(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
     struct rows rows = {0};
     Py_buffer *never;
-    if (!wants(count, 5) || !open_rows(&call, args[0], &rows) ||
+    if (!wants(count, 3) || !open_rows(&call, args[0], &rows) ||
         !(never = array(&call, args[1], 'q', 1, READ)) ||
-        !(rows.out = same_shape(&call, args[2], &rows)) ||
-        !(rows.before = column(&call, args[3], &rows, 'f', WRITE)) ||
-        !(rows.after = column(&call, args[4], &rows, 'f', WRITE)))
+        !(rows.out = same_shape(&call, args[2], &rows)))
         return fault(&call, NULL);
     rows.given = never->buf, rows.count = (size_t)never->shape[0];
     if (!are_tokens(&rows, rows.count))
         return fault(&call, NULL);
-    return done(&call, &rows, admit);
+    return verdict(&call, &rows, admit);
 }
 
-static PyObject *py_maxima(PyObject *self, PyObject *const *args, Py_ssize_t count)
+static PyObject *py_judge(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
     struct rows rows = {0};
-    if (!wants(count, 2) || !open_rows(&call, args[0], &rows) ||
-        !(rows.out = column(&call, args[1], &rows, 'f', WRITE)))
+    if (!wants(count, 1) || !open_rows(&call, args[0], &rows))
         return fault(&call, NULL);
-    return done(&call, &rows, maxima);
+    return verdict(&call, &rows, judge);
 }
 
 /* (logits, number, out) */
@@ -490,7 +497,7 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 #define KERNEL(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {
-    KERNEL(pack), KERNEL(multiply), KERNEL(normalise), KERNEL(attend),    KERNEL(block),    KERNEL(admit), KERNEL(maxima),
+    KERNEL(pack), KERNEL(multiply), KERNEL(normalise), KERNEL(attend),    KERNEL(block),    KERNEL(admit), KERNEL(judge),
     KERNEL(sharpen),  KERNEL(nucleus),   KERNEL(draw),      KERNEL(surprisals),
     KERNEL(entropies), KERNEL(use_cores), {NULL, NULL, 0, NULL},
 };

@@ -66,8 +66,8 @@ struct rows {
     size_t count;
     int64_t *tokens;      /* (batch) */
     double *first, *second; /* (batch) */
-    float *before, *after;  /* (batch) */
     int failed;           /* set where memory is wanting */
+    int improper;         /* set where a row is no distribution */
 };
 
 int pack(const struct packing *);
@@ -77,7 +77,7 @@ int attend(const struct attention *);
 int run_block(const struct block *);
 void sharpen(struct rows *);
 void admit(struct rows *);
-void maxima(struct rows *);
+void judge(struct rows *);
 void draw(struct rows *);
 void surprisals(struct rows *);
 void entropies(struct rows *);
