@@ -1,8 +1,9 @@
-"""Shared by all tests: packages that are really installed, for the length of a test."""
+"""Shared by all tests: the same surroundings for each, and packages that are really installed."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,24 @@ settings.register_profile("corelm", settings(), deadline=None)  # no test depend
 settings.load_profile("corelm")
 
 Install = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """Surround tests, and the processes they start, alike wherever pytest was started."""
+    # What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("COLUMNS", "LINES", "CORELM_PLUGINS", "CORELM_STRICT_PLUGINS"):
+        os.environ.pop(name, None)
+        # readline, which pytest imports, sets the first two behind the back of os.environ.
+        os.unsetenv(name)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home for each worker, instead of that of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CORELM_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import itertools
 import lzma
 import random
 import re
+import socket
 import tarfile
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -420,10 +422,11 @@ def test_a_server_s_error_is_named_with_the_way_out(status, server, tmp_path):
 
 def test_no_network_is_named_with_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    with Server(b"x") as closed:
-        original = closed.original
-    with pytest.raises(DataError, match=r"cannot reach http.*refused.*--from FILE"):
-        fetch(original, tmp_path)
+    with socket.socket() as taken:  # held, so that nobody else answers, but not listened to
+        taken.bind(("127.0.0.1", 0))
+        original = replace(IMDB, url=f"http://127.0.0.1:{taken.getsockname()[1]}/data")
+        with pytest.raises(DataError, match=r"cannot reach http.*refused.*--from FILE"):
+            fetch(original, tmp_path)
 
 
 def test_two_at_once_fetch_once_and_one_waits(server, tmp_path):

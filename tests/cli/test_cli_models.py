@@ -62,7 +62,10 @@ def test_a_damaged_model_is_in_the_list_with_its_reason(home: Path, run: Run) ->
 
 
 @pytest.mark.parametrize("words", [("tiny",), ("show", "tiny")])
-def test_one_model(home: Path, run: Run, words: tuple[str, ...]) -> None:
+def test_one_model(
+    home: Path, run: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")  # however long the path is
     lines = [line.split() for line in run("models", *words).out.splitlines()]
     assert lines[0] == ["tiny"]
     assert ["where", *words_of(home / "models" / "tiny")] in lines

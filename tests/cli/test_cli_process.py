@@ -177,7 +177,8 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
 
 
 def test_without_a_home(spawn: Run, tmp_path: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if k not in ("HOME", "XDG_DATA_HOME")}
+    homes = ("CORELM_HOME", "HOME", "XDG_DATA_HOME")
+    environment = {k: v for k, v in os.environ.items() if k not in homes}
     assert spawn("models", env=environment).code == 0
     strange = {**os.environ, "CORELM_HOME": str(tmp_path / "a folder — höme")}
     assert spawn("models", env=strange).code == 0

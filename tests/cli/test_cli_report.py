@@ -304,39 +304,46 @@ def test_nothing_that_is_given_is_ignored(run: Run, words: list[str], what: str)
 
 # Interrupted
 
-SLOW = '''
+WAITS = '''
 import os
 import time
+from pathlib import Path
 
 import corelm
 from corelm.testing import ToyModel
 
 
-class Slow(corelm.Sampler):
-    """Change nothing, and take one's time."""
+class Waits(corelm.Sampler):
+    """Change nothing, and wait to be interrupted once the journal has so many units."""
 
     def __call__(self, logits, context):
-        time.sleep(float(os.environ.get("SLOW", "0")))
+        while units() >= float(os.environ.get("WAIT", "inf")):
+            time.sleep(0.01)
         return logits
+
+
+def units():
+    files = Path(os.environ["CORELM_HOME"]).glob("reports/*.jsonl")
+    return sum(file.read_bytes().count(b"\\n") - 1 for file in files)
 
 
 @corelm.hookimpl
 def corelm_samplers():
-    return {"slow": Slow}
+    return {"waits": Waits}
 
 
 @corelm.hookimpl
 def corelm_models():
     return {"toy": ToyModel}
 '''
-LONG = ("report", "slow", "greedy", "temperature(t=0.5)", "slow | temperature(t=0.7)", "--model",
+LONG = ("report", "waits", "greedy", "temperature(t=0.5)", "waits | temperature(t=0.7)", "--model",
         "toy", "--n", "130", "--length", "8", "--json", "r.json")  # fmt: skip
 
 
 @pytest.fixture
-def slow(installed_plugin: Callable[..., Path], tmp_path: Path) -> Path:
-    """A package with a sampler that is slow where the environment says so."""
-    installed_plugin("corelm-slow", dict.fromkeys(("slow", "toy"), "corelm_slow"), SLOW)
+def waits(installed_plugin: Callable[..., Path], tmp_path: Path) -> Path:
+    """A package with a sampler that goes no further than the environment says."""
+    installed_plugin("corelm-waits", dict.fromkeys(("waits", "toy"), "corelm_waits"), WAITS)
     return tmp_path
 
 
@@ -358,9 +365,8 @@ def units(home: Path) -> int:
 
 def interrupted(home: Path, after: int, sent: int, *more: str) -> subprocess.Popen[str]:
     """Send a signal to a report when it has finished some units."""
-    process = corelm(*LONG, *more, SLOW="0.04")
-    deadline = time.monotonic() + 60
-    while units(home) < after and process.poll() is None and time.monotonic() < deadline:
+    process = corelm(*LONG, *more, WAIT=str(after))
+    while units(home) < after and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(sent)
     process.out, process.err = process.communicate()  # type: ignore[attr-defined]
@@ -375,13 +381,13 @@ def without_time(document: dict[str, Any]) -> bytes:
 
 
 @posix
-def test_after_ctrl_c_resume_goes_on_to_the_same_report(slow: Path, home: Path) -> None:
+def test_after_ctrl_c_resume_goes_on_to_the_same_report(waits: Path, home: Path) -> None:
     """A real SIGINT, twice: while it measures on the same contexts, and while it draws texts."""
     whole = corelm(*LONG)
     whole.communicate()
     assert whole.returncode == 0
-    unbroken = without_time(json.loads((slow / "r.json").read_text()))
-    (slow / "r.json").unlink()
+    unbroken = without_time(json.loads((waits / "r.json").read_text()))
+    (waits / "r.json").unlink()
 
     first = interrupted(home, 3, signal.SIGINT)
     assert (first.returncode, first.out) == (130, "")
@@ -394,27 +400,27 @@ def test_after_ctrl_c_resume_goes_on_to_the_same_report(slow: Path, home: Path) 
     assert second.returncode == 130
     assert "own texts ..." in second.err
     assert units(home) >= kept + 8
-    assert not (slow / "r.json").exists()
+    assert not (waits / "r.json").exists()
 
     last = corelm(*LONG, "--resume")
     last.communicate()
     assert last.returncode == 0
-    assert without_time(json.loads((slow / "r.json").read_text())) == unbroken
+    assert without_time(json.loads((waits / "r.json").read_text())) == unbroken
     assert list((home / "reports").iterdir()) == []
 
 
 @posix
-def test_after_a_kill_too(slow: Path, home: Path) -> None:
+def test_after_a_kill_too(waits: Path, home: Path) -> None:
     assert interrupted(home, 5, signal.SIGKILL).returncode == -signal.SIGKILL
     kept = units(home)
-    last = corelm(*LONG, "--resume", SLOW="0")
+    last = corelm(*LONG, "--resume")
     last.communicate()
     assert kept >= 5
     assert last.returncode == 0
 
 
 @posix
-def test_other_settings_do_not_go_on(slow: Path, home: Path) -> None:
+def test_other_settings_do_not_go_on(waits: Path, home: Path) -> None:
     interrupted(home, 2, signal.SIGINT)
     other = corelm(*LONG, "--resume", "--seed", "2")
     out, err = other.communicate()
@@ -423,11 +429,11 @@ def test_other_settings_do_not_go_on(slow: Path, home: Path) -> None:
 
 
 @posix
-def test_without_resume_it_begins_anew(slow: Path, home: Path) -> None:
+def test_without_resume_it_begins_anew(waits: Path, home: Path) -> None:
     interrupted(home, 5, signal.SIGINT)
-    kept, again = units(home), corelm(*LONG, SLOW="0.04")
-    while units(home) >= kept and again.poll() is None:
-        time.sleep(0.01)
+    kept, again = units(home), corelm(*LONG, WAIT="1")
+    assert again.stderr
+    assert again.stderr.readline() == "same contexts ...\n"
     again.send_signal(signal.SIGINT)
     again.communicate()
     assert (again.returncode, units(home) < kept) == (130, True)

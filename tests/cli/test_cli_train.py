@@ -90,7 +90,8 @@ def test_interrupted_it_keeps_a_checkpoint_and_goes_on(
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     command = [sys.executable, "-m", "corelm", "train", "--data", str(notes), *SMALL]
     command += ["--epochs", "3", "--out", str(notes.parent / "model")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as training:
+    endless = [*command, "--length", "1000000"]  # it cannot end before it is interrupted
+    with subprocess.Popen(endless, stderr=subprocess.PIPE, text=True) as training:
         assert training.stderr
         assert training.stderr.readline() == f"reading {notes} ...\n"  # nothing of TensorFlow's
         for line in training.stderr:

@@ -20,8 +20,6 @@ from corelm.report.labels import visible
 from corelm.report.numbers import share
 from corelm.report.page import page
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
