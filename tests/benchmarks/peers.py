@@ -45,6 +45,7 @@ def with_chapter(preset: str) -> list[Invited]:
 PARTIES = {
     "GPT-2 shape": [
         Invited(OURS, "ours", ("gpt2",)),
+        Invited("corelm, f16", "ours", ("gpt2-f16",), tolerance=1e-2),
         Invited("llama.cpp, f32", "llama_cpp", ("f32",), LLAMA),
         Invited("llama.cpp, f16", "llama_cpp", ("f16",), LLAMA, tolerance=1e-2),
         Invited("KerasHub on TensorFlow", "keras_hub", ("tensorflow",), (KERAS_HUB, TENSORFLOW)),

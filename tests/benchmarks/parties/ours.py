@@ -105,9 +105,9 @@ class Gpt2Model:
 
     context_length = gpt2.SHAPE.context_length
 
-    def __init__(self) -> None:
+    def __init__(self, weights: gpt2.Weights) -> None:
         self.vocabulary = words(gpt2.SHAPE.vocabulary_size)
-        self._network = Gpt2(gpt2.SHAPE, gpt2.weights())
+        self._network = Gpt2(gpt2.SHAPE, weights)
 
     def start(self, tokens: Sequence[Sequence[int]]) -> NumpySession:
         return NumpySession(self._network, Window(tokens, self.vocabulary, self.context_length))
@@ -131,10 +131,13 @@ def random_weights(a: Architecture) -> dict[str, np.ndarray]:
 
 
 def party(shape: str) -> Ours:
-    """corelm with the shape of GPT-2, or with a preset."""
-    if shape == "gpt2":
-        kernels = [x.shape for name, x in gpt2.weights().items() if name.startswith("h.")]
+    """corelm with the shape of GPT-2, also rounded to half precision, or with a preset."""
+    if shape in ("gpt2", "gpt2-f16"):
+        weights = gpt2.weights()
+        if shape == "gpt2-f16":
+            weights = {name: x.astype(np.float16).astype(np.float32) for name, x in weights.items()}
+        kernels = [x.shape for name, x in weights.items() if name.startswith("h.")]
         inner = [shape for shape in kernels if len(shape) == 2]
-        return Ours(Gpt2Model(), [*inner, gpt2.weights()["wte.weight"].shape[::-1]])
+        return Ours(Gpt2Model(weights), [*inner, weights["wte.weight"].shape[::-1]])
     a = PRESETS[shape].architecture
     return Ours(NumpyModel(a, words(a.vocabulary_size), random_weights(a)), matrices(a))
