@@ -34,9 +34,12 @@ class Network(ABC):
         return np.empty((batch, *self._remembered), dtype=np.float32)
 
     def select(self, memory: Array, rows: Ids, time: int) -> Array:
-        """The memory of these rows, in this order, after `time` tokens of each."""
-        kept = self.memory(len(rows))
-        kept[..., :time, :] = memory[..., :time, :][rows]
+        """The memory of these rows, in this order, after `time` tokens of each; is changed."""
+        only_dropped = bool((np.diff(rows) > 0).all())
+        kept = memory[: len(rows)] if only_dropped else self.memory(len(rows))
+        for to, row in enumerate(rows):  # where rows were only dropped, the others move up
+            if to != row or not only_dropped:
+                kept[to, ..., :time, :] = memory[row, ..., :time, :]
         return kept
 
     @abstractmethod
