@@ -504,10 +504,9 @@ static PyMethodDef methods[] = {
 
 static int can_run(PyObject *module)
 {
-#if defined(__x86_64__)
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-        !__builtin_cpu_supports("f16c")) {
-        PyErr_SetString(PyExc_ImportError, "the processor has no AVX2, FMA or F16C");
+#if defined(__x86_64__) /* every processor with AVX2 has F16C */
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+        PyErr_SetString(PyExc_ImportError, "the processor has no AVX2 and FMA");
         return -1;
     }
 #endif
