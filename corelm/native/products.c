@@ -67,28 +67,22 @@ INLINE void tile(const int halves, const int tokens, const int panels, const str
     const size_t inputs = job->inputs;
     const float *x = job->x + token * inputs;
     floats sums[SUMS];
-#pragma GCC unroll 12
-    for (int i = 0; i < tokens * panels * VECTORS; i++)
+    UNROLLED for (int i = 0; i < tokens * panels * VECTORS; i++)
         sums[i] = all(0.0f);
     for (size_t k = 0; k < inputs; k++) {
         floats weights[VECTORS * 4];
-#pragma GCC unroll 8
-        for (int v = 0; v < panels * VECTORS; v++)
+        UNROLLED for (int v = 0; v < panels * VECTORS; v++)
             weights[v] = weights_at(halves, job->panels,
                                     ((panel + v / VECTORS) * inputs + k) * PANEL +
                                         v % VECTORS * LANES);
-#pragma GCC unroll 6
-        for (int t = 0; t < tokens; t++) {
+        UNROLLED for (int t = 0; t < tokens; t++) {
             floats input = all(x[t * inputs + k]);
-#pragma GCC unroll 8
-            for (int v = 0; v < panels * VECTORS; v++)
+            UNROLLED for (int v = 0; v < panels * VECTORS; v++)
                 sums[t * panels * VECTORS + v] += input * weights[v];
         }
     }
-#pragma GCC unroll 6
-    for (int t = 0; t < tokens; t++)
-#pragma GCC unroll 8
-        for (int v = 0; v < panels * VECTORS; v++)
+    UNROLLED for (int t = 0; t < tokens; t++)
+        UNROLLED for (int v = 0; v < panels * VECTORS; v++)
             finish(job, token + t, panel * PANEL + v * LANES, sums[t * panels * VECTORS + v]);
 }
 

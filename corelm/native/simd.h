@@ -18,6 +18,13 @@
 #endif
 #define INLINE FAST static inline __attribute__((always_inline))
 
+/* A loop whose length the compiler knows, so that what it counts over stays in registers. */
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
+
 #define LANES 8
 typedef float floats __attribute__((vector_size(32)));
 typedef int32_t ints __attribute__((vector_size(32)));
