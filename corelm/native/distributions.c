@@ -1,30 +1,13 @@
-/* The arithmetic of next-token distributions, row by row, as corelm/distributions.py defines it.
- *
- * A row is worked on in blocks. Of each block the largest logit is known first, so that blocks in
- * which nothing is possible, as after a filter, cost no exponentials.
- */
-#include "kernels.h"
-#include "simd.h"
+/* The arithmetic of next-token distributions, row by row, as corelm/distributions.py defines it. */
+#include "rows.h"
 #include "threads.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 128, BUCKETS = 1024 };
+enum { BUCKETS = 1024 };
 static const size_t WORTH = 1 << 16; /* logits that are worth another core */
-static const float DEEPEST = 104.0f; /* nats below the largest at which a weight is 0 */
 static const double SLACK = 1e-12;   /* as in corelm/selection.py */
-
-/* What a thread needs for a row; it is kept for the next one. */
-struct desk {
-    size_t room;
-    float *tops;     /* of each block */
-    double *sums;    /* of each block's weights */
-    float *weights;  /* of each token */
-    int32_t *tokens; /* some of them */
-};
-
-static size_t blocks_in(size_t vocabulary) { return (vocabulary + BLOCK - 1) / BLOCK; }
 
 static struct desk *desk_for(size_t vocabulary)
 {
@@ -41,104 +24,6 @@ static struct desk *desk_for(size_t vocabulary)
     }
     return desk.room ? &desk : NULL;
 }
-
-INLINE size_t block_size(size_t vocabulary, size_t block)
-{
-    size_t left = vocabulary - block * BLOCK;
-    return left < BLOCK ? left : BLOCK;
-}
-
-/* The largest of some logits, or nan where one of them is nan. */
-INLINE float top_of(const float *logits, size_t count)
-{
-    floats most = all(-INFINITY), other = most;
-    ints strange = {0};
-    size_t i = 0;
-    for (; i + 2 * LANES <= count; i += 2 * LANES) {
-        floats a = load(logits + i), b = load(logits + i + LANES);
-        strange |= (a != a) | (b != b);
-        most = larger(a, most), other = larger(b, other);
-    }
-    for (; i < count; i += LANES) {
-        size_t left = count - i;
-        floats a = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
-        strange |= a != a;
-        most = larger(a, most);
-    }
-    int found = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        found |= strange[lane];
-    return found ? NAN : largest_of(larger(most, other));
-}
-
-/* The largest logit of each block, and of the row. */
-INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
-{
-    float most = -INFINITY;
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        float top = top_of(row + block * BLOCK, block_size(vocabulary, block));
-        tops[block] = top;
-        most = top > most ? top : most;
-    }
-    return most;
-}
-
-INLINE doubles as_doubles(floats x)
-{
-    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
-    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
-    return __builtin_convertvector(low, doubles) + __builtin_convertvector(high, doubles);
-}
-
-INLINE double sum_of_doubles(doubles x) { return (x[0] + x[2]) + (x[1] + x[3]); }
-
-/* The exponentials of a block, zeros after its end; returns what they sum to. */
-INLINE double weigh_block(const float *logits, size_t count, float most, float *weights)
-{
-    doubles sum = {0};
-    for (size_t i = 0; i < count; i += LANES) {
-        size_t left = count - i;
-        floats x = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
-        floats w = exponential(x - all(most));
-        store(weights + i, w);
-        sum += as_doubles(w);
-    }
-    return sum_of_doubles(sum);
-}
-
-/* The same for each block of a row, one after the other in `weights` where there is room. */
-INLINE double weigh_row(const float *row, size_t vocabulary, float most, const struct desk *desk,
-                        int kept)
-{
-    float local[BLOCK];
-    double total = 0;
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        float *weights = kept ? desk->weights + block * BLOCK : local;
-        int possible = desk->tops[block] - most >= -DEEPEST;
-        desk->sums[block] = 0;
-        if (possible)
-            desk->sums[block] = weigh_block(row + block * BLOCK, block_size(vocabulary, block),
-                                            most, weights);
-        total += desk->sums[block];
-    }
-    return total;
-}
-
-/* The first token with the largest logit. */
-INLINE size_t likeliest(const float *row, float most, const float *tops)
-{
-    size_t block = 0;
-    while (tops[block] != most)
-        block++;
-    size_t token = block * BLOCK;
-    while (row[token] != most)
-        token++;
-    return token;
-}
-
-/* ---- what is done with the rows ---- */
-
-typedef void (*row_kernel)(struct rows *, size_t row, struct desk *);
 
 struct task {
     struct rows *rows;
@@ -157,7 +42,7 @@ static void some_rows(const void *work, size_t begin, size_t end)
         task->kernel(task->rows, row, desk);
 }
 
-static void each_row(struct rows *rows, row_kernel kernel)
+void each_row(struct rows *rows, row_kernel kernel)
 {
     struct task task = {rows, kernel};
     spread(some_rows, &task, rows->batch, 1, rows->batch * rows->vocabulary >= WORTH);

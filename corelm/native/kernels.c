@@ -282,14 +282,14 @@ static int are_tokens(const struct rows *rows, size_t count)
     return 1;
 }
 
-static float *same_shape(struct call *call, PyObject *object, const struct rows *rows)
+static float *same_shape(struct call *call, PyObject *object, const struct rows *rows, int flags)
 {
-    Py_buffer *view = array(call, object, 'f', 2, WRITE);
+    Py_buffer *view = array(call, object, 'f', 2, flags);
     if (!view)
         return NULL;
     if ((size_t)view->shape[0] == rows->batch && (size_t)view->shape[1] == rows->vocabulary)
         return view->buf;
-    PyErr_SetString(PyExc_ValueError, "what comes of logits has their shape");
+    PyErr_SetString(PyExc_ValueError, "an array of the shape of the logits is wanted");
     return NULL;
 }
 
@@ -310,7 +310,7 @@ static PyObject *py_admit(PyObject *self, PyObject *const *args, Py_ssize_t coun
     Py_buffer *never;
     if (!wants(count, 5) || !open_rows(&call, args[0], &rows) ||
         !(never = array(&call, args[1], 'q', 1, READ)) ||
-        !(rows.out = same_shape(&call, args[2], &rows)) ||
+        !(rows.out = same_shape(&call, args[2], &rows, WRITE)) ||
         !(rows.before = column(&call, args[3], &rows, 'f', WRITE)) ||
         !(rows.after = column(&call, args[4], &rows, 'f', WRITE)))
         return fault(&call, NULL);
@@ -337,7 +337,7 @@ static PyObject *changed(PyObject *const *args, Py_ssize_t count, void (*kernel)
     struct call call = {.count = 0};
     struct rows rows = {0};
     if (!wants(count, 3) || !open_rows(&call, args[0], &rows) ||
-        !(rows.out = same_shape(&call, args[2], &rows)))
+        !(rows.out = same_shape(&call, args[2], &rows, WRITE)))
         return fault(&call, NULL);
     rows.exact = PyFloat_AsDouble(args[1]);
     rows.number = (float)rows.exact;
@@ -397,6 +397,53 @@ static PyObject *py_entropies(PyObject *self, PyObject *const *args, Py_ssize_t 
     return done(&call, &rows, entropies);
 }
 
+/* So many numbers for each row, or so many times so many. */
+static double *table(struct call *call, PyObject *object, const struct rows *rows, int axes,
+                     Py_ssize_t middle, Py_ssize_t last, int flags)
+{
+    Py_buffer *view = array(call, object, 'd', axes, flags);
+    if (!view)
+        return NULL;
+    if ((size_t)view->shape[0] == rows->batch && last_axis(view) == last &&
+        (axes == 2 || view->shape[1] == middle))
+        return view->buf;
+    PyErr_SetString(PyExc_ValueError, "a table of another shape is wanted");
+    return NULL;
+}
+
+/* (logits, model, known, tokens, found) */
+static PyObject *py_figures(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct rows rows = {0};
+    if (!wants(count, 5) || !open_rows(&call, args[0], &rows) ||
+        !(rows.model = same_shape(&call, args[1], &rows, READ)) ||
+        !(rows.known = table(&call, args[2], &rows, 2, 0, KNOWN, READ)) ||
+        !(rows.given = column(&call, args[3], &rows, 'q', READ)) ||
+        !(rows.found = table(&call, args[4], &rows, 2, 0, FIGURES, WRITE)))
+        return fault(&call, NULL);
+    if (!are_tokens(&rows, rows.batch))
+        return fault(&call, NULL);
+    return done(&call, &rows, figures);
+}
+
+/* (logits, temperatures, found) */
+static PyObject *py_moments(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct rows rows = {0};
+    Py_buffer *temperatures;
+    if (!wants(count, 3) || !open_rows(&call, args[0], &rows) ||
+        !(temperatures = array(&call, args[1], 'd', 1, READ)) ||
+        !(rows.found =
+              table(&call, args[2], &rows, 3, temperatures->shape[0], MOMENTS, WRITE)))
+        return fault(&call, NULL);
+    rows.known = temperatures->buf, rows.count = (size_t)temperatures->shape[0];
+    return done(&call, &rows, moments);
+}
+
 static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
@@ -413,7 +460,7 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
 static PyMethodDef methods[] = {
     KERNEL(pack), KERNEL(multiply), KERNEL(normalise), KERNEL(attend),    KERNEL(admit), KERNEL(maxima),
     KERNEL(sharpen),  KERNEL(nucleus),   KERNEL(draw),      KERNEL(surprisals),
-    KERNEL(entropies), KERNEL(use_cores), {NULL, NULL, 0, NULL},
+    KERNEL(entropies), KERNEL(figures),   KERNEL(moments),   KERNEL(use_cores), {NULL, NULL, 0, NULL},
 };
 
 static int can_run(PyObject *module)

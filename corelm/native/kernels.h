@@ -40,6 +40,8 @@ struct attention {
     size_t batch, added, heads, size, context, time;
 };
 
+enum { KNOWN = 3, FIGURES = 7, MOMENTS = 3 };
+
 struct rows {
     const float *logits; /* (batch, vocabulary) */
     size_t batch, vocabulary;
@@ -52,6 +54,9 @@ struct rows {
     int64_t *tokens;      /* (batch) */
     double *first, *second; /* (batch) */
     float *before, *after;  /* (batch) */
+    const float *model;     /* (batch, vocabulary) */
+    const double *known;    /* (batch, KNOWN), or (count) temperatures */
+    double *found;          /* (batch, FIGURES), or (batch, count, MOMENTS) */
     int failed;           /* set where memory is wanting */
 };
 
@@ -66,5 +71,7 @@ void draw(struct rows *);
 void surprisals(struct rows *);
 void entropies(struct rows *);
 void nucleus(struct rows *);
+void figures(struct rows *);
+void moments(struct rows *);
 
 #endif

@@ -65,6 +65,22 @@ INLINE float sum_of(floats x)
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
+/* Eight floats as four doubles, each the sum of two of them. */
+INLINE doubles as_doubles(floats x)
+{
+#if defined(__x86_64__) /* GCC converts two at a time */
+    __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
+    __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
+    return (doubles)low + (doubles)high;
+#else
+    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+    return __builtin_convertvector(low, doubles) + __builtin_convertvector(high, doubles);
+#endif
+}
+
+INLINE double sum_of_doubles(doubles x) { return (x[0] + x[2]) + (x[1] + x[3]); }
+
 INLINE float largest_of(floats x)
 {
     float most = x[0];
@@ -93,7 +109,8 @@ INLINE void store_some(float *to, size_t count, floats x)
 INLINE floats exponential(floats x)
 {
     const floats half_up = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    x = larger(x, all(-104.0f));
+    ints possible = x > all(-104.0f);
+    x = (floats)((ints)x & possible); /* what becomes 0 by underflow would take ten times as long */
     floats n = (x * all(1.44269504f) + half_up) - half_up;
     floats r = (x - n * all(0.693359375f)) + n * all(2.12194440e-4f);
     floats y = all(1.9875691500e-4f);
@@ -104,7 +121,8 @@ INLINE floats exponential(floats x)
     y = y * r + all(5.0000001201e-1f);
     y = y * (r * r) + (r + all(1.0f));
     ints whole = __builtin_convertvector(n, ints), first = whole >> 1, second = whole - first;
-    return y * (floats)((first + 127) << 23) * (floats)((second + 127) << 23);
+    y = y * (floats)((first + 127) << 23) * (floats)((second + 127) << 23);
+    return (floats)((ints)y & possible);
 }
 
 #endif
