@@ -15,11 +15,13 @@ static struct desk *desk_for(size_t vocabulary)
     if (desk.room < vocabulary) {
         size_t blocks = blocks_in(vocabulary);
         free(desk.tops), free(desk.sums), free(desk.weights), free(desk.tokens);
+        free(desk.some);
         desk.tops = malloc(blocks * sizeof(float));
         desk.sums = malloc(blocks * sizeof(double));
         desk.weights = malloc(blocks * BLOCK * sizeof(float));
         desk.tokens = malloc((vocabulary + 1) * sizeof(int32_t));
-        int whole = desk.tops && desk.sums && desk.weights && desk.tokens;
+        desk.some = malloc((vocabulary + 1) * sizeof(int32_t));
+        int whole = desk.tops && desk.sums && desk.weights && desk.tokens && desk.some;
         desk.room = whole ? vocabulary : 0;
     }
     return desk.room ? &desk : NULL;
@@ -153,15 +155,14 @@ FAST static void entropies_of_row(struct rows *rows, size_t i, struct desk *desk
         weigh_block(row + start, count, most, weights);
         if (at >= start && at < start + count)
             weights[at - start] = 0; /* 1, next to which the others would be lost */
+        floats rest = {0}, first = {0}; /* of sixteen numbers, in the precision of each */
         for (size_t k = 0; k < count; k += LANES) {
-            size_t left = count - k;
-            const float *from = row + start + k;
-            floats x = left < LANES ? load_some(from, left, -INFINITY) : load(from);
-            floats below = larger(x - all(most), all(-DEEPEST)); /* 0 * -inf would be nan */
-            floats w = load(weights + k);
-            unlikely += as_doubles(w);
-            moment += as_doubles(w * below);
+            floats w = load(weights + k), x = load_up_to(row + start + k, count - k);
+            rest += w;
+            first += w * larger(x - all(most), all(-DEEPEST)); /* 0 * -inf would be nan */
         }
+        unlikely += as_doubles(rest);
+        moment += as_doubles(first);
     }
     double rest = sum_of_doubles(unlikely), nats = log1p(rest);
     rows->first[i] = nats;
@@ -182,23 +183,6 @@ static void sort_falling(const float *row, int32_t *tokens, size_t count)
             tokens[place] = tokens[place - 1];
         tokens[place] = token;
     }
-}
-
-/* The tokens that are at most so many nats below the largest. */
-INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
-                        const struct desk *desk)
-{
-    size_t found = 0;
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        if (most - desk->tops[block] > depth)
-            continue;
-        size_t end = block * BLOCK + block_size(vocabulary, block);
-        for (size_t token = block * BLOCK; token < end; token++) {
-            desk->tokens[found] = (int32_t)token;
-            found += most - row[token] <= depth;
-        }
-    }
-    return found;
 }
 
 INLINE void keep_from(const float *row, size_t vocabulary, float least, float *out)

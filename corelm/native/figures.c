@@ -5,96 +5,101 @@
 
 static const float LEAST = -1e30f; /* as in beside.py */
 
-/* What is summed up over a row; the likeliest token, of weight 1, is left to the end. */
+/* What is summed up over the tokens of a row. */
 struct sums {
     doubles rest, below, model; /* weights, times the logits, times those of the model */
     ints possible, revived;     /* tokens, those of them that are impossible for the model */
 };
 
-INLINE floats load_up_to(const float *from, size_t left)
-{
-    return left < LANES ? load_some(from, left, -INFINITY) : load(from);
-}
-
-INLINE void add_block(struct sums *sums, const float *row, const float *model, const float *weights,
-                      size_t count, float most, float model_most)
+INLINE void add_block(struct sums *sums, const float *row, const float *model, size_t count,
+                      float most, float model_most)
 {
     const floats never = all(-INFINITY);
+    floats rest = {0}, below = {0}, surprise = {0}; /* of sixteen numbers, as in entropies */
+    float weights[BLOCK];
+    weigh_block(row, count, most, weights); /* first: there are registers for either, not for both */
     for (size_t k = 0; k < count; k += LANES) {
         floats x = load_up_to(row + k, count - k), y = load_up_to(model + k, count - k);
         floats w = load(weights + k);
         ints possible = x > never;
-        sums->rest += as_doubles(w);
-        sums->below += as_doubles(w * larger(x - all(most), all(-DEEPEST)));
-        sums->model += as_doubles(w * larger(y - all(model_most), all(LEAST)));
+        rest += w;
+        below += w * larger(x - all(most), all(-DEEPEST));
+        surprise += w * larger(y - all(model_most), all(LEAST));
         sums->possible -= possible;
         sums->revived -= possible & ~(y > never);
     }
+    sums->rest += as_doubles(rest);
+    sums->below += as_doubles(below);
+    sums->model += as_doubles(surprise);
 }
 
-INLINE double count_of(ints x)
+/* The same of a whole row but for its likeliest token. */
+INLINE void add_row(struct sums *sums, const float *row, const float *model, size_t vocabulary,
+                    size_t likeliest, float model_most, const float *tops)
 {
-    double count = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        count += x[lane];
-    return count;
+    float others[BLOCK];
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        const float *from = row + start;
+        if (tops[block] == -INFINITY)
+            continue;
+        if (likeliest >= start && likeliest < start + count) {
+            memcpy(others, from, count * sizeof(float));
+            others[likeliest - start] = -INFINITY;
+            from = others;
+        }
+        add_block(sums, from, model + start, count, row[likeliest], model_most);
+    }
 }
 
-/* The weights in the model of what is possible in a row. */
+/* The weights in the model of what is possible in a row, added up as those of the row are. */
 INLINE double possible_weights(const float *row, const float *model, size_t vocabulary,
-                               float model_most, const float *tops)
+                               size_t likeliest, const float *tops)
 {
     doubles sum = {0};
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        floats some = {0};
         if (tops[block] == -INFINITY)
             continue;
-        for (size_t k = start; k < start + count; k += LANES) {
-            floats x = load_up_to(row + k, start + count - k);
-            floats w = exponential(load_up_to(model + k, start + count - k) - all(model_most));
-            sum += as_doubles((floats)((ints)w & (x > all(-INFINITY))));
+        for (size_t k = 0; k < count; k += LANES) {
+            floats x = load_up_to(row + start + k, count - k);
+            floats y = load_up_to(model + start + k, count - k);
+            floats w = exponential(y - all(model[likeliest]));
+            if (likeliest - start - k < LANES)
+                w[likeliest - start - k] = 0;
+            some += (floats)((ints)w & (x > all(-INFINITY)));
         }
+        sum += as_doubles(some);
     }
-    return sum_of_doubles(sum);
+    return sum_of_doubles(sum) + (row[likeliest] > -INFINITY);
 }
 
 /* entropy, expected surprisal, mass kept, tokens kept, top probability, surprisal of the token,
- * tokens revived; of the model are known its largest logit, the surprisal of its likeliest token
- * and the number of tokens that are possible */
+ * tokens revived; of the model are known its likeliest token, the surprisal of it and the
+ * number of tokens that are possible */
 FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
     const size_t vocabulary = rows->vocabulary;
     const float *row = rows->logits + i * vocabulary, *model = rows->model + i * vocabulary;
     const double *known = rows->known + i * KNOWN;
     double *found = rows->found + i * FIGURES;
-    float most = find_tops(row, vocabulary, desk->tops), model_most = (float)known[0];
-    float weights[BLOCK];
+    float most = find_tops(row, vocabulary, desk->tops), model_most = model[(size_t)known[0]];
     size_t at = likeliest(row, most, desk->tops);
-    struct sums sums = {0};
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        size_t start = block * BLOCK, count = block_size(vocabulary, block);
-        if (desk->tops[block] == -INFINITY)
-            continue;
-        if (desk->tops[block] - most < -DEEPEST)
-            memset(weights, 0, sizeof weights);
-        else
-            weigh_block(row + start, count, most, weights);
-        if (at >= start && at < start + count)
-            weights[at - start] = 0; /* 1, next to which the others would be lost */
-        add_block(&sums, row + start, model + start, weights, count, most, model_most);
-    }
+    struct sums sums = {0}; /* next to the likeliest token, of weight 1, the others would be lost */
+    add_row(&sums, row, model, vocabulary, at, model_most, desk->tops);
     double rest = sum_of_doubles(sums.rest), peak = log1p(rest);
     floats top = larger(all(model[at] - model_most), all(LEAST));
-    double possible = count_of(sums.possible), mass = 1;
+    double possible = 1 + count_of(sums.possible), mass = 1;
     if (possible != known[2])
-        mass = possible_weights(row, model, vocabulary, model_most, desk->tops) / exp(known[1]);
+        mass = possible_weights(row, model, vocabulary, (size_t)known[0], desk->tops) / exp(known[1]);
     found[0] = peak - sum_of_doubles(sums.below) / (1 + rest);
     found[1] = known[1] - (sum_of_doubles(sums.model) + (double)top[0]) / (1 + rest);
     found[2] = mass < 1 ? mass : 1;
     found[3] = possible;
     found[4] = 1 / (1 + rest);
     found[5] = peak + (double)most - (double)row[rows->given[i]];
-    found[6] = count_of(sums.revived);
+    found[6] = count_of(sums.revived) + (model[at] == -INFINITY);
 }
 
 void figures(struct rows *rows) { each_row(rows, figures_of_row); }

@@ -411,6 +411,46 @@ static double *table(struct call *call, PyObject *object, const struct rows *row
     return NULL;
 }
 
+/* (logits, least, out) */
+static PyObject *py_keep(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct rows rows = {0};
+    if (!wants(count, 3) || !open_rows(&call, args[0], &rows) ||
+        !(rows.least = column(&call, args[1], &rows, 'f', READ)) ||
+        !(rows.out = same_shape(&call, args[2], &rows, WRITE)))
+        return fault(&call, NULL);
+    return done(&call, &rows, keep);
+}
+
+static PyObject *py_deviations(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct rows rows = {0};
+    if (!wants(count, 2) || !open_rows(&call, args[0], &rows) ||
+        !(rows.first = column(&call, args[1], &rows, 'd', WRITE)))
+        return fault(&call, NULL);
+    return done(&call, &rows, deviations);
+}
+
+/* (logits, p, (min-entropy, entropy) of each row, out) */
+static PyObject *py_typical(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct rows rows = {0};
+    if (!wants(count, 4) || !open_rows(&call, args[0], &rows) ||
+        !(rows.known = table(&call, args[2], &rows, 2, 0, 2, READ)) ||
+        !(rows.out = same_shape(&call, args[3], &rows, WRITE)))
+        return fault(&call, NULL);
+    rows.exact = PyFloat_AsDouble(args[1]);
+    if (PyErr_Occurred())
+        return fault(&call, NULL);
+    return done(&call, &rows, typical);
+}
+
 /* (logits, model, known, tokens, found) */
 static PyObject *py_figures(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -423,6 +463,9 @@ static PyObject *py_figures(PyObject *self, PyObject *const *args, Py_ssize_t co
         !(rows.given = column(&call, args[3], &rows, 'q', READ)) ||
         !(rows.found = table(&call, args[4], &rows, 2, 0, FIGURES, WRITE)))
         return fault(&call, NULL);
+    for (size_t i = 0; i < rows.batch; i++)
+        if (!(rows.known[i * KNOWN] >= 0 && rows.known[i * KNOWN] < (double)rows.vocabulary))
+            return fault(&call, "a likeliest token is not in the vocabulary");
     if (!are_tokens(&rows, rows.batch))
         return fault(&call, NULL);
     return done(&call, &rows, figures);
@@ -460,7 +503,8 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
 static PyMethodDef methods[] = {
     KERNEL(pack), KERNEL(multiply), KERNEL(normalise), KERNEL(attend),    KERNEL(admit), KERNEL(maxima),
     KERNEL(sharpen),  KERNEL(nucleus),   KERNEL(draw),      KERNEL(surprisals),
-    KERNEL(entropies), KERNEL(figures),   KERNEL(moments),   KERNEL(use_cores), {NULL, NULL, 0, NULL},
+    KERNEL(entropies), KERNEL(figures),   KERNEL(moments),
+    KERNEL(keep),     KERNEL(deviations), KERNEL(typical),  KERNEL(use_cores), {NULL, NULL, 0, NULL},
 };
 
 static int can_run(PyObject *module)

@@ -54,8 +54,9 @@ struct rows {
     int64_t *tokens;      /* (batch) */
     double *first, *second; /* (batch) */
     float *before, *after;  /* (batch) */
+    const float *least;     /* (batch) */
     const float *model;     /* (batch, vocabulary) */
-    const double *known;    /* (batch, KNOWN), or (count) temperatures */
+    const double *known;    /* (batch, KNOWN), (batch, 2), or (count) temperatures */
     double *found;          /* (batch, FIGURES), or (batch, count, MOMENTS) */
     int failed;           /* set where memory is wanting */
 };
@@ -71,6 +72,9 @@ void draw(struct rows *);
 void surprisals(struct rows *);
 void entropies(struct rows *);
 void nucleus(struct rows *);
+void keep(struct rows *);
+void deviations(struct rows *);
+void typical(struct rows *);
 void figures(struct rows *);
 void moments(struct rows *);
 

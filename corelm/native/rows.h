@@ -19,6 +19,7 @@ struct desk {
     double *sums;    /* of each block's weights */
     float *weights;  /* of each token */
     int32_t *tokens; /* some of them */
+    int32_t *some;   /* some of these */
 };
 
 typedef void (*row_kernel)(struct rows *, size_t row, struct desk *);
@@ -111,6 +112,37 @@ INLINE size_t likeliest(const float *row, float most, const float *tops)
     while (row[token] != most)
         token++;
     return token;
+}
+
+/* The first count of eight logits, minus infinity after them. */
+INLINE floats load_up_to(const float *from, size_t left)
+{
+    return left < LANES ? load_some(from, left, -INFINITY) : load(from);
+}
+
+INLINE double count_of(ints x)
+{
+    double count = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        count += x[lane];
+    return count;
+}
+
+/* The tokens that are at most so many nats below the largest. */
+INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
+                        const struct desk *desk)
+{
+    size_t found = 0;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        if (most - desk->tops[block] > depth)
+            continue;
+        size_t end = block * BLOCK + block_size(vocabulary, block);
+        for (size_t token = block * BLOCK; token < end; token++) {
+            desk->tokens[found] = (int32_t)token;
+            found += most - row[token] <= depth;
+        }
+    }
+    return found;
 }
 
 #endif

@@ -22,6 +22,7 @@
 typedef float floats __attribute__((vector_size(32)));
 typedef int32_t ints __attribute__((vector_size(32)));
 typedef double doubles __attribute__((vector_size(32))); /* half as many */
+typedef int64_t longs __attribute__((vector_size(32)));
 typedef float half_of_them __attribute__((vector_size(16)));
 typedef float anywhere __attribute__((vector_size(32), aligned(4), may_alias));
 
@@ -65,19 +66,33 @@ INLINE float sum_of(floats x)
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
 
-/* Eight floats as four doubles, each the sum of two of them. */
-INLINE doubles as_doubles(floats x)
-{
+/* The first and the last four floats as doubles. */
 #if defined(__x86_64__) /* GCC converts two at a time */
-    __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
-    __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
-    return (doubles)low + (doubles)high;
-#else
-    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
-    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
-    return __builtin_convertvector(low, doubles) + __builtin_convertvector(high, doubles);
-#endif
+INLINE doubles low_of(floats x)
+{
+    return (doubles)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
 }
+
+INLINE doubles high_of(floats x)
+{
+    return (doubles)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
+}
+#else
+INLINE doubles low_of(floats x)
+{
+    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    return __builtin_convertvector(low, doubles);
+}
+
+INLINE doubles high_of(floats x)
+{
+    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+    return __builtin_convertvector(high, doubles);
+}
+#endif
+
+/* Eight floats as four doubles, each the sum of two of them. */
+INLINE doubles as_doubles(floats x) { return low_of(x) + high_of(x); }
 
 INLINE double sum_of_doubles(doubles x) { return (x[0] + x[2]) + (x[1] + x[3]); }
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.distributions import FEW, Array, entropies, largest
+from corelm.distributions import FEW, Array, entropies
 
 Floats = NDArray[np.float64]
 
@@ -230,7 +230,7 @@ class ModelRows:
         """The entropies, and what the kernel is told of each row."""
         peak, entropy = entropies(self.logits)
         possible = np.count_nonzero(self.logits > -np.inf, axis=1)
-        return entropy, np.column_stack([largest(self.logits), peak, possible]).astype(np.float64)
+        return entropy, np.column_stack([self.logits.argmax(axis=1), peak, possible])
 
 
 def _each(name: str, rows: Sequence[Any]) -> Floats:
