@@ -27,6 +27,7 @@ from corelm.distributions import (
 from corelm.engines import preset, presets
 from corelm.errors import CorelmError, ParameterError
 from corelm.explanation import Explanation, Followed, Stage, explain
+from corelm.filters import deviations, keep_within, nucleus, typical
 from corelm.generation import Drawn, Generation, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
@@ -48,7 +49,6 @@ from corelm.selection import (
     first_tokens,
     first_where,
     largest_tokens,
-    nucleus,
     reaches,
     tokens_within,
 )
@@ -96,6 +96,7 @@ __all__ = [
     "by_rows",
     "change_logits",
     "compare",
+    "deviations",
     "draw",
     "entropies",
     "entropy",
@@ -109,6 +110,7 @@ __all__ = [
     "greedy",
     "hookimpl",
     "keep",
+    "keep_within",
     "known_tokens",
     "largest_tokens",
     "load",
@@ -132,6 +134,7 @@ __all__ = [
     "token_id",
     "token_sequence",
     "tokens_within",
+    "typical",
 ]
 
 

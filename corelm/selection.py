@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import native
-from corelm.distributions import Array, min_entropy
+from corelm.distributions import Array
 from corelm.threads import spread
 
 Tokens = NDArray[np.intp]
@@ -111,36 +110,6 @@ def filter_each_row(logits: Array, choose: Callable[[Array], Tokens]) -> Array:
     return filter_logits(logits, all_of)
 
 
-def nucleus(logits: Array, p: float) -> Array:
-    """The fewest likeliest tokens whose probabilities sum to at least p, minus infinity elsewhere.
-
-    Args:
-        logits: (batch, vocabulary).
-        p: at least 0 and less than 1; the likeliest token stays in any case.
-
-    Example:
-        >>> nucleus(np.log(np.array([[0.25, 0.5, 0.25]])), 0.6).round(4).tolist()
-        [[-1.3863, -0.6931, -inf]]
-    """
-    rows = native.as_rows(logits)
-    if rows is None:
-        return filter_each_row(logits, lambda row: _nucleus_of(row, p))
-    out = np.empty_like(rows)
-    native.kernels.nucleus(rows, p, out)
-    return out
-
-
-@np.errstate(over="ignore")
-def _nucleus_of(row: Array, p: float) -> Tokens:
-    target = p * np.exp(min_entropy(row))  # in units of the largest probability
-    for values in falling_logits(row):
-        weights = np.exp(values - values[0])
-        last = first_where(weights, lambda mass: reaches(mass, target))
-        if last < len(values):
-            return first_tokens(row, values[last], last + 1)
-    return first_tokens(row, values[-1], len(values))
-
-
 def reaches(value: ArrayLike, bar: ArrayLike) -> Any:
     """Whether a value is at least the bar, but for rounding: a tie in decimals stays a tie.
 
@@ -172,15 +141,30 @@ def tokens_within(rows: Array, nats: ArrayLike) -> Tokens:
         >>> tokens_within(np.log([[0.5, 0.1, 0.4]]), np.log(2)).tolist()
         [0, 2]
     """
-    largest = rows.max(axis=-1)
-    least = np.subtract(largest, nats, dtype=np.float64) - SLACK
-    kept = rows >= _rounded_up(least, rows.dtype)[:, None]
-    alone = np.less(nats, -SLACK)
-    if alone.any():
-        for row in np.flatnonzero(np.broadcast_to(alone, largest.shape)):
-            kept[row] = False
-            kept[row, rows[row].argmax()] = True
+    least, alone = least_within(rows, nats)
+    kept = rows >= least[:, None]
+    for row in alone:
+        kept[row] = False
+        kept[row, rows[row].argmax()] = True
     return np.flatnonzero(kept)
+
+
+def least_within(rows: Array, nats: ArrayLike) -> tuple[Array, Tokens]:
+    """The bar that `tokens_within` sets: the least logit of each row, and the rows with one token.
+
+    Args:
+        rows: (batch, vocabulary) logits.
+        nats: one number, or (batch,) of them.
+
+    Example:
+        >>> least, alone = least_within(np.array([[3.0, 1.0], [2.0, 0.0]]), [1.0, -1.0])
+        >>> least.round(4).tolist(), alone.tolist()
+        ([2.0, 3.0], [1])
+    """
+    tops = rows.max(axis=-1)
+    least = np.subtract(tops, nats, dtype=np.float64) - SLACK
+    alone = np.broadcast_to(np.less(nats, -SLACK), tops.shape)
+    return _rounded_up(least, rows.dtype), np.flatnonzero(alone)
 
 
 def _rounded_up(least: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:

@@ -5,16 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    filter_logits,
-    hookimpl,
-    min_entropy,
-    param,
-    tokens_within,
-)
+from corelm import Array, Context, Sampler, hookimpl, keep_within, min_entropy, param
 
 
 class Epsilon(Sampler):
@@ -39,10 +30,8 @@ class Epsilon(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.epsilon == 0:
             return logits
-        return filter_logits(logits, self._choose, costly=True)
-
-    def _choose(self, rows: Array) -> Array:
-        return tokens_within(rows, -math.log(self.epsilon) - min_entropy(rows))
+        nats = -math.log(self.epsilon)
+        return keep_within(logits, lambda rows: nats - min_entropy(rows), costly=True)
 
 
 @hookimpl

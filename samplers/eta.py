@@ -12,10 +12,9 @@ from corelm import (
     Context,
     Sampler,
     entropies,
-    filter_logits,
     hookimpl,
+    keep_within,
     param,
-    tokens_within,
 )
 
 
@@ -44,12 +43,12 @@ class Eta(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.epsilon == 0:
             return logits
-        return filter_logits(logits, self._choose, costly=True)
+        return keep_within(logits, self._nats, costly=True)
 
-    def _choose(self, rows: Array) -> Array:
+    def _nats(self, rows: Array) -> Array:
         surprisal = -math.log(self.epsilon)
         peak, nats = entropies(rows)
-        return tokens_within(rows, np.maximum(surprisal, surprisal / 2 + nats) - peak)
+        return np.asarray(np.maximum(surprisal, surprisal / 2 + nats) - peak)
 
 
 @hookimpl

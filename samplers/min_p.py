@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, filter_logits, hookimpl, param, tokens_within
+from corelm import Array, Context, Sampler, hookimpl, keep_within, param
 
 
 class MinP(Sampler):
@@ -31,7 +31,7 @@ class MinP(Sampler):
         if self.p == 0:
             return logits
         nats = -math.log(self.p)  # no softmax: the ratio of two tokens is in their logits
-        return filter_logits(logits, lambda rows: tokens_within(rows, nats))
+        return keep_within(logits, lambda rows: nats)
 
 
 @hookimpl

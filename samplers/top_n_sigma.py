@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import Array, Context, Sampler, filter_logits, hookimpl, param, tokens_within
+from corelm import Array, Context, Sampler, deviations, hookimpl, keep_within, param
 
 
 class TopNSigma(Sampler):
@@ -31,18 +31,11 @@ class TopNSigma(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.n == np.inf:
             return logits
-        return filter_logits(logits, self._choose)
+        return keep_within(logits, self._nats)
 
-    def _choose(self, rows: Array) -> Array:
+    def _nats(self, rows: Array) -> Array:
         with np.errstate(over="ignore"):
-            return tokens_within(rows, self.n * np.array([_deviation(row) for row in rows]))
-
-
-def _deviation(row: Array) -> float:
-    """The population's standard deviation of the logits in play."""
-    logits = row[row > -np.inf] if row.min() == -np.inf else row
-    scale = max(1.0, float(np.abs(logits).max()))  # so that no square overflows
-    return float((logits / np.float64(scale)).std()) * scale
+            return np.asarray(self.n * deviations(rows))
 
 
 @hookimpl

@@ -23,8 +23,8 @@ from corelm.distributions import (
     surprisals,
     without,
 )
+from corelm.filters import nucleus
 from corelm.model import layers
-from corelm.selection import nucleus
 
 INF = np.float32("inf")
 compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")

@@ -1,137 +1,60 @@
-/* The arithmetic of next-token distributions, row by row, as corelm/distributions.py defines it.
- *
- * A row is worked on in blocks. Of each block the largest logit is known first, so that blocks in
- * which nothing is possible, as after a filter, cost no exponentials.
- */
-#include "kernels.h"
-#include "simd.h"
+/* The arithmetic of next-token distributions, row by row, as corelm/distributions.py defines it. */
+#include "rows.h"
 #include "threads.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 128, BUCKETS = 1024 };
+enum { BUCKETS = 1024 };
 static const size_t WORTH = 1 << 16; /* logits that are worth another core */
-static const float DEEPEST = 104.0f; /* nats below the largest at which a weight is 0 */
 static const double SLACK = 1e-12;   /* as in corelm/selection.py */
 
-/* What a thread needs for a row; it is kept for the next one. */
-struct desk {
-    size_t room;
-    float *tops;     /* of each block */
-    double *sums;    /* of each block's weights */
-    float *weights;  /* of each token */
-    int32_t *tokens; /* some of them */
-};
+static pthread_key_t desks;
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
 
-static size_t blocks_in(size_t vocabulary) { return (vocabulary + BLOCK - 1) / BLOCK; }
+static void clear(struct desk *desk)
+{
+    free(desk->tops), free(desk->sums), free(desk->weights), free(desk->tokens), free(desk->some);
+    *desk = (struct desk){.room = 0};
+}
+
+static void give_back(void *desk) /* when its thread ends */
+{
+    clear(desk);
+    free(desk);
+}
+
+static void prepare(void) { pthread_key_create(&desks, give_back); }
+
+static int furnish(struct desk *desk, size_t vocabulary)
+{
+    size_t blocks = blocks_in(vocabulary);
+    clear(desk);
+    desk->tops = malloc(blocks * sizeof(float));
+    desk->sums = malloc(blocks * sizeof(double));
+    desk->weights = malloc(blocks * BLOCK * sizeof(float));
+    desk->tokens = malloc((vocabulary + 1) * sizeof(int32_t));
+    desk->some = malloc((vocabulary + 1) * sizeof(int32_t));
+    if (!desk->tops || !desk->sums || !desk->weights || !desk->tokens || !desk->some)
+        return 0;
+    desk->room = vocabulary;
+    return 1;
+}
 
 static struct desk *desk_for(size_t vocabulary)
 {
-    static _Thread_local struct desk desk;
-    if (desk.room < vocabulary) {
-        size_t blocks = blocks_in(vocabulary);
-        free(desk.tops), free(desk.sums), free(desk.weights), free(desk.tokens);
-        desk.tops = malloc(blocks * sizeof(float));
-        desk.sums = malloc(blocks * sizeof(double));
-        desk.weights = malloc(blocks * BLOCK * sizeof(float));
-        desk.tokens = malloc((vocabulary + 1) * sizeof(int32_t));
-        int whole = desk.tops && desk.sums && desk.weights && desk.tokens;
-        desk.room = whole ? vocabulary : 0;
+    pthread_once(&prepared, prepare);
+    struct desk *desk = pthread_getspecific(desks);
+    if (!desk) {
+        desk = calloc(1, sizeof *desk);
+        if (!desk || pthread_setspecific(desks, desk) != 0) {
+            free(desk);
+            return NULL;
+        }
     }
-    return desk.room ? &desk : NULL;
+    return desk->room >= vocabulary || furnish(desk, vocabulary) ? desk : NULL;
 }
-
-INLINE size_t block_size(size_t vocabulary, size_t block)
-{
-    size_t left = vocabulary - block * BLOCK;
-    return left < BLOCK ? left : BLOCK;
-}
-
-/* The largest of some logits, or nan where one of them is nan. */
-INLINE float top_of(const float *logits, size_t count)
-{
-    floats most = all(-INFINITY), other = most;
-    ints strange = {0};
-    size_t i = 0;
-    for (; i + 2 * LANES <= count; i += 2 * LANES) {
-        floats a = load(logits + i), b = load(logits + i + LANES);
-        strange |= (a != a) | (b != b);
-        most = larger(a, most), other = larger(b, other);
-    }
-    for (; i < count; i += LANES) {
-        size_t left = count - i;
-        floats a = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
-        strange |= a != a;
-        most = larger(a, most);
-    }
-    int found = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        found |= strange[lane];
-    return found ? NAN : largest_of(larger(most, other));
-}
-
-/* The largest logit of each block, and of the row. */
-INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
-{
-    float most = -INFINITY;
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        float top = top_of(row + block * BLOCK, block_size(vocabulary, block));
-        tops[block] = top;
-        most = top > most ? top : most;
-    }
-    return most;
-}
-
-INLINE double sum_of_doubles(doubles x) { return (x[0] + x[2]) + (x[1] + x[3]); }
-
-/* The exponentials of a block, zeros after its end; returns what they sum to. */
-INLINE double weigh_block(const float *logits, size_t count, float most, float *weights)
-{
-    doubles sum = {0};
-    for (size_t i = 0; i < count; i += LANES) {
-        size_t left = count - i;
-        floats x = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
-        floats w = exponential(x - all(most));
-        store(weights + i, w);
-        sum += as_doubles(w);
-    }
-    return sum_of_doubles(sum);
-}
-
-/* The same for each block of a row, one after the other in `weights` where there is room. */
-INLINE double weigh_row(const float *row, size_t vocabulary, float most, const struct desk *desk,
-                        int kept)
-{
-    float local[BLOCK];
-    double total = 0;
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        float *weights = kept ? desk->weights + block * BLOCK : local;
-        int possible = desk->tops[block] - most >= -DEEPEST;
-        desk->sums[block] = 0;
-        if (possible)
-            desk->sums[block] = weigh_block(row + block * BLOCK, block_size(vocabulary, block),
-                                            most, weights);
-        total += desk->sums[block];
-    }
-    return total;
-}
-
-/* The first token with the largest logit. */
-INLINE size_t likeliest(const float *row, float most, const float *tops)
-{
-    size_t block = 0;
-    while (tops[block] != most)
-        block++;
-    size_t token = block * BLOCK;
-    while (row[token] != most)
-        token++;
-    return token;
-}
-
-/* ---- what is done with the rows ---- */
-
-typedef void (*row_kernel)(struct rows *, size_t row, struct desk *);
 
 struct task {
     struct rows *rows;
@@ -150,7 +73,7 @@ static void some_rows(const void *work, size_t begin, size_t end)
         task->kernel(task->rows, row, desk);
 }
 
-static void each_row(struct rows *rows, row_kernel kernel)
+void each_row(struct rows *rows, row_kernel kernel)
 {
     struct task task = {rows, kernel};
     spread(some_rows, &task, rows->batch, 1, rows->batch * rows->vocabulary >= WORTH);
@@ -265,15 +188,14 @@ FAST static void entropies_of_row(struct rows *rows, size_t i, struct desk *desk
         weigh_block(row + start, count, most, weights);
         if (at >= start && at < start + count)
             weights[at - start] = 0; /* 1, next to which the others would be lost */
+        floats rest = {0}, first = {0}; /* of sixteen numbers, in the precision of each */
         for (size_t k = 0; k < count; k += LANES) {
-            size_t left = count - k;
-            const float *from = row + start + k;
-            floats x = left < LANES ? load_some(from, left, -INFINITY) : load(from);
-            floats below = larger(x - all(most), all(-DEEPEST)); /* 0 * -inf would be nan */
-            floats w = load(weights + k);
-            unlikely += as_doubles(w);
-            moment += as_doubles(w * below);
+            floats w = load(weights + k), x = load_up_to(row + start + k, count - k);
+            rest += w;
+            first += w * larger(x - all(most), all(-DEEPEST)); /* 0 * -inf would be nan */
         }
+        unlikely += as_doubles(rest);
+        moment += as_doubles(first);
     }
     double rest = sum_of_doubles(unlikely), nats = log1p(rest);
     rows->first[i] = nats;
@@ -294,23 +216,6 @@ static void sort_falling(const float *row, int32_t *tokens, size_t count)
             tokens[place] = tokens[place - 1];
         tokens[place] = token;
     }
-}
-
-/* The tokens that are at most so many nats below the largest. */
-INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
-                        const struct desk *desk)
-{
-    size_t found = 0;
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        if (most - desk->tops[block] > depth)
-            continue;
-        size_t end = block * BLOCK + block_size(vocabulary, block);
-        for (size_t token = block * BLOCK; token < end; token++) {
-            desk->tokens[found] = (int32_t)token;
-            found += most - row[token] <= depth;
-        }
-    }
-    return found;
 }
 
 INLINE void keep_from(const float *row, size_t vocabulary, float least, float *out)

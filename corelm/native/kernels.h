@@ -55,6 +55,8 @@ struct block {
     size_t width;
 };
 
+enum { KNOWN = 3, FIGURES = 7, MOMENTS = 3 };
+
 struct rows {
     const float *logits; /* (batch, vocabulary) */
     size_t batch, vocabulary;
@@ -66,6 +68,10 @@ struct rows {
     size_t count;
     int64_t *tokens;      /* (batch) */
     double *first, *second; /* (batch) */
+    const float *least;     /* (batch) */
+    const float *model;     /* (batch, vocabulary) */
+    const double *known;    /* (batch, KNOWN), (batch, 2), or (count) temperatures */
+    double *found;          /* (batch, FIGURES), or (batch, count, MOMENTS) */
     int failed;           /* set where memory is wanting */
     int improper;         /* set where a row is no distribution */
 };
@@ -82,5 +88,10 @@ void draw(struct rows *);
 void surprisals(struct rows *);
 void entropies(struct rows *);
 void nucleus(struct rows *);
+void keep(struct rows *);
+void deviations(struct rows *);
+void typical(struct rows *);
+void figures(struct rows *);
+void moments(struct rows *);
 
 #endif

@@ -1,7 +1,7 @@
 /* What the kernels are made of: eight floats at a time, and their exponentials.
  *
  * GCC's and Clang's vector extensions become AVX2 on x86-64 and NEON on arm64. On x86-64 the
- * functions marked FAST need a processor with AVX2, FMA and F16C; `kernels.c` asks before it offers them.
+ * functions marked FAST need a processor with AVX2, FMA and F16C; `kernels.c` asks for one.
  */
 #ifndef CORELM_SIMD_H
 #define CORELM_SIMD_H
@@ -29,6 +29,7 @@
 typedef float floats __attribute__((vector_size(32)));
 typedef int32_t ints __attribute__((vector_size(32)));
 typedef double doubles __attribute__((vector_size(32))); /* half as many */
+typedef int64_t longs __attribute__((vector_size(32)));
 typedef float half_of_them __attribute__((vector_size(16)));
 typedef float anywhere __attribute__((vector_size(32), aligned(4), may_alias));
 
@@ -67,23 +68,40 @@ INLINE floats larger(floats a, floats b)
 #endif
 }
 
-/* Four sums of two, in double precision. */
-INLINE doubles as_doubles(floats x)
-{
-#if defined(__x86_64__)
-    __m128 low = _mm256_castps256_ps128((__m256)x), high = _mm256_extractf128_ps((__m256)x, 1);
-    return (doubles)_mm256_cvtps_pd(low) + (doubles)_mm256_cvtps_pd(high);
-#else
-    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
-    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
-    return __builtin_convertvector(low, doubles) + __builtin_convertvector(high, doubles);
-#endif
-}
-
 INLINE float sum_of(floats x)
 {
     return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]));
 }
+
+/* The first and the last four floats as doubles. */
+#if defined(__x86_64__) /* GCC converts two at a time */
+INLINE doubles low_of(floats x)
+{
+    return (doubles)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
+}
+
+INLINE doubles high_of(floats x)
+{
+    return (doubles)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
+}
+#else
+INLINE doubles low_of(floats x)
+{
+    half_of_them low = __builtin_shufflevector(x, x, 0, 1, 2, 3);
+    return __builtin_convertvector(low, doubles);
+}
+
+INLINE doubles high_of(floats x)
+{
+    half_of_them high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
+    return __builtin_convertvector(high, doubles);
+}
+#endif
+
+/* Eight floats as four doubles, each the sum of two of them. */
+INLINE doubles as_doubles(floats x) { return low_of(x) + high_of(x); }
+
+INLINE double sum_of_doubles(doubles x) { return (x[0] + x[2]) + (x[1] + x[3]); }
 
 INLINE float largest_of(floats x)
 {
@@ -113,7 +131,8 @@ INLINE void store_some(float *to, size_t count, floats x)
 INLINE floats exponential(floats x)
 {
     const floats half_up = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    x = larger(x, all(-104.0f));
+    ints possible = x > all(-104.0f);
+    x = (floats)((ints)x & possible); /* what becomes 0 by underflow would take ten times as long */
     floats n = (x * all(1.44269504f) + half_up) - half_up;
     floats r = (x - n * all(0.693359375f)) + n * all(2.12194440e-4f);
     floats y = all(1.9875691500e-4f);
@@ -124,7 +143,8 @@ INLINE floats exponential(floats x)
     y = y * r + all(5.0000001201e-1f);
     y = y * (r * r) + (r + all(1.0f));
     ints whole = __builtin_convertvector(n, ints), first = whole >> 1, second = whole - first;
-    return y * (floats)((first + 127) << 23) * (floats)((second + 127) << 23);
+    y = y * (floats)((first + 127) << 23) * (floats)((second + 127) << 23);
+    return (floats)((ints)y & possible);
 }
 
 #endif

@@ -1,5 +1,8 @@
 """One distribution beside another: entropy, divergence, mass kept, exactly.
 
+`beside` is the definition, of one row; `ModelRows` has the figures of many rows at once, from a
+kernel where there is one.
+
 The weights are in the type of the logits, all sums of them in float64. What two distributions
 have in common is added up alike on both sides, so that it cancels: a filter's divergence is -ln
 of the mass that it keeps, and that of what changes nothing is 0, but for the last bits.
@@ -8,14 +11,21 @@ of the mass that it keeps, and that of what changes nothing is 0, but for the la
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.distributions import FEW, Array
+from corelm import native
+from corelm.distributions import FEW, Array, entropies
+
+Floats = NDArray[np.float64]
+
+COLUMNS = 7
+"""The numbers that the kernel gives for each row."""
 
 LEAST = -1e30
 """A logit so far below the largest that its weight is 0; the product of both is 0 too."""
@@ -97,6 +107,8 @@ def _sum(values: Array) -> float:
 class Figures:
     """What a sampler made of the model's distribution p at one position: q, beside p.
 
+    Of many positions each attribute is an array, (rows,).
+
     Attributes:
         entropy: of q, in nats.
         model_entropy: of p, in nats.
@@ -107,13 +119,16 @@ class Figures:
         top_probability: of the token that is likeliest under q.
     """
 
-    entropy: float
-    model_entropy: float
-    kl_to_model: float
-    mass_kept: float
-    tokens_kept: int
-    expected_surprisal: float
-    top_probability: float
+    entropy: Any
+    model_entropy: Any
+    kl_to_model: Any
+    mass_kept: Any
+    tokens_kept: Any
+    expected_surprisal: Any
+    top_probability: Any
+
+
+FIGURES = tuple(field.name for field in fields(Figures))
 
 
 def beside(q: Distribution, p: Distribution) -> Figures:
@@ -142,7 +157,92 @@ def beside(q: Distribution, p: Distribution) -> Figures:
     )
 
 
-def revived(q: Distribution, p: Distribution) -> int | None:
-    """The first token that is possible in q and impossible in p; None where there is none."""
-    tokens = np.flatnonzero(q.possible > p.possible)
+@dataclass(frozen=True)
+class Comparison:
+    """What samplers' distributions are beside the model's, row by row.
+
+    Attributes:
+        figures: of each row.
+        surprisal: (rows,) of one token of each row under the sampler's, in nats.
+        revived: the first token that is possible there and impossible in the model's; None
+            where there is none.
+    """
+
+    figures: Figures
+    surprisal: Floats
+    revived: int | None
+
+
+class ModelRows:
+    """The model's distributions at some positions: what each sampler's are compared with.
+
+    Args:
+        logits: (rows, vocabulary).
+
+    Example:
+        >>> model = ModelRows(np.zeros((1, 4)))
+        >>> half = model.compare(np.array([[0.0, -np.inf, -np.inf, 0.0]]), np.array([3]))
+        >>> half.figures.mass_kept.tolist(), half.surprisal.round(4).tolist(), half.revived
+        ([0.5], [0.6931], None)
+    """
+
+    def __init__(self, logits: Array) -> None:
+        self.logits = logits
+        self._rows = native.as_rows(logits)
+
+    @cached_property
+    def entropy(self) -> Floats:
+        """(rows,) nats."""
+        return self._known[0] if self._rows is not None else _each("entropy", self._each_row)
+
+    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison:
+        """What a sampler made of the logits, beside what they were.
+
+        Args:
+            logits: (rows, vocabulary) the sampler's.
+            tokens: (rows,) one of each row, whose surprisal is wanted.
+        """
+        rows = native.as_rows(logits)
+        if rows is None or self._rows is None:
+            return self._by_definition(logits, tokens)
+        entropy, known = self._known
+        found = np.empty((len(rows), COLUMNS))
+        native.kernels.figures(rows, self._rows, known, tokens, found)
+        nats, expected, mass, kept, top, surprisal, returned = found.T
+        kl = np.maximum(expected - nats, 0.0)
+        figures = Figures(nats, entropy, kl, mass, kept, expected, top)
+        first = revived(logits, self.logits) if returned.any() else None
+        return Comparison(figures, np.maximum(surprisal, 0.0), first)
+
+    def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison:
+        rows = [Distribution(row) for row in logits]
+        each = [beside(q, p) for q, p in zip(rows, self._each_row, strict=True)]
+        figures = Figures(*(_each(name, each) for name in FIGURES))
+        nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]
+        return Comparison(figures, np.array(nats), revived(logits, self.logits))
+
+    @cached_property
+    def _each_row(self) -> list[Distribution]:
+        return [Distribution(row, whole=True) for row in self.logits]
+
+    @cached_property
+    def _known(self) -> tuple[Floats, Floats]:
+        """The entropies, and what the kernel is told of each row."""
+        peak, entropy = entropies(self.logits)
+        possible = np.count_nonzero(self.logits > -np.inf, axis=1)
+        return entropy, np.column_stack([self.logits.argmax(axis=1), peak, possible])
+
+
+def _each(name: str, rows: Sequence[Any]) -> Floats:
+    return np.array([getattr(row, name) for row in rows], dtype=np.float64)
+
+
+def revived(logits: Array, model: Array) -> int | None:
+    """The first token of any row that is possible in it and impossible for the model.
+
+    Args:
+        logits: (rows, vocabulary) a sampler's.
+        model: the model's, same shape.
+    """
+    tokens = np.nonzero((logits > -np.inf) > (model > -np.inf))[1]
     return int(tokens[0]) if tokens.size else None

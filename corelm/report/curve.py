@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm import native
+from corelm.distributions import Array
 from corelm.report.beside import Distribution
 from corelm.sampler import Sampler
 
@@ -30,34 +32,54 @@ def temperatures(samplers: Iterable[Sampler]) -> list[float]:
     return sorted({*GRID, *(float(t) for t in own if COLDEST <= t <= GRID[-1])})
 
 
-def at_temperatures(p: Distribution, temperatures: Sequence[float]) -> NDArray[np.float64]:
-    """The entropy of a distribution at each temperature, and its derivative by the temperature.
+def at_temperatures(logits: Array, temperatures: Sequence[float]) -> NDArray[np.float64]:
+    """The entropy of distributions at each temperature, and its derivative by the temperature.
 
     The derivative is the variance of the logits under the distribution at that temperature,
     over the temperature cubed. It is never below 0, so the entropy never falls.
 
     Args:
-        p: the model's distribution.
+        logits: (rows, vocabulary) the model's.
         temperatures: above 0.
 
     Returns:
-        (2, temperatures): nats, and nats for each unit of temperature.
+        (rows, 2, temperatures): nats, and nats for each unit of temperature.
 
     Example:
-        >>> even = Distribution(np.log([0.25] * 4))
+        >>> even = np.log([[0.25] * 4])
         >>> at_temperatures(even, [0.5, 2.0]).round(4).tolist()
-        [[1.3863, 1.3863], [0.0, 0.0]]
+        [[[1.3863, 1.3863], [0.0, 0.0]]]
     """
-    found = np.empty((2, len(temperatures)))
-    for i, t in enumerate(temperatures):
-        weights = p.below * p.below.dtype.type(1 / t)
-        np.exp(weights, out=weights)
-        weights[p.top] = 0  # known to be 1, and adds nothing to the moments
-        total = weights.sum(dtype=np.float64) + 1
-        terms = np.multiply(weights, p.below, out=weights)
-        mean = terms.sum(dtype=np.float64) / total
-        variance = np.multiply(terms, p.below, out=terms).sum(dtype=np.float64) / total - mean**2
-        found[:, i] = np.log(total) - mean / t, max(variance, 0.0) / t**3
+    t = np.array(temperatures, dtype=np.float64)
+    rest, first, second = np.moveaxis(_moments(logits, t), -1, 0)
+    mean, square = first / (1 + rest), second / (1 + rest)
+    slope = np.maximum(square - mean**2, 0.0) / t**3
+    return np.stack([np.log1p(rest) - mean / t, slope], axis=1)
+
+
+def _moments(logits: Array, temperatures: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sums of the weights, of the logits times their weights, and of their squares times these.
+
+    The weights are in units of the largest, as the logits are below the largest. The likeliest
+    token is left out: its weight is 1 at any temperature, and it adds nothing to the others.
+
+    Returns:
+        (rows, temperatures, 3).
+    """
+    found = np.empty((len(logits), len(temperatures), 3))
+    rows = native.as_rows(logits)
+    if rows is not None:
+        native.kernels.moments(rows, temperatures, found)
+        return found
+    for row, sums in zip(logits, found, strict=True):  # each stays in the processor's cache
+        p = Distribution(row)
+        for i, t in enumerate(temperatures):
+            weights = p.below * p.below.dtype.type(1 / t)
+            np.exp(weights, out=weights)
+            weights[p.top] = 0
+            for power in range(3):
+                sums[i, power] = weights.sum(dtype=np.float64)
+                weights *= p.below
     return found
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache, cached_property
 from itertools import pairwise
 
+from corelm.distributions import entropies, surprisals
 from corelm.errors import UnreachableError
 from corelm.language_model import LanguageModel
-from corelm.report.beside import Distribution
 from corelm.report.contexts import Contexts
 from corelm.report.free_parameter import FreeParameter
 from corelm.report.positions import Group, Position, Reader, groups, read
@@ -177,9 +177,9 @@ class _Positions:
         for group, positions in self._kept or self._read():
             reader = Reader(sampler, group)
             for position in positions:
-                rows = [Distribution(row) for row in reader.logits(position)]
-                total += sum(q.entropy for q in rows)
-                reader.follow(position, rows)
+                logits = reader.logits(position)
+                total += float(entropies(logits)[1].sum())
+                reader.follow(position, surprisals(logits, position.tokens))
         return total / self._contexts.positions
 
     @cached_property

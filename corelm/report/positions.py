@@ -18,7 +18,6 @@ from corelm.distributions import Array, surprisals
 from corelm.generation import BATCH
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.luck import Luck
-from corelm.report.beside import Distribution
 from corelm.report.contexts import Contexts
 from corelm.sampler import Sampler, apply
 from corelm.spec import sampler as read_sampler
@@ -150,16 +149,14 @@ class Reader:
         )
         return apply(self._sampler, position.logits, context)
 
-    def follow(self, position: Position, distributions: Sequence[Distribution]) -> None:
+    def follow(self, position: Position, surprisal: NDArray[np.float64]) -> None:
         """Remember how surprising the next token of each text was under the sampler.
 
         Args:
             position: the last one that it was asked about.
-            distributions: what came of it, one for each row.
+            surprisal: (rows,) of the tokens that the texts went on with, in nats.
         """
-        tokens = position.tokens.tolist()
-        nats = [q.surprisal(token) for q, token in zip(distributions, tokens, strict=True)]
-        self._surprisal[position.rows, position.time] = _known(np.array(nats))
+        self._surprisal[position.rows, position.time] = _known(surprisal)
 
 
 def _known(nats: NDArray[np.float64]) -> NDArray[np.float64]:

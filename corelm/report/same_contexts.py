@@ -8,8 +8,7 @@ however the work was split.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from corelm.errors import SamplerError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.metrics.intervals import mean_interval
 from corelm.metrics.positions import by_position, total
-from corelm.report.beside import Distribution, Figures, beside, revived
+from corelm.report.beside import FIGURES, ModelRows
 from corelm.report.contexts import Contexts
 from corelm.report.curve import at_temperatures
 from corelm.report.positions import Group, Position, Reader, groups, read
@@ -28,7 +27,6 @@ from corelm.sampler import Sampler
 Record = dict[str, Any]
 """What was measured on some texts: `text` has their indices, every other key a list beside it."""
 
-FIGURES = tuple(field.name for field in fields(Figures))
 IN_NATS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 
 
@@ -102,11 +100,10 @@ def _measure(
     curve = _Curve(group, temperatures)
     seats = [_Seat(sampler, group) for sampler in samplers]
     for position in read(model, group):
-        rows = [Distribution(row, whole=True) for row in position.logits]
-        surprisal = group.model_surprisal[position.rows, position.time]
-        own.add(position, "entropy", [p.entropy for p in rows])
-        own.add(position, "surprisal", [None if math.isnan(s) else s for s in surprisal.tolist()])
-        curve.add(position, rows)
+        rows = ModelRows(position.logits)
+        own.add(position, "entropy", rows.entropy)
+        own.add(position, "surprisal", group.model_surprisal[position.rows, position.time])
+        curve.add(position)
         for seat in seats:
             seat.measure(position, rows)
     return {
@@ -120,12 +117,28 @@ class _Table:
     """A record under way: for each text of a group, the values at its positions."""
 
     def __init__(self, group: Group, *names: str) -> None:
-        self.record: Record = {"text": list(group.texts)}
-        self.record.update({name: [[] for _ in group.texts] for name in names})
+        self._group = group
+        self._values = {name: np.full(group.tokens.shape, np.nan) for name in names}
 
-    def add(self, position: Position, name: str, values: Iterable[float | None]) -> None:
-        for row, value in zip(position.rows.tolist(), values, strict=True):
-            self.record[name][row].append(value)
+    def add(self, position: Position, name: str, values: NDArray[np.float64]) -> None:
+        self._values[name][position.rows, position.time] = values
+
+    @property
+    def record(self) -> Record:
+        """What a value is not known of has None."""
+        group = self._group
+        spans = [slice(group.given, length) for length in group.lengths.tolist()]
+        return {"text": list(group.texts)} | {
+            name: [_plain(row[span]) for row, span in zip(rows, spans, strict=True)]
+            for name, rows in self._values.items()
+        }
+
+
+def _plain(values: NDArray[np.float64]) -> list[float | None]:
+    plain: list[float | None] = values.tolist()
+    for place in np.flatnonzero(np.isnan(values)).tolist():
+        plain[place] = None
+    return plain
 
 
 class _Seat:
@@ -135,32 +148,31 @@ class _Seat:
         self._sampler = sampler
         self._reader = Reader(sampler, group)
         self._table = _Table(group, *FIGURES)
-        self.record = self._table.record
+        self._error: Record | None = None
 
-    def measure(self, position: Position, model: Sequence[Distribution]) -> None:
+    @property
+    def record(self) -> Record:
+        return self._error or self._table.record
+
+    def measure(self, position: Position, model: ModelRows) -> None:
         """Measure what the sampler makes of the model's distributions at a position."""
-        if "error" in self.record:
+        if self._error is not None:
             return
         try:
-            rows = [Distribution(row) for row in self._reader.logits(position)]
-            self._refuse_revived(rows, model, position.step)
+            found = model.compare(self._reader.logits(position), position.tokens)
+            self._refuse(found.revived, position.step)
         except (SamplerError, UsageError) as error:
-            self.record = {"error": {"type": type(error).__name__, "message": str(error)}}
+            self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
             return
-        figures = [beside(q, p) for q, p in zip(rows, model, strict=True)]
-        for name in FIGURES:
-            self._table.add(position, name, [getattr(each, name) for each in figures])
-        self._reader.follow(position, rows)
+        for name, values in vars(found.figures).items():
+            self._table.add(position, name, values)
+        self._reader.follow(position, found.surprisal)
 
-    def _refuse_revived(
-        self, rows: Sequence[Distribution], model: Sequence[Distribution], step: int
-    ) -> None:
-        for q, p in zip(rows, model, strict=True):
-            token = revived(q, p)
-            if token is not None:
-                raise SamplerError(
-                    f"{self._sampler} revived token {token}, which is never drawn, at step {step}"
-                )
+    def _refuse(self, revived: int | None, step: int) -> None:
+        if revived is not None:
+            raise SamplerError(
+                f"{self._sampler} revived token {revived}, which is never drawn, at step {step}"
+            )
 
 
 class _Curve:
@@ -172,10 +184,10 @@ class _Curve:
         self._positions = np.zeros(len(group.texts), dtype=np.int64)
         self._sums = np.zeros((len(group.texts), 2, len(temperatures)))
 
-    def add(self, position: Position, model: Sequence[Distribution]) -> None:
-        for row, p in zip(position.rows, model, strict=True):
-            self._positions[row] += 1
-            self._sums[row] += at_temperatures(p, self._temperatures)
+    def add(self, position: Position) -> None:
+        self._positions[position.rows] += 1
+        if self._temperatures:
+            self._sums[position.rows] += at_temperatures(position.logits, self._temperatures)
 
     @property
     def record(self) -> Record:

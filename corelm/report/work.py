@@ -23,7 +23,7 @@ from corelm.report.trial import try_it
 from corelm.sampler import Sampler
 from corelm.spec import sampler as read_sampler
 
-SOME = 4
+SOME = 16
 """Texts in a unit of work on the same contexts."""
 INTERVALS = (
     "95 %: bootstrap over texts for means, Wilson's score interval for shares of texts, jackknife "

@@ -104,9 +104,9 @@ def test_surprisal_of_a_token_and_of_one_that_cannot_be():
 
 
 def test_a_token_that_comes_back_to_life_is_found():
-    p = Distribution(np.array([0.0, -INF, -INF, 1.0]), whole=True)
-    assert revived(Distribution(np.array([0.0, -INF, -INF, -INF])), p) is None
-    assert revived(Distribution(np.array([0.0, -INF, 3.0, -INF])), p) == 2
+    model = np.array([[0.0, -INF, -INF, 1.0]])
+    assert revived(np.array([[0.0, -INF, -INF, -INF]]), model) is None
+    assert revived(np.array([[0.0, -INF, 3.0, -INF]]), model) == 2
 
 
 ROWS = st.lists(

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Context
 from corelm.distributions import entropy_of_logits, sharpen, softmax
-from corelm.report.beside import Distribution
 from corelm.report.contexts import Contexts, drawn
 from corelm.report.curve import GRID, at_temperatures, curve, temperatures
 from corelm.report.positions import groups, read
@@ -27,7 +26,7 @@ INF = float("inf")
 def test_a_curve_by_hand():
     """Four to one at temperature 1 is two to one at 2 and sixteen to one at 1/2."""
     row = np.array([math.log(4), 0, -INF])
-    nats, slope = at_temperatures(Distribution(row), [0.5, 1, 2])
+    nats, slope = at_temperatures(row[None], [0.5, 1, 2])[0]
     assert nats == pytest.approx(
         [
             math.log(17) - 16 / 17 * math.log(16),
@@ -72,7 +71,7 @@ def test_every_temperature_that_is_compared_is_on_the_curve():
 )
 def test_it_rises_from_zero_to_all_alike(row, dtype):
     logits = np.array(row, dtype=dtype)
-    nats, slope = at_temperatures(Distribution(logits), GRID)
+    nats, slope = at_temperatures(logits[None], GRID)[0]
     assert (np.diff(nats) >= -1e-5).all()
     assert (slope >= 0).all()
     assert nats[0] >= -1e-6
@@ -98,7 +97,7 @@ def rows():
 
 
 def means(grid):
-    return np.mean([at_temperatures(Distribution(row), grid) for row in rows()], axis=0)
+    return at_temperatures(rows(), grid).mean(axis=0)
 
 
 def test_the_mean_entropy_never_falls():

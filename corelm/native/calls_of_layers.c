@@ -1,0 +1,226 @@
+/* What Python calls for layers: (x, weights, ..., what comes out). */
+#include "arguments.h"
+#include "kernels.h"
+
+/* The panels of a matrix, in single or in half precision. */
+static Py_buffer *panels_array(struct call *call, PyObject *object, int flags, int *halves)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(object, &view, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
+        return NULL;
+    *halves = is_kind(&view, 'e');
+    PyBuffer_Release(&view);
+    return array(call, object, *halves ? 'e' : 'f', 3, flags);
+}
+
+static int are_panels(const Py_buffer *panels, Py_ssize_t inputs, Py_ssize_t units)
+{
+    return panels->shape[0] == (units + PANEL - 1) / PANEL && panels->shape[1] == inputs &&
+           panels->shape[2] == PANEL;
+}
+
+PyObject *py_pack(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    Py_buffer *columns, *panels;
+    int halves;
+    if (!wants(count, 2) || !(columns = array(&call, args[0], 'f', 2, READ)) ||
+        !(panels = panels_array(&call, args[1], WRITE, &halves)))
+        return fault(&call, NULL);
+    if (!are_panels(panels, columns->shape[1], columns->shape[0]))
+        return fault(&call, "these panels are not for this matrix");
+    struct packing job = {columns->buf, panels->buf, halves, (size_t)columns->shape[0],
+                          (size_t)columns->shape[1]};
+    int same;
+    Py_BEGIN_ALLOW_THREADS
+    same = pack(&job);
+    Py_END_ALLOW_THREADS
+    let_go(&call);
+    return PyBool_FromLong(same);
+}
+
+/* (x, panels, bias, activation, add, out) */
+PyObject *py_multiply(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    Py_buffer *x, *panels, *bias = NULL, *add = NULL, *out;
+    int halves;
+    size_t tokens, added, written;
+    if (!wants(count, 6) || !(x = tokens_array(&call, args[0], READ, &tokens)) ||
+        !(panels = panels_array(&call, args[1], READ, &halves)) ||
+        (args[2] != Py_None && !(bias = array(&call, args[2], 'f', 1, READ))) ||
+        (args[4] != Py_None && !(add = tokens_array(&call, args[4], READ, &added))) ||
+        !(out = tokens_array(&call, args[5], WRITE, &written)))
+        return fault(&call, NULL);
+    long activation = PyLong_AsLong(args[3]);
+    Py_ssize_t inputs = last_axis(x), units = last_axis(out);
+    if (PyErr_Occurred() || activation < 0 || activation >= ACTIVATIONS || written != tokens ||
+        !are_panels(panels, inputs, units) || (bias && bias->shape[0] != units) ||
+        (add && (added != tokens || last_axis(add) != units)))
+        return fault(&call, "these shapes cannot be multiplied");
+    struct product job = {
+        .x = x->buf, .panels = panels->buf, .halves = halves, .bias = bias ? bias->buf : NULL,
+        .add = add ? add->buf : NULL, .out = out->buf, .activation = (enum activation)activation,
+        .tokens = tokens, .inputs = (size_t)inputs, .units = (size_t)units,
+    };
+    Py_BEGIN_ALLOW_THREADS
+    multiply(&job);
+    Py_END_ALLOW_THREADS
+    return answer(&call, 0);
+}
+
+PyObject *py_normalise(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    Py_buffer *x, *scale, *shift = NULL, *out;
+    size_t tokens, written;
+    if (!wants(count, 5) || !(x = tokens_array(&call, args[0], READ, &tokens)) ||
+        !(scale = array(&call, args[1], 'f', 1, READ)) ||
+        (args[2] != Py_None && !(shift = array(&call, args[2], 'f', 1, READ))) ||
+        !(out = tokens_array(&call, args[4], WRITE, &written)))
+        return fault(&call, NULL);
+    double epsilon = PyFloat_AsDouble(args[3]);
+    Py_ssize_t width = last_axis(x);
+    if (PyErr_Occurred() || written != tokens || last_axis(out) != width ||
+        scale->shape[0] != width || (shift && shift->shape[0] != width))
+        return fault(&call, "these shapes cannot be normalised");
+    struct norm job = {x->buf, scale->buf, shift ? shift->buf : NULL, out->buf,
+                       (float)epsilon, tokens, (size_t)width};
+    Py_BEGIN_ALLOW_THREADS
+    normalise(&job);
+    Py_END_ALLOW_THREADS
+    return answer(&call, 0);
+}
+
+/* Queries, keys or values: (batch, added, heads * size), each token's numbers side by side. */
+static int is_like(const Py_buffer *view, const Py_buffer *out)
+{
+    for (int axis = 0; axis < 3; axis++)
+        if (view->shape[axis] != out->shape[axis] || view->strides[axis] % view->itemsize != 0)
+            return 0;
+    return view->strides[2] == view->itemsize;
+}
+
+/* The cache, (batch, 2, heads, context, size), contiguous but for the first axis. */
+static int is_cache(const Py_buffer *view)
+{
+    Py_ssize_t step = view->itemsize;
+    for (int axis = 4; axis > 0; step *= view->shape[axis--])
+        if (view->strides[axis] != step)
+            return 0;
+    return view->shape[1] == 2 && view->strides[0] % view->itemsize == 0;
+}
+
+PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    Py_buffer *query, *key, *value, *cache, *seen = NULL, *out;
+    if (!wants(count, 7) || !(query = array(&call, args[0], 'f', 3, PyBUF_STRIDES)) ||
+        !(key = array(&call, args[1], 'f', 3, PyBUF_STRIDES)) ||
+        !(value = array(&call, args[2], 'f', 3, PyBUF_STRIDES)) ||
+        !(cache = array(&call, args[3], 'f', 5, PyBUF_STRIDES | PyBUF_WRITABLE)) ||
+        (args[5] != Py_None && !(seen = array(&call, args[5], '?', 3, READ))) ||
+        !(out = array(&call, args[6], 'f', 3, WRITE)))
+        return fault(&call, NULL);
+    Py_ssize_t time = PyLong_AsSsize_t(args[4]);
+    Py_ssize_t batch = out->shape[0], added = out->shape[1], width = out->shape[2];
+    const Py_ssize_t *room = cache->shape;
+    int fits = !PyErr_Occurred() && is_like(query, out) && is_like(key, out) &&
+               is_like(value, out) && key->strides[0] == value->strides[0] &&
+               key->strides[1] == value->strides[1] && is_cache(cache) && room[0] == batch && room[2] * room[4] == width &&
+               added <= time && time <= room[3];
+    if (seen)
+        fits = fits && seen->shape[0] == batch && seen->shape[1] == added && seen->shape[2] == time;
+    if (!fits)
+        return fault(&call, "these shapes do not belong to one attention");
+    struct attention job = {
+        .query = query->buf, .key = key->buf, .value = value->buf,
+        .query_row = query->strides[0] / query->itemsize,
+        .query_token = query->strides[1] / query->itemsize,
+        .row = key->strides[0] / key->itemsize, .token = key->strides[1] / key->itemsize,
+        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
+        .seen = seen ? seen->buf : NULL, .out = out->buf,
+        .batch = (size_t)batch, .added = (size_t)added, .heads = (size_t)room[2],
+        .size = (size_t)room[4], .context = (size_t)room[3], .time = (size_t)time,
+    };
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    failed = attend(&job);
+    Py_END_ALLOW_THREADS
+    return answer(&call, failed);
+}
+
+/* (scale, shift, epsilon) of a norm that is so many numbers wide */
+static int open_norm(struct call *call, PyObject *tuple, Py_ssize_t width, struct norm *norm)
+{
+    Py_buffer *scale, *shift = NULL;
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != 3 ||
+        !(scale = array(call, PyTuple_GetItem(tuple, 0), 'f', 1, READ)) ||
+        (PyTuple_GetItem(tuple, 1) != Py_None &&
+         !(shift = array(call, PyTuple_GetItem(tuple, 1), 'f', 1, READ))))
+        return 0;
+    norm->epsilon = (float)PyFloat_AsDouble(PyTuple_GetItem(tuple, 2));
+    norm->scale = scale->buf, norm->shift = shift ? shift->buf : NULL;
+    return !PyErr_Occurred() && scale->shape[0] == width && (!shift || shift->shape[0] == width);
+}
+
+/* (panels, bias, activation) of a layer with so many inputs and units */
+static int open_layer(struct call *call, PyObject *tuple, Py_ssize_t inputs, Py_ssize_t units,
+                      struct product *layer)
+{
+    Py_buffer *panels, *bias = NULL;
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != 3 ||
+        !(panels = panels_array(call, PyTuple_GetItem(tuple, 0), READ, &layer->halves)) ||
+        (PyTuple_GetItem(tuple, 1) != Py_None &&
+         !(bias = array(call, PyTuple_GetItem(tuple, 1), 'f', 1, READ))))
+        return 0;
+    long activation = PyLong_AsLong(PyTuple_GetItem(tuple, 2));
+    layer->panels = panels->buf, layer->bias = bias ? bias->buf : NULL;
+    layer->activation = (enum activation)activation;
+    layer->inputs = (size_t)inputs, layer->units = (size_t)units;
+    return !PyErr_Occurred() && activation >= 0 && activation < ACTIVATIONS &&
+           are_panels(panels, inputs, units) && (!bias || bias->shape[0] == units);
+}
+
+/* (x, cache, time, dense, (norm, qkv, out, norm, in, out), out) */
+PyObject *py_block(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct block job = {.width = 0};
+    Py_buffer *x, *cache, *out;
+    if (!wants(count, 6) || !(x = array(&call, args[0], 'f', 3, READ)) ||
+        !(cache = array(&call, args[1], 'f', 5, PyBUF_STRIDES | PyBUF_WRITABLE)) ||
+        !(out = array(&call, args[5], 'f', 3, WRITE)))
+        return fault(&call, NULL);
+    Py_ssize_t time = PyLong_AsSsize_t(args[2]), dense = PyLong_AsSsize_t(args[3]);
+    Py_ssize_t batch = x->shape[0], added = x->shape[1], width = x->shape[2];
+    const Py_ssize_t *room = cache->shape;
+    Py_ssize_t inner = room[2] * room[4];
+    PyObject *parts = args[4];
+    if (PyErr_Occurred() || !is_cache(cache) || !is_like(x, out) || room[0] != batch ||
+        added > time || time > room[3] || dense < 1 || !PyTuple_Check(parts) ||
+        PyTuple_Size(parts) != 6 ||
+        !open_norm(&call, PyTuple_GetItem(parts, 0), width, &job.attention_norm) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 1), width, 3 * inner, &job.qkv) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 2), inner, width, &job.attention_out) ||
+        !open_norm(&call, PyTuple_GetItem(parts, 3), width, &job.dense_norm) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 4), width, dense, &job.dense_in) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 5), dense, width, &job.dense_out))
+        return fault(&call, "these shapes do not belong to one block");
+    job.x = x->buf, job.out = out->buf, job.width = (size_t)width;
+    job.attention = (struct attention){
+        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
+        .batch = (size_t)batch, .added = (size_t)added, .heads = (size_t)room[2],
+        .size = (size_t)room[4], .context = (size_t)room[3], .time = (size_t)time,
+    };
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    failed = run_block(&job);
+    Py_END_ALLOW_THREADS
+    return answer(&call, failed);
+}

@@ -1,0 +1,148 @@
+/* The figures of a report, row by row, as corelm/report/beside.py and curve.py define them. */
+#include "rows.h"
+
+#include <string.h>
+
+static const float LEAST = -1e30f; /* as in beside.py */
+
+/* What is summed up over the tokens of a row. */
+struct sums {
+    doubles rest, below, model; /* weights, times the logits, times those of the model */
+    ints possible, revived;     /* tokens, those of them that are impossible for the model */
+};
+
+INLINE void add_block(struct sums *sums, const float *row, const float *model, size_t count,
+                      float most, float model_most)
+{
+    const floats never = all(-INFINITY);
+    floats rest = {0}, below = {0}, surprise = {0}; /* of sixteen numbers, as in entropies */
+    float weights[BLOCK];
+    weigh_block(row, count, most, weights); /* first: there are registers for either, not for both */
+    for (size_t k = 0; k < count; k += LANES) {
+        floats x = load_up_to(row + k, count - k), y = load_up_to(model + k, count - k);
+        floats w = load(weights + k);
+        ints possible = x > never;
+        rest += w;
+        below += w * larger(x - all(most), all(-DEEPEST));
+        surprise += w * larger(y - all(model_most), all(LEAST));
+        sums->possible -= possible;
+        sums->revived -= possible & ~(y > never);
+    }
+    sums->rest += as_doubles(rest);
+    sums->below += as_doubles(below);
+    sums->model += as_doubles(surprise);
+}
+
+/* The same of a whole row but for its likeliest token. */
+INLINE void add_row(struct sums *sums, const float *row, const float *model, size_t vocabulary,
+                    size_t likeliest, float model_most, const float *tops)
+{
+    float others[BLOCK];
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        const float *from = row + start;
+        if (tops[block] == -INFINITY)
+            continue;
+        if (likeliest >= start && likeliest < start + count) {
+            memcpy(others, from, count * sizeof(float));
+            others[likeliest - start] = -INFINITY;
+            from = others;
+        }
+        add_block(sums, from, model + start, count, row[likeliest], model_most);
+    }
+}
+
+/* The weights in the model of what is possible in a row, added up as those of the row are. */
+INLINE double possible_weights(const float *row, const float *model, size_t vocabulary,
+                               size_t likeliest, const float *tops)
+{
+    doubles sum = {0};
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        floats some = {0};
+        if (tops[block] == -INFINITY)
+            continue;
+        for (size_t k = 0; k < count; k += LANES) {
+            floats x = load_up_to(row + start + k, count - k);
+            floats y = load_up_to(model + start + k, count - k);
+            floats w = exponential(y - all(model[likeliest]));
+            if (likeliest - start - k < LANES)
+                w[likeliest - start - k] = 0;
+            some += (floats)((ints)w & (x > all(-INFINITY)));
+        }
+        sum += as_doubles(some);
+    }
+    return sum_of_doubles(sum) + (row[likeliest] > -INFINITY);
+}
+
+/* entropy, expected surprisal, mass kept, tokens kept, top probability, surprisal of the token,
+ * tokens revived; of the model are known its likeliest token, the surprisal of it and the
+ * number of tokens that are possible */
+FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary, *model = rows->model + i * vocabulary;
+    const double *known = rows->known + i * KNOWN;
+    double *found = rows->found + i * FIGURES;
+    float most = find_tops(row, vocabulary, desk->tops), model_most = model[(size_t)known[0]];
+    size_t at = likeliest(row, most, desk->tops);
+    struct sums sums = {0}; /* next to the likeliest token, of weight 1, the others would be lost */
+    add_row(&sums, row, model, vocabulary, at, model_most, desk->tops);
+    double rest = sum_of_doubles(sums.rest), peak = log1p(rest);
+    floats top = larger(all(model[at] - model_most), all(LEAST));
+    double possible = 1 + count_of(sums.possible), mass = 1;
+    if (possible != known[2])
+        mass = possible_weights(row, model, vocabulary, (size_t)known[0], desk->tops) / exp(known[1]);
+    found[0] = peak - sum_of_doubles(sums.below) / (1 + rest);
+    found[1] = known[1] - (sum_of_doubles(sums.model) + (double)top[0]) / (1 + rest);
+    found[2] = mass < 1 ? mass : 1;
+    found[3] = possible;
+    found[4] = 1 / (1 + rest);
+    found[5] = peak + (double)most - (double)row[rows->given[i]];
+    found[6] = count_of(sums.revived) + (model[at] == -INFINITY);
+}
+
+void figures(struct rows *rows) { each_row(rows, figures_of_row); }
+
+/* ---- the curve ---- */
+
+/* The sums of the weights of a block at a temperature, times the logits, times their squares.
+ * Sixteen numbers are added up in single precision, which is that of the exponentials. */
+INLINE void add_moments(const float *below, float colder, double *found)
+{
+    floats rest = {0}, first = {0}, second = {0};
+    for (size_t k = 0; k < BLOCK; k += LANES) {
+        floats x = load(below + k), w = exponential(x * all(colder));
+        rest += w;
+        w *= x;
+        first += w;
+        second += w * x;
+    }
+    found[0] += sum_of_doubles(as_doubles(rest));
+    found[1] += sum_of_doubles(as_doubles(first));
+    found[2] += sum_of_doubles(as_doubles(second));
+}
+
+FAST static void moments_of_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary;
+    double *found = rows->found + i * rows->count * MOMENTS;
+    float most = find_tops(row, vocabulary, desk->tops), below[BLOCK];
+    size_t at = likeliest(row, most, desk->tops);
+    memset(found, 0, rows->count * MOMENTS * sizeof(double));
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        for (size_t k = 0; k < BLOCK; k++)
+            below[k] = k < count && row[start + k] - most > LEAST ? row[start + k] - most : LEAST;
+        if (at >= start && at < start + count)
+            below[at - start] = LEAST; /* 1 at any temperature, and no part of the moments */
+        for (size_t k = 0; k < rows->count; k++) {
+            float colder = (float)(1 / rows->known[k]);
+            if ((desk->tops[block] - most) * colder >= -DEEPEST)
+                add_moments(below, colder, found + k * MOMENTS);
+        }
+    }
+}
+
+void moments(struct rows *rows) { each_row(rows, moments_of_row); }

@@ -1,0 +1,148 @@
+/* Rows of logits, worked on in blocks.
+ *
+ * Of each block the largest logit is known first, so that blocks in which nothing is possible, as
+ * after a filter, cost no exponentials.
+ */
+#ifndef CORELM_ROWS_H
+#define CORELM_ROWS_H
+
+#include "kernels.h"
+#include "simd.h"
+
+enum { BLOCK = 128 };
+static const float DEEPEST = 104.0f; /* nats below the largest at which a weight is 0 */
+
+/* What a thread needs for a row; it is kept for the next one. */
+struct desk {
+    size_t room;
+    float *tops;     /* of each block */
+    double *sums;    /* of each block's weights */
+    float *weights;  /* of each token */
+    int32_t *tokens; /* some of them */
+    int32_t *some;   /* some of these */
+};
+
+typedef void (*row_kernel)(struct rows *, size_t row, struct desk *);
+
+/* Do something with each row, on all cores where that pays. */
+void each_row(struct rows *, row_kernel);
+
+static inline size_t blocks_in(size_t vocabulary) { return (vocabulary + BLOCK - 1) / BLOCK; }
+
+INLINE size_t block_size(size_t vocabulary, size_t block)
+{
+    size_t left = vocabulary - block * BLOCK;
+    return left < BLOCK ? left : BLOCK;
+}
+
+/* The largest of some logits, or nan where one of them is nan. */
+INLINE float top_of(const float *logits, size_t count)
+{
+    floats most = all(-INFINITY), other = most;
+    ints strange = {0};
+    size_t i = 0;
+    for (; i + 2 * LANES <= count; i += 2 * LANES) {
+        floats a = load(logits + i), b = load(logits + i + LANES);
+        strange |= (a != a) | (b != b);
+        most = larger(a, most), other = larger(b, other);
+    }
+    for (; i < count; i += LANES) {
+        size_t left = count - i;
+        floats a = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
+        strange |= a != a;
+        most = larger(a, most);
+    }
+    int found = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        found |= strange[lane];
+    return found ? NAN : largest_of(larger(most, other));
+}
+
+/* The largest logit of each block, and of the row. */
+INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
+{
+    float most = -INFINITY;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        float top = top_of(row + block * BLOCK, block_size(vocabulary, block));
+        tops[block] = top;
+        most = top > most ? top : most;
+    }
+    return most;
+}
+
+/* The exponentials of a block, zeros after its end; returns what they sum to. */
+INLINE double weigh_block(const float *logits, size_t count, float most, float *weights)
+{
+    doubles sum = {0};
+    for (size_t i = 0; i < count; i += LANES) {
+        size_t left = count - i;
+        floats x = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
+        floats w = exponential(x - all(most));
+        store(weights + i, w);
+        sum += as_doubles(w);
+    }
+    return sum_of_doubles(sum);
+}
+
+/* The same for each block of a row, one after the other in `weights` where there is room. */
+INLINE double weigh_row(const float *row, size_t vocabulary, float most, const struct desk *desk,
+                        int kept)
+{
+    float local[BLOCK];
+    double total = 0;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        float *weights = kept ? desk->weights + block * BLOCK : local;
+        int possible = desk->tops[block] - most >= -DEEPEST;
+        desk->sums[block] = 0;
+        if (possible)
+            desk->sums[block] = weigh_block(row + block * BLOCK, block_size(vocabulary, block),
+                                            most, weights);
+        total += desk->sums[block];
+    }
+    return total;
+}
+
+/* The first token with the largest logit. */
+INLINE size_t likeliest(const float *row, float most, const float *tops)
+{
+    size_t block = 0;
+    while (tops[block] != most)
+        block++;
+    size_t token = block * BLOCK;
+    while (row[token] != most)
+        token++;
+    return token;
+}
+
+/* The first count of eight logits, minus infinity after them. */
+INLINE floats load_up_to(const float *from, size_t left)
+{
+    return left < LANES ? load_some(from, left, -INFINITY) : load(from);
+}
+
+INLINE double count_of(ints x)
+{
+    double count = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        count += x[lane];
+    return count;
+}
+
+/* The tokens that are at most so many nats below the largest. */
+INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
+                        const struct desk *desk)
+{
+    size_t found = 0;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        if (most - desk->tops[block] > depth)
+            continue;
+        size_t end = block * BLOCK + block_size(vocabulary, block);
+        for (size_t token = block * BLOCK; token < end; token++) {
+            desk->tokens[found] = (int32_t)token;
+            found += most - row[token] <= depth;
+        }
+    }
+    return found;
+}
+
+#endif

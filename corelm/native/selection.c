@@ -1,0 +1,142 @@
+/* Filters, row by row, as corelm/selection.py and the samplers define them. */
+#include "rows.h"
+
+enum { BUCKETS = 1024 };
+static const double SLACK = 1e-12; /* as in corelm/selection.py */
+
+/* ---- what is at least as likely as a bar ---- */
+
+FAST static void keep_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    (void)desk;
+    const float *row = rows->logits + i * rows->vocabulary, least = rows->least[i];
+    float *out = rows->out + i * rows->vocabulary;
+    for (size_t token = 0; token < rows->vocabulary; token++)
+        out[token] = row[token] >= least ? row[token] : -INFINITY;
+}
+
+void keep(struct rows *rows) { each_row(rows, keep_row); }
+
+/* Less the mean, and 0 where it is minus infinity. */
+INLINE doubles deviation(doubles x, double mean)
+{
+    longs there = x > (doubles){-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    return (doubles)((longs)(x - mean) & there);
+}
+
+/* The standard deviation of the logits that are not minus infinity. */
+FAST static void deviation_of_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    (void)desk;
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary;
+    doubles sum = {0}, squares = {0};
+    ints possible = {0};
+    for (size_t k = 0; k < vocabulary; k += LANES) {
+        floats x = load_up_to(row + k, vocabulary - k);
+        possible -= x > all(-INFINITY);
+        sum += deviation(low_of(x), 0) + deviation(high_of(x), 0);
+    }
+    double count = count_of(possible), mean = sum_of_doubles(sum) / count;
+    for (size_t k = 0; k < vocabulary; k += LANES) {
+        floats x = load_up_to(row + k, vocabulary - k);
+        doubles low = deviation(low_of(x), mean), high = deviation(high_of(x), mean);
+        squares += low * low + high * high;
+    }
+    rows->first[i] = sqrt(sum_of_doubles(squares) / count);
+}
+
+void deviations(struct rows *rows) { each_row(rows, deviation_of_row); }
+
+/* ---- what is about as surprising as one expects ---- */
+
+/* How far a surprisal is from the entropy: `centre` is the likeliest token's, less the entropy. */
+INLINE double distance(float logit, float most, double centre)
+{
+    double excess = centre - ((double)logit - (double)most);
+    return excess < 0 ? -excess : excess;
+}
+
+/* The distance at which the nearest tokens have enough weight. Tokens are put into buckets by
+ * their distance, and those of the one in which it is reached again, until they are as good as tied. */
+INLINE double reached_at(const float *row, float most, double centre, double bound, double enough,
+                         const struct desk *desk, size_t count)
+{
+    const int32_t *tokens = desk->tokens;
+    double low = 0, high = bound, before = 0;
+    while (high - low > SLACK * (1 + low)) {
+        double masses[BUCKETS] = {0}, scale = (BUCKETS - 1) / (high - low), start = low;
+        for (size_t k = 0; k < count; k++) {
+            double far = distance(row[tokens[k]], most, centre);
+            masses[(int)((far - start) * scale)] += desk->weights[tokens[k]];
+        }
+        int bucket = 0, last = BUCKETS - 1;
+        while (last && masses[last] == 0)
+            last--;
+        while (bucket < last && before + masses[bucket] < enough)
+            before += masses[bucket++];
+        size_t held = 0;
+        low = high, high = start;
+        for (size_t k = 0; k < count; k++) {
+            double far = distance(row[tokens[k]], most, centre);
+            if ((int)((far - start) * scale) != bucket)
+                continue;
+            desk->some[held++] = tokens[k];
+            low = far < low ? far : low;
+            high = far > high ? far : high;
+        }
+        tokens = desk->some, count = held;
+    }
+    return high;
+}
+
+/* Those that are nearer than a distance, and of those that are as far the first until it is enough. */
+INLINE void keep_near(const float *row, float most, double centre, double far, double enough,
+                      const struct desk *desk, size_t count, float *out)
+{
+    const double nearer = (1 + far) * (1 - SLACK);
+    double mass = 0;
+    size_t tied = 0;
+    for (size_t k = 0; k < count; k++) {
+        int32_t token = desk->tokens[k];
+        double here = 1 + distance(row[token], most, centre);
+        if (here < nearer) {
+            out[token] = row[token];
+            mass += desk->weights[token];
+        } else if (here * (1 - SLACK) <= 1 + far) {
+            desk->some[tied++] = token;
+        }
+    }
+    for (size_t k = 0; k < tied; k++) {
+        out[desk->some[k]] = row[desk->some[k]];
+        mass += desk->weights[desk->some[k]];
+        if (mass >= enough)
+            break;
+    }
+}
+
+/* All that are unlikelier than the share of the rest that each token could have are never needed:
+ * without them there is enough weight, and so among all that are no farther than they are. */
+FAST static void typical_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary;
+    float most = find_tops(row, vocabulary, desk->tops), *out = rows->out + i * vocabulary;
+    double peak = rows->known[2 * i], centre = peak - rows->known[2 * i + 1];
+    weigh_row(row, vocabulary, most, desk, 1);
+    double total = exp(peak), enough = rows->exact * total * (1 - SLACK);
+    double floor = (1 - rows->exact) * total / (double)vocabulary;
+    double depth = floor > 0 ? 1e-3 - log(floor) : DEEPEST;
+    depth = depth < DEEPEST ? depth : DEEPEST;
+    double bound = fmax(fabs(centre), fabs(centre + depth));
+    float reach = (float)((bound - centre) * (1 + 1e-6)); /* as floats round */
+    reach = reach < DEEPEST ? reach : DEEPEST;
+    bound = bound * (1 + 1e-5); /* no token within reach is farther */
+    size_t count = find_near(row, vocabulary, most, reach, desk);
+    double far = reached_at(row, most, centre, bound, enough, desk, count);
+    for (size_t token = 0; token < vocabulary; token++)
+        out[token] = -INFINITY;
+    keep_near(row, most, centre, far, enough, desk, count, out);
+}
+
+void typical(struct rows *rows) { each_row(rows, typical_row); }
