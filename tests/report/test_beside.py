@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corelm
-from corelm import Context
-from corelm.report.beside import Distribution, Figures, beside, revived
+from corelm import Context, native
+from corelm.report.beside import FIGURES, Distribution, Figures, ModelRows, beside, revived
 
 INF = float("inf")
 LN2 = math.log(2)
@@ -151,3 +151,56 @@ def test_few_tokens_picked_out_say_the_same_as_the_whole_row(row, expression):
     few, whole = (beside(Distribution(changed, whole), p) for whole in (False, True))
     for name, value in vars(few).items():
         assert value == pytest.approx(getattr(whole, name), rel=1e-12, abs=1e-12)
+
+
+# Many rows at once
+
+
+@pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
+@given(ROWS, SAMPLERS, st.integers(1, 40), st.booleans())
+def test_the_kernel_says_what_the_definition_does(row, expression, times, last):
+    """Of rows of any length; also where one token is left, and of one that cannot be drawn."""
+    logits = np.tile(np.array([row, row[::-1]], np.float32), times)
+    changed = np.ascontiguousarray(corelm.sampler(expression)(logits, Context.of([[0], [0]])))
+    tokens = np.array([changed[0].argmax(), logits.shape[1] - 1 if last else 0])
+    quick = ModelRows(logits).compare(changed, tokens)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "kernels", None)
+        plain = ModelRows(logits).compare(changed, tokens)
+    for name in FIGURES:
+        expected = pytest.approx(getattr(plain.figures, name), rel=1e-5, abs=2e-5)
+        assert getattr(quick.figures, name) == expected, name
+    assert quick.figures.tokens_kept.tolist() == plain.figures.tokens_kept.tolist()
+    assert quick.surprisal == pytest.approx(plain.surprisal, rel=1e-5, abs=2e-5)
+    assert quick.revived == plain.revived is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_together_are_what_each_is_alone(dtype):
+    logits = np.random.default_rng(2).normal(0, 3, (7, 1000)).astype(dtype)
+    logits[:, 3] = -INF
+    changed = corelm.sampler("top_p(p=0.9)")(logits, Context.of([[0]] * 7))
+    whole = ModelRows(logits).compare(changed, np.arange(7))
+    for i in range(7):
+        alone = ModelRows(logits[i : i + 1]).compare(changed[i : i + 1], np.array([i]))
+        assert all(getattr(alone.figures, n)[0] == getattr(whole.figures, n)[i] for n in FIGURES)
+        assert alone.surprisal[0] == whole.surprisal[i]
+    filtered = whole.figures
+    assert filtered.kl_to_model == pytest.approx(-np.log(filtered.mass_kept), abs=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_changes_nothing_is_at_no_distance_in_any_row(dtype):
+    logits = np.random.default_rng(3).normal(0, 3, (4, 1000)).astype(dtype)
+    found = ModelRows(logits).compare(logits.copy(), np.zeros(4, np.int64)).figures
+    assert found.kl_to_model.tolist() == [0.0] * 4
+    assert found.mass_kept.tolist() == [1.0] * 4
+    assert found.expected_surprisal.tolist() == found.entropy.tolist()
+    assert found.entropy.tolist() == found.model_entropy.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_first_token_that_comes_back_is_told(dtype):
+    logits = np.array([[0.0, -INF, -INF, 1.0], [0.0, 1.0, -INF, 1.0]], dtype)
+    changed = np.array([[0.0, -INF, -INF, -INF], [-INF, -INF, 3.0, 0.0]], dtype)
+    assert ModelRows(logits).compare(changed, np.zeros(2, np.int64)).revived == 2

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corelm
-from corelm import Context
+from corelm import Context, native
 from corelm.distributions import entropy_of_logits, sharpen, softmax
 from corelm.report.contexts import Contexts, drawn
 from corelm.report.curve import GRID, at_temperatures, curve, temperatures
@@ -78,6 +78,23 @@ def test_it_rises_from_zero_to_all_alike(row, dtype):
     assert nats[-1] <= math.log((logits > -INF).sum()) + 1e-6
     for t, value in zip(GRID, nats, strict=True):
         assert value == pytest.approx(float(entropy_of_logits(sharpen(logits, t))), abs=1e-5)
+
+
+@pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
+@given(
+    st.lists(
+        st.floats(-30, 30, width=32) | st.sampled_from([0.0, -INF, 1e30, -1e30]),
+        min_size=1,
+        max_size=9,
+    ).filter(lambda row: max(row) > -INF),
+    st.integers(1, 40),
+)
+def test_the_kernel_says_what_the_definition_does(row, times):
+    logits = np.tile(np.array([row, row[::-1]], np.float32), times)
+    quick = at_temperatures(logits, GRID)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "kernels", None)
+        assert quick == pytest.approx(at_temperatures(logits, GRID), rel=1e-5, abs=1e-4)
 
 
 # On the shipped model
