@@ -31,7 +31,7 @@ RANKS = [
         "text",
         "hookspecs",
     },
-    {"lint", "sampler", "selection", "tokens"},
+    {"filters", "lint", "sampler", "selection", "tokens"},
     {"decoder"},
     {"plugins"},
     {"engines", "spec"},

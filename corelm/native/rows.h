@@ -134,12 +134,13 @@ INLINE size_t find_near(const float *row, size_t vocabulary, float most, float d
 {
     size_t found = 0;
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
         if (most - desk->tops[block] > depth)
             continue;
-        size_t end = block * BLOCK + block_size(vocabulary, block);
-        for (size_t token = block * BLOCK; token < end; token++) {
-            desk->tokens[found] = (int32_t)token;
-            found += most - row[token] <= depth;
+        for (size_t k = start; k < end; k += LANES) {
+            ints near = all(most) - load_up_to(row + k, end - k) <= all(depth);
+            for (unsigned bits = bits_of(near); bits; bits &= bits - 1)
+                desk->tokens[found++] = (int32_t)k + __builtin_ctz(bits);
         }
     }
     return found;
