@@ -40,7 +40,7 @@ struct attention {
     size_t batch, added, heads, size, context, time;
 };
 
-enum { KNOWN = 3, FIGURES = 7, MOMENTS = 3 };
+enum { KNOWN = 4, FIGURES = 9, MOMENTS = 3 };
 
 struct rows {
     const float *logits; /* (batch, vocabulary) */
@@ -52,7 +52,7 @@ struct rows {
     const int64_t *given; /* (batch) tokens, or (count) */
     size_t count;
     int64_t *tokens;      /* (batch) */
-    double *first, *second; /* (batch) */
+    double *first, *second; /* (batch); the second may be NULL */
     float *before, *after;  /* (batch) */
     const float *least;     /* (batch) */
     const float *model;     /* (batch, vocabulary) */
