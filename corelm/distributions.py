@@ -134,8 +134,11 @@ def min_entropy(logits: Array) -> Array:
         >>> float(min_entropy(np.log([0.5, 0.25, 0.25])).round(4))
         0.6931
     """
-    if native.as_rows(logits) is not None:
-        return entropies(logits)[0]
+    rows = native.as_rows(logits)
+    if rows is not None:
+        least = np.empty(len(rows))
+        native.kernels.entropies(rows, least, None)
+        return least.reshape(logits.shape[:-1])
     below = below_largest(logits)
     return np.log1p(_unlikely(np.exp(below, out=below), logits))
 

@@ -13,7 +13,7 @@ FILE = Path(__file__).parent / "benchmarks" / "growth.py"
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def growth():
     """The script as a module."""
     spec = importlib.util.spec_from_file_location("growth_benchmark", FILE)
     module = importlib.util.module_from_spec(spec)
@@ -22,7 +22,7 @@ def benchmark():
     return module
 
 
-def test_everything_is_measured_at_every_size(benchmark, monkeypatch):
+def test_everything_is_measured_at_every_size(growth, monkeypatch):
     """Every call takes as many milliseconds as there are calls before it, and one."""
 
     def counted(calls, rounds):
@@ -30,11 +30,11 @@ def test_everything_is_measured_at_every_size(benchmark, monkeypatch):
             call()
         return [0.001 * (i + 1) for i in range(len(calls))]
 
-    monkeypatch.setattr(benchmark, "fastest", counted)
-    monkeypatch.setattr(benchmark, "PROMPT", "w1 w2")
+    monkeypatch.setattr(growth, "fastest", counted)
+    monkeypatch.setattr(growth, "PROMPT", "w1 w2")
     words = "--lengths 2 5 --batches 1 4 8 --texts 2 4 --samplers 1 10 --tokens 3"
-    options = benchmark.read_options(words.split())
-    found = list(benchmark.groups(small_model(SMALL["default"], end=True), options))
+    options = growth.read_options(words.split())
+    found = list(growth.groups(small_model(SMALL["default"], end=True), options))
     assert [list(group.values) for group in found] == [[2, 5], [2, 5], [1, 4, 8], [2, 4], [1, 10]]
     assert list(found[0].values.values()) == pytest.approx([1000, 2000])  # microseconds
     assert list(found[1].values.values()) == pytest.approx([250, 500])  # of each of four texts
@@ -42,15 +42,15 @@ def test_everything_is_measured_at_every_size(benchmark, monkeypatch):
     assert memory[1] < memory[4] < memory[8] < 16 * memory[1]
 
 
-def test_the_fastest_of_each_call_counts(benchmark, monkeypatch):
+def test_the_fastest_of_each_call_counts(growth, monkeypatch):
     readings = iter([0, 5, 10, 11, 20, 23, 30, 34])  # 5 and 1, then 3 and 4
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: next(readings))
-    assert benchmark.fastest([lambda: None, lambda: None], 2) == [3, 1]
+    monkeypatch.setattr(growth.time, "perf_counter", lambda: next(readings))
+    assert growth.fastest([lambda: None, lambda: None], 2) == [3, 1]
 
 
-def test_the_table_has_the_ratio_to_the_first_size(benchmark):
-    group = benchmark.Group("texts", "ms", "linear", {8: 100.0, 16: 210.0})
-    lines = benchmark.table([group]).splitlines()
+def test_the_table_has_the_ratio_to_the_first_size(growth):
+    group = growth.Group("texts", "ms", "linear", {8: 100.0, 16: 210.0})
+    lines = growth.table([group]).splitlines()
     assert lines[-2:] == [
         "| texts | 8 | 100 ms | **1.00** | linear |",
         "| texts | 16 | 210 ms | **2.10** | linear |",

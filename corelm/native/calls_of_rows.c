@@ -155,7 +155,7 @@ PyObject *py_entropies(PyObject *self, PyObject *const *args, Py_ssize_t count)
     struct rows rows = {0};
     if (!wants(count, 3) || !open_rows(&call, args[0], &rows) ||
         !(rows.first = column(&call, args[1], &rows, 'd', WRITE)) ||
-        !(rows.second = column(&call, args[2], &rows, 'd', WRITE)))
+        (args[2] != Py_None && !(rows.second = column(&call, args[2], &rows, 'd', WRITE))))
         return fault(&call, NULL);
     return done(&call, &rows, entropies);
 }

@@ -189,17 +189,19 @@ FAST static void entropies_of_row(struct rows *rows, size_t i, struct desk *desk
         if (at >= start && at < start + count)
             weights[at - start] = 0; /* 1, next to which the others would be lost */
         floats rest = {0}, first = {0}; /* of sixteen numbers, in the precision of each */
-        for (size_t k = 0; k < count; k += LANES) {
-            floats w = load(weights + k), x = load_up_to(row + start + k, count - k);
-            rest += w;
-            first += w * larger(x - all(most), all(-DEEPEST)); /* 0 * -inf would be nan */
+        for (size_t k = 0; k < count; k += LANES)
+            rest += load(weights + k);
+        for (size_t k = 0; k < count && rows->second; k += LANES) {
+            floats below = load_up_to(row + start + k, count - k) - all(most);
+            first += load(weights + k) * larger(below, all(-DEEPEST)); /* 0 * -inf would be nan */
         }
         unlikely += as_doubles(rest);
         moment += as_doubles(first);
     }
     double rest = sum_of_doubles(unlikely), nats = log1p(rest);
     rows->first[i] = nats;
-    rows->second[i] = nats - sum_of_doubles(moment) / (1 + rest);
+    if (rows->second)
+        rows->second[i] = nats - sum_of_doubles(moment) / (1 + rest);
 }
 
 void entropies(struct rows *rows) { each_row(rows, entropies_of_row); }
@@ -238,6 +240,7 @@ FAST static void nucleus_of_row(struct rows *rows, size_t i, struct desk *desk)
     double floor = (1 - rows->exact) * total / (double)vocabulary;
     float depth = floor > 0 ? (float)(1e-3 - log(floor)) : DEEPEST;
     depth = depth < DEEPEST ? depth : DEEPEST;
+    depth = shallower(desk, vocabulary, most, depth, enough);
     size_t near = find_near(row, vocabulary, most, depth, desk);
 
     double masses[BUCKETS] = {0}, mass = 0;

@@ -75,9 +75,9 @@ INLINE double possible_weights(const float *row, const float *model, size_t voca
     return sum_of_doubles(sum) + (row[likeliest] > -INFINITY);
 }
 
-/* entropy, expected surprisal, mass kept, tokens kept, top probability, surprisal of the token,
- * tokens revived; of the model are known its likeliest token, the surprisal of it and the
- * number of tokens that are possible */
+/* The figures in their order in beside.py, the surprisal of a token, and how many tokens were
+ * revived. Of the model are known its likeliest token, the surprisal of it, the number of tokens
+ * that are possible, and its entropy. */
 FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
     const size_t vocabulary = rows->vocabulary;
@@ -93,13 +93,18 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     double possible = 1 + count_of(sums.possible), mass = 1;
     if (possible != known[2])
         mass = possible_weights(row, model, vocabulary, (size_t)known[0], desk->tops) / exp(known[1]);
-    found[0] = peak - sum_of_doubles(sums.below) / (1 + rest);
-    found[1] = known[1] - (sum_of_doubles(sums.model) + (double)top[0]) / (1 + rest);
-    found[2] = mass < 1 ? mass : 1;
-    found[3] = possible;
-    found[4] = 1 / (1 + rest);
-    found[5] = peak + (double)most - (double)row[rows->given[i]];
-    found[6] = count_of(sums.revived) + (model[at] == -INFINITY);
+    double entropy = peak - sum_of_doubles(sums.below) / (1 + rest);
+    double expected = known[1] - (sum_of_doubles(sums.model) + (double)top[0]) / (1 + rest);
+    double nats = peak + (double)most - (double)row[rows->given[i]];
+    found[0] = entropy;
+    found[1] = known[3];
+    found[2] = expected > entropy ? expected - entropy : 0;
+    found[3] = mass < 1 ? mass : 1;
+    found[4] = possible;
+    found[5] = expected;
+    found[6] = 1 / (1 + rest);
+    found[7] = nats > 0 ? nats : 0;
+    found[8] = count_of(sums.revived) + (model[at] == -INFINITY);
 }
 
 void figures(struct rows *rows) { each_row(rows, figures_of_row); }

@@ -55,7 +55,7 @@ struct block {
     size_t width;
 };
 
-enum { KNOWN = 3, FIGURES = 7, MOMENTS = 3 };
+enum { KNOWN = 4, FIGURES = 9, MOMENTS = 3 };
 
 struct rows {
     const float *logits; /* (batch, vocabulary) */
@@ -67,7 +67,7 @@ struct rows {
     const int64_t *given; /* (batch) tokens, or (count) */
     size_t count;
     int64_t *tokens;      /* (batch) */
-    double *first, *second; /* (batch) */
+    double *first, *second; /* (batch); the second may be NULL */
     const float *least;     /* (batch) */
     const float *model;     /* (batch, vocabulary) */
     const double *known;    /* (batch, KNOWN), (batch, 2), or (count) temperatures */

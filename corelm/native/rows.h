@@ -128,18 +128,45 @@ INLINE double count_of(ints x)
     return count;
 }
 
+/* A share of the depth within which there is enough weight too, so that fewer tokens are near.
+ * Enough and a little more: the sums are in single precision. */
+INLINE float shallower(const struct desk *desk, size_t vocabulary, float most, float depth,
+                       double enough)
+{
+    enum { FIRST = 3, ALL = 8 };
+    floats masses[ALL] = {{0}};
+    float bars[ALL];
+    for (int step = FIRST; step < ALL; step++)
+        bars[step] = expf(-depth * (float)step / ALL) * 1.00001f;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t count = block_size(vocabulary, block);
+        if (most - desk->tops[block] > depth)
+            continue;
+        for (size_t k = 0; k < count; k += LANES) {
+            floats w = load(desk->weights + block * BLOCK + k);
+            for (int step = FIRST; step < ALL; step++)
+                masses[step] += (floats)((ints)w & (w >= all(bars[step])));
+        }
+    }
+    for (int step = FIRST; step < ALL; step++)
+        if (sum_of_doubles(as_doubles(masses[step])) > 1.001 * enough)
+            return depth * (float)step / ALL;
+    return depth;
+}
+
 /* The tokens that are at most so many nats below the largest. */
 INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
                         const struct desk *desk)
 {
     size_t found = 0;
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
         if (most - desk->tops[block] > depth)
             continue;
-        size_t end = block * BLOCK + block_size(vocabulary, block);
-        for (size_t token = block * BLOCK; token < end; token++) {
-            desk->tokens[found] = (int32_t)token;
-            found += most - row[token] <= depth;
+        for (size_t k = start; k < end; k += LANES) {
+            ints near = all(most) - load_up_to(row + k, end - k) <= all(depth);
+            for (unsigned bits = bits_of(near); bits; bits &= bits - 1)
+                desk->tokens[found++] = (int32_t)k + __builtin_ctz(bits);
         }
     }
     return found;

@@ -128,6 +128,7 @@ FAST static void typical_row(struct rows *rows, size_t i, struct desk *desk)
     double floor = (1 - rows->exact) * total / (double)vocabulary;
     double depth = floor > 0 ? 1e-3 - log(floor) : DEEPEST;
     depth = depth < DEEPEST ? depth : DEEPEST;
+    depth = shallower(desk, vocabulary, most, (float)depth, enough);
     double bound = fmax(fabs(centre), fabs(centre + depth));
     float reach = (float)((bound - centre) * (1 + 1e-6)); /* as floats round */
     reach = reach < DEEPEST ? reach : DEEPEST;

@@ -103,6 +103,19 @@ INLINE doubles as_doubles(floats x) { return low_of(x) + high_of(x); }
 
 INLINE double sum_of_doubles(doubles x) { return (x[0] + x[2]) + (x[1] + x[3]); }
 
+/* A bit for each lane in which something holds. */
+INLINE unsigned bits_of(ints where)
+{
+#if defined(__x86_64__)
+    return (unsigned)_mm256_movemask_ps((__m256)where);
+#else
+    unsigned bits = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        bits |= (unsigned)(where[lane] & 1) << lane;
+    return bits;
+#endif
+}
+
 INLINE float largest_of(floats x)
 {
     float most = x[0];

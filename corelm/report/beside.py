@@ -11,8 +11,7 @@ of the mass that it keeps, and that of what changes nothing is 0, but for the la
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -23,9 +22,6 @@ from corelm import native
 from corelm.distributions import FEW, Array, entropies
 
 Floats = NDArray[np.float64]
-
-COLUMNS = 7
-"""The numbers that the kernel gives for each row."""
 
 LEAST = -1e30
 """A logit so far below the largest that its weight is 0; the product of both is 0 too."""
@@ -107,8 +103,6 @@ def _sum(values: Array) -> float:
 class Figures:
     """What a sampler made of the model's distribution p at one position: q, beside p.
 
-    Of many positions each attribute is an array, (rows,).
-
     Attributes:
         entropy: of q, in nats.
         model_entropy: of p, in nats.
@@ -119,13 +113,13 @@ class Figures:
         top_probability: of the token that is likeliest under q.
     """
 
-    entropy: Any
-    model_entropy: Any
-    kl_to_model: Any
-    mass_kept: Any
-    tokens_kept: Any
-    expected_surprisal: Any
-    top_probability: Any
+    entropy: float
+    model_entropy: float
+    kl_to_model: float
+    mass_kept: float
+    tokens_kept: int
+    expected_surprisal: float
+    top_probability: float
 
 
 FIGURES = tuple(field.name for field in fields(Figures))
@@ -162,13 +156,13 @@ class Comparison:
     """What samplers' distributions are beside the model's, row by row.
 
     Attributes:
-        figures: of each row.
+        figures: (rows, figures) in the order of FIGURES.
         surprisal: (rows,) of one token of each row under the sampler's, in nats.
         revived: the first token that is possible there and impossible in the model's; None
             where there is none.
     """
 
-    figures: Figures
+    figures: Floats
     surprisal: Floats
     revived: int | None
 
@@ -182,8 +176,8 @@ class ModelRows:
     Example:
         >>> model = ModelRows(np.zeros((1, 4)))
         >>> half = model.compare(np.array([[0.0, -np.inf, -np.inf, 0.0]]), np.array([3]))
-        >>> half.figures.mass_kept.tolist(), half.surprisal.round(4).tolist(), half.revived
-        ([0.5], [0.6931], None)
+        >>> half.figures[0, FIGURES.index("mass_kept")], half.surprisal.round(4).tolist()
+        (np.float64(0.5), [0.6931])
     """
 
     def __init__(self, logits: Array) -> None:
@@ -193,7 +187,9 @@ class ModelRows:
     @cached_property
     def entropy(self) -> Floats:
         """(rows,) nats."""
-        return self._known[0] if self._rows is not None else _each("entropy", self._each_row)
+        if self._rows is None:
+            return np.array([p.entropy for p in self._each])
+        return np.asarray(self._known[:, -1])
 
     def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison:
         """What a sampler made of the logits, beside what they were.
@@ -205,36 +201,27 @@ class ModelRows:
         rows = native.as_rows(logits)
         if rows is None or self._rows is None:
             return self._by_definition(logits, tokens)
-        entropy, known = self._known
-        found = np.empty((len(rows), COLUMNS))
-        native.kernels.figures(rows, self._rows, known, tokens, found)
-        nats, expected, mass, kept, top, surprisal, returned = found.T
-        kl = np.maximum(expected - nats, 0.0)
-        figures = Figures(nats, entropy, kl, mass, kept, expected, top)
-        first = revived(logits, self.logits) if returned.any() else None
-        return Comparison(figures, np.maximum(surprisal, 0.0), first)
+        found = np.empty((len(rows), len(FIGURES) + 2))
+        native.kernels.figures(rows, self._rows, self._known, tokens, found)
+        first = revived(logits, self.logits) if found[:, -1].any() else None
+        return Comparison(found[:, :-2], found[:, -2], first)
 
     def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison:
         rows = [Distribution(row) for row in logits]
-        each = [beside(q, p) for q, p in zip(rows, self._each_row, strict=True)]
-        figures = Figures(*(_each(name, each) for name in FIGURES))
+        figures = [astuple(beside(q, p)) for q, p in zip(rows, self._each, strict=True)]
         nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]
-        return Comparison(figures, np.array(nats), revived(logits, self.logits))
+        return Comparison(np.array(figures), np.array(nats), revived(logits, self.logits))
 
     @cached_property
-    def _each_row(self) -> list[Distribution]:
+    def _each(self) -> list[Distribution]:
         return [Distribution(row, whole=True) for row in self.logits]
 
     @cached_property
-    def _known(self) -> tuple[Floats, Floats]:
-        """The entropies, and what the kernel is told of each row."""
+    def _known(self) -> Floats:
+        """What the kernel is told of each row; its entropy comes last."""
         peak, entropy = entropies(self.logits)
         possible = np.count_nonzero(self.logits > -np.inf, axis=1)
-        return entropy, np.column_stack([self.logits.argmax(axis=1), peak, possible])
-
-
-def _each(name: str, rows: Sequence[Any]) -> Floats:
-    return np.array([getattr(row, name) for row in rows], dtype=np.float64)
+        return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
 
 
 def revived(logits: Array, model: Array) -> int | None:

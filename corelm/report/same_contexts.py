@@ -96,13 +96,13 @@ def _merged(records: Sequence[Record]) -> Record:
 def _measure(
     model: LanguageModel, group: Group, samplers: Sequence[Sampler], temperatures: Sequence[float]
 ) -> Record:
-    own = _Table(group, "entropy", "surprisal")
+    own = _Table(group, ("entropy", "surprisal"))
     curve = _Curve(group, temperatures)
     seats = [_Seat(sampler, group) for sampler in samplers]
     for position in read(model, group):
         rows = ModelRows(position.logits)
-        own.add(position, "entropy", rows.entropy)
-        own.add(position, "surprisal", group.model_surprisal[position.rows, position.time])
+        surprisal = group.model_surprisal[position.rows, position.time]
+        own.add(position, np.column_stack([rows.entropy, surprisal]))
         curve.add(position)
         for seat in seats:
             seat.measure(position, rows)
@@ -116,12 +116,14 @@ def _measure(
 class _Table:
     """A record under way: for each text of a group, the values at its positions."""
 
-    def __init__(self, group: Group, *names: str) -> None:
+    def __init__(self, group: Group, names: Sequence[str]) -> None:
         self._group = group
-        self._values = {name: np.full(group.tokens.shape, np.nan) for name in names}
+        self._names = names
+        self._values = np.full((*group.tokens.shape, len(names)), np.nan)
 
-    def add(self, position: Position, name: str, values: NDArray[np.float64]) -> None:
-        self._values[name][position.rows, position.time] = values
+    def add(self, position: Position, values: NDArray[np.float64]) -> None:
+        """Take down (rows, names) values."""
+        self._values[position.rows, position.time] = values
 
     @property
     def record(self) -> Record:
@@ -130,7 +132,7 @@ class _Table:
         spans = [slice(group.given, length) for length in group.lengths.tolist()]
         return {"text": list(group.texts)} | {
             name: [_plain(row[span]) for row, span in zip(rows, spans, strict=True)]
-            for name, rows in self._values.items()
+            for name, rows in zip(self._names, np.moveaxis(self._values, -1, 0), strict=True)
         }
 
 
@@ -147,7 +149,7 @@ class _Seat:
     def __init__(self, sampler: Sampler, group: Group) -> None:
         self._sampler = sampler
         self._reader = Reader(sampler, group)
-        self._table = _Table(group, *FIGURES)
+        self._table = _Table(group, FIGURES)
         self._error: Record | None = None
 
     @property
@@ -164,8 +166,7 @@ class _Seat:
         except (SamplerError, UsageError) as error:
             self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
             return
-        for name, values in vars(found.figures).items():
-            self._table.add(position, name, values)
+        self._table.add(position, found.figures)
         self._reader.follow(position, found.surprisal)
 
     def _refuse(self, revived: int | None, step: int) -> None:

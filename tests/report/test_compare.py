@@ -349,7 +349,8 @@ class Fails(Sampler):
 calls: list[int] = []
 
 
-def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so():
+def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so(monkeypatch):
+    monkeypatch.setattr(work, "SOME", 4)  # a call for each position of a unit
     calls.clear()
     others = ["temperature(t=0.5)", "uniform"]
     document = compare([others[0], Fails(), others[1]], n=24, length=30)
