@@ -353,7 +353,7 @@ def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so(monkeypatch):
     monkeypatch.setattr(work, "SOME", 4)  # a call for each position of a unit
     calls.clear()
     others = ["temperature(t=0.5)", "uniform"]
-    document = compare([others[0], Fails(), others[1]], n=24, length=30)
+    document = compare([others[0], Fails(), others[1]], n=8, length=30)
     jsonschema.validate(document, schema())
     broken = document["samplers"][1]
     assert len(calls) == 37
@@ -361,7 +361,7 @@ def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so(monkeypatch):
     assert broken["error"]["message"].startswith("fails failed at step ")
     assert broken["error"]["message"].endswith("ZeroDivisionError: on purpose")
     assert (broken["same_contexts"], broken["own_texts"], broken["texts"]) == (None, None, [])
-    assert document["samplers"][::2] == compare(others, n=24, length=30)["samplers"]
+    assert document["samplers"][::2] == compare(others, n=8, length=30)["samplers"]
 
 
 @pytest.mark.parametrize(
