@@ -35,6 +35,12 @@ INLINE size_t block_size(size_t vocabulary, size_t block)
     return left < BLOCK ? left : BLOCK;
 }
 
+/* The first count of eight logits, minus infinity after them. */
+INLINE floats load_up_to(const float *from, size_t left)
+{
+    return left < LANES ? load_some(from, left, -INFINITY) : load(from);
+}
+
 /* The largest of some logits, or nan where one of them is nan. */
 INLINE float top_of(const float *logits, size_t count)
 {
@@ -47,8 +53,7 @@ INLINE float top_of(const float *logits, size_t count)
         most = larger(a, most), other = larger(b, other);
     }
     for (; i < count; i += LANES) {
-        size_t left = count - i;
-        floats a = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
+        floats a = load_up_to(logits + i, count - i);
         strange |= a != a;
         most = larger(a, most);
     }
@@ -75,9 +80,7 @@ INLINE double weigh_block(const float *logits, size_t count, float most, float *
 {
     doubles sum = {0};
     for (size_t i = 0; i < count; i += LANES) {
-        size_t left = count - i;
-        floats x = left < LANES ? load_some(logits + i, left, -INFINITY) : load(logits + i);
-        floats w = exponential(x - all(most));
+        floats w = exponential(load_up_to(logits + i, count - i) - all(most));
         store(weights + i, w);
         sum += as_doubles(w);
     }
@@ -112,12 +115,6 @@ INLINE size_t likeliest(const float *row, float most, const float *tops)
     while (row[token] != most)
         token++;
     return token;
-}
-
-/* The first count of eight logits, minus infinity after them. */
-INLINE floats load_up_to(const float *from, size_t left)
-{
-    return left < LANES ? load_some(from, left, -INFINITY) : load(from);
 }
 
 INLINE double count_of(ints x)
