@@ -27,7 +27,7 @@ from corelm.distributions import (
 from corelm.engines import preset, presets
 from corelm.errors import CorelmError, ParameterError
 from corelm.explanation import Explanation, Followed, Stage, explain
-from corelm.filters import deviations, keep_within, nucleus, typical
+from corelm.filters import deviations, keep_within, largest, nucleus, typical
 from corelm.generation import Drawn, Generation, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
@@ -112,6 +112,7 @@ __all__ = [
     "keep",
     "keep_within",
     "known_tokens",
+    "largest",
     "largest_tokens",
     "load",
     "log_softmax",

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,10 @@ from corelm.model.weights import shapes
 from corelm.sampler import Sampler
 
 Shapes = list[tuple[int, int]]
+
+PAUSE = 0.1
+"""Seconds in which the threads of a BLAS, which wait for more work, fall asleep; else they would
+take the cores from whatever is measured next."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +198,13 @@ class Products:
 
     def seconds(self, times: int) -> float:
         """How long they take in the faster way: the median of several times."""
-        return min(statistics.median(_once(way) for _ in range(times)) for way in self._ways)
+        return min(_median(way, times) for way in self._ways)
+
+
+def _median(calls: Sequence[Callable[[], object]], times: int) -> float:
+    found = statistics.median(_once(calls) for _ in range(times))
+    sleep(PAUSE)
+    return found
 
 
 def _once(calls: Sequence[Callable[[], object]]) -> float:

@@ -19,10 +19,30 @@ from corelm.selection import (
     filter_logits,
     first_tokens,
     first_where,
+    largest_tokens,
     least_within,
     reaches,
     tokens_within,
 )
+
+
+def largest(logits: Array, k: int) -> Array:
+    """The k largest logits of each row, the lowest id first on ties, minus infinity elsewhere.
+
+    Args:
+        logits: (batch, vocabulary).
+        k: at least 1 and at most the vocabulary.
+
+    Example:
+        >>> largest(np.array([[1.0, 3.0, 2.0, 2.0]]), 2).tolist()
+        [[-inf, 3.0, 2.0, -inf]]
+    """
+    rows = native.as_rows(logits)
+    if rows is None:
+        return filter_logits(logits, lambda some: largest_tokens(some, k))
+    out = np.empty_like(rows)
+    native.kernels.largest(rows, k, out)
+    return out
 
 
 def nucleus(logits: Array, p: float) -> Array:

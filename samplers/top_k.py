@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, filter_logits, hookimpl, largest_tokens, param
+from corelm import Array, Context, Sampler, hookimpl, largest, param
 
 
 class TopK(Sampler):
@@ -27,7 +27,7 @@ class TopK(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.k == 0 or self.k >= logits.shape[-1]:
             return logits
-        return filter_logits(logits, lambda rows: largest_tokens(rows, self.k))
+        return largest(logits, self.k)
 
 
 @hookimpl

@@ -23,7 +23,7 @@ from corelm.distributions import (
     surprisals,
     without,
 )
-from corelm.filters import nucleus
+from corelm.filters import largest, nucleus
 from corelm.model import layers
 
 INF = np.float32("inf")
@@ -158,6 +158,22 @@ def test_a_nucleus_is_that_of_numpy(p, spread):
     logits = random_rows(8, 15000, spread)
     found, expected = nucleus(logits, p) > -INF, in_numpy(nucleus, logits, p) > -INF
     assert (found != expected).sum() <= 1
+
+
+@given(rows(), st.integers(1, 300))
+def test_the_largest_are_those_of_numpy(logits, k):
+    k = min(k, logits.shape[1])
+    assert np.array_equal(largest(logits, k), in_numpy(largest, logits, k))
+
+
+@pytest.mark.parametrize("k", [1, 2, 40, 943, 944, 945, 5000, 14999, 15000])
+@pytest.mark.parametrize("distinct", [2, 50, 10**9])
+def test_the_largest_of_a_vocabulary_are_those_of_numpy(k, distinct):
+    """With few distinct numbers, most of them tie; there are zeros of both signs among them."""
+    rng = np.random.default_rng(0)
+    logits = rng.integers(-distinct, distinct, (3, 15000)).astype(np.float32) * np.float32(-0.0625)
+    logits[1, ::3] = -INF
+    assert np.array_equal(largest(logits, k), in_numpy(largest, logits, k))
 
 
 # layers
@@ -326,6 +342,9 @@ def f(*shape):
         ("admit", (f(2, 3), np.array([3]), f(2, 3))),
         ("sharpen", (f(2, 3), 1.0, f(2, 4))),
         ("nucleus", (f(2, 3), None, f(2, 3))),
+        ("largest", (f(2, 3), 0, f(2, 3))),
+        ("largest", (f(2, 3), -1, f(2, 3))),
+        ("largest", (f(2, 3), 1, f(2, 4))),
         ("judge", (f(3),)),
         ("entropies", (f(2, 3), np.zeros(2), np.zeros(1))),
     ],

@@ -55,6 +55,7 @@ CALLED(entropies);
 CALLED(figures);
 CALLED(moments);
 CALLED(keep);
+CALLED(largest);
 CALLED(deviations);
 CALLED(typical);
 

@@ -187,6 +187,22 @@ PyObject *py_keep(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return done(&call, &rows, keep);
 }
 
+/* (logits, k, out) */
+PyObject *py_largest(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct rows rows = {0};
+    if (!wants(count, 3) || !open_rows(&call, args[0], &rows) ||
+        !(rows.out = same_shape(&call, args[2], &rows, WRITE)))
+        return fault(&call, NULL);
+    Py_ssize_t k = PyLong_AsSsize_t(args[1]);
+    if (PyErr_Occurred() || k < 1)
+        return fault(&call, "at least one token is kept");
+    rows.count = (size_t)k;
+    return done(&call, &rows, largest);
+}
+
 PyObject *py_deviations(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;

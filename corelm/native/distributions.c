@@ -220,12 +220,6 @@ static void sort_falling(const float *row, int32_t *tokens, size_t count)
     }
 }
 
-INLINE void keep_from(const float *row, size_t vocabulary, float least, float *out)
-{
-    for (size_t token = 0; token < vocabulary; token++)
-        out[token] = row[token] >= least ? row[token] : -INFINITY;
-}
-
 /* The shortest falling prefix with a mass. Tokens that are all less likely than the share of the
  * rest that each of the vocabulary could have are never in it, so few are left to be put into
  * buckets by their logits, and only the bucket in which the mass is reached is sorted. */

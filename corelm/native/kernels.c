@@ -32,6 +32,7 @@ static PyMethodDef methods[] = {
     KERNEL(figures),
     KERNEL(moments),
     KERNEL(keep),
+    KERNEL(largest),
     KERNEL(deviations),
     KERNEL(typical),
     KERNEL(use_cores),

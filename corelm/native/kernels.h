@@ -65,7 +65,7 @@ struct rows {
     double exact;         /* another */
     const double *luck;   /* (batch) */
     const int64_t *given; /* (batch) tokens, or (count) */
-    size_t count;
+    size_t count;         /* or how many to keep */
     int64_t *tokens;      /* (batch) */
     double *first, *second; /* (batch); the second may be NULL */
     const float *least;     /* (batch) */
@@ -89,6 +89,7 @@ void surprisals(struct rows *);
 void entropies(struct rows *);
 void nucleus(struct rows *);
 void keep(struct rows *);
+void largest(struct rows *);
 void deviations(struct rows *);
 void typical(struct rows *);
 void figures(struct rows *);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define TOGETHER 8 /* sums, so that none waits for the one before it */
 static const size_t WORTH_TOKENS = 16;      /* of norms, that are worth another core */
 static const size_t WORTH_ATTENTION = 1 << 16; /* multiplications that are */
 
@@ -56,16 +57,33 @@ void normalise(const struct norm *job)
     spread(norm_tokens, job, job->tokens, 8, job->tokens >= WORTH_TOKENS);
 }
 
-INLINE float dot(const float *a, const float *b, size_t size)
+/* The products of some keys with a query, each one chain, so many at a time that none waits. */
+INLINE void dots(const int keys, const float *query, const float *key, size_t size, float scale,
+                 float *scores)
 {
-    floats sum = all(0.0f);
+    floats sums[TOGETHER];
+    float rest[TOGETHER] = {0};
+    UNROLLED for (int t = 0; t < keys; t++)
+        sums[t] = all(0.0f);
     size_t i = 0;
     for (; i + LANES <= size; i += LANES)
-        sum += load(a + i) * load(b + i);
-    float rest = 0.0f;
+        UNROLLED for (int t = 0; t < keys; t++)
+            sums[t] += load(query + i) * load(key + (size_t)t * size + i);
     for (; i < size; i++)
-        rest += a[i] * b[i];
-    return sum_of(sum) + rest;
+        for (int t = 0; t < keys; t++)
+            rest[t] += query[i] * key[(size_t)t * size + i];
+    UNROLLED for (int t = 0; t < keys; t++)
+        scores[t] = (sum_of(sums[t]) + rest[t]) * scale;
+}
+
+INLINE void score(const float *query, const float *keys, size_t count, size_t size, float scale,
+                  float *scores)
+{
+    size_t t = 0;
+    for (; t + TOGETHER <= count; t += TOGETHER)
+        dots(TOGETHER, query, keys + t * size, size, scale, scores + t);
+    for (; t < count; t++)
+        dots(1, query, keys + t * size, size, scale, scores + t);
 }
 
 /* Scores become weights, in place; returns what they sum to. */
@@ -83,25 +101,28 @@ INLINE float weigh(float *scores, size_t count)
     return sum_of(sum);
 }
 
+/* Some vectors of what the values sum up to, each by its weight. */
+INLINE void mix_some(const int vectors, const float *weights, const float *values, size_t count,
+                     size_t size, float scale, float *out)
+{
+    floats sums[TOGETHER];
+    UNROLLED for (int v = 0; v < vectors; v++)
+        sums[v] = all(0.0f);
+    for (size_t t = 0; t < count; t++)
+        UNROLLED for (int v = 0; v < vectors; v++)
+            sums[v] += all(weights[t]) * load(values + t * size + v * LANES);
+    UNROLLED for (int v = 0; v < vectors; v++)
+        store(out + v * LANES, sums[v] * all(scale));
+}
+
 INLINE void mix(const float *weights, const float *values, size_t count, size_t size, float scale,
                 float *out)
 {
     size_t i = 0;
-    for (; i + 4 * LANES <= size; i += 4 * LANES) {
-        floats a = all(0.0f), b = a, c = a, d = a;
-        for (size_t t = 0; t < count; t++) {
-            const float *value = values + t * size + i;
-            floats weight = all(weights[t]);
-            a += weight * load(value);
-            b += weight * load(value + LANES);
-            c += weight * load(value + 2 * LANES);
-            d += weight * load(value + 3 * LANES);
-        }
-        store(out + i, a * all(scale));
-        store(out + i + LANES, b * all(scale));
-        store(out + i + 2 * LANES, c * all(scale));
-        store(out + i + 3 * LANES, d * all(scale));
-    }
+    for (; i + TOGETHER * LANES <= size; i += TOGETHER * LANES)
+        mix_some(TOGETHER, weights, values + i, count, size, scale, out + i);
+    for (; i + LANES <= size; i += LANES)
+        mix_some(1, weights, values + i, count, size, scale, out + i);
     for (; i < size; i++) {
         float sum = 0.0f;
         for (size_t t = 0; t < count; t++)
@@ -135,8 +156,7 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
             memcpy(keys + (before + i) * size, job->key + from, size * sizeof(float));
             memcpy(values + (before + i) * size, job->value + from, size * sizeof(float));
             size_t past = before + i + 1;
-            for (size_t t = 0; t < past; t++)
-                scores[t] = dot(query, keys + t * size, size) * scale;
+            score(query, keys, past, size, scale, scores);
             if (job->seen)
                 for (size_t t = 0; t < past; t++)
                     if (!job->seen[(row * job->added + i) * job->time + t])

@@ -10,7 +10,6 @@
 #include "simd.h"
 
 enum { BLOCK = 128 };
-static const float DEEPEST = 104.0f; /* nats below the largest at which a weight is 0 */
 
 /* What a thread needs for a row; it is kept for the next one. */
 struct desk {
@@ -75,15 +74,28 @@ INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
     return most;
 }
 
-/* The exponentials of a block, zeros after its end; returns what they sum to. */
+INLINE floats weigh_some(const float *logits, size_t left, float most, float *weights)
+{
+    floats w = exponential(load_up_to(logits, left) - all(most));
+    store(weights, w);
+    return w;
+}
+
+/* The exponentials of a block, zeros after its end; returns what they sum to. Four are added up
+ * in the precision of each, which costs no more of it than they have. */
 INLINE double weigh_block(const float *logits, size_t count, float most, float *weights)
 {
+    enum { FOUR = 4 * LANES };
     doubles sum = {0};
-    for (size_t i = 0; i < count; i += LANES) {
-        floats w = exponential(load_up_to(logits + i, count - i) - all(most));
-        store(weights + i, w);
-        sum += as_doubles(w);
+    size_t i = 0;
+    for (; i + FOUR <= count; i += FOUR) {
+        floats w[4];
+        UNROLLED for (int v = 0; v < 4; v++)
+            w[v] = weigh_some(logits + i + v * LANES, FOUR, most, weights + i + v * LANES);
+        sum += as_doubles((w[0] + w[1]) + (w[2] + w[3]));
     }
+    for (; i < count; i += LANES)
+        sum += as_doubles(weigh_some(logits + i, count - i, most, weights + i));
     return sum_of_doubles(sum);
 }
 
@@ -167,6 +179,13 @@ INLINE size_t find_near(const float *row, size_t vocabulary, float most, float d
         }
     }
     return found;
+}
+
+/* What is at least a bar, minus infinity elsewhere. */
+INLINE void keep_from(const float *row, size_t vocabulary, float least, float *out)
+{
+    for (size_t token = 0; token < vocabulary; token++)
+        out[token] = row[token] >= least ? row[token] : -INFINITY;
 }
 
 #endif

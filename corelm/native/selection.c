@@ -1,6 +1,9 @@
 /* Filters, row by row, as corelm/selection.py and the samplers define them. */
 #include "rows.h"
 
+#include <float.h>
+#include <string.h>
+
 enum { BUCKETS = 1024 };
 static const double SLACK = 1e-12; /* as in corelm/selection.py */
 
@@ -10,9 +13,7 @@ FAST static void keep_row(struct rows *rows, size_t i, struct desk *desk)
 {
     (void)desk;
     const float *row = rows->logits + i * rows->vocabulary, least = rows->least[i];
-    float *out = rows->out + i * rows->vocabulary;
-    for (size_t token = 0; token < rows->vocabulary; token++)
-        out[token] = row[token] >= least ? row[token] : -INFINITY;
+    keep_from(row, rows->vocabulary, least, rows->out + i * rows->vocabulary);
 }
 
 void keep(struct rows *rows) { each_row(rows, keep_row); }
@@ -47,6 +48,89 @@ FAST static void deviation_of_row(struct rows *rows, size_t i, struct desk *desk
 }
 
 void deviations(struct rows *rows) { each_row(rows, deviation_of_row); }
+
+/* ---- the k largest ---- */
+
+/* A number of which the order, as a whole one, is that of the float. */
+INLINE uint32_t ordered(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits >> 31 ? ~bits : bits | 1u << 31;
+}
+
+/* The k-th largest of some numbers, which are changed: digit by digit from the highest on, by how
+ * many have each, and those that have the right one go on. */
+INLINE float kth_largest(float *numbers, size_t count, size_t k)
+{
+    for (int shift = 24; shift >= 0 && count > 1; shift -= 8) {
+        size_t counts[256] = {0}, kept = 0;
+        for (size_t i = 0; i < count; i++)
+            counts[ordered(numbers[i]) >> shift & 255]++;
+        uint32_t digit = 255;
+        for (; counts[digit] < k; digit--)
+            k -= counts[digit];
+        for (size_t i = 0; i < count; i++) {
+            float number = numbers[i];
+            numbers[kept] = number;
+            kept += (ordered(number) >> shift & 255) == digit;
+        }
+        count = kept;
+    }
+    return numbers[0];
+}
+
+/* The largest of the columns into which the lanes cut each block; returns how many they are. */
+INLINE size_t find_columns(const float *row, size_t vocabulary, float *tops)
+{
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        floats most = all(-INFINITY);
+        for (size_t k = start; k < end; k += LANES)
+            most = larger(load_up_to(row + k, end - k), most);
+        store(tops + block * LANES, most);
+    }
+    return blocks_in(vocabulary) * LANES;
+}
+
+/* The tokens that are at least a bar, and their logits. */
+INLINE size_t find_reaching(const float *row, size_t vocabulary, float bar,
+                            const struct desk *desk)
+{
+    size_t found = 0;
+    for (size_t k = 0; k < vocabulary; k += LANES) {
+        floats x = load_up_to(row + k, vocabulary - k);
+        for (unsigned bits = bits_of(x >= all(bar)); bits; bits &= bits - 1) {
+            int32_t token = (int32_t)k + __builtin_ctz(bits);
+            desk->weights[found] = row[token];
+            desk->tokens[found++] = token;
+        }
+    }
+    return found;
+}
+
+/* The k columns with the largest tops hold k logits that are at least as large as the least of
+ * these tops. So few are left to be looked through; of those that tie the first ones stay. */
+FAST static void largest_of_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const size_t vocabulary = rows->vocabulary, k = rows->count;
+    const float *row = rows->logits + i * vocabulary;
+    float *out = rows->out + i * vocabulary, bar = -FLT_MAX;
+    size_t columns = find_columns(row, vocabulary, desk->weights);
+    if (k <= columns)
+        bar = fmaxf(bar, kth_largest(desk->weights, columns, k));
+    size_t found = find_reaching(row, vocabulary, bar, desk), above = 0;
+    if (found > k)
+        bar = kth_largest(desk->weights, found, k);
+    keep_from(row, vocabulary, bar, out);
+    for (size_t j = 0; j < found; j++)
+        above += row[desk->tokens[j]] > bar;
+    for (size_t j = 0, tied = above; j < found; j++)
+        if (row[desk->tokens[j]] == bar && ++tied > k)
+            out[desk->tokens[j]] = -INFINITY;
+}
+
+void largest(struct rows *rows) { each_row(rows, largest_of_row); }
 
 /* ---- what is about as surprising as one expects ---- */
 

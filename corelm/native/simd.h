@@ -139,14 +139,16 @@ INLINE void store_some(float *to, size_t count, floats x)
         to[i] = x[i];
 }
 
+static const float DEEPEST = 87.0f; /* nats below the largest at which a weight is 0 */
+
 /* exp(x) for x <= 0, to two units in the last place: x = n ln 2 + r, a polynomial of r, and 2^n.
- * Below -104 it is 0, and subnormal before that, as in exact arithmetic. */
+ * 0 from -87 on, where numbers get subnormal, and slow. */
 INLINE floats exponential(floats x)
 {
     const floats half_up = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
-    ints possible = x > all(-104.0f);
-    x = (floats)((ints)x & possible); /* what becomes 0 by underflow would take ten times as long */
-    floats n = (x * all(1.44269504f) + half_up) - half_up;
+    ints possible = x > all(-DEEPEST);
+    x = (floats)((ints)x & possible);
+    floats shifted = x * all(1.44269504f) + half_up, n = shifted - half_up;
     floats r = (x - n * all(0.693359375f)) + n * all(2.12194440e-4f);
     floats y = all(1.9875691500e-4f);
     y = y * r + all(1.3981999507e-3f);
@@ -155,9 +157,7 @@ INLINE floats exponential(floats x)
     y = y * r + all(1.6666665459e-1f);
     y = y * r + all(5.0000001201e-1f);
     y = y * (r * r) + (r + all(1.0f));
-    ints whole = __builtin_convertvector(n, ints), first = whole >> 1, second = whole - first;
-    y = y * (floats)((first + 127) << 23) * (floats)((second + 127) << 23);
-    return (floats)((ints)y & possible);
+    return (floats)(((ints)y + ((ints)shifted << 23)) & possible); /* n is added to the exponent */
 }
 
 #endif
