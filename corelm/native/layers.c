@@ -76,12 +76,25 @@ INLINE void dots(const int keys, const float *query, const float *key, size_t si
         scores[t] = (sum_of(sums[t]) + rest[t]) * scale;
 }
 
-INLINE void score(const float *query, const float *keys, size_t count, size_t size, float scale,
-                  float *scores)
+INLINE void fetch(const float *from, size_t count)
+{
+    for (size_t i = 0; i < count; i += 16) /* a line of the cache */
+        __builtin_prefetch(from + i, 0, 2);
+}
+
+/* Meanwhile the keys and values of the next head are fetched, which are `next` floats further on:
+ * each head has few of them, and before the processor has seen how they lie they have been read. */
+INLINE void score(const float *query, const float *keys, const float *values, size_t count,
+                  size_t size, float scale, ptrdiff_t next, float *scores)
 {
     size_t t = 0;
-    for (; t + TOGETHER <= count; t += TOGETHER)
+    for (; t + TOGETHER <= count; t += TOGETHER) {
+        if (next) {
+            fetch(keys + t * size + next, TOGETHER * size);
+            fetch(values + t * size + next, TOGETHER * size);
+        }
         dots(TOGETHER, query, keys + t * size, size, scale, scores + t);
+    }
     for (; t < count; t++)
         dots(1, query, keys + t * size, size, scale, scores + t);
 }
@@ -149,6 +162,7 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
         float *keys = job->cache + (ptrdiff_t)row * job->cache_row + head * job->context * size;
         float *values = keys + job->heads * job->context * size;
         float *scores = at->scores + index * at->room;
+        ptrdiff_t next = head + 1 < job->heads ? (ptrdiff_t)(job->context * size) : 0;
         for (size_t i = 0; i < job->added; i++) {
             ptrdiff_t from = (ptrdiff_t)row * job->row + (ptrdiff_t)i * job->token + head * size;
             const float *query = job->query + (ptrdiff_t)row * job->query_row +
@@ -156,7 +170,7 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
             memcpy(keys + (before + i) * size, job->key + from, size * sizeof(float));
             memcpy(values + (before + i) * size, job->value + from, size * sizeof(float));
             size_t past = before + i + 1;
-            score(query, keys, past, size, scale, scores);
+            score(query, keys, values, past, size, scale, next, scores);
             if (job->seen)
                 for (size_t t = 0; t < past; t++)
                     if (!job->seen[(row * job->added + i) * job->time + t])

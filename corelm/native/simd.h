@@ -142,21 +142,18 @@ INLINE void store_some(float *to, size_t count, floats x)
 static const float DEEPEST = 87.0f; /* nats below the largest at which a weight is 0 */
 
 /* exp(x) for x <= 0, to two units in the last place: x = n ln 2 + r, a polynomial of r, and 2^n.
- * 0 from -87 on, where numbers get subnormal, and slow. */
+ * 0 from -87 on, where numbers get subnormal, and slow. Terms are paired, so that fewer wait. */
 INLINE floats exponential(floats x)
 {
     const floats half_up = all(12582912.0f); /* 1.5 * 2^23: adding it rounds to an integer */
     ints possible = x > all(-DEEPEST);
     x = (floats)((ints)x & possible);
     floats shifted = x * all(1.44269504f) + half_up, n = shifted - half_up;
-    floats r = (x - n * all(0.693359375f)) + n * all(2.12194440e-4f);
-    floats y = all(1.9875691500e-4f);
-    y = y * r + all(1.3981999507e-3f);
-    y = y * r + all(8.3334519073e-3f);
-    y = y * r + all(4.1665795894e-2f);
-    y = y * r + all(1.6666665459e-1f);
-    y = y * r + all(5.0000001201e-1f);
-    y = y * (r * r) + (r + all(1.0f));
+    floats r = (x - n * all(0.693359375f)) + n * all(2.12194440e-4f), square = r * r;
+    floats y = all(1.9875691500e-4f) * r + all(1.3981999507e-3f);
+    y = y * square + (all(8.3334519073e-3f) * r + all(4.1665795894e-2f));
+    y = y * square + (all(1.6666665459e-1f) * r + all(5.0000001201e-1f));
+    y = y * square + (r + all(1.0f));
     return (floats)(((ints)y + ((ints)shifted << 23)) & possible); /* n is added to the exponent */
 }
 
