@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
+from benchmark_scripts import script
 from small_models import SMALL, small_model
-
-FILE = Path(__file__).parent / "benchmarks" / "growth.py"
 
 
 @pytest.fixture(scope="module")
 def growth():
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("growth_benchmark", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("growth")
 
 
 def test_everything_is_measured_at_every_size(growth, monkeypatch):

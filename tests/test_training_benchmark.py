@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import random
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_scripts import script
 
 pytest.importorskip("keras")
 
@@ -18,31 +16,25 @@ from corelm.model import presets
 from corelm.model.figures import Scores
 from corelm.model.vocabulary import END, WordVocabulary
 
-FILE = Path(__file__).parent / "benchmarks" / "training.py"
-
 
 @pytest.fixture(scope="module")
-def benchmark():
+def training():
     """The script as a module."""
-    spec = importlib.util.spec_from_file_location("training_benchmark", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("training")
 
 
 @pytest.fixture(autouse=True)
-def small_presets(monkeypatch, benchmark):
+def small_presets(monkeypatch, training):
     """Both presets with their recipes, small, on five words of each text."""
-    for name in benchmark.PARTIES:
+    for name in training.PARTIES:
         preset = presets.PRESETS[name]
         small = replace(preset.architecture, context_length=4, width=8, dense=16, heads=2, blocks=1)
         recipe = replace(preset.recipe, batch=4)
         monkeypatch.setitem(
             presets.PRESETS, name, replace(preset, architecture=small, recipe=recipe)
         )
-    monkeypatch.setattr(benchmark, "WORDS", 5)
-    monkeypatch.setitem(benchmark.PARTIES["default"], "precision", "float32")
+    monkeypatch.setattr(training, "WORDS", 5)
+    monkeypatch.setitem(training.PARTIES["default"], "precision", "float32")
 
 
 @pytest.fixture
@@ -62,47 +54,47 @@ def options(tmp_path):
     )
 
 
-def steps(benchmark, options, party):
-    return [point.step for point in benchmark.points(options.results, party)]
+def steps(training, options, party):
+    return [point.step for point in training.points(options.results, party)]
 
 
-def test_both_are_measured_as_they_learn_and_at_their_ends(benchmark, options):
-    benchmark.learn("book", options)
-    benchmark.learn("default", options)
-    assert steps(benchmark, options, "book") == [2, 4, 6, 8, 10]  # 38 texts, four at a time
-    assert steps(benchmark, options, "default") == [2, 4, 6]
-    for party in benchmark.PARTIES:
-        points = benchmark.points(options.results, party)
+def test_both_are_measured_as_they_learn_and_at_their_ends(training, options):
+    training.learn("book", options)
+    training.learn("default", options)
+    assert steps(training, options, "book") == [2, 4, 6, 8, 10]  # 38 texts, four at a time
+    assert steps(training, options, "default") == [2, 4, 6]
+    for party in training.PARTIES:
+        points = training.points(options.results, party)
         assert all(1 < point.perplexity < 20 for point in points)
         for clock in ("seconds", "processor_seconds"):
             readings = [getattr(point, clock) for point in points]
             assert readings == sorted(readings)
 
 
-def test_an_interrupted_run_goes_on(benchmark, options):
-    benchmark.learn("book", argparse.Namespace(**{**vars(options), "limit_steps": 5}))
-    assert steps(benchmark, options, "book") == [2, 4, 5]
-    before = benchmark.points(options.results, "book")
-    benchmark.learn("book", options)
-    assert steps(benchmark, options, "book") == [2, 4, 5, 6, 8, 10]
-    after = benchmark.points(options.results, "book")
+def test_an_interrupted_run_goes_on(training, options):
+    training.learn("book", argparse.Namespace(**{**vars(options), "limit_steps": 5}))
+    assert steps(training, options, "book") == [2, 4, 5]
+    before = training.points(options.results, "book")
+    training.learn("book", options)
+    assert steps(training, options, "book") == [2, 4, 5, 6, 8, 10]
+    after = training.points(options.results, "book")
     assert after[:3] == before
     assert after[3].processor_seconds > before[-1].processor_seconds
 
 
-def test_it_stops_at_the_target(benchmark, options):
+def test_it_stops_at_the_target(training, options):
     options.target = 1e9
-    benchmark.learn("default", options)
-    assert steps(benchmark, options, "default") == [2]
+    training.learn("default", options)
+    assert steps(training, options, "default") == [2]
 
 
-def test_both_learn_from_the_same_words(benchmark, options, monkeypatch):
+def test_both_learn_from_the_same_words(training, options, monkeypatch):
     runs = []
-    monkeypatch.setattr(benchmark.Measuring, "begin", lambda self, run: runs.append(run))
-    monkeypatch.setattr(benchmark.OfBeginnings, "fit", lambda self: None)
+    monkeypatch.setattr(training.Measuring, "begin", lambda self, run: runs.append(run))
+    monkeypatch.setattr(training.OfBeginnings, "fit", lambda self: None)
     options.default_steps = 1000
-    for party in benchmark.PARTIES:
-        benchmark.learn(party, options)
+    for party in training.PARTIES:
+        training.learn(party, options)
     book, default = runs
     assert set(book.vocabulary.words) == set(default.vocabulary.words) - {END}
     read = [[[run.vocabulary.words[i] for i in row] for row in run.rows] for run in runs]
@@ -112,27 +104,27 @@ def test_both_learn_from_the_same_words(benchmark, options, monkeypatch):
     assert beginnings == sorted(row[:4] for row in read[0])
 
 
-def test_the_words_that_both_predict_count(benchmark):
+def test_the_words_that_both_predict_count(training):
     targets = np.array([[2, 3, 4], [2, 3, 0]])
     surprisal = np.log(np.array([[9, 2, 8], [9, 4, 9]], dtype=np.float32))
     scores = Scores(targets, surprisal, surprisal, surprisal)
     with_end = WordVocabulary(["", "[UNK]", END, "a", "b"], "words")
-    assert benchmark.common_perplexity(scores, with_end) == pytest.approx(4)  # of 2, 8 and 4
+    assert training.common_perplexity(scores, with_end) == pytest.approx(4)  # of 2, 8 and 4
     without = WordVocabulary(["", "[UNK]", "a", "b", "c"], "words")
-    assert benchmark.common_perplexity(scores, without) == pytest.approx((9 * 2 * 9 * 4) ** 0.25)
+    assert training.common_perplexity(scores, without) == pytest.approx((9 * 2 * 9 * 4) ** 0.25)
 
 
-def test_the_verdict_compares_where_the_target_is_reached(benchmark):
-    book = [benchmark.Point(100, 50.0, 90.0, 700.0), benchmark.Point(200, 100.0, 180.0, 300.0)]
+def test_the_verdict_compares_where_the_target_is_reached(training):
+    book = [training.Point(100, 50.0, 90.0, 700.0), training.Point(200, 100.0, 180.0, 300.0)]
     default = [
-        benchmark.Point(10, 5.0, 9.0, 400.0),
-        benchmark.Point(20, 10.0, 20.0, 300.0),
-        benchmark.Point(30, 15.0, 29.0, 200.0),
+        training.Point(10, 5.0, 9.0, 400.0),
+        training.Point(20, 10.0, 20.0, 300.0),
+        training.Point(30, 15.0, 29.0, 200.0),
     ]
-    table = benchmark.table(book, default)
+    table = training.table(book, default)
     assert "| `default` | 20 | 10 | 20 | 300.0 |" in table
     assert table.endswith(
         "`default` reaches the 300.0 of `book` 10.0 times sooner, with 9.0 times less of the "
         "processor (goal: 6)."
     )
-    assert "`default` has not reached 300.0" in benchmark.table(book, default[:1])
+    assert "`default` has not reached 300.0" in training.table(book, default[:1])
