@@ -197,7 +197,9 @@ class Products:
         return bool(self._ways[0])
 
     def seconds(self, times: int) -> float:
-        """How long they take in the faster way: the median of several times."""
+        """How long they take in the faster way: the median of several times; 0 without matrices."""
+        if not self:
+            return 0.0
         return min(_median(way, times) for way in self._ways)
 
 

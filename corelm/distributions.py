@@ -236,11 +236,9 @@ def sharpen(logits: Array, t: float) -> Array:
     if t == np.inf:
         return keep(np.zeros_like(logits), logits > -np.inf)
     usual = 1e-30 < t < 1e30
-    rows = native.as_rows(logits)
-    if usual and rows is not None:
-        out = np.empty_like(rows)
-        native.kernels.sharpen(rows, t, out)
-        return out.reshape(logits.shape)
+    out = native.new_rows("sharpen", logits, t) if usual else None
+    if out is not None:
+        return out
     shifted = below_largest(logits)
     with np.errstate(over="ignore"):
         if usual:

@@ -37,12 +37,10 @@ def largest(logits: Array, k: int) -> Array:
         >>> largest(np.array([[1.0, 3.0, 2.0, 2.0]]), 2).tolist()
         [[-inf, 3.0, 2.0, -inf]]
     """
-    rows = native.as_rows(logits)
-    if rows is None:
-        return filter_logits(logits, lambda some: largest_tokens(some, k))
-    out = np.empty_like(rows)
-    native.kernels.largest(rows, k, out)
-    return out
+    out = native.new_rows("largest", logits, k)
+    if out is not None:
+        return out
+    return filter_logits(logits, lambda some: largest_tokens(some, k))
 
 
 def nucleus(logits: Array, p: float) -> Array:
@@ -56,12 +54,10 @@ def nucleus(logits: Array, p: float) -> Array:
         >>> nucleus(np.log(np.array([[0.25, 0.5, 0.25]])), 0.6).round(4).tolist()
         [[-1.3863, -0.6931, -inf]]
     """
-    rows = native.as_rows(logits)
-    if rows is None:
-        return filter_each_row(logits, lambda row: _nucleus_of(row, p))
-    out = np.empty_like(rows)
-    native.kernels.nucleus(rows, p, out)
-    return out
+    out = native.new_rows("nucleus", logits, p)
+    if out is not None:
+        return out
+    return filter_each_row(logits, lambda row: _nucleus_of(row, p))
 
 
 @np.errstate(over="ignore")

@@ -37,3 +37,13 @@ def as_rows(logits: NDArray[Any]) -> NDArray[np.float32] | None:
     if kernels is None or logits.dtype != np.float32 or not logits.flags.c_contiguous:
         return None
     return logits.reshape(-1, logits.shape[-1]) if logits.size else None
+
+
+def new_rows(kernel: str, logits: NDArray[Any], *arguments: Any) -> NDArray[np.float32] | None:
+    """What a kernel makes of logits, in their shape; None where NumPy has to do it."""
+    rows = as_rows(logits)
+    if rows is None:
+        return None
+    out = np.empty_like(rows)
+    getattr(kernels, kernel)(rows, *arguments, out)
+    return out.reshape(logits.shape)

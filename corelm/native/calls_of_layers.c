@@ -114,6 +114,17 @@ static int is_cache(const Py_buffer *view)
     return view->shape[1] == 2 && view->strides[0] % view->itemsize == 0;
 }
 
+/* The sizes, and the cache; where the numbers are that go in and come out is still to be said. */
+static struct attention attention_over(const Py_buffer *cache, Py_ssize_t added, Py_ssize_t time)
+{
+    const Py_ssize_t *room = cache->shape;
+    return (struct attention){
+        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
+        .batch = (size_t)room[0], .added = (size_t)added, .heads = (size_t)room[2],
+        .size = (size_t)room[4], .context = (size_t)room[3], .time = (size_t)time,
+    };
+}
+
 PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
@@ -131,22 +142,18 @@ PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
     const Py_ssize_t *room = cache->shape;
     int fits = !PyErr_Occurred() && is_like(query, out) && is_like(key, out) &&
                is_like(value, out) && key->strides[0] == value->strides[0] &&
-               key->strides[1] == value->strides[1] && is_cache(cache) && room[0] == batch && room[2] * room[4] == width &&
-               added <= time && time <= room[3];
+               key->strides[1] == value->strides[1] && is_cache(cache) && room[0] == batch &&
+               room[2] * room[4] == width && added <= time && time <= room[3];
     if (seen)
         fits = fits && seen->shape[0] == batch && seen->shape[1] == added && seen->shape[2] == time;
     if (!fits)
         return fault(&call, "these shapes do not belong to one attention");
-    struct attention job = {
-        .query = query->buf, .key = key->buf, .value = value->buf,
-        .query_row = query->strides[0] / query->itemsize,
-        .query_token = query->strides[1] / query->itemsize,
-        .row = key->strides[0] / key->itemsize, .token = key->strides[1] / key->itemsize,
-        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
-        .seen = seen ? seen->buf : NULL, .out = out->buf,
-        .batch = (size_t)batch, .added = (size_t)added, .heads = (size_t)room[2],
-        .size = (size_t)room[4], .context = (size_t)room[3], .time = (size_t)time,
-    };
+    struct attention job = attention_over(cache, added, time);
+    job.query = query->buf, job.key = key->buf, job.value = value->buf;
+    job.query_row = query->strides[0] / query->itemsize;
+    job.query_token = query->strides[1] / query->itemsize;
+    job.row = key->strides[0] / key->itemsize, job.token = key->strides[1] / key->itemsize;
+    job.seen = seen ? seen->buf : NULL, job.out = out->buf;
     int failed;
     Py_BEGIN_ALLOW_THREADS
     failed = attend(&job);
@@ -213,11 +220,7 @@ PyObject *py_block(PyObject *self, PyObject *const *args, Py_ssize_t count)
         !open_layer(&call, PyTuple_GetItem(parts, 5), dense, width, &job.dense_out))
         return fault(&call, "these shapes do not belong to one block");
     job.x = x->buf, job.out = out->buf, job.width = (size_t)width;
-    job.attention = (struct attention){
-        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
-        .batch = (size_t)batch, .added = (size_t)added, .heads = (size_t)room[2],
-        .size = (size_t)room[4], .context = (size_t)room[3], .time = (size_t)time,
-    };
+    job.attention = attention_over(cache, added, time);
     int failed;
     Py_BEGIN_ALLOW_THREADS
     failed = run_block(&job);

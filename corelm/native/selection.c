@@ -132,6 +132,69 @@ FAST static void largest_of_row(struct rows *rows, size_t i, struct desk *desk)
 
 void largest(struct rows *rows) { each_row(rows, largest_of_row); }
 
+/* ---- the nucleus ---- */
+
+/* Falling by logit, then rising by token: an insertion sort, for a bucket holds few. */
+static void sort_falling(const float *row, int32_t *tokens, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        int32_t token = tokens[i];
+        size_t place = i;
+        for (; place && row[tokens[place - 1]] < row[token]; place--)
+            tokens[place] = tokens[place - 1];
+        tokens[place] = token;
+    }
+}
+
+/* The shortest falling prefix with a mass. Tokens that are all less likely than the share of the
+ * rest that each of the vocabulary could have are never in it, so few are left to be put into
+ * buckets by their logits, and only the bucket in which the mass is reached is sorted. */
+FAST static void nucleus_of_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary, *weights = desk->weights;
+    float *out = rows->out + i * vocabulary;
+    float most = find_tops(row, vocabulary, desk->tops);
+    double total = weigh_row(row, vocabulary, most, desk, 1);
+    double enough = rows->exact * total * (1 - SLACK);
+    double floor = (1 - rows->exact) * total / (double)vocabulary;
+    float depth = floor > 0 ? (float)(1e-3 - log(floor)) : DEEPEST;
+    depth = depth < DEEPEST ? depth : DEEPEST;
+    depth = shallower(desk, vocabulary, most, depth, enough);
+    size_t near = find_near(row, vocabulary, most, depth, desk);
+
+    double masses[BUCKETS] = {0}, mass = 0;
+    float scale = (BUCKETS - 1) / depth;
+    for (size_t k = 0; k < near; k++) {
+        int32_t token = desk->tokens[k];
+        masses[(int)((most - row[token]) * scale)] += weights[token];
+    }
+    int bucket = 0;
+    while (bucket < BUCKETS - 1 && mass + masses[bucket] < enough)
+        mass += masses[bucket++];
+
+    int32_t *tokens = desk->tokens;
+    size_t held = 0;
+    for (size_t k = 0; k < near; k++) {
+        int32_t token = tokens[k];
+        tokens[held] = token;
+        held += (int)((most - row[token]) * scale) == bucket;
+    }
+    sort_falling(row, tokens, held);
+    size_t last = 0;
+    for (; last + 1 < held; last++) {
+        mass += weights[tokens[last]];
+        if (mass >= enough)
+            break;
+    }
+    float least = held ? row[tokens[last]] : most - depth;
+    keep_from(row, vocabulary, least, out);
+    for (size_t k = last + 1; k < held && row[tokens[k]] == least; k++)
+        out[tokens[k]] = -INFINITY;
+}
+
+void nucleus(struct rows *rows) { each_row(rows, nucleus_of_row); }
+
 /* ---- what is about as surprising as one expects ---- */
 
 /* How far a surprisal is from the entropy: `centre` is the likeliest token's, less the entropy. */
