@@ -6,7 +6,6 @@ with the weights of the network, by the faster of NumPy and corelm's own kernels
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +22,9 @@ from corelm.distributions import Array
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.luck import Luck
-from corelm.model.layers import Panels
-from corelm.model.presets import Architecture
+from corelm.model.layers import Matrix, Panels
 from corelm.model.runtime import NumpyModel
-from corelm.model.weights import shapes
 from corelm.sampler import Sampler
-
-Shapes = list[tuple[int, int]]
 
 PAUSE = 0.1
 """Seconds in which the threads of a BLAS, which wait for more work, fall asleep; else they would
@@ -87,7 +82,7 @@ def measure(
     batch: int,
     length: int = 50,
     seconds: float = 3,
-    multiplied: Shapes | None = None,
+    multiplied: Sequence[Matrix] = (),
     tell: Callable[[int, int], None] = lambda percent, whole: None,
 ) -> Speed:
     """Write the same texts again and again, and see how fast that is.
@@ -99,8 +94,8 @@ def measure(
         batch: how many texts are written together, at least 1.
         length: tokens to draw for each, at least 2.
         seconds: for how long; there are two rounds at least, the first of which does not count.
-        multiplied: inputs and outputs of the matrices that a step multiplies with; of corelm's
-            own networks they are known.
+        multiplied: the matrices that a step multiplies with; of corelm's own models they are
+            known.
         tell: is told after each round how many percent of the time have passed, and 100.
 
     Raises:
@@ -115,8 +110,8 @@ def measure(
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     task = Timed(model, ids, sampler, Luck(0, range(batch)), length)
-    halves = isinstance(model, NumpyModel) and model.halves
-    products = Products(multiplied or matrices_of(model), batch, halves)
+    own = model.matrices if isinstance(model, NumpyModel) else ()
+    products = Products(multiplied or own, batch)
     began = perf_counter()
     rounds: list[Round] = []
     while len(rounds) < 2 or perf_counter() < began + seconds:
@@ -176,19 +171,18 @@ class Products:
     """The products of a batch with matrices, and nothing else.
 
     Args:
-        shapes: of the matrices: inputs, outputs.
+        matrices: their shapes, and whether the kernels have them in half precision.
         batch: how many vectors are multiplied with each.
-        halves: whether the kernels may have the matrices in half precision, as they have weights.
     """
 
-    def __init__(self, shapes: Shapes, batch: int, halves: bool = False) -> None:
-        number = 1 / 2 if halves else 1 / 3  # halves hold the one and not the other
+    def __init__(self, matrices: Sequence[Matrix], batch: int) -> None:
         self._ways: list[list[Callable[[], object]]] = [[]]
         if native.kernels:
             self._ways.append([])
-        for inputs, outputs in shapes:
-            x, out = _filled(1, batch, inputs), _filled(1, batch, outputs)
-            matrix = _filled(inputs, outputs, number=number)
+        for inputs, units, halves in matrices:
+            x, out = _filled(1, batch, inputs), _filled(1, batch, units)
+            number = 1 / 2 if halves else 1 / 3  # halves hold the one and not the other
+            matrix = _filled(inputs, units, number=number)
             self._ways[0].append(partial(np.matmul, x, matrix, out=out))
             if native.kernels:
                 self._ways[1].append(partial(Panels(matrix), x, None, 0, None, out))
@@ -219,26 +213,3 @@ def _once(calls: Sequence[Callable[[], object]]) -> float:
 def _filled(*shape: int, number: float = 0.5) -> Array:
     """Every array in memory of its own, as weights are."""
     return np.full(shape, number, dtype=np.float32)
-
-
-def matrices_of(model: LanguageModel) -> Shapes:
-    """The matrices of a model, where they are known: those of corelm's own networks."""
-    return matrices(model.architecture) if isinstance(model, NumpyModel) else []
-
-
-def matrices(a: Architecture) -> Shapes:
-    """Inputs and outputs of each matrix that every new token is multiplied with.
-
-    Example:
-        >>> matrices(Architecture("rnn", vocabulary_size=9, width=4, dense=2))
-        [(4, 6), (2, 6), (2, 9)]
-    """
-    found = [_flat(name, shape) for name, shape in shapes(a).items() if name.endswith("kernel")]
-    tied = [(a.width, a.vocabulary_size)] if a.kind == "default" else []
-    return found + tied
-
-
-def _flat(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
-    """A kernel of heads as one matrix; what comes out of an attention goes in by heads."""
-    inputs = 2 if name.endswith("attention_output/kernel") else 1
-    return math.prod(shape[:inputs]), math.prod(shape[inputs:])

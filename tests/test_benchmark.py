@@ -7,15 +7,16 @@ from itertools import count
 
 import numpy as np
 import pytest
-from small_models import SMALL, random_weights, small_model
+from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
 from corelm import benchmark, native
 from corelm import machine as this_machine
-from corelm.benchmark import Products, matrices, matrices_of, measure
+from corelm.benchmark import Products, measure
 from corelm.errors import UsageError
-from corelm.model import networks
+from corelm.model.layers import Matrix
 from corelm.model.presets import PRESETS
+from corelm.model.runtime import NumpyModel
 from corelm.testing import ToyModel
 
 GREEDY = corelm.sampler("greedy")
@@ -81,11 +82,10 @@ def test_texts_that_end_at_once_cannot_be_measured():
 def test_a_model_of_another_kind_has_no_limit():
     speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0)
     assert (speed.products, speed.limit, speed.share_of_limit) == (None, None, None)
-    assert not Products(matrices_of(ToyModel()), batch=2)
 
 
 def test_the_limit_of_another_model_can_be_had_from_its_matrices(ticks):
-    speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0, multiplied=[(3, 5)])
+    speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0, multiplied=[Matrix(3, 5)])
     assert speed.limit == 2
 
 
@@ -95,40 +95,47 @@ def test_the_limit_of_another_model_can_be_had_from_its_matrices(ticks):
 @pytest.mark.parametrize(
     ("preset", "weights"),
     [
-        # Two attentions of 2 heads, each as wide as the embedding, with 4 kernels; dense twice.
-        ("book", 2 * 4 * 256 * 512 + 2 * 256 * 2048 + 256 * 15_000),
+        # Two attentions of 2 heads, each as wide as the embedding, with 2 matrices; dense twice.
+        ("book", 2 * 2 * 256 * 512 + 2 * 256 * 2048 + 256 * 15_000),
         ("default", 3 * (4 * 256 * 256 + 2 * 256 * 1024) + 256 * 15_000),
         ("rnn", 3 * (256 * 512 + 512 * 512) + 512 * 15_000),
     ],
 )
 def test_how_many_weights_a_step_multiplies_with(preset, weights):
-    shapes = matrices(PRESETS[preset].architecture)
-    assert sum(inputs * outputs for inputs, outputs in shapes) == weights
+    a = PRESETS[preset].architecture
+    model = NumpyModel(a, numbered_words(a.vocabulary_size), random_weights(a))
+    assert sum(inputs * units for inputs, units, _ in model.matrices) == weights
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_they_are_those_of_the_network(kind, monkeypatch):
-    """Whatever it puts together: as many weights are in its linear layers."""
-    found = []
-    made = networks.Linear.__init__
+def test_they_are_all_that_a_step_multiplies_with(kind, monkeypatch):
+    """In the order in which it does."""
+    monkeypatch.setattr(native, "kernels", None)  # or a block would be one call
+    model, multiplied = small_model(SMALL[kind]), []
+    session = model.start([[2]])
+    for linear in model._network.linears:
+        monkeypatch.setattr(linear, "_product", noted(multiplied, linear))
+    assert session.logits.shape == (1, 30)
+    assert multiplied == model.matrices
 
-    def noted(self, kernel, *rest, **named):
-        found.append(kernel.size)
-        made(self, kernel, *rest, **named)
 
-    monkeypatch.setattr(networks.Linear, "__init__", noted)
-    networks.NETWORKS[kind](SMALL[kind], random_weights(SMALL[kind]))
-    assert sum(found) == sum(inputs * outputs for inputs, outputs in matrices(SMALL[kind]))
+def noted(multiplied, linear):
+    product = linear._product
+
+    def multiply(*arguments):
+        multiplied.append(linear.matrix)
+        product(*arguments)
+
+    return multiply
 
 
 def test_matrices_of_heads_go_in_and_out_as_they_are_used():
     """16 wide, 2 heads of 16: queries come out 32 wide, and 32 go into the output."""
-    shapes = matrices(SMALL["book"])
-    assert shapes[:4] == [(16, 32), (16, 32), (16, 32), (32, 16)]
+    assert small_model(SMALL["book"]).matrices[:2] == [(16, 32, False), (32, 16, False)]
 
 
 def test_every_product_is_of_the_whole_batch():
-    products = Products([(3, 5), (5, 2)], batch=4)
+    products = Products([Matrix(3, 5), Matrix(5, 2)], batch=4)
     for way in products._ways:
         outs = [call.keywords["out"] if call.keywords else call.args[-1] for call in way]
         for out in outs:
@@ -142,7 +149,7 @@ def test_every_product_is_of_the_whole_batch():
 @pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
 @pytest.mark.parametrize("halves", [False, True])
 def test_the_limit_has_the_precision_of_the_weights(halves):
-    _, in_kernels = Products([(3, 5)], batch=4, halves=halves)._ways
+    _, in_kernels = Products([Matrix(3, 5, halves)], batch=4)._ways
     assert [call.func.halves for call in in_kernels] == [halves]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -245,6 +246,32 @@ def test_attention_is_that_of_numpy(heads, size, masked):
     assert np.array_equal(*caches)
 
 
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("groups", [1, 2, 3])
+def test_heads_of_a_group_look_at_the_same_keys_and_values(groups, alone, way):
+    """As if each had its own; where keys are values too, they need be there once."""
+    rng = np.random.default_rng(5)
+    batch, added, time, context, size, heads = 4, 2, 5, 6, 8, 6
+    query = rng.standard_normal((batch, added, heads * size), dtype=np.float32)
+    key, value = rng.standard_normal((2, batch, added, groups * size), dtype=np.float32)
+    cache = rng.standard_normal((batch, 2, groups, context, size), dtype=np.float32)
+    if alone:
+        value, cache[:, 1] = key, cache[:, 0]
+
+    def own(x):
+        parts = x.reshape(batch, added, groups, size).repeat(heads // groups, axis=2)
+        return np.ascontiguousarray(parts.reshape(query.shape))
+
+    owned = cache.repeat(heads // groups, axis=2)
+    expected = layers.attend(query, own(key), own(value), owned, time)
+    attend = layers.attend if way == "kernels" else functools.partial(in_numpy, layers.attend)
+    cache = cache[:, :1].copy() if alone else cache
+    found = attend(query, key, None if alone else value, cache, time)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(cache.repeat(heads // groups, axis=2), owned[:, : cache.shape[1]])
+
+
 @pytest.mark.parametrize("biased", [False, True])
 def test_a_block_in_one_call_is_its_parts_to_the_last_bit(biased):
     rng = np.random.default_rng(7)
@@ -334,6 +361,11 @@ def f(*shape):
         ("attend", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 4), f(1, 2, 2, 5, 2), 6, None, f(1, 1, 4))),
         ("attend", (f(1, 2, 4), f(1, 2, 4), f(1, 2, 4), f(1, 2, 2, 5, 2), 1, None, f(1, 2, 4))),
         ("attend", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 4), f(1, 3, 2, 5, 2), 1, None, f(1, 1, 4))),
+        ("attend", (f(1, 1, 4), f(1, 1, 4), None, f(1, 2, 2, 5, 2), 1, None, f(1, 1, 4))),
+        ("attend", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 4), f(1, 1, 2, 5, 2), 1, None, f(1, 1, 4))),
+        ("attend", (f(1, 1, 5), f(1, 1, 2), None, f(1, 1, 1, 5, 2), 1, None, f(1, 1, 5))),
+        ("attend", (f(1, 1, 4), f(1, 1, 4), None, f(1, 1, 1, 5, 2), 1, None, f(1, 1, 4))),
+        ("attend", (f(1, 1, 4), f(1, 1, 0), None, f(1, 1, 0, 5, 2), 1, None, f(1, 1, 4))),
         ("draw", (f(2, 3), np.zeros(3), np.zeros(2, int), np.zeros(2))),
         ("draw", (f(2, 3), np.zeros(2), np.zeros(2), np.zeros(2))),
         ("draw", (f(2, 0), np.zeros(2), np.zeros(2, int), np.zeros(2))),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +35,21 @@ WORTH = 2**23
 
 
 def attend(
-    query: Array, key: Array, value: Array, cache: Array, time: int, seen: Array | None = None
+    query: Array,
+    key: Array,
+    value: Array | None,
+    cache: Array,
+    time: int,
+    seen: Array | None = None,
 ) -> Array:
     """Let each new token look at itself and at those before it.
 
     Args:
-        query, key, value: (batch, new, heads * size).
-        cache: (batch, 2, heads, context, size); the new keys and values go into it.
+        query: (batch, new, heads * size).
+        key, value: (batch, new, groups * size): as many heads as there are in a group of queries
+            look at the same keys and values. No value means that keys are values too.
+        cache: (batch, 2, groups, context, size), or (batch, 1, ...) where keys are values; the
+            new ones go into it.
         time: tokens in the window, the new ones among them.
         seen: (batch, new, time), False where a token must not look; none means it may.
 
@@ -52,20 +60,20 @@ def attend(
         out = np.empty(query.shape, dtype=np.float32)
         native.kernels.attend(query, key, value, cache, time, seen, out)
         return out
-    batch, new, _ = query.shape
-    heads, size = cache.shape[2], cache.shape[4]
-    split, before = (batch, new, heads, size), time - new
-    cache[:, 0, :, before:time] = key.reshape(split).swapaxes(1, 2)
-    cache[:, 1, :, before:time] = value.reshape(split).swapaxes(1, 2)
-    queries = query.reshape(split)[..., None, :] * np.float32(size**-0.5)
-    mixed = np.empty((batch, new, heads, 1, size), dtype=np.float32)
+    batch, new, width = query.shape
+    groups, size = cache.shape[2], cache.shape[4]
+    members, before = width // (groups * size), time - new
+    for plane, part in enumerate((key,) if value is None else (key, value)):
+        cache[:, plane, :, before:time] = part.reshape(batch, new, groups, size).swapaxes(1, 2)
+    queries = query.reshape(batch, new, groups, members, 1, size) * np.float32(size**-0.5)
+    mixed = np.empty(queries.shape, dtype=np.float32)  # each head by itself, a vector
     for i in range(new):
-        past = cache[..., : before + i + 1, :]  # (batch, 2, heads, past, size)
-        scores = queries[:, i] @ past[:, 0].swapaxes(2, 3)  # (batch, heads, 1, past)
+        past = cache[..., None, : before + i + 1, :]  # (batch, 1 or 2, groups, 1, past, size)
+        scores = queries[:, i] @ past[:, 0].swapaxes(3, 4)  # (batch, groups, members, 1, past)
         if seen is not None:
-            scores = np.where(seen[:, i, None, None, : before + i + 1], scores, NEVER)
-        np.matmul(_softmax(scores), past[:, 1], out=mixed[:, i])
-    return mixed.reshape(batch, new, heads * size)
+            scores = np.where(seen[:, i, None, None, None, : before + i + 1], scores, NEVER)
+        np.matmul(_softmax(scores), past[:, -1], out=mixed[:, i])
+    return mixed.reshape(query.shape)
 
 
 def _softmax(scores: Array) -> Array:
@@ -101,6 +109,15 @@ def sigmoid(x: Array) -> Array:
     return np.tanh(x / 2) / 2 + np.float32(0.5)
 
 
+class Matrix(NamedTuple):
+    """What a token is multiplied with."""
+
+    inputs: int
+    units: int
+    halves: bool = False
+    """Whether it is kept in half precision."""
+
+
 class Linear:
     """A layer for each token by itself: activation(x @ kernel + bias) + what is to be added.
 
@@ -111,15 +128,11 @@ class Linear:
     """
 
     def __init__(self, kernel: Array, bias: Array | None = None, activation: str = "") -> None:
-        self.units, self._bias = kernel.shape[1], bias
-        self._activation = ACTIVATIONS.index(activation)
+        self._bias, self._activation = bias, ACTIVATIONS.index(activation)
         make = Vectors if native.kernels is None else Panels
         self._product = make(kernel)
-
-    @property
-    def halves(self) -> bool:
-        """Whether the matrix is kept in half precision."""
-        return isinstance(self._product, Panels) and self._product.halves
+        inputs, units = kernel.shape
+        self.matrix = Matrix(inputs, units, self._product.halves)
 
     @property
     def arrays(self) -> tuple[Array, Array | None, int]:
@@ -129,7 +142,7 @@ class Linear:
 
     def __call__(self, x: Array, add: Array | None = None) -> Array:
         """(batch, new, in) to (batch, new, out), which is also the shape of `add`."""
-        out = np.empty((*x.shape[:-1], self.units), dtype=np.float32)
+        out = np.empty((*x.shape[:-1], self.matrix.units), dtype=np.float32)
         self._product(np.ascontiguousarray(x), self._bias, self._activation, add, out)
         return out
 
@@ -193,6 +206,8 @@ class Vectors:
     the same bits, which depends on the BLAS and is tried.
     """
 
+    halves = False
+
     def __init__(self, kernel: Array) -> None:
         inputs, self._units = kernel.shape
         columns = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
@@ -254,14 +269,15 @@ class PreNormBlock:
         self._attention_norm, self._qkv, self._attention_out = attention_norm, qkv, attention_out
         self._dense_norm, self._dense_in, self._dense_out = dense_norm, dense_in, dense_out
         parts = (attention_norm, qkv, attention_out, dense_norm, dense_in, dense_out)
+        self.linears = (qkv, attention_out, dense_in, dense_out)
         self._arrays = tuple(part.arrays for part in parts) if native.kernels else None
 
     def __call__(self, x: Array, cache: Array, time: int) -> Array:
         if self._arrays:  # the same in one call
             out = np.empty_like(x)
-            native.kernels.block(x, cache, time, self._dense_in.units, self._arrays, out)
+            native.kernels.block(x, cache, time, self._dense_in.matrix.units, self._arrays, out)
             return out
-        width = self._qkv.units // 3
+        width = self._qkv.matrix.units // 3
         qkv = self._qkv(self._attention_norm(x))  # (batch, new, 3 * width)
         query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
         x = self._attention_out(attend(query, key, value, cache, time), add=x)

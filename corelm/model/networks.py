@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +60,9 @@ class Network(ABC):
         return outputs
 
     @property
-    def halves(self) -> bool:
-        """Whether its largest matrix is kept in half precision."""
-        return self._scores.halves
+    @abstractmethod
+    def linears(self) -> Iterable[Linear]:
+        """The layers that multiply every new token with a matrix, in this order."""
 
     def logits(self, hidden: Array) -> Array:
         """The scores of the next token: (batch, new, width) to (batch, new, vocabulary)."""
@@ -70,10 +70,12 @@ class Network(ABC):
 
 
 class Transformer(Network):
-    """A network that remembers the keys and values of its attentions."""
+    """A network that remembers what its attentions look at: keys and values by default."""
 
-    def __init__(self, a: Architecture, w: Weights, attentions: int, size: int) -> None:
-        super().__init__(attentions, 2, a.heads, a.context_length, size)
+    def __init__(
+        self, a: Architecture, w: Weights, attentions: int, heads: int, size: int, planes: int = 2
+    ) -> None:
+        super().__init__(attentions, planes, heads, a.context_length, size)
         self._tokens = w["embedding/token_embeddings/embeddings"]
         self._positions = w["embedding/position_embeddings/embeddings"]
 
@@ -87,10 +89,14 @@ class Default(Transformer):
     """Pre-norm blocks and tied embeddings."""
 
     def __init__(self, a: Architecture, w: Weights) -> None:
-        super().__init__(a, w, attentions=a.blocks, size=a.width // a.heads)
+        super().__init__(a, w, a.blocks, a.heads, a.width // a.heads)
         self._blocks = [_pre_norm_block(_below(w, f"block_{i}")) for i in range(a.blocks)]
         self._norm = Norm(w["norm/scale"])
         self._scores = Linear(self._tokens.T)
+
+    @property
+    def linears(self) -> Iterable[Linear]:
+        return [*(linear for block in self._blocks for linear in block.linears), self._scores]
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
         x = self._embed(window, new)  # (batch, new, width)
@@ -106,7 +112,7 @@ class Book(Transformer):
     """The chapter's decoder: attention over the embeddings twice, then dense."""
 
     def __init__(self, a: Architecture, w: Weights) -> None:
-        super().__init__(a, w, attentions=2, size=a.width)
+        super().__init__(a, w, attentions=1, heads=1, size=a.width, planes=1)  # of both
         layers = _below(w, "decoder")
         self._attention_1 = Attention(_below(layers, "attention_1"))
         self._attention_2 = Attention(_below(layers, "attention_2"))
@@ -116,13 +122,18 @@ class Book(Transformer):
         self._norms = [Norm(norm["gamma"], norm["beta"]) for norm in norms]
         self._scores = _dense(w, "probabilities")
 
+    @property
+    def linears(self) -> Iterable[Linear]:
+        attentions = self._attention_1.linears + self._attention_2.linears
+        return [*attentions, self._dense_1, self._dense_2, self._scores]
+
     def read(self, window: Ids, new: int, memory: Array) -> Array:
         seen_2 = np.repeat((window != 0)[:, None], new, axis=1)  # (batch, new, time)
         # Keras masks the queries of the first attention too: padding looks at everything.
         seen_1 = seen_2 & seen_2[:, 0, -new:, None]
         embedded = self._embed(window, new)  # (batch, new, width)
         x = self._norms[0](self._attention_1(embedded, embedded, memory[:, 0], seen_1))
-        return self._norms[1](self._attention_2(x, embedded, memory[:, 1], seen_2))
+        return self._norms[1](self._attention_2(x, embedded, memory[:, 0], seen_2))
 
     def hidden(self, outputs: Array) -> Array:
         outputs = np.ascontiguousarray(outputs)
@@ -130,16 +141,29 @@ class Book(Transformer):
 
 
 class Attention:
-    """Keras's MultiHeadAttention, and what went in: (batch, new, width) to the same."""
+    """Keras's MultiHeadAttention, and what went in: (batch, new, width) to the same.
+
+    Keras looks at a token e with (x Q + q) . (e K + k) in each head. That is (x QK' + qK') . e,
+    and a number that is the same for every token, which changes no weight. So two matrices are
+    one, and no keys need be kept, only the tokens, which both heads and both attentions share. In
+    the same way values and output are one matrix, for weights sum to 1.
+    """
 
     def __init__(self, w: Weights) -> None:
-        self._query, self._key_value = _dense(w, "query"), _dense(w, "key", "value")
-        self._output = _dense(w, "attention_output", inputs=2)
+        q, k, v, out = (
+            np.moveaxis(w[f"{name}/kernel"].astype(np.float64), heads, 0)
+            for name, heads in (("query", 1), ("key", 1), ("value", 1), ("attention_output", 0))
+        )  # (heads, width, size), the last one (heads, size, width)
+        query, output = np.concatenate(q @ k.mT, axis=1), np.concatenate(v @ out)
+        query_bias = np.concatenate(np.matvec(k, w["query/bias"]))
+        output_bias = np.vecmat(w["value/bias"], out).sum(axis=0) + w["attention_output/bias"]
+        self._query = Linear(query.astype(np.float32), query_bias.astype(np.float32))
+        self._output = Linear(output.astype(np.float32), output_bias.astype(np.float32))
+        self.linears = (self._query, self._output)
 
-    def __call__(self, x: Array, source: Array, cache: Array, seen: Array) -> Array:
-        query, key_value = self._query(x), self._key_value(source)  # (batch, new, heads * size)
-        key, value = key_value[..., : query.shape[-1]], key_value[..., query.shape[-1] :]
-        return self._output(attend(query, key, value, cache, seen.shape[-1], seen), add=x)
+    def __call__(self, x: Array, tokens: Array, cache: Array, seen: Array) -> Array:
+        mixed = attend(self._query(x), tokens, None, cache, seen.shape[-1], seen)
+        return self._output(mixed, add=x)
 
 
 class Recurrent(Network):
@@ -150,6 +174,10 @@ class Recurrent(Network):
         self._tokens = w["embedding/embeddings"]
         self._cells = [GruCell(_below(w, f"gru_{i}/gru_cell")) for i in range(a.blocks)]
         self._scores = _dense(w, "probabilities")
+
+    @property
+    def linears(self) -> Iterable[Linear]:
+        return [*(linear for cell in self._cells for linear in cell.linears), self._scores]
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
         time = window.shape[1]
@@ -170,6 +198,7 @@ class GruCell:
     def __init__(self, w: Weights) -> None:
         self._given = Linear(w["kernel"], w["bias"][0])
         self._kept = Linear(w["recurrent_kernel"], w["bias"][1])
+        self.linears = (self._given, self._kept)
 
     def __call__(self, x: Array, state: Array) -> Array:
         dense = state.shape[-1]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm import native
 from corelm.distributions import Array, softmax
-from corelm.model.layers import Weights
+from corelm.model.layers import Matrix, Weights
 from corelm.model.networks import NETWORKS, Network
 from corelm.model.presets import Architecture
 from corelm.model.vocabulary import WordVocabulary
@@ -62,9 +62,9 @@ class NumpyModel:
         self._network = NETWORKS[architecture.kind](architecture, weights)
 
     @property
-    def halves(self) -> bool:
-        """Whether its weights are kept in half precision, which they all have."""
-        return self._network.halves
+    def matrices(self) -> list[Matrix]:
+        """What every new token is multiplied with."""
+        return [linear.matrix for linear in self._network.linears]
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """(batch, time) ids to (batch, vocabulary) probabilities."""

@@ -95,23 +95,29 @@ PyObject *py_normalise(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return answer(&call, 0);
 }
 
-/* Queries, keys or values: (batch, added, heads * size), each token's numbers side by side. */
-static int is_like(const Py_buffer *view, const Py_buffer *out)
+/* (batch, added, width), each token's numbers side by side. */
+static int are_tokens_of(const Py_buffer *view, Py_ssize_t batch, Py_ssize_t added,
+                         Py_ssize_t width)
 {
-    for (int axis = 0; axis < 3; axis++)
-        if (view->shape[axis] != out->shape[axis] || view->strides[axis] % view->itemsize != 0)
-            return 0;
-    return view->strides[2] == view->itemsize;
+    return view->shape[0] == batch && view->shape[1] == added && view->shape[2] == width &&
+           view->strides[0] % view->itemsize == 0 && view->strides[1] % view->itemsize == 0 &&
+           view->strides[2] == view->itemsize;
 }
 
-/* The cache, (batch, 2, heads, context, size), contiguous but for the first axis. */
-static int is_cache(const Py_buffer *view)
+static Py_buffer *tokens_in(struct call *call, PyObject *object)
+{
+    return array(call, object, 'f', 3, PyBUF_STRIDES);
+}
+
+/* The cache, (batch, planes, groups, context, size), contiguous but for the first axis. */
+static int is_cache(const Py_buffer *view, Py_ssize_t planes)
 {
     Py_ssize_t step = view->itemsize;
     for (int axis = 4; axis > 0; step *= view->shape[axis--])
         if (view->strides[axis] != step)
             return 0;
-    return view->shape[1] == 2 && view->strides[0] % view->itemsize == 0;
+    return view->shape[1] == planes && view->shape[2] > 0 && view->shape[4] > 0 &&
+           view->strides[0] % view->itemsize == 0;
 }
 
 /* The sizes, and the cache; where the numbers are that go in and come out is still to be said. */
@@ -121,18 +127,20 @@ static struct attention attention_over(const Py_buffer *cache, Py_ssize_t added,
     return (struct attention){
         .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
         .batch = (size_t)room[0], .added = (size_t)added, .heads = (size_t)room[2],
-        .size = (size_t)room[4], .context = (size_t)room[3], .time = (size_t)time,
+        .groups = (size_t)room[2], .size = (size_t)room[4], .context = (size_t)room[3],
+        .time = (size_t)time,
     };
 }
 
+/* (query, key, value, cache, time, seen, out) */
 PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
-    Py_buffer *query, *key, *value, *cache, *seen = NULL, *out;
-    if (!wants(count, 7) || !(query = array(&call, args[0], 'f', 3, PyBUF_STRIDES)) ||
-        !(key = array(&call, args[1], 'f', 3, PyBUF_STRIDES)) ||
-        !(value = array(&call, args[2], 'f', 3, PyBUF_STRIDES)) ||
+    Py_buffer *query, *key, *value = NULL, *cache, *seen = NULL, *out;
+    if (!wants(count, 7) || !(query = tokens_in(&call, args[0])) ||
+        !(key = tokens_in(&call, args[1])) ||
+        (args[2] != Py_None && !(value = tokens_in(&call, args[2]))) ||
         !(cache = array(&call, args[3], 'f', 5, PyBUF_STRIDES | PyBUF_WRITABLE)) ||
         (args[5] != Py_None && !(seen = array(&call, args[5], '?', 3, READ))) ||
         !(out = array(&call, args[6], 'f', 3, WRITE)))
@@ -140,16 +148,20 @@ PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
     Py_ssize_t time = PyLong_AsSsize_t(args[4]);
     Py_ssize_t batch = out->shape[0], added = out->shape[1], width = out->shape[2];
     const Py_ssize_t *room = cache->shape;
-    int fits = !PyErr_Occurred() && is_like(query, out) && is_like(key, out) &&
-               is_like(value, out) && key->strides[0] == value->strides[0] &&
-               key->strides[1] == value->strides[1] && is_cache(cache) && room[0] == batch &&
-               room[2] * room[4] == width && added <= time && time <= room[3];
+    Py_ssize_t group = room[2] * room[4];
+    int fits = !PyErr_Occurred() && is_cache(cache, value ? 2 : 1) && room[0] == batch &&
+               width % group == 0 && added <= time && time <= room[3] &&
+               are_tokens_of(query, batch, added, width) && are_tokens_of(key, batch, added, group);
+    if (value)
+        fits = fits && are_tokens_of(value, batch, added, group) &&
+               key->strides[0] == value->strides[0] && key->strides[1] == value->strides[1];
     if (seen)
         fits = fits && seen->shape[0] == batch && seen->shape[1] == added && seen->shape[2] == time;
     if (!fits)
         return fault(&call, "these shapes do not belong to one attention");
     struct attention job = attention_over(cache, added, time);
-    job.query = query->buf, job.key = key->buf, job.value = value->buf;
+    job.heads = (size_t)(width / room[4]);
+    job.query = query->buf, job.key = key->buf, job.value = value ? value->buf : NULL;
     job.query_row = query->strides[0] / query->itemsize;
     job.query_token = query->strides[1] / query->itemsize;
     job.row = key->strides[0] / key->itemsize, job.token = key->strides[1] / key->itemsize;
@@ -209,7 +221,8 @@ PyObject *py_block(PyObject *self, PyObject *const *args, Py_ssize_t count)
     const Py_ssize_t *room = cache->shape;
     Py_ssize_t inner = room[2] * room[4];
     PyObject *parts = args[4];
-    if (PyErr_Occurred() || !is_cache(cache) || !is_like(x, out) || room[0] != batch ||
+    if (PyErr_Occurred() || !is_cache(cache, 2) || room[0] != batch ||
+        !are_tokens_of(out, batch, added, width) ||
         added > time || time > room[3] || dense < 1 || !PyTuple_Check(parts) ||
         PyTuple_Size(parts) != 6 ||
         !open_norm(&call, PyTuple_GetItem(parts, 0), width, &job.attention_norm) ||

@@ -35,14 +35,15 @@ struct norm {
 };
 
 struct attention {
-    const float *query, *key, *value; /* (batch, added, heads * size) */
+    const float *query;       /* (batch, added, heads * size) */
+    const float *key, *value; /* (batch, added, groups * size); no value: keys are values too */
     /* from one row or token of these to the next, in floats */
     ptrdiff_t query_row, query_token, row, token;
-    float *cache;                     /* (batch, 2, heads, context, size) */
+    float *cache; /* (batch, 2, groups, context, size), or (batch, 1, ...) without values */
     ptrdiff_t cache_row;
     const uint8_t *seen; /* (batch, added, time), or NULL */
     float *out;          /* (batch, added, heads * size) */
-    size_t batch, added, heads, size, context, time;
+    size_t batch, added, heads, groups, size, context, time;
 };
 
 /* A pre-norm block: norm, attention, add; norm, dense, activation, dense, add. */

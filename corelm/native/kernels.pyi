@@ -28,7 +28,7 @@ def normalise(
 def attend(
     query: Floats,
     key: Floats,
-    value: Floats,
+    value: Floats | None,
     cache: Floats,
     time: int,
     seen: NDArray[np.bool_] | None,

@@ -150,25 +150,38 @@ struct attending {
     size_t room;
 };
 
-/* One head of one row: its new keys and values go into the cache, then each token looks back. */
+/* What is new goes into the cache. */
+INLINE void remember(const struct attention *job, size_t row, size_t group, float *keys,
+                     float *values)
+{
+    const size_t size = job->size, before = job->time - job->added;
+    for (size_t i = 0; i < job->added; i++) {
+        ptrdiff_t from = (ptrdiff_t)row * job->row + (ptrdiff_t)i * job->token + group * size;
+        memcpy(keys + (before + i) * size, job->key + from, size * sizeof(float));
+        if (job->value)
+            memcpy(values + (before + i) * size, job->value + from, size * sizeof(float));
+    }
+}
+
+/* One head of one row; the heads of a group look at the same keys and values. */
 FAST static void heads_of(const void *work, size_t begin, size_t end)
 {
     const struct attending *at = work;
     const struct attention *job = at->job;
-    const size_t size = job->size, before = job->time - job->added;
+    const size_t size = job->size, plane = job->context * size, before = job->time - job->added;
+    const size_t members = job->heads / job->groups;
     const float scale = 1.0f / sqrtf((float)size);
     for (size_t index = begin; index < end; index++) {
-        size_t row = index / job->heads, head = index % job->heads;
-        float *keys = job->cache + (ptrdiff_t)row * job->cache_row + head * job->context * size;
-        float *values = keys + job->heads * job->context * size;
+        size_t row = index / job->heads, head = index % job->heads, group = head / members;
+        float *keys = job->cache + (ptrdiff_t)row * job->cache_row + group * plane;
+        float *values = job->value ? keys + job->groups * plane : keys;
         float *scores = at->scores + index * at->room;
-        ptrdiff_t next = head + 1 < job->heads ? (ptrdiff_t)(job->context * size) : 0;
+        ptrdiff_t next = group + 1 < job->groups ? (ptrdiff_t)plane : 0;
+        if (head % members == 0)
+            remember(job, row, group, keys, values);
         for (size_t i = 0; i < job->added; i++) {
-            ptrdiff_t from = (ptrdiff_t)row * job->row + (ptrdiff_t)i * job->token + head * size;
             const float *query = job->query + (ptrdiff_t)row * job->query_row +
                                  (ptrdiff_t)i * job->query_token + head * size;
-            memcpy(keys + (before + i) * size, job->key + from, size * sizeof(float));
-            memcpy(values + (before + i) * size, job->value + from, size * sizeof(float));
             size_t past = before + i + 1;
             score(query, keys, values, past, size, scale, next, scores);
             if (job->seen)
@@ -191,7 +204,7 @@ int attend(const struct attention *job)
     if (!at.scores)
         return -1;
     int worth = heads * job->added * job->time * job->size >= WORTH_ATTENTION;
-    spread(heads_of, &at, heads, job->heads, worth);
+    spread(heads_of, &at, heads, job->heads, worth); /* a row stays with one core */
     free(at.scores);
     return 0;
 }

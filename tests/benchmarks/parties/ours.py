@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 import corelm
-from corelm.benchmark import Shapes, matrices, measure
+from corelm.benchmark import measure
 from corelm.generation import steps
-from corelm.model.layers import Linear, Norm, PreNormBlock
+from corelm.model.layers import Linear, Matrix, Norm, PreNormBlock
 from corelm.model.networks import Transformer
 from corelm.model.presets import PRESETS, Architecture
 from corelm.model.runtime import NumpyModel, NumpySession
@@ -24,12 +24,11 @@ class Ours(Party):
     """corelm with a model.
 
     Args:
-        model: what decodes.
-        matrices: what a step of it multiplies with.
+        model: what decodes, and knows the matrices of a step.
     """
 
-    def __init__(self, model: corelm.LanguageModel, matrices: Shapes) -> None:
-        self._model, self._matrices = model, matrices
+    def __init__(self, model: NumpyModel | Gpt2Model) -> None:
+        self._model = model
         self._sampler = corelm.sampler("temperature", t=TEMPERATURE)
 
     def logits(self, prompt: Sequence[int]) -> np.ndarray:
@@ -52,7 +51,7 @@ class Ours(Party):
             batch=batch,
             length=length,
             seconds=LEAST,
-            multiplied=self._matrices,
+            multiplied=self._model.matrices,
         )
         parts = {"limit": speed.products, "sampler": speed.sampler, "draw": speed.draw}
         return {name: part / speed.step for name, part in parts.items()}
@@ -66,10 +65,14 @@ class Gpt2(Transformer):
             "embedding/token_embeddings/embeddings": w["wte.weight"],
             "embedding/position_embeddings/embeddings": w["wpe.weight"],
         }
-        super().__init__(a, embeddings, attentions=a.blocks, size=a.width // a.heads)
+        super().__init__(a, embeddings, a.blocks, a.heads, a.width // a.heads)
         self._blocks = [_block(w, f"h.{i}") for i in range(a.blocks)]
         self._norm = _norm(w, "ln_f")
         self._scores = Linear(w["wte.weight"].T)
+
+    @property
+    def linears(self) -> Iterable[Linear]:
+        return [*(linear for block in self._blocks for linear in block.linears), self._scores]
 
     def read(self, window: np.ndarray, new: int, memory: np.ndarray) -> np.ndarray:
         x = self._embed(window, new)  # (batch, new, width)
@@ -109,6 +112,10 @@ class Gpt2Model:
         self.vocabulary = words(gpt2.SHAPE.vocabulary_size)
         self._network = Gpt2(gpt2.SHAPE, weights)
 
+    @property
+    def matrices(self) -> list[Matrix]:
+        return [linear.matrix for linear in self._network.linears]
+
     def start(self, tokens: Sequence[Sequence[int]]) -> NumpySession:
         return NumpySession(self._network, Window(tokens, self.vocabulary, self.context_length))
 
@@ -136,8 +143,6 @@ def party(shape: str) -> Ours:
         weights = gpt2.weights()
         if shape == "gpt2-f16":
             weights = {name: x.astype(np.float16).astype(np.float32) for name, x in weights.items()}
-        kernels = [x.shape for name, x in weights.items() if name.startswith("h.")]
-        inner = [shape for shape in kernels if len(shape) == 2]
-        return Ours(Gpt2Model(weights), [*inner, weights["wte.weight"].shape[::-1]])
+        return Ours(Gpt2Model(weights))
     a = PRESETS[shape].architecture
-    return Ours(NumpyModel(a, words(a.vocabulary_size), random_weights(a)), matrices(a))
+    return Ours(NumpyModel(a, words(a.vocabulary_size), random_weights(a)))
