@@ -8,7 +8,7 @@ import importlib
 import typing
 
 from corelm.context import Context
-from corelm.decoder import Ancestral, Decoder, Past, Step, Task
+from corelm.decoder import Ancestral, Decoder, Step, Task
 from corelm.distributions import (
     Array,
     below_largest,
@@ -40,6 +40,7 @@ from corelm.language_model import (
 from corelm.luck import Luck
 from corelm.model.load import load
 from corelm.params import param
+from corelm.past import Past
 from corelm.sampler import Chain, Sampler, sampling_distribution
 from corelm.selection import (
     by_rows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +27,8 @@ class Context:
         tokens: (batch, time) token ids, the prompt first; read-only.
         surprisal: (batch, time) in nats, of each token under the distribution that it was
             drawn from; nan where the token was given, not drawn; read-only.
-        model_surprisal: the same under the model's own distribution.
+        model_surprisal: the same under the model's own distribution. A decoder gives a function,
+            which is called when somebody looks.
         prompt_length: how many of the tokens were given.
         vocabulary: what the ids stand for, for samplers that name words or the end token;
             None where a distribution is reshaped without a model.
@@ -55,7 +56,20 @@ class Context:
         return cls(ids, **given)
 
     def __post_init__(self) -> None:
-        protect(self, "tokens", "surprisal", "model_surprisal")
+        protect(self, "tokens", "surprisal")
+        if callable(self.model_surprisal):
+            self.__dict__["_look"] = self.__dict__.pop("model_surprisal")
+        else:
+            protect(self, "model_surprisal")
+
+    if not TYPE_CHECKING:  # to which it would say that there may be anything
+
+        def __getattr__(self, name: str) -> Any:
+            if name != "model_surprisal":
+                raise AttributeError(f"a context has no {name}")
+            object.__setattr__(self, name, self._look())
+            protect(self, name)
+            return self.model_surprisal
 
     @property
     def step(self) -> int:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from copy import copy
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +17,10 @@ from corelm.context import Context, protect
 from corelm.distributions import Array, draw, entropy_of_logits, softmax, surprisals, without
 from corelm.errors import ModelOutputError
 from corelm.hookspecs import hookimpl
-from corelm.language_model import LanguageModel, Session, Vocabulary, never_drawn
+from corelm.language_model import LanguageModel, Session, never_drawn
 from corelm.luck import Luck
 from corelm.params import Parameterized
+from corelm.past import Past
 from corelm.sampler import Sampler, apply, check_logits
 
 
@@ -104,7 +103,9 @@ class Task:
 
     def context(self) -> Past:
         """The past of every sample: the prompt."""
-        return Past(self.prompt, len(self.luck), self.length, self.model.vocabulary)
+        return Past(
+            self.prompt, len(self.luck), self.length, self.model.vocabulary, self.model_surprisal
+        )
 
     def distribution(self, raw: Array, context: Context) -> tuple[Array, Array]:
         """The next-token distribution of each row: the model's, and what the sampler makes of it.
@@ -145,6 +146,23 @@ class Task:
             check_logits(rest, f"the model's logits at step {step}")
         return rest
 
+    def model_surprisal(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How surprising tokens were to the model, by reading the texts again.
+
+        Args:
+            tokens: (batch, time) ids, those of the prompt first.
+
+        Returns:
+            (batch, time) nats; nan for the prompt.
+        """
+        given = len(self.prompt)
+        session, nats = self.model.start(tokens[:, :given]), np.full(tokens.shape, np.nan)
+        for position in range(given, tokens.shape[1]):
+            logits = self.model_logits(session.logits, position - given)
+            nats[:, position] = surprisals(logits, tokens[:, position])
+            session.extend(tokens[:, position])
+        return nats
+
     @cached_property
     def _never(self) -> NDArray[np.int64]:
         return never_drawn(self.model.vocabulary, self.unknown)
@@ -178,72 +196,13 @@ class Ancestral(Decoder):
             going = tokens != task.model.vocabulary.end
             if position + 1 == task.length or not going.any():
                 return
-            past.append(tokens, surprisal, step.model_surprisal)
+            past.append(tokens, surprisal, partial(getattr, step, "model_surprisal"))
             session.extend(tokens)
             if not going.all():
                 rows = np.flatnonzero(going)
                 samples = samples[rows]
                 past.select(rows)
                 session.select(rows)
-
-
-class Past:
-    """A growing context: room is doubled, not copied at each token; rows can be selected."""
-
-    def __init__(
-        self,
-        prompt: NDArray[np.int64],
-        batch: int,
-        ahead: int = 0,
-        vocabulary: Vocabulary | None = None,
-    ) -> None:
-        self._vocabulary = vocabulary
-        self._prompt_length = self._length = len(prompt)
-        room = self._length + min(ahead, 1024)
-        self._tokens = np.empty((batch, room), dtype=np.int64)
-        self._surprisal = np.full((batch, room), np.nan)
-        self._model_surprisal = np.full((batch, room), np.nan)
-        self._tokens[:, : self._length] = prompt
-
-    @property
-    def context(self) -> Context:
-        """The context so far, as views that later tokens leave alone."""
-        seen = slice(self._length)
-        return Context(
-            self._tokens[:, seen],
-            self._surprisal[:, seen],
-            self._model_surprisal[:, seen],
-            self._prompt_length,
-            self._vocabulary,
-        )
-
-    def append(self, tokens: Array, surprisal: Array, model_surprisal: Array) -> None:
-        """Add one token to each row: three (batch,) arrays."""
-        if self._length == self._tokens.shape[1]:
-            self._grow()
-        self._tokens[:, self._length] = tokens
-        self._surprisal[:, self._length] = surprisal
-        self._model_surprisal[:, self._length] = model_surprisal
-        self._length += 1
-
-    def fork(self) -> Past:
-        """The same past, to go another way."""
-        other = copy(self)
-        other.select(np.arange(len(self._tokens)))
-        return other
-
-    def select(self, rows: Array) -> None:
-        """Keep these rows in this order; a row named twice is forked."""
-        self._tokens = self._tokens[rows]
-        self._surprisal = self._surprisal[rows]
-        self._model_surprisal = self._model_surprisal[rows]
-
-    def _grow(self) -> None:
-        more = max(self._length, 16)
-        self._tokens = np.pad(self._tokens, ((0, 0), (0, more)))
-        widths: Any = ((0, 0), (0, more))
-        self._surprisal = np.pad(self._surprisal, widths, constant_values=np.nan)
-        self._model_surprisal = np.pad(self._model_surprisal, widths, constant_values=np.nan)
 
 
 @hookimpl

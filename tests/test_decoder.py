@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from small_models import SMALL, small_model
 
 import corelm
 from corelm import Ancestral, Context, Decoder, Sampler, Step, Task, param
-from corelm.decoder import Past
 from corelm.errors import ModelOutputError, ParameterError, SamplerError
 from corelm.luck import Luck
 from corelm.testing import ToyModel
@@ -299,57 +299,61 @@ def test_the_37th_call_goes_wrong_and_what_was_drawn_is_there(fault, message):
     assert str(caught.value) == f"fails_later(fault='{fault}', at=36) {message}"
 
 
-# Past
+# Who looks at the model surprisals
 
 
-def test_the_past_grows_beyond_its_room():
-    past = Past(np.array([5, 6]), batch=2, ahead=1)
-    for i in range(40):
-        past.append(np.array([i, i + 100]), np.array([0.5, i]), np.array([1.5, 2.5]))
-    context = past.context
-    assert context.tokens.tolist() == [[5, 6, *range(40)], [5, 6, *range(100, 140)]]
-    assert context.surprisal[0, 2:].tolist() == [0.5] * 40
-    assert context.surprisal[1, 2:].tolist() == list(range(40))
-    assert context.model_surprisal[1, 2:].tolist() == [2.5] * 40
-    assert np.isnan(context.surprisal[:, :2]).all()
-    assert (context.prompt_length, context.step) == (2, 40)
+class LooksFrom(Sampler):
+    """Looks at the model surprisals from some step on, and at nothing before."""
+
+    step: int = param(0, "when it begins to look")
+
+    def __call__(self, logits, context):
+        if context.step >= self.step:
+            LOOKS.append(context.model_surprisal)
+        return logits / 2
 
 
-def test_an_earlier_context_does_not_change():
-    past = Past(np.array([5]), batch=1, ahead=4)
-    past.append(np.array([6]), np.array([0.1]), np.array([0.2]))
-    early = past.context
-    past.append(np.array([7]), np.array([0.3]), np.array([0.4]))
-    assert early.tokens.tolist() == [[5, 6]]
-    assert past.context.tokens.tolist() == [[5, 6, 7]]
+LOOKS: list[np.ndarray] = []
 
 
-def test_rows_of_the_past_can_be_dropped_forked_and_reordered():
-    past = Past(np.array([], dtype=int), batch=3, ahead=4)
-    past.append(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0]))
-    past.select(np.array([2, 0, 0]))
-    past.append(np.array([4, 5, 6]), np.zeros(3), np.zeros(3))
-    assert past.context.tokens.tolist() == [[3, 4], [1, 5], [1, 6]]
-    assert past.context.surprisal[:, 0].tolist() == [0.3, 0.1, 0.1]
-    assert past.context.model_surprisal[:, 0].tolist() == [3.0, 1.0, 1.0]
+@pytest.mark.parametrize("model", [ToyModel(), small_model(SMALL["book"], end=True)])
+def test_whoever_looks_late_sees_what_others_saw(model):
+    """Rows have ended meanwhile, and the texts are longer than the context of the second model."""
+    looks = {}
+    for first in (0, 1, 7):
+        LOOKS.clear()
+        drawn = steps(
+            model=model, prompt="", sampler=LooksFrom(step=first), samples=range(20), length=15
+        )
+        looks[first] = list(LOOKS)
+    assert len(drawn[0].tokens) > len(drawn[8].tokens) > 0
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in pairs(looks[0][1:], looks[1]))
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in pairs(looks[0][7:], looks[7]))
+    assert not np.isnan(looks[7][-1]).any()
 
 
-def test_a_past_that_goes_another_way_leaves_the_first_as_it_was():
-    past = Past(np.array([5]), batch=2, ahead=4)
-    past.append(np.array([6, 7]), np.array([0.1, 0.2]), np.array([0.3, 0.4]))
-    other = past.fork()
-    other.append(np.array([8, 8]), np.zeros(2), np.zeros(2))
-    past.append(np.array([9, 9]), np.ones(2), np.ones(2))
-    assert other.context.tokens.tolist() == [[5, 6, 8], [5, 7, 8]]
-    assert other.context.surprisal[:, 1:].tolist() == [[0.1, 0.0], [0.2, 0.0]]
-    assert past.context.tokens.tolist() == [[5, 6, 9], [5, 7, 9]]
+def pairs(some, others):
+    return zip(some, others, strict=True)
 
 
-def test_an_empty_past():
-    past = Past(np.array([], dtype=int), batch=2)
-    assert past.context.tokens.shape == (2, 0)
-    past.append(np.array([1, 2]), np.zeros(2), np.zeros(2))
-    assert past.context.tokens.tolist() == [[1], [2]]
+def test_texts_are_read_again_once_at_most(monkeypatch):
+    read = []
+    reader = Task.model_surprisal
+    monkeypatch.setattr(
+        Task,
+        "model_surprisal",
+        lambda self, tokens: read.append(tokens.shape) or reader(self, tokens),
+    )
+    model = ToyModel(end=False)
+    for first, expected in [(99, []), (0, []), (3, [(2, 4)])]:
+        steps(model=model, sampler=LooksFrom(step=first), samples=range(2), length=8)
+        assert read == expected
+
+
+def test_what_nobody_looks_at_is_not_worked_out(monkeypatch):
+    for step in Ancestral()(task(model=ToyModel(end=False))):
+        last = step
+    assert "model_surprisal" not in last.__dict__
 
 
 # Decoders of one's own

@@ -31,7 +31,7 @@ RANKS = [
         "text",
         "hookspecs",
     },
-    {"filters", "lint", "sampler", "selection", "tokens"},
+    {"filters", "lint", "past", "sampler", "selection", "tokens"},
     {"decoder"},
     {"plugins"},
     {"engines", "spec"},

@@ -1,0 +1,130 @@
+"""The past of a decoder's samples, which grows and is selected."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from corelm.past import Past
+
+
+def test_the_past_grows_beyond_its_room():
+    past = Past(np.array([5, 6]), batch=2, ahead=1)
+    for i in range(40):
+        past.append(np.array([i, i + 100]), np.array([0.5, i]), np.array([1.5, 2.5]))
+    context = past.context
+    assert context.tokens.tolist() == [[5, 6, *range(40)], [5, 6, *range(100, 140)]]
+    assert context.surprisal[0, 2:].tolist() == [0.5] * 40
+    assert context.surprisal[1, 2:].tolist() == list(range(40))
+    assert context.model_surprisal[1, 2:].tolist() == [2.5] * 40
+    assert np.isnan(context.surprisal[:, :2]).all()
+    assert (context.prompt_length, context.step) == (2, 40)
+
+
+def test_an_earlier_context_does_not_change():
+    past = Past(np.array([5]), batch=1, ahead=4)
+    past.append(np.array([6]), np.array([0.1]), np.array([0.2]))
+    early = past.context
+    past.append(np.array([7]), np.array([0.3]), np.array([0.4]))
+    assert early.tokens.tolist() == [[5, 6]]
+    assert past.context.tokens.tolist() == [[5, 6, 7]]
+
+
+def test_rows_of_the_past_can_be_dropped_forked_and_reordered():
+    past = Past(np.array([], dtype=int), batch=3, ahead=4)
+    past.append(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0]))
+    past.select(np.array([2, 0, 0]))
+    past.append(np.array([4, 5, 6]), np.zeros(3), np.zeros(3))
+    assert past.context.tokens.tolist() == [[3, 4], [1, 5], [1, 6]]
+    assert past.context.surprisal[:, 0].tolist() == [0.3, 0.1, 0.1]
+    assert past.context.model_surprisal[:, 0].tolist() == [3.0, 1.0, 1.0]
+
+
+def test_a_past_that_goes_another_way_leaves_the_first_as_it_was():
+    past = Past(np.array([5]), batch=2, ahead=4)
+    past.append(np.array([6, 7]), np.array([0.1, 0.2]), np.array([0.3, 0.4]))
+    other = past.fork()
+    other.append(np.array([8, 8]), np.zeros(2), np.zeros(2))
+    past.append(np.array([9, 9]), np.ones(2), np.ones(2))
+    assert other.context.tokens.tolist() == [[5, 6, 8], [5, 7, 8]]
+    assert other.context.surprisal[:, 1:].tolist() == [[0.1, 0.0], [0.2, 0.0]]
+    assert past.context.tokens.tolist() == [[5, 6, 9], [5, 7, 9]]
+
+
+def test_an_empty_past():
+    past = Past(np.array([], dtype=int), batch=2)
+    assert past.context.tokens.shape == (2, 0)
+    past.append(np.array([1, 2]), np.zeros(2), np.zeros(2))
+    assert past.context.tokens.tolist() == [[1], [2]]
+
+
+# Who looks at the model surprisals
+
+
+def drawn(past, *tokens):
+    """Append tokens, each as surprising as its number, if anybody asks."""
+    for token in tokens:
+        ids = np.full(2, token)
+        past.append(ids, np.zeros(2), lambda ids=ids: ASKED.append(int(ids[0])) or ids / 10)
+
+
+ASKED: list[int] = []
+
+
+@pytest.fixture
+def past():
+    """Two samples of a prompt of one token; a reader notes what it is asked."""
+    ASKED.clear()
+
+    def reader(tokens):
+        ASKED.append(tokens.tolist())
+        return np.where(np.arange(tokens.shape[1]) < 1, np.nan, tokens / 10)
+
+    return Past(np.array([5]), batch=2, ahead=2, reader=reader)
+
+
+def test_nothing_is_worked_out_until_somebody_looks(past):
+    drawn(past, 1, 2)
+    assert past.context.tokens.shape == (2, 3)
+    assert ASKED == []
+
+
+def test_a_look_at_the_prompt_is_enough_to_be_told_from_then_on(past):
+    assert np.isnan(past.context.model_surprisal).all()
+    drawn(past, 1, 2)
+    assert past.context.model_surprisal[:, 1:].tolist() == [[0.1, 0.2]] * 2
+    assert ASKED == [1, 2]
+
+
+def test_a_late_look_reads_once_and_the_rest_is_told(past):
+    drawn(past, 1, 2)
+    looked = past.context
+    assert looked.model_surprisal[:, 1:].tolist() == [[0.1, 0.2]] * 2
+    assert looked.model_surprisal is looked.model_surprisal
+    drawn(past, *range(3, 40))
+    assert past.context.model_surprisal[0, 1:] == pytest.approx(np.arange(1, 40) / 10)
+    assert [[[5, 1, 2]] * 2, *range(3, 40)] == ASKED
+
+
+def test_a_look_at_an_earlier_context_is_at_what_it_was(past):
+    drawn(past, 1)
+    early = past.context
+    drawn(past, 2)
+    past.select(np.array([1]))
+    assert early.model_surprisal[:, 1:].tolist() == [[0.1], [0.1]]
+    assert past.context.model_surprisal[:, 1:].tolist() == [[0.1, 0.2]]
+    assert ASKED == [[[5, 1]] * 2, [[5, 1, 2]]]
+
+
+def test_a_fork_is_told_what_the_first_has_looked_at(past):
+    drawn(past, 1)
+    other = past.fork()
+    assert past.context.model_surprisal[0, 1] == 0.1
+    drawn(other, 7)
+    assert other.context.model_surprisal[0, 1:].tolist() == [0.1, 0.7]
+
+
+def test_looks_are_read_only(past):
+    drawn(past, 1)
+    with pytest.raises(ValueError, match="read-only"):
+        past.context.model_surprisal[0, 0] = 1
