@@ -20,7 +20,6 @@ from corelm.selection import (
     first_tokens,
     first_where,
     largest_tokens,
-    least_within,
     reaches,
     tokens_within,
 )
@@ -89,12 +88,9 @@ def keep_within(
     rows = native.as_rows(logits)
     if rows is None:
         return filter_logits(logits, lambda some: tokens_within(some, nats(some)), costly=costly)
-    least, alone = least_within(rows, nats(rows))
-    out = np.empty_like(rows)
-    native.kernels.keep(rows, least, out)
-    for row in alone:
-        out[row] = -np.inf
-        out[row, rows[row].argmax()] = rows[row].max()
+    out, far = np.empty_like(rows), np.empty(len(rows))
+    far[:] = nats(rows)
+    native.kernels.keep(rows, far, out)
     return out
 
 

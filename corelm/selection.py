@@ -141,30 +141,14 @@ def tokens_within(rows: Array, nats: ArrayLike) -> Tokens:
         >>> tokens_within(np.log([[0.5, 0.1, 0.4]]), np.log(2)).tolist()
         [0, 2]
     """
-    least, alone = least_within(rows, nats)
-    kept = rows >= least[:, None]
-    for row in alone:
+    tops = rows.max(axis=-1)
+    least = np.subtract(tops, nats, dtype=np.float64) - SLACK
+    kept = rows >= _rounded_up(least, rows.dtype)[:, None]
+    alone = np.broadcast_to(np.less(nats, -SLACK), tops.shape)
+    for row in np.flatnonzero(alone):
         kept[row] = False
         kept[row, rows[row].argmax()] = True
     return np.flatnonzero(kept)
-
-
-def least_within(rows: Array, nats: ArrayLike) -> tuple[Array, Tokens]:
-    """The bar that `tokens_within` sets: the least logit of each row, and the rows with one token.
-
-    Args:
-        rows: (batch, vocabulary) logits.
-        nats: one number, or (batch,) of them.
-
-    Example:
-        >>> least, alone = least_within(np.array([[3.0, 1.0], [2.0, 0.0]]), [1.0, -1.0])
-        >>> least.round(4).tolist(), alone.tolist()
-        ([2.0, 3.0], [1])
-    """
-    tops = rows.max(axis=-1)
-    least = np.subtract(tops, nats, dtype=np.float64) - SLACK
-    alone = np.broadcast_to(np.less(nats, -SLACK), tops.shape)
-    return _rounded_up(least, rows.dtype), np.flatnonzero(alone)
 
 
 def _rounded_up(least: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:

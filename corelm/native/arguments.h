@@ -54,6 +54,7 @@ CALLED(surprisals);
 CALLED(entropies);
 CALLED(figures);
 CALLED(moments);
+CALLED(greedy);
 CALLED(keep);
 CALLED(largest);
 CALLED(deviations);

@@ -174,17 +174,29 @@ static double *table(struct call *call, PyObject *object, const struct rows *row
     return NULL;
 }
 
-/* (logits, least, out) */
+/* (logits, nats, out) */
 PyObject *py_keep(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
     struct rows rows = {0};
     if (!wants(count, 3) || !open_rows(&call, args[0], &rows) ||
-        !(rows.least = column(&call, args[1], &rows, 'f', READ)) ||
+        !(rows.nats = column(&call, args[1], &rows, 'd', READ)) ||
         !(rows.out = same_shape(&call, args[2], &rows, WRITE)))
         return fault(&call, NULL);
     return done(&call, &rows, keep);
+}
+
+/* (logits, out) */
+PyObject *py_greedy(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct rows rows = {0};
+    if (!wants(count, 2) || !open_rows(&call, args[0], &rows) ||
+        !(rows.out = same_shape(&call, args[1], &rows, WRITE)))
+        return fault(&call, NULL);
+    return done(&call, &rows, greedy);
 }
 
 /* (logits, k, out) */

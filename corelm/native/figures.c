@@ -9,6 +9,7 @@ static const float LEAST = -1e30f; /* as in beside.py */
 struct sums {
     doubles rest, below, model; /* weights, times the logits, times those of the model */
     ints possible, revived;     /* tokens, those of them that are impossible for the model */
+    ints changed;               /* whether any of these has another logit than in the model */
 };
 
 INLINE void add_block(struct sums *sums, const float *row, const float *model, size_t count,
@@ -27,6 +28,7 @@ INLINE void add_block(struct sums *sums, const float *row, const float *model, s
         surprise += w * larger(y - all(model_most), all(LEAST));
         sums->possible -= possible;
         sums->revived -= possible & ~(y > never);
+        sums->changed |= possible & (x != y);
     }
     sums->rest += as_doubles(rest);
     sums->below += as_doubles(below);
@@ -91,8 +93,11 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     double rest = sum_of_doubles(sums.rest), peak = log1p(rest);
     floats top = larger(all(model[at] - model_most), all(LEAST));
     double possible = 1 + count_of(sums.possible), mass = 1;
-    if (possible != known[2])
-        mass = possible_weights(row, model, vocabulary, (size_t)known[0], desk->tops) / exp(known[1]);
+    int same = at == (size_t)known[0] && most == model_most && !bits_of(sums.changed);
+    if (possible != known[2]) /* where no logit has changed, the weights are those in the model */
+        mass = (same ? 1 + rest
+                     : possible_weights(row, model, vocabulary, (size_t)known[0], desk->tops)) /
+               exp(known[1]);
     double entropy = peak - sum_of_doubles(sums.below) / (1 + rest);
     double expected = known[1] - (sum_of_doubles(sums.model) + (double)top[0]) / (1 + rest);
     double nats = peak + (double)most - (double)row[rows->given[i]];

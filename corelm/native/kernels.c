@@ -31,6 +31,7 @@ static PyMethodDef methods[] = {
     KERNEL(entropies),
     KERNEL(figures),
     KERNEL(moments),
+    KERNEL(greedy),
     KERNEL(keep),
     KERNEL(largest),
     KERNEL(deviations),

@@ -69,7 +69,7 @@ struct rows {
     size_t count;         /* or how many to keep */
     int64_t *tokens;      /* (batch) */
     double *first, *second; /* (batch); the second may be NULL */
-    const float *least;     /* (batch) */
+    const double *nats;     /* (batch) */
     const float *model;     /* (batch, vocabulary) */
     const double *known;    /* (batch, KNOWN), (batch, 2), or (count) temperatures */
     double *found;          /* (batch, FIGURES), or (batch, count, MOMENTS) */
@@ -89,6 +89,7 @@ void draw(struct rows *);
 void surprisals(struct rows *);
 void entropies(struct rows *);
 void nucleus(struct rows *);
+void greedy(struct rows *);
 void keep(struct rows *);
 void largest(struct rows *);
 void deviations(struct rows *);

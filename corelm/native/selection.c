@@ -7,13 +7,57 @@
 enum { BUCKETS = 1024 };
 static const double SLACK = 1e-12; /* as in corelm/selection.py */
 
-/* ---- what is at least as likely as a bar ---- */
+/* ---- what is nearly as likely as the likeliest ---- */
 
+/* The first token that has this logit, or that is nan. */
+INLINE size_t first_of(const float *row, size_t vocabulary, float logit)
+{
+    for (size_t k = 0; k < vocabulary; k += LANES) {
+        floats x = load_up_to(row + k, vocabulary - k);
+        unsigned bits = bits_of((x == all(logit)) | (x != x));
+        if (bits)
+            return k + (size_t)__builtin_ctz(bits);
+    }
+    return 0;
+}
+
+INLINE void keep_one(const float *row, size_t vocabulary, float most, float kept, float *out)
+{
+    size_t token = first_of(row, vocabulary, most);
+    for (size_t k = 0; k < vocabulary; k++)
+        out[k] = -INFINITY;
+    out[token] = kept;
+}
+
+FAST static void greedy_row(struct rows *rows, size_t i, struct desk *desk)
+{
+    (void)desk;
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary;
+    keep_one(row, vocabulary, top_of(row, vocabulary), 0, rows->out + i * vocabulary);
+}
+
+void greedy(struct rows *rows) { each_row(rows, greedy_row); }
+
+/* The smallest finite float that is at least this. */
+static float rounded_up(double least)
+{
+    float near = least < -FLT_MAX ? -FLT_MAX : (float)least;
+    return (double)near < least ? nextafterf(near, INFINITY) : near;
+}
+
+/* What is at most so many nats less likely; the likeliest alone where they are below 0. */
 FAST static void keep_row(struct rows *rows, size_t i, struct desk *desk)
 {
     (void)desk;
-    const float *row = rows->logits + i * rows->vocabulary, least = rows->least[i];
-    keep_from(row, rows->vocabulary, least, rows->out + i * rows->vocabulary);
+    const size_t vocabulary = rows->vocabulary;
+    const float *row = rows->logits + i * vocabulary;
+    float *out = rows->out + i * vocabulary, most = top_of(row, vocabulary);
+    double nats = rows->nats[i];
+    if (nats < -SLACK)
+        keep_one(row, vocabulary, most, most, out);
+    else
+        keep_from(row, vocabulary, rounded_up((double)most - nats - SLACK), out);
 }
 
 void keep(struct rows *rows) { each_row(rows, keep_row); }

@@ -60,6 +60,8 @@ class Position:
         rows: (rows,) which texts of the group.
         tokens: (rows,) the token that each text went on with.
         logits: (rows, vocabulary) the model's, without the tokens that are never drawn.
+        past: (rows, time) the tokens before.
+        model_surprisal: (rows, time) nats, of each of these under the model.
     """
 
     time: int
@@ -67,6 +69,8 @@ class Position:
     rows: Ids
     tokens: Ids
     logits: Array
+    past: Ids
+    model_surprisal: NDArray[np.float64]
 
 
 def groups(model: LanguageModel, contexts: Contexts, texts: Sequence[int]) -> Iterator[Group]:
@@ -112,7 +116,8 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         logits = task.model_logits(session.logits, step)
         tokens = group.tokens[rows, time]
         group.model_surprisal[rows, time] = _known(surprisals(logits, tokens))
-        yield Position(time, step, rows, tokens, logits)
+        past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
+        yield Position(time, step, rows, tokens, logits, *past)
 
 
 class Reader:
@@ -139,13 +144,12 @@ class Reader:
             SamplerError: it raised or returned no distribution.
             UsageError: it was asked for what cannot be done here.
         """
-        group, rows, before = self._group, position.rows, slice(position.time)
         context = Context(
-            group.tokens[rows, before],
-            self._surprisal[rows, before],
-            group.model_surprisal[rows, before],
-            group.given,
-            group.vocabulary,
+            position.past,
+            self._surprisal[position.rows, : position.time],
+            position.model_surprisal,
+            self._group.given,
+            self._group.vocabulary,
         )
         return apply(self._sampler, position.logits, context)
 

@@ -137,10 +137,7 @@ class _Table:
 
 
 def _plain(values: NDArray[np.float64]) -> list[float | None]:
-    plain: list[float | None] = values.tolist()
-    for place in np.flatnonzero(np.isnan(values)).tolist():
-        plain[place] = None
-    return plain
+    return [None if value != value else value for value in values.tolist()]  # nan is not itself
 
 
 class _Seat:
