@@ -11,6 +11,7 @@
 #define VECTORS (PANEL / LANES)
 #define TOKENS 6      /* of a large tile: 12 sums, all that 16 registers leave room for */
 #define SUMS 12
+#define MANY 4        /* tokens that have sums enough in one panel */
 static const size_t GRAIN = 8;        /* panels that a core takes at a time */
 static const size_t WORTH = 1 << 17;  /* multiplications that are worth another core */
 
@@ -60,12 +61,15 @@ INLINE void finish(const struct product *job, size_t token, size_t column, float
     }
 }
 
-/* Some tokens and some panels, both known to the compiler, which keeps the sums in registers. */
+/* Some tokens and some panels, both known to the compiler, which keeps the sums in registers.
+ * Many tokens take their time, in which the next panel is fetched: all of it is in the second
+ * cache before it is wanted. One or two only wait for memory as it is. */
 INLINE void tile(const int halves, const int tokens, const int panels, const struct product *job,
                  size_t token, size_t panel)
 {
-    const size_t inputs = job->inputs;
+    const size_t inputs = job->inputs, number = halves ? sizeof(uint16_t) : sizeof(float);
     const float *x = job->x + token * inputs;
+    const char *next = (const char *)job->panels + (panel + 1) * inputs * PANEL * number;
     floats sums[SUMS];
     UNROLLED for (int i = 0; i < tokens * panels * VECTORS; i++)
         sums[i] = all(0.0f);
@@ -75,6 +79,8 @@ INLINE void tile(const int halves, const int tokens, const int panels, const str
             weights[v] = weights_at(halves, job->panels,
                                     ((panel + v / VECTORS) * inputs + k) * PANEL +
                                         v % VECTORS * LANES);
+        if (tokens >= MANY)
+            __builtin_prefetch(next + k * PANEL * number, 0, 2);
         UNROLLED for (int t = 0; t < tokens; t++) {
             floats input = all(x[t * inputs + k]);
             UNROLLED for (int v = 0; v < panels * VECTORS; v++)
@@ -86,50 +92,59 @@ INLINE void tile(const int halves, const int tokens, const int panels, const str
             finish(job, token + t, panel * PANEL + v * LANES, sums[t * panels * VECTORS + v]);
 }
 
-/* One token alone needs more columns, or it would wait for each sum. */
-INLINE void few(const int halves, const int tokens, const int panels, const struct product *job,
-                size_t token, size_t begin, size_t end)
+/* A function for each shape: in one of them all, the compiler would run out of registers. */
+typedef void one_tile(const struct product *job, size_t token, size_t panel);
+#define TILE(halves, tokens, panels)                                                              \
+    FAST static __attribute__((noinline)) void tile_##halves##_##tokens##_##panels(               \
+        const struct product *job, size_t token, size_t panel)                                    \
+    {                                                                                             \
+        tile(halves, tokens, panels, job, token, panel);                                          \
+    }
+#define TILES(halves)                                                                             \
+    TILE(halves, 1, 1) TILE(halves, 2, 1) TILE(halves, 3, 1) TILE(halves, 4, 1)                   \
+    TILE(halves, 5, 1) TILE(halves, 6, 1) TILE(halves, 1, 4) TILE(halves, 2, 3) TILE(halves, 3, 2)
+TILES(0)
+TILES(1)
+
+/* By halves and tokens: of one panel, and of several, without which few tokens would wait for
+ * each of their sums. */
+static one_tile *const narrow[2][TOKENS + 1] = {
+    {NULL, tile_0_1_1, tile_0_2_1, tile_0_3_1, tile_0_4_1, tile_0_5_1, tile_0_6_1},
+    {NULL, tile_1_1_1, tile_1_2_1, tile_1_3_1, tile_1_4_1, tile_1_5_1, tile_1_6_1},
+};
+static one_tile *const wide[2][MANY] = {
+    {NULL, tile_0_1_4, tile_0_2_3, tile_0_3_2},
+    {NULL, tile_1_1_4, tile_1_2_3, tile_1_3_2},
+};
+static const size_t width[MANY] = {0, 4, 3, 2};
+
+/* How many of the tokens that are left go together: 8 are 4 and 4, not 6 and 2. */
+static size_t together(size_t left)
 {
+    if (left == TOKENS + 1 || left == TOKENS + 2)
+        return MANY;
+    return left < TOKENS ? left : TOKENS;
+}
+
+static void some_panels(const void *work, size_t begin, size_t end)
+{
+    const struct product *job = work;
     size_t panel = begin;
-    for (; panel + panels <= end; panel += panels)
-        tile(halves, tokens, panels, job, token, panel);
-    for (; panel < end; panel++)
-        tile(halves, tokens, 1, job, token, panel);
-}
-
-INLINE void panels_of(const int halves, const struct product *job, size_t begin, size_t end)
-{
-    size_t token = 0;
-    if (job->tokens >= TOKENS) {
-        for (size_t panel = begin; panel < end; panel++) /* stays cached for all tokens */
-            for (token = 0; token + TOKENS <= job->tokens; token += TOKENS)
-                tile(halves, TOKENS, 1, job, token, panel);
-        token = job->tokens - job->tokens % TOKENS;
-    }
-    switch (job->tokens - token) {
-    case 5: few(halves, 5, 1, job, token, begin, end); break;
-    case 4: few(halves, 4, 1, job, token, begin, end); break;
-    case 3: few(halves, 3, 2, job, token, begin, end); break;
-    case 2: few(halves, 2, 3, job, token, begin, end); break;
-    case 1: few(halves, 1, 4, job, token, begin, end); break;
-    }
-}
-
-FAST static void panels_of_floats(const void *job, size_t begin, size_t end)
-{
-    panels_of(0, job, begin, end);
-}
-
-FAST static void panels_of_halves(const void *job, size_t begin, size_t end)
-{
-    panels_of(1, job, begin, end);
+    if (job->tokens && job->tokens < MANY)
+        for (; panel + width[job->tokens] <= end; panel += width[job->tokens])
+            wide[job->halves][job->tokens](job, 0, panel);
+    for (; panel < end; panel++) /* stays cached for all tokens */
+        for (size_t token = 0, some; token < job->tokens; token += some) {
+            some = together(job->tokens - token);
+            narrow[job->halves][some](job, token, panel);
+        }
 }
 
 void multiply(const struct product *job)
 {
     size_t panels = (job->units + PANEL - 1) / PANEL;
     int worth = job->tokens * job->inputs * job->units >= WORTH;
-    spread(job->halves ? panels_of_halves : panels_of_floats, job, panels, GRAIN, worth);
+    spread(some_panels, job, panels, GRAIN, worth);
 }
 
 /* Columns into panels, zeros after the last one; whether every number is still the same. */
