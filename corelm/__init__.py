@@ -31,6 +31,7 @@ from corelm.filters import deviations, keep_within, largest, nucleus, typical
 from corelm.generation import Drawn, Generation, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
+    GivingSession,
     HiddenStateSession,
     LanguageModel,
     RewindableSession,
@@ -80,6 +81,7 @@ __all__ = [
     "Explanation",
     "Followed",
     "Generation",
+    "GivingSession",
     "HiddenStateSession",
     "LanguageModel",
     "Luck",

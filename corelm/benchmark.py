@@ -154,15 +154,17 @@ class Timed(Task):
 
     marks: list[float] = field(default_factory=list)
 
-    def model_logits(self, raw: Array, step: int) -> Array:
+    def model_logits(self, raw: Array, step: int, *, given: bool = False) -> Array:
         """The same; the sampler comes next."""
-        logits = super().model_logits(raw, step)
+        logits = super().model_logits(raw, step, given=given)
         self.marks.append(perf_counter())
         return logits
 
-    def distribution(self, raw: Array, context: Context) -> tuple[Array, Array]:
+    def distribution(
+        self, raw: Array, context: Context, *, given: bool = False
+    ) -> tuple[Array, Array]:
         """The same; the draw comes next."""
-        both = super().distribution(raw, context)
+        both = super().distribution(raw, context, given=given)
         self.marks.append(perf_counter())
         return both
 

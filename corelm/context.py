@@ -14,9 +14,11 @@ from corelm.language_model import Vocabulary
 def protect(holder: Any, *names: str) -> None:
     """Put read-only views in the place of these arrays of a frozen dataclass."""
     for name in names:
-        view = getattr(holder, name).view()
-        view.setflags(write=False)
-        object.__setattr__(holder, name, view)
+        array = getattr(holder, name)
+        if array.flags.writeable:
+            view = array.view()
+            view.setflags(write=False)
+            object.__setattr__(holder, name, view)
 
 
 @dataclass(frozen=True, eq=False)

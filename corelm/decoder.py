@@ -17,7 +17,7 @@ from corelm.context import Context, protect
 from corelm.distributions import Array, draw, entropy_of_logits, softmax, surprisals, without
 from corelm.errors import ModelOutputError
 from corelm.hookspecs import hookimpl
-from corelm.language_model import LanguageModel, Session, never_drawn
+from corelm.language_model import GivingSession, LanguageModel, Session, never_drawn
 from corelm.luck import Luck
 from corelm.params import Parameterized
 from corelm.past import Past
@@ -107,12 +107,15 @@ class Task:
             self.prompt, len(self.luck), self.length, self.model.vocabulary, self.model_surprisal
         )
 
-    def distribution(self, raw: Array, context: Context) -> tuple[Array, Array]:
+    def distribution(
+        self, raw: Array, context: Context, *, given: bool = False
+    ) -> tuple[Array, Array]:
         """The next-token distribution of each row: the model's, and what the sampler makes of it.
 
         Args:
             raw: (batch, vocabulary), the logits of a session.
             context: the past of the same rows.
+            given: whether the session has given them away, so that they may be changed.
 
         Returns:
             The model's logits without what is never drawn, and the logits to draw from.
@@ -121,15 +124,16 @@ class Task:
             ModelOutputError: logits that no sampler could use.
             SamplerError: the sampler raised or returned no distribution.
         """
-        model_logits = self.model_logits(raw, context.step)
+        model_logits = self.model_logits(raw, context.step, given=given)
         return model_logits, apply(self.sampler, model_logits, context)
 
-    def model_logits(self, raw: Array, step: int) -> Array:
+    def model_logits(self, raw: Array, step: int, *, given: bool = False) -> Array:
         """The logits of a session, checked, with what is never drawn at minus infinity.
 
         Args:
             raw: (batch, vocabulary).
             step: how many tokens were drawn so far, for messages.
+            given: whether the session has given them away, so that they may be changed.
 
         Raises:
             ModelOutputError: logits that no sampler could use.
@@ -140,7 +144,7 @@ class Task:
                 f"the model's logits must be (batch, {size}) in float32 or float64, "
                 f"not {raw.shape} in {raw.dtype}"
             )
-        rest, proper = without(raw, self._never)
+        rest, proper = without(raw, self._never, in_place=given)
         if not proper:
             check_logits(raw, f"the model's logits at step {step}")
             check_logits(rest, f"the model's logits at step {step}")
@@ -187,19 +191,21 @@ class Ancestral(Decoder):
         if task.length == 0 or len(task.luck) == 0:
             return
         session, past = task.start(), task.context()
-        samples = np.arange(len(task.luck))
+        samples, end = np.arange(len(task.luck)), task.model.vocabulary.end
+        giver = session if isinstance(session, GivingSession) else None
         for position in range(task.length):
-            model_logits, logits = task.distribution(session.logits, past.context)
+            raw = giver.give_logits() if giver else session.logits
+            model_logits, logits = task.distribution(raw, past.context, given=bool(giver))
             tokens, surprisal = draw(logits, task.luck.at(position)[samples])
             step = Step(position, samples, tokens, model_logits, logits, surprisal)
             yield step
-            going = tokens != task.model.vocabulary.end
-            if position + 1 == task.length or not going.any():
+            going = [row for row, token in enumerate(tokens.tolist()) if token != end]
+            if position + 1 == task.length or not going:
                 return
             past.append(tokens, surprisal, partial(getattr, step, "model_surprisal"))
             session.extend(tokens)
-            if not going.all():
-                rows = np.flatnonzero(going)
+            if len(going) < len(tokens):
+                rows = np.array(going)
                 samples = samples[rows]
                 past.select(rows)
                 session.select(rows)

@@ -39,12 +39,16 @@ def are_distributions(logits: Array) -> bool:
     return bool(np.isfinite(logits.max(axis=-1)).all())
 
 
-def without(logits: Array, tokens: NDArray[np.int64]) -> tuple[Array, bool]:
+def without(
+    logits: Array, tokens: NDArray[np.int64], *, in_place: bool = False
+) -> tuple[Array, bool]:
     """Logits with some tokens at minus infinity, and whether they are distributions both times.
 
     Args:
         logits: (batch, vocabulary).
-        tokens: ids.
+        tokens: ids, each once.
+        in_place: whether to change these logits themselves; where they are no distributions,
+            they stay as they are.
 
     Example:
         >>> rest, proper = without(np.array([[1.0, 3.0]]), np.array([1]))
@@ -53,11 +57,13 @@ def without(logits: Array, tokens: NDArray[np.int64]) -> tuple[Array, bool]:
     """
     rows = native.as_rows(logits)
     if rows is not None:
-        out = np.empty_like(rows)
+        out = rows if in_place else np.empty_like(rows)
         return out, native.kernels.admit(rows, tokens, out)
-    out = logits.copy()
+    if not are_distributions(logits):
+        return logits, False
+    out = logits if in_place else logits.copy()
     out[:, tokens] = -np.inf
-    return out, are_distributions(logits) and are_distributions(out)
+    return out, are_distributions(out)
 
 
 def below_largest(logits: Array) -> Array:

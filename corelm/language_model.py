@@ -66,6 +66,17 @@ class Session(Protocol):
 
 
 @runtime_checkable
+class GivingSession(Session, Protocol):
+    """A session that gives its logits away, so that nobody needs to copy them."""
+
+    def give_logits(self) -> Array:
+        """(batch, vocabulary): the logits, which are the caller's now, to be changed at will.
+
+        The session forgets them. It works them out again if it is asked again.
+        """
+
+
+@runtime_checkable
 class RewindableSession(Session, Protocol):
     """A session that can go back, for decoders that guess ahead.
 

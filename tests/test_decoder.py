@@ -117,6 +117,39 @@ def test_the_sampler_sees_the_tokens_and_how_surprising_they_were():
     assert last.model_surprisal[:, 2:].T.tolist() == model_surprisals
 
 
+class Keeps:
+    """A model whose sessions keep their logits, which are never to be changed."""
+
+    def __init__(self, model):
+        self.vocabulary, self.context_length = model.vocabulary, model.context_length
+        self._model = model
+
+    def start(self, tokens):
+        return KeepingSession(self._model.start(tokens))
+
+
+class KeepingSession:
+    def __init__(self, session):
+        self._session = session
+        self.extend, self.select = session.extend, session.select
+
+    @property
+    def logits(self):
+        logits = self._session.logits
+        logits.flags.writeable = False
+        return logits
+
+
+def test_a_session_may_keep_its_logits_or_give_them_away():
+    model = small_model(SMALL["default"], end=True)
+    how = {"prompt": "w1", "samples": range(9), "length": 20}
+    given, kept = steps(model=model, **how), steps(model=Keeps(model), **how)
+    assert len(given) == len(kept)
+    for some, others in zip(given, kept, strict=True):
+        assert some.tokens.tolist() == others.tokens.tolist()
+        assert np.array_equal(some.model_logits, others.model_logits)
+
+
 def test_the_sampler_sees_the_vocabulary():
     class NeverTheEnd(Sampler):
         def __call__(self, logits, context):

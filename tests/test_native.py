@@ -47,11 +47,11 @@ def rows(draw_from):
     return logits
 
 
-def in_numpy(function, *arguments):
+def in_numpy(function, *arguments, **options):
     """What a function says without the kernels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "kernels", None)
-        return function(*arguments)
+        return function(*arguments, **options)
 
 
 def random_rows(batch, vocabulary, spread=4.0, seed=0):
@@ -85,6 +85,28 @@ def test_logits_without_some_tokens(logits, tokens):
     found, expected = without(logits, never), in_numpy(without, logits, never)
     assert np.array_equal(found[0], expected[0])
     assert found[1] == expected[1]
+
+
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+def test_logits_may_be_changed_in_place(way):
+    logits, never = random_rows(3, 300), np.array([0, 7])
+    remove = without if way == "kernels" else functools.partial(in_numpy, without)
+    expected, _ = remove(logits, never)
+    assert not np.array_equal(expected, logits)
+    found, proper = remove(logits, never, in_place=True)
+    assert proper
+    assert found.base is logits or found is logits
+    assert np.array_equal(logits, expected)
+
+
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+def test_what_is_no_distribution_is_left_as_it_is(way):
+    logits = random_rows(3, 300)
+    logits[1, 7] = np.nan
+    before = logits.copy()
+    remove = without if way == "kernels" else functools.partial(in_numpy, without)
+    assert not remove(logits, np.array([7]), in_place=True)[1]
+    assert np.array_equal(logits[1], before[1], equal_nan=True)
 
 
 @given(rows(), st.sampled_from([0.1, 0.7, 1.5, 1e-20, 1e20]))

@@ -33,6 +33,7 @@ NO_EXAMPLE = {
     "Explanation": "a record, seen in the example of explain",
     "Followed": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",
+    "GivingSession": "a protocol",
     "HiddenStateSession": "a protocol",
     "LanguageModel": "a protocol",
     "ParameterError": "the example of param shows one",

@@ -216,6 +216,17 @@ def test_all_rows_may_go(model, texts):
     assert session.logits.shape == (0, 3000)
 
 
+def test_logits_that_are_given_away_are_the_callers(model, texts):
+    session = model.start(texts[:3, :2])
+    expected = session.logits.copy()
+    given = session.give_logits()
+    assert np.array_equal(given, expected)
+    given[:] = 0
+    assert np.array_equal(session.logits, expected)
+    session.extend(texts[:3, 2])
+    assert np.array_equal(session.give_logits(), model.start(texts[:3, :3]).logits)
+
+
 def test_logits_are_float32_and_only_as_many_as_rows(model, texts):
     session = model.start(texts[:3, :2])
     assert (session.logits.shape, session.logits.dtype) == ((3, 3000), np.float32)

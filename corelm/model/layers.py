@@ -34,6 +34,27 @@ WORTH = 2**23
 """Multiplications that are worth another core."""
 
 
+def embed(tokens: Array, positions: Array, window: NDArray[np.int64], new: int) -> Array:
+    """The embeddings of the last tokens, each with that of its place.
+
+    Args:
+        tokens: (vocabulary, width).
+        positions: (context, width).
+        window: (batch, time) ids.
+        new: how many of them.
+
+    Returns:
+        (batch, new, width)
+    """
+    batch, time = window.shape
+    if native.kernels:
+        out = np.empty((batch, new, tokens.shape[1]), dtype=np.float32)
+        native.kernels.embed(tokens, positions, window, out)
+        return out
+    embedded: Array = tokens[window[:, time - new :]] + positions[time - new : time]
+    return embedded
+
+
 def attend(
     query: Array,
     key: Array,

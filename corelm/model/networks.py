@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.distributions import Array
-from corelm.model.layers import Linear, Norm, PreNormBlock, Weights, attend, sigmoid
+from corelm.model.layers import Linear, Norm, PreNormBlock, Weights, attend, embed, sigmoid
 from corelm.model.presets import Architecture
 
 Ids = NDArray[np.int64]
@@ -80,9 +80,7 @@ class Transformer(Network):
         self._positions = w["embedding/position_embeddings/embeddings"]
 
     def _embed(self, window: Ids, new: int) -> Array:
-        time = window.shape[1]
-        tokens = self._tokens.take(window[:, time - new :], axis=0)
-        return tokens + self._positions[time - new : time]  # (batch, new, width)
+        return embed(self._tokens, self._positions, window, new)
 
 
 class Default(Transformer):
@@ -128,16 +126,23 @@ class Book(Transformer):
         return [*attentions, self._dense_1, self._dense_2, self._scores]
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
-        seen_2 = np.repeat((window != 0)[:, None], new, axis=1)  # (batch, new, time)
-        # Keras masks the queries of the first attention too: padding looks at everything.
-        seen_1 = seen_2 & seen_2[:, 0, -new:, None]
+        cache, time, (seen_1, seen_2) = memory[:, 0], window.shape[1], _seen(window, new)
         embedded = self._embed(window, new)  # (batch, new, width)
-        x = self._norms[0](self._attention_1(embedded, embedded, memory[:, 0], seen_1))
-        return self._norms[1](self._attention_2(x, embedded, memory[:, 0], seen_2))
+        x = self._norms[0](self._attention_1(embedded, embedded, cache, time, seen_1))
+        return self._norms[1](self._attention_2(x, embedded, cache, time, seen_2))
 
     def hidden(self, outputs: Array) -> Array:
         outputs = np.ascontiguousarray(outputs)
         return self._norms[2](self._dense_2(self._dense_1(outputs), add=outputs))
+
+
+def _seen(window: Ids, new: int) -> tuple[Array | None, Array | None]:
+    """What the new tokens may look at in each attention, (batch, new, time): not at padding."""
+    if np.count_nonzero(window) == window.size:
+        return None, None
+    seen = np.repeat((window != 0)[:, None], new, axis=1)
+    # Keras masks the queries of the first attention too: padding looks at everything.
+    return seen & seen[:, 0, -new:, None], seen
 
 
 class Attention:
@@ -161,8 +166,10 @@ class Attention:
         self._output = Linear(output.astype(np.float32), output_bias.astype(np.float32))
         self.linears = (self._query, self._output)
 
-    def __call__(self, x: Array, tokens: Array, cache: Array, seen: Array) -> Array:
-        mixed = attend(self._query(x), tokens, None, cache, seen.shape[-1], seen)
+    def __call__(
+        self, x: Array, tokens: Array, cache: Array, time: int, seen: Array | None
+    ) -> Array:
+        mixed = attend(self._query(x), tokens, None, cache, time, seen)
         return self._output(mixed, add=x)
 
 

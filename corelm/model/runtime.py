@@ -97,6 +97,11 @@ class NumpySession:
             self._logits = self.last_logits(1)[:, 0]
         return self._logits
 
+    def give_logits(self) -> Array:
+        """(batch, vocabulary): the logits, which are the caller's now."""
+        given, self._logits = self.logits, None
+        return given
+
     def last_logits(self, count: int) -> Array:
         """(batch, count, vocabulary): the scores after each of the last tokens."""
         return self._network.logits(self.hidden_states(count))

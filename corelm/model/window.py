@@ -102,7 +102,8 @@ class Window:
         if ids.size and ids.dtype.kind not in "iu":
             raise UsageError(f"tokens must be whole numbers, not {ids.dtype}")
         ids = ids.astype(np.int64, copy=False)
-        if ids.size and ids.view(np.uint64).max() >= self._size:  # so that -1 is too large
-            wrong = int(ids[(ids < 0) | (ids >= self._size)][0])
+        flat = ids.ravel().tolist()  # for a token or two faster than arithmetic of arrays
+        if flat and not 0 <= min(flat) <= max(flat) < self._size:
+            wrong = next(id for id in flat if not 0 <= id < self._size)
             raise UsageError(f"there is no token {wrong}; the ids are 0 to {self._size - 1}")
         return ids

@@ -42,6 +42,7 @@ PyObject *fault(struct call *, const char *text);
 #define CALLED(name) PyObject *py_##name(PyObject *, PyObject *const *args, Py_ssize_t count)
 CALLED(pack);
 CALLED(multiply);
+CALLED(embed);
 CALLED(normalise);
 CALLED(attend);
 CALLED(block);

@@ -71,6 +71,33 @@ PyObject *py_multiply(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return answer(&call, 0);
 }
 
+/* (tokens, positions, window, out) */
+PyObject *py_embed(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    Py_buffer *tokens, *positions, *window, *out;
+    if (!wants(count, 4) || !(tokens = array(&call, args[0], 'f', 2, READ)) ||
+        !(positions = array(&call, args[1], 'f', 2, READ)) ||
+        !(window = array(&call, args[2], 'q', 2, PyBUF_STRIDES)) ||
+        !(out = array(&call, args[3], 'f', 3, WRITE)))
+        return fault(&call, NULL);
+    Py_ssize_t batch = window->shape[0], time = window->shape[1], width = out->shape[2];
+    if (out->shape[0] != batch || out->shape[1] > time || time > positions->shape[0] ||
+        tokens->shape[1] != width || positions->shape[1] != width ||
+        window->strides[1] != window->itemsize || window->strides[0] % window->itemsize != 0)
+        return fault(&call, "these shapes do not belong to one embedding");
+    struct embedding job = {
+        .tokens = tokens->buf, .positions = positions->buf, .window = window->buf,
+        .row = window->strides[0] / window->itemsize, .out = out->buf, .batch = (size_t)batch,
+        .time = (size_t)time, .added = (size_t)out->shape[1],
+        .vocabulary = (size_t)tokens->shape[0], .width = (size_t)width,
+    };
+    if (embed(&job) < 0)
+        return fault(&call, "a token is not in the vocabulary");
+    return answer(&call, 0);
+}
+
 PyObject *py_normalise(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;

@@ -67,7 +67,8 @@ static PyObject *verdict(struct call *call, struct rows *rows, void (*kernel)(st
     return PyBool_FromLong(!rows->improper);
 }
 
-/* (logits, never, out): whether each row is a distribution before never is never, and after */
+/* (logits, never, out): whether each row is a distribution before never is never, and after; out
+ * may be the logits */
 PyObject *py_admit(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;

@@ -93,7 +93,12 @@ FAST static void admit_row(struct rows *rows, size_t i, struct desk *desk)
     const float *row = rows->logits + i * rows->vocabulary;
     float *out = rows->out + i * rows->vocabulary;
     float before = top_of(row, rows->vocabulary);
-    memcpy(out, row, rows->vocabulary * sizeof(float));
+    if (out != row)
+        memcpy(out, row, rows->vocabulary * sizeof(float));
+    if (!isfinite(before)) {
+        rows->improper = 1;
+        return;
+    }
     float most = -INFINITY;
     for (size_t k = 0; k < rows->count; k++) {
         float logit = row[rows->given[k]];
@@ -102,7 +107,7 @@ FAST static void admit_row(struct rows *rows, size_t i, struct desk *desk)
     }
     /* Where the largest is never drawn, another one must be there. */
     float after = most == before ? top_of(out, rows->vocabulary) : before;
-    if (!isfinite(before) || !isfinite(after))
+    if (!isfinite(after))
         rows->improper = 1;
 }
 

@@ -19,6 +19,7 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
 static PyMethodDef methods[] = {
     KERNEL(pack),
     KERNEL(multiply),
+    KERNEL(embed),
     KERNEL(normalise),
     KERNEL(attend),
     KERNEL(block),

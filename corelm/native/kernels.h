@@ -27,6 +27,14 @@ struct packing {
     size_t units, inputs;
 };
 
+struct embedding {
+    const float *tokens, *positions; /* (vocabulary, width), (context, width) */
+    const int64_t *window;           /* (batch, time) ids */
+    ptrdiff_t row;                   /* from one row of it to the next */
+    float *out;                      /* (batch, added, width): of the last tokens */
+    size_t batch, time, added, vocabulary, width;
+};
+
 struct norm {
     const float *x, *scale, *shift; /* (tokens, width), (width), (width) or NULL for rms_norm */
     float *out;                     /* (tokens, width) */
@@ -79,6 +87,7 @@ struct rows {
 
 int pack(const struct packing *);
 void multiply(const struct product *);
+int embed(const struct embedding *); /* -1 where a token is not in the vocabulary */
 void normalise(const struct norm *);
 int attend(const struct attention *);
 int run_block(const struct block *);

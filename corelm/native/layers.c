@@ -7,8 +7,25 @@
 #include <string.h>
 
 #define TOGETHER 8 /* sums, so that none waits for the one before it */
+static const size_t PARTS = 16;             /* of many rows, so that most have a next one */
 static const size_t WORTH_TOKENS = 16;      /* of norms, that are worth another core */
 static const size_t WORTH_ATTENTION = 1 << 16; /* multiplications that are */
+
+FAST int embed(const struct embedding *job)
+{
+    const size_t width = job->width, first = job->time - job->added;
+    for (size_t row = 0; row < job->batch; row++)
+        for (size_t i = 0; i < job->added; i++) {
+            uint64_t id = (uint64_t)job->window[(ptrdiff_t)row * job->row + (ptrdiff_t)(first + i)];
+            if (id >= job->vocabulary)
+                return -1;
+            const float *token = job->tokens + id * width, *position = job->positions;
+            float *out = job->out + (row * job->added + i) * width;
+            for (size_t k = 0; k < width; k++)
+                out[k] = token[k] + position[(first + i) * width + k];
+        }
+    return 0;
+}
 
 /* The sum of (x - mean)^2. */
 INLINE float squares(const float *x, size_t width, float mean)
@@ -82,7 +99,7 @@ INLINE void fetch(const float *from, size_t count)
         __builtin_prefetch(from + i, 0, 2);
 }
 
-/* Meanwhile the keys and values of the next head are fetched, which are `next` floats further on:
+/* Meanwhile the keys and values of the next head or row are fetched, which are `next` floats further on:
  * each head has few of them, and before the processor has seen how they lie they have been read. */
 INLINE void score(const float *query, const float *keys, const float *values, size_t count,
                   size_t size, float scale, ptrdiff_t next, float *scores)
@@ -176,7 +193,11 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
         float *keys = job->cache + (ptrdiff_t)row * job->cache_row + group * plane;
         float *values = job->value ? keys + job->groups * plane : keys;
         float *scores = at->scores + index * at->room;
-        ptrdiff_t next = group + 1 < job->groups ? (ptrdiff_t)plane : 0;
+        ptrdiff_t next = 0;
+        if (group + 1 < job->groups)
+            next = (ptrdiff_t)plane;
+        else if (head + 1 == job->heads && index + 1 < end)
+            next = job->cache_row - (ptrdiff_t)(group * plane);
         if (head % members == 0)
             remember(job, row, group, keys, values);
         for (size_t i = 0; i < job->added; i++) {
@@ -204,7 +225,8 @@ int attend(const struct attention *job)
     if (!at.scores)
         return -1;
     int worth = heads * job->added * job->time * job->size >= WORTH_ATTENTION;
-    spread(heads_of, &at, heads, job->heads, worth); /* a row stays with one core */
+    size_t rows = job->batch / PARTS ? job->batch / PARTS : 1; /* a row stays with one core */
+    spread(heads_of, &at, heads, job->heads * rows, worth);
     free(at.scores);
     return 0;
 }
