@@ -295,7 +295,7 @@ def test_heads_of_a_group_look_at_the_same_keys_and_values(groups, alone, way):
 
 
 @pytest.mark.parametrize("biased", [False, True])
-def test_a_block_in_one_call_is_its_parts_to_the_last_bit(biased):
+def test_blocks_in_one_call_are_their_parts_to_the_last_bit(biased):
     rng = np.random.default_rng(7)
     batch, added, time, heads, size, dense, width = 3, 2, 5, 2, 12, 40, 20
 
@@ -305,20 +305,24 @@ def test_a_block_in_one_call_is_its_parts_to_the_last_bit(biased):
     def linear(inputs, units, activation=""):
         return layers.Linear(some(inputs, units), some(units) if biased else None, activation)
 
-    block = layers.PreNormBlock(
-        layers.Norm(some(width), some(width) if biased else None),
-        linear(width, 3 * heads * size),
-        linear(heads * size, width),
-        layers.Norm(some(width)),
-        linear(width, dense, "gelu"),
-        linear(dense, width),
-    )
-    x, before = some(batch, added, width), some(batch, 2, heads, 7, size)
-    caches = before.copy(), before.copy()
-    found = block(x, caches[0], time)
-    block._arrays = None
-    assert np.array_equal(found, block(x, caches[1], time))
-    assert np.array_equal(*caches)
+    def block():
+        return layers.PreNormBlock(
+            layers.Norm(some(width), some(width) if biased else None),
+            linear(width, 3 * heads * size),
+            linear(heads * size, width),
+            layers.Norm(some(width)),
+            linear(width, dense, "gelu"),
+            linear(dense, width),
+        )
+
+    blocks = layers.PreNormBlocks(block() for _ in range(3))
+    x, before = some(batch, added, width), some(batch, 3, 2, heads, 7, size)
+    given, memories = x.copy(), (before.copy(), before.copy())
+    found = blocks(x, memories[0], time)
+    assert np.array_equal(x, given)
+    blocks._arrays = None
+    assert np.array_equal(found, blocks(x, memories[1], time))
+    assert np.array_equal(*memories)
 
 
 # threads
@@ -375,8 +379,11 @@ def f(*shape):
         ("multiply", (f(2, 3), f(1, 3, 16), None, 4, None, f(2, 5))),
         ("multiply", (f(2, 3), f(1, 3, 16), None, 0, f(2, 4), f(2, 5))),
         ("multiply", (None, f(1, 3, 16), None, 0, None, f(2, 5))),
-        ("block", (f(1, 1, 4), f(1, 2, 2, 5, 2), 1, 8, (), f(1, 1, 4))),
-        ("block", (f(1, 1, 4), f(1, 2, 2, 5, 2), 1, 8, (None,) * 6, f(1, 1, 4))),
+        ("blocks", (f(1, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, (), f(1, 1, 4))),
+        ("blocks", (f(1, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, ((),), f(1, 1, 4))),
+        ("blocks", (f(1, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, ((None,) * 6,), f(1, 1, 4))),
+        ("blocks", (f(1, 1, 4), f(1, 0, 2, 2, 5, 2), 1, 8, (), f(1, 1, 4))),
+        ("blocks", (f(2, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, ((None,) * 6,), f(2, 1, 4))),
         ("pack", (f(2, 3), f(2, 3, 16))),
         ("normalise", (f(2, 3), f(4), None, 1e-6, f(2, 3))),
         ("normalise", (f(2, 3), f(3), None, "x", f(2, 3))),

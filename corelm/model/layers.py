@@ -9,7 +9,7 @@ other shapes: `np.matmul` of (..., 1, in) and (in, out) makes a BLAS call for ea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -289,17 +289,39 @@ class PreNormBlock:
     ) -> None:
         self._attention_norm, self._qkv, self._attention_out = attention_norm, qkv, attention_out
         self._dense_norm, self._dense_in, self._dense_out = dense_norm, dense_in, dense_out
-        parts = (attention_norm, qkv, attention_out, dense_norm, dense_in, dense_out)
         self.linears = (qkv, attention_out, dense_in, dense_out)
-        self._arrays = tuple(part.arrays for part in parts) if native.kernels else None
+        self.dense = dense_in.matrix.units
+
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """What the kernel is given of it."""
+        attention = self._attention_norm, self._qkv, self._attention_out
+        return tuple(
+            part.arrays for part in (*attention, self._dense_norm, self._dense_in, self._dense_out)
+        )
 
     def __call__(self, x: Array, cache: Array, time: int) -> Array:
-        if self._arrays:  # the same in one call
-            out = np.empty_like(x)
-            native.kernels.block(x, cache, time, self._dense_in.matrix.units, self._arrays, out)
-            return out
         width = self._qkv.matrix.units // 3
         qkv = self._qkv(self._attention_norm(x))  # (batch, new, 3 * width)
         query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
         x = self._attention_out(attend(query, key, value, cache, time), add=x)
         return self._dense_out(self._dense_in(self._dense_norm(x)), add=x)
+
+
+class PreNormBlocks:
+    """Several of the same size, one after the other, at least one; in the kernels one call."""
+
+    def __init__(self, blocks: Iterable[PreNormBlock]) -> None:
+        self._blocks = list(blocks)
+        self.linears = [linear for block in self._blocks for linear in block.linears]
+        self._arrays = tuple(block.arrays for block in self._blocks) if native.kernels else None
+
+    def __call__(self, x: Array, memory: Array, time: int) -> Array:
+        """(batch, new, width) to the same; memory is (batch, blocks, 2, heads, context, size)."""
+        if self._arrays:
+            out = np.empty_like(x)
+            native.kernels.blocks(x, memory, time, self._blocks[0].dense, self._arrays, out)
+            return out
+        for i, block in enumerate(self._blocks):
+            x = block(x, memory[:, i], time)
+        return x

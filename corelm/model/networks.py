@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.distributions import Array
-from corelm.model.layers import Linear, Norm, PreNormBlock, Weights, attend, embed, sigmoid
+from corelm.model.layers import (
+    Linear,
+    Norm,
+    PreNormBlock,
+    PreNormBlocks,
+    Weights,
+    attend,
+    embed,
+    sigmoid,
+)
 from corelm.model.presets import Architecture
 
 Ids = NDArray[np.int64]
@@ -88,19 +97,17 @@ class Default(Transformer):
 
     def __init__(self, a: Architecture, w: Weights) -> None:
         super().__init__(a, w, a.blocks, a.heads, a.width // a.heads)
-        self._blocks = [_pre_norm_block(_below(w, f"block_{i}")) for i in range(a.blocks)]
+        blocks = (_pre_norm_block(_below(w, f"block_{i}")) for i in range(a.blocks))
+        self._blocks = PreNormBlocks(blocks)
         self._norm = Norm(w["norm/scale"])
         self._scores = Linear(self._tokens.T)
 
     @property
     def linears(self) -> Iterable[Linear]:
-        return [*(linear for block in self._blocks for linear in block.linears), self._scores]
+        return [*self._blocks.linears, self._scores]
 
     def read(self, window: Ids, new: int, memory: Array) -> Array:
-        x = self._embed(window, new)  # (batch, new, width)
-        for i, block in enumerate(self._blocks):
-            x = block(x, memory[:, i], window.shape[1])
-        return x
+        return self._blocks(self._embed(window, new), memory, window.shape[1])
 
     def hidden(self, outputs: Array) -> Array:
         return self._norm(outputs)

@@ -45,7 +45,7 @@ CALLED(multiply);
 CALLED(embed);
 CALLED(normalise);
 CALLED(attend);
-CALLED(block);
+CALLED(blocks);
 CALLED(admit);
 CALLED(judge);
 CALLED(sharpen);

@@ -147,18 +147,6 @@ static int is_cache(const Py_buffer *view, Py_ssize_t planes)
            view->strides[0] % view->itemsize == 0;
 }
 
-/* The sizes, and the cache; where the numbers are that go in and come out is still to be said. */
-static struct attention attention_over(const Py_buffer *cache, Py_ssize_t added, Py_ssize_t time)
-{
-    const Py_ssize_t *room = cache->shape;
-    return (struct attention){
-        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
-        .batch = (size_t)room[0], .added = (size_t)added, .heads = (size_t)room[2],
-        .groups = (size_t)room[2], .size = (size_t)room[4], .context = (size_t)room[3],
-        .time = (size_t)time,
-    };
-}
-
 /* (query, key, value, cache, time, seen, out) */
 PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -186,8 +174,12 @@ PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
         fits = fits && seen->shape[0] == batch && seen->shape[1] == added && seen->shape[2] == time;
     if (!fits)
         return fault(&call, "these shapes do not belong to one attention");
-    struct attention job = attention_over(cache, added, time);
-    job.heads = (size_t)(width / room[4]);
+    struct attention job = {
+        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
+        .batch = (size_t)batch, .added = (size_t)added, .heads = (size_t)(width / room[4]),
+        .groups = (size_t)room[2], .size = (size_t)room[4], .context = (size_t)room[3],
+        .time = (size_t)time,
+    };
     job.query = query->buf, job.key = key->buf, job.value = value ? value->buf : NULL;
     job.query_row = query->strides[0] / query->itemsize;
     job.query_token = query->strides[1] / query->itemsize;
@@ -232,38 +224,65 @@ static int open_layer(struct call *call, PyObject *tuple, Py_ssize_t inputs, Py_
            are_panels(panels, inputs, units) && (!bias || bias->shape[0] == units);
 }
 
-/* (x, cache, time, dense, (norm, qkv, out, norm, in, out), out) */
-PyObject *py_block(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* A block by its parts, (norm, qkv, out, norm, in, out), of which the fifth has `dense` units. */
+static int open_block(struct call *call, PyObject *parts, Py_ssize_t width, Py_ssize_t inner,
+                      Py_ssize_t dense, struct block *job)
+{
+    return PyTuple_Check(parts) && PyTuple_Size(parts) == 6 &&
+           open_norm(call, PyTuple_GetItem(parts, 0), width, &job->attention_norm) &&
+           open_layer(call, PyTuple_GetItem(parts, 1), width, 3 * inner, &job->qkv) &&
+           open_layer(call, PyTuple_GetItem(parts, 2), inner, width, &job->attention_out) &&
+           open_norm(call, PyTuple_GetItem(parts, 3), width, &job->dense_norm) &&
+           open_layer(call, PyTuple_GetItem(parts, 4), width, dense, &job->dense_in) &&
+           open_layer(call, PyTuple_GetItem(parts, 5), dense, width, &job->dense_out);
+}
+
+/* One after the other, each with its part of the memory; None, or NULL with an exception. */
+static PyObject *run_blocks(PyObject *blocks, Py_ssize_t dense, struct block job, ptrdiff_t plane)
+{
+    const struct attention *attention = &job.attention;
+    Py_ssize_t width = (Py_ssize_t)job.width, inner = (Py_ssize_t)(attention->heads * attention->size);
+    for (Py_ssize_t i = 0; i < PyTuple_Size(blocks); i++) {
+        struct call call = {.count = 0};
+        if (!open_block(&call, PyTuple_GetItem(blocks, i), width, inner, dense, &job))
+            return fault(&call, "these shapes do not belong to one block");
+        int failed;
+        Py_BEGIN_ALLOW_THREADS
+        failed = run_block(&job);
+        Py_END_ALLOW_THREADS
+        let_go(&call);
+        if (failed)
+            return PyErr_NoMemory();
+        job.x = job.out, job.attention.cache += plane;
+    }
+    return Py_NewRef(Py_None);
+}
+
+/* (x, memory, time, dense, blocks, out), memory being (batch, blocks, 2, heads, context, size) */
+PyObject *py_blocks(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
-    struct block job = {.width = 0};
-    Py_buffer *x, *cache, *out;
+    Py_buffer *x, *memory, *out;
     if (!wants(count, 6) || !(x = array(&call, args[0], 'f', 3, READ)) ||
-        !(cache = array(&call, args[1], 'f', 5, PyBUF_STRIDES | PyBUF_WRITABLE)) ||
+        !(memory = array(&call, args[1], 'f', 6, WRITE)) ||
         !(out = array(&call, args[5], 'f', 3, WRITE)))
         return fault(&call, NULL);
     Py_ssize_t time = PyLong_AsSsize_t(args[2]), dense = PyLong_AsSsize_t(args[3]);
     Py_ssize_t batch = x->shape[0], added = x->shape[1], width = x->shape[2];
-    const Py_ssize_t *room = cache->shape;
-    Py_ssize_t inner = room[2] * room[4];
-    PyObject *parts = args[4];
-    if (PyErr_Occurred() || !is_cache(cache, 2) || room[0] != batch ||
-        !are_tokens_of(out, batch, added, width) ||
-        added > time || time > room[3] || dense < 1 || !PyTuple_Check(parts) ||
-        PyTuple_Size(parts) != 6 ||
-        !open_norm(&call, PyTuple_GetItem(parts, 0), width, &job.attention_norm) ||
-        !open_layer(&call, PyTuple_GetItem(parts, 1), width, 3 * inner, &job.qkv) ||
-        !open_layer(&call, PyTuple_GetItem(parts, 2), inner, width, &job.attention_out) ||
-        !open_norm(&call, PyTuple_GetItem(parts, 3), width, &job.dense_norm) ||
-        !open_layer(&call, PyTuple_GetItem(parts, 4), width, dense, &job.dense_in) ||
-        !open_layer(&call, PyTuple_GetItem(parts, 5), dense, width, &job.dense_out))
-        return fault(&call, "these shapes do not belong to one block");
-    job.x = x->buf, job.out = out->buf, job.width = (size_t)width;
-    job.attention = attention_over(cache, added, time);
-    int failed;
-    Py_BEGIN_ALLOW_THREADS
-    failed = run_block(&job);
-    Py_END_ALLOW_THREADS
-    return answer(&call, failed);
+    const Py_ssize_t *room = memory->shape;
+    if (PyErr_Occurred() || !PyTuple_Check(args[4]) || PyTuple_Size(args[4]) != room[1] ||
+        room[0] != batch || room[1] < 1 || room[2] != 2 || room[3] < 1 || room[5] < 1 ||
+        !are_tokens_of(out, batch, added, width) || added > time || time > room[4] || dense < 1)
+        return fault(&call, "these shapes do not belong to one network");
+    struct block job = {.x = x->buf, .out = out->buf, .width = (size_t)width};
+    ptrdiff_t plane = (ptrdiff_t)(2 * room[3] * room[4] * room[5]);
+    job.attention = (struct attention){
+        .cache = memory->buf, .cache_row = room[1] * plane, .batch = (size_t)batch,
+        .added = (size_t)added, .heads = (size_t)room[3], .groups = (size_t)room[3],
+        .size = (size_t)room[5], .context = (size_t)room[4], .time = (size_t)time,
+    };
+    PyObject *done = run_blocks(args[4], dense, job, plane);
+    let_go(&call);
+    return done;
 }

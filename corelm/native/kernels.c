@@ -22,7 +22,7 @@ static PyMethodDef methods[] = {
     KERNEL(embed),
     KERNEL(normalise),
     KERNEL(attend),
-    KERNEL(block),
+    KERNEL(blocks),
     KERNEL(admit),
     KERNEL(judge),
     KERNEL(sharpen),

@@ -9,7 +9,7 @@ import numpy as np
 import corelm
 from corelm.benchmark import measure
 from corelm.generation import steps
-from corelm.model.layers import Linear, Matrix, Norm, PreNormBlock
+from corelm.model.layers import Linear, Matrix, Norm, PreNormBlock, PreNormBlocks
 from corelm.model.networks import Transformer
 from corelm.model.presets import PRESETS, Architecture
 from corelm.model.runtime import NumpyModel, NumpySession
@@ -66,19 +66,16 @@ class Gpt2(Transformer):
             "embedding/position_embeddings/embeddings": w["wpe.weight"],
         }
         super().__init__(a, embeddings, a.blocks, a.heads, a.width // a.heads)
-        self._blocks = [_block(w, f"h.{i}") for i in range(a.blocks)]
+        self._blocks = PreNormBlocks(_block(w, f"h.{i}") for i in range(a.blocks))
         self._norm = _norm(w, "ln_f")
         self._scores = Linear(w["wte.weight"].T)
 
     @property
     def linears(self) -> Iterable[Linear]:
-        return [*(linear for block in self._blocks for linear in block.linears), self._scores]
+        return [*self._blocks.linears, self._scores]
 
     def read(self, window: np.ndarray, new: int, memory: np.ndarray) -> np.ndarray:
-        x = self._embed(window, new)  # (batch, new, width)
-        for i, block in enumerate(self._blocks):
-            x = block(x, memory[:, i], window.shape[1])
-        return x
+        return self._blocks(self._embed(window, new), memory, window.shape[1])
 
     def hidden(self, outputs: np.ndarray) -> np.ndarray:
         return self._norm(outputs)
