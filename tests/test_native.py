@@ -25,7 +25,7 @@ from corelm.distributions import (
     without,
 )
 from corelm.filters import largest, nucleus
-from corelm.model import layers
+from corelm.model import layers, networks
 
 INF = np.float32("inf")
 compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
@@ -325,6 +325,33 @@ def test_blocks_in_one_call_are_their_parts_to_the_last_bit(biased):
     assert np.array_equal(*memories)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_attention_of_the_book_in_one_call_is_its_parts_to_the_last_bit(masked):
+    rng = np.random.default_rng(8)
+    batch, added, time, heads, width = 3, 2, 5, 2, 12
+
+    def some(*shape):
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    weights = {
+        f"{name}/kernel": some(width, heads, width) for name in ("query", "key", "value")
+    } | {f"{name}/bias": some(heads, width) for name in ("query", "key", "value")}
+    weights |= {"attention_output/kernel": some(heads, width, width)}
+    weights |= {"attention_output/bias": some(width)}
+    attention = networks.Attention(weights, layers.Norm(some(width), some(width)))
+    x, tokens, before = (
+        some(batch, added, width),
+        some(batch, added, width),
+        some(batch, 1, 1, 7, width),
+    )
+    seen = rng.random((batch, added, time)) < 0.6 if masked else None
+    caches = before.copy(), before.copy()
+    found = attention(x, tokens, caches[0], time, seen)
+    attention._arrays = None
+    assert np.array_equal(found, attention(x, tokens, caches[1], time, seen))
+    assert np.array_equal(*caches)
+
+
 # threads
 
 
@@ -384,6 +411,9 @@ def f(*shape):
         ("blocks", (f(1, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, ((None,) * 6,), f(1, 1, 4))),
         ("blocks", (f(1, 1, 4), f(1, 0, 2, 2, 5, 2), 1, 8, (), f(1, 1, 4))),
         ("blocks", (f(2, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, ((None,) * 6,), f(2, 1, 4))),
+        ("look", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 1, 5, 4), 1, None, 8, (), f(1, 1, 4))),
+        ("look", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 1, 5, 4), 1, None, 8, (None,) * 3, f(1, 1, 4))),
+        ("look", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 2, 5, 2), 1, None, 8, (None,) * 3, f(1, 1, 4))),
         ("pack", (f(2, 3), f(2, 3, 16))),
         ("normalise", (f(2, 3), f(4), None, 1e-6, f(2, 3))),
         ("normalise", (f(2, 3), f(3), None, "x", f(2, 3))),

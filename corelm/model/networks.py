@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm import native
 from corelm.distributions import Array
 from corelm.model.layers import (
     Linear,
@@ -119,12 +120,12 @@ class Book(Transformer):
     def __init__(self, a: Architecture, w: Weights) -> None:
         super().__init__(a, w, attentions=1, heads=1, size=a.width, planes=1)  # of both
         layers = _below(w, "decoder")
-        self._attention_1 = Attention(_below(layers, "attention_1"))
-        self._attention_2 = Attention(_below(layers, "attention_2"))
+        norms = [_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
+        norm_1, norm_2, self._norm = (Norm(norm["gamma"], norm["beta"]) for norm in norms)
+        self._attention_1 = Attention(_below(layers, "attention_1"), norm_1)
+        self._attention_2 = Attention(_below(layers, "attention_2"), norm_2)
         self._dense_1 = _dense(layers, "dense_1", activation="relu")
         self._dense_2 = _dense(layers, "dense_2")
-        norms = [_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
-        self._norms = [Norm(norm["gamma"], norm["beta"]) for norm in norms]
         self._scores = _dense(w, "probabilities")
 
     @property
@@ -135,12 +136,12 @@ class Book(Transformer):
     def read(self, window: Ids, new: int, memory: Array) -> Array:
         cache, time, (seen_1, seen_2) = memory[:, 0], window.shape[1], _seen(window, new)
         embedded = self._embed(window, new)  # (batch, new, width)
-        x = self._norms[0](self._attention_1(embedded, embedded, cache, time, seen_1))
-        return self._norms[1](self._attention_2(x, embedded, cache, time, seen_2))
+        x = self._attention_1(embedded, embedded, cache, time, seen_1)
+        return self._attention_2(x, embedded, cache, time, seen_2)
 
     def hidden(self, outputs: Array) -> Array:
         outputs = np.ascontiguousarray(outputs)
-        return self._norms[2](self._dense_2(self._dense_1(outputs), add=outputs))
+        return self._norm(self._dense_2(self._dense_1(outputs), add=outputs))
 
 
 def _seen(window: Ids, new: int) -> tuple[Array | None, Array | None]:
@@ -153,7 +154,7 @@ def _seen(window: Ids, new: int) -> tuple[Array | None, Array | None]:
 
 
 class Attention:
-    """Keras's MultiHeadAttention, and what went in: (batch, new, width) to the same.
+    """Keras's MultiHeadAttention, and what went in, normalised: (batch, new, width) to the same.
 
     Keras looks at a token e with (x Q + q) . (e K + k) in each head. That is (x QK' + qK') . e,
     and a number that is the same for every token, which changes no weight. So two matrices are
@@ -161,7 +162,7 @@ class Attention:
     the same way values and output are one matrix, for weights sum to 1.
     """
 
-    def __init__(self, w: Weights) -> None:
+    def __init__(self, w: Weights, norm: Norm) -> None:
         q, k, v, out = (
             np.moveaxis(w[f"{name}/kernel"].astype(np.float64), heads, 0)
             for name, heads in (("query", 1), ("key", 1), ("value", 1), ("attention_output", 0))
@@ -171,13 +172,19 @@ class Attention:
         output_bias = np.vecmat(w["value/bias"], out).sum(axis=0) + w["attention_output/bias"]
         self._query = Linear(query.astype(np.float32), query_bias.astype(np.float32))
         self._output = Linear(output.astype(np.float32), output_bias.astype(np.float32))
-        self.linears = (self._query, self._output)
+        self._norm, self.linears = norm, (self._query, self._output)
+        parts = (*self.linears, norm)
+        self._arrays = tuple(part.arrays for part in parts) if native.kernels else None
 
     def __call__(
         self, x: Array, tokens: Array, cache: Array, time: int, seen: Array | None
     ) -> Array:
+        if self._arrays:  # the same in one call
+            out, inner = np.empty_like(x), self._query.matrix.units
+            native.kernels.look(x, tokens, cache, time, seen, inner, self._arrays, out)
+            return out
         mixed = attend(self._query(x), tokens, None, cache, time, seen)
-        return self._output(mixed, add=x)
+        return self._norm(self._output(mixed, add=x))
 
 
 class Recurrent(Network):

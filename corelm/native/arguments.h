@@ -46,6 +46,7 @@ CALLED(embed);
 CALLED(normalise);
 CALLED(attend);
 CALLED(blocks);
+CALLED(look);
 CALLED(admit);
 CALLED(judge);
 CALLED(sharpen);

@@ -147,6 +147,24 @@ static int is_cache(const Py_buffer *view, Py_ssize_t planes)
            view->strides[0] % view->itemsize == 0;
 }
 
+static int is_mask(const Py_buffer *view, Py_ssize_t batch, Py_ssize_t added, Py_ssize_t time)
+{
+    return view->shape[0] == batch && view->shape[1] == added && view->shape[2] == time;
+}
+
+/* The cache, and the sizes, with keys and values for each of so many heads or shared by them. */
+static struct attention attention_over(const Py_buffer *cache, Py_ssize_t added, Py_ssize_t time,
+                                       Py_ssize_t heads)
+{
+    const Py_ssize_t *room = cache->shape;
+    return (struct attention){
+        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
+        .batch = (size_t)room[0], .added = (size_t)added, .heads = (size_t)heads,
+        .groups = (size_t)room[2], .size = (size_t)room[4], .context = (size_t)room[3],
+        .time = (size_t)time,
+    };
+}
+
 /* (query, key, value, cache, time, seen, out) */
 PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -170,16 +188,9 @@ PyObject *py_attend(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (value)
         fits = fits && are_tokens_of(value, batch, added, group) &&
                key->strides[0] == value->strides[0] && key->strides[1] == value->strides[1];
-    if (seen)
-        fits = fits && seen->shape[0] == batch && seen->shape[1] == added && seen->shape[2] == time;
-    if (!fits)
+    if (!fits || (seen && !is_mask(seen, batch, added, time)))
         return fault(&call, "these shapes do not belong to one attention");
-    struct attention job = {
-        .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
-        .batch = (size_t)batch, .added = (size_t)added, .heads = (size_t)(width / room[4]),
-        .groups = (size_t)room[2], .size = (size_t)room[4], .context = (size_t)room[3],
-        .time = (size_t)time,
-    };
+    struct attention job = attention_over(cache, added, time, width / room[4]);
     job.query = query->buf, job.key = key->buf, job.value = value ? value->buf : NULL;
     job.query_row = query->strides[0] / query->itemsize;
     job.query_token = query->strides[1] / query->itemsize;
@@ -285,4 +296,40 @@ PyObject *py_blocks(PyObject *self, PyObject *const *args, Py_ssize_t count)
     PyObject *done = run_blocks(args[4], dense, job, plane);
     let_go(&call);
     return done;
+}
+
+/* (x, tokens, cache, time, seen, inner, (query, output, norm), out), tokens being keys and values */
+PyObject *py_look(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    Py_buffer *x, *tokens, *cache, *seen = NULL, *out;
+    if (!wants(count, 8) || !(x = array(&call, args[0], 'f', 3, READ)) ||
+        !(tokens = array(&call, args[1], 'f', 3, READ)) ||
+        !(cache = array(&call, args[2], 'f', 5, PyBUF_STRIDES | PyBUF_WRITABLE)) ||
+        (args[4] != Py_None && !(seen = array(&call, args[4], '?', 3, READ))) ||
+        !(out = array(&call, args[7], 'f', 3, WRITE)))
+        return fault(&call, NULL);
+    Py_ssize_t time = PyLong_AsSsize_t(args[3]), inner = PyLong_AsSsize_t(args[5]);
+    Py_ssize_t batch = x->shape[0], added = x->shape[1], width = x->shape[2];
+    const Py_ssize_t *room = cache->shape;
+    struct look job = {.x = x->buf, .out = out->buf, .width = (size_t)width};
+    PyObject *parts = args[6];
+    if (PyErr_Occurred() || !is_cache(cache, 1) || room[0] != batch || room[2] != 1 ||
+        room[4] != width || !are_tokens_of(tokens, batch, added, width) ||
+        !are_tokens_of(out, batch, added, width) || added > time || time > room[3] || inner < 1 ||
+        inner % width != 0 || (seen && !is_mask(seen, batch, added, time)) ||
+        !PyTuple_Check(parts) || PyTuple_Size(parts) != 3 ||
+        !open_layer(&call, PyTuple_GetItem(parts, 0), width, inner, &job.query) ||
+        !open_layer(&call, PyTuple_GetItem(parts, 1), inner, width, &job.output) ||
+        !open_norm(&call, PyTuple_GetItem(parts, 2), width, &job.norm))
+        return fault(&call, "these shapes do not belong to one attention");
+    job.attention = attention_over(cache, added, time, inner / width);
+    job.attention.key = tokens->buf, job.attention.token = (ptrdiff_t)width;
+    job.attention.row = (ptrdiff_t)(width * added), job.attention.seen = seen ? seen->buf : NULL;
+    int failed;
+    Py_BEGIN_ALLOW_THREADS
+    failed = look(&job);
+    Py_END_ALLOW_THREADS
+    return answer(&call, failed);
 }

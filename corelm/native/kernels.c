@@ -23,6 +23,7 @@ static PyMethodDef methods[] = {
     KERNEL(normalise),
     KERNEL(attend),
     KERNEL(blocks),
+    KERNEL(look),
     KERNEL(admit),
     KERNEL(judge),
     KERNEL(sharpen),

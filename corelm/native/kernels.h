@@ -64,6 +64,16 @@ struct block {
     size_t width;
 };
 
+/* Attention, added to what looked, normalised. */
+struct look {
+    struct product query, output; /* all but x, add and out */
+    struct norm norm;             /* scale, shift, epsilon */
+    struct attention attention;   /* all but the queries and out */
+    const float *x;               /* (batch, added, width) */
+    float *out;                   /* the same */
+    size_t width;
+};
+
 enum { KNOWN = 4, FIGURES = 9, MOMENTS = 3 };
 
 struct rows {
@@ -91,6 +101,7 @@ int embed(const struct embedding *); /* -1 where a token is not in the vocabular
 void normalise(const struct norm *);
 int attend(const struct attention *);
 int run_block(const struct block *);
+int look(const struct look *);
 void sharpen(struct rows *);
 void admit(struct rows *);
 void judge(struct rows *);

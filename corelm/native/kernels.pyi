@@ -39,6 +39,17 @@ def attend(
 def blocks(
     x: Floats, memory: Floats, time: int, dense: int, blocks: tuple[Any, ...], out: Floats, /
 ) -> None: ...
+def look(
+    x: Floats,
+    tokens: Floats,
+    cache: Floats,
+    time: int,
+    seen: NDArray[np.bool_] | None,
+    inner: int,
+    parts: tuple[Any, ...],
+    out: Floats,
+    /,
+) -> None: ...
 def admit(logits: Floats, never: Ids, out: Floats, /) -> bool: ...
 def judge(logits: Floats, /) -> bool: ...
 def sharpen(logits: Floats, t: float, out: Floats, /) -> None: ...

@@ -231,7 +231,7 @@ int attend(const struct attention *job)
     return 0;
 }
 
-/* ---- a whole block ---- */
+/* ---- layers that belong together ---- */
 
 static void norm_into(const struct norm *norm, const float *x, size_t tokens, size_t width,
                       float *out)
@@ -273,5 +273,23 @@ int run_block(const struct block *block)
     multiply_into(&block->dense_in, normed, NULL, tokens, hidden);
     multiply_into(&block->dense_out, hidden, x, tokens, block->out);
     free(room);
+    return failed;
+}
+
+int look(const struct look *job)
+{
+    const size_t tokens = job->attention.batch * job->attention.added, inner = job->query.units;
+    float *query = malloc((tokens * 2 * inner + 1) * sizeof(float)), *mixed = query + tokens * inner;
+    if (!query)
+        return -1;
+    multiply_into(&job->query, job->x, NULL, tokens, query);
+    struct attention attention = job->attention;
+    attention.query = query, attention.out = mixed;
+    attention.query_token = (ptrdiff_t)inner;
+    attention.query_row = (ptrdiff_t)(inner * attention.added);
+    int failed = attend(&attention);
+    multiply_into(&job->output, mixed, job->x, tokens, job->out);
+    norm_into(&job->norm, job->out, tokens, job->width, job->out);
+    free(query);
     return failed;
 }
