@@ -129,15 +129,19 @@ class _Table:
     def record(self) -> Record:
         """What a value is not known of has None."""
         group = self._group
-        spans = [slice(group.given, length) for length in group.lengths.tolist()]
-        return {"text": list(group.texts)} | {
-            name: [_plain(row[span]) for row, span in zip(rows, spans, strict=True)]
-            for name, rows in zip(self._names, np.moveaxis(self._values, -1, 0), strict=True)
-        }
+        texts = [
+            _plain(values[group.given : length].T)
+            for values, length in zip(self._values, group.lengths.tolist(), strict=True)
+        ]
+        columns = zip(*texts, strict=True)
+        return {"text": list(group.texts)} | dict(zip(self._names, map(list, columns), strict=True))
 
 
-def _plain(values: NDArray[np.float64]) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]  # nan is not itself
+def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
+    plain: list[list[float | None]] = values.tolist()
+    for row, column in np.argwhere(np.isnan(values)).tolist():
+        plain[row][column] = None
+    return plain
 
 
 class _Seat:
