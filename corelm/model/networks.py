@@ -168,8 +168,8 @@ class Attention:
             for name, heads in (("query", 1), ("key", 1), ("value", 1), ("attention_output", 0))
         )  # (heads, width, size), the last one (heads, size, width)
         query, output = np.concatenate(q @ k.mT, axis=1), np.concatenate(v @ out)
-        query_bias = np.concatenate(np.matvec(k, w["query/bias"]))
-        output_bias = np.vecmat(w["value/bias"], out).sum(axis=0) + w["attention_output/bias"]
+        query_bias = (k @ w["query/bias"][..., None]).ravel()
+        output_bias = w["value/bias"].ravel() @ np.concatenate(out) + w["attention_output/bias"]
         self._query = Linear(query.astype(np.float32), query_bias.astype(np.float32))
         self._output = Linear(output.astype(np.float32), output_bias.astype(np.float32))
         self._norm, self.linears = norm, (self._query, self._output)
