@@ -79,6 +79,17 @@ def test_what_is_no_logit_is_found_wherever_it_is(place, strange):
     assert not without(logits, np.array([place]))[1]  # as the model's own logits
 
 
+@pytest.mark.parametrize("size", [1, 8, 300])
+def test_what_is_no_distribution_at_all_is_not_looked_for_outside_its_row(size):
+    """Whatever is said of it."""
+    logits = np.full((2, size), np.nan, np.float32)
+    assert [len(found) for found in entropies(logits)] == [2, 2]
+    found = np.empty((2, 1, 3))
+    native.kernels.moments(logits, np.ones(1), found)
+    known, tokens = np.zeros((2, 4)), np.zeros(2, dtype=np.int64)
+    native.kernels.figures(logits, logits, known, tokens, np.empty((2, 9)))
+
+
 @given(rows(), st.sets(st.integers(0, 299)))
 def test_logits_without_some_tokens(logits, tokens):
     never = np.array(sorted(t for t in tokens if t < logits.shape[1]), dtype=np.int64)

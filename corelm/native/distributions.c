@@ -182,7 +182,7 @@ FAST static void entropies_of_row(struct rows *rows, size_t i, struct desk *desk
     const size_t vocabulary = rows->vocabulary;
     const float *row = rows->logits + i * vocabulary;
     float most = find_tops(row, vocabulary, desk->tops), weights[BLOCK];
-    size_t at = likeliest(row, most, desk->tops);
+    size_t at = likeliest(row, vocabulary, most, desk->tops);
     doubles unlikely = {0}, moment = {0};
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, count = block_size(vocabulary, block);

@@ -87,7 +87,7 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     const double *known = rows->known + i * KNOWN;
     double *found = rows->found + i * FIGURES;
     float most = find_tops(row, vocabulary, desk->tops), model_most = model[(size_t)known[0]];
-    size_t at = likeliest(row, most, desk->tops);
+    size_t at = likeliest(row, vocabulary, most, desk->tops);
     struct sums sums = {0}; /* next to the likeliest token, of weight 1, the others would be lost */
     add_row(&sums, row, model, vocabulary, at, model_most, desk->tops);
     double rest = sum_of_doubles(sums.rest), peak = log1p(rest);
@@ -139,7 +139,7 @@ FAST static void moments_of_row(struct rows *rows, size_t i, struct desk *desk)
     const float *row = rows->logits + i * vocabulary;
     double *found = rows->found + i * rows->count * MOMENTS;
     float most = find_tops(row, vocabulary, desk->tops), below[BLOCK];
-    size_t at = likeliest(row, most, desk->tops);
+    size_t at = likeliest(row, vocabulary, most, desk->tops);
     memset(found, 0, rows->count * MOMENTS * sizeof(double));
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, count = block_size(vocabulary, block);

@@ -117,16 +117,26 @@ INLINE double weigh_row(const float *row, size_t vocabulary, float most, const s
     return total;
 }
 
-/* The first token with the largest logit. */
-INLINE size_t likeliest(const float *row, float most, const float *tops)
+/* The first token that has this logit, or that is nan. */
+INLINE size_t first_of(const float *row, size_t count, float logit)
 {
-    size_t block = 0;
-    while (tops[block] != most)
+    for (size_t k = 0; k < count; k += LANES) {
+        floats x = load_up_to(row + k, count - k);
+        unsigned bits = bits_of((x == all(logit)) | (x != x));
+        if (bits)
+            return k + (size_t)__builtin_ctz(bits);
+    }
+    return 0;
+}
+
+/* The first token with the largest logit; some token where the row is no distribution. */
+INLINE size_t likeliest(const float *row, size_t vocabulary, float most, const float *tops)
+{
+    size_t block = 0, last = blocks_in(vocabulary) - 1;
+    while (block < last && tops[block] != most)
         block++;
-    size_t token = block * BLOCK;
-    while (row[token] != most)
-        token++;
-    return token;
+    size_t start = block * BLOCK;
+    return start + first_of(row + start, block_size(vocabulary, block), most);
 }
 
 INLINE double count_of(ints x)

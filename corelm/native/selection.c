@@ -9,18 +9,6 @@ static const double SLACK = 1e-12; /* as in corelm/selection.py */
 
 /* ---- what is nearly as likely as the likeliest ---- */
 
-/* The first token that has this logit, or that is nan. */
-INLINE size_t first_of(const float *row, size_t vocabulary, float logit)
-{
-    for (size_t k = 0; k < vocabulary; k += LANES) {
-        floats x = load_up_to(row + k, vocabulary - k);
-        unsigned bits = bits_of((x == all(logit)) | (x != x));
-        if (bits)
-            return k + (size_t)__builtin_ctz(bits);
-    }
-    return 0;
-}
-
 INLINE void keep_one(const float *row, size_t vocabulary, float most, float kept, float *out)
 {
     size_t token = first_of(row, vocabulary, most);
