@@ -289,16 +289,14 @@ class PreNormBlock:
     ) -> None:
         self._attention_norm, self._qkv, self._attention_out = attention_norm, qkv, attention_out
         self._dense_norm, self._dense_in, self._dense_out = dense_norm, dense_in, dense_out
+        self._parts = (attention_norm, qkv, attention_out, dense_norm, dense_in, dense_out)
         self.linears = (qkv, attention_out, dense_in, dense_out)
         self.dense = dense_in.matrix.units
 
     @property
     def arrays(self) -> tuple[Any, ...]:
         """What the kernel is given of it."""
-        attention = self._attention_norm, self._qkv, self._attention_out
-        return tuple(
-            part.arrays for part in (*attention, self._dense_norm, self._dense_in, self._dense_out)
-        )
+        return tuple(part.arrays for part in self._parts)
 
     def __call__(self, x: Array, cache: Array, time: int) -> Array:
         width = self._qkv.matrix.units // 3

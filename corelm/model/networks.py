@@ -13,6 +13,7 @@ from corelm import native
 from corelm.distributions import Array
 from corelm.model.layers import (
     Linear,
+    Matrix,
     Norm,
     PreNormBlock,
     PreNormBlocks,
@@ -73,6 +74,11 @@ class Network(ABC):
     @abstractmethod
     def linears(self) -> Iterable[Linear]:
         """The layers that multiply every new token with a matrix, in this order."""
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        """What every new token is multiplied with."""
+        return [linear.matrix for linear in self.linears]
 
     def logits(self, hidden: Array) -> Array:
         """The scores of the next token: (batch, new, width) to (batch, new, vocabulary)."""

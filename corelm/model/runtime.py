@@ -64,7 +64,7 @@ class NumpyModel:
     @property
     def matrices(self) -> list[Matrix]:
         """What every new token is multiplied with."""
-        return [linear.matrix for linear in self._network.linears]
+        return self._network.matrices
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """(batch, time) ids to (batch, vocabulary) probabilities."""

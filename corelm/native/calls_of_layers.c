@@ -152,15 +152,16 @@ static int is_mask(const Py_buffer *view, Py_ssize_t batch, Py_ssize_t added, Py
     return view->shape[0] == batch && view->shape[1] == added && view->shape[2] == time;
 }
 
-/* The cache, and the sizes, with keys and values for each of so many heads or shared by them. */
+/* The cache, whose last axes are (groups, context, size), and the sizes, with keys and values for
+ * each of so many heads or shared by them. */
 static struct attention attention_over(const Py_buffer *cache, Py_ssize_t added, Py_ssize_t time,
                                        Py_ssize_t heads)
 {
-    const Py_ssize_t *room = cache->shape;
+    const Py_ssize_t *room = cache->shape + cache->ndim - 3;
     return (struct attention){
         .cache = cache->buf, .cache_row = cache->strides[0] / cache->itemsize,
-        .batch = (size_t)room[0], .added = (size_t)added, .heads = (size_t)heads,
-        .groups = (size_t)room[2], .size = (size_t)room[4], .context = (size_t)room[3],
+        .batch = (size_t)cache->shape[0], .added = (size_t)added, .heads = (size_t)heads,
+        .groups = (size_t)room[0], .size = (size_t)room[2], .context = (size_t)room[1],
         .time = (size_t)time,
     };
 }
@@ -249,10 +250,10 @@ static int open_block(struct call *call, PyObject *parts, Py_ssize_t width, Py_s
 }
 
 /* One after the other, each with its part of the memory; None, or NULL with an exception. */
-static PyObject *run_blocks(PyObject *blocks, Py_ssize_t dense, struct block job, ptrdiff_t plane)
+static PyObject *run_blocks(PyObject *blocks, Py_ssize_t dense, struct block job)
 {
-    const struct attention *attention = &job.attention;
-    Py_ssize_t width = (Py_ssize_t)job.width, inner = (Py_ssize_t)(attention->heads * attention->size);
+    Py_ssize_t width = (Py_ssize_t)job.width;
+    Py_ssize_t inner = (Py_ssize_t)(job.attention.heads * job.attention.size);
     for (Py_ssize_t i = 0; i < PyTuple_Size(blocks); i++) {
         struct call call = {.count = 0};
         if (!open_block(&call, PyTuple_GetItem(blocks, i), width, inner, dense, &job))
@@ -264,7 +265,8 @@ static PyObject *run_blocks(PyObject *blocks, Py_ssize_t dense, struct block job
         let_go(&call);
         if (failed)
             return PyErr_NoMemory();
-        job.x = job.out, job.attention.cache += plane;
+        job.x = job.out;
+        job.attention.cache += 2 * (size_t)inner * job.attention.context;
     }
     return Py_NewRef(Py_None);
 }
@@ -287,13 +289,8 @@ PyObject *py_blocks(PyObject *self, PyObject *const *args, Py_ssize_t count)
         !are_tokens_of(out, batch, added, width) || added > time || time > room[4] || dense < 1)
         return fault(&call, "these shapes do not belong to one network");
     struct block job = {.x = x->buf, .out = out->buf, .width = (size_t)width};
-    ptrdiff_t plane = (ptrdiff_t)(2 * room[3] * room[4] * room[5]);
-    job.attention = (struct attention){
-        .cache = memory->buf, .cache_row = room[1] * plane, .batch = (size_t)batch,
-        .added = (size_t)added, .heads = (size_t)room[3], .groups = (size_t)room[3],
-        .size = (size_t)room[5], .context = (size_t)room[4], .time = (size_t)time,
-    };
-    PyObject *done = run_blocks(args[4], dense, job, plane);
+    job.attention = attention_over(memory, added, time, room[3]);
+    PyObject *done = run_blocks(args[4], dense, job);
     let_go(&call);
     return done;
 }

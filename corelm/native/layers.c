@@ -99,8 +99,9 @@ INLINE void fetch(const float *from, size_t count)
         __builtin_prefetch(from + i, 0, 2);
 }
 
-/* Meanwhile the keys and values of the next head or row are fetched, which are `next` floats further on:
- * each head has few of them, and before the processor has seen how they lie they have been read. */
+/* Meanwhile the keys and values of the next head or row are fetched, which are `next` floats
+ * further on: each head has few of them, and before the processor has seen how they lie they have
+ * been read. */
 INLINE void score(const float *query, const float *keys, const float *values, size_t count,
                   size_t size, float scale, ptrdiff_t next, float *scores)
 {
@@ -279,9 +280,10 @@ int run_block(const struct block *block)
 int look(const struct look *job)
 {
     const size_t tokens = job->attention.batch * job->attention.added, inner = job->query.units;
-    float *query = malloc((tokens * 2 * inner + 1) * sizeof(float)), *mixed = query + tokens * inner;
+    float *query = malloc((tokens * 2 * inner + 1) * sizeof(float));
     if (!query)
         return -1;
+    float *mixed = query + tokens * inner;
     multiply_into(&job->query, job->x, NULL, tokens, query);
     struct attention attention = job->attention;
     attention.query = query, attention.out = mixed;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ import corelm
 from corelm.benchmark import measure
 from corelm.generation import steps
 from corelm.model.layers import Linear, Matrix, Norm, PreNormBlock, PreNormBlocks
-from corelm.model.networks import Transformer
+from corelm.model.networks import Default, Transformer
 from corelm.model.presets import PRESETS, Architecture
 from corelm.model.runtime import NumpyModel, NumpySession
 from corelm.model.vocabulary import WordVocabulary
@@ -57,28 +57,18 @@ class Ours(Party):
         return {name: part / speed.step for name, part in parts.items()}
 
 
-class Gpt2(Transformer):
-    """Radford et al. 2019: pre-norm blocks with biases, tied embeddings."""
+class Gpt2(Default):
+    """Radford et al. 2019: pre-norm blocks and tied embeddings as in `default`, with biases."""
 
     def __init__(self, a: Architecture, w: gpt2.Weights) -> None:
         embeddings = {
             "embedding/token_embeddings/embeddings": w["wte.weight"],
             "embedding/position_embeddings/embeddings": w["wpe.weight"],
         }
-        super().__init__(a, embeddings, a.blocks, a.heads, a.width // a.heads)
+        Transformer.__init__(self, a, embeddings, a.blocks, a.heads, a.width // a.heads)
         self._blocks = PreNormBlocks(_block(w, f"h.{i}") for i in range(a.blocks))
         self._norm = _norm(w, "ln_f")
         self._scores = Linear(w["wte.weight"].T)
-
-    @property
-    def linears(self) -> Iterable[Linear]:
-        return [*self._blocks.linears, self._scores]
-
-    def read(self, window: np.ndarray, new: int, memory: np.ndarray) -> np.ndarray:
-        return self._blocks(self._embed(window, new), memory, window.shape[1])
-
-    def hidden(self, outputs: np.ndarray) -> np.ndarray:
-        return self._norm(outputs)
 
 
 def _block(w: gpt2.Weights, name: str) -> PreNormBlock:
@@ -111,7 +101,7 @@ class Gpt2Model:
 
     @property
     def matrices(self) -> list[Matrix]:
-        return [linear.matrix for linear in self._network.linears]
+        return self._network.matrices
 
     def start(self, tokens: Sequence[Sequence[int]]) -> NumpySession:
         return NumpySession(self._network, Window(tokens, self.vocabulary, self.context_length))
