@@ -295,7 +295,7 @@ PyObject *py_blocks(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return done;
 }
 
-/* (x, tokens, cache, time, seen, inner, (query, output, norm), out), tokens being keys and values */
+/* (x, tokens, cache, time, seen, inner, (query, output, norm), out): the tokens are looked at */
 PyObject *py_look(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
