@@ -108,12 +108,10 @@ def typical(logits: Array, p: float) -> Array:
         >>> typical(np.log(np.array([[0.5, 0.25, 0.125, 0.125]])), 0.2).round(4).tolist()
         [[-inf, -1.3863, -inf, -inf]]
     """
-    rows = native.as_rows(logits)
-    if rows is None:
-        return filter_each_row(logits, lambda row: _typical_of(row, p))
-    out = np.empty_like(rows)
-    native.kernels.typical(rows, p, np.column_stack(entropies(rows)), out)
-    return out
+    out = native.new_rows("typical", logits, p)
+    if out is not None:
+        return out
+    return filter_each_row(logits, lambda row: _typical_of(row, p))
 
 
 @np.errstate(over="ignore")

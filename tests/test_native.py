@@ -24,7 +24,7 @@ from corelm.distributions import (
     surprisals,
     without,
 )
-from corelm.filters import largest, nucleus
+from corelm.filters import largest, nucleus, typical
 from corelm.model import layers, networks
 
 INF = np.float32("inf")
@@ -208,6 +208,17 @@ def test_the_largest_of_a_vocabulary_are_those_of_numpy(k, distinct):
     logits = rng.integers(-distinct, distinct, (3, 15000)).astype(np.float32) * np.float32(-0.0625)
     logits[1, ::3] = -INF
     assert np.array_equal(largest(logits, k), in_numpy(largest, logits, k))
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf])
+@pytest.mark.parametrize("filter_", [nucleus, typical, lambda rows, _: largest(rows, 40)])
+def test_what_filters_make_of_no_distribution_is_of_its_logits(filter_, strange):
+    """Whatever it is: such a logit stands among others that are larger than all elsewhere."""
+    logits = random_rows(64, 15000)
+    logits[:, 640:768] += 100
+    logits[:, 700] = strange
+    kept = filter_(logits, 0.9)
+    assert np.array_equal(kept[kept > -INF], logits[kept > -INF])
 
 
 # layers

@@ -122,6 +122,12 @@ PyObject *py_nucleus(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return changed(args, count, nucleus);
 }
 
+PyObject *py_typical(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    return changed(args, count, typical);
+}
+
 PyObject *py_draw(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
@@ -225,22 +231,6 @@ PyObject *py_deviations(PyObject *self, PyObject *const *args, Py_ssize_t count)
         !(rows.first = column(&call, args[1], &rows, 'd', WRITE)))
         return fault(&call, NULL);
     return done(&call, &rows, deviations);
-}
-
-/* (logits, p, (min-entropy, entropy) of each row, out) */
-PyObject *py_typical(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct rows rows = {0};
-    if (!wants(count, 4) || !open_rows(&call, args[0], &rows) ||
-        !(rows.known = table(&call, args[2], &rows, 2, 0, 2, READ)) ||
-        !(rows.out = same_shape(&call, args[3], &rows, WRITE)))
-        return fault(&call, NULL);
-    rows.exact = PyFloat_AsDouble(args[1]);
-    if (PyErr_Occurred())
-        return fault(&call, NULL);
-    return done(&call, &rows, typical);
 }
 
 /* (logits, model, known, tokens, found) */

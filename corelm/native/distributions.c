@@ -13,7 +13,8 @@ static pthread_once_t prepared = PTHREAD_ONCE_INIT;
 
 static void clear(struct desk *desk)
 {
-    free(desk->tops), free(desk->sums), free(desk->weights), free(desk->tokens), free(desk->some);
+    free(desk->tops), free(desk->sums), free(desk->weights);
+    free(desk->logits), free(desk->tokens), free(desk->some);
     *desk = (struct desk){.room = 0};
 }
 
@@ -23,18 +24,30 @@ static void give_back(void *desk) /* when its thread ends */
     free(desk);
 }
 
-static void prepare(void) { pthread_key_create(&desks, give_back); }
+uint8_t places[1 << LANES][LANES];
+
+static void prepare(void)
+{
+    pthread_key_create(&desks, give_back);
+    for (unsigned bits = 0; bits < 1 << LANES; bits++)
+        for (unsigned lane = 0, found = 0; lane < LANES; lane++)
+            if (bits >> lane & 1)
+                places[bits][found++] = (uint8_t)lane;
+}
 
 static int furnish(struct desk *desk, size_t vocabulary)
 {
-    size_t blocks = blocks_in(vocabulary);
+    size_t blocks = blocks_in(vocabulary), room = blocks * BLOCK + LANES;
     clear(desk);
     desk->tops = malloc(blocks * sizeof(float));
     desk->sums = malloc(blocks * sizeof(double));
-    desk->weights = malloc(blocks * BLOCK * sizeof(float));
-    desk->tokens = malloc((vocabulary + 1) * sizeof(int32_t));
-    desk->some = malloc((vocabulary + 1) * sizeof(int32_t));
-    if (!desk->tops || !desk->sums || !desk->weights || !desk->tokens || !desk->some)
+    desk->weights = malloc(room * sizeof(float));
+    desk->logits = malloc(room * sizeof(float));
+    desk->tokens = malloc(room * sizeof(int32_t));
+    desk->some = malloc(room * sizeof(int32_t));
+    if (!desk->tops || !desk->sums || !desk->weights)
+        return 0;
+    if (!desk->logits || !desk->tokens || !desk->some)
         return 0;
     desk->room = vocabulary;
     return 1;
@@ -179,32 +192,10 @@ void surprisals(struct rows *rows) { each_row(rows, surprisal_of_row); }
 
 FAST static void entropies_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
-    const size_t vocabulary = rows->vocabulary;
-    const float *row = rows->logits + i * vocabulary;
-    float most = find_tops(row, vocabulary, desk->tops), weights[BLOCK];
-    size_t at = likeliest(row, vocabulary, most, desk->tops);
-    doubles unlikely = {0}, moment = {0};
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        size_t start = block * BLOCK, count = block_size(vocabulary, block);
-        if (desk->tops[block] - most < -DEEPEST)
-            continue;
-        weigh_block(row + start, count, most, weights);
-        if (at >= start && at < start + count)
-            weights[at - start] = 0; /* 1, next to which the others would be lost */
-        floats rest = {0}, first = {0}; /* of sixteen numbers, in the precision of each */
-        for (size_t k = 0; k < count; k += LANES)
-            rest += load(weights + k);
-        for (size_t k = 0; k < count && rows->second; k += LANES) {
-            floats below = load_up_to(row + start + k, count - k) - all(most);
-            first += load(weights + k) * larger(below, all(-DEEPEST)); /* 0 * -inf would be nan */
-        }
-        unlikely += as_doubles(rest);
-        moment += as_doubles(first);
-    }
-    double rest = sum_of_doubles(unlikely), nats = log1p(rest);
-    rows->first[i] = nats;
-    if (rows->second)
-        rows->second[i] = nats - sum_of_doubles(moment) / (1 + rest);
+    const float *row = rows->logits + i * rows->vocabulary;
+    float most = find_tops(row, rows->vocabulary, desk->tops);
+    double *entropy = rows->second ? rows->second + i : NULL;
+    measure_row(row, rows->vocabulary, most, desk, 0, rows->first + i, entropy);
 }
 
 void entropies(struct rows *rows) { each_row(rows, entropies_of_row); }

@@ -8,8 +8,8 @@ static const float LEAST = -1e30f; /* as in beside.py */
 /* What is summed up over the tokens of a row. */
 struct sums {
     doubles rest, below, model; /* weights, times the logits, times those of the model */
-    ints possible, revived;     /* tokens, those of them that are impossible for the model */
-    ints changed;               /* whether any of these has another logit than in the model */
+    size_t possible, revived;   /* tokens, those of them that are impossible for the model */
+    unsigned changed;           /* whether any of these has another logit than in the model */
 };
 
 INLINE void add_block(struct sums *sums, const float *row, const float *model, size_t count,
@@ -17,18 +17,18 @@ INLINE void add_block(struct sums *sums, const float *row, const float *model, s
 {
     const floats never = all(-INFINITY);
     floats rest = {0}, below = {0}, surprise = {0}; /* of sixteen numbers, as in entropies */
-    float weights[BLOCK];
-    weigh_block(row, count, most, weights); /* first: there are registers for either, not for both */
     for (size_t k = 0; k < count; k += LANES) {
         floats x = load_up_to(row + k, count - k), y = load_up_to(model + k, count - k);
-        floats w = load(weights + k);
-        ints possible = x > never;
+        unsigned possible = bits_of(x > never);
+        if (!possible) /* as is most of what a filter leaves */
+            continue;
+        floats w = exponential(x - all(most));
         rest += w;
         below += w * larger(x - all(most), all(-DEEPEST));
         surprise += w * larger(y - all(model_most), all(LEAST));
-        sums->possible -= possible;
-        sums->revived -= possible & ~(y > never);
-        sums->changed |= possible & (x != y);
+        sums->possible += (size_t)__builtin_popcount(possible);
+        sums->revived += (size_t)__builtin_popcount(possible & ~bits_of(y > never));
+        sums->changed |= possible & bits_of(x != y);
     }
     sums->rest += as_doubles(rest);
     sums->below += as_doubles(below);
@@ -92,8 +92,8 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     add_row(&sums, row, model, vocabulary, at, model_most, desk->tops);
     double rest = sum_of_doubles(sums.rest), peak = log1p(rest);
     floats top = larger(all(model[at] - model_most), all(LEAST));
-    double possible = 1 + count_of(sums.possible), mass = 1;
-    int same = at == (size_t)known[0] && most == model_most && !bits_of(sums.changed);
+    double possible = 1 + (double)sums.possible, mass = 1;
+    int same = at == (size_t)known[0] && most == model_most && !sums.changed;
     if (possible != known[2]) /* where no logit has changed, the weights are those in the model */
         mass = (same ? 1 + rest
                      : possible_weights(row, model, vocabulary, (size_t)known[0], desk->tops)) /
@@ -109,7 +109,7 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     found[5] = expected;
     found[6] = 1 / (1 + rest);
     found[7] = nats > 0 ? nats : 0;
-    found[8] = count_of(sums.revived) + (model[at] == -INFINITY);
+    found[8] = (double)sums.revived + (model[at] == -INFINITY);
 }
 
 void figures(struct rows *rows) { each_row(rows, figures_of_row); }

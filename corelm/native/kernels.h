@@ -89,7 +89,7 @@ struct rows {
     double *first, *second; /* (batch); the second may be NULL */
     const double *nats;     /* (batch) */
     const float *model;     /* (batch, vocabulary) */
-    const double *known;    /* (batch, KNOWN), (batch, 2), or (count) temperatures */
+    const double *known;    /* (batch, KNOWN), or (count) temperatures */
     double *found;          /* (batch, FIGURES), or (batch, count, MOMENTS) */
     int failed;           /* set where memory is wanting */
     int improper;         /* set where a row is no distribution */

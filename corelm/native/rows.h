@@ -16,10 +16,14 @@ struct desk {
     size_t room;
     float *tops;     /* of each block */
     double *sums;    /* of each block's weights */
-    float *weights;  /* of each token */
-    int32_t *tokens; /* some of them */
+    float *weights;  /* of each token, or of each that is near */
+    float *logits;   /* of each that is near */
+    int32_t *tokens; /* those that are near */
     int32_t *some;   /* some of these */
 };
+
+/* The lanes in which a bit is set, one after the other. */
+extern uint8_t places[1 << LANES][LANES];
 
 typedef void (*row_kernel)(struct rows *, size_t row, struct desk *);
 
@@ -139,56 +143,103 @@ INLINE size_t likeliest(const float *row, size_t vocabulary, float most, const f
     return start + first_of(row + start, block_size(vocabulary, block), most);
 }
 
-INLINE double count_of(ints x)
+/* ln of the sum of the weights, and the entropy where it is wanted, in nats. The likeliest token,
+ * next to whose weight of 1 the others would be lost, is added last. */
+INLINE void measure_row(const float *row, size_t vocabulary, float most, const struct desk *desk,
+                        int kept, double *peak, double *entropy)
 {
-    double count = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        count += x[lane];
-    return count;
+    size_t at = likeliest(row, vocabulary, most, desk->tops);
+    doubles unlikely = {0}, moment = {0};
+    float local[BLOCK];
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        float *weights = kept ? desk->weights + start : local;
+        if (!(desk->tops[block] - most >= -DEEPEST))
+            continue;
+        weigh_block(row + start, count, most, weights);
+        if (at >= start && at < start + count)
+            weights[at - start] = 0;
+        floats rest = {0}, first = {0}; /* of sixteen numbers, in the precision of each */
+        for (size_t k = 0; k < count; k += LANES)
+            rest += load(weights + k);
+        for (size_t k = 0; k < count && entropy; k += LANES) {
+            floats below = load_up_to(row + start + k, count - k) - all(most);
+            first += load(weights + k) * larger(below, all(-DEEPEST)); /* 0 * -inf would be nan */
+        }
+        unlikely += as_doubles(rest);
+        moment += as_doubles(first);
+    }
+    double rest = sum_of_doubles(unlikely);
+    *peak = log1p(rest);
+    if (entropy)
+        *entropy = *peak - sum_of_doubles(moment) / (1 + rest);
+    if (kept)
+        desk->weights[at] = 1;
+}
+
+/* ---- the tokens that are near: at most so many nats below the largest ---- */
+
+/* Of eight tokens, those at which a bit is set go to the desk; returns how many are there then. */
+INLINE size_t put(const struct desk *desk, size_t found, ints tokens, floats logits,
+                  floats weights, unsigned bits)
+{
+    ints order = widened(places[bits]);
+    store((float *)desk->tokens + found, permuted((floats)tokens, order));
+    store(desk->logits + found, permuted(logits, order));
+    store(desk->weights + found, permuted(weights, order));
+    return found + (size_t)__builtin_popcount(bits);
+}
+
+/* They go to the front of the desk; their weights are there, at the place of each token. */
+INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
+                        const struct desk *desk)
+{
+    const ints lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+    size_t found = 0;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        if (!(most - desk->tops[block] <= depth)) /* nor where one is nan */
+            continue;
+        for (size_t k = start; k < end; k += LANES) {
+            floats x = load_up_to(row + k, end - k), w = load(desk->weights + k);
+            unsigned bits = bits_of(all(most) - x <= all(depth));
+            found = put(desk, found, lanes + (int32_t)k, x, w, bits);
+        }
+    }
+    store(desk->weights + found, all(0)); /* for who looks at eight of them */
+    return found;
+}
+
+/* Of those that are near, those that are nearer. */
+INLINE size_t find_nearer(float most, float depth, const struct desk *desk, size_t count)
+{
+    size_t found = 0;
+    for (size_t k = 0; k < count; k += LANES) {
+        floats x = load(desk->logits + k), w = load(desk->weights + k);
+        unsigned bits = bits_of(all(most) - x <= all(depth));
+        bits &= count - k < LANES ? (1u << (count - k)) - 1 : ~0u;
+        found = put(desk, found, (ints)load((float *)desk->tokens + k), x, w, bits);
+    }
+    return found;
 }
 
 /* A share of the depth within which there is enough weight too, so that fewer tokens are near.
  * Enough and a little more: the sums are in single precision. */
-INLINE float shallower(const struct desk *desk, size_t vocabulary, float most, float depth,
-                       double enough)
+INLINE float shallower(const struct desk *desk, size_t count, float depth, double enough)
 {
-    enum { FIRST = 3, ALL = 8 };
-    floats masses[ALL] = {{0}};
-    float bars[ALL];
-    for (int step = FIRST; step < ALL; step++)
-        bars[step] = expf(-depth * (float)step / ALL) * 1.00001f;
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        size_t count = block_size(vocabulary, block);
-        if (most - desk->tops[block] > depth)
-            continue;
-        for (size_t k = 0; k < count; k += LANES) {
-            floats w = load(desk->weights + block * BLOCK + k);
-            for (int step = FIRST; step < ALL; step++)
-                masses[step] += (floats)((ints)w & (w >= all(bars[step])));
-        }
+    enum { ALL = 8 };
+    floats masses[ALL] = {{0}}, bars[ALL];
+    UNROLLED for (int step = 1; step < ALL; step++)
+        bars[step] = all(expf(-depth * (float)step / ALL) * 1.00001f);
+    for (size_t k = 0; k < count; k += LANES) {
+        floats w = load(desk->weights + k);
+        UNROLLED for (int step = 1; step < ALL; step++)
+            masses[step] += (floats)((ints)w & (w >= bars[step]));
     }
-    for (int step = FIRST; step < ALL; step++)
+    for (int step = 1; step < ALL; step++)
         if (sum_of_doubles(as_doubles(masses[step])) > 1.001 * enough)
             return depth * (float)step / ALL;
     return depth;
-}
-
-/* The tokens that are at most so many nats below the largest. */
-INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
-                        const struct desk *desk)
-{
-    size_t found = 0;
-    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
-        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
-        if (most - desk->tops[block] > depth)
-            continue;
-        for (size_t k = start; k < end; k += LANES) {
-            ints near = all(most) - load_up_to(row + k, end - k) <= all(depth);
-            for (unsigned bits = bits_of(near); bits; bits &= bits - 1)
-                desk->tokens[found++] = (int32_t)k + __builtin_ctz(bits);
-        }
-    }
-    return found;
 }
 
 /* What is at least a bar, minus infinity elsewhere. */

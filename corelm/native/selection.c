@@ -4,7 +4,7 @@
 #include <float.h>
 #include <string.h>
 
-enum { BUCKETS = 1024 };
+enum { BUCKETS = 256 };
 static const double SLACK = 1e-12; /* as in corelm/selection.py */
 
 /* ---- what is nearly as likely as the likeliest ---- */
@@ -63,20 +63,23 @@ FAST static void deviation_of_row(struct rows *rows, size_t i, struct desk *desk
     (void)desk;
     const size_t vocabulary = rows->vocabulary;
     const float *row = rows->logits + i * vocabulary;
-    doubles sum = {0}, squares = {0};
-    ints possible = {0};
+    doubles low = {0}, high = {0};
+    size_t possible = 0;
     for (size_t k = 0; k < vocabulary; k += LANES) {
         floats x = load_up_to(row + k, vocabulary - k);
-        possible -= x > all(-INFINITY);
-        sum += deviation(low_of(x), 0) + deviation(high_of(x), 0);
+        ints there = x > all(-INFINITY);
+        possible += (size_t)__builtin_popcount(bits_of(there));
+        x = (floats)((ints)x & there);
+        low += low_of(x), high += high_of(x);
     }
-    double count = count_of(possible), mean = sum_of_doubles(sum) / count;
+    double count = (double)possible, mean = sum_of_doubles(low + high) / count;
+    low = high = (doubles){0};
     for (size_t k = 0; k < vocabulary; k += LANES) {
         floats x = load_up_to(row + k, vocabulary - k);
-        doubles low = deviation(low_of(x), mean), high = deviation(high_of(x), mean);
-        squares += low * low + high * high;
+        doubles a = deviation(low_of(x), mean), b = deviation(high_of(x), mean);
+        low += a * a, high += b * b;
     }
-    rows->first[i] = sqrt(sum_of_doubles(squares) / count);
+    rows->first[i] = sqrt(sum_of_doubles(low + high) / count);
 }
 
 void deviations(struct rows *rows) { each_row(rows, deviation_of_row); }
@@ -125,33 +128,63 @@ INLINE size_t find_columns(const float *row, size_t vocabulary, float *tops)
     return blocks_in(vocabulary) * LANES;
 }
 
-/* The tokens that are at least a bar, and their logits. */
-INLINE size_t find_reaching(const float *row, size_t vocabulary, float bar,
+/* The tokens that are at least a bar, and their logits, from the tops of columns. */
+INLINE size_t find_reaching(const float *row, size_t vocabulary, float bar, const float *tops,
                             const struct desk *desk)
 {
     size_t found = 0;
-    for (size_t k = 0; k < vocabulary; k += LANES) {
-        floats x = load_up_to(row + k, vocabulary - k);
-        for (unsigned bits = bits_of(x >= all(bar)); bits; bits &= bits - 1) {
-            int32_t token = (int32_t)k + __builtin_ctz(bits);
-            desk->weights[found] = row[token];
-            desk->tokens[found++] = token;
+    for (size_t block = 0; block < blocks_in(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        if (!bits_of(load(tops + block * LANES) >= all(bar)))
+            continue;
+        for (size_t k = start; k < end; k += LANES) {
+            floats x = load_up_to(row + k, end - k);
+            for (unsigned bits = bits_of(x >= all(bar)); bits; bits &= bits - 1) {
+                int32_t token = (int32_t)k + __builtin_ctz(bits);
+                desk->weights[found] = row[token];
+                desk->tokens[found++] = token;
+            }
         }
     }
     return found;
 }
 
-/* The k columns with the largest tops hold k logits that are at least as large as the least of
- * these tops. So few are left to be looked through; of those that tie the first ones stay. */
+INLINE size_t how_many_reach(const float *numbers, size_t count, float bar)
+{
+    size_t found = 0;
+    for (size_t k = 0; k < count; k += LANES)
+        found += (size_t)__builtin_popcount(bits_of(load(numbers + k) >= all(bar)));
+    return found;
+}
+
+/* A bar that at least k of some numbers reach, and not many more; the least there is where fewer
+ * than k are finite. */
+INLINE float bar_for(const float *numbers, size_t count, size_t k, float most)
+{
+    float depth = 1, step = 1;
+    if (how_many_reach(numbers, count, -FLT_MAX) < k)
+        return -FLT_MAX;
+    while (depth < FLT_MAX && how_many_reach(numbers, count, most - depth) < k)
+        step = depth, depth *= 2;
+    for (int halvings = 0; halvings < 4; halvings++) {
+        step /= 2;
+        depth -= how_many_reach(numbers, count, most - (depth - step)) >= k ? step : 0;
+    }
+    return fmaxf(most - depth, -FLT_MAX);
+}
+
+/* As many logits as columns have a top that reaches a bar reach it too. So few are left to be
+ * looked through; of those that tie the first ones stay. */
 FAST static void largest_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
     const size_t vocabulary = rows->vocabulary, k = rows->count;
     const float *row = rows->logits + i * vocabulary;
     float *out = rows->out + i * vocabulary, bar = -FLT_MAX;
-    size_t columns = find_columns(row, vocabulary, desk->weights);
+    const float *tops = desk->logits;
+    size_t columns = find_columns(row, vocabulary, desk->logits);
     if (k <= columns)
-        bar = fmaxf(bar, kth_largest(desk->weights, columns, k));
-    size_t found = find_reaching(row, vocabulary, bar, desk), above = 0;
+        bar = bar_for(tops, columns, k, top_of(tops, columns));
+    size_t found = find_reaching(row, vocabulary, bar, tops, desk), above = 0;
     if (found > k)
         bar = kth_largest(desk->weights, found, k);
     keep_from(row, vocabulary, bar, out);
@@ -178,51 +211,54 @@ static void sort_falling(const float *row, int32_t *tokens, size_t count)
     }
 }
 
-/* The shortest falling prefix with a mass. Tokens that are all less likely than the share of the
- * rest that each of the vocabulary could have are never in it, so few are left to be put into
- * buckets by their logits, and only the bucket in which the mass is reached is sorted. */
+/* How many nats below the largest there is enough weight in any case: tokens that are all less
+ * likely than the share of the rest that each of the vocabulary could have are never needed. */
+INLINE float depth_of(double p, double total, size_t vocabulary)
+{
+    double floor = (1 - p) * total / (double)vocabulary;
+    float depth = floor > 0 ? (float)(1e-3 - log(floor)) : DEEPEST;
+    return depth < DEEPEST ? depth : DEEPEST;
+}
+
+/* The shortest falling prefix with a mass. What is near is put into buckets by its logits, and only
+ * the bucket in which the mass is reached is sorted. */
 FAST static void nucleus_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
     const size_t vocabulary = rows->vocabulary;
-    const float *row = rows->logits + i * vocabulary, *weights = desk->weights;
+    const float *row = rows->logits + i * vocabulary;
+    const float *logits = desk->logits, *weights = desk->weights;
     float *out = rows->out + i * vocabulary;
     float most = find_tops(row, vocabulary, desk->tops);
     double total = weigh_row(row, vocabulary, most, desk, 1);
     double enough = rows->exact * total * (1 - SLACK);
-    double floor = (1 - rows->exact) * total / (double)vocabulary;
-    float depth = floor > 0 ? (float)(1e-3 - log(floor)) : DEEPEST;
-    depth = depth < DEEPEST ? depth : DEEPEST;
-    depth = shallower(desk, vocabulary, most, depth, enough);
+    float depth = depth_of(rows->exact, total, vocabulary);
     size_t near = find_near(row, vocabulary, most, depth, desk);
+    depth = shallower(desk, near, depth, enough);
+    near = find_nearer(most, depth, desk, near);
 
     double masses[BUCKETS] = {0}, mass = 0;
     float scale = (BUCKETS - 1) / depth;
-    for (size_t k = 0; k < near; k++) {
-        int32_t token = desk->tokens[k];
-        masses[(int)((most - row[token]) * scale)] += weights[token];
-    }
+    for (size_t k = 0; k < near; k++)
+        masses[(int)((most - logits[k]) * scale)] += weights[k];
     int bucket = 0;
     while (bucket < BUCKETS - 1 && mass + masses[bucket] < enough)
         mass += masses[bucket++];
 
-    int32_t *tokens = desk->tokens;
-    size_t held = 0;
+    size_t held = 0, last = 0;
     for (size_t k = 0; k < near; k++) {
-        int32_t token = tokens[k];
-        tokens[held] = token;
-        held += (int)((most - row[token]) * scale) == bucket;
+        desk->some[held] = (int32_t)k;
+        held += (int)((most - logits[k]) * scale) == bucket;
     }
-    sort_falling(row, tokens, held);
-    size_t last = 0;
+    sort_falling(logits, desk->some, held);
     for (; last + 1 < held; last++) {
-        mass += weights[tokens[last]];
+        mass += weights[desk->some[last]];
         if (mass >= enough)
             break;
     }
-    float least = held ? row[tokens[last]] : most - depth;
+    float least = held ? logits[desk->some[last]] : most - depth;
     keep_from(row, vocabulary, least, out);
-    for (size_t k = last + 1; k < held && row[tokens[k]] == least; k++)
-        out[tokens[k]] = -INFINITY;
+    for (size_t k = last + 1; k < held && logits[desk->some[k]] == least; k++)
+        out[desk->tokens[desk->some[k]]] = -INFINITY;
 }
 
 void nucleus(struct rows *rows) { each_row(rows, nucleus_of_row); }
@@ -236,18 +272,31 @@ INLINE double distance(float logit, float most, double centre)
     return excess < 0 ? -excess : excess;
 }
 
+/* How many nats below the largest those are that are no farther than all above a depth, and no
+ * less than how far that is: neither is changed by how floats round. */
+INLINE float reach_of(double centre, float depth, double *bound)
+{
+    double far = fmax(fabs(centre), fabs(centre + (double)depth));
+    float reach = (float)((far - centre) * (1 + 1e-6));
+    *bound = far * (1 + 1e-5);
+    return reach < DEEPEST ? reach : DEEPEST;
+}
+
 /* The distance at which the nearest tokens have enough weight. Tokens are put into buckets by
  * their distance, and those of the one in which it is reached again, until they are as good as tied. */
-INLINE double reached_at(const float *row, float most, double centre, double bound, double enough,
+INLINE double reached_at(float most, double centre, double bound, double enough,
                          const struct desk *desk, size_t count)
 {
-    const int32_t *tokens = desk->tokens;
+    const float *logits = desk->logits, *weights = desk->weights;
+    int32_t *some = desk->some;
     double low = 0, high = bound, before = 0;
+    for (size_t k = 0; k < count; k++)
+        some[k] = (int32_t)k;
     while (high - low > SLACK * (1 + low)) {
         double masses[BUCKETS] = {0}, scale = (BUCKETS - 1) / (high - low), start = low;
         for (size_t k = 0; k < count; k++) {
-            double far = distance(row[tokens[k]], most, centre);
-            masses[(int)((far - start) * scale)] += desk->weights[tokens[k]];
+            double far = distance(logits[some[k]], most, centre);
+            masses[(int)((far - start) * scale)] += weights[some[k]];
         }
         int bucket = 0, last = BUCKETS - 1;
         while (last && masses[last] == 0)
@@ -257,66 +306,61 @@ INLINE double reached_at(const float *row, float most, double centre, double bou
         size_t held = 0;
         low = high, high = start;
         for (size_t k = 0; k < count; k++) {
-            double far = distance(row[tokens[k]], most, centre);
+            double far = distance(logits[some[k]], most, centre);
             if ((int)((far - start) * scale) != bucket)
                 continue;
-            desk->some[held++] = tokens[k];
+            some[held++] = some[k];
             low = far < low ? far : low;
             high = far > high ? far : high;
         }
-        tokens = desk->some, count = held;
+        count = held;
     }
     return high;
 }
 
 /* Those that are nearer than a distance, and of those that are as far the first until it is enough. */
-INLINE void keep_near(const float *row, float most, double centre, double far, double enough,
+INLINE void keep_near(float most, double centre, double far, double enough,
                       const struct desk *desk, size_t count, float *out)
 {
     const double nearer = (1 + far) * (1 - SLACK);
     double mass = 0;
     size_t tied = 0;
     for (size_t k = 0; k < count; k++) {
-        int32_t token = desk->tokens[k];
-        double here = 1 + distance(row[token], most, centre);
-        if (here < nearer) {
-            out[token] = row[token];
-            mass += desk->weights[token];
-        } else if (here * (1 - SLACK) <= 1 + far) {
-            desk->some[tied++] = token;
-        }
+        double here = 1 + distance(desk->logits[k], most, centre);
+        int kept = here < nearer;
+        out[desk->tokens[k]] = kept ? desk->logits[k] : -INFINITY;
+        mass += kept ? desk->weights[k] : 0;
+        desk->some[tied] = (int32_t)k;
+        tied += !kept & (here * (1 - SLACK) <= 1 + far);
     }
     for (size_t k = 0; k < tied; k++) {
-        out[desk->some[k]] = row[desk->some[k]];
-        mass += desk->weights[desk->some[k]];
+        int32_t near = desk->some[k];
+        out[desk->tokens[near]] = desk->logits[near];
+        mass += desk->weights[near];
         if (mass >= enough)
             break;
     }
 }
 
-/* All that are unlikelier than the share of the rest that each token could have are never needed:
- * without them there is enough weight, and so among all that are no farther than they are. */
+/* Without tokens that are never needed there is enough weight, and so among all that are no farther
+ * than those that are left. */
 FAST static void typical_row(struct rows *rows, size_t i, struct desk *desk)
 {
     const size_t vocabulary = rows->vocabulary;
     const float *row = rows->logits + i * vocabulary;
     float most = find_tops(row, vocabulary, desk->tops), *out = rows->out + i * vocabulary;
-    double peak = rows->known[2 * i], centre = peak - rows->known[2 * i + 1];
-    weigh_row(row, vocabulary, most, desk, 1);
-    double total = exp(peak), enough = rows->exact * total * (1 - SLACK);
-    double floor = (1 - rows->exact) * total / (double)vocabulary;
-    double depth = floor > 0 ? 1e-3 - log(floor) : DEEPEST;
-    depth = depth < DEEPEST ? depth : DEEPEST;
-    depth = shallower(desk, vocabulary, most, (float)depth, enough);
-    double bound = fmax(fabs(centre), fabs(centre + depth));
-    float reach = (float)((bound - centre) * (1 + 1e-6)); /* as floats round */
-    reach = reach < DEEPEST ? reach : DEEPEST;
-    bound = bound * (1 + 1e-5); /* no token within reach is farther */
-    size_t count = find_near(row, vocabulary, most, reach, desk);
-    double far = reached_at(row, most, centre, bound, enough, desk, count);
+    double peak, entropy;
+    measure_row(row, vocabulary, most, desk, 1, &peak, &entropy);
+    double total = exp(peak), centre = peak - entropy, bound;
+    double enough = rows->exact * total * (1 - SLACK);
+    float depth = depth_of(rows->exact, total, vocabulary);
+    size_t count = find_near(row, vocabulary, most, reach_of(centre, depth, &bound), desk);
+    depth = shallower(desk, count, depth, enough);
+    count = find_nearer(most, reach_of(centre, depth, &bound), desk, count);
+    double far = reached_at(most, centre, bound, enough, desk, count);
     for (size_t token = 0; token < vocabulary; token++)
         out[token] = -INFINITY;
-    keep_near(row, most, centre, far, enough, desk, count, out);
+    keep_near(most, centre, far, enough, desk, count, out);
 }
 
 void typical(struct rows *rows) { each_row(rows, typical_row); }
