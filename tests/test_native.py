@@ -26,6 +26,7 @@ from corelm.distributions import (
 )
 from corelm.filters import largest, nucleus, typical
 from corelm.model import layers, networks
+from corelm.model.graph import GIVEN, Graph, plan
 
 INF = np.float32("inf")
 compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
@@ -274,104 +275,127 @@ def test_norms_are_those_of_numpy(width, shifted):
     assert np.array_equal(norm(x[1:2, 3:4]), norm(x)[1:2, 3:4])
 
 
+# graphs
+
+
+def some(*shape, seed=2):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, dtype=np.float32)
+
+
+def embedding(width):
+    return layers.Embed(some(50, width), some(12, width))
+
+
+def reading(parts, planes, groups, size, batch=5, new=3, time=9, masks=0):
+    """Something to read after what is in a memory of 12 tokens."""
+    rng = np.random.default_rng(3)
+    window = rng.integers(0, 50, (batch, 12))[:, :time]
+    memory = rng.standard_normal((batch, parts, planes, groups, 12, size), dtype=np.float32)
+    seen = rng.random((masks, batch, new, time)) < 0.6 if masks else None
+    return layers.Reading(window, new, memory, seen)
+
+
+def run(reads, given, asked=0, head=None):
+    """What the kernels make of what is read, and the scores after the last tokens."""
+    width = reads.layers[-1].width
+    head = head or Graph(width).then(layers.Norm(some(width)))
+    outputs = np.empty((len(given.window), given.new, width), np.float32)
+    scores = np.empty((len(given.window), asked, head.layers[-1].width), np.float32)
+    planned = plan(reads, head)
+    native.kernels.run(planned, given.window, given.memory, given.seen, outputs, scores)
+    return outputs, scores
+
+
+def assert_same(reads, given):
+    """The same comes out and is remembered with kernels as by definition, and one by one."""
+    time, memories = given.window.shape[1], [given.memory.copy() for _ in range(2)]
+    found = run(reads, given._replace(memory=memories[0]))[0]
+    expected = in_numpy(reads, given._replace(memory=memories[1]))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(*memories, rtol=1e-4, atol=1e-4)
+    for i in range(given.new):
+        stop = time - given.new + i + 1
+        seen = None if given.seen is None else given.seen[:, :, i : i + 1, :stop].copy()
+        one = run(reads, given._replace(window=given.window[:, :stop], new=1, seen=seen))[0]
+        assert np.array_equal(one[:, 0], found[:, i])
+    assert np.array_equal(given.memory, memories[0])
+
+
 @pytest.mark.parametrize(("heads", "size"), [(1, 3), (2, 8), (4, 64), (2, 40)])
-@pytest.mark.parametrize("masked", [False, True])
-def test_attention_is_that_of_numpy(heads, size, masked):
-    rng = np.random.default_rng(2)
-    batch, added, time, context = 5, 3, 9, 12
-    packed = rng.standard_normal((batch, added, 3 * heads * size), dtype=np.float32)
-    query, key, value = np.split(packed, 3, axis=-1)  # not contiguous, as in a block
-    before = rng.standard_normal((batch, 2, heads, context, size), dtype=np.float32)
-    seen = rng.random((batch, added, time)) < 0.6 if masked else None
-    caches = before.copy(), before.copy()
-    found = layers.attend(query, key, value, caches[0], time, seen)
-    expected = in_numpy(layers.attend, query, key, value, caches[1], time, seen)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    assert np.array_equal(*caches)
+@pytest.mark.parametrize("masks", [0, 2])
+def test_attention_is_that_of_numpy(heads, size, masks):
+    reads = Graph()
+    embedded = reads.add(embedding(3 * heads * size), GIVEN)
+    reads.add(layers.Attend(heads, heads * size, part=1, mask=1), GIVEN, embedded)
+    assert_same(reads, reading(2, 2, heads, size, masks=masks))
 
 
-@pytest.mark.parametrize("way", ["kernels", "NumPy"])
-@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("groups", [1, 2, 3])
-def test_heads_of_a_group_look_at_the_same_keys_and_values(groups, alone, way):
-    """As if each had its own; where keys are values too, they need be there once."""
-    rng = np.random.default_rng(5)
-    batch, added, time, context, size, heads = 4, 2, 5, 6, 8, 6
-    query = rng.standard_normal((batch, added, heads * size), dtype=np.float32)
-    key, value = rng.standard_normal((2, batch, added, groups * size), dtype=np.float32)
-    cache = rng.standard_normal((batch, 2, groups, context, size), dtype=np.float32)
-    if alone:
-        value, cache[:, 1] = key, cache[:, 0]
+@pytest.mark.parametrize("masks", [0, 1])
+def test_heads_of_a_group_look_at_the_same_tokens(groups, masks):
+    """As if each had its own."""
+    heads, size = 6, 8
+    reads = Graph()
+    embedded = reads.add(embedding(groups * size), GIVEN)
+    query = reads.add(layers.Linear(some(groups * size, heads * size)), embedded)
+    attend = layers.Attend(heads, heads * size)
+    reads.add(attend, GIVEN, query, embedded)
+    shared = reading(1, 1, groups, size, masks=masks)
+    assert_same(reads, shared)
 
-    def own(x):
-        parts = x.reshape(batch, added, groups, size).repeat(heads // groups, axis=2)
-        return np.ascontiguousarray(parts.reshape(query.shape))
+    def own(x, axis):
+        return x.reshape(*x.shape[:axis], groups, -1).repeat(heads // groups, axis)
 
-    owned = cache.repeat(heads // groups, axis=2)
-    expected = layers.attend(query, own(key), own(value), owned, time)
-    attend = layers.attend if way == "kernels" else functools.partial(in_numpy, layers.attend)
-    cache = cache[:, :1].copy() if alone else cache
-    found = attend(query, key, None if alone else value, cache, time)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    assert np.array_equal(cache.repeat(heads // groups, axis=2), owned[:, : cache.shape[1]])
+    queries, tokens = some(5, 3, heads * size), some(5, 3, groups * size)
+    memory = shared.memory.repeat(heads // groups, axis=3)
+    expected = attend(
+        shared._replace(memory=memory), queries, own(tokens, 2).reshape(queries.shape)
+    )
+    assert np.allclose(attend(shared, queries, tokens), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("biased", [False, True])
-def test_blocks_in_one_call_are_their_parts_to_the_last_bit(biased):
-    rng = np.random.default_rng(7)
-    batch, added, time, heads, size, dense, width = 3, 2, 5, 2, 12, 40, 20
-
-    def some(*shape):
-        return rng.standard_normal(shape, dtype=np.float32)
+def test_a_network_in_one_call_is_its_layers(biased):
+    heads, size, dense, width = 2, 12, 40, 20
 
     def linear(inputs, units, activation=""):
         return layers.Linear(some(inputs, units), some(units) if biased else None, activation)
 
-    def block():
-        return layers.PreNormBlock(
-            layers.Norm(some(width), some(width) if biased else None),
-            linear(width, 3 * heads * size),
-            linear(heads * size, width),
-            layers.Norm(some(width)),
-            linear(width, dense, "gelu"),
-            linear(dense, width),
+    def norm():
+        return layers.Norm(some(width), some(width, seed=4) if biased else None)
+
+    reads, head = Graph(), Graph(width)
+    x = reads.add(embedding(width), GIVEN)
+    for part in range(3):
+        x = networks.pre_norm_block(
+            reads,
+            x,
+            layers.Attend(heads, heads * size, part=part),
+            norms=[norm(), norm()],
+            qkv=linear(width, 3 * heads * size),
+            attention_out=linear(heads * size, width),
+            dense_in=linear(width, dense, "gelu"),
+            dense_out=linear(dense, width),
         )
-
-    blocks = layers.PreNormBlocks(block() for _ in range(3))
-    x, before = some(batch, added, width), some(batch, 3, 2, heads, 7, size)
-    given, memories = x.copy(), (before.copy(), before.copy())
-    found = blocks(x, memories[0], time)
-    assert np.array_equal(x, given)
-    blocks._arrays = None
-    assert np.array_equal(found, blocks(x, memories[1], time))
-    assert np.array_equal(*memories)
+    head.add(linear(width, 50), head.add(norm(), GIVEN))
+    given = reading(3, 2, heads, size)
+    assert_same(reads, given)
+    outputs, scores = run(reads, given, 2, head)
+    assert np.array_equal(head(outputs[:, -2:]), scores)
+    assert len(reads.placed()[1]) < len(reads.layers) / 2
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_the_attention_of_the_book_in_one_call_is_its_parts_to_the_last_bit(masked):
-    rng = np.random.default_rng(8)
-    batch, added, time, heads, width = 3, 2, 5, 2, 12
-
-    def some(*shape):
-        return rng.standard_normal(shape, dtype=np.float32)
-
-    weights = {
-        f"{name}/kernel": some(width, heads, width) for name in ("query", "key", "value")
-    } | {f"{name}/bias": some(heads, width) for name in ("query", "key", "value")}
-    weights |= {"attention_output/kernel": some(heads, width, width)}
-    weights |= {"attention_output/bias": some(width)}
-    attention = networks.Attention(weights, layers.Norm(some(width), some(width)))
-    x, tokens, before = (
-        some(batch, added, width),
-        some(batch, added, width),
-        some(batch, 1, 1, 7, width),
-    )
-    seen = rng.random((batch, added, time)) < 0.6 if masked else None
-    caches = before.copy(), before.copy()
-    found = attention(x, tokens, caches[0], time, seen)
-    attention._arrays = None
-    assert np.array_equal(found, attention(x, tokens, caches[1], time, seen))
-    assert np.array_equal(*caches)
+def test_what_is_not_needed_any_more_makes_room():
+    graph = Graph(4)
+    double = layers.Linear(2 * np.eye(4, dtype=np.float32))
+    first = graph.add(double, GIVEN)
+    third = graph.add(double, graph.add(double, first))
+    graph.add(double, third, first)  # which is still needed here
+    nodes, widths = graph.placed()
+    assert widths == [4] * 5
+    assert len({node.output for node in nodes}) == 4
+    x = np.ones((1, 1, 4), np.float32)
+    assert graph(x).tolist() == in_numpy(graph, x).tolist() == [[[18, 18, 18, 18]]]
 
 
 # threads
@@ -428,25 +452,9 @@ def f(*shape):
         ("multiply", (f(2, 3), f(1, 3, 16), None, 4, None, f(2, 5))),
         ("multiply", (f(2, 3), f(1, 3, 16), None, 0, f(2, 4), f(2, 5))),
         ("multiply", (None, f(1, 3, 16), None, 0, None, f(2, 5))),
-        ("blocks", (f(1, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, (), f(1, 1, 4))),
-        ("blocks", (f(1, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, ((),), f(1, 1, 4))),
-        ("blocks", (f(1, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, ((None,) * 6,), f(1, 1, 4))),
-        ("blocks", (f(1, 1, 4), f(1, 0, 2, 2, 5, 2), 1, 8, (), f(1, 1, 4))),
-        ("blocks", (f(2, 1, 4), f(1, 1, 2, 2, 5, 2), 1, 8, ((None,) * 6,), f(2, 1, 4))),
-        ("look", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 1, 5, 4), 1, None, 8, (), f(1, 1, 4))),
-        ("look", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 1, 5, 4), 1, None, 8, (None,) * 3, f(1, 1, 4))),
-        ("look", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 2, 5, 2), 1, None, 8, (None,) * 3, f(1, 1, 4))),
         ("pack", (f(2, 3), f(2, 3, 16))),
         ("normalise", (f(2, 3), f(4), None, 1e-6, f(2, 3))),
         ("normalise", (f(2, 3), f(3), None, "x", f(2, 3))),
-        ("attend", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 4), f(1, 2, 2, 5, 2), 6, None, f(1, 1, 4))),
-        ("attend", (f(1, 2, 4), f(1, 2, 4), f(1, 2, 4), f(1, 2, 2, 5, 2), 1, None, f(1, 2, 4))),
-        ("attend", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 4), f(1, 3, 2, 5, 2), 1, None, f(1, 1, 4))),
-        ("attend", (f(1, 1, 4), f(1, 1, 4), None, f(1, 2, 2, 5, 2), 1, None, f(1, 1, 4))),
-        ("attend", (f(1, 1, 4), f(1, 1, 4), f(1, 1, 4), f(1, 1, 2, 5, 2), 1, None, f(1, 1, 4))),
-        ("attend", (f(1, 1, 5), f(1, 1, 2), None, f(1, 1, 1, 5, 2), 1, None, f(1, 1, 5))),
-        ("attend", (f(1, 1, 4), f(1, 1, 4), None, f(1, 1, 1, 5, 2), 1, None, f(1, 1, 4))),
-        ("attend", (f(1, 1, 4), f(1, 1, 0), None, f(1, 1, 0, 5, 2), 1, None, f(1, 1, 4))),
         ("draw", (f(2, 3), np.zeros(3), np.zeros(2, int), np.zeros(2))),
         ("draw", (f(2, 3), np.zeros(2), np.zeros(2), np.zeros(2))),
         ("draw", (f(2, 0), np.zeros(2), np.zeros(2, int), np.zeros(2))),
@@ -465,6 +473,95 @@ def f(*shape):
 def test_arrays_that_do_not_fit_are_refused(name, arguments):
     with pytest.raises((TypeError, ValueError, BufferError)):
         getattr(native.kernels, name)(*arguments)
+
+
+EMBED = ("embed", (), 1, f(9, 4), f(5, 4), None)
+HEAD = (("multiply", (0,), 1, f(1, 4, 16), None, 0),), (4, 9)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "widths"),
+    [
+        ((), (0, 4)),
+        ((EMBED,), (0, 5)),
+        ((EMBED,), (0,)),
+        ((EMBED,), (0, -4)),
+        ((EMBED,), (0, None)),
+        ((EMBED[:5],), (0, 4)),
+        ((("embed", (0,), *EMBED[2:]),), (0, 4)),
+        ((("embed", (), 0, *EMBED[3:]),), (4, 4)),
+        ((("embed", (), 2, *EMBED[3:]),), (0, 4)),
+        ((("embed", (), 1, f(9, 4), f(5, 3), None),), (0, 4)),
+        ((("embed", (), 1, f(9, 4), None, None),), (0, 4)),
+        ((("attention", (), *EMBED[2:]),), (0, 4)),
+        ((EMBED, ("normalise", (1,), 2, f(5), None, 1e-6)), (0, 4, 4)),
+        ((EMBED, ("normalise", (1,), 2, f(4), f(5), 1e-6)), (0, 4, 4)),
+        ((EMBED, ("normalise", (1,), 2, f(4), None, None)), (0, 4, 4)),
+        ((EMBED, ("normalise", (1,), 1, f(4), None, 1e-6)), (0, 4, 4)),
+        ((EMBED, ("normalise", (1, 1), 2, f(4), None, 1e-6)), (0, 4, 4)),
+        ((EMBED, ("normalise", (), 2, f(4), None, 1e-6)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1,), 2, f(1, 3, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1,), 2, f(1, 4, 16), f(3), 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1,), 2, f(1, 4, 16), None, 4)), (0, 4, 4)),
+        ((EMBED, ("multiply", (3,), 2, f(1, 4, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1, 0), 2, f(1, 4, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1, 1, 1), 2, f(1, 4, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (), 2, f(1, 4, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("attend", (), 2, 0, 0, 1)), (0, 4, 4)),
+        ((EMBED, ("attend", (1,), 2, 0, 0, 0)), (0, 4, 4)),
+        ((EMBED, ("attend", (1,), 2, -1, 0, 1)), (0, 4, 4)),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(nodes, widths):
+    native.kernels.plan((EMBED,), (0, 4), *HEAD)
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        native.kernels.plan(nodes, widths, *HEAD)
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        native.kernels.plan((EMBED,), (0, 4), (EMBED,), (4, 4))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"window": np.zeros((1, 6), int)},
+        {"window": np.full((1, 3), 9)},
+        {"window": np.full((1, 3), -1)},
+        {"window": np.zeros((2, 3), int)},
+        {"window": np.zeros((1, 3))},
+        {"window": np.zeros((1, 1), int)},
+        {"memory": f(1, 1, 1, 1, 2, 4)},
+        {"memory": f(1, 0, 1, 1, 5, 4)},
+        {"memory": f(1, 1, 2, 1, 5, 4)},
+        {"memory": f(1, 1, 1, 0, 5, 4)},
+        {"memory": f(1, 1, 1, 3, 5, 4)},
+        {"memory": f(1, 1, 1, 2, 5, 2)},
+        {"memory": f(1, 1, 1, 1, 5, 4)[..., ::-1]},
+        {"memory": f(1, 1, 1, 1, 4)},
+        {"seen": np.ones((1, 1, 2, 3), bool)},
+        {"seen": np.ones((2, 1, 1, 3), bool)},
+        {"seen": np.ones((2, 1, 2, 3))},
+        {"outputs": f(1, 2, 5)},
+        {"outputs": f(2, 2, 4)},
+        {"outputs": f(1, 4, 4)},
+        {"scores": f(1, 3, 9)},
+        {"scores": f(1, 1, 8)},
+        {"scores": f(2, 1, 9)},
+        {"plan": None},
+    ],
+)
+def test_what_does_not_fit_a_plan_is_refused(changed):
+    nodes = (EMBED, ("attend", (1, 1), 2, 0, 1, 1))
+    given = {
+        "plan": native.kernels.plan(nodes, (0, 4, 4), *HEAD),
+        "window": np.zeros((1, 3), int),
+        "memory": f(1, 1, 1, 1, 5, 4),
+        "seen": np.ones((2, 1, 2, 3), bool),
+        "outputs": f(1, 2, 4),
+        "scores": f(1, 1, 9),
+    }
+    native.kernels.run(*given.values())
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        native.kernels.run(*(given | changed).values())
 
 
 def test_what_must_not_be_written_is_not():

@@ -9,7 +9,7 @@ other shapes: `np.matmul` of (..., 1, in) and (in, out) makes a BLAS call for ea
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,67 +34,88 @@ WORTH = 2**23
 """Multiplications that are worth another core."""
 
 
-def embed(tokens: Array, positions: Array, window: NDArray[np.int64], new: int) -> Array:
-    """The embeddings of the last tokens, each with that of its place.
+class Reading(NamedTuple):
+    """What a network reads: the last tokens of each row of a window, after those in its memory."""
+
+    window: NDArray[np.int64]
+    """(batch, time) ids."""
+    new: int
+    """How many of them, at least 1."""
+    memory: Array
+    """(batch, parts, planes, groups, context, size), one part for each attention; is changed."""
+    seen: NDArray[np.bool_] | None = None
+    """(masks, batch, new, time), False where a token must not look; none means it may."""
+
+
+class Embed:
+    """The embeddings of what is read, each with that of its place: (batch, new, width).
 
     Args:
         tokens: (vocabulary, width).
         positions: (context, width).
-        window: (batch, time) ids.
-        new: how many of them.
-
-    Returns:
-        (batch, new, width)
     """
-    batch, time = window.shape
-    if native.kernels:
-        out = np.empty((batch, new, tokens.shape[1]), dtype=np.float32)
-        native.kernels.embed(tokens, positions, window, out)
-        return out
-    embedded: Array = tokens[window[:, time - new :]] + positions[time - new : time]
-    return embedded
+
+    reads = True
+
+    def __init__(self, tokens: Array, positions: Array) -> None:
+        self._tokens, self._positions = tokens, positions
+        self.width = tokens.shape[1]
+        self.kernel = ("embed", tokens, positions, None)
+
+    def __call__(self, reading: Reading) -> Array:
+        time = reading.window.shape[1]
+        first = time - reading.new
+        embedded: Array = self._tokens[reading.window[:, first:]] + self._positions[first:time]
+        return embedded
 
 
-def attend(
-    query: Array,
-    key: Array,
-    value: Array | None,
-    cache: Array,
-    time: int,
-    seen: Array | None = None,
-) -> Array:
-    """Let each new token look at itself and at those before it.
+class Attend:
+    """Each token that is read looks at itself and at those before it: (batch, new, heads * size).
+
+    A plane of the memory has keys or values, (groups, context, size); as many heads as there are
+    in a group look at the same ones. With one plane, keys are values too.
 
     Args:
-        query: (batch, new, heads * size).
-        key, value: (batch, new, groups * size): as many heads as there are in a group of queries
-            look at the same keys and values. No value means that keys are values too.
-        cache: (batch, 2, groups, context, size), or (batch, 1, ...) where keys are values; the
-            new ones go into it.
-        time: tokens in the window, the new ones among them.
-        seen: (batch, new, time), False where a token must not look; none means it may.
-
-    Returns:
-        (batch, new, heads * size)
+        heads: how many.
+        width: of all heads together.
+        part: which part of the memory is its.
+        mask: which of the masks says what it may look at, where there are some.
     """
-    if native.kernels:
-        out = np.empty(query.shape, dtype=np.float32)
-        native.kernels.attend(query, key, value, cache, time, seen, out)
-        return out
-    batch, new, width = query.shape
-    groups, size = cache.shape[2], cache.shape[4]
-    members, before = width // (groups * size), time - new
-    for plane, part in enumerate((key,) if value is None else (key, value)):
-        cache[:, plane, :, before:time] = part.reshape(batch, new, groups, size).swapaxes(1, 2)
-    queries = query.reshape(batch, new, groups, members, 1, size) * np.float32(size**-0.5)
-    mixed = np.empty(queries.shape, dtype=np.float32)  # each head by itself, a vector
-    for i in range(new):
-        past = cache[..., None, : before + i + 1, :]  # (batch, 1 or 2, groups, 1, past, size)
-        scores = queries[:, i] @ past[:, 0].swapaxes(3, 4)  # (batch, groups, members, 1, past)
-        if seen is not None:
-            scores = np.where(seen[:, i, None, None, None, : before + i + 1], scores, NEVER)
-        np.matmul(_softmax(scores), past[:, -1], out=mixed[:, i])
-    return mixed.reshape(query.shape)
+
+    reads = True
+
+    def __init__(self, heads: int, width: int, part: int = 0, mask: int = 0) -> None:
+        self._part, self._mask, self.width = part, mask, width
+        self.kernel = ("attend", part, mask, heads)
+
+    def __call__(self, reading: Reading, x: Array, tokens: Array | None = None) -> Array:
+        """What is read looks.
+
+        Args:
+            reading: what that is.
+            x: (batch, new, width) queries; with keys and values beside them, of the same width,
+                where there are no tokens.
+            tokens: (batch, new, groups * size) what is looked at.
+        """
+        planes = (tokens,) if tokens is not None else np.split(x[..., self.width :], 2, axis=-1)
+        cache, time = reading.memory[:, self._part], reading.window.shape[1]
+        (batch, new), (groups, size) = x.shape[:2], (cache.shape[2], cache.shape[4])
+        for plane, values in enumerate(planes):
+            by_group = values.reshape(batch, new, groups, size).swapaxes(1, 2)
+            cache[:, plane, :, time - new : time] = by_group
+        members = self.width // (groups * size)
+        queries = x[..., : self.width].reshape(batch, new, groups, members, 1, size)
+        queries = queries * np.float32(size**-0.5)
+        mixed = np.empty(queries.shape, dtype=np.float32)  # each head by itself, a vector
+        for i in range(new):
+            # (batch, planes, groups, 1, past, size)
+            past = cache[..., None, : time - new + i + 1, :]
+            scores = queries[:, i] @ past[:, 0].swapaxes(3, 4)  # (batch, groups, members, 1, past)
+            if reading.seen is not None:
+                seen = reading.seen[self._mask, :, i, None, None, None, : past.shape[4]]
+                scores = np.where(seen, scores, NEVER)
+            np.matmul(_softmax(scores), past[:, -1], out=mixed[:, i])
+        return mixed.reshape(batch, new, self.width)
 
 
 def _softmax(scores: Array) -> Array:
@@ -108,20 +129,23 @@ def _softmax(scores: Array) -> Array:
 class Norm:
     """Of each token: mean 0 and variance 1 where there is a shift, mean square 1 without."""
 
+    reads = False
+
     def __init__(self, scale: Array, shift: Array | None = None) -> None:
-        self.arrays = (scale, shift, EPSILON)
+        self._scale, self._shift, self.width = scale, shift, len(scale)
+        self.kernel = ("normalise", scale, shift, EPSILON)
 
     def __call__(self, x: Array) -> Array:
-        scale, shift, epsilon = self.arrays
+        scale, shift = self._scale, self._shift
         if native.kernels:
             out = np.empty(x.shape, dtype=np.float32)
-            native.kernels.normalise(np.ascontiguousarray(x), scale, shift, epsilon, out)
+            native.kernels.normalise(np.ascontiguousarray(x), scale, shift, EPSILON, out)
             return out
         width = np.float32(x.shape[-1])
         if shift is not None:
             x = x - np.add.reduce(x, axis=-1, keepdims=True) / width
         variance: Array = np.vecdot(x, x)[..., None] / width
-        y: Array = x / np.sqrt(variance + epsilon) * scale
+        y: Array = x / np.sqrt(variance + EPSILON) * scale
         return y if shift is None else y + shift
 
 
@@ -148,18 +172,21 @@ class Linear:
         activation: one of `ACTIVATIONS`.
     """
 
+    reads = False
+
     def __init__(self, kernel: Array, bias: Array | None = None, activation: str = "") -> None:
         self._bias, self._activation = bias, ACTIVATIONS.index(activation)
         make = Vectors if native.kernels is None else Panels
         self._product = make(kernel)
         inputs, units = kernel.shape
         self.matrix = Matrix(inputs, units, self._product.halves)
+        self.width = units
 
     @property
-    def arrays(self) -> tuple[Array, Array | None, int]:
-        """What the kernel of a whole block is given of it."""
+    def kernel(self) -> tuple[Any, ...]:
+        """The same in a graph that the kernels run."""
         assert isinstance(self._product, Panels)
-        return self._product.panels, self._bias, self._activation
+        return "multiply", self._product.panels, self._bias, self._activation
 
     def __call__(self, x: Array, add: Array | None = None) -> Array:
         """(batch, new, in) to (batch, new, out), which is also the shape of `add`."""
@@ -273,53 +300,3 @@ def _activate(y: Array, activation: str) -> None:
         np.maximum(y, 0, out=y)
     if activation == "squared relu":
         y *= y
-
-
-class PreNormBlock:
-    """Normalise, attend, add; normalise, dense, dense, add: (batch, new, width) to the same."""
-
-    def __init__(
-        self,
-        attention_norm: Norm,
-        qkv: Linear,
-        attention_out: Linear,
-        dense_norm: Norm,
-        dense_in: Linear,
-        dense_out: Linear,
-    ) -> None:
-        self._attention_norm, self._qkv, self._attention_out = attention_norm, qkv, attention_out
-        self._dense_norm, self._dense_in, self._dense_out = dense_norm, dense_in, dense_out
-        self._parts = (attention_norm, qkv, attention_out, dense_norm, dense_in, dense_out)
-        self.linears = (qkv, attention_out, dense_in, dense_out)
-        self.dense = dense_in.matrix.units
-
-    @property
-    def arrays(self) -> tuple[Any, ...]:
-        """What the kernel is given of it."""
-        return tuple(part.arrays for part in self._parts)
-
-    def __call__(self, x: Array, cache: Array, time: int) -> Array:
-        width = self._qkv.matrix.units // 3
-        qkv = self._qkv(self._attention_norm(x))  # (batch, new, 3 * width)
-        query, key, value = qkv[..., :width], qkv[..., width:-width], qkv[..., -width:]
-        x = self._attention_out(attend(query, key, value, cache, time), add=x)
-        return self._dense_out(self._dense_in(self._dense_norm(x)), add=x)
-
-
-class PreNormBlocks:
-    """Several of the same size, one after the other, at least one; in the kernels one call."""
-
-    def __init__(self, blocks: Iterable[PreNormBlock]) -> None:
-        self._blocks = list(blocks)
-        self.linears = [linear for block in self._blocks for linear in block.linears]
-        self._arrays = tuple(block.arrays for block in self._blocks) if native.kernels else None
-
-    def __call__(self, x: Array, memory: Array, time: int) -> Array:
-        """(batch, new, width) to the same; memory is (batch, blocks, 2, heads, context, size)."""
-        if self._arrays:
-            out = np.empty_like(x)
-            native.kernels.blocks(x, memory, time, self._blocks[0].dense, self._arrays, out)
-            return out
-        for i, block in enumerate(self._blocks):
-            x = block(x, memory[:, i], time)
-        return x

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
 from corelm.distributions import Array
-from corelm.model.layers import (
-    Linear,
-    Matrix,
-    Norm,
-    PreNormBlock,
-    PreNormBlocks,
-    Weights,
-    attend,
-    embed,
-    sigmoid,
-)
+from corelm.model.graph import GIVEN, Graph, plan
+from corelm.model.layers import Attend, Embed, Linear, Matrix, Norm, Reading, Weights, sigmoid
 from corelm.model.presets import Architecture
 
 Ids = NDArray[np.int64]
@@ -70,6 +61,15 @@ class Network(ABC):
         """The last hidden states that outputs lead to: (batch, new, width) to the same."""
         return outputs
 
+    def advance(self, window: Ids, new: int, memory: Array, asked: int) -> tuple[Array, Array]:
+        """Read as `read` does; also returns the logits after the last tokens that are asked for.
+
+        Returns:
+            (batch, new, width) and (batch, asked, vocabulary).
+        """
+        outputs = self.read(window, new, memory)
+        return outputs, self.logits(self.hidden(outputs[:, new - asked :]))
+
     @property
     @abstractmethod
     def linears(self) -> Iterable[Linear]:
@@ -86,111 +86,146 @@ class Network(ABC):
 
 
 class Transformer(Network):
-    """A network that remembers what its attentions look at: keys and values by default."""
+    """A network that remembers what its attentions look at, in graphs of layers.
+
+    Args:
+        remembered: the shape of what it remembers of a row, as in `Reading`.
+        reads: from what is read to (batch, new, width).
+        hidden: from there to the last hidden states.
+        scores: from these to the scores of the next token.
+    """
 
     def __init__(
-        self, a: Architecture, w: Weights, attentions: int, heads: int, size: int, planes: int = 2
+        self, remembered: tuple[int, ...], reads: Graph, hidden: Graph, scores: Linear
     ) -> None:
-        super().__init__(attentions, planes, heads, a.context_length, size)
-        self._tokens = w["embedding/token_embeddings/embeddings"]
-        self._positions = w["embedding/position_embeddings/embeddings"]
+        super().__init__(*remembered)
+        self._reads, self._hidden, self._scores = reads, hidden, scores
+        head = hidden.then(scores)
+        self._layers, self._plan = reads.layers + head.layers, plan(reads, head)
 
-    def _embed(self, window: Ids, new: int) -> Array:
-        return embed(self._tokens, self._positions, window, new)
+    @property
+    def linears(self) -> Iterable[Linear]:
+        return [layer for layer in self._layers if isinstance(layer, Linear)]
+
+    def read(self, window: Ids, new: int, memory: Array) -> Array:
+        if self._plan:
+            return self.advance(window, new, memory, 0)[0]
+        return self._reads(Reading(window, new, memory, self._seen(window, new)))
+
+    def hidden(self, outputs: Array) -> Array:
+        return self._hidden(np.ascontiguousarray(outputs))
+
+    def advance(self, window: Ids, new: int, memory: Array, asked: int) -> tuple[Array, Array]:
+        if not self._plan:
+            return super().advance(window, new, memory, asked)
+        batch, seen = len(window), self._seen(window, new)
+        outputs = np.empty((batch, new, self._width), dtype=np.float32)
+        logits = np.empty((batch, asked, self._scores.width), dtype=np.float32)
+        native.kernels.run(self._plan, window, memory, seen, outputs, logits)
+        return outputs, logits
+
+    @property
+    def _width(self) -> int:
+        return self._reads.layers[-1].width
+
+    def _seen(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
+        """What the new tokens may look at: (masks, batch, new, time), or none, which is all."""
+        return None
 
 
 class Default(Transformer):
     """Pre-norm blocks and tied embeddings."""
 
     def __init__(self, a: Architecture, w: Weights) -> None:
-        super().__init__(a, w, a.blocks, a.heads, a.width // a.heads)
-        blocks = (_pre_norm_block(_below(w, f"block_{i}")) for i in range(a.blocks))
-        self._blocks = PreNormBlocks(blocks)
-        self._norm = Norm(w["norm/scale"])
-        self._scores = Linear(self._tokens.T)
+        reads, hidden = Graph(), Graph(a.width)
+        tokens, embed = _embedding(w)
+        x = reads.add(embed, GIVEN)
+        for i in range(a.blocks):
+            block = _below(w, f"block_{i}")
+            x = pre_norm_block(
+                reads,
+                x,
+                Attend(a.heads, a.width, part=i),
+                norms=[Norm(block[f"{name}_norm/scale"]) for name in ("attention", "dense")],
+                qkv=Linear(block["qkv/kernel"]),
+                attention_out=Linear(block["attention_out/kernel"]),
+                dense_in=Linear(block["dense_in/kernel"], activation="squared relu"),
+                dense_out=Linear(block["dense_out/kernel"]),
+            )
+        hidden.add(Norm(w["norm/scale"]), GIVEN)
+        size = a.width // a.heads
+        remembered = (a.blocks, 2, a.heads, a.context_length, size)
+        super().__init__(remembered, reads, hidden, Linear(tokens.T))
 
-    @property
-    def linears(self) -> Iterable[Linear]:
-        return [*self._blocks.linears, self._scores]
 
-    def read(self, window: Ids, new: int, memory: Array) -> Array:
-        return self._blocks(self._embed(window, new), memory, window.shape[1])
-
-    def hidden(self, outputs: Array) -> Array:
-        return self._norm(outputs)
+def pre_norm_block(
+    graph: Graph,
+    x: int,
+    attend: Attend,
+    *,
+    norms: Sequence[Norm],
+    qkv: Linear,
+    attention_out: Linear,
+    dense_in: Linear,
+    dense_out: Linear,
+) -> int:
+    """Normalise, attend, add; normalise, dense, dense, add. Returns what comes out, by number."""
+    mixed = graph.add(attend, GIVEN, graph.add(qkv, graph.add(norms[0], x)))
+    x = graph.add(attention_out, mixed, x)
+    return graph.add(dense_out, graph.add(dense_in, graph.add(norms[1], x)), x)
 
 
 class Book(Transformer):
     """The chapter's decoder: attention over the embeddings twice, then dense."""
 
     def __init__(self, a: Architecture, w: Weights) -> None:
-        super().__init__(a, w, attentions=1, heads=1, size=a.width, planes=1)  # of both
         layers = _below(w, "decoder")
         norms = [_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
-        norm_1, norm_2, self._norm = (Norm(norm["gamma"], norm["beta"]) for norm in norms)
-        self._attention_1 = Attention(_below(layers, "attention_1"), norm_1)
-        self._attention_2 = Attention(_below(layers, "attention_2"), norm_2)
-        self._dense_1 = _dense(layers, "dense_1", activation="relu")
-        self._dense_2 = _dense(layers, "dense_2")
-        self._scores = _dense(w, "probabilities")
+        norm_1, norm_2, norm_3 = (Norm(norm["gamma"], norm["beta"]) for norm in norms)
+        reads, hidden = Graph(), Graph(a.width)
+        embedded = reads.add(_embedding(w)[1], GIVEN)
+        x = _attention(reads, embedded, embedded, _below(layers, "attention_1"), norm_1, mask=0)
+        _attention(reads, x, embedded, _below(layers, "attention_2"), norm_2, mask=1)
+        inner = hidden.add(_dense(layers, "dense_1", activation="relu"), GIVEN)
+        hidden.add(norm_3, hidden.add(_dense(layers, "dense_2"), inner, GIVEN))
+        remembered = (1, 1, 1, a.context_length, a.width)  # by both attentions
+        super().__init__(remembered, reads, hidden, _dense(w, "probabilities"))
 
-    @property
-    def linears(self) -> Iterable[Linear]:
-        attentions = self._attention_1.linears + self._attention_2.linears
-        return [*attentions, self._dense_1, self._dense_2, self._scores]
-
-    def read(self, window: Ids, new: int, memory: Array) -> Array:
-        cache, time, (seen_1, seen_2) = memory[:, 0], window.shape[1], _seen(window, new)
-        embedded = self._embed(window, new)  # (batch, new, width)
-        x = self._attention_1(embedded, embedded, cache, time, seen_1)
-        return self._attention_2(x, embedded, cache, time, seen_2)
-
-    def hidden(self, outputs: Array) -> Array:
-        outputs = np.ascontiguousarray(outputs)
-        return self._norm(self._dense_2(self._dense_1(outputs), add=outputs))
+    def _seen(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
+        """Not padding."""
+        if np.count_nonzero(window) == window.size:
+            return None
+        seen = np.repeat((window != 0)[:, None], new, axis=1)
+        # Keras masks the queries of the first attention too: padding looks at everything.
+        return np.stack([seen & seen[:, 0, -new:, None], seen])
 
 
-def _seen(window: Ids, new: int) -> tuple[Array | None, Array | None]:
-    """What the new tokens may look at in each attention, (batch, new, time): not at padding."""
-    if np.count_nonzero(window) == window.size:
-        return None, None
-    seen = np.repeat((window != 0)[:, None], new, axis=1)
-    # Keras masks the queries of the first attention too: padding looks at everything.
-    return seen & seen[:, 0, -new:, None], seen
-
-
-class Attention:
-    """Keras's MultiHeadAttention, and what went in, normalised: (batch, new, width) to the same.
+def _attention(graph: Graph, x: int, tokens: int, w: Weights, norm: Norm, mask: int) -> int:
+    """Keras's MultiHeadAttention, and what went in, normalised; returns what comes out.
 
     Keras looks at a token e with (x Q + q) . (e K + k) in each head. That is (x QK' + qK') . e,
     and a number that is the same for every token, which changes no weight. So two matrices are
     one, and no keys need be kept, only the tokens, which both heads and both attentions share. In
     the same way values and output are one matrix, for weights sum to 1.
     """
+    q, k, v, out = (
+        np.moveaxis(w[f"{name}/kernel"].astype(np.float64), heads, 0)
+        for name, heads in (("query", 1), ("key", 1), ("value", 1), ("attention_output", 0))
+    )  # (heads, width, size), the last one (heads, size, width)
+    query, output = np.concatenate(q @ k.mT, axis=1), np.concatenate(v @ out)
+    query_bias = (k @ w["query/bias"][..., None]).ravel()
+    output_bias = w["value/bias"].ravel() @ np.concatenate(out) + w["attention_output/bias"]
+    looks = Linear(query.astype(np.float32), query_bias.astype(np.float32))
+    answers = Linear(output.astype(np.float32), output_bias.astype(np.float32))
+    attend = Attend(len(q), looks.width, mask=mask)
+    mixed = graph.add(attend, GIVEN, graph.add(looks, x), tokens)
+    return graph.add(norm, graph.add(answers, mixed, x))
 
-    def __init__(self, w: Weights, norm: Norm) -> None:
-        q, k, v, out = (
-            np.moveaxis(w[f"{name}/kernel"].astype(np.float64), heads, 0)
-            for name, heads in (("query", 1), ("key", 1), ("value", 1), ("attention_output", 0))
-        )  # (heads, width, size), the last one (heads, size, width)
-        query, output = np.concatenate(q @ k.mT, axis=1), np.concatenate(v @ out)
-        query_bias = (k @ w["query/bias"][..., None]).ravel()
-        output_bias = w["value/bias"].ravel() @ np.concatenate(out) + w["attention_output/bias"]
-        self._query = Linear(query.astype(np.float32), query_bias.astype(np.float32))
-        self._output = Linear(output.astype(np.float32), output_bias.astype(np.float32))
-        self._norm, self.linears = norm, (self._query, self._output)
-        parts = (*self.linears, norm)
-        self._arrays = tuple(part.arrays for part in parts) if native.kernels else None
 
-    def __call__(
-        self, x: Array, tokens: Array, cache: Array, time: int, seen: Array | None
-    ) -> Array:
-        if self._arrays:  # the same in one call
-            out, inner = np.empty_like(x), self._query.matrix.units
-            native.kernels.look(x, tokens, cache, time, seen, inner, self._arrays, out)
-            return out
-        mixed = attend(self._query(x), tokens, None, cache, time, seen)
-        return self._norm(self._output(mixed, add=x))
+def _embedding(w: Weights) -> tuple[Array, Embed]:
+    """The embeddings of tokens, and the layer that adds those of places."""
+    tokens = w["embedding/token_embeddings/embeddings"]
+    return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
 
 
 class Recurrent(Network):
@@ -235,17 +270,6 @@ class GruCell:
         candidate = np.tanh(given[..., 2 * dense :] + reset * kept[..., 2 * dense :])
         mixed: Array = update * state + (1 - update) * candidate
         return mixed
-
-
-def _pre_norm_block(w: Weights) -> PreNormBlock:
-    return PreNormBlock(
-        Norm(w["attention_norm/scale"]),
-        Linear(w["qkv/kernel"]),
-        Linear(w["attention_out/kernel"]),
-        Norm(w["dense_norm/scale"]),
-        Linear(w["dense_in/kernel"], activation="squared relu"),
-        Linear(w["dense_out/kernel"]),
-    )
 
 
 def _dense(w: Weights, *names: str, inputs: int = 1, activation: str = "") -> Linear:

@@ -94,6 +94,8 @@ class NumpySession:
     def logits(self) -> Array:
         """(batch, vocabulary): the scores of the next token of each row."""
         if self._logits is None:
+            self._outputs_of(1)  # which may bring them
+        if self._logits is None:
             self._logits = self.last_logits(1)[:, 0]
         return self._logits
 
@@ -108,10 +110,7 @@ class NumpySession:
 
     def hidden_states(self, count: int) -> Array:
         """(batch, count, width): the last hidden states at each of the last tokens."""
-        if not 1 <= count <= self._outputs.shape[1]:
-            parts = [self._see(*span) for span in self._window.spans(count)]
-            self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        return self._network.hidden(self._outputs[:, -count:])
+        return self._network.hidden(self._outputs_of(count))
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
@@ -141,14 +140,22 @@ class NumpySession:
         self._outputs = self._outputs[kept]
         self._logits = None if logits is None else logits[kept]
 
+    def _outputs_of(self, count: int) -> Array:
+        """What came out for each of the last tokens, which are read if they were not."""
+        if not 1 <= count <= self._outputs.shape[1]:
+            parts = [self._see(*span) for span in self._window.spans(count)]
+            self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return self._outputs[:, -count:]
+
     def _see(self, start: int, stop: int, asked: int) -> Array:
         """Read a window as far as it was not read yet; returns the last `asked` outputs."""
         read = self._read if start == self._start else start
         new = stop - min(read, stop - asked)
         texts, memory = self._window.texts[:, start:stop], self._memory
-
         if native.kernels:  # which see to the cores themselves
-            outputs = self._network.read(texts, new, memory)
+            last = int(stop == self._window.length)
+            outputs, logits = self._network.advance(texts, new, memory, last)
+            self._logits = logits[:, 0] if last else None
         else:
             outputs = np.concatenate(
                 spread(

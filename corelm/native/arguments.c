@@ -1,4 +1,5 @@
 #include "arguments.h"
+#include "kernels.h"
 
 void let_go(struct call *call)
 {
@@ -52,6 +53,22 @@ Py_buffer *tokens_array(struct call *call, PyObject *object, int flags, size_t *
     for (int axis = 0; axis + 1 < view->ndim; axis++)
         *tokens *= (size_t)view->shape[axis];
     return view;
+}
+
+Py_buffer *panels_array(struct call *call, PyObject *object, int flags, int *halves)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(object, &view, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
+        return NULL;
+    *halves = is_kind(&view, 'e');
+    PyBuffer_Release(&view);
+    return array(call, object, *halves ? 'e' : 'f', 3, flags);
+}
+
+int are_panels(const Py_buffer *panels, Py_ssize_t inputs, Py_ssize_t units)
+{
+    return panels->shape[0] == (units + PANEL - 1) / PANEL && panels->shape[1] == inputs &&
+           panels->shape[2] == PANEL;
 }
 
 Py_ssize_t last_axis(const Py_buffer *view) { return view->shape[view->ndim - 1]; }

@@ -27,6 +27,10 @@ Py_buffer *array(struct call *, PyObject *, char kind, int axes, int flags);
 /* Tokens of so many floats each, whatever the axes before the last one. */
 Py_buffer *tokens_array(struct call *, PyObject *, int flags, size_t *tokens);
 
+/* The panels of a matrix, in single or in half precision, and whether they are its. */
+Py_buffer *panels_array(struct call *, PyObject *, int flags, int *halves);
+int are_panels(const Py_buffer *, Py_ssize_t inputs, Py_ssize_t units);
+
 Py_ssize_t last_axis(const Py_buffer *);
 
 /* Whether so many arguments were given; an exception where not. */
@@ -42,11 +46,9 @@ PyObject *fault(struct call *, const char *text);
 #define CALLED(name) PyObject *py_##name(PyObject *, PyObject *const *args, Py_ssize_t count)
 CALLED(pack);
 CALLED(multiply);
-CALLED(embed);
 CALLED(normalise);
-CALLED(attend);
-CALLED(blocks);
-CALLED(look);
+CALLED(plan);
+CALLED(run);
 CALLED(admit);
 CALLED(judge);
 CALLED(sharpen);

@@ -19,11 +19,9 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
 static PyMethodDef methods[] = {
     KERNEL(pack),
     KERNEL(multiply),
-    KERNEL(embed),
     KERNEL(normalise),
-    KERNEL(attend),
-    KERNEL(blocks),
-    KERNEL(look),
+    KERNEL(plan),
+    KERNEL(run),
     KERNEL(admit),
     KERNEL(judge),
     KERNEL(sharpen),

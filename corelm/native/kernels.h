@@ -54,24 +54,37 @@ struct attention {
     size_t batch, added, heads, groups, size, context, time;
 };
 
-/* A pre-norm block: norm, attention, add; norm, dense, activation, dense, add. */
-struct block {
-    struct norm attention_norm, dense_norm;            /* scale, shift, epsilon */
-    struct product qkv, attention_out, dense_in, dense_out; /* all but x, add and out */
-    struct attention attention;                        /* the cache, and the sizes */
-    const float *x;                                    /* (batch, added, width) */
-    float *out;                                        /* the same */
-    size_t width;
+enum layer { EMBED, MULTIPLY, NORMALISE, ATTEND, LAYERS };
+
+/* A layer of a network: what it works on are values, by their numbers. */
+struct node {
+    enum layer layer;
+    size_t inputs[2], count, output;
+    union {
+        struct embedding embed;   /* all but the window, the sizes of what is read, and out */
+        struct product multiply;  /* all but x, add, out and tokens */
+        struct norm normalise;    /* all but x, out and tokens */
+        struct {
+            size_t memory, mask, heads; /* which part of the memory, and which mask */
+        } attend;
+    };
 };
 
-/* Attention, added to what looked, normalised. */
-struct look {
-    struct product query, output; /* all but x, add and out */
-    struct norm norm;             /* scale, shift, epsilon */
-    struct attention attention;   /* all but the queries and out */
-    const float *x;               /* (batch, added, width) */
-    float *out;                   /* the same */
-    size_t width;
+/* Layers one after the other. Values, of which each has so many numbers for a token, may be
+ * overwritten once they are not needed any more; the last node's is what comes of it. */
+struct graph {
+    struct node *nodes;
+    size_t *widths; /* of the values; the first one is given */
+    size_t count, values;
+};
+
+/* What is read: the last tokens of each row of a window, after what is in the memory. */
+struct reading {
+    const int64_t *window; /* (batch, time) ids */
+    ptrdiff_t window_row;  /* from one row of it to the next */
+    float *memory;         /* (batch, parts, planes, groups, context, size) */
+    const uint8_t *seen;   /* (masks, batch, added, time), or NULL */
+    size_t batch, added, time, parts, planes, groups, context, size;
 };
 
 enum { KNOWN = 4, FIGURES = 9, MOMENTS = 3 };
@@ -100,8 +113,9 @@ void multiply(const struct product *);
 int embed(const struct embedding *); /* -1 where a token is not in the vocabulary */
 void normalise(const struct norm *);
 int attend(const struct attention *);
-int run_block(const struct block *);
-int look(const struct look *);
+/* x, of so many tokens, to out; -1 without memory, 1 where a token is not in the vocabulary. */
+int run_graph(const struct graph *, const struct reading *, const float *x, size_t tokens,
+              float *out);
 void sharpen(struct rows *);
 void admit(struct rows *);
 void judge(struct rows *);

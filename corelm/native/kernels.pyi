@@ -22,32 +22,23 @@ def multiply(
     out: Floats,
     /,
 ) -> None: ...
-def embed(tokens: Floats, positions: Floats, window: Ids, out: Floats, /) -> None: ...
 def normalise(
     x: Floats, scale: Floats, shift: Floats | None, epsilon: float, out: Floats, /
 ) -> None: ...
-def attend(
-    query: Floats,
-    key: Floats,
-    value: Floats | None,
-    cache: Floats,
-    time: int,
-    seen: NDArray[np.bool_] | None,
-    out: Floats,
+def plan(
+    nodes: tuple[Any, ...],
+    widths: tuple[int, ...],
+    head: tuple[Any, ...],
+    head_widths: tuple[int, ...],
     /,
-) -> None: ...
-def blocks(
-    x: Floats, memory: Floats, time: int, dense: int, blocks: tuple[Any, ...], out: Floats, /
-) -> None: ...
-def look(
-    x: Floats,
-    tokens: Floats,
-    cache: Floats,
-    time: int,
+) -> object: ...
+def run(
+    plan: object,
+    window: Ids,
+    memory: Floats,
     seen: NDArray[np.bool_] | None,
-    inner: int,
-    parts: tuple[Any, ...],
-    out: Floats,
+    outputs: Floats,
+    scores: Floats,
     /,
 ) -> None: ...
 def admit(logits: Floats, never: Ids, out: Floats, /) -> bool: ...

@@ -9,8 +9,9 @@ import numpy as np
 import corelm
 from corelm.benchmark import measure
 from corelm.generation import steps
-from corelm.model.layers import Linear, Matrix, Norm, PreNormBlock, PreNormBlocks
-from corelm.model.networks import Default, Transformer
+from corelm.model.graph import GIVEN, Graph
+from corelm.model.layers import Attend, Embed, Linear, Matrix, Norm
+from corelm.model.networks import Transformer, pre_norm_block
 from corelm.model.presets import PRESETS, Architecture
 from corelm.model.runtime import NumpyModel, NumpySession
 from corelm.model.vocabulary import WordVocabulary
@@ -57,29 +58,27 @@ class Ours(Party):
         return {name: part / speed.step for name, part in parts.items()}
 
 
-class Gpt2(Default):
+class Gpt2(Transformer):
     """Radford et al. 2019: pre-norm blocks and tied embeddings as in `default`, with biases."""
 
     def __init__(self, a: Architecture, w: gpt2.Weights) -> None:
-        embeddings = {
-            "embedding/token_embeddings/embeddings": w["wte.weight"],
-            "embedding/position_embeddings/embeddings": w["wpe.weight"],
-        }
-        Transformer.__init__(self, a, embeddings, a.blocks, a.heads, a.width // a.heads)
-        self._blocks = PreNormBlocks(_block(w, f"h.{i}") for i in range(a.blocks))
-        self._norm = _norm(w, "ln_f")
-        self._scores = Linear(w["wte.weight"].T)
-
-
-def _block(w: gpt2.Weights, name: str) -> PreNormBlock:
-    return PreNormBlock(
-        _norm(w, f"{name}.ln_1"),
-        _linear(w, f"{name}.attn.c_attn"),
-        _linear(w, f"{name}.attn.c_proj"),
-        _norm(w, f"{name}.ln_2"),
-        _linear(w, f"{name}.mlp.c_fc", "gelu"),
-        _linear(w, f"{name}.mlp.c_proj"),
-    )
+        reads, hidden = Graph(), Graph(a.width)
+        x = reads.add(Embed(w["wte.weight"], w["wpe.weight"]), GIVEN)
+        for i in range(a.blocks):
+            x = pre_norm_block(
+                reads,
+                x,
+                Attend(a.heads, a.width, part=i),
+                norms=[_norm(w, f"h.{i}.ln_{n}") for n in (1, 2)],
+                qkv=_linear(w, f"h.{i}.attn.c_attn"),
+                attention_out=_linear(w, f"h.{i}.attn.c_proj"),
+                dense_in=_linear(w, f"h.{i}.mlp.c_fc", "gelu"),
+                dense_out=_linear(w, f"h.{i}.mlp.c_proj"),
+            )
+        hidden.add(_norm(w, "ln_f"), GIVEN)
+        size = a.width // a.heads
+        remembered = (a.blocks, 2, a.heads, a.context_length, size)
+        super().__init__(remembered, reads, hidden, Linear(w["wte.weight"].T))
 
 
 def _norm(w: gpt2.Weights, name: str) -> Norm:
