@@ -14,6 +14,7 @@ from time import perf_counter, sleep
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm import native
 from corelm.context import Context
@@ -125,20 +126,18 @@ def _round(task: Timed, products: Products) -> Round:
     steps = Ancestral()(task)
     next(steps)
     task.marks.clear()
-    began, tokens, ends = perf_counter(), 0, []
+    began, tokens = perf_counter(), 0
     for step in steps:
         tokens += len(step.tokens)
-        ends.append(perf_counter())
-    if not ends:
+    if not task.marks:
         raise UsageError("every text ends with its first token: there is nothing to measure")
-    count = len(ends)
-    begun, sampled = sum(task.marks[0::2]), sum(task.marks[1::2])
-    seconds = ends[-1] - began
+    seconds, count = task.marks[-1] - began, len(task.marks) // 3
+    begun, sampled, drawn = (sum(task.marks[i::3]) for i in range(3))
     return Round(
         tokens_per_second=tokens / seconds,
         step=seconds / count,
         sampler=(sampled - begun) / count,
-        draw=(sum(ends) - sampled) / count,
+        draw=(drawn - sampled) / count,
         products=products.seconds(count),
     )
 
@@ -150,7 +149,7 @@ def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:
 
 @dataclass(frozen=True)
 class Timed(Task):
-    """A task that notes when the sampler begins and when it has ended, step by step."""
+    """A task that notes when the sampler begins, when it has ended, and when a token is drawn."""
 
     marks: list[float] = field(default_factory=list)
 
@@ -167,6 +166,14 @@ class Timed(Task):
         both = super().distribution(raw, context, given=given)
         self.marks.append(perf_counter())
         return both
+
+    def draw(
+        self, logits: Array, position: int, samples: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The same; the next step comes next."""
+        drawn = super().draw(logits, position, samples)
+        self.marks.append(perf_counter())
+        return drawn
 
 
 class Products:

@@ -150,6 +150,21 @@ class Task:
             check_logits(rest, f"the model's logits at step {step}")
         return rest
 
+    def draw(
+        self, logits: Array, position: int, samples: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Draw a token for each row by the luck of its sample.
+
+        Args:
+            logits: (batch, vocabulary), to draw from.
+            position: 0 for the first token after the prompt.
+            samples: (batch,) which sample each row is.
+
+        Returns:
+            (batch,) ids, and how surprising they are in nats.
+        """
+        return draw(logits, self.luck.at(position)[samples])
+
     def model_surprisal(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
         """How surprising tokens were to the model, by reading the texts again.
 
@@ -196,19 +211,30 @@ class Ancestral(Decoder):
         for position in range(task.length):
             raw = giver.give_logits() if giver else session.logits
             model_logits, logits = task.distribution(raw, past.context, given=bool(giver))
-            tokens, surprisal = draw(logits, task.luck.at(position)[samples])
+            tokens, surprisal = task.draw(logits, position, samples)
+            going = [row for row, token in enumerate(tokens.tolist()) if token != end]
+            last = position + 1 == task.length or not going
+            if giver and not last:  # which reads while others look at the step
+                _go_on(giver, tokens, going)
             step = Step(position, samples, tokens, model_logits, logits, surprisal)
             yield step
-            going = [row for row, token in enumerate(tokens.tolist()) if token != end]
-            if position + 1 == task.length or not going:
+            if last:
                 return
+            if not giver:
+                _go_on(session, tokens, going)
             past.append(tokens, surprisal, partial(getattr, step, "model_surprisal"))
-            session.extend(tokens)
             if len(going) < len(tokens):
                 rows = np.array(going)
                 samples = samples[rows]
                 past.select(rows)
-                session.select(rows)
+
+
+def _go_on(session: Session, tokens: NDArray[np.int64], going: list[int]) -> None:
+    """Tell a session of the rows that still go on what was drawn."""
+    if len(going) < len(tokens):
+        session.select(going)
+        tokens = tokens[going]
+    session.extend(tokens)
 
 
 @hookimpl

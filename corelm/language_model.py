@@ -67,7 +67,11 @@ class Session(Protocol):
 
 @runtime_checkable
 class GivingSession(Session, Protocol):
-    """A session that gives its logits away, so that nobody needs to copy them."""
+    """A session that wastes no time: its logits are not copied, and what it is told it reads later.
+
+    Its `extend` returns at once, whether it reads the tokens meanwhile or when it is asked about
+    them. So it may be told as soon as tokens are drawn, before anybody looks at them.
+    """
 
     def give_logits(self) -> Array:
         """(batch, vocabulary): the logits, which are the caller's now, to be changed at will.

@@ -385,6 +385,71 @@ def test_a_network_in_one_call_is_its_layers(biased):
     assert len(reads.placed()[1]) < len(reads.layers) / 2
 
 
+def planned_run():
+    """Arguments of `run` for a network that is worth two cores, and the arrays it fills."""
+    reads = Graph()
+    x = reads.add(embedding(96), GIVEN)
+    for part in range(4):
+        x = reads.add(layers.Attend(2, 64, part=part), GIVEN, reads.add(LINEAR[0], x))
+        x = reads.add(LINEAR[1], x)
+    given, head = reading(4, 2, 2, 32), Graph(96).then(LINEAR[2])
+    outputs, scores = np.empty((5, 3, 96), np.float32), np.empty((5, 2, 5000), np.float32)
+    memory = given.memory.copy()
+    return (plan(reads, head), given.window, memory, None, outputs, scores)
+
+
+LINEAR = [layers.Linear(some(*shape)) for shape in ((96, 192), (64, 96), (96, 5000))]
+
+
+def test_what_another_thread_begins_is_the_same():
+    expected, plain = planned_run(), planned_run()
+    native.kernels.run(*expected)
+    for _ in range(200):
+        given = planned_run()
+        run = native.kernels.begin(*given)
+        native.kernels.draw(random_rows(8, 15000), np.full(8, 0.5), np.empty(8, int), np.empty(8))
+        native.kernels.wait(run)
+        for found, known in zip(given[2:], expected[2:], strict=True):
+            assert found is known is None or np.array_equal(found, known)
+    with pytest.raises(ValueError, match="already"):
+        native.kernels.wait(run)
+    with pytest.raises(ValueError, match="network"):
+        native.kernels.begin(*plain[:4], f(1, 2, 3), plain[5])
+
+
+def test_several_may_be_begun_and_nobody_need_wait():
+    expected = planned_run()
+    native.kernels.run(*expected)
+    for cores in (1, 2, 5):
+        native.kernels.use_cores(cores)
+        try:
+            given = [planned_run() for _ in range(6)]
+            runs = [native.kernels.begin(*arguments) for arguments in given]
+            del runs[0], runs[3]
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(native.kernels.wait, runs))
+        finally:
+            native.kernels.use_cores(native.CORES)
+        for arguments in given:
+            assert np.array_equal(arguments[-1], expected[-1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_does_what_its_parent_had_begun():
+    expected = planned_run()
+    native.kernels.run(*expected)
+    for _ in range(20):
+        given = planned_run()
+        run = native.kernels.begin(*given)
+        child = os.fork()
+        if not child:
+            native.kernels.wait(run)
+            os._exit(not np.array_equal(given[-1], expected[-1]))
+        native.kernels.wait(run)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_what_is_not_needed_any_more_makes_room():
     graph = Graph(4)
     double = layers.Linear(2 * np.eye(4, dtype=np.float32))

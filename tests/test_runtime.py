@@ -165,17 +165,74 @@ def test_rows_may_be_forked_after_going_back(model, texts):
 
 
 def test_what_forks_share_is_read_once(model, texts, monkeypatch):
-    rows = []
-    network, name = model._network, "advance" if native.kernels else "read"
-    read = getattr(network, name)
-    monkeypatch.setattr(network, name, lambda w, *rest: rows.append(len(w)) or read(w, *rest))
+    rows, network = [], model._network
+    for name in ("begin", "advance") if native.kernels else ("read",):
+        read = getattr(network, name)
+
+        def noted(window, *rest, read=read):
+            found = read(window, *rest)
+            if found is not None:  # as where nothing can be read ahead
+                rows.append(len(window))
+            return found
+
+        monkeypatch.setattr(network, name, noted)
     session = model.start(texts[:1, :9])
     session.select([0] * 16)
     assert session.logits.shape == (16, 3000)
-    session.extend(texts[:16, 9])
+    session.extend(texts[:16, 9:11])
     session.select([3])  # before it is read
     assert session.logits.shape == (1, 3000)
     assert rows == [1, 1]
+
+
+def test_a_token_after_others_that_were_read_is_read_at_once(model, texts):
+    session = model.start(texts[:4, :5])
+    session.extend(texts[:4, 5])
+    assert session._ahead is None  # the others were not
+    for i in range(6, 40):  # the window slides meanwhile
+        assert np.array_equal(session.logits, model.start(texts[:4, :i]).logits)
+        session.extend(texts[:4, i])
+        assert bool(session._ahead) == bool(getattr(model._network, "_plan", None))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session, ids: session.extend(ids),
+        lambda session, ids: session.rewind(2) or session.extend(np.stack([ids] * 2, axis=1)),
+        lambda session, ids: session.select([2, 0, 0]) or session.extend(ids[:3]),
+        lambda session, ids: session.select([3, 1]) or session.rewind(1),
+        lambda session, ids: session.extend(np.empty((4, 0), dtype=np.int64)),
+        lambda session, ids: session.hidden_states(3),
+    ],
+)
+def test_what_is_read_ahead_may_be_changed(model, texts, change):
+    plain, ahead = (model.start(texts[:4, :5]) for _ in range(2))
+    assert ahead.logits.shape == (4, 3000)  # so that the next one is
+    for session in (plain, ahead):
+        session.extend(texts[:4, 5])
+        change(session, texts[:4, 6])
+    assert np.array_equal(ahead.logits, plain.logits)
+
+
+def test_reading_that_fails_is_done_again(model, texts, monkeypatch):
+    session = model.start(texts[:2, :5])
+    before = session.logits.copy()
+    session.extend(texts[:2, 5])
+    if session._ahead is None:
+        pytest.skip("nothing is read ahead here")
+
+    def fail(ahead):
+        native.kernels.wait(ahead.run)
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(session._ahead), "wait", fail)
+        with pytest.raises(MemoryError):
+            _ = session.logits
+    assert np.array_equal(session.logits, model.start(texts[:2, :6]).logits)
+    session.rewind(1)
+    assert np.array_equal(session.logits, before)
 
 
 def test_hidden_states_are_those_that_the_logits_come_from(model, texts):

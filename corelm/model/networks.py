@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,18 @@ from corelm.model.layers import Attend, Embed, Linear, Matrix, Norm, Reading, We
 from corelm.model.presets import Architecture
 
 Ids = NDArray[np.int64]
+
+
+class Ahead(NamedTuple):
+    """Reading under way: what comes of it, once it was waited for."""
+
+    run: Any
+    outputs: Array
+    logits: Array
+
+    def wait(self) -> None:
+        """Until the arrays hold it; helps meanwhile."""
+        native.kernels.wait(self.run)
 
 
 class Network(ABC):
@@ -70,6 +83,10 @@ class Network(ABC):
         outputs = self.read(window, new, memory)
         return outputs, self.logits(self.hidden(outputs[:, new - asked :]))
 
+    def begin(self, window: Ids, new: int, memory: Array, asked: int) -> Ahead | None:
+        """Have another thread do what `advance` does; None where that cannot be."""
+        return None
+
     @property
     @abstractmethod
     def linears(self) -> Iterable[Linear]:
@@ -101,7 +118,8 @@ class Transformer(Network):
         super().__init__(*remembered)
         self._reads, self._hidden, self._scores = reads, hidden, scores
         head = hidden.then(scores)
-        self._layers, self._plan = reads.layers + head.layers, plan(reads, head)
+        self._layers, self._width = reads.layers + head.layers, reads.layers[-1].width
+        self._plan = plan(reads, head)
 
     @property
     def linears(self) -> Iterable[Linear]:
@@ -118,15 +136,22 @@ class Transformer(Network):
     def advance(self, window: Ids, new: int, memory: Array, asked: int) -> tuple[Array, Array]:
         if not self._plan:
             return super().advance(window, new, memory, asked)
-        batch, seen = len(window), self._seen(window, new)
-        outputs = np.empty((batch, new, self._width), dtype=np.float32)
-        logits = np.empty((batch, asked, self._scores.width), dtype=np.float32)
+        outputs, logits = self._room(len(window), new, asked)
+        seen = self._seen(window, new)
         native.kernels.run(self._plan, window, memory, seen, outputs, logits)
         return outputs, logits
 
-    @property
-    def _width(self) -> int:
-        return self._reads.layers[-1].width
+    def begin(self, window: Ids, new: int, memory: Array, asked: int) -> Ahead | None:
+        if not self._plan:
+            return None
+        outputs, logits = self._room(len(window), new, asked)
+        seen = self._seen(window, new)
+        run = native.kernels.begin(self._plan, window, memory, seen, outputs, logits)
+        return Ahead(run, outputs, logits)
+
+    def _room(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
+        outputs = np.empty((batch, new, self._width), dtype=np.float32)
+        return outputs, np.empty((batch, asked, self._scores.width), dtype=np.float32)
 
     def _seen(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
         """What the new tokens may look at: (masks, batch, new, time), or none, which is all."""

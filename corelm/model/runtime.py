@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import native
 from corelm.distributions import Array, softmax
 from corelm.model.layers import Matrix, Weights
-from corelm.model.networks import NETWORKS, Network
+from corelm.model.networks import NETWORKS, Ahead, Network
 from corelm.model.presets import Architecture
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import check
@@ -79,7 +79,8 @@ class NumpySession:
     """Decoding under way: the texts, and what the network remembers of their window.
 
     Tokens are read when something is asked about them, so that a session may be extended,
-    rewound and cut down without reading what is not needed.
+    rewound and cut down without reading what is not needed. Only where all earlier ones were read,
+    as in decoding, is one more token read at once, by another thread.
     """
 
     def __init__(self, network: Network, window: Window) -> None:
@@ -89,6 +90,7 @@ class NumpySession:
         self._start = self._read = 0  # the memory is that of this part of the texts
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
+        self._ahead: Ahead | None = None  # what is being read
 
     @property
     def logits(self) -> Array:
@@ -114,13 +116,21 @@ class NumpySession:
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        self._settle()
         before = self._window.length
         self._window.extend(tokens)
         if self._window.length > before:
             self._outputs, self._logits = self._outputs[:, :0], None
+        if self._window.length == before + 1 and self._read == before:
+            start, stop, asked = next(self._window.spans(1))
+            texts, new = self._unread(start, stop, asked)
+            self._ahead = self._network.begin(texts, new, self._memory, asked)
+            if self._ahead:
+                self._start, self._read = start, stop
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
+        self._settle()
         self._window.rewind(count)
         self._read = min(self._read, self._window.length)
         if self._read <= self._start:
@@ -134,14 +144,24 @@ class NumpySession:
         batch = len(self._window.texts)
         if np.array_equal(kept, np.arange(batch)):
             return
+        self._settle()
         logits = self.logits if len(kept) > batch else self._logits  # what forks share, once
         self._memory = self._network.select(self._memory, kept, self._read - self._start)
         self._window.select(kept)
         self._outputs = self._outputs[kept]
         self._logits = None if logits is None else logits[kept]
 
+    def _settle(self) -> None:
+        """Wait for what is being read."""
+        ahead, self._ahead = self._ahead, None
+        if ahead:
+            self._read, read = self._start, self._read  # should it fail
+            ahead.wait()
+            self._outputs, self._logits, self._read = ahead.outputs, ahead.logits[:, 0], read
+
     def _outputs_of(self, count: int) -> Array:
         """What came out for each of the last tokens, which are read if they were not."""
+        self._settle()
         if not 1 <= count <= self._outputs.shape[1]:
             parts = [self._see(*span) for span in self._window.spans(count)]
             self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
@@ -149,9 +169,7 @@ class NumpySession:
 
     def _see(self, start: int, stop: int, asked: int) -> Array:
         """Read a window as far as it was not read yet; returns the last `asked` outputs."""
-        read = self._read if start == self._start else start
-        new = stop - min(read, stop - asked)
-        texts, memory = self._window.texts[:, start:stop], self._memory
+        (texts, new), memory = self._unread(start, stop, asked), self._memory
         if native.kernels:  # which see to the cores themselves
             last = int(stop == self._window.length)
             outputs, logits = self._network.advance(texts, new, memory, last)
@@ -166,3 +184,8 @@ class NumpySession:
             )
         self._start, self._read = start, stop
         return outputs[:, -asked:]
+
+    def _unread(self, start: int, stop: int, asked: int) -> tuple[NDArray[np.int64], int]:
+        """A window, and how many tokens at its end are to be read."""
+        read = self._read if start == self._start else start
+        return self._window.texts[:, start:stop], stop - min(read, stop - asked)

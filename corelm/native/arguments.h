@@ -49,6 +49,8 @@ CALLED(multiply);
 CALLED(normalise);
 CALLED(plan);
 CALLED(run);
+CALLED(begin);
+CALLED(wait);
 CALLED(admit);
 CALLED(judge);
 CALLED(sharpen);

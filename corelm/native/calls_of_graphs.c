@@ -1,10 +1,12 @@
-/* What Python calls for whole networks: `plan` once, and `run` for every few tokens. */
+/* What Python calls for whole networks: `plan` once; `run`, or `begin` and `wait`, for every few
+ * tokens. */
 #include "arguments.h"
 #include "kernels.h"
+#include "threads.h"
 
 #include <stdlib.h>
 
-static const char *const NAME = "corelm.plan";
+static const char *const PLAN = "corelm.plan", *const RUN = "corelm.run";
 
 /* A network: what reads tokens, and what makes scores of what came of that. */
 struct plan {
@@ -25,7 +27,7 @@ static void discard(struct plan *plan)
 
 static void forget(PyObject *capsule)
 {
-    discard(PyCapsule_GetPointer(capsule, NAME));
+    discard(PyCapsule_GetPointer(capsule, PLAN));
 }
 
 /* A whole number of a tuple that is not negative and below a limit; the limit where it is not. */
@@ -179,7 +181,7 @@ PyObject *py_plan(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (open_graph(plan, args[0], args[1], &plan->read) &&
         open_graph(plan, args[2], args[3], &plan->head) &&
         belong_together(&plan->read, &plan->head))
-        capsule = PyCapsule_New(plan, NAME, forget);
+        capsule = PyCapsule_New(plan, PLAN, forget);
     if (!capsule) {
         discard(plan);
         if (!PyErr_Occurred())
@@ -230,57 +232,127 @@ static const float *last_of(const float *outputs, const struct reading *reading,
     return room;
 }
 
-static int run_plan(const struct plan *plan, const struct reading *reading, float *outputs,
-                    size_t asked, float *scores)
+/* A run of a plan, with all it needs. */
+struct run {
+    struct call call;
+    PyObject *capsule; /* of the plan */
+    const struct plan *plan;
+    struct reading reading;
+    float *outputs, *scores;
+    size_t asked;
+    int failed, waited;
+    struct errand errand;
+};
+
+static void run_plan(void *job)
 {
-    size_t width = plan->head.widths[0], tokens = reading->batch * asked;
+    struct run *run = job;
+    const struct reading *reading = &run->reading;
+    size_t width = run->plan->head.widths[0], tokens = reading->batch * run->asked;
     float *room = malloc((tokens * width + 1) * sizeof(float));
-    int failed = room ? run_graph(&plan->read, reading, NULL, reading->batch * reading->added,
-                                  outputs) : -1;
-    if (!failed && asked) {
-        const float *last = last_of(outputs, reading, asked, width, room);
-        failed = run_graph(&plan->head, reading, last, tokens, scores);
+    run->failed = room ? run_graph(&run->plan->read, reading, NULL,
+                                   reading->batch * reading->added, run->outputs) : -1;
+    if (!run->failed && run->asked) {
+        const float *last = last_of(run->outputs, reading, run->asked, width, room);
+        run->failed = run_graph(&run->plan->head, reading, last, tokens, run->scores);
     }
     free(room);
-    return failed;
 }
 
 /* (plan, window, memory, seen, outputs, scores): the outputs of all new tokens, the scores after
  * some of the last ones */
-PyObject *py_run(PyObject *self, PyObject *const *args, Py_ssize_t count)
+static int open_run(struct run *run, PyObject *const *args, Py_ssize_t count)
 {
-    (void)self;
-    struct call call = {.count = 0};
-    struct plan *plan;
+    struct call *call = &run->call;
     Py_buffer *window, *memory, *seen = NULL, *outputs, *scores;
-    if (!wants(count, 6) || !(plan = PyCapsule_GetPointer(args[0], NAME)) ||
-        !(window = array(&call, args[1], 'q', 2, PyBUF_STRIDES)) ||
-        !(memory = array(&call, args[2], 'f', 6, WRITE)) ||
-        (args[3] != Py_None && !(seen = array(&call, args[3], '?', 4, READ))) ||
-        !(outputs = array(&call, args[4], 'f', 3, WRITE)) ||
-        !(scores = array(&call, args[5], 'f', 3, WRITE)))
-        return fault(&call, NULL);
-    const Py_ssize_t *room = memory->shape, batch = window->shape[0], asked = scores->shape[1];
-    struct reading reading = {
+    if (!wants(count, 6) || !(run->plan = PyCapsule_GetPointer(args[0], PLAN)) ||
+        !(window = array(call, args[1], 'q', 2, PyBUF_STRIDES)) ||
+        !(memory = array(call, args[2], 'f', 6, WRITE)) ||
+        (args[3] != Py_None && !(seen = array(call, args[3], '?', 4, READ))) ||
+        !(outputs = array(call, args[4], 'f', 3, WRITE)) ||
+        !(scores = array(call, args[5], 'f', 3, WRITE)))
+        return 0;
+    const Py_ssize_t *room = memory->shape, batch = window->shape[0];
+    run->reading = (struct reading){
         .window = window->buf, .window_row = window->strides[0] / window->itemsize,
         .memory = memory->buf, .seen = seen ? seen->buf : NULL, .batch = (size_t)batch,
         .added = (size_t)outputs->shape[1], .time = (size_t)window->shape[1],
         .parts = (size_t)room[1], .planes = (size_t)room[2], .groups = (size_t)room[3],
         .context = (size_t)room[4], .size = (size_t)room[5],
     };
+    run->capsule = args[0], run->outputs = outputs->buf, run->scores = scores->buf;
+    run->asked = (size_t)scores->shape[1];
     size_t masks = seen ? (size_t)seen->shape[0] : 0;
-    if (room[0] != batch || outputs->shape[0] != batch || scores->shape[0] != batch ||
-        window->strides[1] != window->itemsize || window->strides[0] % window->itemsize != 0 ||
-        (seen && !is_mask(seen, batch, outputs->shape[1], window->shape[1])) ||
-        (size_t)outputs->shape[2] != plan->head.widths[0] ||
-        (size_t)scores->shape[2] != result_width(&plan->head) || asked > outputs->shape[1] ||
-        !can_read(plan, &reading, masks))
-        return fault(&call, "these shapes do not belong to one network");
-    int failed;
+    return room[0] == batch && outputs->shape[0] == batch && scores->shape[0] == batch &&
+           window->strides[1] == window->itemsize && window->strides[0] % window->itemsize == 0 &&
+           (!seen || is_mask(seen, batch, outputs->shape[1], window->shape[1])) &&
+           (size_t)outputs->shape[2] == run->plan->head.widths[0] &&
+           (size_t)scores->shape[2] == result_width(&run->plan->head) &&
+           scores->shape[1] <= outputs->shape[1] && can_read(run->plan, &run->reading, masks);
+}
+
+static PyObject *answer_run(struct run *run)
+{
+    if (run->failed > 0)
+        return fault(&run->call, "a token is not in the vocabulary");
+    return answer(&run->call, run->failed);
+}
+
+PyObject *py_run(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct run run = {.failed = 0};
+    if (!open_run(&run, args, count))
+        return fault(&run.call, "these shapes do not belong to one network");
     Py_BEGIN_ALLOW_THREADS
-    failed = run_plan(plan, &reading, outputs->buf, (size_t)asked, scores->buf);
+    run_plan(&run);
     Py_END_ALLOW_THREADS
-    if (failed > 0)
-        return fault(&call, "a token is not in the vocabulary");
-    return answer(&call, failed);
+    return answer_run(&run);
+}
+
+static void forget_run(PyObject *capsule)
+{
+    struct run *run = PyCapsule_GetPointer(capsule, RUN);
+    if (!run->waited)
+        finish_errand(&run->errand);
+    let_go(&run->call);
+    Py_DecRef(run->capsule);
+    free(run);
+}
+
+/* The same arguments: another thread begins; what the arrays hold is nothing until it is waited
+ * for. */
+PyObject *py_begin(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct run *run = calloc(1, sizeof *run);
+    if (!run)
+        return PyErr_NoMemory();
+    PyObject *capsule = NULL;
+    if (open_run(run, args, count))
+        capsule = PyCapsule_New(run, RUN, forget_run);
+    if (!capsule) {
+        fault(&run->call, "these shapes do not belong to one network");
+        free(run);
+        return NULL;
+    }
+    Py_IncRef(run->capsule);
+    run->errand.work = run_plan, run->errand.job = run;
+    begin_errand(&run->errand);
+    return capsule;
+}
+
+PyObject *py_wait(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct run *run;
+    if (!wants(count, 1) || !(run = PyCapsule_GetPointer(args[0], RUN)))
+        return NULL;
+    if (run->waited)
+        return PyErr_Format(PyExc_ValueError, "it was waited for already");
+    run->waited = 1;
+    Py_BEGIN_ALLOW_THREADS
+    finish_errand(&run->errand);
+    Py_END_ALLOW_THREADS
+    return answer_run(run);
 }

@@ -22,6 +22,8 @@ static PyMethodDef methods[] = {
     KERNEL(normalise),
     KERNEL(plan),
     KERNEL(run),
+    KERNEL(begin),
+    KERNEL(wait),
     KERNEL(admit),
     KERNEL(judge),
     KERNEL(sharpen),

@@ -5,7 +5,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
 #include <time.h>
 
 enum { MOST = 64, SPINS = 64 };
@@ -22,7 +21,8 @@ static struct {
     part_of_work work;
     const void *job;
     size_t count, grain;
-    int cores, threads;
+    int cores, threads, forks;
+    _Atomic(struct errand *) errand; /* that nobody has begun */
 } pool = {
     .caller = PTHREAD_MUTEX_INITIALIZER,
     .sleep = PTHREAD_MUTEX_INITIALIZER,
@@ -82,6 +82,24 @@ static void wait_for_job(unsigned seen)
     }
 }
 
+/* Either this thread sees that the job is closed, or whoever closes it sees it inside. */
+static void join_job(void)
+{
+    atomic_fetch_add(&pool.inside, 1);
+    if (atomic_load(&pool.open))
+        take_parts();
+    atomic_fetch_sub(&pool.inside, 1);
+}
+
+static void run_errand(void)
+{
+    struct errand *errand = atomic_exchange(&pool.errand, NULL);
+    if (!errand)
+        return;
+    errand->work(errand->job);
+    atomic_store(&errand->done, 1); /* from here on it may be gone */
+}
+
 static void *serve(void *unused)
 {
     (void)unused;
@@ -89,18 +107,17 @@ static void *serve(void *unused)
     for (;;) {
         wait_for_job(seen);
         seen = atomic_load(&pool.number);
-        /* Either this thread sees that the job is closed, or whoever closes it sees it inside. */
-        atomic_fetch_add(&pool.inside, 1);
-        if (atomic_load(&pool.open))
-            take_parts();
-        atomic_fetch_sub(&pool.inside, 1);
+        run_errand();
+        join_job();
     }
     return NULL;
 }
 
-/* A forked process has none of its parent's threads. */
+/* A forked process has none of its parent's threads, and has to do itself what they were at. */
 static void forget_threads(void)
 {
+    pool.forks++;
+    atomic_store(&pool.errand, NULL);
     pool.threads = 0;
     atomic_store(&pool.open, 0);
     atomic_store(&pool.inside, 0);
@@ -126,6 +143,17 @@ static void start_threads(void)
     }
 }
 
+/* Something is there to do. */
+static void call_threads(void)
+{
+    atomic_fetch_add(&pool.number, 1);
+    if (atomic_load(&pool.sleeping)) {
+        pthread_mutex_lock(&pool.sleep);
+        pthread_cond_broadcast(&pool.wake);
+        pthread_mutex_unlock(&pool.sleep);
+    }
+}
+
 void use_cores(int cores) { pool.cores = cores < 1 ? 1 : cores > MOST ? MOST : cores; }
 
 void spread(part_of_work work, const void *job, size_t count, size_t grain, int worth)
@@ -138,15 +166,42 @@ void spread(part_of_work work, const void *job, size_t count, size_t grain, int 
     pool.work = work, pool.job = job, pool.count = count, pool.grain = grain;
     atomic_store(&pool.next, 0);
     atomic_store(&pool.open, 1);
-    atomic_fetch_add(&pool.number, 1);
-    if (atomic_load(&pool.sleeping)) {
-        pthread_mutex_lock(&pool.sleep);
-        pthread_cond_broadcast(&pool.wake);
-        pthread_mutex_unlock(&pool.sleep);
-    }
+    call_threads();
     take_parts();
     atomic_store(&pool.open, 0);
     for (int spins = 0; atomic_load(&pool.inside); spins++)
         spins < 10000 ? relax() : (void)sched_yield();
     pthread_mutex_unlock(&pool.caller);
+}
+
+void begin_errand(struct errand *errand)
+{
+    struct errand *none = NULL;
+    errand->given = 0, errand->forks = pool.forks;
+    atomic_store(&errand->done, 0);
+    if (pool.cores == 1 || pthread_mutex_trylock(&pool.caller) != 0)
+        return;
+    start_threads();
+    errand->given = pool.threads && atomic_compare_exchange_strong(&pool.errand, &none, errand);
+    if (errand->given)
+        call_threads();
+    pthread_mutex_unlock(&pool.caller);
+}
+
+void finish_errand(struct errand *errand)
+{
+    struct errand *mine = errand;
+    if (!errand->given || errand->forks != pool.forks ||
+        atomic_compare_exchange_strong(&pool.errand, &mine, NULL)) {
+        errand->work(errand->job);
+        return;
+    }
+    unsigned joined = atomic_load(&pool.number) - 1; /* what is going on may still be joined */
+    for (int spins = 0; !atomic_load(&errand->done); spins++) {
+        unsigned number = atomic_load(&pool.number);
+        if (number != joined)
+            join_job(), joined = number, spins = 0;
+        else
+            spins < 10000 ? relax() : (void)sched_yield();
+    }
 }
