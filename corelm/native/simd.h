@@ -169,7 +169,7 @@ static const float ROOTS[] = {1.0f,        1.09050773f, 1.18920712f, 1.29683955f
 
 /* exp(x) for x <= 0, to two units in the last place: x = n ln 2 + r with n in eighths. The root of
  * 2 is looked up, the whole part of n is added to its exponent, and a cubic in r (the best one
- * there) does the rest. 0 from -87 on, where numbers get subnormal, and slow. */
+ * there in the mean) does the rest. 0 from -87 on, where numbers get subnormal, and slow. */
 INLINE floats exponential(floats x)
 {
     const floats half_up = all(1572864.0f); /* 1.5 * 2^20: adding it rounds to an eighth */
@@ -179,7 +179,7 @@ INLINE floats exponential(floats x)
     floats r = (x - n * all(0.693359375f)) + n * all(2.12194440e-4f);
     floats power = permuted(load(ROOTS), (ints)shifted);
     power = (floats)(((ints)power + ((ints)shifted >> 3 << 23)) & possible);
-    floats more = (all(1.6666859e-1f) * r + all(5.0006460e-1f)) * (r * r) + r;
+    floats more = (all(1.6666889e-1f) * r + all(5.0005585e-1f)) * (r * r) + r;
     return power * more + power;
 }
 
