@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdint.h>
 #include <time.h>
 
 enum { MOST = 64, SPINS = 64 };
@@ -17,10 +18,10 @@ static struct {
     atomic_int open;      /* whether it may still be joined */
     atomic_int inside;    /* threads that are at it */
     atomic_int sleeping;  /* threads to be woken */
-    atomic_size_t next;   /* the first thing that nobody has taken */
+    _Atomic uint64_t taken; /* parts from the front, and from the back in its upper half */
     part_of_work work;
     const void *job;
-    size_t count, grain;
+    size_t count, grain, parts;
     int cores, threads, forks;
     _Atomic(struct errand *) errand; /* that nobody has begun */
 } pool = {
@@ -46,12 +47,18 @@ static long nanoseconds(void)
     return now.tv_sec * 1000000000L + now.tv_nsec;
 }
 
+static _Thread_local int serves;
+
+/* Threads of the pool take parts from the back, others from the front: so a row stays with a core
+ * from one job to the next, and in its cache. */
 static void take_parts(void)
 {
     for (;;) {
-        size_t begin = atomic_fetch_add(&pool.next, pool.grain);
-        if (begin >= pool.count)
+        uint64_t taken = atomic_fetch_add(&pool.taken, serves ? (uint64_t)1 << 32 : 1);
+        size_t front = (uint32_t)taken, back = taken >> 32;
+        if (front + back >= pool.parts)
             return;
+        size_t begin = (serves ? pool.parts - 1 - back : front) * pool.grain;
         size_t end = begin + pool.grain;
         pool.work(pool.job, begin, end < pool.count ? end : pool.count);
     }
@@ -104,6 +111,7 @@ static void *serve(void *unused)
 {
     (void)unused;
     unsigned seen = 0;
+    serves = 1;
     for (;;) {
         wait_for_job(seen);
         seen = atomic_load(&pool.number);
@@ -164,7 +172,8 @@ void spread(part_of_work work, const void *job, size_t count, size_t grain, int 
     }
     start_threads();
     pool.work = work, pool.job = job, pool.count = count, pool.grain = grain;
-    atomic_store(&pool.next, 0);
+    pool.parts = (count + grain - 1) / grain;
+    atomic_store(&pool.taken, 0);
     atomic_store(&pool.open, 1);
     call_threads();
     take_parts();
