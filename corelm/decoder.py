@@ -209,8 +209,9 @@ class Ancestral(Decoder):
         samples, end = np.arange(len(task.luck)), task.model.vocabulary.end
         giver = session if isinstance(session, GivingSession) else None
         for position in range(task.length):
+            context = past.context  # made while a session may still be reading
             raw = giver.give_logits() if giver else session.logits
-            model_logits, logits = task.distribution(raw, past.context, given=bool(giver))
+            model_logits, logits = task.distribution(raw, context, given=bool(giver))
             tokens, surprisal = task.draw(logits, position, samples)
             going = [row for row, token in enumerate(tokens.tolist()) if token != end]
             last = position + 1 == task.length or not going
