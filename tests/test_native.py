@@ -88,7 +88,7 @@ def test_what_is_no_distribution_at_all_is_not_looked_for_outside_its_row(size):
     found = np.empty((2, 1, 3))
     native.kernels.moments(logits, np.ones(1), found)
     known, tokens = np.zeros((2, 4)), np.zeros(2, dtype=np.int64)
-    native.kernels.figures(logits, logits, known, tokens, np.empty((2, 9)))
+    native.kernels.figures(logits, logits, known, tokens, np.empty((2, 8)))
 
 
 @given(rows(), st.sets(st.integers(0, 299)))

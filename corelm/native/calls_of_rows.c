@@ -57,7 +57,7 @@ static PyObject *done(struct call *call, struct rows *rows, void (*kernel)(struc
     return answer(call, rows->failed);
 }
 
-/* Whether each row is a distribution. */
+/* Whether no row is improper. */
 static PyObject *verdict(struct call *call, struct rows *rows, void (*kernel)(struct rows *))
 {
     PyObject *answered = done(call, rows, kernel);
@@ -233,7 +233,7 @@ PyObject *py_deviations(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return done(&call, &rows, deviations);
 }
 
-/* (logits, model, known, tokens, found) */
+/* (logits, model, known, tokens, found): whether no token was revived */
 PyObject *py_figures(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
@@ -250,7 +250,7 @@ PyObject *py_figures(PyObject *self, PyObject *const *args, Py_ssize_t count)
             return fault(&call, "a likeliest token is not in the vocabulary");
     if (!are_tokens(&rows, rows.batch))
         return fault(&call, NULL);
-    return done(&call, &rows, figures);
+    return verdict(&call, &rows, figures);
 }
 
 /* (logits, temperatures, found) */

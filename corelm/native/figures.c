@@ -8,8 +8,8 @@ static const float LEAST = -1e30f; /* as in beside.py */
 /* What is summed up over the tokens of a row. */
 struct sums {
     doubles rest, below, model; /* weights, times the logits, times those of the model */
-    size_t possible, revived;   /* tokens, those of them that are impossible for the model */
-    unsigned changed;           /* whether any of these has another logit than in the model */
+    size_t possible;            /* tokens */
+    unsigned revived, changed;  /* whether any is impossible in the model, or has another logit */
 };
 
 INLINE void add_block(struct sums *sums, const float *row, const float *model, size_t count,
@@ -27,7 +27,7 @@ INLINE void add_block(struct sums *sums, const float *row, const float *model, s
         below += w * larger(x - all(most), all(-DEEPEST));
         surprise += w * larger(y - all(model_most), all(LEAST));
         sums->possible += (size_t)__builtin_popcount(possible);
-        sums->revived += (size_t)__builtin_popcount(possible & ~bits_of(y > never));
+        sums->revived |= possible & ~bits_of(y > never);
         sums->changed |= possible & bits_of(x != y);
     }
     sums->rest += as_doubles(rest);
@@ -77,9 +77,9 @@ INLINE double possible_weights(const float *row, const float *model, size_t voca
     return sum_of_doubles(sum) + (row[likeliest] > -INFINITY);
 }
 
-/* The figures in their order in beside.py, the surprisal of a token, and how many tokens were
- * revived. Of the model are known its likeliest token, the surprisal of it, the number of tokens
- * that are possible, and its entropy. */
+/* The figures in their order in beside.py, and the surprisal of a token; improper is a row in which
+ * a token was revived. Of the model are known its likeliest token, the surprisal of it, the number
+ * of tokens that are possible, and its entropy. */
 FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
     const size_t vocabulary = rows->vocabulary;
@@ -109,7 +109,8 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     found[5] = expected;
     found[6] = 1 / (1 + rest);
     found[7] = nats > 0 ? nats : 0;
-    found[8] = (double)sums.revived + (model[at] == -INFINITY);
+    if (sums.revived || model[at] == -INFINITY)
+        rows->improper = 1;
 }
 
 void figures(struct rows *rows) { each_row(rows, figures_of_row); }

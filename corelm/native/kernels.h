@@ -87,7 +87,7 @@ struct reading {
     size_t batch, added, time, parts, planes, groups, context, size;
 };
 
-enum { KNOWN = 4, FIGURES = 9, MOMENTS = 3 };
+enum { KNOWN = 4, FIGURES = 8, MOMENTS = 3 };
 
 struct rows {
     const float *logits; /* (batch, vocabulary) */
@@ -105,7 +105,7 @@ struct rows {
     const double *known;    /* (batch, KNOWN), or (count) temperatures */
     double *found;          /* (batch, FIGURES), or (batch, count, MOMENTS) */
     int failed;           /* set where memory is wanting */
-    int improper;         /* set where a row is no distribution */
+    int improper;         /* set where a row is no distribution, or none of the model's tokens */
 };
 
 int pack(const struct packing *);

@@ -201,10 +201,10 @@ class ModelRows:
         rows = native.as_rows(logits)
         if rows is None or self._rows is None:
             return self._by_definition(logits, tokens)
-        found = np.empty((len(rows), len(FIGURES) + 2))
-        native.kernels.figures(rows, self._rows, self._known, tokens, found)
-        first = revived(logits, self.logits) if found[:, -1].any() else None
-        return Comparison(found[:, :-2], found[:, -2], first)
+        found = np.empty((len(rows), len(FIGURES) + 1))
+        proper = native.kernels.figures(rows, self._rows, self._known, tokens, found)
+        first = None if proper else revived(logits, self.logits)
+        return Comparison(found[:, :-1], found[:, -1], first)
 
     def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison:
         rows = [Distribution(row) for row in logits]

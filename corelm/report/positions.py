@@ -16,7 +16,7 @@ from corelm.context import Context
 from corelm.decoder import Task
 from corelm.distributions import Array, surprisals
 from corelm.generation import BATCH
-from corelm.language_model import LanguageModel, Vocabulary
+from corelm.language_model import GivingSession, LanguageModel, Vocabulary
 from corelm.luck import Luck
 from corelm.report.contexts import Contexts
 from corelm.sampler import Sampler, apply
@@ -57,7 +57,7 @@ class Position:
     Attributes:
         time: how many tokens lie before it.
         step: how many of them were not only given.
-        rows: (rows,) which texts of the group.
+        rows: (rows,) which texts of the group, or a slice where that is all of them.
         tokens: (rows,) the token that each text went on with.
         logits: (rows, vocabulary) the model's, without the tokens that are never drawn.
         past: (rows, time) the tokens before.
@@ -66,7 +66,7 @@ class Position:
 
     time: int
     step: int
-    rows: Ids
+    rows: Ids | slice
     tokens: Ids
     logits: Array
     past: Ids
@@ -104,19 +104,22 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     # Nothing is drawn: a task knows what can be drawn, and checks what the model says.
     task = Task(model, group.tokens[0], read_sampler("stochastic"), Luck(0, ()), 0)
     session = model.start(group.tokens[:, : group.given])
-    rows = np.arange(len(group.texts))
+    giver = session if isinstance(session, GivingSession) else None
+    rows: Ids | slice = slice(None)
     for time in range(group.given, group.tokens.shape[1]):
         reached = group.lengths[rows] > time
         if not reached.all():
-            rows = rows[reached]
+            rows = np.arange(len(group.texts))[rows][reached]
             session.select(np.flatnonzero(reached))
         if time > group.given:
             session.extend(group.tokens[rows, time - 1])
-        step = time - group.given
-        logits = task.model_logits(session.logits, step)
-        tokens = group.tokens[rows, time]
+        raw, step = giver.give_logits() if giver else session.logits, time - group.given
+        logits = task.model_logits(raw, step, given=bool(giver))
+        tokens = np.ascontiguousarray(group.tokens[rows, time])
         group.model_surprisal[rows, time] = _known(surprisals(logits, tokens))
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
+        for array in past:
+            array.setflags(write=False)
         yield Position(time, step, rows, tokens, logits, *past)
 
 

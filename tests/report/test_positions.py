@@ -32,9 +32,8 @@ def test_every_position_is_what_the_model_says_of_the_tokens_before_it(kind):
     seen = {}
     for group in groups(model, contexts, range(6)):
         for position in read(model, group):
-            for row, token, logits in zip(
-                position.rows, position.tokens, position.logits, strict=True
-            ):
+            rows = np.arange(len(group.texts))[position.rows]
+            for row, token, logits in zip(rows, position.tokens, position.logits, strict=True):
                 text = contexts.texts[group.texts[row]]
                 assert token == text[position.time]
                 seen[group.texts[row], position.time] = logits.copy()
