@@ -95,6 +95,7 @@ class NumpySession:
     @property
     def logits(self) -> Array:
         """(batch, vocabulary): the scores of the next token of each row."""
+        self._settle()
         if self._logits is None:
             self._outputs_of(1)  # which may bring them
         if self._logits is None:

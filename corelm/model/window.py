@@ -12,6 +12,10 @@ from corelm.errors import UsageError
 from corelm.language_model import Vocabulary, window_start
 
 
+LEAST = 64
+"""Tokens for which room is made at least."""
+
+
 class Window:
     """A batch of texts, all equally long, and the part of them that a model sees.
 
@@ -75,8 +79,10 @@ class Window:
         ids = self._checked(tokens)
         before, self.length = self.length, self.length + ids.shape[1]
         if self.length > self._room.shape[1]:
-            more = self.length  # doubled, so that a long text is not copied at every token
-            self._room = np.pad(self._room, ((0, 0), (0, more)))
+            # Doubled, so that a long text is not copied at every token.
+            larger = np.empty((len(ids), self.length + max(self.length, LEAST)), dtype=np.int64)
+            larger[:, :before] = self._room[:, :before]
+            self._room = larger
         self._room[:, before : self.length] = ids
 
     def rewind(self, count: int) -> None:
@@ -95,7 +101,8 @@ class Window:
 
     def _checked(self, tokens: ArrayLike) -> NDArray[np.int64]:
         ids = np.asarray(tokens)
-        ids = ids[:, None] if ids.ndim == 1 else ids
+        if ids.ndim == 1:
+            ids = ids[:, None]
         batch = len(self._room)
         if ids.ndim != 2 or len(ids) != batch:
             raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")

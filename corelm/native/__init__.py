@@ -36,7 +36,9 @@ def as_rows(logits: NDArray[Any]) -> NDArray[np.float32] | None:
     """The logits as the kernels take them, (batch, vocabulary); None where NumPy has to do it."""
     if kernels is None or logits.dtype != np.float32 or not logits.flags.c_contiguous:
         return None
-    return logits.reshape(-1, logits.shape[-1]) if logits.size else None
+    if not logits.size:
+        return None
+    return logits if logits.ndim == 2 else logits.reshape(-1, logits.shape[-1])
 
 
 def new_rows(kernel: str, logits: NDArray[Any], *arguments: Any) -> NDArray[np.float32] | None:
