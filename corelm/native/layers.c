@@ -99,18 +99,15 @@ INLINE void fetch(const float *from, size_t count)
         __builtin_prefetch(from + i, 0, 2);
 }
 
-/* Meanwhile the keys and values of the next head or row are fetched, which are `next` floats
- * further on: each head has few of them, and before the processor has seen how they lie they have
- * been read. */
-INLINE void score(const float *query, const float *keys, const float *values, size_t count,
-                  size_t size, float scale, ptrdiff_t next, float *scores)
+/* Meanwhile the keys of the next head or row are fetched, which are `next` floats further on: each
+ * head has few of them, and before the processor has seen how they lie they have been read. */
+INLINE void score(const float *query, const float *keys, size_t count, size_t size, float scale,
+                  ptrdiff_t next, float *scores)
 {
     size_t t = 0;
     for (; t + TOGETHER <= count; t += TOGETHER) {
-        if (next) {
+        if (next)
             fetch(keys + t * size + next, TOGETHER * size);
-            fetch(values + t * size + next, TOGETHER * size);
-        }
         dots(TOGETHER, query, keys + t * size, size, scale, scores + t);
     }
     for (; t < count; t++)
@@ -132,28 +129,32 @@ INLINE float weigh(float *scores, size_t count)
     return sum_of(sum);
 }
 
-/* Some vectors of what the values sum up to, each by its weight. */
+/* Some vectors of what the values sum up to, each by its weight; meanwhile the next values are
+ * fetched, as keys are. */
 INLINE void mix_some(const int vectors, const float *weights, const float *values, size_t count,
-                     size_t size, float scale, float *out)
+                     size_t size, float scale, ptrdiff_t next, float *out)
 {
     floats sums[TOGETHER];
     UNROLLED for (int v = 0; v < vectors; v++)
         sums[v] = all(0.0f);
-    for (size_t t = 0; t < count; t++)
+    for (size_t t = 0; t < count; t++) {
+        if (next)
+            fetch(values + t * size + next, (size_t)vectors * LANES);
         UNROLLED for (int v = 0; v < vectors; v++)
             sums[v] += all(weights[t]) * load(values + t * size + v * LANES);
+    }
     UNROLLED for (int v = 0; v < vectors; v++)
         store(out + v * LANES, sums[v] * all(scale));
 }
 
 INLINE void mix(const float *weights, const float *values, size_t count, size_t size, float scale,
-                float *out)
+                ptrdiff_t next, float *out)
 {
     size_t i = 0;
     for (; i + TOGETHER * LANES <= size; i += TOGETHER * LANES)
-        mix_some(TOGETHER, weights, values + i, count, size, scale, out + i);
+        mix_some(TOGETHER, weights, values + i, count, size, scale, next, out + i);
     for (; i + LANES <= size; i += LANES)
-        mix_some(1, weights, values + i, count, size, scale, out + i);
+        mix_some(1, weights, values + i, count, size, scale, 0, out + i);
     for (; i < size; i++) {
         float sum = 0.0f;
         for (size_t t = 0; t < count; t++)
@@ -205,7 +206,7 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
             const float *query = job->query + (ptrdiff_t)row * job->query_row +
                                  (ptrdiff_t)i * job->query_token + head * size;
             size_t past = before + i + 1;
-            score(query, keys, values, past, size, scale, next, scores);
+            score(query, keys, past, size, scale, next, scores);
             if (job->seen)
                 for (size_t t = 0; t < past; t++)
                     if (!job->seen[(row * job->added + i) * job->time + t])
@@ -214,7 +215,7 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
                 scores[t] = -INFINITY;
             float sum = weigh(scores, past);
             float *out = job->out + ((row * job->added + i) * job->heads + head) * size;
-            mix(scores, values, past, size, 1.0f / sum, out);
+            mix(scores, values, past, size, 1.0f / sum, job->value ? next : 0, out);
         }
     }
 }
