@@ -99,7 +99,7 @@ class Window:
         """Keep these rows in this order."""
         self._room = self._room[rows]
 
-    def _checked(self, tokens: ArrayLike) -> NDArray[np.int64]:
+    def _checked(self, tokens: ArrayLike) -> NDArray[Any]:
         ids = np.asarray(tokens)
         if ids.ndim == 1:
             ids = ids[:, None]
@@ -108,7 +108,6 @@ class Window:
             raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
         if ids.size and ids.dtype.kind not in "iu":
             raise UsageError(f"tokens must be whole numbers, not {ids.dtype}")
-        ids = ids.astype(np.int64, copy=False)
         flat = ids.ravel().tolist()  # for a token or two faster than arithmetic of arrays
         if flat and not 0 <= min(flat) <= max(flat) < self._size:
             wrong = next(id for id in flat if not 0 <= id < self._size)
