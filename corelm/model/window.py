@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary, window_start
 
-
 LEAST = 64
 """Tokens for which room is made at least."""
 

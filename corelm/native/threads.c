@@ -191,10 +191,11 @@ void begin_errand(struct errand *errand)
     if (pool.cores == 1 || pthread_mutex_trylock(&pool.caller) != 0)
         return;
     start_threads();
-    errand->given = pool.threads && atomic_compare_exchange_strong(&pool.errand, &none, errand);
+    int threads = pool.threads;
+    pthread_mutex_unlock(&pool.caller); /* which whoever runs the errand may soon want */
+    errand->given = threads && atomic_compare_exchange_strong(&pool.errand, &none, errand);
     if (errand->given)
         call_threads();
-    pthread_mutex_unlock(&pool.caller);
 }
 
 void finish_errand(struct errand *errand)
