@@ -158,7 +158,8 @@ class NumpySession:
         if ahead:
             self._read, read = self._start, self._read  # should it fail
             ahead.wait()
-            self._outputs, self._logits, self._read = ahead.outputs, ahead.logits[:, 0], read
+            self._read, self._logits = read, ahead.logits[:, 0]
+            self._outputs = ahead.outputs[:, -1:]  # others were seen through another window
 
     def _outputs_of(self, count: int) -> Array:
         """What came out for each of the last tokens, which are read if they were not."""
