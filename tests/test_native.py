@@ -382,7 +382,7 @@ def test_a_network_in_one_call_is_its_layers(biased):
     assert_same(reads, given)
     outputs, scores = run(reads, given, 2, head)
     assert np.array_equal(head(outputs[:, -2:]), scores)
-    assert len(reads.placed()[1]) < len(reads.layers) / 2
+    assert len(reads.placed[1]) < len(reads.layers) / 2
 
 
 def planned_run():
@@ -456,7 +456,7 @@ def test_what_is_not_needed_any_more_makes_room():
     first = graph.add(double, GIVEN)
     third = graph.add(double, graph.add(double, first))
     graph.add(double, third, first)  # which is still needed here
-    nodes, widths = graph.placed()
+    nodes, widths = graph.placed
     assert widths == [4] * 5
     assert len({node.output for node in nodes}) == 4
     x = np.ones((1, 1, 4), np.float32)

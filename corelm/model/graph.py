@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from corelm import native
@@ -45,6 +46,7 @@ class Graph:
     def add(self, layer: Layer, *inputs: int) -> int:
         """Have a layer make a value of others, named by their numbers; returns its number."""
         self._made.append((layer, inputs))
+        vars(self).pop("placed", None)
         return len(self._made)
 
     def then(self, layer: Layer) -> Graph:
@@ -56,7 +58,7 @@ class Graph:
 
     def __call__(self, given: Array | Reading) -> Array:
         """What comes of it, layer by layer."""
-        nodes, widths = self.placed()
+        nodes, widths = self.placed
         values: list[Any] = [given, *widths[1:]]
         for layer, inputs, output in nodes:
             values[output] = layer(*(values[i] for i in inputs))
@@ -68,6 +70,7 @@ class Graph:
         """In the order in which they are run."""
         return [layer for layer, _ in self._made]
 
+    @cached_property
     def placed(self) -> tuple[list[Node], list[int]]:
         """The layers with the places of their values, and how wide each place is.
 
@@ -99,7 +102,7 @@ def plan(reads: Graph, head: Graph) -> Any:
         return None
     parts: list[tuple[Any, ...]] = []
     for graph in (reads, head):
-        nodes, widths = graph.placed()
+        nodes, widths = graph.placed
         parts += [tuple(_described(node) for node in nodes), tuple(widths)]
     return native.kernels.plan(*parts)
 
