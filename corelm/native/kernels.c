@@ -15,6 +15,16 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
     return Py_NewRef(Py_None);
 }
 
+/* Returns how many it will be. */
+static PyObject *py_use_lanes(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    if (!wants(count, 1))
+        return NULL;
+    int lanes = (int)PyLong_AsLong(args[0]);
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(use_lanes(lanes));
+}
+
 #define KERNEL(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {
     KERNEL(pack),
@@ -39,6 +49,7 @@ static PyMethodDef methods[] = {
     KERNEL(deviations),
     KERNEL(typical),
     KERNEL(use_cores),
+    KERNEL(use_lanes),
     {NULL, NULL, 0, NULL},
 };
 
@@ -50,6 +61,7 @@ static int can_run(PyObject *module)
         return -1;
     }
 #endif
+    use_lanes(16);
     return PyModule_AddIntConstant(module, "PANEL", PANEL);
 }
 

@@ -108,6 +108,7 @@ struct rows {
     int improper;         /* set where a row is no distribution, or none of the model's tokens */
 };
 
+int use_lanes(int); /* how many floats at a time are multiplied, of those that are possible */
 int pack(const struct packing *);
 void multiply(const struct product *);
 int embed(const struct embedding *); /* -1 where a token is not in the vocabulary */

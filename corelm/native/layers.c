@@ -85,10 +85,10 @@ INLINE void dots(const int keys, const float *query, const float *key, size_t si
     size_t i = 0;
     for (; i + LANES <= size; i += LANES)
         UNROLLED for (int t = 0; t < keys; t++)
-            sums[t] += load(query + i) * load(key + (size_t)t * size + i);
+            sums[t] = fused(load(query + i), load(key + (size_t)t * size + i), sums[t]);
     for (; i < size; i++)
         for (int t = 0; t < keys; t++)
-            rest[t] += query[i] * key[(size_t)t * size + i];
+            rest[t] = fmaf(query[i], key[(size_t)t * size + i], rest[t]);
     UNROLLED for (int t = 0; t < keys; t++)
         scores[t] = (sum_of(sums[t]) + rest[t]) * scale;
 }
@@ -141,7 +141,7 @@ INLINE void mix_some(const int vectors, const float *weights, const float *value
         if (next)
             fetch(values + t * size + next, (size_t)vectors * LANES);
         UNROLLED for (int v = 0; v < vectors; v++)
-            sums[v] += all(weights[t]) * load(values + t * size + v * LANES);
+            sums[v] = fused(all(weights[t]), load(values + t * size + v * LANES), sums[v]);
     }
     UNROLLED for (int v = 0; v < vectors; v++)
         store(out + v * LANES, sums[v] * all(scale));
@@ -158,7 +158,7 @@ INLINE void mix(const float *weights, const float *values, size_t count, size_t 
     for (; i < size; i++) {
         float sum = 0.0f;
         for (size_t t = 0; t < count; t++)
-            sum += weights[t] * values[t * size + i];
+            sum = fmaf(weights[t], values[t * size + i], sum);
         out[i] = sum * scale;
     }
 }

@@ -8,19 +8,10 @@
 #include "simd.h"
 #include "threads.h"
 
-#define VECTORS (PANEL / LANES)
-#define TOKENS 6      /* of a large tile: 12 sums, all that 16 registers leave room for */
-#define SUMS 12
-#define MANY 4        /* tokens that have sums enough in one panel */
+enum { TOKENS = 8, PANELS = 8, SUMS = 16 }; /* of a tile, at most */
+enum { MANY = 4 };                    /* tokens that take longer to multiply than the panels to read */
 static const size_t GRAIN = 8;        /* panels that a core takes at a time */
 static const size_t WORTH = 1 << 17;  /* multiplications that are worth another core */
-
-INLINE floats weights_at(const int halves, const void *panels, size_t place)
-{
-    if (halves)
-        return load_halves((const uint16_t *)panels + place);
-    return load((const float *)panels + place);
-}
 
 /* y / (1 + exp(-z)), z = 2 sqrt(2 / pi) (y + 0.044715 y^3): Hendrycks and Gimpel 2016 */
 INLINE floats gelu(floats y)
@@ -42,8 +33,81 @@ INLINE floats activated(enum activation activation, floats y)
     return activation == RELU ? y : y * y;
 }
 
+/* (tokens, inputs) and panels that follow each other to sums, (tokens, panels, PANEL) */
+typedef void one_tile(const float *x, const void *matrix, size_t inputs, float *sums);
+
+/* Eight floats at a time: 16 registers leave room for 12 sums. */
+#define AS(name) name##_of_8
+#define WIDE floats
+#define TARGET FAST
+#define SHAPES(SHAPE)                                                                             \
+    SHAPE(1, 1) SHAPE(2, 1) SHAPE(3, 1) SHAPE(4, 1) SHAPE(5, 1) SHAPE(6, 1)                       \
+    SHAPE(1, 4) SHAPE(2, 3) SHAPE(3, 2)
+#define load_halves_of_8 load_halves
+#define all_of_8 all
+#define fused_of_8 fused
+#include "tiles.h"
+
+#if defined(__x86_64__) /* sixteen at a time, which takes AVX-512: 32 registers */
+typedef float sixteen __attribute__((vector_size(64)));
+#define WIDER __attribute__((target("avx512f,avx2,fma,f16c")))
+#define WIDER_INLINE WIDER static inline __attribute__((always_inline))
+WIDER_INLINE sixteen load_halves_of_16(const uint16_t *from)
+{
+    return (sixteen)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+}
+
+WIDER_INLINE sixteen all_of_16(float x) { return (sixteen)_mm512_set1_ps(x); }
+
+WIDER_INLINE sixteen fused_of_16(sixteen a, sixteen b, sixteen c)
+{
+    return (sixteen)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+
+#define AS(name) name##_of_16
+#define WIDE sixteen
+#define TARGET WIDER
+#define SHAPES(SHAPE)                                                                             \
+    SHAPE(1, 1) SHAPE(2, 1) SHAPE(3, 1) SHAPE(4, 1) SHAPE(5, 1) SHAPE(6, 1) SHAPE(7, 1)           \
+    SHAPE(8, 1) SHAPE(1, 8) SHAPE(2, 4) SHAPE(3, 4) SHAPE(4, 2) SHAPE(5, 2) SHAPE(6, 2)           \
+    SHAPE(7, 2) SHAPE(8, 2)
+#include "tiles.h"
+#endif
+
+/* How products are done with vectors of one width. */
+struct way {
+    size_t tokens, panels[TOKENS + 1]; /* of a tile: the most, and how many for so many tokens */
+    one_tile *const (*tiles)[TOKENS + 1][PANELS + 1]; /* by halves, tokens and panels */
+};
+static const struct way ways[] = {
+    {6, {0, 4, 3, 2, 1, 1, 1}, tiles_of_8},
+#if defined(__x86_64__)
+    {8, {0, 8, 4, 4, 2, 2, 2, 2, 2}, tiles_of_16},
+#endif
+};
+static const struct way *way = ways;
+
+int use_lanes(int lanes)
+{
+#if defined(__x86_64__)
+    if (lanes == 2 * LANES && __builtin_cpu_supports("avx512f")) {
+        way = ways + 1;
+        return lanes;
+    }
+#endif
+    way = ways;
+    return LANES;
+}
+
+/* How many of the tokens that are left go together: 8 are 4 and 4, not 6 and 2. */
+static size_t together(size_t left)
+{
+    size_t tiles = (left + way->tokens - 1) / way->tokens;
+    return (left + tiles - 1) / tiles;
+}
+
 /* What becomes of the sums of eight columns. */
-INLINE void finish(const struct product *job, size_t token, size_t column, floats y)
+INLINE void finish_some(const struct product *job, size_t token, size_t column, floats y)
 {
     size_t place = token * job->units + column;
     if (column + LANES <= job->units) {
@@ -61,83 +125,32 @@ INLINE void finish(const struct product *job, size_t token, size_t column, float
     }
 }
 
-/* Some tokens and some panels, both known to the compiler, which keeps the sums in registers.
- * Many tokens take their time, in which the next panel is fetched: all of it is in the second
- * cache before it is wanted. One or two only wait for memory as it is. */
-INLINE void tile(const int halves, const int tokens, const int panels, const struct product *job,
-                 size_t token, size_t panel)
+FAST static void finish(const struct product *job, size_t token, size_t tokens, size_t panel,
+                        size_t panels, const float *sums)
 {
-    const size_t inputs = job->inputs, number = halves ? sizeof(uint16_t) : sizeof(float);
-    const float *x = job->x + token * inputs;
-    const char *next = (const char *)job->panels + (panel + 1) * inputs * PANEL * number;
-    floats sums[SUMS];
-    UNROLLED for (int i = 0; i < tokens * panels * VECTORS; i++)
-        sums[i] = all(0.0f);
-    for (size_t k = 0; k < inputs; k++) {
-        floats weights[VECTORS * 4];
-        UNROLLED for (int v = 0; v < panels * VECTORS; v++)
-            weights[v] = weights_at(halves, job->panels,
-                                    ((panel + v / VECTORS) * inputs + k) * PANEL +
-                                        v % VECTORS * LANES);
-        if (tokens >= MANY)
-            __builtin_prefetch(next + k * PANEL * number, 0, 2);
-        UNROLLED for (int t = 0; t < tokens; t++) {
-            floats input = all(x[t * inputs + k]);
-            UNROLLED for (int v = 0; v < panels * VECTORS; v++)
-                sums[t * panels * VECTORS + v] += input * weights[v];
+    for (size_t t = token; t < token + tokens; t++)
+        for (size_t column = panel * PANEL; column < (panel + panels) * PANEL; column += LANES) {
+            finish_some(job, t, column, load(sums));
+            sums += LANES;
         }
-    }
-    UNROLLED for (int t = 0; t < tokens; t++)
-        UNROLLED for (int v = 0; v < panels * VECTORS; v++)
-            finish(job, token + t, panel * PANEL + v * LANES, sums[t * panels * VECTORS + v]);
-}
-
-/* A function for each shape: in one of them all, the compiler would run out of registers. */
-typedef void one_tile(const struct product *job, size_t token, size_t panel);
-#define TILE(halves, tokens, panels)                                                              \
-    FAST static __attribute__((noinline)) void tile_##halves##_##tokens##_##panels(               \
-        const struct product *job, size_t token, size_t panel)                                    \
-    {                                                                                             \
-        tile(halves, tokens, panels, job, token, panel);                                          \
-    }
-#define TILES(halves)                                                                             \
-    TILE(halves, 1, 1) TILE(halves, 2, 1) TILE(halves, 3, 1) TILE(halves, 4, 1)                   \
-    TILE(halves, 5, 1) TILE(halves, 6, 1) TILE(halves, 1, 4) TILE(halves, 2, 3) TILE(halves, 3, 2)
-TILES(0)
-TILES(1)
-
-/* By halves and tokens: of one panel, and of several, without which few tokens would wait for
- * each of their sums. */
-static one_tile *const narrow[2][TOKENS + 1] = {
-    {NULL, tile_0_1_1, tile_0_2_1, tile_0_3_1, tile_0_4_1, tile_0_5_1, tile_0_6_1},
-    {NULL, tile_1_1_1, tile_1_2_1, tile_1_3_1, tile_1_4_1, tile_1_5_1, tile_1_6_1},
-};
-static one_tile *const wide[2][MANY] = {
-    {NULL, tile_0_1_4, tile_0_2_3, tile_0_3_2},
-    {NULL, tile_1_1_4, tile_1_2_3, tile_1_3_2},
-};
-static const size_t width[MANY] = {0, 4, 3, 2};
-
-/* How many of the tokens that are left go together: 8 are 4 and 4, not 6 and 2. */
-static size_t together(size_t left)
-{
-    if (left == TOKENS + 1 || left == TOKENS + 2)
-        return MANY;
-    return left < TOKENS ? left : TOKENS;
 }
 
 static void some_panels(const void *work, size_t begin, size_t end)
 {
     const struct product *job = work;
-    size_t panel = begin;
-    if (job->tokens && job->tokens < MANY)
-        for (; panel + width[job->tokens] <= end; panel += width[job->tokens])
-            wide[job->halves][job->tokens](job, 0, panel);
-    for (; panel < end; panel++) /* stays cached for all tokens */
-        for (size_t token = 0, some; token < job->tokens; token += some) {
-            some = together(job->tokens - token);
-            narrow[job->halves][some](job, token, panel);
+    const size_t size = job->inputs * PANEL * (job->halves ? sizeof(uint16_t) : sizeof(float));
+    size_t most = job->tokens ? way->panels[together(job->tokens)] : 1;
+    float sums[SUMS * PANEL];
+    for (size_t panel = begin, panels; panel < end; panel += panels) { /* cached for all tokens */
+        const char *matrix = (const char *)job->panels + panel * size;
+        panels = end - panel < most ? 1 : most;
+        for (size_t token = 0, tokens; token < job->tokens; token += tokens) {
+            tokens = together(job->tokens - token);
+            way->tiles[job->halves][tokens][panels](job->x + token * job->inputs, matrix,
+                                                    job->inputs, sums);
+            finish(job, token, tokens, panel, panels, sums);
         }
+    }
 }
 
 void multiply(const struct product *job)

@@ -57,6 +57,17 @@ INLINE void store_halves(uint16_t *to, floats x) { *to = (uint16_t)x[0]; }
 
 INLINE floats all(float x) { return (floats){x, x, x, x, x, x, x, x}; }
 
+/* a * b + c, rounded once. Left to the compiler, which weighs it for each loop, it would be now and
+ * then rounded twice, and what is the same in one loop and another would not be to the last bit. */
+INLINE floats fused(floats a, floats b, floats c)
+{
+#if defined(__x86_64__)
+    return (floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
 /* a where it is larger, b elsewhere, also where one of them is nan */
 INLINE floats larger(floats a, floats b)
 {
