@@ -17,7 +17,7 @@ PyObject *py_pack(PyObject *self, PyObject *const *args, Py_ssize_t count)
                           (size_t)columns->shape[1]};
     int same;
     Py_BEGIN_ALLOW_THREADS
-    same = pack(&job);
+    same = kernels->pack(&job);
     Py_END_ALLOW_THREADS
     let_go(&call);
     return PyBool_FromLong(same);
@@ -49,7 +49,7 @@ PyObject *py_multiply(PyObject *self, PyObject *const *args, Py_ssize_t count)
         .tokens = tokens, .inputs = (size_t)inputs, .units = (size_t)units,
     };
     Py_BEGIN_ALLOW_THREADS
-    multiply(&job);
+    kernels->multiply(&job);
     Py_END_ALLOW_THREADS
     return answer(&call, 0);
 }
@@ -73,7 +73,7 @@ PyObject *py_normalise(PyObject *self, PyObject *const *args, Py_ssize_t count)
     struct norm job = {x->buf, scale->buf, shift ? shift->buf : NULL, out->buf,
                        (float)epsilon, tokens, (size_t)width};
     Py_BEGIN_ALLOW_THREADS
-    normalise(&job);
+    kernels->normalise(&job);
     Py_END_ALLOW_THREADS
     return answer(&call, 0);
 }

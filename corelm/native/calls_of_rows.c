@@ -49,7 +49,7 @@ static float *same_shape(struct call *call, PyObject *object, const struct rows 
     return NULL;
 }
 
-static PyObject *done(struct call *call, struct rows *rows, void (*kernel)(struct rows *))
+static PyObject *done(struct call *call, struct rows *rows, row_kernel *kernel)
 {
     Py_BEGIN_ALLOW_THREADS
     kernel(rows);
@@ -58,7 +58,7 @@ static PyObject *done(struct call *call, struct rows *rows, void (*kernel)(struc
 }
 
 /* Whether no row is improper. */
-static PyObject *verdict(struct call *call, struct rows *rows, void (*kernel)(struct rows *))
+static PyObject *verdict(struct call *call, struct rows *rows, row_kernel *kernel)
 {
     PyObject *answered = done(call, rows, kernel);
     if (!answered)
@@ -82,7 +82,7 @@ PyObject *py_admit(PyObject *self, PyObject *const *args, Py_ssize_t count)
     rows.given = never->buf, rows.count = (size_t)never->shape[0];
     if (!are_tokens(&rows, rows.count))
         return fault(&call, NULL);
-    return verdict(&call, &rows, admit);
+    return verdict(&call, &rows, kernels->admit);
 }
 
 PyObject *py_judge(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -92,11 +92,11 @@ PyObject *py_judge(PyObject *self, PyObject *const *args, Py_ssize_t count)
     struct rows rows = {0};
     if (!wants(count, 1) || !open_rows(&call, args[0], &rows))
         return fault(&call, NULL);
-    return verdict(&call, &rows, judge);
+    return verdict(&call, &rows, kernels->judge);
 }
 
 /* (logits, number, out) */
-static PyObject *changed(PyObject *const *args, Py_ssize_t count, void (*kernel)(struct rows *))
+static PyObject *changed(PyObject *const *args, Py_ssize_t count, row_kernel *kernel)
 {
     struct call call = {.count = 0};
     struct rows rows = {0};
@@ -113,19 +113,19 @@ static PyObject *changed(PyObject *const *args, Py_ssize_t count, void (*kernel)
 PyObject *py_sharpen(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
-    return changed(args, count, sharpen);
+    return changed(args, count, kernels->sharpen);
 }
 
 PyObject *py_nucleus(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
-    return changed(args, count, nucleus);
+    return changed(args, count, kernels->nucleus);
 }
 
 PyObject *py_typical(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
-    return changed(args, count, typical);
+    return changed(args, count, kernels->typical);
 }
 
 PyObject *py_draw(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -138,7 +138,7 @@ PyObject *py_draw(PyObject *self, PyObject *const *args, Py_ssize_t count)
         !(rows.tokens = column(&call, args[2], &rows, 'q', WRITE)) ||
         !(rows.first = column(&call, args[3], &rows, 'd', WRITE)))
         return fault(&call, NULL);
-    return done(&call, &rows, draw);
+    return done(&call, &rows, kernels->draw);
 }
 
 PyObject *py_surprisals(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -152,7 +152,7 @@ PyObject *py_surprisals(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return fault(&call, NULL);
     if (!are_tokens(&rows, rows.batch))
         return fault(&call, NULL);
-    return done(&call, &rows, surprisals);
+    return done(&call, &rows, kernels->surprisals);
 }
 
 PyObject *py_entropies(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -164,7 +164,7 @@ PyObject *py_entropies(PyObject *self, PyObject *const *args, Py_ssize_t count)
         !(rows.first = column(&call, args[1], &rows, 'd', WRITE)) ||
         (args[2] != Py_None && !(rows.second = column(&call, args[2], &rows, 'd', WRITE))))
         return fault(&call, NULL);
-    return done(&call, &rows, entropies);
+    return done(&call, &rows, kernels->entropies);
 }
 
 /* So many numbers for each row, or so many times so many. */
@@ -191,7 +191,7 @@ PyObject *py_keep(PyObject *self, PyObject *const *args, Py_ssize_t count)
         !(rows.nats = column(&call, args[1], &rows, 'd', READ)) ||
         !(rows.out = same_shape(&call, args[2], &rows, WRITE)))
         return fault(&call, NULL);
-    return done(&call, &rows, keep);
+    return done(&call, &rows, kernels->keep);
 }
 
 /* (logits, out) */
@@ -203,7 +203,7 @@ PyObject *py_greedy(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (!wants(count, 2) || !open_rows(&call, args[0], &rows) ||
         !(rows.out = same_shape(&call, args[1], &rows, WRITE)))
         return fault(&call, NULL);
-    return done(&call, &rows, greedy);
+    return done(&call, &rows, kernels->greedy);
 }
 
 /* (logits, k, out) */
@@ -219,7 +219,7 @@ PyObject *py_largest(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (PyErr_Occurred() || k < 1)
         return fault(&call, "at least one token is kept");
     rows.count = (size_t)k;
-    return done(&call, &rows, largest);
+    return done(&call, &rows, kernels->largest);
 }
 
 PyObject *py_deviations(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -230,7 +230,7 @@ PyObject *py_deviations(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (!wants(count, 2) || !open_rows(&call, args[0], &rows) ||
         !(rows.first = column(&call, args[1], &rows, 'd', WRITE)))
         return fault(&call, NULL);
-    return done(&call, &rows, deviations);
+    return done(&call, &rows, kernels->deviations);
 }
 
 /* (logits, model, known, tokens, found): whether no token was revived */
@@ -250,7 +250,7 @@ PyObject *py_figures(PyObject *self, PyObject *const *args, Py_ssize_t count)
             return fault(&call, "a likeliest token is not in the vocabulary");
     if (!are_tokens(&rows, rows.batch))
         return fault(&call, NULL);
-    return verdict(&call, &rows, figures);
+    return verdict(&call, &rows, kernels->figures);
 }
 
 /* (logits, temperatures, found) */
@@ -266,5 +266,5 @@ PyObject *py_moments(PyObject *self, PyObject *const *args, Py_ssize_t count)
               table(&call, args[2], &rows, 3, temperatures->shape[0], MOMENTS, WRITE)))
         return fault(&call, NULL);
     rows.known = temperatures->buf, rows.count = (size_t)temperatures->shape[0];
-    return done(&call, &rows, moments);
+    return done(&call, &rows, kernels->moments);
 }

@@ -26,7 +26,7 @@ static int run_attend(const struct node *node, const struct reading *reading, fl
     };
     if (reading->seen)
         job.seen = reading->seen + node->attend.mask * job.batch * job.added * job.time;
-    return attend(&job);
+    return kernels->attend(&job);
 }
 
 static int run_embed(const struct node *node, const struct reading *reading, float *out)
@@ -34,7 +34,7 @@ static int run_embed(const struct node *node, const struct reading *reading, flo
     struct embedding job = node->embed;
     job.window = reading->window, job.row = reading->window_row, job.out = out;
     job.batch = reading->batch, job.time = reading->time, job.added = reading->added;
-    return embed(&job) < 0 ? 1 : 0;
+    return kernels->embed(&job) < 0 ? 1 : 0;
 }
 
 static int run_node(const struct node *node, const struct reading *reading, float *const *at,
@@ -50,11 +50,11 @@ static int run_node(const struct node *node, const struct reading *reading, floa
         struct product job = node->multiply;
         job.x = x, job.out = out, job.tokens = tokens;
         job.add = node->count == 2 ? at[node->inputs[1]] : NULL;
-        multiply(&job);
+        kernels->multiply(&job);
     } else {
         struct norm job = node->normalise;
         job.x = x, job.out = out, job.tokens = tokens;
-        normalise(&job);
+        kernels->normalise(&job);
     }
     return 0;
 }

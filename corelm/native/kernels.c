@@ -15,14 +15,37 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
     return Py_NewRef(Py_None);
 }
 
-/* Returns how many it will be. */
+const struct kernels *kernels = &kernels_of_8;
+
+static int has_sixteen(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+    return 0;
+#endif
+}
+
+static int use_lanes(long most)
+{
+#if defined(__x86_64__)
+    kernels = most >= 16 && has_sixteen() ? &kernels_of_16 : &kernels_of_8;
+    return kernels == &kernels_of_16 ? 16 : 8;
+#else
+    (void)most;
+    return 8;
+#endif
+}
+
+/* At most so many floats in a vector; returns how many there are. */
 static PyObject *py_use_lanes(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     if (!wants(count, 1))
         return NULL;
-    int lanes = (int)PyLong_AsLong(args[0]);
-    return PyErr_Occurred() ? NULL : PyLong_FromLong(use_lanes(lanes));
+    long most = PyLong_AsLong(args[0]);
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(use_lanes(most));
 }
 
 #define KERNEL(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}

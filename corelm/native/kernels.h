@@ -107,29 +107,22 @@ struct rows {
     int failed;           /* set where memory is wanting */
     int improper;         /* set where a row is no distribution, or none of the model's tokens */
 };
+typedef void row_kernel(struct rows *);
 
-int use_lanes(int); /* how many floats at a time are multiplied, of those that are possible */
-int pack(const struct packing *);
-void multiply(const struct product *);
-int embed(const struct embedding *); /* -1 where a token is not in the vocabulary */
-void normalise(const struct norm *);
-int attend(const struct attention *);
+/* The kernels, which are there once for each number of floats in a vector. */
+struct kernels {
+    int (*pack)(const struct packing *);
+    void (*multiply)(const struct product *);
+    int (*embed)(const struct embedding *); /* -1 where a token is not in the vocabulary */
+    void (*normalise)(const struct norm *);
+    int (*attend)(const struct attention *);
+    row_kernel *sharpen, *admit, *judge, *draw, *surprisals, *entropies, *nucleus, *greedy, *keep,
+        *largest, *deviations, *typical, *figures, *moments;
+};
+extern const struct kernels kernels_of_8, kernels_of_16, *kernels; /* those that are in use */
+
 /* x, of so many tokens, to out; -1 without memory, 1 where a token is not in the vocabulary. */
 int run_graph(const struct graph *, const struct reading *, const float *x, size_t tokens,
               float *out);
-void sharpen(struct rows *);
-void admit(struct rows *);
-void judge(struct rows *);
-void draw(struct rows *);
-void surprisals(struct rows *);
-void entropies(struct rows *);
-void nucleus(struct rows *);
-void greedy(struct rows *);
-void keep(struct rows *);
-void largest(struct rows *);
-void deviations(struct rows *);
-void typical(struct rows *);
-void figures(struct rows *);
-void moments(struct rows *);
 
 #endif

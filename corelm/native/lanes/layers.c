@@ -1,17 +1,17 @@
 /* Norms and attention, each token by itself. */
-#include "kernels.h"
+#include "../kernels.h"
+#include "../threads.h"
 #include "simd.h"
-#include "threads.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define TOGETHER 8 /* sums, so that none waits for the one before it */
-static const size_t PARTS = 16;             /* of many rows, so that most have a next one */
+enum { TOGETHER = 8, KEYS = TOGETHER / PARTS }; /* sums, so that none waits for the one before it */
+static const size_t SHARES = 16;            /* of many rows, so that most have a next one */
 static const size_t WORTH_TOKENS = 16;      /* of norms, that are worth another core */
 static const size_t WORTH_ATTENTION = 1 << 16; /* multiplications that are */
 
-FAST int embed(const struct embedding *job)
+FAST static int embed(const struct embedding *job)
 {
     const size_t width = job->width, first = job->time - job->added;
     for (size_t row = 0; row < job->batch; row++)
@@ -30,29 +30,25 @@ FAST int embed(const struct embedding *job)
 /* The sum of (x - mean)^2. */
 INLINE float squares(const float *x, size_t width, float mean)
 {
-    floats a = all(0.0f), b = all(0.0f), centre = all(mean);
+    floats sums[PARTS] = {{0}};
     size_t i = 0;
-    for (; i + 2 * LANES <= width; i += 2 * LANES) {
-        floats first = load(x + i) - centre, second = load(x + i + LANES) - centre;
-        a += first * first;
-        b += second * second;
-    }
+    for (; i + SIXTEEN <= width; i += SIXTEEN)
+        EACH_PART(v) {
+            floats away = load(x + i + v * LANES) - all(mean);
+            sums[v] = fused(away, away, sums[v]);
+        }
     float rest = 0.0f;
     for (; i < width; i++)
-        rest += (x[i] - mean) * (x[i] - mean);
-    return sum_of(a + b) + rest;
+        rest = fmaf(x[i] - mean, x[i] - mean, rest);
+    return sum_of(sums) + rest;
 }
 
 INLINE float total(const float *x, size_t width)
 {
-    floats a = all(0.0f);
-    size_t i = 0;
-    for (; i + LANES <= width; i += LANES)
-        a += load(x + i);
-    float rest = 0.0f;
-    for (; i < width; i++)
-        rest += x[i];
-    return sum_of(a) + rest;
+    floats sums[PARTS] = {{0}};
+    for (size_t i = 0; i < width; i += SIXTEEN)
+        EACH_PART(v) sums[v] += load_part(x + i, width - i, v, 0.0f);
+    return sum_of(sums);
 }
 
 FAST static void norm_tokens(const void *work, size_t begin, size_t end)
@@ -69,7 +65,7 @@ FAST static void norm_tokens(const void *work, size_t begin, size_t end)
     }
 }
 
-void normalise(const struct norm *job)
+static void normalise(const struct norm *job)
 {
     spread(norm_tokens, job, job->tokens, 8, job->tokens >= WORTH_TOKENS);
 }
@@ -78,19 +74,30 @@ void normalise(const struct norm *job)
 INLINE void dots(const int keys, const float *query, const float *key, size_t size, float scale,
                  float *scores)
 {
-    floats sums[TOGETHER];
-    float rest[TOGETHER] = {0};
+    floats sums[KEYS][PARTS];
     UNROLLED for (int t = 0; t < keys; t++)
-        sums[t] = all(0.0f);
+        EACH_PART(v) sums[t][v] = all(0.0f);
     size_t i = 0;
-    for (; i + LANES <= size; i += LANES)
-        UNROLLED for (int t = 0; t < keys; t++)
-            sums[t] = fused(load(query + i), load(key + (size_t)t * size + i), sums[t]);
-    for (; i < size; i++)
-        for (int t = 0; t < keys; t++)
-            rest[t] = fmaf(query[i], key[(size_t)t * size + i], rest[t]);
-    UNROLLED for (int t = 0; t < keys; t++)
-        scores[t] = (sum_of(sums[t]) + rest[t]) * scale;
+    for (; i + SIXTEEN <= size; i += SIXTEEN)
+        EACH_PART(v) {
+            floats some = load(query + i + v * LANES);
+            UNROLLED for (int t = 0; t < keys; t++)
+                sums[t][v] = fused(some, load(key + (size_t)t * size + i + v * LANES), sums[t][v]);
+        }
+    if (i < size)
+        EACH_PART(v) {
+            floats some = load_part(query + i, size - i, v, 0.0f);
+            UNROLLED for (int t = 0; t < keys; t++) {
+                floats other = load_part(key + (size_t)t * size + i, size - i, v, 0.0f);
+                sums[t][v] = fused(some, other, sums[t][v]);
+            }
+        }
+    UNROLLED for (int t = 0; t + 4 <= keys; t += 4) {
+        four found = sums_of(sums + t) * scale;
+        memcpy(scores + t, &found, sizeof found);
+    }
+    UNROLLED for (int t = keys / 4 * 4; t < keys; t++)
+        scores[t] = sum_of(sums[t]) * scale;
 }
 
 INLINE void fetch(const float *from, size_t count)
@@ -105,10 +112,10 @@ INLINE void score(const float *query, const float *keys, size_t count, size_t si
                   ptrdiff_t next, float *scores)
 {
     size_t t = 0;
-    for (; t + TOGETHER <= count; t += TOGETHER) {
+    for (; t + KEYS <= count; t += KEYS) {
         if (next)
-            fetch(keys + t * size + next, TOGETHER * size);
-        dots(TOGETHER, query, keys + t * size, size, scale, scores + t);
+            fetch(keys + t * size + next, KEYS * size);
+        dots(KEYS, query, keys + t * size, size, scale, scores + t);
     }
     for (; t < count; t++)
         dots(1, query, keys + t * size, size, scale, scores + t);
@@ -117,16 +124,17 @@ INLINE void score(const float *query, const float *keys, size_t count, size_t si
 /* Scores become weights, in place; returns what they sum to. */
 INLINE float weigh(float *scores, size_t count)
 {
-    floats most = all(-INFINITY), sum = all(0.0f);
+    floats most = all(-INFINITY), sums[PARTS] = {{0}};
     for (size_t t = 0; t < count; t += LANES)
         most = larger(most, load(scores + t));
     most = all(largest_of(most));
-    for (size_t t = 0; t < count; t += LANES) {
-        floats weights = exponential(load(scores + t) - most);
-        store(scores + t, weights);
-        sum += weights;
-    }
-    return sum_of(sum);
+    for (size_t t = 0; t < count; t += SIXTEEN)
+        EACH_PART(v) {
+            floats weights = exponential(load(scores + t + v * LANES) - most);
+            store(scores + t + v * LANES, weights);
+            sums[v] += weights;
+        }
+    return sum_of(sums);
 }
 
 /* Some vectors of what the values sum up to, each by its weight; meanwhile the next values are
@@ -153,6 +161,8 @@ INLINE void mix(const float *weights, const float *values, size_t count, size_t 
     size_t i = 0;
     for (; i + TOGETHER * LANES <= size; i += TOGETHER * LANES)
         mix_some(TOGETHER, weights, values + i, count, size, scale, next, out + i);
+    for (; i + TOGETHER / 2 * LANES <= size; i += TOGETHER / 2 * LANES)
+        mix_some(TOGETHER / 2, weights, values + i, count, size, scale, next, out + i);
     for (; i + LANES <= size; i += LANES)
         mix_some(1, weights, values + i, count, size, scale, 0, out + i);
     for (; i < size; i++) {
@@ -211,7 +221,7 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
                 for (size_t t = 0; t < past; t++)
                     if (!job->seen[(row * job->added + i) * job->time + t])
                         scores[t] = -1e9f;
-            for (size_t t = past; t % LANES; t++)
+            for (size_t t = past; t % SIXTEEN; t++)
                 scores[t] = -INFINITY;
             float sum = weigh(scores, past);
             float *out = job->out + ((row * job->added + i) * job->heads + head) * size;
@@ -220,14 +230,14 @@ FAST static void heads_of(const void *work, size_t begin, size_t end)
     }
 }
 
-int attend(const struct attention *job)
+static int attend(const struct attention *job)
 {
-    size_t room = (job->time + LANES - 1) / LANES * LANES, heads = job->batch * job->heads;
+    size_t room = (job->time + SIXTEEN - 1) / SIXTEEN * SIXTEEN, heads = job->batch * job->heads;
     struct attending at = {job, malloc((heads * room + 1) * sizeof(float)), room};
     if (!at.scores)
         return -1;
     int worth = heads * job->added * job->time * job->size >= WORTH_ATTENTION;
-    size_t rows = job->batch / PARTS ? job->batch / PARTS : 1; /* a row stays with one core */
+    size_t rows = job->batch / SHARES ? job->batch / SHARES : 1; /* a row stays with one core */
     spread(heads_of, &at, heads, job->heads * rows, worth);
     free(at.scores);
     return 0;

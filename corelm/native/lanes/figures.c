@@ -15,21 +15,22 @@ struct sums {
 INLINE void add_block(struct sums *sums, const float *row, const float *model, size_t count,
                       float most, float model_most)
 {
-    const floats never = all(-INFINITY);
-    floats rest = {0}, below = {0}, surprise = {0}; /* of sixteen numbers, as in entropies */
-    for (size_t k = 0; k < count; k += LANES) {
-        floats x = load_up_to(row + k, count - k), y = load_up_to(model + k, count - k);
-        unsigned possible = bits_of(x > never);
-        if (!possible) /* as is most of what a filter leaves */
-            continue;
-        floats w = exponential(x - all(most));
-        rest += w;
-        below += w * larger(x - all(most), all(-DEEPEST));
-        surprise += w * larger(y - all(model_most), all(LEAST));
-        sums->possible += (size_t)__builtin_popcount(possible);
-        sums->revived |= possible & ~bits_of(y > never);
-        sums->changed |= possible & bits_of(x != y);
-    }
+    const floats never = all(-INFINITY), floor = all(-DEEPEST);
+    floats rest[PARTS] = {{0}}, below[PARTS] = {{0}}, surprise[PARTS] = {{0}}; /* as in entropies */
+    for (size_t k = 0; k < count; k += SIXTEEN)
+        EACH_PART(v) {
+            floats x = load_logits(row + k, count - k, v);
+            unsigned possible = bits_of(x > never);
+            if (!possible) /* as is most of what a filter leaves */
+                continue;
+            floats y = load_logits(model + k, count - k, v), w = exponential(x - all(most));
+            rest[v] += w;
+            below[v] = fused(w, larger(x - all(most), floor), below[v]);
+            surprise[v] = fused(w, larger(y - all(model_most), all(LEAST)), surprise[v]);
+            sums->possible += (size_t)__builtin_popcount(possible);
+            sums->revived |= possible & ~bits_of(y > never);
+            sums->changed |= possible & bits_of(x != y);
+        }
     sums->rest += as_doubles(rest);
     sums->below += as_doubles(below);
     sums->model += as_doubles(surprise);
@@ -61,17 +62,19 @@ INLINE double possible_weights(const float *row, const float *model, size_t voca
     doubles sum = {0};
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, count = block_size(vocabulary, block);
-        floats some = {0};
+        floats some[PARTS] = {{0}};
         if (tops[block] == -INFINITY)
             continue;
-        for (size_t k = 0; k < count; k += LANES) {
-            floats x = load_up_to(row + start + k, count - k);
-            floats y = load_up_to(model + start + k, count - k);
-            floats w = exponential(y - all(model[likeliest]));
-            if (likeliest - start - k < LANES)
-                w[likeliest - start - k] = 0;
-            some += (floats)((ints)w & (x > all(-INFINITY)));
-        }
+        for (size_t k = 0; k < count; k += SIXTEEN)
+            EACH_PART(v) {
+                floats x = load_logits(row + start + k, count - k, v);
+                floats y = load_logits(model + start + k, count - k, v);
+                floats w = exponential(y - all(model[likeliest]));
+                size_t lane = likeliest - start - k - (size_t)v * LANES;
+                if (lane < LANES)
+                    w[lane] = 0;
+                some[v] += (floats)((ints)w & (x > all(-INFINITY)));
+            }
         sum += as_doubles(some);
     }
     return sum_of_doubles(sum) + (row[likeliest] > -INFINITY);
@@ -91,7 +94,7 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     struct sums sums = {0}; /* next to the likeliest token, of weight 1, the others would be lost */
     add_row(&sums, row, model, vocabulary, at, model_most, desk->tops);
     double rest = sum_of_doubles(sums.rest), peak = log1p(rest);
-    floats top = larger(all(model[at] - model_most), all(LEAST));
+    float top = model[at] - model_most > LEAST ? model[at] - model_most : LEAST;
     double possible = 1 + (double)sums.possible, mass = 1;
     int same = at == (size_t)known[0] && most == model_most && !sums.changed;
     if (possible != known[2]) /* where no logit has changed, the weights are those in the model */
@@ -99,7 +102,7 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
                      : possible_weights(row, model, vocabulary, (size_t)known[0], desk->tops)) /
                exp(known[1]);
     double entropy = peak - sum_of_doubles(sums.below) / (1 + rest);
-    double expected = known[1] - (sum_of_doubles(sums.model) + (double)top[0]) / (1 + rest);
+    double expected = known[1] - (sum_of_doubles(sums.model) + (double)top) / (1 + rest);
     double nats = peak + (double)most - (double)row[rows->given[i]];
     found[0] = entropy;
     found[1] = known[3];
@@ -113,7 +116,7 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
         rows->improper = 1;
 }
 
-void figures(struct rows *rows) { each_row(rows, figures_of_row); }
+static void figures(struct rows *rows) { each_row(rows, figures_of_row); }
 
 /* ---- the curve ---- */
 
@@ -121,14 +124,15 @@ void figures(struct rows *rows) { each_row(rows, figures_of_row); }
  * Sixteen numbers are added up in single precision, which is that of the exponentials. */
 INLINE void add_moments(const float *below, float colder, double *found)
 {
-    floats rest = {0}, first = {0}, second = {0};
-    for (size_t k = 0; k < BLOCK; k += LANES) {
-        floats x = load(below + k), w = exponential(x * all(colder));
-        rest += w;
-        w *= x;
-        first += w;
-        second += w * x;
-    }
+    floats rest[PARTS] = {{0}}, first[PARTS] = {{0}}, second[PARTS] = {{0}};
+    for (size_t k = 0; k < BLOCK; k += SIXTEEN)
+        EACH_PART(v) {
+            floats x = load(below + k + v * LANES), w = exponential(x * all(colder));
+            rest[v] += w;
+            w *= x;
+            first[v] += w;
+            second[v] = fused(w, x, second[v]);
+        }
     found[0] += sum_of_doubles(as_doubles(rest));
     found[1] += sum_of_doubles(as_doubles(first));
     found[2] += sum_of_doubles(as_doubles(second));
@@ -156,4 +160,4 @@ FAST static void moments_of_row(struct rows *rows, size_t i, struct desk *desk)
     }
 }
 
-void moments(struct rows *rows) { each_row(rows, moments_of_row); }
+static void moments(struct rows *rows) { each_row(rows, moments_of_row); }

@@ -25,7 +25,7 @@ FAST static void greedy_row(struct rows *rows, size_t i, struct desk *desk)
     keep_one(row, vocabulary, top_of(row, vocabulary), 0, rows->out + i * vocabulary);
 }
 
-void greedy(struct rows *rows) { each_row(rows, greedy_row); }
+static void greedy(struct rows *rows) { each_row(rows, greedy_row); }
 
 /* The smallest finite float that is at least this. */
 static float rounded_up(double least)
@@ -48,7 +48,7 @@ FAST static void keep_row(struct rows *rows, size_t i, struct desk *desk)
         keep_from(row, vocabulary, rounded_up((double)most - nats - SLACK), out);
 }
 
-void keep(struct rows *rows) { each_row(rows, keep_row); }
+static void keep(struct rows *rows) { each_row(rows, keep_row); }
 
 /* Less the mean, and 0 where it is minus infinity. */
 INLINE doubles deviation(doubles x, double mean)
@@ -70,19 +70,23 @@ FAST static void deviation_of_row(struct rows *rows, size_t i, struct desk *desk
         ints there = x > all(-INFINITY);
         possible += (size_t)__builtin_popcount(bits_of(there));
         x = (floats)((ints)x & there);
-        low += low_of(x), high += high_of(x);
+        UNROLLED for (int e = 0; e < EIGHTS; e++)
+            low += low_of(eight_of(x, e)), high += high_of(eight_of(x, e));
     }
     double count = (double)possible, mean = sum_of_doubles(low + high) / count;
     low = high = (doubles){0};
     for (size_t k = 0; k < vocabulary; k += LANES) {
         floats x = load_up_to(row + k, vocabulary - k);
-        doubles a = deviation(low_of(x), mean), b = deviation(high_of(x), mean);
-        low += a * a, high += b * b;
+        UNROLLED for (int e = 0; e < EIGHTS; e++) {
+            doubles a = deviation(low_of(eight_of(x, e)), mean);
+            doubles b = deviation(high_of(eight_of(x, e)), mean);
+            low += a * a, high += b * b;
+        }
     }
     rows->first[i] = sqrt(sum_of_doubles(low + high) / count);
 }
 
-void deviations(struct rows *rows) { each_row(rows, deviation_of_row); }
+static void deviations(struct rows *rows) { each_row(rows, deviation_of_row); }
 
 /* ---- the k largest ---- */
 
@@ -195,7 +199,7 @@ FAST static void largest_of_row(struct rows *rows, size_t i, struct desk *desk)
             out[desk->tokens[j]] = -INFINITY;
 }
 
-void largest(struct rows *rows) { each_row(rows, largest_of_row); }
+static void largest(struct rows *rows) { each_row(rows, largest_of_row); }
 
 /* ---- the nucleus ---- */
 
@@ -261,7 +265,7 @@ FAST static void nucleus_of_row(struct rows *rows, size_t i, struct desk *desk)
         out[desk->tokens[desk->some[k]]] = -INFINITY;
 }
 
-void nucleus(struct rows *rows) { each_row(rows, nucleus_of_row); }
+static void nucleus(struct rows *rows) { each_row(rows, nucleus_of_row); }
 
 /* ---- what is about as surprising as one expects ---- */
 
@@ -363,4 +367,4 @@ FAST static void typical_row(struct rows *rows, size_t i, struct desk *desk)
     keep_near(most, centre, far, enough, desk, count, out);
 }
 
-void typical(struct rows *rows) { each_row(rows, typical_row); }
+static void typical(struct rows *rows) { each_row(rows, typical_row); }

@@ -6,7 +6,7 @@
 #ifndef CORELM_ROWS_H
 #define CORELM_ROWS_H
 
-#include "kernels.h"
+#include "../kernels.h"
 #include "simd.h"
 
 enum { BLOCK = 128 };
@@ -22,13 +22,10 @@ struct desk {
     int32_t *some;   /* some of these */
 };
 
-/* The lanes in which a bit is set, one after the other. */
-extern uint8_t places[1 << LANES][LANES];
-
-typedef void (*row_kernel)(struct rows *, size_t row, struct desk *);
+typedef void one_row(struct rows *, size_t row, struct desk *);
 
 /* Do something with each row, on all cores where that pays. */
-void each_row(struct rows *, row_kernel);
+static void each_row(struct rows *, one_row *);
 
 static inline size_t blocks_in(size_t vocabulary) { return (vocabulary + BLOCK - 1) / BLOCK; }
 
@@ -38,10 +35,15 @@ INLINE size_t block_size(size_t vocabulary, size_t block)
     return left < BLOCK ? left : BLOCK;
 }
 
-/* The first count of eight logits, minus infinity after them. */
+/* Some of the logits up to an end, minus infinity after it. */
 INLINE floats load_up_to(const float *from, size_t left)
 {
-    return left < LANES ? load_some(from, left, -INFINITY) : load(from);
+    return load_until(from, (ptrdiff_t)left, -INFINITY);
+}
+
+INLINE floats load_logits(const float *from, size_t left, int part)
+{
+    return load_part(from, left, part, -INFINITY);
 }
 
 /* The largest of some logits, or nan where one of them is nan. */
@@ -60,10 +62,7 @@ INLINE float top_of(const float *logits, size_t count)
         strange |= a != a;
         most = larger(a, most);
     }
-    int found = 0;
-    for (int lane = 0; lane < LANES; lane++)
-        found |= strange[lane];
-    return found ? NAN : largest_of(larger(most, other));
+    return bits_of(strange) ? NAN : largest_of(larger(most, other));
 }
 
 /* The largest logit of each block, and of the row. */
@@ -78,9 +77,9 @@ INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
     return most;
 }
 
-INLINE floats weigh_some(const float *logits, size_t left, float most, float *weights)
+INLINE floats weigh_some(floats logits, float most, float *weights)
 {
-    floats w = exponential(load_up_to(logits, left) - all(most));
+    floats w = exponential(logits - all(most));
     store(weights, w);
     return w;
 }
@@ -89,17 +88,21 @@ INLINE floats weigh_some(const float *logits, size_t left, float most, float *we
  * in the precision of each, which costs no more of it than they have. */
 INLINE double weigh_block(const float *logits, size_t count, float most, float *weights)
 {
-    enum { FOUR = 4 * LANES };
     doubles sum = {0};
     size_t i = 0;
-    for (; i + FOUR <= count; i += FOUR) {
-        floats w[4];
-        UNROLLED for (int v = 0; v < 4; v++)
-            w[v] = weigh_some(logits + i + v * LANES, FOUR, most, weights + i + v * LANES);
-        sum += as_doubles((w[0] + w[1]) + (w[2] + w[3]));
+    for (; i + 2 * SIXTEEN <= count; i += 2 * SIXTEEN) {
+        floats w[2 * PARTS];
+        UNROLLED for (int v = 0; v < 2 * PARTS; v++)
+            w[v] = weigh_some(load(logits + i + v * LANES), most, weights + i + v * LANES);
+        EACH_PART(v) w[v] += w[v + PARTS];
+        sum += as_doubles(w);
     }
-    for (; i < count; i += LANES)
-        sum += as_doubles(weigh_some(logits + i, count - i, most, weights + i));
+    for (; i < count; i += SIXTEEN) {
+        floats w[PARTS];
+        EACH_PART(v)
+            w[v] = weigh_some(load_logits(logits + i, count - i, v), most, weights + i + v * LANES);
+        sum += as_doubles(w);
+    }
     return sum_of_doubles(sum);
 }
 
@@ -159,13 +162,15 @@ INLINE void measure_row(const float *row, size_t vocabulary, float most, const s
         weigh_block(row + start, count, most, weights);
         if (at >= start && at < start + count)
             weights[at - start] = 0;
-        floats rest = {0}, first = {0}; /* of sixteen numbers, in the precision of each */
-        for (size_t k = 0; k < count; k += LANES)
-            rest += load(weights + k);
-        for (size_t k = 0; k < count && entropy; k += LANES) {
-            floats below = load_up_to(row + start + k, count - k) - all(most);
-            first += load(weights + k) * larger(below, all(-DEEPEST)); /* 0 * -inf would be nan */
-        }
+        floats rest[PARTS] = {{0}}, first[PARTS] = {{0}}; /* of eight numbers, in their precision */
+        for (size_t k = 0; k < count; k += SIXTEEN)
+            EACH_PART(v) rest[v] += load(weights + k + v * LANES);
+        for (size_t k = 0; k < count && entropy; k += SIXTEEN)
+            EACH_PART(v) {
+                floats below = load_logits(row + start + k, count - k, v) - all(most);
+                below = larger(below, all(-DEEPEST)); /* 0 * -inf would be nan */
+                first[v] = fused(load(weights + k + v * LANES), below, first[v]);
+            }
         unlikely += as_doubles(rest);
         moment += as_doubles(first);
     }
@@ -179,22 +184,30 @@ INLINE void measure_row(const float *row, size_t vocabulary, float most, const s
 
 /* ---- the tokens that are near: at most so many nats below the largest ---- */
 
-/* Of eight tokens, those at which a bit is set go to the desk; returns how many are there then. */
+/* Of some tokens, those at which a bit is set go to the desk; returns how many are there then. */
 INLINE size_t put(const struct desk *desk, size_t found, ints tokens, floats logits,
                   floats weights, unsigned bits)
 {
-    ints order = widened(places[bits]);
-    store((float *)desk->tokens + found, permuted((floats)tokens, order));
-    store(desk->logits + found, permuted(logits, order));
-    store(desk->weights + found, permuted(weights, order));
+    store((float *)desk->tokens + found, squeezed((floats)tokens, bits));
+    store(desk->logits + found, squeezed(logits, bits));
+    store(desk->weights + found, squeezed(weights, bits));
     return found + (size_t)__builtin_popcount(bits);
+}
+
+/* The tokens from one on. */
+INLINE ints tokens_from(size_t first)
+{
+    ints tokens;
+    UNROLLED for (int lane = 0; lane < LANES; lane++)
+        tokens[lane] = (int32_t)first + lane;
+    return tokens;
 }
 
 /* They go to the front of the desk; their weights are there, at the place of each token. */
 INLINE size_t find_near(const float *row, size_t vocabulary, float most, float depth,
                         const struct desk *desk)
 {
-    const ints lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+    const ints lanes = tokens_from(0);
     size_t found = 0;
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
@@ -206,7 +219,7 @@ INLINE size_t find_near(const float *row, size_t vocabulary, float most, float d
             found = put(desk, found, lanes + (int32_t)k, x, w, bits);
         }
     }
-    store(desk->weights + found, all(0)); /* for who looks at eight of them */
+    store(desk->weights + found, all(0)); /* for who looks at some together */
     return found;
 }
 
@@ -223,6 +236,14 @@ INLINE size_t find_nearer(float most, float depth, const struct desk *desk, size
     return found;
 }
 
+INLINE double sum_of_lanes(floats x)
+{
+    double sum = 0;
+    for (int lane = 0; lane < LANES; lane++)
+        sum += (double)x[lane];
+    return sum;
+}
+
 /* A share of the depth within which there is enough weight too, so that fewer tokens are near.
  * Enough and a little more: the sums are in single precision. */
 INLINE float shallower(const struct desk *desk, size_t count, float depth, double enough)
@@ -237,7 +258,7 @@ INLINE float shallower(const struct desk *desk, size_t count, float depth, doubl
             masses[step] += (floats)((ints)w & (w >= bars[step]));
     }
     for (int step = 1; step < ALL; step++)
-        if (sum_of_doubles(as_doubles(masses[step])) > 1.001 * enough)
+        if (sum_of_lanes(masses[step]) > 1.001 * enough)
             return depth * (float)step / ALL;
     return depth;
 }

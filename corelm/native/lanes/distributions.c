@@ -1,12 +1,12 @@
 /* The arithmetic of next-token distributions, row by row, as corelm/distributions.py defines it. */
 #include "rows.h"
-#include "threads.h"
+#include "../threads.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const size_t WORTH = 1 << 16; /* logits that are worth another core */
+static const size_t WORTH_LOGITS = 1 << 16; /* logits that are worth another core */
 
 static pthread_key_t desks;
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;
@@ -24,20 +24,20 @@ static void give_back(void *desk) /* when its thread ends */
     free(desk);
 }
 
-uint8_t places[1 << LANES][LANES];
-
 static void prepare(void)
 {
     pthread_key_create(&desks, give_back);
+#if LANES == 8
     for (unsigned bits = 0; bits < 1 << LANES; bits++)
         for (unsigned lane = 0, found = 0; lane < LANES; lane++)
             if (bits >> lane & 1)
-                places[bits][found++] = (uint8_t)lane;
+                orders[bits][found++] = (uint8_t)lane;
+#endif
 }
 
 static int furnish(struct desk *desk, size_t vocabulary)
 {
-    size_t blocks = blocks_in(vocabulary), room = blocks * BLOCK + LANES;
+    size_t blocks = blocks_in(vocabulary), room = blocks * BLOCK + SIXTEEN;
     clear(desk);
     desk->tops = malloc(blocks * sizeof(float));
     desk->sums = malloc(blocks * sizeof(double));
@@ -69,7 +69,7 @@ static struct desk *desk_for(size_t vocabulary)
 
 struct task {
     struct rows *rows;
-    row_kernel kernel;
+    one_row *kernel;
 };
 
 static void some_rows(const void *work, size_t begin, size_t end)
@@ -84,10 +84,10 @@ static void some_rows(const void *work, size_t begin, size_t end)
         task->kernel(task->rows, row, desk);
 }
 
-void each_row(struct rows *rows, row_kernel kernel)
+static void each_row(struct rows *rows, one_row *kernel)
 {
     struct task task = {rows, kernel};
-    spread(some_rows, &task, rows->batch, 1, rows->batch * rows->vocabulary >= WORTH);
+    spread(some_rows, &task, rows->batch, 1, rows->batch * rows->vocabulary >= WORTH_LOGITS);
 }
 
 /* A row is a distribution where its largest logit is neither infinite nor nan. */
@@ -98,7 +98,7 @@ FAST static void judge_row(struct rows *rows, size_t i, struct desk *desk)
         rows->improper = 1;
 }
 
-void judge(struct rows *rows) { each_row(rows, judge_row); }
+static void judge(struct rows *rows) { each_row(rows, judge_row); }
 
 FAST static void admit_row(struct rows *rows, size_t i, struct desk *desk)
 {
@@ -124,7 +124,7 @@ FAST static void admit_row(struct rows *rows, size_t i, struct desk *desk)
         rows->improper = 1;
 }
 
-void admit(struct rows *rows) { each_row(rows, admit_row); }
+static void admit(struct rows *rows) { each_row(rows, admit_row); }
 
 FAST static void sharpen_row(struct rows *rows, size_t i, struct desk *desk)
 {
@@ -136,7 +136,7 @@ FAST static void sharpen_row(struct rows *rows, size_t i, struct desk *desk)
         out[token] = (row[token] - most) / t;
 }
 
-void sharpen(struct rows *rows) { each_row(rows, sharpen_row); }
+static void sharpen(struct rows *rows) { each_row(rows, sharpen_row); }
 
 /* The token of a block whose slice of the running sums holds the target; the last possible one
  * where two sums of the block differ in their last bit. */
@@ -177,7 +177,7 @@ FAST static void draw_row(struct rows *rows, size_t i, struct desk *desk)
     rows->first[i] = nats > 0 ? nats : 0;
 }
 
-void draw(struct rows *rows) { each_row(rows, draw_row); }
+static void draw(struct rows *rows) { each_row(rows, draw_row); }
 
 FAST static void surprisal_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
@@ -188,7 +188,7 @@ FAST static void surprisal_of_row(struct rows *rows, size_t i, struct desk *desk
     rows->first[i] = nats > 0 ? nats : 0;
 }
 
-void surprisals(struct rows *rows) { each_row(rows, surprisal_of_row); }
+static void surprisals(struct rows *rows) { each_row(rows, surprisal_of_row); }
 
 FAST static void entropies_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
@@ -198,4 +198,4 @@ FAST static void entropies_of_row(struct rows *rows, size_t i, struct desk *desk
     measure_row(row, rows->vocabulary, most, desk, 0, rows->first + i, entropy);
 }
 
-void entropies(struct rows *rows) { each_row(rows, entropies_of_row); }
+static void entropies(struct rows *rows) { each_row(rows, entropies_of_row); }
