@@ -33,6 +33,16 @@ compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are no
 pytestmark = compiled
 """`.ci/run` refuses an installation without kernels where there is a C compiler."""
 
+
+@pytest.fixture(params=[8, 16], autouse=True, scope="module")
+def lanes(request):
+    """All of this with vectors of so many floats."""
+    if native.kernels.use_lanes(request.param) != request.param:
+        pytest.skip("this processor has no vectors of so many floats")
+    yield
+    native.kernels.use_lanes(16)
+
+
 finite = st.floats(-50, 50, width=32)
 logit = st.one_of(
     finite, st.sampled_from([0.0, 1.0, -INF, -1e30, 3e38, -3e38, 1e-40, 2.0**-149]), finite

@@ -84,17 +84,17 @@ INLINE floats weigh_some(floats logits, float most, float *weights)
     return w;
 }
 
-/* The exponentials of a block, zeros after its end; returns what they sum to. Four are added up
+/* The exponentials of a block, zeros after its end; returns what they sum to. Eight are added up
  * in the precision of each, which costs no more of it than they have. */
 INLINE double weigh_block(const float *logits, size_t count, float most, float *weights)
 {
     doubles sum = {0};
     size_t i = 0;
-    for (; i + 2 * SIXTEEN <= count; i += 2 * SIXTEEN) {
-        floats w[2 * PARTS];
-        UNROLLED for (int v = 0; v < 2 * PARTS; v++)
+    for (; i + 4 * SIXTEEN <= count; i += 4 * SIXTEEN) {
+        floats w[4 * PARTS];
+        UNROLLED for (int v = 0; v < 4 * PARTS; v++)
             w[v] = weigh_some(load(logits + i + v * LANES), most, weights + i + v * LANES);
-        EACH_PART(v) w[v] += w[v + PARTS];
+        EACH_PART(v) w[v] = (w[v] + w[v + PARTS]) + (w[v + 2 * PARTS] + w[v + 3 * PARTS]);
         sum += as_doubles(w);
     }
     for (; i < count; i += SIXTEEN) {

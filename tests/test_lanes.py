@@ -1,0 +1,105 @@
+"""With vectors of eight and of sixteen floats the kernels say the same, to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from corelm import native
+from corelm.distributions import (
+    are_distributions,
+    draw,
+    entropies,
+    greedy,
+    sharpen,
+    surprisals,
+    without,
+)
+from corelm.filters import deviations, keep_within, largest, nucleus, typical
+from corelm.model.graph import GIVEN, Graph, plan
+from corelm.model.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
+from corelm.report.beside import ModelRows
+from corelm.report.curve import at_temperatures
+
+pytestmark = pytest.mark.skipif(
+    native.kernels is None or native.kernels.use_lanes(16) != 16,
+    reason="there are no kernels for vectors of sixteen floats here",
+)
+
+
+def some(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+
+
+def assert_same(function):
+    """What a function returns, an array or some, is the same with both."""
+    found = []
+    for lanes in (8, 16):
+        assert native.kernels.use_lanes(lanes) == lanes
+        result = function()
+        found.append(result if isinstance(result, tuple) else (result,))
+    for eight, sixteen in zip(*found, strict=True):
+        assert np.array_equal(eight, sixteen)
+
+
+LUCK, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
+FUNCTIONS = {
+    "admit": lambda rows: without(rows, TOKENS),
+    "judge": are_distributions,
+    "sharpen": lambda rows: sharpen(rows, 0.7),
+    "draw": lambda rows: draw(rows, LUCK),
+    "surprisals": lambda rows: surprisals(rows, TOKENS),
+    "entropies": entropies,
+    "greedy": greedy,
+    "keep": lambda rows: keep_within(rows, lambda _: 2.0),
+    "nucleus": lambda rows: nucleus(rows, 0.9),
+    "typical": lambda rows: typical(rows, 0.9),
+    "largest": lambda rows: largest(rows, 40),
+    "deviations": deviations,
+    "figures": lambda rows: ModelRows(rows).compare(nucleus(rows, 0.9), TOKENS).figures,
+    "moments": lambda rows: at_temperatures(rows, [0.1, 0.7, 1.5]),
+}
+
+
+@pytest.mark.parametrize("vocabulary", [5, 128, 300, 15_000])
+@pytest.mark.parametrize("spread", [0.5, 4, 40])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_rows(name, spread, vocabulary):
+    rows = np.float32(spread) * some(3, vocabulary)
+    rows[:, 3] = -np.inf
+    assert_same(lambda: FUNCTIONS[name](rows))
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3, 4, 7, 8, 9, 30])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_products(dtype, tokens):
+    for units, activation in zip((16, 37, 500, 1000), ACTIVATIONS, strict=True):
+        kernel = some(70, units).astype(dtype).astype(np.float32)
+        linear, x = Linear(kernel, some(units), activation), some(tokens, 1, 70, seed=2)
+        assert_same(lambda run=linear, x=x: run(x, some(tokens, 1, run.width)))
+
+
+@pytest.mark.parametrize("width", [1, 8, 16, 23, 256])
+@pytest.mark.parametrize("shifted", [False, True])
+def test_norms(width, shifted):
+    norm = Norm(some(width), some(width, seed=1) if shifted else None)
+    assert_same(lambda: norm(some(2, 3, width, seed=2)))
+
+
+@pytest.mark.parametrize(("heads", "size"), [(1, 3), (2, 8), (3, 40), (4, 64), (1, 300)])
+@pytest.mark.parametrize("time", [1, 4, 9, 33])
+def test_attention(heads, size, time):
+    width = heads * size
+    reads, head = Graph(), Graph(width)
+    embedded = reads.add(Embed(some(50, 3 * width), some(time, 3 * width)), GIVEN)
+    reads.add(Attend(heads, width), GIVEN, embedded)
+    head.add(Norm(some(width)), GIVEN)
+    planned, window = plan(reads, head), np.random.default_rng(3).integers(0, 50, (2, time))
+
+    def read():
+        memory = np.zeros((2, 1, 2, heads, time, size), np.float32)
+        outputs, scores = np.empty((2, 2, time, width), np.float32)
+        native.kernels.run(planned, window, memory, None, outputs, scores)
+        return memory, outputs, scores
+
+    assert_same(read)
