@@ -14,14 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context, protect
-from corelm.distributions import Array, draw, entropy_of_logits, softmax, surprisals, without
+from corelm.distributions import (
+    Array,
+    draw_checked,
+    entropy_of_logits,
+    softmax,
+    surprisals,
+    without,
+)
 from corelm.errors import ModelOutputError
 from corelm.hookspecs import hookimpl
 from corelm.language_model import GivingSession, LanguageModel, Session, never_drawn
 from corelm.luck import Luck
 from corelm.params import Parameterized
 from corelm.past import Past
-from corelm.sampler import Sampler, apply, check_logits
+from corelm.sampler import Sampler, apply, check_logits, check_result
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +115,7 @@ class Task:
         )
 
     def distribution(
-        self, raw: Array, context: Context, *, given: bool = False
+        self, raw: Array, context: Context, *, given: bool = False, drawn_from: bool = False
     ) -> tuple[Array, Array]:
         """The next-token distribution of each row: the model's, and what the sampler makes of it.
 
@@ -116,6 +123,7 @@ class Task:
             raw: (batch, vocabulary), the logits of a session.
             context: the past of the same rows.
             given: whether the session has given them away, so that they may be changed.
+            drawn_from: whether `draw` comes next, which also sees if they are distributions.
 
         Returns:
             The model's logits without what is never drawn, and the logits to draw from.
@@ -125,7 +133,7 @@ class Task:
             SamplerError: the sampler raised or returned no distribution.
         """
         model_logits = self.model_logits(raw, context.step, given=given)
-        return model_logits, apply(self.sampler, model_logits, context)
+        return model_logits, apply(self.sampler, model_logits, context, drawn_from=drawn_from)
 
     def model_logits(self, raw: Array, step: int, *, given: bool = False) -> Array:
         """The logits of a session, checked, with what is never drawn at minus infinity.
@@ -162,8 +170,14 @@ class Task:
 
         Returns:
             (batch,) ids, and how surprising they are in nats.
+
+        Raises:
+            SamplerError: a row is no distribution.
         """
-        return draw(logits, self.luck.at(position)[samples])
+        tokens, surprisal, proper = draw_checked(logits, self.luck.at(position)[samples])
+        if not proper:
+            check_result(self.sampler.stages[-1], logits, position)
+        return tokens, surprisal
 
     def model_surprisal(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
         """How surprising tokens were to the model, by reading the texts again.
@@ -211,7 +225,9 @@ class Ancestral(Decoder):
         for position in range(task.length):
             context = past.context  # made while a session may still be reading
             raw = giver.give_logits() if giver else session.logits
-            model_logits, logits = task.distribution(raw, context, given=bool(giver))
+            model_logits, logits = task.distribution(
+                raw, context, given=bool(giver), drawn_from=True
+            )
             tokens, surprisal = task.draw(logits, position, samples)
             going = [row for row, token in enumerate(tokens.tolist()) if token != end]
             last = position + 1 == task.length or not going

@@ -273,11 +273,18 @@ def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.floa
         >>> draw(np.log(np.array([[0.25, 0.75]])), np.array([0.5]))[0].tolist()
         [1]
     """
+    return draw_checked(logits, luck)[:2]
+
+
+def draw_checked(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.float64], bool]:
+    """What `draw` says, and whether each row is a distribution; if not, nothing of it counts."""
     tokens, surprisal = np.empty(len(logits), dtype=np.int64), np.empty(len(logits))
     rows = native.as_rows(logits)
     if rows is not None:
-        native.kernels.draw(rows, np.ascontiguousarray(luck, dtype=np.float64), tokens, surprisal)
-        return tokens, surprisal
+        luck = np.ascontiguousarray(luck, dtype=np.float64)
+        return tokens, surprisal, native.kernels.draw(rows, luck, tokens, surprisal)
+    if not are_distributions(logits):
+        return tokens, surprisal, False
     for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
         possible = row > -np.inf
         if np.count_nonzero(possible) < FEW * row.size:  # as after a filter
@@ -286,7 +293,7 @@ def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.floa
             tokens[i] = kept[token]
         else:
             tokens[i], surprisal[i] = _drawn(row, luck[i])
-    return tokens, surprisal
+    return tokens, surprisal, True
 
 
 def _drawn(row: Array, luck: float) -> tuple[int, float]:

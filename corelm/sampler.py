@@ -90,19 +90,45 @@ class Chain(Sampler):
         return self.expression
 
 
-def apply(sampler: Sampler, logits: Array, context: Context) -> Array:
+def apply(sampler: Sampler, logits: Array, context: Context, *, drawn_from: bool = False) -> Array:
     """Call a sampler with its input protected and its output checked, stage by stage.
+
+    Args:
+        sampler: a sampler or a chain.
+        logits: (batch, vocabulary).
+        context: the past of each row.
+        drawn_from: whether they go to `Task.draw`, which sees by the way if what the last stage
+            returned are distributions.
 
     Raises:
         SamplerError: a stage raised or returned no distribution; names stage, step and row.
         UsageError: a stage was asked for what cannot be done here; names stage.
     """
-    for stage in sampler.stages:
+    *others, last = sampler.stages
+    for stage in others:
         logits = _checked(stage, logits, context)
-    return logits
+    return _called(last, logits, context) if drawn_from else _checked(last, logits, context)
 
 
 def _checked(stage: Sampler, logits: Array, context: Context) -> Array:
+    result = _called(stage, logits, context)
+    check_result(stage, result, context.step)
+    return result
+
+
+def check_result(stage: Sampler, result: Array, step: int) -> None:
+    """Refuse what is no distribution.
+
+    Raises:
+        SamplerError: names stage, step and row.
+    """
+    fault = fault_of_logits(result, "returned ")
+    if fault:
+        raise SamplerError(f"{stage} {fault} at step {step}, row {bad_row(result)}")
+
+
+def _called(stage: Sampler, logits: Array, context: Context) -> Array:
+    """What a stage returns, an array like that which it was given."""
     view = logits.view()
     view.flags.writeable = False
     try:
@@ -112,21 +138,27 @@ def _checked(stage: Sampler, logits: Array, context: Context) -> Array:
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise SamplerError(f"{stage} failed at step {context.step}: {reason}") from error
-    fault = fault_of_result(result, logits)
+    fault = fault_of_array(result, logits)
     if fault:
-        raise SamplerError(f"{stage} {fault} at step {context.step}{_row(result, logits)}")
-    return result
+        raise SamplerError(f"{stage} {fault} at step {context.step}")
+    array: Array = result
+    return array
 
 
 def fault_of_result(result: Any, logits: Array) -> str:
     """What makes a sampler's result no distribution; empty when nothing does."""
+    return fault_of_array(result, logits) or fault_of_logits(result, "returned ")
+
+
+def fault_of_array(result: Any, logits: Array) -> str:
+    """What makes a sampler's result no array like what it was given; empty when nothing does."""
     if not isinstance(result, np.ndarray):
         return f"returned {type(result).__name__} instead of an array"
     if result.shape != logits.shape:
         return f"returned the shape {result.shape} instead of {logits.shape}"
     if result.dtype != logits.dtype:
         return f"returned {result.dtype} instead of {logits.dtype}"
-    return fault_of_logits(result, "returned ")
+    return ""
 
 
 def fault_of_logits(logits: Array, verb: str = "") -> str:
@@ -145,13 +177,6 @@ def fault_of_logits(logits: Array, verb: str = "") -> str:
 def bad_row(logits: Array) -> int:
     """The first row that is no distribution."""
     return int(np.flatnonzero(~np.isfinite(logits.max(axis=-1)))[0])
-
-
-def _row(result: Any, logits: Array) -> str:
-    comparable = isinstance(result, np.ndarray) and result.dtype == logits.dtype
-    if not comparable or result.shape != logits.shape or np.isfinite(result.max(axis=-1)).all():
-        return ""
-    return f", row {bad_row(result)}"
 
 
 def sampling_distribution(

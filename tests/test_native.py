@@ -18,6 +18,7 @@ from corelm import native
 from corelm.distributions import (
     are_distributions,
     draw,
+    draw_checked,
     entropies,
     sharpen,
     softmax,
@@ -170,6 +171,16 @@ def test_what_is_drawn_is_possible_and_its_slice_holds_the_luck(logits, luck):
     np.testing.assert_allclose(
         surprisal, in_numpy(surprisals, logits, tokens), rtol=2e-6, atol=2e-6
     )
+
+
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -INF])
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+def test_a_draw_sees_what_is_no_distribution(strange, way):
+    sees = draw_checked if way == "kernels" else functools.partial(in_numpy, draw_checked)
+    logits, luck = random_rows(3, 300), np.full(3, 0.5)
+    assert sees(logits, luck)[2]
+    logits[1, 7 if strange != -INF else slice(None)] = strange
+    assert not sees(logits, luck)[2]
 
 
 def test_the_ends_of_luck_draw_the_first_and_the_last_possible_token():

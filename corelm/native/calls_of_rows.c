@@ -138,7 +138,7 @@ PyObject *py_draw(PyObject *self, PyObject *const *args, Py_ssize_t count)
         !(rows.tokens = column(&call, args[2], &rows, 'q', WRITE)) ||
         !(rows.first = column(&call, args[3], &rows, 'd', WRITE)))
         return fault(&call, NULL);
-    return done(&call, &rows, kernels->draw);
+    return verdict(&call, &rows, kernels->draw);
 }
 
 PyObject *py_surprisals(PyObject *self, PyObject *const *args, Py_ssize_t count)

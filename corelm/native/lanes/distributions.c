@@ -153,11 +153,24 @@ INLINE size_t inside(const float *weights, size_t count, double before, double t
     return last;
 }
 
+/* Whether a row with such tops of its blocks is a distribution. */
+INLINE int are_proper(const float *tops, size_t blocks, float most)
+{
+    int strange = 0;
+    for (size_t block = 0; block < blocks; block++)
+        strange |= tops[block] != tops[block];
+    return isfinite(most) && !strange;
+}
+
 FAST static void draw_row(struct rows *rows, size_t i, struct desk *desk)
 {
     const size_t vocabulary = rows->vocabulary, blocks = blocks_in(vocabulary);
     const float *row = rows->logits + i * vocabulary;
     float most = find_tops(row, vocabulary, desk->tops), weights[BLOCK];
+    if (!are_proper(desk->tops, blocks, most)) {
+        rows->improper = 1, rows->tokens[i] = 0, rows->first[i] = NAN;
+        return;
+    }
     double total = weigh_row(row, vocabulary, most, desk, 0);
     double target = rows->luck[i] * total, before = 0;
     size_t block = 0, last = 0;
