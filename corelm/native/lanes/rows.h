@@ -216,7 +216,8 @@ INLINE size_t find_near(const float *row, size_t vocabulary, float most, float d
         for (size_t k = start; k < end; k += LANES) {
             floats x = load_up_to(row + k, end - k), w = load(desk->weights + k);
             unsigned bits = bits_of(all(most) - x <= all(depth));
-            found = put(desk, found, lanes + (int32_t)k, x, w, bits);
+            if (bits)
+                found = put(desk, found, lanes + (int32_t)k, x, w, bits);
         }
     }
     store(desk->weights + found, all(0)); /* for who looks at some together */

@@ -224,6 +224,45 @@ INLINE float depth_of(double p, double total, size_t vocabulary)
     return depth < DEEPEST ? depth : DEEPEST;
 }
 
+/* Which bucket tokens are in, by their logits. */
+INLINE ints buckets_of(floats logits, float most, float scale)
+{
+    return __builtin_convertvector((all(most) - logits) * all(scale), ints);
+}
+
+/* What the tokens in each bucket weigh together. Those that follow each other are added to different
+ * sums, for one that is written has to be waited for. */
+INLINE void weigh_buckets(const struct desk *desk, size_t count, float most, float scale,
+                          double *masses)
+{
+    double sums[4][BUCKETS] = {{0}};
+    for (size_t k = 0; k < count; k += SIXTEEN) {
+        int32_t buckets[SIXTEEN];
+        EACH_PART(v) {
+            ints some = buckets_of(load(desk->logits + k + v * LANES), most, scale);
+            store((float *)buckets + v * LANES, (floats)some);
+        }
+        for (size_t i = 0; i < SIXTEEN && k + i < count; i++)
+            sums[i % 4][buckets[i]] += desk->weights[k + i];
+    }
+    for (int i = 0; i < BUCKETS; i++)
+        masses[i] = (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]);
+}
+
+/* The places of those in one bucket; returns how many they are. */
+INLINE size_t find_in_bucket(const struct desk *desk, size_t count, float most, float scale,
+                             int32_t bucket)
+{
+    size_t found = 0;
+    for (size_t k = 0; k < count; k += LANES) {
+        unsigned bits = bits_of(buckets_of(load(desk->logits + k), most, scale) == bucket);
+        bits &= count - k < LANES ? (1u << (count - k)) - 1 : ~0u;
+        for (; bits; bits &= bits - 1)
+            desk->some[found++] = (int32_t)k + __builtin_ctz(bits);
+    }
+    return found;
+}
+
 /* The shortest falling prefix with a mass. What is near is put into buckets by its logits, and only
  * the bucket in which the mass is reached is sorted. */
 FAST static void nucleus_of_row(struct rows *rows, size_t i, struct desk *desk)
@@ -237,22 +276,20 @@ FAST static void nucleus_of_row(struct rows *rows, size_t i, struct desk *desk)
     double enough = rows->exact * total * (1 - SLACK);
     float depth = depth_of(rows->exact, total, vocabulary);
     size_t near = find_near(row, vocabulary, most, depth, desk);
-    depth = shallower(desk, near, depth, enough);
-    near = find_nearer(most, depth, desk, near);
+    float enough_depth = shallower(desk, near, depth, enough);
+    if (enough_depth < depth) {
+        depth = enough_depth;
+        near = find_nearer(most, depth, desk, near);
+    }
 
-    double masses[BUCKETS] = {0}, mass = 0;
+    double masses[BUCKETS], mass = 0;
     float scale = (BUCKETS - 1) / depth;
-    for (size_t k = 0; k < near; k++)
-        masses[(int)((most - logits[k]) * scale)] += weights[k];
-    int bucket = 0;
+    weigh_buckets(desk, near, most, scale, masses);
+    int32_t bucket = 0;
     while (bucket < BUCKETS - 1 && mass + masses[bucket] < enough)
         mass += masses[bucket++];
 
-    size_t held = 0, last = 0;
-    for (size_t k = 0; k < near; k++) {
-        desk->some[held] = (int32_t)k;
-        held += (int)((most - logits[k]) * scale) == bucket;
-    }
+    size_t held = find_in_bucket(desk, near, most, scale, bucket), last = 0;
     sort_falling(logits, desk->some, held);
     for (; last + 1 < held; last++) {
         mass += weights[desk->some[last]];
