@@ -160,10 +160,10 @@ class Timed(Task):
         return logits
 
     def distribution(
-        self, raw: Array, context: Context, *, given: bool = False, drawn_from: bool = False
+        self, raw: Array, context: Context, *, given: bool = False, unchecked: bool = False
     ) -> tuple[Array, Array]:
         """The same; the draw comes next."""
-        both = super().distribution(raw, context, given=given, drawn_from=drawn_from)
+        both = super().distribution(raw, context, given=given, unchecked=unchecked)
         self.marks.append(perf_counter())
         return both
 

@@ -28,7 +28,7 @@ from corelm.language_model import GivingSession, LanguageModel, Session, never_d
 from corelm.luck import Luck
 from corelm.params import Parameterized
 from corelm.past import Past
-from corelm.sampler import Sampler, apply, check_logits, check_result
+from corelm.sampler import Sampler, apply, check_logits, refusal
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +115,7 @@ class Task:
         )
 
     def distribution(
-        self, raw: Array, context: Context, *, given: bool = False, drawn_from: bool = False
+        self, raw: Array, context: Context, *, given: bool = False, unchecked: bool = False
     ) -> tuple[Array, Array]:
         """The next-token distribution of each row: the model's, and what the sampler makes of it.
 
@@ -123,7 +123,8 @@ class Task:
             raw: (batch, vocabulary), the logits of a session.
             context: the past of the same rows.
             given: whether the session has given them away, so that they may be changed.
-            drawn_from: whether `draw` comes next, which also sees if they are distributions.
+            unchecked: whether the caller sees to it that the latter are distributions, as `draw`
+                does by the way.
 
         Returns:
             The model's logits without what is never drawn, and the logits to draw from.
@@ -133,7 +134,7 @@ class Task:
             SamplerError: the sampler raised or returned no distribution.
         """
         model_logits = self.model_logits(raw, context.step, given=given)
-        return model_logits, apply(self.sampler, model_logits, context, drawn_from=drawn_from)
+        return model_logits, apply(self.sampler, model_logits, context, unchecked=unchecked)
 
     def model_logits(self, raw: Array, step: int, *, given: bool = False) -> Array:
         """The logits of a session, checked, with what is never drawn at minus infinity.
@@ -176,7 +177,7 @@ class Task:
         """
         tokens, surprisal, proper = draw_checked(logits, self.luck.at(position)[samples])
         if not proper:
-            check_result(self.sampler.stages[-1], logits, position)
+            raise refusal(self.sampler.stages[-1], logits, position)
         return tokens, surprisal
 
     def model_surprisal(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -226,7 +227,7 @@ class Ancestral(Decoder):
             context = past.context  # made while a session may still be reading
             raw = giver.give_logits() if giver else session.logits
             model_logits, logits = task.distribution(
-                raw, context, given=bool(giver), drawn_from=True
+                raw, context, given=bool(giver), unchecked=True
             )
             tokens, surprisal = task.draw(logits, position, samples)
             going = [row for row, token in enumerate(tokens.tolist()) if token != end]

@@ -90,15 +90,15 @@ class Chain(Sampler):
         return self.expression
 
 
-def apply(sampler: Sampler, logits: Array, context: Context, *, drawn_from: bool = False) -> Array:
+def apply(sampler: Sampler, logits: Array, context: Context, *, unchecked: bool = False) -> Array:
     """Call a sampler with its input protected and its output checked, stage by stage.
 
     Args:
         sampler: a sampler or a chain.
         logits: (batch, vocabulary).
         context: the past of each row.
-        drawn_from: whether they go to `Task.draw`, which sees by the way if what the last stage
-            returned are distributions.
+        unchecked: whether the caller sees to it that what the last stage returned are
+            distributions, as `Task.draw` does by the way.
 
     Raises:
         SamplerError: a stage raised or returned no distribution; names stage, step and row.
@@ -107,24 +107,20 @@ def apply(sampler: Sampler, logits: Array, context: Context, *, drawn_from: bool
     *others, last = sampler.stages
     for stage in others:
         logits = _checked(stage, logits, context)
-    return _called(last, logits, context) if drawn_from else _checked(last, logits, context)
+    return _called(last, logits, context) if unchecked else _checked(last, logits, context)
 
 
 def _checked(stage: Sampler, logits: Array, context: Context) -> Array:
     result = _called(stage, logits, context)
-    check_result(stage, result, context.step)
+    if not are_distributions(result):
+        raise refusal(stage, result, context.step)
     return result
 
 
-def check_result(stage: Sampler, result: Array, step: int) -> None:
-    """Refuse what is no distribution.
-
-    Raises:
-        SamplerError: names stage, step and row.
-    """
+def refusal(stage: Sampler, result: Array, step: int) -> SamplerError:
+    """Why what a stage returned, which is no distribution, cannot be drawn from."""
     fault = fault_of_logits(result, "returned ")
-    if fault:
-        raise SamplerError(f"{stage} {fault} at step {step}, row {bad_row(result)}")
+    return SamplerError(f"{stage} {fault} at step {step}, row {bad_row(result)}")
 
 
 def _called(stage: Sampler, logits: Array, context: Context) -> Array:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.distributions import FEW, Array, entropies
+from corelm.distributions import FEW, Array, are_distributions, entropies
 
 Floats = NDArray[np.float64]
 
@@ -191,22 +191,29 @@ class ModelRows:
             return np.array([p.entropy for p in self._each])
         return np.asarray(self._known[:, -1])
 
-    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison:
+    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
         """What a sampler made of the logits, beside what they were.
 
         Args:
             logits: (rows, vocabulary) the sampler's.
             tokens: (rows,) one of each row, whose surprisal is wanted.
+
+        Returns:
+            None where a row is no distribution.
         """
         rows = native.as_rows(logits)
         if rows is None or self._rows is None:
             return self._by_definition(logits, tokens)
         found = np.empty((len(rows), len(FIGURES) + 1))
         proper = native.kernels.figures(rows, self._rows, self._known, tokens, found)
+        if not proper and not are_distributions(logits):
+            return None
         first = None if proper else revived(logits, self.logits)
         return Comparison(found[:, :-1], found[:, -1], first)
 
-    def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison:
+    def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
+        if not are_distributions(logits):
+            return None
         rows = [Distribution(row) for row in logits]
         figures = [astuple(beside(q, p)) for q, p in zip(rows, self._each, strict=True)]
         nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]

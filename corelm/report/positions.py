@@ -140,8 +140,12 @@ class Reader:
         self._group = group
         self._surprisal = np.full(group.tokens.shape, np.nan)
 
-    def logits(self, position: Position) -> Array:
+    def logits(self, position: Position, *, unchecked: bool = False) -> Array:
         """What the sampler makes of the model's logits: (rows, vocabulary).
+
+        Args:
+            position: where.
+            unchecked: whether the caller sees to it that they are distributions.
 
         Raises:
             SamplerError: it raised or returned no distribution.
@@ -154,7 +158,7 @@ class Reader:
             self._group.given,
             self._group.vocabulary,
         )
-        return apply(self._sampler, position.logits, context)
+        return apply(self._sampler, position.logits, context, unchecked=unchecked)
 
     def follow(self, position: Position, surprisal: NDArray[np.float64]) -> None:
         """Remember how surprising the next token of each text was under the sampler.
@@ -168,4 +172,4 @@ class Reader:
 
 def _known(nats: NDArray[np.float64]) -> NDArray[np.float64]:
     """The surprisals of tokens that can be drawn, nan for others."""
-    return np.where(np.isfinite(nats), nats, np.nan)
+    return np.where(nats < np.inf, nats, np.nan)

@@ -18,11 +18,11 @@ from corelm.errors import SamplerError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.metrics.intervals import mean_interval
 from corelm.metrics.positions import by_position, total
-from corelm.report.beside import FIGURES, ModelRows
+from corelm.report.beside import FIGURES, Comparison, ModelRows
 from corelm.report.contexts import Contexts
 from corelm.report.curve import at_temperatures
 from corelm.report.positions import Group, Position, Reader, groups, read
-from corelm.sampler import Sampler
+from corelm.sampler import Sampler, refusal
 
 Record = dict[str, Any]
 """What was measured on some texts: `text` has their indices, every other key a list beside it."""
@@ -162,19 +162,24 @@ class _Seat:
         if self._error is not None:
             return
         try:
-            found = model.compare(self._reader.logits(position), position.tokens)
-            self._refuse(found.revived, position.step)
+            found = self._compared(position, model)
         except (SamplerError, UsageError) as error:
             self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
             return
         self._table.add(position, found.figures)
         self._reader.follow(position, found.surprisal)
 
-    def _refuse(self, revived: int | None, step: int) -> None:
-        if revived is not None:
+    def _compared(self, position: Position, model: ModelRows) -> Comparison:
+        logits = self._reader.logits(position, unchecked=True)
+        found = model.compare(logits, position.tokens)
+        if found is None:
+            raise refusal(self._sampler.stages[-1], logits, position.step)
+        if found.revived is not None:
             raise SamplerError(
-                f"{self._sampler} revived token {revived}, which is never drawn, at step {step}"
+                f"{self._sampler} revived token {found.revived}, which is never drawn, "
+                f"at step {position.step}"
             )
+        return found
 
 
 class _Curve:

@@ -205,3 +205,14 @@ def test_the_first_token_that_comes_back_is_told(dtype):
     logits = np.array([[0.0, -INF, -INF, 1.0], [0.0, 1.0, -INF, 1.0]], dtype)
     changed = np.array([[0.0, -INF, -INF, -INF], [-INF, -INF, 3.0, 0.0]], dtype)
     assert ModelRows(logits).compare(changed, np.zeros(2, np.int64)).revived == 2
+
+
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+def test_what_is_no_distribution_cannot_be_compared(strange, way, monkeypatch):
+    if way == "NumPy":
+        monkeypatch.setattr(native, "kernels", None)
+    logits = np.zeros((2, 5), np.float32)
+    changed = logits.copy()
+    changed[1, slice(None) if strange == -np.inf else 3] = strange
+    assert ModelRows(logits).compare(changed, np.zeros(2, np.int64)) is None

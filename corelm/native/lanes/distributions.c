@@ -40,7 +40,7 @@ static int furnish(struct desk *desk, size_t vocabulary)
     size_t blocks = blocks_in(vocabulary), room = blocks * BLOCK + SIXTEEN;
     clear(desk);
     desk->tops = malloc(blocks * sizeof(float));
-    desk->sums = malloc(blocks * sizeof(double));
+    desk->sums = malloc((blocks + FOUR) * sizeof(double));
     desk->weights = malloc(room * sizeof(float));
     desk->logits = malloc(room * sizeof(float));
     desk->tokens = malloc(room * sizeof(int32_t));
@@ -151,15 +151,6 @@ INLINE size_t inside(const float *weights, size_t count, double before, double t
         last = weights[i] > 0 ? i : last;
     }
     return last;
-}
-
-/* Whether a row with such tops of its blocks is a distribution. */
-INLINE int are_proper(const float *tops, size_t blocks, float most)
-{
-    int strange = 0;
-    for (size_t block = 0; block < blocks; block++)
-        strange |= tops[block] != tops[block];
-    return isfinite(most) && !strange;
 }
 
 FAST static void draw_row(struct rows *rows, size_t i, struct desk *desk)

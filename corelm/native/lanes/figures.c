@@ -81,7 +81,7 @@ INLINE double possible_weights(const float *row, const float *model, size_t voca
 }
 
 /* The figures in their order in beside.py, and the surprisal of a token; improper is a row in which
- * a token was revived. Of the model are known its likeliest token, the surprisal of it, the number
+ * a token was revived, or that is no distribution. Of the model are known its likeliest token, the surprisal of it, the number
  * of tokens that are possible, and its entropy. */
 FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
 {
@@ -112,7 +112,8 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     found[5] = expected;
     found[6] = 1 / (1 + rest);
     found[7] = nats > 0 ? nats : 0;
-    if (sums.revived || model[at] == -INFINITY)
+    int proper = are_proper(desk->tops, blocks_in(vocabulary), most);
+    if (sums.revived || model[at] == -INFINITY || !proper)
         rows->improper = 1;
 }
 

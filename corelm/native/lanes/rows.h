@@ -15,7 +15,7 @@ enum { BLOCK = 128 };
 struct desk {
     size_t room;
     float *tops;     /* of each block */
-    double *sums;    /* of each block's weights */
+    double *sums;    /* of each block's weights; there is room for some more */
     float *weights;  /* of each token, or of each that is near */
     float *logits;   /* of each that is near */
     int32_t *tokens; /* those that are near */
@@ -75,6 +75,15 @@ INLINE float find_tops(const float *row, size_t vocabulary, float *tops)
         most = top > most ? top : most;
     }
     return most;
+}
+
+/* Whether a row with such tops of its blocks is a distribution. */
+INLINE int are_proper(const float *tops, size_t blocks, float most)
+{
+    int strange = 0;
+    for (size_t block = 0; block < blocks; block++)
+        strange |= tops[block] != tops[block];
+    return isfinite(most) && !strange;
 }
 
 INLINE floats weigh_some(floats logits, float most, float *weights)
@@ -157,9 +166,10 @@ INLINE void measure_row(const float *row, size_t vocabulary, float most, const s
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, count = block_size(vocabulary, block);
         float *weights = kept ? desk->weights + start : local;
+        desk->sums[block] = 0;
         if (!(desk->tops[block] - most >= -DEEPEST))
             continue;
-        weigh_block(row + start, count, most, weights);
+        desk->sums[block] = weigh_block(row + start, count, most, weights);
         if (at >= start && at < start + count)
             weights[at - start] = 0;
         floats rest[PARTS] = {{0}}, first[PARTS] = {{0}}; /* of eight numbers, in their precision */
@@ -237,6 +247,29 @@ INLINE size_t find_nearer(float most, float depth, const struct desk *desk, size
     return found;
 }
 
+enum { STEPS = 8 }; /* shares of a depth that are tried */
+
+/* A share of the depth within which there is enough weight too, as the sums of the blocks tell:
+ * in each, what is deeper weighs no more than if all of it were just so deep. */
+INLINE float shallower_by_blocks(const struct desk *desk, size_t vocabulary, float depth,
+                                 double enough)
+{
+    const size_t blocks = blocks_in(vocabulary);
+    int found = STEPS; /* is enough; halved, for the deeper the more */
+    for (size_t i = 0; i < FOUR; i++)
+        desk->sums[blocks + i] = 0;
+    for (int half = STEPS / 2; half; half /= 2) {
+        double deeper = BLOCK * expf(-depth * (float)(found - half) / STEPS);
+        doubles mass = {0};
+        for (size_t block = 0; block < blocks; block += FOUR) {
+            doubles rest = load_doubles(desk->sums + block) - deeper;
+            mass += (doubles)((longs)rest & (rest > (doubles){0}));
+        }
+        found -= sum_of_doubles(mass) > 1.001 * enough ? half : 0;
+    }
+    return depth * (float)found / STEPS;
+}
+
 INLINE double sum_of_lanes(floats x)
 {
     double sum = 0;
@@ -245,22 +278,21 @@ INLINE double sum_of_lanes(floats x)
     return sum;
 }
 
-/* A share of the depth within which there is enough weight too, so that fewer tokens are near.
- * Enough and a little more: the sums are in single precision. */
+/* The same as the tokens tell that are near. Enough and a little more: the sums are in single
+ * precision. */
 INLINE float shallower(const struct desk *desk, size_t count, float depth, double enough)
 {
-    enum { ALL = 8 };
-    floats masses[ALL] = {{0}}, bars[ALL];
-    UNROLLED for (int step = 1; step < ALL; step++)
-        bars[step] = all(expf(-depth * (float)step / ALL) * 1.00001f);
+    floats masses[STEPS] = {{0}}, bars[STEPS];
+    UNROLLED for (int step = 1; step < STEPS; step++)
+        bars[step] = all(expf(-depth * (float)step / STEPS) * 1.00001f);
     for (size_t k = 0; k < count; k += LANES) {
         floats w = load(desk->weights + k);
-        UNROLLED for (int step = 1; step < ALL; step++)
+        UNROLLED for (int step = 1; step < STEPS; step++)
             masses[step] += (floats)((ints)w & (w >= bars[step]));
     }
-    for (int step = 1; step < ALL; step++)
+    for (int step = 1; step < STEPS; step++)
         if (sum_of_lanes(masses[step]) > 1.001 * enough)
-            return depth * (float)step / ALL;
+            return depth * (float)step / STEPS;
     return depth;
 }
 

@@ -275,6 +275,7 @@ FAST static void nucleus_of_row(struct rows *rows, size_t i, struct desk *desk)
     double total = weigh_row(row, vocabulary, most, desk, 1);
     double enough = rows->exact * total * (1 - SLACK);
     float depth = depth_of(rows->exact, total, vocabulary);
+    depth = shallower_by_blocks(desk, vocabulary, depth, enough);
     size_t near = find_near(row, vocabulary, most, depth, desk);
     float enough_depth = shallower(desk, near, depth, enough);
     if (enough_depth < depth) {
@@ -395,6 +396,7 @@ FAST static void typical_row(struct rows *rows, size_t i, struct desk *desk)
     double total = exp(peak), centre = peak - entropy, bound;
     double enough = rows->exact * total * (1 - SLACK);
     float depth = depth_of(rows->exact, total, vocabulary);
+    depth = shallower_by_blocks(desk, vocabulary, depth, enough);
     size_t count = find_near(row, vocabulary, most, reach_of(centre, depth, &bound), desk);
     depth = shallower(desk, count, depth, enough);
     count = find_nearer(most, reach_of(centre, depth, &bound), desk, count);

@@ -30,7 +30,7 @@
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
 
-enum { SIXTEEN = 16, PARTS = SIXTEEN / LANES, EIGHTS = LANES / 8 };
+enum { SIXTEEN = 16, FOUR = 4, PARTS = SIXTEEN / LANES, EIGHTS = LANES / 8 };
 #define EACH_PART(v) UNROLLED for (int v = 0; v < PARTS; v++)
 
 typedef float floats __attribute__((vector_size(4 * LANES)));
@@ -39,9 +39,12 @@ typedef float anywhere __attribute__((vector_size(4 * LANES), aligned(4), may_al
 typedef float eight __attribute__((vector_size(32)));
 typedef float four __attribute__((vector_size(16)));
 typedef double doubles __attribute__((vector_size(32))); /* four */
+typedef double doubles_anywhere __attribute__((vector_size(32), aligned(8), may_alias));
 typedef int64_t longs __attribute__((vector_size(32)));
 
 INLINE floats load(const float *from) { return *(const anywhere *)from; }
+
+INLINE doubles load_doubles(const double *from) { return *(const doubles_anywhere *)from; }
 
 INLINE void store(float *to, floats x) { *(anywhere *)to = x; }
 
