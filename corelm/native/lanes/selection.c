@@ -360,25 +360,41 @@ INLINE double reached_at(float most, double centre, double bound, double enough,
     return high;
 }
 
-/* Those that are nearer than a distance, and of those that are as far the first until it is enough. */
+/* One of the tokens that are near is kept; returns its weight. */
+INLINE float keep_token(const struct desk *desk, size_t place, float *out)
+{
+    out[desk->tokens[place]] = desk->logits[place];
+    return desk->weights[place];
+}
+
+/* Those that are nearer than a distance, and of those that are as far the first until it is enough.
+ * Which ones may be as far is seen in single precision, with room for what that rounds. */
 INLINE void keep_near(float most, double centre, double far, double enough,
                       const struct desk *desk, size_t count, float *out)
 {
     const double nearer = (1 + far) * (1 - SLACK);
+    const float room = (float)(1e-5 * (1 + far + fabs(centre)));
     double mass = 0;
     size_t tied = 0;
-    for (size_t k = 0; k < count; k++) {
-        double here = 1 + distance(desk->logits[k], most, centre);
-        int kept = here < nearer;
-        out[desk->tokens[k]] = kept ? desk->logits[k] : -INFINITY;
-        mass += kept ? desk->weights[k] : 0;
-        desk->some[tied] = (int32_t)k;
-        tied += !kept & (here * (1 - SLACK) <= 1 + far);
+    for (size_t k = 0; k < count; k += LANES) {
+        floats excess = all((float)centre) - (load(desk->logits + k) - all(most));
+        floats away = larger(excess, -excess);
+        unsigned here = count - k < LANES ? (1u << (count - k)) - 1 : ~0u;
+        unsigned near = bits_of(away < all((float)far - room)) & here;
+        unsigned perhaps = bits_of(away <= all((float)far + room)) & here & ~near;
+        for (unsigned bits = near; bits; bits &= bits - 1)
+            mass += keep_token(desk, k + (size_t)__builtin_ctz(bits), out);
+        for (unsigned bits = perhaps; bits; bits &= bits - 1) {
+            size_t place = k + (size_t)__builtin_ctz(bits);
+            double there = 1 + distance(desk->logits[place], most, centre);
+            if (there < nearer)
+                mass += keep_token(desk, place, out);
+            else if (there * (1 - SLACK) <= 1 + far)
+                desk->some[tied++] = (int32_t)place;
+        }
     }
     for (size_t k = 0; k < tied; k++) {
-        int32_t near = desk->some[k];
-        out[desk->tokens[near]] = desk->logits[near];
-        mass += desk->weights[near];
+        mass += keep_token(desk, (size_t)desk->some[k], out);
         if (mass >= enough)
             break;
     }
