@@ -77,7 +77,7 @@ class Distribution:
 
     def surprisal(self, token: int) -> float:
         """Of one token in nats; infinite where it is impossible."""
-        return max(self.peak + float(self._largest) - float(self.row[token]), 0.0)
+        return self.peak + (float(self._largest) - float(self.row[token]))
 
     def mean(self, values: Array) -> float:
         """The expectation of (vocabulary,) values."""
@@ -157,7 +157,8 @@ class Comparison:
 
     Attributes:
         figures: (rows, figures) in the order of FIGURES.
-        surprisal: (rows,) of one token of each row under the sampler's, in nats.
+        surprisal: (rows,) of one token of each row under the sampler's, in nats; nan where it is
+            impossible.
         revived: the first token that is possible there and impossible in the model's; None
             where there is none.
     """
@@ -217,6 +218,7 @@ class ModelRows:
         rows = [Distribution(row) for row in logits]
         figures = [astuple(beside(q, p)) for q, p in zip(rows, self._each, strict=True)]
         nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]
+        nats = [x if x < math.inf else math.nan for x in nats]
         return Comparison(np.array(figures), np.array(nats), revived(logits, self.logits))
 
     @cached_property

@@ -15,7 +15,7 @@ from corelm.errors import UnreachableError
 from corelm.language_model import LanguageModel
 from corelm.report.contexts import Contexts
 from corelm.report.free_parameter import FreeParameter
-from corelm.report.positions import Group, Position, Reader, groups, read
+from corelm.report.positions import Group, Position, Reader, groups, known, read
 from corelm.sampler import Sampler
 from corelm.spec import sampler as read_sampler
 
@@ -179,7 +179,7 @@ class _Positions:
             for position in positions:
                 logits = reader.logits(position)
                 total += float(entropies(logits)[1].sum())
-                reader.follow(position, surprisals(logits, position.tokens))
+                reader.follow(position, known(surprisals(logits, position.tokens)))
         return total / self._contexts.positions
 
     @cached_property

@@ -116,7 +116,7 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         raw, step = giver.give_logits() if giver else session.logits, time - group.given
         logits = task.model_logits(raw, step, given=bool(giver))
         tokens = np.ascontiguousarray(group.tokens[rows, time])
-        group.model_surprisal[rows, time] = _known(surprisals(logits, tokens))
+        group.model_surprisal[rows, time] = known(surprisals(logits, tokens))
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
         for array in past:
             array.setflags(write=False)
@@ -139,6 +139,8 @@ class Reader:
         self._sampler = sampler
         self._group = group
         self._surprisal = np.full(group.tokens.shape, np.nan)
+        self._told = self._surprisal.view()
+        self._told.setflags(write=False)
 
     def logits(self, position: Position, *, unchecked: bool = False) -> Array:
         """What the sampler makes of the model's logits: (rows, vocabulary).
@@ -153,7 +155,7 @@ class Reader:
         """
         context = Context(
             position.past,
-            self._surprisal[position.rows, : position.time],
+            self._told[position.rows, : position.time],
             position.model_surprisal,
             self._group.given,
             self._group.vocabulary,
@@ -165,11 +167,12 @@ class Reader:
 
         Args:
             position: the last one that it was asked about.
-            surprisal: (rows,) of the tokens that the texts went on with, in nats.
+            surprisal: (rows,) of the tokens that the texts went on with, in nats; nan where it
+                could not have drawn them.
         """
-        self._surprisal[position.rows, position.time] = _known(surprisal)
+        self._surprisal[position.rows, position.time] = surprisal
 
 
-def _known(nats: NDArray[np.float64]) -> NDArray[np.float64]:
+def known(nats: NDArray[np.float64]) -> NDArray[np.float64]:
     """The surprisals of tokens that can be drawn, nan for others."""
     return np.where(nats < np.inf, nats, np.nan)

@@ -12,7 +12,7 @@ from corelm.distributions import surprisals
 from corelm.errors import ModelOutputError
 from corelm.language_model import never_drawn
 from corelm.report.contexts import Contexts
-from corelm.report.positions import Reader, groups, read
+from corelm.report.positions import Reader, groups, known, read
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -77,7 +77,7 @@ def test_a_sampler_hears_of_the_past_what_it_would_know_of_its_own_texts():
     reader = Reader(Spy(bound=4), group)  # a and b alone: two thirds and one third
     heard.clear()
     for position in read(model, group):
-        reader.follow(position, surprisals(reader.logits(position), position.tokens))
+        reader.follow(position, known(surprisals(reader.logits(position), position.tokens)))
     assert [context.tokens.tolist() for context in heard] == [
         [[2], [5]],
         [[2, 3]],

@@ -103,7 +103,8 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
                exp(known[1]);
     double entropy = peak - sum_of_doubles(sums.below) / (1 + rest);
     double expected = known[1] - (sum_of_doubles(sums.model) + (double)top) / (1 + rest);
-    double nats = peak + (double)most - (double)row[rows->given[i]];
+    float given = row[rows->given[i]];
+    double nats = given > -INFINITY ? peak + ((double)most - (double)given) : NAN;
     found[0] = entropy;
     found[1] = known[3];
     found[2] = expected > entropy ? expected - entropy : 0;
@@ -111,7 +112,7 @@ FAST static void figures_of_row(struct rows *rows, size_t i, struct desk *desk)
     found[4] = possible;
     found[5] = expected;
     found[6] = 1 / (1 + rest);
-    found[7] = nats > 0 ? nats : 0;
+    found[7] = nats;
     int proper = are_proper(desk->tops, blocks_in(vocabulary), most);
     if (sums.revived || model[at] == -INFINITY || !proper)
         rows->improper = 1;
