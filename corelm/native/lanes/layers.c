@@ -103,7 +103,7 @@ INLINE void dots(const int keys, const float *query, const float *key, size_t si
 INLINE void fetch(const float *from, size_t count)
 {
     for (size_t i = 0; i < count; i += 16) /* a line of the cache */
-        __builtin_prefetch(from + i, 0, 2);
+        __builtin_prefetch(from + i, 0, 3);
 }
 
 /* Meanwhile the keys of the next head or row are fetched, which are `next` floats further on: each
