@@ -11,6 +11,7 @@
 #define VECTORS (PANEL / LANES)
 enum { MANY = 4 };                    /* tokens that take longer to multiply than the panels to read */
 static const size_t GRAIN = 8;        /* panels that a core takes at a time */
+static const size_t COARSE = 32;      /* the same of many: what follows them is fetched for nothing */
 static const size_t WORTH = 1 << 17;  /* multiplications that are worth another core */
 
 /* All pairs of tokens and panels that are worked on together, and how many panels are for so many
@@ -163,7 +164,7 @@ static void multiply(const struct product *job)
 {
     size_t panels = (job->units + PANEL - 1) / PANEL;
     int worth = job->tokens * job->inputs * job->units >= WORTH;
-    spread(some_panels, job, panels, GRAIN, worth);
+    spread(some_panels, job, panels, panels >= 8 * COARSE ? COARSE : GRAIN, worth);
 }
 
 /* Columns into panels, zeros after the last one; whether every number is still the same. */
