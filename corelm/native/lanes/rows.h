@@ -9,6 +9,8 @@
 #include "../kernels.h"
 #include "simd.h"
 
+#include <string.h>
+
 enum { BLOCK = 128 };
 
 /* What a thread needs for a row; it is kept for the next one. */
@@ -155,6 +157,22 @@ INLINE size_t likeliest(const float *row, size_t vocabulary, float most, const f
     return start + first_of(row + start, block_size(vocabulary, block), most);
 }
 
+/* The weights of a block, what they sum to, and what they sum to times the logits below the largest:
+ * sums of eight numbers, in the precision of each. */
+INLINE void measure_block(const float *logits, size_t count, float most, float *weights,
+                          floats *rest, floats *first)
+{
+    EACH_PART(v) rest[v] = first[v] = all(0.0f);
+    for (size_t k = 0; k < count; k += SIXTEEN)
+        EACH_PART(v) {
+            floats below = load_logits(logits + k, count - k, v) - all(most);
+            floats w = exponential(below);
+            store(weights + k + v * LANES, w);
+            rest[v] += w;
+            first[v] = fused(w, larger(below, all(-DEEPEST)), first[v]); /* 0 * -inf is nan */
+        }
+}
+
 /* ln of the sum of the weights, and the entropy where it is wanted, in nats. The likeliest token,
  * next to whose weight of 1 the others would be lost, is added last. */
 INLINE void measure_row(const float *row, size_t vocabulary, float most, const struct desk *desk,
@@ -162,26 +180,24 @@ INLINE void measure_row(const float *row, size_t vocabulary, float most, const s
 {
     size_t at = likeliest(row, vocabulary, most, desk->tops);
     doubles unlikely = {0}, moment = {0};
-    float local[BLOCK];
+    float local[BLOCK], others[BLOCK];
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, count = block_size(vocabulary, block);
-        float *weights = kept ? desk->weights + start : local;
+        const float *from = row + start;
+        int here = at >= start && at < start + count;
+        floats rest[PARTS], first[PARTS];
         desk->sums[block] = 0;
         if (!(desk->tops[block] - most >= -DEEPEST))
             continue;
-        desk->sums[block] = weigh_block(row + start, count, most, weights);
-        if (at >= start && at < start + count)
-            weights[at - start] = 0;
-        floats rest[PARTS] = {{0}}, first[PARTS] = {{0}}; /* of eight numbers, in their precision */
-        for (size_t k = 0; k < count; k += SIXTEEN)
-            EACH_PART(v) rest[v] += load(weights + k + v * LANES);
-        for (size_t k = 0; k < count && entropy; k += SIXTEEN)
-            EACH_PART(v) {
-                floats below = load_logits(row + start + k, count - k, v) - all(most);
-                below = larger(below, all(-DEEPEST)); /* 0 * -inf would be nan */
-                first[v] = fused(load(weights + k + v * LANES), below, first[v]);
-            }
-        unlikely += as_doubles(rest);
+        if (here) {
+            memcpy(others, from, count * sizeof(float));
+            others[at - start] = -INFINITY;
+            from = others;
+        }
+        measure_block(from, count, most, kept ? desk->weights + start : local, rest, first);
+        doubles weight = as_doubles(rest);
+        desk->sums[block] = sum_of_doubles(weight) + here;
+        unlikely += weight;
         moment += as_doubles(first);
     }
     double rest = sum_of_doubles(unlikely);
