@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import corelm
-from corelm.benchmark import measure
+from corelm.benchmark import Products, measure
 from corelm.generation import steps
 from corelm.model.graph import GIVEN, Graph
 from corelm.model.layers import Attend, Embed, Linear, Matrix, Norm
@@ -54,7 +54,9 @@ class Ours(Party):
             seconds=LEAST,
             multiplied=self._model.matrices,
         )
-        parts = {"limit": speed.products, "sampler": speed.sampler, "draw": speed.draw}
+        blas = Products(self._model.matrices, batch).seconds_in_numpy(length)
+        parts = {"limit": speed.products, "BLAS": blas}
+        parts |= {"sampler": speed.sampler, "draw": speed.draw}
         return {name: part / speed.step for name, part in parts.items()}
 
 

@@ -15,6 +15,7 @@ OURS = "corelm"
 BATCHES = (1, 8, 64)
 PARTS = {
     "limit": "bare matrix products / a step of corelm",
+    "BLAS": "the same by np.matmul / a step of corelm",
     "sampler": "the sampler / a step of corelm",
     "draw": "the draw / a step of corelm",
 }
