@@ -4,6 +4,7 @@
 
 #include "distributions.c"
 #include "figures.c"
+#include "masses.c"
 #include "selection.c"
 
 const struct kernels KERNELS = {

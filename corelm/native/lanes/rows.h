@@ -12,6 +12,7 @@
 #include <string.h>
 
 enum { BLOCK = 128 };
+static const double SLACK = 1e-12; /* as in corelm/selection.py */
 
 /* What a thread needs for a row; it is kept for the next one. */
 struct desk {
