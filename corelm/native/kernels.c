@@ -17,25 +17,21 @@ static PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 const struct kernels *kernels = &kernels_of_8;
 
-static int has_sixteen(void)
+/* Those for sixteen floats, where the processor has what they take; else those for eight. */
+static const struct kernels *widest(void)
 {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#else
-    return 0;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &kernels_of_16;
 #endif
+    return &kernels_of_8;
 }
 
 static int use_lanes(long most)
 {
-#if defined(__x86_64__)
-    kernels = most >= 16 && has_sixteen() ? &kernels_of_16 : &kernels_of_8;
-    return kernels == &kernels_of_16 ? 16 : 8;
-#else
-    (void)most;
-    return 8;
-#endif
+    kernels = most >= 16 ? widest() : &kernels_of_8;
+    return kernels == &kernels_of_8 ? 8 : 16;
 }
 
 /* At most so many floats in a vector; returns how many there are. */

@@ -27,12 +27,7 @@ static void give_back(void *desk) /* when its thread ends */
 static void prepare(void)
 {
     pthread_key_create(&desks, give_back);
-#if LANES == 8
-    for (unsigned bits = 0; bits < 1 << LANES; bits++)
-        for (unsigned lane = 0, found = 0; lane < LANES; lane++)
-            if (bits >> lane & 1)
-                orders[bits][found++] = (uint8_t)lane;
-#endif
+    prepare_lanes();
 }
 
 static int furnish(struct desk *desk, size_t vocabulary)
@@ -138,6 +133,13 @@ FAST static void sharpen_row(struct rows *rows, size_t i, struct desk *desk)
 
 static void sharpen(struct rows *rows) { each_row(rows, sharpen_row); }
 
+/* How surprising a token is, where the weights sum to a total. */
+INLINE double nats_of(float logit, float most, double total)
+{
+    double nats = log(total) - (double)(logit - most);
+    return nats > 0 ? nats : 0;
+}
+
 /* The token of a block whose slice of the running sums holds the target; the last possible one
  * where two sums of the block differ in their last bit. */
 INLINE size_t inside(const float *weights, size_t count, double before, double target)
@@ -176,9 +178,8 @@ FAST static void draw_row(struct rows *rows, size_t i, struct desk *desk)
     size_t start = block * BLOCK, count = block_size(vocabulary, block);
     weigh_block(row + start, count, most, weights);
     size_t token = start + inside(weights, count, before, target);
-    double nats = log(total) - (double)(row[token] - most);
     rows->tokens[i] = (int64_t)token;
-    rows->first[i] = nats > 0 ? nats : 0;
+    rows->first[i] = nats_of(row[token], most, total);
 }
 
 static void draw(struct rows *rows) { each_row(rows, draw_row); }
@@ -188,8 +189,7 @@ FAST static void surprisal_of_row(struct rows *rows, size_t i, struct desk *desk
     const float *row = rows->logits + i * rows->vocabulary;
     float most = find_tops(row, rows->vocabulary, desk->tops);
     double total = weigh_row(row, rows->vocabulary, most, desk, 0);
-    double nats = log(total) - (double)(row[rows->given[i]] - most);
-    rows->first[i] = nats > 0 ? nats : 0;
+    rows->first[i] = nats_of(row[rows->given[i]], most, total);
 }
 
 static void surprisals(struct rows *rows) { each_row(rows, surprisal_of_row); }

@@ -43,14 +43,9 @@ INLINE void add_row(struct sums *sums, const float *row, const float *model, siz
     float others[BLOCK];
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, count = block_size(vocabulary, block);
-        const float *from = row + start;
         if (tops[block] == -INFINITY)
             continue;
-        if (likeliest >= start && likeliest < start + count) {
-            memcpy(others, from, count * sizeof(float));
-            others[likeliest - start] = -INFINITY;
-            from = others;
-        }
+        const float *from = without_likeliest(row, start, count, likeliest, others);
         add_block(sums, from, model + start, count, row[likeliest], model_most);
     }
 }
@@ -131,9 +126,8 @@ INLINE void add_moments(const float *below, float colder, double *found)
         EACH_PART(v) {
             floats x = load(below + k + v * LANES), w = exponential(x * all(colder));
             rest[v] += w;
-            w *= x;
-            first[v] += w;
-            second[v] = fused(w, x, second[v]);
+            first[v] = fused(w, x, first[v]);
+            second[v] = fused(w * x, x, second[v]);
         }
     found[0] += sum_of_doubles(as_doubles(rest));
     found[1] += sum_of_doubles(as_doubles(first));

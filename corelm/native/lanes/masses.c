@@ -58,7 +58,7 @@ INLINE size_t find_in_bucket(const struct desk *desk, size_t count, float most, 
     size_t found = 0;
     for (size_t k = 0; k < count; k += LANES) {
         unsigned bits = bits_of(buckets_of(load(desk->logits + k), most, scale) == bucket);
-        bits &= count - k < LANES ? (1u << (count - k)) - 1 : ~0u;
+        bits &= lanes_before(count - k);
         for (; bits; bits &= bits - 1)
             desk->some[found++] = (int32_t)k + __builtin_ctz(bits);
     }
@@ -181,7 +181,7 @@ INLINE void keep_near(float most, double centre, double far, double enough,
     for (size_t k = 0; k < count; k += LANES) {
         floats excess = all((float)centre) - (load(desk->logits + k) - all(most));
         floats away = larger(excess, -excess);
-        unsigned here = count - k < LANES ? (1u << (count - k)) - 1 : ~0u;
+        unsigned here = lanes_before(count - k);
         unsigned near = bits_of(away < all((float)far - room)) & here;
         unsigned perhaps = bits_of(away <= all((float)far + room)) & here & ~near;
         for (unsigned bits = near; bits; bits &= bits - 1)

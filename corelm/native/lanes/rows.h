@@ -158,6 +158,17 @@ INLINE size_t likeliest(const float *row, size_t vocabulary, float most, const f
     return start + first_of(row + start, block_size(vocabulary, block), most);
 }
 
+/* A block, or what it is in this room where its likeliest token is left out, if that is there. */
+INLINE const float *without_likeliest(const float *row, size_t start, size_t count,
+                                      size_t likeliest, float *room)
+{
+    if (likeliest < start || likeliest >= start + count)
+        return row + start;
+    memcpy(room, row + start, count * sizeof(float));
+    room[likeliest - start] = -INFINITY;
+    return room;
+}
+
 /* The weights of a block, what they sum to, and what they sum to times the logits below the largest:
  * sums of eight numbers, in the precision of each. */
 INLINE void measure_block(const float *logits, size_t count, float most, float *weights,
@@ -184,20 +195,14 @@ INLINE void measure_row(const float *row, size_t vocabulary, float most, const s
     float local[BLOCK], others[BLOCK];
     for (size_t block = 0; block < blocks_in(vocabulary); block++) {
         size_t start = block * BLOCK, count = block_size(vocabulary, block);
-        const float *from = row + start;
-        int here = at >= start && at < start + count;
         floats rest[PARTS], first[PARTS];
         desk->sums[block] = 0;
         if (!(desk->tops[block] - most >= -DEEPEST))
             continue;
-        if (here) {
-            memcpy(others, from, count * sizeof(float));
-            others[at - start] = -INFINITY;
-            from = others;
-        }
+        const float *from = without_likeliest(row, start, count, at, others);
         measure_block(from, count, most, kept ? desk->weights + start : local, rest, first);
         doubles weight = as_doubles(rest);
-        desk->sums[block] = sum_of_doubles(weight) + here;
+        desk->sums[block] = sum_of_doubles(weight) + (from == others);
         unlikely += weight;
         moment += as_doubles(first);
     }
@@ -210,6 +215,9 @@ INLINE void measure_row(const float *row, size_t vocabulary, float most, const s
 }
 
 /* ---- the tokens that are near: at most so many nats below the largest ---- */
+
+/* A bit for each lane before an end. */
+INLINE unsigned lanes_before(size_t left) { return left < LANES ? (1u << left) - 1 : ~0u; }
 
 /* Of some tokens, those at which a bit is set go to the desk; returns how many are there then. */
 INLINE size_t put(const struct desk *desk, size_t found, ints tokens, floats logits,
@@ -258,7 +266,7 @@ INLINE size_t find_nearer(float most, float depth, const struct desk *desk, size
     for (size_t k = 0; k < count; k += LANES) {
         floats x = load(desk->logits + k), w = load(desk->weights + k);
         unsigned bits = bits_of(all(most) - x <= all(depth));
-        bits &= count - k < LANES ? (1u << (count - k)) - 1 : ~0u;
+        bits &= lanes_before(count - k);
         found = put(desk, found, (ints)load((float *)desk->tokens + k), x, w, bits);
     }
     return found;

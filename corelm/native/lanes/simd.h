@@ -48,7 +48,7 @@ INLINE doubles load_doubles(const double *from) { return *(const doubles_anywher
 
 INLINE void store(float *to, floats x) { *(anywhere *)to = x; }
 
-/* ---- what differs: sixteen lanes, eight on x86-64, eight ---- */
+/* ---- what differs: sixteen lanes, eight on x86-64, eight elsewhere ---- */
 
 #if LANES == 16
 
@@ -102,6 +102,20 @@ INLINE eight eight_of(floats x, int second)
 /* Sums of sixteen lanes as eight. */
 INLINE eight folded(const floats *parts) { return eight_of(parts[0], 0) + eight_of(parts[0], 1); }
 
+/* Numbers of half precision, exact in single precision; only where the processor converts them. */
+enum { HALVES = 1 };
+INLINE floats load_halves(const uint16_t *from)
+{
+    return (floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
+}
+
+INLINE void store_halves(uint16_t *to, floats x)
+{
+    _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static void prepare_lanes(void) {}
+
 #else
 
 INLINE floats all(float x) { return (floats){x, x, x, x, x, x, x, x}; }
@@ -128,8 +142,16 @@ INLINE void store_some(float *to, size_t count, floats x)
         to[i] = x[i];
 }
 
-/* Of eight lanes, those that have a bit set and then the others, for each set of bits. */
-static uint8_t orders[256][8];
+/* The lanes that have a bit set, one after the other, for each set of bits. */
+static uint8_t orders[1 << LANES][LANES];
+
+static void prepare_lanes(void)
+{
+    for (unsigned bits = 0; bits < 1 << LANES; bits++)
+        for (unsigned lane = 0, found = 0; lane < LANES; lane++)
+            if (bits >> lane & 1)
+                orders[bits][found++] = (uint8_t)lane;
+}
 
 #if defined(__x86_64__)
 
@@ -151,6 +173,17 @@ INLINE floats squeezed(floats x, unsigned bits)
 {
     __m256i order = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)orders[bits]));
     return (floats)_mm256_permutevar8x32_ps((__m256)x, order);
+}
+
+enum { HALVES = 1 };
+INLINE floats load_halves(const uint16_t *from)
+{
+    return (floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
+}
+
+INLINE void store_halves(uint16_t *to, floats x)
+{
+    _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
 }
 
 #else
@@ -187,6 +220,10 @@ INLINE floats squeezed(floats x, unsigned bits)
     return found;
 }
 
+enum { HALVES = 0 };
+INLINE floats load_halves(const uint16_t *from) { return (floats){(float)*from}; }
+INLINE void store_halves(uint16_t *to, floats x) { *to = (uint16_t)x[0]; }
+
 #endif
 
 INLINE float largest_of(floats x)
@@ -197,35 +234,6 @@ INLINE float largest_of(floats x)
     return most;
 }
 
-#endif
-
-/* Numbers of half precision, exact in single precision; only where the processor converts them. */
-#if LANES == 16
-enum { HALVES = 1 };
-INLINE floats load_halves(const uint16_t *from)
-{
-    return (floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)from));
-}
-
-INLINE void store_halves(uint16_t *to, floats x)
-{
-    _mm256_storeu_si256((__m256i *)to, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
-}
-#elif defined(__x86_64__)
-enum { HALVES = 1 };
-INLINE floats load_halves(const uint16_t *from)
-{
-    return (floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)from));
-}
-
-INLINE void store_halves(uint16_t *to, floats x)
-{
-    _mm_storeu_si128((__m128i *)to, _mm256_cvtps_ph((__m256)x, _MM_FROUND_TO_NEAREST_INT));
-}
-#else
-enum { HALVES = 0 };
-INLINE floats load_halves(const uint16_t *from) { return (floats){(float)*from}; }
-INLINE void store_halves(uint16_t *to, floats x) { *to = (uint16_t)x[0]; }
 #endif
 
 /* Eight floats as doubles, the first four and the last four. */
