@@ -99,6 +99,11 @@ def _sum(values: Array) -> float:
     return float(values.sum(dtype=np.float64))
 
 
+def known(nats: Floats) -> Floats:
+    """The surprisals of tokens that can be drawn, nan for others."""
+    return np.where(nats < np.inf, nats, np.nan)
+
+
 @dataclass(frozen=True)
 class Figures:
     """What a sampler made of the model's distribution p at one position: q, beside p.
@@ -218,8 +223,7 @@ class ModelRows:
         rows = [Distribution(row) for row in logits]
         figures = [astuple(beside(q, p)) for q, p in zip(rows, self._each, strict=True)]
         nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]
-        nats = [x if x < math.inf else math.nan for x in nats]
-        return Comparison(np.array(figures), np.array(nats), revived(logits, self.logits))
+        return Comparison(np.array(figures), known(np.array(nats)), revived(logits, self.logits))
 
     @cached_property
     def _each(self) -> list[Distribution]:

@@ -13,9 +13,10 @@ from itertools import pairwise
 from corelm.distributions import entropies, surprisals
 from corelm.errors import UnreachableError
 from corelm.language_model import LanguageModel
+from corelm.report.beside import known
 from corelm.report.contexts import Contexts
 from corelm.report.free_parameter import FreeParameter
-from corelm.report.positions import Group, Position, Reader, groups, known, read
+from corelm.report.positions import Group, Position, Reader, groups, read
 from corelm.sampler import Sampler
 from corelm.spec import sampler as read_sampler
 

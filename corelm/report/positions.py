@@ -18,6 +18,7 @@ from corelm.distributions import Array, surprisals
 from corelm.generation import BATCH
 from corelm.language_model import GivingSession, LanguageModel, Vocabulary
 from corelm.luck import Luck
+from corelm.report.beside import known
 from corelm.report.contexts import Contexts
 from corelm.sampler import Sampler, apply
 from corelm.spec import sampler as read_sampler
@@ -171,8 +172,3 @@ class Reader:
                 could not have drawn them.
         """
         self._surprisal[position.rows, position.time] = surprisal
-
-
-def known(nats: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The surprisals of tokens that can be drawn, nan for others."""
-    return np.where(nats < np.inf, nats, np.nan)

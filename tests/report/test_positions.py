@@ -11,8 +11,9 @@ from corelm import Sampler
 from corelm.distributions import surprisals
 from corelm.errors import ModelOutputError
 from corelm.language_model import never_drawn
+from corelm.report.beside import known
 from corelm.report.contexts import Contexts
-from corelm.report.positions import Reader, groups, known, read
+from corelm.report.positions import Reader, groups, read
 from corelm.testing import ToyModel
 
 INF = float("inf")
