@@ -8,27 +8,12 @@ import importlib
 import typing
 
 from corelm.context import Context
-from corelm.decoder import Ancestral, Decoder, Step, Task
-from corelm.distributions import (
-    Array,
-    below_largest,
-    draw,
-    entropies,
-    entropy,
-    greedy,
-    keep,
-    log_softmax,
-    min_entropy,
-    reweight_distribution,
-    sharpen,
-    softmax,
-    surprisals,
-)
-from corelm.engines import preset, presets
+from corelm.decoder import Ancestral, Decoder, DecodingTask, Step
+from corelm.decoding.context_builder import ContextBuilder
+from corelm.decoding.random_stream import RandomStream
 from corelm.errors import CorelmError, ParameterError
-from corelm.explanation import Explanation, Followed, Stage, explain
-from corelm.filters import deviations, keep_within, largest, nucleus, typical
-from corelm.generation import Drawn, Generation, generate, stream
+from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
+from corelm.generation.generate import Generation, TokenRecord, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
     GivingSession,
@@ -38,12 +23,25 @@ from corelm.language_model import (
     Session,
     Vocabulary,
 )
-from corelm.luck import Luck
 from corelm.model.load import load
-from corelm.params import param
-from corelm.past import Past
-from corelm.sampler import Chain, Sampler, sampling_distribution
-from corelm.selection import (
+from corelm.numerics.distributions import (
+    Array,
+    apply_temperature,
+    draw,
+    entropy,
+    greedy,
+    keep,
+    log_softmax,
+    min_and_shannon_entropy,
+    min_entropy,
+    reweight_distribution,
+    softmax,
+    subtract_max,
+    surprisals,
+)
+from corelm.numerics.filters import logit_std, top_k, top_p, typical, within_nats
+from corelm.numerics.selection import (
+    at_least,
     by_rows,
     falling_logits,
     filter_each_row,
@@ -51,11 +49,13 @@ from corelm.selection import (
     first_tokens,
     first_where,
     largest_tokens,
-    reaches,
     tokens_within,
 )
-from corelm.spec import sampler
-from corelm.tokens import (
+from corelm.params import param
+from corelm.plugins.engine_presets import preset, presets
+from corelm.plugins.expressions import sampler
+from corelm.sampler import Chain, Sampler, sampling_distribution
+from corelm.token_edits import (
     change_logits,
     known_tokens,
     past_tokens,
@@ -75,33 +75,32 @@ __all__ = [
     "Array",
     "Chain",
     "Context",
+    "ContextBuilder",
     "CorelmError",
     "Decoder",
-    "Drawn",
+    "DecodingTask",
     "Explanation",
-    "Followed",
     "Generation",
     "GivingSession",
     "HiddenStateSession",
     "LanguageModel",
-    "Luck",
     "ParameterError",
-    "Past",
+    "RandomStream",
     "Report",
     "RewindableSession",
     "Sampler",
     "Session",
     "Stage",
     "Step",
-    "Task",
+    "TokenRecord",
+    "TokenTrace",
     "Vocabulary",
-    "below_largest",
+    "apply_temperature",
+    "at_least",
     "by_rows",
     "change_logits",
     "compare",
-    "deviations",
     "draw",
-    "entropies",
     "entropy",
     "explain",
     "falling_logits",
@@ -113,32 +112,33 @@ __all__ = [
     "greedy",
     "hookimpl",
     "keep",
-    "keep_within",
     "known_tokens",
-    "largest",
     "largest_tokens",
     "load",
     "log_softmax",
+    "logit_std",
+    "min_and_shannon_entropy",
     "min_entropy",
-    "nucleus",
     "param",
     "past_tokens",
     "preset",
     "presets",
-    "reaches",
     "remove_tokens",
     "reweight_distribution",
     "sampler",
     "sampling_distribution",
-    "sharpen",
     "softmax",
     "stream",
+    "subtract_max",
     "surprisals",
     "token_counts",
     "token_id",
     "token_sequence",
     "tokens_within",
+    "top_k",
+    "top_p",
     "typical",
+    "within_nats",
 ]
 
 

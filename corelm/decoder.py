@@ -6,28 +6,28 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context, protect
-from corelm.distributions import (
-    Array,
-    draw_checked,
-    entropy_of_logits,
-    softmax,
-    surprisals,
-    without,
-)
+from corelm.decoding.context_builder import ContextBuilder
+from corelm.decoding.random_stream import RandomStream
 from corelm.errors import ModelOutputError
 from corelm.hookspecs import hookimpl
 from corelm.language_model import GivingSession, LanguageModel, Session, never_drawn
-from corelm.luck import Luck
+from corelm.numerics.distributions import (
+    Array,
+    draw_checked,
+    entropy_of_logits,
+    mask_tokens,
+    softmax,
+    surprisals,
+)
 from corelm.params import Parameterized
-from corelm.past import Past
 from corelm.sampler import Sampler, apply, check_logits, refusal
 
 
@@ -83,14 +83,14 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Task:
+class DecodingTask:
     """What a decoder is asked to do.
 
     Attributes:
         model: where the logits come from.
         prompt: (time,) token ids that every sample begins with.
         sampler: reshapes the distributions.
-        luck: the uniform numbers; its length is the number of samples.
+        random_stream: the uniform numbers; its length is the number of samples.
         length: how many tokens to draw at most for each sample.
         unknown: whether the word for everything unknown may be drawn.
     """
@@ -98,20 +98,32 @@ class Task:
     model: LanguageModel
     prompt: NDArray[np.int64]
     sampler: Sampler
-    luck: Luck
+    random_stream: RandomStream
     length: int
     unknown: bool = False
+
+    def with_samples(self, samples: Sequence[int]) -> DecodingTask:
+        """Return the same task for other samples of the run.
+
+        Args:
+            samples: indices; each decides the random numbers of one text, with the seed.
+        """
+        return replace(self, random_stream=RandomStream(self.random_stream.seed, samples))
 
     def start(self) -> Session:
         """A session with the prompt read once and forked for every sample."""
         session = self.model.start(self.prompt[None, :])
-        session.select(np.zeros(len(self.luck), dtype=np.int64))
+        session.select(np.zeros(len(self.random_stream), dtype=np.int64))
         return session
 
-    def context(self) -> Past:
+    def context(self) -> ContextBuilder:
         """The past of every sample: the prompt."""
-        return Past(
-            self.prompt, len(self.luck), self.length, self.model.vocabulary, self.model_surprisal
+        return ContextBuilder(
+            self.prompt,
+            len(self.random_stream),
+            self.length,
+            self.model.vocabulary,
+            self.model_surprisal,
         )
 
     def distribution(
@@ -153,7 +165,7 @@ class Task:
                 f"the model's logits must be (batch, {size}) in float32 or float64, "
                 f"not {raw.shape} in {raw.dtype}"
             )
-        rest, proper = without(raw, self._never, in_place=given)
+        rest, proper = mask_tokens(raw, self._never, in_place=given)
         if not proper:
             check_logits(raw, f"the model's logits at step {step}")
             check_logits(rest, f"the model's logits at step {step}")
@@ -175,7 +187,7 @@ class Task:
         Raises:
             SamplerError: a row is no distribution.
         """
-        tokens, surprisal, proper = draw_checked(logits, self.luck.at(position)[samples])
+        tokens, surprisal, proper = draw_checked(logits, self.random_stream.at(position)[samples])
         if not proper:
             raise refusal(self.sampler.stages[-1], logits, position)
         return tokens, surprisal
@@ -206,22 +218,22 @@ class Decoder(Parameterized, ABC):
     """A way to write texts from next-token distributions. A frozen dataclass, as samplers are."""
 
     @abstractmethod
-    def __call__(self, task: Task) -> Iterator[Step]:
+    def __call__(self, task: DecodingTask) -> Iterator[Step]:
         """Yield the steps of the samples, position by position.
 
         A sample ends with its end token or after `task.length` tokens; its row is then gone
-        from the later steps. Randomness comes from `task.luck` alone.
+        from the later steps. Randomness comes from `task.random_stream` alone.
         """
 
 
 class Ancestral(Decoder):
     """Draw each token from the distribution that the sampler returns, and go on from there."""
 
-    def __call__(self, task: Task) -> Iterator[Step]:
-        if task.length == 0 or len(task.luck) == 0:
+    def __call__(self, task: DecodingTask) -> Iterator[Step]:
+        if task.length == 0 or len(task.random_stream) == 0:
             return
         session, past = task.start(), task.context()
-        samples, end = np.arange(len(task.luck)), task.model.vocabulary.end
+        samples, end = np.arange(len(task.random_stream)), task.model.vocabulary.end
         giver = session if isinstance(session, GivingSession) else None
         for position in range(task.length):
             context = past.context  # made while a session may still be reading

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.distributions import Array
+from corelm.numerics.distributions import Array
 
 
 class Vocabulary(Protocol):

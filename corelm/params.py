@@ -25,38 +25,34 @@ FIELD_TYPES = (float, int, bool, str, tuple, dict)
 
 @dataclass(frozen=True)
 class Rule:
-    """What `param` declared: the help line, the bounds, the other spellings of the name."""
+    """The declaration of a parameter: its help line, its bounds, its other names."""
 
     help: str = ""
-    above: float | None = None
-    least: float | None = None
-    below: float | None = None
-    most: float | None = None
-    among: tuple[Any, ...] | None = None
+    gt: float | None = None
+    ge: float | None = None
+    lt: float | None = None
+    le: float | None = None
+    choices: tuple[Any, ...] | None = None
     aliases: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The rule in words, such as `at least 0 and at most 1`; empty when there is none."""
-        if self.among is not None:
-            return "one of " + ", ".join(map(str, self.among))
-        bounds = {
-            "above": self.above,
-            "at least": self.least,
-            "below": self.below,
-            "at most": self.most,
-        }
-        given = {word: value for word, value in bounds.items() if value is not None}
-        return " and ".join(f"{word} {value:g}" for word, value in given.items())
+        """The bounds in words, such as `at least 0 and at most 1`; empty without bounds."""
+        if self.choices is not None:
+            return "one of " + ", ".join(map(str, self.choices))
+        bounds = {"above": self.gt, "at least": self.ge, "below": self.lt, "at most": self.le}
+        return " and ".join(
+            f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None
+        )
 
     def allows(self, value: Any) -> bool:
-        """Whether a value keeps the rule."""
-        if self.among is not None:
-            return value in self.among
+        """Return True if a value is within the bounds."""
+        if self.choices is not None:
+            return value in self.choices
         return (
-            (self.above is None or value > self.above)
-            and (self.least is None or value >= self.least)
-            and (self.below is None or value < self.below)
-            and (self.most is None or value <= self.most)
+            (self.gt is None or value > self.gt)
+            and (self.ge is None or value >= self.ge)
+            and (self.lt is None or value < self.lt)
+            and (self.le is None or value <= self.le)
         )
 
 
@@ -64,33 +60,33 @@ def param(
     default: Any,
     help: str = "",
     *,
-    above: float | None = None,
-    least: float | None = None,
-    below: float | None = None,
-    most: float | None = None,
-    among: Sequence[Any] | None = None,
+    gt: float | None = None,
+    ge: float | None = None,
+    lt: float | None = None,
+    le: float | None = None,
+    choices: Sequence[Any] | None = None,
     aliases: Sequence[str] = (),
 ) -> Any:
     """Declare one parameter of a sampler or a decoder.
 
     Args:
-        default: its value when none is given.
+        default: the value when the caller passes none.
         help: one line for `--help` and the reference.
-        above, least, below, most: open and closed bounds; leave out what does not apply.
-        among: the only values there are.
-        aliases: other names that the command line takes for it.
+        gt, ge, lt, le: bounds (greater than, at least, less than, at most).
+        choices: the allowed values, if only a few are allowed.
+        aliases: other names for the command-line option.
 
     Example:
         >>> from corelm import Sampler, param
         >>> class Temperature(Sampler):
-        ...     t: float = param(1.0, "softmax temperature", least=0)
+        ...     t: float = param(1.0, "softmax temperature", ge=0)
         ...     def __call__(self, logits, context):
         ...         return logits / self.t
         >>> Temperature(t=-1)
         Traceback (most recent call last):
         corelm.errors.ParameterError: t must be at least 0, not -1.0
     """
-    rule = Rule(help, above, least, below, most, tuple(among) if among else None, tuple(aliases))
+    rule = Rule(help, gt, ge, lt, le, tuple(choices) if choices else None, tuple(aliases))
     if isinstance(default, (dict, list, set)):
         return dataclasses.field(default_factory=lambda: default, metadata={"rule": rule})
     return dataclasses.field(default=default, metadata={"rule": rule})

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from corelm.context import Context
-from corelm.distributions import Array, are_distributions, softmax
 from corelm.errors import ModelOutputError, ParameterError, SamplerError, UsageError
+from corelm.numerics.distributions import Array, rows_are_valid, softmax
 from corelm.params import Parameterized
 
 
@@ -27,7 +27,7 @@ class Sampler(Parameterized, ABC):
         >>> import corelm
         >>> class Cold(corelm.Sampler):
         ...     '''Sharpen the distribution.'''
-        ...     t: float = corelm.param(0.5, "softmax temperature", above=0)
+        ...     t: float = corelm.param(0.5, "softmax temperature", gt=0)
         ...     def __call__(self, logits, context):
         ...         return logits / self.t
         >>> Cold(t=0.25)
@@ -98,7 +98,7 @@ def apply(sampler: Sampler, logits: Array, context: Context, *, unchecked: bool 
         logits: (batch, vocabulary).
         context: the past of each row.
         unchecked: whether the caller sees to it that what the last stage returned are
-            distributions, as `Task.draw` does by the way.
+            distributions, as `DecodingTask.draw` does by the way.
 
     Raises:
         SamplerError: a stage raised or returned no distribution; names stage, step and row.
@@ -112,7 +112,7 @@ def apply(sampler: Sampler, logits: Array, context: Context, *, unchecked: bool 
 
 def _checked(stage: Sampler, logits: Array, context: Context) -> Array:
     result = _called(stage, logits, context)
-    if not are_distributions(result):
+    if not rows_are_valid(result):
         raise refusal(stage, result, context.step)
     return result
 
@@ -162,7 +162,7 @@ def fault_of_logits(logits: Array, verb: str = "") -> str:
 
     One pass decides: the maximum of a row is nan, infinite or finite as the row is.
     """
-    if are_distributions(logits):
+    if rows_are_valid(logits):
         return ""
     first = logits[bad_row(logits)].max()
     if np.isnan(first):

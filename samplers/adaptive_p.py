@@ -37,8 +37,8 @@ class AdaptiveP(Sampler):
         [0.0063, 0.9292, 0.0646]
     """
 
-    target: float = param(-1.0, "the probability aimed at; below 0 is off", least=-1, most=1)
-    decay: float = param(0.9, "how much of the mean each token leaves", least=0, most=0.99)
+    target: float = param(-1.0, "the probability aimed at; below 0 is off", ge=-1, le=1)
+    decay: float = param(0.9, "how much of the mean each token leaves", ge=0, le=0.99)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.target < 0:

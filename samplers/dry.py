@@ -42,11 +42,11 @@ class Dry(Sampler):
         [[0.0, 0.0, -1.75]]
     """
 
-    multiplier: float = param(0.0, "the least penalty; 0 is off", least=0, below=math.inf)
-    base: float = param(1.75, "by what each further token multiplies it", least=1, below=math.inf)
-    allowed_length: int = param(2, "repetitions shorter than this are free", least=1)
+    multiplier: float = param(0.0, "the least penalty; 0 is off", ge=0, lt=math.inf)
+    base: float = param(1.75, "by what each further token multiplies it", ge=1, lt=math.inf)
+    allowed_length: int = param(2, "repetitions shorter than this are free", ge=1)
     sequence_breakers: tuple[int | str, ...] = param((), "words or ids that end a repetition")
-    last: int = param(0, "how many of the last tokens count; 0 is all", least=0)
+    last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "whether only drawn tokens count")
 
     def __call__(self, logits: Array, context: Context) -> Array:

@@ -7,7 +7,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import Array, Context, Sampler, by_rows, entropies, hookimpl, param, sharpen
+from corelm import (
+    Array,
+    Context,
+    Sampler,
+    apply_temperature,
+    by_rows,
+    hookimpl,
+    min_and_shannon_entropy,
+    param,
+)
 
 
 class DynamicTemperature(Sampler):
@@ -30,9 +39,9 @@ class DynamicTemperature(Sampler):
         [0.8752, 0.1248]
     """
 
-    t_min: float = param(1.0, "temperature where one token is certain", least=0, below=math.inf)
-    t_max: float = param(1.0, "temperature where all are equally likely", least=0, below=math.inf)
-    exponent: float = param(1.0, "how the entropy bends the way between", least=0, below=math.inf)
+    t_min: float = param(1.0, "temperature where one token is certain", ge=0, lt=math.inf)
+    t_max: float = param(1.0, "temperature where all are equally likely", ge=0, lt=math.inf)
+    exponent: float = param(1.0, "how the entropy bends the way between", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.t_min == self.t_max == 1:
@@ -41,11 +50,11 @@ class DynamicTemperature(Sampler):
 
     def _adapt(self, rows: Array, out: Array) -> None:
         for row, place, t in zip(rows, out, self._temperatures(rows), strict=True):
-            place[:] = sharpen(row, float(t))
+            place[:] = apply_temperature(row, float(t))
 
     def _temperatures(self, rows: Array) -> Array:
         in_play = np.count_nonzero(rows > -np.inf, axis=-1)
-        share = np.minimum(entropies(rows)[1] / np.log(np.maximum(in_play, 2)), 1)
+        share = np.minimum(min_and_shannon_entropy(rows)[1] / np.log(np.maximum(in_play, 2)), 1)
         t = self.t_min + (self.t_max - self.t_min) * share**self.exponent
         return np.where(in_play == 1, 1.0, t)
 

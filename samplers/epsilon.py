@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, keep_within, min_entropy, param
+from corelm import Array, Context, Sampler, hookimpl, min_entropy, param, within_nats
 
 
 class Epsilon(Sampler):
@@ -25,13 +25,13 @@ class Epsilon(Sampler):
         [0.6667, 0.3333, 0.0]
     """
 
-    epsilon: float = param(0.0, "the lowest probability that stays; 0 is off", least=0, below=1)
+    epsilon: float = param(0.0, "the lowest probability that stays; 0 is off", ge=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.epsilon == 0:
             return logits
         nats = -math.log(self.epsilon)
-        return keep_within(logits, lambda rows: nats - min_entropy(rows), costly=True)
+        return within_nats(logits, lambda rows: nats - min_entropy(rows), costly=True)
 
 
 @hookimpl

@@ -11,10 +11,10 @@ from corelm import (
     Array,
     Context,
     Sampler,
-    entropies,
     hookimpl,
-    keep_within,
+    min_and_shannon_entropy,
     param,
+    within_nats,
 )
 
 
@@ -38,16 +38,16 @@ class Eta(Sampler):
         [1.0, 0.0, 0.0]
     """
 
-    epsilon: float = param(0.0, "the largest that eta can be; 0 is off", least=0, below=1)
+    epsilon: float = param(0.0, "the largest that eta can be; 0 is off", ge=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.epsilon == 0:
             return logits
-        return keep_within(logits, self._nats, costly=True)
+        return within_nats(logits, self._nats, costly=True)
 
     def _nats(self, rows: Array) -> Array:
         surprisal = -math.log(self.epsilon)
-        peak, nats = entropies(rows)
+        peak, nats = min_and_shannon_entropy(rows)
         return np.asarray(np.maximum(surprisal, surprisal / 2 + nats) - peak)
 
 

@@ -38,10 +38,10 @@ class FrequencyPenalty(Sampler):
     penalty: float = param(
         0.0,
         "what is taken from a logit each time; 0 is off, below 0 rewards",
-        above=-math.inf,
-        below=math.inf,
+        gt=-math.inf,
+        lt=math.inf,
     )
-    last: int = param(0, "how many of the last tokens count; 0 is all", least=0)
+    last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "whether only drawn tokens count")
 
     def __call__(self, logits: Array, context: Context) -> Array:

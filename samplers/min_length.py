@@ -27,7 +27,7 @@ class MinLength(Sampler):
         ' so so so'
     """
 
-    n: int = param(0, "how many tokens are drawn before the text may end", least=0)
+    n: int = param(0, "how many tokens are drawn before the text may end", ge=0)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         end = None if context.vocabulary is None else context.vocabulary.end

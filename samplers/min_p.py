@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, keep_within, param
+from corelm import Array, Context, Sampler, hookimpl, param, within_nats
 
 
 class MinP(Sampler):
@@ -24,14 +24,14 @@ class MinP(Sampler):
     """
 
     p: float = param(
-        0.0, "share of the largest probability; 0 is off", least=0, most=1, aliases=("min_p",)
+        0.0, "share of the largest probability; 0 is off", ge=0, le=1, aliases=("min_p",)
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.p == 0:
             return logits
         nats = -math.log(self.p)  # no softmax: the ratio of two tokens is in their logits
-        return keep_within(logits, lambda rows: nats)
+        return within_nats(logits, lambda rows: nats)
 
 
 @hookimpl

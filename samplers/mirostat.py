@@ -34,8 +34,8 @@ class Mirostat(Sampler):
         [1.0, 0.0, 0.0]
     """
 
-    tau: float = param(5.0, "the surprise aimed at, in bits; inf is off", least=0)
-    eta: float = param(0.1, "how fast mu follows", least=0, below=math.inf)
+    tau: float = param(5.0, "the surprise aimed at, in bits; inf is off", ge=0)
+    eta: float = param(0.1, "how fast mu follows", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.tau == math.inf:

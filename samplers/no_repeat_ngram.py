@@ -30,8 +30,8 @@ class NoRepeatNgram(Sampler):
         [0.5, 0.0, 0.5]
     """
 
-    n: int = param(0, "the length that is not repeated; 0 is off", least=0)
-    last: int = param(0, "how many of the last tokens count; 0 is all", least=0)
+    n: int = param(0, "the length that is not repeated; 0 is off", ge=0)
+    last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "whether only drawn tokens count")
 
     def __call__(self, logits: Array, context: Context) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import Array, Context, Sampler, below_largest, by_rows, hookimpl, param
+from corelm import Array, Context, Sampler, by_rows, hookimpl, param, subtract_max
 
 
 class Quadratic(Sampler):
@@ -28,10 +28,8 @@ class Quadratic(Sampler):
         [0.5741, 0.3482, 0.0777]
     """
 
-    factor: float = param(0.0, "how steep; 0 is off", least=0, below=math.inf)
-    curve: float = param(
-        1.0, "1 is a parabola, 3 a cubic; more raises the runners-up", least=1, most=10
-    )
+    factor: float = param(0.0, "how steep; 0 is off", ge=0, lt=math.inf)
+    curve: float = param(1.0, "1 is a parabola, 3 a cubic; more raises the runners-up", ge=1, le=10)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.factor == 0:
@@ -39,13 +37,13 @@ class Quadratic(Sampler):
         return by_rows(logits, self._bend)
 
     def _bend(self, rows: Array, out: Array) -> None:
-        below = below_largest(rows)
+        below = subtract_max(rows)
         if not 1e-30 < self.factor < 1e30:
             below = below.astype(np.float64)
         with np.errstate(over="ignore", under="ignore"):
             bent = self.factor * below * below
             bent *= (self.curve - 1) / 2 * below - (3 - self.curve) / 2 if self.curve > 1 else -1
-            out[...] = below_largest(bent)
+            out[...] = subtract_max(bent)
 
 
 @hookimpl

@@ -44,9 +44,9 @@ class RepetitionPenalty(Sampler):
     depends_on_scale: ClassVar[bool] = True
 
     penalty: float = param(
-        1.0, "what logits are divided by; 1 is off, below 1 rewards", above=0, below=math.inf
+        1.0, "what logits are divided by; 1 is off, below 1 rewards", gt=0, lt=math.inf
     )
-    last: int = param(0, "how many of the last tokens count; 0 is all", least=0)
+    last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "whether only drawn tokens count")
 
     def __call__(self, logits: Array, context: Context) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param, sharpen
+from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
 
 
 class Temperature(Sampler):
@@ -23,10 +23,10 @@ class Temperature(Sampler):
         [0.1192, 0.8808]
     """
 
-    t: float = param(1.0, "softmax temperature; 0 is greedy", least=0, aliases=("temperature",))
+    t: float = param(1.0, "softmax temperature; 0 is greedy", ge=0, aliases=("temperature",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return sharpen(logits, self.t)
+        return apply_temperature(logits, self.t)
 
 
 @hookimpl

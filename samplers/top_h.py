@@ -10,14 +10,14 @@ from corelm import (
     Array,
     Context,
     Sampler,
-    entropies,
+    at_least,
     falling_logits,
     filter_each_row,
     first_tokens,
     first_where,
     hookimpl,
+    min_and_shannon_entropy,
     param,
-    reaches,
 )
 
 
@@ -38,7 +38,7 @@ class TopH(Sampler):
         [0.5, 0.5, 0.0, 0.0]
     """
 
-    h: float = param(1.0, "share of the entropy; 1 is off", least=0, most=1, aliases=("top_h",))
+    h: float = param(1.0, "share of the entropy; 1 is off", ge=0, le=1, aliases=("top_h",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.h == 1:
@@ -47,7 +47,7 @@ class TopH(Sampler):
 
     @np.errstate(over="ignore")
     def _choose(self, row: Array) -> Array:
-        limit = self.h * entropies(row)[1]
+        limit = self.h * min_and_shannon_entropy(row)[1]
         for values in falling_logits(row):
             below = values - values[0]
             weights = np.exp(below)
@@ -55,7 +55,7 @@ class TopH(Sampler):
             below, weights = below[:possible], weights[:possible]
             weights[0] = 0  # known to be 1
             terms = np.stack([weights, weights * below])
-            count = first_where(terms, lambda sums: ~reaches(limit, _entropy(*sums)))
+            count = first_where(terms, lambda sums: ~at_least(limit, _entropy(*sums)))
             if count < len(values):
                 break
         return first_tokens(row, values[count - 1], count)

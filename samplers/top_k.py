@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, largest, param
+from corelm import Array, Context, Sampler, hookimpl, param, top_k
 
 
 class TopK(Sampler):
@@ -22,12 +22,12 @@ class TopK(Sampler):
         [0.75, 0.25, 0.0]
     """
 
-    k: int = param(0, "how many tokens stay; 0 is off", least=0, aliases=("top_k",))
+    k: int = param(0, "how many tokens stay; 0 is off", ge=0, aliases=("top_k",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.k == 0 or self.k >= logits.shape[-1]:
             return logits
-        return largest(logits, self.k)
+        return top_k(logits, self.k)
 
 
 @hookimpl

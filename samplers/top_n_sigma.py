@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import Array, Context, Sampler, deviations, hookimpl, keep_within, param
+from corelm import Array, Context, Sampler, hookimpl, logit_std, param, within_nats
 
 
 class TopNSigma(Sampler):
@@ -26,16 +26,16 @@ class TopNSigma(Sampler):
         [0.7311, 0.2689, 0.0, 0.0]
     """
 
-    n: float = param(1.0, "how many deviations; inf is off", least=0, aliases=("n_sigma",))
+    n: float = param(1.0, "how many deviations; inf is off", ge=0, aliases=("n_sigma",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.n == np.inf:
             return logits
-        return keep_within(logits, self._nats)
+        return within_nats(logits, self._nats)
 
     def _nats(self, rows: Array) -> Array:
         with np.errstate(over="ignore"):
-            return np.asarray(self.n * deviations(rows))
+            return np.asarray(self.n * logit_std(rows))
 
 
 @hookimpl

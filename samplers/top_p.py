@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, nucleus, param
+from corelm import Array, Context, Sampler, hookimpl, param, top_p
 
 
 class TopP(Sampler):
@@ -24,11 +24,11 @@ class TopP(Sampler):
     """
 
     p: float = param(
-        1.0, "probability that stays at least; 1 is off", least=0, most=1, aliases=("top_p",)
+        1.0, "probability that stays at least; 1 is off", ge=0, le=1, aliases=("top_p",)
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return logits if self.p == 1 else nucleus(logits, self.p)
+        return logits if self.p == 1 else top_p(logits, self.p)
 
 
 @hookimpl

@@ -26,7 +26,7 @@ class Typical(Sampler):
     """
 
     p: float = param(
-        1.0, "probability that stays at least; 1 is off", above=0, most=1, aliases=("typical_p",)
+        1.0, "probability that stays at least; 1 is off", gt=0, le=1, aliases=("typical_p",)
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, sharpen
+from corelm import Array, Context, Sampler, apply_temperature, hookimpl
 
 
 class Uniform(Sampler):
@@ -20,7 +20,7 @@ class Uniform(Sampler):
     """
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return sharpen(logits, math.inf)
+        return apply_temperature(logits, math.inf)
 
 
 @hookimpl

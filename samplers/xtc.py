@@ -42,8 +42,8 @@ class Xtc(Sampler):
         [0.25, 0.375, 0.225, 0.15]
     """
 
-    probability: float = param(0.0, "how often it acts; 0 is off", least=0, most=1)
-    threshold: float = param(0.1, "probability from which a token is good", least=0, most=1)
+    probability: float = param(0.0, "how often it acts; 0 is off", ge=0, le=1)
+    threshold: float = param(0.1, "probability from which a token is good", ge=0, le=1)
     special: tuple[int, ...] = param((), "ids that it leaves alone, such as the end token's")
 
     def __call__(self, logits: Array, context: Context) -> Array:

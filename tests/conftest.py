@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from corelm.plugins import registry
+from corelm.plugins.registry import registry
 
 settings.register_profile("corelm", settings(), deadline=None)  # no test depends on the clock
 settings.load_profile("corelm")

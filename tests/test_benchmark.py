@@ -10,10 +10,11 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
-from corelm import benchmark, native
 from corelm import machine as this_machine
-from corelm.benchmark import Products, measure
+from corelm import native
 from corelm.errors import UsageError
+from corelm.generation import benchmark
+from corelm.generation.benchmark import Products, measure
 from corelm.model.layers import Matrix
 from corelm.model.presets import PRESETS
 from corelm.model.runtime import NumpyModel

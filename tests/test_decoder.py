@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,20 +12,22 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
-from corelm import Ancestral, Context, Decoder, Sampler, Step, Task, param
+from corelm import Ancestral, Context, Decoder, DecodingTask, Sampler, Step, param
+from corelm.decoding.random_stream import RandomStream
 from corelm.errors import ModelOutputError, ParameterError, SamplerError
-from corelm.luck import Luck
 from corelm.testing import ToyModel
 
 INF = float("inf")
 GREEDY, STOCHASTIC = corelm.sampler("greedy"), corelm.sampler("stochastic")
 
 
-def task(model=None, prompt="the", sampler=STOCHASTIC, samples=(0,), seed=1, **options) -> Task:
+def task(
+    model=None, prompt="the", sampler=STOCHASTIC, samples=(0,), seed=1, **options
+) -> DecodingTask:
     model = model or ToyModel()
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     options.setdefault("length", 8)
-    return Task(model, ids, sampler, Luck(seed, samples), **options)
+    return DecodingTask(model, ids, sampler, RandomStream(seed, samples), **options)
 
 
 def steps(**options) -> list[Step]:
@@ -51,9 +54,9 @@ def test_no_samples_need_no_model():
         def start(self, tokens):
             raise AssertionError("the model was asked")
 
-    nothing = Task(Never(), np.array([3]), GREEDY, Luck(1, []), 5)
+    nothing = DecodingTask(Never(), np.array([3]), GREEDY, RandomStream(1, []), 5)
     assert list(Ancestral()(nothing)) == []
-    no_length = Task(Never(), np.array([3]), GREEDY, Luck(1, [0]), 0)
+    no_length = DecodingTask(Never(), np.array([3]), GREEDY, RandomStream(1, [0]), 0)
     assert list(Ancestral()(no_length)) == []
 
 
@@ -80,7 +83,7 @@ def test_everything_stops_when_every_row_has_ended():
 
 def test_the_tokens_are_those_of_the_luck():
     model = ToyModel(["a", "b"], logits=np.log([1, 1, 0.25, 0.75]), end=False)
-    luck = Luck(7, range(50))
+    luck = RandomStream(7, range(50))
     drawn = steps(model=model, prompt="a", samples=range(50), seed=7, length=20)
     for step in drawn:
         expected = np.where(luck.at(step.position) < 0.25, 2, 3)
@@ -304,7 +307,7 @@ def test_logits_of_another_shape_or_type(change, shown):
 class FailsLater(Sampler):
     """Raise, or return nonsense, at one call: the 37th."""
 
-    fault: str = param("raises", among=("raises", "nan", "none"))
+    fault: str = param("raises", choices=("raises", "nan", "none"))
     at: int = param(36)
 
     def __call__(self, logits, context):
@@ -371,9 +374,9 @@ def pairs(some, others):
 
 def test_texts_are_read_again_once_at_most(monkeypatch):
     read = []
-    reader = Task.model_surprisal
+    reader = DecodingTask.model_surprisal
     monkeypatch.setattr(
-        Task,
+        DecodingTask,
         "model_surprisal",
         lambda self, tokens: read.append(tokens.shape) or reader(self, tokens),
     )
@@ -395,10 +398,10 @@ def test_what_nobody_looks_at_is_not_worked_out(monkeypatch):
 class Repeat(Decoder):
     """Draw once, then repeat it: the smallest decoder that is not Ancestral."""
 
-    times: int = param(2, "how often", least=1)
+    times: int = param(2, "how often", ge=1)
 
-    def __call__(self, task: Task) -> Iterator[Step]:
-        for first in Ancestral()(Task(task.model, task.prompt, task.sampler, task.luck, 1)):
+    def __call__(self, task: DecodingTask) -> Iterator[Step]:
+        for first in Ancestral()(replace(task, length=1)):
             for position in range(min(self.times, task.length)):
                 yield Step(
                     position,
@@ -423,7 +426,7 @@ def test_a_decoder_can_be_chosen():
 
 
 def test_ancestral_is_offered_by_name():
-    from corelm.plugins import Registry
+    from corelm.plugins.registry import Registry
 
     assert Registry().decoder("ancestral") is Ancestral
     assert Ancestral.name == "ancestral"

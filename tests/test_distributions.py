@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corelm
-from corelm.distributions import (
+from corelm.errors import ParameterError
+from corelm.numerics.distributions import (
     BLOCK,
+    apply_temperature,
     draw,
     entropy,
     entropy_of_logits,
@@ -19,10 +21,8 @@ from corelm.distributions import (
     keep,
     log_softmax,
     reweight_distribution,
-    sharpen,
     softmax,
 )
-from corelm.errors import ParameterError
 
 INF = float("inf")
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -180,7 +180,7 @@ def test_greedy_takes_the_lowest_id_on_ties(dtype, logits, only):
 
 @BOTH
 def test_sharpen_divides_by_the_temperature(dtype):
-    sharpened = sharpen(np.array([[0.0, 1.0, 3.0, -INF]], dtype), 0.5)
+    sharpened = apply_temperature(np.array([[0.0, 1.0, 3.0, -INF]], dtype), 0.5)
     assert sharpened.tolist() == [[-6.0, -4.0, 0.0, -INF]]
     assert sharpened.dtype == dtype
 
@@ -188,26 +188,26 @@ def test_sharpen_divides_by_the_temperature(dtype):
 @BOTH
 @pytest.mark.parametrize("t", [1e-300, 5e-324, 1e-35, 1e-30, 1e-20, 0.0])
 def test_next_to_zero_only_the_likeliest_is_left(dtype, t):
-    p = softmax(sharpen(np.array([[1.0, 3.0, 2.0, -INF], [1e30, -1e30, 0, 1]], dtype), t))
+    p = softmax(apply_temperature(np.array([[1.0, 3.0, 2.0, -INF], [1e30, -1e30, 0, 1]], dtype), t))
     assert p.tolist() == [[0, 1, 0, 0], [1, 0, 0, 0]]
 
 
 @BOTH
 @pytest.mark.parametrize("t", [1e300, 1.7e308, 1e30, 1e35, INF])
 def test_near_infinity_all_that_is_in_play_is_equal(dtype, t):
-    p = softmax(sharpen(np.array([[1.0, 3.0, -INF, 2.0]], dtype), t))
+    p = softmax(apply_temperature(np.array([[1.0, 3.0, -INF, 2.0]], dtype), t))
     assert p[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], rel=1e-6)
 
 
 def test_between_ties_zero_and_next_to_zero_differ():
     tied = np.array([[2.0, 2.0, 1.0]])
-    assert softmax(sharpen(tied, 0)).tolist() == [[1, 0, 0]]
-    assert softmax(sharpen(tied, 1e-300)).tolist() == [[0.5, 0.5, 0]]
+    assert softmax(apply_temperature(tied, 0)).tolist() == [[1, 0, 0]]
+    assert softmax(apply_temperature(tied, 1e-300)).tolist() == [[0.5, 0.5, 0]]
 
 
 def test_one_changes_nothing_at_all():
     logits = np.array([[0.1, 1e30, -INF]])
-    assert sharpen(logits, 1) is logits
+    assert apply_temperature(logits, 1) is logits
 
 
 # draw

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import corelm
-from corelm import errors, hookspecs, plugins
+from corelm import errors, hookspecs
+from corelm.plugins import registry
 from corelm.testing import LAWS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -122,7 +123,7 @@ def test_every_hook_is_documented_with_its_arguments() -> None:
         for name, hook in vars(hookspecs).items()
         if hasattr(hook, "corelm_spec")
     }
-    assert {hook.partition("(")[0] for hook in hooks} == set(plugins.HOOKS)
+    assert {hook.partition("(")[0] for hook in hooks} == set(registry.HOOKS)
     documented = re.findall(r"^## `(corelm_.+)`$", read("reference/hooks.md"), re.MULTILINE)
     assert set(documented) == hooks
 

@@ -10,8 +10,8 @@ from scipy import stats
 
 import corelm
 from corelm import Context, Sampler, draw, sampling_distribution
-from corelm.distributions import BLOCK
-from corelm.luck import Luck
+from corelm.decoding.random_stream import RandomStream
+from corelm.numerics.distributions import BLOCK
 from corelm.sampler import apply
 
 INF = float("inf")
@@ -53,7 +53,7 @@ def draws_of(sampler: Sampler, logits: np.ndarray, seed: int) -> np.ndarray:
     """How often each token came in N draws, with the luck of a thousand samples."""
     changed = apply(sampler, logits[None, :], Context.of([[0]]))
     rows = np.broadcast_to(changed, (1000, len(logits)))
-    luck = Luck(seed, range(1000))
+    luck = RandomStream(seed, range(1000))
     counts = np.zeros(len(logits), dtype=np.int64)
     for position in range(N // 1000):
         counts += np.bincount(draw(rows, luck.at(position))[0], minlength=len(logits))
@@ -125,7 +125,7 @@ def test_a_filter_that_keeps_one_token_more_is_caught():
 def test_luck_that_is_used_twice_is_caught():
     # The same number for two positions: the second token is then no free draw.
     logits = np.broadcast_to(np.log([0.5, 0.5]), (1000, 2))
-    luck = Luck(5, range(1000))
+    luck = RandomStream(5, range(1000))
     pairs = [2 * draw(logits, luck.at(p))[0] + draw(logits, luck.at(p + 1))[0] for p in range(100)]
     twice = [3 * draw(logits, luck.at(p))[0] for p in range(100)]
     quarter = np.full(4, 0.25)

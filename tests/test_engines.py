@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from corelm import preset, presets, sampler, sampling_distribution
-from corelm.engines import ENGINES
 from corelm.errors import UnknownNameError
-from corelm.lint import notes
+from corelm.plugins.engine_presets import ENGINES
+from corelm.plugins.lint import notes
 
 INF = float("inf")
 

@@ -9,7 +9,7 @@ import pytest
 
 from corelm import Sampler, explain
 from corelm.errors import SamplerError, UsageError
-from corelm.explanation import Followed
+from corelm.generation.explain import TokenTrace
 from corelm.testing import ToyModel
 
 P = (0.4, 0.3, 0.2, 0.1)
@@ -74,7 +74,7 @@ def test_the_removed_tokens_come_likeliest_first_and_by_id_on_ties():
 def test_a_word_on_its_way(model):
     explanation = explain(model, "north", CHAIN)
     east = explanation.follow("east")
-    assert east == Followed(EAST, " east", east.probabilities, (3, 3, None, None), removed_by=2)
+    assert east == TokenTrace(EAST, " east", east.probabilities, (3, 3, None, None), removed_by=2)
     assert east.probabilities == pytest.approx((0.2, 2 / 9, 0, 0))
     assert explanation.follow(SOUTH).removed_by is None
     assert explanation.follow(SOUTH).ranks == (2, 2, 2, 2)

@@ -12,11 +12,11 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
-from corelm.distributions import log_softmax
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.model import bundle
 from corelm.model.export import to_keras
 from corelm.model.runtime import NumpyModel
+from corelm.numerics.distributions import log_softmax
 
 keras = pytest.importorskip("keras")
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corelm import native
-from corelm.filters import deviations, keep_within, nucleus, typical
+from corelm.numerics.filters import logit_std, top_p, typical, within_nats
 
 INF = float("inf")
 pytestmark = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
@@ -41,14 +41,14 @@ def languagelike(batch, vocabulary, seed):
 @example([1.0, 1.0, -INF], -1.0, 1)
 def test_within(row, nats, times):
     logits = np.tile(np.array([row], np.float32), times)
-    quick, plain = both(lambda: keep_within(logits, lambda rows: nats))
+    quick, plain = both(lambda: within_nats(logits, lambda rows: nats))
     assert np.array_equal(quick, plain)
 
 
 def test_within_a_number_for_each_row():
     logits = languagelike(5, 1000, 0)
     nats = np.array([0.0, 1.0, -1.0, 5.0, 2.0])
-    several, plain = both(lambda: keep_within(logits, lambda rows: nats[: len(rows)]))
+    several, plain = both(lambda: within_nats(logits, lambda rows: nats[: len(rows)]))
     assert np.array_equal(several, plain)
 
 
@@ -56,11 +56,11 @@ def test_within_a_number_for_each_row():
 @example([1.0, -INF], 1)
 def test_deviations(row, times):
     logits = np.tile(np.array([row], np.float32), times)
-    quick, plain = both(lambda: deviations(logits))
+    quick, plain = both(lambda: logit_std(logits))
     assert quick == pytest.approx(plain, rel=1e-12, abs=1e-12)
 
 
-@pytest.mark.parametrize("filter_", [nucleus, typical])
+@pytest.mark.parametrize("filter_", [top_p, typical])
 @given(row=ROWS, share=st.sampled_from([1e-9, 0.1, 0.5, 0.9, 0.999]), times=st.integers(1, 40))
 @example(row=[3e38, -3e38, 0.0], share=0.5, times=1)
 def test_a_share_of_any_row(filter_, row, share, times):

@@ -9,9 +9,9 @@ import pytest
 
 import corelm
 from corelm.errors import SamplerError, UsageError
-from corelm.generation import batches, steps
+from corelm.generation.detokenizer import Text
+from corelm.generation.generate import batches, steps
 from corelm.testing import ToyModel
-from corelm.text import Text
 
 MODEL = ToyModel()
 ENDLESS = ToyModel(end=False)

@@ -8,7 +8,7 @@ import pytest
 
 import corelm
 from corelm import hookspecs
-from corelm.plugins import HOOKS, Registry
+from corelm.plugins.registry import HOOKS, Registry
 
 NAMES = ("corelm_samplers", "corelm_decoders", "corelm_models", "corelm_next_token")
 

@@ -22,23 +22,14 @@ PLUGINS = [
 
 RANKS = [
     {"errors", "machine", "metrics", "native", "threads"},
-    {
-        "params",
-        "context",
-        "distributions",
-        "language_model",
-        "luck",
-        "text",
-        "hookspecs",
-    },
-    {"filters", "lint", "past", "sampler", "selection", "tokens"},
+    {"params", "language_model", "context", "numerics", "hookspecs"},
+    {"sampler", "token_edits"},
+    {"decoding"},
     {"decoder"},
     {"plugins"},
-    {"engines", "spec"},
-    {"explanation", "generation"},
+    {"generation"},
     {"model"},
-    {"toy_model"},
-    {"benchmark", "testing"},
+    {"testing", "generation.benchmark"},
     {"report"},
     {"cli"},
 ]
@@ -102,8 +93,13 @@ def modules_imported(imported: Import) -> set[str]:
 
 
 def rank(module: str) -> int:
-    part = module.split(".")[1]
-    return next(i for i, names in enumerate(RANKS) if part in names)
+    part = module.removeprefix("corelm.")
+    while part:
+        for i, names in enumerate(RANKS):
+            if part in names:
+                return i
+        part = part.rpartition(".")[0]
+    raise LookupError(module)
 
 
 def ids(file: Path) -> str:

@@ -7,10 +7,10 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, small_model
 
 import corelm
-from corelm.distributions import log_softmax
 from corelm.errors import UsageError
 from corelm.model import bundle, keras_model
 from corelm.model.keras_model import KerasLanguageModel
+from corelm.numerics.distributions import log_softmax
 
 WORDS = numbered_words(6)
 

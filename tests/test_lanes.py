@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from corelm import native
-from corelm.distributions import (
-    are_distributions,
-    draw,
-    entropies,
-    greedy,
-    sharpen,
-    surprisals,
-    without,
-)
-from corelm.filters import deviations, keep_within, largest, nucleus, typical
 from corelm.model.graph import GIVEN, Graph, plan
 from corelm.model.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
+from corelm.numerics.distributions import (
+    apply_temperature,
+    draw,
+    greedy,
+    mask_tokens,
+    min_and_shannon_entropy,
+    rows_are_valid,
+    surprisals,
+)
+from corelm.numerics.filters import logit_std, top_k, top_p, typical, within_nats
 from corelm.report.beside import ModelRows
 from corelm.report.curve import at_temperatures
 
@@ -44,19 +44,19 @@ def assert_same(function):
 
 LUCK, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
 FUNCTIONS = {
-    "admit": lambda rows: without(rows, TOKENS),
-    "judge": are_distributions,
-    "sharpen": lambda rows: sharpen(rows, 0.7),
+    "admit": lambda rows: mask_tokens(rows, TOKENS),
+    "judge": rows_are_valid,
+    "sharpen": lambda rows: apply_temperature(rows, 0.7),
     "draw": lambda rows: draw(rows, LUCK),
     "surprisals": lambda rows: surprisals(rows, TOKENS),
-    "entropies": entropies,
+    "entropies": min_and_shannon_entropy,
     "greedy": greedy,
-    "keep": lambda rows: keep_within(rows, lambda _: 2.0),
-    "nucleus": lambda rows: nucleus(rows, 0.9),
+    "keep": lambda rows: within_nats(rows, lambda _: 2.0),
+    "nucleus": lambda rows: top_p(rows, 0.9),
     "typical": lambda rows: typical(rows, 0.9),
-    "largest": lambda rows: largest(rows, 40),
-    "deviations": deviations,
-    "figures": lambda rows: ModelRows(rows).compare(nucleus(rows, 0.9), TOKENS).figures,
+    "largest": lambda rows: top_k(rows, 40),
+    "deviations": logit_std,
+    "figures": lambda rows: ModelRows(rows).compare(top_p(rows, 0.9), TOKENS).figures,
     "moments": lambda rows: at_temperatures(rows, [0.1, 0.7, 1.5]),
 }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from corelm import Sampler, sampler
-from corelm.lint import DECIDING, notes
-from corelm.plugins import registry
+from corelm.plugins.lint import DECIDING, notes
+from corelm.plugins.registry import registry
 
 
 def said(expression):

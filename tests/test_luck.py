@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from corelm.decoding.random_stream import AHEAD, RandomStream, fresh_seed
 from corelm.errors import UsageError
-from corelm.luck import AHEAD, Luck, fresh_seed
 
 
 def test_a_sample_meets_the_same_luck_alone_and_in_a_batch():
-    alone, batch = Luck(1, [7]), Luck(1, range(64))
+    alone, batch = RandomStream(1, [7]), RandomStream(1, range(64))
     for position in (0, 1, AHEAD - 1, AHEAD, 3 * AHEAD):
         assert alone.at(position)[0] == batch.at(position)[7]
 
 
 def test_positions_may_be_asked_for_in_any_order_and_twice():
-    forwards, backwards = Luck(5, range(3)), Luck(5, range(3))
+    forwards, backwards = RandomStream(5, range(3)), RandomStream(5, range(3))
     positions = [0, 10, 63, 64, 65, 200]
     seen = {position: forwards.at(position).tolist() for position in positions}
     for position in reversed(positions):
@@ -26,18 +26,18 @@ def test_positions_may_be_asked_for_in_any_order_and_twice():
 
 def test_the_numbers_are_these():
     # Written down once: a new release of NumPy or of corelm must not change anybody's texts.
-    assert Luck(0, [0, 1]).at(0).tolist() == [0.6369616873214543, 0.8897387912781343]
-    assert Luck(1, [0]).at(100).tolist() == [np.random.default_rng([1, 0]).random(101)[100]]
+    assert RandomStream(0, [0, 1]).at(0).tolist() == [0.6369616873214543, 0.8897387912781343]
+    assert RandomStream(1, [0]).at(100).tolist() == [np.random.default_rng([1, 0]).random(101)[100]]
 
 
 def test_seeds_samples_and_positions_all_make_a_difference():
-    numbers = {Luck(s, [i]).at(p)[0] for s in range(5) for i in range(5) for p in range(5)}
+    numbers = {RandomStream(s, [i]).at(p)[0] for s in range(5) for i in range(5) for p in range(5)}
     assert len(numbers) == 125
 
 
 def test_the_numbers_are_uniform():
     scipy_stats = pytest.importorskip("scipy.stats")
-    luck = Luck(3, range(200))
+    luck = RandomStream(3, range(200))
     numbers = np.concatenate([luck.at(position) for position in range(100)])
     assert scipy_stats.kstest(numbers, "uniform").pvalue > 1e-6
     assert numbers.min() >= 0
@@ -46,7 +46,7 @@ def test_the_numbers_are_uniform():
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32, 2**63, 2**200, np.int64(3), np.uint64(2**63)])
 def test_any_whole_number_from_zero_is_a_seed(seed):
-    luck = Luck(seed, [0])
+    luck = RandomStream(seed, [0])
     assert 0 <= luck.at(0)[0] < 1
     assert luck.seed == int(seed)
 
@@ -54,11 +54,11 @@ def test_any_whole_number_from_zero_is_a_seed(seed):
 @pytest.mark.parametrize("seed", [-1, 1.0, "1", None, True, np.int64(-5)])
 def test_anything_else_is_refused(seed):
     with pytest.raises(UsageError, match="the seed must be a whole number, at least 0, not "):
-        Luck(seed, [0])
+        RandomStream(seed, [0])
 
 
 def test_no_samples_need_no_luck():
-    luck = Luck(1, [])
+    luck = RandomStream(1, [])
     assert len(luck) == 0
     assert luck.at(0).shape == (0,)
 

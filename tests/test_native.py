@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from corelm import native
-from corelm.distributions import (
-    are_distributions,
-    draw,
-    draw_checked,
-    entropies,
-    sharpen,
-    softmax,
-    surprisals,
-    without,
-)
-from corelm.filters import largest, nucleus, typical
 from corelm.model import layers, networks
 from corelm.model.graph import GIVEN, Graph, plan
+from corelm.numerics.distributions import (
+    apply_temperature,
+    draw,
+    draw_checked,
+    mask_tokens,
+    min_and_shannon_entropy,
+    rows_are_valid,
+    softmax,
+    surprisals,
+)
+from corelm.numerics.filters import top_k, top_p, typical
 
 INF = np.float32("inf")
 compiled = pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
@@ -76,9 +76,9 @@ def random_rows(batch, vocabulary, spread=4.0, seed=0):
 
 @given(rows())
 def test_a_row_with_a_finite_logit_is_a_distribution(logits):
-    assert are_distributions(logits)
+    assert rows_are_valid(logits)
     logits[-1] = -INF
-    assert not are_distributions(logits)
+    assert not rows_are_valid(logits)
 
 
 @pytest.mark.parametrize("place", [0, 6, 8, 129, 299])
@@ -86,16 +86,16 @@ def test_a_row_with_a_finite_logit_is_a_distribution(logits):
 def test_what_is_no_logit_is_found_wherever_it_is(place, strange):
     logits = random_rows(3, 300)
     logits[1, place] = strange
-    assert not are_distributions(logits)
-    assert not without(logits, np.array([], dtype=np.int64))[1]
-    assert not without(logits, np.array([place]))[1]  # as the model's own logits
+    assert not rows_are_valid(logits)
+    assert not mask_tokens(logits, np.array([], dtype=np.int64))[1]
+    assert not mask_tokens(logits, np.array([place]))[1]  # as the model's own logits
 
 
 @pytest.mark.parametrize("size", [1, 8, 300])
 def test_what_is_no_distribution_at_all_is_not_looked_for_outside_its_row(size):
     """Whatever is said of it."""
     logits = np.full((2, size), np.nan, np.float32)
-    assert [len(found) for found in entropies(logits)] == [2, 2]
+    assert [len(found) for found in min_and_shannon_entropy(logits)] == [2, 2]
     found = np.empty((2, 1, 3))
     native.kernels.moments(logits, np.ones(1), found)
     known, tokens = np.zeros((2, 4)), np.zeros(2, dtype=np.int64)
@@ -105,7 +105,7 @@ def test_what_is_no_distribution_at_all_is_not_looked_for_outside_its_row(size):
 @given(rows(), st.sets(st.integers(0, 299)))
 def test_logits_without_some_tokens(logits, tokens):
     never = np.array(sorted(t for t in tokens if t < logits.shape[1]), dtype=np.int64)
-    found, expected = without(logits, never), in_numpy(without, logits, never)
+    found, expected = mask_tokens(logits, never), in_numpy(mask_tokens, logits, never)
     assert np.array_equal(found[0], expected[0])
     assert found[1] == expected[1]
 
@@ -113,7 +113,7 @@ def test_logits_without_some_tokens(logits, tokens):
 @pytest.mark.parametrize("way", ["kernels", "NumPy"])
 def test_logits_may_be_changed_in_place(way):
     logits, never = random_rows(3, 300), np.array([0, 7])
-    remove = without if way == "kernels" else functools.partial(in_numpy, without)
+    remove = mask_tokens if way == "kernels" else functools.partial(in_numpy, mask_tokens)
     expected, _ = remove(logits, never)
     assert not np.array_equal(expected, logits)
     found, proper = remove(logits, never, in_place=True)
@@ -127,25 +127,27 @@ def test_what_is_no_distribution_is_left_as_it_is(way):
     logits = random_rows(3, 300)
     logits[1, 7] = np.nan
     before = logits.copy()
-    remove = without if way == "kernels" else functools.partial(in_numpy, without)
+    remove = mask_tokens if way == "kernels" else functools.partial(in_numpy, mask_tokens)
     assert not remove(logits, np.array([7]), in_place=True)[1]
     assert np.array_equal(logits[1], before[1], equal_nan=True)
 
 
 @given(rows(), st.sampled_from([0.1, 0.7, 1.5, 1e-20, 1e20]))
 def test_temperatures(logits, t):
-    assert np.array_equal(sharpen(logits, t), in_numpy(sharpen, logits, t))
+    assert np.array_equal(apply_temperature(logits, t), in_numpy(apply_temperature, logits, t))
 
 
 @given(rows())
 def test_entropies(logits):
-    for found, expected in zip(entropies(logits), in_numpy(entropies, logits), strict=True):
+    for found, expected in zip(
+        min_and_shannon_entropy(logits), in_numpy(min_and_shannon_entropy, logits), strict=True
+    ):
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)
 
 
 def test_the_entropy_of_a_row_that_is_all_but_certain_is_not_lost():
     logits = np.array([[0.0, -60.0, -70.0]], np.float32)
-    least, usual = entropies(logits)
+    least, usual = min_and_shannon_entropy(logits)
     rest = np.exp(-60) + np.exp(-70)
     assert least[0] == pytest.approx(rest, rel=1e-6)
     assert usual[0] == pytest.approx(rest + 60 * np.exp(-60) + 70 * np.exp(-70), rel=1e-5)
@@ -193,7 +195,7 @@ def test_the_ends_of_luck_draw_the_first_and_the_last_possible_token():
 @given(rows(), st.sampled_from([0, 1e-9, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9]))
 def test_a_nucleus_has_the_mass_and_no_token_more(logits, p):
     """Exponentials differ in their last bit: so may what is just enough."""
-    found = nucleus(logits, p)
+    found = top_p(logits, p)
     for row, out in zip(logits, found, strict=True):
         kept = out > -INF
         assert np.array_equal(out[kept], row[kept])
@@ -212,14 +214,14 @@ def test_a_nucleus_has_the_mass_and_no_token_more(logits, p):
 @pytest.mark.parametrize("spread", [0.01, 1.0, 4.0, 20.0])
 def test_a_nucleus_is_that_of_numpy(p, spread):
     logits = random_rows(8, 15000, spread)
-    found, expected = nucleus(logits, p) > -INF, in_numpy(nucleus, logits, p) > -INF
+    found, expected = top_p(logits, p) > -INF, in_numpy(top_p, logits, p) > -INF
     assert (found != expected).sum() <= 1
 
 
 @given(rows(), st.integers(1, 300))
 def test_the_largest_are_those_of_numpy(logits, k):
     k = min(k, logits.shape[1])
-    assert np.array_equal(largest(logits, k), in_numpy(largest, logits, k))
+    assert np.array_equal(top_k(logits, k), in_numpy(top_k, logits, k))
 
 
 @pytest.mark.parametrize("k", [1, 2, 40, 943, 944, 945, 5000, 14999, 15000])
@@ -229,11 +231,11 @@ def test_the_largest_of_a_vocabulary_are_those_of_numpy(k, distinct):
     rng = np.random.default_rng(0)
     logits = rng.integers(-distinct, distinct, (3, 15000)).astype(np.float32) * np.float32(-0.0625)
     logits[1, ::3] = -INF
-    assert np.array_equal(largest(logits, k), in_numpy(largest, logits, k))
+    assert np.array_equal(top_k(logits, k), in_numpy(top_k, logits, k))
 
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf])
-@pytest.mark.parametrize("filter_", [nucleus, typical, lambda rows, _: largest(rows, 40)])
+@pytest.mark.parametrize("filter_", [top_p, typical, lambda rows, _: top_k(rows, 40)])
 def test_what_filters_make_of_no_distribution_is_of_its_logits(filter_, strange):
     """Whatever it is: such a logit stands among others that are larger than all elsewhere."""
     logits = random_rows(64, 15000)

@@ -9,11 +9,11 @@ import pytest
 from small_models import SMALL, random_weights
 
 from corelm import native
-from corelm.distributions import log_softmax
 from corelm.model import bundle
 from corelm.model.layers import Linear
 from corelm.model.networks import NETWORKS
 from corelm.model.presets import PRESETS
+from corelm.numerics.distributions import log_softmax
 
 pytest.importorskip("keras")
 

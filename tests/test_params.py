@@ -24,10 +24,10 @@ class AllKinds(Sampler):
     And a second paragraph.
     """
 
-    number: float = param(1.0, "a number", least=0)
-    count: int = param(2, "a count", above=0, most=10)
+    number: float = param(1.0, "a number", ge=0)
+    count: int = param(2, "a count", gt=0, le=10)
     flag: bool = param(False)
-    word: str = param("a", among=["a", "b"])
+    word: str = param("a", choices=["a", "b"])
     ids: tuple[int, ...] = param((), "token ids", aliases=["tokens"])
     words: tuple[str, ...] = param(("x",))
     anything: tuple = param(())
@@ -58,12 +58,12 @@ def refusal(**values: Any) -> str:
     ("rule", "words"),
     [
         (Rule(), ""),
-        (Rule(least=0), "at least 0"),
-        (Rule(least=0, most=1), "at least 0 and at most 1"),
-        (Rule(above=0, below=1), "above 0 and below 1"),
-        (Rule(above=-0.5), "above -0.5"),
-        (Rule(most=1e-9), "at most 1e-09"),
-        (Rule(among=("a", "b")), "one of a, b"),
+        (Rule(ge=0), "at least 0"),
+        (Rule(ge=0, le=1), "at least 0 and at most 1"),
+        (Rule(gt=0, lt=1), "above 0 and below 1"),
+        (Rule(gt=-0.5), "above -0.5"),
+        (Rule(le=1e-9), "at most 1e-09"),
+        (Rule(choices=("a", "b")), "one of a, b"),
     ],
 )
 def test_a_rule_in_words(rule, words):
@@ -73,12 +73,12 @@ def test_a_rule_in_words(rule, words):
 @pytest.mark.parametrize(
     ("rule", "allowed", "refused"),
     [
-        (Rule(least=0), [0, 1e300, float("inf")], [-1e-300, float("-inf")]),
-        (Rule(above=0), [1e-300], [0, -0.0, -1]),
-        (Rule(most=1), [1, -5], [1.0001]),
-        (Rule(below=1), [0.9999], [1, 2]),
-        (Rule(least=0, below=1), [0, 0.5], [1, -0.1]),
-        (Rule(among=("a", "b")), ["a", "b"], ["c", "", "ab"]),
+        (Rule(ge=0), [0, 1e300, float("inf")], [-1e-300, float("-inf")]),
+        (Rule(gt=0), [1e-300], [0, -0.0, -1]),
+        (Rule(le=1), [1, -5], [1.0001]),
+        (Rule(lt=1), [0.9999], [1, 2]),
+        (Rule(ge=0, lt=1), [0, 0.5], [1, -0.1]),
+        (Rule(choices=("a", "b")), ["a", "b"], ["c", "", "ab"]),
         (Rule(), [float("inf"), -1], []),
     ],
 )
@@ -363,7 +363,7 @@ def test_a_field_must_not_hide_what_every_sampler_has(name):
 
 def test_a_parameter_may_be_declared_anew_in_a_subclass():
     class Warmer(Plain):
-        t: float = param(2.0, above=1)
+        t: float = param(2.0, gt=1)
 
     assert Warmer().t == 2.0
     with pytest.raises(ParameterError, match=r"t must be above 1, not 0.5"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.past import Past
+from corelm.decoding.context_builder import ContextBuilder
 
 
 def test_the_past_grows_beyond_its_room():
-    past = Past(np.array([5, 6]), batch=2, ahead=1)
+    past = ContextBuilder(np.array([5, 6]), batch=2, ahead=1)
     for i in range(40):
         past.append(np.array([i, i + 100]), np.array([0.5, i]), np.array([1.5, 2.5]))
     context = past.context
@@ -22,7 +22,7 @@ def test_the_past_grows_beyond_its_room():
 
 
 def test_an_earlier_context_does_not_change():
-    past = Past(np.array([5]), batch=1, ahead=4)
+    past = ContextBuilder(np.array([5]), batch=1, ahead=4)
     past.append(np.array([6]), np.array([0.1]), np.array([0.2]))
     early = past.context
     past.append(np.array([7]), np.array([0.3]), np.array([0.4]))
@@ -31,7 +31,7 @@ def test_an_earlier_context_does_not_change():
 
 
 def test_rows_of_the_past_can_be_dropped_forked_and_reordered():
-    past = Past(np.array([], dtype=int), batch=3, ahead=4)
+    past = ContextBuilder(np.array([], dtype=int), batch=3, ahead=4)
     past.append(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0]))
     past.select(np.array([2, 0, 0]))
     past.append(np.array([4, 5, 6]), np.zeros(3), np.zeros(3))
@@ -41,7 +41,7 @@ def test_rows_of_the_past_can_be_dropped_forked_and_reordered():
 
 
 def test_a_past_that_goes_another_way_leaves_the_first_as_it_was():
-    past = Past(np.array([5]), batch=2, ahead=4)
+    past = ContextBuilder(np.array([5]), batch=2, ahead=4)
     past.append(np.array([6, 7]), np.array([0.1, 0.2]), np.array([0.3, 0.4]))
     other = past.fork()
     other.append(np.array([8, 8]), np.zeros(2), np.zeros(2))
@@ -52,7 +52,7 @@ def test_a_past_that_goes_another_way_leaves_the_first_as_it_was():
 
 
 def test_an_empty_past():
-    past = Past(np.array([], dtype=int), batch=2)
+    past = ContextBuilder(np.array([], dtype=int), batch=2)
     assert past.context.tokens.shape == (2, 0)
     past.append(np.array([1, 2]), np.zeros(2), np.zeros(2))
     assert past.context.tokens.tolist() == [[1], [2]]
@@ -80,7 +80,7 @@ def past():
         ASKED.append(tokens.tolist())
         return np.where(np.arange(tokens.shape[1]) < 1, np.nan, tokens / 10)
 
-    return Past(np.array([5]), batch=2, ahead=2, reader=reader)
+    return ContextBuilder(np.array([5]), batch=2, ahead=2, reader=reader)
 
 
 def test_nothing_is_worked_out_until_somebody_looks(past):

@@ -16,7 +16,7 @@ import pytest
 import corelm
 from corelm import hookimpl
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.plugins import Registry
+from corelm.plugins.registry import Registry
 from corelm.testing import ToyModel
 
 HEAD = "import corelm\n"
@@ -483,7 +483,7 @@ def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plug
     installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, module(CHATTY, chatty="Chatty"))
     installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise SystemExit('no')")
     done = run(
-        "import json\nfrom corelm.plugins import Registry\n"
+        "import json\nfrom corelm.plugins.registry import Registry\n"
         "print(json.dumps([o.full_name for o in Registry().samplers()]))"
     )
     assert done.returncode == 0

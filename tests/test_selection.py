@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelm import selection
-from corelm.selection import (
+from corelm.numerics import selection
+from corelm.numerics.selection import (
+    at_least,
     by_rows,
     falling_logits,
     filter_each_row,
@@ -21,7 +22,6 @@ from corelm.selection import (
     in_falling_order,
     largest_tokens,
     rank,
-    reaches,
     tokens_within,
 )
 
@@ -219,5 +219,5 @@ def test_sums_are_in_double_precision():
 
 
 def test_a_bar_is_reached_but_for_rounding():
-    assert reaches(0.1 + 0.7, 0.8)
-    assert reaches([0.3, 0.3 - 1e-11, 0.0], [0.1 + 0.2, 0.3, 0.0]).tolist() == [True, False, True]
+    assert at_least(0.1 + 0.7, 0.8)
+    assert at_least([0.3, 0.3 - 1e-11, 0.0], [0.1 + 0.2, 0.3, 0.0]).tolist() == [True, False, True]

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Chain, Sampler, hookimpl, param
 from corelm.errors import CorelmError, ExpressionError, ParameterError, UnknownNameError
-from corelm.plugins import registry
-from corelm.spec import LONGEST, is_name
+from corelm.plugins.expressions import LONGEST, is_name
+from corelm.plugins.registry import registry
 
 
 class AllKinds(Sampler):

@@ -25,12 +25,12 @@ from corelm.cli.prompt import read_prompt
 from corelm.params import Parameter, Rule
 
 if TYPE_CHECKING:
-    from corelm.benchmark import Speed
+    from corelm.generation.benchmark import Speed
 
 BATCHES = ("1", "8", "64")
-BATCH = Parameter("batch", int, None, Rule(least=1))
-LENGTH = Parameter("length", int, 50, Rule(least=2))
-SECONDS = Parameter("seconds", float, 10, Rule(least=0))
+BATCH = Parameter("batch", int, None, Rule(ge=1))
+LENGTH = Parameter("length", int, 50, Rule(ge=2))
+SECONDS = Parameter("seconds", float, 10, Rule(ge=0))
 NARROW = 60
 """Columns below which the figures of a batch stand under it, not beside it."""
 
@@ -73,7 +73,7 @@ def bench(
         chosen = sampler_of(built, sampler, preset)
         batches = [BATCH.convert(one) for one in batch or BATCHES]
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
-        from corelm.benchmark import measure
+        from corelm.generation.benchmark import measure
         from corelm.machine import machine
 
         of = partial(measure, loaded(model), text, chosen, length=tokens)

@@ -14,15 +14,15 @@ from corelm.cli.heavy import import_keras
 from corelm.cli.options import Chosen, extended
 from corelm.cli.prescan import own_options, refuse_unknown, scanned
 from corelm.cli.prompt import DEFAULT
-from corelm.engines import preset as read_preset
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
-from corelm.lint import notes
 from corelm.model.load import load
-from corelm.plugins import registry
+from corelm.plugins.engine_presets import preset as read_preset
+from corelm.plugins.expressions import is_name
+from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.lint import notes
+from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
-from corelm.spec import is_name
-from corelm.spec import sampler as read_sampler
 
 SAMPLER, TEMPERATURE, DECODER, MODEL = "temperature", 0.7, "ancestral", "imdb"
 """What is chosen where nothing is."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from corelm.cli import terminal
-from corelm.engines import presets
 from corelm.model.load import list_models
-from corelm.plugins import registry
+from corelm.plugins.engine_presets import presets
+from corelm.plugins.registry import registry
 
 
 def sampler_names() -> list[str]:

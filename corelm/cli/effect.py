@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from corelm.context import Context
-from corelm.distributions import entropy, softmax
+from corelm.numerics.distributions import entropy, softmax
 from corelm.sampler import Sampler, apply
 
 WORDS = ("good", "great", "bad", "funny", "long", "slow", "dull", "[end]")

@@ -21,11 +21,11 @@ from corelm.cli.choosing import (
     sampler_of,
 )
 from corelm.cli.prompt import argument, read_prompt
-from corelm.explanation import Explanation, Followed, Stage
-from corelm.explanation import explain as measure
+from corelm.generation.explain import Explanation, Stage, TokenTrace
+from corelm.generation.explain import explain as measure
 from corelm.params import Parameter, Rule
 
-TOP = Parameter("top", int, 10, Rule(least=0))
+TOP = Parameter("top", int, 10, Rule(ge=0))
 
 
 def explain(
@@ -74,7 +74,7 @@ def explain(
 
 
 def _document(
-    model: str, explanation: Explanation, followed: Followed | None, top: int
+    model: str, explanation: Explanation, followed: TokenTrace | None, top: int
 ) -> dict[str, Any]:
     """All of it; entropies are in nats unless they say bits."""
     return {
@@ -111,7 +111,7 @@ def _removed(explanation: Explanation, before: Stage, token: int) -> dict[str, A
     return {"token": token, "text": explanation.text_of(token), "probability": probability}
 
 
-def _followed(one: Followed) -> dict[str, Any]:
+def _followed(one: TokenTrace) -> dict[str, Any]:
     return {
         "token": one.token,
         "text": one.text,

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 
 from corelm.cli import blocks
 from corelm.cli.terminal import one_line
-from corelm.explanation import Explanation, Followed, Stage
+from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.sampler import Sampler
 
 NARROW = 60
@@ -34,7 +34,7 @@ class Explained:
         self._stages = explanation.stages
         self._width = width
 
-    def page(self, followed: Followed | None, top: int) -> Iterator[RenderableType]:
+    def page(self, followed: TokenTrace | None, top: int) -> Iterator[RenderableType]:
         """All there is to show: the stages, the likeliest tokens, what was removed.
 
         Args:
@@ -79,7 +79,7 @@ class Explained:
         nats, bits, choices, tokens, mass = _figures(self._stages[at])
         return f"{nats} nats, {bits} bits, {choices} choices, {tokens} tokens, mass {mass}"
 
-    def _tokens(self, likeliest: Sequence[Followed]) -> Iterator[RenderableType]:
+    def _tokens(self, likeliest: Sequence[TokenTrace]) -> Iterator[RenderableType]:
         """The probabilities at the stages that count, as many beside each other as have room."""
         labels = [self._word(one.token, one.text) for one in likeliest]
         room = self._width - 2 - min(max(map(cell_len, [*labels, REST])), WORD)
@@ -111,7 +111,7 @@ class Explained:
         total = f"{count:,} {'token' if count == 1 else 'tokens'}, {_share(stage.removed_mass)}"
         return f"{total}: {', '.join(words)}" if words else total
 
-    def _path(self, followed: Followed) -> Iterator[RenderableType]:
+    def _path(self, followed: TokenTrace) -> Iterator[RenderableType]:
         rows = (
             [self._name(at), _share(followed.probabilities[at]), _place(followed.ranks[at])]
             for at in self._telling()
@@ -120,7 +120,7 @@ class Explained:
         title = self._word(followed.token, followed.text)
         yield from blocks.section(title, blocks.several([table, blocks.line(self._end(followed))]))
 
-    def _end(self, followed: Followed) -> str:
+    def _end(self, followed: TokenTrace) -> str:
         if followed.removed_by is not None:
             return f"removed by {self._name(followed.removed_by)}"
         if followed.ranks[0] is None:
@@ -175,7 +175,7 @@ def _place(rank: int | None) -> str:
     return "-" if rank is None else f"{rank:,}"
 
 
-def _rest(likeliest: Sequence[Followed], at: int) -> float:
+def _rest(likeliest: Sequence[TokenTrace], at: int) -> float:
     """The probability of all tokens but these; what rounding leaves is nothing."""
     rest = 1 - sum(one.probabilities[at] for one in likeliest)
     return rest if rest > 1e-9 else 0

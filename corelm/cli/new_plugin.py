@@ -16,7 +16,7 @@ import typer
 from corelm.cli import describe, terminal
 from corelm.errors import UsageError
 from corelm.hookspecs import API_VERSION
-from corelm.plugins import registry
+from corelm.plugins.registry import registry
 
 PREFIX = "corelm_"
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

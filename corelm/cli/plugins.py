@@ -11,7 +11,7 @@ import typer
 
 from corelm.cli import describe, terminal
 from corelm.cli.outcome import FAILED
-from corelm.plugins import OBSERVER, Registry, Source
+from corelm.plugins.registry import OBSERVER, Registry, Source
 
 KINDS = ("sampler", "decoder", "model")
 

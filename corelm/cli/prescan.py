@@ -10,7 +10,7 @@ from typing import Any
 
 from corelm.cli.options import Chosen, flag
 from corelm.errors import UsageError
-from corelm.plugins import registry
+from corelm.plugins.registry import registry
 
 
 def own_options(command: Callable[..., Any]) -> dict[str, bool]:

@@ -9,7 +9,7 @@ import typer
 from corelm.cli import terminal
 from corelm.cli.completion import preset_names
 from corelm.cli.terminal import Output
-from corelm.engines import ENGINES, Engine, preset
+from corelm.plugins.engine_presets import ENGINES, Engine, preset
 
 
 def presets(

@@ -23,13 +23,13 @@ from corelm.cli.choosing import (
 from corelm.cli.completion import decoder_names
 from corelm.cli.prompt import argument, read_prompt
 from corelm.cli.writing import Request, writer
+from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
-from corelm.luck import fresh_seed
 from corelm.params import Parameter, Rule
 
-LENGTH = Parameter("length", int, 50, Rule(least=0))
-NUMBER = Parameter("n", int, 1, Rule(least=0))
-SEED = Parameter("seed", int, None, Rule(least=0))
+LENGTH = Parameter("length", int, 50, Rule(ge=0))
+NUMBER = Parameter("n", int, 1, Rule(ge=0))
+SEED = Parameter("seed", int, None, Rule(ge=0))
 
 
 def sample(

@@ -12,10 +12,10 @@ from corelm.cli import describe, terminal
 from corelm.cli.completion import sampler_names
 from corelm.cli.terminal import Output
 from corelm.errors import CorelmError, UsageError
-from corelm.plugins import Offer, offers_by_name, registry
+from corelm.plugins.expressions import is_name
+from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.registry import Offer, offers_by_name, registry
 from corelm.sampler import Sampler
-from corelm.spec import is_name
-from corelm.spec import sampler as read_sampler
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

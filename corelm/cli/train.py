@@ -20,7 +20,7 @@ from corelm.model.presets import PRESETS
 from corelm.model.settings import TrainingSettings
 from corelm.model.vocabulary import STYLES
 from corelm.params import Parameter, Rule
-from corelm.spec import sampler as read_sampler
+from corelm.plugins.expressions import sampler as read_sampler
 
 IMDB = "imdb"
 DEFAULTS = TrainingSettings(data=IMDB, out=Path())
@@ -36,20 +36,20 @@ def _each(things: Mapping[str, Any]) -> str:
 
 SETTINGS = (
     _setting("preset", str, f"the network and how it is trained. {_each(PRESETS)}"),
-    _setting("epochs", int, "how often to go through the data", least=1),
+    _setting("epochs", int, "how often to go through the data", ge=1),
     _setting("temperatures", tuple, "a text at each of them after every epoch", float),
     _setting("prompt", str, "what these texts go on from"),
-    _setting("length", int, "tokens in each of these texts", least=0),
-    _setting("seed", int, "decides the first weights and all order", least=0),
+    _setting("length", int, "tokens in each of these texts", ge=0),
+    _setting("seed", int, "decides the first weights and all order", ge=0),
     _setting("tokens", str, f"how texts are cut, if not as the preset has it. {_each(STYLES)}"),
-    _setting("vocabulary_size", int, "tokens in the vocabulary at most", least=3),
-    _setting("context_length", int, "tokens that the network sees at most", least=1),
-    _setting("batch", int, "rows per step", least=1),
-    _setting("learning_rate", float, "the learning rate, or its peak", above=0),
-    _setting("held_out", float, "share of the texts to measure on", above=0, below=1),
+    _setting("vocabulary_size", int, "tokens in the vocabulary at most", ge=3),
+    _setting("context_length", int, "tokens that the network sees at most", ge=1),
+    _setting("batch", int, "rows per step", ge=1),
+    _setting("learning_rate", float, "the learning rate, or its peak", gt=0),
+    _setting("held_out", float, "share of the texts to measure on", gt=0, lt=1),
     _setting("precision", str, "what to compute in; auto is what is faster here",
-             among=("auto", "float32", "mixed_bfloat16")),
-    _setting("checkpoint_steps", int, "steps between two checkpoints", least=1),
+             choices=("auto", "float32", "mixed_bfloat16")),
+    _setting("checkpoint_steps", int, "steps between two checkpoints", ge=1),
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from corelm.cli.terminal import Output
 from corelm.decoder import Decoder
-from corelm.generation import Drafts, Generation, batches, steps, stream
+from corelm.generation.generate import Generation, OpenTexts, batches, steps, stream
 from corelm.language_model import LanguageModel
 from corelm.sampler import Sampler
 
@@ -87,7 +87,7 @@ def _write_json(request: Request, out: Output) -> None:
 def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
     """The texts; what was drawn so far also where it cannot go on, and then the reason."""
     for samples in batches(request.n):
-        drafts = Drafts(request.model, request.prompt, samples, request.stop, measured)
+        drafts = OpenTexts(request.model, request.prompt, samples, request.stop, measured)
         drawn = steps(request.model, request.prompt, samples=samples, **request.how)
         failure = _failure(drafts.draw(drawn))
         yield from drafts.generations(request.seed)

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from corelm import native
-from corelm.distributions import Array
 from corelm.model.layers import Attend, Embed, Linear, Norm, Reading
+from corelm.numerics.distributions import Array
 
 Layer = Embed | Attend | Linear | Norm
 

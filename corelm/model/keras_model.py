@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.distributions import Array, softmax
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.model.window import Window
+from corelm.numerics.distributions import Array, softmax
 
 logger = logging.getLogger("corelm")
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.distributions import Array
+from corelm.numerics.distributions import Array
 from corelm.threads import spread
 
 Weights = Mapping[str, NDArray[np.float32]]

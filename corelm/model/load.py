@@ -12,7 +12,7 @@ from pathlib import Path
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel
 from corelm.model.home import home
-from corelm.plugins import Offer, registry
+from corelm.plugins.registry import Offer, registry
 
 MANIFEST = "manifest.json"
 """The file by which a folder is known as a model."""

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.distributions import Array
 from corelm.model.graph import GIVEN, Graph, plan
 from corelm.model.layers import Attend, Embed, Linear, Matrix, Norm, Reading, Weights, sigmoid
 from corelm.model.presets import Architecture
+from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]
 

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import native
-from corelm.distributions import Array, softmax
 from corelm.model.layers import Matrix, Weights
 from corelm.model.networks import NETWORKS, Ahead, Network
 from corelm.model.presets import Architecture
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import check
 from corelm.model.window import Window
+from corelm.numerics.distributions import Array, softmax
 from corelm.threads import spread
 
 ROWS = 2

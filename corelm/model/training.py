@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from corelm.errors import TrainingError
-from corelm.generation import generate
+from corelm.generation.generate import generate
 from corelm.language_model import LanguageModel
 from corelm.machine import platform_name
 from corelm.model import bundle, data

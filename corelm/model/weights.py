@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm.distributions import Array
 from corelm.errors import ModelFileError
 from corelm.model.presets import Architecture
 from corelm.model.vocabulary import WordVocabulary
+from corelm.numerics.distributions import Array
 
 Shapes = dict[str, tuple[int, ...]]
 

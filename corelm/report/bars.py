@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from corelm.distributions import entropy_of_logits, softmax
 from corelm.errors import ReportError
+from corelm.numerics.distributions import entropy_of_logits, softmax
 from corelm.report.numbers import share
 from corelm.report.words import shown
 

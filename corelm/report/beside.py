@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.distributions import FEW, Array, are_distributions, entropies
+from corelm.numerics.distributions import FEW, Array, min_and_shannon_entropy, rows_are_valid
 
 Floats = NDArray[np.float64]
 
@@ -212,13 +212,13 @@ class ModelRows:
             return self._by_definition(logits, tokens)
         found = np.empty((len(rows), len(FIGURES) + 1))
         proper = native.kernels.figures(rows, self._rows, self._known, tokens, found)
-        if not proper and not are_distributions(logits):
+        if not proper and not rows_are_valid(logits):
             return None
         first = None if proper else revived(logits, self.logits)
         return Comparison(found[:, :-1], found[:, -1], first)
 
     def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
-        if not are_distributions(logits):
+        if not rows_are_valid(logits):
             return None
         rows = [Distribution(row) for row in logits]
         figures = [astuple(beside(q, p)) for q, p in zip(rows, self._each, strict=True)]
@@ -232,7 +232,7 @@ class ModelRows:
     @cached_property
     def _known(self) -> Floats:
         """What the kernel is told of each row; its entropy comes last."""
-        peak, entropy = entropies(self.logits)
+        peak, entropy = min_and_shannon_entropy(self.logits)
         possible = np.count_nonzero(self.logits > -np.inf, axis=1)
         return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
 

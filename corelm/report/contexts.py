@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from corelm.errors import UsageError
-from corelm.generation import batches, steps
+from corelm.generation.generate import batches, steps
 from corelm.language_model import LanguageModel
 
 Ids = tuple[int, ...]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.distributions import Array
+from corelm.numerics.distributions import Array
 from corelm.report.beside import Distribution
 from corelm.sampler import Sampler
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from corelm.errors import ParameterError, UsageError
 from corelm.params import Parameter
-from corelm.plugins import registry
+from corelm.plugins.expressions import Written, build, read_stages
+from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
-from corelm.spec import Written, build, read_stages
 
 NEAR = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03)
 WITHIN = (0.0, *NEAR, *(i / 10 for i in range(1, 10)), *(1 - x for x in reversed(NEAR)), 1.0)
@@ -73,8 +73,8 @@ class FreeParameter:
     def values(self) -> list[float]:
         """Some values from one end of its range to the other, rising."""
         rule = self.parameter.rule
-        low = rule.least if rule.least is not None else rule.above
-        high = rule.most if rule.most is not None else rule.below
+        low = rule.ge if rule.ge is not None else rule.gt
+        high = rule.le if rule.le is not None else rule.lt
         if low is not None and high is not None and math.isfinite(high - low):
             wanted = [low + share * (high - low) for share in WITHIN]
         elif low is not None:

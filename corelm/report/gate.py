@@ -11,8 +11,8 @@ from typing import Any
 
 from corelm.errors import CorelmError, UsageError
 from corelm.params import shown
+from corelm.plugins.expressions import sampler as read_sampler
 from corelm.report.figures import figure, metrics
-from corelm.spec import sampler as read_sampler
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"(.+?)\s*(>=|<=|>|<)\s*([-+]?[\d._]+(?:e[-+]?\d+)?)", re.DOTALL | re.I)

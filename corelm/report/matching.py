@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache, cached_property
 from itertools import pairwise
 
-from corelm.distributions import entropies, surprisals
 from corelm.errors import UnreachableError
 from corelm.language_model import LanguageModel
+from corelm.numerics.distributions import min_and_shannon_entropy, surprisals
+from corelm.plugins.expressions import sampler as read_sampler
 from corelm.report.beside import known
 from corelm.report.contexts import Contexts
 from corelm.report.free_parameter import FreeParameter
 from corelm.report.positions import Group, Position, Reader, groups, read
 from corelm.sampler import Sampler
-from corelm.spec import sampler as read_sampler
 
 TOLERANCE = 0.01
 """Nats by which the mean entropy may miss the target."""
@@ -179,7 +179,7 @@ class _Positions:
             reader = Reader(sampler, group)
             for position in positions:
                 logits = reader.logits(position)
-                total += float(entropies(logits)[1].sum())
+                total += float(min_and_shannon_entropy(logits)[1].sum())
                 reader.follow(position, known(surprisals(logits, position.tokens)))
         return total / self._contexts.positions
 

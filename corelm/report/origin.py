@@ -11,7 +11,7 @@ from typing import Any
 from corelm.errors import UsageError
 from corelm.machine import machine
 from corelm.params import Parameterized
-from corelm.plugins import Source, registry
+from corelm.plugins.registry import Source, registry
 from corelm.sampler import Sampler
 
 

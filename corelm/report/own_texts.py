@@ -11,7 +11,7 @@ import numpy as np
 
 from corelm.decoder import Step
 from corelm.errors import SamplerError
-from corelm.generation import BATCH, Drafts, Generation, steps
+from corelm.generation.generate import BATCH, Generation, OpenTexts, steps
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.metrics import texts as metrics
 from corelm.metrics.intervals import jackknife, mean_interval, share_interval
@@ -107,7 +107,7 @@ def _records(
     model: LanguageModel, prompt: str, samples: Sequence[int], seed: int, drawn: Iterable[Step]
 ) -> list[Record]:
     """The records of samples that are decoded together."""
-    drafts = Drafts(model, prompt, samples, measured=True)
+    drafts = OpenTexts(model, prompt, samples, measured=True)
     told: list[list[Details]] = [[] for _ in samples]
     given = model.vocabulary.encode(prompt)
     for step in drafts.draw(drawn):

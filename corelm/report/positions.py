@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
-from corelm.decoder import Task
-from corelm.distributions import Array, surprisals
-from corelm.generation import BATCH
+from corelm.decoder import DecodingTask
+from corelm.decoding.random_stream import RandomStream
+from corelm.generation.generate import BATCH
 from corelm.language_model import GivingSession, LanguageModel, Vocabulary
-from corelm.luck import Luck
+from corelm.numerics.distributions import Array, surprisals
+from corelm.plugins.expressions import sampler as read_sampler
 from corelm.report.beside import known
 from corelm.report.contexts import Contexts
 from corelm.sampler import Sampler, apply
-from corelm.spec import sampler as read_sampler
 
 Ids = NDArray[np.int64]
 
@@ -103,7 +103,7 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         ModelOutputError: logits that no sampler could use.
     """
     # Nothing is drawn: a task knows what can be drawn, and checks what the model says.
-    task = Task(model, group.tokens[0], read_sampler("stochastic"), Luck(0, ()), 0)
+    task = DecodingTask(model, group.tokens[0], read_sampler("stochastic"), RandomStream(0, ()), 0)
     session = model.start(group.tokens[:, : group.given])
     giver = session if isinstance(session, GivingSession) else None
     rows: Ids | slice = slice(None)

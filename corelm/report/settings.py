@@ -14,16 +14,16 @@ import numpy as np
 
 from corelm.errors import UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.lint import notes
 from corelm.model.data import read_texts
 from corelm.model.home import home
 from corelm.params import Parameter, Rule
+from corelm.plugins.expressions import read_stages
+from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.lint import notes
 from corelm.report.defaults import LENGTH, PROMPT, SEED, N
 from corelm.report.free_parameter import FreeParameter
 from corelm.report.origin import release_of
 from corelm.sampler import Sampler
-from corelm.spec import read_stages
-from corelm.spec import sampler as read_sampler
 
 CONTEXTS = 32
 """Texts on whose positions the samplers are compared, at most."""
@@ -34,7 +34,7 @@ MATCHED = ("temperature", "top_p", "min_p", "typical")
 
 Match = float | str | None
 """Nats, or `human`."""
-NUMBERS = {name: Parameter(name, int, None, Rule(least=least)) for name, least in
+NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0))}  # fmt: skip
 
 

@@ -8,11 +8,11 @@ from typing import TypedDict
 import numpy as np
 
 from corelm.decoder import Step
-from corelm.distributions import Array, softmax
-from corelm.generation import Drawn
+from corelm.generation.generate import TokenRecord
 from corelm.language_model import Vocabulary
 from corelm.model.vocabulary import END
-from corelm.selection import in_falling_order, largest_tokens, rank
+from corelm.numerics.distributions import Array, softmax
+from corelm.numerics.selection import in_falling_order, largest_tokens, rank
 
 ALTERNATIVES = 5
 TAIL = 16
@@ -39,7 +39,9 @@ class Details(TypedDict):
     alternatives: list[list[str | float]]
 
 
-def details(step: Step, row: int, drawn: Drawn, past: list[int], vocabulary: Vocabulary) -> Details:
+def details(
+    step: Step, row: int, drawn: TokenRecord, past: list[int], vocabulary: Vocabulary
+) -> Details:
     """Tell of the token that was drawn in one row of a step.
 
     Args:

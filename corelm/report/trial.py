@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm.explanation import explain
+from corelm.generation.explain import explain
 from corelm.language_model import LanguageModel
 from corelm.model.vocabulary import END
 

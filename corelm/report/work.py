@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any
 
 from corelm.errors import SamplerError, UsageError
-from corelm.generation import batches
+from corelm.generation.generate import batches
 from corelm.language_model import never_drawn
+from corelm.plugins.expressions import sampler as read_sampler
 from corelm.report import own_texts, reference, same_contexts
 from corelm.report.contexts import Contexts, drawn, human
 from corelm.report.curve import curve, temperatures
@@ -21,7 +22,6 @@ from corelm.report.origin import described, failed_plugins, made_with, name_of
 from corelm.report.settings import CONTEXTS, Candidate, Settings
 from corelm.report.trial import try_it
 from corelm.sampler import Sampler
-from corelm.spec import sampler as read_sampler
 
 SOME = 16
 """Texts in a unit of work on the same contexts."""

@@ -16,7 +16,7 @@ os.environ["CORELM_PLUGINS"] = ""  # corelm's own samplers alone
 import numpy as np
 
 import corelm
-from corelm.plugins import OWN, registry
+from corelm.plugins.registry import OWN, registry
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TABLE = re.compile(r"(<!-- entropy table: [^\n]* -->\n).*(<!-- end of the entropy table -->)", re.S)

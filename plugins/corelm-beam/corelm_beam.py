@@ -1,12 +1,9 @@
 """Beam search: the likeliest texts, looked for side by side."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from corelm import (
     Decoder,
-    Luck,
     ParameterError,
     Step,
     hookimpl,
@@ -37,20 +34,20 @@ class Beam(Decoder):
         [' cat sat on', ' cat saw the']
     """
 
-    width: int = param(4, "beginnings kept at each token", least=1, aliases=("beams",))
+    width: int = param(4, "beginnings kept at each token", ge=1, aliases=("beams",))
     length_penalty: float = param(
-        1.0, "surprisals are divided by the length to this power; 0 favours short texts", least=0
+        1.0, "surprisals are divided by the length to this power; 0 favours short texts", ge=0
     )
 
     def __call__(self, task):
         """Yield the steps of the texts found, position by position, when the search is done."""
-        if task.length == 0 or len(task.luck) == 0:
+        if task.length == 0 or len(task.random_stream) == 0:
             return
-        ranks = task.luck.samples
+        ranks = task.random_stream.samples
         if max(ranks) >= self.width:
             n = max(ranks) + 1
             raise ParameterError(f"width must be at least {n} to find {n} texts, not {self.width}")
-        found = self._search(replace(task, luck=Luck(task.luck.seed, [0])))
+        found = self._search(task.with_samples([0]))
         yield from _told(task, [found[i] if i < len(found) else [] for i in ranks])
 
     def _search(self, task):

@@ -1,11 +1,11 @@
 """Best of n: write several texts and keep the best."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
 import numpy as np
 
-from corelm import Ancestral, CorelmError, Decoder, Luck, ParameterError, hookimpl, param
+from corelm import Ancestral, CorelmError, Decoder, ParameterError, hookimpl, param
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ class BestOf(Decoder):
         ' cat sat on'
     """
 
-    candidates: int = param(4, "texts to choose from", least=1)
+    candidates: int = param(4, "texts to choose from", ge=1)
     scorer: str = param(
         "likelihood",
         f"what the texts are ranked by: {', '.join(SCORERS)}, or MODULE:FUNCTION, a function "
@@ -69,23 +69,23 @@ class BestOf(Decoder):
 
     def __call__(self, task):
         """Yield the steps of the best texts, once they are known."""
-        if task.length == 0 or len(task.luck) == 0:
+        if task.length == 0 or len(task.random_stream) == 0:
             return
         score = _scorer(self.scorer)
-        best = [self._best(task, sample, score) for sample in task.luck.samples]
-        yield from Ancestral()(replace(task, luck=Luck(task.luck.seed, best)))
+        best = [self._best(task, sample, score) for sample in task.random_stream.samples]
+        yield from Ancestral()(task.with_samples(best))
 
     def _best(self, task, sample, score):
         """The index, in an ordinary run, of the best candidate of a sample."""
         first = sample * self.candidates
         samples = range(first, first + self.candidates)
-        written = _written(replace(task, luck=Luck(task.luck.seed, samples)))
+        written = _written(task.with_samples(samples))
         return first + int(np.argmax([_number(score(text), self.scorer) for text in written]))
 
 
 def _written(task):
     """The texts of ordinary decoding."""
-    drawn = [[] for _ in task.luck.samples]
+    drawn = [[] for _ in task.random_stream.samples]
     for step in Ancestral()(task):
         facts = zip(step.tokens, step.surprisal, step.model_surprisal, strict=True)
         for sample, fact in zip(step.samples, facts, strict=True):

@@ -1,13 +1,10 @@
 """Contrastive search: likely tokens that do not repeat what is there."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from corelm import (
     Decoder,
     HiddenStateSession,
-    Luck,
     ParameterError,
     Step,
     hookimpl,
@@ -35,17 +32,15 @@ class Contrastive(Decoder):
         ' cat sat on'
     """
 
-    k: int = param(4, "candidates: the likeliest tokens", least=1)
-    alpha: float = param(
-        0.6, "weight of the likeness to what came before; 0 is greedy", least=0, most=1
-    )
+    k: int = param(4, "candidates: the likeliest tokens", ge=1)
+    alpha: float = param(0.6, "weight of the likeness to what came before; 0 is greedy", ge=0, le=1)
 
     def __call__(self, task):
         """Yield the steps, the same token for every sample."""
-        if task.length == 0 or len(task.luck) == 0:
+        if task.length == 0 or len(task.random_stream) == 0:
             return
-        samples = np.arange(len(task.luck))
-        for position, token, *logits in self._write(replace(task, luck=Luck(task.luck.seed, [0]))):
+        samples = np.arange(len(task.random_stream))
+        for position, token, *logits in self._write(task.with_samples([0])):
             tokens = np.full(len(samples), token)
             rows = [np.broadcast_to(row, (len(samples), row.size)) for row in logits]
             yield Step(position, samples, tokens, *rows, surprisals(rows[1], tokens))

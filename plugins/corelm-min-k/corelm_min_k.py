@@ -23,7 +23,7 @@ class MinK(Sampler):
         [0.5, 0.5, 0.0, 0.0]
     """
 
-    tau: float = param(3.0, "at least tau / R tokens stay, R the range of the logits", least=0)
+    tau: float = param(3.0, "at least tau / R tokens stay, R the range of the logits", ge=0)
 
     def __call__(self, logits, context):
         if self.tau == np.inf:

@@ -9,7 +9,6 @@ import numpy as np
 
 from corelm import (
     Decoder,
-    Luck,
     ParameterError,
     RewindableSession,
     Step,
@@ -51,16 +50,16 @@ class Speculative(Decoder):
     draft: str = param(
         LOOKUP, f"what guesses: {LOOKUP}, or the name or path of a model with the same vocabulary"
     )
-    guesses: int = param(4, "tokens guessed at a time", least=1)
-    ngram: int = param(3, f"the longest run of tokens that {LOOKUP} looks for", least=1)
+    guesses: int = param(4, "tokens guessed at a time", ge=1)
+    ngram: int = param(3, f"the longest run of tokens that {LOOKUP} looks for", ge=1)
 
     def __call__(self, task):
         """Yield the steps of ordinary decoding; each sample goes its own way, in one session."""
-        if task.length == 0 or len(task.luck) == 0:
+        if task.length == 0 or len(task.random_stream) == 0:
             return
         model = None if self.draft == LOOKUP else _draft_model(self.draft, task.model)
         tally = Tally()
-        alone = [replace(task, luck=Luck(task.luck.seed, [i])) for i in task.luck.samples]
+        alone = [task.with_samples([i]) for i in task.random_stream.samples]
         writers = [_write(one, self._draft(one, model), tally) for one in alone]
         try:
             yield from tally.timed(_side_by_side(writers))
@@ -137,7 +136,7 @@ class Draft:
         past, guessed = past.fork(), []
         for _ in range(min(self._count, self._task.length - past.context.step)):
             model_logits, logits = self._task.distribution(self._session.logits, past.context)
-            token, surprisal = draw(logits, self._task.luck.at(past.context.step))
+            token, surprisal = draw(logits, self._task.random_stream.at(past.context.step))
             guessed += token.tolist()
             if guessed[-1] == self._task.model.vocabulary.end:
                 break
@@ -193,7 +192,7 @@ def _drawn(task, past, scores):
     """The step of ordinary decoding: (1, vocabulary) scores, and what is drawn."""
     context = past.context
     model_logits, logits = task.distribution(scores, context)
-    tokens, surprisal = draw(logits, task.luck.at(context.step))
+    tokens, surprisal = draw(logits, task.random_stream.at(context.step))
     return Step(context.step, np.zeros(1, dtype=np.int64), tokens, model_logits, logits, surprisal)
 
 

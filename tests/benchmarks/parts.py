@@ -17,8 +17,8 @@ import pytest
 
 import corelm
 from corelm.context import Context
+from corelm.decoding.random_stream import RandomStream
 from corelm.language_model import Session
-from corelm.luck import Luck
 
 PROMPT = "This movie"
 LENGTH = 50
@@ -44,7 +44,7 @@ def texts(model: corelm.LanguageModel, batch: int) -> np.ndarray:
 
 @each_batch
 def test_the_draw(benchmark, session, batch):
-    tokens, _ = benchmark(corelm.draw, session.logits, Luck(0, range(batch)).at(0))
+    tokens, _ = benchmark(corelm.draw, session.logits, RandomStream(0, range(batch)).at(0))
     assert tokens.shape == (batch,)
 
 

@@ -26,7 +26,7 @@ from parties.party import IDS, serve
 from parties.process import Invited, Process, process
 from parties.results import BATCHES, OURS, Results, notes, table
 
-from corelm.distributions import log_softmax
+from corelm.numerics.distributions import log_softmax
 
 PAUSE = 0.2
 """Seconds between two turns, in which the threads of the one before fall asleep."""

@@ -24,7 +24,7 @@ import numpy as np
 
 import corelm
 from corelm import machine as this
-from corelm.luck import Luck
+from corelm.decoding.random_stream import RandomStream
 from corelm.model.vocabulary import END, PADDING, UNKNOWN, WordVocabulary
 
 VOCABULARIES = (15_000, 50_257, 256_000)
@@ -128,7 +128,7 @@ class Input:
         return lambda: processor(tokens, scores)
 
     def our_draw(self) -> Call:
-        luck = Luck(0, range(len(self.logits))).at(0)
+        luck = RandomStream(0, range(len(self.logits))).at(0)
         return lambda: corelm.draw(self.logits, luck)
 
     def their_draw(self) -> Call | None:
@@ -208,7 +208,7 @@ def main() -> None:
                 table.setdefault(name, []).append(cell(times))
                 if len(times) == 2 and not elementwise:
                     ratios[f"{name} at {columns[-1]}"] = times[1] / times[0]
-    nats = float(corelm.entropies(given.logits)[1].mean())
+    nats = float(corelm.min_and_shannon_entropy(given.logits)[1].mean())
     print(
         f"{machine()}\n\nMicroseconds per call, corelm / transformers = ratio, vocabulary x batch;"
     )

@@ -32,10 +32,10 @@ class Everything(corelm.Sampler):
     Source: Nobody 2025, Nothing in particular.
     """
 
-    n: int = param(0, "has the name of an option", least=0)
-    t_min: float = param(1.0, "two words", above=0, most=2)
+    n: int = param(0, "has the name of an option", ge=0)
+    t_min: float = param(1.0, "two words", gt=0, le=2)
     loud: bool = param(False, "a switch")
-    mode: str = param("a", "a choice", among=("a", "b"))
+    mode: str = param("a", "a choice", choices=("a", "b"))
     words: tuple[str, ...] = param((), "several")
     bias: dict = param({}, "pairs")
 
@@ -46,7 +46,7 @@ class Everything(corelm.Sampler):
 class Fails(corelm.Sampler):
     """Raise at a step."""
 
-    at: int = param(2, "the step", least=0)
+    at: int = param(2, "the step", ge=0)
 
     def __call__(self, logits, context):
         print("printed at a step")
@@ -74,7 +74,7 @@ class Interrupts(corelm.Sampler):
 class Wide(corelm.Decoder):
     """The ordinary decoder with a parameter."""
 
-    width: int = param(2, "how wide", least=1, aliases=("beams", "n"))
+    width: int = param(2, "how wide", ge=1, aliases=("beams", "n"))
 
     def __call__(self, task):
         yield from corelm.Ancestral()(task)

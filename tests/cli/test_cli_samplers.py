@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from corelm.cli import describe, main
-from corelm.plugins import Offer, registry
+from corelm.plugins.registry import Offer, registry
 
 Run = Callable[..., Any]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import corelm
 from corelm import Context, native
-from corelm.distributions import entropy_of_logits, sharpen, softmax
+from corelm.numerics.distributions import apply_temperature, entropy_of_logits, softmax
 from corelm.report.contexts import Contexts, drawn
 from corelm.report.curve import GRID, at_temperatures, curve, temperatures
 from corelm.report.positions import groups, read
@@ -77,7 +77,9 @@ def test_it_rises_from_zero_to_all_alike(row, dtype):
     assert nats[0] >= -1e-6
     assert nats[-1] <= math.log((logits > -INF).sum()) + 1e-6
     for t, value in zip(GRID, nats, strict=True):
-        assert value == pytest.approx(float(entropy_of_logits(sharpen(logits, t))), abs=1e-5)
+        assert value == pytest.approx(
+            float(entropy_of_logits(apply_temperature(logits, t))), abs=1e-5
+        )
 
 
 @pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")

@@ -6,7 +6,7 @@ import pytest
 
 from corelm import Sampler, hookimpl, param
 from corelm.errors import UnknownNameError, UsageError
-from corelm.plugins import registry
+from corelm.plugins.registry import registry
 from corelm.report.free_parameter import FreeParameter
 
 
@@ -62,13 +62,13 @@ def ranges():
             return logits
 
     class Below(Ranged):
-        free: float = param(0.0, below=1)
+        free: float = param(0.0, lt=1)
 
     class Open(Ranged):
-        free: float = param(0.5, above=0, below=1)
+        free: float = param(0.5, gt=0, lt=1)
 
     class Whole(Ranged):
-        free: int = param(3, least=2, most=6)
+        free: int = param(3, ge=2, le=6)
 
     class Plugin:
         @staticmethod

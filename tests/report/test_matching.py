@@ -96,10 +96,10 @@ def test_a_sampler_that_fails_says_so(model, contexts):
 @pytest.fixture(autouse=True)
 def fails():
     """A registered sampler that raises."""
-    from corelm.plugins import registry
+    from corelm.plugins.registry import registry
 
     class Fails(Sampler):
-        p: float = corelm.param(0.5, least=0, most=1)
+        p: float = corelm.param(0.5, ge=0, le=1)
 
         def __call__(self, logits, context):
             raise RuntimeError("out of ideas")

@@ -11,7 +11,7 @@ import pytest
 import corelm
 from corelm import Sampler
 from corelm.errors import SamplerError
-from corelm.generation import BATCH
+from corelm.generation.generate import BATCH
 from corelm.model.vocabulary import WordVocabulary
 from corelm.report.checking import fault, schema
 from corelm.report.own_texts import SHOWN, draw, shown, summary

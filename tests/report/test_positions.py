@@ -8,9 +8,9 @@ from small_models import SMALL, small_model
 
 import corelm
 from corelm import Sampler
-from corelm.distributions import surprisals
 from corelm.errors import ModelOutputError
 from corelm.language_model import never_drawn
+from corelm.numerics.distributions import surprisals
 from corelm.report.beside import known
 from corelm.report.contexts import Contexts
 from corelm.report.positions import Reader, groups, read

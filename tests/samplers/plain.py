@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from corelm import Context, Sampler, entropy, sampling_distribution
-from corelm.distributions import entropy_of_logits
+from corelm.numerics.distributions import entropy_of_logits
 
 INF = float("inf")
 SLACK = 1e-12

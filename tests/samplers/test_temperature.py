@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelm import Context, entropy, sampler, sampling_distribution
-from corelm.distributions import entropy_of_logits
 from corelm.errors import ParameterError
+from corelm.numerics.distributions import entropy_of_logits
 from corelm.testing import obeys_the_laws
 
 INF = float("inf")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 import corelm
-from corelm.benchmark import Products, measure
-from corelm.generation import steps
+from corelm.generation.benchmark import Products, measure
+from corelm.generation.generate import steps
 from corelm.model.graph import GIVEN, Graph
 from corelm.model.layers import Attend, Embed, Linear, Matrix, Norm
 from corelm.model.networks import Transformer, pre_norm_block

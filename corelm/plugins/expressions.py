@@ -10,7 +10,7 @@ from typing import Any
 
 from corelm.errors import CorelmError, ExpressionError, ParameterError
 from corelm.params import shown
-from corelm.plugins import registry
+from corelm.plugins.registry import registry
 from corelm.sampler import Chain, Sampler
 
 LONGEST = 10_000

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.distributions import Array
+from corelm.numerics.distributions import Array
 from corelm.threads import spread
 
 Tokens = NDArray[np.intp]
@@ -110,7 +110,7 @@ def filter_each_row(logits: Array, choose: Callable[[Array], Tokens]) -> Array:
     return filter_logits(logits, all_of)
 
 
-def reaches(value: ArrayLike, bar: ArrayLike) -> Any:
+def at_least(value: ArrayLike, bar: ArrayLike) -> Any:
     """Whether a value is at least the bar, but for rounding: a tie in decimals stays a tie.
 
     Args:
@@ -118,7 +118,7 @@ def reaches(value: ArrayLike, bar: ArrayLike) -> Any:
         bar: a number or an array, at least 0.
 
     Example:
-        >>> 0.1 + 0.7 >= 0.8, bool(reaches(0.1 + 0.7, 0.8))
+        >>> 0.1 + 0.7 >= 0.8, bool(at_least(0.1 + 0.7, 0.8))
         (False, True)
     """
     reached: Any = np.asarray(value) >= np.asarray(bar) * (1 - SLACK)

@@ -26,11 +26,11 @@ NEVER = -1e4
 """A logit so far below the largest that its probability is 0 in every type."""
 
 
-def are_distributions(logits: Array) -> bool:
+def rows_are_valid(logits: Array) -> bool:
     """Whether each row of logits is one: its largest is neither infinite nor nan.
 
     Example:
-        >>> are_distributions(np.array([1.0, -np.inf])), are_distributions(np.array([-np.inf]))
+        >>> rows_are_valid(np.array([1.0, -np.inf])), rows_are_valid(np.array([-np.inf]))
         (True, False)
     """
     rows = native.as_rows(logits)
@@ -39,7 +39,7 @@ def are_distributions(logits: Array) -> bool:
     return bool(np.isfinite(logits.max(axis=-1)).all())
 
 
-def without(
+def mask_tokens(
     logits: Array, tokens: NDArray[np.int64], *, in_place: bool = False
 ) -> tuple[Array, bool]:
     """Logits with some tokens at minus infinity, and whether they are distributions both times.
@@ -51,7 +51,7 @@ def without(
             they stay as they are.
 
     Example:
-        >>> rest, proper = without(np.array([[1.0, 3.0]]), np.array([1]))
+        >>> rest, proper = mask_tokens(np.array([[1.0, 3.0]]), np.array([1]))
         >>> rest.tolist(), proper
         ([[1.0, -inf]], True)
     """
@@ -59,18 +59,18 @@ def without(
     if rows is not None:
         out = rows if in_place else np.empty_like(rows)
         return out, native.kernels.admit(rows, tokens, out)
-    if not are_distributions(logits):
+    if not rows_are_valid(logits):
         return logits, False
     out = logits if in_place else logits.copy()
     out[:, tokens] = -np.inf
-    return out, are_distributions(out)
+    return out, rows_are_valid(out)
 
 
-def below_largest(logits: Array) -> Array:
+def subtract_max(logits: Array) -> Array:
     """The logits less the largest of their row, so that no exponential of them overflows.
 
     Example:
-        >>> below_largest(np.array([1.0, 3.0])).tolist()
+        >>> subtract_max(np.array([1.0, 3.0])).tolist()
         [-2.0, 0.0]
     """
     with np.errstate(over="ignore"):
@@ -85,7 +85,7 @@ def log_softmax(logits: Array) -> Array:
         >>> log_softmax(np.array([0.0, 0.0])).round(4).tolist()
         [-0.6931, -0.6931]
     """
-    shifted = below_largest(logits)
+    shifted = subtract_max(logits)
     total = np.exp(shifted).sum(axis=-1, keepdims=True, dtype=np.float64)
     return np.asarray(shifted - np.log(total).astype(logits.dtype))
 
@@ -97,7 +97,7 @@ def softmax(logits: Array) -> Array:
         >>> softmax(np.array([0.0, 0.0])).tolist()
         [0.5, 0.5]
     """
-    weights = np.exp(below_largest(logits))
+    weights = np.exp(subtract_max(logits))
     total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
     return np.asarray(weights / total, dtype=logits.dtype)
 
@@ -128,7 +128,7 @@ def entropy_of_logits(logits: Array) -> Array:
 
     More exact than going through probabilities: ln of the sum, less the mean logit.
     """
-    return entropies(logits)[1]
+    return min_and_shannon_entropy(logits)[1]
 
 
 def min_entropy(logits: Array) -> Array:
@@ -145,17 +145,17 @@ def min_entropy(logits: Array) -> Array:
         least = np.empty(len(rows))
         native.kernels.entropies(rows, least, None)
         return least.reshape(logits.shape[:-1])
-    below = below_largest(logits)
+    below = subtract_max(logits)
     return np.log1p(_unlikely(np.exp(below, out=below), logits))
 
 
-def entropies(logits: Array) -> tuple[Array, Array]:
+def min_and_shannon_entropy(logits: Array) -> tuple[Array, Array]:
     """The min-entropy and the entropy of each row of logits, in nats, in float64.
 
     Both are exact for a row that is all but certain: nothing is lost next to the one large weight.
 
     Example:
-        >>> least, usual = entropies(np.log([0.5, 0.25, 0.25]))
+        >>> least, usual = min_and_shannon_entropy(np.log([0.5, 0.25, 0.25]))
         >>> float(least.round(4)), float(usual.round(4))
         (0.6931, 1.0397)
     """
@@ -164,7 +164,7 @@ def entropies(logits: Array) -> tuple[Array, Array]:
         least, usual = np.empty(len(rows)), np.empty(len(rows))
         native.kernels.entropies(rows, least, usual)
         return least.reshape(logits.shape[:-1]), usual.reshape(logits.shape[:-1])
-    below = below_largest(logits)
+    below = subtract_max(logits)
     np.maximum(below, NEVER, out=below)  # 0 * -inf would be nan
     weights = np.exp(below)
     rest = _unlikely(weights, logits)
@@ -198,7 +198,7 @@ def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
         native.kernels.surprisals(rows, np.ascontiguousarray(tokens, dtype=np.int64), nats)
         return nats
     for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
-        below = below_largest(row)
+        below = subtract_max(row)
         nats[i] = np.log(np.exp(below).sum(dtype=np.float64)) - below[tokens[i]]
     return np.maximum(nats, 0.0)
 
@@ -228,14 +228,14 @@ def greedy(logits: Array) -> Array:
     return only
 
 
-def sharpen(logits: Array, t: float) -> Array:
+def apply_temperature(logits: Array, t: float) -> Array:
     """The logits divided by a temperature, exact at its ends and safe near them.
 
     t = 0 is greedy, t = 1 changes nothing, t = infinity is uniform over the tokens in play.
     The largest logit becomes 0; a quotient too large for its type is minus infinity.
 
     Example:
-        >>> sharpen(np.array([1.0, 3.0]), 0.5).tolist()
+        >>> apply_temperature(np.array([1.0, 3.0]), 0.5).tolist()
         [-4.0, 0.0]
     """
     if t == 0:
@@ -248,7 +248,7 @@ def sharpen(logits: Array, t: float) -> Array:
     out = native.new_rows("sharpen", logits, t) if usual else None
     if out is not None:
         return out
-    shifted = below_largest(logits)
+    shifted = subtract_max(logits)
     with np.errstate(over="ignore"):
         if usual:
             return np.divide(shifted, t, out=shifted)
@@ -283,7 +283,7 @@ def draw_checked(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray
     if rows is not None:
         luck = np.ascontiguousarray(luck, dtype=np.float64)
         return tokens, surprisal, native.kernels.draw(rows, luck, tokens, surprisal)
-    if not are_distributions(logits):
+    if not rows_are_valid(logits):
         return tokens, surprisal, False
     for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
         possible = row > -np.inf
@@ -298,7 +298,7 @@ def draw_checked(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray
 
 def _drawn(row: Array, luck: float) -> tuple[int, float]:
     """The place of what is drawn of a row, and its surprisal."""
-    below = below_largest(row)
+    below = subtract_max(row)
     weights = np.exp(below)
     starts = np.arange(0, row.size, BLOCK)
     reached = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()
@@ -347,4 +347,4 @@ def reweight_distribution(original_distribution: ArrayLike, temperature: float =
     if not (p.sum(axis=-1) > 0).all():
         raise ParameterError("a distribution needs at least one number above 0 in each row")
     with np.errstate(divide="ignore"):
-        return softmax(sharpen(np.log(p), float(temperature)))
+        return softmax(apply_temperature(np.log(p), float(temperature)))

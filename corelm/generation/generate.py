@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from corelm.decoder import Ancestral, Decoder, Step, Task
+from corelm.decoder import Ancestral, Decoder, DecodingTask, Step
+from corelm.decoding.random_stream import RandomStream, fresh_seed
 from corelm.errors import UsageError
+from corelm.generation.detokenizer import Text
 from corelm.language_model import LanguageModel
-from corelm.luck import Luck, fresh_seed
-from corelm.plugins import registry
+from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
-from corelm.spec import sampler as read_sampler
-from corelm.text import Text
 
 BATCH = 64
 """Samples decoded together: more of them are no faster, and take memory."""
 
 
 @dataclass(frozen=True)
-class Drawn:
+class TokenRecord:
     """One token of a generated text. Surprisals and entropies are in nats."""
 
     token: int
@@ -51,10 +51,10 @@ class Generation:
     seed: int
     text: str
     tokens: list[int]
-    steps: list[Drawn] = field(repr=False)
+    steps: list[TokenRecord] = field(repr=False)
 
 
-class Drafts:
+class OpenTexts:
     """The growing texts of some samples of a run.
 
     Args:
@@ -62,7 +62,7 @@ class Drafts:
         prompt: what the texts go on from.
         samples: which samples of the run, by index.
         stop: strings that end a text.
-        measured: whether to keep a `Drawn` per token, whose entropies take their time.
+        measured: whether to keep a `TokenRecord` per token, whose entropies take their time.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Drafts:
         self.samples = tuple(samples)
         self.texts = [Text(model.vocabulary, ids, stop) for _ in self.samples]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
-        self.records: list[list[Drawn]] = [[] for _ in self.samples]
+        self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
         self._prompt = prompt
         self._measured = measured
 
@@ -107,8 +107,8 @@ class Drafts:
         ]
 
 
-def _drawn(step: Step, row: int, token: int, text: str) -> Drawn:
-    return Drawn(
+def _drawn(step: Step, row: int, token: int, text: str) -> TokenRecord:
+    return TokenRecord(
         token,
         text,
         float(step.surprisal[row]),
@@ -158,7 +158,9 @@ def steps(
     """
     _check_count("length", length)
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
-    task = Task(model, ids, read_sampler(sampler), Luck(seed, samples), length, unknown)
+    task = DecodingTask(
+        model, ids, read_sampler(sampler), RandomStream(seed, samples), length, unknown
+    )
     plugins = registry()
     observed = plugins.load_observers()
     for step in (decoder or Ancestral())(task):
@@ -192,7 +194,7 @@ def stream(
          cat sat on
     """
     chosen = fresh_seed() if seed is None else seed
-    drafts = Drafts(model, prompt, (sample,), stop)
+    drafts = OpenTexts(model, prompt, (sample,), stop)
     [text] = drafts.texts
     drawn = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
@@ -241,7 +243,7 @@ def generate(
     chosen = fresh_seed() if seed is None else seed
     texts: list[Generation] = []
     for samples in batches(n):
-        drafts = Drafts(model, prompt, samples, stop, measured=True)
+        drafts = OpenTexts(model, prompt, samples, stop, measured=True)
         drawn = steps(
             model, prompt, sampler=sampler, length=length, samples=samples, seed=chosen,
             decoder=decoder, unknown=unknown,

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.context import Context
-from corelm.decoder import Ancestral, Task
-from corelm.distributions import Array
+from corelm.decoder import Ancestral, DecodingTask
+from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
-from corelm.luck import Luck
 from corelm.model.layers import Matrix, Panels
 from corelm.model.runtime import NumpyModel
+from corelm.numerics.distributions import Array
 from corelm.sampler import Sampler
 
 PAUSE = 0.1
@@ -110,7 +110,7 @@ def measure(
         (1, True, None)
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
-    task = Timed(model, ids, sampler, Luck(0, range(batch)), length)
+    task = Timed(model, ids, sampler, RandomStream(0, range(batch)), length)
     own = model.matrices if isinstance(model, NumpyModel) else ()
     products = Products(multiplied or own, batch)
     began = perf_counter()
@@ -148,7 +148,7 @@ def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:
 
 
 @dataclass(frozen=True)
-class Timed(Task):
+class Timed(DecodingTask):
     """A task that notes when the sampler begins, when it has ended, and when a token is drawn."""
 
     marks: list[float] = field(default_factory=list)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context
-from corelm.distributions import Array
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]
 

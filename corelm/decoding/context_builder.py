@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
-from corelm.distributions import Array
 from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import Array
 
 Nats = NDArray[np.float64]
 Reader = Callable[[NDArray[np.int64]], Nats]
 
 
-class Past:
+class ContextBuilder:
     """A growing context: room is doubled, not copied at each token; rows can be selected.
 
     Few samplers look at how surprising tokens were to the model, which takes as long as a draw.
@@ -81,7 +81,7 @@ class Past:
             self._complete = False
         self._length += 1
 
-    def fork(self) -> Past:
+    def fork(self) -> ContextBuilder:
         """The same past, to go another way."""
         other = copy(self)
         other.select(np.arange(len(self._tokens)))

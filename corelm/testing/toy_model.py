@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.distributions import Array, softmax
 from corelm.errors import UsageError
 from corelm.language_model import Session
 from corelm.model.vocabulary import END, PADDING, UNKNOWN, WordVocabulary
+from corelm.numerics.distributions import Array, softmax
 
 SENTENCES = (
     "the cat sat on the mat",

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import protect
-from corelm.decoder import Task
-from corelm.distributions import Array, below_largest, entropy_of_logits, softmax
+from corelm.decoder import DecodingTask
+from corelm.decoding.random_stream import RandomStream
 from corelm.language_model import LanguageModel, Vocabulary
-from corelm.luck import Luck
+from corelm.numerics.distributions import Array, entropy_of_logits, softmax, subtract_max
+from corelm.numerics.selection import in_falling_order, rank
+from corelm.plugins.expressions import sampler as read_sampler
 from corelm.sampler import Sampler, apply
-from corelm.selection import in_falling_order, rank
-from corelm.spec import sampler as read_sampler
-from corelm.tokens import token_id
+from corelm.token_edits import token_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Followed:
+class TokenTrace:
     """One token on its way through the stages.
 
     Attributes:
@@ -124,7 +124,7 @@ class Explanation:
     stages: tuple[Stage, ...]
     vocabulary: Vocabulary
 
-    def follow(self, token: int | str) -> Followed:
+    def follow(self, token: int | str) -> TokenTrace:
         """One token through all stages.
 
         Args:
@@ -135,7 +135,7 @@ class Explanation:
         """
         i = token_id(token, self.vocabulary, len(self.vocabulary))
         removals = (at for at, stage in enumerate(self.stages) if i in stage.removed)
-        return Followed(
+        return TokenTrace(
             i,
             self.text_of(i),
             tuple(float(stage.distribution[i]) for stage in self.stages),
@@ -143,7 +143,7 @@ class Explanation:
             next(removals, None),
         )
 
-    def likeliest(self, n: int = 10) -> list[Followed]:
+    def likeliest(self, n: int = 10) -> list[TokenTrace]:
         """The n likeliest tokens of the model and the n likeliest in the end.
 
         In the order of the model; n to 2 n of them, unless fewer can be drawn.
@@ -194,7 +194,7 @@ def explain(
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     chain = read_sampler(sampler)
     # Nothing is drawn: the luck only says that there is one row.
-    task = Task(model, ids, chain, Luck(0, (0,)), 1, unknown)
+    task = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown)
     logits, context = task.model_logits(task.start().logits, 0), task.context().context
     stages = [Stage(None, logits[0], np.empty(0, dtype=np.int64))]
     for stage in chain.stages:
@@ -216,5 +216,5 @@ def _after(stages: list[Stage], sampler: Sampler, logits: Array) -> Stage:
         removed_mass=float(before.distribution[removed].sum()),
         # The same sum on both sides, so that all of it is exactly 1.
         kept_mass=float(np.where(possible, model, 0).sum() / model.sum()),
-        changed=not np.array_equal(below_largest(before.logits), below_largest(logits)),
+        changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
     )

@@ -14,7 +14,7 @@ AHEAD = 64
 """Numbers drawn at a time from each sample's generator."""
 
 
-class Luck:
+class RandomStream:
     """The uniform numbers of some samples of a run, by position.
 
     Each sample has a generator of its own, seeded by (seed, sample index) alone. So sample 7
@@ -25,7 +25,7 @@ class Luck:
         samples: the indices of the samples, one per row.
 
     Example:
-        >>> alone, together = Luck(1, [7]), Luck(1, range(64))
+        >>> alone, together = RandomStream(1, [7]), RandomStream(1, range(64))
         >>> bool(alone.at(0)[0] == together.at(0)[7])
         True
     """

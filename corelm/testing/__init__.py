@@ -20,10 +20,10 @@ import numpy as np
 from numpy.random import Generator
 
 from corelm.context import Context
-from corelm.distributions import Array, softmax
 from corelm.errors import UsageError
+from corelm.numerics.distributions import Array, softmax
 from corelm.sampler import Sampler, fault_of_result
-from corelm.toy_model import ToyModel as ToyModel  # what authors import it from
+from corelm.testing.toy_model import ToyModel as ToyModel  # what authors import it from
 
 if TYPE_CHECKING:
     import pytest

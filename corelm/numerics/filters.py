@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import native
-from corelm.distributions import Array, entropies, min_entropy
-from corelm.selection import (
+from corelm.numerics.distributions import Array, min_and_shannon_entropy, min_entropy
+from corelm.numerics.selection import (
     Tokens,
+    at_least,
     falling_logits,
     filter_each_row,
     filter_logits,
     first_tokens,
     first_where,
     largest_tokens,
-    reaches,
     tokens_within,
 )
 
 
-def largest(logits: Array, k: int) -> Array:
+def top_k(logits: Array, k: int) -> Array:
     """The k largest logits of each row, the lowest id first on ties, minus infinity elsewhere.
 
     Args:
@@ -33,7 +33,7 @@ def largest(logits: Array, k: int) -> Array:
         k: at least 1 and at most the vocabulary.
 
     Example:
-        >>> largest(np.array([[1.0, 3.0, 2.0, 2.0]]), 2).tolist()
+        >>> top_k(np.array([[1.0, 3.0, 2.0, 2.0]]), 2).tolist()
         [[-inf, 3.0, 2.0, -inf]]
     """
     out = native.new_rows("largest", logits, k)
@@ -42,7 +42,7 @@ def largest(logits: Array, k: int) -> Array:
     return filter_logits(logits, lambda some: largest_tokens(some, k))
 
 
-def nucleus(logits: Array, p: float) -> Array:
+def top_p(logits: Array, p: float) -> Array:
     """The fewest likeliest tokens whose probabilities sum to at least p, minus infinity elsewhere.
 
     Args:
@@ -50,7 +50,7 @@ def nucleus(logits: Array, p: float) -> Array:
         p: at least 0 and less than 1; the likeliest token stays in any case.
 
     Example:
-        >>> nucleus(np.log(np.array([[0.25, 0.5, 0.25]])), 0.6).round(4).tolist()
+        >>> top_p(np.log(np.array([[0.25, 0.5, 0.25]])), 0.6).round(4).tolist()
         [[-1.3863, -0.6931, -inf]]
     """
     out = native.new_rows("nucleus", logits, p)
@@ -64,13 +64,13 @@ def _nucleus_of(row: Array, p: float) -> Tokens:
     target = p * np.exp(min_entropy(row))  # in units of the largest probability
     for values in falling_logits(row):
         weights = np.exp(values - values[0])
-        last = first_where(weights, lambda mass: reaches(mass, target))
+        last = first_where(weights, lambda mass: at_least(mass, target))
         if last < len(values):
             return first_tokens(row, values[last], last + 1)
     return first_tokens(row, values[-1], len(values))
 
 
-def keep_within(
+def within_nats(
     logits: Array, nats: Callable[[Array], ArrayLike], *, costly: bool = False
 ) -> Array:
     """The tokens at most so many nats less likely than the likeliest, minus infinity elsewhere.
@@ -82,7 +82,7 @@ def keep_within(
         costly: whether that takes exponentials, so that fewer rows are worth another core.
 
     Example:
-        >>> keep_within(np.log([[0.5, 0.1, 0.4]]), lambda rows: np.log(2)).round(4).tolist()
+        >>> within_nats(np.log([[0.5, 0.1, 0.4]]), lambda rows: np.log(2)).round(4).tolist()
         [[-0.6931, -inf, -0.9163]]
     """
     rows = native.as_rows(logits)
@@ -116,7 +116,7 @@ def typical(logits: Array, p: float) -> Array:
 
 @np.errstate(over="ignore")
 def _typical_of(row: Array, p: float) -> Tokens:
-    peak, nats = entropies(row)
+    peak, nats = min_and_shannon_entropy(row)
     top, target = row.max(), p * np.exp(peak)
 
     def excess(values: ArrayLike) -> Array:
@@ -127,30 +127,30 @@ def _typical_of(row: Array, p: float) -> Tokens:
         far = np.abs(excess(values))
         order = far.argsort(kind="stable")
         weights = np.exp(values - top)[order]
-        last = first_where(weights, lambda mass: reaches(mass, target))
+        last = first_where(weights, lambda mass: at_least(mass, target))
         cut = far[order[min(last, len(order) - 1)]]
-        if last < len(order) and not reaches(1 + cut, 1 + excess(values[-1])):
+        if last < len(order) and not at_least(1 + cut, 1 + excess(values[-1])):
             break  # all that is left is farther
-    near = values[reaches(1 + cut, 1 + far)]  # 1, so that the slack is absolute near 0
+    near = values[at_least(1 + cut, 1 + far)]  # 1, so that the slack is absolute near 0
     tokens = np.flatnonzero((row >= near[-1]) & (row <= near[0]))
-    kept: Array = ~reaches(1 + np.abs(excess(row[tokens])), 1 + cut)
+    kept: Array = ~at_least(1 + np.abs(excess(row[tokens])), 1 + cut)
     tied = np.flatnonzero(~kept)
     weights = np.exp(row[tokens] - top)
     nearer = weights[kept].sum(dtype=np.float64)
-    last = first_where(weights[tied], lambda mass: reaches(nearer + mass, target))
+    last = first_where(weights[tied], lambda mass: at_least(nearer + mass, target))
     kept[tied[: last + 1]] = True
     chosen: Tokens = tokens[kept]
     return chosen
 
 
-def deviations(logits: Array) -> NDArray[np.float64]:
+def logit_std(logits: Array) -> NDArray[np.float64]:
     """The standard deviation of each row's logits that are not minus infinity.
 
     Args:
         logits: (batch, vocabulary).
 
     Example:
-        >>> deviations(np.array([[4.0, 3.0, 2.0, 1.0, -np.inf]])).round(4).tolist()
+        >>> logit_std(np.array([[4.0, 3.0, 2.0, 1.0, -np.inf]])).round(4).tolist()
         [1.118]
     """
     rows, found = native.as_rows(logits), np.empty(len(logits))

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from corelm.errors import UnknownNameError
+from corelm.plugins.expressions import sampler
 from corelm.sampler import Sampler
-from corelm.spec import sampler
 
 
 @dataclass(frozen=True)

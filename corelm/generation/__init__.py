@@ -1,0 +1,1 @@
+"""Write texts, explain one token, and measure the speed of both."""

@@ -1,0 +1,1 @@
+"""The arithmetic of next-token distributions: definitions that are short and checkable by eye."""

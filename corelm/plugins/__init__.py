@@ -1,0 +1,1 @@
+"""Find plugins, read sampler expressions, and check chains for likely mistakes."""
