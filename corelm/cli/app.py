@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.outcome import outcome
+from corelm.cli.exit_codes import outcome
 
 DEBUG = "--debug"
 COMMANDS = (
@@ -39,9 +39,8 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         arguments: those that it will be called with: the options of `sample`, `explain` and
             `bench` are those of the sampler in them.
     """
-    from corelm.cli import (
+    from corelm.cli.commands import (
         bench,
-        datasets,
         explain,
         models,
         new_plugin,
@@ -52,7 +51,8 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         samplers,
         train,
     )
-    from corelm.cli.choosing import with_choices
+    from corelm.cli.commands import data as datasets
+    from corelm.cli.options.choices import with_choices
 
     app = typer.Typer(
         rich_markup_mode=None,  # help holds strings of plugins, which are no markup
@@ -90,7 +90,7 @@ def _group(
 
 def _spelt_out(words: list[str]) -> list[str]:
     """The command line with `models NAME` as `models show NAME`."""
-    from corelm.cli.models import COMMANDS as OF_MODELS
+    from corelm.cli.commands.models import COMMANDS as OF_MODELS
 
     match words:
         case ["models", name, *_] if not name.startswith("-") and name not in OF_MODELS:

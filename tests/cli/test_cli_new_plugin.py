@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from corelm.cli import main
-from corelm.cli.new_plugin import named
+from corelm.cli.commands.new_plugin import named
 from corelm.errors import UsageError
 
 Run = Callable[..., Any]

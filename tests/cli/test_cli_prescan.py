@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 
 from corelm import Sampler, param
-from corelm.cli.options import Chosen, flag
-from corelm.cli.prescan import refuse_unknown, scanned
+from corelm.cli.commands.bench import bench
+from corelm.cli.commands.explain import explain
+from corelm.cli.commands.sample import sample
+from corelm.cli.options.parameters import Chosen, flag
+from corelm.cli.options.prescan import own_options, refuse_unknown, scanned
+from corelm.cli.options.reserved import RESERVED
 from corelm.errors import UsageError
 
 TAKES_VALUE = {"--t": True, "--stop": True, "--json": False}
@@ -72,3 +76,9 @@ def test_unknown_options_do_not() -> None:
         refuse_unknown(["--x"], TAKES_VALUE, [Chosen.of("sampler", Two, taken=())])
     with pytest.raises(UsageError, match="no option --jsno; did you mean --json"):
         refuse_unknown(["--jsno"], TAKES_VALUE, [])
+
+
+def test_the_reserved_names_are_those_of_the_commands_that_take_a_sampler() -> None:
+    commands = (sample, explain, bench)
+    own = {option for command in commands for option in own_options(command)}
+    assert own - {"--built"} | {"--help"} == RESERVED

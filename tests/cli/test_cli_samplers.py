@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from corelm.cli import describe, main
+from corelm.cli import main
+from corelm.cli.output import describe
 from corelm.plugins.registry import Offer, registry
 
 Run = Callable[..., Any]

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from corelm.cli import terminal
+from corelm.cli.output import messages, terminal
+from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError
 
 
@@ -34,13 +35,13 @@ def test_every_character_of_c0_and_c1_but_tab_and_newline_goes() -> None:
 
 
 def test_messages_have_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.complain("a\nb\x1b[31m\tc")
+    messages.complain("a\nb\x1b[31m\tc")
     assert capsys.readouterr().err == "error: a b[31m c\n"
 
 
 def test_json_is_ascii_and_has_no_nan() -> None:
     stream = io.StringIO()
-    terminal.Output(stream).json({"a": [float("nan"), float("-inf"), 1.5], "b": "\x9b\u202eé"})
+    Output(stream).json({"a": [float("nan"), float("-inf"), 1.5], "b": "\x9b\u202eé"})
     assert stream.getvalue() == (
         '{\n  "a": [\n    null,\n    null,\n    1.5\n  ],\n  "b": "\\u009b\\u202e\\u00e9"\n}\n'
     )
@@ -84,14 +85,14 @@ def test_lines_break_between_words(
     monkeypatch.setenv("COLUMNS", "10")
     monkeypatch.setenv("NO_COLOR", "1")
     stream = FakeTerminal()
-    out = terminal.Output(stream)
+    out = Output(stream)
     for piece in pieces:
         out.text(piece)
     assert stream.getvalue() == lines
 
 
 def test_what_is_printed_meanwhile_is_no_product(capsys: pytest.CaptureFixture[str]) -> None:
-    with terminal.product() as out:
+    with product() as out:
         print("by a plugin")
         out.text("the product")
     print("afterwards")
@@ -99,5 +100,5 @@ def test_what_is_printed_meanwhile_is_no_product(capsys: pytest.CaptureFixture[s
 
 
 def test_a_plugin_cannot_end_the_program() -> None:
-    with pytest.raises(CorelmError, match="asked to end the program"), terminal.product():
+    with pytest.raises(CorelmError, match="asked to end the program"), product():
         sys.exit(0)

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import corelm
-from corelm.cli.reported import reported
+from corelm.cli.output.report_table import reported
 from corelm.report import gate
 from corelm.report.checking import fault
 

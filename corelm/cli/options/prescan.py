@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from corelm.cli.options import Chosen, flag
+from corelm.cli.options.parameters import Chosen, flag
 from corelm.errors import UsageError
 from corelm.plugins.registry import registry
 

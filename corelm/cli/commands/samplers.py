@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corelm.cli import describe, terminal
-from corelm.cli.completion import sampler_names
-from corelm.cli.terminal import Output
+from corelm.cli.options.completion import sampler_names
+from corelm.cli.output import describe, messages
+from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError, UsageError
 from corelm.plugins.expressions import is_name
 from corelm.plugins.expressions import sampler as read_sampler
@@ -20,7 +20,7 @@ from corelm.sampler import Sampler
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from corelm.cli.effect import Effect
+    from corelm.cli.output.effect import Effect
 
 
 def samplers(
@@ -40,7 +40,7 @@ def samplers(
     corelm samplers
     corelm samplers temperature
     """
-    with terminal.product() as out:
+    with product() as out:
         if name is None:
             _list(out, json)
         else:
@@ -59,11 +59,11 @@ def _list(out: Output, json: bool) -> None:
     if out.endless:
         out.rows(("sampler", "parameters", "what it does", "plugin"), rows)
         return
-    from corelm.cli import blocks
+    from corelm.cli.output import blocks
 
     for name, parameters, text, plugin in rows:
         out.show(*blocks.entry(name, (parameters, plugin), text))
-    terminal.note("corelm samplers NAME shows what one does")
+    messages.note("corelm samplers NAME shows what one does")
 
 
 def _distinct(offers: list[Offer]) -> Iterator[tuple[str, Offer]]:
@@ -116,7 +116,7 @@ def _example(name: str) -> Sampler:
 
 def _effect(sampler: Sampler) -> Effect | str:
     """What the sampler does to the example, or why that cannot be shown."""
-    from corelm.cli.effect import Effect
+    from corelm.cli.output.effect import Effect
 
     try:
         return Effect.of(sampler)
@@ -125,7 +125,7 @@ def _effect(sampler: Sampler) -> Effect | str:
 
 
 def _drawn(effect: Effect | str, out: Output) -> RenderableType:
-    from corelm.cli import blocks
+    from corelm.cli.output import blocks
 
     if isinstance(effect, str):
         return blocks.line(effect)
@@ -136,7 +136,7 @@ def _page(
     name: str, offer: Offer, sampler: Sampler, drawn: RenderableType
 ) -> Iterator[RenderableType]:
     """All that there is to say about a sampler."""
-    from corelm.cli import blocks
+    from corelm.cli.output import blocks
 
     cls = offer.value
     yield blocks.heading(name)
@@ -161,7 +161,7 @@ def _parameters(cls: type[Sampler]) -> Iterator[tuple[str, str]]:
 
 
 def _options(cls: type[Sampler]) -> dict[str, list[str]]:
-    from corelm.cli.choosing import options_of
+    from corelm.cli.options.choices import options_of
 
     return dict(options_of(cls).names)
 

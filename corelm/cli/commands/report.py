@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.choosing import MODEL, Model, loaded
-from corelm.cli.completion import sampler_names
-from corelm.cli.options import flag
-from corelm.cli.prompt import DEFAULT, argument, read_prompts
+from corelm.cli.options.choices import MODEL, Model, loaded
+from corelm.cli.options.completion import sampler_names
+from corelm.cli.options.parameters import flag
+from corelm.cli.options.prompt import DEFAULT, argument, read_prompts
+from corelm.cli.output.product import product
 from corelm.errors import UsageError
 from corelm.report.defaults import LENGTH, SEED, N
 
@@ -101,11 +101,11 @@ def report(
     corelm report temperature top_p min_p --match-entropy 3
     corelm report --from report.json --html report.html
     """
-    from corelm.cli.outputs import Outputs
-    from corelm.cli.reporting import Ending
+    from corelm.cli.commands.finish_report import Ending
+    from corelm.cli.output.report_files import Outputs
     from corelm.report.settings import settings
 
-    with terminal.product() as out:
+    with product() as out:
         files = {"json": json, "csv": csv, "markdown": markdown, "html": html}
         places = {form: path for form, path in files.items() if path}
         end = Ending(Outputs(places, plots), [argument(text) for text in fail_if or []], out)

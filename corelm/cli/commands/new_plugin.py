@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from corelm.cli import describe, terminal
+from corelm.cli.output import describe, messages
+from corelm.cli.output.product import product
 from corelm.errors import UsageError
 from corelm.hookspecs import API_VERSION
 from corelm.plugins.registry import registry
@@ -47,12 +48,12 @@ def new(
     pip install -e ./corelm-top-a
     """
     words = named(name)
-    with terminal.product() as out:
+    with product() as out:
         _warn_of_namesakes(words["name"])
         folder = (into or Path()) / words["package"]
         _write(folder, words)
         out.text(f"{folder}\n")
-    terminal.note(
+    messages.note(
         f"try it: pip install -e {folder}; pytest {folder}; corelm samplers {words['name']}"
     )
 
@@ -90,7 +91,7 @@ def _warn_of_namesakes(name: str) -> None:
     for offer in registry().samplers():
         if offer.name == name:
             origin = describe.origin(offer.source)
-            terminal.warn(
+            messages.warn(
                 f"there is a sampler {name} already, of {origin}: where both are installed, each "
                 "is chosen by its full name"
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from corelm.cli.terminal import Output
+from corelm.cli.output.product import Output
 from corelm.errors import ReportError, UsageError
 from corelm.model import disk
 from corelm.report.document import Report

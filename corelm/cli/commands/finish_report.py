@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from corelm.cli import terminal
-from corelm.cli.outcome import DONE, FAILED, PARTLY_FAILED
-from corelm.cli.outputs import Outputs
-from corelm.cli.progress import stages
-from corelm.cli.reported import reported
-from corelm.cli.terminal import Output
+from corelm.cli.exit_codes import DONE, FAILED, PARTLY_FAILED
+from corelm.cli.output import messages
+from corelm.cli.output.product import Output
+from corelm.cli.output.progress import stages
+from corelm.cli.output.report_files import Outputs
+from corelm.cli.output.report_table import reported
 from corelm.report.document import Report
 from corelm.report.gate import Condition, condition
 from corelm.report.journal import opened
@@ -58,13 +58,13 @@ class Ending:
         """
         conditions = self._conditions([(c.row, name_of(c.sampler)) for c in asked.candidates])
         for text in asked.warnings:
-            terminal.tell(f"note: {text}")
+            messages.tell(f"note: {text}")
         with opened(asked.as_json(), resume) as journal:
             try:
                 with stages("units") as progress:
                     document = Work(asked, journal, progress).document()
             except KeyboardInterrupt:
-                terminal.note("what is finished is kept; --resume goes on from it")
+                messages.note("what is finished is kept; --resume goes on from it")
                 raise
             document["header"]["command"] = command
             return self._of(Report(document), conditions)
@@ -79,12 +79,12 @@ class Ending:
             self.out.show(*reported(document, self.out.width, self.out.unicode))
         else:
             for name, reason in report.failed.items():
-                terminal.warn(f"{name} failed: {reason}")
+                messages.warn(f"{name} failed: {reason}")
         for path in written:
-            terminal.note(f"written to {path}")
+            messages.note(f"written to {path}")
         tripped = [why for each in conditions if (why := each.tripped(document))]
         for why in tripped:
-            terminal.complain(why)
+            messages.complain(why)
         if tripped:
             return FAILED
         return PARTLY_FAILED if report.failed else DONE

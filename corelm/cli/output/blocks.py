@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from corelm.cli.terminal import ENDLESS, clean, one_line
+from corelm.cli.output.terminal import ENDLESS, clean, one_line
 
 INDENT = (0, 0, 0, 2)
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.completion import preset_names
-from corelm.cli.terminal import Output
+from corelm.cli.options.completion import preset_names
+from corelm.cli.output import messages
+from corelm.cli.output.product import Output, product
 from corelm.plugins.engine_presets import ENGINES, Engine, preset
 
 
@@ -30,7 +30,7 @@ def presets(
     corelm presets llama.cpp
     corelm sample --sampler "$(corelm presets keras-hub | sed s/k=5/k=9/)"
     """
-    with terminal.product() as out:
+    with product() as out:
         if name is not None:
             preset(name)  # refuses a name that there is not
         engines = ENGINES if name is None else {name: ENGINES[name]}
@@ -40,7 +40,7 @@ def presets(
         elif name is None:
             _list(out)
         else:
-            terminal.note(ENGINES[name].about)
+            messages.note(ENGINES[name].about)
             out.text(f"{ENGINES[name].expression}\n")
 
 
@@ -49,7 +49,7 @@ def _as_json(name: str, engine: Engine) -> dict[str, object]:
 
 
 def _list(out: Output) -> None:
-    from corelm.cli import blocks
+    from corelm.cli.output import blocks
 
     for name, engine in ENGINES.items():
         out.show(

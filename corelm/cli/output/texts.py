@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from corelm.cli.terminal import Output
+from corelm.cli.output.product import Output
 from corelm.decoder import Decoder
 from corelm.generation.generate import Generation, OpenTexts, batches, steps, stream
 from corelm.language_model import LanguageModel

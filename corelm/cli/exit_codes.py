@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import typer
 
-from corelm.cli import terminal
+from corelm.cli.output import messages
 from corelm.errors import CorelmError, UsageError
 
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -34,8 +34,8 @@ def outcome(work: Callable[[], int | None], help: str, debug: bool = False) -> i
     except Exception as error:
         message, code = _explained(error, help)
         if debug:
-            terminal.trace(traceback.format_exc())
-        terminal.complain(message)
+            messages.trace(traceback.format_exc())
+        messages.complain(message)
         return code
 
 
@@ -91,5 +91,5 @@ def _prepare(debug: bool) -> None:
 
 class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        say = terminal.warn if record.levelno >= logging.WARNING else terminal.note
+        say = messages.warn if record.levelno >= logging.WARNING else messages.note
         say(record.getMessage())

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.completion import model_names, preset_names, sampler_names
-from corelm.cli.heavy import import_keras
-from corelm.cli.options import Chosen, extended
-from corelm.cli.prescan import own_options, refuse_unknown, scanned
-from corelm.cli.prompt import DEFAULT
+from corelm.cli.keras_import import import_keras
+from corelm.cli.options.completion import model_names, preset_names, sampler_names
+from corelm.cli.options.parameters import Chosen, extended
+from corelm.cli.options.prescan import own_options, refuse_unknown, scanned
+from corelm.cli.options.prompt import DEFAULT
+from corelm.cli.options.reserved import RESERVED
+from corelm.cli.output import messages
+from corelm.cli.output.product import product
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.model.load import load
@@ -75,7 +77,7 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
     for text in notes(chosen):
-        terminal.tell(f"note: {text}")
+        messages.tell(f"note: {text}")
     return chosen
 
 
@@ -102,7 +104,7 @@ def with_choices(
         return extended(command, [])
     own = {**own_options(command), "--help": False}
     given, _ = scanned(arguments, own)
-    with terminal.product():
+    with product():
         chosen = list(_chosen(given, own))
     known = own | {name: value for choice in chosen for name, value in choice.options.items()}
     given, words = scanned(arguments, known)
@@ -114,18 +116,7 @@ def with_choices(
 
 def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:
     """The options that the parameters of a sampler have, in every command the same."""
-    return Chosen.of("sampler", cls, _taken(), **defaults)
-
-
-def _taken() -> dict[str, bool]:
-    """The options that the commands themselves have."""
-    from corelm.cli.bench import bench
-    from corelm.cli.explain import explain
-    from corelm.cli.sample import sample
-
-    commands = (sample, explain, bench)
-    own = {name: value for command in commands for name, value in own_options(command).items()}
-    return own | {"--help": False}
+    return Chosen.of("sampler", cls, RESERVED, **defaults)
 
 
 def _chosen(given: Mapping[str, str | None], own: Mapping[str, bool]) -> list[Chosen]:
@@ -142,7 +133,7 @@ def _chosen(given: Mapping[str, str | None], own: Mapping[str, bool]) -> list[Ch
     elif sampler is None and preset is None:
         chosen.append(options_of(registry().sampler(SAMPLER), t=TEMPERATURE))
     if "--decoder" in own:
-        taken = _taken() | {name: True for choice in chosen for name in choice.options}
+        taken = RESERVED.union(*(choice.options for choice in chosen))
         cls = registry().decoder(given.get("--decoder") or DECODER)
         chosen.append(Chosen.of("decoder", cls, taken))
     return chosen

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from rich.console import RenderableType
 
-from corelm.cli import blocks
-from corelm.cli.terminal import one_line
+from corelm.cli.output import blocks
+from corelm.cli.output.terminal import one_line
 from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.sampler import Sampler
 

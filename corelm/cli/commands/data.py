@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.progress import stages
+from corelm.cli.output.product import product
+from corelm.cli.output.progress import stages
 from corelm.errors import UsageError
 
 
@@ -33,7 +33,7 @@ def imdb(
 
     if source and not source.exists():
         raise UsageError(f"there is no file {source}")
-    with terminal.product() as out:
+    with product() as out:
         with stages() as progress:
             folder = fetch_imdb(source, progress)
         out.text(f"{folder}\n")

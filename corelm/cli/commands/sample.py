@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.choosing import (
+from corelm.cli.options.choices import (
     DECODER,
     MODEL,
     Model,
@@ -20,9 +19,11 @@ from corelm.cli.choosing import (
     loaded,
     sampler_of,
 )
-from corelm.cli.completion import decoder_names
-from corelm.cli.prompt import argument, read_prompt
-from corelm.cli.writing import Request, writer
+from corelm.cli.options.completion import decoder_names
+from corelm.cli.options.prompt import argument, read_prompt
+from corelm.cli.output import messages
+from corelm.cli.output.product import product
+from corelm.cli.output.texts import Request, writer
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
 from corelm.params import Parameter, Rule
@@ -75,7 +76,7 @@ def sample(
     corelm sample "This movie" --sampler temperature --t 0.2
     corelm sample --sampler "temperature(t=0.5) | greedy" --n 3 --seed 1
     """
-    with terminal.product() as out:
+    with product() as out:
         request = Request(
             model_name=model,
             prompt=read_prompt(prompt, prompt_file),
@@ -89,7 +90,7 @@ def sample(
             model=loaded(model),
         )
         if seed is None:
-            terminal.note(f"drawn with --seed {request.seed}")
+            messages.note(f"drawn with --seed {request.seed}")
         write = writer(request.n, json=json, whole=no_stream)
         write(request, out)
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.heavy import needs_keras
-from corelm.cli.options import Options, extended, flag
-from corelm.cli.progress import training_report
-from corelm.cli.prompt import argument
+from corelm.cli.keras_import import needs_keras
+from corelm.cli.options.parameters import Options, extended, flag
+from corelm.cli.options.prompt import argument
+from corelm.cli.output.product import product
+from corelm.cli.output.progress import training_report
 from corelm.errors import UsageError
 from corelm.model.home import home
 from corelm.model.presets import PRESETS
@@ -97,10 +97,10 @@ def _train(
     settings.resolve()
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
-    with terminal.product() as product:
+    with product() as stdout:
         with training_report() as report:
             folder = _trainer()(settings, report, resume)
-        product.text(f"{folder}\n")
+        stdout.text(f"{folder}\n")
 
 
 def command() -> Callable[..., Any]:

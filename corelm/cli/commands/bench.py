@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.choosing import (
+from corelm.cli.options.choices import (
     MODEL,
     Model,
     Preset,
@@ -20,8 +19,9 @@ from corelm.cli.choosing import (
     loaded,
     sampler_of,
 )
-from corelm.cli.progress import stages
-from corelm.cli.prompt import read_prompt
+from corelm.cli.options.prompt import read_prompt
+from corelm.cli.output.product import Output, product
+from corelm.cli.output.progress import stages
 from corelm.params import Parameter, Rule
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def bench(
     corelm bench
     corelm bench --sampler "top_p(p=0.9) | temperature(t=0.7)" --batch 1
     """
-    with terminal.product() as out:
+    with product() as out:
         text = read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
         batches = [BATCH.convert(one) for one in batch or BATCHES]
@@ -105,12 +105,12 @@ def _figures(speed: Speed) -> dict[str, Any]:
 
 
 def _show(
-    out: terminal.Output,
+    out: Output,
     about: Mapping[str, Any],
     machine: Mapping[str, Any],
     speeds: Sequence[Speed],
 ) -> None:
-    from corelm.cli import blocks
+    from corelm.cli.output import blocks
 
     arithmetic = "kernels" if machine["kernels"] else "NumPy alone: no kernels"
     headers = ("batch", "tokens/s", "a step", "sampler", "draw", "limit", "of the limit")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from corelm.cli import terminal
+from corelm.cli.output import messages, terminal
 from corelm.model.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class _StageLines:
     def __call__(self, stage: str, done: int, total: int | None) -> None:
         if stage != self._stage:
             self._stage = stage
-            terminal.note(f"{stage} ...")
+            messages.note(f"{stage} ...")
 
 
 class _TrainingLines(Reporter):
@@ -86,20 +86,20 @@ class _TrainingLines(Reporter):
         self._began: tuple[int, float] | None = None
 
     def note(self, text: str) -> None:
-        terminal.note(f"{text} ...")
+        messages.note(f"{text} ...")
 
     def step(self, done: int, total: int, loss: float) -> None:
         first, began = self._began = self._began or (done, time.monotonic())
         if done % max(total // LINES, 1) == 0:
             left = (time.monotonic() - began) * (total - done) / max(done - first, 1)
-            terminal.note(f"step {done} of {total}, loss {loss:.3f}, {_minutes(left)} left")
+            messages.note(f"step {done} of {total}, loss {loss:.3f}, {_minutes(left)} left")
 
     def measured(self, epoch: int, perplexity: float) -> None:
-        terminal.note(f"epoch {epoch}: held-out perplexity {perplexity:.1f}")
+        messages.note(f"epoch {epoch}: held-out perplexity {perplexity:.1f}")
 
     def texts(self, epoch: int, texts: dict[float, str]) -> None:
         for temperature, text in texts.items():
-            terminal.tell(f"t={temperature:g}: {text}")
+            messages.tell(f"t={temperature:g}: {text}")
 
 
 class _TrainingBar(_TrainingLines):

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.choosing import (
+from corelm.cli.options.choices import (
     MODEL,
     Model,
     Preset,
@@ -20,7 +19,8 @@ from corelm.cli.choosing import (
     loaded,
     sampler_of,
 )
-from corelm.cli.prompt import argument, read_prompt
+from corelm.cli.options.prompt import argument, read_prompt
+from corelm.cli.output.product import product
 from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.generation.explain import explain as measure
 from corelm.params import Parameter, Rule
@@ -59,7 +59,7 @@ def explain(
     corelm explain "This movie" --sampler top_k --k 40 --token terrible
     corelm explain "This movie" --preset llama.cpp
     """
-    with terminal.product() as out:
+    with product() as out:
         text = read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
         shown = TOP.convert(top)
@@ -68,7 +68,7 @@ def explain(
         if json:
             out.json(_document(model, explanation, followed, shown))
             return
-        from corelm.cli.explained import Explained
+        from corelm.cli.output.explanation import Explained
 
         out.show(*Explained(explanation, out.width).page(followed, shown))
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from corelm.cli import terminal
-from corelm.cli.completion import model_names
-from corelm.cli.heavy import import_keras
-from corelm.cli.terminal import Output
+from corelm.cli.keras_import import import_keras
+from corelm.cli.options.completion import model_names
+from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError, UsageError
 from corelm.model.load import Listed, list_models, load
 
@@ -39,7 +38,7 @@ def models(context: typer.Context, json: Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    with terminal.product() as out:
+    with product() as out:
         described = [(model, _described(model)) for model in list_models()]
         if json:
             out.json([_as_json(model, about) for model, about in described])
@@ -50,7 +49,7 @@ def models(context: typer.Context, json: Json = False) -> None:
 
 def show(name: Name, json: Json = False) -> None:
     """Show what a model is, how it was trained and what was measured."""
-    with terminal.product() as out:
+    with product() as out:
         model = _find(name)
         about = _description(model)
         if json:
@@ -71,7 +70,7 @@ def export(
     """Write a model as a .keras file, and say where it is."""
     if to is None:
         raise UsageError(f"say where to: corelm models export {name} --to {Path(name).name}.keras")
-    with terminal.product() as out:
+    with product() as out:
         model = _find(name)
         if not model.path:
             raise UsageError(f"{name} is no model in a folder, and only such can be exported")
@@ -155,7 +154,7 @@ def _as_json(model: Listed, about: Description | str | None) -> dict[str, Any]:
 
 
 def _show(out: Output, model: Listed, about: Description | None) -> None:
-    from corelm.cli import blocks
+    from corelm.cli.output import blocks
 
     out.show(blocks.heading(model.name), blocks.pairs([("where", str(model.path or model.source))]))
     if about is None:

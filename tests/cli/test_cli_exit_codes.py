@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from corelm.cli.outcome import outcome
+from corelm.cli.exit_codes import outcome
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli import describe, terminal
-from corelm.cli.outcome import FAILED
+from corelm.cli.exit_codes import FAILED
+from corelm.cli.output import describe
+from corelm.cli.output.product import product
 from corelm.plugins.registry import OBSERVER, Registry, Source
 
 KINDS = ("sampler", "decoder", "model")
@@ -30,7 +31,7 @@ def plugins(
     """
     if context.invoked_subcommand:
         return None
-    with terminal.product() as out:
+    with product() as out:
         registry = _loaded()
         offers = _offers(registry)
         sources = registry.sources()

@@ -9,7 +9,8 @@ from typing import Any
 
 import typer
 
-from corelm.cli import terminal
+from corelm.cli.output import terminal
+from corelm.cli.output.product import product
 from corelm.errors import ParameterError
 from corelm.params import Parameter, Parameterized
 
@@ -141,7 +142,7 @@ def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callabl
 
     def called(**values: Any) -> Any:
         fixed = {name: values.pop(name) for name in own}
-        with terminal.product():
+        with product():
             built = {choice.kind: choice.build(values) for choice in options}
         return command(**fixed, built=built)
 

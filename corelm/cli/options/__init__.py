@@ -1,0 +1,1 @@
+"""Arguments and options: from declared parameters to the command line and back."""

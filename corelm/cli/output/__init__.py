@@ -1,0 +1,1 @@
+"""Texts, tables, progress bars and messages on a terminal."""
