@@ -181,8 +181,23 @@ def test_greedy_takes_the_lowest_id_on_ties(dtype, logits, only):
 @BOTH
 def test_sharpen_divides_by_the_temperature(dtype):
     sharpened = apply_temperature(np.array([[0.0, 1.0, 3.0, -INF]], dtype), 0.5)
-    assert sharpened.tolist() == [[-6.0, -4.0, 0.0, -INF]]
+    assert sharpened.tolist() == [[0.0, 2.0, 6.0, -INF]]
     assert sharpened.dtype == dtype
+
+
+@BOTH
+def test_only_a_row_whose_quotient_would_overflow_is_shifted(dtype):
+    largest = float(np.finfo(dtype).max)
+    rows = np.array([[largest, 1.0, -INF], [-largest, -largest, -INF], [4.0, -2.0, -INF]], dtype)
+    quotient = apply_temperature(rows, 0.5)
+    assert quotient.tolist() == [[0.0, -INF, -INF], [0.0, 0.0, -INF], [8.0, -4.0, -INF]]
+
+
+def test_a_repetition_penalty_after_a_temperature_sees_the_signs():
+    # as transformers has it: 4 / 2 is above 0 and is halved, -2 / 2 is below 0 and is doubled
+    chain = corelm.sampler("temperature(t=2) | repetition_penalty(penalty=2)")
+    logits = np.array([[4.0, -2.0, 3.0]], np.float32)
+    assert chain(logits, corelm.Context.of([[0, 1]])).tolist() == [[1.0, -2.0, 1.5]]
 
 
 @BOTH

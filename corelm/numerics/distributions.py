@@ -229,14 +229,16 @@ def greedy(logits: Array) -> Array:
 
 
 def apply_temperature(logits: Array, t: float) -> Array:
-    """The logits divided by a temperature, exact at its ends and safe near them.
+    """Divide the logits by a temperature, exactly at its ends and safely near them.
 
-    t = 0 is greedy, t = 1 changes nothing, t = infinity is uniform over the tokens in play.
-    The largest logit becomes 0; a quotient too large for its type is minus infinity.
+    t = 0 is greedy, t = 1 changes nothing, t = infinity is uniform over the tokens in play. A row
+    is shifted, so that its largest logit becomes 0, only where the quotient would overflow: a
+    repetition penalty later in the chain depends on the signs. A quotient below the range of the
+    type becomes minus infinity.
 
     Example:
         >>> apply_temperature(np.array([1.0, 3.0]), 0.5).tolist()
-        [-4.0, 0.0]
+        [2.0, 6.0]
     """
     if t == 0:
         return greedy(logits)
@@ -248,11 +250,12 @@ def apply_temperature(logits: Array, t: float) -> Array:
     out = native.new_rows("sharpen", logits, t) if usual else None
     if out is not None:
         return out
-    shifted = subtract_max(logits)
     with np.errstate(over="ignore"):
-        if usual:
-            return np.divide(shifted, t, out=shifted)
-        return (shifted.astype(np.float64) / t).astype(logits.dtype)
+        wide = logits if usual else logits.astype(np.float64)
+        largest = wide.max(axis=-1, keepdims=True)
+        overflows = ~np.isfinite((largest / t).astype(logits.dtype))
+        shift = np.where(overflows, largest, wide.dtype.type(0))
+        return np.asarray(((wide - shift) / t).astype(logits.dtype))
 
 
 def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

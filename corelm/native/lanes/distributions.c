@@ -127,8 +127,9 @@ FAST static void sharpen_row(struct rows *rows, size_t i, struct desk *desk)
     const float *row = rows->logits + i * rows->vocabulary;
     float *out = rows->out + i * rows->vocabulary;
     float most = top_of(row, rows->vocabulary), t = rows->number;
+    float shift = isfinite(most / t) ? 0 : most; /* a penalty later in the chain reads the signs */
     for (size_t token = 0; token < rows->vocabulary; token++)
-        out[token] = (row[token] - most) / t;
+        out[token] = (row[token] - shift) / t;
 }
 
 static void sharpen(struct rows *rows) { each_row(rows, sharpen_row); }
