@@ -66,8 +66,7 @@ from corelm.token_edits import (
 )
 
 if typing.TYPE_CHECKING:
-    from corelm.report.compare import compare
-    from corelm.report.document import Report
+    from corelm.report.report import Report, compare
 
 __all__ = [
     "API_VERSION",
@@ -142,7 +141,7 @@ __all__ = [
 ]
 
 
-_LATER = {"Report": "corelm.report.document", "compare": "corelm.report.compare"}
+_LATER = {"Report": "corelm.report.report", "compare": "corelm.report.report"}
 """What is imported when it is first asked for, since only reports need it: names and modules."""
 
 

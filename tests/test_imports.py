@@ -35,6 +35,9 @@ RANKS = [
 ]
 """A module imports those of its own rank and of the ranks before it."""
 
+ROOMS_OF_THE_REPORT = {"document": set(), "measure": {"document"}, "render": {"document"}}
+"""The other rooms that each of them may import."""
+
 KERAS = {"keras", "tensorflow"}
 KERAS_AT_THE_TOP = {
     "corelm.model.architecture",
@@ -121,6 +124,23 @@ def test_a_module_imports_nothing_of_a_higher_rank(file):
 def test_every_module_has_a_rank():
     parts = {module_of(file).split(".")[1] for file in MODULES if module_of(file) != "corelm"}
     assert parts - {"__main__"} <= set().union(*RANKS)
+
+
+REPORT = ROOT / "corelm" / "report"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [file for room in ROOMS_OF_THE_REPORT for file in (REPORT / room).rglob("*.py")],
+    ids=ids,
+)
+def test_the_rooms_of_the_report_import_the_document_alone(file):
+    room = file.relative_to(REPORT).parts[0]
+    allowed = {room, *ROOMS_OF_THE_REPORT[room]}
+    for imported in imports_of(file):
+        for module in modules_imported(imported):
+            if module.startswith("corelm.report"):
+                assert f"{module}.".split(".")[2] in allowed, f"{room} imports {module}"
 
 
 def test_the_package_itself_imports_neither_kit_nor_report_nor_shell():

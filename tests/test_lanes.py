@@ -18,8 +18,8 @@ from corelm.numerics.distributions import (
     surprisals,
 )
 from corelm.numerics.filters import logit_std, top_k, top_p, typical, within_nats
-from corelm.report.beside import ModelRows
-from corelm.report.curve import at_temperatures
+from corelm.report.measure.divergence import ModelRows
+from corelm.report.measure.temperature_curve import at_temperatures
 
 pytestmark = pytest.mark.skipif(
     native.kernels is None or native.kernels.use_lanes(16) != 16,

@@ -21,10 +21,10 @@ import numpy as np
 
 import corelm
 from corelm.machine import machine
-from corelm.report.contexts import Contexts, drawn
-from corelm.report.curve import temperatures
-from corelm.report.same_contexts import measure
-from corelm.report.work import SOME
+from corelm.report.measure.contexts import Contexts, model_contexts
+from corelm.report.measure.on_contexts import measure
+from corelm.report.measure.run import SOME
+from corelm.report.measure.temperature_curve import temperatures
 
 LENGTHS, BATCHES, TEXTS, COUNTS = (10, 25, 50, 90), (1, 8, 64), (8, 16, 32), (1, 2, 5, 10)
 SAMPLERS = (
@@ -103,7 +103,7 @@ def groups(model: corelm.LanguageModel, options: argparse.Namespace) -> Iterator
     sizes = {batch: held(model, batch, options.lengths[-1]) / 1e3 for batch in options.batches}
     yield Group("memory of a session, batch", "kB", "linear", sizes)
 
-    contexts = drawn(model, [PROMPT], max(options.texts), options.tokens, seed=1)
+    contexts = model_contexts(model, [PROMPT], max(options.texts), options.tokens, seed=1)
     calls = [same_contexts(model, contexts, texts, 1) for texts in options.texts]
     times = [seconds * 1e3 for seconds in fastest(calls, options.rounds)]
     yield Group(

@@ -17,7 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from corelm.report.checking import schema
+from corelm.report.document.schema import schema
 
 Run = Callable[..., Any]
 TOY = ("report", "--model", "toy", "--n", "4", "--length", "8")
@@ -446,16 +446,16 @@ def test_what_cannot_be_written_in_the_end_is_kept(report: Run, run: Run, home: 
     (folder / "r.csv").symlink_to(home.parent / "gone" / "r.csv")
     (home.parent / "gone").mkdir()
     words = ("fails(at=99)", "--csv", "out/r.csv")
-    from corelm.report import work
+    from corelm.report.measure import run
 
-    finished = work.Work.document
+    finished = run.ReportRun.document
 
-    def document(self: work.Work) -> Any:
+    def document(self: run.ReportRun) -> Any:
         (home.parent / "gone").rmdir()
         return finished(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work.Work, "document", document)
+        patch.setattr(run.ReportRun, "document", document)
         assert report(*words).code == 1
     assert units(home) > 3
     (home.parent / "gone").mkdir()

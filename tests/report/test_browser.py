@@ -16,9 +16,9 @@ from documents import BACKWARDS, EVIL, hostile, trial
 from playwright import sync_api as playwright
 
 import corelm
-from corelm.report.labels import visible
-from corelm.report.numbers import share
-from corelm.report.page import page
+from corelm.report.document.numbers import share
+from corelm.report.render.html.page import page
+from corelm.report.render.plots.labels import visible
 
 ARGUMENTS = [
     "--no-sandbox",

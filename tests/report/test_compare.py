@@ -10,10 +10,10 @@ import pytest
 import corelm
 from corelm import Sampler
 from corelm.errors import DataError, UnreachableError, UsageError
-from corelm.report import work
-from corelm.report.checking import schema
-from corelm.report.journal import Journal
-from corelm.report.settings import settings
+from corelm.report.document.schema import schema
+from corelm.report.measure import run
+from corelm.report.measure.journal import Journal
+from corelm.report.measure.settings import settings
 from corelm.testing import ToyModel
 
 TEXTS = ["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
@@ -136,10 +136,10 @@ def test_several_prompts_each_have_their_texts():
 
 
 def test_contexts_are_of_every_prompt(monkeypatch):
-    monkeypatch.setattr(work, "CONTEXTS", 4)
+    monkeypatch.setattr(run, "CONTEXTS", 4)
     prompts, journal = ["the cat", "the dog", "a"], Journal()
     asked = settings(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2)
-    work.Work(asked, journal, lambda *told: None).document()
+    run.ReportRun(asked, journal, lambda *told: None).document()
     contexts = journal.do("contexts", pytest.fail)
     begins = [ToyModel().vocabulary.decode(text[:2]) for text in contexts["texts"][:4]]
     assert [begins[i] for i in (0, 1, 3)] == ["the cat", "the dog", "the cat"]
@@ -169,8 +169,8 @@ def test_the_same_again_is_the_same():
 def test_it_does_not_matter_how_the_work_is_split(monkeypatch):
     asked = {"samplers": ["temperature(t=0.5)", "mirostat"], "n": 6, "reference": TEXTS}
     whole = compare(**asked)
-    monkeypatch.setattr(work, "SOME", 1)
-    monkeypatch.setattr(work, "batches", lambda n: (range(i, i + 1) for i in range(n)))
+    monkeypatch.setattr(run, "SOME", 1)
+    monkeypatch.setattr(run, "batches", lambda n: (range(i, i + 1) for i in range(n)))
     assert same(whole, compare(**asked))
 
 
@@ -350,7 +350,7 @@ calls: list[int] = []
 
 
 def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so(monkeypatch):
-    monkeypatch.setattr(work, "SOME", 4)  # a call for each position of a unit
+    monkeypatch.setattr(run, "SOME", 4)  # a call for each position of a unit
     calls.clear()
     others = ["temperature(t=0.5)", "uniform"]
     document = compare([others[0], Fails(), others[1]], n=8, length=30)

@@ -7,42 +7,42 @@ from small_models import SMALL, small_model
 
 import corelm
 from corelm.errors import UsageError
-from corelm.report.contexts import Contexts, drawn, human
+from corelm.report.measure.contexts import Contexts, human_contexts, model_contexts
 from corelm.testing import ToyModel
 
 THE, CAT, SAT = 11, 4, 9  # ids of the toy model
 
 
 def test_human_text_is_asked_about_from_its_first_token_where_the_model_marks_the_beginning():
-    found = human(ToyModel(), ["the cat sat", "the"], "a fable")
+    found = human_contexts(ToyModel(), ["the cat sat", "the"], "a fable")
     assert found == Contexts("human", "a fable", ((THE, CAT, SAT), (THE,)), (0, 0))
     assert found.positions == 4
 
 
 def test_otherwise_its_first_token_is_only_given_and_a_text_of_one_says_nothing():
-    found = human(ToyModel(["a", "b"], end=False), ["a b a", "b", ""], "letters")
+    found = human_contexts(ToyModel(["a", "b"], end=False), ["a b a", "b", ""], "letters")
     assert found == Contexts("human", "letters", ((2, 3, 2),), (1,))
     assert found.positions == 2
 
 
 def test_human_text_is_cut_to_the_context_of_the_model():
     model = small_model(SMALL["default"])  # context of 8
-    assert human(model, ["w1 w2 " * 50], "many words").texts == ((3, 4) * 4,)
+    assert human_contexts(model, ["w1 w2 " * 50], "many words").texts == ((3, 4) * 4,)
 
 
 def test_unknown_words_stay():
-    assert human(ToyModel(), ["the unicorn sat"], "a fable").texts == ((THE, 1, SAT),)
+    assert human_contexts(ToyModel(), ["the unicorn sat"], "a fable").texts == ((THE, 1, SAT),)
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", "  "]])
 def test_no_words_at_all(texts):
     with pytest.raises(UsageError, match=r"an empty book: no text of it has words to measure"):
-        human(ToyModel(), texts, "an empty book")
+        human_contexts(ToyModel(), texts, "an empty book")
 
 
 def test_drawn_texts_are_those_of_the_plain_sampler():
     model, prompts = ToyModel(), ["the", "the cat"]
-    found = drawn(model, prompts, n=70, length=5, seed=3)
+    found = model_contexts(model, prompts, n=70, length=5, seed=3)
     texts = [
         text
         for prompt in prompts
@@ -58,14 +58,14 @@ def test_drawn_texts_are_those_of_the_plain_sampler():
 
 def test_a_text_that_ended_keeps_its_end():
     model = ToyModel()
-    texts = drawn(model, ["the"], n=40, length=30, seed=1).texts
+    texts = model_contexts(model, ["the"], n=40, length=30, seed=1).texts
     ended = [text for text in texts if model.vocabulary.end in text]
     assert ended
     assert all(text.index(model.vocabulary.end) == len(text) - 1 for text in ended)
 
 
 def test_an_empty_prompt_is_a_beginning_too():
-    assert drawn(ToyModel(), [""], n=2, length=1, seed=1).given == (0, 0)
+    assert model_contexts(ToyModel(), [""], n=2, length=1, seed=1).given == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_empty_prompt_is_a_beginning_too():
 )
 def test_nothing_to_draw(wrong):
     with pytest.raises(UsageError, match="at least one prompt, one text and one token"):
-        drawn(ToyModel(), **({"prompts": ["the"], "n": 1, "length": 1, "seed": 1} | wrong))
+        model_contexts(ToyModel(), **({"prompts": ["the"], "n": 1, "length": 1, "seed": 1} | wrong))
 
 
 def test_some_of_the_texts():

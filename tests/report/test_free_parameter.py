@@ -7,7 +7,7 @@ import pytest
 from corelm import Sampler, hookimpl, param
 from corelm.errors import UnknownNameError, UsageError
 from corelm.plugins.registry import registry
-from corelm.report.free_parameter import FreeParameter
+from corelm.report.measure.free_parameter import FreeParameter
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from corelm.errors import UsageError
-from corelm.report.figures import figure, metrics
-from corelm.report.gate import condition
+from corelm.report.document.gate import condition
+from corelm.report.document.lookup import figure, metrics
 
 ROWS = [
     ("greedy", "greedy"),

@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from corelm.errors import UsageError
-from corelm.report.journal import Journal, opened
+from corelm.report.measure.journal import Journal, opened
 
 SETTINGS = {"n": 3, "length": 10, "samplers": [["greedy", "corelm:greedy 0.1.0"]]}
 

@@ -16,11 +16,11 @@ import pytest
 from documents import EVIL, every_number, full, hostile
 
 from corelm.errors import ReportError
-from corelm.report import cells, words
-from corelm.report.checking import check
-from corelm.report.findings import sentence
-from corelm.report.labels import visible
-from corelm.report.page import page
+from corelm.report.document.schema import check
+from corelm.report.document.summary import sentence
+from corelm.report.render.html import tables, texts
+from corelm.report.render.html.page import page
+from corelm.report.render.plots.labels import visible
 
 Document = dict[str, Any]
 Attributes = dict[str, str | None]
@@ -114,8 +114,8 @@ def test_no_attribute_runs_a_script(read):
 
 
 def test_the_human_row_stands_first_and_every_sampler_below(made, read):
-    for view, columns in (("same_contexts", cells.SAME_CONTEXTS), ("own_texts", cells.VARIETY)):
-        lines = list(cells.lines(made, view, columns))
+    for view, columns in (("same_contexts", tables.SAME_CONTEXTS), ("own_texts", tables.VARIETY)):
+        lines = list(tables.lines(made, view, columns))
         assert lines[0].human
         assert [line.name for line in lines[1:]] == [row["sampler"] for row in made["samplers"]]
         assert all(len(line.cells) == len(columns) for line in lines if not line.error)
@@ -125,16 +125,16 @@ def test_a_cell_has_its_figure_its_interval_and_how_far_it_is_from_people(docume
     row = next(row for row in document["samplers"] if row["name"] == "temperature")
     row["same_contexts"]["entropy"].update(mean=1, ci95=[0.9, 1.25], median=1.1, p05=0.25, p95=2.25)
     document["reference"]["same_contexts"]["entropy"]["mean"] = 1.5
-    lines = cells.lines(document, "same_contexts", cells.SAME_CONTEXTS)
+    lines = tables.lines(document, "same_contexts", tables.SAME_CONTEXTS)
     line = next(line for line in lines if line.name == "temperature(t=0.5)")
     found = {cell.title: cell for cell in line.cells}
-    assert found["entropy"] == cells.Cell("entropy", "1.00", "0.90\N{EN DASH}1.25", "\u22120.50")
+    assert found["entropy"] == tables.Cell("entropy", "1.00", "0.90\N{EN DASH}1.25", "\u22120.50")
     assert found["bits"].text == "1.44"
     assert found["choices"].text == "2.7"
-    assert found["median"] == cells.Cell("median", "1.10", "0.25\N{EN DASH}2.25")
+    assert found["median"] == tables.Cell("median", "1.10", "0.25\N{EN DASH}2.25")
     greatest = document["bounds"]["max"]
     places = [round(100 * nats / greatest, 1) for nats in (1.0, 0.25, 2.25, 1.5)]
-    assert line.strip == cells.Strip(*places)
+    assert line.strip == tables.RangeStrip(*places)
 
 
 def test_tables_have_captions_and_scopes(read):
@@ -149,11 +149,11 @@ def test_what_failed_says_why_in_every_table_and_has_no_text(whole):
 
 
 def test_every_word_can_be_reached_and_has_its_figures(made, whole):
-    texts = [text for row in made["samplers"] for text in row["texts"]]
-    tokens = sum(len(text["tokens"]) for text in texts)
+    written = [text for row in made["samplers"] for text in row["texts"]]
+    tokens = sum(len(text["tokens"]) for text in written)
     assert whole.count('tabindex="0">') == tokens + 4  # and the four tables that scroll
     token = made["samplers"][1]["texts"][0]["tokens"][0]
-    shown = words.word(token)
+    shown = texts.word(token)
     inner = f"{shown.text}<span>{shown.about}<i>{shown.likely}</i></span>"
     assert html.unescape(inner) in html.unescape(whole)
 
@@ -161,14 +161,14 @@ def test_every_word_can_be_reached_and_has_its_figures(made, whole):
 def test_levels_of_surprisal_are_those_of_the_legend():
     likely = {"token": " a", "rank": 1, "q": 0.5, "entropy": 1.0, "alternatives": []}
     by_p = {0.5: 0, 0.13: 1, 0.01: 2, 0.001: 3, 0.0002: 4, 0.00001: 5, 0.0: 5}
-    assert {p: words.word(likely | {"p": p}).level for p in by_p} == by_p
-    assert [text for _, text in words.legend()] == [
+    assert {p: texts.word(likely | {"p": p}).level for p in by_p} == by_p
+    assert [text for _, text in texts.legend()] == [
         "under 2", "2 to 4", "4 to 6", "6 to 8", "8 to 10", "10 and more",
     ]  # fmt: skip
 
 
 def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
-    groups = words.groups(made)
+    groups = texts.groups(made)
     assert [(group.prompt, group.sample) for group in groups] == [
         (prompt, sample) for prompt in ("the", "the cat") for sample in range(3)
     ]
@@ -228,5 +228,5 @@ def test_logits_that_are_no_falling_numbers_are_refused(document, logits):
 
 
 def test_the_page_s_files_are_in_the_package():
-    names = {file.name for file in resources.files("corelm.report.template").iterdir()}
+    names = {file.name for file in resources.files("corelm.report.render.html.template").iterdir()}
     assert {"page.html.jinja", "definitions.html.jinja", "page.css", "page.js"} <= names

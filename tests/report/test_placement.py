@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelm.report.placement import Box, beside, pieces, shared, spread
+from corelm.report.render.plots.placement import Box, beside, pieces, shared, spread
 
 PLOT = Box(0, 0, 400, 300)
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from documents import EVIL, every_number, hostile
 
-from corelm.report import canvas, charts
-from corelm.report.checking import check
-from corelm.report.labels import labels, shortened, visible
-from corelm.report.placement import Box, shared
-from corelm.report.plots import drawings, plots
+from corelm.report.document.schema import check
+from corelm.report.render.plots import canvas, charts
+from corelm.report.render.plots.files import drawings, plots
+from corelm.report.render.plots.labels import labels, shortened, visible
+from corelm.report.render.plots.placement import Box, shared
 
 Document = dict[str, Any]
 NAMES = tuple(charts.CHARTS)

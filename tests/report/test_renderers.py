@@ -13,8 +13,8 @@ from rich.console import Console
 
 import corelm
 from corelm.cli.output.report_table import reported
-from corelm.report import gate
-from corelm.report.checking import fault
+from corelm.report.document import gate
+from corelm.report.document.schema import fault
 
 NUMBERS = [None, 0, -1, -0.0, 1e-300, 0.5, 1.0, 1e6, -1e308, 1e308, 10**300]
 TEXTS = ["", "a | b", "`", "<script>x</script>", "=1+1", "\x1b]0;x\x07", "a\nb\r\n", "\ud800", "🎬"]

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 import corelm
-from corelm.report.checking import schema
+from corelm.report.document.schema import schema
 
 
 @pytest.fixture(scope="module")

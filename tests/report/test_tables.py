@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from corelm.report import tables
-from corelm.report.numbers import number, share
+from corelm.report.document.numbers import number, share
+from corelm.report.render import tables
 
 
 def lines(document):

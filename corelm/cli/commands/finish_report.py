@@ -11,12 +11,12 @@ from corelm.cli.output.product import Output
 from corelm.cli.output.progress import stages
 from corelm.cli.output.report_files import Outputs
 from corelm.cli.output.report_table import reported
-from corelm.report.document import Report
-from corelm.report.gate import Condition, condition
-from corelm.report.journal import opened
-from corelm.report.origin import name_of
-from corelm.report.settings import Settings
-from corelm.report.work import Work
+from corelm.report.document.gate import Condition, condition
+from corelm.report.document.provenance import name_of
+from corelm.report.measure.journal import opened
+from corelm.report.measure.run import ReportRun
+from corelm.report.measure.settings import Settings
+from corelm.report.report import Report
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Ending:
         with opened(asked.as_json(), resume) as journal:
             try:
                 with stages("units") as progress:
-                    document = Work(asked, journal, progress).document()
+                    document = ReportRun(asked, journal, progress).document()
             except KeyboardInterrupt:
                 messages.note("what is finished is kept; --resume goes on from it")
                 raise

@@ -14,7 +14,7 @@ from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import DEFAULT, argument, read_prompts
 from corelm.cli.output.product import product
 from corelm.errors import UsageError
-from corelm.report.defaults import LENGTH, SEED, N
+from corelm.report.measure.defaults import LENGTH, SEED, N
 
 MEASURING = (
     "samplers", "reference", "prompts", "n", "length", "seed", "model", "match_entropy", "resume",
@@ -103,7 +103,7 @@ def report(
     """
     from corelm.cli.commands.finish_report import Ending
     from corelm.cli.output.report_files import Outputs
-    from corelm.report.settings import settings
+    from corelm.report.measure.settings import settings
 
     with product() as out:
         files = {"json": json, "csv": csv, "markdown": markdown, "html": html}

@@ -11,7 +11,7 @@ from pathlib import Path
 from corelm.cli.output.product import Output
 from corelm.errors import ReportError, UsageError
 from corelm.model import disk
-from corelm.report.document import Report
+from corelm.report.report import Report
 
 STDOUT = "-"
 FORMS: Mapping[str, Callable[[Report], str]] = {
@@ -71,7 +71,7 @@ class Outputs:
 
 
 def _write_plots(report: Report, folder: Path) -> list[str]:
-    from corelm.report.plots import plots
+    from corelm.report.render.plots.files import plots
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plots(report.to_dict()).items():

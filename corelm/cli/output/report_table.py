@@ -9,9 +9,9 @@ from rich.console import RenderableType
 
 from corelm.cli.output import blocks
 from corelm.cli.output.terminal import one_line
-from corelm.report import tables
-from corelm.report.figures import Row, figure, rows
-from corelm.report.findings import sentence
+from corelm.report.document.lookup import Row, figure, rows
+from corelm.report.document.summary import sentence
+from corelm.report.render import tables
 
 NARROW = 60
 """Columns below which the figures of a sampler stand under it, not beside it."""

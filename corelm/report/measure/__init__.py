@@ -1,0 +1,1 @@
+"""The measurements of a report: from a model and samplers to a document."""

@@ -1,0 +1,120 @@
+"""Which contexts the samplers are compared on: texts of people, or texts drawn from the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from corelm.errors import UsageError
+from corelm.generation.generate import batches, steps
+from corelm.language_model import LanguageModel
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """Texts at whose positions distributions are compared.
+
+    A position lies before each token that is not only given: the tokens before it are the
+    context, and the token itself is what the text went on with.
+
+    Attributes:
+        source: "human" or "model".
+        description: where the texts come from, in words.
+        texts: the token ids of each text, from its beginning.
+        given: how many tokens at the beginning of each text are only given.
+
+    Example:
+        >>> Contexts("human", "two texts", texts=((5, 6, 7), (8, 9)), given=(1, 1)).positions
+        3
+    """
+
+    source: str
+    description: str
+    texts: tuple[Ids, ...]
+    given: tuple[int, ...]
+
+    @property
+    def positions(self) -> int:
+        """How many positions there are in all texts together."""
+        return sum(map(len, self.texts)) - sum(self.given)
+
+    def some(self, texts: Sequence[int]) -> Contexts:
+        """The contexts of some of the texts, by index."""
+        chosen = tuple(self.texts[i] for i in texts)
+        return Contexts(self.source, self.description, chosen, tuple(self.given[i] for i in texts))
+
+
+def human_contexts(model: LanguageModel, texts: Sequence[str], description: str) -> Contexts:
+    """The beginnings of texts that people wrote, as long as the model's context.
+
+    A model that marks the beginning of a text is asked about its first token too. A word outside
+    the vocabulary stays in the contexts of the tokens after it.
+
+    Args:
+        model: says which tokens there are.
+        texts: the texts; one with no token to ask about is left out.
+        description: where they come from, in words.
+
+    Raises:
+        UsageError: no text has a token to ask about.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> human_contexts(ToyModel(), ["the cat", ""], "a fable")
+        Contexts(source='human', description='a fable', texts=((11, 4),), given=(0,))
+    """
+    given = 0 if model.vocabulary.end is not None else 1
+    encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
+    kept = tuple(ids for ids in encoded if len(ids) > given)
+    if not kept:
+        raise UsageError(f"{description}: no text of it has words to measure")
+    return Contexts("human", description, kept, (given,) * len(kept))
+
+
+def model_contexts(
+    model: LanguageModel, prompts: Sequence[str], n: int, length: int, seed: int
+) -> Contexts:
+    """Texts drawn from the model's own distributions: n for each prompt, prompt by prompt.
+
+    They are what `corelm.generate` writes with the sampler `stochastic` and this seed; each
+    includes its prompt, and its end token where it ended.
+
+    Args:
+        model: the language model.
+        prompts: what the texts go on from.
+        n: how many texts for each prompt.
+        length: tokens to draw at most for each text.
+        seed: decides all luck.
+
+    Raises:
+        UsageError: a seed, number or length that cannot be; nothing to measure.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> contexts = model_contexts(ToyModel(), ["the cat"], n=2, length=3, seed=1)
+        >>> contexts.given, [text[:2] for text in contexts.texts]
+        ((2, 2), [(11, 4), (11, 4)])
+    """
+    prompt_ids = [tuple(model.vocabulary.encode(prompt)) for prompt in prompts]
+    texts = [
+        ids + text
+        for prompt, ids in zip(prompts, prompt_ids, strict=True)
+        for samples in batches(n)
+        for text in _draw(model, prompt, samples, length, seed)
+    ]
+    if not texts or length < 1:
+        raise UsageError("contexts need at least one prompt, one text and one token")
+    given = tuple(len(ids) for ids in prompt_ids for _ in range(n))
+    return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), given)
+
+
+def _draw(model: LanguageModel, prompt: str, samples: range, length: int, seed: int) -> list[Ids]:
+    tokens: list[list[int]] = [[] for _ in samples]
+    for step in steps(
+        model, prompt, sampler="stochastic", length=length, samples=samples, seed=seed
+    ):
+        for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
+            tokens[sample].append(token)
+    return [tuple(ids) for ids in tokens]

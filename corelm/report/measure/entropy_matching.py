@@ -1,0 +1,196 @@
+"""Parameters that give a wanted mean entropy, so that samplers compare at equal randomness.
+
+The entropy that counts is the mean over all positions. A value is looked for on a part of them;
+how far the whole is off at the value that was found corrects the aim, until the whole agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, cached_property
+from itertools import pairwise
+
+from corelm.errors import UnreachableError
+from corelm.language_model import LanguageModel
+from corelm.numerics.distributions import min_and_shannon_entropy, surprisals
+from corelm.plugins.expressions import sampler as read_sampler
+from corelm.report.measure.contexts import Contexts
+from corelm.report.measure.divergence import known
+from corelm.report.measure.free_parameter import FreeParameter
+from corelm.report.measure.teacher_forcing import Group, Position, Reader, groups, read
+from corelm.sampler import Sampler
+
+TOLERANCE = 0.01
+"""Nats by which the mean entropy may miss the target."""
+
+CLOSE = 0.002
+"""Nats at which a value is no longer improved."""
+
+PART = 400
+"""Positions on which values are looked for."""
+
+KEPT = 2**26
+"""Logits of the model kept in memory at most; where there are more, the model is asked again."""
+
+CORRECTIONS = 6
+HALVINGS = 40
+
+Mean = Callable[[float], float]
+"""From a value of the parameter to the mean entropy in nats."""
+
+
+class Matcher:
+    """Finds parameters that give a wanted mean entropy on the same contexts.
+
+    Args:
+        model: the language model.
+        contexts: all positions of the report.
+    """
+
+    def __init__(self, model: LanguageModel, contexts: Contexts) -> None:
+        part = _part(contexts)
+        self._whole = _Positions(model, contexts)
+        self._part = self._whole if part is contexts else _Positions(model, part)
+
+    def model_entropy(self) -> float:
+        """The mean entropy of the model's own distributions, in nats."""
+        return self._whole.mean_entropy(read_sampler("stochastic"))
+
+    def match(self, expression: str, target: float) -> Sampler:
+        """The sampler whose mean entropy is within 0.01 nats of the target.
+
+        Args:
+            expression: a sampler that leaves one number open: the bare name of one that has a
+                single such parameter, such as `top_p`, or an expression that gives all but one,
+                such as `mirostat(eta=0.1)` or `top_k(k=50) | temperature`.
+            target: nats.
+
+        Raises:
+            UnreachableError: no value gives the target; says which entropies there are.
+            UsageError: an expression that leaves no number open, or several.
+            SamplerError: the sampler failed.
+
+        Example:
+            >>> from corelm.report.measure.contexts import human_contexts
+            >>> from corelm.testing import ToyModel
+            >>> texts = human_contexts(ToyModel(), ["the cat sat on the mat"], "a fable")
+            >>> Matcher(ToyModel(), texts).match("temperature", 0.5)
+            Temperature(t=0.344)
+        """
+        free = FreeParameter.of(expression)
+        part = cache(lambda value: self._part.mean_entropy(free.at(value)))
+        whole = cache(lambda value: self._whole.mean_entropy(free.at(value)))
+        aim, found = target, dict[float, float]()
+        for _ in range(CORRECTIONS):
+            value = _solve(part, free, aim)
+            if value in found:
+                break
+            found[value] = whole(value)
+            if abs(found[value] - target) <= CLOSE:
+                break
+            aim = part(value) + target - found[value]
+        nearest = min(found, key=lambda value: abs(found[value] - target))
+        if not abs(found[nearest] - target) <= TOLERANCE:
+            raise _unreachable(free, target, part, whole, nearest)
+        return free.at(nearest)
+
+
+def _unreachable(
+    free: FreeParameter, target: float, part: Mean, whole: Mean, nearest: float
+) -> UnreachableError:
+    values = [*free.values(), nearest]
+    low, high = (whole(end(values, key=part)) for end in (min, max))
+    return UnreachableError(
+        f"no {free.parameter.name} gives {free.expression} a mean entropy of {target:.4g} nats: "
+        f"on these contexts it goes from {low:.3f} to {high:.3f}, and {free.at(nearest)} is "
+        f"nearest with {whole(nearest):.3f}"
+    )
+
+
+def _solve(mean: Mean, free: FreeParameter, aim: float) -> float:
+    """The value that comes nearest to a mean entropy, in few digits where they do."""
+    values = free.values()
+    between = _around(mean, free, values, aim)
+    if between is None:
+        return min(values, key=lambda value: abs(mean(value) - aim))
+    (a, b), tried = between, [*between]
+    for turn in range(HALVINGS):
+        value = free.between(a, b, _share(mean(a), mean(b), aim) if turn % 2 else 0.5)
+        if value is None:
+            break
+        tried.append(value)
+        if abs(mean(value) - aim) <= CLOSE / 4:
+            break
+        a, b = (value, b) if _opposite(mean, value, b, aim) else (a, value)
+    best = min(tried, key=lambda value: abs(mean(value) - aim))
+    short = (value for value in free.rounded(best) if abs(mean(value) - aim) <= CLOSE / 2)
+    return next(short, best)
+
+
+def _around(
+    mean: Mean, free: FreeParameter, values: list[float], aim: float
+) -> tuple[float, float] | None:
+    """Two neighbours among the values, with the aim between what they give."""
+    low, high = 0, len(values) - 1
+    if _opposite(mean, values[low], values[high], aim):
+        while high - low > 1:
+            middle = (low + high) // 2
+            if _opposite(mean, values[low], values[middle], aim):
+                high = middle
+            else:
+                low = middle
+        return values[low], values[high]
+    for a, b in pairwise(values):  # the mean falls and rises, or jumps where a filter is off
+        if _opposite(mean, a, b, aim) and free.between(a, b, 0.5) is not None:
+            return a, b
+    return None
+
+
+def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
+    """Whether one value gives too much and the other too little, or one of them the aim."""
+    return (mean(a) - aim) * (mean(b) - aim) <= 0
+
+
+def _share(at_a: float, at_b: float, aim: float) -> float:
+    """How far it is from a to b on a straight line, kept off both ends."""
+    return min(max((aim - at_a) / (at_b - at_a), 0.05), 0.95) if at_a != at_b else 0.5
+
+
+def _part(contexts: Contexts) -> Contexts:
+    """Enough of the texts, evenly from all of them; the contexts themselves where that is all."""
+    texts = len(contexts.texts)
+    count = -(-PART * texts // contexts.positions)
+    if count >= texts:
+        return contexts
+    return contexts.some([i * texts // count for i in range(count)])
+
+
+class _Positions:
+    """The mean entropy of samplers on some contexts, with the model asked once if that fits."""
+
+    def __init__(self, model: LanguageModel, contexts: Contexts) -> None:
+        self._model = model
+        self._contexts = contexts
+
+    def mean_entropy(self, sampler: Sampler) -> float:
+        """In nats, over all positions."""
+        total = 0.0
+        for group, positions in self._kept or self._read():
+            reader = Reader(sampler, group)
+            for position in positions:
+                logits = reader.logits(position)
+                total += float(min_and_shannon_entropy(logits)[1].sum())
+                reader.follow(position, known(surprisals(logits, position.tokens)))
+        return total / self._contexts.positions
+
+    @cached_property
+    def _kept(self) -> list[tuple[Group, list[Position]]]:
+        """Everything that the model says; nothing where it is too much to keep."""
+        if self._contexts.positions * len(self._model.vocabulary) > KEPT:
+            return []
+        return [(group, list(positions)) for group, positions in self._read()]
+
+    def _read(self) -> Iterator[tuple[Group, Iterable[Position]]]:
+        texts = range(len(self._contexts.texts))
+        for group in groups(self._model, self._contexts, texts):
+            yield group, read(self._model, group)

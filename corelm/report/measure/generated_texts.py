@@ -1,0 +1,237 @@
+"""What each sampler writes by itself, and what its texts look like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypedDict
+
+import numpy as np
+
+from corelm.decoder import Step
+from corelm.errors import SamplerError
+from corelm.generation.generate import BATCH, Generation, OpenTexts, steps
+from corelm.language_model import LanguageModel, Vocabulary
+from corelm.metrics import texts as metrics
+from corelm.metrics.intervals import jackknife, mean_interval, share_interval
+from corelm.metrics.positions import Band, Sums, by_position, drift, outside, ratio, total
+from corelm.metrics.self_bleu import self_bleu_left_out
+from corelm.report.measure.token_details import Details, details
+from corelm.sampler import Sampler
+
+SHOWN = 5
+"""Samples of a prompt, the first ones, whose tokens are told of one by one."""
+
+
+class Record(TypedDict):
+    """One text and how it came about; surprisals and entropies in nats, one for each token drawn.
+
+    Keys:
+        prompt: what it goes on from.
+        sample: its index; (seed, sample) decides its luck.
+        text: what was written after the prompt.
+        tokens: the ids, without the one that ends the text.
+        unknown: how many of them are the word for everything unknown.
+        surprisal: under the model's own distribution.
+        entropy: of the distribution drawn from.
+        model_entropy: of the model's own.
+        details: of each token, for the first samples; empty for others.
+    """
+
+    prompt: str
+    sample: int
+    text: str
+    tokens: list[int]
+    unknown: int
+    surprisal: list[float]
+    entropy: list[float]
+    model_entropy: list[float]
+    details: list[Details]
+
+
+def draw(
+    model: LanguageModel,
+    prompt: str,
+    sampler: Sampler,
+    length: int,
+    samples: Sequence[int],
+    seed: int,
+    unknown: bool = False,
+) -> list[Record]:
+    """Write some texts of a run with one sampler, a record for each.
+
+    A text depends on the seed and its index alone: the records of some samples and then those
+    of others are the records of all of them.
+
+    Args:
+        model: the language model.
+        prompt: what to go on from.
+        sampler: reshapes the distributions.
+        length: tokens to draw at most for each text.
+        samples: which samples of the run, by index.
+        seed: decides all luck; samplers compared with one seed meet the same.
+        unknown: whether the word for everything unknown may be drawn.
+
+    Raises:
+        SamplerError: the sampler raised, returned no distribution, or revived a token.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> [record] = draw(ToyModel(), "the", corelm.sampler("greedy"), 3, range(1), seed=1)
+        >>> record["text"], record["entropy"]
+        (' cat sat on', [0.0, 0.0, 0.0])
+    """
+    records: list[Record] = []
+    for first in range(0, len(samples), BATCH):
+        some = samples[first : first + BATCH]
+        drawn = steps(
+            model, prompt, sampler=sampler, length=length, samples=some, seed=seed, unknown=unknown
+        )
+        records += _records(model, prompt, some, seed, _possible(drawn, sampler))
+    return records
+
+
+def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
+    """The steps, as long as the model could have drawn their tokens too."""
+    for step in drawn:
+        if not np.isfinite(step.model_surprisal).all():
+            raise SamplerError(
+                f"{sampler} revived a token that is never drawn at step {step.position}"
+            )
+        yield step
+
+
+def _records(
+    model: LanguageModel, prompt: str, samples: Sequence[int], seed: int, drawn: Iterable[Step]
+) -> list[Record]:
+    """The records of samples that are decoded together."""
+    drafts = OpenTexts(model, prompt, samples, measured=True)
+    told: list[list[Details]] = [[] for _ in samples]
+    given = model.vocabulary.encode(prompt)
+    for step in drafts.draw(drawn):
+        for row, at in enumerate(step.samples.tolist()):
+            if samples[at] < SHOWN:
+                past = [*given, *drafts.tokens[at][:-1]]
+                token = drafts.records[at][-1]
+                told[at].append(details(step, row, token, past, model.vocabulary))
+    texts = zip(drafts.generations(seed), told, strict=True)
+    return [_record(text, tokens, model.vocabulary) for text, tokens in texts]
+
+
+def _record(text: Generation, told: list[Details], vocabulary: Vocabulary) -> Record:
+    ended = text.tokens[-1:] == [vocabulary.end]
+    return Record(
+        prompt=text.prompt,
+        sample=text.sample,
+        text=text.text,
+        tokens=text.tokens[:-1] if ended else text.tokens,
+        unknown=sum(token == vocabulary.unknown for token in text.tokens),
+        surprisal=[step.model_surprisal for step in text.steps],
+        entropy=[step.entropy for step in text.steps],
+        model_entropy=[step.model_entropy for step in text.steps],
+        details=told,
+    )
+
+
+def shown(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The first texts of each prompt with what is told of their tokens: `texts` of a report.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> greedy = corelm.sampler("greedy")
+        >>> [text] = shown(draw(ToyModel(), "the", greedy, 3, range(1), seed=1))
+        >>> text["tokens"][0]["token"], text["tokens"][0]["rank"], text["tokens"][0]["q"]
+        (' cat', 1, 1.0)
+    """
+    return [
+        {
+            "prompt": record["prompt"],
+            "sample": record["sample"],
+            "text": record["text"],
+            "tokens": record["details"],
+        }
+        for record in records
+        if record["sample"] < SHOWN
+    ]
+
+
+def summary(records: Sequence[Record], human_band: Band | None = None) -> dict[str, Any]:
+    """What the texts of one sampler look like: `own_texts` of a report.
+
+    A figure that is undefined for these texts is None.
+
+    Args:
+        records: of all its texts.
+        human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
+            positions of human text.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> greedy = corelm.sampler("greedy")
+        >>> figures = summary(draw(ToyModel(), "the", greedy, 9, range(2), seed=1))
+        >>> figures["n"], figures["tokens"], figures["self_bleu_4"], figures["loops"]
+        (2, 18, 1.0, 0.0)
+    """
+    tokens = [record["tokens"] for record in records]
+    written = [record["text"] for record in records]
+    sums, of_set = _sums(records, human_band), metrics.text_figures(tokens, written)
+    means = {name: ratio(of_texts) for name, of_texts in sums.items()}
+    ci95 = {name: mean_interval(*of_texts) for name, of_texts in sums.items()}
+    ends, surprisal = ci95["surprisal"], means["surprisal"]
+    ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
+    return {
+        "n": len(records),
+        "tokens": sum(len(record["surprisal"]) for record in records),
+        "perplexity": None if surprisal is None else _perplexity(surprisal),
+        **means,
+        **of_set,
+        "ci95": {**ci95, **_intervals(of_set, tokens, written)},
+        "by_position": by_position(
+            {name: [r[name] for r in records] for name in ("entropy", "model_entropy")}
+        ),
+    }
+
+
+def _perplexity(surprisal: float) -> float:
+    return math.exp(min(surprisal, 700.0))  # of more it is no finite number
+
+
+def _sums(records: Sequence[Record], human_band: Band | None) -> dict[str, Sums]:
+    """The figures that are one sum over texts by another."""
+    entropies = [record["model_entropy"] for record in records]
+    surprisal = total([record["surprisal"] for record in records])
+    nothing = [0.0] * len(records)
+    return {
+        "surprisal": surprisal,
+        "model_entropy": total(entropies),
+        "entropy_drift": drift(entropies),
+        "outside_human_band": outside(entropies, human_band) if human_band else (nothing, nothing),
+        "unknown": ([record["unknown"] for record in records], surprisal[1]),
+    }
+
+
+def _intervals(
+    of_set: Mapping[str, float | None], tokens: list[list[int]], written: list[str]
+) -> dict[str, list[float] | None]:
+    """The intervals of what `metrics.text_figures` measured."""
+    per_text = {f"rep_{n}": metrics.repetition(tokens, n) for n in (2, 3, 4)}
+    per_text["diversity"] = metrics.diversity(tokens)
+    distinct = [(f"distinct_{n}", partial(metrics.distinct, n=n)) for n in (1, 2, 3)]
+    left_out = {
+        **{name: metrics.left_out(figure, tokens) for name, figure in distinct},
+        "self_bleu_4": self_bleu_left_out(tokens),
+        "zipf": metrics.left_out(metrics.zipf, tokens),
+        "compression": metrics.left_out(metrics.compression, written),
+    }
+    return {
+        **{
+            name: mean_interval(np.nan_to_num(values), ~np.isnan(values))
+            for name, values in per_text.items()
+        },
+        "loops": share_interval(int(metrics.loops(tokens).sum()), len(tokens)),
+        **{name: jackknife(of_set[name], values) for name, values in left_out.items()},
+    }

@@ -1,0 +1,154 @@
+"""The human row: people's texts as the model sees them, or what its bundle says of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from corelm.language_model import LanguageModel
+from corelm.metrics.positions import Band
+from corelm.report.document.lookup import HUMAN
+from corelm.report.document.schema import fault, schema
+from corelm.report.measure import generated_texts, on_contexts
+from corelm.report.measure.contexts import Contexts
+from corelm.report.measure.settings import Settings, manifest_of
+
+Record = Mapping[str, Any]
+OF_SETS = ("distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression")
+"""What compares only with the figure of as many texts of the same length."""
+OF_TEXTS = ("rep_2", "rep_3", "rep_4", "diversity", "loops")
+"""What compares only with the figure of texts of the same length."""
+
+
+def from_texts(
+    model: LanguageModel, contexts: Contexts, record: Record, some: int
+) -> dict[str, Any]:
+    """The human row from human texts.
+
+    Args:
+        model: the language model.
+        contexts: the human texts.
+        record: what the model says of them, from `on_contexts.measure`, merged.
+        some: how many of the texts, the first ones, are the contexts of the samplers.
+    """
+    same = on_contexts.model_summary({key: values[:some] for key, values in record.items()})
+    texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
+    own = generated_texts.summary(texts, band({"same_contexts": same}))
+    positions = sum(map(len, record["surprisal"]))
+    own |= {"unknown": sum(text["unknown"] for text in texts) / positions, "by_position": []}
+    return _row(f"{len(texts)} texts: {contexts.description}", same, own)
+
+
+def _text(
+    model: LanguageModel, contexts: Contexts, record: Record, i: int
+) -> generated_texts.Record:
+    """A human text as one that was drawn; words that cannot be drawn are left out of it."""
+    unknown = model.vocabulary.unknown
+    tokens = [token for token in contexts.texts[i] if token != unknown]
+    values = zip(record["surprisal"][i], record["entropy"][i], strict=True)
+    known = [(nats, entropy) for nats, entropy in values if nats is not None]
+    entropies = [entropy for _, entropy in known]
+    return generated_texts.Record(
+        prompt="",
+        sample=i,
+        text=model.vocabulary.decode(tokens),
+        tokens=tokens,
+        unknown=len(record["surprisal"][i]) - len(known),
+        surprisal=[nats for nats, _ in known],
+        entropy=entropies,
+        model_entropy=entropies,
+        details=[],
+    )
+
+
+def from_manifest(settings: Settings) -> dict[str, Any] | None:
+    """The human row from the figures in the model's bundle; None where there are none.
+
+    Figures that depend on the number of texts or on their length are there only where the
+    report measures as many.
+    """
+    figures = manifest_of(settings.model).get("figures")
+    people = _at(figures, "human")
+    if _number(people, "surprisal") is None:
+        return None
+    row = _row("texts that the model has not seen, measured when it was trained", {}, {})
+    row["same_contexts"] = _same_contexts(people, _at(figures, "held_out", "tokens"))
+    row["own_texts"] = _own_texts(people, settings)
+    return None if fault(row, "reference") else row
+
+
+def _same_contexts(people: Any, n: Any) -> dict[str, Any]:
+    low, high = _pair(people, "entropy", "band")
+    entropy = {
+        "mean": _number(people, "entropy", "mean"),
+        "ci95": _at(people, "entropy", "ci95"),
+        "median": _number(people, "entropy", "median"),
+        "p05": low,
+        "p95": high,
+    }
+    return {
+        "n": n,
+        "entropy": entropy,
+        "surprisal": _number(people, "surprisal"),
+        "ci95": {"surprisal": _at(people, "ci95", "surprisal")},
+        "by_position": _at(people, "by_position") or [],
+    }
+
+
+def _own_texts(people: Any, settings: Settings) -> dict[str, Any]:
+    of = {key: _at(people, "sets", key) for key in ("sets", "texts", "length")}
+    left_out: tuple[str, ...] = ()
+    if of["length"] != settings.length:
+        left_out = OF_SETS + OF_TEXTS
+    elif of["texts"] != settings.n * len(settings.prompts):
+        left_out = OF_SETS
+    surprisal = _number(people, "surprisal")
+    names = schema()["$defs"]["own_texts"]["properties"]
+    own = {name: None if name in left_out else _number(people, name) for name in names}
+    return own | {
+        "n": None if None in of.values() else of["sets"] * of["texts"],
+        "perplexity": None if surprisal is None else math.exp(surprisal),
+        "model_entropy": _number(people, "entropy", "mean"),
+        "ci95": {name: _at(people, "ci95", name) for name in names if own[name] is not None},
+        "by_position": [],
+    }
+
+
+def band(people: Mapping[str, Any] | None) -> Band | None:
+    """The 5th and the 95th percentile of the model's entropy on human text."""
+    low, high = (_number(people, "same_contexts", "entropy", key) for key in ("p05", "p95"))
+    return None if low is None or high is None else (low, high)
+
+
+def share_of_the_models_entropy(people: Mapping[str, Any] | None) -> float | None:
+    """How random people are beside the model: their surprisal, divided by its mean entropy.
+
+    Both are of the same human text. Contexts that the model wrote are easier or harder for it
+    than those of people, so that nats of one do not compare with nats of the other; a share does.
+    """
+    surprisal = _number(people, "same_contexts", "surprisal")
+    mean = _number(people, "same_contexts", "entropy", "mean")
+    return None if surprisal is None or not mean else surprisal / mean
+
+
+def _row(description: str, same: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    return {"name": HUMAN, "description": description, "same_contexts": same, "own_texts": own}
+
+
+def _at(value: Any, *keys: str) -> Any:
+    """What lies at the end of some keys; None where there is nothing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _number(value: Any, *keys: str) -> float | None:
+    found = _at(value, *keys)
+    known = isinstance(found, (int, float)) and not isinstance(found, bool)
+    return found if known and abs(found) < 700 else None
+
+
+def _pair(value: Any, *keys: str) -> tuple[Any, Any]:
+    found = _at(value, *keys)
+    return tuple(found) if isinstance(found, list) and len(found) == 2 else (None, None)

@@ -1,0 +1,281 @@
+"""Every sampler on the model's distributions at the same positions, in one pass over the model.
+
+A unit of work is some of the texts. What it measured is a plain document, of which those of
+other texts can be merged; figures are computed from what is merged, and so are the same
+however the work was split.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import SamplerError, UsageError
+from corelm.language_model import LanguageModel
+from corelm.metrics.intervals import mean_interval
+from corelm.metrics.positions import by_position, total
+from corelm.report.measure.contexts import Contexts
+from corelm.report.measure.divergence import FIGURES, Comparison, ModelRows
+from corelm.report.measure.teacher_forcing import Group, Position, Reader, groups, read
+from corelm.report.measure.temperature_curve import at_temperatures
+from corelm.sampler import Sampler, refusal
+
+Record = dict[str, Any]
+"""What was measured on some texts: `text` has their indices, every other key a list beside it."""
+
+IN_NATS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
+
+
+def measure(
+    model: LanguageModel,
+    contexts: Contexts,
+    samplers: Sequence[Sampler],
+    texts: Sequence[int],
+    temperatures: Sequence[float] = (),
+) -> Record:
+    """Measure samplers at every position of some of the texts.
+
+    Args:
+        model: asked once for each position.
+        contexts: the texts.
+        samplers: what to measure.
+        texts: which of the texts, by index.
+        temperatures: at which ones to measure the curve of entropy against temperature.
+
+    Returns:
+        A plain document: `model` has the record of the model's own distributions and of the
+        tokens that the texts went on with; `samplers` one record each, or {"error": {"type",
+        "message"}} for one that failed; `curve` the record that `curve.curve` reads.
+
+    Raises:
+        ModelOutputError: logits that no sampler could use.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.report.measure.contexts import human_contexts
+        >>> from corelm.testing import ToyModel
+        >>> texts = human_contexts(ToyModel(), ["the cat sat"], "a fable")
+        >>> unit = measure(ToyModel(), texts, [corelm.sampler("greedy")], range(1))
+        >>> unit["samplers"][0]["entropy"]
+        [[0.0, 0.0, 0.0]]
+    """
+    return merge(
+        [_measure(model, group, samplers, temperatures) for group in groups(model, contexts, texts)]
+    )
+
+
+def merge(units: Sequence[Record]) -> Record:
+    """The document of all texts from those of some, in the order of the texts.
+
+    A sampler that failed on some of the texts failed.
+    """
+    samplers = zip(*(unit["samplers"] for unit in units), strict=True)
+    return {
+        "model": _merged([unit["model"] for unit in units]),
+        "samplers": [_merged(records) for records in samplers],
+        "curve": _merged([unit["curve"] for unit in units]),
+    }
+
+
+def _merged(records: Sequence[Record]) -> Record:
+    failed = [record for record in records if "error" in record]
+    if failed:
+        return failed[0]
+    order = sorted(
+        (text, at, row)
+        for at, record in enumerate(records)
+        for row, text in enumerate(record["text"])
+    )
+    return {key: [records[at][key][row] for _, at, row in order] for key in records[0]}
+
+
+def _measure(
+    model: LanguageModel, group: Group, samplers: Sequence[Sampler], temperatures: Sequence[float]
+) -> Record:
+    own = _Columns(group, ("entropy", "surprisal"))
+    curve = _Curve(group, temperatures)
+    runs = [_SamplerRun(sampler, group) for sampler in samplers]
+    for position in read(model, group):
+        rows = ModelRows(position.logits)
+        surprisal = group.model_surprisal[position.rows, position.time]
+        own.add(position, np.column_stack([rows.entropy, surprisal]))
+        curve.add(position)
+        for run in runs:
+            run.measure(position, rows)
+    return {
+        "model": own.record,
+        "samplers": [run.record for run in runs],
+        "curve": curve.record,
+    }
+
+
+class _Columns:
+    """A record under way: for each text of a group, the values at its positions."""
+
+    def __init__(self, group: Group, names: Sequence[str]) -> None:
+        self._group = group
+        self._names = names
+        self._values = np.full((*group.tokens.shape, len(names)), np.nan)
+
+    def add(self, position: Position, values: NDArray[np.float64]) -> None:
+        """Take down (rows, names) values."""
+        self._values[position.rows, position.time] = values
+
+    @property
+    def record(self) -> Record:
+        """What a value is not known of has None."""
+        group = self._group
+        texts = [
+            _plain(values[group.given : length].T)
+            for values, length in zip(self._values, group.lengths.tolist(), strict=True)
+        ]
+        columns = zip(*texts, strict=True)
+        return {"text": list(group.texts)} | dict(zip(self._names, map(list, columns), strict=True))
+
+
+def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
+    plain: list[list[float | None]] = values.tolist()
+    for row, column in np.argwhere(np.isnan(values)).tolist():
+        plain[row][column] = None
+    return plain
+
+
+class _SamplerRun:
+    """One sampler at work on a group, until it fails."""
+
+    def __init__(self, sampler: Sampler, group: Group) -> None:
+        self._sampler = sampler
+        self._reader = Reader(sampler, group)
+        self._table = _Columns(group, FIGURES)
+        self._error: Record | None = None
+
+    @property
+    def record(self) -> Record:
+        return self._error or self._table.record
+
+    def measure(self, position: Position, model: ModelRows) -> None:
+        """Measure what the sampler makes of the model's distributions at a position."""
+        if self._error is not None:
+            return
+        try:
+            found = self._compared(position, model)
+        except (SamplerError, UsageError) as error:
+            self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
+            return
+        self._table.add(position, found.figures)
+        self._reader.follow(position, found.surprisal)
+
+    def _compared(self, position: Position, model: ModelRows) -> Comparison:
+        logits = self._reader.logits(position, unchecked=True)
+        found = model.compare(logits, position.tokens)
+        if found is None:
+            raise refusal(self._sampler.stages[-1], logits, position.step)
+        if found.revived is not None:
+            raise SamplerError(
+                f"{self._sampler} revived token {found.revived}, which is never drawn, "
+                f"at step {position.step}"
+            )
+        return found
+
+
+class _Curve:
+    """The record of the curve under way: for each text, sums over its positions."""
+
+    def __init__(self, group: Group, temperatures: Sequence[float]) -> None:
+        self._temperatures = temperatures
+        self._texts = group.texts
+        self._positions = np.zeros(len(group.texts), dtype=np.int64)
+        self._sums = np.zeros((len(group.texts), 2, len(temperatures)))
+
+    def add(self, position: Position) -> None:
+        self._positions[position.rows] += 1
+        if self._temperatures:
+            self._sums[position.rows] += at_temperatures(position.logits, self._temperatures)
+
+    @property
+    def record(self) -> Record:
+        return {
+            "text": list(self._texts),
+            "positions": self._positions.tolist(),
+            "entropy": self._sums[:, 0].tolist(),
+            "slope": self._sums[:, 1].tolist(),
+        }
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """What one sampler does on all the contexts: the part `same_contexts` of a report.
+
+    Means are over positions, in nats where they are entropies or surprisals, with intervals by
+    bootstrap over texts. The key `bits` has them in bits.
+
+    Args:
+        record: of one sampler, from `measure`, merged.
+    """
+    n = sum(map(len, record["entropy"]))
+    means = {name: _mean(record[name]) for name in FIGURES}
+    entropy = entropy_summary(record)
+    return {
+        "n": n,
+        "entropy": entropy,
+        "effective_choices": None if entropy["mean"] is None else math.exp(entropy["mean"]),
+        **{name: means[name] for name in FIGURES if name != "entropy"},
+        "bits": {name: _in_bits(means[name]) for name in IN_NATS},
+        "ci95": {name: _interval(record[name]) for name in FIGURES if name != "entropy"},
+        "by_position": by_position(
+            {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
+        ),
+    }
+
+
+def model_summary(record: Record) -> dict[str, Any]:
+    """What the model says on all the contexts, and how it takes the tokens that followed.
+
+    Args:
+        record: of the model, from `measure`, merged.
+
+    Returns:
+        `n`, `entropy` as a summary has it, the mean `surprisal` of the tokens that can be drawn
+        with its interval in `ci95`, and `by_position`.
+    """
+    known = [[value for value in text if value is not None] for text in record["surprisal"]]
+    return {
+        "n": sum(map(len, record["entropy"])),
+        "entropy": entropy_summary(record),
+        "surprisal": _mean(known),
+        "ci95": {"surprisal": _interval(known)},
+        "by_position": by_position({"entropy": record["entropy"]}),
+    }
+
+
+def entropy_summary(record: Record) -> dict[str, Any]:
+    """The mean entropy, its interval, and what the positions are spread over."""
+    values = _flat(record["entropy"])
+    spread = np.percentile(values, (5, 50, 95)).tolist() if values.size else [None] * 3
+    return {
+        "mean": _mean(record["entropy"]),
+        "ci95": _interval(record["entropy"]),
+        "median": spread[1],
+        "p05": spread[0],
+        "p95": spread[2],
+    }
+
+
+def _flat(texts: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    return np.array([value for text in texts for value in text], dtype=np.float64)
+
+
+def _mean(texts: Sequence[Sequence[float]]) -> float | None:
+    values = _flat(texts)
+    return float(values.mean()) if values.size else None
+
+
+def _interval(texts: Sequence[Sequence[float]]) -> list[float] | None:
+    return mean_interval(*total(texts))
+
+
+def _in_bits(nats: float | None) -> float | None:
+    return None if nats is None else nats / math.log(2)

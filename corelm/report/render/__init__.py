@@ -1,0 +1,1 @@
+"""The forms of a report: text, Markdown, CSV, a web page and plots, all made from its document."""

@@ -1,0 +1,125 @@
+"""The texts of a report word by word, as its page shows them side by side."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from corelm.report.document.numbers import number, share
+from corelm.report.render.plots.labels import visible
+
+LEVELS = (2, 4, 6, 8, 10)
+"""Nats of surprisal from which on a word has the next deeper colour and the next thicker line."""
+
+SPACES = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "⇥", " ": "␣"})
+
+
+@dataclass(frozen=True)
+class Word:
+    """One token of a text.
+
+    Attributes:
+        space: the white space before it.
+        text: itself; white space that stands alone is shown as a sign.
+        level: how surprising it was, from 0 to the number of `LEVELS`.
+        about: what is told of it, on two lines.
+        likely: the likeliest tokens in its place, one on a line, with a tab before their share.
+    """
+
+    space: str
+    text: str
+    level: int
+    about: str
+    likely: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of one sampler; without words where the sampler failed."""
+
+    sampler: str
+    words: Sequence[Word]
+    error: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """The texts that all samplers wrote after one prompt with one luck."""
+
+    prompt: str
+    sample: int
+    texts: Sequence[Text]
+
+
+def groups(document: Mapping[str, Any]) -> list[Group]:
+    """The texts by prompt and sample, the samplers in the order of the report."""
+    found: dict[tuple[str, int], dict[int, Text]] = {}
+    for place, row in enumerate(document["samplers"]):
+        for text in row["texts"]:
+            written = Text(row["sampler"], _words(text["tokens"]))
+            found.setdefault((text["prompt"], text["sample"]), {})[place] = written
+    failed = {
+        place: Text(row["sampler"], (), error=True)
+        for place, row in enumerate(document["samplers"])
+        if row["error"]
+    }
+    return [
+        Group(prompt, sample, [text for _, text in sorted((failed | texts).items())])
+        for (prompt, sample), texts in found.items()
+    ]
+
+
+def _words(tokens: Sequence[Mapping[str, Any]]) -> list[Word]:
+    """The words of a text, which begins without white space."""
+    first, rest = [word(token) for token in tokens[:1]], [word(token) for token in tokens[1:]]
+    return [*(replace(each, space="") for each in first), *rest]
+
+
+def word(token: Mapping[str, Any]) -> Word:
+    """A token of a document as a word of its page.
+
+    Example:
+        >>> film = {"token": " film", "rank": 2, "p": 0.25, "q": 0.5, "entropy": 1.0}
+        >>> word(film | {"alternatives": [[" movie", 0.5], [" film", 0.25]]})
+        Word(space=' ', text='film', level=0, about='surprisal 1.39, rank 2\\np 25.0%, q 50.0%, \
+entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
+    """
+    whole = visible(token["token"])
+    text = whole.lstrip()
+    surprisal = -math.log(token["p"]) if token["p"] > 0 else math.inf
+    rank = token["rank"] or "unknown"
+    about = (
+        f"surprisal {number(surprisal)}, rank {rank}\n"
+        f"p {share(token['p'])}, q {share(token['q'])}, entropy {number(token['entropy'])}"
+    )
+    likely = "\n".join(f"{shown(word)}\t{share(p)}" for word, p in token["alternatives"])
+    level = bisect_right(LEVELS, surprisal)
+    return Word(whole[: len(whole) - len(text)], text or shown(whole), level, about, likely)
+
+
+def shown(token: str) -> str:
+    """A token on one line, without the space before it, unless that is all of it.
+
+    Example:
+        >>> shown(" film"), shown(" "), shown("a\\nb")
+        ('film', '␣', 'a⏎b')
+    """
+    token = visible(token)
+    return (token.strip(" ") or token).translate(SPACES)
+
+
+def legend() -> Iterator[tuple[int, str]]:
+    """The levels of surprisal, and what each stands for.
+
+    Example:
+        >>> list(legend())[1]
+        (1, '2 to 4')
+    """
+    yield 0, f"under {LEVELS[0]}"
+    for level, (low, high) in enumerate(pairwise(LEVELS), 1):
+        yield level, f"{low} to {high}"
+    yield len(LEVELS), f"{LEVELS[-1]} and more"

@@ -1,0 +1,109 @@
+"""The plots of a report: as files, and as drawings in its page."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from corelm.report.render.plots.canvas import COLOURS, style
+from corelm.report.render.plots.charts import CHARTS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 216
+LARGEST = 1e9
+NOTHING_ELSE = {"Date": None, "Creator": None, "Format": None, "Type": None}
+"""No metadata: the same report gives the same bytes on any day."""
+
+
+def plots(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """The plots of a report as files, each as PNG and as SVG.
+
+    One version of matplotlib draws the same bytes each time.
+
+    Args:
+        document: the report's, as `corelm.report/1` describes it.
+
+    Returns:
+        What each file holds, by its name.
+    """
+    files: dict[str, bytes] = {}
+    for name, figure in _drawn(document, letters="path"):
+        files[f"{name}.png"] = _saved(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        files[f"{name}.svg"] = _saved(figure, "svg", metadata=NOTHING_ELSE)
+    return files
+
+
+def drawings(document: Mapping[str, Any]) -> dict[str, str]:
+    """The plots of a report as SVG elements that take their colours from the page around them.
+
+    Args:
+        document: the report's, as `corelm.report/1` describes it.
+
+    Returns:
+        The element of each plot, by its name.
+    """
+    return {
+        name: element(name, _saved(figure, "svg", metadata=NOTHING_ELSE).decode("utf-8"))
+        for name, figure in _drawn(document, letters="none")
+    }
+
+
+def _drawn(document: Mapping[str, Any], letters: str) -> Iterator[tuple[str, Figure]]:
+    """Each plot by its name, to be saved before the next one is asked for."""
+    with warnings.catch_warnings(), style(**{"svg.fonttype": letters}):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figures = _bounded({name: part for name, part in document.items() if name != "try_it"})
+        for name, draw in CHARTS.items():
+            yield name, draw(figures)
+
+
+def _bounded(part: Any) -> Any:
+    """A part of a document in which no number is too large to be drawn."""
+    if isinstance(part, Mapping):
+        return {name: _bounded(inner) for name, inner in part.items() if name != "texts"}
+    if isinstance(part, list):
+        return [_bounded(inner) for inner in part]
+    return min(max(part, -LARGEST), LARGEST) if isinstance(part, float) else part
+
+
+def _saved(figure: Figure, kind: str, **how: Any) -> bytes:
+    written = io.BytesIO()
+    figure.savefig(written, format=kind, **how)
+    return written.getvalue()
+
+
+def element(name: str, svg: str) -> str:
+    """A drawing of matplotlib as an element of a page: no more than is seen, and its own ids.
+
+    Colours become variables, which are others in the dark; letters are those of the page.
+
+    Example:
+        >>> element("a", '<svg viewBox="0 0 9 9">\\n<g id="g1" fill="#00796b"/></svg>')
+        '<svg viewBox="0 0 9 9" aria-hidden="true"><g fill="var(--teal)"/></svg>'
+    """
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    opening, inside = svg[svg.index("<svg") :].split(">", 1)
+    size = re.search(r'viewBox="[^"]*"', opening)
+    used = set(REFERENCE.findall(inside))
+    inside = re.sub("<[^>]*>", lambda tag: _tag(tag[0], name, used), inside)
+    inside = re.sub(r">\s*\n\s*<", "><", inside).strip()
+    return f'<svg {size and size[0]} aria-hidden="true">{inside}'
+
+
+REFERENCE = re.compile(r'(?:href="|url\()#([\w-]+)')
+COLOUR = re.compile("#[0-9a-f]{6}")
+
+
+def _tag(tag: str, name: str, used: set[str]) -> str:
+    """One tag of a drawing as the page has it."""
+    tag = COLOUR.sub(lambda colour: f"var(--{COLOURS[colour[0]]})", tag)
+    tag = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", tag)
+    tag = REFERENCE.sub(lambda at: at[0].replace("#", f"#{name}-"), tag)
+    tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
+    tag = re.sub(r"font-family: [^;\"]*;?", "", tag)
+    return re.sub(r"\s*\n\s*", " ", re.sub("(?<=[:;]) ", "", tag)).replace(' "', '"')

@@ -1,0 +1,316 @@
+"""Every sampler on the same positions: numbers by hand, merging, and the laws on a real model."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from small_models import SMALL, small_model
+
+import corelm
+from corelm import Sampler
+from corelm.metrics.intervals import mean_interval
+from corelm.report.measure.contexts import Contexts, human_contexts, model_contexts
+from corelm.report.measure.on_contexts import measure, merge, model_summary, summary
+from corelm.report.measure.temperature_curve import curve, temperatures
+from corelm.testing import ToyModel
+
+LN2, LN3 = math.log(2), math.log(3)
+WORDS = ("north", "south", "east", "west")
+NORTH, SOUTH, EAST, WEST = 2, 3, 4, 5
+
+
+@pytest.fixture
+def model():
+    """Four words of 1, 2, 3 and 3 bits, whatever came before."""
+    return ToyModel(WORDS, logits=[9.0, 9.0, *np.log([4, 2, 1, 1])], end=False)
+
+
+@pytest.fixture
+def contexts(model):
+    """Three positions and one; the second of them is followed by an unknown word."""
+    return human_contexts(model, ["north south up west", "west west"], "directions")
+
+
+def measured(model, contexts, *expressions):
+    samplers = [corelm.sampler(expression) for expression in expressions]
+    return measure(model, contexts, samplers, range(len(contexts.texts)))
+
+
+# Numbers by hand
+
+
+def test_what_one_sampler_does_at_each_position(model, contexts):
+    [record] = measured(model, contexts, "top_k(k=2)")["samplers"]
+    expected = {
+        "entropy": LN3 - 2 / 3 * LN2,
+        "model_entropy": 1.75 * LN2,
+        "kl_to_model": -math.log(0.75),
+        "mass_kept": 0.75,
+        "tokens_kept": 2,
+        "expected_surprisal": 4 / 3 * LN2,
+        "top_probability": 2 / 3,
+    }
+    assert record.keys() == {"text", *expected}
+    assert record["text"] == [0, 1]
+    for name, value in expected.items():
+        assert [len(text) for text in record[name]] == [3, 1]
+        assert [x for text in record[name] for x in text] == pytest.approx([value] * 4)
+
+
+def test_what_the_model_says_and_how_it_takes_the_tokens_that_followed(model, contexts):
+    unit = measured(model, contexts)
+    assert unit["samplers"] == []
+    assert unit["model"]["entropy"] == [
+        pytest.approx([1.75 * LN2] * 3),
+        pytest.approx([1.75 * LN2]),
+    ]
+    [first, second] = unit["model"]["surprisal"]
+    assert first[1] is None  # an unknown word cannot be drawn
+    assert [first[0], first[2], *second] == pytest.approx([2 * LN2, 3 * LN2, 3 * LN2])
+    figures = model_summary(unit["model"])
+    assert figures["n"] == 4
+    assert figures["surprisal"] == pytest.approx(8 / 3 * LN2)
+    assert figures["ci95"]["surprisal"] == pytest.approx([2.5 * LN2, 3 * LN2])
+    assert figures["by_position"] == [
+        {"position": 0, "n": 2, "entropy": pytest.approx(1.75 * LN2)},
+        {"position": 1, "n": 1, "entropy": pytest.approx(1.75 * LN2)},
+        {"position": 2, "n": 1, "entropy": pytest.approx(1.75 * LN2)},
+    ]
+
+
+@pytest.fixture
+def changing():
+    """After an even number certain that an odd one follows; after an odd one a coin."""
+    after = np.full((4, 4), -np.inf)
+    after[2, 3] = 0  # even, then odd
+    after[3, [2, 3]] = 0  # odd, then either
+    return ToyModel(["even", "odd"], logits=after, end=False)
+
+
+def test_the_summary_of_a_sampler(changing):
+    """Entropies 0 and ln 2 after even and odd: two positions of each in all."""
+    contexts = human_contexts(changing, ["even odd even odd", "odd odd"], "numbers")
+    [record] = measured(changing, contexts, "stochastic")["samplers"]
+    assert record["entropy"] == [pytest.approx([0, LN2, 0]), pytest.approx([LN2])]
+    figures = summary(record)
+    assert figures["n"] == 4
+    assert figures["entropy"] == {
+        "mean": pytest.approx(LN2 / 2),
+        "ci95": pytest.approx([LN2 / 3, LN2]),  # the first text twice, or the second one
+        "median": pytest.approx(LN2 / 2),
+        "p05": pytest.approx(0),
+        "p95": pytest.approx(LN2),
+    }
+    assert figures["effective_choices"] == pytest.approx(math.sqrt(2))
+    assert figures["tokens_kept"] == 1.5
+    assert figures["kl_to_model"] == 0.0
+    assert figures["mass_kept"] == 1.0
+    assert figures["top_probability"] == pytest.approx(0.75)
+    assert figures["bits"] == pytest.approx(
+        {"entropy": 0.5, "model_entropy": 0.5, "kl_to_model": 0, "expected_surprisal": 0.5}
+    )
+    assert figures["ci95"]["tokens_kept"] == pytest.approx([4 / 3, 2])
+    assert figures["by_position"] == [
+        {"position": 0, "n": 2, "entropy": pytest.approx(LN2 / 2), "mass_kept": 1.0,
+         "model_entropy": pytest.approx(LN2 / 2)},
+        {"position": 1, "n": 1, "entropy": pytest.approx(LN2), "mass_kept": 1.0,
+         "model_entropy": pytest.approx(LN2)},
+        {"position": 2, "n": 1, "entropy": 0.0, "mass_kept": 1.0, "model_entropy": 0.0},
+    ]  # fmt: skip
+
+
+def test_one_text_has_no_interval(model):
+    [record] = measured(model, human_contexts(model, ["north north"], "one"), "greedy")["samplers"]
+    assert summary(record)["entropy"]["ci95"] is None
+
+
+def test_what_looks_at_the_past_sees_it(model):
+    """Nothing may come again: after north, south and west are seen, east is all that is left."""
+    contexts = human_contexts(model, ["north south west east"], "round")
+    [record] = measured(model, contexts, "no_repeat_ngram(n=1)")["samplers"]
+    assert record["tokens_kept"] == [[3, 2, 1]]
+    assert record["mass_kept"] == [pytest.approx([1 / 2, 1 / 4, 1 / 8])]
+
+
+def test_tokens_after_the_given_ones_count_as_drawn(model):
+    contexts = Contexts("model", "d", ((NORTH, SOUTH, WEST, EAST),), (2,))
+    unit = measured(model, contexts, "presence_penalty(penalty=99, skip_prompt=True)")
+    assert unit["samplers"][0]["top_probability"] == [pytest.approx([4 / 8, 4 / 7])]
+
+
+def test_mirostat_follows_what_it_could_have_drawn(model):
+    """mu begins at 3 bits, twice tau, and moves by 1.5 bits less what each token had."""
+    contexts = Contexts("model", "d", ((NORTH, WEST, WEST, NORTH, NORTH),), (1,))
+    [record] = measured(model, contexts, "mirostat(tau=1.5, eta=1)")["samplers"]
+    # mu = 3: all four stay; west has 3 bits, so mu falls by 1.5 to 1.5
+    # north of 1 bit stays alone; west could not have been drawn and moves nothing
+    # north alone has 0 bits: mu rises by 1.5 to 3, all four stay again
+    assert record["tokens_kept"] == [[4, 1, 1, 4]]
+
+
+# Splitting and merging
+
+
+EXPRESSIONS = (
+    "greedy", "temperature(t=0.7)", "top_p(p=0.9)", "top_k(k=5)", "typical(p=0.5)", "min_p(p=0.1)",
+    "mirostat(tau=2)", "repetition_penalty(penalty=1.5)", "top_h(h=0.5) | temperature(t=2)",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["default", "rnn"])
+def test_the_whole_is_the_same_bit_for_bit_however_it_was_split(kind):
+    model = small_model(SMALL[kind], end=True)
+    contexts = model_contexts(model, ["w1 w2 w3", "w4"], n=5, length=12, seed=1)
+    samplers = [corelm.sampler(expression) for expression in EXPRESSIONS]
+    grid = [0.5, 1.0, 2.0]
+    whole = measure(model, contexts, samplers, range(10), grid)
+    for parts in (
+        [range(10)],
+        [range(3), range(3, 10)],
+        [[i] for i in (7, 3, 0, 9, 1, 2, 8, 4, 5, 6)],
+    ):
+        units = [measure(model, contexts, samplers, part, grid) for part in parts]
+        assert merge(json.loads(json.dumps(units))) == whole
+
+
+def test_a_record_is_strict_json(model, contexts):
+    unit = measured(model, contexts, "greedy", "uniform")
+    assert json.loads(json.dumps(unit, allow_nan=False)) == unit
+
+
+# What goes wrong
+
+
+class Fails(Sampler):
+    """Fail from a number of tokens on."""
+
+    after: int = corelm.param(1)
+
+    def __call__(self, logits, context):
+        if context.step >= self.after:
+            raise RuntimeError("out of ideas")
+        return logits
+
+
+class Revives(Sampler):
+    """Allow everything, padding too."""
+
+    def __call__(self, logits, context):
+        return np.zeros_like(logits)
+
+
+def test_a_sampler_that_raises_leaves_the_others(model, contexts):
+    samplers = [corelm.sampler("greedy"), Fails(), corelm.sampler("uniform")]
+    greedy, fails, uniform = measure(model, contexts, samplers, range(2))["samplers"]
+    message = "fails(after=1) failed at step 1: RuntimeError: out of ideas"
+    assert fails == {"error": {"type": "SamplerError", "message": message}}
+    assert greedy["entropy"] == [[0, 0, 0], [0]]
+    assert uniform["entropy"] == [pytest.approx([2 * LN2] * 3), pytest.approx([2 * LN2])]
+
+
+def test_one_that_fails_on_some_texts_failed(model, contexts):
+    """The second text has one position alone, where nothing happens yet."""
+    units = [measure(model, contexts, [Fails()], [i]) for i in (1, 0)]
+    assert "error" not in units[0]["samplers"][0]
+    assert "error" in merge(units)["samplers"][0]
+
+
+def test_a_token_that_is_never_drawn_may_not_come_back(model, contexts):
+    [record] = measure(model, contexts, [Revives()], range(2))["samplers"]
+    message = "revives revived token 0, which is never drawn, at step 0"
+    assert record == {"error": {"type": "SamplerError", "message": message}}
+
+
+def test_a_word_that_the_vocabulary_lacks_is_wrong_usage(model, contexts):
+    [record] = measured(model, contexts, "ban(words=['up'])")["samplers"]
+    assert record["error"]["type"] == "UsageError"
+
+
+# On the shipped model
+
+
+SHIPPED = (
+    "greedy", "temperature(t=0.2)", "temperature(t=0.7)", "temperature(t=1.0)",
+    "temperature(t=1.5)", "uniform", "top_p(p=0.9)", "top_k(k=40)", "min_p(p=0.05)",
+    "epsilon(epsilon=0.001)", "typical(p=0.5)",
+)  # fmt: skip
+FILTERS = ("greedy", *SHIPPED[6:])
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """The samplers on 8 texts of 30 words, and the curve on the same positions."""
+    model = corelm.load("imdb")
+    contexts = model_contexts(model, ["This movie"], n=8, length=30, seed=1)
+    samplers = [corelm.sampler(expression) for expression in SHIPPED]
+    grid = temperatures(samplers)
+    unit = measure(model, contexts, samplers, range(8), grid)
+    records = dict(zip(SHIPPED, unit["samplers"], strict=True))
+    return records, curve(unit["curve"], grid), unit["model"]
+
+
+def flat(record, name):
+    return np.array([value for text in record[name] for value in text])
+
+
+@pytest.mark.parametrize("expression", SHIPPED)
+def test_every_entropy_lies_between_its_bounds(shipped, expression):
+    record = shipped[0][expression]
+    entropy, kept = flat(record, "entropy"), flat(record, "tokens_kept")
+    assert len(entropy) > 200
+    assert (entropy >= 0).all()
+    assert (entropy <= np.log(kept) + 1e-9).all()
+    assert (kept <= 14998).all()
+    assert np.allclose(
+        flat(record, "expected_surprisal"), entropy + flat(record, "kl_to_model"), atol=1e-12
+    )
+
+
+def test_greedy_is_certain_and_uniform_is_as_uncertain_as_can_be(shipped):
+    assert (flat(shipped[0]["greedy"], "entropy") == 0).all()
+    assert np.allclose(flat(shipped[0]["uniform"], "entropy"), math.log(14998), atol=1e-12)
+
+
+def test_temperature_one_is_the_model(shipped):
+    record, own = shipped[0]["temperature(t=1.0)"], shipped[2]
+    assert record["entropy"] == record["model_entropy"] == own["entropy"]
+    assert not flat(record, "kl_to_model").any()
+    assert (flat(record, "mass_kept") == 1).all()
+
+
+@pytest.mark.parametrize("expression", FILTERS)
+def test_the_divergence_of_a_filter_is_minus_ln_of_the_mass_kept(shipped, expression):
+    record = shipped[0][expression]
+    mass = flat(record, "mass_kept")
+    assert (mass < 1).any()
+    exact = 1e-6 if expression.startswith("typical") else 1e-12  # its likeliest token may go
+    assert np.allclose(flat(record, "kl_to_model"), -np.log(mass), rtol=0, atol=exact)
+
+
+def test_marks_of_temperature_lie_on_the_curve(shipped):
+    records, curve_, _ = shipped
+    for t in (0.2, 0.7, 1.0, 1.5):
+        at = curve_["t"].index(t)
+        mean = summary(records[f"temperature(t={t})"])["entropy"]["mean"]
+        assert curve_["entropy"][at] == pytest.approx(mean, abs=1e-5)
+
+
+@pytest.mark.parametrize("expression", ["stochastic", "temperature(t=0.7)", "top_p(p=0.9)"])
+def test_the_expected_surprisal_is_that_of_the_texts_that_are_drawn(expression):
+    """What a sampler expects on its own texts lies in the interval of what came."""
+    model = corelm.load("imdb")
+    texts = corelm.generate(model, "This movie", sampler=expression, n=24, length=40, seed=5)
+    prompt = model.vocabulary.encode("This movie")
+    own = Contexts(
+        "model", "own texts", tuple((*prompt, *text.tokens) for text in texts), (2,) * 24
+    )
+    unit = measured(model, own, expression)
+    nats = [[step.model_surprisal for step in text.steps] for text in texts]
+    assert unit["model"]["surprisal"] == [pytest.approx(text) for text in nats]
+    low, high = mean_interval([sum(text) for text in nats], [len(text) for text in nats])
+    expected = summary(unit["samplers"][0])["expected_surprisal"]
+    assert low < expected < high
+    assert high - low < 1

@@ -1,0 +1,145 @@
+"""A report and its forms: one document, read back as it was written."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import jsonschema
+import pytest
+
+import corelm
+from corelm.errors import MissingDependencyError, ReportError
+from corelm.report.document.schema import schema
+
+
+@pytest.fixture
+def report(made):
+    return corelm.Report(made)
+
+
+def test_it_is_written_and_read_as_it_was(report, tmp_path):
+    file = tmp_path / "report.json"
+    file.write_text(report.to_json(), encoding="utf-8")
+    again = corelm.Report.read(file)
+    assert again.to_json() == report.to_json()
+    for form in ("to_csv", "to_markdown", "to_html", "_repr_html_"):
+        assert getattr(again, form)() == getattr(report, form)()
+
+
+def test_the_json_is_strict_and_follows_the_schema(report):
+    document = json.loads(report.to_json(), parse_constant=pytest.fail)
+    jsonschema.validate(document, schema())
+    assert document == report.to_dict()
+
+
+def test_nobody_changes_it_from_outside(made):
+    mine = dict(made)
+    report = corelm.Report(mine)
+    before = report.to_json()
+    report.to_dict()["samplers"].clear()
+    mine["samplers"] = []
+    assert report.to_json() == before
+
+
+def test_what_is_no_report_is_refused(made):
+    with pytest.raises(ReportError, match="it has no curve"):
+        corelm.Report({key: value for key, value in made.items() if key != "curve"})
+    with pytest.raises(ReportError, match="is nan"):
+        corelm.Report(made | {"bounds": {"min": 0.0, "max": float("nan")}})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is no JSON"),
+        (b"not json", "it is no JSON"),
+        (b"\xff\xfe", "it is not UTF-8"),
+        (b"[]", "it is no JSON object"),
+        (b'{"schema": NaN}', "it is no JSON"),
+        (b'{"schema": 1e999}', "it is no JSON"),
+        (b"[" * 200_000, "it is no JSON"),
+        (b'{"a":' * 200_000, "it is no JSON"),
+        (b'{"schema": ' + b"9" * 5000 + b"}", "it is no JSON"),
+        (b'{"name": "x"}', "it does not say which schema"),
+        (b'{"schema": "corelm.report/2"}', "it follows 'corelm.report/2', and this corelm reads"),
+        (b'{"schema": "corelm.report/1"}', "it does not follow corelm.report/1: it has no header"),
+        (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
+    ],
+)
+def test_a_file_that_is_no_report(tmp_path, content, reason):
+    file = tmp_path / "report.json"
+    file.write_bytes(content)
+    with pytest.raises(ReportError) as refused:
+        corelm.Report.read(file)
+    message = str(refused.value)
+    assert message.startswith(f"{str(file)!r} is no report: {reason}")
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_a_file_that_is_cut_off_anywhere(report, tmp_path):
+    whole = report.to_json().encode()
+    file = tmp_path / "report.json"
+    for at in range(0, len(whole) - 2, len(whole) // 50):
+        file.write_bytes(whole[:at])
+        with pytest.raises(ReportError, match="is no report: it is no JSON"):
+            corelm.Report.read(file)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ReportError, match="is no report: it is missing"):
+        corelm.Report.read(tmp_path / "no.json")
+    with pytest.raises(ReportError, match="is no report: it is no regular file"):
+        corelm.Report.read(tmp_path)
+
+
+def test_a_report_of_a_later_corelm_that_only_has_more_is_read(made):
+    more = made | {"more": {"of": ["anything", json.loads("[" * 200 + "]" * 200)]}}
+    assert corelm.Report(more).to_dict()["more"] == more["more"]
+
+
+def test_what_json_cannot_hold_is_refused(made):
+    for value in ({1, 2}, float("inf"), endless()):
+        with pytest.raises(ReportError, match="it holds what JSON cannot"):
+            corelm.Report(made | {"more": value})
+
+
+def endless():
+    """A list that holds itself."""
+    value = []
+    value.append(value)
+    return value
+
+
+def test_pandas_gets_the_lines_of_the_csv(report):
+    frame = report.to_pandas()
+    assert list(frame.columns) == ["sampler", "view", "metric", "value", "low", "high", "n"]
+    assert len(frame) == len(report.to_csv().splitlines()) - 1
+    entropy = frame[frame.metric == "entropy.mean"].set_index("sampler").value
+    assert entropy["greedy"] == 0
+    assert entropy["uniform"] == pytest.approx(2.3978953)
+
+
+def test_without_pandas_it_says_how_to_get_it(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match="install it with: pip install pandas"):
+        report.to_pandas()
+
+
+def test_a_notebook_shows_a_table_in_which_all_is_text(document):
+    document["samplers"][0]["sampler"] = "<script>alert(1)</script>"
+    document["samplers"][3]["error"]["message"] = "<img src=x onerror=alert(1)>"
+    document["header"]["prompts"] = ['"><b>']
+    shown = corelm.Report(document)._repr_html_()
+    assert "<table>" in shown
+    assert "&lt;script&gt;" in shown
+    for tag in ("<script", "<img", "<b>"):
+        assert tag not in shown
+    assert shown.count("<tr>") == 5
+
+
+def test_what_failed_is_told(report):
+    assert list(report.failed) == ["breaks(at=5)"]
+    assert report.failed["breaks(at=5)"].startswith("breaks(at=5) failed at step 5: ValueError")
+    assert repr(report).startswith("<corelm report of 4 samplers: Nearest to human text is ")

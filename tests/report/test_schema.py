@@ -1,0 +1,109 @@
+"""The schema that ships, and the check against it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import jsonschema
+import pytest
+
+from corelm.errors import ReportError
+from corelm.report.document.schema import check, fault, schema
+
+VALUES = [None, True, "text", -1, [], ...]
+
+
+def test_it_is_a_json_schema():
+    jsonschema.Draft202012Validator.check_schema(schema())
+
+
+def test_a_report_follows_it(document):
+    jsonschema.validate(document, schema())
+    check(document)
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()):
+    """The way to everything in a document."""
+    yield path
+    items = enumerate(value) if isinstance(value, list) else ()
+    for key, part in value.items() if isinstance(value, dict) else items:
+        yield from paths(part, (*path, key))
+
+
+def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """The document with another value there; a key is taken out where the value is ...."""
+    if not path:
+        return value
+    copied = copy.copy(document)
+    if len(path) == 1 and value is ...:
+        del copied[path[0]]
+    else:
+        copied[path[0]] = changed(copied[path[0]], path[1:], value)
+    return copied
+
+
+def shortened(value: Any) -> Any:
+    """The same with no more than one thing of a kind."""
+    if isinstance(value, dict):
+        return {key: shortened(part) for key, part in value.items()}
+    pair = isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, float))
+    return [shortened(part) for part in value[: 1 + pair]] if isinstance(value, list) else value
+
+
+def test_it_says_what_jsonschema_says(made):
+    """Of reports in which one value was replaced or taken out, whichever it is."""
+    validator = jsonschema.Draft202012Validator(schema())
+    document = {**shortened(made), "samplers": shortened(made["samplers"][-1:])}  # one that failed
+    document["samplers"] += shortened(made["samplers"][:1])
+    faults = 0
+    for path in paths(document):
+        for value in VALUES if path else ():
+            other = changed(document, path, value)
+            assert validator.is_valid(other) == (fault(other) == ""), (path, value)
+            faults += fault(other) != ""
+    assert faults > 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("units",), "bits", "units is 'bits', not 'nats'"),
+        (
+            ("samplers", 0, "own_texts", "loops"),
+            "x",
+            "samplers[0].own_texts.loops is 'x', not a number or null",
+        ),
+        (("samplers", 1), ..., ""),
+        (("curve",), ..., "it has no curve"),
+        (
+            ("samplers", 0, "texts", 0, "tokens", 0, "alternatives", 0),
+            ["a"],
+            "samplers[0].texts[0].tokens[0].alternatives[0] has 1 items",
+        ),
+        (("header", "n"), -1, "header.n is -1, not from 0 to 9007199254740991"),
+        (
+            ("header", "contexts", "source"),
+            "x",
+            "header.contexts.source is 'x', not 'human' or 'model'",
+        ),
+        (("bounds", "max"), 10**400, "bounds.max is "),
+        (("bounds", "max"), float("nan"), "bounds.max is nan, not a number"),
+        (("reference",), [], "reference is an array, not an object"),
+    ],
+)  # fmt: skip
+def test_the_first_fault_is_named(document, path, value, message):
+    found = fault(changed(document, path, value))
+    assert found.startswith(message) if message else found == ""
+
+
+def test_what_is_no_report_at_all():
+    for value in ([], "report", None, {}, {"samplers": []}):
+        with pytest.raises(ReportError, match="which schema it follows: corelm did not write it"):
+            check(value)
+
+
+def test_a_curve_has_as_many_of_each(document):
+    document["curve"]["slope"].pop()
+    with pytest.raises(ReportError, match="curve has lists of several lengths"):
+        check(document)
