@@ -1,4 +1,4 @@
 /* The kernels with vectors of eight floats. */
 #define LANES 8
 #define KERNELS kernels_of_8
-#include "lanes/all.h"
+#include "all.h"

@@ -1,0 +1,86 @@
+/* The Python module `corelm.native.kernels`. */
+#include "args.h"
+#include "pool.h"
+
+#include <stdatomic.h>
+
+static _Atomic(const struct kernels *) active = &kernels_of_8;
+
+const struct kernels *active_kernels(void)
+{
+    return atomic_load_explicit(&active, memory_order_relaxed);
+}
+
+static const struct kernels *widest(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &kernels_of_16;
+#endif
+    return &kernels_of_8;
+}
+
+static int use_vector_width(long floats)
+{
+    const struct kernels *kernels = floats >= 16 ? widest() : &kernels_of_8;
+    kernels->prepare();
+    atomic_store(&active, kernels);
+    return kernels == &kernels_of_8 ? 8 : 16;
+}
+
+/* (cores) */
+PyObject *py_use_cores(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    if (!expect_arguments("use_cores", count, 1))
+        return NULL;
+    long cores = PyLong_AsLong(args[0]);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    pool_use_cores(cores < 1 ? 1 : cores > MAX_CORES ? MAX_CORES : (int)cores);
+    Py_END_ALLOW_THREADS
+    return Py_NewRef(Py_None);
+}
+
+/* (floats in a vector, at most): how many there are */
+PyObject *py_use_vector_width(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    if (!expect_arguments("use_vector_width", count, 1))
+        return NULL;
+    long floats = PyLong_AsLong(args[0]);
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(use_vector_width(floats));
+}
+
+#define METHOD(alias, name) {#alias, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL},
+static PyMethodDef methods[] = {
+#define ROW_KERNEL(name) METHOD(name, name)
+#define LAYER_KERNEL(name) METHOD(name, name)
+#define MODULE_FUNCTION(name) METHOD(name, name)
+#define ALIAS(alias, name) METHOD(alias, name)
+#include "kernels.def"
+    {NULL, NULL, 0, NULL},
+};
+
+static int initialise(PyObject *module)
+{
+#if defined(__x86_64__) /* every processor with AVX2 has F16C */
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
+        PyErr_SetString(PyExc_ImportError, "the processor has no AVX2 and FMA");
+        return -1;
+    }
+#endif
+    pool_prepare();
+    use_vector_width(16);
+    return PyModule_AddIntConstant(module, "PANEL", PANEL);
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, initialise}, {0, NULL}};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT, .m_name = "kernels", .m_methods = methods, .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit_kernels(void) { return PyModuleDef_Init(&module); }

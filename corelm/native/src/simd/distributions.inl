@@ -1,0 +1,236 @@
+/* Next-token distributions, row by row, as corelm.numerics.distributions defines them. */
+#include "rows.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- scratch memory and rows ---- */
+
+static const size_t MIN_PARALLEL_LOGITS = 1 << 16; /* fewer are not worth waking another core */
+
+static pthread_key_t scratch_key;
+
+static void scratch_clear(struct scratch *scratch)
+{
+    free(scratch->block_max), free(scratch->block_sums), free(scratch->weights);
+    free(scratch->logits), free(scratch->tokens), free(scratch->indices);
+    *scratch = (struct scratch){.capacity = 0};
+}
+
+/* Called when a thread ends. */
+static void scratch_free(void *scratch)
+{
+    scratch_clear(scratch);
+    free(scratch);
+}
+
+static void prepare(void)
+{
+    static int prepared = 0; /* called with the interpreter's lock held */
+    if (prepared)
+        return;
+    prepared = 1;
+    pthread_key_create(&scratch_key, scratch_free);
+    prepare_tables();
+}
+
+static int scratch_reserve(struct scratch *scratch, size_t vocabulary)
+{
+    size_t blocks = block_count(vocabulary), tokens = blocks * BLOCK + SIXTEEN;
+    scratch_clear(scratch);
+    scratch->block_max = malloc(blocks * sizeof(float));
+    scratch->block_sums = malloc((blocks + FOUR) * sizeof(double));
+    scratch->weights = malloc(tokens * sizeof(float));
+    scratch->logits = malloc(tokens * sizeof(float));
+    scratch->tokens = malloc(tokens * sizeof(int32_t));
+    scratch->indices = malloc(tokens * sizeof(int32_t));
+    if (!scratch->block_max || !scratch->block_sums || !scratch->weights)
+        return 0;
+    if (!scratch->logits || !scratch->tokens || !scratch->indices)
+        return 0;
+    scratch->capacity = vocabulary;
+    return 1;
+}
+
+/* This thread's scratch memory; NULL where there is no memory. */
+static struct scratch *scratch_for(size_t vocabulary)
+{
+    struct scratch *scratch = pthread_getspecific(scratch_key);
+    if (!scratch) {
+        scratch = calloc(1, sizeof *scratch);
+        if (!scratch || pthread_setspecific(scratch_key, scratch) != 0) {
+            free(scratch);
+            return NULL;
+        }
+    }
+    if (scratch->capacity >= vocabulary || scratch_reserve(scratch, vocabulary))
+        return scratch;
+    return NULL;
+}
+
+struct row_job {
+    row_function *function;
+    const void *args;
+    size_t vocabulary;
+    atomic_int *no_memory, *invalid;
+};
+
+static void do_rows(const void *work, size_t begin, size_t end)
+{
+    const struct row_job *job = work;
+    struct scratch *scratch = scratch_for(job->vocabulary);
+    if (!scratch) {
+        atomic_store_explicit(job->no_memory, 1, memory_order_relaxed);
+        return;
+    }
+    for (size_t row = begin; row < end; row++)
+        if (job->function(job->args, row, scratch) != OK)
+            atomic_store_explicit(job->invalid, 1, memory_order_relaxed);
+}
+
+static enum status for_each_row(const struct logits *logits, const void *args,
+                                row_function *function)
+{
+    atomic_int no_memory = 0, invalid = 0;
+    struct row_job job = {function, args, logits->vocabulary, &no_memory, &invalid};
+    int parallel = logits->batch * logits->vocabulary >= MIN_PARALLEL_LOGITS;
+    parallel_for(do_rows, &job, logits->batch, 1, parallel);
+    return no_memory ? NO_MEMORY : invalid ? INVALID : OK;
+}
+
+/* ---- distributions ---- */
+
+/* A row is a distribution if its largest logit is finite and no logit is nan. */
+TARGET static enum status rows_are_valid_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct rows_are_valid_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    return isfinite(max_logit(args->logits.values + i * vocabulary, vocabulary)) ? OK : INVALID;
+}
+
+KERNEL_OF_ROWS(rows_are_valid)
+
+TARGET static enum status mask_tokens_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct mask_tokens_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary;
+    float before = max_logit(row, vocabulary), largest_masked = -INFINITY;
+    if (out != row)
+        memcpy(out, row, vocabulary * sizeof(float));
+    if (!isfinite(before))
+        return INVALID;
+    for (size_t k = 0; k < args->count; k++) {
+        float logit = row[args->tokens[k]];
+        largest_masked = logit > largest_masked ? logit : largest_masked;
+        out[args->tokens[k]] = -INFINITY;
+    }
+    /* Only if the largest logit was masked is there perhaps no finite one left. */
+    float after = largest_masked == before ? max_logit(out, vocabulary) : before;
+    return isfinite(after) ? OK : INVALID;
+}
+
+KERNEL_OF_ROWS(mask_tokens)
+
+TARGET static enum status apply_temperature_row(const void *work, size_t i,
+                                                struct scratch *scratch)
+{
+    (void)scratch;
+    const struct apply_temperature_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary;
+    float largest = max_logit(row, vocabulary), t = args->t;
+    /* Shift only where the quotient overflows: a penalty later in the chain reads the signs. */
+    float shift = isfinite(largest / t) ? 0 : largest;
+    for (size_t token = 0; token < vocabulary; token++)
+        out[token] = (row[token] - shift) / t;
+    return OK;
+}
+
+KERNEL_OF_ROWS(apply_temperature)
+
+/* The surprisal of a logit, if the weights of its row sum to `total`. */
+INLINE double surprisal_of(float logit, float largest, double total)
+{
+    double nats = log(total) - (double)(logit - largest);
+    return nats > 0 ? nats : 0;
+}
+
+/* The token of a block whose share of the running sum holds the target. The last possible one if
+ * there is none, which happens when two sums of the block differ in their last bit. */
+INLINE size_t find_target(const float *weights, size_t count, double before, double target)
+{
+    size_t last = 0;
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        sum += (double)weights[i];
+        if (before + sum > target)
+            return i;
+        last = weights[i] > 0 ? i : last;
+    }
+    return last;
+}
+
+TARGET static enum status draw_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct draw_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary, blocks = block_count(vocabulary);
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch->block_max), weights[BLOCK];
+    if (!is_valid(scratch->block_max, blocks, largest)) {
+        args->tokens[i] = 0, args->surprisals[i] = NAN;
+        return INVALID;
+    }
+    double total = exp_row(row, vocabulary, largest, scratch, 0);
+    double target = args->uniforms[i] * total, before = 0;
+    size_t block = 0, last = 0;
+    for (; block < blocks && before + scratch->block_sums[block] <= target; block++) {
+        last = scratch->block_sums[block] > 0 ? block : last;
+        before += scratch->block_sums[block];
+    }
+    if (block == blocks) { /* rounding: take the last token that can be drawn */
+        block = last;
+        before = target = INFINITY;
+    }
+    size_t start = block * BLOCK, count = block_size(vocabulary, block);
+    exp_block(row + start, count, largest, weights);
+    size_t token = start + find_target(weights, count, before, target);
+    args->tokens[i] = (int64_t)token;
+    args->surprisals[i] = surprisal_of(row[token], largest, total);
+    return OK;
+}
+
+KERNEL_OF_ROWS(draw)
+
+TARGET static enum status surprisals_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct surprisals_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    double total = exp_row(row, vocabulary, largest, scratch, 0);
+    args->out[i] = surprisal_of(row[args->tokens[i]], largest, total);
+    return OK;
+}
+
+KERNEL_OF_ROWS(surprisals)
+
+TARGET static enum status min_and_shannon_entropy_row(const void *work, size_t i,
+                                                      struct scratch *scratch)
+{
+    const struct min_and_shannon_entropy_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    double *entropy = args->entropy ? args->entropy + i : NULL;
+    entropy_row(row, vocabulary, largest, scratch, 0, args->min_entropy + i, entropy);
+    return OK;
+}
+
+KERNEL_OF_ROWS(min_and_shannon_entropy)

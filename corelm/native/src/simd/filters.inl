@@ -1,0 +1,211 @@
+/* Filters that compare logits, row by row, as corelm.numerics.filters and the samplers define
+ * them. */
+#include "rows.h"
+
+#include <float.h>
+#include <string.h>
+
+/* ---- tokens nearly as likely as the likeliest ---- */
+
+INLINE void keep_one(const float *row, size_t vocabulary, float largest, float kept, float *out)
+{
+    size_t token = index_of(row, vocabulary, largest);
+    for (size_t k = 0; k < vocabulary; k++)
+        out[k] = -INFINITY;
+    out[token] = kept;
+}
+
+TARGET static enum status greedy_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct greedy_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    keep_one(row, vocabulary, max_logit(row, vocabulary), 0, args->out + i * vocabulary);
+    return OK;
+}
+
+KERNEL_OF_ROWS(greedy)
+
+/* The smallest finite float that is at least this. */
+static float round_up(double bar)
+{
+    float nearest = bar < -(double)FLT_MAX ? -FLT_MAX : (float)bar;
+    return (double)nearest < bar ? nextafterf(nearest, INFINITY) : nearest;
+}
+
+/* Keep the tokens at most so many nats less likely than the likeliest; that one alone where the
+ * number is negative. */
+TARGET static enum status within_nats_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct within_nats_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary, largest = max_logit(row, vocabulary);
+    double nats = args->nats[i];
+    if (nats < -TOLERANCE)
+        keep_one(row, vocabulary, largest, largest, out);
+    else
+        keep_at_least(row, vocabulary, round_up((double)largest - nats - TOLERANCE), out);
+    return OK;
+}
+
+KERNEL_OF_ROWS(within_nats)
+
+/* ---- the standard deviation ---- */
+
+/* Subtract the mean; 0 where a logit is minus infinity. */
+INLINE doubles subtract_mean(doubles x, double mean)
+{
+    longs possible = x > (doubles){-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    return (doubles)((longs)(x - mean) & possible);
+}
+
+/* The standard deviation of the logits that are not minus infinity, in two passes. */
+TARGET static enum status logit_std_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct logit_std_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    doubles low = {0}, high = {0};
+    size_t possible = 0;
+    for (size_t k = 0; k < vocabulary; k += LANES) {
+        floats x = load_up_to(row + k, vocabulary - k);
+        ints mask = x > splat(-INFINITY);
+        possible += (size_t)__builtin_popcount(movemask(mask));
+        x = (floats)((ints)x & mask);
+        UNROLLED for (int e = 0; e < EIGHTS; e++)
+            low += low_of(eight_of(x, e)), high += high_of(eight_of(x, e));
+    }
+    double count = (double)possible, mean = sum_of_doubles(low + high) / count;
+    low = high = (doubles){0};
+    for (size_t k = 0; k < vocabulary; k += LANES) {
+        floats x = load_up_to(row + k, vocabulary - k);
+        UNROLLED for (int e = 0; e < EIGHTS; e++) {
+            doubles a = subtract_mean(low_of(eight_of(x, e)), mean);
+            doubles b = subtract_mean(high_of(eight_of(x, e)), mean);
+            low = fmadd_doubles(a, a, low), high = fmadd_doubles(b, b, high);
+        }
+    }
+    args->out[i] = sqrt(sum_of_doubles(low + high) / count);
+    return OK;
+}
+
+KERNEL_OF_ROWS(logit_std)
+
+/* ---- the k largest ---- */
+
+/* An unsigned number with the order of the float. */
+INLINE uint32_t sort_key(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits >> 31 ? ~bits : bits | 1u << 31;
+}
+
+/* The k-th largest of some numbers, which are changed: a radix selection that starts with the
+ * highest digit and goes on with the numbers that have the right one. */
+INLINE float kth_largest(float *numbers, size_t count, size_t k)
+{
+    for (int shift = 24; shift >= 0 && count > 1; shift -= 8) {
+        size_t counts[256] = {0}, kept = 0;
+        for (size_t i = 0; i < count; i++)
+            counts[sort_key(numbers[i]) >> shift & 255]++;
+        uint32_t digit = 255;
+        for (; counts[digit] < k; digit--)
+            k -= counts[digit];
+        for (size_t i = 0; i < count; i++) {
+            float number = numbers[i];
+            numbers[kept] = number;
+            kept += (sort_key(number) >> shift & 255) == digit;
+        }
+        count = kept;
+    }
+    return numbers[0];
+}
+
+/* The lanes cut each block into columns. Find the largest logit of each column; returns how many
+ * columns there are. */
+INLINE size_t find_column_max(const float *row, size_t vocabulary, float *column_max)
+{
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        floats largest = splat(-INFINITY);
+        for (size_t k = start; k < end; k += LANES)
+            largest = max(load_up_to(row + k, end - k), largest);
+        store(column_max + block * LANES, largest);
+    }
+    return block_count(vocabulary) * LANES;
+}
+
+/* Collect the tokens that are at least a bar, and their logits. */
+INLINE size_t find_at_least(const float *row, size_t vocabulary, float bar,
+                            const float *column_max, const struct scratch *scratch)
+{
+    size_t found = 0;
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        if (!movemask(load(column_max + block * LANES) >= splat(bar)))
+            continue;
+        for (size_t k = start; k < end; k += LANES) {
+            floats x = load_up_to(row + k, end - k);
+            for (unsigned bits = movemask(x >= splat(bar)); bits; bits &= bits - 1) {
+                int32_t token = (int32_t)k + __builtin_ctz(bits);
+                scratch->weights[found] = row[token];
+                scratch->tokens[found++] = token;
+            }
+        }
+    }
+    return found;
+}
+
+INLINE size_t count_at_least(const float *numbers, size_t count, float bar)
+{
+    size_t found = 0;
+    for (size_t k = 0; k < count; k += LANES)
+        found += (size_t)__builtin_popcount(movemask(load(numbers + k) >= splat(bar)));
+    return found;
+}
+
+/* A bar that at least k of some numbers reach, and not many more; the lowest one where fewer than k
+ * are finite. */
+INLINE float find_bar(const float *numbers, size_t count, size_t k, float largest)
+{
+    float depth = 1, step = 1;
+    if (count_at_least(numbers, count, -FLT_MAX) < k)
+        return -FLT_MAX;
+    while (depth < FLT_MAX && count_at_least(numbers, count, largest - depth) < k)
+        step = depth, depth *= 2;
+    for (int halvings = 0; halvings < 4; halvings++) {
+        step /= 2;
+        depth -= count_at_least(numbers, count, largest - (depth - step)) >= k ? step : 0;
+    }
+    return fmaxf(largest - depth, -FLT_MAX);
+}
+
+/* If k columns have a maximum that reaches a bar, k logits reach it. So the bar comes from the
+ * column maxima, and few tokens are left to select from. The first of those that tie stay. */
+TARGET static enum status top_k_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct top_k_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary, k = args->k;
+    const float *row = args->logits.values + i * vocabulary, *column_max = scratch->logits;
+    float *out = args->out + i * vocabulary, bar = -FLT_MAX;
+    size_t columns = find_column_max(row, vocabulary, scratch->logits);
+    if (k <= columns)
+        bar = find_bar(column_max, columns, k, max_logit(column_max, columns));
+    size_t found = find_at_least(row, vocabulary, bar, column_max, scratch), above = 0;
+    if (found > k)
+        bar = kth_largest(scratch->weights, found, k);
+    keep_at_least(row, vocabulary, bar, out);
+    for (size_t j = 0; j < found; j++)
+        above += row[scratch->tokens[j]] > bar;
+    for (size_t j = 0, tied = above; j < found; j++)
+        if (row[scratch->tokens[j]] == bar && ++tied > k)
+            out[scratch->tokens[j]] = -INFINITY;
+    return OK;
+}
+
+KERNEL_OF_ROWS(top_k)
