@@ -28,7 +28,8 @@ from corelm.numerics.distributions import (
     surprisals,
 )
 from corelm.params import Parameterized
-from corelm.sampler import Sampler, apply, check_logits, refusal
+from corelm.sampler import Sampler
+from corelm.validation import apply, check_logits, invalid_result, run_stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +147,8 @@ class DecodingTask:
             SamplerError: the sampler raised or returned no distribution.
         """
         model_logits = self.model_logits(raw, context.step, given=given)
-        return model_logits, apply(self.sampler, model_logits, context, unchecked=unchecked)
+        run = run_stages if unchecked else apply
+        return model_logits, run(self.sampler, model_logits, context)
 
     def model_logits(self, raw: Array, step: int, *, given: bool = False) -> Array:
         """The logits of a session, checked, with what is never drawn at minus infinity.
@@ -189,7 +191,7 @@ class DecodingTask:
         """
         tokens, surprisal, proper = draw_checked(logits, self.random_stream.at(position)[samples])
         if not proper:
-            raise refusal(self.sampler.stages[-1], logits, position)
+            raise invalid_result(self.sampler, logits, position)
         return tokens, surprisal
 
     def model_surprisal(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:

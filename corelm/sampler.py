@@ -1,27 +1,60 @@
 """The first contract: a sampler maps one next-token distribution to another.
 
 A sampler is a frozen dataclass with `__call__(logits, context) -> logits`. It draws nothing,
-keeps nothing and changes nothing; the core draws once, from what it returns. `a | b` is a sampler.
+keeps nothing and changes nothing; the core draws once, from the logits that it returns.
+`a | b` is a sampler too.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Set
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from corelm.context import Context
-from corelm.errors import ModelOutputError, ParameterError, SamplerError, UsageError
-from corelm.numerics.distributions import Array, rows_are_valid, softmax
+from corelm.errors import ParameterError, PluginError, UsageError
+from corelm.numerics.distributions import Array, softmax
 from corelm.params import Parameterized
+from corelm.validation import apply, check_logits
+
+KINDS = ("temperature", "filter", "penalty", "mask", "other")
+READABLE = frozenset({"tokens", "step", "surprisal", "model_surprisal", "vocabulary"})
+"""The parts of a context that a sampler can declare in `reads`."""
+
+
+def _check_attributes(cls: type[Sampler]) -> None:
+    """Refuse class attributes outside the contract, and freeze the others."""
+    wrong = f"not a sampler: {cls.__name__}"
+    if cls.kind not in KINDS:
+        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
+    if not isinstance(cls.reads, Set) or not cls.reads <= READABLE:
+        raise PluginError(
+            f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
+        )
+    fields = getattr(cls, "__dataclass_fields__", {})
+    if not isinstance(cls.neutral, Mapping) or not set(cls.neutral) <= set(fields):
+        has = ", ".join(fields) or "none"
+        raise PluginError(
+            f"{wrong}.neutral must map parameters to values, not be {cls.neutral!r}; "
+            f"the parameters are: {has}"
+        )
+    for name in ("is_argmax_invariant", "is_shift_invariant"):
+        if not isinstance(getattr(cls, name), bool):
+            raise PluginError(f"{wrong}.{name} must be True or False, not {getattr(cls, name)!r}")
+    cls.reads = frozenset(cls.reads)
+    cls.neutral = MappingProxyType(dict(cls.neutral))
 
 
 class Sampler(Parameterized, ABC):
     """A pure map from next-token logits to next-token logits.
 
-    Subclassing makes a frozen dataclass of the class; `corelm.param` declares its fields.
+    Subclassing makes a frozen dataclass of the class; `corelm.param` declares its fields. The
+    class attributes describe the sampler to the core: to the order lint, the report's labels and
+    curve, and the adapters of engines. Every one of them may be left out.
 
     Example:
         >>> import corelm
@@ -36,8 +69,27 @@ class Sampler(Parameterized, ABC):
         'cold(t=0.5) | cold(t=2.0)'
     """
 
-    depends_on_scale: ClassVar[bool] = False
-    """Whether adding a constant to a row changes the result (only the CTRL penalty may)."""
+    kind: ClassVar[str] = "other"
+    """`temperature` (rescales all tokens), `filter` (removes unlikely ones), `penalty` (lowers
+    tokens by name or by the past), `mask` (removes them so), or `other`."""
+
+    neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """The parameter values that together switch the sampler off: the logits come back unchanged,
+    so the core skips the call. Empty if there are no such values."""
+
+    reads: ClassVar[frozenset[str]] = READABLE
+    """The parts of the context that the result depends on: of `tokens`, `step`, `surprisal`,
+    `model_surprisal` and `vocabulary`. An empty set means the logits alone."""
+
+    is_argmax_invariant: ClassVar[bool] = False
+    """True if the most likely token always stays the most likely one."""
+
+    is_shift_invariant: ClassVar[bool] = True
+    """False if adding a constant to a row changes the result, as in the CTRL penalty."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _check_attributes(cls)
 
     @abstractmethod
     def __call__(self, logits: Array, context: Context) -> Array:
@@ -54,26 +106,44 @@ class Sampler(Parameterized, ABC):
 
     @property
     def stages(self) -> tuple[Sampler, ...]:
-        """The samplers that act one after the other: itself, or the links of a chain."""
+        """The samplers in the order in which they act: itself, or the links of a chain."""
         return (self,)
 
+    @property
+    def active_stages(self) -> tuple[Sampler, ...]:
+        """The stages that are not at their neutral values."""
+        return tuple(stage for stage in self.stages if not stage.is_neutral)
+
+    @property
+    def is_neutral(self) -> bool:
+        """True if the parameters have the neutral values, so that the logits stay as they are."""
+        neutral = self.neutral
+        return bool(neutral) and all(getattr(self, name) == neutral[name] for name in neutral)
+
     def __or__(self, other: Sampler) -> Chain:
-        """First this sampler, then the other one, on what this one returned."""
+        """Chain two samplers: the other one gets the logits that this one returns."""
         if not isinstance(other, Sampler):
             return NotImplemented
         return Chain(self.stages + other.stages)
 
 
 class Chain(Sampler):
-    """Samplers one after the other, in the order given."""
+    """Samplers that act one after the other, in the order given."""
 
     samplers: tuple[Sampler, ...] = ()
 
     def __post_init__(self) -> None:
         flat = tuple(stage for sampler in self.samplers for stage in sampler.stages)
-        object.__setattr__(self, "samplers", flat)
         if not flat:
             raise ParameterError("a chain needs at least one sampler")
+        derived = {
+            "samplers": flat,
+            "reads": frozenset().union(*(stage.reads for stage in flat)),
+            "is_argmax_invariant": all(stage.is_argmax_invariant for stage in flat),
+            "is_shift_invariant": all(stage.is_shift_invariant for stage in flat),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return apply(self, logits, context)
@@ -83,6 +153,10 @@ class Chain(Sampler):
         return self.samplers
 
     @property
+    def is_neutral(self) -> bool:
+        return not self.active_stages
+
+    @property
     def expression(self) -> str:
         return " | ".join(stage.expression for stage in self.samplers)
 
@@ -90,107 +164,22 @@ class Chain(Sampler):
         return self.expression
 
 
-def apply(sampler: Sampler, logits: Array, context: Context, *, unchecked: bool = False) -> Array:
-    """Call a sampler with its input protected and its output checked, stage by stage.
-
-    Args:
-        sampler: a sampler or a chain.
-        logits: (batch, vocabulary).
-        context: the past of each row.
-        unchecked: whether the caller sees to it that what the last stage returned are
-            distributions, as `DecodingTask.draw` does by the way.
-
-    Raises:
-        SamplerError: a stage raised or returned no distribution; names stage, step and row.
-        UsageError: a stage was asked for what cannot be done here; names stage.
-    """
-    *others, last = sampler.stages
-    for stage in others:
-        logits = _checked(stage, logits, context)
-    return _called(last, logits, context) if unchecked else _checked(last, logits, context)
-
-
-def _checked(stage: Sampler, logits: Array, context: Context) -> Array:
-    result = _called(stage, logits, context)
-    if not rows_are_valid(result):
-        raise refusal(stage, result, context.step)
-    return result
-
-
-def refusal(stage: Sampler, result: Array, step: int) -> SamplerError:
-    """Why what a stage returned, which is no distribution, cannot be drawn from."""
-    fault = fault_of_logits(result, "returned ")
-    return SamplerError(f"{stage} {fault} at step {step}, row {bad_row(result)}")
-
-
-def _called(stage: Sampler, logits: Array, context: Context) -> Array:
-    """What a stage returns, an array like that which it was given."""
-    view = logits.view()
-    view.flags.writeable = False
-    try:
-        result = stage(view, context)
-    except UsageError as error:  # such as a word that the vocabulary lacks
-        raise UsageError(f"{stage.name}: {error}") from error
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise SamplerError(f"{stage} failed at step {context.step}: {reason}") from error
-    fault = fault_of_array(result, logits)
-    if fault:
-        raise SamplerError(f"{stage} {fault} at step {context.step}")
-    array: Array = result
-    return array
-
-
-def fault_of_result(result: Any, logits: Array) -> str:
-    """What makes a sampler's result no distribution; empty when nothing does."""
-    return fault_of_array(result, logits) or fault_of_logits(result, "returned ")
-
-
-def fault_of_array(result: Any, logits: Array) -> str:
-    """What makes a sampler's result no array like what it was given; empty when nothing does."""
-    if not isinstance(result, np.ndarray):
-        return f"returned {type(result).__name__} instead of an array"
-    if result.shape != logits.shape:
-        return f"returned the shape {result.shape} instead of {logits.shape}"
-    if result.dtype != logits.dtype:
-        return f"returned {result.dtype} instead of {logits.dtype}"
-    return ""
-
-
-def fault_of_logits(logits: Array, verb: str = "") -> str:
-    """Why no sampler could use these logits; empty when each row is a distribution.
-
-    One pass decides: the maximum of a row is nan, infinite or finite as the row is.
-    """
-    if rows_are_valid(logits):
-        return ""
-    first = logits[bad_row(logits)].max()
-    if np.isnan(first):
-        return f"{verb}NaN"
-    return f"{verb}+infinity" if first > 0 else f"{verb}a row in which every token is impossible"
-
-
-def bad_row(logits: Array) -> int:
-    """The first row that is no distribution."""
-    return int(np.flatnonzero(~np.isfinite(logits.max(axis=-1)))[0])
-
-
 def sampling_distribution(
     sampler: Sampler, logits: ArrayLike, tokens: ArrayLike | None = None
 ) -> Array:
-    """The distribution that a sampler draws from, exactly.
+    """Return the exact distribution that a sampler draws from.
 
     Args:
         sampler: a sampler or a chain.
         logits: (vocabulary,) or (batch, vocabulary); minus infinity means never.
-        tokens: the context as ids, (time,) or (batch, time); none means an empty one.
+        tokens: ids of the context, (time,) or (batch, time); empty when left out.
 
     Returns:
         Probabilities in the shape and dtype of the logits; rows sum to 1.
 
     Raises:
         ModelOutputError: logits with NaN, +infinity or an empty row.
-        SamplerError: the sampler raised or returned no distribution.
+        SamplerError: the sampler raised or returned invalid logits.
 
     Example:
         >>> import corelm
@@ -206,13 +195,6 @@ def sampling_distribution(
     check_logits(rows)
     result = softmax(apply(sampler, rows, _context_for(len(rows), tokens)))
     return result.reshape(array.shape)
-
-
-def check_logits(logits: Array, where: str = "the logits") -> None:
-    """Refuse logits that no sampler could use, (batch, vocabulary)."""
-    fault = fault_of_logits(logits)
-    if fault:
-        raise ModelOutputError(f"{where} hold {fault} in row {bad_row(logits)}")
 
 
 def _context_for(batch: int, tokens: ArrayLike | None) -> Context:

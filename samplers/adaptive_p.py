@@ -37,6 +37,10 @@ class AdaptiveP(Sampler):
         [0.0063, 0.9292, 0.0646]
     """
 
+    kind = "other"
+    neutral = {"target": -1.0}
+    reads = frozenset({"model_surprisal"})
+
     target: float = param(-1.0, "the probability aimed at; below 0 is off", ge=-1, le=1)
     decay: float = param(0.9, "how much of the mean each token leaves", ge=0, le=0.99)
 

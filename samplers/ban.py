@@ -25,11 +25,13 @@ class Ban(Sampler):
         [0.0, 0.5, 0.5]
     """
 
+    kind = "mask"
+    neutral = {"words": ()}
+    reads = frozenset({"tokens", "vocabulary"})
+
     words: tuple[int | str, ...] = param((), "what is never written: words or token ids")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if not self.words:
-            return logits
         rows: list[int] = []
         ids: list[int] = []
         for word in self.words:

@@ -42,6 +42,10 @@ class Dry(Sampler):
         [[0.0, 0.0, -1.75]]
     """
 
+    kind = "penalty"
+    neutral = {"multiplier": 0.0}
+    reads = frozenset({"tokens", "vocabulary"})
+
     multiplier: float = param(0.0, "the least penalty; 0 is off", ge=0, lt=math.inf)
     base: float = param(1.75, "by what each further token multiplies it", ge=1, lt=math.inf)
     allowed_length: int = param(2, "repetitions shorter than this are free", ge=1)
@@ -50,8 +54,6 @@ class Dry(Sampler):
     skip_prompt: bool = param(False, "whether only drawn tokens count")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.multiplier == 0:
-            return logits
         size = logits.shape[-1]
         breakers = {token_id(b, context.vocabulary, size) for b in self.sequence_breakers}
         tokens = past_tokens(context, self.last, self.skip_prompt)

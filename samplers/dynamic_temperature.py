@@ -39,13 +39,16 @@ class DynamicTemperature(Sampler):
         [0.8752, 0.1248]
     """
 
+    kind = "temperature"
+    neutral = {"t_min": 1.0, "t_max": 1.0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     t_min: float = param(1.0, "temperature where one token is certain", ge=0, lt=math.inf)
     t_max: float = param(1.0, "temperature where all are equally likely", ge=0, lt=math.inf)
     exponent: float = param(1.0, "how the entropy bends the way between", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.t_min == self.t_max == 1:
-            return logits
         return by_rows(logits, self._adapt)
 
     def _adapt(self, rows: Array, out: Array) -> None:

@@ -25,12 +25,15 @@ class Epsilon(Sampler):
         [0.6667, 0.3333, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"epsilon": 0.0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     epsilon: float = param(0.0, "the lowest probability that stays; 0 is off", ge=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.epsilon == 0:
-            return logits
-        nats = -math.log(self.epsilon)
+        nats = -math.log(self.epsilon) if self.epsilon else math.inf
         return within_nats(logits, lambda rows: nats - min_entropy(rows), costly=True)
 
 

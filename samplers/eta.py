@@ -38,15 +38,18 @@ class Eta(Sampler):
         [1.0, 0.0, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"epsilon": 0.0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     epsilon: float = param(0.0, "the largest that eta can be; 0 is off", ge=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.epsilon == 0:
-            return logits
         return within_nats(logits, self._nats, costly=True)
 
     def _nats(self, rows: Array) -> Array:
-        surprisal = -math.log(self.epsilon)
+        surprisal = -math.log(self.epsilon) if self.epsilon else math.inf
         peak, nats = min_and_shannon_entropy(rows)
         return np.asarray(np.maximum(surprisal, surprisal / 2 + nats) - peak)
 

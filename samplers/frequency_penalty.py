@@ -35,6 +35,10 @@ class FrequencyPenalty(Sampler):
         [0.7311, 0.2689]
     """
 
+    kind = "penalty"
+    neutral = {"penalty": 0.0}
+    reads = frozenset({"tokens"})
+
     penalty: float = param(
         0.0,
         "what is taken from a logit each time; 0 is off, below 0 rewards",
@@ -45,8 +49,6 @@ class FrequencyPenalty(Sampler):
     skip_prompt: bool = param(False, "whether only drawn tokens count")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.penalty == 0:
-            return logits
         past = past_tokens(context, self.last, self.skip_prompt)
         rows, ids, counts = token_counts(past, logits.shape[-1])
         return change_logits(logits, rows, ids, lambda logit: logit - self.penalty * counts)

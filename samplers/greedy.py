@@ -18,6 +18,10 @@ class Greedy(Sampler):
         [0.0, 1.0, 0.0]
     """
 
+    kind = "temperature"
+    reads = frozenset()
+    is_argmax_invariant = True
+
     def __call__(self, logits: Array, context: Context) -> Array:
         return greedy(logits)
 

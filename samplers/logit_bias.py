@@ -40,6 +40,10 @@ class LogitBias(Sampler):
         [0.7311, 0.2689]
     """
 
+    kind = "penalty"
+    neutral = {"bias": {}}
+    reads = frozenset({"vocabulary"})
+
     bias: dict[int | str, float] = param({}, "what is added to which token, by word or id")
 
     def __post_init__(self) -> None:

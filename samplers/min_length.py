@@ -27,6 +27,10 @@ class MinLength(Sampler):
         ' so so so'
     """
 
+    kind = "mask"
+    neutral = {"n": 0}
+    reads = frozenset({"step", "vocabulary"})
+
     n: int = param(0, "how many tokens are drawn before the text may end", ge=0)
 
     def __call__(self, logits: Array, context: Context) -> Array:

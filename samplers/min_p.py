@@ -23,14 +23,19 @@ class MinP(Sampler):
         [0.6667, 0.3333, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"p": 0.0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     p: float = param(
         0.0, "share of the largest probability; 0 is off", ge=0, le=1, aliases=("min_p",)
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.p == 0:
-            return logits
-        nats = -math.log(self.p)  # no softmax: the ratio of two tokens is in their logits
+        nats = (
+            -math.log(self.p) if self.p else math.inf
+        )  # no softmax: the ratio of two tokens is in their logits
         return within_nats(logits, lambda rows: nats)
 
 

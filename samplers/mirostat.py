@@ -34,12 +34,15 @@ class Mirostat(Sampler):
         [1.0, 0.0, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"tau": math.inf}
+    reads = frozenset({"surprisal"})
+    is_argmax_invariant = True
+
     tau: float = param(5.0, "the surprise aimed at, in bits; inf is off", ge=0)
     eta: float = param(0.1, "how fast mu follows", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.tau == math.inf:
-            return logits
         p = softmax(logits)
         with np.errstate(over="ignore"):
             least = np.exp2(-self._mu(context.surprisal))[:, None]
@@ -51,7 +54,7 @@ class Mirostat(Sampler):
         """(batch,) bits: the most surprise that a token may have."""
         drawn = ~np.isnan(surprisal)
         bits = np.where(drawn, surprisal, 0).sum(axis=-1) / math.log(2)
-        mu: NDArray[np.float64] = 2 * self.tau - self.eta * (bits - self.tau * drawn.sum(axis=-1))
+        mu: NDArray[np.float64] = self.tau * (2 + self.eta * drawn.sum(axis=-1)) - self.eta * bits
         return mu
 
 

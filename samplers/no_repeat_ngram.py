@@ -30,13 +30,17 @@ class NoRepeatNgram(Sampler):
         [0.5, 0.0, 0.5]
     """
 
+    kind = "mask"
+    neutral = {"n": 0}
+    reads = frozenset({"tokens"})
+
     n: int = param(0, "the length that is not repeated; 0 is off", ge=0)
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "whether only drawn tokens count")
 
     def __call__(self, logits: Array, context: Context) -> Array:
         tokens = past_tokens(context, self.last, self.skip_prompt)
-        if self.n == 0 or self.n > tokens.shape[1]:
+        if not 0 < self.n <= tokens.shape[1]:
             return logits
         rows, starts = np.nonzero(_repeats(tokens, self.n - 1))
         ids = tokens[rows, starts + self.n - 1]

@@ -28,6 +28,10 @@ class Quadratic(Sampler):
         [0.5741, 0.3482, 0.0777]
     """
 
+    kind = "other"
+    neutral = {"factor": 0.0}
+    reads = frozenset()
+
     factor: float = param(0.0, "how steep; 0 is off", ge=0, lt=math.inf)
     curve: float = param(1.0, "1 is a parabola, 3 a cubic; more raises the runners-up", ge=1, le=10)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -41,7 +40,10 @@ class RepetitionPenalty(Sampler):
         [[2.0, 4.0, -2.0]]
     """
 
-    depends_on_scale: ClassVar[bool] = True
+    kind = "penalty"
+    neutral = {"penalty": 1.0}
+    reads = frozenset({"tokens"})
+    is_shift_invariant = False
 
     penalty: float = param(
         1.0, "what logits are divided by; 1 is off, below 1 rewards", gt=0, lt=math.inf
@@ -50,8 +52,6 @@ class RepetitionPenalty(Sampler):
     skip_prompt: bool = param(False, "whether only drawn tokens count")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.penalty == 1:
-            return logits
         past = past_tokens(context, self.last, self.skip_prompt)
         rows, ids = known_tokens(past, logits.shape[-1])
         return change_logits(logits, rows, ids, self._penalised)

@@ -18,6 +18,10 @@ class Stochastic(Sampler):
         [0.5, 0.5]
     """
 
+    kind = "temperature"
+    reads = frozenset()
+    is_argmax_invariant = True
+
     def __call__(self, logits: Array, context: Context) -> Array:
         return logits
 

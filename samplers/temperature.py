@@ -23,6 +23,11 @@ class Temperature(Sampler):
         [0.1192, 0.8808]
     """
 
+    kind = "temperature"
+    neutral = {"t": 1.0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     t: float = param(1.0, "softmax temperature; 0 is greedy", ge=0, aliases=("temperature",))
 
     def __call__(self, logits: Array, context: Context) -> Array:

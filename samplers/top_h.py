@@ -38,11 +38,14 @@ class TopH(Sampler):
         [0.5, 0.5, 0.0, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"h": 1.0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     h: float = param(1.0, "share of the entropy; 1 is off", ge=0, le=1, aliases=("top_h",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.h == 1:
-            return logits
         return filter_each_row(logits, self._choose)
 
     @np.errstate(over="ignore")

@@ -22,12 +22,16 @@ class TopK(Sampler):
         [0.75, 0.25, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"k": 0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     k: int = param(0, "how many tokens stay; 0 is off", ge=0, aliases=("top_k",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.k == 0 or self.k >= logits.shape[-1]:
-            return logits
-        return top_k(logits, self.k)
+        k = self.k or logits.shape[-1]
+        return top_k(logits, k) if k < logits.shape[-1] else logits
 
 
 @hookimpl

@@ -26,16 +26,20 @@ class TopNSigma(Sampler):
         [0.7311, 0.2689, 0.0, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"n": np.inf}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     n: float = param(1.0, "how many deviations; inf is off", ge=0, aliases=("n_sigma",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.n == np.inf:
-            return logits
         return within_nats(logits, self._nats)
 
     def _nats(self, rows: Array) -> Array:
+        std = logit_std(rows)
         with np.errstate(over="ignore"):
-            return np.asarray(self.n * logit_std(rows))
+            return np.where(std > 0, self.n * np.where(std > 0, std, 1), 0)
 
 
 @hookimpl

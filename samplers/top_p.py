@@ -23,12 +23,17 @@ class TopP(Sampler):
         [0.6667, 0.3333, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"p": 1.0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     p: float = param(
         1.0, "probability that stays at least; 1 is off", ge=0, le=1, aliases=("top_p",)
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return logits if self.p == 1 else top_p(logits, self.p)
+        return top_p(logits, self.p)
 
 
 @hookimpl

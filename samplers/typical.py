@@ -25,12 +25,16 @@ class Typical(Sampler):
         [0.0, 1.0, 0.0, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"p": 1.0}
+    reads = frozenset()
+
     p: float = param(
         1.0, "probability that stays at least; 1 is off", gt=0, le=1, aliases=("typical_p",)
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return logits if self.p == 1 else typical(logits, self.p)
+        return typical(logits, self.p)
 
 
 @hookimpl

@@ -19,6 +19,9 @@ class Uniform(Sampler):
         [0.5, 0.5, 0.0]
     """
 
+    kind = "temperature"
+    reads = frozenset()
+
     def __call__(self, logits: Array, context: Context) -> Array:
         return apply_temperature(logits, math.inf)
 

@@ -42,13 +42,15 @@ class Xtc(Sampler):
         [0.25, 0.375, 0.225, 0.15]
     """
 
+    kind = "filter"
+    neutral = {"probability": 0.0}
+    reads = frozenset()
+
     probability: float = param(0.0, "how often it acts; 0 is off", ge=0, le=1)
     threshold: float = param(0.1, "probability from which a token is good", ge=0, le=1)
     special: tuple[int, ...] = param((), "ids that it leaves alone, such as the end token's")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.probability == 0:
-            return logits
         return by_rows(logits, self._mix)
 
     def _mix(self, rows: Array, out: Array) -> None:

@@ -12,7 +12,7 @@ import corelm
 from corelm import Context, Sampler, draw, sampling_distribution
 from corelm.decoding.random_stream import RandomStream
 from corelm.numerics.distributions import BLOCK
-from corelm.sampler import apply
+from corelm.validation import apply
 
 INF = float("inf")
 ALMOST_ONE = np.nextafter(1.0, 0.0)

@@ -23,7 +23,7 @@ PLUGINS = [
 RANKS = [
     {"errors", "machine", "metrics", "native", "threads"},
     {"params", "language_model", "context", "numerics", "hookspecs"},
-    {"sampler", "token_edits"},
+    {"sampler", "token_edits", "validation"},
     {"decoding"},
     {"decoder"},
     {"plugins"},

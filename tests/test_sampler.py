@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as hnp
 
 import corelm
 from corelm import Chain, Context, Sampler, param, sampling_distribution
-from corelm.errors import ModelOutputError, ParameterError, SamplerError, UsageError
-from corelm.sampler import apply
+from corelm.errors import ModelOutputError, ParameterError, PluginError, SamplerError, UsageError
 from corelm.testing import LAWS
+from corelm.validation import apply, invalid_result, run_stages
 
 INF = float("inf")
 GREEDY = corelm.sampler("greedy")
@@ -94,6 +94,106 @@ def test_a_sampler_without_call_cannot_be_made():
 
     with pytest.raises(TypeError, match="abstract"):
         Nothing()
+
+
+# The class attributes
+
+
+class Plain(Sampler):
+    """A sampler that declares nothing."""
+
+    a: float = param(1.0)
+    b: float = param(2.0)
+
+    def __call__(self, logits, context):
+        return logits + 1
+
+
+class Declared(Plain):
+    """A sampler that declares everything."""
+
+    kind = "penalty"
+    neutral = {"a": 0.0, "b": 0}
+    reads = {"tokens", "step"}
+    is_argmax_invariant = True
+    is_shift_invariant = False
+
+
+def test_every_class_attribute_has_a_default():
+    assert (Plain.kind, dict(Plain.neutral)) == ("other", {})
+    assert Plain.reads == {"tokens", "step", "surprisal", "model_surprisal", "vocabulary"}
+    assert not Plain.is_argmax_invariant
+    assert Plain.is_shift_invariant
+    assert not Plain(a=0, b=0).is_neutral
+
+
+def test_a_sampler_is_neutral_where_every_neutral_value_is_there():
+    assert Declared(a=0, b=0).is_neutral
+    assert not Declared(a=0, b=1).is_neutral
+    assert not Declared(a=1, b=0).is_neutral
+
+
+def test_the_class_attributes_are_frozen():
+    assert isinstance(Declared.reads, frozenset)
+    with pytest.raises(TypeError):
+        Declared.neutral["a"] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("kind", "fliter", "kind must be one of temperature, filter, penalty, mask, other, not 'f"),
+        ("neutral", {"c": 1}, "neutral must map parameters to values, not be {'c': 1}; the para"),
+        ("neutral", "a", "neutral must map parameters to values, not be 'a'; the parameters are: "),
+        ("reads", {"token"}, "reads must be a set of model_surprisal, step, surprisal, tokens, vo"),
+        ("reads", "tokens", "reads must be a set of model_surprisal, step, surprisal, tokens, voc"),
+        ("reads", None, "reads must be a set of model_surprisal, step, surprisal, tokens, vocabu"),
+        ("is_argmax_invariant", 1, "is_argmax_invariant must be True or False, not 1"),
+        ("is_shift_invariant", None, "is_shift_invariant must be True or False, not None"),
+    ],
+)
+def test_a_class_attribute_outside_the_contract_is_refused_with_the_class(name, value, message):
+    with pytest.raises(PluginError) as caught:
+        type("Odd", (Plain,), {name: value})
+    assert str(caught.value).startswith(f"not a sampler: Odd.{message}")
+
+
+def test_a_chain_has_the_attributes_of_its_stages():
+    assert (COLD | GREEDY).reads == frozenset()
+    assert (COLD | Declared()).reads == {"tokens", "step"}
+    assert (COLD | GREEDY).is_argmax_invariant
+    assert not (COLD | Plain()).is_argmax_invariant
+    assert (COLD | Plain()).is_shift_invariant
+    assert not (COLD | Declared()).is_shift_invariant
+
+
+def test_neutral_stages_are_not_called():
+    class Refuses(Sampler):
+        neutral = {"on": False}
+        on: bool = param(True)
+
+        def __call__(self, logits, context):
+            raise AssertionError("called")
+
+    off, logits = Refuses(on=False), np.array([[0.0, 1.0]])
+    assert apply(off, logits, Context.of([[0]])) is logits
+    assert apply(off | off, logits, Context.of([[0]])) is logits
+    assert (off | off).is_neutral
+    between = apply(off | COLD | off, logits, Context.of([[0]]))
+    assert between.tolist() == apply(COLD, logits, Context.of([[0]])).tolist()
+    assert not (off | COLD).is_neutral
+    with pytest.raises(SamplerError, match="refuses\\(on=True\\) failed"):
+        apply(COLD | Refuses(), logits, Context.of([[0]]))
+
+
+def test_the_stages_can_run_without_the_last_check():
+    invalid = np.full((1, 2), np.nan)
+    result = run_stages(COLD | Named(invalid), np.zeros((1, 2)), Context.of([[0]]))
+    assert np.isnan(result).all()
+    error = invalid_result(COLD | Named(invalid) | Declared(a=0, b=0), result, step=4)
+    assert str(error) == "named returned NaN at step 4, row 0"
+    with pytest.raises(SamplerError, match="named returned NaN at step 0, row 0"):
+        run_stages(Named(invalid) | COLD, np.zeros((1, 2)), Context.of([[0]]))
 
 
 # sampling_distribution

@@ -35,7 +35,7 @@ class Good(Sampler):
 
 
 class HiddenCounter(Sampler):
-    calls = []  # noqa: RUF012 - that it is shared and changes is the fault
+    calls = []
 
     def __call__(self, logits, context):
         self.calls.append(1)
@@ -130,7 +130,7 @@ class NeedsRawLogits(Sampler):
 
 
 class SaysThatItNeedsRawLogits(NeedsRawLogits):
-    depends_on_scale = True
+    is_shift_invariant = False
 
 
 ONE_FAULT = [
@@ -229,7 +229,7 @@ def test_the_constant_may_matter_where_the_sampler_says_so():
         (treats_rows_alone, MeanOverTheBatch(), "axis=-1"),
         (leaves_its_input_alone, WritesIntoItsInput(), "Work on a copy"),
         (never_revives_a_token, RevivesTokens(), "keep(result, logits > -np.inf)"),
-        (ignores_a_constant, NeedsRawLogits(), "depends_on_scale = True"),
+        (ignores_a_constant, NeedsRawLogits(), "is_shift_invariant = False"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

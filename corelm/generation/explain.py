@@ -16,8 +16,9 @@ from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, subtract_max
 from corelm.numerics.selection import in_falling_order, rank
 from corelm.plugins.expressions import sampler as read_sampler
-from corelm.sampler import Sampler, apply
+from corelm.sampler import Sampler
 from corelm.token_edits import token_id
+from corelm.validation import apply
 
 
 @dataclass(frozen=True, eq=False)

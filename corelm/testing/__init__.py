@@ -22,8 +22,9 @@ from numpy.random import Generator
 from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.numerics.distributions import Array, softmax
-from corelm.sampler import Sampler, fault_of_result
+from corelm.sampler import Sampler
 from corelm.testing.toy_model import ToyModel as ToyModel  # what authors import it from
+from corelm.validation import fault_of_result
 
 if TYPE_CHECKING:
     import pytest
@@ -204,11 +205,11 @@ def survives_a_point_mass(sampler: Sampler) -> Iterator[tuple[Case, str]]:
 @_law(
     "Logits are unnormalised: look at their differences, at `logits - logits.max(axis=-1, "
     "keepdims=True)` or at `softmax(logits)`. Where the published definition wants the raw ones, "
-    "set `depends_on_scale = True` in the class."
+    "set `is_shift_invariant = False` in the class."
 )
 def ignores_a_constant(sampler: Sampler) -> Iterator[tuple[Case, str]]:
-    """Adding a constant to a row changes nothing, unless the sampler says `depends_on_scale`."""
-    if any(stage.depends_on_scale for stage in sampler.stages):
+    """Adding a constant to a row changes nothing, unless `is_shift_invariant` is False."""
+    if not sampler.is_shift_invariant:
         return
     for case in _cases(*MODEST):
         before = softmax(_answer(sampler, case))
@@ -276,7 +277,7 @@ def _answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
     fault = fault_of_result(result, case.logits)
     if fault:
         hints = (hint for word, hint in WAYS_OUT.items() if word in fault)
-        raise _broken(sampler, fault, case, way_out or next(hints))
+        raise _broken(sampler, f"returned {fault}", case, way_out or next(hints))
     return result
 
 

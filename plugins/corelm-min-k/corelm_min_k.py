@@ -23,11 +23,14 @@ class MinK(Sampler):
         [0.5, 0.5, 0.0, 0.0]
     """
 
+    kind = "filter"
+    neutral = {"tau": np.inf}
+    reads = frozenset()
+    is_argmax_invariant = True
+
     tau: float = param(3.0, "at least tau / R tokens stay, R the range of the logits", ge=0)
 
     def __call__(self, logits, context):
-        if self.tau == np.inf:
-            return logits
         return filter_each_row(logits, self._choose)
 
     def _choose(self, row):

@@ -19,6 +19,10 @@ class PLess(Sampler):
         [0.5556, 0.4444, 0.0]
     """
 
+    kind = "filter"
+    reads = frozenset()
+    is_argmax_invariant = True
+
     def __call__(self, logits, context):
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))  # p, but for a factor
         total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)

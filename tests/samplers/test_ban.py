@@ -9,6 +9,7 @@ from corelm_samplers.ban import Ban
 from corelm import Context, generate, sampler, sampling_distribution
 from corelm.errors import ParameterError, UsageError
 from corelm.testing import ToyModel, obeys_the_laws
+from corelm.validation import apply
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
@@ -73,7 +74,7 @@ def test_where_everything_is_banned_the_likeliest_stays():
 
 
 def test_no_words_change_nothing():
-    assert Ban()(LOGITS, NOWHERE) is LOGITS
+    assert apply(Ban(), LOGITS, NOWHERE) is LOGITS
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from corelm import Context, generate, sampler
 from corelm.errors import ParameterError, UsageError
 from corelm.testing import ToyModel, obeys_the_laws
+from corelm.validation import apply
 
 INF = float("inf")
 A, B, C, Y = range(4)
@@ -147,7 +148,7 @@ def test_ids_outside_the_vocabulary_are_left_alone():
 
 def test_zero_changes_nothing():
     logits = np.zeros((1, 4))
-    assert Dry()(logits, Context.of([[A, A, A]])) is logits
+    assert apply(Dry(), logits, Context.of([[A, A, A]])) is logits
     assert Dry(multiplier=1)(logits, Context.of([[A, B, C]])) is logits
 
 

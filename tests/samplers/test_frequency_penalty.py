@@ -8,6 +8,7 @@ from corelm_samplers.frequency_penalty import FrequencyPenalty
 
 from corelm import Context, sampler
 from corelm.testing import obeys_the_laws
+from corelm.validation import apply
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
@@ -71,7 +72,7 @@ def test_what_is_impossible_stays_so_and_nothing_else_becomes_impossible(dtype):
 
 
 def test_zero_changes_nothing():
-    assert FrequencyPenalty()(LOGITS, Context.of([[0, 1]])) is LOGITS
+    assert apply(FrequencyPenalty(), LOGITS, Context.of([[0, 1]])) is LOGITS
 
 
 def test_it_is_found_by_name():

@@ -11,6 +11,7 @@ from corelm_samplers.mirostat import Mirostat
 from corelm import Context, generate, sampler, sampling_distribution
 from corelm.errors import ParameterError
 from corelm.testing import ToyModel, obeys_the_laws
+from corelm.validation import apply
 
 INF = float("inf")
 BIT = math.log(2)
@@ -91,7 +92,7 @@ def test_one_token_is_kept_the_lowest_id_on_ties():
 
 
 def test_infinity_changes_nothing():
-    assert Mirostat(tau=INF)(LOGITS, Context.of([[0]])) is LOGITS
+    assert apply(Mirostat(tau=INF), LOGITS, Context.of([[0]])) is LOGITS
 
 
 def test_the_surprise_of_a_text_is_tau():

@@ -9,6 +9,7 @@ from corelm_samplers.presence_penalty import PresencePenalty
 from corelm import Context, sampler
 from corelm.errors import ParameterError
 from corelm.testing import obeys_the_laws
+from corelm.validation import apply
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
@@ -68,7 +69,7 @@ def test_what_is_impossible_stays_so_and_nothing_else_becomes_impossible(dtype):
 
 
 def test_zero_changes_nothing():
-    assert PresencePenalty()(LOGITS, Context.of([[0, 1]])) is LOGITS
+    assert apply(PresencePenalty(), LOGITS, Context.of([[0, 1]])) is LOGITS
 
 
 @pytest.mark.parametrize("penalty", [INF, -INF])

@@ -9,6 +9,7 @@ from corelm_samplers.repetition_penalty import RepetitionPenalty
 from corelm import Context, sampler, sampling_distribution
 from corelm.errors import ParameterError
 from corelm.testing import obeys_the_laws
+from corelm.validation import apply
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
@@ -74,11 +75,11 @@ def test_what_is_impossible_stays_so_and_nothing_else_becomes_impossible(dtype):
 
 
 def test_one_changes_nothing():
-    assert RepetitionPenalty()(LOGITS, Context.of([[0, 1]])) is LOGITS
+    assert apply(RepetitionPenalty(), LOGITS, Context.of([[0, 1]])) is LOGITS
 
 
 def test_the_sign_of_the_raw_logits_decides():
-    assert RepetitionPenalty.depends_on_scale
+    assert not RepetitionPenalty.is_shift_invariant
     p = sampling_distribution(RepetitionPenalty(penalty=2), [0.0, -2.0], [1])
     shifted = sampling_distribution(RepetitionPenalty(penalty=2), [2.0, 0.0], [1])
     assert p[1] == pytest.approx(1 / (1 + np.exp(4)))

@@ -22,7 +22,8 @@ from corelm.report.measure.contexts import Contexts
 from corelm.report.measure.divergence import FIGURES, Comparison, ModelRows
 from corelm.report.measure.teacher_forcing import Group, Position, Reader, groups, read
 from corelm.report.measure.temperature_curve import at_temperatures
-from corelm.sampler import Sampler, refusal
+from corelm.sampler import Sampler
+from corelm.validation import invalid_result
 
 Record = dict[str, Any]
 """What was measured on some texts: `text` has their indices, every other key a list beside it."""
@@ -173,7 +174,7 @@ class _SamplerRun:
         logits = self._reader.logits(position, unchecked=True)
         found = model.compare(logits, position.tokens)
         if found is None:
-            raise refusal(self._sampler.stages[-1], logits, position.step)
+            raise invalid_result(self._sampler, logits, position.step)
         if found.revived is not None:
             raise SamplerError(
                 f"{self._sampler} revived token {found.revived}, which is never drawn, "

@@ -21,7 +21,8 @@ from corelm.numerics.distributions import Array, surprisals
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.report.measure.contexts import Contexts
 from corelm.report.measure.divergence import known
-from corelm.sampler import Sampler, apply
+from corelm.sampler import Sampler
+from corelm.validation import apply, run_stages
 
 Ids = NDArray[np.int64]
 
@@ -161,7 +162,8 @@ class Reader:
             self._group.given,
             self._group.vocabulary,
         )
-        return apply(self._sampler, position.logits, context, unchecked=unchecked)
+        run = run_stages if unchecked else apply
+        return run(self._sampler, position.logits, context)
 
     def follow(self, position: Position, surprisal: NDArray[np.float64]) -> None:
         """Remember how surprising the next token of each text was under the sampler.

@@ -1,0 +1,144 @@
+"""Run the stages of a sampler and check the logits between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from corelm.context import Context
+from corelm.errors import ModelOutputError, SamplerError, UsageError
+from corelm.numerics.distributions import Array, rows_are_valid
+
+if TYPE_CHECKING:
+    from corelm.sampler import Sampler
+
+
+def apply(sampler: Sampler, logits: Array, context: Context) -> Array:
+    """Call a sampler and check every result, the last one too.
+
+    Stages at their neutral values are skipped.
+
+    Args:
+        sampler: a sampler or a chain.
+        logits: (batch, vocabulary), each row a valid distribution.
+        context: the past of each row.
+
+    Returns:
+        (batch, vocabulary) logits to draw from; `logits` itself where every stage is neutral.
+
+    Raises:
+        SamplerError: a stage raised or returned invalid logits; names stage, step and row.
+        UsageError: a stage cannot do its work here, such as find a word; names the stage.
+
+    Example:
+        >>> import corelm, numpy
+        >>> greedy = corelm.sampler("greedy")
+        >>> apply(greedy, numpy.array([[0.0, 1.0]]), corelm.Context.of([[0]])).tolist()
+        [[-inf, 0.0]]
+    """
+    result = run_stages(sampler, logits, context)
+    if result is not logits:
+        check_result(sampler, result, context.step)
+    return result
+
+
+def run_stages(sampler: Sampler, logits: Array, context: Context) -> Array:
+    """Call a sampler stage by stage; leave the rows of the last result for the caller to check.
+
+    `apply` checks them with `check_result`. The decoding loop leaves that to the draw, which
+    finds invalid rows as a by-product.
+
+    Args, returns and raises: as for `apply`.
+    """
+    stages = sampler.active_stages
+    for i, stage in enumerate(stages):
+        if i:
+            check_result(stages[i - 1], logits, context.step)
+        logits = _call(stage, logits, context)
+    return logits
+
+
+def check_result(sampler: Sampler, logits: Array, step: int) -> None:
+    """Refuse what the last stage of a sampler returned unless each row is a valid distribution."""
+    if not rows_are_valid(logits):
+        raise invalid_result(sampler, logits, step)
+
+
+def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
+    """The error for invalid rows that the last stage of a sampler returned."""
+    stage = (sampler.active_stages or sampler.stages)[-1]
+    fault = fault_of_rows(logits)
+    return SamplerError(f"{stage} returned {fault} at step {step}, row {first_invalid_row(logits)}")
+
+
+def _call(stage: Sampler, logits: Array, context: Context) -> Array:
+    """Call one stage on a read-only view, and check the type, shape and dtype of its result."""
+    view = logits.view()
+    view.flags.writeable = False
+    try:
+        result = stage(view, context)
+    except UsageError as error:  # such as a word that the vocabulary lacks
+        raise UsageError(f"{stage.name}: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise SamplerError(f"{stage} failed at step {context.step}: {reason}") from error
+    fault = fault_of_array(result, logits)
+    if fault:
+        raise SamplerError(f"{stage} returned {fault} at step {context.step}")
+    array: Array = result
+    return array
+
+
+def fault_of_result(result: Any, logits: Array) -> str:
+    """Name what is wrong with the result of a sampler; empty if nothing is.
+
+    Args:
+        result: any object that a sampler returned.
+        logits: (batch, vocabulary), the input of that sampler.
+    """
+    return fault_of_array(result, logits) or fault_of_rows(result)
+
+
+def fault_of_array(result: Any, logits: Array) -> str:
+    """Name the difference in type, shape or dtype to the input; empty if there is none."""
+    if not isinstance(result, np.ndarray):
+        return f"{type(result).__name__} instead of an array"
+    if result.shape != logits.shape:
+        return f"the shape {result.shape} instead of {logits.shape}"
+    if result.dtype != logits.dtype:
+        return f"{result.dtype} instead of {logits.dtype}"
+    return ""
+
+
+def fault_of_rows(logits: Array) -> str:
+    """Name what is wrong with the first invalid row; empty if each row is a valid distribution.
+
+    The maximum decides: it is NaN, +infinity or -infinity exactly where the row is invalid.
+    """
+    if rows_are_valid(logits):
+        return ""
+    largest = logits[first_invalid_row(logits)].max()
+    if np.isnan(largest):
+        return "NaN"
+    return "+infinity" if largest > 0 else "a row in which every token is impossible"
+
+
+def first_invalid_row(logits: Array) -> int:
+    """The index of the first row that has no finite maximum."""
+    return int(np.flatnonzero(~np.isfinite(logits.max(axis=-1)))[0])
+
+
+def check_logits(logits: Array, where: str = "the logits") -> None:
+    """Refuse logits that no sampler could use.
+
+    Args:
+        logits: (batch, vocabulary).
+        where: the subject of the message, in the plural.
+
+    Raises:
+        ModelOutputError: NaN, +infinity, or a row of minus infinity; names the row.
+    """
+    fault = fault_of_rows(logits)
+    if fault:
+        raise ModelOutputError(f"{where} hold {fault} in row {first_invalid_row(logits)}")
