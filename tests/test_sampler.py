@@ -54,8 +54,8 @@ def test_a_chain_applies_its_stages_in_order():
     logits = np.array([[0.0, 1.0]])
     add_first = apply(Add(amount=2) | COLD, logits, Context.of([[0]]))
     add_last = apply(COLD | Add(amount=2), logits, Context.of([[0]]))
-    assert add_first.tolist() == [[0.0, -2.0]]  # (2, 1) less 2, doubled
-    assert add_last.tolist() == [[0.0, 0.0]]  # (-2, 0), then 2 more for the first
+    assert add_first.tolist() == [[4.0, 2.0]]  # (2, 1), doubled
+    assert add_last.tolist() == [[2.0, 2.0]]  # (0, 2), then 2 more for the first
 
 
 def test_chains_are_flattened():
