@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from corelm.model import bundle
-from corelm.model.presets import Architecture
-from corelm.model.runtime import NumpyModel
+from corelm.model.architectures import Architecture
+from corelm.model.numpy_model import NumpyModel
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import shapes
 

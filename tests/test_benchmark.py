@@ -15,9 +15,9 @@ from corelm import native
 from corelm.errors import UsageError
 from corelm.generation import benchmark
 from corelm.generation.benchmark import Products, measure
-from corelm.model.layers import Matrix
-from corelm.model.presets import PRESETS
-from corelm.model.runtime import NumpyModel
+from corelm.model.networks.layers import Matrix
+from corelm.model.numpy_model import NumpyModel
+from corelm.model.training.presets import PRESETS
 from corelm.testing import ToyModel
 
 GREEDY = corelm.sampler("greedy")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from corelm import native
-from corelm.model.graph import GIVEN, Graph, plan
-from corelm.model.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
+from corelm.model.networks.graph import GIVEN, Graph, plan
+from corelm.model.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
 from corelm.numerics.distributions import (
     apply_temperature,
     draw,

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from corelm import native
-from corelm.model import layers, networks
-from corelm.model.graph import GIVEN, Graph, plan
+from corelm.model.networks import default as networks
+from corelm.model.networks import layers
+from corelm.model.networks.graph import GIVEN, Graph, plan
 from corelm.numerics.distributions import (
     apply_temperature,
     draw,

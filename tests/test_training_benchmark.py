@@ -12,8 +12,8 @@ from benchmark_scripts import script
 
 pytest.importorskip("keras")
 
-from corelm.model import presets
-from corelm.model.figures import Scores
+from corelm.model.training import presets
+from corelm.model.training.human_baseline import Scores
 from corelm.model.vocabulary import END, WordVocabulary
 
 

@@ -22,8 +22,8 @@ from corelm.decoder import Ancestral, DecodingTask
 from corelm.decoding.random_stream import RandomStream
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
-from corelm.model.layers import Matrix, Panels
-from corelm.model.runtime import NumpyModel
+from corelm.model.networks.layers import Matrix, Panels
+from corelm.model.numpy_model import NumpyModel
 from corelm.numerics.distributions import Array
 from corelm.sampler import Sampler
 

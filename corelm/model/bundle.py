@@ -25,8 +25,8 @@ from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
 from corelm.errors import ModelFileError
-from corelm.model import disk
-from corelm.model.presets import Architecture
+from corelm.model import atomic_files
+from corelm.model.architectures import Architecture
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import check, check_shapes, shapes
 
@@ -96,10 +96,10 @@ def write(
         contents = _contents(architecture, vocabulary, rounded, training, figures)
         target = Path(os.path.realpath(path))
         _refuse_to_replace(target)
-        disk.write_folder(contents, target)
+        atomic_files.write_folder(contents, target)
     except (OSError, ValueError, TypeError) as error:
         raise ModelFileError(
-            f"the model could not be written to {str(path)!r}: {disk.reason(error)}; "
+            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}; "
             "what was there before is unchanged"
         ) from error
 
@@ -114,7 +114,7 @@ def read(path: StrPath) -> Bundle:
     described = describe(folder)
     a, files = described.architecture, described.manifest["files"]
     with _naming(folder / VOCABULARY) as file:
-        words = disk.text(_verified(file, files, VOCABULARY_LIMIT))
+        words = atomic_files.decode_text(_verified(file, files, VOCABULARY_LIMIT))
         vocabulary = WordVocabulary.loads(words, described.tokens)
     with _naming(folder / WEIGHTS) as file:
         weights = _arrays(_verified(file, files, _most_bytes(a)), a)
@@ -130,9 +130,9 @@ def describe(path: StrPath) -> Description:
     """
     folder = _folder(path)
     with _naming(folder / MANIFEST) as file:
-        manifest = _checked_manifest(disk.read_file(file, JSON_LIMIT))
+        manifest = _checked_manifest(atomic_files.read_file(file, JSON_LIMIT))
     with _naming(folder / CONFIG) as file:
-        config = disk.parsed(_verified(file, manifest["files"], JSON_LIMIT))
+        config = atomic_files.parse_json(_verified(file, manifest["files"], JSON_LIMIT))
         _refuse_format(config)
         if config.keys() != {"format", "architecture", "tokens"}:
             raise ModelFileError("it holds other fields than format, architecture and tokens")
@@ -180,18 +180,18 @@ def _contents(
     """The files by name, in the order in which they are written: the manifest last."""
     config = {"format": FORMAT, "architecture": architecture.to_dict(), "tokens": vocabulary.style}
     files = {
-        CONFIG: disk.dumped(config),
+        CONFIG: atomic_files.dump_json(config),
         VOCABULARY: vocabulary.dumps().encode(),
         WEIGHTS: safetensors.save(weights),
     }
     manifest: dict[str, Any] = {
         "format": FORMAT,
-        "files": {n: {"size": len(c), "sha256": disk.sha256(c)} for n, c in files.items()},
+        "files": {n: {"size": len(c), "sha256": atomic_files.sha256(c)} for n, c in files.items()},
         "training": dict(training),
         "figures": dict(figures),
     }
-    manifest["checksum"] = disk.sha256(disk.dumped(manifest))
-    return {**files, MANIFEST: disk.dumped(manifest)}
+    manifest["checksum"] = atomic_files.sha256(atomic_files.dump_json(manifest))
+    return {**files, MANIFEST: atomic_files.dump_json(manifest)}
 
 
 def _refuse_to_replace(target: Path) -> None:
@@ -210,12 +210,14 @@ def _folder(path: StrPath) -> Path:
     """The folder at a path; the one put aside where a replacement was interrupted."""
     try:
         real = Path(os.path.realpath(path))
-        folder = Path(path) if os.path.lexists(real) else disk.aside(real)
+        folder = Path(path) if os.path.lexists(real) else atomic_files.backup_path(real)
         mode = folder.stat().st_mode
     except FileNotFoundError:
         raise ModelFileError(f"there is no model at {str(path)!r}") from None
     except (OSError, ValueError) as error:
-        raise ModelFileError(f"{str(path)!r} cannot be read: {disk.reason(error)}") from error
+        raise ModelFileError(
+            f"{str(path)!r} cannot be read: {atomic_files.error_reason(error)}"
+        ) from error
     if not stat.S_ISDIR(mode):
         raise ModelFileError(f"{str(path)!r} is no folder; a model is a folder with {MANIFEST}")
     return folder
@@ -232,20 +234,20 @@ def _naming(file: Path) -> Iterator[Path]:
 
 def _verified(file: Path, files: dict[str, dict[str, Any]], limit: int) -> bytes:
     """The content of a file whose size and checksum are those of the manifest."""
-    content, entry = disk.read_file(file, limit), files[file.name]
+    content, entry = atomic_files.read_file(file, limit), files[file.name]
     if len(content) != entry["size"]:
         raise ModelFileError(f"it has {len(content)} bytes, the manifest says {entry['size']}")
-    if disk.sha256(content) != entry["sha256"]:
+    if atomic_files.sha256(content) != entry["sha256"]:
         raise ModelFileError("it is damaged: its checksum is not the one in the manifest")
     return content
 
 
 def _checked_manifest(content: bytes) -> dict[str, Any]:
-    manifest = disk.parsed(content)
+    manifest = atomic_files.parse_json(content)
     _refuse_format(manifest)
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    checksum = disk.sha256(disk.dumped(rest))
-    if manifest.get("checksum") != checksum or disk.dumped(manifest) != content:
+    checksum = atomic_files.sha256(atomic_files.dump_json(rest))
+    if manifest.get("checksum") != checksum or atomic_files.dump_json(manifest) != content:
         raise ModelFileError("it is damaged, or was changed by hand: its checksum does not fit")
     files = rest.get("files")
     if (
@@ -288,7 +290,7 @@ def _header_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
     length = int.from_bytes(content[:8], "little")
     if not 0 < length <= min(JSON_LIMIT, len(content) - 8):
         raise ModelFileError(f"its header claims {length} bytes of {len(content)}")
-    header = disk.parsed(content[8 : 8 + length])
+    header = atomic_files.parse_json(content[8 : 8 + length])
     header.pop("__metadata__", None)
     for name, entry in header.items():
         if not isinstance(entry, dict) or entry.get("dtype") not in ("F16", "F32"):

@@ -1,19 +1,22 @@
 """Read a `.keras` file: weights and the configuration of layers, never code.
 
 Keras is asked for its safe mode, and before it sees the file nothing but layers of Keras and of
-corelm may be in it. The vocabulary stands in two members that `export.to_keras` adds.
+corelm may be in it. The vocabulary stands in two members that `write_keras` adds.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from corelm.errors import MissingDependencyError, ModelFileError
-from corelm.model import disk
+from corelm.errors import MissingDependencyError, ModelFileError, UsageError
+from corelm.model import atomic_files, bundle
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.vocabulary import WordVocabulary
 
@@ -49,6 +52,57 @@ def read_keras(path: Path) -> KerasLanguageModel:
         raise ModelFileError(f"{str(path)!r} cannot be read: {_sentence(error)}") from error
 
 
+def write_keras(
+    model: bundle.Bundle, target: str | os.PathLike[str], *, overwrite: bool = False
+) -> Path:
+    """Write a bundle as a `.keras` file, whole or not at all.
+
+    Args:
+        model: what `bundle.read` returned.
+        target: the file; its name ends with `.keras`.
+        overwrite: whether an earlier file may be replaced.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        UsageError: a name without `.keras`, or a file that is there already.
+        ModelFileError: a full disk, a read-only place.
+        MissingDependencyError: Keras is not installed, or too old.
+    """
+    path = Path(target)
+    if path.suffix != ".keras":
+        raise UsageError(f"the name of a Keras file ends with .keras, unlike {str(path)!r}")
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(f"{str(path)!r} is there already; choose another name or overwrite it")
+    import_keras()
+    partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _save_network(model, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise ModelFileError(
+            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    return path
+
+
+def _save_network(model: bundle.Bundle, path: Path) -> None:
+    from corelm.model.keras_layers import build
+
+    network = build(model.architecture)
+    bundle.set_weights(network, model.weights)
+    network.save(path)
+    said = {"tokens": model.vocabulary.style, "context_length": model.architecture.context_length}
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(TEXT, atomic_files.dump_json(said))
+        archive.writestr(VOCABULARY, model.vocabulary.dumps())
+
+
 def import_keras() -> Any:
     """Keras, with corelm's layers known to it.
 
@@ -58,7 +112,7 @@ def import_keras() -> Any:
     try:
         import keras
 
-        from corelm.model import architecture  # noqa: F401  registers the layers
+        from corelm.model import keras_layers  # noqa: F401  registers the layers
     except (ImportError, AttributeError) as error:
         raise MissingDependencyError(
             f"this needs Keras 3.15.1 or later and TensorFlow, and cannot import them: {error}"
@@ -76,11 +130,11 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int]:
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
             "corelm.model.keras_model.KerasLanguageModel(model, vocabulary, context_length)"
         )
-    said = disk.parsed(_member(archive, TEXT))
+    said = atomic_files.parse_json(_member(archive, TEXT))
     tokens, context_length = said.get("tokens"), said.get("context_length")
     if not isinstance(tokens, str) or type(context_length) is not int:
         raise ModelFileError(f"{TEXT} in it must say tokens and context_length")
-    words = disk.text(_member(archive, VOCABULARY))
+    words = atomic_files.decode_text(_member(archive, VOCABULARY))
     return WordVocabulary.loads(words, tokens), context_length
 
 

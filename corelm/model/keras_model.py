@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
-from corelm.model.window import Window
+from corelm.model.sliding_window import SlidingWindow
 from corelm.numerics.distributions import Array, softmax
 
 logger = logging.getLogger("corelm")
@@ -81,7 +81,7 @@ class KerasLanguageModel:
 
     def start(self, tokens: ArrayLike) -> KerasSession:
         """A decoding session for (batch, time) ids."""
-        return KerasSession(self, Window(tokens, self.vocabulary, self.context_length))
+        return KerasSession(self, SlidingWindow(tokens, self.vocabulary, self.context_length))
 
     def logits(self, window: NDArray[np.int64], count: int = 1) -> Array:
         """The logits after each of the last tokens of a window that fits the context.
@@ -167,7 +167,7 @@ class KerasLanguageModel:
 class KerasSession:
     """Decoding under way: the window of each row. Scores are computed when they are asked for."""
 
-    def __init__(self, model: KerasLanguageModel, window: Window) -> None:
+    def __init__(self, model: KerasLanguageModel, window: SlidingWindow) -> None:
         self._model = model
         self._window = window
         self._logits: Array | None = None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel
-from corelm.model.home import home
+from corelm.model.paths import home
 from corelm.plugins.registry import Offer, registry
 
 MANIFEST = "manifest.json"
@@ -28,7 +28,7 @@ class FromBundle:
 
     def __call__(self) -> LanguageModel:
         from corelm.model.bundle import read
-        from corelm.model.runtime import NumpyModel
+        from corelm.model.numpy_model import NumpyModel
 
         bundle = read(self.path)
         return NumpyModel(bundle.architecture, bundle.vocabulary, bundle.weights, bundle.manifest)

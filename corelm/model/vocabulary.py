@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from corelm.errors import ModelFileError
-from corelm.model import typography
+from corelm.model import detokenize
 
 PADDING, UNKNOWN = "", "[UNK]"
 END = "[end]"
@@ -68,7 +68,7 @@ def _with_spaces() -> Callable[[str], str]:
 
 
 def _punctuated() -> Callable[[str], str]:
-    return typography.Writer().piece
+    return detokenize.Writer().piece
 
 
 def _as_they_are() -> Callable[[str], str]:

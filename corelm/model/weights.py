@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from corelm.errors import ModelFileError
-from corelm.model.presets import Architecture
+from corelm.model.architectures import Architecture
+from corelm.model.networks import WEIGHT_SHAPES
+from corelm.model.networks.shapes import Shapes
 from corelm.model.vocabulary import WordVocabulary
 from corelm.numerics.distributions import Array
-
-Shapes = dict[str, tuple[int, ...]]
 
 
 def check(a: Architecture, vocabulary: WordVocabulary, weights: Mapping[str, Array]) -> None:
@@ -53,68 +53,4 @@ def shapes(a: Architecture) -> Shapes:
         >>> shapes(Architecture("rnn", vocabulary_size=9, width=4))["embedding/embeddings"]
         (9, 4)
     """
-    return {"book": _book, "default": _default, "rnn": _rnn}[a.kind](a)
-
-
-def _book(a: Architecture) -> Shapes:
-    return {
-        **_embedding(a),
-        **_attention("decoder/attention_1", a),
-        **_attention("decoder/attention_2", a),
-        **_dense("decoder/dense_1", a.width, a.dense),
-        **_dense("decoder/dense_2", a.dense, a.width),
-        **_layer_norm("decoder/layernorm_1", a.width),
-        **_layer_norm("decoder/layernorm_2", a.width),
-        **_layer_norm("decoder/layernorm_3", a.width),
-        **_dense("probabilities", a.width, a.vocabulary_size),
-    }
-
-
-def _default(a: Architecture) -> Shapes:
-    table = _embedding(a)
-    for i in range(a.blocks):
-        table |= {
-            f"block_{i}/attention_norm/scale": (a.width,),
-            f"block_{i}/qkv/kernel": (a.width, 3 * a.width),
-            f"block_{i}/attention_out/kernel": (a.width, a.width),
-            f"block_{i}/dense_norm/scale": (a.width,),
-            f"block_{i}/dense_in/kernel": (a.width, a.dense),
-            f"block_{i}/dense_out/kernel": (a.dense, a.width),
-        }
-    return table | {"norm/scale": (a.width,)}
-
-
-def _rnn(a: Architecture) -> Shapes:
-    table: Shapes = {"embedding/embeddings": (a.vocabulary_size, a.width)}
-    for i in range(a.blocks):
-        table |= {
-            f"gru_{i}/gru_cell/kernel": (a.dense if i else a.width, 3 * a.dense),
-            f"gru_{i}/gru_cell/recurrent_kernel": (a.dense, 3 * a.dense),
-            f"gru_{i}/gru_cell/bias": (2, 3 * a.dense),
-        }
-    return table | _dense("probabilities", a.dense, a.vocabulary_size)
-
-
-def _embedding(a: Architecture) -> Shapes:
-    return {
-        "embedding/token_embeddings/embeddings": (a.vocabulary_size, a.width),
-        "embedding/position_embeddings/embeddings": (a.context_length, a.width),
-    }
-
-
-def _attention(name: str, a: Architecture) -> Shapes:
-    table: Shapes = {}
-    for part in ("query", "key", "value"):
-        table[f"{name}/{part}/kernel"] = (a.width, a.heads, a.width)
-        table[f"{name}/{part}/bias"] = (a.heads, a.width)
-    table[f"{name}/attention_output/kernel"] = (a.heads, a.width, a.width)
-    table[f"{name}/attention_output/bias"] = (a.width,)
-    return table
-
-
-def _dense(name: str, inputs: int, units: int) -> Shapes:
-    return {f"{name}/kernel": (inputs, units), f"{name}/bias": (units,)}
-
-
-def _layer_norm(name: str, width: int) -> Shapes:
-    return {f"{name}/gamma": (width,), f"{name}/beta": (width,)}
+    return WEIGHT_SHAPES[a.kind](a)

@@ -11,7 +11,7 @@ from typing import Any
 
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError
 from corelm.language_model import LanguageModel
-from corelm.model import disk
+from corelm.model import atomic_files
 from corelm.model.load import load
 from corelm.report.document.schema import check
 from corelm.report.document.summary import sentence
@@ -48,7 +48,7 @@ class Report:
     def __init__(self, document: Mapping[str, Any]) -> None:
         check(document)
         try:
-            self._json = disk.dumped(dict(document)).decode()
+            self._json = atomic_files.dump_json(dict(document)).decode()
         except (TypeError, ValueError, RecursionError) as error:
             raise ReportError(f"it holds what JSON cannot: {error}") from error
         self._document = self.to_dict()
@@ -61,7 +61,7 @@ class Report:
             ReportError: a file that is missing, damaged or foreign; says what is wrong with it.
         """
         try:
-            return cls(disk.parsed(disk.read_file(Path(path), LARGEST)))
+            return cls(atomic_files.parse_json(atomic_files.read_file(Path(path), LARGEST)))
         except (ModelFileError, ReportError) as error:
             raise ReportError(f"{str(path)!r} is no report: {error}") from error
 

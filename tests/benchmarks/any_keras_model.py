@@ -21,9 +21,9 @@ import keras
 
 import corelm
 from corelm.machine import machine
-from corelm.model.architecture import build
+from corelm.model.keras_layers import build
 from corelm.model.keras_model import KerasLanguageModel
-from corelm.model.presets import PRESETS
+from corelm.model.training.presets import PRESETS
 from corelm.model.vocabulary import WordVocabulary
 
 

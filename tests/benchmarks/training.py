@@ -35,13 +35,14 @@ import numpy as np
 import tensorflow as tf
 
 from corelm.machine import machine
-from corelm.model import data
-from corelm.model.figures import Scores
-from corelm.model.presets import PRESETS
-from corelm.model.recipes import precision
-from corelm.model.reporting import Reporter
-from corelm.model.settings import TrainingSettings
-from corelm.model.training import Run, score
+from corelm.model.training.human_baseline import Scores
+from corelm.model.training.precision import precision
+from corelm.model.training.presets import PRESETS
+from corelm.model.training.progress import Reporter
+from corelm.model.training.rows import TokenRows, opening_rows, packed_rows
+from corelm.model.training.run import Run
+from corelm.model.training.scoring import score
+from corelm.model.training.settings import TrainingSettings
 from corelm.model.vocabulary import WordVocabulary
 
 WORDS = 101
@@ -95,14 +96,14 @@ class OfBeginnings(Run):
         """What an epoch ends with is measured by the reporter, while the clock stands still."""
         return np.nan
 
-    def _rows(self) -> data.Rows:
+    def _rows(self) -> TokenRows:
         if not self.recipe.packed:
             return self._drawn(super()._rows())
         beginnings = Beginnings(self.vocabulary.words, self.vocabulary.style)
-        rows = data.packed_rows(self.corpus.train, beginnings, self.architecture.context_length)
+        rows = packed_rows(self.corpus.train, beginnings, self.architecture.context_length)
         return self._drawn(rows)
 
-    def _drawn(self, rows: data.Rows) -> data.Rows:
+    def _drawn(self, rows: TokenRows) -> TokenRows:
         """As many rows as there are steps for, so that the schedule ends with them."""
         count = len(rows) if self.limit is None else min(self.limit * self.recipe.batch, len(rows))
         return rows[np.random.default_rng(0).permutation(len(rows))[:count]]
@@ -122,7 +123,7 @@ class Measuring(Reporter):
         self.options, self.results = options, results
         self.run: Run
         self.clock = Clock()
-        self.rows: data.Rows
+        self.rows: TokenRows
 
     def begin(self, run: Run) -> None:
         """Take up a run from its checkpoint, if there is one, and start the clock."""
@@ -131,7 +132,7 @@ class Measuring(Reporter):
         self.results.keep(run.steps_done)
         chosen = np.random.default_rng(0).permutation(len(run.corpus.held_out))[:HELD_OUT]
         texts = [run.corpus.held_out[i] for i in chosen]
-        self.rows = data.opening_rows(texts, run.vocabulary, run.architecture.context_length)
+        self.rows = opening_rows(texts, run.vocabulary, run.architecture.context_length)
         points = self.results.points
         self.clock = Clock(points[-1].seconds, points[-1].processor_seconds) if points else Clock()
 

@@ -29,7 +29,7 @@ def imdb(
     The original (84 MB) is downloaded and checked, unless there is a local copy.
     Maas et al. 2011, Learning Word Vectors for Sentiment Analysis.
     """
-    from corelm.model.archive import fetch_imdb
+    from corelm.model.imdb import fetch_imdb
 
     if source and not source.exists():
         raise UsageError(f"there is no file {source}")

@@ -76,9 +76,9 @@ def export(
             raise UsageError(f"{name} is no model in a folder, and only such can be exported")
         import_keras("the export of a model")
         from corelm.model.bundle import read
-        from corelm.model.export import to_keras
+        from corelm.model.keras_file import write_keras
 
-        path = to_keras(read(model.path), to, overwrite=overwrite)
+        path = write_keras(read(model.path), to, overwrite=overwrite)
         out.text(f"{path}\n")
 
 

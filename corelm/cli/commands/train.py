@@ -15,9 +15,9 @@ from corelm.cli.options.prompt import argument
 from corelm.cli.output.product import product
 from corelm.cli.output.progress import training_report
 from corelm.errors import UsageError
-from corelm.model.home import home
-from corelm.model.presets import PRESETS
-from corelm.model.settings import TrainingSettings
+from corelm.model.paths import home
+from corelm.model.training.presets import PRESETS
+from corelm.model.training.settings import TrainingSettings
 from corelm.model.vocabulary import STYLES
 from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import sampler as read_sampler
@@ -138,6 +138,6 @@ def _refuse_to_lose(folder: Path, allowed: bool) -> None:
 
 def _trainer() -> Callable[..., Path]:
     with needs_keras("training"):
-        from corelm.model.training import train
+        from corelm.model.training.run import train
 
         return train

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from corelm.cli.output import messages, terminal
-from corelm.model.reporting import Reporter
+from corelm.model.training.progress import Reporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress

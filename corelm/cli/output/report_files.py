@@ -10,7 +10,7 @@ from pathlib import Path
 
 from corelm.cli.output.product import Output
 from corelm.errors import ReportError, UsageError
-from corelm.model import disk
+from corelm.model import atomic_files
 from corelm.report.report import Report
 
 STDOUT = "-"
@@ -65,7 +65,7 @@ class Outputs:
             if path == STDOUT:
                 out.stream.write(content)
             else:
-                disk.write_file(content.encode("utf-8", "replace"), Path(path))
+                atomic_files.write_file(content.encode("utf-8", "replace"), Path(path))
         plots = [] if self.plots is None else _write_plots(report, Path(self.plots))
         return [*(path for path in self.files.values() if path != STDOUT), *plots]
 
@@ -75,7 +75,7 @@ def _write_plots(report: Report, folder: Path) -> list[str]:
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in plots(report.to_dict()).items():
-        disk.write_file(content, folder / name)
+        atomic_files.write_file(content, folder / name)
     return [str(folder)]
 
 
@@ -105,4 +105,6 @@ def _try(folder: Path, wanted: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ReportError(f"cannot write to {str(wanted)!r}: {disk.reason(error)}") from error
+        raise ReportError(
+            f"cannot write to {str(wanted)!r}: {atomic_files.error_reason(error)}"
+        ) from error

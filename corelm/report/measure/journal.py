@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from corelm.errors import UsageError
-from corelm.model import disk
-from corelm.model.home import home
+from corelm.model import atomic_files
+from corelm.model.paths import home
 from corelm.params import shown
 
 FOLDER = "reports"
@@ -63,7 +63,9 @@ class Journal:
             self._file.write(line + b"\n")
             self._file.flush()
         except OSError as error:
-            logger.warning("what is finished cannot be kept any more: %s", disk.reason(error))
+            logger.warning(
+                "what is finished cannot be kept any more: %s", atomic_files.error_reason(error)
+            )
             self._file = None
 
 
@@ -78,8 +80,8 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
     Raises:
         UsageError: `resume`, and what is there has other settings.
     """
-    header = disk.dumped(dict(settings))
-    path = home() / FOLDER / f"{disk.sha256(header)[:16]}.jsonl"
+    header = atomic_files.dump_json(dict(settings))
+    path = home() / FOLDER / f"{atomic_files.sha256(header)[:16]}.jsonl"
     done = _kept(path, json.loads(header)) if resume else {}
     if resume and not path.exists():
         _refuse_other_settings(path.parent, json.loads(header))
@@ -99,10 +101,10 @@ def _started(path: Path, settings: Settings, done: Mapping[str, Any]) -> IO[byte
     lines = [settings, *([unit, result] for unit, result in done.items())]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_file(b"".join(json.dumps(line).encode() + b"\n" for line in lines), path)
+        atomic_files.write_file(b"".join(json.dumps(line).encode() + b"\n" for line in lines), path)
         return open(path, "ab")
     except OSError as error:
-        reason = disk.reason(error)
+        reason = atomic_files.error_reason(error)
         logger.warning("an interrupted report could not go on, for %s: %s", path.parent, reason)
         return None
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from corelm.errors import UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.model.data import read_texts
-from corelm.model.home import home
+from corelm.model.corpus import read_texts
+from corelm.model.paths import home
 from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import read_stages
 from corelm.plugins.expressions import sampler as read_sampler

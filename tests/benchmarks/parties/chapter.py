@@ -11,9 +11,10 @@ import numpy as np
 
 import corelm
 from corelm.model import bundle
-from corelm.model.architecture import build
-from corelm.model.data import text_vectorization
-from corelm.model.presets import PRESETS, Architecture
+from corelm.model.architectures import Architecture
+from corelm.model.keras_layers import build
+from corelm.model.training.presets import PRESETS
+from corelm.model.training.vectorization import text_vectorization
 from parties.ours import random_weights, words
 from parties.party import PROMPT, TEMPERATURE, Party
 

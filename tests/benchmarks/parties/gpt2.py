@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from corelm.model.presets import Architecture
+from corelm.model.architectures import Architecture
 
 SHAPE = Architecture("gpt2", dense=2048, heads=4)
 """One block, 256 wide, a vocabulary of 15,000, a context of 100."""

@@ -9,14 +9,16 @@ import numpy as np
 import corelm
 from corelm.generation.benchmark import Products, measure
 from corelm.generation.generate import steps
-from corelm.model.graph import GIVEN, Graph
-from corelm.model.layers import Attend, Embed, Linear, Matrix, Norm
-from corelm.model.networks import Transformer, pre_norm_block
-from corelm.model.presets import PRESETS, Architecture
-from corelm.model.runtime import NumpyModel, NumpySession
+from corelm.model.architectures import Architecture
+from corelm.model.networks.base import Transformer
+from corelm.model.networks.default import pre_norm_block
+from corelm.model.networks.graph import GIVEN, Graph
+from corelm.model.networks.layers import Attend, Embed, Linear, Matrix, Norm
+from corelm.model.numpy_model import NumpyModel, NumpySession
+from corelm.model.sliding_window import SlidingWindow
+from corelm.model.training.presets import PRESETS
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import shapes
-from corelm.model.window import Window
 from parties import gpt2
 from parties.party import LEAST, PROMPT, TEMPERATURE, Party
 
@@ -105,7 +107,9 @@ class Gpt2Model:
         return self._network.matrices
 
     def start(self, tokens: Sequence[Sequence[int]]) -> NumpySession:
-        return NumpySession(self._network, Window(tokens, self.vocabulary, self.context_length))
+        return NumpySession(
+            self._network, SlidingWindow(tokens, self.vocabulary, self.context_length)
+        )
 
     def next_token_distribution(self, tokens: Sequence[Sequence[int]]) -> np.ndarray:
         return corelm.softmax(self.start(tokens).logits)

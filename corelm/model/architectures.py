@@ -1,0 +1,61 @@
+"""The shape of a network: plain numbers, without Keras."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from corelm.errors import ModelFileError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The shape of a network.
+
+    Attributes:
+        kind: `book` (the chapter's decoder), `default` (pre-norm, tied embeddings) or `rnn`.
+        vocabulary_size: tokens, the special ones among them.
+        context_length: tokens that the network sees at most.
+        width: size of the embedding.
+        dense: size of the hidden dense layer, or of the recurrent state.
+        heads: attention heads.
+        blocks: how many blocks lie on top of each other.
+    """
+
+    kind: str
+    vocabulary_size: int = 15_000
+    context_length: int = 100
+    width: int = 256
+    dense: int = 2048
+    heads: int = 2
+    blocks: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and words, for `config.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Architecture:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ModelFileError: a field too many or too few, or one of the wrong type or size.
+        """
+        names = {f.name for f in fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise ModelFileError(
+                f"an architecture has exactly the fields {', '.join(sorted(names))}"
+            )
+        if values["kind"] not in KINDS:
+            raise ModelFileError(f"unknown kind of network {values['kind']!r}")
+        for name in names - {"kind"}:
+            number = values[name]
+            limit = 2**10 if name in ("blocks", "heads") else 2**24
+            if type(number) is not int or not 1 <= number <= limit:
+                raise ModelFileError(
+                    f"{name} must be a whole number of sensible size, not {number!r}"
+                )
+        return cls(**values)
+
+
+KINDS = ("book", "default", "rnn")

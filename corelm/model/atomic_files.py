@@ -1,0 +1,153 @@
+"""Files that are read within bounds; files and folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from corelm.errors import ModelFileError
+
+
+def read_file(file: Path, limit: int) -> bytes:
+    """The content of a regular file of at most `limit` bytes; anything else is not opened.
+
+    Raises:
+        ModelFileError: the reason alone; the caller names the file.
+    """
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError("it is no regular file")
+        if status.st_size > limit:
+            raise ModelFileError(f"it has {status.st_size} bytes, where at most {limit} make sense")
+        with open(file, "rb") as opened:
+            return opened.read(status.st_size)
+    except FileNotFoundError:
+        raise ModelFileError("it is missing") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"it cannot be read: {error_reason(error)}") from error
+
+
+def decode_text(content: bytes) -> str:
+    """Decode UTF-8, strictly."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ModelFileError(f"it is not UTF-8 at byte {error.start}") from error
+
+
+def parse_json(content: bytes) -> dict[str, Any]:
+    """The JSON object in some bytes; nan, infinity and what nests too deeply are refused."""
+    try:
+        value = json.loads(decode_text(content), parse_constant=_refuse_constant)
+        dump_json(value)  # a number beyond all bounds, such as 1e999, is refused here
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"it is no JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ModelFileError("it is no JSON object")
+    return value
+
+
+def dump_json(value: Any) -> bytes:
+    """JSON as corelm writes it; `parse_json` and `dump_json` give the same bytes again.
+
+    Raises:
+        ValueError, TypeError: what JSON cannot hold, such as nan.
+    """
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def sha256(content: bytes) -> str:
+    """The checksum of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def error_reason(error: Exception) -> str:
+    """What the system says, without numbers and paths."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
+    """Put files into a folder that replaces the one of that name in a single step.
+
+    Raises:
+        OSError: a full disk, a read-only place; an earlier folder is then as it was.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    new = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
+    new.mkdir()
+    try:
+        for name, content in contents.items():
+            with open(new / name, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        _sync(new)
+        _replace(new, target)
+        _sync(target.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def write_file(content: bytes, target: Path) -> None:
+    """Put a file in the place of the one of that name in a single step.
+
+    What is no regular file, such as a pipe or a terminal, is written into. A link stays one.
+
+    Raises:
+        OSError: a full disk, a read-only place; an earlier file is then as it was.
+    """
+    real = Path(os.path.realpath(target))
+    if real.exists() and not real.is_file():
+        real.write_bytes(content)
+        return
+    new = real.with_name(f".{real.name}.{secrets.token_hex(4)}.new")
+    try:
+        with open(new, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(real)
+        _sync(real.parent)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def backup_path(target: Path) -> Path:
+    """Where the earlier folder is while a new one takes its place; a crash may leave it there."""
+    return target.with_name(f".{target.name}.old")
+
+
+def _replace(new: Path, target: Path) -> None:
+    old = backup_path(target)
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+    try:
+        new.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    with suppress(OSError):  # not every system can
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")

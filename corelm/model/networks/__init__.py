@@ -1,0 +1,25 @@
+"""Networks as layer graphs that the kernels execute in one call; one file a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from corelm.model.architectures import Architecture
+from corelm.model.networks import book, default, rnn
+from corelm.model.networks.base import Network
+from corelm.model.networks.layers import Weights
+from corelm.model.networks.shapes import Shapes
+
+NETWORKS: Mapping[str, Callable[[Architecture, Weights], Network]] = {
+    "book": book.Book,
+    "default": default.Default,
+    "rnn": rnn.Recurrent,
+}
+"""The network of each kind."""
+
+WEIGHT_SHAPES: Mapping[str, Callable[[Architecture], Shapes]] = {
+    "book": book.weight_shapes,
+    "default": default.weight_shapes,
+    "rnn": rnn.weight_shapes,
+}
+"""The shapes of the weights of each kind."""

@@ -1,0 +1,114 @@
+"""What a model sees of a batch of texts: all of a short one, a sliding window of a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.errors import UsageError
+from corelm.language_model import Vocabulary, window_start
+
+LEAST = 64
+"""Tokens for which room is made at least."""
+
+
+class SlidingWindow:
+    """A batch of texts, all equally long, and the part of them that a model sees.
+
+    A text begins with the end token of the vocabulary, where there is one; the window counts it.
+
+    Args:
+        tokens: (batch, time) ids, each row a text from its beginning.
+        vocabulary: says which ids there are and whether texts have an end token.
+        context_length: how many tokens the model sees at most.
+
+    Raises:
+        UsageError: no ids, ids outside the vocabulary, or an empty text without an end token.
+    """
+
+    def __init__(self, tokens: ArrayLike, vocabulary: Vocabulary, context_length: int) -> None:
+        given = np.asarray(tokens)
+        if given.ndim != 2:
+            raise UsageError(
+                f"tokens must be (batch, time) ids, not an array of shape {given.shape}"
+            )
+        self._size = len(vocabulary)
+        self._context_length = context_length
+        self._room: NDArray[np.int64] = np.empty(given.shape, dtype=np.int64)
+        self.length = 0
+        """How many tokens a text has, the one that begins it among them."""
+        if vocabulary.end is not None:
+            self.extend(np.full((len(given), 1), vocabulary.end))
+        elif given.shape[1] == 0:
+            raise UsageError("an empty text says nothing to this model; give it at least one token")
+        self.extend(given)
+
+    @property
+    def texts(self) -> NDArray[np.int64]:
+        """(batch, length): the texts from their beginning; to be read only."""
+        return self._room[:, : self.length]
+
+    def spans(self, count: int) -> Iterator[tuple[int, int, int]]:
+        """The windows through which a model saw the last tokens, when each was the last.
+
+        Args:
+            count: how many tokens, at least 1.
+
+        Yields:
+            Where the window begins in the texts, where it ends, and how many tokens at its end
+            are among those that were asked for.
+
+        Raises:
+            UsageError: less than one token, or more than there are.
+        """
+        if not 1 <= count <= self.length:
+            raise UsageError(f"the last {count} tokens of {self.length} cannot be looked at")
+        seen = self.length - count
+        while seen < self.length:
+            start = window_start(seen + 1, self._context_length)
+            stop = min(start + self._context_length, self.length)
+            yield start, stop, stop - seen
+            seen = stop
+
+    def extend(self, tokens: ArrayLike) -> None:
+        """Append ids of shape (batch,) or (batch, time)."""
+        ids = self._checked(tokens)
+        before, self.length = self.length, self.length + ids.shape[1]
+        if self.length > self._room.shape[1]:
+            # Doubled, so that a long text is not copied at every token.
+            larger = np.empty((len(ids), self.length + max(self.length, LEAST)), dtype=np.int64)
+            larger[:, :before] = self._room[:, :before]
+            self._room = larger
+        self._room[:, before : self.length] = ids
+
+    def rewind(self, count: int) -> None:
+        """Drop the last tokens of each row.
+
+        Raises:
+            UsageError: more tokens than may go; what begins a text stays.
+        """
+        if not 0 <= count < self.length:
+            raise UsageError(f"a text of {self.length} tokens cannot lose its last {count}")
+        self.length -= count
+
+    def select(self, rows: NDArray[Any]) -> None:
+        """Keep these rows in this order."""
+        self._room = self._room[rows]
+
+    def _checked(self, tokens: ArrayLike) -> NDArray[Any]:
+        ids = np.asarray(tokens)
+        if ids.ndim == 1:
+            ids = ids[:, None]
+        batch = len(self._room)
+        if ids.ndim != 2 or len(ids) != batch:
+            raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
+        if ids.size and ids.dtype.kind not in "iu":
+            raise UsageError(f"tokens must be whole numbers, not {ids.dtype}")
+        flat = ids.ravel().tolist()  # for a token or two faster than arithmetic of arrays
+        if flat and not 0 <= min(flat) <= max(flat) < self._size:
+            wrong = next(id for id in flat if not 0 <= id < self._size)
+            raise UsageError(f"there is no token {wrong}; the ids are 0 to {self._size - 1}")
+        return ids

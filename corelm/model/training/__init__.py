@@ -1,0 +1,1 @@
+"""Train a network with Keras. The settings are read without it; `run` imports it."""

@@ -1,0 +1,36 @@
+"""The networks that `corelm train --preset` names, each with its recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corelm.model.architectures import Architecture
+from corelm.model.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and its recipe."""
+
+    architecture: Architecture
+    recipe: Recipe
+    help: str
+
+
+PRESETS = {
+    "book": Preset(
+        Architecture("book"),
+        Recipe("rmsprop", 0.001, 256, "words", packed=False),
+        "the chapter's network and recipe, 9.8 million weights",
+    ),
+    "default": Preset(
+        Architecture("default", dense=1024, heads=4, blocks=3),
+        Recipe("muon", 0.007, 64, "words+punctuation", packed=True),
+        "pre-norm blocks, tied embeddings, Muon: better and faster",
+    ),
+    "rnn": Preset(
+        Architecture("rnn", dense=512, heads=1),
+        Recipe("rmsprop", 0.001, 64, "words", packed=False),
+        "a recurrent network (GRU)",
+    ),
+}

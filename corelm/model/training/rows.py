@@ -1,0 +1,69 @@
+"""Texts as rows of token ids, one longer than the context.
+
+The inputs are a row without its last token, the targets the row without its first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.model.vocabulary import WordVocabulary
+
+TokenRows = NDArray[np.uint16] | NDArray[np.uint32]
+
+
+def padded_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length: int) -> TokenRows:
+    """The chapter's rows: one text a row, cut or filled with padding. (texts, context + 1)."""
+    width = context_length + 1
+    rows = [vocabulary.encode(text)[:width] for text in texts]
+    result = np.zeros((len(rows), width), dtype=_dtype(vocabulary))
+    for i, row in enumerate(rows):
+        result[i, : len(row)] = row
+    return result
+
+
+def packed_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length: int) -> TokenRows:
+    """All of every text, nothing padded: (rows, context + 1).
+
+    A text begins and ends with the end token, where the vocabulary has one. It is cut into
+    rows from its beginning, each row sharing one token with the next; what is left over is
+    joined and cut likewise.
+    """
+    dtype, ends = _dtype(vocabulary), [] if vocabulary.end is None else [vocabulary.end]
+    rows: list[NDArray[Any]] = []
+    rest = [np.empty(0, dtype=dtype)]
+    for text in texts:
+        whole, left = _whole_rows(
+            np.array([*ends, *vocabulary.encode(text), *ends], dtype=dtype), context_length
+        )
+        rows.extend(whole)
+        rest.append(left)
+    rows.extend(_whole_rows(np.concatenate(rest), context_length)[0])
+    return np.array(rows, dtype=dtype).reshape(-1, context_length + 1)
+
+
+def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArray[Any]]:
+    """Rows of step + 1 ids, each beginning with the last id of the one before, and the rest."""
+    count = max(len(ids) - 1, 0) // step
+    return [ids[i * step : (i + 1) * step + 1] for i in range(count)], ids[count * step :]
+
+
+def opening_rows(
+    texts: Iterable[str], vocabulary: WordVocabulary, context_length: int
+) -> TokenRows:
+    """The beginning of each text as a model of this vocabulary meets it: (texts, context + 1).
+
+    The first `context_length` tokens, after the end token where the vocabulary has one.
+    """
+    start = [] if vocabulary.end is None else [vocabulary.end]
+    rows = padded_rows(texts, vocabulary, context_length)[:, : context_length + 1 - len(start)]
+    before = np.full((len(rows), len(start)), start, dtype=rows.dtype)
+    return np.concatenate([before, rows], axis=1)
+
+
+def _dtype(vocabulary: WordVocabulary) -> Any:
+    return np.uint16 if len(vocabulary) <= 2**16 else np.uint32

@@ -1,0 +1,53 @@
+"""A file is written whole, or what was there before stays."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from corelm.model.atomic_files import write_file
+
+
+def test_a_file_is_written_and_replaced(tmp_path):
+    for content in (b"one", b"", b"three\r\n"):
+        write_file(content, tmp_path / "file")
+        assert (tmp_path / "file").read_bytes() == content
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("there", [b"earlier", None])
+def test_where_the_disk_is_full_nothing_changes(tmp_path, monkeypatch, there):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    if there is not None:
+        (tmp_path / "file").write_bytes(there)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_file(b"new", tmp_path / "file")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == ([there] if there else [])
+
+
+def test_a_link_stays_one(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder" / "file")
+    write_file(b"content", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
+def test_what_is_no_regular_file_is_written_into(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_file(b"content", tmp_path / "pipe")
+    assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    with pytest.raises(IsADirectoryError if os.name == "posix" else PermissionError):
+        write_file(b"content", tmp_path)
+    assert tmp_path.is_dir()

@@ -1,0 +1,152 @@
+"""Models by name and by path."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from small_models import write
+
+import corelm
+from corelm.errors import (
+    AmbiguousNameError,
+    ModelFileError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+)
+from corelm.model.load import list_models, load
+from corelm.model.numpy_model import NumpyModel
+from corelm.testing import ToyModel
+
+PLUGIN = """
+import corelm
+from corelm.testing import ToyModel
+def broken():
+    raise RuntimeError("no network today")
+@corelm.hookimpl
+def corelm_models():
+    return {"toy": ToyModel, "mine": ToyModel, "broken": broken}
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def toys(installed_plugin):
+    installed_plugin("corelm-toys", {"toy": "corelm_toys"}, PLUGIN)
+
+
+def perplexity(model):
+    return model.manifest["figures"]["perplexity"]
+
+
+def test_a_folder_is_loaded_by_its_path(tmp_path):
+    folder = write(tmp_path / "model")
+    for path in (folder, str(folder), "./model", os.path.join("..", tmp_path.name, "model")):
+        model = load(path)
+        assert isinstance(model, NumpyModel)
+        assert model.vocabulary.words == ("", "[UNK]", "good", "b\\a\nd")
+        assert perplexity(model) == 92.625
+
+
+def test_a_model_in_the_home_is_loaded_by_its_name(home):
+    write(home / "models" / "mine")
+    assert perplexity(load("mine")) == 92.625
+
+
+def test_a_model_in_the_current_folder_is_loaded_by_its_name(tmp_path):
+    write(tmp_path / "here")
+    assert perplexity(load("here")) == 92.625
+
+
+def test_a_folder_of_that_name_that_is_no_model_is_not_in_the_way(tmp_path, toys):
+    (tmp_path / "toy").mkdir()
+    assert isinstance(load("toy"), ToyModel)
+
+
+def test_a_plugins_model_is_loaded_by_name_and_full_name(toys):
+    assert isinstance(load("toy"), ToyModel)
+    assert isinstance(load("mine"), ToyModel)
+    assert isinstance(load("corelm-toys:mine"), ToyModel)
+
+
+def test_two_models_of_one_name_are_told_apart(home, toys):
+    folder = write(home / "models" / "toy")
+    with pytest.raises(AmbiguousNameError) as refused:
+        load("toy")
+    assert str(refused.value) == (
+        f"2 models are called 'toy'; say which one: {folder} or corelm-toys:toy"
+    )
+    assert isinstance(load(str(folder)), NumpyModel)
+    assert isinstance(load("corelm-toys:toy"), ToyModel)
+
+
+def test_a_model_that_is_here_imports_no_plugins(home, installed_plugin, tmp_path):
+    code = f"open({str(tmp_path / 'imported')!r}, 'w')\n" + PLUGIN
+    installed_plugin("corelm-toys", {"toy": "corelm_toys"}, code)
+    write(home / "models" / "other")
+    load("other")
+    assert not (tmp_path / "imported").exists()
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(home):
+    write(home / "models" / "poems")
+    with pytest.raises(UnknownNameError) as refused:
+        load("poem")
+    assert str(refused.value) == (
+        "there is no model 'poem'; did you mean 'poems'? (there are: imdb, poems; "
+        "for a folder or a .keras file give its path, such as ./poem)"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "..."])
+def test_strange_names_are_unknown(name):
+    with pytest.raises(UsageError):
+        load(name)
+
+
+@pytest.mark.parametrize("path", ["./nothing", "nothing/", "nothing.keras", "~/nothing", ".."])
+def test_a_path_with_nothing_there(path):
+    with pytest.raises(ModelFileError, match=r"there is no|manifest\.json': it is missing"):
+        load(path)
+
+
+def test_a_plugin_that_fails_to_load_its_model_is_named(toys):
+    with pytest.raises(PluginError, match="corelm-toys:broken could not be loaded: RuntimeError"):
+        load("broken")
+
+
+def test_a_plugin_that_fails_itself_gives_its_reason(installed_plugin):
+    installed_plugin("corelm-toys", {"toy": "corelm_toys"}, "import nothing_of_this_name")
+    with pytest.raises(UnknownNameError, match="plugin corelm-toys:toy failed: ModuleNotFound"):
+        load("toy")
+
+
+def test_models_are_listed_with_where_they_come_from(home, toys):
+    folder = write(home / "models" / "poems")
+    (home / "models" / "notes").mkdir()
+    write(home / "models" / ".hidden")
+    listed = {model.name: (model.source, model.path) for model in list_models()}
+    assert listed.pop("imdb")[0] == "corelm:imdb"
+    assert listed == {
+        "broken": ("corelm-toys:broken", None),
+        "mine": ("corelm-toys:mine", None),
+        "toy": ("corelm-toys:toy", None),
+        "poems": (str(folder), folder),
+    }
+
+
+def test_the_shipped_model_is_offered_without_being_read():
+    [imdb] = [model for model in list_models() if model.name == "imdb"]
+    assert imdb.path.name == "imdb"
+    assert imdb.path.parent.name == "pretrained"
+
+
+def test_load_is_public():
+    assert corelm.load is load
