@@ -8,15 +8,17 @@ import importlib
 import typing
 
 from corelm.context import Context
-from corelm.decoder import Ancestral, Decoder, DecodingTask, Step
+from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.state import Decoding
+from corelm.decoding.step import Step
 from corelm.errors import CorelmError, ParameterError
+from corelm.generation.ancestral import Ancestral
 from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
 from corelm.generation.generate import Generation, TokenRecord, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
-    GivingSession,
     HiddenStateSession,
     LanguageModel,
     RewindableSession,
@@ -77,10 +79,10 @@ __all__ = [
     "ContextBuilder",
     "CorelmError",
     "Decoder",
+    "Decoding",
     "DecodingTask",
     "Explanation",
     "Generation",
-    "GivingSession",
     "HiddenStateSession",
     "LanguageModel",
     "ParameterError",

@@ -1,9 +1,9 @@
-"""What a sampler may look at besides the logits: the past, and how surprising it was."""
+"""The context of a sampler: the tokens so far, and how surprising each was."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,7 @@ from corelm.language_model import Vocabulary
 
 
 def protect(holder: Any, *names: str) -> None:
-    """Put read-only views in the place of these arrays of a frozen dataclass."""
+    """Replace these arrays of a frozen dataclass by read-only views."""
     for name in names:
         array = getattr(holder, name)
         if array.flags.writeable:
@@ -23,17 +23,19 @@ def protect(holder: Any, *names: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """The tokens so far. All state that a strategy can need is a function of it.
+    """The tokens so far. Every state that a strategy needs is a function of them.
+
+    Arrays are read-only.
 
     Attributes:
-        tokens: (batch, time) token ids, the prompt first; read-only.
-        surprisal: (batch, time) in nats, of each token under the distribution that it was
-            drawn from; nan where the token was given, not drawn; read-only.
-        model_surprisal: the same under the model's own distribution. A decoder gives a function,
-            which is called when somebody looks.
-        prompt_length: how many of the tokens were given.
-        vocabulary: what the ids stand for, for samplers that name words or the end token;
-            None where a distribution is reshaped without a model.
+        tokens: (batch, time) token ids, the prompt first.
+        surprisal: (batch, time) nats, of each token under the distribution that it was drawn
+            from; nan for tokens of the prompt.
+        model_surprisal: (batch, time) nats, the same under the model's own distribution. Computed
+            only for samplers whose `reads` names it, else nan.
+        prompt_length: the number of tokens in the prompt.
+        vocabulary: the vocabulary of the ids, for samplers that name words or the end token; None
+            when a distribution is reshaped without a model.
     """
 
     tokens: NDArray[np.int64]
@@ -43,8 +45,8 @@ class Context:
     vocabulary: Vocabulary | None = None
 
     @classmethod
-    def of(cls, tokens: ArrayLike, **given: Any) -> Context:
-        """A context whose tokens were all given: (batch, time) or (time,) ids.
+    def of(cls, tokens: ArrayLike, **fields: Any) -> Context:
+        """Return the context of a prompt: (batch, time) or (time,) ids.
 
         Example:
             >>> Context.of([[3, 4, 5]]).prompt_length
@@ -52,33 +54,20 @@ class Context:
         """
         ids = np.atleast_2d(np.asarray(tokens, dtype=np.int64))
         unknown = np.full(ids.shape, np.nan)
-        given.setdefault("surprisal", unknown)
-        given.setdefault("model_surprisal", unknown)
-        given.setdefault("prompt_length", ids.shape[1])
-        return cls(ids, **given)
+        fields.setdefault("surprisal", unknown)
+        fields.setdefault("model_surprisal", unknown)
+        fields.setdefault("prompt_length", ids.shape[1])
+        return cls(ids, **fields)
 
     def __post_init__(self) -> None:
-        protect(self, "tokens", "surprisal")
-        if callable(self.model_surprisal):
-            self.__dict__["_look"] = self.__dict__.pop("model_surprisal")
-        else:
-            protect(self, "model_surprisal")
-
-    if not TYPE_CHECKING:  # to which it would say that there may be anything
-
-        def __getattr__(self, name: str) -> Any:
-            if name != "model_surprisal":
-                raise AttributeError(f"a context has no {name}")
-            object.__setattr__(self, name, self._look())
-            protect(self, name)
-            return self.model_surprisal
+        protect(self, "tokens", "surprisal", "model_surprisal")
 
     @property
     def step(self) -> int:
-        """How many tokens were drawn so far: 0 at the first."""
+        """The number of tokens drawn so far; 0 at the first."""
         return int(self.tokens.shape[1]) - self.prompt_length
 
     @property
     def drawn(self) -> NDArray[np.int64]:
-        """(batch, step): the tokens after the prompt."""
+        """(batch, step) ids: the tokens after the prompt."""
         return self.tokens[:, self.prompt_length :]

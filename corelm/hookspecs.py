@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from corelm.decoder import Decoder, Step
+    from corelm.decoder import Decoder
+    from corelm.decoding.step import Step
     from corelm.language_model import LanguageModel
     from corelm.sampler import Sampler
 

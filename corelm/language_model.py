@@ -1,7 +1,7 @@
-"""The third contract: what a language model must offer. Protocols, so nothing is inherited.
+"""The third contract: a language model. Protocols, so there is nothing to inherit.
 
-Token ids are int arrays of shape (batch, time), each row a text from its beginning; a model
-that marks the beginning of a text does so itself, so a row may be empty for such a model.
+Token ids are integer arrays of shape (batch, time); each row is a text from its beginning. A model
+that marks the beginning of a text does so itself, so its rows may be empty.
 """
 
 from __future__ import annotations
@@ -20,78 +20,68 @@ class Vocabulary(Protocol):
 
     @property
     def padding(self) -> int | None:
-        """The id that fills short rows; never drawn."""
+        """The id that pads short rows; never drawn."""
 
     @property
     def unknown(self) -> int | None:
-        """The id of words outside the vocabulary; drawn only when asked for."""
+        """The id of words outside the vocabulary; drawn only on request."""
 
     @property
     def end(self) -> int | None:
         """The id that ends a text; None for a model whose texts have no end."""
 
     def __len__(self) -> int:
-        """How many ids there are."""
+        """Return the number of ids."""
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text."""
+        """Return the ids of a text."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids. The text of a prefix should be a prefix of the text."""
+        """Return the text of ids. The text of a prefix should be a prefix of the text."""
 
 
 @runtime_checkable
 class IncrementalVocabulary(Vocabulary, Protocol):
-    """A vocabulary that can write a text token by token, at a cost that does not grow.
+    """A vocabulary that decodes a text token by token, at a constant cost per token.
 
-    Without it every token of a stream costs a `decode` of the whole text.
+    Without it, every token of a stream costs a `decode` of the whole text.
     """
 
     def writer(self) -> Callable[[int], str]:
-        """A function that takes the ids of one text in turn and returns what each adds."""
+        """Return a function from each next id of a text to the text that it adds."""
 
 
 class Session(Protocol):
-    """Decoding under way: a batch of texts and what the model remembers of them."""
+    """Decoding in progress: a batch of texts and the model's key/value cache of them."""
 
-    @property
-    def logits(self) -> Array:
-        """(batch, vocabulary): the model's scores for the next token of each row."""
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row.
+
+        The caller owns the array and may overwrite it.
+        """
 
     def extend(self, tokens: NDArray[Any]) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        """Append tokens of shape (batch,) or (batch, time) to the rows.
+
+        A session may return at once and read the tokens in the background.
+        """
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
 
 
 @runtime_checkable
-class GivingSession(Session, Protocol):
-    """A session that wastes no time: its logits are not copied, and what it is told it reads later.
-
-    Its `extend` returns at once, whether it reads the tokens meanwhile or when it is asked about
-    them. So it may be told as soon as tokens are drawn, before anybody looks at them.
-    """
-
-    def give_logits(self) -> Array:
-        """(batch, vocabulary): the logits, which are the caller's now, to be changed at will.
-
-        The session forgets them. It works them out again if it is asked again.
-        """
-
-
-@runtime_checkable
 class RewindableSession(Session, Protocol):
-    """A session that can go back, for decoders that guess ahead.
+    """A session that can drop tokens, for decoders that guess ahead.
 
-    What it says of a text is the same whether the tokens came one by one or several at a time,
-    and whether others were there that have been dropped.
+    The logits of a text do not depend on whether its tokens came one by one or several at a time,
+    nor on tokens that were dropped.
     """
 
     def last_logits(self, count: int) -> Array:
-        """(batch, count, vocabulary): the scores after each of the last `count` tokens.
+        """Return (batch, count, vocabulary): the logits after each of the last `count` tokens.
 
-        The last of them are `logits`.
+        The last of them are those of `next_logits`.
         """
 
     def rewind(self, count: int) -> None:
@@ -100,10 +90,10 @@ class RewindableSession(Session, Protocol):
 
 @runtime_checkable
 class HiddenStateSession(Session, Protocol):
-    """A session that shows the hidden states of its network, for decoders that compare them."""
+    """A session with access to the network's hidden states, for decoders that compare them."""
 
     def hidden_states(self, count: int) -> Array:
-        """(batch, count, width): the last hidden states at each of the last `count` tokens."""
+        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
 
 
 class LanguageModel(Protocol):
@@ -115,21 +105,21 @@ class LanguageModel(Protocol):
 
     @property
     def context_length(self) -> int:
-        """How many tokens the model sees at most."""
+        """The largest number of tokens that the model attends to."""
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """(batch, time) ids to (batch, vocabulary) probabilities. Plain and stateless."""
+        """Return (batch, vocabulary) probabilities after (batch, time) ids. Stateless."""
 
     def start(self, tokens: ArrayLike) -> Session:
-        """A decoding session for (batch, time) ids."""
+        """Return a decoding session that starts with (batch, time) ids."""
 
 
 def window_start(length: int, context_length: int) -> int:
-    """Where the window begins that a model sees of a text with this many tokens.
+    """Return the position at which the window of a text of this length begins.
 
-    The window slides by half a context at a time, so that a key/value cache is filled again
-    once in that many tokens. It depends on the length alone: a session and the stateless hook
-    see the same tokens, whatever was decoded together.
+    The window slides by half a context at a time, so a key/value cache is rebuilt once in that
+    many tokens. The position depends on the length alone, so a session and the stateless hook
+    attend to the same tokens, whatever is decoded with them.
 
     Example:
         >>> [window_start(n, 4) for n in (3, 4, 5, 6, 7)]
@@ -142,6 +132,6 @@ def window_start(length: int, context_length: int) -> int:
 
 
 def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int64]:
-    """The ids that no sampler gets to see: padding, and the unknown word unless asked for."""
+    """Return the ids that are never drawn: padding, and [UNK] unless it is allowed."""
     ids = {vocabulary.padding, None if unknown else vocabulary.unknown} - {None}
     return np.array(sorted(i for i in ids if i is not None), dtype=np.int64)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +12,25 @@ from corelm.context import Context
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
 
-Nats = NDArray[np.float64]
-Reader = Callable[[NDArray[np.int64]], Nats]
+MOST_ROOM = 1024
+"""Tokens for which room is made at once; a longer text grows by doubling."""
 
 
 class ContextBuilder:
-    """A growing context: room is doubled, not copied at each token; rows can be selected.
-
-    Few samplers look at how surprising tokens were to the model, which takes as long as a draw.
-    So it is worked out at each token only once a sampler has looked; a sampler that looks for the
-    first time when tokens were drawn already has the texts read again.
+    """A growing context: tokens are appended, rows are selected.
 
     Args:
         prompt: (time,) token ids that every sample begins with.
-        batch: how many samples.
-        ahead: how many tokens are expected.
-        vocabulary: what the ids stand for.
-        reader: tells the model surprisals of (batch, time) tokens; none if they are always given.
+        batch: the number of samples.
+        ahead: the number of tokens expected.
+        vocabulary: the vocabulary of the ids.
+
+    Example:
+        >>> builder = ContextBuilder(np.array([5]), batch=2, ahead=4)
+        >>> builder.append(np.array([6, 7]), np.array([0.1, 0.2]))
+        >>> builder.select(np.array([1]))
+        >>> builder.context.tokens.tolist(), builder.context.step
+        ([[5, 7]], 1)
     """
 
     def __init__(
@@ -38,51 +39,50 @@ class ContextBuilder:
         batch: int,
         ahead: int = 0,
         vocabulary: Vocabulary | None = None,
-        reader: Reader | None = None,
     ) -> None:
-        self._vocabulary, self._reader = vocabulary, reader
-        self._looked, self._complete = reader is None, True
+        self._vocabulary = vocabulary
         self._prompt_length = self._length = len(prompt)
-        room = self._length + min(ahead, 1024)
+        room = self._length + min(ahead, MOST_ROOM)
         self._tokens = np.empty((batch, room), dtype=np.int64)
         self._surprisal = np.full((batch, room), np.nan)
         self._model_surprisal = np.full((batch, room), np.nan)
         self._tokens[:, : self._length] = prompt
 
     @property
+    def step(self) -> int:
+        """The number of tokens drawn so far."""
+        return self._length - self._prompt_length
+
+    @property
     def context(self) -> Context:
-        """The context so far, as views that later tokens leave alone."""
-        seen = slice(self._length)
-        known = self._looked and self._complete
+        """The context so far, as views. Tokens that are appended later do not change it."""
+        so_far = slice(self._length)
         return Context(
-            self._tokens[:, seen],
-            self._surprisal[:, seen],
-            self._model_surprisal[:, seen] if known else cast(Nats, self._looking()),
+            self._tokens[:, so_far],
+            self._surprisal[:, so_far],
+            self._model_surprisal[:, so_far],
             self._prompt_length,
             self._vocabulary,
         )
 
-    def append(
-        self, tokens: Array, surprisal: Array, model_surprisal: Array | Callable[[], Array]
-    ) -> None:
-        """Add one token to each row: three (batch,) arrays.
+    def append(self, tokens: Array, surprisal: Array, model_surprisal: Array | None = None) -> None:
+        """Append one token to each row.
 
-        The last may be a function that returns it, which is called if a sampler looks.
+        Args:
+            tokens: (batch,) ids.
+            surprisal: (batch,) nats, under the distribution drawn from.
+            model_surprisal: (batch,) nats, under the model's own distribution; nan if left out.
         """
         if self._length == self._tokens.shape[1]:
             self._grow()
         self._tokens[:, self._length] = tokens
         self._surprisal[:, self._length] = surprisal
-        if not callable(model_surprisal):
+        if model_surprisal is not None:
             self._model_surprisal[:, self._length] = model_surprisal
-        elif self._looked:
-            self._model_surprisal[:, self._length] = model_surprisal()
-        else:
-            self._complete = False
         self._length += 1
 
     def fork(self) -> ContextBuilder:
-        """The same past, to go another way."""
+        """Return a copy that grows on its own."""
         other = copy(self)
         other.select(np.arange(len(self._tokens)))
         return other
@@ -93,24 +93,8 @@ class ContextBuilder:
         self._surprisal = self._surprisal[rows]
         self._model_surprisal = self._model_surprisal[rows]
 
-    def _looking(self) -> Callable[[], Nats]:
-        """What a look at the model surprisals of the context as it is now will do."""
-        length, tokens, nats, complete = (
-            self._length, self._tokens, self._model_surprisal, self._complete,
-        )  # fmt: skip
-
-        def look() -> Nats:
-            self._looked = True
-            if not complete and self._reader:
-                nats[:, :length] = self._reader(tokens[:, :length])
-                self._complete |= nats is self._model_surprisal and length == self._length
-            return nats[:, :length]
-
-        return look
-
     def _grow(self) -> None:
-        more = max(self._length, 16)
-        self._tokens = np.pad(self._tokens, ((0, 0), (0, more)))
-        widths: Any = ((0, 0), (0, more))
-        self._surprisal = np.pad(self._surprisal, widths, constant_values=np.nan)
-        self._model_surprisal = np.pad(self._model_surprisal, widths, constant_values=np.nan)
+        more: Any = ((0, 0), (0, max(self._length, 16)))
+        self._tokens = np.pad(self._tokens, more)
+        self._surprisal = np.pad(self._surprisal, more, constant_values=np.nan)
+        self._model_surprisal = np.pad(self._model_surprisal, more, constant_values=np.nan)

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.context import Context
-from corelm.decoder import Ancestral, DecodingTask
+from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.state import Decoding
 from corelm.errors import UsageError
+from corelm.generation.ancestral import Ancestral
 from corelm.language_model import LanguageModel
 from corelm.model.networks.layers import Matrix, Panels
 from corelm.model.numpy_model import NumpyModel
@@ -110,7 +112,7 @@ def measure(
         (1, True, None)
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
-    task = Timed(model, ids, sampler, RandomStream(0, range(batch)), length)
+    task = TimedTask(model, ids, sampler, RandomStream(0, range(batch)), length)
     own = model.matrices if isinstance(model, NumpyModel) else ()
     products = Products(multiplied or own, batch)
     began = perf_counter()
@@ -122,7 +124,7 @@ def measure(
     return _speed(batch, rounds[1:], known=bool(products))
 
 
-def _round(task: Timed, products: Products) -> Round:
+def _round(task: TimedTask, products: Products) -> Round:
     steps = Ancestral()(task)
     next(steps)
     task.marks.clear()
@@ -148,31 +150,43 @@ def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:
 
 
 @dataclass(frozen=True)
-class Timed(DecodingTask):
-    """A task that notes when the sampler begins, when it has ended, and when a token is drawn."""
+class TimedTask(DecodingTask):
+    """A task whose decoding state notes when each part of a step ends."""
 
     marks: list[float] = field(default_factory=list)
+    """Three times a step: the sampler starts, the draw starts, the draw ends."""
 
-    def model_logits(self, raw: Array, step: int, *, given: bool = False) -> Array:
-        """The same; the sampler comes next."""
-        logits = super().model_logits(raw, step, given=given)
-        self.marks.append(perf_counter())
+    def start(self) -> Decoding:
+        """Return the timed decoding state."""
+        return TimedDecoding(self)
+
+
+class TimedDecoding(Decoding):
+    """A decoding state that notes when the sampler starts, and when the draw starts and ends."""
+
+    def __init__(self, task: TimedTask) -> None:
+        super().__init__(
+            task.model, task.prompt, task.sampler, task.random_stream, task.length,
+            unknown=task.unknown,
+        )  # fmt: skip
+        self._marks = task.marks
+
+    def model_logits(self, scores: Array | None = None) -> Array:
+        """Return the model's logits; the sampler starts next."""
+        logits = super().model_logits(scores)
+        self._marks.append(perf_counter())
         return logits
 
-    def distribution(
-        self, raw: Array, context: Context, *, given: bool = False, unchecked: bool = False
-    ) -> tuple[Array, Array]:
-        """The same; the draw comes next."""
-        both = super().distribution(raw, context, given=given, unchecked=unchecked)
-        self.marks.append(perf_counter())
-        return both
+    def _reshaped(self, model_logits: Array, context: Context) -> Array:
+        logits = super()._reshaped(model_logits, context)
+        self._marks.append(perf_counter())
+        return logits
 
-    def draw(
-        self, logits: Array, position: int, samples: NDArray[np.int64]
+    def _draw_from(
+        self, logits: Array, position: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The same; the next step comes next."""
-        drawn = super().draw(logits, position, samples)
-        self.marks.append(perf_counter())
+        drawn = super()._draw_from(logits, position)
+        self._marks.append(perf_counter())
         return drawn
 
 

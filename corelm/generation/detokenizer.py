@@ -34,7 +34,7 @@ class Text:
         for token in prompt:
             self._write(token)
         self._settled: list[str] = []
-        self._told = 0  # how many of the settled parts `fresh` has returned
+        self._taken = 0  # the number of settled parts that `take_settled` has returned
         self._held = ""  # the end of the text, which may yet turn out to begin a stop string
         self.stopped = False
         """Whether a stop string has appeared; it and what follows are not in the text."""
@@ -57,14 +57,14 @@ class Text:
         self._held = written[len(written) - held :]
         return written[before:]
 
-    def fresh(self, last: bool = False) -> str:
-        """What has settled since this was last asked.
+    def take_settled(self, last: bool = False) -> str:
+        """Return the text that has settled since the last call.
 
         Args:
-            last: whether no token follows, so that nothing needs to be held back.
+            last: no token follows, so nothing needs to be held back.
         """
-        parts = self._settled[self._told :]
-        self._told = len(self._settled)
+        parts = self._settled[self._taken :]
+        self._taken = len(self._settled)
         return "".join(parts) + (self._held if last else "")
 
 

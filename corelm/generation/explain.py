@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.caching import cached_property
 from corelm.context import protect
 from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
@@ -125,7 +125,7 @@ class Explanation:
     stages: tuple[Stage, ...]
     vocabulary: Vocabulary
 
-    def follow(self, token: int | str) -> TokenTrace:
+    def trace(self, token: int | str) -> TokenTrace:
         """One token through all stages.
 
         Args:
@@ -152,7 +152,7 @@ class Explanation:
         model, end = self.stages[0], self.stages[-1]
         tokens = {*model.falling[:n].tolist(), *end.falling[:n].tolist()}
         places = {token: model.rank(token) or math.inf for token in tokens}
-        return [self.follow(token) for token in sorted(places, key=places.__getitem__)]
+        return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
 
     def text_of(self, token: int) -> str:
         """What a token would add to the text after the prompt."""
@@ -188,15 +188,15 @@ def explain(
         [1.352, 0.932, 0.0]
         >>> [stage.kept for stage in explanation.stages]
         [11, 11, 1]
-        >>> dog = explanation.follow("dog")
+        >>> dog = explanation.trace("dog")
         >>> dog.ranks, str(explanation.stages[dog.removed_by].sampler)
         ((2, 2, None), 'greedy')
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     chain = read_sampler(sampler)
-    # Nothing is drawn: the luck only says that there is one row.
-    task = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown)
-    logits, context = task.model_logits(task.start().logits, 0), task.context().context
+    # Nothing is drawn; the random stream only sets the number of rows.
+    decoding = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown).start()
+    logits, context = decoding.model_logits(), decoding.context
     stages = [Stage(None, logits[0], np.empty(0, dtype=np.int64))]
     for stage in chain.stages:
         logits = apply(stage, logits, context)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from corelm.decoder import Ancestral, Decoder, DecodingTask, Step
+from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.decoding.step import Step
 from corelm.errors import UsageError
+from corelm.generation.ancestral import Ancestral
 from corelm.generation.detokenizer import Text
 from corelm.language_model import LanguageModel
 from corelm.plugins.expressions import sampler as read_sampler
@@ -202,7 +203,7 @@ def stream(
     )  # fmt: skip
     for step in drafts.draw(drawn):
         last = step.position + 1 == length or step.tokens[0] == model.vocabulary.end
-        yield dataclasses.replace(step, text=text.fresh(last))
+        yield step.with_text(text.take_settled(last))
 
 
 def generate(

@@ -77,7 +77,7 @@ class KerasLanguageModel:
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """(batch, time) ids to (batch, vocabulary) probabilities."""
-        return softmax(self.start(tokens).logits)
+        return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> KerasSession:
         """A decoding session for (batch, time) ids."""
@@ -172,12 +172,13 @@ class KerasSession:
         self._window = window
         self._logits: Array | None = None
 
-    @property
-    def logits(self) -> Array:
-        """(batch, vocabulary): the scores of the next token of each row."""
-        if self._logits is None:
-            self._logits = self.last_logits(1)[:, 0]
-        return self._logits
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row.
+
+        The array is handed over, not copied; asked again, the session computes it again.
+        """
+        logits, self._logits = self._kept_logits(), None
+        return logits
 
     def last_logits(self, count: int) -> Array:
         """(batch, count, vocabulary): the scores after each of the last tokens."""
@@ -199,9 +200,16 @@ class KerasSession:
         """Keep these rows in this order; a row named twice is forked."""
         kept: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
         forks = len(kept) > len(self._window.texts)
-        logits = self.logits if forks else self._logits  # what forks share is computed once
+        # Forks share the logits of their row: compute them once, before the fork.
+        logits = self._kept_logits() if forks else self._logits
         self._window.select(kept)
         self._logits = None if logits is None else logits[kept]
+
+    def _kept_logits(self) -> Array:
+        """Return the logits of the next token, and keep them."""
+        if self._logits is None:
+            self._logits = self.last_logits(1)[:, 0]
+        return self._logits
 
 
 def _fixed_length(model: Any) -> int | None:

@@ -69,7 +69,7 @@ class NumpyModel:
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """(batch, time) ids to (batch, vocabulary) probabilities."""
-        return softmax(self.start(tokens).logits)
+        return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> NumpySession:
         """A decoding session for (batch, time) ids."""
@@ -95,20 +95,13 @@ class NumpySession:
         self._logits: Array | None = None
         self._ahead: Ahead | None = None  # what is being read
 
-    @property
-    def logits(self) -> Array:
-        """(batch, vocabulary): the scores of the next token of each row."""
-        self._settle()
-        if self._logits is None:
-            self._outputs_of(1)  # which may bring them
-        if self._logits is None:
-            self._logits = self.last_logits(1)[:, 0]
-        return self._logits
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row.
 
-    def give_logits(self) -> Array:
-        """(batch, vocabulary): the logits, which are the caller's now."""
-        given, self._logits = self.logits, None
-        return given
+        The array is handed over, not copied; asked again, the session computes it again.
+        """
+        logits, self._logits = self._kept_logits(), None
+        return logits
 
     def last_logits(self, count: int) -> Array:
         """(batch, count, vocabulary): the scores after each of the last tokens."""
@@ -149,11 +142,21 @@ class NumpySession:
         if np.array_equal(kept, np.arange(batch)):
             return
         self._settle()
-        logits = self.logits if len(kept) > batch else self._logits  # what forks share, once
+        # Forks share the logits of their row: compute them once, before the fork.
+        logits = self._kept_logits() if len(kept) > batch else self._logits
         self._memory = self._network.select(self._memory, kept, self._read - self._start)
         self._window.select(kept)
         self._outputs = self._outputs[kept]
         self._logits = None if logits is None else logits[kept]
+
+    def _kept_logits(self) -> Array:
+        """Return the logits of the next token, and keep them."""
+        self._settle()
+        if self._logits is None:
+            self._outputs_of(1)  # which may bring them
+        if self._logits is None:
+            self._logits = self.last_logits(1)[:, 0]
+        return self._logits
 
     def _settle(self) -> None:
         """Wait for what is being read."""

@@ -39,31 +39,30 @@ def rows_are_valid(logits: Array) -> bool:
     return bool(np.isfinite(logits.max(axis=-1)).all())
 
 
-def mask_tokens(
-    logits: Array, tokens: NDArray[np.int64], *, in_place: bool = False
-) -> tuple[Array, bool]:
-    """Logits with some tokens at minus infinity, and whether they are distributions both times.
+def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
+    """Set the logits of some tokens to minus infinity, in place.
 
     Args:
-        logits: (batch, vocabulary).
+        logits: (batch, vocabulary), writeable.
         tokens: ids, each once.
-        in_place: whether to change these logits themselves; where they are no distributions,
-            they stay as they are.
+
+    Returns:
+        True if every row is a distribution before and after. Rows that are none before are left
+        as they are.
 
     Example:
-        >>> rest, proper = mask_tokens(np.array([[1.0, 3.0]]), np.array([1]))
-        >>> rest.tolist(), proper
-        ([[1.0, -inf]], True)
+        >>> logits = np.array([[1.0, 3.0]])
+        >>> mask_tokens(logits, np.array([1])), logits.tolist()
+        (True, [[1.0, -inf]])
     """
     rows = native.as_rows(logits)
     if rows is not None:
-        out = rows if in_place else np.empty_like(rows)
-        return out, native.kernels.admit(rows, tokens, out)
+        valid: bool = native.kernels.admit(rows, tokens, rows)
+        return valid
     if not rows_are_valid(logits):
-        return logits, False
-    out = logits if in_place else logits.copy()
-    out[:, tokens] = -np.inf
-    return out, rows_are_valid(out)
+        return False
+    logits[:, tokens] = -np.inf
+    return rows_are_valid(logits)
 
 
 def subtract_max(logits: Array) -> Array:

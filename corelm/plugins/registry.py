@@ -23,7 +23,8 @@ from typing import Any
 import pluggy
 
 from corelm import hookspecs
-from corelm.decoder import Decoder, Step
+from corelm.decoder import Decoder
+from corelm.decoding.step import Step
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel
 from corelm.params import Parameterized

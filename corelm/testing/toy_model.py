@@ -66,7 +66,7 @@ class ToyModel:
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """(batch, time) ids to (batch, vocabulary) probabilities."""
-        return softmax(self.start(tokens).logits)
+        return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> Session:
         """A decoding session for (batch, time) ids."""
@@ -80,10 +80,9 @@ class ToySession:
         self._after = after
         self._tokens = [np.zeros(len(tokens), dtype=np.int64), *tokens.T]  # one by one, (batch,)
 
-    @property
-    def logits(self) -> Array:
-        """(batch, vocabulary): the scores of the next token of each row."""
-        return np.asarray(self._after[self._tokens[-1]])
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row."""
+        return np.array(self._after[self._tokens[-1]])
 
     def last_logits(self, count: int) -> Array:
         """(batch, count, vocabulary): the scores after each of the last tokens."""

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest texts, looked for side by side."""
+"""Beam search: the most likely texts, searched side by side."""
 
 import numpy as np
 
@@ -15,12 +15,12 @@ from corelm import (
 
 
 class Beam(Decoder):
-    """Keep the likeliest beginnings, let each go on, and keep the likeliest again.
+    """Keep the most likely beginnings of a text, extend each, and keep the most likely again.
 
-    How likely a text is, is the product of the probabilities of its tokens under the
-    distributions that the sampler returns. A text that has ended leaves the beam, which is
-    narrower from then on. Several texts are the likeliest, the second likeliest, and so on;
-    where there are fewer texts than were asked for, the rest stay empty. Luck plays no part.
+    The probability of a text is the product of the probabilities of its tokens under the
+    distributions that the sampler returns. A finished text leaves the beam, which is narrower from
+    then on. Several samples are the most likely text, the second most likely, and so on; if the
+    beam finds fewer texts than samples, the rest stay empty. No random numbers are used.
 
     Source: Graves 2012, Sequence transduction with recurrent neural networks, arXiv 1211.3711;
     Sutskever, Vinyals, Le 2014, arXiv 1409.3215; the length penalty as a power of the length:
@@ -34,56 +34,54 @@ class Beam(Decoder):
         [' cat sat on', ' cat saw the']
     """
 
-    width: int = param(4, "beginnings kept at each token", ge=1, aliases=("beams",))
+    width: int = param(4, "beginnings kept at each position", ge=1, aliases=("beams",))
     length_penalty: float = param(
         1.0, "surprisals are divided by the length to this power; 0 favours short texts", ge=0
     )
 
     def __call__(self, task):
-        """Yield the steps of the texts found, position by position, when the search is done."""
-        if task.length == 0 or len(task.random_stream) == 0:
+        """Yield the steps of the texts, position by position, once the search is done."""
+        if not task:
             return
         ranks = task.random_stream.samples
         if max(ranks) >= self.width:
             n = max(ranks) + 1
             raise ParameterError(f"width must be at least {n} to find {n} texts, not {self.width}")
-        found = self._search(task.with_samples([0]))
-        yield from _told(task, [found[i] if i < len(found) else [] for i in ranks])
+        texts = self._search(task.with_samples([0]))
+        yield from _replay(task, [texts[i] if i < len(texts) else [] for i in ranks])
 
     def _search(self, task):
-        """The tokens of the texts found, the best first."""
-        session, past = task.start(), task.context()
-        nats, found = np.zeros(1), []  # the surprisal of each beginning; (cost, tokens)
+        """Return the tokens of each text found, the best first."""
+        decoding, end = task.start(), task.model.vocabulary.end
+        nats, finished = np.zeros(1), []  # surprisal of each beginning; (cost, tokens)
         for position in range(task.length):
-            model_logits, logits = task.distribution(session.logits, past.context)
-            rows, tokens = _likeliest(logits, nats, self.width - len(found))
-            surprisal = surprisals(logits[rows], tokens)
-            nats = nats[rows] + surprisal
-            past.select(rows)
-            past.append(tokens, surprisal, surprisals(model_logits[rows], tokens))
-            ended = (tokens == task.model.vocabulary.end) | (position + 1 == task.length)
-            texts = past.context.drawn[ended].tolist()
-            found += zip(self._costs(nats[ended], position + 1), texts, strict=True)
+            logits = decoding.next()[1]
+            rows, tokens = _likeliest(logits, nats, self.width - len(finished))
+            nats = nats[rows] + surprisals(logits[rows], tokens)
+            decoding.select(rows)
+            texts = np.column_stack([decoding.context.drawn, tokens])
+            ended = (tokens == end) | (position + 1 == task.length)
+            costs = self._costs(nats[ended], position + 1)
+            finished += zip(costs, texts[ended].tolist(), strict=True)
             if ended.all():
                 break
             nats = nats[~ended]
-            past.select(~ended)
-            session.select(rows[~ended])
-            session.extend(tokens[~ended])
-        return [text for _, text in sorted(found, key=lambda entry: entry[0])]
+            decoding.select(~ended)
+            decoding.advance(tokens[~ended])
+        return [text for _, text in sorted(finished, key=lambda entry: entry[0])]
 
     def _costs(self, nats, length):
-        """What a text is ranked by: its surprisal in nats, less so the longer it is."""
+        """Return the rank criterion: surprisal in nats over a power of the length."""
         return (nats * float(length) ** -self.length_penalty).tolist()
 
 
 def _likeliest(logits, nats, count):
-    """The rows and the tokens by which the likeliest beginnings go on, the likeliest first.
+    """Return the rows and tokens of the most likely extensions, the most likely first.
 
     Args:
         logits: (batch, vocabulary).
-        nats: (batch,), the surprisal of each beginning.
-        count: how many are wanted.
+        nats: (batch,) the surprisal of each beginning.
+        count: the number of extensions.
     """
     vocabulary = logits.shape[1]
     places = largest_tokens(logits, min(count, vocabulary))
@@ -93,23 +91,16 @@ def _likeliest(logits, nats, count):
     return rows[best], tokens[best]
 
 
-def _told(task, texts):
-    """The steps of texts that are known."""
-    session, past = task.start(), task.context()
-    samples = np.arange(len(texts))
+def _replay(task, texts):
+    """Yield the steps of texts whose tokens are known."""
+    decoding = task.start()
     for position in range(max(map(len, texts))):
-        going = np.array([position < len(texts[i]) for i in samples])
-        if not going.all():
-            samples = samples[going]
-            past.select(going)
-            session.select(np.flatnonzero(going))
-        tokens = np.array([texts[i][position] for i in samples])
-        model_logits, logits = task.distribution(session.logits, past.context)
+        decoding.select(np.array([position < len(texts[i]) for i in decoding.samples]))
+        tokens = np.array([texts[i][position] for i in decoding.samples])
+        model_logits, logits = decoding.next()
         surprisal = surprisals(logits, tokens)
-        step = Step(position, samples, tokens, model_logits, logits, surprisal)
-        yield step
-        past.append(tokens, surprisal, step.model_surprisal)
-        session.extend(tokens)
+        yield Step(position, decoding.samples, tokens, model_logits, logits, surprisal)
+        decoding.advance(tokens)
 
 
 @hookimpl

@@ -10,11 +10,11 @@ from corelm import Ancestral, CorelmError, Decoder, ParameterError, hookimpl, pa
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A text to be judged.
+    """A text to be ranked.
 
     Attributes:
-        prompt: what it goes on from.
-        text: what was written after the prompt.
+        prompt: the prompt.
+        text: the text after the prompt.
         tokens: (time,) the ids drawn.
         surprisal: (time,) nats, under the distributions that the sampler returned.
         model_surprisal: (time,) the same under the model's own distributions.
@@ -28,12 +28,12 @@ class Candidate:
 
 
 def likelihood(candidate):
-    """The model's mean log-probability of a token, in nats: it does not favour short texts."""
+    """Return the model's mean log-probability of a token, in nats."""
     return -float(np.mean(candidate.model_surprisal))
 
 
 def total_likelihood(candidate):
-    """The model's log-probability of the whole text, in nats."""
+    """Return the model's log-probability of the whole text, in nats."""
     return -float(np.sum(candidate.model_surprisal))
 
 
@@ -41,10 +41,10 @@ SCORERS = {scorer.__name__: scorer for scorer in (likelihood, total_likelihood)}
 
 
 class BestOf(Decoder):
-    """Write several texts with ordinary decoding, and keep the one that scores highest.
+    """Write several texts with ancestral sampling, and keep the one with the highest score.
 
     The candidates of sample i are the samples i n, ..., i n + n - 1 of an ordinary run with the
-    same seed, for n candidates; the first of those that score highest is the one kept.
+    same seed, for n candidates; the first one with the highest score is kept.
 
     Example:
         >>> import corelm
@@ -59,7 +59,7 @@ class BestOf(Decoder):
     candidates: int = param(4, "texts to choose from", ge=1)
     scorer: str = param(
         "likelihood",
-        f"what the texts are ranked by: {', '.join(SCORERS)}, or MODULE:FUNCTION, a function "
+        f"the score: {', '.join(SCORERS)}, or MODULE:FUNCTION, a function "
         "from a Candidate to a number",
     )
 
@@ -68,15 +68,15 @@ class BestOf(Decoder):
         _scorer(self.scorer)
 
     def __call__(self, task):
-        """Yield the steps of the best texts, once they are known."""
-        if task.length == 0 or len(task.random_stream) == 0:
+        """Yield the steps of the best texts, once all are written."""
+        if not task:
             return
         score = _scorer(self.scorer)
         best = [self._best(task, sample, score) for sample in task.random_stream.samples]
         yield from Ancestral()(task.with_samples(best))
 
     def _best(self, task, sample, score):
-        """The index, in an ordinary run, of the best candidate of a sample."""
+        """Return the index, in an ordinary run, of the best candidate of a sample."""
         first = sample * self.candidates
         samples = range(first, first + self.candidates)
         written = _written(task.with_samples(samples))
@@ -84,7 +84,7 @@ class BestOf(Decoder):
 
 
 def _written(task):
-    """The texts of ordinary decoding."""
+    """Return the candidates of ancestral sampling."""
     drawn = [[] for _ in task.random_stream.samples]
     for step in Ancestral()(task):
         facts = zip(step.tokens, step.surprisal, step.model_surprisal, strict=True)
@@ -102,10 +102,10 @@ def _candidate(task, facts):
 
 
 def _scorer(name):
-    """The scorer of a name, or the function that MODULE:FUNCTION says.
+    """Return the scorer of a name, or the function at MODULE:FUNCTION.
 
     Raises:
-        ParameterError: there is none.
+        ParameterError: there is no such scorer or function.
     """
     if name in SCORERS:
         return SCORERS[name]
@@ -118,12 +118,12 @@ def _scorer(name):
         reason = f"{type(error).__name__}: {error}"
         raise ParameterError(f"{wanted}; {name!r} cannot be imported: {reason}") from error
     if not callable(function):
-        raise ParameterError(f"{wanted}; {name!r} is no function")
+        raise ParameterError(f"{wanted}; {name!r} is not a function")
     return function
 
 
 def _number(value, scorer):
-    """A score that can be compared.
+    """Return a score as a number.
 
     Raises:
         CorelmError: the scorer returned something else.

@@ -1,4 +1,4 @@
-"""Contrastive search: likely tokens that do not repeat what is there."""
+"""Contrastive search: likely tokens that do not repeat earlier ones."""
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from corelm import (
 
 
 class Contrastive(Decoder):
-    """Of the likeliest tokens take the one that is likely and unlike what came before.
+    """Choose, among the most likely tokens, a likely one whose hidden state is unlike earlier ones.
 
     A candidate v scores (1 - alpha) p(v) - alpha max cos(h(v), h(x)): its probability under the
-    distribution that the sampler returns, less the likeness of the model's last hidden state
-    after it to that at each earlier token x. Luck plays no part: all samples are the same text.
+    distribution that the sampler returns, minus its largest cosine similarity to an earlier token
+    x, by the model's last hidden states. No random numbers are used: all samples are equal.
 
     Source: Su et al. 2022, A contrastive framework for neural text generation, arXiv 2202.06417.
 
@@ -32,12 +32,12 @@ class Contrastive(Decoder):
         ' cat sat on'
     """
 
-    k: int = param(4, "candidates: the likeliest tokens", ge=1)
-    alpha: float = param(0.6, "weight of the likeness to what came before; 0 is greedy", ge=0, le=1)
+    k: int = param(4, "candidates: the most likely tokens", ge=1)
+    alpha: float = param(0.6, "weight of the similarity to earlier tokens; 0 is greedy", ge=0, le=1)
 
     def __call__(self, task):
         """Yield the steps, the same token for every sample."""
-        if task.length == 0 or len(task.random_stream) == 0:
+        if not task:
             return
         samples = np.arange(len(task.random_stream))
         for position, token, *logits in self._write(task.with_samples([0])):
@@ -46,53 +46,52 @@ class Contrastive(Decoder):
             yield Step(position, samples, tokens, *rows, surprisals(rows[1], tokens))
 
     def _write(self, task):
-        """Position, token, model's logits and logits of each token of the one text."""
-        session, past = task.start(), task.context()
-        seen = _first_states(task, session)
+        """Yield position, token, model's logits and sampler's logits of the one text."""
+        decoding = task.start()
+        past_states = _prompt_states(task, decoding.session)
         for position in range(task.length):
-            model_logits, logits = task.distribution(session.logits, past.context)
+            model_logits, logits = decoding.next()
             candidates = _likeliest(logits[0], self.k)
-            session.select(np.zeros(len(candidates), dtype=np.int64))
-            session.extend(candidates)
-            states = _unit(session.hidden_states(1)[:, 0])  # (candidates, width)
-            best = self._choose(softmax(logits[0].astype(np.float64))[candidates], states, seen)
-            token = candidates[[best]]
-            yield position, token[0], model_logits[0], logits[0]
-            if token[0] == task.model.vocabulary.end:
+            decoding.select(np.zeros(len(candidates), dtype=np.int64))
+            decoding.advance(candidates)
+            states = _unit(decoding.session.hidden_states(1)[:, 0])  # (candidates, width)
+            p = softmax(logits[0].astype(np.float64))[candidates]
+            best = self._choose(p, states, past_states)
+            yield position, candidates[best], model_logits[0], logits[0]
+            if candidates[best] == task.model.vocabulary.end:
                 return
-            past.append(token, surprisals(logits, token), surprisals(model_logits, token))
-            session.select([best])
-            seen = np.concatenate([seen, states[[best]]])
+            decoding.select(np.array([best]))
+            past_states = np.concatenate([past_states, states[[best]]])
 
-    def _choose(self, p, states, seen):
-        """Which candidate scores best, the likeliest on ties."""
-        likeness = (states @ seen.T).max(axis=1) if len(seen) else 0
-        return int(((1 - self.alpha) * p - self.alpha * likeness).argmax())
+    def _choose(self, p, states, past_states):
+        """Return the index of the candidate with the best score, the most likely on ties."""
+        similarity = (states @ past_states.T).max(axis=1) if len(past_states) else 0
+        return int(((1 - self.alpha) * p - self.alpha * similarity).argmax())
 
 
-def _first_states(task, session):
-    """(time, width): the directions of the hidden states at the prompt, as far as the model sees.
+def _prompt_states(task, session):
+    """Return (time, width): unit hidden states at the part of the prompt in the context window.
 
     Raises:
-        ParameterError: a model that does not show its hidden states.
+        ParameterError: the model gives no access to its hidden states.
     """
     if not isinstance(session, HiddenStateSession):
         raise ParameterError(
-            "decoder must be another one for this model: contrastive search compares hidden "
-            "states, and the model does not show its own"
+            "contrastive search compares hidden states, which this model does not offer; "
+            "choose another decoder"
         )
     length = min(len(task.prompt), task.model.context_length)
     return _unit(session.hidden_states(max(length, 1))[0])[:length]
 
 
 def _likeliest(row, k):
-    """The k likeliest tokens of (vocabulary,) logits, in falling order, the lowest id on ties."""
+    """Return the k most likely tokens of (vocabulary,) logits, the lowest id first on ties."""
     tokens = largest_tokens(row[None], min(k, len(row)))
     return tokens[np.lexsort((tokens, -row[tokens]))]
 
 
 def _unit(states):
-    """States of length 1: (..., width), of which nothing but the direction counts."""
+    """Scale states (..., width) to length 1."""
     states = states.astype(np.float64)
     lengths = np.linalg.norm(states, axis=-1, keepdims=True)
     return states / np.maximum(lengths, np.finfo(float).tiny)

@@ -1,4 +1,4 @@
-"""Speculative decoding: the same text from fewer readings of the model."""
+"""Speculative decoding: the same text from fewer passes of the model."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -12,11 +12,9 @@ from corelm import (
     ParameterError,
     RewindableSession,
     Step,
-    draw,
     hookimpl,
     load,
     param,
-    surprisals,
 )
 
 logger = logging.getLogger("corelm.speculative")
@@ -25,16 +23,16 @@ LOOKUP = "lookup"
 
 
 class Speculative(Decoder):
-    """Let a draft guess some tokens ahead, and let the model judge them in one reading.
+    """Let a draft guess some tokens ahead, and verify them in one pass of the model.
 
-    The draft is a smaller model, or the text itself: what followed the last words where they
-    stood before. At each position the token is drawn from the distribution that the sampler
-    returns, with the luck of ordinary decoding; the reading goes on as far as the guesses were
-    the tokens drawn. So the text is that of ordinary decoding, under every sampler; the draft
-    decides the speed alone. How many guesses were right is logged at the end.
+    The draft is a smaller model, or the text itself: the tokens that followed an earlier occurrence
+    of the last words. Each token is drawn from the distribution that the sampler returns, with the
+    random number of ancestral sampling; a pass counts up to the first wrong guess. So the text is
+    that of ancestral sampling under every sampler, and the draft only decides the speed. The share
+    of right guesses is logged at the end.
 
     Source: Leviathan, Kalman, Matias 2022, Fast inference from transformers via speculative
-    decoding, arXiv 2211.17192, here with shared luck in the place of its rejection step;
+    decoding, arXiv 2211.17192, here with common random numbers instead of its rejection step;
     Saxena 2023, Prompt lookup decoding.
 
     Example:
@@ -48,61 +46,62 @@ class Speculative(Decoder):
     """
 
     draft: str = param(
-        LOOKUP, f"what guesses: {LOOKUP}, or the name or path of a model with the same vocabulary"
+        LOOKUP, f"the draft: {LOOKUP}, or the name or path of a model with the same vocabulary"
     )
     guesses: int = param(4, "tokens guessed at a time", ge=1)
-    ngram: int = param(3, f"the longest run of tokens that {LOOKUP} looks for", ge=1)
+    ngram: int = param(3, f"the longest n-gram that {LOOKUP} looks for", ge=1)
 
     def __call__(self, task):
-        """Yield the steps of ordinary decoding; each sample goes its own way, in one session."""
-        if task.length == 0 or len(task.random_stream) == 0:
+        """Yield the steps of ancestral sampling; each sample advances at its own pace."""
+        if not task:
             return
         model = None if self.draft == LOOKUP else _draft_model(self.draft, task.model)
         tally = Tally()
         alone = [task.with_samples([i]) for i in task.random_stream.samples]
-        writers = [_write(one, self._draft(one, model), tally) for one in alone]
+        writers = [_write(one, self._guesser(one, model), tally) for one in alone]
         try:
             yield from tally.timed(_side_by_side(writers))
         finally:
             tally.report()
 
-    def _draft(self, task, model):
-        """A function from the past of the task's one sample to the tokens guessed."""
+    def _guesser(self, task, model):
+        """Return a function from the decoding state of one sample to the tokens guessed."""
         if model is None:
-            return lambda past: _look_up(past.context.tokens[0], self.ngram, self.guesses)
+            return lambda decoding: _look_up(decoding.context.tokens[0], self.ngram, self.guesses)
         return Draft(replace(task, model=model), self.guesses)
 
 
 def _draft_model(name, model):
-    """The draft model of a name.
+    """Load the draft model of a name.
 
     Raises:
-        ParameterError: its vocabulary is another one than the model's.
+        ParameterError: its vocabulary differs from the model's.
     """
     draft = load(name)
     if _tokens(draft.vocabulary) != _tokens(model.vocabulary):
         raise ParameterError(
-            f"draft must be a model with the vocabulary of the one that writes, which {name!r} "
-            f"is not; {LOOKUP} needs no model"
+            f"draft must be a model with the same vocabulary, which {name!r} is not; "
+            f"{LOOKUP} needs no model"
         )
     return draft
 
 
 def _tokens(vocabulary):
-    """What the ids of a vocabulary stand for."""
+    """Return the special ids of a vocabulary and the text of each id."""
     special = vocabulary.padding, vocabulary.unknown, vocabulary.end
     return special, [vocabulary.decode([i]) for i in range(len(vocabulary))]
 
 
 def _look_up(tokens, ngram, count):
-    """What followed the last tokens where they stood before: the longest run of them counts.
+    """Return the tokens that followed an earlier occurrence of the last tokens.
 
-    Of several places the last one is taken that has enough tokens behind it, else the first.
+    The longest n-gram that occurs before counts; of several occurrences, the last one with enough
+    tokens after it, else the first.
 
     Args:
         tokens: (time,) ids.
-        ngram: how many of the last tokens to look for, at most.
-        count: how many tokens to return, at most.
+        ngram: the longest n-gram to look for.
+        count: the largest number of tokens to return.
 
     Example:
         >>> _look_up(np.array([1, 2, 3, 4, 5, 2, 3]), 3, 2)
@@ -118,35 +117,33 @@ def _look_up(tokens, ngram, count):
 
 
 class Draft:
-    """A model that guesses by ordinary decoding, with the sampler and the luck of the task.
+    """A model that guesses by ancestral sampling, with the task's sampler and random numbers.
 
     Args:
         task: the task of one sample, with the model that guesses.
-        count: how many tokens to guess at a time.
+        count: the number of tokens to guess at a time.
     """
 
     def __init__(self, task, count):
         self._task, self._count = task, count
-        self._session = _rewindable(task.start())
+        self._session = _rewindable(task.start().session)
         self._read = []  # the tokens after the prompt that the session has
 
-    def __call__(self, past):
-        """The tokens guessed after a past."""
-        self._follow(past.context.drawn[0].tolist())
-        past, guessed = past.fork(), []
-        for _ in range(min(self._count, self._task.length - past.context.step)):
-            model_logits, logits = self._task.distribution(self._session.logits, past.context)
-            token, surprisal = draw(logits, self._task.random_stream.at(past.context.step))
-            guessed += token.tolist()
-            if guessed[-1] == self._task.model.vocabulary.end:
+    def __call__(self, decoding):
+        """Return the tokens guessed after the context of a decoding state."""
+        self._catch_up(decoding.context.drawn[0].tolist())
+        ahead, guesses = decoding.with_session(self._session), []
+        for _ in range(min(self._count, self._task.length - decoding.context.step)):
+            tokens = ahead.draw().tokens
+            guesses += tokens.tolist()
+            if guesses[-1] == self._task.model.vocabulary.end:
                 break
-            past.append(token, surprisal, surprisals(model_logits, token))
-            self._session.extend(token)
-            self._read += token.tolist()
-        return guessed
+            ahead.advance(tokens)
+            self._read += tokens.tolist()
+        return guesses
 
-    def _follow(self, drawn):
-        """Take back what was guessed wrong, and read what was drawn."""
+    def _catch_up(self, drawn):
+        """Drop wrong guesses from the session and read the tokens drawn instead."""
         pairs = zip(self._read, drawn, strict=False)
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         self._session.rewind(len(self._read) - common)
@@ -155,54 +152,47 @@ class Draft:
 
 
 def _rewindable(session):
-    """The session, if it can go back.
+    """Return the session if it can drop tokens.
 
     Raises:
         ParameterError: it cannot.
     """
     if not isinstance(session, RewindableSession):
         raise ParameterError(
-            "decoder must be another one for this model: speculative decoding takes back wrong "
-            "guesses, and the model cannot drop tokens that it has read"
+            "speculative decoding drops wrong guesses, and this model cannot drop tokens that it "
+            "has read; choose another decoder"
         )
     return session
 
 
-def _write(task, draft, tally):
+def _write(task, guesser, tally):
     """Yield the steps of the task's one sample."""
-    session, past, going = _rewindable(task.start()), task.context(), True
-    while going:
-        guessed = draft(past)[: task.length - past.context.step - 1]
-        session.extend(np.array([guessed], dtype=np.int64))
-        scores = session.last_logits(len(guessed) + 1)[0]  # (guesses and one more, vocabulary)
-        tally.readings, tally.guessed = tally.readings + 1, tally.guessed + len(guessed)
-        for i, guess in enumerate([*guessed, None]):
-            step = _drawn(task, past, scores[i : i + 1])
+    decoding = task.start()
+    session, unfinished = _rewindable(decoding.session), True
+    while unfinished:
+        guesses = guesser(decoding)[: task.length - decoding.context.step - 1]
+        session.extend(np.array([guesses], dtype=np.int64))
+        scores = session.last_logits(len(guesses) + 1)[0]  # (guesses and one more, vocabulary)
+        tally.passes, tally.guessed = tally.passes + 1, tally.guessed + len(guesses)
+        for i, guess in enumerate([*guesses, None]):
+            step = decoding.draw(scores[i : i + 1])
             yield step
-            past.append(step.tokens, step.surprisal, step.model_surprisal)
-            right, going = step.tokens[0] == guess, _goes_on(task, step)
+            decoding.append(step.tokens)
+            right, unfinished = step.tokens[0] == guess, _is_unfinished(task, step)
             tally.right += right
-            if not right or not going:
+            if not right or not unfinished:
                 break
-        session.rewind(len(guessed) - i)
+        session.rewind(len(guesses) - i)
         session.extend(step.tokens)
 
 
-def _drawn(task, past, scores):
-    """The step of ordinary decoding: (1, vocabulary) scores, and what is drawn."""
-    context = past.context
-    model_logits, logits = task.distribution(scores, context)
-    tokens, surprisal = draw(logits, task.random_stream.at(context.step))
-    return Step(context.step, np.zeros(1, dtype=np.int64), tokens, model_logits, logits, surprisal)
-
-
-def _goes_on(task, step):
+def _is_unfinished(task, step):
     ended = step.tokens[0] == task.model.vocabulary.end
     return not ended and step.position + 1 < task.length
 
 
 def _side_by_side(writers):
-    """The steps of samples that are written each by itself, joined position by position."""
+    """Join the steps of samples that advance separately, position by position."""
     going = dict(enumerate(writers))
     while going:
         steps = {i: step for i, writer in going.items() if (step := next(writer, None))}
@@ -212,7 +202,7 @@ def _side_by_side(writers):
 
 
 def _joined(steps):
-    """One step of several samples: a mapping from sample to its step of one row."""
+    """Return one step of several samples, from a mapping of sample to its step of one row."""
     rows = ("tokens", "model_logits", "logits", "surprisal")
     position = next(iter(steps.values())).position
     return Step(
@@ -224,16 +214,16 @@ def _joined(steps):
 
 @dataclass
 class Tally:
-    """How well it went: what was read, guessed and drawn, and how long that took."""
+    """Counts of passes, guesses and tokens, and the seconds that they took."""
 
-    readings: int = 0
+    passes: int = 0
     guessed: int = 0
     right: int = 0
     tokens: int = 0
     seconds: float = 0.0
 
     def timed(self, steps):
-        """Pass steps on, and count their tokens and the time that they take."""
+        """Yield the steps, and count their tokens and seconds."""
         while True:
             start = perf_counter()
             step = next(steps, None)
@@ -244,12 +234,12 @@ class Tally:
             yield step
 
     def report(self):
-        """Log it, where anything was read."""
+        """Log the counts, if there was a token."""
         if self.tokens:
             logger.info(
-                "speculative: %d tokens from %d readings of the model; %d of %d guesses were right "
+                "speculative: %d tokens from %d passes of the model; %d of %d guesses were right "
                 "(%.0f %%); %.0f tokens per second",
-                *(self.tokens, self.readings, self.right, self.guessed),
+                *(self.tokens, self.passes, self.right, self.guessed),
                 100 * self.right / max(self.guessed, 1),
                 self.tokens / max(self.seconds, 1e-9),
             )

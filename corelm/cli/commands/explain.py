@@ -64,7 +64,7 @@ def explain(
         chosen = sampler_of(built, sampler, preset)
         shown = TOP.convert(top)
         explanation = measure(loaded(model), text, chosen, unknown=unknown)
-        followed = None if token is None else explanation.follow(argument(token))
+        followed = None if token is None else explanation.trace(argument(token))
         if json:
             out.json(_document(model, explanation, followed, shown))
             return

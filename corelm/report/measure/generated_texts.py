@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from corelm.decoder import Step
+from corelm.decoding.step import Step
 from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH, Generation, OpenTexts, steps
 from corelm.language_model import LanguageModel, Vocabulary

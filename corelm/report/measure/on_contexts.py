@@ -171,7 +171,7 @@ class _SamplerRun:
         self._reader.follow(position, found.surprisal)
 
     def _compared(self, position: Position, model: ModelRows) -> Comparison:
-        logits = self._reader.logits(position, unchecked=True)
+        logits = self._reader.unvalidated_logits(position)
         found = model.compare(logits, position.tokens)
         if found is None:
             raise invalid_result(self._sampler, logits, position.step)

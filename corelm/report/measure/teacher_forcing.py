@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
-from corelm.decoder import DecodingTask
-from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.model_logits import ModelLogits
 from corelm.generation.generate import BATCH
-from corelm.language_model import GivingSession, LanguageModel, Vocabulary
+from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, surprisals
-from corelm.plugins.expressions import sampler as read_sampler
 from corelm.report.measure.contexts import Contexts
 from corelm.report.measure.divergence import known
 from corelm.sampler import Sampler
@@ -103,10 +101,7 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     Raises:
         ModelOutputError: logits that no sampler could use.
     """
-    # Nothing is drawn: a task knows what can be drawn, and checks what the model says.
-    task = DecodingTask(model, group.tokens[0], read_sampler("stochastic"), RandomStream(0, ()), 0)
-    session = model.start(group.tokens[:, : group.given])
-    giver = session if isinstance(session, GivingSession) else None
+    prepare, session = ModelLogits(model.vocabulary), model.start(group.tokens[:, : group.given])
     rows: Ids | slice = slice(None)
     for time in range(group.given, group.tokens.shape[1]):
         reached = group.lengths[rows] > time
@@ -115,8 +110,8 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
             session.select(np.flatnonzero(reached))
         if time > group.given:
             session.extend(group.tokens[rows, time - 1])
-        raw, step = giver.give_logits() if giver else session.logits, time - group.given
-        logits = task.model_logits(raw, step, given=bool(giver))
+        step = time - group.given
+        logits = prepare(session.next_logits(), step)
         tokens = np.ascontiguousarray(group.tokens[rows, time])
         group.model_surprisal[rows, time] = known(surprisals(logits, tokens))
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
@@ -144,26 +139,27 @@ class Reader:
         self._told = self._surprisal.view()
         self._told.setflags(write=False)
 
-    def logits(self, position: Position, *, unchecked: bool = False) -> Array:
-        """What the sampler makes of the model's logits: (rows, vocabulary).
-
-        Args:
-            position: where.
-            unchecked: whether the caller sees to it that they are distributions.
+    def logits(self, position: Position) -> Array:
+        """Return the sampler's logits at a position: (rows, vocabulary).
 
         Raises:
-            SamplerError: it raised or returned no distribution.
-            UsageError: it was asked for what cannot be done here.
+            SamplerError: the sampler raised, or its result is not a distribution.
+            UsageError: the sampler cannot do what it was asked for.
         """
-        context = Context(
+        return apply(self._sampler, position.logits, self._context(position))
+
+    def unvalidated_logits(self, position: Position) -> Array:
+        """Return the same, but leave it to the caller to validate the last stage's output."""
+        return run_stages(self._sampler, position.logits, self._context(position))
+
+    def _context(self, position: Position) -> Context:
+        return Context(
             position.past,
             self._told[position.rows, : position.time],
             position.model_surprisal,
             self._group.given,
             self._group.vocabulary,
         )
-        run = run_stages if unchecked else apply
-        return run(self._sampler, position.logits, context)
 
     def follow(self, position: Position, surprisal: NDArray[np.float64]) -> None:
         """Remember how surprising the next token of each text was under the sampler.

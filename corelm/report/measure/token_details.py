@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from corelm.decoder import Step
+from corelm.decoding.step import Step
 from corelm.generation.generate import TokenRecord
 from corelm.language_model import Vocabulary
 from corelm.model.vocabulary import END

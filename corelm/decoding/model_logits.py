@@ -1,0 +1,46 @@
+"""A model's raw logits made ready for samplers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from corelm.errors import ModelOutputError
+from corelm.language_model import Vocabulary, never_drawn
+from corelm.numerics.distributions import Array, mask_tokens
+from corelm.validation import check_logits
+
+
+class ModelLogits:
+    """Validate a model's logits and mask the tokens that are never drawn.
+
+    Args:
+        vocabulary: the model's vocabulary.
+        unknown: allow [UNK] to be sampled.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, unknown: bool = False) -> None:
+        self._size = len(vocabulary)
+        self._never = never_drawn(vocabulary, unknown)
+
+    def __call__(self, logits: Array, step: int) -> Array:
+        """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
+
+        Args:
+            logits: (batch, vocabulary), float32 or float64; masked in place where writeable.
+            step: the number of tokens drawn so far, for messages.
+
+        Raises:
+            ModelOutputError: another shape or dtype, or a row that is not a distribution.
+        """
+        logits = np.asarray(logits)
+        shape, dtype = logits.shape, logits.dtype
+        if len(shape) != 2 or shape[1] != self._size or dtype not in (np.float32, np.float64):
+            raise ModelOutputError(
+                f"the model's logits must be (batch, {self._size}) in float32 or float64, "
+                f"not {shape} in {dtype}"
+            )
+        if not logits.flags.writeable:
+            logits = logits.copy()
+        if not mask_tokens(logits, self._never):
+            check_logits(logits, f"the model's logits at step {step}")
+        return logits

@@ -1,0 +1,190 @@
+"""The state of a decoding run: session, context and samples, kept in step."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.context import Context
+from corelm.decoding.context_builder import ContextBuilder
+from corelm.decoding.model_logits import ModelLogits
+from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.step import Step
+from corelm.language_model import LanguageModel, Session
+from corelm.numerics.distributions import Array, draw_checked, surprisals
+from corelm.sampler import Sampler
+from corelm.validation import apply, invalid_result, run_stages
+
+Ids = NDArray[np.int64]
+Nats = NDArray[np.float64]
+
+
+class Decoding:
+    """The state that a decoder moves forward.
+
+    It starts with the prompt read once and forked for every sample. `next` or `draw` ask for the
+    next distribution; `advance` appends one token to each row; `select` drops, reorders or forks
+    rows. Session, context and samples always refer to the same rows.
+
+    Args:
+        model: the language model.
+        prompt: (time,) token ids that every sample begins with.
+        sampler: the sampler or chain.
+        random_stream: the uniform numbers, one for each sample and position.
+        length: the number of tokens expected.
+        unknown: allow [UNK] to be sampled.
+
+    Attributes:
+        session: the model's session.
+        samples: (batch,) the sample of each row, an index into those of the random stream.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompt: Ids,
+        sampler: Sampler,
+        random_stream: RandomStream,
+        length: int = 0,
+        *,
+        unknown: bool = False,
+    ) -> None:
+        batch = len(random_stream)
+        self.session: Session = model.start(prompt[None, :])
+        self.session.select(np.zeros(batch, dtype=np.int64))
+        self.samples: Ids = np.arange(batch)
+        self._builder = ContextBuilder(prompt, batch, length, model.vocabulary)
+        self._sampler, self._random_stream = sampler, random_stream
+        self._prepare = ModelLogits(model.vocabulary, unknown)
+        self._reads_model_surprisal = any(
+            "model_surprisal" in stage.reads for stage in sampler.active_stages
+        )
+        self._logits: tuple[Array, Array] | None = None  # the last distributions of next or draw
+        self._rows: Ids | None = None  # rows of these that are still here; None is all
+        self._drawn: tuple[Ids, Nats] | None = None  # tokens drawn from them, surprisals
+
+    @property
+    def context(self) -> Context:
+        """The tokens so far, and their surprisals."""
+        return self._builder.context
+
+    def next(self, scores: Array | None = None) -> tuple[Array, Array]:
+        """Return the next-token distribution of each row, before and after the sampler.
+
+        Args:
+            scores: (batch, vocabulary) raw logits of the model; the session's when left out.
+
+        Returns:
+            The model's logits, with the tokens that are never drawn at minus infinity, and the
+            sampler's logits; both (batch, vocabulary).
+
+        Raises:
+            ModelOutputError: the model's logits are not a distribution.
+            SamplerError: the sampler raised, or its result is not a distribution.
+        """
+        context = self.context  # made while the session may still be reading
+        model_logits = self.model_logits(scores)
+        return self._remember(model_logits, apply(self._sampler, model_logits, context))
+
+    def draw(self, scores: Array | None = None) -> Step:
+        """Draw one token for each row with the random number of its sample.
+
+        Args:
+            scores: as for `next`.
+
+        Raises:
+            ModelOutputError: the model's logits are not a distribution.
+            SamplerError: the sampler raised, or its result is not a distribution.
+        """
+        context = self.context  # made while the session may still be reading
+        position = context.step
+        model_logits = self.model_logits(scores)
+        logits = self._reshaped(model_logits, context)
+        tokens, surprisal = self._draw_from(logits, position)
+        self._remember(model_logits, logits)
+        self._drawn = tokens, surprisal
+        return Step(position, self.samples, tokens, model_logits, logits, surprisal)
+
+    def advance(self, tokens: Ids) -> None:
+        """Append one token to each row: (batch,) ids.
+
+        A session may return at once and read the tokens in the background, so a decoder advances
+        before it yields the step.
+        """
+        self.append(tokens)
+        self.session.extend(tokens)
+
+    def append(self, tokens: Ids) -> None:
+        """Append one token to each row of the context, but not to the session.
+
+        For decoders whose session has read the tokens already, as guesses.
+        """
+        if self._drawn is not None and np.array_equal(tokens, self._drawn[0]):
+            surprisal = self._drawn[1]
+        else:
+            surprisal = self._surprisal_of(tokens, 1)
+        model = self._surprisal_of(tokens, 0) if self._reads_model_surprisal else None
+        self._builder.append(tokens, surprisal, model)
+        self._logits = self._rows = self._drawn = None
+
+    def select(self, rows: Ids) -> None:
+        """Keep these rows in this order; a row named twice is forked.
+
+        Args:
+            rows: (batch,) indices, or a mask of the rows to keep.
+        """
+        rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        if len(rows) == len(self.samples) and np.array_equal(rows, np.arange(len(rows))):
+            return
+        self.session.select(rows)
+        self._builder.select(rows)
+        self.samples = self.samples[rows]
+        self._rows = rows if self._rows is None else self._rows[rows]
+        if self._drawn is not None:
+            self._drawn = self._drawn[0][rows], self._drawn[1][rows]
+
+    def with_session(self, session: Session) -> Decoding:
+        """Return a copy with a context of its own and another session of the same rows.
+
+        For decoders that look ahead with a second model.
+        """
+        other = copy(self)
+        other.session, other._builder = session, self._builder.fork()
+        return other
+
+    def model_logits(self, scores: Array | None = None) -> Array:
+        """Return the model's logits, validated, with tokens that are never drawn masked.
+
+        Args:
+            scores: as for `next`.
+
+        Raises:
+            ModelOutputError: the model's logits are not a distribution.
+        """
+        raw = self.session.next_logits() if scores is None else np.array(scores)
+        return self._prepare(raw, self._builder.step)
+
+    def _reshaped(self, model_logits: Array, context: Context) -> Array:
+        """Return the sampler's logits, unvalidated: the draw validates them in its own pass."""
+        return run_stages(self._sampler, model_logits, context)
+
+    def _draw_from(self, logits: Array, position: int) -> tuple[Ids, Nats]:
+        uniforms = self._random_stream.at(position)[self.samples]
+        tokens, surprisal, valid = draw_checked(logits, uniforms)
+        if not valid:
+            raise invalid_result(self._sampler, logits, position)
+        return tokens, surprisal
+
+    def _remember(self, model_logits: Array, logits: Array) -> tuple[Array, Array]:
+        self._logits, self._rows, self._drawn = (model_logits, logits), None, None
+        return self._logits
+
+    def _surprisal_of(self, tokens: Ids, which: int) -> Nats:
+        """Return the surprisal of tokens under the last distributions; nan if there are none."""
+        if self._logits is None:
+            return np.full(len(tokens), np.nan)
+        logits = self._logits[which]
+        return surprisals(logits if self._rows is None else logits[self._rows], tokens)

@@ -1,0 +1,71 @@
+"""One position of generation, as decoders yield it and observers see it."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.caching import cached_property
+from corelm.context import protect
+from corelm.numerics.distributions import Array, entropy_of_logits, softmax, surprisals
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One position of generation, for every row that has not finished. Arrays are read-only.
+
+    Attributes:
+        position: 0 for the first token after the prompt.
+        samples: (batch,) the sample of each row.
+        tokens: (batch,) the ids drawn.
+        model_logits: (batch, vocabulary) the model's logits; tokens that are never drawn are at
+            minus infinity.
+        logits: (batch, vocabulary) the sampler's logits; tokens are drawn from softmax(logits).
+        surprisal: (batch,) nats, of each drawn token under the distribution drawn from.
+        text: the text that the drawn token added, when one text is streamed.
+    """
+
+    position: int
+    samples: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    model_logits: Array
+    logits: Array
+    surprisal: NDArray[np.float64]
+    text: str = ""
+
+    def __post_init__(self) -> None:
+        protect(self, "samples", "tokens", "model_logits", "logits", "surprisal")
+
+    def with_text(self, text: str) -> Step:
+        """Return the same step with a text. Figures that it has computed are kept."""
+        step = copy(self)
+        object.__setattr__(step, "text", text)
+        return step
+
+    @cached_property
+    def model_surprisal(self) -> NDArray[np.float64]:
+        """(batch,) nats, of each drawn token under the model's own distribution."""
+        return surprisals(self.model_logits, self.tokens)
+
+    @cached_property
+    def distribution(self) -> Array:
+        """(batch, vocabulary): the probabilities drawn from."""
+        return softmax(self.logits)
+
+    @cached_property
+    def model_distribution(self) -> Array:
+        """(batch, vocabulary): the model's probabilities of the tokens that can be drawn."""
+        return softmax(self.model_logits)
+
+    @cached_property
+    def entropy(self) -> NDArray[np.float64]:
+        """(batch,) nats: the entropy of the distribution drawn from."""
+        return entropy_of_logits(self.logits)
+
+    @cached_property
+    def model_entropy(self) -> NDArray[np.float64]:
+        """(batch,) nats: the entropy of the model's distribution."""
+        return entropy_of_logits(self.model_logits)

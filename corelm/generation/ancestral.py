@@ -1,0 +1,33 @@
+"""Ancestral sampling: draw each token given the tokens before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from corelm.decoder import Decoder, DecodingTask
+from corelm.decoding.step import Step
+from corelm.hookspecs import hookimpl
+
+
+class Ancestral(Decoder):
+    """Draw each token from the distribution that the sampler returns, given those before it."""
+
+    def __call__(self, task: DecodingTask) -> Iterator[Step]:
+        if not task:
+            return
+        decoding, end = task.start(), task.model.vocabulary.end
+        for position in range(task.length):
+            step = decoding.draw()
+            unfinished = step.tokens != end
+            finished = position + 1 == task.length or not unfinished.any()
+            if not finished:
+                decoding.select(unfinished)
+                decoding.advance(step.tokens[unfinished])
+            yield step
+            if finished:
+                return
+
+
+@hookimpl
+def corelm_decoders() -> Mapping[str, type[Decoder]]:
+    return {"ancestral": Ancestral}
