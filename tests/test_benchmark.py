@@ -116,7 +116,7 @@ def test_they_are_all_that_a_step_multiplies_with(kind, monkeypatch):
     session = model.start([[2]])
     for linear in model._network.linears:
         monkeypatch.setattr(linear, "_product", noted(multiplied, linear))
-    assert session.logits.shape == (1, 30)
+    assert session.next_logits().shape == (1, 30)
     assert multiplied == model.matrices
 
 

@@ -58,73 +58,16 @@ def test_an_empty_past():
     assert past.context.tokens.tolist() == [[1], [2]]
 
 
-# Who looks at the model surprisals
+def test_model_surprisals_may_be_left_out():
+    builder = ContextBuilder(np.array([5]), batch=1, ahead=2)
+    builder.append(np.array([6]), np.array([0.1]))
+    builder.append(np.array([7]), np.array([0.2]), np.array([0.3]))
+    assert np.isnan(builder.context.model_surprisal[0, :2]).all()
+    assert builder.context.model_surprisal[0, 2] == 0.3
 
 
-def drawn(past, *tokens):
-    """Append tokens, each as surprising as its number, if anybody asks."""
-    for token in tokens:
-        ids = np.full(2, token)
-        past.append(ids, np.zeros(2), lambda ids=ids: ASKED.append(int(ids[0])) or ids / 10)
-
-
-ASKED: list[int] = []
-
-
-@pytest.fixture
-def past():
-    """Two samples of a prompt of one token; a reader notes what it is asked."""
-    ASKED.clear()
-
-    def reader(tokens):
-        ASKED.append(tokens.tolist())
-        return np.where(np.arange(tokens.shape[1]) < 1, np.nan, tokens / 10)
-
-    return ContextBuilder(np.array([5]), batch=2, ahead=2, reader=reader)
-
-
-def test_nothing_is_worked_out_until_somebody_looks(past):
-    drawn(past, 1, 2)
-    assert past.context.tokens.shape == (2, 3)
-    assert ASKED == []
-
-
-def test_a_look_at_the_prompt_is_enough_to_be_told_from_then_on(past):
-    assert np.isnan(past.context.model_surprisal).all()
-    drawn(past, 1, 2)
-    assert past.context.model_surprisal[:, 1:].tolist() == [[0.1, 0.2]] * 2
-    assert ASKED == [1, 2]
-
-
-def test_a_late_look_reads_once_and_the_rest_is_told(past):
-    drawn(past, 1, 2)
-    looked = past.context
-    assert looked.model_surprisal[:, 1:].tolist() == [[0.1, 0.2]] * 2
-    assert looked.model_surprisal is looked.model_surprisal
-    drawn(past, *range(3, 40))
-    assert past.context.model_surprisal[0, 1:] == pytest.approx(np.arange(1, 40) / 10)
-    assert [[[5, 1, 2]] * 2, *range(3, 40)] == ASKED
-
-
-def test_a_look_at_an_earlier_context_is_at_what_it_was(past):
-    drawn(past, 1)
-    early = past.context
-    drawn(past, 2)
-    past.select(np.array([1]))
-    assert early.model_surprisal[:, 1:].tolist() == [[0.1], [0.1]]
-    assert past.context.model_surprisal[:, 1:].tolist() == [[0.1, 0.2]]
-    assert ASKED == [[[5, 1]] * 2, [[5, 1, 2]]]
-
-
-def test_a_fork_is_told_what_the_first_has_looked_at(past):
-    drawn(past, 1)
-    other = past.fork()
-    assert past.context.model_surprisal[0, 1] == 0.1
-    drawn(other, 7)
-    assert other.context.model_surprisal[0, 1:].tolist() == [0.1, 0.7]
-
-
-def test_looks_are_read_only(past):
-    drawn(past, 1)
+@pytest.mark.parametrize("name", ["tokens", "surprisal", "model_surprisal"])
+def test_the_arrays_of_a_context_are_read_only(name):
+    builder = ContextBuilder(np.array([5]), batch=1)
     with pytest.raises(ValueError, match="read-only"):
-        past.context.model_surprisal[0, 0] = 1
+        getattr(builder.context, name)[0, 0] = 1

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -120,35 +121,34 @@ def test_the_sampler_sees_the_tokens_and_how_surprising_they_were():
     assert last.model_surprisal[:, 2:].T.tolist() == model_surprisals
 
 
-class Keeps:
-    """A model whose sessions keep their logits, which are never to be changed."""
+class Frozen:
+    """A model whose sessions return read-only logits, although the caller owns them."""
 
     def __init__(self, model):
         self.vocabulary, self.context_length = model.vocabulary, model.context_length
         self._model = model
 
     def start(self, tokens):
-        return KeepingSession(self._model.start(tokens))
+        return FrozenSession(self._model.start(tokens))
 
 
-class KeepingSession:
+class FrozenSession:
     def __init__(self, session):
         self._session = session
         self.extend, self.select = session.extend, session.select
 
-    @property
-    def logits(self):
-        logits = self._session.logits
+    def next_logits(self):
+        logits = self._session.next_logits()
         logits.flags.writeable = False
         return logits
 
 
-def test_a_session_may_keep_its_logits_or_give_them_away():
+def test_read_only_logits_of_a_session_are_copied():
     model = small_model(SMALL["default"], end=True)
     how = {"prompt": "w1", "samples": range(9), "length": 20}
-    given, kept = steps(model=model, **how), steps(model=Keeps(model), **how)
-    assert len(given) == len(kept)
-    for some, others in zip(given, kept, strict=True):
+    owned, frozen = steps(model=model, **how), steps(model=Frozen(model), **how)
+    assert len(owned) == len(frozen)
+    for some, others in zip(owned, frozen, strict=True):
         assert some.tokens.tolist() == others.tokens.tolist()
         assert np.array_equal(some.model_logits, others.model_logits)
 
@@ -233,9 +233,9 @@ def test_the_unknown_word_is_in_play_when_asked_for():
 
 def test_the_models_own_table_stays_as_it_was():
     model = ToyModel()
-    before = model.start([[11]]).logits.copy()
+    before = model.start([[11]]).next_logits().copy()
     list(Ancestral()(task(model=model)))
-    assert np.array_equal(model.start([[11]]).logits, before)
+    assert np.array_equal(model.start([[11]]).next_logits(), before)
 
 
 # Models that go wrong: refused before anything is drawn
@@ -281,7 +281,7 @@ class Misshapen(ToyModel):
         session, change = super().start(tokens), self.change
 
         class Changed:
-            logits = property(lambda self: change(session.logits))
+            next_logits = staticmethod(lambda: change(session.next_logits()))
             extend, select = session.extend, session.select
 
         return Changed()
@@ -335,61 +335,99 @@ def test_the_37th_call_goes_wrong_and_what_was_drawn_is_there(fault, message):
     assert str(caught.value) == f"fails_later(fault='{fault}', at=36) {message}"
 
 
-# Who looks at the model surprisals
+# Model surprisals
 
 
-class LooksFrom(Sampler):
-    """Looks at the model surprisals from some step on, and at nothing before."""
+class Reads(Sampler):
+    """Keep every context, and declare which attributes it reads."""
 
-    step: int = param(0, "when it begins to look")
+    reads: ClassVar[frozenset[str]] = frozenset({"model_surprisal"})
 
     def __call__(self, logits, context):
-        if context.step >= self.step:
-            LOOKS.append(context.model_surprisal)
+        CONTEXTS.append(context)
         return logits / 2
 
 
-LOOKS: list[np.ndarray] = []
+class ReadsNothing(Reads):
+    reads: ClassVar[frozenset[str]] = frozenset()
+
+
+CONTEXTS: list[Context] = []
 
 
 @pytest.mark.parametrize("model", [ToyModel(), small_model(SMALL["book"], end=True)])
-def test_whoever_looks_late_sees_what_others_saw(model):
-    """Rows have ended meanwhile, and the texts are longer than the context of the second model."""
-    looks = {}
-    for first in (0, 1, 7):
-        LOOKS.clear()
-        drawn = steps(
-            model=model, prompt="", sampler=LooksFrom(step=first), samples=range(20), length=15
-        )
-        looks[first] = list(LOOKS)
+@pytest.mark.parametrize("sampler", [Reads(), STOCHASTIC | Reads()])
+def test_model_surprisals_are_there_for_a_sampler_that_reads_them(model, sampler):
+    """Rows finish on the way, and the texts outgrow the second model's context window."""
+    CONTEXTS.clear()
+    drawn = steps(model=model, prompt="", sampler=sampler, samples=range(20), length=15)
     assert len(drawn[0].tokens) > len(drawn[8].tokens) > 0
-    assert all(np.array_equal(a, b, equal_nan=True) for a, b in pairs(looks[0][1:], looks[1]))
-    assert all(np.array_equal(a, b, equal_nan=True) for a, b in pairs(looks[0][7:], looks[7]))
-    assert not np.isnan(looks[7][-1]).any()
+    for before, after in zip(drawn, CONTEXTS[1:], strict=False):
+        stayed = np.isin(before.samples, drawn[after.step].samples)
+        expected = before.model_surprisal[stayed]
+        assert np.array_equal(after.model_surprisal[:, -1], expected)
+        assert np.array_equal(after.surprisal[:, -1], before.surprisal[stayed])
 
 
-def pairs(some, others):
-    return zip(some, others, strict=True)
+def test_model_surprisals_are_not_computed_for_other_samplers():
+    CONTEXTS.clear()
+    drawn = steps(model=ToyModel(end=False), sampler=ReadsNothing())
+    assert len(CONTEXTS) == 8
+    assert all(np.isnan(context.model_surprisal).all() for context in CONTEXTS)
+    assert all("model_surprisal" not in step.__dict__ for step in drawn)
 
 
-def test_texts_are_read_again_once_at_most(monkeypatch):
-    read = []
-    reader = DecodingTask.model_surprisal
-    monkeypatch.setattr(
-        DecodingTask,
-        "model_surprisal",
-        lambda self, tokens: read.append(tokens.shape) or reader(self, tokens),
-    )
-    model = ToyModel(end=False)
-    for first, expected in [(99, []), (0, []), (3, [(2, 4)])]:
-        steps(model=model, sampler=LooksFrom(step=first), samples=range(2), length=8)
-        assert read == expected
+def test_a_step_with_a_text_keeps_the_figures_it_has_computed():
+    [step] = steps(length=1)
+    entropy = step.entropy
+    assert step.with_text("cat").text == "cat"
+    assert step.with_text("cat").entropy is entropy
+    assert step.text == ""
 
 
-def test_what_nobody_looks_at_is_not_worked_out(monkeypatch):
-    for step in Ancestral()(task(model=ToyModel(end=False))):
-        last = step
-    assert "model_surprisal" not in last.__dict__
+# The decoding state
+
+
+def test_surprisals_follow_their_rows_through_a_selection():
+    decoding = task(samples=range(4), model=ToyModel(end=False)).start()
+    step = decoding.draw()
+    rows = np.array([3, 0, 0])
+    decoding.select(rows)
+    decoding.advance(step.tokens[rows])
+    assert decoding.samples.tolist() == [3, 0, 0]
+    assert decoding.context.drawn[:, 0].tolist() == step.tokens[rows].tolist()
+    assert decoding.context.surprisal[:, -1].tolist() == step.surprisal[rows].tolist()
+    assert decoding.context.model_surprisal[:, -1].tolist() == step.model_surprisal[rows].tolist()
+
+
+def test_chosen_tokens_have_the_surprisal_of_the_last_distributions():
+    decoding = task(samples=range(2), sampler=corelm.sampler("temperature", t=0.5)).start()
+    logits = decoding.next()[1]
+    decoding.select(np.array([1, 1, 0]))
+    decoding.advance(np.array([4, 5, 6]))
+    expected = corelm.surprisals(logits[[1, 1, 0]], np.array([4, 5, 6]))
+    assert decoding.context.surprisal[:, -1].tolist() == expected.tolist()
+
+
+def test_tokens_appended_without_a_distribution_have_no_surprisal():
+    decoding = task().start()
+    decoding.advance(np.array([4]))
+    assert np.isnan(decoding.context.surprisal[:, -1]).all()
+    assert decoding.session.next_logits().shape == (1, 13)
+
+
+def test_a_mask_selects_rows_as_indices_do():
+    decoding = task(samples=range(3)).start()
+    decoding.select(np.array([True, False, True]))
+    assert decoding.samples.tolist() == [0, 2]
+    assert len(decoding.next()[0]) == 2
+
+
+def test_scores_given_by_the_caller_stay_as_they_are():
+    decoding, scores = task().start(), np.zeros((1, 13), dtype=np.float32)
+    model_logits, _ = decoding.next(scores)
+    assert model_logits[0, 0] == -INF
+    assert not scores.any()
 
 
 # Decoders of one's own

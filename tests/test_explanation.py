@@ -73,11 +73,11 @@ def test_the_removed_tokens_come_likeliest_first_and_by_id_on_ties():
 
 def test_a_word_on_its_way(model):
     explanation = explain(model, "north", CHAIN)
-    east = explanation.follow("east")
+    east = explanation.trace("east")
     assert east == TokenTrace(EAST, " east", east.probabilities, (3, 3, None, None), removed_by=2)
     assert east.probabilities == pytest.approx((0.2, 2 / 9, 0, 0))
-    assert explanation.follow(SOUTH).removed_by is None
-    assert explanation.follow(SOUTH).ranks == (2, 2, 2, 2)
+    assert explanation.trace(SOUTH).removed_by is None
+    assert explanation.trace(SOUTH).ranks == (2, 2, 2, 2)
 
 
 def test_ranks_are_unique_the_lowest_id_first():
@@ -87,7 +87,7 @@ def test_ranks_are_unique_the_lowest_id_first():
 
 
 def test_what_could_never_be_drawn_was_removed_by_nobody(model):
-    padding = explain(model, "north", CHAIN).follow(0)
+    padding = explain(model, "north", CHAIN).trace(0)
     assert (padding.probabilities, padding.ranks) == ((0.0,) * 4, (None,) * 4)
     assert padding.removed_by is None
 
@@ -104,7 +104,7 @@ def test_what_could_never_be_drawn_was_removed_by_nobody(model):
 )
 def test_a_word_that_is_no_token(model, word, sentence):
     with pytest.raises(UsageError, match=sentence):
-        explain(model, "north", CHAIN).follow(word)
+        explain(model, "north", CHAIN).trace(word)
 
 
 def test_the_likeliest_of_the_model_and_of_the_end(model):

@@ -249,16 +249,16 @@ def test_what_is_streamed_is_the_text(stop):
 def test_a_text_holds_back_what_may_begin_a_stop_string():
     text = Text(MODEL.vocabulary, MODEL.vocabulary.encode("the"), stop=("cat ran",))
     text.add(4)
-    assert (text.value, text.fresh()) == (" cat", " ")
+    assert (text.value, text.take_settled()) == (" cat", " ")
     text.add(9)
-    assert (text.value, text.fresh()) == (" cat sat", "cat sat")
+    assert (text.value, text.take_settled()) == (" cat sat", "cat sat")
     assert not text.stopped
 
 
 def test_a_text_tells_what_it_held_back_when_no_token_follows():
     text = Text(MODEL.vocabulary, MODEL.vocabulary.encode("the"), stop=("cat ran",))
     text.add(4)
-    assert (text.fresh(last=True), text.value) == (" cat", " cat")
+    assert (text.take_settled(last=True), text.value) == (" cat", " cat")
 
 
 class Spaced:
@@ -296,7 +296,10 @@ def test_a_vocabulary_that_writes_token_by_token_writes_the_same(stop):
     for token in (1, 2, 0, 1, 2, 2, 0):
         if not plain.stopped:
             assert plain.add(token) == incremental.add(token)
-            assert (plain.value, plain.fresh()) == (incremental.value, incremental.fresh())
+            assert (plain.value, plain.take_settled()) == (
+                incremental.value,
+                incremental.take_settled(),
+            )
     assert plain.stopped == incremental.stopped == bool(stop)
 
 

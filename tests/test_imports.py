@@ -21,7 +21,7 @@ PLUGINS = [
 ]
 
 RANKS = [
-    {"errors", "machine", "metrics", "native", "threads"},
+    {"caching", "errors", "machine", "metrics", "native", "threads"},
     {"params", "language_model", "context", "numerics", "hookspecs"},
     {"sampler", "token_edits", "validation"},
     {"decoding"},

@@ -315,30 +315,30 @@ def test_words_of_ones_own_are_equally_likely():
 def test_a_session_extends_forks_and_drops_rows():
     model = ToyModel()
     session = model.start([[11], [4]])
-    after_the, after_cat, after_sat = (model.start([[i]]).logits[0] for i in (11, 4, 9))
-    assert np.array_equal(session.logits, [after_the, after_cat])
+    after_the, after_cat, after_sat = (model.start([[i]]).next_logits()[0] for i in (11, 4, 9))
+    assert np.array_equal(session.next_logits(), [after_the, after_cat])
     session.select([1, 1, 0])
-    assert np.array_equal(session.logits, [after_cat, after_cat, after_the])
+    assert np.array_equal(session.next_logits(), [after_cat, after_cat, after_the])
     session.extend(np.array([9, 4, 11]))
-    assert np.array_equal(session.logits, [after_sat, after_cat, after_the])
+    assert np.array_equal(session.next_logits(), [after_sat, after_cat, after_the])
     session.extend(np.array([[4, 9], [9, 4], [9, 9]]))
-    assert np.array_equal(session.logits, [after_sat, after_cat, after_sat])
+    assert np.array_equal(session.next_logits(), [after_sat, after_cat, after_sat])
     session.extend(np.empty((3, 0), dtype=int))
-    assert np.array_equal(session.logits, [after_sat, after_cat, after_sat])
+    assert np.array_equal(session.next_logits(), [after_sat, after_cat, after_sat])
 
 
 def test_a_session_looks_back_and_goes_back():
     model = ToyModel()
     session = model.start([[11, 4, 9], [4, 9, 11]])
-    logits = [[model.start([[i]]).logits[0] for i in row] for row in ([4, 9], [9, 11])]
+    logits = [[model.start([[i]]).next_logits()[0] for i in row] for row in ([4, 9], [9, 11])]
     assert np.array_equal(session.last_logits(2), logits)
     hidden = session.hidden_states(2)
     assert hidden.argmax(axis=-1).tolist() == [[4, 9], [9, 11]]
     assert hidden.sum(axis=-1).tolist() == [[1, 1], [1, 1]]
     session.rewind(1)
-    assert np.array_equal(session.logits, [row[0] for row in logits])
+    assert np.array_equal(session.next_logits(), [row[0] for row in logits])
     session.rewind(2)
-    assert np.array_equal(session.logits, model.start([[], []]).logits)
+    assert np.array_equal(session.next_logits(), model.start([[], []]).next_logits())
     assert isinstance(session, corelm.RewindableSession)
     assert isinstance(session, corelm.HiddenStateSession)
 

@@ -39,6 +39,16 @@ class Decoding:
     Attributes:
         session: the model's session.
         samples: (batch,) the sample of each row, an index into those of the random stream.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> model, greedy = ToyModel(), corelm.sampler("greedy")
+        >>> decoding = Decoding(model, np.array([11]), greedy, RandomStream(1, [0]))
+        >>> step = decoding.draw()
+        >>> decoding.advance(step.tokens)
+        >>> model.vocabulary.decode(decoding.context.tokens[0])
+        'the cat'
     """
 
     def __init__(

@@ -48,7 +48,7 @@ def exhaustive(model, sampler, prompt, length, penalty):
         nats = 0.0
         for i, token in enumerate(text):
             past = [*first, *text[:i]]
-            logits = model.start([past]).logits.copy()
+            logits = model.start([past]).next_logits().copy()
             logits[:, [PADDING, UNKNOWN]] = -INF
             [p] = corelm.sampling_distribution(sampler, logits, past)
             nats -= np.log(p[token]) if p[token] > 0 else -INF

@@ -95,7 +95,7 @@ def test_a_scorer_of_ones_own():
         ("best", ParameterError, "scorer must be .* or MODULE:FUNCTION, not 'best'"),
         ("no_such_module:f", ParameterError, "cannot be imported: ModuleNotFoundError"),
         ("my_scorers:absent", ParameterError, "cannot be imported: AttributeError"),
-        ("my_scorers:number", ParameterError, "'my_scorers:number' is no function"),
+        ("my_scorers:number", ParameterError, "'my_scorers:number' is not a function"),
         ("a b:c", ParameterError, "cannot be imported"),
         ("my_scorers:nothing", CorelmError, "returned None for a text, not a number"),
         ("my_scorers:nan", CorelmError, "returned nan for a text, not a number"),

@@ -93,7 +93,7 @@ def written_out(model, prompt, sampler, k, alpha, length):
         return hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
 
     for _ in range(length):
-        logits = model.start([text]).logits.copy()
+        logits = model.start([text]).next_logits().copy()
         logits[:, [model.vocabulary.padding, model.vocabulary.unknown]] = -np.inf
         [p] = corelm.sampling_distribution(sampler, logits, text)
         candidates = np.argsort(-p, kind="stable")[:k]
@@ -144,12 +144,12 @@ def test_a_model_that_hides_its_states():
             session = super().start(tokens)
 
             class Plain:
-                logits = property(lambda self: session.logits)
+                next_logits = staticmethod(lambda: session.next_logits())
                 extend, select = session.extend, session.select
 
             return Plain()
 
-    with pytest.raises(ParameterError, match="the model does not show its own"):
+    with pytest.raises(ParameterError, match="this model does not offer"):
         tokens(Hides(), "the")
 
 

@@ -127,7 +127,7 @@ def test_a_model_that_is_its_own_draft_is_always_right(caplog, drafts):
     line = report(caplog, model, Speculative(draft="itself"), length=20, n=1)
     # 20 tokens in four readings of four guesses and the token after them
     assert line.startswith(
-        "speculative: 20 tokens from 4 readings of the model; 16 of 16 guesses were right (100 %); "
+        "speculative: 20 tokens from 4 passes of the model; 16 of 16 guesses were right (100 %); "
     )
     assert line.endswith(" tokens per second")
 
@@ -137,17 +137,17 @@ def test_a_draft_that_is_never_right(caplog, drafts):
     model = ToyModel(WORDS, [0, 0, 0, 9, 0, 0], end=False)
     line = report(caplog, model, Speculative(draft="never"), sampler="greedy", length=10, n=1)
     # four guesses each time, but no more than could still be drawn: 6 x 4 + 3 + 2 + 1 + 0
-    assert "10 tokens from 10 readings of the model; 0 of 30 guesses were right (0 %)" in line
+    assert "10 tokens from 10 passes of the model; 0 of 30 guesses were right (0 %)" in line
 
 
 def test_the_text_itself_is_a_good_draft_where_it_repeats(caplog):
     line = report(caplog, circle(), Speculative(guesses=3), prompt="a b c d a", length=12, n=1)
-    assert "12 tokens from 3 readings of the model; 9 of 9 guesses were right (100 %)" in line
+    assert "12 tokens from 3 passes of the model; 9 of 9 guesses were right (100 %)" in line
 
 
 def test_the_readings_of_all_samples_are_counted(caplog):
     line = report(caplog, circle(), Speculative(guesses=3), prompt="a b c d a", length=12, n=2)
-    assert "24 tokens from 6 readings of the model; 18 of 18 guesses were right" in line
+    assert "24 tokens from 6 passes of the model; 18 of 18 guesses were right" in line
 
 
 def test_the_model_reads_as_often_as_is_reported(caplog, monkeypatch):
@@ -189,7 +189,7 @@ def test_what_is_looked_up(tokens, ngram, count, expected):
 
 def test_a_draft_with_another_vocabulary(drafts):
     drafts["other"] = ToyModel(["a", "b", "c", "e"])
-    with pytest.raises(ParameterError, match="draft must be a model with the vocabulary of"):
+    with pytest.raises(ParameterError, match="draft must be a model with the same vocabulary"):
         texts(toy(0), Speculative(draft="other"))
 
 
@@ -199,12 +199,12 @@ def test_a_model_that_cannot_go_back():
             session = super().start(tokens)
 
             class Plain:
-                logits = property(lambda self: session.logits)
+                next_logits = staticmethod(lambda: session.next_logits())
                 extend, select = session.extend, session.select
 
             return Plain()
 
-    with pytest.raises(ParameterError, match="the model cannot drop tokens that it has read"):
+    with pytest.raises(ParameterError, match="this model cannot drop tokens that it has read"):
         texts(Forward(), Speculative())
 
 

@@ -68,7 +68,7 @@ def one_more(model: corelm.LanguageModel, batch: int, length: int) -> Call:
 
     def step() -> None:
         session.extend(tokens)
-        assert session.logits.shape[0] == batch  # which is when they are worked out
+        assert session.next_logits().shape[0] == batch  # which is when they are worked out
         session.rewind(1)
 
     return step

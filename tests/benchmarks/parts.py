@@ -44,7 +44,7 @@ def texts(model: corelm.LanguageModel, batch: int) -> np.ndarray:
 
 @each_batch
 def test_the_draw(benchmark, session, batch):
-    tokens, _ = benchmark(corelm.draw, session.logits, RandomStream(0, range(batch)).at(0))
+    tokens, _ = benchmark(corelm.draw, session.next_logits(), RandomStream(0, range(batch)).at(0))
     assert tokens.shape == (batch,)
 
 
@@ -52,8 +52,8 @@ def test_the_draw(benchmark, session, batch):
 @pytest.mark.parametrize("expression", ["temperature(t=0.7)", "temperature(t=0.7) | top_p(p=0.9)"])
 def test_a_sampler(benchmark, model, session, batch, expression):
     sampler, context = corelm.sampler(expression), Context.of(texts(model, batch))
-    logits = benchmark(sampler, session.logits, context)
-    assert logits.shape == session.logits.shape
+    logits = benchmark(sampler, session.next_logits(), context)
+    assert logits.shape == session.next_logits().shape
 
 
 @each_batch
@@ -63,11 +63,11 @@ def test_the_network(benchmark, session, batch):
 
     def step() -> np.ndarray:
         session.extend(tokens)
-        logits = session.logits
+        logits = session.next_logits()
         session.rewind(1)
         return logits
 
-    assert session.logits.shape == benchmark(step).shape
+    assert session.next_logits().shape == benchmark(step).shape
 
 
 @pytest.mark.parametrize("length", [0, 50])

@@ -36,28 +36,30 @@ CERTAIN = np.eye(6)[[1, 2, 3, 4, 5, 0]]  # after token t comes t + 1, surely
 
 def test_logits_are_those_after_the_last_token():
     session = KerasLanguageModel(LastToken(COUNTING), WORDS, 10).start([[1, 2], [3, 4]])
-    assert session.logits.tolist() == [[12, 13, 14, 15, 16, 17], [24, 25, 26, 27, 28, 29]]
-    assert session.logits.dtype == np.float32
+    assert session.next_logits().tolist() == [[12, 13, 14, 15, 16, 17], [24, 25, 26, 27, 28, 29]]
+    assert session.next_logits().dtype == np.float32
     session.extend(np.array([0, 1]))
-    assert session.logits[:, 0].tolist() == [0, 6]
+    assert session.next_logits()[:, 0].tolist() == [0, 6]
     session.extend(np.array([[1, 2], [1, 3]]))
-    assert session.logits[:, 0].tolist() == [12, 18]
+    assert session.next_logits()[:, 0].tolist() == [12, 18]
     session.select([1, 1, 0])
-    assert session.logits[:, 0].tolist() == [18, 18, 12]
+    assert session.next_logits()[:, 0].tolist() == [18, 18, 12]
 
 
 def test_probabilities_are_found_out_and_zero_becomes_minus_infinity():
     inf = np.inf
     model = KerasLanguageModel(LastToken(CERTAIN), WORDS, 10)
-    assert model.start([[1, 2]]).logits.tolist() == [[-inf, -inf, -inf, 0, -inf, -inf]]
+    assert model.start([[1, 2]]).next_logits().tolist() == [[-inf, -inf, -inf, 0, -inf, -inf]]
     assert model.next_token_distribution([[1, 2]]).tolist() == [[0, 0, 0, 1, 0, 0]]
 
 
 def test_it_may_be_said_whether_scores_are_probabilities():
     model = KerasLanguageModel(LastToken(CERTAIN), WORDS, 10, probabilities=False)
-    assert model.start([[2]]).logits.tolist() == [[0, 0, 0, 1, 0, 0]]
+    assert model.start([[2]]).next_logits().tolist() == [[0, 0, 0, 1, 0, 0]]
     model = KerasLanguageModel(LastToken(COUNTING + 1), WORDS, 10, probabilities=True)
-    np.testing.assert_allclose(model.start([[0]]).logits[0], np.log([1, 2, 3, 4, 5, 6]), rtol=1e-6)
+    np.testing.assert_allclose(
+        model.start([[0]]).next_logits()[0], np.log([1, 2, 3, 4, 5, 6]), rtol=1e-6
+    )
 
 
 def test_inputs_are_padded_to_few_lengths():
@@ -65,7 +67,7 @@ def test_inputs_are_padded_to_few_lengths():
     model = KerasLanguageModel(inner, WORDS, 7, probabilities=False, causal=True)
     for length in range(1, 9):
         session = model.start([[5] * length])
-        assert session.logits[0, 0] == 30
+        assert session.next_logits()[0, 0] == 30
     assert [len(ids[0]) for ids in inner.seen] == [2, 2, 4, 4, 7, 7, 7, 7]
     assert inner.seen[2] == [[5, 5, 5, 0]]
 
@@ -76,7 +78,7 @@ def test_past_the_context_the_window_moves_by_half_of_it():
         [[1, 2, 3, 4]]
     )
     session.extend([5])
-    assert session.logits[0, 0] == 30
+    assert session.next_logits()[0, 0] == 30
     assert inner.seen == [[[3, 4, 5, 0]]]
 
 
@@ -84,7 +86,7 @@ def test_a_model_of_one_length_gets_that_length():
     inner = LastToken(COUNTING, input_shape=(None, 5))
     model = KerasLanguageModel(inner, WORDS, 100)
     assert model.context_length == 5
-    assert model.start([[4, 3]]).logits[0, 0] == 18
+    assert model.start([[4, 3]]).next_logits()[0, 0] == 18
     assert inner.seen[-1] == [[4, 3, 0, 0, 0]]
 
 
@@ -96,7 +98,7 @@ def test_scores_are_computed_once_and_only_when_asked_for():
     session.extend([4, 4, 5])
     session.select([2])
     assert inner.seen == []
-    assert [session.logits[0, 0], session.logits[0, 1]] == [30, 31]
+    assert session.next_logits()[0, :2].tolist() == [30, 31]
     assert inner.seen == [[[3, 5]]]
 
 
@@ -115,7 +117,7 @@ def test_logits_after_each_of_the_last_tokens_and_going_back():
         [[3, 4, 5, 0], [4, 5, 0, 0]],
     ]
     session.rewind(3)
-    assert session.logits[:, 0].tolist() == [12, 18]
+    assert session.next_logits()[:, 0].tolist() == [12, 18]
     assert inner.seen[-1] == [[1, 2], [2, 3]]
     assert isinstance(session, corelm.RewindableSession)
     assert not isinstance(session, corelm.HiddenStateSession)
@@ -125,7 +127,7 @@ def test_what_forks_share_is_computed_once():
     inner = LastToken(COUNTING)
     session = KerasLanguageModel(inner, WORDS, 9, probabilities=False, causal=True).start([[1, 2]])
     session.select([0, 0, 0])
-    assert session.logits[:, 0].tolist() == [12, 12, 12]
+    assert session.next_logits()[:, 0].tolist() == [12, 12, 12]
     assert inner.seen == [[[1, 2]]]
 
 
@@ -134,7 +136,7 @@ def test_a_large_batch_is_cut_into_parts(monkeypatch):
     inner = LastToken(COUNTING)
     model = KerasLanguageModel(inner, WORDS, 9, probabilities=False, causal=True)
     for _ in range(2):
-        logits = model.start([[0, i] for i in range(5)]).logits
+        logits = model.start([[0, i] for i in range(5)]).next_logits()
         assert logits[:, 0].tolist() == [0, 6, 12, 18, 24]
         assert [len(ids) for ids in inner.seen] == [2, 2, 1]
         inner.seen.clear()
@@ -145,7 +147,7 @@ def test_batches_are_padded_to_few_sizes_with_texts_that_are_there():
     inner = LastToken(COUNTING)
     model = KerasLanguageModel(inner, WORDS, 7, probabilities=False, causal=True)
     for batch in range(1, 10):
-        logits = model.start([[1, i % 6] for i in range(batch)]).logits
+        logits = model.start([[1, i % 6] for i in range(batch)]).next_logits()
         assert logits[:, 0].tolist() == [6 * (i % 6) for i in range(batch)]
     assert [len(ids) for ids in inner.seen] == [1, 2, 4, 4, 8, 8, 8, 8, 16]
     assert inner.seen[2] == [[1, 0], [1, 1], [1, 2], [1, 2]]
@@ -175,7 +177,7 @@ def test_a_step_is_compiled_for_few_shapes():
     for batch in range(1, 9):
         for length in range(1, 31):
             session = model.start(np.full((batch, length), 5))
-            assert session.logits[:, 0].tolist() == [30] * batch
+            assert session.next_logits()[:, 0].tolist() == [30] * batch
     assert inner.traces == 4 * 5  # 1, 2, 4, 8 texts of 2, 4, 8, 16, 20 tokens
 
 
@@ -197,7 +199,7 @@ def test_a_model_that_looks_ahead_is_run_on_exact_lengths(caplog):
     ]
     inner.seen.clear()
     session = model.start([[1, 2, 2], [3, 3, 3]])
-    assert session.logits.tolist() == [[0, 1, 2, 0, 0, 0], [0, 0, 0, 3, 0, 0]]
+    assert session.next_logits().tolist() == [[0, 1, 2, 0, 0, 0], [0, 0, 0, 3, 0, 0]]
     assert session.last_logits(2)[0].tolist() == [[0, 1, 1, 0, 0, 0], [0, 1, 2, 0, 0, 0]]
     assert [np.shape(ids) for ids in inner.seen] == [(2, 3), (2, 2), (2, 3)]
 
@@ -206,7 +208,7 @@ def test_a_model_of_one_length_that_looks_ahead_is_noted(caplog):
     inner = Ahead(COUNTING, input_shape=(None, 5))
     model = KerasLanguageModel(inner, WORDS, 8, probabilities=False)
     assert "it takes one length only, so padding follows" in caplog.text
-    assert model.start([[1, 2]]).logits.tolist() == [[3, 1, 1, 0, 0, 0]]
+    assert model.start([[1, 2]]).next_logits().tolist() == [[3, 1, 1, 0, 0, 0]]
 
 
 class FromTheEnd(LastToken):
@@ -220,7 +222,7 @@ class FromTheEnd(LastToken):
 def test_a_model_to_which_only_the_length_matters_looks_ahead_too(caplog):
     model = KerasLanguageModel(FromTheEnd(COUNTING), WORDS, 8, probabilities=False)
     assert len(caplog.records) == 1
-    assert model.start([[1, 2, 3]]).logits[0, 0] == 18
+    assert model.start([[1, 2, 3]]).next_logits()[0, 0] == 18
 
 
 @pytest.mark.parametrize("context_length", [1, 2, 3, 8])
@@ -230,14 +232,14 @@ def test_a_causal_model_is_known_as_one(caplog, table, context_length):
     model = KerasLanguageModel(inner, WORDS, context_length)
     assert not caplog.records
     assert max(len(ids[0]) for ids in inner.seen) <= context_length
-    assert model.start([[2, 3, 4, 5, 2]]).logits.shape == (1, 6)
+    assert model.start([[2, 3, 4, 5, 2]]).next_logits().shape == (1, 6)
     assert len(inner.seen[-1][0]) == min(8, context_length)
 
 
 def test_it_may_be_said_that_a_model_looks_ahead():
     inner = LastToken(COUNTING)
     model = KerasLanguageModel(inner, WORDS, 8, probabilities=False, causal=False)
-    assert model.start([[1, 2, 3]]).logits[0, 0] == 18
+    assert model.start([[1, 2, 3]]).next_logits()[0, 0] == 18
     assert inner.seen == [[[1, 2, 3]]]
 
 
@@ -246,7 +248,7 @@ def test_a_text_begins_with_the_end_token_where_there_is_one():
     model = KerasLanguageModel(
         inner, numbered_words(6, end=True), 9, probabilities=False, causal=True
     )
-    assert model.start(np.empty((1, 0))).logits[0, 0] == 12
+    assert model.start(np.empty((1, 0))).next_logits()[0, 0] == 12
     assert inner.seen == [[[2, 0]]]
 
 
@@ -284,7 +286,7 @@ def test_scores_of_a_keras_model_that_looks_ahead_are_those_of_the_text_alone(lo
     model = KerasLanguageModel(looking_ahead, numbered_words(30), 16)
     texts = np.random.default_rng(0).integers(1, 30, (3, 7))
     expected = looking_ahead.predict_on_batch(texts)[:, -1]
-    np.testing.assert_allclose(model.start(texts).logits, expected, atol=1e-5)
+    np.testing.assert_allclose(model.start(texts).next_logits(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
@@ -313,7 +315,7 @@ def test_it_agrees_with_the_runtime_wherever_the_window_is(kind):
     texts = np.random.default_rng(0).integers(1, 30, (3, 20))
     sessions = [m.start(texts[:, :3]) for m in (in_keras, small_model(SMALL[kind], end=True))]
     for position in range(3, 20):
-        ours, theirs = (log_softmax(session.logits) for session in sessions)
+        ours, theirs = (log_softmax(session.next_logits()) for session in sessions)
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
         for session in sessions:
             session.extend(texts[:, position])

@@ -34,7 +34,7 @@ def digest():
         session = small_model(a).start(np.arange(60).reshape(3, 20))
         for token in range(9):
             session.extend([token, 7, 8])
-            seen.update(session.logits.tobytes())
+            seen.update(session.next_logits().tobytes())
     return seen.hexdigest()
 
 
@@ -61,8 +61,8 @@ def test_a_row_is_the_same_to_the_last_bit_alone_and_in_any_batch(model, texts):
     few = [5, 0, 63]
     alone, three, all_64 = (model.start(texts[rows, :3]) for rows in ([5], few, slice(None)))
     for position in range(3, STEPS):
-        assert np.array_equal(all_64.logits[few], three.logits)
-        assert np.array_equal(all_64.logits[[5]], alone.logits)
+        assert np.array_equal(all_64.next_logits()[few], three.next_logits())
+        assert np.array_equal(all_64.next_logits()[[5]], alone.next_logits())
         alone.extend(texts[[5], position])
         three.extend(texts[few, position])
         all_64.extend(texts[:, position])
@@ -71,7 +71,7 @@ def test_a_row_is_the_same_to_the_last_bit_alone_and_in_any_batch(model, texts):
 def test_a_session_says_what_the_stateless_hook_says_to_the_last_bit(model, texts):
     session = model.start(texts[:2, :1])
     for length in range(1, STEPS):
-        assert np.array_equal(session.logits, model.start(texts[:2, :length]).logits)
+        assert np.array_equal(session.next_logits(), model.start(texts[:2, :length]).next_logits())
         session.extend(texts[:2, length])
 
 
@@ -81,7 +81,7 @@ def test_tokens_may_be_read_several_at_a_time(model, texts, size):
     for position in range(1, STEPS - size, size):
         session.extend(texts[:2, position : position + size])
         alone = model.start(texts[:2, : position + size])
-        assert np.array_equal(session.logits, alone.logits)
+        assert np.array_equal(session.next_logits(), alone.next_logits())
 
 
 def test_rows_may_be_forked_and_dropped_at_any_time(model, texts):
@@ -92,12 +92,12 @@ def test_rows_may_be_forked_and_dropped_at_any_time(model, texts):
     session.select([3, 1])
     whole = np.concatenate([before, texts[[9, 8, 7, 6], 2:20]], axis=1)[[3, 1]]
     for position in range(20, STEPS):
-        assert np.array_equal(session.logits, model.start(whole).logits)
+        assert np.array_equal(session.next_logits(), model.start(whole).next_logits())
         session.extend(texts[:2, position])
         whole = np.concatenate([whole, texts[:2, position : position + 1]], axis=1)
 
 
-def one_by_one(model, texts, first, last, of=lambda session: session.logits):
+def one_by_one(model, texts, first, last, of=lambda session: session.next_logits()):
     """What a session says after each of some lengths of the texts, in which it is started anew."""
     return np.stack([of(model.start(texts[:, :n])) for n in range(first, last + 1)], axis=1)
 
@@ -108,7 +108,7 @@ def test_the_logits_after_each_of_the_last_tokens_are_those_of_one_at_a_time(mod
     session.extend(texts[:2, 1:34])
     expected = one_by_one(model, texts[:2], 35 - count, 34)
     assert np.array_equal(session.last_logits(count), expected)
-    assert np.array_equal(session.logits, expected[:, -1])
+    assert np.array_equal(session.next_logits(), expected[:, -1])
     assert np.array_equal(session.last_logits(1), expected[:, -1:])
 
 
@@ -123,22 +123,22 @@ def test_after_going_back_it_says_what_it_would_have_said(model, texts, count, a
     session.rewind(count)
     kept = texts[:2, : 32 - count]
     if asked:
-        assert np.array_equal(session.logits, model.start(kept).logits)
+        assert np.array_equal(session.next_logits(), model.start(kept).next_logits())
     session.extend(texts[5:7, :4])
     kept = np.concatenate([kept, texts[5:7, :4]], axis=1)
     expected = one_by_one(model, kept, kept.shape[1] - 3, kept.shape[1])
-    assert np.array_equal(session.logits, expected[:, -1])
+    assert np.array_equal(session.next_logits(), expected[:, -1])
     assert np.array_equal(session.last_logits(4), expected)
 
 
 @pytest.mark.parametrize("length", [5, 12, 13, 30])
 def test_another_way_back_to_the_same_window(model, texts, length):
     session = model.start(texts[:2, :32])
-    assert session.logits.shape == (2, 3000)
+    assert session.next_logits().shape == (2, 3000)
     session.rewind(32 - length)
     session.extend(texts[2:4, length:32])
     other = np.concatenate([texts[:2, :length], texts[2:4, length:32]], axis=1)
-    assert np.array_equal(session.logits, model.start(other).logits)
+    assert np.array_equal(session.next_logits(), model.start(other).next_logits())
 
 
 def test_going_back_again_and_again_over_the_edge_of_the_context(model, texts):
@@ -149,11 +149,11 @@ def test_going_back_again_and_again_over_the_edge_of_the_context(model, texts):
         session.extend(new)
         kept = np.concatenate([kept, new], axis=1)
         if rng.random() < 0.5:
-            assert np.array_equal(session.logits, model.start(kept).logits)
+            assert np.array_equal(session.next_logits(), model.start(kept).next_logits())
         back = int(rng.integers(0, 10))
         session.rewind(back)
         kept = kept[:, : kept.shape[1] - back]
-        assert np.array_equal(session.logits, model.start(kept).logits)
+        assert np.array_equal(session.next_logits(), model.start(kept).next_logits())
 
 
 def test_rows_may_be_forked_after_going_back(model, texts):
@@ -162,7 +162,7 @@ def test_rows_may_be_forked_after_going_back(model, texts):
     session.select([1, 0, 1])
     session.extend(texts[:3, 0])
     whole = np.concatenate([texts[[1, 0, 1], :26], texts[:3, :1]], axis=1)
-    assert np.array_equal(session.logits, model.start(whole).logits)
+    assert np.array_equal(session.next_logits(), model.start(whole).next_logits())
 
 
 def test_what_forks_share_is_read_once(model, texts, monkeypatch):
@@ -179,10 +179,10 @@ def test_what_forks_share_is_read_once(model, texts, monkeypatch):
         monkeypatch.setattr(network, name, noted)
     session = model.start(texts[:1, :9])
     session.select([0] * 16)
-    assert session.logits.shape == (16, 3000)
+    assert session.next_logits().shape == (16, 3000)
     session.extend(texts[:16, 9:11])
     session.select([3])  # before it is read
-    assert session.logits.shape == (1, 3000)
+    assert session.next_logits().shape == (1, 3000)
     assert rows == [1, 1]
 
 
@@ -192,7 +192,7 @@ def test_a_token_after_others_that_were_read_is_read_at_once(model, texts):
     assert session._ahead is None  # the others were not
     for i in range(6, 40):  # the window slides meanwhile
         fresh = model.start(texts[:4, :i])
-        assert np.array_equal(session.logits, fresh.logits)
+        assert np.array_equal(session.next_logits(), fresh.next_logits())
         if i % 3:
             assert np.array_equal(session.hidden_states(3), fresh.hidden_states(3))
         session.extend(texts[:4, i])
@@ -212,16 +212,16 @@ def test_a_token_after_others_that_were_read_is_read_at_once(model, texts):
 )
 def test_what_is_read_ahead_may_be_changed(model, texts, change):
     plain, ahead = (model.start(texts[:4, :5]) for _ in range(2))
-    assert ahead.logits.shape == (4, 3000)  # so that the next one is
+    assert ahead.next_logits().shape == (4, 3000)  # so that the next one is
     for session in (plain, ahead):
         session.extend(texts[:4, 5])
         change(session, texts[:4, 6])
-    assert np.array_equal(ahead.logits, plain.logits)
+    assert np.array_equal(ahead.next_logits(), plain.next_logits())
 
 
 def test_reading_that_fails_is_done_again(model, texts, monkeypatch):
     session = model.start(texts[:2, :5])
-    before = session.logits.copy()
+    before = session.next_logits().copy()
     session.extend(texts[:2, 5])
     if session._ahead is None:
         pytest.skip("nothing is read ahead here")
@@ -233,10 +233,10 @@ def test_reading_that_fails_is_done_again(model, texts, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(type(session._ahead), "wait", fail)
         with pytest.raises(MemoryError):
-            _ = session.logits
-    assert np.array_equal(session.logits, model.start(texts[:2, :6]).logits)
+            _ = session.next_logits()
+    assert np.array_equal(session.next_logits(), model.start(texts[:2, :6]).next_logits())
     session.rewind(1)
-    assert np.array_equal(session.logits, before)
+    assert np.array_equal(session.next_logits(), before)
 
 
 def test_hidden_states_are_those_that_the_logits_come_from(model, texts):
@@ -264,33 +264,39 @@ def test_a_session_keeps_what_decoders_may_ask(model, texts):
 
 
 def test_keeping_every_row_changes_nothing(model, texts):
-    session = model.start(texts[:3, :2])
-    logits = session.logits
+    session, other = model.start(texts[:3, :2]), model.start(texts[:3, :2])
     session.select([0, 1, 2])
-    assert session.logits is logits
+    assert np.array_equal(session.next_logits(), other.next_logits())
+
+
+def test_asking_what_a_session_offers_computes_nothing(model, texts, monkeypatch):
+    def never(*arguments):
+        raise AssertionError("the network ran")
+
+    session = model.start(texts[:1, :2])
+    monkeypatch.setattr(type(session), "_outputs_of", never)
+    assert isinstance(session, corelm.RewindableSession)
 
 
 def test_all_rows_may_go(model, texts):
     session = model.start(texts[:3, :2])
     session.select([])
     session.extend(np.empty(0, dtype=int))
-    assert session.logits.shape == (0, 3000)
+    assert session.next_logits().shape == (0, 3000)
 
 
-def test_logits_that_are_given_away_are_the_callers(model, texts):
+def test_the_caller_owns_the_next_logits(model, texts):
     session = model.start(texts[:3, :2])
-    expected = session.logits.copy()
-    given = session.give_logits()
-    assert np.array_equal(given, expected)
-    given[:] = 0
-    assert np.array_equal(session.logits, expected)
+    expected = session.next_logits().copy()
+    session.next_logits()[:] = 0
+    assert np.array_equal(session.next_logits(), expected)
     session.extend(texts[:3, 2])
-    assert np.array_equal(session.give_logits(), model.start(texts[:3, :3]).logits)
+    assert np.array_equal(session.next_logits(), model.start(texts[:3, :3]).next_logits())
 
 
 def test_logits_are_float32_and_only_as_many_as_rows(model, texts):
     session = model.start(texts[:3, :2])
-    assert (session.logits.shape, session.logits.dtype) == ((3, 3000), np.float32)
+    assert (session.next_logits().shape, session.next_logits().dtype) == ((3, 3000), np.float32)
 
 
 @pytest.mark.parametrize("threads", ["1", "4"])
@@ -314,19 +320,23 @@ def test_the_number_of_threads_makes_no_difference(threads):
 def test_past_its_context_a_model_sees_the_window_alone():
     model, text = small_model(SMALL["default"]), np.arange(2, 22)[None]
     # 13 tokens and a context of 8: the window moves by 4, to token 8 (13 - 8 rounded up to 4s)
-    assert np.array_equal(model.start(text[:, :13]).logits, model.start(text[:, 8:13]).logits)
-    assert np.array_equal(model.start(text[:, :12]).logits, model.start(text[:, 4:12]).logits)
+    assert np.array_equal(
+        model.start(text[:, :13]).next_logits(), model.start(text[:, 8:13]).next_logits()
+    )
+    assert np.array_equal(
+        model.start(text[:, :12]).next_logits(), model.start(text[:, 4:12]).next_logits()
+    )
 
 
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_model_with_an_end_token_begins_every_text_with_it(kind):
     ending, plain = small_model(SMALL[kind], end=True), small_model(SMALL[kind])
     empty = np.empty((2, 0), dtype=int)
-    assert np.array_equal(ending.start(empty).logits, plain.start([[2], [2]]).logits)
+    assert np.array_equal(ending.start(empty).next_logits(), plain.start([[2], [2]]).next_logits())
     text = np.arange(3, 23)[None]
     session, same = ending.start(text[:, :5]), plain.start(np.insert(text[:, :5], 0, 2, axis=1))
     for position in range(5, 20):
-        assert np.array_equal(session.logits, same.logits)
+        assert np.array_equal(session.next_logits(), same.next_logits())
         session.extend(text[:, position])
         same.extend(text[:, position])
 
@@ -350,7 +360,7 @@ def test_the_stateless_hook_gives_probabilities():
     probabilities = model.next_token_distribution([[3, 4], [5, 6]])
     assert probabilities.shape == (2, 30)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
-    logits = model.start([[3, 4], [5, 6]]).logits
+    logits = model.start([[3, 4], [5, 6]]).next_logits()
     np.testing.assert_allclose(probabilities, corelm.softmax(logits))
 
 

@@ -195,7 +195,7 @@ def test_human_texts_are_the_contexts_and_a_row():
         corelm.entropy(
             corelm.sampling_distribution(
                 corelm.sampler("stochastic"),
-                ToyModel().start([ToyModel().vocabulary.encode(text)[:at]]).logits[0][2:],
+                ToyModel().start([ToyModel().vocabulary.encode(text)[:at]]).next_logits()[0][2:],
             )
         )
         for text in TEXTS

@@ -43,7 +43,7 @@ def test_every_position_is_what_the_model_says_of_the_tokens_before_it(kind):
     ]
     assert len(seen) == contexts.positions
     for (i, time), logits in seen.items():
-        alone = model.start([contexts.texts[i][:time]]).logits[0].copy()
+        alone = model.start([contexts.texts[i][:time]]).next_logits()[0].copy()
         alone[never_drawn(model.vocabulary)] = -INF
         assert np.array_equal(logits, alone)
 

@@ -36,9 +36,9 @@ class Ours(Party):
 
     def logits(self, prompt: Sequence[int]) -> np.ndarray:
         session = self._model.start([prompt[:-1]])
-        assert session.logits.shape == (1, len(self._model.vocabulary))  # now it has read them
+        session.next_logits()  # reads the prompt, which is not measured
         session.extend(np.array(prompt[-1:]))
-        return session.logits[0]
+        return session.next_logits()[0]
 
     def write(self, way: str, batch: int, length: int) -> None:
         drawn = steps(
@@ -112,7 +112,7 @@ class Gpt2Model:
         )
 
     def next_token_distribution(self, tokens: Sequence[Sequence[int]]) -> np.ndarray:
-        return corelm.softmax(self.start(tokens).logits)
+        return corelm.softmax(self.start(tokens).next_logits())
 
 
 def words(size: int) -> WordVocabulary:
