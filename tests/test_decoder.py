@@ -389,7 +389,7 @@ def test_a_step_with_a_text_keeps_the_figures_it_has_computed():
 
 
 def test_surprisals_follow_their_rows_through_a_selection():
-    decoding = task(samples=range(4), model=ToyModel(end=False)).start()
+    decoding = task(samples=range(4), model=ToyModel(end=False), sampler=Reads()).start()
     step = decoding.draw()
     rows = np.array([3, 0, 0])
     decoding.select(rows)
