@@ -36,20 +36,20 @@ def test_every_stage_has_its_distribution(model):
 
 
 def test_padding_and_the_unknown_word_are_not_in_play(model):
-    assert explain(model, "north", "stochastic").stages[0].kept == 4
+    assert explain(model, "north", "stochastic").stages[0].tokens_kept == 4
     with_unknown = explain(model, "north", "stochastic", unknown=True)
-    assert with_unknown.stages[0].kept == 5
+    assert with_unknown.stages[0].tokens_kept == 5
     assert with_unknown.stages[0].rank(1) == 1
 
 
 def test_what_is_kept_and_what_is_removed(model):
     stages = explain(model, "north", CHAIN).stages
-    assert [stage.kept for stage in stages] == [4, 3, 2, 2]
-    assert [stage.removed.tolist() for stage in stages] == [[], [WEST], [EAST], []]
+    assert [stage.tokens_kept for stage in stages] == [4, 3, 2, 2]
+    assert [stage.removed_tokens.tolist() for stage in stages] == [[], [WEST], [EAST], []]
     # of what was there before: 0.1, then 2/9
     assert [stage.removed_mass for stage in stages] == pytest.approx([0, 0.1, 2 / 9, 0])
     # of the model: 0.4 + 0.3 + 0.2, then 0.4 + 0.3
-    assert [stage.kept_mass for stage in stages] == pytest.approx([1, 0.9, 0.7, 0.7])
+    assert [stage.mass_kept for stage in stages] == pytest.approx([1, 0.9, 0.7, 0.7])
 
 
 def test_entropy_in_nats_and_bits_and_as_a_number_of_choices(model):
@@ -62,13 +62,13 @@ def test_entropy_in_nats_and_bits_and_as_a_number_of_choices(model):
 def test_a_stage_that_does_nothing_says_so_exactly(model):
     stages = explain(model, "north", "top_k(k=0) | temperature(t=1) | greedy | greedy").stages
     assert [stage.changed for stage in stages] == [False, False, False, True, False]
-    assert stages[1].kept_mass == 1.0
+    assert stages[1].mass_kept == 1.0
     assert stages[1].removed_mass == 0.0
 
 
 def test_the_removed_tokens_come_likeliest_first_and_by_id_on_ties():
     model = ToyModel(WORDS, logits=[0, 0, 1.0, 2.0, 3.0, 1.0], end=False)
-    assert explain(model, "", "greedy").stages[1].removed.tolist() == [SOUTH, NORTH, WEST]
+    assert explain(model, "", "greedy").stages[1].removed_tokens.tolist() == [SOUTH, NORTH, WEST]
 
 
 def test_a_word_on_its_way(model):
@@ -127,7 +127,7 @@ def test_the_words_are_what_they_would_add_to_the_text():
 def test_stages_see_the_prompt(model):
     for prompt, kept in (("north", 3), ("north south", 2)):
         ban = explain(model, prompt, "no_repeat_ngram(n=1)").stages[1]
-        assert ban.kept == kept
+        assert ban.tokens_kept == kept
 
 
 def test_the_last_stage_is_what_is_drawn_from():
@@ -153,6 +153,6 @@ def test_a_stage_that_fails_is_named(model):
 
 def test_its_arrays_are_read_only(model):
     stage = explain(model, "north", "greedy").stages[1]
-    for array in (stage.logits, stage.removed):
+    for array in (stage.logits, stage.removed_tokens):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0

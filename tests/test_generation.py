@@ -104,7 +104,7 @@ def test_any_seed_from_zero(seed):
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "1"])
 def test_any_other_seed_is_refused(seed):
-    with pytest.raises(UsageError, match="the seed must be a whole number, at least 0, not"):
+    with pytest.raises(UsageError, match="the seed must be a whole number of at least 0, not"):
         generate(seed=seed)
 
 

@@ -53,7 +53,7 @@ def test_any_whole_number_from_zero_is_a_seed(seed):
 
 @pytest.mark.parametrize("seed", [-1, 1.0, "1", None, True, np.int64(-5)])
 def test_anything_else_is_refused(seed):
-    with pytest.raises(UsageError, match="the seed must be a whole number, at least 0, not "):
+    with pytest.raises(UsageError, match="the seed must be a whole number of at least 0, not "):
         RandomStream(seed, [0])
 
 

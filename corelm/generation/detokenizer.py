@@ -1,4 +1,4 @@
-"""The growing text of one sample: what each token adds, and where a stop string ends it."""
+"""The growing text of one sample: the text that each token adds, up to a stop string."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ class Text:
     """The text after a prompt, token by token, until a stop string appears.
 
     Args:
-        vocabulary: from ids to text.
-        prompt: the ids that the text goes on from.
-        stop: strings that end the text and are no part of it, or one such string.
+        vocabulary: the vocabulary of the ids.
+        prompt: the ids of the prompt.
+        stop: strings that end the text and are not part of it, or one such string.
+
+    Raises:
+        UsageError: an empty stop string.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -30,14 +33,14 @@ class Text:
         self._stop = (stop,) if isinstance(stop, str) else tuple(stop)
         if "" in self._stop:
             raise UsageError("a stop string needs at least one character")
-        self._write = _writer(vocabulary)
+        self._decode = _incremental_decoder(vocabulary)
         for token in prompt:
-            self._write(token)
+            self._decode(token)
         self._settled: list[str] = []
         self._taken = 0  # the number of settled parts that `take_settled` has returned
-        self._held = ""  # the end of the text, which may yet turn out to begin a stop string
+        self._held = ""  # the end of the text, which may be the beginning of a stop string
         self.stopped = False
-        """Whether a stop string has appeared; it and what follows are not in the text."""
+        """True once a stop string has appeared; the text ends before it."""
 
     @property
     def value(self) -> str:
@@ -45,17 +48,17 @@ class Text:
         return "".join(self._settled) + self._held
 
     def add(self, token: int) -> str:
-        """Append a token; returns what it added to the text."""
+        """Append a token and return the text that it adds."""
         before = len(self._held)
-        written = self._held + self._write(int(token))
-        ends = [at for stop in self._stop if (at := written.find(stop)) >= 0]
+        text = self._held + self._decode(int(token))
+        ends = [at for stop in self._stop if (at := text.find(stop)) >= 0]
         if ends:
             self.stopped = True
-            written = written[: min(ends)]
-        held = 0 if ends else max((_overlap(written, stop) for stop in self._stop), default=0)
-        self._settled.append(written[: len(written) - held])
-        self._held = written[len(written) - held :]
-        return written[before:]
+            text = text[: min(ends)]
+        held = 0 if ends else max((_overlap(text, stop) for stop in self._stop), default=0)
+        self._settled.append(text[: len(text) - held])
+        self._held = text[len(text) - held :]
+        return text[before:]
 
     def take_settled(self, last: bool = False) -> str:
         """Return the text that has settled since the last call.
@@ -69,21 +72,21 @@ class Text:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of a text are the beginning of a stop string."""
+    """Return the length of the longest end of a text that begins a stop string."""
     return max((k for k in range(1, len(stop)) if text.endswith(stop[:k])), default=0)
 
 
-def _writer(vocabulary: Vocabulary) -> Callable[[int], str]:
-    """A function from each next id of a text to what it adds."""
+def _incremental_decoder(vocabulary: Vocabulary) -> Callable[[int], str]:
+    """Return a function from each next id of a text to the text that it adds."""
     if isinstance(vocabulary, IncrementalVocabulary):
         return vocabulary.writer()
     ids: list[int] = []
-    written = ""
+    text = ""
 
-    def write(token: int) -> str:
-        nonlocal written
+    def decode(token: int) -> str:
+        nonlocal text
         ids.append(token)
-        before, written = written, vocabulary.decode(ids)
-        return written[len(before) :]
+        before, text = text, vocabulary.decode(ids)
+        return text[len(before) :]
 
-    return write
+    return decode

@@ -1,4 +1,4 @@
-"""One next token, stage by stage: what each sampler of a chain makes of the distribution."""
+"""Explain one next token: the distribution after each stage of a chain."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class Stage:
     """A distribution on the way from the model to the draw. Its arrays are read-only.
 
     Attributes:
-        sampler: what made it of the one before; None for the model's own.
+        sampler: the sampler that returned it; None for the model's own distribution.
         logits: (vocabulary,) as the sampler returned them; minus infinity means never.
-        removed: (tokens,) ids that could be drawn before and no longer can, the likeliest first.
-        removed_mass: their probability in the distribution before.
-        kept_mass: the model's probability of all tokens that can still be drawn.
-        changed: whether it differs from the distribution before.
+        removed_tokens: (tokens,) ids that this stage removed, the most likely first.
+        removed_mass: their probability in the distribution before this stage.
+        mass_kept: the model's probability of all tokens that can still be drawn.
+        changed: True if the stage changed the distribution.
     """
 
     sampler: Sampler | None
     logits: Array
-    removed: NDArray[np.int64]
+    removed_tokens: NDArray[np.int64]
     removed_mass: float = 0.0
-    kept_mass: float = 1.0
+    mass_kept: float = 1.0
     changed: bool = False
 
     def __post_init__(self) -> None:
-        protect(self, "logits", "removed")
+        protect(self, "logits", "removed_tokens")
 
     @cached_property
     def distribution(self) -> NDArray[np.float64]:
@@ -51,7 +51,7 @@ class Stage:
 
     @cached_property
     def possible(self) -> NDArray[np.bool_]:
-        """(vocabulary,): which tokens can be drawn."""
+        """(vocabulary,) mask: the tokens that can be drawn."""
         return np.asarray(self.logits > -np.inf)
 
     @cached_property
@@ -66,24 +66,24 @@ class Stage:
 
     @property
     def effective_choices(self) -> float:
-        """How many equally likely tokens have this entropy: its exponential."""
+        """The number of equally likely tokens with this entropy: its exponential."""
         return math.exp(self.entropy)
 
     @property
-    def kept(self) -> int:
-        """How many tokens can be drawn."""
+    def tokens_kept(self) -> int:
+        """The number of tokens that can be drawn."""
         return int(np.count_nonzero(self.possible))
 
     def rank(self, token: int) -> int | None:
-        """The place of a token, 1 for the likeliest, the lowest id first on ties.
+        """Return the rank of a token, 1 for the most likely, the lowest id first on ties.
 
-        None where it cannot be drawn.
+        None if the token cannot be drawn.
         """
         return rank(self.logits, token) if self.possible[token] else None
 
     @cached_property
-    def falling(self) -> NDArray[np.int64]:
-        """(kept,) ids that can be drawn, the likeliest first, the lowest id first on ties."""
+    def ranked_tokens(self) -> NDArray[np.int64]:
+        """(tokens_kept,) ids, the most likely first, the lowest id first on ties."""
         return in_falling_order(self.logits, np.flatnonzero(self.possible))
 
 
@@ -93,11 +93,11 @@ class TokenTrace:
 
     Attributes:
         token: its id.
-        text: what it would add to the text.
-        probabilities: at each stage, the model's first.
-        ranks: its place at each stage, 1 for the likeliest; None where it cannot be drawn.
-        removed_by: the stage that removed it, by its index; None when it can be drawn in the
-            end, or could not be from the beginning.
+        text: the text that it would add.
+        probabilities: its probability after each stage, the model's first.
+        ranks: its rank after each stage, 1 for the most likely; None if it cannot be drawn.
+        removed_by: the index of the stage that removed it; None if it can be drawn in the end, or
+            never could.
     """
 
     token: int
@@ -109,14 +109,14 @@ class TokenTrace:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """How a sampler comes to the distribution that the next token is drawn from.
+    """The way from the model's distribution to the one that the next token is drawn from.
 
     Attributes:
-        prompt: what the token follows.
+        prompt: the prompt.
         tokens: the ids of the prompt.
         sampler: the sampler or chain.
         stages: the model's own distribution, then one for each sampler of the chain.
-        vocabulary: what the ids stand for.
+        vocabulary: the vocabulary of the ids.
     """
 
     prompt: str
@@ -126,16 +126,16 @@ class Explanation:
     vocabulary: Vocabulary
 
     def trace(self, token: int | str) -> TokenTrace:
-        """One token through all stages.
+        """Trace one token through all stages.
 
         Args:
             token: its id, or a word that is one token.
 
         Raises:
-            UsageError: no such token, or a word that is several.
+            UsageError: there is no such token, or the word is several tokens.
         """
         i = token_id(token, self.vocabulary, len(self.vocabulary))
-        removals = (at for at, stage in enumerate(self.stages) if i in stage.removed)
+        removals = (at for at, stage in enumerate(self.stages) if i in stage.removed_tokens)
         return TokenTrace(
             i,
             self.text_of(i),
@@ -145,17 +145,17 @@ class Explanation:
         )
 
     def likeliest(self, n: int = 10) -> list[TokenTrace]:
-        """The n likeliest tokens of the model and the n likeliest in the end.
+        """Return the n most likely tokens of the model and the n most likely in the end.
 
-        In the order of the model; n to 2 n of them, unless fewer can be drawn.
+        They are ranked by the model: n to 2 n tokens, unless fewer can be drawn.
         """
         model, end = self.stages[0], self.stages[-1]
-        tokens = {*model.falling[:n].tolist(), *end.falling[:n].tolist()}
+        tokens = {*model.ranked_tokens[:n].tolist(), *end.ranked_tokens[:n].tolist()}
         places = {token: model.rank(token) or math.inf for token in tokens}
         return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
 
     def text_of(self, token: int) -> str:
-        """What a token would add to the text after the prompt."""
+        """Return the text that a token would add after the prompt."""
         whole = self.vocabulary.decode([*self.tokens, token])
         return whole[len(self._before) :]
 
@@ -171,13 +171,13 @@ def explain(
 
     Args:
         model: the language model.
-        prompt: what the token follows.
+        prompt: the prompt.
         sampler: a sampler, a registered name or an expression.
-        unknown: whether the word for everything unknown may be drawn.
+        unknown: allow [UNK] to be sampled.
 
     Raises:
-        SamplerError: a stage raised or returned no distribution.
-        UsageError: what was asked for cannot be done.
+        SamplerError: a stage raised, or its result is not a distribution.
+        UsageError: the expression cannot be read, or a stage cannot do what it was asked for.
 
     Example:
         >>> import corelm
@@ -186,7 +186,7 @@ def explain(
         >>> explanation = corelm.explain(ToyModel(), "the", chain)
         >>> [round(stage.entropy, 3) for stage in explanation.stages]
         [1.352, 0.932, 0.0]
-        >>> [stage.kept for stage in explanation.stages]
+        >>> [stage.tokens_kept for stage in explanation.stages]
         [11, 11, 1]
         >>> dog = explanation.trace("dog")
         >>> dog.ranks, str(explanation.stages[dog.removed_by].sampler)
@@ -205,10 +205,10 @@ def explain(
 
 
 def _after(stages: list[Stage], sampler: Sampler, logits: Array) -> Stage:
-    """What a sampler made of the last stage, measured beside it and beside the model."""
+    """Return the next stage, compared with the last one and with the model."""
     model, before = stages[0].distribution, stages[-1]
     possible = logits > -np.inf
-    removed = before.falling
+    removed = before.ranked_tokens
     removed = removed[~possible[removed]]
     return Stage(
         sampler,
@@ -216,6 +216,6 @@ def _after(stages: list[Stage], sampler: Sampler, logits: Array) -> Stage:
         removed,
         removed_mass=float(before.distribution[removed].sum()),
         # The same sum on both sides, so that all of it is exactly 1.
-        kept_mass=float(np.where(possible, model, 0).sum() / model.sum()),
+        mass_kept=float(np.where(possible, model, 0).sum() / model.sum()),
         changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
     )

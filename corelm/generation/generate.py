@@ -19,7 +19,7 @@ from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
 BATCH = 64
-"""Samples decoded together: more of them are no faster, and take memory."""
+"""Samples decoded together; more of them take memory and are not faster."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Generation:
     """A generated text.
 
     Attributes:
-        prompt: what it goes on from, as it was given.
-        sample: its index in the run; (seed, sample) decides its luck.
-        seed: the seed of the run, given or fresh.
-        text: what was written after the prompt, up to a stop string.
+        prompt: the prompt.
+        sample: the index in the run; seed and index decide the random numbers.
+        seed: the seed of the run.
+        text: the text after the prompt, up to a stop string.
         tokens: the ids drawn.
         steps: one record per token.
     """
@@ -60,10 +60,10 @@ class OpenTexts:
 
     Args:
         model: the language model.
-        prompt: what the texts go on from.
-        samples: which samples of the run, by index.
+        prompt: the prompt of all texts.
+        samples: the indices of the samples in the run.
         stop: strings that end a text.
-        measured: whether to keep a `TokenRecord` per token, whose entropies take their time.
+        measured: keep a `TokenRecord` for each token; computing its entropies takes time.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class OpenTexts:
         self._prompt = prompt
         self._measured = measured
 
-    def draw(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """Take up steps and pass them on, until every text has met a stop string."""
+    def take(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """Add each step to the texts and yield it, until every text has met a stop string."""
         for step in steps:
             for row, at in enumerate(step.samples.tolist()):
                 if not self.texts[at].stopped:
@@ -97,10 +97,10 @@ class OpenTexts:
         added = self.texts[at].add(token)
         self.tokens[at].append(token)
         if self._measured:
-            self.records[at].append(_drawn(step, row, token, added))
+            self.records[at].append(_record(step, row, token, added))
 
     def generations(self, seed: int) -> list[Generation]:
-        """The texts as they are now."""
+        """Return the texts so far."""
         parts = zip(self.samples, self.texts, self.tokens, self.records, strict=True)
         return [
             Generation(self._prompt, sample, seed, text.value, tokens, records)
@@ -108,7 +108,7 @@ class OpenTexts:
         ]
 
 
-def _drawn(step: Step, row: int, token: int, text: str) -> TokenRecord:
+def _record(step: Step, row: int, token: int, text: str) -> TokenRecord:
     return TokenRecord(
         token,
         text,
@@ -125,7 +125,7 @@ def _check_count(name: str, value: int) -> None:
 
 
 def batches(n: int) -> Iterator[range]:
-    """The indices of n samples, as many at a time as are decoded together.
+    """Yield the indices of n samples in batches that are decoded together.
 
     Example:
         >>> list(batches(130))
@@ -145,17 +145,17 @@ def steps(
     decoder: Decoder | None = None,
     unknown: bool = False,
 ) -> Iterator[Step]:
-    """The steps of some samples of a run, decoded together: what all else is made of.
+    """Yield the steps of some samples of a run, decoded together.
 
     Args:
         model: the language model.
-        prompt: what to go on from.
+        prompt: the prompt.
         sampler: a sampler, a registered name or an expression.
-        length: tokens to draw at most, at least 0.
-        samples: which samples of the run, by index.
-        seed: decides all luck, with the index of the sample.
-        decoder: how to decode; `Ancestral()` when left out.
-        unknown: whether the word for everything unknown may be drawn.
+        length: the largest number of tokens to draw, at least 0.
+        samples: the indices of the samples in the run.
+        seed: decides the random numbers, with the index of the sample.
+        decoder: the decoder; `Ancestral()` when left out.
+        unknown: allow [UNK] to be sampled.
     """
     _check_count("length", length)
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
@@ -184,8 +184,8 @@ def stream(
 ) -> Iterator[Step]:
     """Write one text and yield each step as it is drawn, with its `text`.
 
-    Arguments are those of `steps`; `stop` lists strings that end the text, and what may begin one
-    is held back until it is decided.
+    The arguments are those of `generate`, with the index of one `sample`. Text that may begin a
+    stop string is held back until the next tokens decide.
 
     Example:
         >>> import corelm
@@ -195,13 +195,13 @@ def stream(
          cat sat on
     """
     chosen = fresh_seed() if seed is None else seed
-    drafts = OpenTexts(model, prompt, (sample,), stop)
-    [text] = drafts.texts
-    drawn = steps(
+    open_texts = OpenTexts(model, prompt, (sample,), stop)
+    [text] = open_texts.texts
+    all_steps = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
         decoder=decoder, unknown=unknown,
     )  # fmt: skip
-    for step in drafts.draw(drawn):
+    for step in open_texts.take(all_steps):
         last = step.position + 1 == length or step.tokens[0] == model.vocabulary.end
         yield step.with_text(text.take_settled(last))
 
@@ -220,18 +220,18 @@ def generate(
 ) -> list[Generation]:
     """Write n texts.
 
-    The text of a sample depends on the seed and its index alone: not on n.
+    The text of a sample depends on the seed and its index alone, not on n.
 
     Args:
         model: the language model.
-        prompt: what to go on from.
+        prompt: the prompt.
         sampler: a sampler, a registered name or an expression.
-        length: tokens to draw at most, at least 0.
-        n: how many texts, at least 0.
-        seed: decides all luck; a fresh one is drawn, and reported, when left out.
-        decoder: how to decode; `Ancestral()` when left out.
+        length: the largest number of tokens to draw, at least 0.
+        n: the number of texts, at least 0.
+        seed: decides the random numbers; drawn afresh, and reported, when left out.
+        decoder: the decoder; `Ancestral()` when left out.
         stop: strings that end a text and are not part of it, or one such string.
-        unknown: whether the word for everything unknown may be drawn.
+        unknown: allow [UNK] to be sampled.
 
     Example:
         >>> import corelm
@@ -244,12 +244,12 @@ def generate(
     chosen = fresh_seed() if seed is None else seed
     texts: list[Generation] = []
     for samples in batches(n):
-        drafts = OpenTexts(model, prompt, samples, stop, measured=True)
-        drawn = steps(
+        open_texts = OpenTexts(model, prompt, samples, stop, measured=True)
+        all_steps = steps(
             model, prompt, sampler=sampler, length=length, samples=samples, seed=chosen,
             decoder=decoder, unknown=unknown,
         )  # fmt: skip
-        for _ in drafts.draw(drawn):
+        for _ in open_texts.take(all_steps):
             pass
-        texts += drafts.generations(chosen)
+        texts += open_texts.generations(chosen)
     return texts

@@ -91,16 +91,18 @@ def _document(
 def _stage(explanation: Explanation, at: int, top: int) -> dict[str, Any]:
     stage = explanation.stages[at]
     before = explanation.stages[max(at - 1, 0)]
-    removed = [_removed(explanation, before, token) for token in stage.removed[:top].tolist()]
+    removed = [
+        _removed(explanation, before, token) for token in stage.removed_tokens[:top].tolist()
+    ]
     return {
         "sampler": None if stage.sampler is None else str(stage.sampler),
         "changed": stage.changed,
         "entropy": stage.entropy,
         "entropy_bits": stage.entropy_bits,
         "effective_choices": stage.effective_choices,
-        "kept": stage.kept,
-        "kept_mass": stage.kept_mass,
-        "removed": len(stage.removed),
+        "kept": stage.tokens_kept,
+        "kept_mass": stage.mass_kept,
+        "removed": len(stage.removed_tokens),
         "removed_mass": stage.removed_mass,
         "likeliest_removed": removed,
     }

@@ -96,15 +96,16 @@ class Explained:
 
     def _removed(self, top: int) -> Iterator[RenderableType]:
         for at, stage in enumerate(self._stages):
-            if len(stage.removed):
+            if len(stage.removed_tokens):
                 yield from blocks.entry(self._name(at), (), self._loss(at, top))
 
     def _loss(self, at: int, top: int) -> str:
         """How many tokens a stage removed, how likely they were, and the likeliest of them."""
         stage, before = self._stages[at], self._stages[at - 1].distribution
-        count = len(stage.removed)
+        count = len(stage.removed_tokens)
         words = [
-            f"{self._word(token)} {_share(before[token])}" for token in stage.removed[:top].tolist()
+            f"{self._word(token)} {_share(before[token])}"
+            for token in stage.removed_tokens[:top].tolist()
         ]
         if words and count > len(words):
             words.append(f"{count - len(words):,} more")
@@ -157,8 +158,8 @@ def _figures(stage: Stage) -> tuple[str, ...]:
         f"{stage.entropy:.2f}",
         f"{stage.entropy_bits:.2f}",
         f"{stage.effective_choices:,.1f}",
-        f"{stage.kept:,}",
-        _share(stage.kept_mass),
+        f"{stage.tokens_kept:,}",
+        _share(stage.mass_kept),
     )
 
 

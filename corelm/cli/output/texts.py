@@ -89,7 +89,7 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
     for samples in batches(request.n):
         drafts = OpenTexts(request.model, request.prompt, samples, request.stop, measured)
         drawn = steps(request.model, request.prompt, samples=samples, **request.how)
-        failure = _failure(drafts.draw(drawn))
+        failure = _failure(drafts.take(drawn))
         yield from drafts.generations(request.seed)
         if failure:
             raise failure

@@ -110,7 +110,7 @@ def _records(
     drafts = OpenTexts(model, prompt, samples, measured=True)
     told: list[list[Details]] = [[] for _ in samples]
     given = model.vocabulary.encode(prompt)
-    for step in drafts.draw(drawn):
+    for step in drafts.take(drawn):
         for row, at in enumerate(step.samples.tolist()):
             if samples[at] < SHOWN:
                 past = [*given, *drafts.tokens[at][:-1]]

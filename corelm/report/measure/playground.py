@@ -33,12 +33,12 @@ def try_it(model: LanguageModel, prompt: str) -> dict[str, Any]:
     """
     explanation = explain(model, prompt, "stochastic")
     stage = explanation.stages[0]
-    logits = stage.logits[stage.falling].astype(np.float64)
+    logits = stage.logits[stage.ranked_tokens].astype(np.float64)
     below = np.maximum(logits - logits[0], LEAST)
     end = model.vocabulary.end
     words = [
         END if token == end else explanation.text_of(token)
-        for token in stage.falling[:WORDS].tolist()
+        for token in stage.ranked_tokens[:WORDS].tolist()
     ]
     return {
         "prompt": prompt,
