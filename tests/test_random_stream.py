@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.decoding.random_stream import AHEAD, RandomStream, fresh_seed
+from corelm.decoding.random_stream import BLOCK, RandomStream, fresh_seed
 from corelm.errors import UsageError
 
 
 def test_a_sample_meets_the_same_luck_alone_and_in_a_batch():
     alone, batch = RandomStream(1, [7]), RandomStream(1, range(64))
-    for position in (0, 1, AHEAD - 1, AHEAD, 3 * AHEAD):
+    for position in (0, 1, BLOCK - 1, BLOCK, 3 * BLOCK):
         assert alone.at(position)[0] == batch.at(position)[7]
 
 
