@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from corelm import Sampler, sampler
-from corelm.plugins.lint import DECIDING, notes
-from corelm.plugins.registry import registry
+from corelm import Sampler, keep, param, sampler
+from corelm.plugins.lint import notes
+from corelm.plugins.probing import (
+    flattens,
+    has_effect,
+    judges_probabilities,
+    leaves_one_token,
+)
 
 
 def said(expression):
@@ -48,8 +55,8 @@ def test_of_most_chains_there_is_nothing_to_say(expression):
 
 
 HEAT = (
-    "{} comes before {}, which then judges flattened probabilities and keeps more unlikely "
-    "tokens; put the temperature last"
+    "{} flattens the probabilities that {} after it judge{}, so more unlikely tokens stay; "
+    "put the temperature last"
 )
 
 
@@ -62,16 +69,16 @@ HEAT = (
             "temperature(t=2)",
             "top_p(p=0.9) and typical(p=0.9)",
         ),
-        ("temperature(t=inf) | eta(epsilon=0.002)", "temperature(t=inf)", "eta(epsilon=0.002)"),
+        ("temperature(t=1e9) | eta(epsilon=0.002)", "temperature(t=1e+09)", "eta(epsilon=0.002)"),
         (
             "dynamic_temperature(t_min=0.5, t_max=1.5) | top_p(p=0.9)",
-            "dynamic_temperature(t_max=1.5)",
+            "dynamic_temperature(t_min=0.5, t_max=1.5)",
             "top_p(p=0.9)",
         ),
     ],
 )
 def test_a_filter_after_a_high_temperature(expression, hot, after):
-    assert said(expression) == [HEAT.format(hot, after)]
+    assert said(expression) == [HEAT.format(hot, after, "" if " and " in after else "s")]
 
 
 @pytest.mark.parametrize(
@@ -79,18 +86,18 @@ def test_a_filter_after_a_high_temperature(expression, hot, after):
     [
         (
             "top_k(k=40) | repetition_penalty(penalty=1.2, last=64)",
-            "repetition_penalty after top_k(k=40) cannot bring back what the filter removed; "
-            "put it first",
+            "repetition_penalty after top_k(k=40) cannot bring back tokens that the filter "
+            "removed; put it first",
         ),
         (
             "min_p(p=0.1) | dry(multiplier=0.8) | logit_bias(bias={1: 2}) | temperature(t=0.8)",
-            "dry and logit_bias after min_p(p=0.1) cannot bring back what the filter removed; "
-            "put them first",
+            "dry and logit_bias after min_p(p=0.1) cannot bring back tokens that the filter "
+            "removed; put them first",
         ),
         (
             "ban(words=[1]) | top_p(p=0.9) | presence_penalty(0.5) | min_length(3) | top_k(9)",
-            "presence_penalty and min_length after top_p(p=0.9) cannot bring back what the filter "
-            "removed; put them first",
+            "presence_penalty and min_length after top_p(p=0.9) cannot bring back "
+            "tokens that the filter removed; put them first",
         ),
     ],
 )
@@ -99,42 +106,56 @@ def test_a_penalty_after_a_filter(expression, expected):
 
 
 @pytest.mark.parametrize(
-    ("expression", "idle", "where"),
+    ("expression", "idle", "before"),
     [
-        ("top_k(k=40) | top_k(k=50)", "top_k(k=50)", "after top_k(k=40)"),
-        ("top_k(k=50) | top_k(k=40)", "top_k(k=50)", "before top_k(k=40)"),
-        ("top_k(k=40) | top_k(k=40)", "top_k(k=40)", "after top_k(k=40)"),
+        ("top_k(k=40) | top_k(k=50)", "top_k(k=50)", "top_k(k=40)"),
+        ("top_k(k=40) | top_k(k=40)", "top_k(k=40)", "top_k(k=40)"),
         (
             "top_k(k=40) | temperature(t=0.5) | top_p(p=0.9) | top_k(k=50)",
             "top_k(k=50)",
-            "after top_k(k=40)",
+            "top_k(k=40)",
         ),
-        ("min_p(p=0.1) | min_p(p=0.05)", "min_p(p=0.05)", "after min_p(p=0.1)"),
-        ("min_p(p=0.05) | min_p(p=0.1)", "min_p(p=0.05)", "before min_p(p=0.1)"),
-        ("min_p(p=0.1) | top_k(k=9) | min_p(p=0.05)", "min_p(p=0.05)", "after min_p(p=0.1)"),
+        ("min_p(p=0.1) | min_p(p=0.05)", "min_p(p=0.05)", "min_p(p=0.1)"),
+        ("min_p(p=0.1) | top_k(k=9) | min_p(p=0.05)", "min_p(p=0.05)", "min_p(p=0.1)"),
         (
             "epsilon(epsilon=0.02) | epsilon(epsilon=0.01)",
             "epsilon(epsilon=0.01)",
-            "after epsilon(epsilon=0.02)",
+            "epsilon(epsilon=0.02)",
         ),
-        (
-            "epsilon(epsilon=0.02) | eta(epsilon=0.01)",
-            "eta(epsilon=0.01)",
-            "after epsilon(epsilon=0.02)",
-        ),
+        ("epsilon(epsilon=0.02) | eta(epsilon=0.01)", "eta(epsilon=0.01)", "epsilon(epsilon=0.02)"),
         # at most 20 tokens have a probability of 0.05
-        ("epsilon(epsilon=0.05) | top_k(k=20)", "top_k(k=20)", "after epsilon(epsilon=0.05)"),
+        ("epsilon(epsilon=0.05) | top_k(k=20)", "top_k(k=20)", "epsilon(epsilon=0.05)"),
     ],
 )
-def test_two_filters_of_which_one_can_never_act(expression, idle, where):
-    assert said(expression) == [f"{idle} can never act {where}; leave it out"]
+def test_a_filter_that_has_nothing_to_remove_after_another(expression, idle, before):
+    assert said(expression) == [f"{idle} never removes a token after {before}; leave it out"]
 
 
-def test_xtc_with_a_threshold_that_no_two_tokens_reach():
-    assert said("xtc(probability=0.5, threshold=0.6)") == [
-        "xtc can never act with a threshold above 0.5, since no two tokens are both that likely; "
-        "0.1 is usual"
-    ]
+@pytest.mark.parametrize(
+    ("expression", "idle", "after"),
+    [
+        ("top_k(k=50) | top_k(k=40)", "top_k(k=50)", "top_k(k=40)"),
+        ("min_p(p=0.05) | min_p(p=0.1)", "min_p(p=0.05)", "min_p(p=0.1)"),
+    ],
+)
+def test_a_filter_that_a_stricter_one_follows(expression, idle, after):
+    assert said(expression) == [f"{idle} makes no difference before {after}; leave it out"]
+
+
+def test_parameters_with_which_a_filter_does_nothing():
+    # no two tokens have a probability above 0.5
+    never = "never removes a token; change its parameters or leave it out"
+    xtc = "xtc(probability=0.5, threshold=0.6, special=())"
+    assert said("xtc(probability=0.5, threshold=0.6)") == [f"{xtc} {never}"]
+    assert said("xtc(probability=0.5, threshold=0.6) | temperature(t=0.5)") == [f"{xtc} {never}"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["top_k(k=200000)", "top_p(p=0.999999)", "min_p(p=1e-30)", "top_n_sigma(n=100)", "mirostat"],
+)
+def test_a_filter_that_seldom_removes_a_token_is_not_idle(expression):
+    assert said(expression) == []
 
 
 @pytest.mark.parametrize(
@@ -175,32 +196,40 @@ def test_greedy_followed_by_much_is_one_sentence():
 def test_what_keeps_the_likeliest_before_greedy(expression, idle, one):
     it = "it" if "changes" in idle else "them"
     assert said(expression) == [
-        f"{idle} nothing before {one}, which takes the likeliest token in any case; leave {it} out"
+        f"{idle} nothing before {one}, which takes the most likely token anyway; leave {it} out"
     ]
 
 
 def test_a_filter_after_uniform():
     assert said("uniform | top_k(k=40) | min_p(p=0.1)") == [
         "uniform makes all tokens equally likely, so top_k(k=40) and min_p(p=0.1) after it can "
-        "choose by their ids alone; put uniform last"
+        "only choose by token id; put uniform last"
+    ]
+    assert said("temperature(t=inf) | top_k(k=40)") == [
+        "temperature(t=inf) makes all tokens equally likely, so top_k(k=40) after it can "
+        "only choose by token id; put temperature last"
     ]
 
 
 def test_what_steers_by_what_is_drawn_comes_last():
     assert said("mirostat(tau=3) | temperature(t=0.7)") == [
-        "mirostat(tau=3) follows what is drawn, and temperature(t=0.7) after it changes that; "
-        "put mirostat last"
+        "mirostat(tau=3) adapts to the tokens drawn, and temperature(t=0.7) after it changes "
+        "which are drawn; put mirostat last"
     ]
     assert said("adaptive_p(target=0.4) | top_k(k=9)") == [
-        "adaptive_p(target=0.4) follows what is drawn, and top_k(k=9) after it changes that; "
-        "put adaptive_p last"
+        "adaptive_p(target=0.4) adapts to the tokens drawn, and top_k(k=9) after it changes "
+        "which are drawn; put adaptive_p last"
+    ]
+    assert said("mirostat(tau=3) | temperature(t=0.7) | top_k(k=9)") == [
+        "mirostat(tau=3) adapts to the tokens drawn, and temperature(t=0.7) and top_k(k=9) after "
+        "it change which are drawn; put mirostat last"
     ]
 
 
 def test_several_mistakes_are_several_sentences():
     assert said("temperature(t=1.5) | top_p(p=0.9) | repetition_penalty(penalty=1.2)") == [
-        HEAT.format("temperature(t=1.5)", "top_p(p=0.9)"),
-        "repetition_penalty after top_p(p=0.9) cannot bring back what the filter removed; "
+        HEAT.format("temperature(t=1.5)", "top_p(p=0.9)", "s"),
+        "repetition_penalty after top_p(p=0.9) cannot bring back tokens that the filter removed; "
         "put it first",
     ]
 
@@ -212,7 +241,86 @@ def test_a_full_name_is_known_too():
     sampler("greedy"), sampler("top_k")  # their own names again
 
 
-def test_of_a_stranger_nothing_is_known():
+# Samplers of anybody's
+
+
+class MaxRatio(Sampler):
+    """Keep the tokens at least as likely as a share of the most likely one: min_p by a stranger."""
+
+    kind = "filter"
+    neutral = {"share": 0.0}
+    reads = frozenset()
+    is_argmax_invariant = True
+
+    share: float = param(0.5)
+
+    def __call__(self, logits, context):
+        return keep(logits, logits - logits.max(axis=-1, keepdims=True) >= math.log(self.share))
+
+
+class Heat(Sampler):
+    """Divide by a number of another name."""
+
+    kind = "temperature"
+    neutral = {"heat": 1.0}
+    reads = frozenset()
+
+    heat: float = param(2.0)
+
+    def __call__(self, logits, context):
+        return (logits / self.heat).astype(logits.dtype)
+
+
+class Lower(Sampler):
+    """A penalty that reads the past."""
+
+    kind = "penalty"
+
+    def __call__(self, logits, context):
+        return logits - context.tokens.shape[1]
+
+
+def test_a_strangers_filter_gets_every_note():
+    half = "max_ratio(share=0.5)"
+    assert notes(Heat() | MaxRatio()) == [HEAT.format("heat(heat=2)", half, "s")]
+    assert notes(sampler("uniform") | MaxRatio()) == [
+        f"uniform makes all tokens equally likely, so {half} after it can only choose by token id; "
+        "put uniform last"
+    ]
+    assert notes(MaxRatio() | Lower()) == [
+        f"lower after {half} cannot bring back tokens that the filter removed; put it first"
+    ]
+    assert notes(MaxRatio() | sampler("greedy")) == [
+        f"{half} changes nothing before greedy, which takes the most likely token anyway; "
+        "leave it out"
+    ]
+    assert notes(sampler("min_p(p=0.6)") | MaxRatio()) == [
+        f"{half} never removes a token after min_p(p=0.6); leave it out"
+    ]
+    assert notes(MaxRatio() | sampler("min_p(p=0.6)")) == [
+        f"{half} makes no difference before min_p(p=0.6); leave it out"
+    ]
+
+
+def test_a_sampler_that_fails_or_reads_the_past_is_not_judged():
+    class Fails(MaxRatio):
+        def __call__(self, logits, context):
+            raise RuntimeError("no good")
+
+    class Reads(MaxRatio):
+        reads = frozenset({"tokens"})
+
+    for unknown in (Fails(), Reads()):
+        assert has_effect(unknown) is None
+        assert not leaves_one_token(unknown)
+        assert not judges_probabilities(unknown)
+        assert not flattens(unknown)
+        assert notes(Heat() | unknown | sampler("min_p(p=0.9)")) == [
+            HEAT.format("heat(heat=2)", "min_p(p=0.9)", "s")
+        ]
+
+
+def test_of_a_stranger_that_declares_nothing_nothing_is_known():
     class Stranger(Sampler):
         def __call__(self, logits, context):
             return logits
@@ -222,15 +330,3 @@ def test_of_a_stranger_nothing_is_known():
     assert notes(sampler("greedy") | Stranger()) == [
         "greedy leaves one token, so stranger after it can change nothing; leave it out"
     ]
-
-
-@pytest.mark.parametrize("name", DECIDING)
-def test_the_parameters_that_it_looks_at_exist(name):
-    parameter, neutral = DECIDING[name]
-    declared = {p.name: p.default for p in registry().sampler(name).parameters()}
-    assert parameter in declared
-    assert neutral == declared[parameter] or name in (
-        "mirostat",
-        "top_n_sigma",
-        "dynamic_temperature",
-    )

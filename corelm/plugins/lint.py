@@ -1,67 +1,31 @@
-"""What is likely a mistake in a chain of samplers, in words.
+"""Note likely mistakes in a chain of samplers, such as an order that can't be meant.
 
-It knows the built-in samplers by their names and the rest not at all. Nothing that it says is an
-error: every chain does exactly what it says.
+Nothing here is an error: every chain does exactly what it says. The rules know no sampler by name.
+They use what a sampler declares (`kind`, `neutral`, `reads`, `is_argmax_invariant`) and what a
+few calls show (`corelm.plugins.probing`), so a filter of anybody's gets the same notes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
-from typing import Any
 
-from corelm.sampler import Sampler
+from corelm.plugins.probing import (
+    differ,
+    flattens,
+    has_effect,
+    judges_probabilities,
+    leaves_one_token,
+    temperature_of,
+)
+from corelm.sampler import READABLE, Chain, Sampler
 
-FILTERS: Mapping[str, tuple[str, Any]] = {
-    "epsilon": ("epsilon", 0),
-    "eta": ("epsilon", 0),
-    "min_p": ("p", 0),
-    "mirostat": ("tau", math.inf),
-    "top_h": ("h", 1),
-    "top_k": ("k", 0),
-    "top_n_sigma": ("n", math.inf),
-    "top_p": ("p", 1),
-    "typical": ("p", 1),
-    "xtc": ("probability", 0),
-}
-"""The filters: the parameter of each that decides, and its value that switches the filter off."""
-
-PENALTIES: Mapping[str, tuple[str, Any]] = {
-    "ban": ("words", ()),
-    "dry": ("multiplier", 0),
-    "frequency_penalty": ("penalty", 0),
-    "logit_bias": ("bias", {}),
-    "min_length": ("n", 0),
-    "no_repeat_ngram": ("n", 0),
-    "presence_penalty": ("penalty", 0),
-    "repetition_penalty": ("penalty", 1),
-}
-"""What lowers tokens by name or by the past, likewise."""
-
-OTHERS: Mapping[str, tuple[str, Any]] = {
-    "adaptive_p": ("target", -1),
-    "dynamic_temperature": ("t_max", None),
-    "quadratic": ("factor", 0),
-    "temperature": ("t", 1),
-}
-
-DECIDING = {**FILTERS, **PENALTIES, **OTHERS}
-LEAVES_ONE = {"temperature": 0, "top_k": 1, "top_p": 0}
-"""The values at which one token is left."""
-
-KEEPS_ORDER = {"dynamic_temperature", "temperature", *FILTERS} - {"typical", "xtc"}
-"""What leaves the likeliest token the likeliest."""
-
-JUDGES_PROBABILITY = {"epsilon", "eta", "min_p", "top_h", "top_p", "typical"}
-"""The filters that see a temperature: the others look at ranks, or at logits and their spread."""
-
-STEERS = {"adaptive_p", "mirostat"}
-"""What follows the tokens that were drawn."""
+Stages = Sequence[Sampler]
 
 
 def notes(sampler: Sampler) -> list[str]:
-    """One sentence for each likely mistake in a sampler; none for most.
+    """Return one sentence for each likely mistake in a sampler; none for most.
 
     Args:
         sampler: a sampler or a chain. Stages at their neutral values do not count.
@@ -69,167 +33,143 @@ def notes(sampler: Sampler) -> list[str]:
     Example:
         >>> import corelm
         >>> notes(corelm.sampler("temperature(t=0.7) | greedy"))
-        ['temperature(t=0.7) changes nothing before greedy, which takes the likeliest token in any \
-case; leave it out']
+        ['temperature(t=0.7) changes nothing before greedy, which takes the most likely token \
+anyway; leave it out']
     """
-    stages = [stage for stage in sampler.stages if _acts(stage)]
-    before = list(takewhile(lambda stage: not _leaves_one(stage), stages))
-    found: list[str] = []
-    if len(before) < len(stages):
-        one, after = stages[len(before)], stages[len(before) + 1 :]
-        found += [*_nothing_left(one, after), *_nothing_to_change(before, one)]
-    changing = [stage for stage in before if _name(stage) != "stochastic"]
-    for rule in RULES:
-        found += rule(changing)
-    return found
+    stages = sampler.active_stages
+    if len(stages) == 1:
+        return [*_filter_without_effect(stages)]
+    before = [*takewhile(lambda stage: not leaves_one_token(stage), stages)]
+    found = [*_around_the_last_choice(before, stages[len(before) :])]
+    changing = [stage for stage in before if temperature_of(stage) != 1]
+    return found + [note for rule in RULES for note in rule(changing)]
 
 
-def _nothing_left(one: Sampler, after: Sequence[Sampler]) -> Iterator[str]:
+def _around_the_last_choice(before: Stages, rest: Stages) -> Iterator[str]:
+    """Note stages that do nothing, since a stage such as greedy leaves one token."""
+    if not rest:
+        return
+    last, *after = rest
     if after:
         yield (
-            f"{_shown(one)} leaves one token, so {_listed(after)} after it can change nothing; "
+            f"{_label(last)} leaves one token, so {_labels(after)} after it can change nothing; "
             f"leave {_it(after)} out"
         )
-
-
-def _nothing_to_change(before: Sequence[Sampler], one: Sampler) -> Iterator[str]:
-    idle = list(takewhile(lambda stage: _name(stage) in KEEPS_ORDER, reversed(before)))[::-1]
+    idle = [*takewhile(_keeps_the_most_likely, reversed(before))][::-1]
     if idle:
         changes = "changes" if len(idle) == 1 else "change"
         yield (
-            f"{_listed(idle)} {changes} nothing before {_shown(one)}, which takes the likeliest "
-            f"token in any case; leave {_it(idle)} out"
+            f"{_labels(idle)} {changes} nothing before {_label(last)}, which takes the most likely "
+            f"token anyway; leave {_it(idle)} out"
         )
 
 
-def _filter_after_heat(stages: Sequence[Sampler]) -> Iterator[str]:
-    for i, hot in enumerate(stages):
-        after = [stage for stage in stages[i + 1 :] if _name(stage) in JUDGES_PROBABILITY]
-        if _flattens(hot) and after:
-            yield (
-                f"{_shown(hot)} comes before {_listed(after)}, which then judges flattened "
-                "probabilities and keeps more unlikely tokens; put the temperature last"
-            )
-
-
-def _filter_after_uniform(stages: Sequence[Sampler]) -> Iterator[str]:
+def _filter_after_heat(stages: Stages) -> Iterator[str]:
     for i, stage in enumerate(stages):
-        after = [later for later in stages[i + 1 :] if _name(later) in FILTERS]
-        if _name(stage) == "uniform" and after:
+        after = [late for late in stages[i + 1 :] if late.kind == "filter"]
+        if _is_hot(stage) and (misled := [late for late in after if judges_probabilities(late)]):
             yield (
-                f"uniform makes all tokens equally likely, so {_listed(after)} after it can choose "
-                "by their ids alone; put uniform last"
+                f"{_label(stage)} flattens the probabilities that {_labels(misled)} after it "
+                f"{'judges' if len(misled) == 1 else 'judge'}, so more unlikely tokens stay; "
+                "put the temperature last"
             )
 
 
-def _penalty_after_filter(stages: Sequence[Sampler]) -> Iterator[str]:
-    first = next((i for i, stage in enumerate(stages) if _name(stage) in FILTERS), len(stages))
-    after = [stage for stage in stages[first + 1 :] if _name(stage) in PENALTIES]
+def _filter_after_uniform(stages: Stages) -> Iterator[str]:
+    for i, stage in enumerate(stages):
+        after = [late for late in stages[i + 1 :] if late.kind == "filter"]
+        if temperature_of(stage) == math.inf and after:
+            yield (
+                f"{_label(stage)} makes all tokens equally likely, so {_labels(after)} after it "
+                f"can only choose by token id; put {_name(stage)} last"
+            )
+
+
+def _penalty_after_filter(stages: Stages) -> Iterator[str]:
+    first = next((i for i, stage in enumerate(stages) if stage.kind == "filter"), len(stages))
+    after = [stage for stage in stages[first + 1 :] if stage.kind in ("penalty", "mask")]
     if after:
         yield (
-            f"{_listed(after)} after {_shown(stages[first])} cannot bring back what the filter "
-            f"removed; put {_it(after)} first"
+            f"{_labels(after)} after {_label(stages[first])} cannot bring back tokens that the "
+            f"filter removed; put {_it(after)} first"
         )
 
 
-def _never_acts(stages: Sequence[Sampler]) -> Iterator[str]:
-    for i, early in enumerate(stages):
-        for j, late in enumerate(stages[i + 1 :], i + 1):
-            reshaped = any(_name(stage) not in FILTERS for stage in stages[i + 1 : j])
-            if _makes_idle(early, late, reshaped):
-                yield f"{_shown(late)} can never act after {_shown(early)}; leave it out"
-            elif j == i + 1 and _is_stricter(late, early):
-                yield f"{_shown(early)} can never act before {_shown(late)}; leave it out"
+def _filter_without_effect(stages: Stages) -> Iterator[str]:
+    for i, late in enumerate(stages):
+        if late.kind != "filter":
+            continue
+        if has_effect(late) is False:
+            yield f"{late} never removes a token; change its parameters or leave it out"
+        elif early := _makes_idle(stages[:i], late):
+            yield f"{_label(late)} never removes a token after {_label(early)}; leave it out"
+        elif i and _is_idle_before(stages[i - 1], late):
+            early = stages[i - 1]
+            yield f"{_label(early)} makes no difference before {_label(late)}; leave it out"
 
 
-def _impossible_threshold(stages: Sequence[Sampler]) -> Iterator[str]:
-    for stage in stages:
-        if _name(stage) == "xtc" and getattr(stage, "threshold", 0) > 0.5:
-            yield (
-                "xtc can never act with a threshold above 0.5, since no two tokens are both that "
-                "likely; 0.1 is usual"
-            )
+def _makes_idle(before: Stages, late: Sampler) -> Sampler | None:
+    """Find the filter after which a filter removes nothing, whatever stands between them."""
+    for i, early in enumerate(before):
+        prefixes = (early, Chain(tuple(before[i:])))
+        if early.kind == "filter" and all(has_effect(late, p) is False for p in prefixes):
+            return early
+    return None
 
 
-def _makes_idle(early: Sampler, late: Sampler, reshaped: bool) -> bool:
-    """Whether the earlier filter leaves nothing that the later one could remove.
-
-    Only what holds whatever filters stand between them: the number of tokens never grows; the
-    shares of those that are left, and their ratios to the likeliest, never fall, unless something
-    between reshapes the distribution.
-    """
-    names, a, b = (_name(early), _name(late)), _value(early), _value(late)
-    if names == ("top_k", "top_k"):
-        return bool(b >= a)
-    if names == ("epsilon", "top_k"):  # at most 1 / epsilon tokens have that probability
-        return bool(a * b >= 1)
-    same = names in (("min_p", "min_p"), ("epsilon", "epsilon"), ("epsilon", "eta"))
-    return same and not reshaped and bool(b <= a)
+def _is_idle_before(early: Sampler, late: Sampler) -> bool:
+    return early.kind == "filter" and differ(late, early | late) is False
 
 
-def _is_stricter(late: Sampler, early: Sampler) -> bool:
-    """Whether a filter removes all that the same filter with another value has removed."""
-    name, a, b = _name(early), _value(early), _value(late)
-    return name == _name(late) and bool((name == "top_k" and b < a) or (name == "min_p" and b > a))
-
-
-def _misled(stages: Sequence[Sampler]) -> Iterator[str]:
+def _change_after_feedback(stages: Stages) -> Iterator[str]:
     for i, stage in enumerate(stages[:-1]):
-        if _name(stage) in STEERS:
-            after = stages[i + 1 :]
+        after = stages[i + 1 :]
+        if stage.reads < READABLE and stage.reads & {"surprisal", "model_surprisal"}:
             yield (
-                f"{_shown(stage)} follows what is drawn, and {_listed(after)} after it changes "
-                f"that; put {_name(stage)} last"
+                f"{_label(stage)} adapts to the tokens drawn, and {_labels(after)} after it "
+                f"{'changes' if len(after) == 1 else 'change'} which are drawn; "
+                f"put {_name(stage)} last"
             )
 
 
-RULES: tuple[Callable[[Sequence[Sampler]], Iterator[str]], ...] = (
+RULES: tuple[Callable[[Stages], Iterator[str]], ...] = (
     _filter_after_heat,
     _filter_after_uniform,
     _penalty_after_filter,
-    _never_acts,
-    _impossible_threshold,
-    _misled,
+    _filter_without_effect,
+    _change_after_feedback,
 )
 
 
+def _keeps_the_most_likely(stage: Sampler) -> bool:
+    return stage.is_argmax_invariant and temperature_of(stage) != math.inf
+
+
+def _is_hot(stage: Sampler) -> bool:
+    if stage.kind != "temperature":
+        return False
+    t = temperature_of(stage)
+    return flattens(stage) if t is None else 1 < t < math.inf
+
+
+def _label(stage: Sampler) -> str:
+    """Return the name of a stage, with the numbers that switch it on for all but penalties."""
+    numbers = {name: getattr(stage, name) for name in stage.neutral}
+    if stage.kind in ("penalty", "mask") or not numbers:
+        return _name(stage)
+    shown = (f"{k}={v:g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in numbers.items())
+    return f"{_name(stage)}({', '.join(shown)})"
+
+
 def _name(stage: Sampler) -> str:
-    """The name without the plugin that it may be found in."""
+    """Return the name of a stage without the distribution in front of it."""
     return stage.name.rpartition(":")[2]
 
 
-def _value(stage: Sampler) -> Any:
-    """The value of the parameter that decides; None for a stage that is not known."""
-    parameter, _ = DECIDING.get(_name(stage), ("", None))
-    return getattr(stage, parameter, None)
-
-
-def _acts(stage: Sampler) -> bool:
-    """Whether a stage is not at its neutral value, as far as is known."""
-    value = _value(stage)
-    return value is None or value != DECIDING[_name(stage)][1]
-
-
-def _leaves_one(stage: Sampler) -> bool:
-    return _name(stage) == "greedy" or _value(stage) == LEAVES_ONE.get(_name(stage), math.nan)
-
-
-def _flattens(stage: Sampler) -> bool:
-    return "temperature" in _name(stage) and (_value(stage) or 0) > 1
-
-
-def _shown(stage: Sampler) -> str:
-    """A stage in short: its name, and the parameter that decides where that is a number."""
-    value = _value(stage)
-    if _name(stage) in PENALTIES or not isinstance(value, (int, float)):
-        return _name(stage)
-    return f"{_name(stage)}({DECIDING[_name(stage)][0]}={value:g})"
-
-
-def _listed(stages: Sequence[Sampler]) -> str:
-    *most, last = map(_shown, stages)
+def _labels(stages: Stages) -> str:
+    *most, last = map(_label, stages)
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _it(stages: Sequence[Sampler]) -> str:
+def _it(stages: Stages) -> str:
     return "it" if len(stages) == 1 else "them"
