@@ -26,7 +26,7 @@ def training():
 @pytest.fixture(autouse=True)
 def small_presets(monkeypatch, training):
     """Both presets with their recipes, small, on five words of each text."""
-    for name in training.PARTIES:
+    for name in training.PEERS:
         preset = presets.PRESETS[name]
         small = replace(preset.architecture, context_length=4, width=8, dense=16, heads=2, blocks=1)
         recipe = replace(preset.recipe, batch=4)
@@ -34,7 +34,7 @@ def small_presets(monkeypatch, training):
             presets.PRESETS, name, replace(preset, architecture=small, recipe=recipe)
         )
     monkeypatch.setattr(training, "WORDS", 5)
-    monkeypatch.setitem(training.PARTIES["default"], "precision", "float32")
+    monkeypatch.setitem(training.PEERS["default"], "precision", "float32")
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def options(tmp_path):
     )
 
 
-def steps(training, options, party):
-    return [point.step for point in training.points(options.results, party)]
+def steps(training, options, peer):
+    return [point.step for point in training.points(options.results, peer)]
 
 
 def test_both_are_measured_as_they_learn_and_at_their_ends(training, options):
@@ -63,8 +63,8 @@ def test_both_are_measured_as_they_learn_and_at_their_ends(training, options):
     training.learn("default", options)
     assert steps(training, options, "book") == [2, 4, 6, 8, 10]  # 38 texts, four at a time
     assert steps(training, options, "default") == [2, 4, 6]
-    for party in training.PARTIES:
-        points = training.points(options.results, party)
+    for peer in training.PEERS:
+        points = training.points(options.results, peer)
         assert all(1 < point.perplexity < 20 for point in points)
         for clock in ("seconds", "processor_seconds"):
             readings = [getattr(point, clock) for point in points]
@@ -93,8 +93,8 @@ def test_both_learn_from_the_same_words(training, options, monkeypatch):
     monkeypatch.setattr(training.Measuring, "begin", lambda self, run: runs.append(run))
     monkeypatch.setattr(training.OfBeginnings, "fit", lambda self: None)
     options.default_steps = 1000
-    for party in training.PARTIES:
-        training.learn(party, options)
+    for peer in training.PEERS:
+        training.learn(peer, options)
     book, default = runs
     assert set(book.vocabulary.words) == set(default.vocabulary.words) - {END}
     read = [[[run.vocabulary.words[i] for i in row] for row in run.rows] for run in runs]

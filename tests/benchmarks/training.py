@@ -50,7 +50,7 @@ WORDS = 101
 HELD_OUT = 1000
 GOAL = 6
 SIZE = PRESETS["book"].architecture.vocabulary_size
-PARTIES: dict[str, dict[str, Any]] = {
+PEERS: dict[str, dict[str, Any]] = {
     "book": {"precision": "float32", "vocabulary_size": SIZE},
     "default": {"precision": "auto", "vocabulary_size": SIZE + 1},  # the end token beside them
 }
@@ -164,11 +164,11 @@ def common_perplexity(scores: Scores, vocabulary: WordVocabulary) -> float:
 
 
 class Results:
-    """The points of one party, in a file with those of the other."""
+    """The points of one peer, in a file with those of the other."""
 
-    def __init__(self, path: Path, party: str) -> None:
-        self.path, self.party = path, party
-        self.points = points(path, party)
+    def __init__(self, path: Path, peer: str) -> None:
+        self.path, self.peer = path, peer
+        self.points = points(path, peer)
 
     def keep(self, step: int) -> None:
         """Forget what came after the step that a checkpoint goes on from."""
@@ -177,9 +177,9 @@ class Results:
     def add(self, point: Point) -> None:
         """Append a point, write them all, and say so."""
         self.points.append(point)
-        document = {**read(self.path), self.party: [asdict(p) for p in self.points]}
+        document = {**read(self.path), self.peer: [asdict(p) for p in self.points]}
         self.path.write_text(json.dumps(document, indent=1), encoding="utf-8")
-        print(self.party, json.dumps(asdict(point)), file=sys.stderr, flush=True)
+        print(self.peer, json.dumps(asdict(point)), file=sys.stderr, flush=True)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -187,27 +187,27 @@ def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def points(path: Path, party: str) -> list[Point]:
-    """The points of a party so far."""
-    return [Point(**point) for point in read(path).get(party, [])]
+def points(path: Path, peer: str) -> list[Point]:
+    """The points of a peer so far."""
+    return [Point(**point) for point in read(path).get(peer, [])]
 
 
-def learn(party: str, options: argparse.Namespace) -> None:
-    """Train one party in this process."""
+def learn(peer: str, options: argparse.Namespace) -> None:
+    """Train one peer in this process."""
     settings = TrainingSettings(
         data=str(options.data),
-        out=options.results.with_name(f"{options.results.stem}-{party}"),
-        preset=party,
-        epochs=options.book_epochs if party == "book" else 1,
+        out=options.results.with_name(f"{options.results.stem}-{peer}"),
+        preset=peer,
+        epochs=options.book_epochs if peer == "book" else 1,
         temperatures=(),
         tokens="words",
         checkpoint_steps=sys.maxsize,  # they are kept while the clock stands still
-        **PARTIES[party],
+        **PEERS[peer],
     )
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(precision(settings.precision))
-    measuring = Measuring(options, Results(options.results, party))
-    limit = options.default_steps if party == "default" else None
+    measuring = Measuring(options, Results(options.results, peer))
+    limit = options.default_steps if peer == "default" else None
     run = OfBeginnings(limit, settings, *settings.resolve(), measuring)
     measuring.begin(run)
     run.fit()
@@ -219,9 +219,9 @@ def table(book: list[Point], default: list[Point]) -> str:
         "| | step | seconds | processor seconds | held-out perplexity |",
         "|---|---|---|---|---|",
     ]
-    for party, reached in (("book", book), ("default", default)):
+    for peer, reached in (("book", book), ("default", default)):
         lines += [
-            f"| `{party}` | {p.step} | {p.seconds:,.0f} | {p.processor_seconds:,.0f} "
+            f"| `{peer}` | {p.step} | {p.seconds:,.0f} | {p.processor_seconds:,.0f} "
             f"| {p.perplexity:,.1f} |"
             for p in reached
         ]
@@ -262,7 +262,7 @@ def read_options() -> argparse.Namespace:
     add("--default-steps", type=int, default=200, help="what the schedule of `default` is for")
     add("--every", type=int, default=25, help="steps between two measurements")
     add("--limit-steps", type=int, help="stop both after so many, for a quick look")
-    add("--only", choices=PARTIES, help=argparse.SUPPRESS)
+    add("--only", choices=PEERS, help=argparse.SUPPRESS)
     add("--target", type=float, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -272,13 +272,13 @@ def main() -> None:
     if options.only:
         learn(options.only, options)
         return
-    for party in PARTIES:
+    for peer in PEERS:
         book = points(options.results, "book")
-        target = ["--target", str(book[-1].perplexity)] if party == "default" else []
-        command = [sys.executable, __file__, *sys.argv[1:], "--only", party, *target]
+        target = ["--target", str(book[-1].perplexity)] if peer == "default" else []
+        command = [sys.executable, __file__, *sys.argv[1:], "--only", peer, *target]
         subprocess.run(command, check=True)  # a process each, so that neither warms up the other
     print(f"{place()}\n")
-    print(table(*(points(options.results, party) for party in PARTIES)))
+    print(table(*(points(options.results, peer) for peer in PEERS)))
 
 
 if __name__ == "__main__":

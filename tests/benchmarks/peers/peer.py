@@ -1,4 +1,4 @@
-"""What every party can do, and how a process of its own does it when it is asked."""
+"""What every peer can do, and how a process of its own does it when it is asked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEAST = 0.3
 """Seconds of a turn at least: a batch that takes less is written several times."""
 
 
-class Party(ABC):
+class Peer(ABC):
     """What writes texts with a network: from `PROMPT`, at `TEMPERATURE`."""
 
     @abstractmethod
@@ -39,15 +39,15 @@ class Party(ABC):
         """Draw `length` tokens for each of `batch` texts."""
 
     def shares(self, batch: int, length: int) -> dict[str, float]:
-        """What parts of a step take of it, where the party can tell."""
+        """What parts of a step take of it, where the peer can tell."""
         return {}
 
 
 class Answers:
-    """Answers requests for a party."""
+    """Answers requests for a peer."""
 
-    def __init__(self, party: Party) -> None:
-        self._party = party
+    def __init__(self, peer: Peer) -> None:
+        self._party = peer
         self._way: dict[int, str] = {}
 
     def logits(self, prompt: list[int]) -> list[float]:
@@ -79,9 +79,9 @@ class Answers:
         return self._party.shares(batch, length)
 
 
-def serve(party: Party) -> None:
+def serve(peer: Peer) -> None:
     """Answer requests, one JSON value in a line: [what, {arguments}]."""
-    answers, out = Answers(party), _own_stdout()
+    answers, out = Answers(peer), _own_stdout()
     print(json.dumps("ready"), file=out, flush=True)
     for line in sys.stdin:
         what, arguments = json.loads(line)

@@ -19,11 +19,11 @@ from corelm.model.sliding_window import SlidingWindow
 from corelm.model.training.presets import PRESETS
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import shapes
-from parties import gpt2
-from parties.party import LEAST, PROMPT, TEMPERATURE, Party
+from peers import gpt2
+from peers.peer import LEAST, PROMPT, TEMPERATURE, Peer
 
 
-class Ours(Party):
+class Ours(Peer):
     """corelm with a model.
 
     Args:
@@ -129,7 +129,7 @@ def random_weights(a: Architecture) -> dict[str, np.ndarray]:
     }
 
 
-def party(shape: str) -> Ours:
+def peer(shape: str) -> Ours:
     """corelm with the shape of GPT-2, also rounded to half precision, or with a preset."""
     if shape in ("gpt2", "gpt2-f16"):
         weights = gpt2.weights()

@@ -1,4 +1,4 @@
-"""The network that all parties have: the shape of GPT-2, small, with random weights.
+"""The network that all peers have: the shape of GPT-2, small, with random weights.
 
 Radford et al. 2019, Language Models are Unsupervised Multitask Learners.
 """

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 import transformers
 
-from parties import gpt2
-from parties.party import IDS, TEMPERATURE, Party
+from peers import gpt2
+from peers.peer import IDS, TEMPERATURE, Peer
 
 GENERATE, LOOP = "generate", "a loop of one's own"
 
 
-class Transformers(Party):
+class Transformers(Peer):
     """GPT2LMHeadModel, with a key/value cache that grows, which is what `generate` takes.
 
     `generate` does much in each step; a loop that calls the model and draws does not.
@@ -80,5 +80,5 @@ class Transformers(Party):
         return read.logits[:, -1]
 
 
-def party() -> Transformers:
+def peer() -> Transformers:
     return Transformers()

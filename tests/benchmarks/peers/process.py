@@ -1,4 +1,4 @@
-"""A party in a process of its own, where its threads disturb no other's."""
+"""A peer in a process of its own, where its threads disturb no other's."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any, TextIO
 
 
 @dataclass(frozen=True)
-class Invited:
+class PeerSpec:
     """Who takes part.
 
     Attributes:
         name: in the table.
         module: the file in this folder.
-        arguments: what its function `party` is given.
+        arguments: what its function `peer` is given.
         packages: what has to be installed: for each the name to import, and that of the package.
         batches: the batches that it can write; all when left out.
         tolerance: how far its logits may be from corelm's.
@@ -49,9 +49,9 @@ class Invited:
 
 
 class Process:
-    """Asks a party in another process what `party.Answers` can answer."""
+    """Asks a peer in another process what `peer.Answers` can answer."""
 
-    def __init__(self, invited: Invited, running: subprocess.Popen[str], errors: TextIO) -> None:
+    def __init__(self, invited: PeerSpec, running: subprocess.Popen[str], errors: TextIO) -> None:
         self.invited = invited
         self._running, self._errors = running, errors
         self._answer()  # that it is ready
@@ -77,11 +77,11 @@ class Process:
 
 
 @contextmanager
-def process(script: str, invited: Invited) -> Iterator[Process]:
-    """Run a party.
+def process(script: str, invited: PeerSpec) -> Iterator[Process]:
+    """Run a peer.
 
     Args:
-        script: a file that serves a party when it is given `--serve MODULE ARGUMENT...`.
+        script: a file that serves a peer when it is given `--serve MODULE ARGUMENT...`.
         invited: who.
     """
     command = [sys.executable, script, "--serve", invited.module, *invited.arguments]

@@ -15,8 +15,8 @@ import gguf
 import llama_cpp as llama
 import numpy as np
 
-from parties import gpt2
-from parties.party import IDS, TEMPERATURE, Party
+from peers import gpt2
+from peers.peer import IDS, TEMPERATURE, Peer
 
 CORES = os.cpu_count() or 1
 NAMES = {
@@ -35,7 +35,7 @@ F32, F16 = 0, 1
 """Types of the key/value cache."""
 
 
-class LlamaCpp(Party):
+class LlamaCpp(Peer):
     """llama.cpp in float32, or with weights and cache in float16.
 
     It is tried with one thread and with one for each core, with flash attention and without, and
@@ -188,6 +188,6 @@ def _turned(name: str, array: np.ndarray, half: bool) -> np.ndarray:
     return array.astype(np.float16) if halved else array
 
 
-def party(precision: str) -> LlamaCpp:
+def peer(precision: str) -> LlamaCpp:
     """llama.cpp in `f32` or `f16`."""
     return LlamaCpp(half=precision == "f16")

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from parties import gpt2
-from parties.party import IDS, TEMPERATURE, Party
+from peers import gpt2
+from peers.peer import IDS, TEMPERATURE, Peer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
-class KerasHub(Party):
+class KerasHub(Peer):
     """GPT2CausalLM, with the backend that Keras was given."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ def _assign(layer: Any, *arrays: np.ndarray) -> None:
         variable.assign(array.reshape(variable.shape))
 
 
-def party(backend: str) -> KerasHub:
+def peer(backend: str) -> KerasHub:
     """KerasHub on `tensorflow` or `jax`."""
     os.environ["KERAS_BACKEND"] = backend
     return KerasHub()

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from statistics import median
 
 from corelm.machine import machine
-from parties.process import Invited
+from peers.process import PeerSpec
 
 OURS = "corelm"
 BATCHES = (1, 8, 64)
@@ -26,15 +26,15 @@ class Results:
     """What was measured with one network.
 
     Attributes:
-        parties: who wrote.
+        peers: who wrote.
         tokens: how many, of each text.
-        differences: the largest of each party's logits from corelm's.
-        ways: how each party wrote a batch.
-        seconds: of the rounds, by party and batch.
+        differences: the largest of each peer's logits from corelm's.
+        ways: how each peer wrote a batch.
+        seconds: of the rounds, by peer and batch.
         shares: of a step of corelm in the rounds, by part and batch.
     """
 
-    parties: list[Invited]
+    peers: list[PeerSpec]
     tokens: int
     differences: dict[str, float] = field(default_factory=dict)
     ways: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -42,8 +42,8 @@ class Results:
     shares: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def rows(self) -> Iterator[list[str]]:
-        """A name and its cells for each party, and for the parts of corelm's step."""
-        for one in self.parties:
+        """A name and its cells for each peer, and for the parts of corelm's step."""
+        for one in self.peers:
             yield [one.name, *(self._cell(one, batch) for batch in BATCHES)]
         for part, name in PARTS.items():
             yield [name, *(f"{median(self.shares[part, batch]):.0%}" for batch in BATCHES)]
@@ -56,7 +56,7 @@ class Results:
             if way:
                 yield f"{name}, batch {batch}: {way}."
 
-    def _cell(self, one: Invited, batch: int) -> str:
+    def _cell(self, one: PeerSpec, batch: int) -> str:
         if not one.writes(batch):
             return ""
         speed = self._speed(one.name, batch)
@@ -84,7 +84,7 @@ def notes(results: Mapping[str, Results]) -> Iterator[str]:
     here = machine()
     versions = {"Python": here["python"], "corelm": version("corelm"), "numpy": here["numpy"]}
     for of in results.values():
-        for one in of.parties:
+        for one in of.peers:
             versions |= one.versions
     told = ", ".join(f"{package} {number}" for package, number in versions.items())
     yield f"{here['processor']}, {here['cores']} cores, {here['platform']}; {told}."

@@ -1,14 +1,14 @@
 """Decoding speed beside the peers, on the same weights and shape, in one run.
 
     pip install -e ".[bench]"
-    python tests/benchmarks/peers.py [--only llama] [--tokens 90] [--rounds 7]
+    python tests/benchmarks/decoding.py [--only llama] [--tokens 90] [--rounds 7]
 
-Every party continues a prompt of two tokens at temperature 0.7, one text, 8 and 64 together. All
+Every peer continues a prompt of two tokens at temperature 0.7, one text, 8 and 64 together. All
 have the same random weights: first those of a network with the shape of GPT-2; then, beside the
 loop of the chapter, those of corelm's presets. Each runs in a process of its own, warmed up, in
 the fastest of the ways that it has. They take turns, and the median of the rounds counts.
 
-Nothing is printed unless the logits of all parties agree. What is printed is one Markdown table,
+Nothing is printed unless the logits of all peers agree. What is printed is one Markdown table,
 with the limit: what the bare matrix products of a step take of a step of corelm.
 """
 
@@ -22,9 +22,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 import numpy as np
-from parties.party import IDS, serve
-from parties.process import Invited, Process, process
-from parties.results import BATCHES, OURS, Results, notes, table
+from peers.peer import IDS, serve
+from peers.process import PeerSpec, Process, process
+from peers.results import BATCHES, OURS, Results, notes, table
 
 from corelm.numerics.distributions import log_softmax
 
@@ -36,21 +36,21 @@ LLAMA = (("llama_cpp", "llama-cpp-python"), ("gguf", "gguf"))
 TRANSFORMERS = (("transformers", "transformers"), ("torch", "torch"))
 
 
-def with_chapter(preset: str) -> list[Invited]:
+def with_chapter(preset: str) -> list[PeerSpec]:
     """corelm and the loop of the chapter, with the network of a preset."""
-    loop = Invited("the chapter's loop", "chapter", (preset,), (TENSORFLOW,), batches=(1,))
-    return [Invited(OURS, "ours", (preset,)), loop]
+    loop = PeerSpec("the chapter's loop", "chapter", (preset,), (TENSORFLOW,), batches=(1,))
+    return [PeerSpec(OURS, "ours", (preset,)), loop]
 
 
-PARTIES = {
+PEERS = {
     "GPT-2 shape": [
-        Invited(OURS, "ours", ("gpt2",)),
-        Invited("corelm, f16", "ours", ("gpt2-f16",), tolerance=1e-2),
-        Invited("llama.cpp, f32", "llama_cpp", ("f32",), LLAMA),
-        Invited("llama.cpp, f16", "llama_cpp", ("f16",), LLAMA, tolerance=1e-2),
-        Invited("KerasHub on TensorFlow", "keras_hub", ("tensorflow",), (KERAS_HUB, TENSORFLOW)),
-        Invited("KerasHub on JAX", "keras_hub", ("jax",), (KERAS_HUB, ("jax", "jax"))),
-        Invited("transformers", "transformers", (), TRANSFORMERS),
+        PeerSpec(OURS, "ours", ("gpt2",)),
+        PeerSpec("corelm, f16", "ours", ("gpt2-f16",), tolerance=1e-2),
+        PeerSpec("llama.cpp, f32", "llama_cpp", ("f32",), LLAMA),
+        PeerSpec("llama.cpp, f16", "llama_cpp", ("f16",), LLAMA, tolerance=1e-2),
+        PeerSpec("KerasHub on TensorFlow", "keras_hub", ("tensorflow",), (KERAS_HUB, TENSORFLOW)),
+        PeerSpec("KerasHub on JAX", "keras_hub", ("jax",), (KERAS_HUB, ("jax", "jax"))),
+        PeerSpec("transformers", "transformers", (), TRANSFORMERS),
     ],
     "`book`": with_chapter("book"),
     "`default`": with_chapter("default"),
@@ -58,15 +58,15 @@ PARTIES = {
 """Who writes with which network; corelm is the first of them."""
 
 
-def measured(parties: list[Invited], tokens: int, rounds: int) -> Results:
-    """Let the parties of a network take turns.
+def measured(peers: list[PeerSpec], tokens: int, rounds: int) -> Results:
+    """Let the peers of a network take turns.
 
     Raises:
-        SystemExit: a party failed, or has other logits.
+        SystemExit: a peer failed, or has other logits.
     """
-    results = Results(parties, tokens)
+    results = Results(peers, tokens)
     with ExitStack() as stack:
-        processes = [stack.enter_context(process(__file__, one)) for one in parties]
+        processes = [stack.enter_context(process(__file__, one)) for one in peers]
         results.differences = agreed(processes)
         turns = [(p, b) for b in BATCHES for p in processes if p.invited.writes(b)]
         for at, batch in turns:
@@ -90,17 +90,17 @@ def take_turn(at: Process, batch: int, results: Results) -> None:
 
 
 def agreed(processes: Sequence[Process]) -> dict[str, float]:
-    """How far the logits of each party are from those of the first, at most.
+    """How far the logits of each peer are from those of the first, at most.
 
     Raises:
         SystemExit: too far.
     """
     prompt = [*IDS, *range(100, 110)]
     first, *others = (normalised(at.ask("logits", prompt=prompt)) for at in processes)
-    parties = [at.invited for at in processes[1:]]
+    peers = [at.invited for at in processes[1:]]
     distances = [float(abs(other - first).max()) for other in others]
-    differences = dict(zip((one.name for one in parties), distances, strict=True))
-    if not all(differences[one.name] <= one.tolerance for one in parties):  # so nan is not
+    differences = dict(zip((one.name for one in peers), distances, strict=True))
+    if not all(differences[one.name] <= one.tolerance for one in peers):  # so nan is not
         raise SystemExit(f"there is no table: logits are too far from corelm's: {differences}")
     return differences
 
@@ -110,17 +110,17 @@ def normalised(logits: list[float]) -> np.ndarray:
     return log_softmax(np.array([logits]))[0]
 
 
-def wanted(only: str) -> Iterator[tuple[str, list[Invited]]]:
-    """The networks with more than one party that is asked for and installed."""
-    for network, parties in PARTIES.items():
-        there = [p for p in parties if not p.missing and (p.name == OURS or only in p.name)]
+def wanted(only: str) -> Iterator[tuple[str, list[PeerSpec]]]:
+    """The networks with more than one peer that is asked for and installed."""
+    for network, peers in PEERS.items():
+        there = [p for p in peers if not p.missing and (p.name == OURS or only in p.name)]
         if len(there) > 1:
             yield network, there
 
 
-def left_out(parties: Iterable[Invited]) -> Iterator[str]:
-    """A line for each party that is not installed."""
-    for one in parties:
+def left_out(peers: Iterable[PeerSpec]) -> Iterator[str]:
+    """A line for each peer that is not installed."""
+    for one in peers:
         if one.missing:
             yield f"{one.name} is left out: there is no {', '.join(one.missing)}."
 
@@ -132,23 +132,23 @@ def say(text: str) -> None:
 def compare(only: str, tokens: int, rounds: int) -> None:
     """Measure and print."""
     results = {}
-    for network, parties in wanted(only):
-        say(f"{network}: {', '.join(one.name for one in parties)}")
-        results[network] = measured(parties, tokens, rounds)
-    invited = (one for parties in PARTIES.values() for one in parties)
+    for network, peers in wanted(only):
+        say(f"{network}: {', '.join(one.name for one in peers)}")
+        results[network] = measured(peers, tokens, rounds)
+    invited = (one for peers in PEERS.values() for one in peers)
     print(*table(results), "", *notes(results), *left_out(invited), sep="\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--only", default="", help="parties with this in their name")
+    parser.add_argument("--only", default="", help="peers with this in their name")
     parser.add_argument("--tokens", type=int, default=90, help="of each text, at most 98")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--serve", nargs="+", metavar="PARTY", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         module, *arguments = options.serve
-        serve(importlib.import_module(f"parties.{module}").party(*arguments))
+        serve(importlib.import_module(f"peers.{module}").peer(*arguments))
     else:
         compare(options.only, options.tokens, options.rounds)
 

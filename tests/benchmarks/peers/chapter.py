@@ -15,11 +15,11 @@ from corelm.model.architectures import Architecture
 from corelm.model.keras_layers import build
 from corelm.model.training.presets import PRESETS
 from corelm.model.training.vectorization import text_vectorization
-from parties.ours import random_weights, words
-from parties.party import PROMPT, TEMPERATURE, Party
+from peers.ours import random_weights, words
+from peers.peer import PROMPT, TEMPERATURE, Peer
 
 
-class Chapter(Party):
+class Chapter(Peer):
     """The text-generation callback, which writes one text at a time."""
 
     def __init__(self, a: Architecture) -> None:
@@ -49,6 +49,6 @@ class Chapter(Party):
         return scores if (scores >= 0).all() else corelm.softmax(scores)
 
 
-def party(preset: str) -> Chapter:
+def peer(preset: str) -> Chapter:
     """The chapter's loop with the network of a preset."""
     return Chapter(PRESETS[preset].architecture)
