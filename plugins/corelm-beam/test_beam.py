@@ -135,7 +135,7 @@ def test_as_many_texts_as_the_beam_is_wide():
         texts(random_model(0), width=3, n=4)
 
 
-def test_text_i_is_the_same_whatever_n_and_the_seed():
+def test_text_i_is_the_same_for_any_n_and_seed():
     ten = texts(random_model(1), width=10, n=10)
     assert texts(random_model(1), width=10, n=3, seed=99) == ten[:3]
 

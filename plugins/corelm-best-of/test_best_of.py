@@ -46,7 +46,7 @@ def test_one_candidate_is_ordinary_decoding():
     assert [text.tokens for text in kept] == [text.tokens for text in texts(n=5)]
 
 
-def test_text_i_is_the_same_whatever_n():
+def test_text_i_is_the_same_for_any_n():
     assert texts(n=4, decoder=BestOf())[1].tokens == texts(n=2, decoder=BestOf())[1].tokens
 
 

@@ -69,7 +69,7 @@ def test_at_least_tau_by_the_range_stay(tau, expected):
 
 
 def test_the_cut_in_decimals():
-    # 3 / 0.3 is ten tokens, whatever the rounding of the falls of 0.03
+    # 3 / 0.3 is ten tokens, although the falls of 0.03 are rounded
     logits = [*(1 + 0.03 * np.arange(11))]
     assert len(kept(logits, tau=3)) == 10
 

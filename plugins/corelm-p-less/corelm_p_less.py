@@ -1,4 +1,4 @@
-"""p-less sampling: a cut without a parameter."""
+"""p-less sampling: a filter without a parameter."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from corelm import Sampler, hookimpl, keep
 class PLess(Sampler):
     """Keep the tokens that are at least as likely as two draws are to be equal.
 
-    Two independent draws are equal with the probability sum p^2: high where the model is sure,
-    low where it is not. The likeliest token always stays.
+    Two independent draws are equal with probability sum p^2: high if the model is confident, low
+    if it is not. The most likely token always stays.
 
     Source: Tan et al. 2025, p-less sampling, arXiv 2509.23234.
 
@@ -24,10 +24,10 @@ class PLess(Sampler):
     is_argmax_invariant = True
 
     def __call__(self, logits, context):
-        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))  # p, but for a factor
+        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))  # p up to a factor
         total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
         squares = np.square(weights).sum(axis=-1, keepdims=True, dtype=np.float64)
-        return keep(logits, weights >= squares / total * (1 - 1e-12))  # 0.3 is not below 0.3
+        return keep(logits, weights >= squares / total * (1 - 1e-12))  # a tie in decimals stays a tie
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Write every step of generation to the file that CORELM_STEP_LOG names, one JSON line each."""
+"""Write every step of generation to the file in `CORELM_STEP_LOG`, one JSON line each."""
 
 import json
 import os
@@ -6,12 +6,12 @@ import os
 from corelm import hookimpl
 
 FIELDS = ("samples", "tokens", "surprisal", "model_surprisal", "entropy", "model_entropy")
-"""What is written of a step besides its position: one number for each row, nats or ids."""
+"""The figures of a step besides its position: one number for each row, nats or ids."""
 
 
 @hookimpl
 def corelm_next_token(step):
-    """Append a step to the log; do nothing where no log is wanted."""
+    """Append a step to the log, if `CORELM_STEP_LOG` names one."""
     path = os.environ.get("CORELM_STEP_LOG")
     if not path:
         return
