@@ -27,7 +27,7 @@ class PLess(Sampler):
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))  # p up to a factor
         total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
         squares = np.square(weights).sum(axis=-1, keepdims=True, dtype=np.float64)
-        return keep(logits, weights >= squares / total * (1 - 1e-12))  # a tie in decimals stays a tie
+        return keep(logits, weights >= squares / total * (1 - 1e-12))  # a tie stays a tie
 
 
 @hookimpl
