@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A home for each worker, instead of that of whoever runs the tests."""
+    """A home for each worker, instead of the user's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CORELM_HOME", str(tmp_path_factory.mktemp("home")))
         yield

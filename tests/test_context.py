@@ -1,4 +1,4 @@
-"""The context: all the state that a strategy can need, and none of it can be written."""
+"""The context: every state that a strategy needs, read-only."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_empty_context():
     assert (context.tokens.shape, context.step, context.drawn.shape) == ((2, 0), 0, (2, 0))
 
 
-def test_what_is_known_can_be_given():
+def test_surprisals_can_be_passed():
     context = Context.of([[3, 4]], prompt_length=1, surprisal=np.array([[np.nan, 0.25]]))
     assert context.step == 1
     assert context.surprisal[0, 1] == 0.25

@@ -1,4 +1,4 @@
-"""The past of a decoder's samples, which grows and is selected."""
+"""The context of a decoder's samples while it grows."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 from corelm.decoding.context_builder import ContextBuilder
 
 
-def test_the_past_grows_beyond_its_room():
-    past = ContextBuilder(np.array([5, 6]), batch=2, ahead=1)
+def test_the_context_grows_beyond_its_room():
+    builder = ContextBuilder(np.array([5, 6]), batch=2, ahead=1)
     for i in range(40):
-        past.append(np.array([i, i + 100]), np.array([0.5, i]), np.array([1.5, 2.5]))
-    context = past.context
+        builder.append(np.array([i, i + 100]), np.array([0.5, i]), np.array([1.5, 2.5]))
+    context = builder.context
     assert context.tokens.tolist() == [[5, 6, *range(40)], [5, 6, *range(100, 140)]]
     assert context.surprisal[0, 2:].tolist() == [0.5] * 40
     assert context.surprisal[1, 2:].tolist() == list(range(40))
@@ -22,40 +22,40 @@ def test_the_past_grows_beyond_its_room():
 
 
 def test_an_earlier_context_does_not_change():
-    past = ContextBuilder(np.array([5]), batch=1, ahead=4)
-    past.append(np.array([6]), np.array([0.1]), np.array([0.2]))
-    early = past.context
-    past.append(np.array([7]), np.array([0.3]), np.array([0.4]))
+    builder = ContextBuilder(np.array([5]), batch=1, ahead=4)
+    builder.append(np.array([6]), np.array([0.1]), np.array([0.2]))
+    early = builder.context
+    builder.append(np.array([7]), np.array([0.3]), np.array([0.4]))
     assert early.tokens.tolist() == [[5, 6]]
-    assert past.context.tokens.tolist() == [[5, 6, 7]]
+    assert builder.context.tokens.tolist() == [[5, 6, 7]]
 
 
-def test_rows_of_the_past_can_be_dropped_forked_and_reordered():
-    past = ContextBuilder(np.array([], dtype=int), batch=3, ahead=4)
-    past.append(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0]))
-    past.select(np.array([2, 0, 0]))
-    past.append(np.array([4, 5, 6]), np.zeros(3), np.zeros(3))
-    assert past.context.tokens.tolist() == [[3, 4], [1, 5], [1, 6]]
-    assert past.context.surprisal[:, 0].tolist() == [0.3, 0.1, 0.1]
-    assert past.context.model_surprisal[:, 0].tolist() == [3.0, 1.0, 1.0]
+def test_rows_can_be_dropped_forked_and_reordered():
+    builder = ContextBuilder(np.array([], dtype=int), batch=3, ahead=4)
+    builder.append(np.array([1, 2, 3]), np.array([0.1, 0.2, 0.3]), np.array([1.0, 2.0, 3.0]))
+    builder.select(np.array([2, 0, 0]))
+    builder.append(np.array([4, 5, 6]), np.zeros(3), np.zeros(3))
+    assert builder.context.tokens.tolist() == [[3, 4], [1, 5], [1, 6]]
+    assert builder.context.surprisal[:, 0].tolist() == [0.3, 0.1, 0.1]
+    assert builder.context.model_surprisal[:, 0].tolist() == [3.0, 1.0, 1.0]
 
 
-def test_a_past_that_goes_another_way_leaves_the_first_as_it_was():
-    past = ContextBuilder(np.array([5]), batch=2, ahead=4)
-    past.append(np.array([6, 7]), np.array([0.1, 0.2]), np.array([0.3, 0.4]))
-    other = past.fork()
+def test_a_fork_leaves_the_original_as_it_was():
+    builder = ContextBuilder(np.array([5]), batch=2, ahead=4)
+    builder.append(np.array([6, 7]), np.array([0.1, 0.2]), np.array([0.3, 0.4]))
+    other = builder.fork()
     other.append(np.array([8, 8]), np.zeros(2), np.zeros(2))
-    past.append(np.array([9, 9]), np.ones(2), np.ones(2))
+    builder.append(np.array([9, 9]), np.ones(2), np.ones(2))
     assert other.context.tokens.tolist() == [[5, 6, 8], [5, 7, 8]]
     assert other.context.surprisal[:, 1:].tolist() == [[0.1, 0.0], [0.2, 0.0]]
-    assert past.context.tokens.tolist() == [[5, 6, 9], [5, 7, 9]]
+    assert builder.context.tokens.tolist() == [[5, 6, 9], [5, 7, 9]]
 
 
-def test_an_empty_past():
-    past = ContextBuilder(np.array([], dtype=int), batch=2)
-    assert past.context.tokens.shape == (2, 0)
-    past.append(np.array([1, 2]), np.zeros(2), np.zeros(2))
-    assert past.context.tokens.tolist() == [[1], [2]]
+def test_an_empty_context():
+    builder = ContextBuilder(np.array([], dtype=int), batch=2)
+    assert builder.context.tokens.shape == (2, 0)
+    builder.append(np.array([1, 2]), np.zeros(2), np.zeros(2))
+    assert builder.context.tokens.tolist() == [[1], [2]]
 
 
 def test_model_surprisals_may_be_left_out():

@@ -1,4 +1,4 @@
-"""The decoder contract: ask, reshape, draw once, go on."""
+"""The decoder contract, the decoding state, and ancestral sampling."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def steps(**options) -> list[Step]:
 # Ancestral
 
 
-def test_greedy_goes_the_likeliest_way():
+def test_greedy_takes_the_most_likely_tokens():
     drawn = steps(sampler=GREEDY, length=6)
     words = ToyModel().vocabulary.words
     assert [words[step.tokens[0]] for step in drawn] == ["cat", "sat", "on", "the", "cat", "sat"]
@@ -82,12 +82,12 @@ def test_everything_stops_when_every_row_has_ended():
     ] == [[2, 2, 2]]
 
 
-def test_the_tokens_are_those_of_the_luck():
+def test_the_random_numbers_decide_the_tokens():
     model = ToyModel(["a", "b"], logits=np.log([1, 1, 0.25, 0.75]), end=False)
-    luck = RandomStream(7, range(50))
+    stream = RandomStream(7, range(50))
     drawn = steps(model=model, prompt="a", samples=range(50), seed=7, length=20)
     for step in drawn:
-        expected = np.where(luck.at(step.position) < 0.25, 2, 3)
+        expected = np.where(stream.at(step.position) < 0.25, 2, 3)
         assert step.tokens.tolist() == expected.tolist()
 
 
@@ -256,7 +256,7 @@ class Unasked(Sampler):
         ([0, 0, -INF, -INF], "hold a row in which every token is impossible in row 0"),
     ],
 )
-def test_logits_that_nobody_could_use(logits, message):
+def test_invalid_logits_of_a_model(logits, message):
     model = ToyModel(["a", "b"], logits=logits, end=False)
     with pytest.raises(ModelOutputError) as caught:
         steps(model=model, prompt="a", sampler=Unasked())

@@ -19,7 +19,7 @@ NORTH, SOUTH, EAST, WEST = 2, 3, 4, 5
 
 @pytest.fixture
 def model():
-    """Four words whose probabilities are the ones above, whatever came before."""
+    """Four words whose probabilities are the ones above, after every token."""
     return ToyModel(WORDS, logits=[9.0, 9.0, *np.log(P)], end=False)
 
 
@@ -86,7 +86,7 @@ def test_ranks_are_unique_the_lowest_id_first():
     assert [stage.rank(i) for i in range(6)] == [None, None, 2, 1, 3, 4]
 
 
-def test_what_could_never_be_drawn_was_removed_by_nobody(model):
+def test_no_stage_removed_a_token_that_could_never_be_drawn(model):
     padding = explain(model, "north", CHAIN).trace(0)
     assert (padding.probabilities, padding.ranks) == ((0.0,) * 4, (None,) * 4)
     assert padding.removed_by is None

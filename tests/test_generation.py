@@ -82,7 +82,7 @@ def test_samples_may_come_in_any_order():
         assert one.tokens.tolist() == other.tokens[::-1].tolist()
 
 
-def test_two_samplers_meet_the_same_luck():
+def test_samplers_share_their_random_numbers():
     assert generate(sampler="stochastic", n=9) == generate(sampler="temperature(t=1)", n=9)
 
 

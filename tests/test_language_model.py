@@ -1,4 +1,4 @@
-"""What a model must offer, and what no sampler gets to see of it."""
+"""The contract of a language model, and the tokens that are never drawn."""
 
 from __future__ import annotations
 

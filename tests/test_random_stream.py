@@ -1,4 +1,4 @@
-"""The luck of a sample depends on the seed and its index alone."""
+"""The random numbers of a sample depend on the seed and its index alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from corelm.decoding.random_stream import BLOCK, RandomStream, fresh_seed
 from corelm.errors import UsageError
 
 
-def test_a_sample_meets_the_same_luck_alone_and_in_a_batch():
+def test_a_sample_has_the_same_numbers_alone_and_in_a_batch():
     alone, batch = RandomStream(1, [7]), RandomStream(1, range(64))
     for position in (0, 1, BLOCK - 1, BLOCK, 3 * BLOCK):
         assert alone.at(position)[0] == batch.at(position)[7]
@@ -25,7 +25,7 @@ def test_positions_may_be_asked_for_in_any_order_and_twice():
 
 
 def test_the_numbers_are_these():
-    # Written down once: a new release of NumPy or of corelm must not change anybody's texts.
+    # Written down once: a new release of NumPy or of corelm must not change any text.
     assert RandomStream(0, [0, 1]).at(0).tolist() == [0.6369616873214543, 0.8897387912781343]
     assert RandomStream(1, [0]).at(100).tolist() == [np.random.default_rng([1, 0]).random(101)[100]]
 
@@ -37,8 +37,8 @@ def test_seeds_samples_and_positions_all_make_a_difference():
 
 def test_the_numbers_are_uniform():
     scipy_stats = pytest.importorskip("scipy.stats")
-    luck = RandomStream(3, range(200))
-    numbers = np.concatenate([luck.at(position) for position in range(100)])
+    stream = RandomStream(3, range(200))
+    numbers = np.concatenate([stream.at(position) for position in range(100)])
     assert scipy_stats.kstest(numbers, "uniform").pvalue > 1e-6
     assert numbers.min() >= 0
     assert numbers.max() < 1
@@ -46,9 +46,9 @@ def test_the_numbers_are_uniform():
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32, 2**63, 2**200, np.int64(3), np.uint64(2**63)])
 def test_any_whole_number_from_zero_is_a_seed(seed):
-    luck = RandomStream(seed, [0])
-    assert 0 <= luck.at(0)[0] < 1
-    assert luck.seed == int(seed)
+    stream = RandomStream(seed, [0])
+    assert 0 <= stream.at(0)[0] < 1
+    assert stream.seed == int(seed)
 
 
 @pytest.mark.parametrize("seed", [-1, 1.0, "1", None, True, np.int64(-5)])
@@ -57,10 +57,10 @@ def test_anything_else_is_refused(seed):
         RandomStream(seed, [0])
 
 
-def test_no_samples_need_no_luck():
-    luck = RandomStream(1, [])
-    assert len(luck) == 0
-    assert luck.at(0).shape == (0,)
+def test_no_samples_need_no_numbers():
+    stream = RandomStream(1, [])
+    assert len(stream) == 0
+    assert stream.at(0).shape == (0,)
 
 
 def test_fresh_seeds_differ_and_are_short():

@@ -40,8 +40,8 @@ def small_presets(monkeypatch, training):
 @pytest.fixture
 def options(tmp_path):
     """The command line, on forty texts of five letters and two x."""
-    luck = random.Random(0)
-    texts = [" ".join([*luck.choices("abcdefgh", k=5), "x", "x"]) for _ in range(40)]
+    rng = random.Random(0)
+    texts = [" ".join([*rng.choices("abcdefgh", k=5), "x", "x"]) for _ in range(40)]
     (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
     return argparse.Namespace(
         data=tmp_path / "texts.txt",

@@ -59,7 +59,7 @@ def assert_the_same(model, decoder, **options):
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("draft", ["lookup", "itself", "similar", "another"])
-def test_the_text_is_that_of_ordinary_decoding(sampler, draft, drafts):
+def test_the_text_is_that_of_ancestral_sampling(sampler, draft, drafts):
     model = toy(0)
     drafts |= {"itself": model, "similar": toy(0, spread=1.2), "another": toy(1)}
     assert_the_same(model, Speculative(draft=draft), sampler=sampler)

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/any_keras_model.py [--length 99] [--preset default]
 
-The network has random weights. Each row is a fresh copy of it, run by Keras as it does by itself
+The network has random weights. Each row is a fresh copy of it, run by Keras with its defaults
 on this machine, and with `jit_compile=True`, as it does on GPUs and with JAX everywhere. The first
 text includes all tracing and compiling, the second none that the first has done.
 """
@@ -40,7 +40,7 @@ class Counted:
 
 
 def seconds(model: KerasLanguageModel, length: int) -> float:
-    """How long a text of so many tokens takes, from a prompt of one."""
+    """Return the seconds of a text of this length, from a prompt of one token."""
     start = time.perf_counter()
     corelm.generate(model, "w1", sampler="greedy", length=length)
     return time.perf_counter() - start

@@ -1,12 +1,12 @@
-"""Decoding speed beside the peers, on the same weights and shape, in one run.
+"""Compare decoding speed with the peers, on the same weights and shape, in one run.
 
     pip install -e ".[bench]"
     python tests/benchmarks/decoding.py [--only llama] [--tokens 90] [--rounds 7]
 
 Every peer continues a prompt of two tokens at temperature 0.7, one text, 8 and 64 together. All
-have the same random weights: first those of a network with the shape of GPT-2; then, beside the
-loop of the chapter, those of corelm's presets. Each runs in a process of its own, warmed up, in
-the fastest of the ways that it has. They take turns, and the median of the rounds counts.
+have the same random weights: first those of a network with the shape of GPT-2; then those of
+corelm's presets, compared with the loop of the chapter. Each runs in its own process, warmed up, in
+the fastest of its ways. They take turns, and the median of the rounds counts.
 
 Nothing is printed unless the logits of all peers agree. What is printed is one Markdown table,
 with the limit: what the bare matrix products of a step take of a step of corelm.

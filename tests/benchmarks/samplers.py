@@ -1,4 +1,4 @@
-"""Time per call of each sampler, beside its counterpart in transformers, in one run.
+"""Time each sampler and its counterpart in transformers, in one run.
 
     pip install -e ".[bench]"
     python tests/benchmarks/samplers.py [--only top_] [--seconds 1]
@@ -92,7 +92,7 @@ CASES = [
 
 @dataclass(frozen=True)
 class Input:
-    """What the samplers are given: the same numbers for either side."""
+    """The input of the samplers: the same numbers for both sides."""
 
     logits: np.ndarray
     context: corelm.Context
@@ -128,8 +128,8 @@ class Input:
         return lambda: processor(tokens, scores)
 
     def our_draw(self) -> Call:
-        luck = RandomStream(0, range(len(self.logits))).at(0)
-        return lambda: corelm.draw(self.logits, luck)
+        uniforms = RandomStream(0, range(len(self.logits))).at(0)
+        return lambda: corelm.draw(self.logits, uniforms)
 
     def their_draw(self) -> Call | None:
         if not ALL_THERE:
@@ -162,10 +162,10 @@ def a_turn(call: Call, seconds: float) -> list[float]:
     return taken
 
 
-def measured(given: Input, only: str, seconds: float) -> Iterator[tuple[str, bool, list[float]]]:
+def measured(data: Input, only: str, seconds: float) -> Iterator[tuple[str, bool, list[float]]]:
     """For each row of the table: its name, whether it is elementwise, one or two times."""
-    rows = [(c.expression, c.elementwise, given.ours(c), given.theirs(c)) for c in CASES]
-    rows.append(("the draw", False, given.our_draw(), given.their_draw()))
+    rows = [(c.expression, c.elementwise, data.ours(c), data.theirs(c)) for c in CASES]
+    rows.append(("the draw", False, data.our_draw(), data.their_draw()))
     for name, elementwise, ours, theirs in rows:
         if only in name:
             yield name, elementwise, in_turns([ours, theirs] if theirs else [ours], seconds)
@@ -203,12 +203,12 @@ def main() -> None:
     for vocabulary in VOCABULARIES:
         for batch in BATCHES:
             columns.append(f"{vocabulary:,} x {batch}")
-            given = Input.of(vocabulary, batch, options.exponent)
-            for name, elementwise, times in measured(given, options.only, options.seconds):
+            data = Input.of(vocabulary, batch, options.exponent)
+            for name, elementwise, times in measured(data, options.only, options.seconds):
                 table.setdefault(name, []).append(cell(times))
                 if len(times) == 2 and not elementwise:
                     ratios[f"{name} at {columns[-1]}"] = times[1] / times[0]
-    nats = float(corelm.min_and_shannon_entropy(given.logits)[1].mean())
+    nats = float(corelm.min_and_shannon_entropy(data.logits)[1].mean())
     print(
         f"{machine()}\n\nMicroseconds per call, corelm / transformers = ratio, vocabulary x batch;"
     )

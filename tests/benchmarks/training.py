@@ -11,7 +11,7 @@ perplexity of words 2 to 100 of the same 1,000 test reviews.
 
 The clock runs while Keras's `fit` does and stands still for each measurement. Processor seconds
 are those of all threads: they change little with what else the machine does. Every measurement
-goes to `--results` with a checkpoint beside it, and the same command goes on from there.
+goes to `--results`, with a checkpoint next to it; the same command continues from there.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ GOAL = 6
 SIZE = PRESETS["book"].architecture.vocabulary_size
 PEERS: dict[str, dict[str, Any]] = {
     "book": {"precision": "float32", "vocabulary_size": SIZE},
-    "default": {"precision": "auto", "vocabulary_size": SIZE + 1},  # the end token beside them
+    "default": {"precision": "auto", "vocabulary_size": SIZE + 1},  # plus the end token
 }
 
 
 @dataclass(frozen=True)
 class Point:
-    """What was measured after so many steps."""
+    """A measurement after a number of steps."""
 
     step: int
     seconds: float
@@ -86,7 +86,7 @@ class Clock:
 
 
 class OfBeginnings(Run):
-    """A run that learns from the beginnings of the reviews, for so many steps in all."""
+    """A run that learns from the beginnings of the reviews, for a number of steps."""
 
     def __init__(self, limit: int | None, *arguments: Any) -> None:
         self.limit = limit
@@ -171,7 +171,7 @@ class Results:
         self.points = points(path, peer)
 
     def keep(self, step: int) -> None:
-        """Forget what came after the step that a checkpoint goes on from."""
+        """Drop the results after the step at which a checkpoint resumes."""
         self.points = [point for point in self.points if point.step <= step]
 
     def add(self, point: Point) -> None:
@@ -261,7 +261,7 @@ def read_options() -> argparse.Namespace:
     add("--book-epochs", type=int, default=1)
     add("--default-steps", type=int, default=200, help="what the schedule of `default` is for")
     add("--every", type=int, default=25, help="steps between two measurements")
-    add("--limit-steps", type=int, help="stop both after so many, for a quick look")
+    add("--limit-steps", type=int, help="stop both after this many steps, for a quick look")
     add("--only", choices=PEERS, help=argparse.SUPPRESS)
     add("--target", type=float, help=argparse.SUPPRESS)
     return parser.parse_args()

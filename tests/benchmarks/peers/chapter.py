@@ -41,11 +41,11 @@ class Chapter(Peer):
             p = corelm.reweight_distribution(p, TEMPERATURE)
             text += " " + self._words[self._rng.choice(len(p), p=p / p.sum())]
 
-    def _next(self, given: np.ndarray) -> np.ndarray:
+    def _next(self, prompt: np.ndarray) -> np.ndarray:
         """The next token's distribution; the chapter pads to the whole context."""
         tokens = np.zeros((1, self._context_length), "int32")
-        tokens[:, : given.shape[1]] = given
-        scores = np.asarray(self._network(tokens))[0, given.shape[1] - 1].astype(np.float64)
+        tokens[:, : prompt.shape[1]] = prompt
+        scores = np.asarray(self._network(tokens))[0, prompt.shape[1] - 1].astype(np.float64)
         return scores if (scores >= 0).all() else corelm.softmax(scores)
 
 

@@ -114,7 +114,7 @@ class Batch:
         )
 
     def forget(self) -> None:
-        """Begin the texts anew."""
+        """Start the texts again."""
         llama.llama_memory_clear(llama.llama_get_memory(self._context), False)
 
     def read(self, position: int, tokens: int | list[int], wanted: bool) -> None:

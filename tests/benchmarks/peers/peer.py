@@ -1,4 +1,4 @@
-"""What every peer can do, and how a process of its own does it when it is asked."""
+"""The interface of a peer, and the loop that serves it in a process."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ IDS = (12, 13)
 """The same: before the words come padding and the unknown word."""
 TEMPERATURE = 0.7
 TRIES = 2
-"""How often each way is tried; the first time it may be compiled."""
+"""Trials of each way; the first one may compile."""
 LEAST = 0.3
-"""Seconds of a turn at least: a batch that takes less is written several times."""
+"""The shortest turn in seconds; a faster batch is written several times."""
 
 
 class Peer(ABC):
-    """What writes texts with a network: from `PROMPT`, at `TEMPERATURE`."""
+    """An engine that writes texts with a network: from `PROMPT`, at `TEMPERATURE`."""
 
     @abstractmethod
     def logits(self, prompt: Sequence[int]) -> np.ndarray:
-        """(vocabulary,): the scores after a prompt, its last token read alone as in decoding."""
+        """Return (vocabulary,) logits after a prompt whose last token is read alone."""
 
     def ways(self, batch: int) -> list[str]:
-        """The ways in which it can write; the one that is fastest here is measured."""
+        """Return the ways in which it can write; the fastest one is measured."""
         return [""]
 
     @abstractmethod
@@ -39,12 +39,12 @@ class Peer(ABC):
         """Draw `length` tokens for each of `batch` texts."""
 
     def shares(self, batch: int, length: int) -> dict[str, float]:
-        """What parts of a step take of it, where the peer can tell."""
+        """Return the share of each part of a step, if the peer knows it."""
         return {}
 
 
 class Answers:
-    """Answers requests for a peer."""
+    """Answers to requests, by a peer."""
 
     def __init__(self, peer: Peer) -> None:
         self._party = peer
@@ -54,7 +54,7 @@ class Answers:
         return [float(score) for score in self._party.logits(prompt)]
 
     def prepare(self, batch: int, length: int) -> str:
-        """Warm up, and find the fastest way to write this batch; returns it."""
+        """Warm up, and return the fastest way to write this batch."""
 
         def best(way: str) -> float:
             self._way[batch] = way
@@ -64,7 +64,7 @@ class Answers:
         return self._way[batch]
 
     def seconds(self, batch: int, length: int) -> float:
-        """Of one writing, the median of a turn."""
+        """Return the median seconds of one run of a turn."""
         times: list[float] = []
         while sum(times) < LEAST:
             times.append(self._once(batch, length))
@@ -90,7 +90,7 @@ def serve(peer: Peer) -> None:
 
 
 def _own_stdout() -> Any:
-    """Standard output for the answers alone; what libraries print goes to standard error."""
+    """Keep standard output for the answers; send what libraries print to standard error."""
     sys.stdout.flush()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""A peer in a process of its own, where its threads disturb no other's."""
+"""A peer in its own process, so that its threads disturb no other peer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import Any, TextIO
 
 @dataclass(frozen=True)
 class PeerSpec:
-    """Who takes part.
+    """One participant.
 
     Attributes:
         name: in the table.
         module: the file in this folder.
-        arguments: what its function `peer` is given.
-        packages: what has to be installed: for each the name to import, and that of the package.
+        arguments: the arguments of its function `peer`.
+        packages: the required packages: for each the name to import and its own name.
         batches: the batches that it can write; all when left out.
         tolerance: how far its logits may be from corelm's.
     """
@@ -49,7 +49,7 @@ class PeerSpec:
 
 
 class Process:
-    """Asks a peer in another process what `peer.Answers` can answer."""
+    """A client of `peer.Answers` in another process."""
 
     def __init__(self, invited: PeerSpec, running: subprocess.Popen[str], errors: TextIO) -> None:
         self.invited = invited

@@ -86,8 +86,8 @@ def notes(results: Mapping[str, Results]) -> Iterator[str]:
     for of in results.values():
         for one in of.peers:
             versions |= one.versions
-    told = ", ".join(f"{package} {number}" for package, number in versions.items())
-    yield f"{here['processor']}, {here['cores']} cores, {here['platform']}; {told}."
+    stated = ", ".join(f"{package} {number}" for package, number in versions.items())
+    yield f"{here['processor']}, {here['cores']} cores, {here['platform']}; {stated}."
     for network, of in results.items():
         yield f"\n{network}: {of.tokens} tokens, median of {len(of.seconds[OURS, 1])}.\n"
         yield from (f"- {note}" for note in of.notes())

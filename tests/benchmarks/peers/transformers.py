@@ -35,9 +35,9 @@ class Transformers(Peer):
         )
         self._model = transformers.GPT2LMHeadModel(config).eval()
         weights = {name: torch.from_numpy(x) for name, x in gpt2.weights().items()}
-        found = self._model.transformer.load_state_dict(weights)
-        assert not found.missing_keys
-        assert not found.unexpected_keys
+        result = self._model.transformer.load_state_dict(weights)
+        assert not result.missing_keys
+        assert not result.unexpected_keys
         self._model.tie_weights()
 
     def logits(self, prompt: Sequence[int]) -> np.ndarray:
@@ -49,15 +49,15 @@ class Transformers(Peer):
         return [GENERATE, LOOP]
 
     def write(self, way: str, batch: int, length: int) -> None:
-        given = torch.tensor([IDS] * batch)
-        written = {GENERATE: self._generate, LOOP: self._loop}[way](given, length)
+        prompt = torch.tensor([IDS] * batch)
+        written = {GENERATE: self._generate, LOOP: self._loop}[way](prompt, length)
         assert written.shape == (batch, len(IDS) + length)
 
     @torch.inference_mode()
-    def _generate(self, given: torch.Tensor, length: int) -> torch.Tensor:
+    def _generate(self, prompt: torch.Tensor, length: int) -> torch.Tensor:
         return self._model.generate(
-            given,
-            attention_mask=torch.ones_like(given),
+            prompt,
+            attention_mask=torch.ones_like(prompt),
             do_sample=True,
             temperature=TEMPERATURE,
             top_k=0,
@@ -65,9 +65,9 @@ class Transformers(Peer):
             pad_token_id=0,
         )
 
-    def _loop(self, given: torch.Tensor, length: int) -> torch.Tensor:
+    def _loop(self, prompt: torch.Tensor, length: int) -> torch.Tensor:
         cache = transformers.DynamicCache()
-        written = [given]
+        written = [prompt]
         for _ in range(length):
             p = torch.softmax(self._scores(written[-1], cache) / TEMPERATURE, dim=-1)
             written.append(torch.multinomial(p, num_samples=1))
