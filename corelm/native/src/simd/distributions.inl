@@ -16,6 +16,7 @@ static void scratch_clear(struct scratch *scratch)
 {
     free(scratch->block_max), free(scratch->block_sums), free(scratch->weights);
     free(scratch->logits), free(scratch->tokens), free(scratch->indices);
+    free(scratch->keys), free(scratch->key_weights);
     *scratch = (struct scratch){.capacity = 0};
 }
 
@@ -46,9 +47,11 @@ static int scratch_reserve(struct scratch *scratch, size_t vocabulary)
     scratch->logits = malloc(tokens * sizeof(float));
     scratch->tokens = malloc(tokens * sizeof(int32_t));
     scratch->indices = malloc(tokens * sizeof(int32_t));
-    if (!scratch->block_max || !scratch->block_sums || !scratch->weights)
+    scratch->keys = malloc(tokens * sizeof(float));
+    scratch->key_weights = malloc(tokens * sizeof(float));
+    if (!scratch->block_max || !scratch->block_sums || !scratch->weights || !scratch->logits)
         return 0;
-    if (!scratch->logits || !scratch->tokens || !scratch->indices)
+    if (!scratch->tokens || !scratch->indices || !scratch->keys || !scratch->key_weights)
         return 0;
     scratch->capacity = vocabulary;
     return 1;

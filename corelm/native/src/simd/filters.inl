@@ -1,9 +1,9 @@
 /* Filters that compare logits, row by row, as corelm.numerics.filters and the samplers define
  * them. */
 #include "rows.h"
+#include "select.h"
 
 #include <float.h>
-#include <string.h>
 
 /* ---- tokens nearly as likely as the likeliest ---- */
 
@@ -97,35 +97,6 @@ KERNEL_OF_ROWS(logit_std)
 
 /* ---- the k largest ---- */
 
-/* An unsigned number with the order of the float. */
-INLINE uint32_t sort_key(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits >> 31 ? ~bits : bits | 1u << 31;
-}
-
-/* The k-th largest of some numbers, which are changed: a radix selection that starts with the
- * highest digit and goes on with the numbers that have the right one. */
-INLINE float kth_largest(float *numbers, size_t count, size_t k)
-{
-    for (int shift = 24; shift >= 0 && count > 1; shift -= 8) {
-        size_t counts[256] = {0}, kept = 0;
-        for (size_t i = 0; i < count; i++)
-            counts[sort_key(numbers[i]) >> shift & 255]++;
-        uint32_t digit = 255;
-        for (; counts[digit] < k; digit--)
-            k -= counts[digit];
-        for (size_t i = 0; i < count; i++) {
-            float number = numbers[i];
-            numbers[kept] = number;
-            kept += (sort_key(number) >> shift & 255) == digit;
-        }
-        count = kept;
-    }
-    return numbers[0];
-}
-
 /* The lanes cut each block into columns. Find the largest logit of each column; returns how many
  * columns there are. */
 INLINE size_t find_column_max(const float *row, size_t vocabulary, float *column_max)
@@ -140,10 +111,11 @@ INLINE size_t find_column_max(const float *row, size_t vocabulary, float *column
     return block_count(vocabulary) * LANES;
 }
 
-/* Collect the tokens that are at least a bar, and their logits. */
-INLINE size_t find_at_least(const float *row, size_t vocabulary, float bar,
-                            const float *column_max, const struct scratch *scratch)
+/* Collect the logits that are at least a bar, with weight 1. */
+INLINE struct keys find_at_least(const float *row, size_t vocabulary, float bar,
+                                 const float *column_max, const struct scratch *scratch)
 {
+    struct keys keys = {.values = scratch->keys, .weights = scratch->key_weights};
     size_t found = 0;
     for (size_t block = 0; block < block_count(vocabulary); block++) {
         size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
@@ -151,14 +123,14 @@ INLINE size_t find_at_least(const float *row, size_t vocabulary, float bar,
             continue;
         for (size_t k = start; k < end; k += LANES) {
             floats x = load_up_to(row + k, end - k);
-            for (unsigned bits = movemask(x >= splat(bar)); bits; bits &= bits - 1) {
-                int32_t token = (int32_t)k + __builtin_ctz(bits);
-                scratch->weights[found] = row[token];
-                scratch->tokens[found++] = token;
-            }
+            unsigned bits = movemask(x >= splat(bar));
+            store(keys.values + found, compress(x, bits));
+            store(keys.weights + found, splat(1.0f));
+            found += (size_t)__builtin_popcount(bits);
         }
     }
-    return found;
+    end_keys(&keys, found);
+    return keys;
 }
 
 INLINE size_t count_at_least(const float *numbers, size_t count, float bar)
@@ -186,7 +158,7 @@ INLINE float find_bar(const float *numbers, size_t count, size_t k, float larges
 }
 
 /* If k columns have a maximum that reaches a bar, k logits reach it. So the bar comes from the
- * column maxima, and few tokens are left to select from. The first of those that tie stay. */
+ * column maxima, and few logits are left to select from. The first of those that tie stay. */
 TARGET static enum status top_k_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct top_k_args *args = work;
@@ -196,15 +168,11 @@ TARGET static enum status top_k_row(const void *work, size_t i, struct scratch *
     size_t columns = find_column_max(row, vocabulary, scratch->logits);
     if (k <= columns)
         bar = find_bar(column_max, columns, k, max_logit(column_max, columns));
-    size_t found = find_at_least(row, vocabulary, bar, column_max, scratch), above = 0;
-    if (found > k)
-        bar = kth_largest(scratch->weights, found, k);
-    keep_at_least(row, vocabulary, bar, out);
-    for (size_t j = 0; j < found; j++)
-        above += row[scratch->tokens[j]] > bar;
-    for (size_t j = 0, tied = above; j < found; j++)
-        if (row[scratch->tokens[j]] == bar && ++tied > k)
-            out[scratch->tokens[j]] = -INFINITY;
+    struct keys keys = find_at_least(row, vocabulary, bar, column_max, scratch);
+    struct selected selected = {.value = bar};
+    if (keys.count > k)
+        selected = select_mass(&keys, (double)k);
+    keep_selected(row, vocabulary, &selected, out);
     return OK;
 }
 

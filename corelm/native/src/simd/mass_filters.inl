@@ -1,5 +1,6 @@
 /* Filters that keep a probability mass, row by row, as corelm.numerics.filters defines them. */
 #include "rows.h"
+#include "select.h"
 
 enum { BUCKETS = 256 };
 
@@ -14,98 +15,45 @@ INLINE float sufficient_depth(double p, double total, size_t vocabulary)
 
 /* ---- top-p ---- */
 
-/* Sort places of candidates by falling logit, then by rising token: an insertion sort, for a bucket
- * holds few. */
-static void sort_bucket(const float *logits, int32_t *indices, size_t count)
+/* Collect the logits at most `depth` below the largest, and their weights. */
+INLINE struct keys find_keys(const float *row, size_t vocabulary, float largest, float depth,
+                             const struct scratch *scratch)
 {
-    for (size_t i = 1; i < count; i++) {
-        int32_t index = indices[i];
-        size_t place = i;
-        for (; place && logits[indices[place - 1]] < logits[index]; place--)
-            indices[place] = indices[place - 1];
-        indices[place] = index;
-    }
-}
-
-/* The buckets of some logits. */
-INLINE ints buckets_of(floats logits, float largest, float scale)
-{
-    return __builtin_convertvector((splat(largest) - logits) * splat(scale), ints);
-}
-
-/* The weight in each bucket. Candidates that follow each other are added to different sums: the
- * processor would have to wait for one that has just been written. */
-INLINE void sum_buckets(const struct scratch *scratch, size_t count, float largest, float scale,
-                        double *masses)
-{
-    double sums[4][BUCKETS] = {{0}};
-    for (size_t k = 0; k < count; k += SIXTEEN) {
-        int32_t buckets[SIXTEEN];
-        EACH_PART(v) {
-            ints some = buckets_of(load(scratch->logits + k + v * LANES), largest, scale);
-            store((float *)buckets + v * LANES, (floats)some);
-        }
-        for (size_t i = 0; i < SIXTEEN && k + i < count; i++)
-            sums[i % 4][buckets[i]] += (double)scratch->weights[k + i];
-    }
-    for (int i = 0; i < BUCKETS; i++)
-        masses[i] = (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]);
-}
-
-/* Collect the places of the candidates in one bucket. */
-INLINE size_t find_in_bucket(const struct scratch *scratch, size_t count, float largest,
-                             float scale, int32_t bucket)
-{
+    struct keys keys = {.values = scratch->keys, .weights = scratch->key_weights};
     size_t found = 0;
-    for (size_t k = 0; k < count; k += LANES) {
-        unsigned bits =
-            movemask(buckets_of(load(scratch->logits + k), largest, scale) == bucket);
-        bits &= lanes_before(count - k);
-        for (; bits; bits &= bits - 1)
-            scratch->indices[found++] = (int32_t)k + __builtin_ctz(bits);
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        if (!(largest - scratch->block_max[block] <= depth)) /* nor where one is nan */
+            continue;
+        for (size_t k = start; k < end; k += LANES) {
+            floats x = load_up_to(row + k, end - k), w = load(scratch->weights + k);
+            unsigned bits = movemask(splat(largest) - x <= splat(depth));
+            store(keys.values + found, compress(x, bits));
+            store(keys.weights + found, compress(w, bits));
+            found += (size_t)__builtin_popcount(bits);
+        }
     }
-    return found;
+    end_keys(&keys, found);
+    return keys;
 }
 
-/* Keep the shortest prefix, by falling logit, that weighs enough. The candidates are put into
- * buckets by logit, and only the bucket in which it is reached is sorted. */
+/* Keep the shortest prefix, by falling logit, that weighs enough. */
 TARGET static enum status top_p_row(const void *work, size_t i, struct scratch *scratch)
 {
     const struct top_p_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    const float *logits = scratch->logits, *weights = scratch->weights;
     float *out = args->out + i * vocabulary;
     float largest = find_block_max(row, vocabulary, scratch->block_max);
     double total = exp_row(row, vocabulary, largest, scratch, 1);
     double enough = args->p * total * (1 - TOLERANCE);
     float depth = sufficient_depth(args->p, total, vocabulary);
     depth = narrow_by_blocks(scratch, vocabulary, depth, enough);
-    size_t count = find_candidates(row, vocabulary, largest, depth, scratch);
-    float narrower = narrow_by_candidates(scratch, count, depth, enough);
-    if (narrower < depth) {
-        depth = narrower;
-        count = narrow_candidates(largest, depth, scratch, count);
-    }
-
-    double masses[BUCKETS], mass = 0;
-    float scale = (BUCKETS - 1) / depth;
-    sum_buckets(scratch, count, largest, scale, masses);
-    int32_t bucket = 0;
-    while (bucket < BUCKETS - 1 && mass + masses[bucket] < enough)
-        mass += masses[bucket++];
-
-    size_t held = find_in_bucket(scratch, count, largest, scale, bucket), last = 0;
-    sort_bucket(logits, scratch->indices, held);
-    for (; last + 1 < held; last++) {
-        mass += (double)weights[scratch->indices[last]];
-        if (mass >= enough)
-            break;
-    }
-    float bar = held ? logits[scratch->indices[last]] : largest - depth;
-    keep_at_least(row, vocabulary, bar, out);
-    for (size_t k = last + 1; k < held && logits[scratch->indices[k]] == bar; k++)
-        out[scratch->tokens[scratch->indices[k]]] = -INFINITY;
+    struct keys keys = find_keys(row, vocabulary, largest, depth, scratch);
+    struct selected selected = {.value = largest};
+    if (keys.count) /* in a distribution there is one */
+        selected = select_mass(&keys, enough);
+    keep_selected(row, vocabulary, &selected, out);
     return OK;
 }
 
@@ -120,32 +68,101 @@ INLINE double distance(float logit, float largest, double centre)
     return excess < 0 ? -excess : excess;
 }
 
-/* The depth of all tokens that are no farther than the farthest above another depth, and a bound
- * of their distances. Both are a little larger than needed, so that rounding does no harm. */
-INLINE float depth_in_reach(double centre, float depth, double *bound)
+/* The depth of all tokens that are no farther than the farthest above another depth: a little more,
+ * so that rounding does no harm. */
+INLINE float depth_in_reach(double centre, float depth)
 {
     double farthest = fmax(fabs(centre), fabs(centre + (double)depth));
     float reach = (float)((farthest - centre) * (1 + 1e-6));
-    *bound = farthest * (1 + 1e-5);
     return reach < MAX_DEPTH ? reach : MAX_DEPTH;
 }
 
-/* The distance within which the nearest candidates weigh enough. They are put into buckets by
- * distance, and those of the bucket in which it is reached into finer ones, until they tie but for
- * the tolerance. */
-INLINE double sufficient_distance(float largest, double centre, double bound, double enough,
-                                  const struct scratch *scratch, size_t count)
+INLINE doubles distances(doubles logits, double largest, double centre)
 {
-    const float *logits = scratch->logits, *weights = scratch->weights;
-    int32_t *indices = scratch->indices;
-    double low = 0, high = bound, before = 0;
-    for (size_t k = 0; k < count; k++)
-        indices[k] = (int32_t)k;
-    while (high - low > TOLERANCE * (1 + low)) {
-        double masses[BUCKETS] = {0}, scale = (BUCKETS - 1) / (high - low), start = low;
-        for (size_t k = 0; k < count; k++) {
-            double far = distance(logits[indices[k]], largest, centre);
-            masses[(int)((far - start) * scale)] += (double)weights[indices[k]];
+    doubles excess = centre - (logits - largest);
+    return (doubles)((longs)excess & INT64_MAX); /* the absolute value */
+}
+
+/* The distances of some logits as floats. Conversion keeps their order, but for new ties. */
+INLINE floats float_distances(const float *logits, double largest, double centre)
+{
+    floats x = load(logits);
+    eight away[EIGHTS];
+    UNROLLED for (int e = 0; e < EIGHTS; e++) {
+        four low = to_floats(distances(low_of(eight_of(x, e)), largest, centre));
+        four high = to_floats(distances(high_of(eight_of(x, e)), largest, centre));
+        away[e] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+    }
+    return join_eights(away);
+}
+
+/* The nearest candidates come first: keys are negative distances. */
+INLINE struct keys find_distance_keys(const struct scratch *scratch, size_t count, double largest,
+                                      double centre)
+{
+    struct keys keys = {.values = scratch->keys, .weights = scratch->key_weights};
+    for (size_t k = 0; k < count; k += LANES) {
+        store(keys.values + k, -float_distances(scratch->logits + k, largest, centre));
+        store(keys.weights + k, load(scratch->weights + k));
+    }
+    end_keys(&keys, count);
+    return keys;
+}
+
+/* Of the candidates, collect the logits and weights of those at a distance, as a float. */
+INLINE struct keys find_at_distance(const struct scratch *scratch, size_t count, double largest,
+                                    double centre, float distance)
+{
+    struct keys keys = {.values = scratch->keys, .weights = scratch->key_weights};
+    size_t found = 0;
+    for (size_t k = 0; k < count; k += LANES) {
+        floats away = float_distances(scratch->logits + k, largest, centre);
+        unsigned bits = movemask(away == splat(distance)) & lanes_before(count - k);
+        store(keys.values + found, compress(load(scratch->logits + k), bits));
+        store(keys.weights + found, compress(load(scratch->weights + k), bits));
+        found += (size_t)__builtin_popcount(bits);
+    }
+    end_keys(&keys, found);
+    return keys;
+}
+
+/* The least and the largest distance of some logits. */
+INLINE void distance_range(const struct keys *keys, double largest, double centre, double *low,
+                           double *high)
+{
+    doubles least = {INFINITY, INFINITY, INFINITY, INFINITY}, most = {0};
+    for (size_t k = 0; k < keys->count; k += LANES) {
+        floats x = load_until(keys->values + k, (ptrdiff_t)(keys->count - k), keys->values[0]);
+        UNROLLED for (int e = 0; e < 2 * EIGHTS; e++) {
+            eight half = eight_of(x, e / 2);
+            doubles far = distances(e % 2 ? high_of(half) : low_of(half), largest, centre);
+            longs is_less = far < least, is_more = far > most;
+            least = (doubles)((is_less & (longs)far) | (~is_less & (longs)least));
+            most = (doubles)((is_more & (longs)far) | (~is_more & (longs)most));
+        }
+    }
+    *low = least[0], *high = most[0];
+    for (int i = 1; i < FOUR; i++) {
+        *low = least[i] < *low ? least[i] : *low;
+        *high = most[i] > *high ? most[i] : *high;
+    }
+}
+
+/* The distance at which the weights reach enough, of keys that as floats are equally far; nearer
+ * ones weigh `before`. The keys are put into buckets by their exact distances, and those of the
+ * bucket in which it is reached into finer ones, until they tie but for the tolerance. */
+INLINE double exact_distance(float largest, double centre, double before, double enough,
+                             struct keys *keys)
+{
+    for (;;) {
+        double masses[BUCKETS] = {0}, low, high;
+        distance_range(keys, (double)largest, centre, &low, &high);
+        if (!(high - low > TOLERANCE * (1 + low)))
+            return high;
+        const double scale = (BUCKETS - 1) / (high - low);
+        for (size_t k = 0; k < keys->count; k++) {
+            double far = distance(keys->values[k], largest, centre);
+            masses[(int)((far - low) * scale)] += (double)keys->weights[k];
         }
         int bucket = 0, last = BUCKETS - 1;
         while (last && masses[last] == 0)
@@ -153,18 +170,21 @@ INLINE double sufficient_distance(float largest, double centre, double bound, do
         while (bucket < last && before + masses[bucket] < enough)
             before += masses[bucket++];
         size_t held = 0;
-        low = high, high = start;
-        for (size_t k = 0; k < count; k++) {
-            double far = distance(logits[indices[k]], largest, centre);
-            if ((int)((far - start) * scale) != bucket)
-                continue;
-            indices[held++] = indices[k];
-            low = far < low ? far : low;
-            high = far > high ? far : high;
+        for (size_t k = 0; k < keys->count; k++) {
+            keys->values[held] = keys->values[k], keys->weights[held] = keys->weights[k];
+            held += (int)((distance(keys->values[k], largest, centre) - low) * scale) == bucket;
         }
-        count = held;
+        end_keys(keys, held);
     }
-    return high;
+}
+
+INLINE double sufficient_distance(float largest, double centre, double enough,
+                                  const struct scratch *scratch, size_t count)
+{
+    struct keys keys = find_distance_keys(scratch, count, (double)largest, centre);
+    struct selected selected = select_mass(&keys, enough);
+    keys = find_at_distance(scratch, count, (double)largest, centre, -selected.value);
+    return exact_distance(largest, centre, selected.before, enough, &keys);
 }
 
 /* Keep one candidate; returns its weight. */
@@ -174,30 +194,47 @@ INLINE float keep_candidate(const struct scratch *scratch, size_t place, float *
     return scratch->weights[place];
 }
 
+/* Of some candidates, those that are nearer than a distance, and in `tied` those that tie with it. */
+INLINE unsigned compare_exactly(const float *logits, double largest, double centre, double far,
+                                unsigned *tied)
+{
+    const double nearer = (1 + far) * (1 - TOLERANCE);
+    floats x = load(logits);
+    unsigned near = 0;
+    *tied = 0;
+    UNROLLED for (int e = 0; e < 2 * EIGHTS; e++) {
+        eight half = eight_of(x, e / 2);
+        doubles exact = 1 + distances(e % 2 ? high_of(half) : low_of(half), largest, centre);
+        near |= movemask_doubles(exact < nearer) << 4 * e;
+        *tied |= movemask_doubles(exact * (1 - TOLERANCE) <= 1 + far) << 4 * e;
+    }
+    *tied &= ~near;
+    return near;
+}
+
 /* Keep the candidates nearer than a distance, and of those that tie with it the first until there
- * is enough. Single precision tells most of them apart; the rest are looked at exactly. */
+ * is enough. Single precision tells most of them apart; the rest are compared exactly. */
 INLINE void keep_nearest(float largest, double centre, double far, double enough,
                          const struct scratch *scratch, size_t count, float *out)
 {
-    const double nearer = (1 + far) * (1 - TOLERANCE);
     const float margin = (float)(1e-5 * (1 + far + fabs(centre)));
     double mass = 0;
     size_t tied = 0;
     for (size_t k = 0; k < count; k += LANES) {
         floats excess = splat((float)centre) - (load(scratch->logits + k) - splat(largest));
         floats away = max(excess, -excess);
-        unsigned lanes = lanes_before(count - k);
+        unsigned lanes = lanes_before(count - k), ties = 0;
         unsigned near = movemask(away < splat((float)far - margin)) & lanes;
-        unsigned perhaps = movemask(away <= splat((float)far + margin)) & lanes & ~near;
-        for (unsigned bits = near; bits; bits &= bits - 1)
-            mass += (double)keep_candidate(scratch, k + (size_t)__builtin_ctz(bits), out);
-        for (unsigned bits = perhaps; bits; bits &= bits - 1) {
-            size_t place = k + (size_t)__builtin_ctz(bits);
-            double exact = 1 + distance(scratch->logits[place], largest, centre);
-            if (exact < nearer)
-                mass += (double)keep_candidate(scratch, place, out);
-            else if (exact * (1 - TOLERANCE) <= 1 + far)
-                scratch->indices[tied++] = (int32_t)place;
+        unsigned unsure = movemask(away <= splat((float)far + margin)) & lanes & ~near;
+        if (unsure)
+            near |= unsure & compare_exactly(scratch->logits + k, (double)largest, centre, far,
+                                             &ties);
+        for (; near; near &= near - 1)
+            mass += (double)keep_candidate(scratch, k + (size_t)__builtin_ctz(near), out);
+        ties &= unsure;
+        if (ties) {
+            store((float *)scratch->indices + tied, compress((floats)tokens_from(k), ties));
+            tied += (size_t)__builtin_popcount(ties);
         }
     }
     for (size_t k = 0; k < tied; k++) {
@@ -216,19 +253,21 @@ TARGET static enum status typical_row(const void *work, size_t i, struct scratch
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
     float largest = find_block_max(row, vocabulary, scratch->block_max);
-    double min_entropy, entropy, bound;
+    double min_entropy, entropy;
     entropy_row(row, vocabulary, largest, scratch, 1, &min_entropy, &entropy);
     double total = exp(min_entropy), centre = min_entropy - entropy;
     double enough = args->p * total * (1 - TOLERANCE);
     float depth = sufficient_depth(args->p, total, vocabulary);
     depth = narrow_by_blocks(scratch, vocabulary, depth, enough);
-    size_t count = find_candidates(row, vocabulary, largest,
-                                   depth_in_reach(centre, depth, &bound), scratch);
+    size_t count =
+        find_candidates(row, vocabulary, largest, depth_in_reach(centre, depth), scratch);
     depth = narrow_by_candidates(scratch, count, depth, enough);
-    count = narrow_candidates(largest, depth_in_reach(centre, depth, &bound), scratch, count);
-    double far = sufficient_distance(largest, centre, bound, enough, scratch, count);
+    count = narrow_candidates(largest, depth_in_reach(centre, depth), scratch, count);
     for (size_t token = 0; token < vocabulary; token++)
         out[token] = -INFINITY;
+    if (!count) /* not a distribution */
+        return OK;
+    double far = sufficient_distance(largest, centre, enough, scratch, count);
     keep_nearest(largest, centre, far, enough, scratch, count, out);
     return OK;
 }

@@ -24,6 +24,7 @@ struct scratch {
     float *logits;       /* of each candidate */
     int32_t *tokens;     /* the candidates */
     int32_t *indices;    /* places of some candidates */
+    float *keys, *key_weights; /* what select.h works on */
 };
 
 /* Do one row. Returns INVALID where it isn't a distribution. */

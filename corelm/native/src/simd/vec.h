@@ -100,6 +100,11 @@ INLINE eight eight_of(floats x, int second)
     return (eight)(second ? _mm512_extractf32x8_ps(both, 1) : _mm512_castps512_ps256(both));
 }
 
+INLINE floats join_eights(const eight *x)
+{
+    return (floats)_mm512_insertf32x8(_mm512_castps256_ps512((__m256)x[0]), (__m256)x[1], 1);
+}
+
 /* Add the upper eight of sixteen lanes to the lower eight. */
 INLINE eight fold(const floats *parts) { return eight_of(parts[0], 0) + eight_of(parts[0], 1); }
 
@@ -126,6 +131,8 @@ INLINE eight eight_of(floats x, int second)
     (void)second;
     return x;
 }
+
+INLINE floats join_eights(const eight *x) { return x[0]; }
 
 INLINE eight fold(const floats *parts) { return parts[0] + parts[1]; }
 
@@ -243,7 +250,8 @@ INLINE float max_of(floats x)
 
 #endif
 
-/* The first and the last four of eight floats, as doubles. */
+/* Conversions: the first and the last four of eight floats as doubles, four doubles as floats; and
+ * one bit for each of four doubles. */
 #if defined(__x86_64__) /* GCC would convert two at a time */
 INLINE doubles low_of(eight x)
 {
@@ -253,6 +261,13 @@ INLINE doubles low_of(eight x)
 INLINE doubles high_of(eight x)
 {
     return (doubles)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
+}
+
+INLINE four to_floats(doubles x) { return (four)_mm256_cvtpd_ps((__m256d)x); }
+
+INLINE unsigned movemask_doubles(longs where)
+{
+    return (unsigned)_mm256_movemask_pd((__m256d)where);
 }
 #else
 INLINE doubles low_of(eight x)
@@ -265,6 +280,16 @@ INLINE doubles high_of(eight x)
 {
     four high = __builtin_shufflevector(x, x, 4, 5, 6, 7);
     return __builtin_convertvector(high, doubles);
+}
+
+INLINE four to_floats(doubles x) { return __builtin_convertvector(x, four); }
+
+INLINE unsigned movemask_doubles(longs where)
+{
+    unsigned bits = 0;
+    for (int i = 0; i < FOUR; i++)
+        bits |= (unsigned)(where[i] & 1) << i;
+    return bits;
 }
 #endif
 
