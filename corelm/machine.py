@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from corelm import native
+from corelm.native.cpu import cpu_limit
 
 
 def platform_name() -> str:
@@ -22,7 +22,7 @@ def machine() -> dict[str, Any]:
     """What a measurement was made on and with."""
     return {
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": cpu_limit(),
         "platform": platform_name(),
         "python": platform.python_version(),
         "numpy": np.__version__,

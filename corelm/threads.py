@@ -8,12 +8,14 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar
 
+from corelm.native.cpu import cpu_limit
+
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 T = TypeVar("T")
 
-CORES = os.cpu_count() or 1
+CORES = cpu_limit()
 
 
 def spread(work: Callable[[slice], T], count: int, least: int = 1) -> list[T]:

@@ -18,6 +18,7 @@ from corelm import native
 from corelm.model.networks import default as networks
 from corelm.model.networks import layers
 from corelm.model.networks.graph import GIVEN, Graph, plan
+from corelm.native.cpu import cpu_limit
 from corelm.numerics.distributions import (
     apply_temperature,
     draw,
@@ -453,7 +454,7 @@ def test_several_runs_at_once_of_which_some_are_dropped():
             with ThreadPoolExecutor(4) as pool:
                 list(pool.map(native.kernels.wait, runs))
         finally:
-            native.kernels.use_cores(native.CORES)
+            native.kernels.use_cores(cpu_limit())
         for arguments in started:
             assert np.array_equal(arguments[-1], expected[-1])
 
@@ -499,7 +500,7 @@ def test_any_number_of_cores_does_the_same(cores):
         for _ in range(20):
             assert draw(logits, luck)[0].tolist() == expected
     finally:
-        native.kernels.use_cores(native.CORES)
+        native.kernels.use_cores(cpu_limit())
 
 
 def test_several_threads_may_use_them_at_once():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.threads import CORES
+from corelm.native.cpu import cpu_limit
 
 
 def _load() -> ModuleType | None:
@@ -24,7 +24,7 @@ def _load() -> ModuleType | None:
         from corelm.native import kernels
     except ImportError:  # not compiled, or not for this processor
         return None
-    kernels.use_cores(CORES)
+    kernels.use_cores(cpu_limit())
     return kernels
 
 
@@ -34,7 +34,9 @@ kernels: Any = _load()
 
 def as_rows(logits: NDArray[Any]) -> NDArray[np.float32] | None:
     """The logits as the kernels take them, (batch, vocabulary); None where NumPy has to do it."""
-    if kernels is None or logits.dtype != np.float32 or not logits.flags.c_contiguous:
+    if kernels is None or logits.dtype != np.float32:
+        return None
+    if not (logits.flags.c_contiguous and logits.flags.aligned):
         return None
     if not logits.size:
         return None

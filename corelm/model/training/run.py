@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -32,6 +31,7 @@ from corelm.model.training.scoring import gives_probabilities, score
 from corelm.model.training.settings import TrainingSettings
 from corelm.model.training.text_generation import TextGeneration
 from corelm.model.training.vectorization import learn_vocabulary
+from corelm.native.cpu import cpu_limit
 
 MEASURED = 2500
 """Held-out texts to measure on, at most."""
@@ -244,7 +244,7 @@ class Run:
     def _training(self) -> dict[str, Any]:
         return {
             "command": self.settings.command(self.corpus.name),
-            "machine": f"{platform_name()}, {os.cpu_count()} cores",
+            "machine": f"{platform_name()}, {cpu_limit()} cores",
             **self.identity,
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),

@@ -1,0 +1,64 @@
+"""On rows unlike a language model's, filters keep the tokens of the definition in linear time."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from benchmark_scripts import script
+
+from corelm import native
+from corelm.numerics.filters import top_k, top_p, typical
+
+pytestmark = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
+
+ROWS = script("any_row").rows(20_000)
+FILTERS = {
+    "top_k(1)": lambda row: top_k(row, 1),
+    "top_k(50)": lambda row: top_k(row, 50),
+    "top_k(10000)": lambda row: top_k(row, 10_000),
+    "top_p(0)": lambda row: top_p(row, 0),
+    "top_p(0.5)": lambda row: top_p(row, 0.5),
+    "top_p(0.9)": lambda row: top_p(row, 0.9),
+    "typical(0.2)": lambda row: typical(row, 0.2),
+    "typical(0.9)": lambda row: typical(row, 0.9),
+}
+
+
+@pytest.fixture(params=[8, 16], autouse=True, scope="module")
+def lanes(request):
+    """All of this with vectors of so many floats."""
+    if native.kernels.use_lanes(request.param) != request.param:
+        pytest.skip("this processor has no vectors of so many floats")
+    yield
+    native.kernels.use_lanes(16)
+
+
+def fastest(call, repeats):
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("name", FILTERS)
+def test_the_tokens_are_those_of_the_definition(name, row, monkeypatch):
+    """But for one where the mass is just reached: exponentials differ in their last bit."""
+    found = FILTERS[name](ROWS[row])
+    monkeypatch.setattr(native, "kernels", None)
+    expected = FILTERS[name](ROWS[row])
+    differing = np.flatnonzero(found != expected)
+    rounded = "top_p" in name or "typical" in name
+    assert len(differing) <= (2 if rounded else 0)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_the_time_is_bounded(name):
+    """By far more than what it is, for machines are busy; it was hundreds of times as much."""
+    usual = fastest(lambda: FILTERS[name](ROWS["usual"]), 20)
+    for row in ROWS.values():
+        assert fastest(lambda row=row: FILTERS[name](row), 5) < 60 * usual + 1e-3

@@ -1,0 +1,171 @@
+"""The pool of threads: it shrinks, survives forks, and never keeps the interpreter waiting."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corelm import native
+from corelm.native.cpu import cpu_limit
+from corelm.numerics.filters import top_p
+
+pytestmark = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
+
+TASKS = Path("/proc/self/task")
+WIDTH, TOKENS, LAYERS = 1024, 64, 40
+
+
+@pytest.fixture(autouse=True)
+def cores():
+    """As many as before, after each test."""
+    yield
+    native.kernels.use_cores(cpu_limit())
+
+
+def draw_all():
+    """One draw from rows that are worth all cores."""
+    rows = np.zeros((64, 5000), np.float32)
+    tokens = np.empty(64, np.int64)
+    native.kernels.draw(rows, np.full(64, 0.5), tokens, np.empty(64))
+    return tokens
+
+
+def long_run():
+    """Arguments of `begin` for a run of about a tenth of a second."""
+    embed = ("embed", (), 1, np.ones((1, WIDTH), "f4"), np.zeros((TOKENS, WIDTH), "f4"), None)
+    panels = np.zeros((WIDTH // 16, WIDTH, 16), np.float32)
+    layers = [("multiply", (1 + i % 2,), 2 - i % 2, panels, None, 0) for i in range(LAYERS)]
+    head = (("normalise", (0,), 1, np.ones(WIDTH, "f4"), None, 1e-6),)
+    planned = native.kernels.plan((embed, *layers), (0, WIDTH, WIDTH), head, (WIDTH, WIDTH))
+    outputs = np.empty((4, TOKENS, WIDTH), np.float32)
+    cache, logits = np.empty((4, 1, 1, 1, TOKENS, 1), "f4"), np.empty((4, 0, WIDTH), "f4")
+    return planned, np.zeros((4, TOKENS), int), cache, None, outputs, logits
+
+
+@pytest.mark.skipif(not TASKS.exists(), reason="the threads of a process are not listed here")
+def test_threads_end_when_fewer_cores_are_used():
+    native.kernels.use_cores(1)
+    draw_all()
+    before = settled(lambda count: True)
+    native.kernels.use_cores(6)
+    draw_all()
+    assert settled(lambda count: count == before + 5) == before + 5
+    native.kernels.use_cores(2)
+    assert settled(lambda count: count == before + 1) == before + 1
+    native.kernels.use_cores(1)
+    assert settled(lambda count: count == before) == before
+
+
+def settled(reached):
+    """The number of threads, once it is as wanted, or after some seconds."""
+    for _ in range(500):
+        if reached(len(list(TASKS.iterdir()))):
+            break
+        time.sleep(0.01)
+    return len(list(TASKS.iterdir()))
+
+
+def test_a_run_that_nobody_started_is_dropped_at_once():
+    native.kernels.use_cores(1)  # there is no worker that could start it
+    arguments = long_run()
+    start = time.perf_counter()
+    native.kernels.run(*arguments)
+    ran = time.perf_counter() - start
+    run = native.kernels.begin(*arguments)
+    start = time.perf_counter()
+    del run
+    assert time.perf_counter() - start < ran / 4
+
+
+def test_other_threads_go_on_while_a_started_run_is_dropped():
+    native.kernels.use_cores(2)
+    ticks = []
+    done = threading.Event()
+
+    def tick():
+        while not done.wait(0.001):
+            ticks.append(time.perf_counter())
+
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    run = native.kernels.begin(*long_run())
+    time.sleep(0.02)  # a worker has it
+    start = time.perf_counter()
+    del run
+    end = time.perf_counter()
+    done.set()
+    ticker.join()
+    inside = [t for t in ticks if start < t < end]
+    assert end - start < 0.01 or len(inside) >= 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_processes_may_be_forked_while_other_threads_work():
+    native.kernels.use_cores(3)
+    expected = draw_all().tolist()
+    stop = threading.Event()
+
+    def work():
+        while not stop.is_set():
+            draw_all()
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in range(40):
+            run = native.kernels.begin(*SHORT_RUN)
+            child = os.fork()
+            if not child:
+                signal.alarm(20)  # instead of hanging for ever
+                native.kernels.wait(run)
+                os._exit(draw_all().tolist() != expected)
+            native.kernels.wait(run)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+
+
+def short_run():
+    """Arguments of `begin` for the shortest run."""
+    embed = ("embed", (), 1, np.ones((1, 4), "f4"), np.zeros((2, 4), "f4"), None)
+    head = (("normalise", (0,), 1, np.ones(4, "f4"), None, 1e-6),)
+    planned = native.kernels.plan((embed,), (0, 4), head, (4, 4))
+    cache, outputs = np.empty((1, 1, 1, 1, 2, 1), "f4"), np.empty((1, 2, 4), "f4")
+    return planned, np.zeros((1, 2), int), cache, None, outputs, np.empty((1, 1, 4), "f4")
+
+
+SHORT_RUN = short_run() if native.kernels else ()
+
+
+def unaligned(array):
+    """A copy at an odd address."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)
+    memory[1:] = np.frombuffer(array.tobytes(), np.uint8)
+    copy = memory[1:].view(array.dtype).reshape(array.shape)
+    assert not copy.flags.aligned
+    return copy
+
+
+def test_unaligned_arrays_are_refused_by_the_kernels_and_accepted_in_python():
+    rows = np.random.default_rng(0).standard_normal((3, 300), dtype=np.float32)
+    with pytest.raises(ValueError, match="logits: expected an aligned array"):
+        native.kernels.top_p(unaligned(rows), 0.9, np.empty_like(rows))
+    assert np.array_equal(top_p(unaligned(rows), 0.9), top_p(rows, 0.9))
+
+
+@pytest.mark.parametrize("change", [unaligned, lambda x: np.repeat(x, 2, axis=1)[:, ::2]])
+def test_arrays_that_lie_otherwise_give_the_same(change):
+    rows = np.random.default_rng(0).standard_normal((3, 300), dtype=np.float32)
+    other = change(rows)
+    other.flags.writeable = False
+    assert np.array_equal(top_p(other, 0.9), top_p(rows, 0.9))
