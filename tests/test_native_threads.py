@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -50,25 +52,31 @@ def long_run():
 
 @pytest.mark.skipif(not TASKS.exists(), reason="the threads of a process are not listed here")
 def test_threads_end_when_fewer_cores_are_used():
-    native.kernels.use_cores(1)
-    draw_all()
-    before = settled(lambda count: True)
-    native.kernels.use_cores(6)
-    draw_all()
-    assert settled(lambda count: count == before + 5) == before + 5
-    native.kernels.use_cores(2)
-    assert settled(lambda count: count == before + 1) == before + 1
-    native.kernels.use_cores(1)
-    assert settled(lambda count: count == before) == before
+    code = """
+import time
+import numpy as np
+from pathlib import Path
+from corelm.native import kernels
 
+def threads():
+    return len(list(Path("/proc/self/task").iterdir()))
 
-def settled(reached):
-    """The number of threads, once it is as wanted, or after some seconds."""
-    for _ in range(500):
-        if reached(len(list(TASKS.iterdir()))):
+def settled(expected):
+    for _ in range(1000):
+        if threads() == expected:
             break
         time.sleep(0.01)
-    return len(list(TASKS.iterdir()))
+    return threads()
+
+kernels.use_cores(1)
+before = threads()
+for cores in (6, 2, 4, 1):
+    kernels.use_cores(cores)
+    kernels.draw(np.zeros((64, 5000), "f4"), np.zeros(64), np.empty(64, int), np.empty(64))
+    print(settled(before + cores - 1) - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["5", "1", "3", "0"]
 
 
 def test_a_run_that_nobody_started_is_dropped_at_once():
