@@ -7,6 +7,7 @@ what is likely, the sampler says which distribution to draw from, the core draws
 import importlib
 import typing
 
+from corelm import filters as filters  # as corelm.filters, without another import
 from corelm.context import Context
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.context_builder import ContextBuilder
@@ -31,41 +32,16 @@ from corelm.numerics.distributions import (
     apply_temperature,
     draw,
     entropy,
-    greedy,
     keep,
     log_softmax,
-    min_and_shannon_entropy,
-    min_entropy,
     reweight_distribution,
     softmax,
-    subtract_max,
     surprisals,
-)
-from corelm.numerics.filters import logit_std, top_k, top_p, typical, within_nats
-from corelm.numerics.selection import (
-    at_least,
-    by_rows,
-    falling_logits,
-    filter_each_row,
-    filter_logits,
-    first_tokens,
-    first_where,
-    largest_tokens,
-    tokens_within,
 )
 from corelm.params import param
 from corelm.plugins.engine_presets import preset, presets
 from corelm.plugins.expressions import sampler
 from corelm.sampler import Chain, Sampler, sampling_distribution
-from corelm.token_edits import (
-    change_logits,
-    known_tokens,
-    past_tokens,
-    remove_tokens,
-    token_counts,
-    token_id,
-    token_sequence,
-)
 
 if typing.TYPE_CHECKING:
     from corelm.report.report import Report, compare
@@ -97,49 +73,24 @@ __all__ = [
     "TokenTrace",
     "Vocabulary",
     "apply_temperature",
-    "at_least",
-    "by_rows",
-    "change_logits",
     "compare",
     "draw",
     "entropy",
     "explain",
-    "falling_logits",
-    "filter_each_row",
-    "filter_logits",
-    "first_tokens",
-    "first_where",
     "generate",
-    "greedy",
     "hookimpl",
     "keep",
-    "known_tokens",
-    "largest_tokens",
     "load",
     "log_softmax",
-    "logit_std",
-    "min_and_shannon_entropy",
-    "min_entropy",
     "param",
-    "past_tokens",
     "preset",
     "presets",
-    "remove_tokens",
     "reweight_distribution",
     "sampler",
     "sampling_distribution",
     "softmax",
     "stream",
-    "subtract_max",
     "surprisals",
-    "token_counts",
-    "token_id",
-    "token_sequence",
-    "tokens_within",
-    "top_k",
-    "top_p",
-    "typical",
-    "within_nats",
 ]
 
 

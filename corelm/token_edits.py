@@ -1,12 +1,12 @@
-"""Single tokens: those of the past, those that a word names, and changing their logits.
+"""Read and change single tokens: past ones, those that a word names, and their logits.
 
-For samplers that look at the context. They touch the few tokens that they are about; the rest
-of a row costs one copy.
+For samplers that read the context. The functions touch only the tokens concerned; the rest of a
+row costs one copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,16 +19,16 @@ from corelm.numerics.distributions import Array
 Ids = NDArray[np.int64]
 
 GLANCE = 128
-"""Tokens at the beginning of a row that mostly show that it was not emptied."""
+"""Tokens at the beginning of a row, which are checked first: mostly one of them is still there."""
 
 
 def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> Ids:
-    """The tokens of the past that count: (batch, window) ids.
+    """Return the past tokens that count: (batch, window) ids.
 
     Args:
         context: the tokens so far.
         last: how many of the last tokens count; 0 is all.
-        skip_prompt: whether only drawn tokens count.
+        skip_prompt: count only tokens that were drawn.
 
     Example:
         >>> from corelm import Context
@@ -42,11 +42,11 @@ def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> I
 
 
 def known_tokens(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids]:
-    """Rows and ids of the tokens that are inside a vocabulary, each as often as it is there.
+    """Return the rows and ids of the tokens that a vocabulary has, repeated ones repeatedly.
 
     Args:
         tokens: (batch, time) ids.
-        vocabulary: how many ids there are.
+        vocabulary: the number of ids.
 
     Example:
         >>> rows, ids = known_tokens([[5, 2], [9, 2]], vocabulary=9)
@@ -61,14 +61,14 @@ def known_tokens(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids]:
 
 
 def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
-    """How often each token occurs in each row.
+    """Count how often each token occurs in each row.
 
     Args:
         tokens: (batch, time) ids; those outside the vocabulary are left out.
-        vocabulary: how many ids there are.
+        vocabulary: the number of ids.
 
     Returns:
-        Rows, ids and counts, three arrays with one entry for each different token of a row.
+        Rows, ids and counts: three arrays with one entry for each distinct token of a row.
 
     Example:
         >>> rows, ids, counts = token_counts([[5, 2, 5], [2, 2, 2]], vocabulary=9)
@@ -83,16 +83,16 @@ def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
 def change_logits(
     logits: Array, rows: ArrayLike, ids: ArrayLike, change: Callable[[Array], Array]
 ) -> Array:
-    """A copy of the logits with those of some tokens changed.
+    """Return a copy of the logits with those of some tokens changed.
 
-    A change removes no token and brings none back: a logit too large for its type becomes the
-    largest there is, and minus infinity stays.
+    A change neither removes a token nor brings one back: a logit too large for its type becomes
+    the largest number of that type, and minus infinity stays.
 
     Args:
         logits: (batch, vocabulary).
-        rows: which rows, (tokens,), or a shape that broadcasts with the ids.
-        ids: which token in each of them, (tokens,). A pair that stands twice is changed once.
-        change: from their logits as they came, (tokens,) in float64, to the new ones.
+        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
+        ids: the id of each token, (tokens,). A repeated pair is changed once.
+        change: maps their logits, (tokens,) in float64, to the new ones.
 
     Example:
         >>> change_logits(np.array([[1.0, 2.0]]), [0], [1], lambda logit: logit - 0.5).tolist()
@@ -110,14 +110,14 @@ def change_logits(
 
 
 def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
-    """A copy of the logits in which some tokens are impossible.
+    """Return a copy of the logits in which some tokens are impossible.
 
-    A row that would be left empty keeps its likeliest token, the lowest id on ties.
+    A row that would be left empty keeps its most likely token, the lowest id on ties.
 
     Args:
         logits: (batch, vocabulary).
-        rows: which rows, (tokens,), or a shape that broadcasts with the ids.
-        ids: which token in each of them, (tokens,).
+        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
+        ids: the id of each token, (tokens,).
 
     Example:
         >>> remove_tokens(np.array([[1.0, 2.0], [3.0, 0.0]]), [0, 1, 1], [1, 0, 1]).tolist()
@@ -134,15 +134,15 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
 
 
 def token_sequence(token: int | str, vocabulary: Vocabulary | None, size: int) -> list[int]:
-    """The ids of a token that is given as its id, or of a word, which may be several tokens.
+    """Return the ids of a token, named by its id or by a word; a word may be several tokens.
 
     Args:
         token: an id or a word; a number written as text is a word.
-        vocabulary: what knows the words, such as `context.vocabulary`.
-        size: how many ids there are.
+        vocabulary: maps words to ids, such as `context.vocabulary`.
+        size: the number of ids.
 
     Raises:
-        UsageError: a word without a vocabulary or outside it, or an id outside it.
+        UsageError: a word without a vocabulary, or a word or an id outside it.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -157,7 +157,7 @@ def token_sequence(token: int | str, vocabulary: Vocabulary | None, size: int) -
 
 
 def token_id(token: int | str, vocabulary: Vocabulary | None, size: int) -> int:
-    """The id of what is one token, given as its id or as a word.
+    """Return the id of one token, named by its id or by a word.
 
     Args:
         token, vocabulary, size: as for `token_sequence`.
@@ -172,17 +172,52 @@ def token_id(token: int | str, vocabulary: Vocabulary | None, size: int) -> int:
     """
     ids = token_sequence(token, vocabulary, size)
     if len(ids) != 1:
-        raise UsageError(f"{token!r} is {len(ids)} tokens; give each of them by itself")
+        raise _several(token, ids)
     return ids[0]
 
 
-def _encoded(word: str, vocabulary: Vocabulary | None) -> list[int]:
+def find_tokens(tokens: Iterable[int | str], vocabulary: Vocabulary | None) -> set[int]:
+    """Return the ids of tokens that are named by id or word, without words that are missing.
+
+    For lists whose words matter only if the model can write them, such as sequence breakers.
+
+    Args:
+        tokens: ids and words.
+        vocabulary: maps words to ids, such as `context.vocabulary`.
+
+    Raises:
+        UsageError: a word without a vocabulary, or one that is several tokens.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> sorted(find_tokens(["cat", "unheard-of", 7], ToyModel().vocabulary))
+        [4, 7]
+    """
+    found = set()
+    for token in tokens:
+        ids = _encoded(token, vocabulary, missing=[]) if isinstance(token, str) else [token]
+        if len(ids) > 1:
+            raise _several(token, ids)
+        found.update(ids)
+    return found
+
+
+def _several(token: int | str, ids: list[int]) -> UsageError:
+    return UsageError(f"{token!r} is {len(ids)} tokens; give each of them by itself")
+
+
+def _encoded(
+    word: str, vocabulary: Vocabulary | None, missing: list[int] | None = None
+) -> list[int]:
+    """Return the ids of a word; `missing`, or an error, if the vocabulary lacks it."""
     if vocabulary is None:
         raise UsageError(
             f"the word {word!r} has no id where there is no vocabulary; "
             "give the id itself, or sample from a model"
         )
     ids = vocabulary.encode(word)
-    if not ids or vocabulary.unknown in ids:
-        raise UsageError(f"the vocabulary of this model does not have {word!r}; leave it out")
-    return ids
+    if ids and vocabulary.unknown not in ids:
+        return ids
+    if missing is not None:
+        return missing
+    raise UsageError(f"the vocabulary of this model does not have {word!r}; leave it out")

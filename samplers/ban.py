@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param, remove_tokens, token_sequence
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import remove_tokens, token_sequence
 
 
 class Ban(Sampler):

@@ -1,4 +1,4 @@
-"""Penalise what would go on with a repetition, the more the longer it is."""
+"""Penalise tokens that would continue a repetition, the more the longer it is."""
 
 from __future__ import annotations
 
@@ -7,26 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    change_logits,
-    hookimpl,
-    param,
-    past_tokens,
-    token_id,
-)
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import change_logits, find_tokens, past_tokens, token_id
 
 
 class Dry(Sampler):
-    """Don't repeat yourself: lower a token the more, the longer the repetition it would go on with.
+    """Don't repeat yourself: lower a token the more, the longer the repetition it would continue.
 
     Where the last n tokens of the context occurred before, followed by t, and n is at least
     allowed_length, the logit of t falls by multiplier * base^(n - allowed_length); n is the longest
-    for t. A sequence breaker ends what is compared: n counts only tokens after the last one, and a
-    breaker itself is never lowered. The matches are found by the Z-function of the context read
-    backwards, in time linear in its length.
+    for t, and 0 for a token that only occurred. A sequence breaker ends the comparison: n counts
+    only tokens after the last breaker, and a breaker itself is never lowered. A breaker word that
+    the model's vocabulary lacks is skipped. The matches are found by the Z-function of the
+    reversed context, in time linear in its length.
 
     Source: p-e-w 2024, text-generation-webui pull request 5677; the linear time as in
     koboldcpp pull request 982 by pi6am.
@@ -47,45 +40,57 @@ class Dry(Sampler):
     reads = frozenset({"tokens", "vocabulary"})
 
     multiplier: float = param(0.0, "the least penalty; 0 is off", ge=0, lt=math.inf)
-    base: float = param(1.75, "by what each further token multiplies it", ge=1, lt=math.inf)
-    allowed_length: int = param(2, "repetitions shorter than this are free", ge=1)
+    base: float = param(1.75, "each further token multiplies the penalty by it", ge=1, lt=math.inf)
+    allowed_length: int = param(2, "repetitions shorter than this are free", ge=0)
     sequence_breakers: tuple[int | str, ...] = param((), "words or ids that end a repetition")
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
-    skip_prompt: bool = param(False, "whether only drawn tokens count")
+    skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        size = logits.shape[-1]
-        breakers = {token_id(b, context.vocabulary, size) for b in self.sequence_breakers}
-        tokens = past_tokens(context, self.last, self.skip_prompt)
+        breakers = self._breakers(context, logits.shape[-1])
         found = [
             (row, token, n)
-            for row, past in enumerate(tokens.tolist())
-            for token, n in repetitions(past, breakers).items()
-            if n >= self.allowed_length and 0 <= token < size
+            for row, past in enumerate(past_tokens(context, self.last, self.skip_prompt).tolist())
+            for token, n in repetitions(past, breakers, self.allowed_length).items()
+            if 0 <= token < logits.shape[-1]
         ]
         if not found:
             return logits
         rows, ids, lengths = np.array(found).T
         return change_logits(logits, rows, ids, lambda logit: logit - self._penalty(lengths))
 
+    def _breakers(self, context: Context, size: int) -> set[int]:
+        breakers = find_tokens(self.sequence_breakers, context.vocabulary)
+        return {token_id(breaker, context.vocabulary, size) for breaker in breakers}
+
     def _penalty(self, lengths: Array) -> Array:
         return self.multiplier * self.base ** (lengths - self.allowed_length).astype(np.float64)
 
 
-def repetitions(tokens: Sequence[int], breakers: Collection[int]) -> dict[int, int]:
-    """The tokens that would go on with a repetition, each with its longest length so far."""
+def repetitions(
+    tokens: Sequence[int], breakers: Collection[int], shortest: int = 1
+) -> dict[int, int]:
+    """Map each token that would continue a repetition to the longest length so far.
+
+    Args:
+        tokens: ids of one context.
+        breakers: ids that end a repetition.
+        shortest: the least length; 0 includes every token that occurred.
+    """
     backwards = tokens[::-1]
     limit = next((i for i, token in enumerate(backwards) if token in breakers), len(tokens))
     longest: dict[int, int] = {}
-    for i, same in enumerate(z_function(backwards)):
-        follower, n = backwards[i - 1], min(same, limit)
-        if i > 0 and n > longest.get(follower, 0) and follower not in breakers:
+    for follower, same in zip(backwards, [*z_function(backwards), 0][1:], strict=True):
+        n = min(same, limit)
+        if n >= max(shortest, longest.get(follower, 0)) and follower not in breakers:
             longest[follower] = n
     return longest
 
 
 def z_function(sequence: Sequence[int]) -> list[int]:
-    """For each place, how long what begins there equals the beginning; 0 for the first place.
+    """Return for each place the length of the match between the rest and the beginning.
+
+    The first place has 0.
 
     Source: Gusfield 1997, Algorithms on strings, trees and sequences, section 1.4.
     """

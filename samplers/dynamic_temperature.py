@@ -5,25 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    apply_temperature,
-    by_rows,
-    hookimpl,
-    min_and_shannon_entropy,
-    param,
-)
+from corelm import Array, Context, Sampler, apply_temperature, hookimpl, param
+from corelm.filters import array_namespace, entropy_of_logits
 
 
 class DynamicTemperature(Sampler):
-    """Use a low temperature where the model is sure and a high one where it is not.
+    """Use a low temperature where the model is sure and a high one where it isn't.
 
     The temperature is t_min + (t_max - t_min) (H / ln n)^exponent, with H the entropy and n the
-    number of tokens in play. Where one token is in play, nothing changes.
+    number of tokens in play. Where only one token is in play, nothing changes.
 
     Source: Zhu et al. 2023, Hot or cold? Adaptive temperature sampling for code generation with
     large language models, arXiv 2309.02772.
@@ -46,20 +36,15 @@ class DynamicTemperature(Sampler):
 
     t_min: float = param(1.0, "temperature where one token is certain", ge=0, lt=math.inf)
     t_max: float = param(1.0, "temperature where all are equally likely", ge=0, lt=math.inf)
-    exponent: float = param(1.0, "how the entropy bends the way between", ge=0, lt=math.inf)
+    exponent: float = param(1.0, "power of the relative entropy H / ln n", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return by_rows(logits, self._adapt)
-
-    def _adapt(self, rows: Array, out: Array) -> None:
-        for row, place, t in zip(rows, out, self._temperatures(rows), strict=True):
-            place[:] = apply_temperature(row, float(t))
-
-    def _temperatures(self, rows: Array) -> Array:
-        in_play = np.count_nonzero(rows > -np.inf, axis=-1)
-        share = np.minimum(min_and_shannon_entropy(rows)[1] / np.log(np.maximum(in_play, 2)), 1)
+        xp, entropy = array_namespace(logits), entropy_of_logits(logits)
+        in_play = xp.sum(xp.astype(logits > -math.inf, entropy.dtype), axis=-1)
+        most = xp.log(xp.where(in_play > 1, in_play, 2.0))
+        share = xp.where(entropy < most, entropy / most, 1.0)
         t = self.t_min + (self.t_max - self.t_min) * share**self.exponent
-        return np.where(in_play == 1, 1.0, t)
+        return apply_temperature(logits, xp.where(in_play > 1, t, 1.0))
 
 
 @hookimpl

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, min_entropy, param, within_nats
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import min_entropy, surprisal, within_nats
 
 
 class Epsilon(Sampler):
-    """Keep the tokens of probability at least epsilon, and in any case the likeliest.
+    """Keep the tokens of probability at least epsilon, and the most likely token in any case.
 
     epsilon = 0 switches it off.
 
@@ -33,8 +33,7 @@ class Epsilon(Sampler):
     epsilon: float = param(0.0, "the lowest probability that stays; 0 is off", ge=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        nats = -math.log(self.epsilon) if self.epsilon else math.inf
-        return within_nats(logits, lambda rows: nats - min_entropy(rows), costly=True)
+        return within_nats(logits, surprisal(self.epsilon) - min_entropy(logits))
 
 
 @hookimpl

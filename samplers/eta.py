@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-import numpy as np
-
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    hookimpl,
-    min_and_shannon_entropy,
-    param,
-    within_nats,
-)
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import array_namespace, min_and_shannon_entropy, surprisal, within_nats
 
 
 class Eta(Sampler):
-    """Keep the tokens of probability at least eta, which falls with the entropy H.
+    """Keep the tokens of probability at least eta, a threshold that falls with the entropy H.
 
-    eta = min(epsilon, sqrt(epsilon) exp(-H)). The likeliest token stays in any case;
+    eta = min(epsilon, sqrt(epsilon) exp(-H)). The most likely token stays in any case;
     epsilon = 0 switches it off.
 
     Source: Hewitt, Manning, Liang 2022, Truncation sampling as language model desmoothing,
@@ -43,15 +33,14 @@ class Eta(Sampler):
     reads = frozenset()
     is_argmax_invariant = True
 
-    epsilon: float = param(0.0, "the largest that eta can be; 0 is off", ge=0, lt=1)
+    epsilon: float = param(0.0, "the largest value of eta; 0 is off", ge=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return within_nats(logits, self._nats, costly=True)
-
-    def _nats(self, rows: Array) -> Array:
-        surprisal = -math.log(self.epsilon) if self.epsilon else math.inf
-        peak, nats = min_and_shannon_entropy(rows)
-        return np.asarray(np.maximum(surprisal, surprisal / 2 + nats) - peak)
+        least, entropy = min_and_shannon_entropy(logits)
+        nats = surprisal(self.epsilon)  # -ln eta is max(nats, nats / 2 + H)
+        root = nats / 2 + entropy
+        bar = array_namespace(logits).where(root > nats, root, nats)
+        return within_nats(logits, bar - least)
 
 
 @hookimpl

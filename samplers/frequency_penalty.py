@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    change_logits,
-    hookimpl,
-    param,
-    past_tokens,
-    token_counts,
-)
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import change_logits, past_tokens, token_counts
 
 
 class FrequencyPenalty(Sampler):

@@ -1,14 +1,17 @@
-"""Always the likeliest token."""
+"""Always the most likely token."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, greedy, hookimpl
+from corelm import Array, Context, Sampler, hookimpl
+from corelm.filters import greedy
 
 
 class Greedy(Sampler):
-    """All probability on the likeliest token, the lowest id on ties. Entropy 0.
+    """Put all probability on the most likely token, the lowest id on ties.
+
+    The entropy is 0.
 
     Related: temperature, top_k.
 

@@ -9,17 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from corelm import (
-    Array,
-    Context,
-    ParameterError,
-    Sampler,
-    change_logits,
-    hookimpl,
-    param,
-    remove_tokens,
-    token_id,
-)
+from corelm import Array, Context, ParameterError, Sampler, hookimpl, param
+from corelm.filters import change_logits, remove_tokens, token_id
 
 
 class LogitBias(Sampler):

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import Array, Context, Sampler, hookimpl, param, remove_tokens
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import remove_tokens
 
 
 class MinLength(Sampler):

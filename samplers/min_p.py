@@ -1,17 +1,17 @@
-"""The tokens not much less likely than the likeliest."""
+"""The tokens not much less likely than the most likely one."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param, within_nats
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import surprisal, within_nats
 
 
 class MinP(Sampler):
-    """Keep the tokens at least p times as likely as the likeliest: p_i >= p max p.
+    """Keep the tokens at least p times as likely as the most likely one: p_i >= p max p.
 
-    p = 0 switches it off; p = 1 keeps the likeliest token and its ties.
+    p = 0 switches it off; p = 1 keeps the most likely token and its ties.
 
     Source: Nguyen et al. 2024, Turning up the heat: min-p sampling, arXiv 2407.01082.
 
@@ -33,10 +33,7 @@ class MinP(Sampler):
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        nats = (
-            -math.log(self.p) if self.p else math.inf
-        )  # no softmax: the ratio of two tokens is in their logits
-        return within_nats(logits, lambda rows: nats)
+        return within_nats(logits, surprisal(self.p))
 
 
 @hookimpl

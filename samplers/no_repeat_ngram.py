@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param, past_tokens, remove_tokens
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import past_tokens, remove_tokens
 
 
 class NoRepeatNgram(Sampler):

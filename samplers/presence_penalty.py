@@ -5,16 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    change_logits,
-    hookimpl,
-    known_tokens,
-    param,
-    past_tokens,
-)
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import change_logits, known_tokens, past_tokens
 
 
 class PresencePenalty(Sampler):

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import Array, Context, Sampler, by_rows, hookimpl, param, subtract_max
+from corelm import Array, Context, Sampler, hookimpl, keep, param
+from corelm.filters import array_namespace, subtract_max, widen
 
 
 class Quadratic(Sampler):
-    """Bend the logits by a parabola: the top draws together, the tail falls away.
+    """Bend the logits by a parabola: the top tokens draw closer together, the tail falls away.
 
     With d the distance of a logit from the largest, k = (3 - curve) / 2 and
     s = (curve - 1) / 2, the new logit is -k factor d^2 + s factor d^3. factor = 0 switches it
@@ -35,19 +36,16 @@ class Quadratic(Sampler):
     factor: float = param(0.0, "how steep; 0 is off", ge=0, lt=math.inf)
     curve: float = param(1.0, "1 is a parabola, 3 a cubic; more raises the runners-up", ge=1, le=10)
 
+    @np.errstate(over="ignore", under="ignore")
     def __call__(self, logits: Array, context: Context) -> Array:
-        if self.factor == 0:
-            return logits
-        return by_rows(logits, self._bend)
-
-    def _bend(self, rows: Array, out: Array) -> None:
-        below = subtract_max(rows)
-        if not 1e-30 < self.factor < 1e30:
-            below = below.astype(np.float64)
-        with np.errstate(over="ignore", under="ignore"):
-            bent = self.factor * below * below
-            bent *= (self.curve - 1) / 2 * below - (3 - self.curve) / 2 if self.curve > 1 else -1
-            out[...] = subtract_max(bent)
+        xp, in_play = array_namespace(logits), logits > -math.inf
+        below = xp.where(in_play, subtract_max(logits), 0.0)  # 0 * inf would be nan
+        if not 1e-30 < self.factor < 1e30:  # beyond float32
+            below = widen(below)
+        bent = -self.factor * below * below
+        if self.curve > 1:
+            bent = bent * ((3 - self.curve) / 2 - (self.curve - 1) / 2 * below)
+        return keep(xp.astype(subtract_max(bent), logits.dtype), in_play)
 
 
 @hookimpl

@@ -7,16 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    change_logits,
-    hookimpl,
-    known_tokens,
-    param,
-    past_tokens,
-)
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import change_logits, known_tokens, past_tokens
 
 
 class RepetitionPenalty(Sampler):

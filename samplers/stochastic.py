@@ -1,4 +1,4 @@
-"""The model's own distribution, unchanged."""
+"""The model's own distribution."""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
-"""The k likeliest tokens."""
+"""The k most likely tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param, top_k
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import top_k
 
 
 class TopK(Sampler):
-    """Keep the k likeliest tokens, the lowest id first on ties.
+    """Keep the k most likely tokens, the lowest id first on ties.
 
-    k = 0 switches it off; k over the vocabulary is the vocabulary.
+    k = 0 switches it off; a k above the vocabulary keeps all of it.
 
     Source: Fan, Lewis, Dauphin 2018, Hierarchical neural story generation, arXiv 1805.04833.
 

@@ -1,19 +1,24 @@
-"""The tokens within n deviations of the largest logit."""
+"""The tokens within n standard deviations of the largest logit."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import Array, Context, Sampler, hookimpl, logit_std, param, within_nats
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import logit_std, within_nats
+
+ALL = 1e30
+"""More standard deviations than any logit can be away: that is at most the root of their number."""
 
 
 class TopNSigma(Sampler):
     """Keep the tokens whose logit is within n standard deviations of the largest.
 
     The deviation is that of the population of logits still in play. n = inf switches it off;
-    n = 0 keeps the likeliest token and its ties.
+    n = 0 keeps the most likely token and its ties.
 
     Source: Tang et al. 2024, Top-n-sigma: not all logits are you need, arXiv 2411.07641.
 
@@ -27,19 +32,15 @@ class TopNSigma(Sampler):
     """
 
     kind = "filter"
-    neutral = {"n": np.inf}
+    neutral = {"n": math.inf}
     reads = frozenset()
     is_argmax_invariant = True
 
-    n: float = param(1.0, "how many deviations; inf is off", ge=0, aliases=("n_sigma",))
+    n: float = param(1.0, "how many standard deviations; inf is off", ge=0, aliases=("n_sigma",))
 
+    @np.errstate(over="ignore")
     def __call__(self, logits: Array, context: Context) -> Array:
-        return within_nats(logits, self._nats)
-
-    def _nats(self, rows: Array) -> Array:
-        std = logit_std(rows)
-        with np.errstate(over="ignore"):
-            return np.where(std > 0, self.n * np.where(std > 0, std, 1), 0)
+        return within_nats(logits, min(self.n, ALL) * logit_std(logits))
 
 
 @hookimpl

@@ -1,14 +1,15 @@
-"""The likeliest tokens that together reach a probability."""
+"""The most likely tokens that together reach a probability."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param, top_p
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import top_p
 
 
 class TopP(Sampler):
-    """Keep the fewest likeliest tokens whose probabilities sum to at least p: the nucleus.
+    """Keep the fewest most likely tokens whose probabilities sum to at least p: the nucleus.
 
     The token that crosses p stays; ties go to the lowest id. p = 1 switches it off; p = 0 keeps
     one token.
@@ -29,7 +30,7 @@ class TopP(Sampler):
     is_argmax_invariant = True
 
     p: float = param(
-        1.0, "probability that stays at least; 1 is off", ge=0, le=1, aliases=("top_p",)
+        1.0, "the least probability that stays; 1 is off", ge=0, le=1, aliases=("top_p",)
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:

@@ -1,17 +1,18 @@
-"""The tokens about as surprising as one expects."""
+"""The tokens about as surprising as expected."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, hookimpl, param, typical
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import typical
 
 
 class Typical(Sampler):
     """Keep the fewest tokens of most typical surprisal whose probabilities sum to at least p.
 
     A token is the more typical, the nearer its surprisal -ln p_i is to the entropy; ties go to
-    the lowest id. The likeliest token may go. p = 1 switches it off.
+    the lowest id. The most likely token may be removed. p = 1 switches it off.
 
     Source: Meister, Pimentel, Wiher, Cotterell 2022, Locally typical sampling,
     arXiv 2202.00666.
@@ -30,7 +31,7 @@ class Typical(Sampler):
     reads = frozenset()
 
     p: float = param(
-        1.0, "probability that stays at least; 1 is off", gt=0, le=1, aliases=("typical_p",)
+        1.0, "the least probability that stays; 1 is off", gt=0, le=1, aliases=("typical_p",)
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:

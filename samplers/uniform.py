@@ -1,4 +1,4 @@
-"""Every token still in play, equally likely."""
+"""Every token equally likely."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from corelm import Array, Context, Sampler, apply_temperature, hookimpl
 
 
 class Uniform(Sampler):
-    """Every token still in play, equally likely. Entropy ln of their number.
+    """Make every token that is still in play equally likely.
+
+    The entropy is ln of their number.
 
     Related: temperature, stochastic.
 

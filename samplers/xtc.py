@@ -1,31 +1,29 @@
-"""Leave out the likeliest of several good tokens, some of the time."""
+"""Some of the time, leave out the most likely of several good tokens."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
-from corelm import (
-    Array,
-    Context,
-    Sampler,
-    by_rows,
-    hookimpl,
-    log_softmax,
+from corelm import Array, Context, Sampler, Vocabulary, hookimpl, keep, log_softmax, param
+from corelm.filters import (
+    array_namespace,
+    find_tokens,
+    last_true,
     min_entropy,
-    param,
-    tokens_within,
+    positions,
+    surprisal,
+    within_nats,
 )
 
 
 class Xtc(Sampler):
     """Exclude top choices: with a probability, drop all good tokens but the least likely one.
 
-    Good are the tokens of at least the threshold's probability; one of them, the last in
-    falling order, stays. The coin and the draw after it are one draw from the mixture of the
-    cut and the uncut distribution, which is what is returned. probability = 0 switches it off.
+    Good are the tokens of at least the threshold's probability, without those of `special`; one of
+    them, the last in falling order, stays. The coin and the draw after it are one draw from the
+    mixture of the cut and the uncut distribution, and that mixture is returned. probability = 0
+    switches it off. A word of `special` that the model's vocabulary lacks is skipped.
 
     Source: p-e-w 2024, Exclude top choices (XTC), text-generation-webui pull request 6335.
 
@@ -44,41 +42,41 @@ class Xtc(Sampler):
 
     kind = "filter"
     neutral = {"probability": 0.0}
-    reads = frozenset()
+    reads = frozenset({"vocabulary"})  # only where `special` holds words
 
     probability: float = param(0.0, "how often it acts; 0 is off", ge=0, le=1)
-    threshold: float = param(0.1, "probability from which a token is good", ge=0, le=1)
-    special: tuple[int, ...] = param((), "ids that it leaves alone, such as the end token's")
+    threshold: float = param(0.1, "the least probability of a good token", ge=0, le=1)
+    special: tuple[int | str, ...] = param(
+        (), "tokens that it leaves alone: words, ids, or end for the end token"
+    )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return by_rows(logits, self._mix)
+        xp = array_namespace(logits)
+        nats = surprisal(self.threshold) - min_entropy(logits)
+        good = within_nats(logits, nats) > -math.inf
+        if self.special:
+            place = positions(logits)
+            for token in self._protected(context.vocabulary):
+                good = good & (place != token)
+        least = xp.min(xp.where(good, logits, math.inf), axis=-1, keepdims=True)
+        dropped = good & ~last_true(good & (logits == least))
+        several = xp.any(dropped, axis=-1, keepdims=True)
+        return xp.where(several, self._mixture(logits, dropped), logits)
 
-    def _mix(self, rows: Array, out: Array) -> None:
-        out[...] = rows
-        vocabulary = rows.shape[1]
-        good = tokens_within(rows, -_ln(self.threshold) - min_entropy(rows))
-        good = good[np.isin(good % vocabulary, self.special, invert=True)]
-        several = np.flatnonzero(np.bincount(good // vocabulary) > 1)
-        for i in several:
-            tokens = good[good // vocabulary == i] % vocabulary
-            least = np.flatnonzero(rows[i, tokens] == rows[i, tokens].min())[-1]
-            out[i] = self._mixture(rows[i], np.delete(tokens, least))
+    def _protected(self, vocabulary: Vocabulary | None) -> set[int]:
+        ids = find_tokens((token for token in self.special if token != "end"), vocabulary)
+        end = None if vocabulary is None else vocabulary.end
+        return ids | {end} if "end" in self.special and end is not None else ids
 
-    def _mixture(self, row: Array, dropped: Array) -> Array:
-        """Logarithms of the mixed probabilities, from those of either distribution."""
-        rest = row.copy()
-        rest[dropped] = -np.inf
-        uncut, cut = log_softmax(row), log_softmax(rest)
-        likeliest = rest.argmax()
-        share = float(uncut[likeliest]) - float(cut[likeliest])  # ln of what is not dropped
-        left_alone = _ln(1 - self.probability)
-        mixed = cut + float(np.logaddexp(_ln(self.probability), left_alone + share))
-        mixed[dropped] = uncut[dropped] + left_alone
-        return mixed
-
-
-def _ln(x: float) -> float:
-    return math.log(x) if x > 0 else -math.inf
+    def _mixture(self, logits: Array, dropped: Array) -> Array:
+        """Return the logarithms of the mixed probabilities."""
+        xp = array_namespace(logits)
+        uncut, cut = log_softmax(logits), log_softmax(keep(logits, ~dropped))
+        kept = xp.max(keep(uncut, ~dropped), axis=-1, keepdims=True)
+        ln_mass = kept - xp.max(cut, axis=-1, keepdims=True)  # of the tokens that are not dropped
+        acts, rests = -surprisal(self.probability), -surprisal(1 - self.probability)
+        mixed = cut + xp.logaddexp(xp.zeros_like(ln_mass) + acts, ln_mass + rests)
+        return xp.where(dropped, uncut + rests, mixed)
 
 
 @hookimpl

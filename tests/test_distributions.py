@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import corelm
 from corelm.errors import ParameterError
 from corelm.numerics.distributions import (
-    BLOCK,
     apply_temperature,
     draw,
     entropy,
@@ -25,6 +24,7 @@ from corelm.numerics.distributions import (
 )
 
 INF = float("inf")
+BLOCK = 128  # tokens that the kernel sums at a time
 BOTH = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 

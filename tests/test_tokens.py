@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm import (
-    Context,
+from corelm import Context
+from corelm.errors import UsageError
+from corelm.filters import (
     change_logits,
     past_tokens,
     remove_tokens,
@@ -14,7 +15,6 @@ from corelm import (
     token_id,
     token_sequence,
 )
-from corelm.errors import UsageError
 from corelm.model.vocabulary import WordVocabulary
 from corelm.testing import ToyModel
 

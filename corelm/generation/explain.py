@@ -14,7 +14,7 @@ from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, subtract_max
-from corelm.numerics.selection import in_falling_order, rank
+from corelm.numerics.ranking import in_falling_order, rank
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.sampler import Sampler
 from corelm.token_edits import token_id

@@ -1,44 +1,76 @@
-"""The arithmetic of next-token distributions: pure functions on NumPy arrays.
+"""The arithmetic of next-token distributions, as pure functions.
 
-Logits are (batch, vocabulary) in float32 or float64; minus infinity means never. Entropies and
-surprisals are in nats. Nothing here draws a random number: `draw` is given its luck.
+Each function is defined once, as its formula reads, for arrays of any library; compiled kernels
+serve float32 on the processor (`corelm/native/backend.py`). Logits are (batch, vocabulary);
+minus infinity means never. Entropies and surprisals are in nats. Nothing here makes a random
+number: `draw` takes its uniform numbers as an argument.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import native
-from corelm.errors import ParameterError
+from corelm.errors import ParameterError, UsageError
+from corelm.native.backend import kernel
+from corelm.numerics.arrays import array_namespace, first_true, running_count, wide_float, widen
 
 Array = NDArray[Any]
-
-BLOCK = 128
-"""Tokens per block of the two-level inverse CDF: about the square root of a usual vocabulary."""
-
-FEW = 0.25
-"""The share of a vocabulary below which it pays to pick out the tokens that can be drawn."""
 
 NEVER = -1e4
 """A logit so far below the largest that its probability is 0 in every type."""
 
+USUAL = 1e-30, 1e30
+"""Temperatures between these divide in the logits' own type."""
 
+
+# ---- refusing arguments, alike for kernels and definitions ----
+
+
+def check_ids(logits: Array, tokens: Any, **options: Any) -> None:
+    """Refuse ids that are not in the vocabulary."""
+    ids = tokens.tolist() if isinstance(tokens, np.ndarray) else ()
+    size = logits.shape[-1]
+    if ids and not (min(ids) >= 0 and max(ids) < size):
+        wrong = next(i for i in ids if not 0 <= i < size)
+        raise UsageError(f"there is no token {wrong}; the ids go from 0 to {size - 1}")
+
+
+def _check_one_id_a_row(logits: Array, tokens: Any) -> None:
+    _check_one_a_row(logits, tokens, "a token")
+    check_ids(logits, tokens)
+
+
+def _check_uniforms(logits: Array, uniforms: Any) -> None:
+    _check_one_a_row(logits, uniforms, "a uniform number")
+
+
+def _check_one_a_row(logits: Array, numbers: Any, thing: str) -> None:
+    if len(numbers) != logits.shape[0]:
+        raise UsageError(
+            f"expected {thing} for each of {logits.shape[0]} rows, not {len(numbers)} of them"
+        )
+
+
+# ---- logits ----
+
+
+@kernel("rows_are_valid")
 def rows_are_valid(logits: Array) -> bool:
-    """Whether each row of logits is one: its largest is neither infinite nor nan.
+    """Return whether each row has a largest logit that is finite: no NaN, no +infinity, not empty.
 
     Example:
         >>> rows_are_valid(np.array([1.0, -np.inf])), rows_are_valid(np.array([-np.inf]))
         (True, False)
     """
-    rows = native.as_rows(logits)
-    if rows is not None:
-        return bool(native.kernels.judge(rows))
-    return bool(np.isfinite(logits.max(axis=-1)).all())
+    xp = array_namespace(logits)
+    return bool(xp.all(xp.isfinite(xp.max(logits, axis=-1))))
 
 
+@kernel("mask_tokens", check=check_ids, in_place=True)
 def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
     """Set the logits of some tokens to minus infinity, in place.
 
@@ -47,187 +79,71 @@ def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
         tokens: ids, each once.
 
     Returns:
-        True if every row is a distribution before and after. Rows that are none before are left
-        as they are.
+        True if every row is valid before and after. Rows that are invalid before stay as they are.
+
+    Raises:
+        UsageError: an id outside the vocabulary.
 
     Example:
         >>> logits = np.array([[1.0, 3.0]])
         >>> mask_tokens(logits, np.array([1])), logits.tolist()
         (True, [[1.0, -inf]])
     """
-    rows = native.as_rows(logits)
-    if rows is not None:
-        valid: bool = native.kernels.admit(rows, tokens, rows)
-        return valid
     if not rows_are_valid(logits):
         return False
     logits[:, tokens] = -np.inf
     return rows_are_valid(logits)
 
 
-def subtract_max(logits: Array) -> Array:
-    """The logits less the largest of their row, so that no exponential of them overflows.
-
-    Example:
-        >>> subtract_max(np.array([1.0, 3.0])).tolist()
-        [-2.0, 0.0]
-    """
-    with np.errstate(over="ignore"):
-        below: Array = logits - logits.max(axis=-1, keepdims=True)
-    return below
-
-
-def log_softmax(logits: Array) -> Array:
-    """The log-probabilities of logits: (..., vocabulary), same shape and dtype.
-
-    Example:
-        >>> log_softmax(np.array([0.0, 0.0])).round(4).tolist()
-        [-0.6931, -0.6931]
-    """
-    shifted = subtract_max(logits)
-    total = np.exp(shifted).sum(axis=-1, keepdims=True, dtype=np.float64)
-    return np.asarray(shifted - np.log(total).astype(logits.dtype))
-
-
-def softmax(logits: Array) -> Array:
-    """The probabilities of logits: (..., vocabulary), same shape and dtype; rows sum to 1.
-
-    Example:
-        >>> softmax(np.array([0.0, 0.0])).tolist()
-        [0.5, 0.5]
-    """
-    weights = np.exp(subtract_max(logits))
-    total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
-    return np.asarray(weights / total, dtype=logits.dtype)
-
-
-def entropy(probabilities: ArrayLike) -> Array:
-    """Shannon's entropy of each row, in nats: (..., vocabulary) to (...,).
-
-    A probability of zero adds nothing, as its limit does. Between 0 (one token is certain)
-    and ln of the vocabulary (all are equally likely).
-
-    Source: Shannon 1948, A mathematical theory of communication.
-
-    Example:
-        >>> entropy([[1.0, 0.0], [0.5, 0.5]]).round(4).tolist()
-        [0.0, 0.6931]
-    """
-    p = np.asarray(probabilities)
-    if p.dtype.kind != "f":
-        p = p.astype(np.float64)
-    surprisal = np.log(np.where(p > 0, p, 1))
-    # Adding 0.0 turns the minus zero of a certain row into zero.
-    total: Array = -np.einsum("...v,...v->...", p, surprisal, dtype=np.float64) + 0.0
-    return total
-
-
-def entropy_of_logits(logits: Array) -> Array:
-    """The entropy of softmax(logits) in nats: (..., vocabulary) to (...,) in float64.
-
-    More exact than going through probabilities: ln of the sum, less the mean logit.
-    """
-    return min_and_shannon_entropy(logits)[1]
-
-
-def min_entropy(logits: Array) -> Array:
-    """The surprisal of each row's likeliest token, -ln max p, in nats, in float64.
-
-    Source: Renyi 1961, On measures of entropy and information.
-
-    Example:
-        >>> float(min_entropy(np.log([0.5, 0.25, 0.25])).round(4))
-        0.6931
-    """
-    rows = native.as_rows(logits)
-    if rows is not None:
-        least = np.empty(len(rows))
-        native.kernels.entropies(rows, least, None)
-        return least.reshape(logits.shape[:-1])
-    below = subtract_max(logits)
-    return np.log1p(_unlikely(np.exp(below, out=below), logits))
-
-
-def min_and_shannon_entropy(logits: Array) -> tuple[Array, Array]:
-    """The min-entropy and the entropy of each row of logits, in nats, in float64.
-
-    Both are exact for a row that is all but certain: nothing is lost next to the one large weight.
-
-    Example:
-        >>> least, usual = min_and_shannon_entropy(np.log([0.5, 0.25, 0.25]))
-        >>> float(least.round(4)), float(usual.round(4))
-        (0.6931, 1.0397)
-    """
-    rows = native.as_rows(logits)
-    if rows is not None:
-        least, usual = np.empty(len(rows)), np.empty(len(rows))
-        native.kernels.entropies(rows, least, usual)
-        return least.reshape(logits.shape[:-1]), usual.reshape(logits.shape[:-1])
-    below = subtract_max(logits)
-    np.maximum(below, NEVER, out=below)  # 0 * -inf would be nan
-    weights = np.exp(below)
-    rest = _unlikely(weights, logits)
-    moment = np.multiply(weights, below, out=below).sum(axis=-1).astype(np.float64)
-    nats = np.log1p(rest)
-    return nats, nats - moment / (1 + rest)
-
-
-def _unlikely(weights: Array, logits: Array) -> Array:
-    """The sum of the weights without that of the likeliest token, 1, which becomes 0."""
-    flat = weights.reshape(-1, logits.shape[-1])
-    flat[np.arange(len(flat)), logits.argmax(axis=-1).ravel()] = 0
-    # NumPy sums in pairs, so that in float32 little more is lost than in the exponentials.
-    return np.asarray(weights.sum(axis=-1), dtype=np.float64)
-
-
-def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
-    """The surprisal of one token of each row, -ln p, in nats, in float64.
+def keep(logits: Array, mask: Array) -> Array:
+    """Return the logits where the mask is true, minus infinity elsewhere.
 
     Args:
         logits: (batch, vocabulary).
-        tokens: (batch,) ids.
-
-    Example:
-        >>> surprisals(np.log([[0.25, 0.75]]), np.array([0])).round(4).tolist()
-        [1.3863]
-    """
-    nats = np.empty(len(logits))
-    rows = native.as_rows(logits)
-    if rows is not None:
-        native.kernels.surprisals(rows, np.ascontiguousarray(tokens, dtype=np.int64), nats)
-        return nats
-    for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
-        below = subtract_max(row)
-        nats[i] = np.log(np.exp(below).sum(dtype=np.float64)) - below[tokens[i]]
-    return np.maximum(nats, 0.0)
-
-
-def keep(logits: Array, mask: Array) -> Array:
-    """The logits where the mask is true, minus infinity elsewhere.
+        mask: of the same shape.
 
     Example:
         >>> keep(np.array([1.0, 2.0]), np.array([False, True])).tolist()
         [-inf, 2.0]
     """
-    return np.where(mask, logits, logits.dtype.type(-np.inf))
+    return array_namespace(logits).where(mask, logits, -np.inf)
 
 
+def is_likeliest(logits: Array) -> Array:
+    """Mark the largest logit of each row, the lowest id on ties: (..., vocabulary), bool.
+
+    Example:
+        >>> is_likeliest(np.array([1.0, 3.0, 3.0])).tolist()
+        [False, True, False]
+    """
+    xp = array_namespace(logits)
+    tied = logits == xp.max(logits, axis=-1, keepdims=True)
+    return first_true(tied)
+
+
+@kernel("greedy")
 def greedy(logits: Array) -> Array:
-    """All probability on the largest logit of each row, the lowest id on ties.
+    """Put all probability on the largest logit of each row, the lowest id on ties.
 
     Example:
         >>> greedy(np.array([[1.0, 3.0, 3.0]])).tolist()
         [[-inf, 0.0, -inf]]
     """
-    only = native.new_rows("greedy", logits)
-    if only is not None:
-        return only
-    only = np.full_like(logits, -np.inf)
-    np.put_along_axis(only, logits.argmax(axis=-1, keepdims=True), 0, axis=-1)
-    return only
+    return keep(array_namespace(logits).zeros_like(logits), is_likeliest(logits))
 
 
-def apply_temperature(logits: Array, t: float) -> Array:
+@np.errstate(over="ignore")
+def subtract_max(logits: Array) -> Array:
+    """Subtract from each row its largest logit, so that no exponential of them overflows.
+
+    Example:
+        >>> subtract_max(np.array([1.0, 3.0])).tolist()
+        [-2.0, 0.0]
+    """
+    return logits - array_namespace(logits).max(logits, axis=-1, keepdims=True)
+
+
+def apply_temperature(logits: Array, t: float | Array) -> Array:
     """Divide the logits by a temperature, exactly at its ends and safely near them.
 
     t = 0 is greedy, t = 1 changes nothing, t = infinity is uniform over the tokens in play. A row
@@ -235,92 +151,239 @@ def apply_temperature(logits: Array, t: float) -> Array:
     repetition penalty later in the chain depends on the signs. A quotient below the range of the
     type becomes minus infinity.
 
+    Args:
+        logits: (batch, vocabulary).
+        t: at least 0; one number, or (batch,) finite ones.
+
+    Raises:
+        ParameterError: a temperature below 0, or nan.
+
     Example:
         >>> apply_temperature(np.array([1.0, 3.0]), 0.5).tolist()
         [2.0, 6.0]
     """
+    if getattr(t, "ndim", 0):
+        return _divide(logits, t)
+    t = float(t)
+    if not t >= 0:
+        raise ParameterError(f"t must be at least 0, not {t!r}")
     if t == 0:
         return greedy(logits)
     if t == 1:
         return logits
     if t == np.inf:
-        return keep(np.zeros_like(logits), logits > -np.inf)
-    usual = 1e-30 < t < 1e30
-    out = native.new_rows("sharpen", logits, t) if usual else None
-    if out is not None:
-        return out
-    with np.errstate(over="ignore"):
-        wide = logits if usual else logits.astype(np.float64)
-        largest = wide.max(axis=-1, keepdims=True)
-        overflows = ~np.isfinite((largest / t).astype(logits.dtype))
-        shift = np.where(overflows, largest, wide.dtype.type(0))
-        return np.asarray(((wide - shift) / t).astype(logits.dtype))
+        return keep(array_namespace(logits).zeros_like(logits), logits > -np.inf)
+    return _divide(logits, t)
 
 
-def draw(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+@kernel("apply_temperature")
+@np.errstate(over="ignore")
+def _divide(logits: Array, t: Any) -> Array:
+    """Return l / t, and (l - max l) / t in rows where l / t overflows.
+
+    Args:
+        logits: (batch, vocabulary).
+        t: one number above 0, or (batch,) finite numbers of which 0 is greedy.
+    """
+    xp = array_namespace(logits)
+    if isinstance(t, float):
+        return _quotient(logits, t)
+    t = xp.astype(t, wide_float(xp))[:, None]
+    return xp.where(t > 0, _quotient(logits, xp.where(t > 0, t, 1.0)), greedy(logits))
+
+
+def _quotient(logits: Array, t: Any) -> Array:
+    """Return l / t, shifted where it would overflow, for temperatures above 0."""
+    xp, wide = array_namespace(logits), logits
+    if not isinstance(t, float):
+        wide = widen(logits)
+    elif not USUAL[0] < t < USUAL[1]:
+        wide = widen(logits)
+        limits = xp.finfo(wide.dtype)  # a library without float64 would round t to 0 or infinity
+        t = min(max(t, float(limits.smallest_normal)), float(limits.max))
+    largest = xp.max(wide, axis=-1, keepdims=True)
+    fits = xp.isfinite(xp.astype(largest / t, logits.dtype))
+    shifted = wide - xp.where(fits, 0.0, largest)
+    return xp.astype(shifted / t, logits.dtype)
+
+
+# ---- probabilities ----
+
+
+def log_softmax(logits: Array) -> Array:
+    """Return the log-probabilities of logits: (..., vocabulary), same shape and dtype.
+
+    Example:
+        >>> log_softmax(np.array([0.0, 0.0])).round(4).tolist()
+        [-0.6931, -0.6931]
+    """
+    xp = array_namespace(logits)
+    below, _, total = _weights(xp, logits)
+    return below - xp.astype(xp.log(total), logits.dtype)
+
+
+def softmax(logits: Array) -> Array:
+    """Return the probabilities of logits: (..., vocabulary), same shape and dtype; rows sum to 1.
+
+    Example:
+        >>> softmax(np.array([0.0, 0.0])).tolist()
+        [0.5, 0.5]
+    """
+    xp = array_namespace(logits)
+    _, weights, total = _weights(xp, logits)
+    return xp.astype(xp.divide(weights, total), logits.dtype)
+
+
+def _weights(xp: Any, logits: Array) -> tuple[Array, Array, Array]:
+    """Return the logits less their maximum, their exponentials, and the sums of those."""
+    below = subtract_max(logits)
+    weights = xp.exp(below)
+    return below, weights, xp.sum(weights, axis=-1, keepdims=True, dtype=wide_float(xp))
+
+
+# ---- entropies and surprisals ----
+
+
+def entropy(probabilities: ArrayLike) -> Array:
+    """Return Shannon's entropy of each row, in nats: (..., vocabulary) to (...,).
+
+    A probability of zero adds nothing, as its limit does. The entropy lies between 0 (one token
+    is certain) and ln of the vocabulary (all are equally likely).
+
+    Source: Shannon 1948, A mathematical theory of communication.
+
+    Example:
+        >>> entropy([[1.0, 0.0], [0.5, 0.5]]).round(4).tolist()
+        [0.0, 0.6931]
+    """
+    p = as_floats(probabilities)
+    xp = array_namespace(p)
+    terms = p * xp.log(xp.where(p > 0, p, 1.0))
+    # Adding 0.0 turns the minus zero of a certain row into zero.
+    return 0.0 - xp.sum(terms, axis=-1, dtype=wide_float(xp))
+
+
+def entropy_of_logits(logits: Array) -> Array:
+    """Return the entropy of softmax(logits) in nats: (..., vocabulary) to (...,) in float64.
+
+    It is more exact than going through probabilities: ln of the sum, less the mean logit.
+    """
+    return min_and_shannon_entropy(logits)[1]
+
+
+@kernel("min_entropy")
+def min_entropy(logits: Array) -> Array:
+    """Return the surprisal of each row's likeliest token, -ln max p, in nats, in float64.
+
+    Source: Renyi 1961, On measures of entropy and information.
+
+    Example:
+        >>> float(min_entropy(np.log([0.5, 0.25, 0.25])).round(4))
+        0.6931
+    """
+    return min_and_shannon_entropy(logits)[0]
+
+
+@kernel("min_and_shannon_entropy")
+def min_and_shannon_entropy(logits: Array) -> tuple[Array, Array]:
+    """Return the min-entropy and the entropy of each row of logits, in nats, in float64.
+
+    Both are exact for a row that is all but certain: the likeliest token, of weight 1, is left
+    out of the sums, where the small weights of the others would be lost next to it.
+
+    Example:
+        >>> least, usual = min_and_shannon_entropy(np.log([0.5, 0.25, 0.25]))
+        >>> float(least.round(4)), float(usual.round(4))
+        (0.6931, 1.0397)
+    """
+    xp = array_namespace(logits)
+    wide = wide_float(xp)
+    below = subtract_max(logits)
+    below = xp.where(below > NEVER, below, NEVER)  # 0 * -inf would be nan
+    weights = xp.where(is_likeliest(logits), 0.0, xp.exp(below))
+    rest = xp.sum(weights, axis=-1, dtype=wide)
+    moment = xp.sum(weights * below, axis=-1, dtype=wide)
+    nats = xp.log1p(rest)
+    return nats, nats - moment / (1 + rest)
+
+
+def surprisal(probability: float) -> float:
+    """Return -ln of one probability, in nats: infinity for 0.
+
+    Example:
+        >>> surprisal(1.0), surprisal(0.0)
+        (0.0, inf)
+    """
+    return 0.0 - math.log(probability) if probability > 0 else math.inf
+
+
+@kernel("surprisals", check=_check_one_id_a_row)
+def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
+    """Return the surprisal of one token of each row, -ln p, in nats, in float64.
+
+    Args:
+        logits: (batch, vocabulary).
+        tokens: (batch,) ids.
+
+    Raises:
+        UsageError: not one id for each row, or an id outside the vocabulary.
+
+    Example:
+        >>> surprisals(np.log([[0.25, 0.75]]), np.array([0])).round(4).tolist()
+        [1.3863]
+    """
+    below, _, total = _weights(array_namespace(logits), logits)
+    return _surprisal(below, total, tokens)
+
+
+def _surprisal(below: Array, total: Array, tokens: Any) -> Any:
+    """Return ln of the sum less the token's logit, both relative to the largest logit: (batch,)."""
+    xp = array_namespace(below)
+    chosen = xp.take_along_axis(below, xp.asarray(tokens)[:, None], axis=-1)
+    nats = xp.log(total) - xp.astype(chosen, total.dtype)
+    return xp.maximum(nats, xp.zeros_like(nats))[:, 0]
+
+
+# ---- the draw ----
+
+
+def draw(logits: Array, uniforms: Array) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Draw one token of each row by inverse CDF, with the given uniform numbers.
 
-    The sums are in float64 and have two levels, first over blocks of tokens and then inside
-    one block, so that a draw costs little more than the exponentials. A token of probability
-    zero adds nothing to any sum and cannot be reached.
+    A token is drawn where the running sum of the weights first exceeds its uniform number times
+    the total. A token of probability zero adds nothing to the sum and cannot be drawn.
 
     Args:
         logits: (batch, vocabulary), each row with a finite entry.
-        luck: (batch,) numbers in [0, 1).
+        uniforms: (batch,) numbers in [0, 1).
 
     Returns:
         The token ids (batch,) and their surprisals in nats (batch,) under softmax(logits).
+
+    Raises:
+        UsageError: not one number for each row.
 
     Example:
         >>> draw(np.log(np.array([[0.25, 0.75]])), np.array([0.5]))[0].tolist()
         [1]
     """
-    return draw_checked(logits, luck)[:2]
+    return draw_checked(logits, uniforms)[:2]
 
 
-def draw_checked(logits: Array, luck: Array) -> tuple[NDArray[np.int64], NDArray[np.float64], bool]:
-    """What `draw` says, and whether each row is a distribution; if not, nothing of it counts."""
-    tokens, surprisal = np.empty(len(logits), dtype=np.int64), np.empty(len(logits))
-    rows = native.as_rows(logits)
-    if rows is not None:
-        luck = np.ascontiguousarray(luck, dtype=np.float64)
-        return tokens, surprisal, native.kernels.draw(rows, luck, tokens, surprisal)
-    if not rows_are_valid(logits):
-        return tokens, surprisal, False
-    for i, row in enumerate(logits):  # one at a time: it stays in the processor's cache
-        possible = row > -np.inf
-        if np.count_nonzero(possible) < FEW * row.size:  # as after a filter
-            kept = np.flatnonzero(possible)
-            token, surprisal[i] = _drawn(row[kept], luck[i])
-            tokens[i] = kept[token]
-        else:
-            tokens[i], surprisal[i] = _drawn(row, luck[i])
-    return tokens, surprisal, True
-
-
-def _drawn(row: Array, luck: float) -> tuple[int, float]:
-    """The place of what is drawn of a row, and its surprisal."""
-    below = subtract_max(row)
-    weights = np.exp(below)
-    starts = np.arange(0, row.size, BLOCK)
-    reached = np.add.reduceat(weights, starts, dtype=np.float64).cumsum()
-    at = _invert(weights, reached, luck * reached[-1])
-    return at, max(np.log(reached[-1]) - below[at], 0.0)
-
-
-def _invert(weights: Array, reached: Array, target: float) -> int:
-    """The token whose slice of the partial sums holds the target."""
-    block = int(reached.searchsorted(target, side="right"))
-    if block < len(reached):
-        start = block * BLOCK
-        inside = weights[start : start + BLOCK].cumsum(dtype=np.float64)
-        before = reached[block - 1] if block else 0.0
-        offset = int((before + inside).searchsorted(target, side="right"))
-        if offset < len(inside):
-            return start + offset
-        # The block's two sums differ in their last bit: the target lies at its very end.
-        return start + int(np.flatnonzero(weights[start : start + BLOCK])[-1])
-    return int(np.flatnonzero(weights)[-1])
+@kernel("draw", check=_check_uniforms)
+@np.errstate(over="ignore", invalid="ignore")
+def draw_checked(
+    logits: Array, uniforms: Array
+) -> tuple[NDArray[np.int64], NDArray[np.float64], bool]:
+    """Return what `draw` does, and whether each row is valid; if not, ignore the tokens."""
+    xp = array_namespace(logits)
+    below, weights, _ = _weights(xp, logits)
+    sums = xp.cumulative_sum(weights, axis=-1, dtype=wide_float(xp))
+    total = sums[:, -1:]
+    target = xp.astype(xp.asarray(uniforms), sums.dtype)[:, None] * total
+    # The sum reaches its total at the last possible token, which rounding must not pass.
+    tokens = running_count((sums <= target) & (sums < total))[:, -1]
+    return tokens, _surprisal(below, total, tokens), rows_are_valid(logits)
 
 
 def reweight_distribution(original_distribution: ArrayLike, temperature: float = 0.5) -> Array:
@@ -334,14 +397,15 @@ def reweight_distribution(original_distribution: ArrayLike, temperature: float =
         The new probabilities, same shape.
 
     Raises:
-        ParameterError: a negative or nan temperature, or rows that are no distribution.
+        ParameterError: a negative or nan temperature, or rows that are not distributions.
+
+    Source: Chollet 2021, Deep learning with Python, second edition, section 12.1.
 
     Example:
         >>> reweight_distribution([0.2, 0.8], temperature=0.5).round(4).tolist()
         [0.0588, 0.9412]
     """
-    p = np.asarray(original_distribution)
-    p = p if p.dtype.kind == "f" else p.astype(np.float64)
+    p = as_floats(original_distribution)
     if not temperature >= 0:
         raise ParameterError(f"temperature must be at least 0, not {temperature!r}")
     if p.ndim == 0 or p.shape[-1] == 0 or not (p >= 0).all() or not np.isfinite(p).all():
@@ -350,3 +414,12 @@ def reweight_distribution(original_distribution: ArrayLike, temperature: float =
         raise ParameterError("a distribution needs at least one number above 0 in each row")
     with np.errstate(divide="ignore"):
         return softmax(apply_temperature(np.log(p), float(temperature)))
+
+
+def as_floats(numbers: Any) -> Any:
+    """Return an array of floats, and arrays of floats of any library as they are."""
+    if not hasattr(numbers, "dtype"):
+        return np.asarray(numbers, dtype=np.float64)
+    if isinstance(numbers, (np.ndarray, np.generic)) and numbers.dtype.kind != "f":
+        return numbers.astype(np.float64)
+    return numbers

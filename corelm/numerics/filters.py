@@ -1,166 +1,287 @@
-"""Whole filters: each a kernel where there is one, and its definition in NumPy.
+"""The filters, as their formulas read: which tokens of a row stay in play.
 
-The definitions find the tokens that stay with what `corelm/selection.py` offers.
+Each filter is defined once, with a sort of the row, for arrays of any library; compiled kernels
+that need no sort serve float32 on the processor (`corelm/native/backend.py`). The falling order of
+a row has the likeliest token first, and the lowest id first on ties.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from corelm import native
-from corelm.numerics.distributions import Array, min_and_shannon_entropy, min_entropy
-from corelm.numerics.selection import (
-    Tokens,
-    at_least,
-    falling_logits,
-    filter_each_row,
-    filter_logits,
-    first_tokens,
-    first_where,
-    largest_tokens,
-    tokens_within,
+from corelm.errors import ParameterError
+from corelm.native.backend import kernel
+from corelm.numerics.arrays import array_namespace, running_count, wide_float
+from corelm.numerics.distributions import (
+    Array,
+    is_likeliest,
+    keep,
+    min_and_shannon_entropy,
+    subtract_max,
 )
 
+SLACK = 1e-12
+"""The relative tolerance at which a sum of decimals still meets a decimal."""
 
+
+# ---- refusing arguments, alike for kernels and definitions ----
+
+
+def _check_share(logits: Array, p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ParameterError(f"p must be at least 0 and at most 1, not {p!r}")
+
+
+def _check_positive_share(logits: Array, p: float) -> None:
+    if not 0 < p <= 1:
+        raise ParameterError(f"p must be above 0 and at most 1, not {p!r}")
+
+
+def _check_count(logits: Array, k: int) -> None:
+    size = logits.shape[-1]
+    if not 1 <= k <= size:
+        raise ParameterError(f"k must be at least 1 and at most {size}, the vocabulary, not {k!r}")
+
+
+def _check_nats(logits: Array, nats: Any) -> None:
+    if isinstance(nats, float) and nats != nats:
+        raise ParameterError("nats must be a number, not nan")
+
+
+# ---- what filters share ----
+
+
+def at_least(value: Any, bar: Any) -> Any:
+    """Compare by >=, with a tolerance of 1e-12 of the bar: a tie in decimals stays a tie.
+
+    Args:
+        value: a number or an array, at least 0.
+        bar: a number or an array, at least 0.
+
+    Example:
+        >>> 0.1 + 0.7 >= 0.8, bool(at_least(0.1 + 0.7, 0.8))
+        (False, True)
+    """
+    value, bar = (np.asarray(x) if isinstance(x, (list, tuple)) else x for x in (value, bar))
+    return value >= bar * (1 - SLACK)
+
+
+def falling_logits(logits: Array) -> Array:
+    """Sort each row in falling order: (..., vocabulary), minus infinity last.
+
+    Example:
+        >>> falling_logits(np.array([1.0, 3.0, -np.inf, 2.0])).tolist()
+        [3.0, 2.0, 1.0, -inf]
+    """
+    return -array_namespace(logits).sort(-logits, axis=-1)
+
+
+def first_tokens(logits: Array, last: Array, count: int | Array) -> Array:
+    """Keep the first tokens of each row in falling order, minus infinity elsewhere.
+
+    Args:
+        logits: (batch, vocabulary).
+        last: (batch, 1), the logit of the last token that stays.
+        count: the number of tokens that stay, or (batch, 1) numbers.
+
+    Example:
+        >>> first_tokens(np.array([[1.0, 3.0, 2.0, 2.0]]), np.array([[2.0]]), 2).tolist()
+        [[-inf, 3.0, 2.0, -inf]]
+    """
+    above, tied = logits > last, logits == last
+    room = count - running_count(above)[..., -1:]
+    return keep(logits, above | (tied & (running_count(tied) <= room)))
+
+
+# ---- the filters ----
+
+
+@kernel("top_k", check=_check_count)
 def top_k(logits: Array, k: int) -> Array:
-    """The k largest logits of each row, the lowest id first on ties, minus infinity elsewhere.
+    """Keep the k largest logits of each row, the lowest id first on ties.
 
     Args:
         logits: (batch, vocabulary).
         k: at least 1 and at most the vocabulary.
 
+    Returns:
+        The logits of the tokens that stay, minus infinity elsewhere.
+
+    Raises:
+        ParameterError: k outside its range.
+
+    Source: Fan, Lewis, Dauphin 2018, Hierarchical neural story generation, arXiv 1805.04833.
+
     Example:
         >>> top_k(np.array([[1.0, 3.0, 2.0, 2.0]]), 2).tolist()
         [[-inf, 3.0, 2.0, -inf]]
     """
-    out = native.new_rows("largest", logits, k)
-    if out is not None:
-        return out
-    return filter_logits(logits, lambda some: largest_tokens(some, k))
+    return first_tokens(logits, falling_logits(logits)[..., k - 1 : k], k)
 
 
+@kernel("top_p", check=_check_share)
 def top_p(logits: Array, p: float) -> Array:
-    """The fewest likeliest tokens whose probabilities sum to at least p, minus infinity elsewhere.
+    """Keep the fewest likeliest tokens whose probabilities sum to at least p.
 
     Args:
         logits: (batch, vocabulary).
-        p: at least 0 and less than 1; the likeliest token stays in any case.
+        p: at least 0 and at most 1; the likeliest token stays in any case.
+
+    Returns:
+        The logits of the tokens that stay, minus infinity elsewhere.
+
+    Raises:
+        ParameterError: p outside its range, or nan.
+
+    Source: Holtzman et al. 2019, The curious case of neural text degeneration, arXiv 1904.09751.
 
     Example:
         >>> top_p(np.log(np.array([[0.25, 0.5, 0.25]])), 0.6).round(4).tolist()
         [[-1.3863, -0.6931, -inf]]
     """
-    out = native.new_rows("nucleus", logits, p)
-    if out is not None:
-        return out
-    return filter_each_row(logits, lambda row: _nucleus_of(row, p))
+    xp = array_namespace(logits)
+    falling = falling_logits(logits)
+    weights = xp.exp(subtract_max(falling))
+    mass = xp.cumulative_sum(weights, axis=-1, dtype=wide_float(xp))
+    short = ~at_least(mass, p * mass[..., -1:])
+    count = 1 + running_count(short)[..., -1:]
+    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 
+@kernel("within_nats", check=_check_nats)
 @np.errstate(over="ignore")
-def _nucleus_of(row: Array, p: float) -> Tokens:
-    target = p * np.exp(min_entropy(row))  # in units of the largest probability
-    for values in falling_logits(row):
-        weights = np.exp(values - values[0])
-        last = first_where(weights, lambda mass: at_least(mass, target))
-        if last < len(values):
-            return first_tokens(row, values[last], last + 1)
-    return first_tokens(row, values[-1], len(values))
+def within_nats(logits: Array, nats: Any) -> Array:
+    """Keep the tokens at most so many nats less likely than the likeliest of their row.
 
-
-def within_nats(
-    logits: Array, nats: Callable[[Array], ArrayLike], *, costly: bool = False
-) -> Array:
-    """The tokens at most so many nats less likely than the likeliest, minus infinity elsewhere.
+    No softmax is needed for it: the ratio of two probabilities is in their logits.
 
     Args:
         logits: (batch, vocabulary).
-        nats: from some of the rows to one number, or to one for each of them; where it is below
-            0, the likeliest token stands alone.
-        costly: whether that takes exponentials, so that fewer rows are worth another core.
+        nats: one number, or (batch,) of them; where it is below 0, the likeliest token stands
+            alone.
+
+    Returns:
+        The logits of the tokens that stay, minus infinity elsewhere.
+
+    Raises:
+        ParameterError: nats is nan.
 
     Example:
-        >>> within_nats(np.log([[0.5, 0.1, 0.4]]), lambda rows: np.log(2)).round(4).tolist()
+        >>> within_nats(np.log([[0.5, 0.1, 0.4]]), np.log(2)).round(4).tolist()
         [[-0.6931, -inf, -0.9163]]
     """
-    rows = native.as_rows(logits)
-    if rows is None:
-        return filter_logits(logits, lambda some: tokens_within(some, nats(some)), costly=costly)
-    out, far = np.empty_like(rows), np.empty(len(rows))
-    far[:] = nats(rows)
-    native.kernels.keep(rows, far, out)
-    return out
+    xp = array_namespace(logits)
+    wide = xp.astype(logits, wide_float(xp))
+    if getattr(nats, "ndim", 0):
+        nats = xp.astype(nats, wide.dtype)[:, None]
+    near = wide >= xp.max(wide, axis=-1, keepdims=True) - nats - SLACK
+    return keep(logits, is_likeliest(logits) | (near & (nats >= -SLACK)))
 
 
+@kernel("typical", check=_check_positive_share)
+@np.errstate(over="ignore")
 def typical(logits: Array, p: float) -> Array:
-    """The fewest tokens of most typical surprisal that sum to at least p, minus infinity elsewhere.
+    """Keep the fewest tokens of most typical surprisal whose probabilities sum to at least p.
 
-    A token is the more typical, the nearer its surprisal is to the entropy; of tokens that are
-    as near the first ones stay.
+    A token is the more typical, the nearer its surprisal is to the entropy; tokens that are
+    equally near stay in the order of their ids.
 
     Args:
         logits: (batch, vocabulary).
-        p: above 0 and less than 1.
+        p: above 0 and at most 1.
+
+    Returns:
+        The logits of the tokens that stay, minus infinity elsewhere.
+
+    Raises:
+        ParameterError: p outside its range, or nan.
+
+    Source: Meister, Pimentel, Wiher, Cotterell 2022, Locally typical sampling, arXiv 2202.00666.
 
     Example:
         >>> typical(np.log(np.array([[0.5, 0.25, 0.125, 0.125]])), 0.2).round(4).tolist()
         [[-inf, -1.3863, -inf, -inf]]
     """
-    out = native.new_rows("typical", logits, p)
-    if out is not None:
-        return out
-    return filter_each_row(logits, lambda row: _typical_of(row, p))
+    xp = array_namespace(logits)
+    least, usual = min_and_shannon_entropy(logits)
+    below = subtract_max(xp.astype(logits, least.dtype))
+    far = xp.abs((least - usual)[..., None] - below)  # the surprisal less the entropy
+    weights = xp.astype(xp.exp(subtract_max(logits)), least.dtype)
+    order = xp.argsort(far, axis=-1, stable=True)
+    mass = xp.cumulative_sum(xp.take_along_axis(weights, order, axis=-1), axis=-1)
+    target = p * mass[..., -1:]
+    reached = xp.where(at_least(mass, target), xp.take_along_axis(far, order, axis=-1), np.inf)
+    cut = xp.min(reached, axis=-1, keepdims=True)
+    nearer = ~at_least(1 + far, 1 + cut)  # 1 makes the tolerance absolute near 0
+    tied = at_least(1 + cut, 1 + far) & ~nearer
+    tied_weights = xp.where(tied, weights, 0.0)
+    before = xp.cumulative_sum(tied_weights, axis=-1) - tied_weights
+    before = before + xp.sum(xp.where(nearer, weights, 0.0), axis=-1, keepdims=True)
+    return keep(logits, nearer | (tied & ~at_least(before, target)))
 
 
-@np.errstate(over="ignore")
-def _typical_of(row: Array, p: float) -> Tokens:
-    peak, nats = min_and_shannon_entropy(row)
-    top, target = row.max(), p * np.exp(peak)
-
-    def excess(values: ArrayLike) -> Array:
-        """The surprisal of a logit, less the entropy."""
-        return np.asarray(peak - nats - np.subtract(values, top, dtype=np.float64))
-
-    for values in falling_logits(row):
-        far = np.abs(excess(values))
-        order = far.argsort(kind="stable")
-        weights = np.exp(values - top)[order]
-        last = first_where(weights, lambda mass: at_least(mass, target))
-        cut = far[order[min(last, len(order) - 1)]]
-        if last < len(order) and not at_least(1 + cut, 1 + excess(values[-1])):
-            break  # all that is left is farther
-    near = values[at_least(1 + cut, 1 + far)]  # 1, so that the slack is absolute near 0
-    tokens = np.flatnonzero((row >= near[-1]) & (row <= near[0]))
-    kept: Array = ~at_least(1 + np.abs(excess(row[tokens])), 1 + cut)
-    tied = np.flatnonzero(~kept)
-    weights = np.exp(row[tokens] - top)
-    nearer = weights[kept].sum(dtype=np.float64)
-    last = first_where(weights[tied], lambda mass: at_least(nearer + mass, target))
-    kept[tied[: last + 1]] = True
-    chosen: Tokens = tokens[kept]
-    return chosen
-
-
-def logit_std(logits: Array) -> NDArray[np.float64]:
-    """The standard deviation of each row's logits that are not minus infinity.
+def top_h(logits: Array, h: float) -> Array:
+    """Keep as many top tokens as possible while their entropy stays at most h times the full one.
 
     Args:
         logits: (batch, vocabulary).
+        h: at least 0 and at most 1; the likeliest token stays in any case.
+
+    Returns:
+        The logits of the tokens that stay, minus infinity elsewhere.
+
+    Raises:
+        ParameterError: h outside its range, or nan.
+
+    Source: Potraghloo, Azizi, Kundu, Pedram 2025, Top-H decoding: adapting the creativity and
+    coherence with bounded entropy in text generation, arXiv 2509.02510.
+
+    Example:
+        >>> top_h(np.zeros((1, 4)), 0.5).tolist()
+        [[0.0, 0.0, -inf, -inf]]
+    """
+    if not 0 <= h <= 1:
+        raise ParameterError(f"h must be at least 0 and at most 1, not {h!r}")
+    xp = array_namespace(logits)
+    wide = wide_float(xp)
+    falling = falling_logits(logits)
+    below = subtract_max(falling)
+    weights = xp.exp(below)
+    # The first weight is 1; left out of the sums, it does not hide the small ones.
+    others = xp.where(running_count(falling == falling) > 1, weights, 0.0)
+    rest = xp.cumulative_sum(others, axis=-1, dtype=wide)
+    moment = others * xp.where(others > 0, below, 0.0)
+    nats = xp.log1p(rest) - xp.cumulative_sum(moment, axis=-1, dtype=wide) / (1 + rest)
+    limit = h * min_and_shannon_entropy(logits)[1][..., None]
+    count = running_count(at_least(limit, nats) & (weights > 0))[..., -1:]
+    return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
+
+
+@kernel("logit_std")
+def logit_std(logits: Array) -> NDArray[np.float64]:
+    """Return the standard deviation of each row's logits that are not minus infinity.
+
+    It is that of a population: the mean of the squares, not n / (n - 1) times that.
+
+    Args:
+        logits: (batch, vocabulary).
+
+    Returns:
+        (batch,) in float64.
 
     Example:
         >>> logit_std(np.array([[4.0, 3.0, 2.0, 1.0, -np.inf]])).round(4).tolist()
         [1.118]
     """
-    rows, found = native.as_rows(logits), np.empty(len(logits))
-    if rows is None:
-        return np.array([_deviation(row) for row in logits])
-    native.kernels.deviations(rows, found)
-    return found
-
-
-def _deviation(row: Array) -> float:
-    logits = row[row > -np.inf] if row.min() == -np.inf else row
-    scale = max(1.0, float(np.abs(logits).max()))  # so that no square overflows
-    return float((logits / np.float64(scale)).std()) * scale
+    xp = array_namespace(logits)
+    in_play = logits > -np.inf
+    finite = xp.astype(xp.where(in_play, logits, 0.0), wide_float(xp))
+    count = xp.astype(running_count(in_play)[..., -1:], finite.dtype)
+    scale = xp.maximum(xp.max(xp.abs(finite), axis=-1, keepdims=True), 1.0)  # no square overflows
+    scaled = finite / scale
+    mean = xp.sum(scaled, axis=-1, keepdims=True) / count
+    squares = xp.where(in_play, (scaled - mean) ** 2, 0.0)
+    return (xp.sqrt(xp.sum(squares, axis=-1, keepdims=True) / count) * scale)[..., 0]

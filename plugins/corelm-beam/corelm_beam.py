@@ -7,11 +7,11 @@ from corelm import (
     ParameterError,
     Step,
     hookimpl,
-    largest_tokens,
     log_softmax,
     param,
     surprisals,
 )
+from corelm.filters import top_k
 
 
 class Beam(Decoder):
@@ -84,7 +84,7 @@ def _likeliest(logits, nats, count):
         count: the number of extensions.
     """
     vocabulary = logits.shape[1]
-    places = largest_tokens(logits, min(count, vocabulary))
+    places = np.flatnonzero(top_k(logits, min(count, vocabulary)) > -np.inf)
     rows, tokens = np.divmod(places, vocabulary)
     costs = nats[rows] - log_softmax(logits.astype(np.float64)).take(places)
     best = np.lexsort((tokens, rows, costs))[:count]

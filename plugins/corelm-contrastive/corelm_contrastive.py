@@ -8,11 +8,11 @@ from corelm import (
     ParameterError,
     Step,
     hookimpl,
-    largest_tokens,
     param,
     softmax,
     surprisals,
 )
+from corelm.filters import likeliest_tokens
 
 
 class Contrastive(Decoder):
@@ -51,7 +51,7 @@ class Contrastive(Decoder):
         past_states = _prompt_states(task, decoding.session)
         for position in range(task.length):
             model_logits, logits = decoding.next()
-            candidates = _likeliest(logits[0], self.k)
+            candidates = likeliest_tokens(logits[0], self.k)
             decoding.select(np.zeros(len(candidates), dtype=np.int64))
             decoding.advance(candidates)
             states = _unit(decoding.session.hidden_states(1)[:, 0])  # (candidates, width)
@@ -82,12 +82,6 @@ def _prompt_states(task, session):
         )
     length = min(len(task.prompt), task.model.context_length)
     return _unit(session.hidden_states(max(length, 1))[0])[:length]
-
-
-def _likeliest(row, k):
-    """Return the k most likely tokens of (vocabulary,) logits, the lowest id first on ties."""
-    tokens = largest_tokens(row[None], min(k, len(row)))
-    return tokens[np.lexsort((tokens, -row[tokens]))]
 
 
 def _unit(states):

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from corelm import Sampler, falling_logits, filter_each_row, hookimpl, largest_tokens, param
+from corelm import Sampler, hookimpl, param
+from corelm.filters import (
+    array_namespace,
+    falling_logits,
+    first_tokens,
+    is_likeliest,
+    positions,
+    widen,
+)
 
 
 class MinK(Sampler):
@@ -30,31 +38,21 @@ class MinK(Sampler):
 
     tau: float = param(3.0, "at least tau / R tokens stay, R the range of the logits", ge=0)
 
+    @np.errstate(over="ignore")  # a range beyond the largest number is infinite
     def __call__(self, logits, context):
-        return filter_each_row(logits, self._choose)
-
-    def _choose(self, row):
-        lowest = np.float64(row[row > -np.inf].min())
-        with np.errstate(over="ignore"):  # a range beyond the largest number is infinite
-            span = row.max() - lowest
-            if self.tau >= span * len(row):
-                return np.flatnonzero(row > -np.inf)
-            count = max(_steepest(row, lowest), int(self.tau / span * (1 + 1e-12)))
-        return largest_tokens(row[None], count)
-
-
-def _steepest(row, lowest):
-    """After how many tokens the largest weight stands: there is a fall somewhere.
-
-    As much of the row is sorted as is needed to know that nothing after it falls more steeply.
-    """
-    for values in falling_logits(row):
-        values = values.astype(np.float64)
-        weights = (values[:-1] - values[1:]) / np.arange(1, len(values))
-        rest = (values[-1] - lowest) / len(values)  # no later weight is larger
-        if weights.max(initial=0) >= rest:
-            break
-    return int(weights.argmax()) + 1
+        xp, vocabulary = array_namespace(logits), logits.shape[-1]
+        falling = falling_logits(logits)
+        place = positions(falling) + 1
+        lowest = xp.min(xp.where(logits > -np.inf, logits, np.inf), axis=-1, keepdims=True)
+        down_to = widen(xp.where(falling > -np.inf, falling, lowest))
+        span = down_to[:, :1] - down_to[:, -1:]
+        falls = down_to - xp.concat([down_to[:, 1:], down_to[:, -1:]], axis=-1)
+        steepest = xp.max(xp.where(is_likeliest(falls / place), place, 0), axis=-1, keepdims=True)
+        least = xp.floor(self.tau / xp.where(span > 0, span, 1.0) * (1 + 1e-12))
+        count = xp.where(least > steepest, least, steepest)
+        count = xp.where(span * vocabulary <= self.tau, vocabulary, count)
+        last = xp.min(xp.where(place <= count, falling, np.inf), axis=-1, keepdims=True)
+        return first_tokens(logits, last, count)
 
 
 @hookimpl

@@ -208,7 +208,7 @@ def main() -> None:
                 table.setdefault(name, []).append(cell(times))
                 if len(times) == 2 and not elementwise:
                     ratios[f"{name} at {columns[-1]}"] = times[1] / times[0]
-    nats = float(corelm.min_and_shannon_entropy(data.logits)[1].mean())
+    nats = float(corelm.filters.min_and_shannon_entropy(data.logits)[1].mean())
     print(
         f"{machine()}\n\nMicroseconds per call, corelm / transformers = ratio, vocabulary x batch;"
     )

@@ -52,7 +52,7 @@ class Fails(corelm.Sampler):
         print("printed at a step")
         if context.step == self.at:
             raise ValueError("\\x1b[31mbroken\\x1b[0m\\nindeed")
-        return corelm.greedy(logits)
+        return corelm.filters.greedy(logits)
 
 
 class Ends(corelm.Sampler):
@@ -68,7 +68,7 @@ class Interrupts(corelm.Sampler):
     def __call__(self, logits, context):
         if context.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return corelm.greedy(logits)
+        return corelm.filters.greedy(logits)
 
 
 class Wide(corelm.Decoder):

@@ -10,8 +10,7 @@ import pytest
 
 from corelm.cli import main
 from corelm.cli.output import describe
-from corelm.plugins.offers import Offer
-from corelm.plugins.registry import registry
+from corelm.plugins.registry import Offer, registry
 
 Run = Callable[..., Any]
 

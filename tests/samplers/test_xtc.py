@@ -109,7 +109,7 @@ def test_where_nothing_is_cut_the_logits_are_as_they_were():
     [
         ({"probability": 1.1}, "probability must be at least 0 and at most 1, not 1.1"),
         ({"threshold": -0.1}, "threshold must be at least 0 and at most 1, not -0.1"),
-        ({"special": ("end",)}, "special must be a list of items that are each a whole number"),
+        ({"special": (1.5,)}, "special must be a list of items that are each a token id or a word"),
     ],
 )
 def test_what_is_refused(given, message):

@@ -12,8 +12,7 @@ import typer
 from corelm.cli.exit_codes import FAILED
 from corelm.cli.output import describe
 from corelm.cli.output.product import product
-from corelm.plugins.offers import Source
-from corelm.plugins.registry import OBSERVER, Registry
+from corelm.plugins.registry import OBSERVER, Registry, Source
 
 KINDS = ("sampler", "decoder", "model")
 

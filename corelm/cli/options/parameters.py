@@ -68,15 +68,9 @@ class Options:
 
 @dataclass(frozen=True)
 class Chosen(Options):
-    """A sampler or a decoder whose parameters become options.
-
-    Attributes:
-        cls: its class.
-        name: the name that it was looked up by, if it need not be that of the class.
-    """
+    """A sampler or a decoder whose parameters become options."""
 
     cls: type[Parameterized]
-    name: str = ""
 
     @classmethod
     def of(
@@ -94,8 +88,7 @@ class Chosen(Options):
 
     def build(self, values: Mapping[str, Any]) -> Any:
         """Make one from the values of the arguments."""
-        made = self.cls.build(**super().build(values))
-        return made.renamed(self.name) if self.name else made
+        return self.cls.build(**super().build(values))
 
 
 def flag(name: str) -> str:

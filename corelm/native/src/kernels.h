@@ -84,8 +84,9 @@ struct rows_are_valid_args {
 
 struct apply_temperature_args {
     struct logits logits;
-    float t;
-    float *out; /* (batch, vocabulary) */
+    const double *t; /* at least 0 and finite; 0 is greedy */
+    size_t t_row;    /* 1: t is (batch); 0: one number for all rows */
+    float *out;      /* (batch, vocabulary) */
 };
 
 struct draw_args {

@@ -86,7 +86,7 @@ PyObject *py_rows_are_valid(PyObject *self, PyObject *const *args, Py_ssize_t co
     return return_bool(&call, status);
 }
 
-/* (logits, t, out) */
+/* (logits, t, out): t is a float, or an array of one number for each row */
 PyObject *py_apply_temperature(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
@@ -94,10 +94,13 @@ PyObject *py_apply_temperature(PyObject *self, PyObject *const *args, Py_ssize_t
     struct apply_temperature_args job;
     double t;
     if (!expect_arguments("apply_temperature", count, 3) ||
-        !get_logits(&call, args[0], &job.logits) || !get_double(args[1], "t", &t) ||
+        !get_logits(&call, args[0], &job.logits) ||
         !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
         return fail(&call);
-    job.t = (float)t;
+    job.t_row = !PyFloat_Check(args[1]);
+    job.t = job.t_row ? get_column(&call, args[1], "t", FLOAT64, &job.logits, READ) : &t;
+    if (!job.t || (!job.t_row && !get_double(args[1], "t", &t)))
+        return fail(&call);
     enum status status;
     RUN_KERNEL(status, apply_temperature, &job);
     return return_none(&call, status);

@@ -19,12 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
-from corelm.numerics.distributions import FEW, Array, min_and_shannon_entropy, rows_are_valid
+from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid
 
 Floats = NDArray[np.float64]
 
 LEAST = -1e30
 """A logit so far below the largest that its weight is 0; the product of both is 0 too."""
+
+FEW = 0.25
+"""Below this share of the vocabulary it pays to pick out the tokens that can be drawn."""
 
 
 class Distribution:

@@ -12,7 +12,7 @@ from corelm.generation.generate import TokenRecord
 from corelm.language_model import Vocabulary
 from corelm.model.vocabulary import END
 from corelm.numerics.distributions import Array, softmax
-from corelm.numerics.selection import in_falling_order, largest_tokens, rank
+from corelm.numerics.ranking import likeliest_tokens, rank
 
 ALTERNATIVES = 5
 TAIL = 16
@@ -65,8 +65,7 @@ def details(
 
 def _likeliest(logits: Array) -> list[int]:
     """The ids of the likeliest tokens, the lowest id first on ties."""
-    likeliest = np.sort(largest_tokens(logits[None], min(ALTERNATIVES, len(logits))))
-    return [int(i) for i in in_falling_order(logits, likeliest)]
+    return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
 
 
 class _Words:

@@ -140,6 +140,22 @@ TARGET static enum status mask_tokens_row(const void *work, size_t i, struct scr
 
 KERNEL_OF_ROWS(mask_tokens)
 
+INLINE void keep_one(const float *row, size_t vocabulary, float largest, float kept, float *out)
+{
+    size_t token = index_of(row, vocabulary, largest);
+    for (size_t k = 0; k < vocabulary; k++)
+        out[k] = -INFINITY;
+    out[token] = kept;
+}
+
+/* Divide in double precision, where t as a float would be 0 or infinite. */
+static void divide_exactly(const float *row, size_t vocabulary, float largest, double t, float *out)
+{
+    double shift = isfinite((float)(largest / t)) ? 0 : largest;
+    for (size_t token = 0; token < vocabulary; token++)
+        out[token] = (float)((row[token] - shift) / t);
+}
+
 TARGET static enum status apply_temperature_row(const void *work, size_t i,
                                                 struct scratch *scratch)
 {
@@ -148,7 +164,16 @@ TARGET static enum status apply_temperature_row(const void *work, size_t i,
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
-    float largest = max_logit(row, vocabulary), t = args->t;
+    double exact = args->t[i * args->t_row];
+    float largest = max_logit(row, vocabulary), t = (float)exact;
+    if (exact == 0) {
+        keep_one(row, vocabulary, largest, 0, out);
+        return OK;
+    }
+    if (!(exact > 1e-30 && exact < 1e30)) {
+        divide_exactly(row, vocabulary, largest, exact, out);
+        return OK;
+    }
     /* Shift only where the quotient overflows: a penalty later in the chain reads the signs. */
     float shift = isfinite(largest / t) ? 0 : largest;
     for (size_t token = 0; token < vocabulary; token++)

@@ -7,14 +7,6 @@
 
 /* ---- tokens nearly as likely as the likeliest ---- */
 
-INLINE void keep_one(const float *row, size_t vocabulary, float largest, float kept, float *out)
-{
-    size_t token = index_of(row, vocabulary, largest);
-    for (size_t k = 0; k < vocabulary; k++)
-        out[k] = -INFINITY;
-    out[token] = kept;
-}
-
 TARGET static enum status greedy_row(const void *work, size_t i, struct scratch *scratch)
 {
     (void)scratch;

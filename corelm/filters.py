@@ -1,0 +1,83 @@
+"""The toolkit for authors of filters, penalties and other samplers.
+
+Functions on logits take arrays of NumPy, torch, JAX or any other library that follows the array API
+standard, and return arrays of the same library. A sampler made of them and of operators is portable
+in the same way. Where it needs a function of the library, `array_namespace(logits)` has it.
+
+The functions that read or change single tokens (`past_tokens` and those below it) work on NumPy
+arrays, as the context does.
+"""
+
+from corelm.numerics.arrays import array_namespace, first_true, last_true, positions, widen
+from corelm.numerics.distributions import (
+    apply_temperature,
+    entropy_of_logits,
+    greedy,
+    is_likeliest,
+    keep,
+    log_softmax,
+    min_and_shannon_entropy,
+    min_entropy,
+    softmax,
+    subtract_max,
+    surprisal,
+)
+from corelm.numerics.filters import (
+    at_least,
+    falling_logits,
+    first_tokens,
+    logit_std,
+    top_h,
+    top_k,
+    top_p,
+    typical,
+    within_nats,
+)
+from corelm.numerics.ranking import likeliest_tokens
+from corelm.token_edits import (
+    change_logits,
+    find_tokens,
+    known_tokens,
+    past_tokens,
+    remove_tokens,
+    token_counts,
+    token_id,
+    token_sequence,
+)
+
+__all__ = [
+    "apply_temperature",
+    "array_namespace",
+    "at_least",
+    "change_logits",
+    "entropy_of_logits",
+    "falling_logits",
+    "find_tokens",
+    "first_tokens",
+    "first_true",
+    "greedy",
+    "is_likeliest",
+    "keep",
+    "known_tokens",
+    "last_true",
+    "likeliest_tokens",
+    "log_softmax",
+    "logit_std",
+    "min_and_shannon_entropy",
+    "min_entropy",
+    "past_tokens",
+    "positions",
+    "remove_tokens",
+    "softmax",
+    "subtract_max",
+    "surprisal",
+    "token_counts",
+    "token_id",
+    "token_sequence",
+    "top_h",
+    "top_k",
+    "top_p",
+    "typical",
+    "widen",
+    "within_nats",
+]
