@@ -7,6 +7,7 @@ documentation, the `repr`.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import math
@@ -19,6 +20,7 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import numpy as np
 
 from corelm.errors import ParameterError, PluginError
+from corelm.printable import shown
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict)
 
@@ -175,20 +177,20 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def shown(value: Any) -> str:
-    """A value for a message of one line."""
-    try:
-        text = repr(value)
-    except ValueError:  # a whole number with thousands of digits
-        return "one of thousands of digits"
-    return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
-
-
 class FrozenDict(dict[Any, Any]):
-    """A mapping that hashes, so that a sampler which holds one is still a value."""
+    """A dict that cannot be changed, and hashes: a sampler that holds one is still a value."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # pickle and copy would fill it item by item
+        return FrozenDict, (dict(self),)
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a parameter cannot be changed; make a new sampler with other values")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
 
 _CASTS: dict[Any, Callable[[Any, Any], Any]] = {
@@ -216,11 +218,14 @@ class Parameterized:
     """A value whose fields are its parameters: frozen, checked, compared by what it holds."""
 
     name: ClassVar[str] = ""
-    """The name it is registered under; the class name in snake case until a plugin says other."""
+    """The registered name; the class name in snake case until a plugin offers another one."""
+
+    _is_registered: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name", _snake_case(cls.__name__))
+        cls._is_registered = False
         _refuse_unusable(cls)
         own_repr = "__repr__" in cls.__dict__
         dataclass(frozen=True, repr=not own_repr)(cls)
@@ -229,6 +234,23 @@ class Parameterized:
         for parameter in self.parameters():
             value = parameter.convert(getattr(self, parameter.name))
             object.__setattr__(self, parameter.name, value)
+
+    @classmethod
+    def register_as(cls, name: str) -> None:
+        """Make the name that a plugin offers the class's own; the first one counts."""
+        if not cls._is_registered:
+            cls.name, cls._is_registered = name, True
+
+    def renamed(self, name: str) -> Self:
+        """Return the same value under another name that it can be found by.
+
+        Its expression begins with that name. It equals, and hashes like, the original.
+        """
+        if name == self.name:
+            return self
+        copied = copy.copy(self)
+        object.__setattr__(copied, "name", name)
+        return copied
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
@@ -275,7 +297,7 @@ class Parameterized:
     @property
     def expression(self) -> str:
         """What `corelm.sampler` reads back as this value, such as `temperature(t=0.2)`."""
-        values = [f"{p.name}={_literal(getattr(self, p.name))}" for p in self.parameters()]
+        values = [f"{p.name}={getattr(self, p.name)!r}" for p in self.parameters()]
         return f"{self.name}({', '.join(values)})" if values else self.name
 
     def __str__(self) -> str:
@@ -327,10 +349,6 @@ def _parameter(cls: type, field: dataclasses.Field[Any], hints: dict[str, Any]) 
     made = field.default_factory
     default = field.default if made is dataclasses.MISSING else made()
     return Parameter(field.name, origin, default, rule, item_type)
-
-
-def _literal(value: Any) -> str:
-    return repr(dict(value)) if isinstance(value, dict) else repr(value)
 
 
 def _snake_case(name: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from corelm.context import Context
 from corelm.errors import ModelOutputError, SamplerError, UsageError
 from corelm.numerics.distributions import Array, rows_are_valid
+from corelm.printable import message_of
 
 if TYPE_CHECKING:
     from corelm.sampler import Sampler
@@ -79,9 +80,11 @@ def _call(stage: Sampler, logits: Array, context: Context) -> Array:
     try:
         result = stage(view, context)
     except UsageError as error:  # such as a word that the vocabulary lacks
-        raise UsageError(f"{stage.name}: {error}") from error
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(f"{stage.name}: {message_of(error)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin's SystemExit must not end the program
+        reason = f"{type(error).__name__}: {message_of(error)}"
         raise SamplerError(f"{stage} failed at step {context.step}: {reason}") from error
     fault = fault_of_array(result, logits)
     if fault:

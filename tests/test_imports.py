@@ -21,7 +21,7 @@ PLUGINS = [
 ]
 
 RANKS = [
-    {"caching", "errors", "machine", "metrics", "native", "threads"},
+    {"caching", "errors", "machine", "metrics", "native", "printable", "threads"},
     {"params", "language_model", "context", "numerics", "hookspecs"},
     {"filters", "sampler", "token_edits", "validation"},
     {"decoding"},

@@ -417,3 +417,35 @@ def test_whatever_is_given_is_taken_or_refused_by_name(value):
             taken = AllKinds(**{name: value})
             # What was taken is taken again: the declared type and the rule hold.
             assert repr(AllKinds(**{name: getattr(taken, name)})) == repr(taken)
+
+
+def test_a_mapping_cannot_be_changed_and_nor_can_its_hash():
+    sampler = AllKinds(bias={"a": 1})
+    before = hash(sampler)
+    changes = (
+        lambda bias: bias.__setitem__("b", 2),
+        lambda bias: bias.__delitem__("a"),
+        lambda bias: bias.__ior__({"b": 2}),
+        lambda bias: bias.update(b=2),
+        lambda bias: bias.setdefault("b", 2),
+        lambda bias: bias.pop("a"),
+        lambda bias: bias.popitem(),
+        lambda bias: bias.clear(),
+    )
+    for change in changes:
+        with pytest.raises(TypeError, match="cannot be changed; make a new sampler"):
+            change(sampler.bias)
+    assert (sampler.bias, hash(sampler)) == ({"a": 1}, before)
+    assert repr(sampler.bias) == "{'a': 1}"
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_value_with_a_mapping_is_copied_and_pickled(copied):
+    sampler = AllKinds(bias={"a": 1}).renamed("other:all_kinds")
+    again = copied(sampler)
+    assert again == sampler
+    assert hash(again) == hash(sampler)
+    assert str(again) == str(sampler)
+    assert str(again).startswith("other:all_kinds(")

@@ -16,6 +16,8 @@ import pytest
 import corelm
 from corelm import hookimpl
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
+from corelm.plugins.expressions import built_in
+from corelm.plugins.offers import Offer, Source, shadowing_parameters
 from corelm.plugins.registry import Registry
 from corelm.testing import ToyModel
 
@@ -207,6 +209,17 @@ def test_a_bad_plugin_cannot_be_registered_by_hand():
         ("raise Exception('\\x1b[2J\\x07bell')", "Exception: [2Jbell"),
         (b"\xff\xfe", "SyntaxError: "),
         ("class Deep:\n  def __init__(self): Deep()\nDeep()", "RecursionError: "),
+        ("class Stop(BaseException): pass\nraise Stop('now')", "Stop: now"),
+        ("raise GeneratorExit('odd')", "GeneratorExit: odd"),
+        (
+            "class Mute(Exception):\n  def __str__(self): 1 / 0\nraise Mute",
+            "Mute: (no message: ZeroDivisionError in its __str__)",
+        ),
+        (
+            "import corelm\nclass Mute(corelm.CorelmError):\n  def __str__(self): 1 / 0\n"
+            "raise Mute",
+            "(no message: ZeroDivisionError in its __str__)",
+        ),
     ],
 )
 def test_one_that_cannot_be_imported_is_set_aside(installed_plugin, only, caplog, code, reason):
@@ -317,6 +330,18 @@ def test_an_entry_point_to_nowhere(installed_plugin, only):
             "@corelm.hookimpl\ndef corelm_decoders(): return {'x': corelm.Chain}\n",
             "not a decoder: Chain does not inherit corelm.Decoder",
         ),
+        (
+            "@corelm.hookimpl\ndef corelm_models(): return {'m': 5}\n",
+            "not a model: m is 5, not a function that loads one",
+        ),
+        (
+            "class Mute:\n    def __repr__(self): 1 / 0\n" + OFFER.format(offers="Mute()"),
+            "not a plugin: corelm_samplers returned a Mute (ZeroDivisionError in its __repr__), no",
+        ),
+        (
+            "class Odd(corelm.Sampler):\n    kind = 'sampler'\n",
+            "not a sampler: Odd.kind must be one of temperature, filter, penalty, mask, other, not",
+        ),
     ],
 )
 def test_one_that_offers_the_wrong_thing_is_set_aside(installed_plugin, only, code, reason):
@@ -396,6 +421,99 @@ def test_two_names_inside_others_are_ambiguous_too(installed_plugin, only):
         Registry().sampler("hidden")
 
 
+def test_looking_a_sampler_up_by_its_full_name_leaves_the_class_as_it_is(only):
+    made_before = corelm.sampler("temperature", t=0.5)
+    by_full_name = corelm.sampler("corelm:temperature(t=0.5)")
+    assert str(made_before) == str(type(made_before)(t=0.5)) == "temperature(t=0.5)"
+    assert str(by_full_name) == "corelm:temperature(t=0.5)"
+    assert type(made_before).name == "temperature"
+    assert by_full_name == made_before
+    assert hash(by_full_name) == hash(made_before)
+    assert str(by_full_name | made_before) == "corelm:temperature(t=0.5) | temperature(t=0.5)"
+
+
+def test_a_class_has_the_first_name_that_it_is_registered_under():
+    registry = Registry(points=[])
+
+    class Mine(corelm.Sampler):
+        def __call__(self, logits, context):
+            return logits
+
+    assert str(Mine()) == "mine"
+    offers = {"our": Mine, "other": Mine}
+    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: offers)))
+    assert str(Mine()) == "our"
+    assert registry.sampler("other") is Mine
+    assert str(Mine()) == "our"
+    assert str(Mine().renamed("other")) == "other"
+    registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"third": Mine})), "again")
+    assert str(Mine()) == "our"
+    assert registry.offer_of(Mine).full_name == "this process:our"
+
+
+# A plugin that offers names of corelm's own
+
+RIVAL = (
+    HEAD
+    + """
+class Rival(corelm.Sampler):
+    def __call__(self, logits, context):
+        return logits
+class Decoder(corelm.Decoder):
+    def __call__(self, task):
+        return iter(())
+@corelm.hookimpl
+def corelm_samplers(): return {'temperature': Rival, 'top_k': Rival, 'stochastic': Rival}
+@corelm.hookimpl
+def corelm_decoders(): return {'ancestral': Decoder}
+@corelm.hookimpl
+def corelm_models(): return {'imdb': Rival}
+"""
+)
+
+
+@pytest.fixture
+def rival(installed_plugin, only):
+    only("corelm-rival")
+    names = ("temperature", "top_k", "stochastic", "ancestral", "imdb")
+    installed_plugin("corelm-rival", dict.fromkeys(names, "corelm_rival"), RIVAL)
+
+
+def test_presets_are_corelms_own_whatever_others_offer(rival):
+    chain = corelm.preset("keras-hub")
+    assert {type(stage).__module__.split(".")[0] for stage in chain.stages} == {"corelm_samplers"}
+    # what is printed can be read back
+    assert str(chain) == "corelm:temperature(t=1.0) | corelm:top_k(k=5)"
+    assert corelm.sampler(str(chain)) == chain
+
+
+def test_built_in_samplers_are_called_by_short_names_where_these_are_clear(only):
+    assert str(built_in("temperature(t=0.5) | top_k(k=3)")) == "temperature(t=0.5) | top_k(k=3)"
+    with pytest.raises(UnknownNameError, match="there is no sampler 'corelm:mine'"):
+        built_in("mine")
+
+
+def test_a_report_has_corelms_own_samplers_whatever_others_offer(rival):
+    report = corelm.compare(ToyModel(), prompts="the", n=2, length=4)
+    rows = report.to_dict()["samplers"]
+    assert [row["sampler"] for row in rows][:2] == ["greedy", "corelm:temperature(t=0.2)"]
+    assert not any(row["error"] for row in rows)
+    assert {row["plugin"]["distribution"] for row in rows} == {"corelm"}
+
+
+def test_the_commands_have_corelms_own_defaults_whatever_others_offer(rival):
+    command = [sys.executable, "-W", "error", "-m", "corelm", "sample", "--length", "3", "--json"]
+    done = subprocess.run([*command, "--seed", "1"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["sampler"] == "corelm:temperature(t=0.7)"
+    assert document["model"] == "imdb"
+    for words in (["--sampler", "top_k"], ["--decoder", "ancestral"], ["--model", "imdb"]):
+        done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 2
+        assert "2 plugins offer" in done.stderr or "2 models are called" in done.stderr
+
+
 # 4. Made for another version of the contract
 
 
@@ -436,6 +554,8 @@ def test_one_made_for_this_version_is_welcome(installed_plugin, only):
         ("logits.__setitem__(0, 0)", "failed at step 2: ValueError: assignment destination is re"),
         ("1 / 0", "failed at step 2: ZeroDivisionError: division by zero"),
         ("exit(3)", "failed at step 2: SystemExit: 3"),
+        ("stop()", "failed at step 2: Stop: now"),
+        ("mute()", "failed at step 2: Mute: (no message: ZeroDivisionError in its __str__)"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
@@ -443,6 +563,11 @@ def test_nonsense_is_refused_with_sampler_step_and_row(installed_plugin, only, a
     only("corelm-odd")
     code = HEAD + (
         "from sys import exit\n"
+        "class Stop(BaseException): pass\n"
+        "class Mute(Exception):\n"
+        "    def __str__(self): 1 / 0\n"
+        "def stop(): raise Stop('now')\n"
+        "def mute(): raise Mute\n"
         "class Odd(corelm.Sampler):\n"
         "    def __call__(self, logits, context):\n"
         f"        return logits if context.step < 2 else {answer}\n"
@@ -492,6 +617,48 @@ def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plug
         "plugin corelm-bad:bad was left out: SystemExit: no",
         "hello from the plugin",
     ]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos.write(1, b'loud\\n')\n",
+        "import sys\nsys.__stdout__.write('loud\\n')\n",
+        "import sys\nprint('loud', file=sys.__stdout__, flush=True)\n",
+        "import subprocess\nsubprocess.run(['echo', 'loud'])\n",
+    ],
+)
+def test_no_way_of_printing_at_import_reaches_stdout(installed_plugin, only, code):
+    only("corelm-loud")
+    installed_plugin("corelm-loud", {"loud": "corelm_loud"}, module(code, loud="Loud"))
+    done = run(
+        "import corelm, sys\nprint('before')\n"
+        "print(corelm.sampler('loud'))\nprint('after', flush=True)\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "before\nloud\nafter\n"
+    assert done.stderr.count("loud") == 1
+
+
+def test_without_a_standard_output_plugins_load(installed_plugin, only):
+    only("corelm-one")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    done = run("import corelm, os, sys\nos.close(1)\nsys.stderr.write(str(corelm.sampler('one')))")
+    assert done.stderr == "one"
+
+
+def test_a_parameter_that_shadows_an_option_is_listed():
+    class Long(corelm.Sampler):
+        length: int = corelm.param(1)
+        top_n: int = corelm.param(1)
+        t: float = corelm.param(1.0)
+
+        def __call__(self, logits, context):
+            return logits
+
+    offer = Offer("long", Long, Source("corelm-long", "1.0", "long"))
+    shadowing = shadowing_parameters([offer], ["--length", "--top-n", "--seed"])
+    assert shadowing == [(offer, "length"), (offer, "top_n")]
 
 
 # The two settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +11,13 @@ from pathlib import Path
 from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel
 from corelm.model.paths import home
-from corelm.plugins.registry import Offer, registry
+from corelm.plugins.loading import OWN
+from corelm.plugins.offers import Offer
+from corelm.plugins.registry import registry
+from corelm.printable import did_you_mean, reason_of
 
+MODEL = f"{OWN}:imdb"
+"""The model to use when none is named: corelm's own, whatever other plugins offer."""
 MANIFEST = "manifest.json"
 """The file by which a folder is known as a model."""
 
@@ -69,6 +73,16 @@ def load(name: str | os.PathLike[str]) -> LanguageModel:
     return _from_path(Path(name).expanduser()) if _is_path(name) else _from_name(str(name))
 
 
+def label(name: str) -> str:
+    """Return the name of a model for people: one of corelm's own goes without its plugin.
+
+    Example:
+        >>> label(MODEL)
+        'imdb'
+    """
+    return name.removeprefix(f"{OWN}:")
+
+
 def list_models() -> list[Listed]:
     """Every model with a name: those that plugins offer, then those in corelm's home."""
     offered = [_listed(offer) for offer in registry().models()]
@@ -120,10 +134,10 @@ def _from_plugin(offer: Offer) -> LanguageModel:
     loader: Loader = offer.value
     try:
         return loader()
-    except CorelmError:
+    except (CorelmError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        reason = reason_of(error)
         raise PluginError(f"the model {offer.full_name} could not be loaded: {reason}") from error
 
 
@@ -131,8 +145,7 @@ def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
     if any(name in (source.entry_point, str(source)) for source in registry().failures):
         return error  # it says why the plugin of that name failed
     names = sorted({model.name for model in list_models()})
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(name, names)
     return UnknownNameError(
         f"there is no model {name!r}{hint} (there are: {', '.join(names) or 'none'}; "
         f"for a folder or a .keras file give its path, such as ./{name})"

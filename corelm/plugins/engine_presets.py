@@ -1,8 +1,9 @@
-"""Other engines' sampling, as expressions: their order and their documented defaults.
+"""The default samplers of other engines as chains that you can print, edit and compare.
 
-Stages that an engine has switched off by default are there too, at their neutral values, so that
-an expression can be edited without knowing the order by heart. The engines differ most in where
-the temperature stands: first in transformers, vLLM and KerasHub, last in llama.cpp and mlx-lm.
+A chain has the order and the documented defaults of its engine. Stages that are off by default are
+included at their neutral values, so you can edit a chain without knowing the order by heart. The
+largest difference is the place of the temperature: first in transformers, vLLM and KerasHub, last
+in llama.cpp and mlx-lm.
 
 Sources, as of 2026:
     llama.cpp     tools/server/README.md, section "Sampling params"; common/common.h
@@ -14,21 +15,21 @@ Sources, as of 2026:
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from corelm.errors import UnknownNameError
-from corelm.plugins.expressions import sampler
+from corelm.plugins.expressions import built_in
+from corelm.printable import did_you_mean
 from corelm.sampler import Sampler
 
 
 @dataclass(frozen=True)
-class Engine:
-    """Another engine's sampling.
+class EnginePreset:
+    """The default sampling of another engine.
 
     Attributes:
-        about: what is reproduced, and what is not, in one or two sentences.
+        about: one or two sentences on the parts that are reproduced and those that are not.
         stages: the samplers in the engine's order, each an expression.
     """
 
@@ -37,12 +38,12 @@ class Engine:
 
     @property
     def expression(self) -> str:
-        """The whole chain, as `corelm.sampler` reads it."""
+        """The whole chain, for `corelm.sampler`."""
         return " | ".join(self.stages)
 
 
-ENGINES: Mapping[str, Engine] = {
-    "llama.cpp": Engine(
+ENGINES: Mapping[str, EnginePreset] = {
+    "llama.cpp": EnginePreset(
         "The defaults of llama-cli and llama-server. Penalties and DRY look at the last 64 tokens.",
         (
             "repetition_penalty(penalty=1.0, last=64)",
@@ -59,7 +60,7 @@ ENGINES: Mapping[str, Engine] = {
             "temperature(t=0.8)",
         ),
     ),
-    "transformers": Engine(
+    "transformers": EnginePreset(
         "generate(do_sample=True) of a model that brings no settings of its own; without "
         "do_sample it is greedy.",
         (
@@ -76,7 +77,7 @@ ENGINES: Mapping[str, Engine] = {
             "eta(epsilon=0.0)",
         ),
     ),
-    "vllm": Engine(
+    "vllm": EnginePreset(
         "SamplingParams() of a model that brings no settings of its own. The repetition penalty "
         "counts the prompt too, the other two only what was drawn.",
         (
@@ -90,7 +91,7 @@ ENGINES: Mapping[str, Engine] = {
             "top_p(p=1.0)",
         ),
     ),
-    "mlx-lm": Engine(
+    "mlx-lm": EnginePreset(
         "make_logits_processors() and make_sampler(), whose temperature is 0 by default, which is "
         "greedy. Penalties look at the last 20 tokens.",
         (
@@ -104,7 +105,7 @@ ENGINES: Mapping[str, Engine] = {
             "temperature(t=0.0)",
         ),
     ),
-    "keras-hub": Engine(
+    "keras-hub": EnginePreset(
         "The sampler that CausalLM.compile() takes by itself, TopKSampler.",
         ("temperature(t=1.0)", "top_k(k=5)"),
     ),
@@ -112,7 +113,7 @@ ENGINES: Mapping[str, Engine] = {
 
 
 def presets() -> dict[str, str]:
-    """Other engines' sampling: the expression of each, by the engine's name.
+    """Return the default sampling of other engines: a mapping from engine to expression.
 
     Example:
         >>> import corelm
@@ -125,7 +126,7 @@ def presets() -> dict[str, str]:
 
 
 def preset(name: str) -> Sampler:
-    """The sampler that acts as another engine does, in its order and with its defaults.
+    """Return the sampler of another engine, in its order and with its defaults.
 
     Args:
         name: one of `presets()`.
@@ -139,9 +140,8 @@ def preset(name: str) -> Sampler:
         temperature(t=1.0) | top_k(k=5)
     """
     if name not in ENGINES:
-        near = difflib.get_close_matches(name, ENGINES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, ENGINES)
         raise UnknownNameError(
             f"there is no preset {name!r}{hint} (there are: {', '.join(ENGINES)})"
         )
-    return sampler(ENGINES[name].expression)
+    return built_in(ENGINES[name].expression)

@@ -1,4 +1,4 @@
-"""From `top_p(p=0.9) | temperature(t=0.7)` to a sampler; `str(sampler)` is the way back."""
+"""Read expressions such as `top_p(p=0.9) | temperature(t=0.7)`; `str(sampler)` writes them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from corelm.errors import CorelmError, ExpressionError, ParameterError
-from corelm.params import shown
+from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
+from corelm.printable import reason_of, shown
 from corelm.sampler import Chain, Sampler
 
 LONGEST = 10_000
 """Characters; a longer expression is refused unread."""
 
 _STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
+# A quoted text as a whole, or one character.
 _PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
-"""A quoted text as a whole, or one character."""
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 Written = tuple[str, list[Any], dict[str, Any]]
-"""A stage as it is written: its name, its parameters by position, and those by name."""
+"""A stage as written: the name, the parameters by position, and those by name."""
 
 
 def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
-    """The sampler of a name and its parameters, or of an expression.
+    """Return the sampler of a name and its parameters, or of an expression.
 
     Args:
         expression: a registered name such as `temperature`, or an expression such as
             `top_p(p=0.9) | temperature(t=0.7)`. A sampler comes back as it is.
-        **parameters: the parameters, where the expression is one bare name.
+        **parameters: the parameters, if the expression is one bare name.
 
     Raises:
-        UnknownNameError, AmbiguousNameError: no such sampler, or more than one.
+        UnknownNameError, AmbiguousNameError: no such sampler, or several.
         ParameterError: a parameter that it does not have, or a value outside its rule.
         ExpressionError: an expression that cannot be read.
 
@@ -58,7 +59,7 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
 
 
 def read_stages(expression: str) -> list[Written]:
-    """The stages of an expression as they are written, none of them looked up.
+    """Return the stages of an expression as written, without looking up their names.
 
     Raises:
         ExpressionError: an expression that cannot be read.
@@ -77,14 +78,31 @@ def read_stages(expression: str) -> list[Written]:
     return [_read_stage(part) for part in _split(expression)]
 
 
-def build(stages: Iterable[Written]) -> Sampler:
-    """The sampler of stages that were read."""
-    built = [_build(*stage) for stage in stages]
+def built_in(expression: str) -> Sampler:
+    """Return the sampler of an expression in which every bare name is one of corelm's own.
+
+    For corelm's own defaults and presets: they work whatever names other plugins offer.
+
+    Example:
+        >>> built_in("top_p(p=0.9) | temperature(t=0.7)")
+        top_p(p=0.9) | temperature(t=0.7)
+    """
+    return build(read_stages(expression), own=True)
+
+
+def build(stages: Iterable[Written], *, own: bool = False) -> Sampler:
+    """Make the sampler of stages that were read.
+
+    Args:
+        stages: from `read_stages`.
+        own: take bare names for corelm's own samplers, whatever other plugins offer.
+    """
+    built = [(_build_own if own else _build)(*stage) for stage in stages]
     return built[0] if len(built) == 1 else Chain(tuple(built))
 
 
 def is_name(expression: str) -> bool:
-    """Whether an expression is one bare name, whose parameters may be given apart."""
+    """Return True if an expression is one bare name, so that its parameters may be given apart."""
     match = _STAGE.fullmatch(expression.strip())
     return match is not None and match[2] is None
 
@@ -92,15 +110,21 @@ def is_name(expression: str) -> bool:
 def _build(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
     cls = registry().sampler(name)
     try:
-        return cls.build(*values, **named)
-    except CorelmError:
+        return cls.build(*values, **named).renamed(name)
+    except (CorelmError, KeyboardInterrupt):
         raise
-    except Exception as error:
-        raise ParameterError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
+    except BaseException as error:
+        raise ParameterError(f"{name} cannot be made: {reason_of(error)}") from error
+
+
+def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
+    offer = registry().find("corelm_samplers", name if ":" in name else f"{OWN}:{name}")
+    made = _build(offer.full_name, values, named)
+    return made if registry().is_contested(offer) else made.renamed(name)
 
 
 def _split(expression: str) -> Iterator[str]:
-    """The stages between the bars that stand outside quotes and brackets."""
+    """Split an expression at the bars outside quotes and brackets."""
     open_brackets, start = [], 0
     for piece in _PIECE.finditer(expression):
         character = piece[0]
@@ -135,7 +159,7 @@ def _read_arguments(arguments: str) -> tuple[list[Any], dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as Python's opinion on "\d"
         call = ast.parse(f"_({arguments})", mode="eval").body
-    # Closing and opening again, as in `t=1)(2`, makes a call of what a call returned.
+    # Parameters such as `t=1)(2` close the bracket and open another one: a call of a call.
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         raise ValueError("not a list of parameters")
     names = [keyword.arg for keyword in call.keywords]
@@ -146,13 +170,13 @@ def _read_arguments(arguments: str) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _value(node: ast.expr) -> Any:
-    """A literal; `inf` is a number too."""
+    """Return the value of a literal; `inf` and `nan` are numbers too."""
     if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
         return float(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = _value(node.operand)
         if not isinstance(value, (int, float)):
-            raise ValueError("minus what is no number")
+            raise ValueError("minus before something other than a number")
         return -value
     if isinstance(node, (ast.Tuple, ast.List)):
         return tuple(_value(item) for item in node.elts)

@@ -1,21 +1,15 @@
-"""Find plugins, load each one safely and only when it is wanted.
+"""Find plugins, and load each one safely and only when it is wanted.
 
 A plugin is an entry point of the group `corelm`, named after what it offers. Listing the names
-imports nothing; asking for a name imports the module of that name, and the others only when no
-entry point has it. A plugin that fails is set aside with its reason and the others work.
+imports nothing. Asking for a name imports the module of that name; the others are imported only
+when no entry point has it. A plugin that fails is set aside with its reason, and the others work.
 """
 
 from __future__ import annotations
 
-import contextlib
-import difflib
-import inspect
 import logging
 import os
-import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -25,64 +19,31 @@ import pluggy
 from corelm import hookspecs
 from corelm.decoder import Decoder
 from corelm.decoding.step import Step
-from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError
+from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel
 from corelm.params import Parameterized
+from corelm.plugins.loading import check_version, import_plugin, plugin_errors, wanted_points
+from corelm.plugins.offers import CHECKS, Offer, Source, check_name, distinct
+from corelm.printable import did_you_mean, shown
 from corelm.sampler import Sampler
 
 GROUP = "corelm"
-OWN = "corelm"
-NAME = re.compile(r"[\w.\-]+")
 OBSERVER = "corelm_next_token"
-BASES: dict[str, type[Parameterized] | None] = {
-    "corelm_samplers": Sampler,
-    "corelm_decoders": Decoder,
-    "corelm_models": None,
-}
-"""The hooks that offer something under a name, and the class that it inherits."""
-HOOKS = (*BASES, OBSERVER)
+HOOKS = (*CHECKS, OBSERVER)
 
 logger = logging.getLogger("corelm")
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a plugin comes from: the distribution, its version, the entry point in it."""
-
-    distribution: str
-    version: str
-    entry_point: str
-    value: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.distribution}:{self.entry_point}"
-
-
-@dataclass(frozen=True)
-class Offer:
-    """One thing that a plugin offers under a name."""
-
-    name: str
-    value: Any
-    source: Source
-
-    @property
-    def full_name(self) -> str:
-        """The name that is never ambiguous, such as `corelm-nucleus:top_p`."""
-        return f"{self.source.distribution}:{self.name}"
-
-
 class Registry:
-    """The plugins that are installed, and what those that were loaded offer.
+    """The installed plugins, and the offers of those that were loaded.
 
     Args:
         points: the entry points to consider; the installed ones when left out.
-        strict: whether a plugin that fails raises instead of being set aside.
+        strict: raise when a plugin fails, instead of setting it aside.
     """
 
     def __init__(self, points: list[EntryPoint] | None = None, strict: bool | None = None) -> None:
-        found = list(entry_points(group=GROUP)) if points is None else points
-        self._points = {source: point for source, point in _sources(found) if _wanted(source)}
+        self._points = wanted_points(entry_points(group=GROUP) if points is None else points)
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
         self._silenced: set[str] = set()
@@ -92,7 +53,7 @@ class Registry:
         self._manager.add_hookspecs(hookspecs)
 
     def sources(self) -> list[Source]:
-        """Every plugin that is installed, loaded or not."""
+        """Return every installed plugin, loaded or not."""
         return sorted(self._points, key=str)
 
     def register(self, plugin: Any, name: str = "this process") -> None:
@@ -101,10 +62,10 @@ class Registry:
         self._admit(source, plugin)
 
     def load(self, source: Source) -> bool:
-        """Load one plugin, once. False when it failed; `failures` then has the reason."""
+        """Load one plugin, once; return False if it failed, with the reason in `failures`."""
         if source not in self._offered and source not in self.failures:
             try:
-                self._admit(source, _import(self._points[source]))
+                self._admit(source, import_plugin(self._points[source]))
             except PluginError as error:
                 self.failures[source] = str(error)
                 self._warn(source, str(error))
@@ -116,64 +77,68 @@ class Registry:
             self.load(source)
 
     def samplers(self) -> list[Offer]:
-        """All samplers; loads every plugin."""
+        """Load every plugin and return all samplers."""
         return self._all("corelm_samplers")
 
     def decoders(self) -> list[Offer]:
-        """All decoders; loads every plugin."""
+        """Load every plugin and return all decoders."""
         return self._all("corelm_decoders")
 
     def models(self) -> list[Offer]:
-        """All models that plugins offer; loads every plugin."""
+        """Load every plugin and return all models that plugins offer."""
         return self._all("corelm_models")
 
     def sampler(self, name: str) -> type[Sampler]:
-        """The sampler class of a name, or of a full name such as `corelm-nucleus:top_p`."""
-        cls: type[Sampler] = self._class(self.find("corelm_samplers", name), name)
+        """Return the sampler class of a name, or of a full name such as `corelm-nucleus:top_p`."""
+        cls: type[Sampler] = self.find("corelm_samplers", name).value
         return cls
 
     def decoder(self, name: str) -> type[Decoder]:
-        """The decoder class of a name or full name."""
-        cls: type[Decoder] = self._class(self.find("corelm_decoders", name), name)
+        """Return the decoder class of a name or full name."""
+        cls: type[Decoder] = self.find("corelm_decoders", name).value
         return cls
 
     def model(self, name: str) -> Callable[[], LanguageModel]:
-        """The function that loads the model of a name or full name."""
+        """Return the function that loads the model of a name or full name."""
         loader: Callable[[], LanguageModel] = self.find("corelm_models", name).value
         return loader
 
     def observe(self, step: Step) -> None:
-        """Show a step to every observer; one that raises is set aside."""
+        """Show a step to every observer; set one aside that raises."""
         for impl in self._manager.hook.corelm_next_token.get_hookimpls():
             if impl.plugin_name in self._silenced:
                 continue
             try:
-                with _as_plugin_error():
+                with plugin_errors():
                     impl.function(step) if impl.argnames else impl.function()
             except PluginError as error:
                 self._silenced.add(impl.plugin_name)
                 self._warn(impl.plugin_name, f"at step {step.position}: {error}")
 
     def load_observers(self) -> bool:
-        """Load the plugins that want to see every step: entry points named `corelm_next_token`."""
+        """Load the entry points named `corelm_next_token`; return True if there are observers."""
         for source in self.sources():
             if source.entry_point == OBSERVER:
                 self.load(source)
         return bool(self._manager.hook.corelm_next_token.get_hookimpls())
 
     def find(self, hook: str, name: str) -> Offer:
-        """The one offer of a name.
+        """Return the one offer of a name.
+
+        Args:
+            hook: such as `corelm_samplers`.
+            name: a name, or a full name such as `corelm-nucleus:top_p`.
 
         Raises:
-            UnknownNameError: nobody offers it; the message has the nearest names.
-            AmbiguousNameError: several do; the message has their full names.
+            UnknownNameError: no plugin offers it; the message suggests a close name.
+            AmbiguousNameError: several plugins offer it; the message has their full names.
         """
         distribution, _, short = name.rpartition(":")
         mine = [s for s in self.sources() if distribution in ("", s.distribution)]
         offers = self._offers(hook, short, [s for s in mine if s.entry_point == short])
         offers = offers or self._offers(hook, short, mine)
         offers += [o for o in self._by_hand(hook) if o.name == short and not distribution]
-        offers = _distinct(offers)
+        offers = distinct(offers)
         if len(offers) > 1:
             names = " or ".join(sorted(offer.full_name for offer in offers))
             raise AmbiguousNameError(
@@ -183,6 +148,21 @@ class Registry:
             raise UnknownNameError(self._unknown(hook, name))
         return offers[0]
 
+    def offer_of(self, value: type[Parameterized]) -> Offer | None:
+        """Return the offer of a sampler or decoder class; None for one made in this process."""
+        for source in self.sources():
+            if source.entry_point == value.name:
+                self.load(source)
+        offers = (
+            o for offered in self._offered.values() for each in offered.values() for o in each
+        )
+        return next((offer for offer in offers if offer.value is value), None)
+
+    def is_contested(self, offer: Offer) -> bool:
+        """Return True if another plugin has an entry point of the name, so that it is ambiguous."""
+        others = (s for s in self._points if s.distribution != offer.source.distribution)
+        return any(source.entry_point == offer.name for source in others)
+
     def _offers(self, hook: str, name: str, sources: list[Source]) -> list[Offer]:
         return [
             o for s in sources if self.load(s) for o in self._offered[s][hook] if o.name == name
@@ -191,31 +171,29 @@ class Registry:
     def _all(self, hook: str) -> list[Offer]:
         self.load_all()
         offers = [offer for offered in self._offered.values() for offer in offered[hook]]
-        return sorted(_distinct(offers), key=lambda o: (o.name, o.full_name))
+        return sorted(distinct(offers), key=lambda o: (o.name, o.full_name))
 
     def _by_hand(self, hook: str) -> list[Offer]:
         sources = [source for source in self._offered if source not in self._points]
         return [offer for source in sources for offer in self._offered[source][hook]]
 
-    def _class(self, offer: Offer, name: str) -> Any:
-        # Its expression is then the name that it can be found by again.
-        offer.value.name = name
-        return offer.value
-
     def _admit(self, source: Source, plugin: Any) -> None:
-        # Two entry points may name one module: it is registered once, and offered under both.
+        # Two entry points may name one module: register it once, and offer it under both.
         known = self._manager.is_registered(plugin)
         try:
-            with _as_plugin_error():
-                _check_version(plugin)
+            with plugin_errors():
+                check_version(plugin)
                 if not known:
                     self._manager.register(plugin, name=str(source))
                     self._check_hooks(plugin)
-                self._offered[source] = {hook: self._ask(hook, source, plugin) for hook in BASES}
+                offered = {hook: self._ask(hook, source, plugin) for hook in CHECKS}
         except PluginError:
             if not known and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
             raise
+        self._offered[source] = offered
+        for offer in [*offered["corelm_samplers"], *offered["corelm_decoders"]]:
+            offer.value.register_as(offer.name)
 
     def _check_hooks(self, plugin: Any) -> None:
         try:
@@ -229,18 +207,19 @@ class Registry:
             )
 
     def _ask(self, hook: str, source: Source, plugin: Any) -> list[Offer]:
-        """What a plugin offers through one hook, checked."""
+        """Return the checked offers of a plugin through one hook."""
         impls = getattr(self._manager.hook, hook).get_hookimpls()
         answers = [impl.function() for impl in impls if impl.plugin is plugin]
         offers = []
         for answer in answers:
             if not isinstance(answer, Mapping):
                 raise PluginError(
-                    f"not a plugin: {hook} returned {answer!r}, not a mapping from names"
+                    f"not a plugin: {hook} returned {shown(answer)}, not a mapping from names"
                 )
             offers += [Offer(name, value, source) for name, value in answer.items()]
         for offer in offers:
-            _check_offer(offer, BASES[hook])
+            check_name(offer)
+            CHECKS[hook](offer)
         return offers
 
     def _warn(self, plugin: Source | str, reason: str) -> None:
@@ -255,100 +234,11 @@ class Registry:
             if name in (source.entry_point, str(source)):
                 return f"the {kind} {name!r} cannot be used: plugin {source} failed: {reason}"
         names = sorted({offer.name for offer in self._all(hook)})
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, names)
         return f"there is no {kind} {name!r}{hint} (there are: {', '.join(names) or 'none'})"
 
 
 @cache
 def registry() -> Registry:
-    """The plugins of this process."""
+    """Return the plugins of this process."""
     return Registry()
-
-
-def _sources(points: Sequence[EntryPoint]) -> Iterator[tuple[Source, EntryPoint]]:
-    """Each entry point with where it comes from.
-
-    The name and version of a distribution are read and parsed from a file each time that they
-    are asked for, so each distribution is asked once.
-    """
-    releases: dict[int, tuple[str, str]] = {}
-    for point in points:
-        distribution = point.dist
-        if id(distribution) not in releases:
-            release = (distribution.name, distribution.version) if distribution else ("unknown", "")
-            releases[id(distribution)] = release
-        yield Source(*releases[id(distribution)], point.name, point.value), point
-
-
-def _wanted(source: Source) -> bool:
-    """Whether `CORELM_PLUGINS` lets a plugin load; corelm's own always do."""
-    setting = os.environ.get("CORELM_PLUGINS")
-    if setting is None or source.distribution == OWN:
-        return True
-    names = {name.strip() for name in setting.split(",")}
-    return bool(names & {source.distribution, source.entry_point, str(source)})
-
-
-def _distinct(offers: list[Offer]) -> list[Offer]:
-    """Offers without those that came twice, from two entry points to one module."""
-    return list({(offer.full_name, id(offer.value)): offer for offer in offers}.values())
-
-
-def _import(point: EntryPoint) -> Any:
-    with _as_plugin_error():
-        return point.load()
-
-
-@contextlib.contextmanager
-def _as_plugin_error() -> Iterator[None]:
-    """Run a plugin's code: whatever it raises is a `PluginError`, in one line.
-
-    What it prints goes to stderr, since stdout carries the product.
-    """
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    except CorelmError as error:
-        raise PluginError(_printable(str(error))) from error
-    except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise PluginError(_printable(reason)) from error
-
-
-def _printable(text: str) -> str:
-    """A plugin's words without what a terminal would obey."""
-    return "".join(character for character in text if character.isprintable())
-
-
-def _check_version(plugin: Any) -> None:
-    made_for = getattr(plugin, "CORELM_API_VERSION", hookspecs.API_VERSION)
-    if made_for != hookspecs.API_VERSION:
-        raise PluginError(
-            f"made for version {made_for} of the plugin contract, this corelm has version "
-            f"{hookspecs.API_VERSION}; install a release of the two that match"
-        )
-
-
-def _check_offer(offer: Offer, base: type[Parameterized] | None) -> None:
-    name, value = offer.name, offer.value
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise PluginError(f"the name {name!r} cannot be typed; use letters, digits, _ . and -")
-    if base is None:
-        return
-    kind = base.__name__.lower()
-    if not inspect.isclass(value):
-        raise PluginError(f"not a {kind}: {name} is {value!r}, not a class")
-    if not issubclass(value, base):
-        raise PluginError(f"not a {kind}: {value.__name__} does not inherit corelm.{base.__name__}")
-    if inspect.isabstract(value):
-        raise PluginError(f"not a {kind}: {value.__name__} has no __call__")
-    value.parameters()
-
-
-def offers_by_name(offers: list[Offer]) -> Mapping[str, list[Offer]]:
-    """Offers grouped by name: a name with two of them is ambiguous."""
-    grouped: dict[str, list[Offer]] = {}
-    for offer in offers:
-        grouped.setdefault(offer.name, []).append(offer)
-    return grouped

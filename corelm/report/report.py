@@ -12,7 +12,7 @@ from typing import Any
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError
 from corelm.language_model import LanguageModel
 from corelm.model import atomic_files
-from corelm.model.load import load
+from corelm.model.load import label, load
 from corelm.report.document.schema import check
 from corelm.report.document.summary import sentence
 from corelm.report.measure.defaults import LENGTH, PROMPT, SEED, N
@@ -186,7 +186,7 @@ def compare(
         >>> [row["sampler"] for row in report.to_dict()["samplers"]]
         ['greedy', 'temperature(t=0.5)']
     """
-    name = model if isinstance(model, str) else type(model).__name__
+    name = label(model) if isinstance(model, str) else type(model).__name__
     loaded = load(model) if isinstance(model, str) else model
     asked = settings(
         loaded, name, samplers, prompts=prompts, n=n, length=length, seed=seed,

@@ -10,7 +10,8 @@ import pytest
 
 from corelm.cli import main
 from corelm.cli.output import describe
-from corelm.plugins.registry import Offer, registry
+from corelm.plugins.offers import Offer
+from corelm.plugins.registry import registry
 
 Run = Callable[..., Any]
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corelm.cli.options.choices import (
-    MODEL,
     Model,
     Preset,
     Prompt,
@@ -22,6 +21,7 @@ from corelm.cli.options.choices import (
 from corelm.cli.options.prompt import read_prompt
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.progress import stages
+from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def bench(
                 of(batch=one, seconds=time / len(batches), tell=partial(tell, f"batch {one}"))
                 for one in batches
             ]
-        about = {"model": model, "sampler": str(chosen), "prompt": text, "length": tokens}
+        about = {"model": label(model), "sampler": str(chosen), "prompt": text, "length": tokens}
         if json:
             document = {"corelm": version("corelm"), "machine": machine(), **about}
             out.json(document | {"batches": list(map(_figures, speeds))})

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.choices import (
-    MODEL,
     Model,
     Preset,
     Prompt,
@@ -23,6 +22,7 @@ from corelm.cli.options.prompt import argument, read_prompt
 from corelm.cli.output.product import product
 from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.generation.explain import explain as measure
+from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
 
 TOP = Parameter("top", int, 10, Rule(ge=0))
@@ -66,7 +66,7 @@ def explain(
         explanation = measure(loaded(model), text, chosen, unknown=unknown)
         followed = None if token is None else explanation.trace(argument(token))
         if json:
-            out.json(_document(model, explanation, followed, shown))
+            out.json(_document(label(model), explanation, followed, shown))
             return
         from corelm.cli.output.explanation import Explained
 

@@ -12,7 +12,8 @@ import typer
 from corelm.cli.exit_codes import FAILED
 from corelm.cli.output import describe
 from corelm.cli.output.product import product
-from corelm.plugins.registry import OBSERVER, Registry, Source
+from corelm.plugins.offers import Source
+from corelm.plugins.registry import OBSERVER, Registry
 
 KINDS = ("sampler", "decoder", "model")
 

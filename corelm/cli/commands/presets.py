@@ -9,7 +9,7 @@ import typer
 from corelm.cli.options.completion import preset_names
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
-from corelm.plugins.engine_presets import ENGINES, Engine, preset
+from corelm.plugins.engine_presets import ENGINES, EnginePreset, preset
 
 
 def presets(
@@ -44,7 +44,7 @@ def presets(
             out.text(f"{ENGINES[name].expression}\n")
 
 
-def _as_json(name: str, engine: Engine) -> dict[str, object]:
+def _as_json(name: str, engine: EnginePreset) -> dict[str, object]:
     return {"name": name, "about": engine.about, "sampler": engine.expression}
 
 

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.options.choices import MODEL, Model, loaded
+from corelm.cli.options.choices import Model, loaded
 from corelm.cli.options.completion import sampler_names
 from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import DEFAULT, argument, read_prompts
 from corelm.cli.output.product import product
 from corelm.errors import UsageError
+from corelm.model.load import MODEL, label
 from corelm.report.measure.defaults import LENGTH, SEED, N
 
 MEASURING = (
@@ -114,7 +115,7 @@ def report(
             return end.of_earlier(from_)
         asked = settings(
             loaded(model),
-            model,
+            label(model),
             None if not samplers else [argument(text) for text in samplers],
             prompts=DEFAULT if prompts is None else read_prompts(prompts),
             n=n,

@@ -9,7 +9,6 @@ import typer
 
 from corelm.cli.options.choices import (
     DECODER,
-    MODEL,
     Model,
     Preset,
     Prompt,
@@ -26,6 +25,7 @@ from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
+from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
 
 LENGTH = Parameter("length", int, 50, Rule(ge=0))
@@ -78,7 +78,7 @@ def sample(
     """
     with product() as out:
         request = Request(
-            model_name=model,
+            model_name=label(model),
             prompt=read_prompt(prompt, prompt_file),
             sampler=sampler_of(built, sampler, preset),
             decoder=built["decoder"],

@@ -14,7 +14,8 @@ from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError, UsageError
 from corelm.plugins.expressions import is_name
 from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.registry import Offer, offers_by_name, registry
+from corelm.plugins.offers import Offer, offers_by_name
+from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,16 +19,17 @@ from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
-from corelm.model.load import load
+from corelm.model.load import MODEL, label, load
 from corelm.plugins.engine_presets import preset as read_preset
-from corelm.plugins.expressions import is_name
+from corelm.plugins.expressions import built_in, is_name
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
+from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
-SAMPLER, TEMPERATURE, DECODER, MODEL = "temperature", 0.7, "ancestral", "imdb"
-"""What is chosen where nothing is."""
+SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
+"""The defaults; corelm's own, whatever other plugins offer under these names."""
 
 Prompt = Annotated[
     str | None,
@@ -62,7 +64,8 @@ Model = Annotated[
     typer.Option(
         metavar="NAME|PATH",
         autocompletion=model_names,
-        help="A model of `corelm models`, or the path of one.",
+        show_default=False,
+        help=f"A model of `corelm models`, or the path of one; {label(MODEL)} when left out.",
     ),
 ]
 Unknown = Annotated[
@@ -129,11 +132,14 @@ def _chosen(given: Mapping[str, str | None], own: Mapping[str, bool]) -> list[Ch
             "that can be changed and given to --sampler"
         )
     if sampler is not None and is_name(sampler):
-        chosen.append(options_of(registry().sampler(sampler.strip())))
+        chosen.append(
+            replace(options_of(registry().sampler(sampler.strip())), name=sampler.strip())
+        )
     elif sampler is None and preset is None:
-        chosen.append(options_of(registry().sampler(SAMPLER), t=TEMPERATURE))
+        default = built_in(SAMPLER)
+        chosen.append(replace(options_of(type(default), t=TEMPERATURE), name=default.name))
     if "--decoder" in own:
         taken = RESERVED.union(*(choice.options for choice in chosen))
-        cls = registry().decoder(given.get("--decoder") or DECODER)
+        cls = registry().decoder(given.get("--decoder") or f"{OWN}:{DECODER}")
         chosen.append(Chosen.of("decoder", cls, taken))
     return chosen

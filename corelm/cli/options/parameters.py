@@ -68,9 +68,15 @@ class Options:
 
 @dataclass(frozen=True)
 class Chosen(Options):
-    """A sampler or a decoder whose parameters become options."""
+    """A sampler or a decoder whose parameters become options.
+
+    Attributes:
+        cls: its class.
+        name: the name that it was looked up by, if it need not be that of the class.
+    """
 
     cls: type[Parameterized]
+    name: str = ""
 
     @classmethod
     def of(
@@ -88,7 +94,8 @@ class Chosen(Options):
 
     def build(self, values: Mapping[str, Any]) -> Any:
         """Make one from the values of the arguments."""
-        return self.cls.build(**super().build(values))
+        made = self.cls.build(**super().build(values))
+        return made.renamed(self.name) if self.name else made
 
 
 def flag(name: str) -> str:

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from corelm.params import Parameter, Parameterized
-from corelm.plugins.registry import Source
+from corelm.plugins.offers import Source
 
 _SECTION = re.compile(r"^(Sources?|Related|Examples?|Args|Returns|Raises):", re.MULTILINE)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import CorelmError, UsageError
-from corelm.params import shown
 from corelm.plugins.expressions import sampler as read_sampler
+from corelm.printable import shown
 from corelm.report.document.lookup import figure, metrics
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from corelm.errors import UsageError
 from corelm.machine import machine
 from corelm.params import Parameterized
-from corelm.plugins.registry import Source, registry
+from corelm.plugins.offers import Source
+from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
 
@@ -52,13 +52,8 @@ def name_of(sampler: Sampler) -> str:
 
 def source_of(sampler: Sampler) -> Source:
     """The plugin of one sampler; this process for one that was made by hand."""
-    try:
-        offer = registry().find("corelm_samplers", sampler.name)
-    except UsageError:
-        offer = None
-    if offer is None or offer.value is not type(sampler):
-        return Source("this process", "", type(sampler).__qualname__)
-    return offer.source
+    offer = registry().offer_of(type(sampler))
+    return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
 
 
 def release_of(sampler: Sampler) -> str:

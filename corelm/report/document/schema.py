@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from corelm.errors import ReportError
-from corelm.params import shown
+from corelm.printable import shown
 
 LARGEST = 1e308
 """What a number may be at most; a whole number beyond it could not be drawn or rounded."""

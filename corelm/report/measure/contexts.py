@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from corelm.errors import UsageError
 from corelm.generation.generate import batches, steps
 from corelm.language_model import LanguageModel
+from corelm.plugins.expressions import built_in
 
 Ids = tuple[int, ...]
 
@@ -113,7 +114,7 @@ def model_contexts(
 def _draw(model: LanguageModel, prompt: str, samples: range, length: int, seed: int) -> list[Ids]:
     tokens: list[list[int]] = [[] for _ in samples]
     for step in steps(
-        model, prompt, sampler="stochastic", length=length, samples=samples, seed=seed
+        model, prompt, sampler=built_in("stochastic"), length=length, samples=samples, seed=seed
     ):
         for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
             tokens[sample].append(token)

@@ -13,7 +13,7 @@ from itertools import pairwise
 from corelm.errors import UnreachableError
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import min_and_shannon_entropy, surprisals
-from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.expressions import built_in
 from corelm.report.measure.contexts import Contexts
 from corelm.report.measure.divergence import known
 from corelm.report.measure.free_parameter import FreeParameter
@@ -54,7 +54,7 @@ class Matcher:
 
     def model_entropy(self) -> float:
         """The mean entropy of the model's own distributions, in nats."""
-        return self._whole.mean_entropy(read_sampler("stochastic"))
+        return self._whole.mean_entropy(built_in("stochastic"))
 
     def match(self, expression: str, target: float) -> Sampler:
         """The sampler whose mean entropy is within 0.01 nats of the target.

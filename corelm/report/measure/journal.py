@@ -18,7 +18,7 @@ from typing import IO, Any
 from corelm.errors import UsageError
 from corelm.model import atomic_files
 from corelm.model.paths import home
-from corelm.params import shown
+from corelm.printable import shown
 
 FOLDER = "reports"
 logger = logging.getLogger("corelm")

@@ -10,6 +10,7 @@ import numpy as np
 from corelm.generation.explain import explain
 from corelm.language_model import LanguageModel
 from corelm.model.vocabulary import END
+from corelm.plugins.expressions import built_in
 
 WORDS = 40
 """The likeliest tokens, that have their text."""
@@ -31,7 +32,7 @@ def try_it(model: LanguageModel, prompt: str) -> dict[str, Any]:
         >>> found["words"][:2], len(np.frombuffer(base64.b64decode(found["logits"]), "<f4"))
         ([' cat', ' dog'], 11)
     """
-    explanation = explain(model, prompt, "stochastic")
+    explanation = explain(model, prompt, built_in("stochastic"))
     stage = explanation.stages[0]
     logits = stage.logits[stage.ranked_tokens].astype(np.float64)
     below = np.maximum(logits - logits[0], LEAST)

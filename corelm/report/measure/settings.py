@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from corelm.errors import UnknownNameError, UsageError
+from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.model.corpus import read_texts
 from corelm.model.paths import home
 from corelm.params import Parameter, Rule
-from corelm.plugins.expressions import read_stages
+from corelm.plugins.expressions import built_in, read_stages
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
 from corelm.report.document.provenance import release_of
@@ -27,8 +27,8 @@ from corelm.sampler import Sampler
 
 CONTEXTS = 32
 """Texts on whose positions the samplers are compared, at most."""
-DEFAULT = ("greedy", *(f"temperature(t={t})" for t in (0.2, 0.5, 0.7, 1.0, 1.5)), "uniform")
-IF_THERE = "top_p(p=0.9)"
+DEFAULT = ("greedy", *(f"temperature(t={t})" for t in (0.2, 0.5, 0.7, 1.0, 1.5)), "uniform",
+           "top_p(p=0.9)")  # fmt: skip
 MATCHED = ("temperature", "top_p", "min_p", "typical")
 """The samplers where none are named: to compare, and to match."""
 
@@ -160,7 +160,7 @@ def settings(
 
 def _candidates(samplers: Iterable[str | Sampler] | None, match: Match) -> list[Candidate]:
     if samplers is None:
-        samplers = _default() if match is None else MATCHED
+        samplers = [*map(built_in, DEFAULT)] if match is None else _names(MATCHED)
     given = [samplers] if isinstance(samplers, (str, Sampler)) else list(samplers)
     if not given:
         raise UsageError("a report needs at least one sampler")
@@ -181,12 +181,9 @@ def _says_all(expression: str, sampler: Sampler) -> bool:
     return all(len(v) + len(named) == len(s.parameters()) for (_, v, named), s in written)
 
 
-def _default() -> tuple[str, ...]:
-    try:
-        read_sampler(IF_THERE)
-    except UnknownNameError:
-        return DEFAULT
-    return (*DEFAULT, IF_THERE)
+def _names(samplers: Iterable[str]) -> list[str]:
+    """Return the names of built-in samplers: full ones where other plugins offer the same."""
+    return [built_in(name).name for name in samplers]
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:

@@ -1,0 +1,108 @@
+"""Find the entry points of plugins and import them, each able to fail alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from corelm import hookspecs
+from corelm.errors import CorelmError, PluginError
+from corelm.plugins.offers import Source
+from corelm.printable import message_of, one_line, reason_of
+
+OWN = "corelm"
+"""The distribution whose plugins always load."""
+
+
+def wanted_points(points: Sequence[EntryPoint]) -> dict[Source, EntryPoint]:
+    """Return the entry points that `CORELM_PLUGINS` lets load, by their source."""
+    return {source: point for source, point in _sources(points) if _is_wanted(source)}
+
+
+def _sources(points: Sequence[EntryPoint]) -> Iterator[tuple[Source, EntryPoint]]:
+    # importlib reads the name and the version from a file on every access: ask each once.
+    releases: dict[int, tuple[str, str]] = {}
+    for point in points:
+        distribution = point.dist
+        if id(distribution) not in releases:
+            release = (distribution.name, distribution.version) if distribution else ("unknown", "")
+            releases[id(distribution)] = release
+        yield Source(*releases[id(distribution)], point.name, point.value), point
+
+
+def _is_wanted(source: Source) -> bool:
+    setting = os.environ.get("CORELM_PLUGINS")
+    if setting is None or source.distribution == OWN:
+        return True
+    names = {name.strip() for name in setting.split(",")}
+    return bool(names & {source.distribution, source.entry_point, str(source)})
+
+
+def import_plugin(point: EntryPoint) -> Any:
+    """Import the module of an entry point.
+
+    Raises:
+        PluginError: it cannot be imported; the message is the reason, in one line.
+    """
+    with plugin_errors(), _stdout_closed_to_plugins():
+        return point.load()
+
+
+@contextlib.contextmanager
+def plugin_errors() -> Iterator[None]:
+    """Turn whatever a plugin's code raises into a `PluginError` of one line.
+
+    Python's own standard output leads to standard error meanwhile, since it carries the product.
+    Only an interruption by the user passes.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except CorelmError as error:
+        raise PluginError(one_line(message_of(error))) from error
+    except BaseException as error:
+        raise PluginError(reason_of(error)) from error
+
+
+@contextlib.contextmanager
+def _stdout_closed_to_plugins() -> Iterator[None]:
+    """Lead file descriptor 1 to standard error, so that no plugin's import writes to the product.
+
+    `sys.__stdout__`, subprocesses and C libraries write there directly. Where a descriptor is
+    closed, there is nothing to protect.
+    """
+    try:
+        saved = os.dup(1)
+    except OSError:
+        yield
+        return
+    try:
+        _flush_stdout()
+        with contextlib.suppress(OSError):
+            os.dup2(2, 1)
+        yield
+    finally:
+        _flush_stdout()
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def _flush_stdout() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.__stdout__.flush()  # type: ignore[union-attr]
+
+
+def check_version(plugin: Any) -> None:
+    """Refuse a plugin that was made for another version of the contract."""
+    made_for = getattr(plugin, "CORELM_API_VERSION", hookspecs.API_VERSION)
+    if made_for != hookspecs.API_VERSION:
+        raise PluginError(
+            f"made for version {made_for} of the plugin contract, this corelm has version "
+            f"{hookspecs.API_VERSION}; install a release of the two that match"
+        )

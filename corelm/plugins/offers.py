@@ -1,0 +1,125 @@
+"""The things that plugins offer under a name, and the checks that each must pass."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from corelm.decoder import Decoder
+from corelm.errors import PluginError
+from corelm.params import Parameterized
+from corelm.printable import shown
+from corelm.sampler import Sampler
+
+NAME = re.compile(r"[\w.\-]+")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The origin of a plugin: a distribution, its version, an entry point in it."""
+
+    distribution: str
+    version: str
+    entry_point: str
+    value: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.distribution}:{self.entry_point}"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One thing that a plugin offers under a name."""
+
+    name: str
+    value: Any
+    source: Source
+
+    @property
+    def full_name(self) -> str:
+        """The name that is never ambiguous, such as `corelm-nucleus:top_p`."""
+        return f"{self.source.distribution}:{self.name}"
+
+
+def check_name(offer: Offer) -> None:
+    """Refuse a name that cannot be typed in an expression or a command."""
+    if not isinstance(offer.name, str) or not NAME.fullmatch(offer.name):
+        raise PluginError(
+            f"the name {shown(offer.name)} cannot be typed; use letters, digits, _ . and -"
+        )
+
+
+def check_sampler(offer: Offer) -> None:
+    """Refuse a sampler that is not a complete subclass of `Sampler`."""
+    _check_class(offer, Sampler, "sampler")
+
+
+def check_decoder(offer: Offer) -> None:
+    """Refuse a decoder that is not a complete subclass of `Decoder`."""
+    _check_class(offer, Decoder, "decoder")
+
+
+def check_model(offer: Offer) -> None:
+    """Refuse a model that is not a function."""
+    if not callable(offer.value):
+        raise PluginError(
+            f"not a model: {offer.name} is {shown(offer.value)}, not a function that loads one"
+        )
+
+
+CHECKS: Mapping[str, Callable[[Offer], None]] = {
+    "corelm_samplers": check_sampler,
+    "corelm_decoders": check_decoder,
+    "corelm_models": check_model,
+}
+"""The hooks that offer something under a name, and the check of each."""
+
+
+def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:
+    name, value = offer.name, offer.value
+    if not inspect.isclass(value):
+        raise PluginError(f"not a {kind}: {name} is {shown(value)}, not a class")
+    if not issubclass(value, base):
+        raise PluginError(f"not a {kind}: {value.__name__} does not inherit corelm.{base.__name__}")
+    if inspect.isabstract(value):
+        raise PluginError(f"not a {kind}: {value.__name__} has no __call__")
+    value.parameters()
+
+
+def distinct(offers: Iterable[Offer]) -> list[Offer]:
+    """Return the offers without duplicates, from two entry points to one module."""
+    return list({(offer.full_name, id(offer.value)): offer for offer in offers}.values())
+
+
+def offers_by_name(offers: Iterable[Offer]) -> Mapping[str, list[Offer]]:
+    """Group offers by name: a name with two of them is ambiguous."""
+    grouped: dict[str, list[Offer]] = {}
+    for offer in offers:
+        grouped.setdefault(offer.name, []).append(offer)
+    return grouped
+
+
+def shadowing_parameters(
+    offers: Iterable[Offer], options: Iterable[str]
+) -> list[tuple[Offer, str]]:
+    """List the parameters whose option a command already has.
+
+    Such a parameter needs the longer option `--sampler-NAME`; its author should rename it.
+
+    Args:
+        offers: samplers or decoders.
+        options: the options of the commands, such as `--length`.
+
+    Returns:
+        Pairs of an offer and the name of one of its parameters.
+    """
+    taken = {option.lstrip("-").replace("-", "_") for option in options}
+    return [
+        (offer, parameter.name)
+        for offer in offers
+        for parameter in offer.value.parameters()
+        if parameter.name in taken
+    ]

@@ -1,0 +1,90 @@
+"""Words for people: text without control characters, reasons in one line, close names."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+LONGEST = 60
+"""Characters of a value that a message shows in full."""
+
+# C0 and C1 but for tab and newline, and the characters that reverse the direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Return a text without the characters that a terminal obeys; tab and newline stay.
+
+    Lone surrogates, which no encoding can write, become the replacement character.
+
+    Example:
+        >>> printable("a\\x1b]52;c;bHM=\\x07b")
+        'a]52;c;bHM=b'
+    """
+    return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))
+
+
+def one_line(text: str) -> str:
+    """Return a text without control characters, on one line.
+
+    Example:
+        >>> one_line("two\\nlines\\x07")
+        'two lines'
+    """
+    return " ".join(printable(text).split())
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the type and the first line of an error, whatever its `__str__` does.
+
+    Example:
+        >>> reason_of(ValueError("no good\\nat all"))
+        'ValueError: no good'
+    """
+    name, lines = type(error).__name__, message_of(error).splitlines()
+    return one_line(f"{name}: {lines[0]}" if lines else name)
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of an error, or a substitute where its `__str__` raises."""
+    try:
+        return str(error)
+    except Exception as second:
+        return f"(no message: {type(second).__name__} in its __str__)"
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message of one line shows it, shortened where it is long.
+
+    Example:
+        >>> shown("a" * 100)
+        "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa... (102 characters)"
+    """
+    try:
+        text = repr(value)
+    except Exception as error:
+        if isinstance(value, int):  # Python writes out at most 4,300 digits
+            return "a number of thousands of digits"
+        return f"a {type(value).__name__} ({type(error).__name__} in its __repr__)"
+    return text if len(text) <= LONGEST else f"{text[:40]}... ({len(text)} characters)"
+
+
+def did_you_mean(word: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return a suggestion to append to a message, or nothing where no name is close.
+
+    Args:
+        word: the word that is not among the names.
+        names: the names that would do.
+        cutoff: similarity that the name must have, from 0 to 1.
+
+    Example:
+        >>> did_you_mean("temprature", ["greedy", "temperature"])
+        "; did you mean 'temperature'?"
+        >>> did_you_mean("xyz", ["greedy", "temperature"])
+        ''
+    """
+    near = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]!r}?" if near else ""
