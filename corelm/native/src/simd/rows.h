@@ -248,7 +248,7 @@ INLINE size_t compress_store(const struct scratch *scratch, size_t count, ints t
 /* The numbers of consecutive tokens. */
 INLINE ints tokens_from(size_t first)
 {
-    ints tokens;
+    ints tokens = {0};
     UNROLLED for (int lane = 0; lane < LANES; lane++)
         tokens[lane] = (int32_t)first + lane;
     return tokens;

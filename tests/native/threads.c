@@ -1,0 +1,143 @@
+/* Use the pool and the kernels from several threads at once, for the thread sanitizer, which does
+ * not understand the locks of the interpreter. `.ci/sanitize` compiles and runs it. Ends with 0 if
+ * every thread gets the results of a thread alone. */
+#include "graph.h"
+#include "pool.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CALLERS = 3, ROUNDS = 150, BATCH = 24, VOCABULARY = 3000, WIDTH = 64, TIME = 4 };
+
+static const struct kernels *in_use = &kernels_of_8;
+
+const struct kernels *active_kernels(void) { return in_use; }
+
+static float logits[BATCH * VOCABULARY], expected[BATCH * VOCABULARY];
+static float table[WIDTH * WIDTH], panels[WIDTH * WIDTH];
+static float expected_outputs[BATCH * TIME * WIDTH];
+static const struct logits rows = {logits, BATCH, VOCABULARY};
+static struct node nodes[3];
+static size_t widths[] = {0, WIDTH, WIDTH, WIDTH};
+static const struct graph graph = {nodes, widths, 3, 4};
+static int64_t window[BATCH * TIME];
+static atomic_int failures, ended;
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "%s differs\n", what);
+    atomic_fetch_add(&failures, 1);
+}
+
+/* One run of a network on memory of its own. */
+struct network {
+    float *cache, *outputs;
+    enum status status;
+};
+
+static void run_network(void *job)
+{
+    struct network *network = job;
+    struct step step = {
+        .window = window, .window_row = TIME, .kv_cache = network->cache, .batch = BATCH,
+        .added = TIME, .time = TIME, .layers = 1, .keys_and_values = 1, .kv_heads = 2,
+        .context = TIME, .size = WIDTH / 2,
+    };
+    network->status = run_graph(&graph, &step, NULL, BATCH * TIME, network->outputs);
+}
+
+static struct network new_network(void)
+{
+    return (struct network){
+        .cache = calloc(BATCH * TIME * WIDTH, sizeof(float)),
+        .outputs = calloc(BATCH * TIME * WIDTH, sizeof(float)),
+    };
+}
+
+static void free_network(struct network *network)
+{
+    free(network->cache);
+    free(network->outputs);
+}
+
+static void prepare(void)
+{
+    for (size_t i = 0; i < BATCH * VOCABULARY; i++)
+        logits[i] = (float)((i * 2654435761u >> 7) % 10007) / 500;
+    for (size_t i = 0; i < WIDTH * WIDTH; i++)
+        table[i] = panels[i] = (float)((i * 40503u >> 3) % 101) / 101 - 0.5f;
+    for (size_t i = 0; i < BATCH * TIME; i++)
+        window[i] = (int64_t)(i % WIDTH);
+    nodes[0] = (struct node){.layer = EMBED, .output = 1};
+    nodes[0].embed = (struct embed_args){
+        .tokens = table, .positions = table, .vocabulary = WIDTH, .width = WIDTH};
+    nodes[1] = (struct node){.layer = ATTEND, .inputs = {1, 1}, .input_count = 2, .output = 2};
+    nodes[1].attend.heads = 2;
+    nodes[2] = (struct node){.layer = MULTIPLY, .inputs = {2}, .input_count = 1, .output = 3};
+    nodes[2].multiply = (struct multiply_args){
+        .panels = panels, .inputs = WIDTH, .units = WIDTH, .activation = GELU};
+    kernels_of_8.prepare();
+    struct top_p_args args = {rows, 0.9, expected};
+    kernels_of_8.top_p(&args);
+    struct network network = new_network();
+    run_network(&network);
+    memcpy(expected_outputs, network.outputs, sizeof expected_outputs);
+    free_network(&network);
+}
+
+static void check_rows(void)
+{
+    float *out = malloc(sizeof expected);
+    struct top_p_args args = {rows, 0.9, out};
+    if (active_kernels()->top_p(&args) != OK || memcmp(out, expected, sizeof expected) != 0)
+        fail("top_p");
+    struct rows_are_valid_args valid = {rows};
+    if (active_kernels()->rows_are_valid(&valid) != OK)
+        fail("rows_are_valid");
+    free(out);
+}
+
+/* Every third task is cancelled. */
+static void check_network(int round)
+{
+    struct network network = new_network();
+    struct async_task task = {.run = run_network, .job = &network};
+    async_submit(&task);
+    check_rows();
+    if (round % 3 == 0)
+        async_cancel(&task);
+    else
+        async_wait(&task);
+    if (round % 3 && memcmp(network.outputs, expected_outputs, sizeof expected_outputs) != 0)
+        fail("the network");
+    free_network(&network);
+}
+
+static void *call(void *unused)
+{
+    (void)unused;
+    for (int round = 0; round < ROUNDS; round++)
+        check_network(round);
+    atomic_fetch_add(&ended, 1);
+    return NULL;
+}
+
+int main(void)
+{
+    pthread_t callers[CALLERS];
+    pool_prepare();
+    prepare();
+    pool_use_cores(3);
+    for (int i = 0; i < CALLERS; i++)
+        pthread_create(&callers[i], NULL, call, NULL);
+    for (int cores = 1; atomic_load(&ended) < CALLERS; cores = cores % 4 + 1) {
+        pool_use_cores(cores);
+        check_rows();
+    }
+    for (int i = 0; i < CALLERS; i++)
+        pthread_join(callers[i], NULL);
+    pool_use_cores(1);
+    return atomic_load(&failures) != 0;
+}
