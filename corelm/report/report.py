@@ -1,11 +1,10 @@
-"""A finished report: its document, and every form that can be made of it."""
+"""The two public names of this package: `corelm.compare`, and the `Report` that it returns."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +13,28 @@ from corelm.language_model import LanguageModel
 from corelm.model import atomic_files
 from corelm.model.load import label, load
 from corelm.report.document.schema import check
-from corelm.report.document.summary import sentence
+from corelm.report.document.summary import summary
 from corelm.report.measure.defaults import LENGTH, PROMPT, SEED, N
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.run import Progress, ReportRun
 from corelm.report.measure.settings import Match, settings
-from corelm.report.render import tables
+from corelm.report.render import csv, markdown, text
 from corelm.sampler import Sampler
 
 LARGEST = 2**28
-"""Bytes of a report that is read at most."""
+"""The size in bytes of the largest report that is read."""
 
 
 class Report:
     """An entropy comparison report.
 
-    Everything in it comes from one document, which follows the schema `corelm.report/1`.
+    Every form of it is made from one document, which follows the schema `corelm.report/1`.
 
     Args:
-        document: what `to_dict` returns.
+        document: the content, as `to_dict` returns it.
 
     Raises:
-        ReportError: a document that does not follow the schema.
+        ReportError: the document does not follow the schema.
 
     Example:
         >>> import corelm
@@ -50,56 +49,56 @@ class Report:
         try:
             self._json = atomic_files.dump_json(dict(document)).decode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise ReportError(f"it holds what JSON cannot: {error}") from error
+            raise ReportError(f"it holds a value that JSON cannot: {error}") from error
         self._document = self.to_dict()
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Report:
-        """The report in a JSON file, as `to_json` writes it.
+        """Read a report from a JSON file, as `to_json` writes it.
 
         Raises:
-            ReportError: a file that is missing, damaged or foreign; says what is wrong with it.
+            ReportError: the file is missing, damaged or something else; the message says which.
         """
         try:
             return cls(atomic_files.parse_json(atomic_files.read_file(Path(path), LARGEST)))
         except (ModelFileError, ReportError) as error:
-            raise ReportError(f"{str(path)!r} is no report: {error}") from error
+            raise ReportError(f"{str(path)!r} is not a report: {error}") from error
 
     @property
-    def finding(self) -> str:
-        """One sentence that answers: what is nearest to people's text, what loops, what strays."""
-        return sentence(self._document)
+    def summary(self) -> str:
+        """A few sentences: which sampler is closest to human text, which loop, which stray."""
+        return summary(self._document)
 
     @property
     def failed(self) -> dict[str, str]:
-        """The samplers that failed, each with its reason."""
-        return dict(tables.failures(self._document))
+        """The samplers that failed, each with the reason."""
+        return dict(text.failures(self._document))
 
     def to_dict(self) -> dict[str, Any]:
-        """The document: dicts, lists, strings, numbers and None."""
+        """Return the document: dicts, lists, strings, numbers and None."""
         document: dict[str, Any] = json.loads(self._json)
         return document
 
     def to_json(self) -> str:
-        """The document as strict JSON."""
+        """Return the document as strict JSON."""
         return self._json
 
     def to_csv(self) -> str:
-        """Every figure on a line: sampler, view, metric, value, low, high, n."""
-        return tables.to_csv(self._document)
+        """Return every figure on a line: sampler, view, metric, value, low, high, n."""
+        return csv.to_csv(self._document)
 
     def to_markdown(self) -> str:
-        """The finding, the table and how it was measured."""
-        return tables.to_markdown(self._document)
+        """Return the summary, the table and how it was measured."""
+        return markdown.to_markdown(self._document)
 
     def to_html(self) -> str:
-        """The whole page, in one file that loads nothing."""
+        """Return the whole page, in one file that loads nothing."""
         from corelm.report.render.html.page import page
 
         return page(self._document)
 
     def to_pandas(self) -> Any:
-        """A data frame with the lines of `to_csv`.
+        """Return a data frame with the lines of `to_csv`.
 
         Raises:
             MissingDependencyError: pandas is not installed.
@@ -112,29 +111,18 @@ class Report:
             ) from error
         rows = [
             (name, f.view, f.metric, f.value, f.low, f.high, f.n)
-            for name, f in tables.records(self._document)
+            for name, f in csv.records(self._document)
         ]
-        return pandas.DataFrame(rows, columns=list(tables.CSV_HEADER))
+        return pandas.DataFrame(rows, columns=list(csv.HEADER))
 
     def __repr__(self) -> str:
-        return f"<corelm report of {len(self._document['samplers'])} samplers: {self.finding}>"
+        return f"<corelm report of {len(self._document['samplers'])} samplers: {self.summary}>"
 
     def _repr_html_(self) -> str:
-        """The finding and the table, for a notebook."""
-        head = _html_row("th", ["sampler", *(c.title for c in tables.columns(self._document))])
-        rows = [_html_row("td", [name, *cells]) for name, cells in tables.overview(self._document)]
-        failed = [f"{name} failed: {reason}" for name, reason in self.failed.items()]
-        notes = "".join(f"<p>{escape(text)}</p>" for text in (*failed, self._settings))
-        table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-        return f"<p>{escape(self.finding)}</p>{table}{notes}"
+        """Return the summary and the table, for a notebook."""
+        from corelm.report.render.html.notebook import to_notebook
 
-    @property
-    def _settings(self) -> str:
-        return tables.settings(self._document)
-
-
-def _html_row(tag: str, cells: list[str]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+        return to_notebook(self._document)
 
 
 def compare(
@@ -149,33 +137,33 @@ def compare(
     match_entropy: Match = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Measure what samplers do to a model's distributions, and what they write.
+    """Compare samplers on one model.
 
-    Every sampler is measured on the model's distributions at the same positions, exactly, and on
-    texts of its own, drawn with the same luck. One that fails becomes a row that says why.
+    Every sampler is measured twice: exactly, on the model's distributions at the same positions,
+    and on texts of its own, which all samplers draw with the same random numbers. A sampler that
+    fails becomes a row with the reason.
 
     Args:
         model: the language model, or the name of one.
-        samplers: samplers, registered names or expressions; a set that shows the range from
-            greedy to uniform when left out.
-        prompts: what the texts go on from: one, or several.
-        n: how many texts of each sampler for each prompt.
-        length: tokens to draw at most for each text.
-        seed: decides all luck.
-        reference: human texts to compare with, or the path of a folder or a file of them. When
-            left out, the IMDB reviews that the model has not seen, where they were fetched and
-            the model is one of IMDB reviews; else texts drawn from the model are the contexts.
-        match_entropy: nats, or "human": a sampler that leaves one parameter open, such as
-            `top_p`, gets the value with which its mean entropy on the same contexts is this.
-            "human" is the same share of the model's own entropy there as people's surprisal is
-            of the model's entropy on human text.
-        progress: is told the stage, how many of its units of work are done, and how many there
-            are.
+        samplers: samplers, registered names or expressions. If left out, a set that shows the
+            range from greedy to uniform.
+        prompts: the beginning of the texts, or several beginnings.
+        n: texts of each sampler for each prompt.
+        length: tokens to draw for each text, at most.
+        seed: the random seed of all texts.
+        reference: human texts to compare with, or the path of a file or a folder of them. If left
+            out, the IMDB reviews that the model has not seen, provided that they were fetched and
+            the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
+        match_entropy: nats, or "human". A sampler that leaves one parameter open, such as
+            `top_p`, gets the value at which its mean entropy on the same contexts is this one.
+            "human" is the same share of the model's own entropy there as the surprisal of human
+            text is of the model's entropy on human text.
+        progress: called with a stage, its finished units of work and its total.
 
     Raises:
-        UsageError: what was asked for cannot be done.
-        DataError: a reference that cannot be read.
-        ModelOutputError: logits that no sampler could use.
+        UsageError: the settings cannot be met.
+        DataError: the reference cannot be read.
+        ModelOutputError: the model returned logits that no sampler can use.
 
     Example:
         >>> import corelm
@@ -195,5 +183,5 @@ def compare(
     return Report(ReportRun(asked, Journal(), progress or _silent).document())
 
 
-def _silent(stage: str, done: int, total: int) -> Any:
-    """Tell nobody."""
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report no progress."""

@@ -83,7 +83,7 @@ def stale(report: corelm.Report) -> Iterator[str]:
     """The photographs that are missing or tell of another finding."""
     for name in ("report.png", "report-texts.png", "report-try-it.png"):
         path = IMAGES / name
-        if not path.exists() or Image.open(path).info.get(FINDING) != report.finding:
+        if not path.exists() or Image.open(path).info.get(FINDING) != report.summary:
             yield name
     for name in DRAWN:
         if not (IMAGES / name).exists():
@@ -109,7 +109,7 @@ def main() -> int:
             print(*old, "are out of date; draw with: python docs/scripts/report_pictures.py")
         return int(bool(old))
     for name, picture in photographs(report):
-        (IMAGES / name).write_bytes(with_finding(picture, report.finding))
+        (IMAGES / name).write_bytes(with_finding(picture, report.summary))
     drawn = plots(report.to_dict())
     for name in DRAWN:
         (IMAGES / name).write_bytes(drawn[name])

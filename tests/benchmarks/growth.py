@@ -23,7 +23,7 @@ import corelm
 from corelm.machine import machine
 from corelm.report.measure.contexts import Contexts, model_contexts
 from corelm.report.measure.on_contexts import measure
-from corelm.report.measure.run import SOME
+from corelm.report.measure.run import UNIT
 from corelm.report.measure.temperature_curve import temperatures
 
 LENGTHS, BATCHES, TEXTS, COUNTS = (10, 25, 50, 90), (1, 8, 64), (8, 16, 32), (1, 2, 5, 10)
@@ -89,7 +89,7 @@ def same_contexts(model: corelm.LanguageModel, contexts: Contexts, texts: int, c
     """What a report does with the first texts, some of them at a time."""
     samplers = [corelm.sampler(expression) for expression in SAMPLERS[:count]]
     at = temperatures(samplers)
-    parts = [range(first, min(first + SOME, texts)) for first in range(0, texts, SOME)]
+    parts = [range(first, min(first + UNIT, texts)) for first in range(0, texts, UNIT)]
     return lambda: [measure(model, contexts, samplers, part, at) for part in parts]
 
 

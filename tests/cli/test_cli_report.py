@@ -47,7 +47,7 @@ def test_a_table_and_what_it_says(report: Run) -> None:
     lines = result.out.splitlines()
     assert lines[0].split()[:2] == ["entropy", "0"]  # there are no people to compare with
     assert [line.split()[0] for line in lines[1:3]] == ["greedy", "uniform"]
-    assert "Entropy in nats, on the same " in result.out
+    assert "Entropy and mass kept: means over the same " in result.out
     assert lines[-1] != ""
     assert "own texts ..." in result.err
 
@@ -179,12 +179,15 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
         (["--n", "x"], "n must be a whole number, not 'x'"),
         (["--length", "0"], "length must be at least 1, not 0"),
         (["--seed", "-1"], "seed must be at least 0, not -1"),
-        (["--match-entropy", "x"], "the entropy to match is a number of nats or human, not 'x'"),
+        (
+            ["--match-entropy", "x"],
+            "the entropy to match must be a number of nats or 'human', not 'x'",
+        ),
         (["--prompts", "no.txt"], "cannot read the prompt file no.txt"),
         (["--prompts", "empty.txt"], "there is no prompt in empty.txt"),
         (["nucleus"], "there is no sampler 'nucleus'"),
         (["--fail-if", "greedy.lops > 1"], "did you mean 'loops'?"),
-        (["--fail-if", "top_p.loops > 1"], "'top_p' is none of the rows"),
+        (["--fail-if", "top_p.loops > 1"], "'top_p' matches no row"),
         (["--fail-if", "greedy"], "cannot read the condition 'greedy'"),
         (["--htlm", "x"], "No such option: --htlm"),
     ],
@@ -282,12 +285,12 @@ def test_a_file_that_is_no_report(run: Run, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"name": "other"}')
     for name, says in (
         ("deep.json", "it is no JSON"),
-        ("other.json", "it does not say which schema it follows: corelm did not write it"),
+        ("other.json", "it names no schema, so corelm did not write it"),
         ("no.json", "it is missing"),
     ):
         result = run("report", "--from", name, "--html", "r.html")
         assert (result.code, result.out) == (1, "")
-        assert result.err.startswith(f"error: '{name}' is no report: {says}")
+        assert result.err.startswith(f"error: '{name}' is not a report: {says}")
         assert len(result.err.splitlines()) == 1
     assert not (tmp_path / "r.html").exists()
 
@@ -426,7 +429,9 @@ def test_other_settings_do_not_go_on(waits: Path, home: Path) -> None:
     other = corelm(*LONG, "--resume", "--seed", "2")
     out, err = other.communicate()
     assert (other.returncode, out) == (2, "")
-    assert "the interrupted report has other settings: seed 1, here 2; give the same, or" in err
+    assert (
+        "the interrupted report has other settings: seed 1, here 2; give the same ones, or" in err
+    )
 
 
 @posix

@@ -39,10 +39,10 @@ def full(document: Document, samplers: int = 7, texts: int = 5, tokens: int = 10
         {**copy.deepcopy(row), "sampler": f"temperature(t={0.2 * (number + 1):.1f})"}
         for number in range(samplers)
     ]
-    return document | {"try_it": trial(np.linspace(0, -30, 15_000))}
+    return document | {"try_it": playground(np.linspace(0, -30, 15_000))}
 
 
-def trial(logits: np.ndarray[Any, np.dtype[Any]], prompt: str = "This movie") -> Document:
+def playground(logits: np.ndarray[Any, np.dtype[Any]], prompt: str = "This movie") -> Document:
     """The part of a document that sliders work on."""
     encoded = base64.b64encode(logits.astype("<f4").tobytes()).decode()
     words = [f" word{i}" for i in range(min(len(logits), 40))]
@@ -56,7 +56,7 @@ def hostile(document: Document) -> Document:
     evil["header"]["contexts"]["source"] = document["header"]["contexts"]["source"]
     evil["header"]["settings_tried"] = {EVIL: 1}
     evil["header"]["failed_plugins"] = [{"plugin": EVIL, "reason": EVIL + BACKWARDS}]
-    return evil | kept | {"warnings": [EVIL], "try_it": trial(np.zeros(3), EVIL)}
+    return evil | kept | {"warnings": [EVIL], "try_it": playground(np.zeros(3), EVIL)}
 
 
 def _poisoned(part: Any) -> Any:

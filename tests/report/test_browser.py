@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from documents import BACKWARDS, EVIL, hostile, trial
+from documents import BACKWARDS, EVIL, hostile, playground
 from playwright import sync_api as playwright
 
 import corelm
 from corelm.report.document.numbers import share
+from corelm.report.render.format import visible
 from corelm.report.render.html.page import page
-from corelm.report.render.plots.labels import visible
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -91,7 +91,7 @@ def browser() -> Iterator[Any]:
 def large(made: dict[str, Any]) -> dict[str, Any]:
     """The report with a distribution over a usual vocabulary, where some tokens are tied."""
     logits = np.random.default_rng(0).normal(0, 3, 14_998).round(2)
-    return made | {"try_it": trial(-np.sort(-logits - logits.max()).astype("<f4"))}
+    return made | {"try_it": playground(-np.sort(-logits - logits.max()).astype("<f4"))}
 
 
 @pytest.fixture(scope="module")

@@ -169,7 +169,7 @@ def test_the_same_again_is_the_same():
 def test_it_does_not_matter_how_the_work_is_split(monkeypatch):
     asked = {"samplers": ["temperature(t=0.5)", "mirostat"], "n": 6, "reference": TEXTS}
     whole = compare(**asked)
-    monkeypatch.setattr(run, "SOME", 1)
+    monkeypatch.setattr(run, "UNIT", 1)
     monkeypatch.setattr(run, "batches", lambda n: (range(i, i + 1) for i in range(n)))
     assert same(whole, compare(**asked))
 
@@ -350,7 +350,7 @@ calls: list[int] = []
 
 
 def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so(monkeypatch):
-    monkeypatch.setattr(run, "SOME", 4)  # a call for each position of a unit
+    monkeypatch.setattr(run, "UNIT", 4)  # a call for each position of a unit
     calls.clear()
     others = ["temperature(t=0.5)", "uniform"]
     document = compare([others[0], Fails(), others[1]], n=8, length=30)
@@ -402,12 +402,12 @@ def test_a_word_that_the_model_lacks_is_the_matter_of_its_sampler_alone():
         ({"length": 2.5}, "length must be a whole number, not 2.5"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
         ({"prompts": []}, "a report needs at least one prompt"),
-        ({"reference": []}, "the reference is the path of texts, or the texts themselves"),
-        ({"reference": [5]}, "the reference is the path of texts, or the texts themselves"),
-        ({"reference": ["", "  "]}, "the reference is the path of texts, or the texts themselves"),
-        ({"match_entropy": "people"}, "is a number of nats or human, not 'people'"),
-        ({"match_entropy": -1}, "the entropy to match is at least 0 nats, not -1"),
-        ({"match_entropy": float("nan")}, "the entropy to match is at least 0 nats, not nan"),
+        ({"reference": []}, "the reference must be a path of texts, or a list of texts"),
+        ({"reference": [5]}, "the reference must be a path of texts, or a list of texts"),
+        ({"reference": ["", "  "]}, "the reference must be a path of texts, or a list of texts"),
+        ({"match_entropy": "people"}, "must be a number of nats or 'human', not 'people'"),
+        ({"match_entropy": -1}, "the entropy to match must be at least 0 nats, not -1"),
+        ({"match_entropy": float("nan")}, "the entropy to match must be at least 0 nats, not nan"),
         ({"match_entropy": "human", "samplers": ["temperature"]}, "there are no human texts to"),
         ({"match_entropy": 1, "samplers": ["mirostat"]}, "leaves"),
     ],

@@ -36,7 +36,7 @@ def test_unknown_words_stay():
 
 @pytest.mark.parametrize("texts", [[], [""], ["", "  "]])
 def test_no_words_at_all(texts):
-    with pytest.raises(UsageError, match=r"an empty book: no text of it has words to measure"):
+    with pytest.raises(UsageError, match=r"an empty book: none of its texts has words to measure"):
         human_contexts(ToyModel(), texts, "an empty book")
 
 

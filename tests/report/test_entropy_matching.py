@@ -61,13 +61,15 @@ def test_a_filter_cannot_be_more_random_than_the_model(model, contexts):
     with pytest.raises(UnreachableError) as caught:
         Matcher(model, contexts).match("top_p", 1.3)
     assert str(caught.value) == (
-        "no p gives top_p a mean entropy of 1.3 nats: on these contexts it goes from 0.000 to "
-        "1.213, and top_p(p=0.9) is nearest with 1.213"
+        "no p gives top_p a mean entropy of 1.3 nats: on these contexts it ranges from 0.000 to "
+        "1.213, and top_p(p=0.9) comes closest with 1.213"
     )
 
 
 def test_nothing_is_more_random_than_uniform(model, contexts):
-    with pytest.raises(UnreachableError, match=r"goes from 0\.000 to 1\.386, and temperature\(t="):
+    with pytest.raises(
+        UnreachableError, match=r"ranges from 0\.000 to 1\.386, and temperature\(t="
+    ):
         Matcher(model, contexts).match("temperature", 1.4)
 
 
@@ -79,7 +81,7 @@ def test_what_is_no_entropy(model, contexts, target):
 
 def test_what_lies_between_two_steps_is_out_of_reach(model, contexts):
     """Two words have 0.637 nats and three have 0.956, and there is nothing between."""
-    with pytest.raises(UnreachableError, match=r"top_k\(k=3\) is nearest with 0\.956"):
+    with pytest.raises(UnreachableError, match=r"top_k\(k=3\) comes closest with 0\.956"):
         Matcher(model, contexts).match("top_k", 0.85)
 
 

@@ -37,7 +37,7 @@ def test_the_number_that_is_left_out(expression, value, sampler):
         ("temperature(t=0.5)", "leaves no number open"),
         ("temperature(temperature=0.5)", "leaves no number open"),
         ("repetition_penalty(penalty=2)", "leaves no number open"),
-        ("mirostat", "mirostat leaves tau and eta open; give all of them but one"),
+        ("mirostat", "mirostat leaves tau and eta open; give all of them except one"),
         ("temperature | top_k", "leaves t and k open"),
     ],
 )

@@ -49,17 +49,17 @@ def test_what_can_be_read(text, parts):
         ("greedy.loops", "cannot read the condition 'greedy.loops'"),
         ("greedy.loops > x", "cannot read the condition"),
         ("greedy.loops = 1", "cannot read the condition"),
-        ("greedy.loops > 1.2.3", "'1.2.3' in 'greedy.loops > 1.2.3' is no number"),
+        ("greedy.loops > 1.2.3", "'1.2.3' in 'greedy.loops > 1.2.3' is not a number"),
         ("greedy.loops > 1 > 2", "names no metric"),
-        ("greedy > 1", "'greedy > 1' names no metric; there are: entropy, "),
+        ("greedy > 1", "'greedy > 1' names no metric; the metrics are: entropy, "),
         ("greedy.lops > 1", "names no metric; did you mean 'loops'?"),
         (
             "temperature.loops > 1",
-            "'temperature' is 2 of the rows; say which one: temperature(t=0.2), temperature(t=0.7)",
+            "'temperature' matches 2 rows; name one of them: temperature(t=0.2), temperature(t=0.",
         ),
-        ("temperature(t=0.3).loops > 1", "is none of the rows; say which one: greedy, "),
-        ("uniform.loops > 1", "'uniform' is none of the rows"),
-        ("a" * 5000 + ".loops > 1", "is none of the rows"),
+        ("temperature(t=0.3).loops > 1", "matches no row; name one of: greedy, "),
+        ("uniform.loops > 1", "'uniform' matches no row"),
+        ("a" * 5000 + ".loops > 1", "matches no row"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_meant_is_refused_before_anything_is_measured(text, message):

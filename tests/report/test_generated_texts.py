@@ -14,7 +14,7 @@ from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH
 from corelm.model.vocabulary import WordVocabulary
 from corelm.report.document.schema import fault, schema
-from corelm.report.measure.generated_texts import SHOWN, draw, shown, summary
+from corelm.report.measure.generated_texts import DETAILED, detailed, draw, summary
 from corelm.testing import ToyModel
 
 P = (0.4, 0.3, 0.2, 0.1)
@@ -135,18 +135,18 @@ def test_a_sampler_that_revives_a_token_is_refused():
 
 
 def test_the_first_samples_are_told_of_by_index():
-    assert [len(record["details"]) > 0 for record in drawn(samples=range(SHOWN + 2))] == [
-        *([True] * SHOWN),
+    assert [len(record["details"]) > 0 for record in drawn(samples=range(DETAILED + 2))] == [
+        *([True] * DETAILED),
         False,
         False,
     ]
-    later = drawn(samples=range(SHOWN - 1, SHOWN + 1))
-    assert [text["sample"] for text in shown(later)] == [SHOWN - 1]
+    later = drawn(samples=range(DETAILED - 1, DETAILED + 1))
+    assert [text["sample"] for text in detailed(later)] == [DETAILED - 1]
 
 
 def test_every_token_is_told_of(compass):
     [record] = drawn(compass, CHAIN, samples=[0], length=20, prompt="north")
-    [text] = shown([record])
+    [text] = detailed([record])
     assert (text["prompt"], text["sample"], text["text"]) == ("north", 0, record["text"])
     assert "".join(token["token"] for token in text["tokens"]) == record["text"]
     for token, one in zip(record["tokens"], text["tokens"], strict=True):
@@ -175,13 +175,13 @@ def test_ranks_of_equals_are_by_id():
 
 
 def test_the_end_has_a_name():
-    records = drawn(length=40, samples=range(SHOWN))
-    last = [text["tokens"][-1]["token"] for text in shown(records) if len(text["tokens"]) < 40]
+    records = drawn(length=40, samples=range(DETAILED))
+    last = [text["tokens"][-1]["token"] for text in detailed(records) if len(text["tokens"]) < 40]
     assert last
     assert set(last) == {"[end]"}
     words = {
         word
-        for text in shown(records)
+        for text in detailed(records)
         for token in text["tokens"]
         for word, _ in token["alternatives"]
     }
@@ -205,7 +205,7 @@ def test_words_are_written_as_the_text_goes_on():
 def test_the_figures_follow_the_schema():
     figures = summary(drawn(samples=range(8)), (0.5, 2.0))
     assert fault(figures, "own_texts") == ""
-    for text in shown(drawn()):
+    for text in detailed(drawn()):
         assert fault(text, "text") == ""
 
 

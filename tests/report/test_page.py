@@ -17,10 +17,11 @@ from documents import EVIL, every_number, full, hostile
 
 from corelm.errors import ReportError
 from corelm.report.document.schema import check
-from corelm.report.document.summary import sentence
+from corelm.report.document.summary import summary
+from corelm.report.render import columns
+from corelm.report.render.format import visible
 from corelm.report.render.html import tables, texts
 from corelm.report.render.html.page import page
-from corelm.report.render.plots.labels import visible
 
 Document = dict[str, Any]
 Attributes = dict[str, str | None]
@@ -72,15 +73,16 @@ def read(whole: str) -> Reader:
 
 def test_the_sections_are_in_the_order_of_a_reader(read):
     ids = [section["id"] for section in read.all("section")]
-    in_order = ["finding", "table", "temperature", "quality", "texts", "positions", "try"]
+    in_order = ["summary", "table", "temperature", "quality", "texts", "positions", "try"]
     assert ids == [*in_order, "settings"]
     targets = [link["href"] for link in read.all("a")]
-    assert targets == [f"#{name}" for name in ids[1:]]
+    assert targets == [*(f"#{name}" for name in ids[1:]), "#definitions"]
+    assert [tag["id"] for tag in read.all("h3") if "id" in tag] == ["definitions"]
 
 
-def test_the_finding_comes_first(made, read):
-    assert sentence(made) in read.text
-    assert read.text.index(sentence(made)) < read.text.index("The figures")
+def test_the_summary_comes_first(made, read):
+    assert summary(made) in read.text
+    assert read.text.index(summary(made)) < read.text.index("The figures")
 
 
 def test_headings_go_down_one_level_at_a_time(read):
@@ -114,18 +116,20 @@ def test_no_attribute_runs_a_script(read):
 
 
 def test_the_human_row_stands_first_and_every_sampler_below(made, read):
-    for view, columns in (("same_contexts", tables.SAME_CONTEXTS), ("own_texts", tables.VARIETY)):
-        lines = list(tables.lines(made, view, columns))
+    for table in (columns.SAME_CONTEXTS, columns.LIKELIHOOD, columns.VARIETY):
+        lines = list(tables.lines(made, table))
         assert lines[0].human
         assert [line.name for line in lines[1:]] == [row["sampler"] for row in made["samplers"]]
-        assert all(len(line.cells) == len(columns) for line in lines if not line.error)
+        assert all(
+            len(line.cells) == len(columns.columns_of(table)) for line in lines if not line.error
+        )
 
 
 def test_a_cell_has_its_figure_its_interval_and_how_far_it_is_from_people(document):
     row = next(row for row in document["samplers"] if row["name"] == "temperature")
     row["same_contexts"]["entropy"].update(mean=1, ci95=[0.9, 1.25], median=1.1, p05=0.25, p95=2.25)
     document["reference"]["same_contexts"]["entropy"]["mean"] = 1.5
-    lines = tables.lines(document, "same_contexts", tables.SAME_CONTEXTS)
+    lines = tables.lines(document, columns.SAME_CONTEXTS)
     line = next(line for line in lines if line.name == "temperature(t=0.5)")
     found = {cell.title: cell for cell in line.cells}
     assert found["entropy"] == tables.Cell("entropy", "1.00", "0.90\N{EN DASH}1.25", "\u22120.50")
@@ -145,7 +149,7 @@ def test_tables_have_captions_and_scopes(read):
 
 def test_what_failed_says_why_in_every_table_and_has_no_text(whole):
     assert whole.count("no more | `words`\nhere") == 3
-    assert whole.count("No text: it failed.") == 6  # two prompts of three samples
+    assert whole.count("No text: the sampler failed.") == 6  # two prompts of three samples
 
 
 def test_every_word_can_be_reached_and_has_its_figures(made, whole):
@@ -163,7 +167,7 @@ def test_levels_of_surprisal_are_those_of_the_legend():
     by_p = {0.5: 0, 0.13: 1, 0.01: 2, 0.001: 3, 0.0002: 4, 0.00001: 5, 0.0: 5}
     assert {p: texts.word(likely | {"p": p}).level for p in by_p} == by_p
     assert [text for _, text in texts.legend()] == [
-        "under 2", "2 to 4", "4 to 6", "6 to 8", "8 to 10", "10 and more",
+        "below 2", "2 to 4", "4 to 6", "6 to 8", "8 to 10", "10 or more",
     ]  # fmt: skip
 
 
@@ -202,13 +206,13 @@ def test_any_numbers_can_be_shown(document, number):
     assert Reader(page(strange)).all("section")
 
 
-def test_a_report_without_people_without_texts_without_a_trial(document):
+def test_a_report_without_people_without_texts_without_a_playground(document):
     for row in document["samplers"]:
         row["texts"] = []
     document.update(reference=None, try_it=None)
     check(document)
     written = page(document)
-    assert "No sampler wrote a text." in written or "No text: it failed." in written
+    assert "No sampler wrote a text." in written or "No text: the sampler failed." in written
     assert 'id="try"' not in written
     assert "human text" not in Reader(written).text.split("Definitions")[0]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelm.report.render.plots.placement import Box, beside, pieces, shared, spread
+from corelm.report.render.plots.placement import Box, pieces, place_labels, shared, spread
 
 PLOT = Box(0, 0, 400, 300)
 
@@ -18,35 +18,35 @@ def overlap(one: Box, two: Box) -> float:
 
 
 def test_a_lonely_label_is_right_beside_its_mark():
-    [box] = beside([(200, 150)], [(40, 10)], PLOT)
+    [box] = place_labels([(200, 150)], [(40, 10)], PLOT)
     assert (box.left, box.middle[1]) == (207, 150)
 
 
 def test_labels_of_marks_at_one_place_do_not_cover_each_other():
-    boxes = beside([(200, 150)] * 6, [(60, 14)] * 6, PLOT)
+    boxes = place_labels([(200, 150)] * 6, [(60, 14)] * 6, PLOT)
     assert sum(overlap(*pair) for pair in combinations(boxes, 2)) == 0
 
 
 def test_a_label_stays_in_the_plot_and_off_what_is_there():
     written, line = Box(208, 140, 300, 160), [(0, 0), (400, 300)]
-    [box] = beside([(200, 150)], [(60, 14)], PLOT, [written], pieces(line, 8, 3))
+    [box] = place_labels([(200, 150)], [(60, 14)], PLOT, [written], pieces(line, 8, 3))
     assert overlap(box, written) == 0
     assert sum(overlap(box, piece) for piece in pieces(line, 8, 3)) == 0
-    [corner] = beside([(399, 299)], [(60, 14)], PLOT)
+    [corner] = place_labels([(399, 299)], [(60, 14)], PLOT)
     assert overlap(corner, PLOT) == pytest.approx(60 * 14)
 
 
 def test_no_line_from_a_label_to_its_mark_crosses_another_label():
     """Beside it is a line, above it a label: past the line there is room, past the label is not."""
     mark, line, label = (5, 10), Box(8, 3, 80, 17), Box(0, 20, 60, 34)
-    [box] = beside([mark], [(50, 14)], Box(0, 0, 400, 100), [label], [line])
+    [box] = place_labels([mark], [(50, 14)], Box(0, 0, 400, 100), [label], [line])
     assert overlap(box, line) == 0
     assert overlap(box, label) == 0
     assert shared(pieces([box.middle, mark], 5, 1), [label]).sum() == 0
 
 
 def test_a_label_is_nearer_to_its_own_mark_than_to_another():
-    boxes = beside([(200, 150), (214, 150)], [(40, 14)] * 2, PLOT)
+    boxes = place_labels([(200, 150), (214, 150)], [(40, 14)] * 2, PLOT)
     assert boxes[0].middle[0] < 200 < 214 < boxes[1].middle[0]
 
 

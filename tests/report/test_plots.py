@@ -14,11 +14,14 @@ import numpy as np
 import pytest
 from documents import EVIL, every_number, hostile
 
+import corelm
 from corelm.report.document.schema import check
+from corelm.report.render.format import visible
 from corelm.report.render.plots import canvas, charts
 from corelm.report.render.plots.files import drawings, plots
-from corelm.report.render.plots.labels import labels, shortened, visible
+from corelm.report.render.plots.labels import labels, shortened
 from corelm.report.render.plots.placement import Box, shared
+from corelm.testing import ToyModel
 
 Document = dict[str, Any]
 NAMES = tuple(charts.CHARTS)
@@ -87,6 +90,73 @@ def test_a_sampler_that_is_no_temperature_lies_where_the_curve_has_its_entropy(d
     assert (t, entropy) == (document["curve"]["t"][4], document["curve"]["entropy"][4])
 
 
+class Heat(corelm.Sampler):
+    """A temperature that corelm does not know."""
+
+    kind = "temperature"
+    neutral = {"heat": 1.0}
+
+    heat: float = corelm.param(1.0, "softmax temperature", gt=0)
+
+    def __call__(self, logits, context):
+        return logits / self.heat
+
+
+class Halved(corelm.Sampler):
+    """A temperature of half its parameter."""
+
+    kind = "temperature"
+    neutral = {"double": 1.0}
+
+    double: float = corelm.param(2.0, "twice the softmax temperature", gt=0)
+
+    def __call__(self, logits, context):
+        return logits / (self.double / 2)
+
+
+class Keep(corelm.Sampler):
+    """A filter that corelm does not know: keep the n likeliest tokens."""
+
+    kind = "filter"
+    neutral = {"n": 0}
+
+    n: int = corelm.param(2, "tokens to keep", ge=1)
+
+    def __call__(self, logits, context):
+        kth = np.sort(logits, axis=-1)[:, [-self.n]]
+        return np.where(logits >= kth, logits, -np.inf).astype(logits.dtype)
+
+
+@pytest.fixture(scope="module")
+def strange():
+    """A report of samplers that belong to no plugin."""
+    samplers = [Heat(heat=0.33), Heat(heat=40.0), Halved(double=0.8), Keep(), Keep() | Heat(heat=2)]
+    return corelm.compare(ToyModel(), samplers, prompts="the", n=2, length=8).to_dict()
+
+
+def test_a_strangers_temperature_lies_on_the_curve_at_its_own(strange):
+    assert [row["temperature"] for row in strange["samplers"]] == [0.33, 40.0, 0.8, None, None]
+    assert 0.33 in strange["curve"]["t"]
+    with canvas.style():
+        axes = charts.CHARTS["entropy-against-temperature"](strange).axes[0]
+        found = marks(axes)
+    temperatures = ["heat = 0.33", "heat = 40.0", "double = 0.8"]
+    assert list(found) == [*temperatures, "keep 2", "keep 2 | heat = 2.0"]
+    assert found["heat = 0.33"][0] == 0.33
+    assert found["heat = 40.0"][0] == axes.get_xlim()[1]
+    # What it calls 0.8 is 0.4: the curve decides.
+    assert found["double = 0.8"][0] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_a_strangers_filter_has_its_label_and_its_colour(strange):
+    with canvas.style():
+        axes = charts.CHARTS["mass-kept-by-position"](strange).axes[0]
+        names = [text.get_text() for text in axes.texts]
+    assert names == ["keep 2", "keep 2 | heat = 2.0", "all others"]
+    colours = [line.get_color() for line in axes.lines]
+    assert len(set(colours)) == 3
+
+
 def test_a_sampler_above_the_curve_is_at_its_right_end(document, drawn):
     axes = drawn("entropy-against-temperature")
     greatest = document["bounds"]["max"]
@@ -113,7 +183,7 @@ def test_quality_and_diversity_of_every_sampler_and_of_people(document, drawn):
     for row in document["samplers"]:
         if row["error"] is None:
             own = row["own_texts"]
-            place = found[shortened(row["sampler"])]
+            place = found[shortened(row["sampler"], ["temperature"])]
             assert place == (own["diversity"], own["surprisal"])
 
 
@@ -204,7 +274,9 @@ def test_drawings_in_a_page_take_its_colours_and_letters_and_share_no_id(documen
 
 
 def test_labels_are_short_and_each_is_another():
-    assert shortened("top_k(k=40) | temperature(t=0.7)") == "top_k 40 | t = 0.7"
+    chain = "top_k(k=40) | temperature(t=0.7)"
+    assert shortened(chain) == "top_k 40 | temperature …"
+    assert shortened(chain, ["temperature"]) == "top_k 40 | t = 0.7"
     assert len(shortened("logit_bias(bias={'movie': 2.0, 'film': 3.0})")) == 24
     rows = [{"sampler": f"ban(words=('{word}', 'and some more'))"} for word in "aab"]
     assert len(set(labels(rows))) == 3

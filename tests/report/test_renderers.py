@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 import corelm
-from corelm.cli.output.report_table import reported
+from corelm.cli.output.report_table import report_table
 from corelm.report.document import gate
 from corelm.report.document.schema import fault
 
@@ -52,8 +52,8 @@ def forms(document: dict[str, Any]) -> str:
     report = corelm.Report(document)
     judged = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
     console = Console(file=io.StringIO(), width=80, markup=False)
-    console.print(*reported(document, 80))
-    console.print(*reported(document, 30, unicode=False))
+    console.print(*report_table(document, 80))
+    console.print(*report_table(document, 30, unicode=False))
     table = list(csv.reader(io.StringIO(report.to_csv())))
     assert len({len(line) for line in table}) == 1
     lines = report.to_markdown().splitlines()
@@ -61,7 +61,7 @@ def forms(document: dict[str, Any]) -> str:
     assert len(set(cells)) == 1
     shown = report._repr_html_()
     assert "<script" not in shown
-    return "".join([report.finding, judged.tripped(document), console.file.getvalue(), *lines])
+    return "".join([report.summary, judged.tripped(document), console.file.getvalue(), *lines])
 
 
 def test_any_number_and_any_text(document):

@@ -43,9 +43,9 @@ def test_nobody_changes_it_from_outside(made):
 
 
 def test_what_is_no_report_is_refused(made):
-    with pytest.raises(ReportError, match="it has no curve"):
+    with pytest.raises(ReportError, match="curve is missing"):
         corelm.Report({key: value for key, value in made.items() if key != "curve"})
-    with pytest.raises(ReportError, match="is nan"):
+    with pytest.raises(ReportError, match=r"bounds\.max: expected a number, got nan"):
         corelm.Report(made | {"bounds": {"min": 0.0, "max": float("nan")}})
 
 
@@ -61,9 +61,12 @@ def test_what_is_no_report_is_refused(made):
         (b"[" * 200_000, "it is no JSON"),
         (b'{"a":' * 200_000, "it is no JSON"),
         (b'{"schema": ' + b"9" * 5000 + b"}", "it is no JSON"),
-        (b'{"name": "x"}', "it does not say which schema"),
-        (b'{"schema": "corelm.report/2"}', "it follows 'corelm.report/2', and this corelm reads"),
-        (b'{"schema": "corelm.report/1"}', "it does not follow corelm.report/1: it has no header"),
+        (b'{"name": "x"}', "it names no schema, so corelm did not write it"),
+        (
+            b'{"schema": "corelm.report/2"}',
+            "it follows 'corelm.report/2'; this version of corelm reads",
+        ),
+        (b'{"schema": "corelm.report/1"}', "it does not follow corelm.report/1: header is missing"),
         (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
     ],
 )
@@ -73,7 +76,7 @@ def test_a_file_that_is_no_report(tmp_path, content, reason):
     with pytest.raises(ReportError) as refused:
         corelm.Report.read(file)
     message = str(refused.value)
-    assert message.startswith(f"{str(file)!r} is no report: {reason}")
+    assert message.startswith(f"{str(file)!r} is not a report: {reason}")
     assert "\n" not in message
     assert len(message) < 400
 
@@ -83,14 +86,14 @@ def test_a_file_that_is_cut_off_anywhere(report, tmp_path):
     file = tmp_path / "report.json"
     for at in range(0, len(whole) - 2, len(whole) // 50):
         file.write_bytes(whole[:at])
-        with pytest.raises(ReportError, match="is no report: it is no JSON"):
+        with pytest.raises(ReportError, match="is not a report: it is no JSON"):
             corelm.Report.read(file)
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ReportError, match="is no report: it is missing"):
+    with pytest.raises(ReportError, match="is not a report: it is missing"):
         corelm.Report.read(tmp_path / "no.json")
-    with pytest.raises(ReportError, match="is no report: it is no regular file"):
+    with pytest.raises(ReportError, match="is not a report: it is no regular file"):
         corelm.Report.read(tmp_path)
 
 
@@ -101,7 +104,7 @@ def test_a_report_of_a_later_corelm_that_only_has_more_is_read(made):
 
 def test_what_json_cannot_hold_is_refused(made):
     for value in ({1, 2}, float("inf"), endless()):
-        with pytest.raises(ReportError, match="it holds what JSON cannot"):
+        with pytest.raises(ReportError, match="it holds a value that JSON cannot"):
             corelm.Report(made | {"more": value})
 
 
@@ -142,4 +145,4 @@ def test_a_notebook_shows_a_table_in_which_all_is_text(document):
 def test_what_failed_is_told(report):
     assert list(report.failed) == ["breaks(at=5)"]
     assert report.failed["breaks(at=5)"].startswith("breaks(at=5) failed at step 5: ValueError")
-    assert repr(report).startswith("<corelm report of 4 samplers: Nearest to human text is ")
+    assert repr(report).startswith("<corelm report of 4 samplers: temperature(t=0.5) is closest")

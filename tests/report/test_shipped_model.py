@@ -72,7 +72,7 @@ def test_divergence_is_what_surprisal_has_more_than_entropy(document):
 
 
 def test_drawn_tokens_are_as_surprising_as_they_should_be(document):
-    """Those of the model itself: its texts are the contexts, drawn with the same luck."""
+    """Those of the model itself: its texts are the contexts, drawn with the same random numbers."""
     plain = row(document, "temperature(t=1.0)")
     low, high = plain["own_texts"]["ci95"]["surprisal"]
     assert low <= plain["same_contexts"]["expected_surprisal"] <= high
@@ -86,7 +86,8 @@ def test_people_stand_beside_them(document):
 
 
 def test_what_it_says(document):
-    said = corelm.Report(document).finding
-    assert said.startswith("Nearest to human text is temperature(t=1.0), with ")
-    assert "greedy" in said.split("nats of surprisal per token")[1]
-    assert "uniform (13." in said.split("draw from the tail")[0]
+    said = corelm.Report(document).summary
+    assert said.startswith("temperature(t=1.0) is closest to human text: ")
+    assert "greedy" in said.split("nats per token.")[1]
+    assert "uniform sample from the tail (expected surprisal " in said
+    assert " and 13." in said.split("sample from the tail")[1]

@@ -1,11 +1,11 @@
-"""What a report says in words: right for any set of samplers."""
+"""The summary of a report is right for any set of samplers."""
 
 from __future__ import annotations
 
 import pytest
 
 from corelm.report.document.lookup import rows as named_rows
-from corelm.report.document.summary import sentence
+from corelm.report.document.summary import summary
 
 HUMAN = {"same_contexts": None, "own_texts": {"surprisal": 4.2}}
 FAILED = {
@@ -16,32 +16,30 @@ FAILED = {
 
 
 def figures(**own):
-    """A row that has these figures of its own texts, and nothing else."""
+    """A row with these figures of its own texts and nothing else."""
     return {"error": None, "same_contexts": None, "own_texts": own}
 
 
 def on_contexts(expected, model=4.0, **own):
-    """A row that has these figures on the same contexts."""
+    """A row with these figures on the same contexts."""
     same = {"expected_surprisal": expected, "model_entropy": model}
     return {"error": None, "same_contexts": same, "own_texts": own}
 
 
-def test_the_nearest_to_human_text(rows):
+def test_the_closest_to_human_text(rows):
     document = rows(
         HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0), c=figures(surprisal=9)
     )
-    assert sentence(document) == (
-        "Nearest to human text is b, with 4.00 nats of surprisal per token; people's has 4.20."
-    )
+    assert summary(document) == ("b is closest to human text: 4.00 against 4.20 nats per token.")
 
 
-def test_the_nearest_may_be_two_at_once(rows):
+def test_the_closest_may_be_two_at_once(rows):
     same = figures(surprisal=4.1)
-    assert sentence(rows(HUMAN, a=same, b=same)).startswith("Nearest to human text are a and b, ")
+    assert summary(rows(HUMAN, a=same, b=same)).startswith("a and b are closest to human text: ")
 
 
-def test_without_human_text_nothing_is_nearest(rows):
-    assert sentence(rows(None, a=figures(surprisal=1.5, loops=0.0))) == "It does not end in a loop."
+def test_without_human_text_nothing_is_closest(rows):
+    assert summary(rows(None, a=figures(surprisal=1.5, loops=0.0))) == "It does not end in a loop."
 
 
 def test_which_repeat_and_which_loop(rows):
@@ -52,7 +50,7 @@ def test_which_repeat_and_which_loop(rows):
         c=figures(rep_4=0.02, loops=0.015),
         d=figures(rep_4=0.0, loops=0.009),
     )
-    assert sentence(document) == (
+    assert summary(document) == (
         "a (50.0% of 4-grams) and b (10.0% of 4-grams) repeat themselves. "
         "a (73.5% of texts) and c (1.5% of texts) end in loops."
     )
@@ -60,25 +58,24 @@ def test_which_repeat_and_which_loop(rows):
 
 def test_when_nothing_loops(rows):
     document = rows(None, a=figures(rep_4=0.0, loops=0.0), b=figures(rep_4=0.0, loops=0.0))
-    assert sentence(document) == "None of them ends in a loop."
+    assert summary(document) == "None of them ends in a loop."
 
 
-def test_which_draw_from_the_tail(rows):
+def test_which_sample_from_the_tail(rows):
     document = rows(
         None, a=on_contexts(4.0), b=on_contexts(5.0), c=on_contexts(5.01), d=on_contexts(9)
     )
-    assert sentence(document) == (
-        "c (5.01) and d (9.00) draw from the tail, by the surprisal to be expected of a token; "
-        "the model itself has 4.00."
+    assert summary(document) == (
+        "c and d sample from the tail (expected surprisal 5.01 and 9.00 nats, the model's own "
+        "4.00)."
     )
 
 
-def test_one_alone_is_told_of_in_the_singular(rows):
+def test_one_alone_is_in_the_singular(rows):
     document = rows(None, a=on_contexts(9, rep_4=0.5, loops=0.5), b=FAILED)
-    assert sentence(document) == (
-        "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops. a (9.00) draws "
-        "from the tail, by the surprisal to be expected of a token; the model itself has 4.00. "
-        "b failed."
+    assert summary(document) == (
+        "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops. a samples from "
+        "the tail (expected surprisal 9.00 nats, the model's own 4.00). b failed."
     )
 
 
@@ -92,13 +89,13 @@ def test_one_alone_is_told_of_in_the_singular(rows):
     ],
 )
 def test_where_there_is_little_to_say(rows, samplers, says):
-    assert sentence(rows(HUMAN, **samplers)) == says
-    assert sentence(rows(None, **samplers)) == says
+    assert summary(rows(HUMAN, **samplers)) == says
+    assert summary(rows(None, **samplers)) == says
 
 
 def test_of_a_whole_report(made):
-    text = sentence(made)
-    assert text.startswith("Nearest to human text is temperature(t=0.5), with ")
+    text = summary(made)
+    assert text.startswith("temperature(t=0.5) is closest to human text: ")
     assert text.endswith("breaks(at=5) failed.")
     assert [name for name, _ in named_rows(made)] == [
         "human", "greedy", "temperature(t=0.5)", "uniform",

@@ -8,11 +8,13 @@ import io
 import pytest
 
 from corelm.report.document.numbers import number, share
-from corelm.report.render import tables
+from corelm.report.render import text
+from corelm.report.render.csv import to_csv
+from corelm.report.render.markdown import to_markdown
 
 
 def lines(document):
-    return list(csv.DictReader(io.StringIO(tables.to_csv(document), newline="")))
+    return list(csv.DictReader(io.StringIO(to_csv(document), newline="")))
 
 
 # CSV
@@ -69,8 +71,7 @@ def cells(line):
 
 
 def test_the_table(made):
-    text = tables.to_markdown(made)
-    rows = [cells(line) for line in text.splitlines() if line.startswith("|")]
+    rows = [cells(line) for line in to_markdown(made).splitlines() if line.startswith("|")]
     assert len({len(row) for row in rows}) == 1
     assert [row[0] for row in rows[2:]] == [
         "`human`", "`greedy`", "`temperature(t=0.5)`", "`uniform`", "`breaks(at=5)`",
@@ -81,7 +82,7 @@ def test_the_table(made):
 
 
 def test_what_failed_says_why_on_one_line(made):
-    [line] = [line for line in tables.to_markdown(made).splitlines() if "breaks" in line[:20]]
+    [line] = [line for line in to_markdown(made).splitlines() if "breaks" in line[:20]]
     assert "no more \\| \\`words\\` here" in line
 
 
@@ -96,21 +97,21 @@ def test_what_failed_says_why_on_one_line(made):
 )
 def test_a_name_is_code(document, name, written):
     document["samplers"][0]["sampler"] = name
-    assert f"\n| {written} | " in tables.to_markdown(document)
+    assert f"\n| {written} | " in to_markdown(document)
 
 
 def test_a_prompt_stays_text(document):
     document["header"]["prompts"] = ["<script>alert(1)</script> *a* [b](c) ![d](e)"]
-    text = tables.to_markdown(document)
-    assert "\\<script\\>alert(1)\\</script\\> \\*a\\* \\[b\\](c) \\!\\[d\\](e)" in text
-    assert "<script" not in text.replace("\\<", "")
+    written = to_markdown(document)
+    assert "\\<script\\>alert(1)\\</script\\> \\*a\\* \\[b\\](c) \\!\\[d\\](e)" in written
+    assert "<script" not in written.replace("\\<", "")
 
 
 def test_the_settings_are_told(document):
     document["header"]["prompts"] = list("abcde")
-    said = tables.settings(document)
+    said = text.settings(document)
     assert 'prompt "a", "b", "c" and 2 more, seed 1, model ToyModel.' in said
-    assert "on the same 17 positions of 4 texts (4 texts given)" in said
+    assert "over the same 17 positions of 4 texts (4 texts given)" in said
 
 
 # Numbers

@@ -10,7 +10,7 @@ from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.cli.output.progress import stages
 from corelm.cli.output.report_files import Outputs
-from corelm.cli.output.report_table import reported
+from corelm.cli.output.report_table import report_table
 from corelm.report.document.gate import Condition, condition
 from corelm.report.document.provenance import name_of
 from corelm.report.measure.journal import opened
@@ -76,7 +76,7 @@ class Ending:
         document = report.to_dict()
         written = self.outputs.write(report, self.out)
         if self.outputs.on_stdout is None:
-            self.out.show(*reported(document, self.out.width, self.out.unicode))
+            self.out.show(*report_table(document, self.out.width, self.out.unicode))
         else:
             for name, reason in report.failed.items():
                 messages.warn(f"{name} failed: {reason}")

@@ -1,4 +1,4 @@
-"""Conditions under which a report fails: `temperature(t=0.2).loops > 0.3`."""
+"""Conditions under which a report fails, such as `temperature(t=0.2).loops > 0.3`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from corelm.report.document.lookup import figure, metrics
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"(.+?)\s*(>=|<=|>|<)\s*([-+]?[\d._]+(?:e[-+]?\d+)?)", re.DOTALL | re.I)
-HOW = "write SAMPLER.METRIC > NUMBER, such as 'temperature(t=0.2).loops > 0.3'"
+FORM = "write SAMPLER.METRIC > NUMBER, such as 'temperature(t=0.2).loops > 0.3'"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition that must not hold.
+    """A condition that fails a report if it holds.
 
     Attributes:
-        text: as it was given.
-        sampler: the row that it is about, by its expression or its name.
-        metric: which figure of the row.
+        text: the condition as the user wrote it.
+        sampler: the expression of the row it is about.
+        metric: the figure of that row.
         operator: a key of `OPERATORS`.
-        bound: what the figure is compared with.
+        bound: the number that the figure is compared with.
     """
 
     text: str
@@ -38,9 +38,9 @@ class Condition:
     bound: float
 
     def tripped(self, document: Mapping[str, Any]) -> str:
-        """Why a report fails by this condition; empty when it does not.
+        """Explain why the report fails this condition; return "" if it passes.
 
-        What was not measured cannot be vouched for, so it fails too.
+        A figure that was not measured fails too, because nothing vouches for it.
         """
         row = _row(document, self.sampler)
         found = None if row is None or row["error"] else figure(row, self.metric)
@@ -56,14 +56,14 @@ class Condition:
 
 
 def condition(text: str, samplers: Sequence[tuple[str, str]]) -> Condition:
-    """Read a condition, before anything is measured.
+    """Parse a condition, before anything is measured.
 
     Args:
         text: such as `temperature(t=0.2).loops > 0.3`.
-        samplers: the expression and the name of every row.
+        samplers: the expression and the name of every row of the report.
 
     Raises:
-        UsageError: no condition, or one about a row or a metric that there is not.
+        UsageError: the text is not a condition, or names no row or no metric of the report.
 
     Example:
         >>> rows = [("greedy", "greedy"), ("temperature(t=0.2)", "temperature")]
@@ -73,42 +73,46 @@ def condition(text: str, samplers: Sequence[tuple[str, str]]) -> Condition:
     """
     match = _CONDITION.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"cannot read the condition {shown(text)}; {HOW}")
+        raise UsageError(f"cannot read the condition {shown(text)}; {FORM}")
     sampler, metric = _parts(match[1], text)
     try:
         bound = float(match[3])
     except ValueError:
-        raise UsageError(f"{match[3]!r} in {shown(text)} is no number") from None
+        raise UsageError(f"{match[3]!r} in {shown(text)} is not a number") from None
     return Condition(text.strip(), _named(sampler, samplers), metric, match[2], bound)
 
 
 def _parts(named: str, text: str) -> tuple[str, str]:
-    """The sampler and the metric, parted at the first point with a metric behind it."""
+    """Split `sampler.metric` at the first point that a metric follows.
+
+    Both parts may contain points themselves: `temperature(t=0.2).entropy.mean`.
+    """
     for point in re.finditer(r"\.", named):
         if named[point.end() :] in metrics():
             return named[: point.start()].strip(), named[point.end() :]
     word = named.rpartition(".")[2]
     near = difflib.get_close_matches(word, metrics(), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are: {', '.join(metrics())}"
-    raise UsageError(f"{shown(text)} names no metric{hint}")
+    hint = f"did you mean {near[0]!r}?" if near else f"the metrics are: {', '.join(metrics())}"
+    raise UsageError(f"{shown(text)} names no metric; {hint}")
 
 
 def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
-    """The expression of the one row that is meant."""
+    """Return the expression of the one row that is meant."""
     try:
         expression = str(read_sampler(sampler))
     except CorelmError:
-        expression = sampler  # of a plugin that is not here; the report may have it all the same
+        expression = sampler  # a row of an earlier report, whose plugin is not installed here
     exact = list(dict.fromkeys(row for row, _ in samplers if row in (expression, sampler)))
     found = exact or [row for row, name in samplers if name == sampler]
     if len(found) == 1:
         return found[0]
     rows = ", ".join(found or [row for row, _ in samplers])
-    raise UsageError(f"{sampler!r} is {len(found) or 'none'} of the rows; say which one: {rows}")
+    fault = f"{len(found)} rows; name one of them" if found else "no row; name one of"
+    raise UsageError(f"{shown(sampler)} matches {fault}: {rows}")
 
 
 def _row(document: Mapping[str, Any], sampler: str) -> Mapping[str, Any] | None:
-    """The row of an expression, or of a name whose parameters were found by matching."""
+    """The row of an expression, or of a name whose parameter was found by matching."""
     exact = [row for row in document["samplers"] if row["sampler"] == sampler]
     named = [row for row in document["samplers"] if row["name"] == sampler]
     return next(iter(exact or named), None)

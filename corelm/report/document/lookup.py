@@ -1,4 +1,4 @@
-"""The figures of a report as one flat list: what the gate, CSV and every table look up."""
+"""Every figure of a report by name: the gate, CSV and the tables look them up here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 from corelm.report.document.schema import schema
 
 HUMAN = "human"
-VIEWS = ("same_contexts", "own_texts")
-"""The two views: the same contexts for every sampler, and what each sampler writes."""
+TEACHER_FORCED, GENERATED = VIEWS = ("same_contexts", "own_texts")
+"""The two views, by their keys: the same contexts for every sampler, and texts of its own."""
+MEAN = "entropy.mean"
 COUNTS = ("n", "tokens")
 Row = Mapping[str, Any]
 
@@ -21,11 +22,11 @@ class Figure:
     """One measured number.
 
     Attributes:
-        view: where it was measured: `same_contexts` or `own_texts`.
-        metric: which it is, such as `loops` or `entropy.mean`.
-        value: in nats where it is an entropy or a surprisal.
-        low, high: its 95 % interval; None where none is known.
-        n: of how many texts or positions it is a summary; None where that is not known.
+        view: the part of the report it belongs to: `same_contexts` or `own_texts`.
+        metric: its name, such as `loops` or `entropy.mean`.
+        value: in nats if it is an entropy or a surprisal.
+        low, high: its 95 % interval; None if there is none.
+        n: the number of texts or positions behind it; None if that is unknown.
     """
 
     view: str
@@ -37,45 +38,54 @@ class Figure:
 
 
 def rows(document: Row) -> list[tuple[str, Row]]:
-    """The name and the figures of every row that has any, the human one first."""
+    """Return the name and the content of every row that has figures, the human one first."""
     named = [(HUMAN, document["reference"])] if document["reference"] else []
     named += [(row["sampler"], row) for row in document["samplers"]]
     return [(name, row) for name, row in named if not row.get("error")]
 
 
 def figures(row: Row) -> Iterator[Figure]:
-    """Every figure of a row, in the order of the document."""
+    """Yield every figure of a row, in the order of the document."""
     for view in VIEWS:
         part = row[view] or {}
         intervals = part.get("ci95") or {}
         for metric, value in _flat(part):
-            given = part["entropy"].get("ci95") if metric == MEAN else intervals.get(metric)
-            low, high = given or (None, None)
+            interval = part["entropy"].get("ci95") if metric == MEAN else intervals.get(metric)
+            low, high = interval or (None, None)
             yield Figure(view, metric, value, low, high, part.get("n"))
 
 
 def figure(row: Row, metric: str, view: str | None = None) -> Figure | None:
-    """The figure of a metric; None where it was not measured."""
+    """Return the figure of a metric, or None if it was not measured.
+
+    Args:
+        row: a sampler's row or the human one.
+        metric: its name; `entropy` is short for `entropy.mean`.
+        view: the view to look in; both, one after the other, if left out.
+    """
     wanted = MEAN if metric == "entropy" else metric
     found = (f for f in figures(row) if f.metric == wanted and view in (None, f.view))
     return next(found, None)
 
 
-MEAN = "entropy.mean"
+def value(row: Row | None, metric: str, view: str) -> float | None:
+    """Return the number of a metric, or None if it was not measured."""
+    found = figure(row, metric, view) if row else None
+    return found.value if found else None
 
 
 @cache
 def metrics() -> tuple[str, ...]:
-    """The metrics that a report of this version can have, by the names that `figure` takes."""
-    of = schema()["$defs"]
-    named = [name for view in VIEWS for name, rule in of[view]["properties"].items()]
-    entropy = [f"entropy.{name}" for name in of["entropy"]["properties"] if name != "ci95"]
+    """Return the names of all metrics that a report can have, as `figure` takes them."""
+    definitions = schema()["$defs"]
+    named = [name for view in VIEWS for name in definitions[view]["properties"]]
+    entropy = [f"entropy.{name}" for name in definitions["entropy"]["properties"] if name != "ci95"]
     left_out = {*COUNTS, "bits", "ci95", "by_position"}
     return (*dict.fromkeys(name for name in named if name not in left_out), *entropy)
 
 
 def _flat(part: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The numbers of a view, those of the entropy by their full names."""
+    """The numbers of a view, those of the entropy under their full names."""
     for name, value in part.items():
         if name == "entropy" and isinstance(value, Mapping):
             yield from _flat({f"entropy.{key}": item for key, item in value.items()})

@@ -1,10 +1,10 @@
-"""Numbers as people read them."""
+"""Numbers in the form in which people read them."""
 
 from __future__ import annotations
 
 
 def share(p: float) -> str:
-    """A share in at most six characters; exactly 0 and 1 are told from what is near.
+    """Format a share in at most six characters; only exactly 0 and 1 become 0 and 100%.
 
     Example:
         >>> [share(p) for p in (0, 0.00001, 0.005, 0.123, 0.99999, 1)]
@@ -18,7 +18,7 @@ def share(p: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number with two digits after the point, short where it is large.
+    """Format a number with two decimals, and without decimals from 1,000 on.
 
     Example:
         >>> [number(x) for x in (-0.001, 4.286, 1234.5, 1e300)]

@@ -1,4 +1,4 @@
-"""Where the parts of a report come from: versions, and the plugin of each sampler."""
+"""The provenance of a report: versions, and the plugin and parameters of each sampler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from corelm.sampler import Sampler
 
 
 def made_with() -> dict[str, Any]:
-    """What made a report, and when."""
+    """Return the versions that made a report, and the time."""
     here = machine()
     return {
         "corelm": version("corelm"),
@@ -26,14 +26,14 @@ def made_with() -> dict[str, Any]:
 
 
 def failed_plugins() -> list[dict[str, str]]:
-    """Of all plugins those that could not be loaded, each with its reason."""
+    """Return the installed plugins that could not be loaded, each with the reason."""
     registry().load_all()
     failures = registry().failures.items()
     return [{"plugin": str(source), "reason": reason} for source, reason in failures]
 
 
 def described(sampler: Sampler) -> dict[str, Any]:
-    """A sampler, its parameters and its plugin; of a chain, those of each stage."""
+    """Describe a sampler, its parameters and its plugin; for a chain, those of each stage."""
     stages = [_stage(stage) for stage in sampler.stages]
     alone = stages[0] if len(stages) == 1 else {"params": {}, "plugin": None}
     return {
@@ -41,23 +41,43 @@ def described(sampler: Sampler) -> dict[str, Any]:
         "name": name_of(sampler),
         "params": alone["params"],
         "plugin": alone["plugin"],
+        "temperature": temperature_of(sampler),
         "stages": stages,
     }
 
 
 def name_of(sampler: Sampler) -> str:
-    """The registered name; of a chain, those of its stages with bars between."""
+    """Return the registered name; for a chain, those of its stages with bars between."""
     return " | ".join(stage.name for stage in sampler.stages)
 
 
+def temperature_of(sampler: Sampler) -> float | None:
+    """Return the softmax temperature of a sampler that is nothing else; None for any other.
+
+    Such a sampler is of the kind `temperature` and has one parameter, which is neutral at 1.
+
+    Example:
+        >>> import corelm
+        >>> temperature_of(corelm.sampler("temperature(t=0.7)"))
+        0.7
+        >>> temperature_of(corelm.sampler("top_p(p=0.7)"))
+    """
+    if sampler.kind != "temperature" or list(sampler.neutral.values()) != [1]:
+        return None
+    [name] = sampler.neutral
+    value = _plain(getattr(sampler, name))
+    alone = len(sampler.parameters()) == 1 and isinstance(value, (int, float))
+    return float(value) if alone else None
+
+
 def source_of(sampler: Sampler) -> Source:
-    """The plugin of one sampler; this process for one that was made by hand."""
+    """Return the plugin of one sampler; this process for a class that no plugin offers."""
     offer = registry().offer_of(type(sampler))
     return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
 
 
 def release_of(sampler: Sampler) -> str:
-    """The plugin of one sampler and its version."""
+    """Return the plugin of one sampler and its version."""
     source = source_of(sampler)
     return f"{source} {source.version}".strip()
 
@@ -69,16 +89,21 @@ def _stage(sampler: Sampler) -> dict[str, Any]:
         "version": source.version,
         "entry_point": source.entry_point,
     }
-    return {"name": sampler.name, "params": parameters(sampler), "plugin": plugin}
+    return {
+        "name": sampler.name,
+        "kind": sampler.kind,
+        "params": parameters(sampler),
+        "plugin": plugin,
+    }
 
 
 def parameters(thing: Parameterized) -> dict[str, Any]:
-    """The parameters by name, as JSON has them."""
+    """Return the parameters by name, with values that JSON can hold."""
     return {p.name: _plain(getattr(thing, p.name)) for p in thing.parameters()}
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON holds; what it lacks, such as infinity, in words."""
+    """A value as JSON holds it; a value that JSON lacks, such as infinity, as text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

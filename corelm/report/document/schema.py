@@ -1,28 +1,39 @@
-"""Whether a document is a report: the schema that ships with corelm, and a check against it.
-
-The check knows the part of JSON Schema that `schema.json` uses, and names the first fault.
-"""
+"""The JSON Schema of a report, and the check of a document against it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corelm.errors import ReportError
 from corelm.printable import shown
 
-LARGEST = 1e308
-"""What a number may be at most; a whole number beyond it could not be drawn or rounded."""
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
-Rule = Mapping[str, Any]
+LARGEST = 1e308
+"""The largest number that a report may hold; a larger integer can be neither drawn nor rounded."""
+
+LONGEST_KEY = 40
+"""Characters of a key that an error message shows."""
+
+EXPECTED = {
+    "null": "null",
+    "number": "a number",
+    "integer": "an integer",
+    "string": "a string",
+    "array": "an array",
+    "object": "an object",
+}
 
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema of `corelm.report/1`."""
+    """Return the JSON Schema of `corelm.report/1`."""
     content: dict[str, Any] = json.loads(
         files("corelm.report.document").joinpath("schema.json").read_text(encoding="utf-8")
     )
@@ -30,116 +41,120 @@ def schema() -> dict[str, Any]:
 
 
 def check(document: Any) -> None:
-    """Refuse what is no report.
+    """Raise unless the document is a report.
 
     Raises:
-        ReportError: names the first thing that is wrong, and where.
+        ReportError: names the first fault: its path, what was expected there, what was found.
     """
     if not isinstance(document, dict) or "schema" not in document:
-        raise ReportError("it does not say which schema it follows: corelm did not write it")
+        raise ReportError("it names no schema, so corelm did not write it")
     if document["schema"] != schema()["title"]:
         raise ReportError(
-            f"it follows {shown(document['schema'])}, and this corelm reads {schema()['title']}"
+            f"it follows {shown(document['schema'])}; this version of corelm reads "
+            f"{schema()['title']}"
         )
-    wrong = fault(document)
-    if not wrong and len({len(values) for values in _curve(document)}) > 1:
-        wrong = "curve has lists of several lengths"
+    wrong = fault(document) or _fault_of_curve(document["curve"])
     if wrong:
         raise ReportError(f"it does not follow {schema()['title']}: {wrong}")
 
 
 def fault(value: Any, part: str = "") -> str:
-    """The first thing that is wrong with a document, or with a part of one; empty for none.
+    """Describe the first fault of a document, or of a part of one; return "" if there is none.
 
     Args:
-        value: the document, or the part.
+        value: the document or the part.
         part: a name of the schema's definitions, such as `reference`.
 
     Example:
         >>> fault({"type": "SamplerError"}, "error")
-        'it has no message'
+        'message is missing'
+        >>> fault({"type": "SamplerError", "message": 3}, "error")
+        'message: expected a string, got 3'
     """
-    rule = schema()["$defs"][part] if part else schema()
-    return next(_faults(value, rule, ""), "")
+    error = next(_validator(part).iter_errors(value), None)
+    return "" if error is None else _message(error)
 
 
-def _curve(document: Mapping[str, Any]) -> list[Any]:
-    return [document["curve"][key] for key in ("t", "entropy", "slope")]
+def _fault_of_curve(curve: Mapping[str, Any]) -> str:
+    """JSON Schema cannot say that several lists have the same length."""
+    lengths = {key: len(curve[key]) for key in ("t", "entropy", "slope")}
+    if len(set(lengths.values())) == 1:
+        return ""
+    found = ", ".join(f"{length} in {key}" for key, length in lengths.items())
+    return f"curve: expected lists of the same length, got {found}"
 
 
-def _faults(value: Any, rule: Rule, where: str) -> Iterator[str]:
-    """What is wrong with a value."""
-    if not rule:
-        return  # it may be anything, however deep
-    if "$ref" in rule:
-        rule = schema()["$defs"][rule["$ref"].rpartition("/")[2]]
-    if "anyOf" in rule:
-        _, something = rule["anyOf"]  # null, or what follows
-        yield from _faults(value, something, where) if value is not None else ()
-        return
-    among = [rule["const"]] if "const" in rule else rule.get("enum")
-    kinds = _several(rule.get("type", []))
-    if among and value not in among:
-        yield f"{where} is {_shown(value)}, not {' or '.join(map(repr, among))}"
-    elif kinds and not any(_TYPES[kind](value) for kind in kinds):
-        yield f"{where} is {_shown(value)}, not {' or '.join(map(_kind, kinds))}"
-    else:
-        yield from _faults_inside(value, rule, where)
+@cache
+def _validator(part: str) -> Validator:
+    # jsonschema takes 0.2 s to import, so only a command that has a report at hand imports it.
+    from jsonschema import Draft202012Validator, validators
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"number": lambda _, value: _is_number(value), "integer": lambda _, value: _is_int(value)}
+    )
+    kind = validators.extend(Draft202012Validator, {"anyOf": _null_or}, type_checker=types)
+    rule = {"$defs": schema()["$defs"], "$ref": f"#/$defs/{part}"} if part else schema()
+    validator: Validator = kind(rule)
+    return validator
 
 
-def _faults_inside(value: Any, rule: Rule, where: str) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from _faults_of_members(value, rule, where)
-    elif isinstance(value, list):
-        yield from _faults_of_items(value, rule, where)
-    elif _is_number(value):
-        least, most = rule.get("minimum", value), rule.get("maximum", value)
-        if not least <= value <= most:
-            yield f"{where} is {_shown(value)}, not from {least} to {most}"
-
-
-def _faults_of_members(value: dict[str, Any], rule: Rule, where: str) -> Iterator[str]:
-    for name in rule.get("required", ()):
-        if name not in value:
-            yield f"{where or 'it'} has no {name}"
-    known, other = rule.get("properties", {}), rule.get("additionalProperties", {})
-    for name, item in value.items():
-        yield from _faults(item, known.get(name, other), f"{where}.{name}".lstrip("."))
-
-
-def _faults_of_items(value: list[Any], rule: Rule, where: str) -> Iterator[str]:
-    if not rule.get("minItems", 0) <= len(value) <= rule.get("maxItems", len(value)):
-        yield f"{where} has {len(value)} items"
-        return
-    rules = rule.get("prefixItems", [rule.get("items", {})] * len(value))
-    for at, (item, its) in enumerate(zip(value, rules, strict=True)):
-        yield from _faults(item, its, f"{where}[{at}]")
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value is not True and value is not False
+    """Refuse NaN, infinity and integers that no float holds, all of which Python's JSON reads."""
+    return (_is_int(value) or isinstance(value, float)) and -LARGEST <= value <= LARGEST
 
 
-_TYPES: dict[str, Callable[[Any], bool]] = {
-    "null": lambda value: value is None,
-    "number": lambda value: _is_number(value) and -LARGEST <= value <= LARGEST,
-    "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
-    "string": lambda value: isinstance(value, str),
-    "array": lambda value: isinstance(value, list),
-    "object": lambda value: isinstance(value, dict),
-}
+def _null_or(
+    validator: Validator, branches: Sequence[Any], instance: Any, _: Any
+) -> Iterator[ValidationError]:
+    """Check `anyOf`, whose first branch in this schema is always null.
+
+    jsonschema's own check collects the errors of all branches before it reports one that names
+    none of them. This one reports the fault inside the branch that was meant, and one at a time.
+    """
+    if instance is not None:
+        yield from validator.descend(instance, branches[1], schema_path=1)
 
 
-def _several(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
+def _message(error: ValidationError) -> str:
+    """Say where the fault is, what was expected and what was found."""
+    path = _path(error)
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return f"{path}.{missing} is missing".lstrip(".")
+    if error.validator in ("minItems", "maxItems"):
+        return f"{path}: expected {error.validator_value} items, got {len(error.instance)}"
+    return f"{path or 'the report'}: expected {_expected(error)}, got {_shown(error.instance)}"
 
 
-def _kind(name: str) -> str:
-    return name if name == "null" else f"{'an' if name[0] in 'aio' else 'a'} {name}"
+def _path(error: ValidationError) -> str:
+    """The keys that lead to the fault, as `samplers[0].own_texts.loops`."""
+    path = ""
+    for key in error.absolute_path:
+        path += f"[{key}]" if isinstance(key, int) else f".{_short(key)}"
+    return path.lstrip(".")
+
+
+def _short(key: str) -> str:
+    """A key of the schema as it is; a stranger's key quoted where it could hide something."""
+    return key if key.isidentifier() and len(key) <= LONGEST_KEY else shown(key)
+
+
+def _expected(error: ValidationError) -> str:
+    value = error.validator_value
+    if error.validator == "type":
+        names = [value] if isinstance(value, str) else value
+        return " or ".join(EXPECTED[name] for name in names)
+    if error.validator in ("minimum", "maximum"):
+        return f"at {'least' if error.validator == 'minimum' else 'most'} {value}"
+    return " or ".join(map(repr, value if error.validator == "enum" else [value]))
 
 
 def _shown(value: Any) -> str:
     """A value in a message of one line."""
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "an array"
-    return shown(value)
+    return "null" if value is None else shown(value)

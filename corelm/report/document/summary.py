@@ -1,32 +1,32 @@
-"""What a report says, in a few plain sentences, from its document alone."""
+"""The summary of a report: a few plain sentences, made from its document alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corelm.report.document.lookup import HUMAN, Row, figure, rows
+from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, Row, figure, rows
 from corelm.report.document.numbers import number, share
 
 LOOPING = 0.01
-"""Share of texts that end in a loop from which on a sampler is said to loop; people: 0.003."""
+"""The share of texts ending in a loop from which a sampler is reported; people's is 0.003."""
 REPEATING = 0.1
-"""Share of 4-grams that stood in the text before, from which on it repeats; people: 0.004."""
+"""The share of repeated 4-grams from which a sampler is reported; people's is 0.004."""
 TAIL = 1.0
-"""Nats by which a sampler's tokens are less expected than the model's own, to be of the tail."""
+"""Nats by which expected surprisal exceeds the model's entropy from which a sampler is reported."""
 
 Samplers = Sequence[tuple[str, Row]]
 
 
-def sentence(document: Mapping[str, Any]) -> str:
-    """Which setting is nearest to human text, which repeat themselves, which draw from the tail."""
+def summary(document: Mapping[str, Any]) -> str:
+    """Say which sampler is closest to human text, which repeat themselves, which stray."""
     named = rows(document)
     people = next((row for name, row in named if name == HUMAN), None)
     samplers = [(name, row) for name, row in named if row is not people]
     if not samplers:
         return "Every sampler failed." if document["samplers"] else "No sampler was measured."
     parts = (
-        _nearest(samplers, people),
+        _closest(samplers, people),
         _repeating(samplers),
         _looping(samplers),
         _straying(samplers),
@@ -35,29 +35,31 @@ def sentence(document: Mapping[str, Any]) -> str:
     return " ".join(filter(None, parts))
 
 
-def _nearest(samplers: Samplers, people: Row | None) -> str:
-    """The sampler whose own texts are about as surprising to the model as people's."""
-    wanted = people and figure(people, "surprisal", "own_texts")
+def _closest(samplers: Samplers, people: Row | None) -> str:
+    """Name the samplers whose texts surprise the model as much as human text does."""
+    human = people and figure(people, "surprisal", GENERATED)
     measured = [
         (name, found.value)
         for name, row in samplers
-        if (found := figure(row, "surprisal", "own_texts"))
+        if (found := figure(row, "surprisal", GENERATED))
     ]
-    if not wanted or not measured:
+    if not human or not measured:
         return ""
-    off = {name: round(abs(value - wanted.value), 3) for name, value in measured}
-    nearest = [(name, value) for name, value in measured if off[name] == min(off.values())]
-    names = [name for name, _ in nearest]
+    distance = {name: round(abs(value - human.value), 3) for name, value in measured}
+    least = min(distance.values())
+    closest = [(name, value) for name, value in measured if distance[name] == least]
+    names = [name for name, _ in closest]
     return (
-        f"Nearest to human text {_of(names, 'is', 'are')} {_listed(names)}, with "
-        f"{number(nearest[0][1])} nats of surprisal per token; people's has {number(wanted.value)}."
+        f"{_listed(names)} {_singular(names, 'is', 'are')} closest to human text: "
+        f"{number(closest[0][1])} against {number(human.value)} nats per token."
     )
 
 
 def _repeating(samplers: Samplers) -> str:
-    """Those that have much of what they write from what they wrote."""
+    """Name the samplers that often write a phrase of four tokens again."""
     names = _with_share(samplers, "rep_4", REPEATING, "of 4-grams")
-    return f"{_listed(names)} {_of(names, 'repeats itself', 'repeat themselves')}." if names else ""
+    verb = _singular(names or [], "repeats itself", "repeat themselves")
+    return f"{_listed(names)} {verb}." if names else ""
 
 
 def _looping(samplers: Samplers) -> str:
@@ -66,11 +68,11 @@ def _looping(samplers: Samplers) -> str:
         return ""
     if not names:
         return "None of them ends in a loop." if len(samplers) > 1 else "It does not end in a loop."
-    return f"{_listed(names)} {_of(names, 'ends', 'end')} in loops."
+    return f"{_listed(names)} {_singular(names, 'ends', 'end')} in loops."
 
 
 def _with_share(samplers: Samplers, metric: str, least: float, of: str) -> list[str] | None:
-    """The samplers with at least this share of something; None where nobody was measured."""
+    """The samplers with at least this share; None if the metric was not measured at all."""
     measured = [(name, found.value) for name, row in samplers if (found := figure(row, metric))]
     if not measured:
         return None
@@ -78,22 +80,23 @@ def _with_share(samplers: Samplers, metric: str, least: float, of: str) -> list[
 
 
 def _straying(samplers: Samplers) -> str:
-    """Those whose tokens the model expects much less than what it would draw itself."""
+    """Name the samplers whose tokens surprise the model much more than its own would."""
     found = [(name, *_expected(row)) for name, row in samplers]
     far = [(name, drawn, own) for name, drawn, own in found if drawn - own > TAIL]
     if not far:
         return ""
-    names = [f"{name} ({number(drawn)})" for name, drawn, _ in far]
+    names = [name for name, _, _ in far]
+    nats = _listed([number(drawn) for _, drawn, _ in far])
     return (
-        f"{_listed(names)} {_of(names, 'draws', 'draw')} from the tail, by the surprisal to be "
-        f"expected of a token; the model itself has {number(far[0][2])}."
+        f"{_listed(names)} {_singular(names, 'samples', 'sample')} from the tail "
+        f"(expected surprisal {nats} nats, the model's own {number(far[0][2])})."
     )
 
 
 def _expected(row: Row) -> tuple[float, float]:
-    """How surprising a drawn token is to the model on average: the sampler's, the model's own."""
-    drawn = figure(row, "expected_surprisal", "same_contexts")
-    own = figure(row, "model_entropy", "same_contexts")
+    """The expected surprisal of a drawn token under the model: the sampler's, the model's own."""
+    drawn = figure(row, "expected_surprisal", TEACHER_FORCED)
+    own = figure(row, "model_entropy", TEACHER_FORCED)
     return (drawn.value, own.value) if drawn and own else (0.0, 0.0)
 
 
@@ -102,10 +105,10 @@ def _failed(document: Mapping[str, Any]) -> str:
     return f"{_listed(failed)} failed." if failed else ""
 
 
-def _of(names: Sequence[str], one: str, several: str) -> str:
+def _singular(names: Sequence[str], one: str, several: str) -> str:
     return one if len(names) == 1 else several
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names in a sentence: a, b and c."""
+    """Join names as a sentence does: a, b and c."""
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

@@ -1,4 +1,4 @@
-"""Which contexts the samplers are compared on: texts of people, or texts drawn from the model."""
+"""The contexts on which samplers are compared: texts of people, or texts drawn from the model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Ids = tuple[int, ...]
 class Contexts:
     """Texts at whose positions distributions are compared.
 
-    A position lies before each token that is not only given: the tokens before it are the
-    context, and the token itself is what the text went on with.
+    There is a position before each token behind the prompt of a text: the tokens before it are
+    the context, and the token itself is the one that followed in the text.
 
     Attributes:
         source: "human" or "model".
-        description: where the texts come from, in words.
+        description: the source of the texts, in words.
         texts: the token ids of each text, from its beginning.
-        given: how many tokens at the beginning of each text are only given.
+        given: the length of each text's prompt in tokens; a prompt has no positions.
 
     Example:
         >>> Contexts("human", "two texts", texts=((5, 6, 7), (8, 9)), given=(1, 1)).positions
@@ -38,28 +38,28 @@ class Contexts:
 
     @property
     def positions(self) -> int:
-        """How many positions there are in all texts together."""
+        """The number of positions in all texts together."""
         return sum(map(len, self.texts)) - sum(self.given)
 
     def some(self, texts: Sequence[int]) -> Contexts:
-        """The contexts of some of the texts, by index."""
+        """Return the contexts of some of the texts, by index."""
         chosen = tuple(self.texts[i] for i in texts)
         return Contexts(self.source, self.description, chosen, tuple(self.given[i] for i in texts))
 
 
 def human_contexts(model: LanguageModel, texts: Sequence[str], description: str) -> Contexts:
-    """The beginnings of texts that people wrote, as long as the model's context.
+    """Return the beginnings of texts that people wrote, as long as the model's context.
 
-    A model that marks the beginning of a text is asked about its first token too. A word outside
-    the vocabulary stays in the contexts of the tokens after it.
+    A model that marks the beginning of a text has a distribution of its first token too. A word
+    outside the vocabulary stays in the contexts of the tokens after it.
 
     Args:
-        model: says which tokens there are.
-        texts: the texts; one with no token to ask about is left out.
-        description: where they come from, in words.
+        model: the model whose vocabulary encodes the texts.
+        texts: the texts; one without a position is left out.
+        description: their source, in words.
 
     Raises:
-        UsageError: no text has a token to ask about.
+        UsageError: no text has a position.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -70,27 +70,27 @@ def human_contexts(model: LanguageModel, texts: Sequence[str], description: str)
     encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
     kept = tuple(ids for ids in encoded if len(ids) > given)
     if not kept:
-        raise UsageError(f"{description}: no text of it has words to measure")
+        raise UsageError(f"{description}: none of its texts has words to measure")
     return Contexts("human", description, kept, (given,) * len(kept))
 
 
 def model_contexts(
     model: LanguageModel, prompts: Sequence[str], n: int, length: int, seed: int
 ) -> Contexts:
-    """Texts drawn from the model's own distributions: n for each prompt, prompt by prompt.
+    """Draw texts from the model's own distributions: n for each prompt, prompt by prompt.
 
-    They are what `corelm.generate` writes with the sampler `stochastic` and this seed; each
-    includes its prompt, and its end token where it ended.
+    They are the texts that `corelm.generate` writes with the sampler `stochastic` and this seed.
+    Each includes its prompt, and its end token if it has one.
 
     Args:
         model: the language model.
-        prompts: what the texts go on from.
-        n: how many texts for each prompt.
-        length: tokens to draw at most for each text.
-        seed: decides all luck.
+        prompts: the beginnings of the texts.
+        n: texts for each prompt.
+        length: tokens to draw for each text, at most.
+        seed: the random seed.
 
     Raises:
-        UsageError: a seed, number or length that cannot be; nothing to measure.
+        UsageError: a seed, a number or a length out of range; no position to measure.
 
     Example:
         >>> from corelm.testing import ToyModel

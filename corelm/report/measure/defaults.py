@@ -1,6 +1,6 @@
-"""What a report measures where nothing is said."""
+"""The settings of a report if the user gives none."""
 
 from corelm import metrics
 
 PROMPT, N, LENGTH, SEED = "This movie", metrics.TEXTS, metrics.LENGTH, 1
-"""Texts of each sampler for each prompt, tokens in a text at most, what decides all luck."""
+"""The prompt, the texts of each sampler for each prompt, the tokens of a text, the random seed."""

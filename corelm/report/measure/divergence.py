@@ -1,11 +1,12 @@
-"""One distribution beside another: entropy, divergence, mass kept, exactly.
+"""The divergence of one distribution from another: entropy, KL, mass kept, exactly.
 
-`divergence` is the definition, of one row; `ModelRows` has the figures of many rows at once, from a
-kernel where there is one.
+`divergence` is the definition, for one row; `ModelRows` computes the figures of many rows at once,
+with the kernel if it is there.
 
-The weights are in the type of the logits, all sums of them in float64. What two distributions
-have in common is added up alike on both sides, so that it cancels: a filter's divergence is -ln
-of the mass that it keeps, and that of what changes nothing is 0, but for the last bits.
+The weights have the type of the logits; all sums of them are in float64. Terms that two
+distributions have in common are summed in the same order on both sides, so that they cancel: up
+to the last bits, a filter's divergence is -ln of the mass that it keeps, and that of an unchanged
+distribution is 0.
 """
 
 from __future__ import annotations
@@ -24,27 +25,27 @@ from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_a
 Floats = NDArray[np.float64]
 
 LEAST = -1e30
-"""A logit so far below the largest that its weight is 0; the product of both is 0 too."""
+"""A logit with weight 0, used in place of minus infinity: 0 * -inf would be nan in the sums."""
 
 FEW = 0.25
 """Below this share of the vocabulary it pays to pick out the tokens that can be drawn."""
 
 
 class Distribution:
-    """A row of logits, as weights in units of the largest.
+    """A row of logits, as weights relative to the largest.
 
     Args:
         row: (vocabulary,) logits, at least one of them finite.
-        whole: whether to look at all tokens, and not at those alone that can be drawn where
-            they are few.
+        whole: True to look at all tokens; otherwise only at those that can be drawn, if they are
+            few.
 
     Attributes:
         row: the logits.
-        possible: (vocabulary,) which tokens can be drawn.
-        count: how many they are.
-        below: (tokens,) the logits that are looked at, less the largest.
-        top: where the likeliest token is among them, the first one on ties.
-        rest: the sum of the weights, but for that of the likeliest token, which is 1.
+        possible: (vocabulary,) True for the tokens that can be drawn.
+        count: the number of those tokens.
+        below: (tokens,) the logits looked at, less the largest.
+        top: the index of the likeliest token among them, the first one on ties.
+        rest: the sum of all weights except that of the likeliest token, which is 1.
 
     Example:
         >>> thirds = Distribution(np.log([0.5, 0.25, 0.25]))
@@ -56,6 +57,7 @@ class Distribution:
         self.row = row
         self.possible: NDArray[np.bool_] = row > -np.inf
         self.count = int(np.count_nonzero(self.possible))
+        # A filter often leaves a handful of 100,000 tokens: gather those instead of summing zeros.
         few = not whole and self.count < FEW * row.size
         self._tokens: Any = np.flatnonzero(self.possible) if few else slice(None)
         logits = row[self._tokens]
@@ -70,27 +72,30 @@ class Distribution:
 
     @property
     def peak(self) -> float:
-        """The surprisal of the likeliest token in nats, also ln of the sum of the weights."""
+        """The surprisal of the likeliest token in nats, which is ln of the sum of the weights."""
         return math.log1p(self.rest)
 
     @cached_property
     def entropy(self) -> float:
-        """In nats."""
+        """The entropy in nats."""
         return self.peak - self._mean(self.below)
 
     def surprisal(self, token: int) -> float:
-        """Of one token in nats; infinite where it is impossible."""
+        """Return the surprisal of one token in nats; infinite if it cannot be drawn."""
         return self.peak + (float(self._largest) - float(self.row[token]))
 
     def mean(self, values: Array) -> float:
-        """The expectation of (vocabulary,) values."""
+        """Return the expectation of (vocabulary,) values."""
         return self._mean(values[self._tokens])
 
     def _mean(self, values: Array) -> float:
         return (_sum(self._others * values) + float(values[self.top])) / (1 + self.rest)
 
     def mass(self, other: Distribution) -> float:
-        """The probability here, where all tokens are looked at, of what is possible in another."""
+        """Return the probability of the tokens that are possible in another distribution.
+
+        Needs a distribution that looks at all tokens.
+        """
         if other.count == self.count:
             return 1.0
         chosen = other.possible
@@ -103,22 +108,22 @@ def _sum(values: Array) -> float:
 
 
 def known(nats: Floats) -> Floats:
-    """The surprisals of tokens that can be drawn, nan for others."""
+    """Replace the surprisal of tokens that cannot be drawn, which is infinite, by nan."""
     return np.where(nats < np.inf, nats, np.nan)
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """What a sampler made of the model's distribution p at one position: q, beside p.
+    """The figures of a sampler's distribution q and the model's p at one position.
 
     Attributes:
         entropy: of q, in nats.
         model_entropy: of p, in nats.
-        kl_to_model: KL(q || p) in nats: how far q is from p.
-        mass_kept: the probability under p of what can be drawn from q.
-        tokens_kept: how many tokens that is.
-        expected_surprisal: H(q, p) in nats: how surprising what is drawn is under p, on average.
-        top_probability: of the token that is likeliest under q.
+        kl_to_model: KL(q || p) in nats: the distance of q from p.
+        mass_kept: the probability under p of the tokens that can be drawn from q.
+        tokens_kept: the number of those tokens.
+        expected_surprisal: H(q, p) in nats: the mean surprisal under p of a token drawn from q.
+        top_probability: the probability of the token that is likeliest under q.
     """
 
     entropy: float
@@ -134,11 +139,11 @@ FIGURES = tuple(field.name for field in fields(Divergence))
 
 
 def divergence(q: Distribution, p: Distribution) -> Divergence:
-    """The figures of a distribution q beside the model's p.
+    """Compare a distribution q with the model's p.
 
     Args:
-        q: nothing is possible in it that is impossible in p.
-        p: a whole one.
+        q: a distribution of tokens that are all possible in p.
+        p: a distribution that looks at all tokens.
 
     Example:
         >>> half = Distribution(np.array([0.0, -np.inf, -np.inf, 0.0]))
@@ -161,14 +166,14 @@ def divergence(q: Distribution, p: Distribution) -> Divergence:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What samplers' distributions are beside the model's, row by row.
+    """The figures of a sampler's distributions and the model's, row by row.
 
     Attributes:
         figures: (rows, figures) in the order of FIGURES.
-        surprisal: (rows,) of one token of each row under the sampler's, in nats; nan where it is
-            impossible.
-        revived: the first token that is possible there and impossible in the model's; None
-            where there is none.
+        surprisal: (rows,) nats, of one token of each row under the sampler; nan if it cannot be
+            drawn.
+        revived: the first token that the sampler can draw and the model cannot; None if there is
+            none.
     """
 
     figures: Floats
@@ -177,7 +182,7 @@ class Comparison:
 
 
 class ModelRows:
-    """The model's distributions at some positions: what each sampler's are compared with.
+    """The model's distributions at some positions, with which those of samplers are compared.
 
     Args:
         logits: (rows, vocabulary).
@@ -195,29 +200,29 @@ class ModelRows:
 
     @cached_property
     def entropy(self) -> Floats:
-        """(rows,) nats."""
+        """The entropy of each row in nats: (rows,)."""
         if self._rows is None:
             return np.array([p.entropy for p in self._each])
-        return np.asarray(self._known[:, -1])
+        return np.asarray(self._for_kernel[:, -1])
 
     def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
-        """What a sampler made of the logits, beside what they were.
+        """Compare the logits of a sampler with those of the model.
 
         Args:
-            logits: (rows, vocabulary) the sampler's.
-            tokens: (rows,) one of each row, whose surprisal is wanted.
+            logits: (rows, vocabulary), the sampler's.
+            tokens: (rows,) the token of each row whose surprisal is wanted.
 
         Returns:
-            None where a row is no distribution.
+            The figures, or None if a row is not a distribution.
         """
         rows = native.as_rows(logits)
         if rows is None or self._rows is None:
             return self._by_definition(logits, tokens)
         found = np.empty((len(rows), len(FIGURES) + 1))
-        proper = native.kernels.figures(rows, self._rows, self._known, tokens, found)
-        if not proper and not rows_are_valid(logits):
+        valid = native.kernels.figures(rows, self._rows, self._for_kernel, tokens, found)
+        if not valid and not rows_are_valid(logits):
             return None
-        first = None if proper else revived(logits, self.logits)
+        first = None if valid else revived(logits, self.logits)
         return Comparison(found[:, :-1], found[:, -1], first)
 
     def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
@@ -233,19 +238,19 @@ class ModelRows:
         return [Distribution(row, whole=True) for row in self.logits]
 
     @cached_property
-    def _known(self) -> Floats:
-        """What the kernel is told of each row; its entropy comes last."""
+    def _for_kernel(self) -> Floats:
+        """The columns that the kernel needs of each row; the entropy is the last one."""
         peak, entropy = min_and_shannon_entropy(self.logits)
         possible = np.count_nonzero(self.logits > -np.inf, axis=1)
         return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
 
 
 def revived(logits: Array, model: Array) -> int | None:
-    """The first token of any row that is possible in it and impossible for the model.
+    """Return the first token of any row that the sampler can draw and the model cannot.
 
     Args:
-        logits: (rows, vocabulary) a sampler's.
-        model: the model's, same shape.
+        logits: (rows, vocabulary), the sampler's.
+        model: the model's, of the same shape.
     """
     tokens = np.nonzero((logits > -np.inf) > (model > -np.inf))[1]
     return int(tokens[0]) if tokens.size else None

@@ -1,7 +1,8 @@
-"""Parameters that give a wanted mean entropy, so that samplers compare at equal randomness.
+"""Entropy matching: parameter values that give a target mean entropy on the same contexts.
 
-The entropy that counts is the mean over all positions. A value is looked for on a part of them;
-how far the whole is off at the value that was found corrects the aim, until the whole agrees.
+Samplers then compare at equal randomness. The entropy that must match is the mean over all
+positions, but the search runs on a part of them, which is cheaper. The error of the value found,
+measured on all positions, shifts the target of the next search, until all positions agree.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from corelm.report.measure.teacher_forcing import Group, Position, Reader, group
 from corelm.sampler import Sampler
 
 TOLERANCE = 0.01
-"""Nats by which the mean entropy may miss the target."""
+"""The error in nats up to which a value is accepted."""
 
 CLOSE = 0.002
-"""Nats at which a value is no longer improved."""
+"""The error in nats below which the search stops."""
 
 PART = 400
-"""Positions on which values are looked for."""
+"""The number of positions on which the search runs."""
 
 KEPT = 2**26
-"""Logits of the model kept in memory at most; where there are more, the model is asked again."""
+"""The number of logits kept in memory; with more, the model reads the texts again each time."""
 
 CORRECTIONS = 6
 HALVINGS = 40
@@ -40,7 +41,7 @@ Mean = Callable[[float], float]
 
 
 class Matcher:
-    """Finds parameters that give a wanted mean entropy on the same contexts.
+    """A search for parameter values that give a target mean entropy on some contexts.
 
     Args:
         model: the language model.
@@ -53,21 +54,21 @@ class Matcher:
         self._part = self._whole if part is contexts else _Positions(model, part)
 
     def model_entropy(self) -> float:
-        """The mean entropy of the model's own distributions, in nats."""
+        """Return the mean entropy of the model's own distributions, in nats."""
         return self._whole.mean_entropy(built_in("stochastic"))
 
     def match(self, expression: str, target: float) -> Sampler:
-        """The sampler whose mean entropy is within 0.01 nats of the target.
+        """Return the sampler whose mean entropy is within 0.01 nats of the target.
 
         Args:
-            expression: a sampler that leaves one number open: the bare name of one that has a
-                single such parameter, such as `top_p`, or an expression that gives all but one,
-                such as `mirostat(eta=0.1)` or `top_k(k=50) | temperature`.
-            target: nats.
+            expression: a sampler that leaves one number open: the bare name of a sampler with one
+                such parameter, such as `top_p`, or an expression that gives all but one, such as
+                `mirostat(eta=0.1)` or `top_k(k=50) | temperature`.
+            target: in nats.
 
         Raises:
-            UnreachableError: no value gives the target; says which entropies there are.
-            UsageError: an expression that leaves no number open, or several.
+            UnreachableError: no value gives the target; the message has the range of entropies.
+            UsageError: the expression leaves no number open, or several.
             SamplerError: the sampler failed.
 
         Example:
@@ -102,13 +103,13 @@ def _unreachable(
     low, high = (whole(end(values, key=part)) for end in (min, max))
     return UnreachableError(
         f"no {free.parameter.name} gives {free.expression} a mean entropy of {target:.4g} nats: "
-        f"on these contexts it goes from {low:.3f} to {high:.3f}, and {free.at(nearest)} is "
-        f"nearest with {whole(nearest):.3f}"
+        f"on these contexts it ranges from {low:.3f} to {high:.3f}, and {free.at(nearest)} comes "
+        f"closest with {whole(nearest):.3f}"
     )
 
 
 def _solve(mean: Mean, free: FreeParameter, aim: float) -> float:
-    """The value that comes nearest to a mean entropy, in few digits where they do."""
+    """Return the value closest to a mean entropy, rounded as far as that costs nothing."""
     values = free.values()
     between = _around(mean, free, values, aim)
     if between is None:
@@ -130,7 +131,7 @@ def _solve(mean: Mean, free: FreeParameter, aim: float) -> float:
 def _around(
     mean: Mean, free: FreeParameter, values: list[float], aim: float
 ) -> tuple[float, float] | None:
-    """Two neighbours among the values, with the aim between what they give."""
+    """Return two neighbouring values with the aim between their entropies, or None."""
     low, high = 0, len(values) - 1
     if _opposite(mean, values[low], values[high], aim):
         while high - low > 1:
@@ -140,24 +141,29 @@ def _around(
             else:
                 low = middle
         return values[low], values[high]
-    for a, b in pairwise(values):  # the mean falls and rises, or jumps where a filter is off
+    # Both ends lie on one side: the mean falls and rises, or jumps where a filter switches off.
+    for a, b in pairwise(values):
         if _opposite(mean, a, b, aim) and free.between(a, b, 0.5) is not None:
             return a, b
     return None
 
 
 def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
-    """Whether one value gives too much and the other too little, or one of them the aim."""
+    """Tell if the aim lies between the entropies of two values, or is one of them."""
     return (mean(a) - aim) * (mean(b) - aim) <= 0
 
 
 def _share(at_a: float, at_b: float, aim: float) -> float:
-    """How far it is from a to b on a straight line, kept off both ends."""
+    """The share of the way from a to b at which a straight line meets the aim.
+
+    It stays off both ends, so that every step shortens the interval. Every other step halves it
+    instead, which bounds the number of steps where the line is a bad guess.
+    """
     return min(max((aim - at_a) / (at_b - at_a), 0.05), 0.95) if at_a != at_b else 0.5
 
 
 def _part(contexts: Contexts) -> Contexts:
-    """Enough of the texts, evenly from all of them; the contexts themselves where that is all."""
+    """Return enough texts, spread evenly; the contexts themselves if all of them are needed."""
     texts = len(contexts.texts)
     count = -(-PART * texts // contexts.positions)
     if count >= texts:
@@ -166,14 +172,14 @@ def _part(contexts: Contexts) -> Contexts:
 
 
 class _Positions:
-    """The mean entropy of samplers on some contexts, with the model asked once if that fits."""
+    """The mean entropy of samplers on some contexts; the model reads them once if that fits."""
 
     def __init__(self, model: LanguageModel, contexts: Contexts) -> None:
         self._model = model
         self._contexts = contexts
 
     def mean_entropy(self, sampler: Sampler) -> float:
-        """In nats, over all positions."""
+        """Return the mean entropy over all positions, in nats."""
         total = 0.0
         for group, positions in self._kept or self._read():
             reader = Reader(sampler, group)
@@ -185,7 +191,7 @@ class _Positions:
 
     @cached_property
     def _kept(self) -> list[tuple[Group, list[Position]]]:
-        """Everything that the model says; nothing where it is too much to keep."""
+        """All distributions of the model; empty if they are too many to keep."""
         if self._contexts.positions * len(self._model.vocabulary) > KEPT:
             return []
         return [(group, list(positions)) for group, positions in self._read()]

@@ -1,4 +1,4 @@
-"""The one number that a sampler's expression leaves open, and the values that it may have."""
+"""The one number that a sampler's expression leaves open, and its possible values."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from corelm.sampler import Sampler
 
 NEAR = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03)
 WITHIN = (0.0, *NEAR, *(i / 10 for i in range(1, 10)), *(1 - x for x in reversed(NEAR)), 1.0)
-"""Shares of the way from the least value to the largest, close together at both ends."""
+"""Shares of the way from the least value to the largest, dense at both ends."""
 
 BEYOND = (
     0.0, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0,
     100.0, 300.0, 1e3, 1e4, 1e6,
 )  # fmt: skip
-"""Steps from the only end that a range has."""
+"""Distances from the end of a range that has only one."""
 
 
 @dataclass(frozen=True)
 class FreeParameter:
-    """A parameter whose value is looked for.
+    """A parameter whose value is to be found.
 
     Attributes:
-        expression: the sampler as it is written, without the parameter.
+        expression: the sampler as the user wrote it, without the parameter.
         stages: its stages.
-        stage: which of them has the parameter.
-        parameter: what it may be.
+        stage: the index of the stage with the parameter.
+        parameter: the parameter with its rules.
     """
 
     expression: str
@@ -41,13 +41,12 @@ class FreeParameter:
 
     @classmethod
     def of(cls, expression: str) -> FreeParameter:
-        """The number that an expression leaves open.
+        """Return the number that an expression leaves open.
 
-        Of each stage that counts which can have any value between two others; where it has none
-        of that kind, its whole numbers count.
+        The candidates of a stage are its real numbers, or its integers if it has no real ones.
 
         Raises:
-            UsageError: it leaves no number open, or several.
+            UsageError: the expression leaves no number open, or several.
 
         Example:
             >>> FreeParameter.of("top_k(k=50) | temperature").parameter.name
@@ -64,14 +63,14 @@ class FreeParameter:
         return open_[0]
 
     def at(self, value: float) -> Sampler:
-        """The sampler with this value."""
+        """Return the sampler with this value."""
         name, values, named = self.stages[self.stage]
         whole = list(self.stages)
         whole[self.stage] = (name, values, {**named, self.parameter.name: value})
         return build(whole)
 
     def values(self) -> list[float]:
-        """Some values from one end of its range to the other, rising."""
+        """Return values from one end of its range to the other, in rising order."""
         rule = self.parameter.rule
         low = rule.ge if rule.ge is not None else rule.gt
         high = rule.le if rule.le is not None else rule.lt
@@ -86,14 +85,14 @@ class FreeParameter:
         return sorted({value for each in wanted for value in self._allowed(each)})
 
     def between(self, a: float, b: float, share: float) -> float | None:
-        """A value at this share of the way from one to another; None where none lies between."""
+        """Return the value at this share of the way from a to b; None if none lies between."""
         value = a + share * (b - a)
         if self.parameter.type is int:
             value = min(max(round(value), min(a, b) + 1), max(a, b) - 1)
         return value if min(a, b) < value < max(a, b) else None
 
     def rounded(self, value: float) -> Iterator[float]:
-        """Shorter numbers near a value, the shortest first."""
+        """Yield shorter numbers near a value, the shortest first."""
         for digits in range(1, 17):
             yield from self._allowed(float(f"{value:.{digits}g}"))
 
@@ -116,8 +115,8 @@ def _left_open(stage: Written) -> list[Parameter]:
 def _fault(open_: list[FreeParameter]) -> str:
     if not open_:
         return (
-            "leaves no number open that could be found; write the bare name of a sampler with "
-            "one, such as top_p"
+            "leaves no number open to match; write the bare name of a sampler that has one, such "
+            "as top_p"
         )
     names = [each.parameter.name for each in open_]
-    return f"leaves {' and '.join(names)} open; give all of them but one"
+    return f"leaves {' and '.join(names)} open; give all of them except one"

@@ -1,4 +1,4 @@
-"""What each sampler writes by itself, and what its texts look like."""
+"""The texts that each sampler writes, and their figures."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from corelm.metrics.self_bleu import self_bleu_left_out
 from corelm.report.measure.token_details import Details, details
 from corelm.sampler import Sampler
 
-SHOWN = 5
-"""Samples of a prompt, the first ones, whose tokens are told of one by one."""
+DETAILED = 5
+"""The number of samples of each prompt, the first ones, that have details of every token."""
 
 
 class Record(TypedDict):
-    """One text and how it came about; surprisals and entropies in nats, one for each token drawn.
+    """One text and its measurements; surprisals and entropies in nats, one for each token drawn.
 
     Keys:
-        prompt: what it goes on from.
-        sample: its index; (seed, sample) decides its luck.
-        text: what was written after the prompt.
-        tokens: the ids, without the one that ends the text.
-        unknown: how many of them are the word for everything unknown.
+        prompt: its beginning.
+        sample: its index; its random numbers depend on the seed and the index alone.
+        text: the text behind the prompt.
+        tokens: the ids, without the end token.
+        unknown: the number of [UNK] tokens.
         surprisal: under the model's own distribution.
         entropy: of the distribution drawn from.
-        model_entropy: of the model's own.
-        details: of each token, for the first samples; empty for others.
+        model_entropy: of the model's own distribution.
+        details: of each token, for the first samples; empty for the others.
     """
 
     prompt: str
@@ -59,22 +59,21 @@ def draw(
     seed: int,
     unknown: bool = False,
 ) -> list[Record]:
-    """Write some texts of a run with one sampler, a record for each.
+    """Draw some texts of a run with one sampler, and return a record for each.
 
-    A text depends on the seed and its index alone: the records of some samples and then those
-    of others are the records of all of them.
+    A text depends on the seed and its index alone, so a run may be divided in any way.
 
     Args:
         model: the language model.
-        prompt: what to go on from.
-        sampler: reshapes the distributions.
-        length: tokens to draw at most for each text.
-        samples: which samples of the run, by index.
-        seed: decides all luck; samplers compared with one seed meet the same.
-        unknown: whether the word for everything unknown may be drawn.
+        prompt: the beginning of the texts.
+        sampler: the sampler.
+        length: tokens to draw for each text, at most.
+        samples: the indices of the texts within the run.
+        seed: the random seed; samplers compared with one seed use the same random numbers.
+        unknown: True to allow [UNK] to be sampled.
 
     Raises:
-        SamplerError: the sampler raised, returned no distribution, or revived a token.
+        SamplerError: the sampler raised, did not return a distribution, or revived a token.
 
     Example:
         >>> import corelm
@@ -94,7 +93,7 @@ def draw(
 
 
 def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
-    """The steps, as long as the model could have drawn their tokens too."""
+    """Yield the steps; refuse a token that the model itself never draws."""
     for step in drawn:
         if not np.isfinite(step.model_surprisal).all():
             raise SamplerError(
@@ -106,21 +105,21 @@ def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
 def _records(
     model: LanguageModel, prompt: str, samples: Sequence[int], seed: int, drawn: Iterable[Step]
 ) -> list[Record]:
-    """The records of samples that are decoded together."""
-    drafts = OpenTexts(model, prompt, samples, measured=True)
-    told: list[list[Details]] = [[] for _ in samples]
-    given = model.vocabulary.encode(prompt)
-    for step in drafts.take(drawn):
+    """The records of samples that are decoded in one batch."""
+    open_texts = OpenTexts(model, prompt, samples, measured=True)
+    found: list[list[Details]] = [[] for _ in samples]
+    prompt_ids = model.vocabulary.encode(prompt)
+    for step in open_texts.take(drawn):
         for row, at in enumerate(step.samples.tolist()):
-            if samples[at] < SHOWN:
-                past = [*given, *drafts.tokens[at][:-1]]
-                token = drafts.records[at][-1]
-                told[at].append(details(step, row, token, past, model.vocabulary))
-    texts = zip(drafts.generations(seed), told, strict=True)
+            if samples[at] < DETAILED:
+                past = [*prompt_ids, *open_texts.tokens[at][:-1]]
+                token = open_texts.records[at][-1]
+                found[at].append(details(step, row, token, past, model.vocabulary))
+    texts = zip(open_texts.generations(seed), found, strict=True)
     return [_record(text, tokens, model.vocabulary) for text, tokens in texts]
 
 
-def _record(text: Generation, told: list[Details], vocabulary: Vocabulary) -> Record:
+def _record(text: Generation, tokens: list[Details], vocabulary: Vocabulary) -> Record:
     ended = text.tokens[-1:] == [vocabulary.end]
     return Record(
         prompt=text.prompt,
@@ -131,18 +130,18 @@ def _record(text: Generation, told: list[Details], vocabulary: Vocabulary) -> Re
         surprisal=[step.model_surprisal for step in text.steps],
         entropy=[step.entropy for step in text.steps],
         model_entropy=[step.model_entropy for step in text.steps],
-        details=told,
+        details=tokens,
     )
 
 
-def shown(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The first texts of each prompt with what is told of their tokens: `texts` of a report.
+def detailed(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return the first texts of each prompt with details of their tokens: `texts` of a report.
 
     Example:
         >>> import corelm
         >>> from corelm.testing import ToyModel
         >>> greedy = corelm.sampler("greedy")
-        >>> [text] = shown(draw(ToyModel(), "the", greedy, 3, range(1), seed=1))
+        >>> [text] = detailed(draw(ToyModel(), "the", greedy, 3, range(1), seed=1))
         >>> text["tokens"][0]["token"], text["tokens"][0]["rank"], text["tokens"][0]["q"]
         (' cat', 1, 1.0)
     """
@@ -154,17 +153,17 @@ def shown(records: Sequence[Record]) -> list[dict[str, Any]]:
             "tokens": record["details"],
         }
         for record in records
-        if record["sample"] < SHOWN
+        if record["sample"] < DETAILED
     ]
 
 
 def summary(records: Sequence[Record], human_band: Band | None = None) -> dict[str, Any]:
-    """What the texts of one sampler look like: `own_texts` of a report.
+    """Compute the figures of one sampler's texts: `own_texts` of a report.
 
     A figure that is undefined for these texts is None.
 
     Args:
-        records: of all its texts.
+        records: those of all its texts.
         human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
             positions of human text.
 
@@ -197,11 +196,11 @@ def summary(records: Sequence[Record], human_band: Band | None = None) -> dict[s
 
 
 def _perplexity(surprisal: float) -> float:
-    return math.exp(min(surprisal, 700.0))  # of more it is no finite number
+    return math.exp(min(surprisal, 700.0))  # beyond 709 the exponential is no finite number
 
 
 def _sums(records: Sequence[Record], human_band: Band | None) -> dict[str, Sums]:
-    """The figures that are one sum over texts by another."""
+    """The figures that are ratios of two sums over texts."""
     entropies = [record["model_entropy"] for record in records]
     surprisal = total([record["surprisal"] for record in records])
     nothing = [0.0] * len(records)
@@ -217,7 +216,7 @@ def _sums(records: Sequence[Record], human_band: Band | None) -> dict[str, Sums]
 def _intervals(
     of_set: Mapping[str, float | None], tokens: list[list[int]], written: list[str]
 ) -> dict[str, list[float] | None]:
-    """The intervals of what `metrics.text_figures` measured."""
+    """The intervals of the figures of `metrics.text_figures`."""
     per_text = {f"rep_{n}": metrics.repetition(tokens, n) for n in (2, 3, 4)}
     per_text["diversity"] = metrics.diversity(tokens)
     distinct = [(f"distinct_{n}", partial(metrics.distinct, n=n)) for n in (1, 2, 3)]

@@ -1,4 +1,4 @@
-"""The human row: people's texts as the model sees them, or what its bundle says of them."""
+"""The human row, measured on human texts or taken from the manifest of the model."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from corelm.report.measure.settings import Settings, manifest_of
 
 Record = Mapping[str, Any]
 OF_SETS = ("distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression")
-"""What compares only with the figure of as many texts of the same length."""
+"""The figures that depend on the number of texts and on their length."""
 OF_TEXTS = ("rep_2", "rep_3", "rep_4", "diversity", "loops")
-"""What compares only with the figure of texts of the same length."""
+"""The figures that depend on the length of the texts."""
 
 
 def from_texts(
     model: LanguageModel, contexts: Contexts, record: Record, some: int
 ) -> dict[str, Any]:
-    """The human row from human texts.
+    """Measure the human row on human texts.
 
     Args:
         model: the language model.
         contexts: the human texts.
-        record: what the model says of them, from `on_contexts.measure`, merged.
-        some: how many of the texts, the first ones, are the contexts of the samplers.
+        record: the part `model` of `on_contexts.measure` on them, merged.
+        some: the number of texts, the first ones, that are the contexts of the samplers.
     """
     same = on_contexts.model_summary({key: values[:some] for key, values in record.items()})
     texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
@@ -43,7 +43,7 @@ def from_texts(
 def _text(
     model: LanguageModel, contexts: Contexts, record: Record, i: int
 ) -> generated_texts.Record:
-    """A human text as one that was drawn; words that cannot be drawn are left out of it."""
+    """The record of a human text, as if it had been drawn, without tokens that cannot be."""
     unknown = model.vocabulary.unknown
     tokens = [token for token in contexts.texts[i] if token != unknown]
     values = zip(record["surprisal"][i], record["entropy"][i], strict=True)
@@ -63,10 +63,10 @@ def _text(
 
 
 def from_manifest(settings: Settings) -> dict[str, Any] | None:
-    """The human row from the figures in the model's bundle; None where there are none.
+    """Return the human row from the manifest of the model, or None if that has no figures.
 
-    Figures that depend on the number of texts or on their length are there only where the
-    report measures as many.
+    Figures that depend on the number of texts or on their length are left out unless the report
+    measures the same number and the same length.
     """
     figures = manifest_of(settings.model).get("figures")
     people = _at(figures, "human")
@@ -116,16 +116,16 @@ def _own_texts(people: Any, settings: Settings) -> dict[str, Any]:
 
 
 def band(people: Mapping[str, Any] | None) -> Band | None:
-    """The 5th and the 95th percentile of the model's entropy on human text."""
+    """Return the 5th and the 95th percentile of the model's entropy on human text, if known."""
     low, high = (_number(people, "same_contexts", "entropy", key) for key in ("p05", "p95"))
     return None if low is None or high is None else (low, high)
 
 
 def share_of_the_models_entropy(people: Mapping[str, Any] | None) -> float | None:
-    """How random people are beside the model: their surprisal, divided by its mean entropy.
+    """Return the surprisal of human text divided by the model's mean entropy on the same text.
 
-    Both are of the same human text. Contexts that the model wrote are easier or harder for it
-    than those of people, so that nats of one do not compare with nats of the other; a share does.
+    The model finds its own texts easier or harder than those of people, so nats measured on the
+    one do not compare with nats measured on the other; this share does.
     """
     surprisal = _number(people, "same_contexts", "surprisal")
     mean = _number(people, "same_contexts", "entropy", "mean")
@@ -137,7 +137,7 @@ def _row(description: str, same: dict[str, Any], own: dict[str, Any]) -> dict[st
 
 
 def _at(value: Any, *keys: str) -> Any:
-    """What lies at the end of some keys; None where there is nothing."""
+    """The value at the end of a path of keys, or None."""
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value

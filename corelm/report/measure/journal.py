@@ -1,12 +1,13 @@
-"""What a report has finished so far, kept in a file, so that an interrupted one can go on.
+"""A journal of the finished units of a report, from which an interrupted report resumes.
 
-A report is made in units of work, each of which depends on the settings alone. A finished unit
-is one line of the journal. Two processes that make the same report write the same lines, so
-nothing is locked.
+A report is made in units of work, each of which depends on the settings alone. A finished unit is
+one line of the journal: a checksum, then JSON. The checksum covers the settings too, so that a
+line of another report does not pass.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -15,23 +16,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from filelock import FileLock, Timeout
+
 from corelm.errors import UsageError
 from corelm.model import atomic_files
 from corelm.model.paths import home
 from corelm.printable import shown
 
 FOLDER = "reports"
+DIGITS = 16
+"""The length of a checksum in hexadecimal digits."""
 logger = logging.getLogger("corelm")
 
 Settings = Mapping[str, Any]
 
 
 class Journal:
-    """The units that are finished. Without a file they are kept in memory alone.
+    """The finished units of a report. Without a file they are kept in memory alone.
 
     Args:
-        done: what earlier work left, by unit.
-        file: where each unit is appended as it is finished.
+        done: the results of units that are finished already, by unit.
+        file: the file to which each unit is appended when it is finished.
+        key: the checksum of the settings.
 
     Example:
         >>> journal = Journal()
@@ -41,106 +47,163 @@ class Journal:
         [1, 2]
     """
 
-    def __init__(self, done: dict[str, Any] | None = None, file: IO[bytes] | None = None) -> None:
+    def __init__(
+        self, done: dict[str, Any] | None = None, file: IO[bytes] | None = None, key: bytes = b""
+    ) -> None:
         self._done = dict(done or {})
         self._file = file
+        self._key = key
 
     def do(self, unit: str, work: Callable[[], Any]) -> Any:
-        """What a unit of work gives: as it was kept, or by doing it now.
+        """Return the result of a unit: the kept one, or that of doing the work now.
 
-        The result is what JSON makes of it, so that it is the same either way.
+        A new result makes the round trip through JSON too, so that both are the same.
         """
         if unit not in self._done:
-            line = json.dumps([unit, work()]).encode()
-            self._append(line)
-            self._done[unit] = json.loads(line)[1]
+            body = json.dumps([unit, work()]).encode()
+            self._append(_line(self._key, body))
+            self._done[unit] = json.loads(body)[1]
         return self._done[unit]
 
     def _append(self, line: bytes) -> None:
         if self._file is None:
             return
         try:
-            self._file.write(line + b"\n")
+            self._file.write(line)
             self._file.flush()
         except OSError as error:
-            logger.warning(
-                "what is finished cannot be kept any more: %s", atomic_files.error_reason(error)
-            )
+            reason = atomic_files.error_reason(error)
+            logger.warning("finished work can no longer be saved: %s", reason)
             self._file = None
 
 
 @contextmanager
 def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
-    """The journal of a report with these settings, which is removed when all went well.
+    """Open the journal of a report; remove it at the end unless something fails.
+
+    Only one process at a time writes the journal of the same settings. A second one keeps its
+    units in memory.
 
     Args:
-        settings: all that decides what the report says; what JSON can hold.
-        resume: whether to go on from what is there; it is replaced otherwise.
+        settings: everything that the report depends on, as JSON can hold it.
+        resume: True to start from the journal that is there; False to replace it.
 
     Raises:
-        UsageError: `resume`, and what is there has other settings.
+        UsageError: to resume, and the journal is damaged or has other settings.
     """
-    header = atomic_files.dump_json(dict(settings))
-    path = home() / FOLDER / f"{atomic_files.sha256(header)[:16]}.jsonl"
-    done = _kept(path, json.loads(header)) if resume else {}
+    header = json.dumps(json.loads(atomic_files.dump_json(dict(settings)))).encode()
+    key = _checksum(b"", header)
+    path = home() / FOLDER / f"{key.decode()}.jsonl"
+    done = _kept(path, header, key) if resume else {}
     if resume and not path.exists():
         _refuse_other_settings(path.parent, json.loads(header))
-    file = _started(path, json.loads(header), done)
-    try:
-        yield Journal(done, file)
-    finally:
+    with _locked(path) as alone:
+        file = _started(path, header, key, done) if alone else None
+        try:
+            yield Journal(done, file, key)
+        finally:
+            if file is not None:
+                with suppress(OSError):
+                    file.close()
         if file is not None:
             with suppress(OSError):
-                file.close()
-    with suppress(OSError):
-        path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
-def _started(path: Path, settings: Settings, done: Mapping[str, Any]) -> IO[bytes] | None:
-    """The file, whole up to here; None where there is no place for one."""
-    lines = [settings, *([unit, result] for unit, result in done.items())]
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Lock a journal; yield False if another process writes it or there is no place for it."""
+    lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_files.write_file(b"".join(json.dumps(line).encode() + b"\n" for line in lines), path)
+        lock.acquire(blocking=False)
+    except Timeout:
+        logger.warning("another process is making the same report, so this one cannot be resumed")
+        yield False
+        return
+    except OSError as error:
+        _warn_not_saved(path, error)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
+        lock.release()
+
+
+def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> IO[bytes] | None:
+    """Write the journal up to here and open it to append; return None if that fails."""
+    units = (_line(key, json.dumps([unit, result]).encode()) for unit, result in done.items())
+    try:
+        atomic_files.write_file(b"".join([_line(b"", header), *units]), path)
         return open(path, "ab")
     except OSError as error:
-        reason = atomic_files.error_reason(error)
-        logger.warning("an interrupted report could not go on, for %s: %s", path.parent, reason)
+        _warn_not_saved(path, error)
         return None
 
 
-def _kept(path: Path, settings: Settings) -> dict[str, Any]:
-    """The units in a file, up to the first line that is not whole."""
-    lines = _lines(path)
+def _warn_not_saved(path: Path, error: OSError) -> None:
+    reason = atomic_files.error_reason(error)
+    logger.warning("the report cannot be resumed if interrupted: %s: %s", path.parent, reason)
+
+
+def _line(key: bytes, body: bytes) -> bytes:
+    return b"%s %s\n" % (_checksum(key, body), body)
+
+
+def _checksum(key: bytes, body: bytes) -> bytes:
+    return hashlib.sha256(key + body).hexdigest()[:DIGITS].encode()
+
+
+def _body(key: bytes, line: bytes) -> bytes | None:
+    """The JSON of a line, or None if the line is not whole or not of this journal."""
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    return body if line.endswith(b"\n") and checksum == _checksum(key, body) else None
+
+
+def _kept(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
+    """Read the units of a journal; leave out a last line that a killed process left torn.
+
+    Raises:
+        UsageError: a damaged line in front of others.
+    """
     done: dict[str, Any] = {}
-    if next(lines, None) == settings:
-        for line in lines:
-            match line:
-                case [str(unit), result]:
-                    done[unit] = result
-                case _:
-                    break
+    damaged = 0
+    with suppress(OSError), open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if damaged:
+                raise UsageError(
+                    f"line {damaged} of the journal {str(path)!r} is damaged or of another report; "
+                    "leave out --resume to start again"
+                )
+            body = _body(key if number > 1 else b"", line)
+            if body is None or (number == 1 and body != header):
+                damaged = number
+            elif number > 1:
+                unit, result = json.loads(body)
+                done[unit] = result
     return done
 
 
-def _lines(path: Path) -> Iterator[Any]:
-    with suppress(OSError, ValueError, RecursionError), open(path, "rb") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
-
-
 def _refuse_other_settings(folder: Path, settings: Settings) -> None:
-    """Say how the latest interrupted report differs, where there is one."""
+    """Say how the latest interrupted report differs, if there is one.
+
+    Raises:
+        UsageError: there is one.
+    """
     with suppress(OSError):
         for path in sorted(folder.glob("*.jsonl"), key=os.path.getmtime, reverse=True):
-            other = next(_lines(path), None)
-            if isinstance(other, dict):
+            with open(path, "rb") as file:
+                header = _body(b"", file.readline())
+            if header is not None:
                 raise UsageError(
                     "the interrupted report has other settings: "
-                    f"{_differences(other, settings)}; give the same, or leave out --resume"
+                    f"{_differences(json.loads(header), settings)}; give the same ones, or leave "
+                    "out --resume"
                 )
-    logger.info("there is no interrupted report to go on from; this one begins anew")
+    logger.info("there is no interrupted report to resume; this one starts from the beginning")
 
 
 def _differences(before: Settings, now: Settings) -> str:

@@ -1,8 +1,8 @@
-"""Every sampler on the model's distributions at the same positions, in one pass over the model.
+"""Every sampler on the model's distributions at the same positions, in one pass of the model.
 
-A unit of work is some of the texts. What it measured is a plain document, of which those of
-other texts can be merged; figures are computed from what is merged, and so are the same
-however the work was split.
+A unit of work is some of the texts. Its result is a plain document, which merges with those of
+other texts. Figures are computed from the merged document alone, so they are the same however
+the work was divided.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from corelm.sampler import Sampler
 from corelm.validation import invalid_result
 
 Record = dict[str, Any]
-"""What was measured on some texts: `text` has their indices, every other key a list beside it."""
+"""Measurements of some texts: their indices under `text`, and a list as long under each key."""
 
 IN_NATS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 
@@ -41,19 +41,19 @@ def measure(
     """Measure samplers at every position of some of the texts.
 
     Args:
-        model: asked once for each position.
+        model: the language model, which computes each position once.
         contexts: the texts.
-        samplers: what to measure.
-        texts: which of the texts, by index.
-        temperatures: at which ones to measure the curve of entropy against temperature.
+        samplers: the samplers.
+        texts: the indices of the texts to measure.
+        temperatures: those of the temperature curve.
 
     Returns:
-        A plain document: `model` has the record of the model's own distributions and of the
-        tokens that the texts went on with; `samplers` one record each, or {"error": {"type",
-        "message"}} for one that failed; `curve` the record that `curve.curve` reads.
+        A plain document: `model` has the record of the model's own distributions and of the next
+        token of each position; `samplers` has a record of each sampler, or {"error": {"type",
+        "message"}} if it failed; `curve` has the record that `temperature_curve.curve` reads.
 
     Raises:
-        ModelOutputError: logits that no sampler could use.
+        ModelOutputError: the model returned logits that no sampler can use.
 
     Example:
         >>> import corelm
@@ -70,9 +70,9 @@ def measure(
 
 
 def merge(units: Sequence[Record]) -> Record:
-    """The document of all texts from those of some, in the order of the texts.
+    """Merge the documents of some texts each into one, in the order of the texts.
 
-    A sampler that failed on some of the texts failed.
+    A sampler that failed on any of the texts failed.
     """
     samplers = zip(*(unit["samplers"] for unit in units), strict=True)
     return {
@@ -115,7 +115,7 @@ def _measure(
 
 
 class _Columns:
-    """A record under way: for each text of a group, the values at its positions."""
+    """A growing record: the values at the positions of each text of a group."""
 
     def __init__(self, group: Group, names: Sequence[str]) -> None:
         self._group = group
@@ -123,12 +123,12 @@ class _Columns:
         self._values = np.full((*group.tokens.shape, len(names)), np.nan)
 
     def add(self, position: Position, values: NDArray[np.float64]) -> None:
-        """Take down (rows, names) values."""
+        """Store (rows, names) values."""
         self._values[position.rows, position.time] = values
 
     @property
     def record(self) -> Record:
-        """What a value is not known of has None."""
+        """The record so far; missing values are None."""
         group = self._group
         texts = [
             _plain(values[group.given : length].T)
@@ -146,20 +146,21 @@ def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
 
 
 class _SamplerRun:
-    """One sampler at work on a group, until it fails."""
+    """The run of one sampler over a group; it stops at the first failure."""
 
     def __init__(self, sampler: Sampler, group: Group) -> None:
         self._sampler = sampler
         self._reader = Reader(sampler, group)
-        self._table = _Columns(group, FIGURES)
+        self._columns = _Columns(group, FIGURES)
         self._error: Record | None = None
 
     @property
     def record(self) -> Record:
-        return self._error or self._table.record
+        """The record so far, or the error."""
+        return self._error or self._columns.record
 
     def measure(self, position: Position, model: ModelRows) -> None:
-        """Measure what the sampler makes of the model's distributions at a position."""
+        """Measure the sampler at one position, on the model's distributions there."""
         if self._error is not None:
             return
         try:
@@ -167,7 +168,7 @@ class _SamplerRun:
         except (SamplerError, UsageError) as error:
             self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
             return
-        self._table.add(position, found.figures)
+        self._columns.add(position, found.figures)
         self._reader.follow(position, found.surprisal)
 
     def _compared(self, position: Position, model: ModelRows) -> Comparison:
@@ -184,7 +185,7 @@ class _SamplerRun:
 
 
 class _Curve:
-    """The record of the curve under way: for each text, sums over its positions."""
+    """A growing record of the temperature curve: for each text, sums over its positions."""
 
     def __init__(self, group: Group, temperatures: Sequence[float]) -> None:
         self._temperatures = temperatures
@@ -208,13 +209,13 @@ class _Curve:
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """What one sampler does on all the contexts: the part `same_contexts` of a report.
+    """Compute the figures of one sampler on all contexts: `same_contexts` of a report.
 
-    Means are over positions, in nats where they are entropies or surprisals, with intervals by
-    bootstrap over texts. The key `bits` has them in bits.
+    Means are over positions, with intervals by bootstrap over texts. Entropies and surprisals are
+    in nats; the key `bits` has their means in bits.
 
     Args:
-        record: of one sampler, from `measure`, merged.
+        record: that of one sampler, from `measure`, merged.
     """
     n = sum(map(len, record["entropy"]))
     means = {name: _mean(record[name]) for name in FIGURES}
@@ -233,14 +234,14 @@ def summary(record: Record) -> dict[str, Any]:
 
 
 def model_summary(record: Record) -> dict[str, Any]:
-    """What the model says on all the contexts, and how it takes the tokens that followed.
+    """Compute the model's figures on all contexts, and the surprisal of the tokens there.
 
     Args:
-        record: of the model, from `measure`, merged.
+        record: that of the model, from `measure`, merged.
 
     Returns:
-        `n`, `entropy` as a summary has it, the mean `surprisal` of the tokens that can be drawn
-        with its interval in `ci95`, and `by_position`.
+        `n`, `entropy` as in a summary, the mean `surprisal` of the tokens that can be drawn, with
+        its interval in `ci95`, and `by_position`.
     """
     known = [[value for value in text if value is not None] for text in record["surprisal"]]
     return {
@@ -253,7 +254,7 @@ def model_summary(record: Record) -> dict[str, Any]:
 
 
 def entropy_summary(record: Record) -> dict[str, Any]:
-    """The mean entropy, its interval, and what the positions are spread over."""
+    """Return the mean entropy, its interval, and percentiles over the positions."""
     values = _flat(record["entropy"])
     spread = np.percentile(values, (5, 50, 95)).tolist() if values.size else [None] * 3
     return {

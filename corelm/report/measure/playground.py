@@ -1,4 +1,4 @@
-"""One next-token distribution, for the reader of a page to try samplers on."""
+"""One next-token distribution, on which the reader of a page tries samplers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from corelm.model.vocabulary import END
 from corelm.plugins.expressions import built_in
 
 WORDS = 40
-"""The likeliest tokens, that have their text."""
+"""The number of likeliest tokens whose text is kept."""
 LEAST = -1e30
-"""A logit so far below the largest that its probability is 0, which float32 still holds."""
+"""A logit with probability 0 that float32 can still hold."""
 
 
 def try_it(model: LanguageModel, prompt: str) -> dict[str, Any]:
-    """The logits after a prompt.
+    """Return the model's logits after a prompt: the part `try_it` of a report.
 
     Returns:
-        `prompt`; `logits`, those of the tokens that can be drawn in falling order, less the
-        largest, as float32 in little-endian bytes in base64; `words`, what the likeliest of them
-        add to the text.
+        `prompt`; `logits`, those of the tokens that can be drawn, in falling order, less the
+        largest, as little-endian float32 in base64; `words`, the text that each of the likeliest
+        tokens would add.
 
     Example:
         >>> from corelm.testing import ToyModel

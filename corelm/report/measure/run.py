@@ -1,4 +1,4 @@
-"""The work of a report: its units, one after the other, and the document made of what they give."""
+"""The run of a report: its units of work, one after the other, and the document they make."""
 
 from __future__ import annotations
 
@@ -23,46 +23,46 @@ from corelm.report.measure.settings import CONTEXTS, Candidate, Settings
 from corelm.report.measure.temperature_curve import curve, temperatures
 from corelm.sampler import Sampler
 
-SOME = 16
-"""Texts in a unit of work on the same contexts."""
+UNIT = 16
+"""The number of texts in a unit of work on the same contexts."""
 INTERVALS = (
     "95 %: bootstrap over texts for means, Wilson's score interval for shares of texts, jackknife "
     "over texts for figures of a whole set"
 )
 
 Progress = Callable[[str, int, int], None]
-"""Is told a stage, how many of its units are done, and how many there are."""
+"""Called with a stage, the number of its units that are finished, and the number of all."""
 Document = dict[str, Any]
 
 
 @dataclass
 class Row:
-    """One sampler on its way through the work, until it fails."""
+    """One sampler during the run, until it fails."""
 
     candidate: Candidate
     sampler: Sampler
     error: dict[str, str] | None = None
 
     def described(self) -> Document:
-        """What is measured; where no parameter could be found, what was asked for."""
+        """Describe the sampler; if its parameter was not found, as the user wrote it."""
         found = described(self.sampler)
         if self.candidate.open is not None and self.sampler is self.candidate.sampler:
-            return found | {"sampler": self.candidate.open, "params": {}}
+            return found | {"sampler": self.candidate.open, "params": {}, "temperature": None}
         return found
 
     def take(self, result: Document) -> Document | None:
-        """What a unit gave; None where the sampler failed in it."""
+        """Accept the result of a unit; return None if the sampler failed in it."""
         self.error = self.error or result.get("error")
         return None if self.error else result
 
 
 class ReportRun:
-    """A report under way.
+    """The run of one report.
 
     Args:
-        settings: what is asked for.
+        settings: the settings of the report.
         journal: the units that are finished.
-        progress: is told how far it has come.
+        progress: called at every unit.
     """
 
     def __init__(self, settings: Settings, journal: Journal, progress: Progress) -> None:
@@ -72,10 +72,10 @@ class ReportRun:
         self._rows = [Row(candidate, candidate.sampler) for candidate in settings.candidates]
 
     def document(self) -> Document:
-        """Do the units that are not done yet, and put everything together.
+        """Run the units that are not finished, and return the document of the report.
 
         Raises:
-            ModelOutputError: logits that no sampler could use.
+            ModelOutputError: the model returned logits that no sampler can use.
             UsageError: there is nothing to measure, or nothing to match.
         """
         settings = self._settings
@@ -86,9 +86,10 @@ class ReportRun:
         target = self._target(people, matcher)
         self._match(matcher, target)
         at = temperatures([row.sampler for row in self._rows])
-        same = self._on_contexts(contexts, at)
-        own = self._generated_texts()
+        measured = self._on_contexts(contexts, at)
+        generated = self._generated_texts()
         size, never = len(settings.model.vocabulary), never_drawn(settings.model.vocabulary)
+        rows = self._documents(measured["samplers"], generated, human.band(people))
         return {
             "schema": "corelm.report/1",
             "header": self._header(contexts, target),
@@ -97,19 +98,19 @@ class ReportRun:
             "drawable": size - len(never),
             "bounds": {"min": 0.0, "max": math.log(size - len(never))},
             "reference": people,
-            "samplers": list(self._documents(same["samplers"], own, human.band(people))),
-            "curve": curve(same["curve"], at),
+            "samplers": list(rows),
+            "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
             "warnings": list(settings.warnings),
         }
 
     def _texts(self) -> Contexts:
-        """The contexts of the samplers, and where people wrote them more texts of the same kind."""
-        found = self._journal.do("contexts", lambda: asdict(self._fresh_texts()))
+        """The contexts of the samplers; if people wrote them, further texts behind those."""
+        found = self._journal.do("contexts", lambda: asdict(self._new_texts()))
         texts, given = tuple(map(tuple, found["texts"])), tuple(found["given"])
         return Contexts(found["source"], found["description"], texts, given)
 
-    def _fresh_texts(self) -> Contexts:
+    def _new_texts(self) -> Contexts:
         s = self._settings
         if s.reference is None:
             prompts, each = len(s.prompts), min(s.n, -(-CONTEXTS // len(s.prompts)))
@@ -122,21 +123,21 @@ class ReportRun:
         return Contexts(whole.source, whole.description, cut, whole.given)
 
     def _people(self, texts: Contexts, some: int) -> Document | None:
-        """The human row: from human texts, else from what the model's bundle says."""
+        """The human row, from human texts or else from the manifest of the model."""
         if texts.source != "human":
             return human.from_manifest(self._settings)
         record = self._measured("human texts", texts, [], ())["model"]
         return human.from_texts(self._settings.model, texts, record, some)
 
     def _target(self, people: Document | None, matcher: Matcher) -> float | None:
-        """The entropy to match, in nats; that of people is carried over to these contexts."""
+        """The entropy to match, in nats; that of people is converted to these contexts."""
         match = self._settings.match
         if match is None or match != "human":
             return None if match is None else float(match)
         share = human.share_of_the_models_entropy(people)
         if share is None:
             raise UsageError(
-                "there are no human texts to match: name some with a reference, or give the "
+                "there are no human texts to match: give some as the reference, or give the "
                 "entropy in nats"
             )
         own = self._journal.do("entropy of the model", lambda: {"mean": matcher.model_entropy()})
@@ -150,14 +151,13 @@ class ReportRun:
         for done, row in enumerate(rows):
             self._progress("matching", done, len(rows))
             name = row.candidate.row
-            found = row.take(
-                self._attempt(f"match {name}", partial(_matched, matcher, name, target))
-            )
+            result = self._attempt(f"match {name}", partial(_matched, matcher, name, target))
+            found = row.take(result)
             row.sampler = read_sampler(found["value"]) if found else row.sampler
         self._progress("matching", len(rows), len(rows))
 
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Document:
-        """What `on_contexts.measure` says; its `samplers` are as the rows are."""
+        """The result of `on_contexts.measure`, with one of its `samplers` for every row."""
         samplers = [row.sampler for row in self._rows if row.error is None]
         found = self._measured("same contexts", contexts, samplers, at)
         records = iter(found["samplers"])
@@ -169,42 +169,36 @@ class ReportRun:
     def _measured(
         self, stage: str, contexts: Contexts, samplers: list[Sampler], at: Sequence[float]
     ) -> Document:
-        """What `on_contexts.measure` says of all texts, some of them at a time."""
+        """The result of `on_contexts.measure` on all texts, one unit of them after the other."""
         model, n = self._settings.model, len(contexts.texts)
         units = []
-        for first in range(0, n, SOME):
+        for first in range(0, n, UNIT):
             self._progress(stage, first, n)
-            some = range(first, min(first + SOME, n))
+            some = range(first, min(first + UNIT, n))
             work = partial(on_contexts.measure, model, contexts, samplers, some, at)
             units.append(self._journal.do(f"{stage} {first}", work))
         self._progress(stage, n, n)
         return on_contexts.merge(units)
 
     def _generated_texts(self) -> list[list[generated_texts.Record]]:
-        """The texts of each sampler that has not failed; their number is that of the rows."""
+        """The texts of each row; none for a sampler that has failed."""
         s = self._settings
         parts = [(prompt, samples) for prompt in s.prompts for samples in batches(s.n)]
         found: list[list[generated_texts.Record]] = [[] for _ in self._rows]
+        total = len(found) * len(parts)
         for at, row in enumerate(self._rows):
             for number, (prompt, samples) in enumerate(parts):
-                self._progress("own texts", at * len(parts) + number, len(found) * len(parts))
+                self._progress("own texts", at * len(parts) + number, total)
                 if row.error is None:
-                    work = partial(
-                        generated_texts.draw,
-                        s.model,
-                        prompt,
-                        row.sampler,
-                        s.length,
-                        samples,
-                        s.seed,
-                    )
+                    draw = partial(generated_texts.draw, s.model, prompt, row.sampler)
+                    work = partial(draw, s.length, samples, s.seed)
                     result = row.take(self._attempt(f"own texts {at} {number}", work))
                     found[at] += result["value"] if result else []
-        self._progress("own texts", len(found) * len(parts), len(found) * len(parts))
+        self._progress("own texts", total, total)
         return found
 
     def _attempt(self, unit: str, work: Callable[[], Any]) -> Document:
-        """The value of a unit of one sampler, or the error that it failed with."""
+        """The value of a unit of one sampler, or the error that stopped it."""
 
         def attempt() -> Document:
             try:
@@ -217,25 +211,26 @@ class ReportRun:
 
     def _documents(
         self,
-        same: list[Document],
-        own: list[list[generated_texts.Record]],
+        measured: list[Document],
+        generated: list[list[generated_texts.Record]],
         band: tuple[float, float] | None,
     ) -> Iterator[Document]:
-        """What a report has of each sampler."""
-        for done, (row, measurements, texts) in enumerate(zip(self._rows, same, own, strict=True)):
-            self._progress("figures", done, len(own))
-            measured: Document = {"same_contexts": None, "own_texts": None, "texts": []}
+        """The part of the report about each sampler."""
+        parts = zip(self._rows, measured, generated, strict=True)
+        for done, (row, record, texts) in enumerate(parts):
+            self._progress("figures", done, len(self._rows))
+            figures: Document = {"same_contexts": None, "own_texts": None, "texts": []}
             if row.error is None:
-                measured = {
-                    "same_contexts": on_contexts.summary(measurements),
+                figures = {
+                    "same_contexts": on_contexts.summary(record),
                     "own_texts": generated_texts.summary(texts, band),
-                    "texts": generated_texts.shown(texts),
+                    "texts": generated_texts.detailed(texts),
                 }
-            yield {**row.described(), "error": row.error, **measured}
-        self._progress("figures", len(own), len(own))
+            yield {**row.described(), "error": row.error, **figures}
+        self._progress("figures", len(self._rows), len(self._rows))
 
     def _header(self, contexts: Contexts, target: float | None) -> Document:
-        """What there is to know about a report besides its figures; the command is left open."""
+        """The facts about a report besides its figures; the command line fills in `command`."""
         s = self._settings
         return {
             **made_with(),

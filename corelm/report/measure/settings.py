@@ -1,4 +1,4 @@
-"""What a report is asked for: all that decides what it says."""
+"""The settings of a report, checked: everything that its figures depend on."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from corelm.report.measure.free_parameter import FreeParameter
 from corelm.sampler import Sampler
 
 CONTEXTS = 32
-"""Texts on whose positions the samplers are compared, at most."""
+"""The number of texts on whose positions the samplers are compared, at most."""
 DEFAULT = ("greedy", *(f"temperature(t={t})" for t in (0.2, 0.5, 0.7, 1.0, 1.5)), "uniform",
            "top_p(p=0.9)")  # fmt: skip
 MATCHED = ("temperature", "top_p", "min_p", "typical")
-"""The samplers where none are named: to compare, and to match."""
+"""The samplers to compare and to match by default; the built-in ones."""
 
 Match = float | str | None
 """Nats, or `human`."""
@@ -43,8 +43,8 @@ class Candidate:
     """One sampler of a report.
 
     Attributes:
-        sampler: what is measured; where it is to be matched, one of its kind.
-        open: where it is to be matched, the expression that leaves the parameter open.
+        sampler: the sampler to measure; before matching, the one with the default parameter.
+        open: the expression that leaves a parameter open to match; None if nothing is matched.
     """
 
     sampler: Sampler
@@ -52,13 +52,13 @@ class Candidate:
 
     @property
     def row(self) -> str:
-        """What its row is called before anything is measured."""
+        """The name of its row before anything is measured."""
         return str(self.sampler) if self.open is None else self.open
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Texts that people wrote: the human row, and the contexts of all others."""
+    """Human texts: the source of the human row and the contexts of all samplers."""
 
     texts: tuple[str, ...]
     description: str
@@ -66,19 +66,19 @@ class Reference:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a report is asked for; `settings` makes one.
+    """The settings of a report; `settings` checks and makes them.
 
     Attributes:
         model: the language model.
-        model_name: what it is called.
+        model_name: its name.
         candidates: the samplers.
-        prompts: what their texts go on from.
-        n: how many texts for each prompt.
-        length: tokens in a text at most.
-        seed: decides all luck.
-        reference: human texts, where there are any.
-        match: the mean entropy in nats that candidates are matched to, or that of people.
-        warnings: what is worth knowing about these settings.
+        prompts: the beginnings of the texts.
+        n: texts of each sampler for each prompt.
+        length: tokens of a text, at most.
+        seed: the random seed.
+        reference: human texts, if there are any.
+        match: the mean entropy in nats to match, or "human".
+        warnings: likely mistakes in these settings.
     """
 
     model: LanguageModel
@@ -94,12 +94,12 @@ class Settings:
 
     @property
     def sha256(self) -> str | None:
-        """The checksum of the model's manifest; None for a model without one."""
+        """The checksum of the model's manifest, or None if it has none."""
         checksum = manifest_of(self.model).get("checksum")
         return checksum if isinstance(checksum, str) else None
 
     def as_json(self) -> dict[str, Any]:
-        """All that decides what the report says, for a journal to know it again."""
+        """Return everything that the figures depend on, to tell one report from another."""
         reference = self.reference and [self.reference.description, _digest(self.reference.texts)]
         return {
             "corelm": version("corelm"),
@@ -115,10 +115,10 @@ class Settings:
         }
 
     def _fingerprint(self) -> str:
-        """What a model without a checksum says after the first prompt, as a checksum."""
+        """A checksum for a model without one: of its distribution after the first prompt."""
         ids = np.array([self.model.vocabulary.encode(self.prompts[0])], dtype=np.int64)
-        said = np.asarray(self.model.next_token_distribution(ids))
-        return hashlib.sha256(said.tobytes()).hexdigest()
+        distribution = np.asarray(self.model.next_token_distribution(ids))
+        return hashlib.sha256(distribution.tobytes()).hexdigest()
 
 
 def settings(
@@ -133,11 +133,11 @@ def settings(
     reference: Any = None,
     match: Match = None,
 ) -> Settings:
-    """Check what is asked for, numbers as text too, and fill in what is not.
+    """Check the settings of a report, convert numbers given as text, and fill in defaults.
 
     Raises:
-        UsageError: something that cannot be done.
-        DataError: a reference that cannot be read.
+        UsageError: the settings cannot be met.
+        DataError: the reference cannot be read.
     """
     candidates, warnings = _once(_candidates(samplers, match))
     asked = {"n": n, "length": length, "seed": seed}
@@ -168,15 +168,15 @@ def _candidates(samplers: Iterable[str | Sampler] | None, match: Match) -> list[
 
 
 def _candidate(given: str | Sampler, matching: bool) -> Candidate:
-    """A sampler that says all its parameters stays as it is; one that leaves one out is matched."""
+    """Decide if a sampler is matched: it is if its expression leaves a parameter out."""
     sampler = read_sampler(given)
-    if not matching or isinstance(given, Sampler) or _says_all(given, sampler):
+    if not matching or isinstance(given, Sampler) or _gives_all(given, sampler):
         return Candidate(sampler)
-    FreeParameter.of(given)  # refuses one that leaves several open
+    FreeParameter.of(given)  # raises if several are left open
     return Candidate(sampler, given.strip())
 
 
-def _says_all(expression: str, sampler: Sampler) -> bool:
+def _gives_all(expression: str, sampler: Sampler) -> bool:
     written = zip(read_stages(expression), sampler.stages, strict=True)
     return all(len(v) + len(named) == len(s.parameters()) for (_, v, named), s in written)
 
@@ -187,7 +187,7 @@ def _names(samplers: Iterable[str]) -> list[str]:
 
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
-    """Each sampler once, and a warning for those that came again."""
+    """Keep each sampler once, with a warning for those named again."""
     kept = {candidate.row: candidate for candidate in reversed(candidates)}
     rows = list(dict.fromkeys(candidate.row for candidate in candidates))
     several = [row for row in rows if sum(c.row == row for c in candidates) > 1]
@@ -196,7 +196,7 @@ def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str
 
 
 def _notes(candidates: Iterable[Candidate]) -> list[str]:
-    """What is likely a mistake in a chain."""
+    """The likely mistakes in the chains."""
     return [note for candidate in candidates for note in notes(candidate.sampler)]
 
 
@@ -207,15 +207,15 @@ def _target(match: Match) -> Match:
         target = float(match)
     except (TypeError, ValueError):
         raise UsageError(
-            f"the entropy to match is a number of nats or human, not {match!r}"
+            f"the entropy to match must be a number of nats or 'human', not {match!r}"
         ) from None
     if not 0 <= target < math.inf:
-        raise UsageError(f"the entropy to match is at least 0 nats, not {target:g}")
+        raise UsageError(f"the entropy to match must be at least 0 nats, not {target:g}")
     return target
 
 
 def _reference(given: Any, model: LanguageModel, count: int) -> Reference | None:
-    """The texts that were given; else the reviews that the model has not seen, if they are here."""
+    """The texts given; if none are, the reviews that the model has not seen, if they are here."""
     if given is None:
         path = home() / "data" / "aclImdb" / "test"
         corpus = manifest_of(model).get("training")
@@ -226,18 +226,18 @@ def _reference(given: Any, model: LanguageModel, count: int) -> Reference | None
         return Reference(tuple(read_texts(Path(given), count)), f"texts of {Path(given).name}")
     texts = tuple(given)
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
-        raise UsageError("the reference is the path of texts, or the texts themselves")
+        raise UsageError("the reference must be a path of texts, or a list of texts")
     return Reference(texts[:count], f"{len(texts[:count])} texts given")
 
 
 def manifest_of(model: LanguageModel) -> Mapping[str, Any]:
-    """What the bundle of a model says of it; empty for a model that has none."""
+    """Return the manifest of a model; empty if it has none."""
     manifest = getattr(model, "manifest", None)
     return manifest if isinstance(manifest, Mapping) else {}
 
 
 def _digest(texts: Sequence[str]) -> str:
-    """One checksum of several texts."""
+    """The checksum of several texts."""
     whole = hashlib.sha256()
     for text in texts:
         whole.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

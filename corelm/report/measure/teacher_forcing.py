@@ -1,7 +1,7 @@
-"""One pass over the model: its distribution at every position of given texts.
+"""Teacher forcing: one pass of the model over texts, with its distribution at every position.
 
-The texts are read in step, as many at a time as are decoded together, so that the model is asked
-once for each position, whoever looks at what it says.
+The texts are read in step, as many at a time as a batch holds. The model computes each position
+once, however many samplers are measured there.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Texts that are read in step.
+    """A batch of texts that are read in step.
 
     Attributes:
-        texts: (batch,) the index of each in the contexts.
-        tokens: (batch, time) ids; a shorter text is filled up with 0.
-        lengths: (batch,) how many tokens each has.
-        given: how many tokens at the beginning of each are only given.
-        vocabulary: what the ids stand for.
-        model_surprisal: (batch, time) nats, of each token under the model; nan where it was
-            given, cannot be drawn or has not been read yet.
+        texts: (batch,) the index of each text in the contexts.
+        tokens: (batch, time) ids; shorter texts are padded with 0.
+        lengths: (batch,) the length of each text in tokens.
+        given: the length of their prompts in tokens, the same for all.
+        vocabulary: the vocabulary of the ids.
+        model_surprisal: (batch, time) nats, of each token under the model; nan for tokens of the
+            prompt, tokens that cannot be drawn, and tokens not read yet.
     """
 
     texts: tuple[int, ...]
@@ -52,14 +52,14 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Position:
-    """What the model says at one position of the texts that reach it.
+    """The model's distributions at one position of the texts that reach it.
 
     Attributes:
-        time: how many tokens lie before it.
-        step: how many of them were not only given.
-        rows: (rows,) which texts of the group, or a slice where that is all of them.
-        tokens: (rows,) the token that each text went on with.
-        logits: (rows, vocabulary) the model's, without the tokens that are never drawn.
+        time: the number of tokens before it.
+        step: the number of those behind the prompt.
+        rows: (rows,) the texts of the group, by index, or a slice if that is all of them.
+        tokens: (rows,) the next token of each text.
+        logits: (rows, vocabulary), the model's, with minus infinity for tokens never drawn.
         past: (rows, time) the tokens before.
         model_surprisal: (rows, time) nats, of each of these under the model.
     """
@@ -74,12 +74,12 @@ class Position:
 
 
 def groups(model: LanguageModel, contexts: Contexts, texts: Sequence[int]) -> Iterator[Group]:
-    """Texts of the contexts in groups that have the same number of given tokens.
+    """Divide texts of the contexts into groups with prompts of the same length.
 
     Args:
-        model: says what the ids stand for.
+        model: the model whose vocabulary the ids are of.
         contexts: the texts.
-        texts: which of them, by index.
+        texts: the indices of those to divide.
     """
     for given in sorted({contexts.given[i] for i in texts}):
         alike = [i for i in texts if contexts.given[i] == given]
@@ -96,10 +96,10 @@ def _group(model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], giv
 
 
 def read(model: LanguageModel, group: Group) -> Iterator[Position]:
-    """The model's distribution at every position of a group, one position of all texts at a time.
+    """Yield the model's distributions at every position of a group, for all texts at once.
 
     Raises:
-        ModelOutputError: logits that no sampler could use.
+        ModelOutputError: the model returned logits that no sampler can use.
     """
     prepare, session = ModelLogits(model.vocabulary), model.start(group.tokens[:, : group.given])
     rows: Ids | slice = slice(None)
@@ -121,11 +121,11 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
 
 
 class Reader:
-    """A sampler that follows a group of texts, as if it had drawn them where it could have.
+    """A sampler that reads a group of texts as if it had drawn them.
 
-    What it is told of the past is what it would know of a text of its own: the tokens, their
-    surprisal under the model and under its own distributions. A token that it could not have
-    drawn has no surprisal; it counts as given.
+    Its context is the one that it would have on a text of its own: the tokens, their surprisal
+    under the model, and under its own distributions. A token that it could not have drawn has no
+    surprisal, like one of the prompt.
 
     Args:
         sampler: the sampler.
@@ -136,15 +136,15 @@ class Reader:
         self._sampler = sampler
         self._group = group
         self._surprisal = np.full(group.tokens.shape, np.nan)
-        self._told = self._surprisal.view()
-        self._told.setflags(write=False)
+        self._read_only = self._surprisal.view()
+        self._read_only.setflags(write=False)
 
     def logits(self, position: Position) -> Array:
         """Return the sampler's logits at a position: (rows, vocabulary).
 
         Raises:
-            SamplerError: the sampler raised, or its result is not a distribution.
-            UsageError: the sampler cannot do what it was asked for.
+            SamplerError: the sampler raised, or did not return distributions.
+            UsageError: the sampler does not fit this model.
         """
         return apply(self._sampler, position.logits, self._context(position))
 
@@ -155,18 +155,18 @@ class Reader:
     def _context(self, position: Position) -> Context:
         return Context(
             position.past,
-            self._told[position.rows, : position.time],
+            self._read_only[position.rows, : position.time],
             position.model_surprisal,
             self._group.given,
             self._group.vocabulary,
         )
 
     def follow(self, position: Position, surprisal: NDArray[np.float64]) -> None:
-        """Remember how surprising the next token of each text was under the sampler.
+        """Store the surprisal of the next token of each text under the sampler.
 
         Args:
-            position: the last one that it was asked about.
-            surprisal: (rows,) of the tokens that the texts went on with, in nats; nan where it
-                could not have drawn them.
+            position: the position of the latest logits.
+            surprisal: (rows,) nats, of the next tokens; nan for a token that it could not have
+                drawn.
         """
         self._surprisal[position.rows, position.time] = surprisal

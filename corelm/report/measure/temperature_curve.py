@@ -1,4 +1,4 @@
-"""Entropy against temperature, and its slope, on the model's distributions."""
+"""The temperature curve: the entropy of the model's distributions at each temperature."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.numerics.distributions import Array
+from corelm.report.document.provenance import temperature_of
 from corelm.report.measure.divergence import Distribution
 from corelm.sampler import Sampler
 
 GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
-"""The temperatures of a curve: those that are in use close together, then those near uniform."""
+"""The temperatures of a curve: dense where people use them, sparse towards uniform."""
 
 COLDEST = 0.01
-"""A temperature below it is greedy, for all that a curve can show."""
+"""The lowest temperature of a curve; below it no plot can tell it from greedy."""
 
 
 def temperatures(samplers: Iterable[Sampler]) -> list[float]:
-    """The temperatures of a curve on which each of these samplers that is one has its mark.
+    """Return the temperatures of a curve: the grid, and those of the samplers that are one.
 
     Example:
         >>> import corelm
         >>> 0.33 in temperatures([corelm.sampler("temperature(t=0.33)")])
         True
     """
-    own = [getattr(sampler, "t", 0.0) for sampler in samplers if sampler.name == "temperature"]
-    return sorted({*GRID, *(float(t) for t in own if COLDEST <= t <= GRID[-1])})
+    own = [t for sampler in samplers if (t := temperature_of(sampler)) is not None]
+    return sorted({*GRID, *(t for t in own if COLDEST <= t <= GRID[-1])})
 
 
 def at_temperatures(logits: Array, temperatures: Sequence[float]) -> NDArray[np.float64]:
-    """The entropy of distributions at each temperature, and its derivative by the temperature.
+    """Return the entropy of distributions at each temperature, and its derivative.
 
     The derivative is the variance of the logits under the distribution at that temperature,
     over the temperature cubed. It is never below 0, so the entropy never falls.
 
     Args:
-        logits: (rows, vocabulary) the model's.
+        logits: (rows, vocabulary), the model's.
         temperatures: above 0.
 
     Returns:
-        (rows, 2, temperatures): nats, and nats for each unit of temperature.
+        (rows, 2, temperatures): nats, and nats per unit of temperature.
 
     Example:
         >>> even = np.log([[0.25] * 4])
@@ -58,10 +59,10 @@ def at_temperatures(logits: Array, temperatures: Sequence[float]) -> NDArray[np.
 
 
 def _moments(logits: Array, temperatures: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sums of the weights, of the logits times their weights, and of their squares times these.
+    """Sum the weights, the weights times the logits, and the weights times their squares.
 
-    The weights are in units of the largest, as the logits are below the largest. The likeliest
-    token is left out: its weight is 1 at any temperature, and it adds nothing to the others.
+    Logits and weights are relative to the largest. The likeliest token is left out, because its
+    weight is 1 at any temperature and its logit 0, so that it adds nothing to the other sums.
 
     Returns:
         (rows, temperatures, 3).
@@ -84,14 +85,14 @@ def _moments(logits: Array, temperatures: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def curve(record: dict[str, Any], temperatures: Sequence[float]) -> dict[str, list[float]]:
-    """The mean entropy over all positions at each temperature, and its slope.
+    """Return the mean entropy over all positions at each temperature, and its slope.
 
     Args:
-        record: from `same_contexts.measure`, merged.
-        temperatures: those that it was measured at.
+        record: the part `curve` of `on_contexts.measure`, merged.
+        temperatures: those of the measurement.
 
     Returns:
-        `t`, `entropy` in nats and `slope` in nats for each unit of temperature.
+        `t`, `entropy` in nats and `slope` in nats per unit of temperature.
     """
     positions = sum(record["positions"])
     means = {

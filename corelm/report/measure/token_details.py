@@ -1,4 +1,4 @@
-"""What a report tells of one token of a text: how likely it was, and what else was likely."""
+"""The details of one drawn token: its probability and its likeliest alternatives."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from corelm.numerics.ranking import likeliest_tokens, rank
 
 ALTERNATIVES = 5
 TAIL = 16
-"""Tokens before an alternative that decide how it is written: its space, its capital."""
+"""The tokens before an alternative that decide its spelling: its space, its capital."""
 
 
 class Details(TypedDict):
-    """How likely a token was.
+    """The details of a token.
 
     Keys:
-        token: what it added to the text; the end of a text by its name.
-        rank: its place under the model, 1 for the likeliest, the lowest id first on ties.
+        token: the text that it added; the end of a text by its name.
+        rank: its place under the model, 1 for the likeliest; ties go to the lowest id.
         p: its probability under the model.
         q: its probability in the distribution drawn from.
         entropy: of the distribution drawn from, in nats.
@@ -42,14 +42,14 @@ class Details(TypedDict):
 def details(
     step: Step, row: int, drawn: TokenRecord, past: list[int], vocabulary: Vocabulary
 ) -> Details:
-    """Tell of the token that was drawn in one row of a step.
+    """Return the details of the token drawn in one row of a step.
 
     Args:
         step: the step.
-        row: which row of it.
-        drawn: the token of this row, measured.
+        row: the row.
+        drawn: the token of this row, with its measurements.
         past: the ids before it.
-        vocabulary: what the ids stand for.
+        vocabulary: the vocabulary of the ids.
     """
     logits = step.model_logits[row]
     p, words = softmax(logits.astype(np.float64)), _Words(vocabulary, past[-TAIL:])
@@ -64,19 +64,19 @@ def details(
 
 
 def _likeliest(logits: Array) -> list[int]:
-    """The ids of the likeliest tokens, the lowest id first on ties."""
+    """The ids of the likeliest tokens; ties go to the lowest id."""
     return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
 
 
 class _Words:
-    """What tokens would add to a text."""
+    """The texts that tokens would add after a past."""
 
     def __init__(self, vocabulary: Vocabulary, past: list[int]) -> None:
         self._vocabulary, self._past = vocabulary, past
         self._start = len(vocabulary.decode(past))
 
     def written(self, token: int) -> str:
-        """The text of a token, the end by its name."""
+        """Return the text of a token, the end by its name."""
         if token == self._vocabulary.end:
             return END
         return self._vocabulary.decode([*self._past, token])[self._start :]

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from corelm.report.document.lookup import TEACHER_FORCED, value
 from corelm.report.document.numbers import number, share
-from corelm.report.document.summary import sentence
+from corelm.report.document.summary import summary
+from corelm.report.render import columns
+from corelm.report.render.format import bits, visible
 from corelm.report.render.html import tables, texts
 from corelm.report.render.html.playground import playground
-from corelm.report.render.plots import charts
 from corelm.report.render.plots.files import drawings
-from corelm.report.render.plots.labels import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,16 +24,16 @@ TEMPLATE = "corelm.report.render.html.template"
 
 
 def page(document: Mapping[str, Any]) -> str:
-    """The whole page of a report.
+    """Render the whole page of a report.
 
-    Every string of the document is escaped, the only script that may run is named by its
-    checksum, and nothing can be loaded from anywhere.
+    Every string of the document is escaped, the checksum of the only script that may run stands
+    in the page's policy, and nothing can be loaded from anywhere.
 
     Args:
-        document: the report's, as `corelm.report/1` describes it.
+        document: that of a report, as `corelm.report/1` describes it.
 
     Raises:
-        ReportError: logits to try samplers on that are no numbers.
+        ReportError: the logits to try samplers on cannot be read.
     """
     from markupsafe import Markup
 
@@ -43,15 +44,15 @@ def page(document: Mapping[str, Any]) -> str:
         .render(
             document=document,
             header=document["header"],
-            finding=sentence(document),
-            same=list(tables.lines(document, "same_contexts", tables.SAME_CONTEXTS)),
-            likely=list(tables.lines(document, "own_texts", tables.LIKELIHOOD_AND_REPETITION)),
-            varied=list(tables.lines(document, "own_texts", tables.VARIETY)),
+            summary=summary(document),
+            same=list(tables.lines(document, columns.SAME_CONTEXTS)),
+            likely=list(tables.lines(document, columns.LIKELIHOOD)),
+            varied=list(tables.lines(document, columns.VARIETY)),
             plots={name: Markup(svg) for name, svg in drawings(document).items()},
             groups=texts.groups(document),
             legend=list(texts.legend()),
-            trial=playground(document),
-            person=charts.value(document["reference"], "entropy", "same_contexts"),
+            playground=playground(document),
+            person=value(document["reference"], "entropy", TEACHER_FORCED),
             plugins=list(_plugins(document)),
             hashes={name: _checksum(text) for name, text in files.items()},
             **{name: Markup(text) for name, text in files.items()},
@@ -60,7 +61,7 @@ def page(document: Mapping[str, Any]) -> str:
 
 
 def _plugins(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Each sampler, the package it comes from, and its entry point."""
+    """Each sampler with its package and its entry point."""
     for row in document["samplers"]:
         for stage in row.get("stages") or [row]:
             if plugin := stage["plugin"]:
@@ -73,7 +74,7 @@ def _file(name: str) -> str:
 
 
 def _checksum(text: str) -> str:
-    """How a policy names a script or a style sheet that it allows."""
+    """The checksum by which a Content-Security-Policy allows a script or a style sheet."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
@@ -88,5 +89,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters |= {"number": number, "share": share, "bits": tables.bits}
+    environment.filters |= {"number": number, "share": share, "bits": bits}
     return environment

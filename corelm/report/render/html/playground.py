@@ -1,4 +1,4 @@
-"""The one distribution of a report that a reader of its page tries samplers on."""
+"""The one distribution of a report on which a reader of the page tries samplers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from corelm.report.document.numbers import share
 from corelm.report.render.html.texts import shown
 
 BARS = 20
-"""How many of the likeliest tokens have a bar."""
+"""The number of likeliest tokens that have a bar."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One token: its text, its probability, and the length of its bar in percent of the longest."""
+    """One token: its text, its probability, its bar's length in percent of the longest."""
 
     word: str
     p: str
@@ -31,13 +31,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Playground:
-    """A distribution, as the page has it before a script changes it.
+    """A distribution as the page shows it before the script changes it.
 
     Attributes:
-        prompt: what the token follows.
-        logits: of all tokens that can be drawn, falling, as float32 in base64.
-        size: how many tokens those are.
-        bars: the likeliest ones.
+        prompt: the text that the next token follows.
+        logits: those of all tokens that can be drawn, in falling order, as float32 in base64.
+        size: the number of those tokens.
+        bars: the likeliest tokens.
         entropy: in nats.
     """
 
@@ -49,42 +49,44 @@ class Playground:
 
     @property
     def greatest(self) -> float:
-        """The largest entropy there can be: that of all tokens being equally likely."""
+        """The largest possible entropy: that of equally likely tokens."""
         return math.log(self.size)
 
     def place(self, entropy: float) -> float:
-        """Where an entropy lies between 0 and the largest, in percent."""
+        """Return the position of an entropy between 0 and the largest one, in percent."""
         return round(min(100 * entropy / self.greatest, 100), 1) if self.size > 1 else 0.0
 
 
 def playground(document: Mapping[str, Any]) -> Playground | None:
-    """The distribution to try samplers on; None where the report has none.
+    """Return the distribution to try samplers on, or None if the report has none.
 
     Raises:
-        ReportError: logits that are no numbers.
+        ReportError: its logits cannot be read.
     """
-    given = document.get("try_it")
-    if not given:
+    content = document.get("try_it")
+    if not content:
         return None
-    logits = _logits(given["logits"])
+    logits = _logits(content["logits"])
     p = softmax(logits.astype(np.float64))
-    words = given["words"][: min(BARS, len(logits))]
+    words = content["words"][: min(BARS, len(logits))]
     bars = [
         Bar(shown(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
         for i, word in enumerate(words)
     ]
     entropy = float(entropy_of_logits(logits))
-    return Playground(given["prompt"], given["logits"], len(logits), bars, entropy)
+    return Playground(content["prompt"], content["logits"], len(logits), bars, entropy)
 
 
 def _logits(encoded: str) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The logits, which are finite and fall."""
+    """Decode the logits, which must be finite and must not rise."""
     try:
         logits = np.frombuffer(base64.b64decode(encoded, validate=True), "<f4")
     except (binascii.Error, ValueError) as error:
         raise ReportError(
-            f"try_it.logits of the report is no base64 of float32: {error}"
+            f"try_it.logits of the report: expected float32 in base64: {error}"
         ) from error
     if not len(logits) or not np.isfinite(logits).all() or (np.diff(logits) > 0).any():
-        raise ReportError("try_it.logits of the report must be finite numbers that fall")
+        raise ReportError(
+            "try_it.logits of the report: expected finite numbers in falling order, at least one"
+        )
     return logits

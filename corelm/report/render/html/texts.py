@@ -1,4 +1,4 @@
-"""The texts of a report word by word, as its page shows them side by side."""
+"""The generated texts word by word, as the page shows them side by side."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from itertools import pairwise
 from typing import Any
 
 from corelm.report.document.numbers import number, share
-from corelm.report.render.plots.labels import visible
+from corelm.report.render.format import visible
 
 LEVELS = (2, 4, 6, 8, 10)
-"""Nats of surprisal from which on a word has the next deeper colour and the next thicker line."""
+"""Nats of surprisal at which a word gets the next deeper colour and the next thicker line."""
 
 SPACES = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "⇥", " ": "␣"})
 
@@ -24,10 +24,10 @@ class Word:
 
     Attributes:
         space: the white space before it.
-        text: itself; white space that stands alone is shown as a sign.
+        text: the token itself; a token of white space alone is shown as a sign.
         level: how surprising it was, from 0 to the number of `LEVELS`.
-        about: what is told of it, on two lines.
-        likely: the likeliest tokens in its place, one on a line, with a tab before their share.
+        about: its figures, on two lines.
+        likely: the likeliest tokens in its place, one a line, with a tab before the share.
     """
 
     space: str
@@ -39,7 +39,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Text:
-    """One text of one sampler; without words where the sampler failed."""
+    """One text of one sampler; it has no words if the sampler failed."""
 
     sampler: str
     words: Sequence[Word]
@@ -48,7 +48,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Group:
-    """The texts that all samplers wrote after one prompt with one luck."""
+    """The texts that all samplers wrote after one prompt with the same random numbers."""
 
     prompt: str
     sample: int
@@ -56,7 +56,7 @@ class Group:
 
 
 def groups(document: Mapping[str, Any]) -> list[Group]:
-    """The texts by prompt and sample, the samplers in the order of the report."""
+    """Return the texts by prompt and sample, the samplers in the order of the report."""
     found: dict[tuple[str, int], dict[int, Text]] = {}
     for place, row in enumerate(document["samplers"]):
         for text in row["texts"]:
@@ -74,13 +74,13 @@ def groups(document: Mapping[str, Any]) -> list[Group]:
 
 
 def _words(tokens: Sequence[Mapping[str, Any]]) -> list[Word]:
-    """The words of a text, which begins without white space."""
+    """The words of a text, without the white space before the first one."""
     first, rest = [word(token) for token in tokens[:1]], [word(token) for token in tokens[1:]]
     return [*(replace(each, space="") for each in first), *rest]
 
 
 def word(token: Mapping[str, Any]) -> Word:
-    """A token of a document as a word of its page.
+    """Turn a token of the document into a word of the page.
 
     Example:
         >>> film = {"token": " film", "rank": 2, "p": 0.25, "q": 0.5, "entropy": 1.0}
@@ -102,7 +102,7 @@ entropy 1.00', likely='movie\\t50.0%\\nfilm\\t25.0%')
 
 
 def shown(token: str) -> str:
-    """A token on one line, without the space before it, unless that is all of it.
+    """Write a token on one line, without the space before it unless that is all of it.
 
     Example:
         >>> shown(" film"), shown(" "), shown("a\\nb")
@@ -113,13 +113,13 @@ def shown(token: str) -> str:
 
 
 def legend() -> Iterator[tuple[int, str]]:
-    """The levels of surprisal, and what each stands for.
+    """Yield each level of surprisal with its range.
 
     Example:
         >>> list(legend())[1]
         (1, '2 to 4')
     """
-    yield 0, f"under {LEVELS[0]}"
+    yield 0, f"below {LEVELS[0]}"
     for level, (low, high) in enumerate(pairwise(LEVELS), 1):
         yield level, f"{low} to {high}"
-    yield len(LEVELS), f"{LEVELS[-1]} and more"
+    yield len(LEVELS), f"{LEVELS[-1]} or more"

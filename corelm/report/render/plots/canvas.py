@@ -1,4 +1,4 @@
-"""What every plot of a report shares: colours, letters, an empty picture, labels beside marks."""
+"""The parts that all plots share: colours, letters, empty axes, labels near their marks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from corelm.report.render.plots.placement import NEAR, Box, beside, pieces, spread
+from corelm.report.render.plots.placement import NEAR, Box, pieces, place_labels, spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 WIDTH, HEIGHT = 440.0, 330.0
-"""The size of a plot in points: half a page, and still readable when it is a telephone wide."""
+"""The size of a plot in points: half a page, and readable on a telephone."""
 
 LEFT, BOTTOM, TOP = 46.0, 46.0, 12.0
 SMALL = 11.0
@@ -24,7 +24,7 @@ LINE = 14.0
 INK, MUTED, FAINT, PAPER = "#1d2b2e", "#5b6b6e", "#dde4e4", "#ffffff"
 TEAL, HUMAN, BAND = "#00796b", "#b3470b", "#f6e3d5"
 LINES = ("#46578f", "#2f6f98", "#14808a", "#2f8b62", "#6f8726", "#93752b")
-"""The lines of samplers, from the least to the greatest entropy."""
+"""The colours of samplers, from the least to the greatest entropy."""
 
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 1}
 TO_MARK = LEADER | {"shrinkB": 4}
@@ -40,7 +40,7 @@ COLOURS = {
     BAND: "band",
     **{colour: f"line-{number}" for number, colour in enumerate(LINES)},
 }
-"""Every colour that a plot has, and what a page calls it, which has others in the dark."""
+"""The name that the page has for each colour of a plot; in the dark it has another colour."""
 
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -59,7 +59,7 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.6,
     "lines.solid_capstyle": "round",
     "text.color": INK,
-    "text.parse_math": False,  # a name is no formula
+    "text.parse_math": False,  # the name of a sampler is not a formula
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelsize": SMALL,
@@ -72,7 +72,7 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style(**more: Any) -> Iterator[None]:
-    """Draw as reports do, whatever the settings of matplotlib are here."""
+    """Draw with the settings of reports, whatever the user's settings of matplotlib are."""
     import matplotlib
 
     with matplotlib.rc_context():
@@ -82,7 +82,7 @@ def style(**more: Any) -> Iterator[None]:
 
 
 def canvas(right: float, height: float = HEIGHT) -> tuple[Figure, Axes]:
-    """An empty picture with axes, and so much room to the right of them, in points."""
+    """Return an empty picture and its axes, with room to the right of them, in points."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
@@ -93,14 +93,14 @@ def canvas(right: float, height: float = HEIGHT) -> tuple[Figure, Axes]:
 
 
 def write(axes: Axes, x: float, y: float, text: str, **how: Any) -> Text:
-    """Text at a point of the data, moved by `offset` points."""
+    """Write text at a point of the data, moved by `offset` points."""
     offset = how.pop("offset", (0, 0))
     options: dict[str, Any] = {"fontsize": SMALL, "va": "center"} | how
     return axes.annotate(text, (x, y), offset, textcoords="offset points", **options)
 
 
 def size_of(figure: Figure, text: str) -> tuple[float, float]:
-    """The width and the height of a small label, in points."""
+    """Return the width and the height of a small label, in points."""
     written = figure.text(0, 0, text, fontsize=SMALL)
     box = written.get_window_extent()
     written.remove()
@@ -108,7 +108,7 @@ def size_of(figure: Figure, text: str) -> tuple[float, float]:
 
 
 def widest(texts: Sequence[str]) -> float:
-    """The width of the widest small label, in points."""
+    """Return the width of the widest small label, in points."""
     from matplotlib.figure import Figure
 
     figure = Figure(dpi=72)
@@ -116,7 +116,7 @@ def widest(texts: Sequence[str]) -> float:
 
 
 def to_points(axes: Axes, places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Places in the data as places in the picture, in points."""
+    """Convert places in the data to places in the picture, in points."""
     return [tuple(axes.transData.transform(place)) for place in places]
 
 
@@ -127,7 +127,7 @@ def _figure(axes: Axes) -> Figure:
 
 
 def name_marks(axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Write the name of each mark beside it, clear of what is drawn and written already.
+    """Write the name of each mark near it, clear of everything drawn and written already.
 
     A thin line leads to the mark from a name that had to move away.
     """
@@ -135,7 +135,7 @@ def name_marks(axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence
     inside = Box(frame.x0 + 2, frame.y0 + 2, frame.x1 + 2, frame.y1 + 4)
     points = to_points(axes, marks)
     sizes = [size_of(_figure(axes), name) for name in names]
-    places = beside(points, sizes, inside, _written(axes), _drawn(axes))
+    places = place_labels(points, sizes, inside, _written(axes), _drawn(axes))
     for mark, point, name, box in zip(marks, points, names, places, strict=True):
         across, up = box.middle[0] - point[0], box.middle[1] - point[1]
         away = max(abs(across) - (box.right - box.left) / 2, abs(up) - LINE / 2)
@@ -157,7 +157,7 @@ def _drawn(axes: Axes) -> list[Box]:
 
 
 def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
-    """Write the name of each line to the right of its end, moved up or down where two meet."""
+    """Write the name of each line to the right of its end, and move it where two would overlap."""
     frame = axes.get_window_extent()
     points = to_points(axes, ends)
     heights = spread([y for _, y in points], LINE, frame.y0, frame.y1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corelm.report.document.lookup import figure, figures
+from corelm.report.document.lookup import GENERATED, TEACHER_FORCED, figures, value
 from corelm.report.render.plots import canvas
 from corelm.report.render.plots.canvas import BAND, HUMAN, LINES, MUTED, PAPER, TEAL
 from corelm.report.render.plots.labels import labels
@@ -22,29 +22,26 @@ Row = Mapping[str, Any]
 Point = tuple[float, float]
 
 LEAST_RANGE = 2.0
-"""The temperatures that are shown in any case, from 0."""
+"""The temperature to which the plot reaches at least."""
+
+SAME = 0.01
+"""Nats by which a sampler's entropy may differ from the curve's at its own temperature."""
 
 ALL = 0.9995
-"""The mass from which on a sampler counts as keeping all."""
+"""The mass from which a sampler counts as keeping all of it."""
 
 MARK: dict[str, Any] = {"ms": 7, "mec": PAPER, "mew": 1.2}
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 
 
 def named(document: Document) -> list[tuple[str, Row]]:
-    """The samplers that did not fail, each with its label."""
+    """Return the samplers that did not fail, each with its label."""
     rows = document["samplers"]
     return [(label, row) for label, row in zip(labels(rows), rows, strict=True) if not row["error"]]
 
 
-def value(row: Row | None, metric: str, view: str) -> float | None:
-    """A figure of a row; None where it was not measured."""
-    found = figure(row, metric, view) if row else None
-    return found.value if found else None
-
-
 def entropy_against_temperature(document: Document) -> Figure:
-    """The curve, both bounds, the human line, and every sampler as a mark on the curve."""
+    """Draw the curve, both bounds, the human line, and every sampler as a mark on the curve."""
     greatest = document["bounds"]["max"]
     t, entropy = _curve(document)
     places = {label: place for label, row in named(document) if (place := _place(row, t, entropy))}
@@ -68,26 +65,30 @@ def entropy_against_temperature(document: Document) -> Figure:
 
 
 def _curve(document: Document) -> tuple[Sequence[float], Sequence[float]]:
-    """The curve from temperature 0 on, where only the likeliest token is left."""
+    """The curve, extended to temperature 0, where only the likeliest token is left."""
     curve = document["curve"]
     return [0.0, *curve["t"]], [0.0, *curve["entropy"]]
 
 
 def _place(row: Row, t: Sequence[float], entropy: Sequence[float]) -> Point | None:
-    """Where a sampler lies: at its temperature, or where the curve has its entropy."""
-    mean = value(row, "entropy", "same_contexts")
+    """Place a sampler on the curve: at its own temperature, or where the curve has its entropy.
+
+    Where the curve is flat, many temperatures have the sampler's entropy, so a temperature goes
+    to its own one, provided that the curve agrees with it there.
+    """
+    mean = value(row, "entropy", TEACHER_FORCED)
     if mean is None:
         return None
-    given = row["params"].get("t") if row["name"] == "temperature" else None
-    if isinstance(given, int | float):
-        return float(given), mean
+    own = row.get("temperature")
+    if own is not None and (own > t[-1] or abs(np.interp(own, t, entropy) - mean) <= SAME):
+        return float(own), mean
     if mean > entropy[-1]:
         return math.inf, mean
     return float(np.interp(mean, entropy, t)), mean
 
 
 def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
-    """Where the plot ends: a little after the last mark that lies on the curve."""
+    """The end of the axis: a little beyond the last mark on the curve."""
     last = max((x for x, _ in places if x <= t[-1]), default=0.0)
     return max(LEAST_RANGE, min(1.25 * last, t[-1]))
 
@@ -95,8 +96,8 @@ def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
 def _human_crossing(
     axes: Axes, document: Document, t: Sequence[float], entropy: Sequence[float]
 ) -> None:
-    """The human line, and the temperature at which the curve meets it."""
-    mean = value(document["reference"], "entropy", "same_contexts")
+    """Draw the human line, and the temperature at which the curve meets it."""
+    mean = value(document["reference"], "entropy", TEACHER_FORCED)
     if mean is None:
         return
     end = axes.get_xlim()[1]
@@ -110,16 +111,16 @@ def _human_crossing(
 
 
 def _choices(axes: Axes) -> None:
-    """The same heights as numbers of equally likely tokens, on the right."""
+    """Show the same heights on the right, as numbers of equally likely tokens."""
     other = axes.twinx()
     other.set_ylim(axes.get_ylim())
     counts = [10**n for n in range(12) if math.log(10**n) <= axes.get_ylim()[1]]
     other.set_yticks([math.log(n) for n in counts], [f"{n:,}" for n in counts])
-    other.set_ylabel("as many equal choices")
+    other.set_ylabel("equally likely tokens")
 
 
 def quality_against_diversity(document: Document) -> Figure:
-    """Surprisal under the model and diversity of each sampler's texts, with the Pareto front."""
+    """Draw surprisal against diversity of each sampler's texts, with the Pareto front."""
     rows = {label: row for label, row in named(document) if _quality(row)}
     points = {label: point for label, row in rows.items() if (point := _quality(row))}
     drawing, axes = canvas.canvas(right=16)
@@ -139,12 +140,12 @@ def quality_against_diversity(document: Document) -> Figure:
 
 
 def _quality(row: Row | None) -> Point | None:
-    x, y = (value(row, metric, "own_texts") for metric in ("diversity", "surprisal"))
+    x, y = (value(row, metric, GENERATED) for metric in ("diversity", "surprisal"))
     return None if x is None or y is None else (x, y)
 
 
 def front(points: Iterable[Point]) -> list[Point]:
-    """The points that no other one beats in both: more diverse and less surprising.
+    """Return the points that no other one beats in both: more diverse and less surprising.
 
     Example:
         >>> front([(0.1, 1.0), (0.9, 3.0), (0.5, 4.0)])
@@ -158,21 +159,21 @@ def front(points: Iterable[Point]) -> list[Point]:
 
 
 def _cross(axes: Axes, row: Row, x: float, y: float) -> None:
-    """The 95 % intervals of both figures, where they are known."""
-    known = {
+    """Draw the 95 % intervals of both figures, if there are any."""
+    intervals = {
         f.metric: (f.low, f.high)
         for f in figures(row)
-        if f.view == "own_texts" and f.low is not None and f.high is not None
+        if f.view == GENERATED and f.low is not None and f.high is not None
     }
     how: dict[str, Any] = {"color": TEAL, "lw": 1, "alpha": 0.6, "zorder": 4}
-    if across := known.get("diversity"):
+    if across := intervals.get("diversity"):
         axes.plot(across, [y, y], **how)
-    if up := known.get("surprisal"):
+    if up := intervals.get("surprisal"):
         axes.plot([x, x], up, **how)
 
 
 def entropy_by_position(document: Document) -> Figure:
-    """The mean entropy at each position, beside the band of human text."""
+    """Draw the mean entropy at each position, with the band of human text."""
     rows = named(document)
     drawing, axes = _positions([label for label, _ in rows])
     axes.set_ylim(0, 1.04 * document["bounds"]["max"] or 1)
@@ -183,10 +184,11 @@ def entropy_by_position(document: Document) -> Figure:
 
 
 def mass_kept_by_position(document: Document) -> Figure:
-    """The mean share of the model's probability that can still be drawn, at each position."""
+    """Draw the mean share of the model's probability that can still be drawn, by position."""
     rows = named(document)
     cut = [(label, row) for label, row in rows if (_mass(row) or 1) < ALL]
     whole = [(label, row) for label, row in rows if (_mass(row) or 0) >= ALL]
+    # All lines at 1 are the same line, so one of them is drawn for all.
     one_of_them = [("all others" if cut else "all samplers", row) for _, row in whole[:1]]
     shown = cut + one_of_them
     drawing, axes = _positions([label for label, _ in shown])
@@ -197,11 +199,11 @@ def mass_kept_by_position(document: Document) -> Figure:
 
 
 def _mass(row: Row) -> float | None:
-    return value(row, "mass_kept", "same_contexts")
+    return value(row, "mass_kept", TEACHER_FORCED)
 
 
 def _positions(names: Sequence[str]) -> tuple[Figure, Axes]:
-    """Empty axes over positions, with room for the names of lines on the right."""
+    """Empty axes over positions, with room on the right for the names of lines."""
     height = max(canvas.HEIGHT, canvas.LINE * (len(names) + 6))
     drawing, axes = canvas.canvas(right=22 + canvas.widest(names), height=height)
     axes.set_xlabel("position in the text (tokens)")
@@ -209,15 +211,15 @@ def _positions(names: Sequence[str]) -> tuple[Figure, Axes]:
 
 
 def _colours(rows: Sequence[tuple[str, Row]]) -> dict[str, str]:
-    """A colour for each sampler, by its entropy."""
-    rising = sorted(rows, key=lambda pair: value(pair[1], "entropy", "same_contexts") or 0)
+    """A colour for each sampler, in the order of their entropies."""
+    rising = sorted(rows, key=lambda pair: value(pair[1], "entropy", TEACHER_FORCED) or 0)
     return {label: LINES[at * len(LINES) // len(rising)] for at, (label, _) in enumerate(rising)}
 
 
 def _human_band(axes: Axes, reference: Row | None) -> None:
-    """The middle nine tenths of the positions of human text, and their mean."""
+    """Draw the mean of human text, and the range of the middle 90 % of its positions."""
     mean, low, high = (
-        value(reference, f"entropy.{name}", "same_contexts") for name in ("mean", "p05", "p95")
+        value(reference, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95")
     )
     first = axes.get_xlim()[0]
     if mean is not None:
@@ -231,10 +233,10 @@ def _human_band(axes: Axes, reference: Row | None) -> None:
 def _lines(
     axes: Axes, rows: Sequence[tuple[str, Row]], key: str, colours: Mapping[str, str]
 ) -> None:
-    """One line for each sampler, named where it ends."""
+    """Draw a line for each sampler, with its name at the end."""
     ends: dict[str, Point] = {}
     for label, row in rows:
-        places = (row["same_contexts"] or {}).get("by_position", [])
+        places = (row[TEACHER_FORCED] or {}).get("by_position", [])
         line = [(place["position"] + 1, place[key]) for place in places if _number(place, key)]
         if line:
             axes.plot(*zip(*line, strict=True), color=colours[label], lw=1.3, zorder=3)

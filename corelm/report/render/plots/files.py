@@ -1,4 +1,4 @@
-"""The plots of a report: as files, and as drawings in its page."""
+"""The plots of a report as files, and as drawings inside its page."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 216
 LARGEST = 1e9
-NOTHING_ELSE = {"Date": None, "Creator": None, "Format": None, "Type": None}
-"""No metadata: the same report gives the same bytes on any day."""
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+"""The same report gives the same bytes on any day."""
 
 
 def plots(document: Mapping[str, Any]) -> dict[str, bytes]:
-    """The plots of a report as files, each as PNG and as SVG.
+    """Draw the plots of a report as files, each as PNG and as SVG.
 
-    One version of matplotlib draws the same bytes each time.
+    The bytes depend on the report and on the version of matplotlib alone.
 
     Args:
-        document: the report's, as `corelm.report/1` describes it.
+        document: that of a report, as `corelm.report/1` describes it.
 
     Returns:
-        What each file holds, by its name.
+        The content of each file by its name.
     """
     files: dict[str, bytes] = {}
     for name, figure in _drawn(document, letters="path"):
         files[f"{name}.png"] = _saved(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        files[f"{name}.svg"] = _saved(figure, "svg", metadata=NOTHING_ELSE)
+        files[f"{name}.svg"] = _saved(figure, "svg", metadata=NO_METADATA)
     return files
 
 
 def drawings(document: Mapping[str, Any]) -> dict[str, str]:
-    """The plots of a report as SVG elements that take their colours from the page around them.
+    """Draw the plots of a report as SVG elements that take their colours from the page.
 
     Args:
-        document: the report's, as `corelm.report/1` describes it.
+        document: that of a report, as `corelm.report/1` describes it.
 
     Returns:
-        The element of each plot, by its name.
+        The element of each plot by its name.
     """
     return {
-        name: element(name, _saved(figure, "svg", metadata=NOTHING_ELSE).decode("utf-8"))
+        name: element(name, _saved(figure, "svg", metadata=NO_METADATA).decode("utf-8"))
         for name, figure in _drawn(document, letters="none")
     }
 
 
 def _drawn(document: Mapping[str, Any], letters: str) -> Iterator[tuple[str, Figure]]:
-    """Each plot by its name, to be saved before the next one is asked for."""
+    """Draw one plot after the other; save each before asking for the next one."""
     with warnings.catch_warnings(), style(**{"svg.fonttype": letters}):
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figures = _bounded({name: part for name, part in document.items() if name != "try_it"})
@@ -63,7 +63,7 @@ def _drawn(document: Mapping[str, Any], letters: str) -> Iterator[tuple[str, Fig
 
 
 def _bounded(part: Any) -> Any:
-    """A part of a document in which no number is too large to be drawn."""
+    """Copy a part of a document with every number in the range that matplotlib can draw."""
     if isinstance(part, Mapping):
         return {name: _bounded(inner) for name, inner in part.items() if name != "texts"}
     if isinstance(part, list):
@@ -78,9 +78,10 @@ def _saved(figure: Figure, kind: str, **how: Any) -> bytes:
 
 
 def element(name: str, svg: str) -> str:
-    """A drawing of matplotlib as an element of a page: no more than is seen, and its own ids.
+    """Turn a drawing of matplotlib into an element of a page.
 
-    Colours become variables, which are others in the dark; letters are those of the page.
+    Everything invisible goes. Colours become variables of the page, which has other ones in the
+    dark; letters take the page's font; ids get the name of the plot, so that no two are equal.
 
     Example:
         >>> element("a", '<svg viewBox="0 0 9 9">\\n<g id="g1" fill="#00796b"/></svg>')
@@ -100,7 +101,7 @@ COLOUR = re.compile("#[0-9a-f]{6}")
 
 
 def _tag(tag: str, name: str, used: set[str]) -> str:
-    """One tag of a drawing as the page has it."""
+    """Rewrite one tag of a drawing for the page."""
     tag = COLOUR.sub(lambda colour: f"var(--{COLOURS[colour[0]]})", tag)
     tag = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", tag)
     tag = REFERENCE.sub(lambda at: at[0].replace("#", f"#{name}-"), tag)

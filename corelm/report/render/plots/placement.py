@@ -1,4 +1,9 @@
-"""Where the labels of a plot go, so that none covers another: plain geometry, no matplotlib."""
+"""Places for the labels of a plot, so that none covers another: plain geometry, no matplotlib.
+
+Each label chooses among places around its mark, at several distances and in all directions. A
+place costs more the farther it is, and the more it covers. Labels with few good places choose
+first; then all choose again, since what the others chose has changed.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +20,19 @@ Point = tuple[float, float]
 Floats = NDArray[np.float64]
 
 DISTANCES = (7.0, 11.0, 16.0, 24.0, 34.0, 46.0, 60.0, 78.0)
-"""How far from its mark a label may be, the nearest first."""
+"""The distances of a label from its mark, the nearest first."""
 NEAR = 12.0
-"""How far from its mark a label may be without a line to it."""
+"""The distance up to which a label needs no line to its mark."""
 DIRECTIONS = 16
 MOST = 200
-"""Pieces between two points of a line."""
+"""Pieces between two points of a line, at most."""
 COVERED, CROWDED, DOUBTFUL, FAR = 50.0, 4.0, 3.0, 1.0
-"""What it costs to cover a label or leave the plot, to cover a mark or a line, to be no farther
-from another mark, to be far from its own."""
+"""The costs: for an area that covers a label or leaves the plot, for one that covers a mark or a
+line, for a distance to another mark that is too small, for the distance to its own mark."""
 CLEAR = 5.0
-"""How much farther from other marks than from its own a label should be."""
+"""The distance by which other marks should be farther from a label than its own."""
 LITTLE, ROUNDS = 20.0, 3
-"""By how much a place may cost more and still be a choice; how often the choices are made anew."""
+"""The extra cost up to which a place is still good; the rounds in which labels choose."""
 
 
 class Box(NamedTuple):
@@ -40,7 +45,7 @@ class Box(NamedTuple):
 
     @classmethod
     def around(cls, x: float, y: float, width: float, height: float) -> Box:
-        """The rectangle of a size around a middle.
+        """Return the rectangle of a size around its middle.
 
         Example:
             >>> Box.around(0, 0, 4, 2)
@@ -50,12 +55,12 @@ class Box(NamedTuple):
 
     @property
     def middle(self) -> Point:
-        """Where its diagonals meet."""
+        """The point where its diagonals meet."""
         return (self.left + self.right) / 2, (self.bottom + self.top) / 2
 
 
 def shared(some: Iterable[Box], others: Iterable[Box]) -> Floats:
-    """The area that each of some rectangles shares with others, added up.
+    """Return the area that each of some rectangles shares with others, added up.
 
     Example:
         >>> shared([Box(0, 0, 2, 2)], [Box(1, 1, 5, 5), Box(-1, -1, 9, 9)]).tolist()
@@ -68,25 +73,25 @@ def shared(some: Iterable[Box], others: Iterable[Box]) -> Floats:
     return areas
 
 
-def beside(
+def place_labels(
     points: Sequence[Point],
     sizes: Sequence[tuple[float, float]],
     inside: Box,
     written: Sequence[Box] = (),
     drawn: Sequence[Box] = (),
 ) -> list[Box]:
-    """A place for the label of each mark: near it, covering no other label, and little else.
+    """Place the label of each mark near it, where it covers no other label and little else.
 
     Args:
-        points: where the marks are.
+        points: the marks.
         sizes: (width, height) of their labels.
-        inside: what no label may leave.
-        written: what is written already; it may be covered as little as a label.
-        drawn: marks and pieces of lines, better not covered either.
+        inside: the frame that no label may leave.
+        written: rectangles of other text, which no label may cover.
+        drawn: marks and pieces of lines, which a label had better not cover.
 
     Example:
         >>> plot = Box(0, 0, 100, 100)
-        >>> one, two = beside([(50, 50), (52, 50)], [(20, 8), (20, 8)], plot)
+        >>> one, two = place_labels([(50, 50), (52, 50)], [(20, 8), (20, 8)], plot)
         >>> shared([one], [two]).tolist()
         [0.0]
     """
@@ -106,19 +111,19 @@ def beside(
 
 
 def _freedom(costs: Floats) -> int:
-    """How many places a label has that are about as good as its best one."""
+    """Count the places of a label that are about as good as its best one."""
     return int(np.count_nonzero(costs < costs.min() + LITTLE))
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The places that a label may have around its mark.
+    """The places around a mark among which its label chooses.
 
     Attributes:
         point: the mark.
         boxes: the places.
-        leaders: the line that leads from each to the mark, in pieces; none where it is near.
-        owners: for each piece of all those lines, the place that it belongs to.
+        leaders: for each place the line to the mark, in pieces; empty if the place is near.
+        owners: for each piece of all those lines, the index of its place.
     """
 
     point: Point
@@ -128,7 +133,7 @@ class Choice:
 
     @classmethod
     def of(cls, point: Point, size: tuple[float, float]) -> Choice:
-        """Those whose nearest edge is so far from the mark, in each direction."""
+        """Return a place at each distance in each direction."""
         boxes, leaders = [], []
         for distance in DISTANCES:
             for step in range(DIRECTIONS):
@@ -141,23 +146,23 @@ class Choice:
         return cls(point, boxes, leaders, owners)
 
     def taken(self, at: int) -> list[Box]:
-        """What a label covers in one of the places, with the line to its mark."""
+        """Return the rectangles that a label covers in one place, with those of its line."""
         return [self.boxes[at], *self.leaders[at]]
 
     def clash(self, others: Sequence[Box]) -> Floats:
-        """For each place, the area that the label and its line share with others."""
+        """Return for each place the area that the label and its line share with others."""
         lines = shared([piece for line in self.leaders for piece in line], others)
         crossed = np.bincount(self.owners, lines, minlength=len(self.boxes))
         return np.asarray(shared(self.boxes, others) + crossed)
 
     def outside(self, frame: Box) -> Floats:
-        """For each place, what it costs to be far away and to leave the plot."""
+        """Return for each place the cost of its distance and of the area outside the plot."""
         area = shared(self.boxes[:1], self.boxes[:1])
         far = FAR * np.repeat(DISTANCES, DIRECTIONS)
         return np.asarray(far + COVERED * (area - shared(self.boxes, [frame])))
 
     def doubt(self, points: Sequence[Point]) -> Floats:
-        """For each place, what it costs that the label could be taken for that of another mark."""
+        """Return for each place the cost of looking like the label of another mark."""
         others = [point for point in points if point != self.point]
         if not others:
             return np.zeros(len(self.boxes))
@@ -172,19 +177,19 @@ def _leader(box: Box, point: Point) -> list[Box]:
 
 
 def _gaps(boxes: Sequence[Box], point: Point) -> Floats:
-    """How far a point is from each of some rectangles."""
+    """The distance of a point from each of some rectangles."""
     edges = np.array(boxes)
     out = np.maximum(np.maximum(edges[:, :2] - point, point - edges[:, 2:]), 0)
     return np.asarray(np.hypot(out[:, 0], out[:, 1]))
 
 
 def pieces(points: Sequence[Point], length: float, thick: float) -> list[Box]:
-    """A broken line as small rectangles along it, and a point as one.
+    """Cover a line with small rectangles, and a single point with one.
 
     Args:
-        points: where the line goes through.
-        length: how long a piece is, unless the line goes far beyond the picture.
-        thick: how much wider than its piece a rectangle is.
+        points: the corners of the line.
+        length: the length of a piece; longer if the line leaves the picture by far.
+        thick: the extra width of a rectangle around its piece.
 
     Example:
         >>> len(pieces([(0, 0), (10, 0)], 5, 2))
@@ -201,12 +206,12 @@ def pieces(points: Sequence[Point], length: float, thick: float) -> list[Box]:
 
 
 def spread(wanted: Sequence[float], gap: float, least: float, most: float) -> list[float]:
-    """Heights as near to the wanted ones as they can be, at least a gap apart.
+    """Return heights as near to the wanted ones as they can be, at least a gap apart.
 
     Args:
         wanted: one height for each label.
-        gap: how far apart at least; less where there is no room.
-        least, most: the range to keep to.
+        gap: the least distance of two labels; less if there is no room.
+        least, most: the range of the heights.
 
     Example:
         >>> spread([1.0, 1.0, 9.0], 2.0, 0.0, 10.0)
@@ -216,7 +221,8 @@ def spread(wanted: Sequence[float], gap: float, least: float, most: float) -> li
         return []
     gap = min(gap, (most - least) / max(len(wanted) - 1, 1))
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
-    # With the gaps taken out, the heights only must not fall: pool those that would.
+    # With the gaps taken out, the heights must only not fall. Pooling neighbours that would fall
+    # into their mean is isotonic regression, which keeps the sum of squared moves least.
     pools: list[list[float]] = []
     for place, i in enumerate(order):
         pools.append([wanted[i] - place * gap])

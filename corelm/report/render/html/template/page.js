@@ -1,5 +1,5 @@
 "use strict";
-// The words of a text are one stop of the Tab key; the arrow keys go from word to word.
+// Tab stops once at each text; the arrow keys, Home and End move between its words.
 for (const text of document.querySelectorAll(".words")) {
   const words = [...text.children];
   words.slice(1).forEach((word) => (word.tabIndex = -1));
@@ -16,7 +16,7 @@ for (const text of document.querySelectorAll(".words")) {
   });
 }
 
-// One distribution, reshaped as corelm does it: in float32, with its rules at the edges.
+// Reshape one distribution as corelm does: in float32, with the same rules for ties and limits.
 const section = document.getElementById("try");
 if (section) {
   const { fround, exp, log, min, max } = Math;
@@ -36,12 +36,12 @@ if (section) {
   };
   const $ = (id) => document.getElementById(id);
 
-  // Each returns the logits of the tokens that stay: a falling prefix.
-  const below = (l) => l.map((x) => fround(x - l[0]));
-  const weights = (l) => below(l).map((x) => fround(exp(x)));
+  // Logits are in falling order, and the first one is 0. So the tokens that a filter keeps are
+  // always a prefix, and no row needs to be shifted before it is divided.
+  const weights = (l) => l.map((x) => fround(exp(fround(x - l[0]))));
   function temperature(l, t) {
     if (t === 0) return l.slice(0, 1);
-    return t === 1 ? l : below(l).map((x) => fround(x / fround(t)));
+    return t === 1 ? l : l.map((x) => fround(x / fround(t)));
   }
   const topK = (l, k) => (k === 0 ? l : l.slice(0, k));
   function topP(l, p) {
@@ -79,7 +79,7 @@ if (section) {
     const h = entropy(q);
     $("entropy").textContent = h.toFixed(3);
     $("more").textContent =
-      `${(h / log(2)).toFixed(2)} bits, as ${exp(h) < 100 ? exp(h).toFixed(1) : whole(Math.round(exp(h)))} equal choices. ` +
+      `${(h / log(2)).toFixed(2)} bits: as many as ${exp(h) < 100 ? exp(h).toFixed(1) : whole(Math.round(exp(h)))} equally likely tokens. ` +
       `${whole(q.length)} of ${whole(size)} tokens kept, ${share(q.length === size ? 1 : min(mass, 1))} of the model's mass.`;
     $("scale").style.setProperty("--at", `${(100 * h) / log(size) || 0}%`);
     const stages = [

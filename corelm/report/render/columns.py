@@ -1,0 +1,181 @@
+"""The columns of every table of a report: terminal, Markdown, notebook and page.
+
+To add a figure to the report:
+
+1. Measure it: return it under a key of its own from `on_contexts.summary` or
+   `generated_texts.summary`, with its interval under the same key of `ci95`.
+2. Name the key in `document/schema.json`. JSON, CSV, pandas and `--fail-if` then have it.
+3. Add one `Column` to `COLUMNS`. The page has it then; with a `priority`, so do the terminal,
+   Markdown and notebooks.
+4. Define it in `html/template/definitions.html.jinja`, where its formula belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, figure, rows
+from corelm.report.document.numbers import number, share
+from corelm.report.render.format import Format, choices, count, difference, in_bits, per_hundred
+
+NOTHING = "-"
+"""The text of a cell whose figure was not measured."""
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the tables.
+
+    Attributes:
+        table: the table of the page that has it.
+        title: its heading.
+        metric: its figure, as `lookup.figure` takes it.
+        form: the format of its numbers.
+        meaning: its definition in a few words; only columns of the overview need one.
+        priority: its place among the columns of the overview when there is not room for all,
+            1 for the most important; 0 keeps it out of the overview.
+        to_human: the same for the column behind it, which has the difference to human text.
+        human_metric: the figure of the human row to compare with, if it has another name.
+        compared: whether the page shows the difference to human text. It says nothing new where
+            the figure follows from another one, and there is none for what people do not have.
+        between: two figures that the page shows instead of the 95 % interval.
+    """
+
+    table: Table
+    title: str
+    metric: str
+    form: Format = number
+    meaning: str = ""
+    priority: int = 0
+    to_human: int = 0
+    human_metric: str = ""
+    compared: bool = True
+    between: tuple[str, str] | None = None
+
+    @property
+    def view(self) -> str:
+        """The part of the document that holds its figure."""
+        return self.table.view
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page and the part of the document that it shows."""
+
+    name: str
+    view: str
+
+
+SAME_CONTEXTS = Table("same_contexts", TEACHER_FORCED)
+LIKELIHOOD = Table("likelihood_and_repetition", GENERATED)
+VARIETY = Table("variety", GENERATED)
+
+COLUMNS = (
+    Column(
+        SAME_CONTEXTS, "entropy", "entropy", priority=1, to_human=2,
+        meaning="how random the next token is, in nats (1 nat = 1.44 bits)",
+    ),
+    Column(SAME_CONTEXTS, "bits", "entropy", in_bits, compared=False),
+    Column(
+        SAME_CONTEXTS, "median", "entropy.median", compared=False,
+        between=("entropy.p05", "entropy.p95"),
+    ),
+    Column(SAME_CONTEXTS, "choices", "entropy", choices, compared=False),
+    Column(SAME_CONTEXTS, "KL to model", "kl_to_model", compared=False),
+    Column(
+        SAME_CONTEXTS, "mass kept", "mass_kept", share, priority=8, compared=False,
+        meaning="the model's probability of the tokens that can still be drawn",
+    ),
+    Column(SAME_CONTEXTS, "tokens kept", "tokens_kept", count, compared=False),
+    Column(SAME_CONTEXTS, "surprisal", "expected_surprisal", human_metric="surprisal"),
+    Column(SAME_CONTEXTS, "top 1", "top_probability", share, compared=False),
+    Column(
+        LIKELIHOOD, "surprisal", "surprisal", priority=4, to_human=9,
+        meaning="how unexpected the tokens written are to the model, -ln p in nats",
+    ),
+    Column(LIKELIHOOD, "perplexity", "perplexity", count),
+    Column(LIKELIHOOD, "outside band", "outside_human_band", share),
+    Column(LIKELIHOOD, "drift", "entropy_drift", per_hundred),
+    Column(LIKELIHOOD, "rep-2", "rep_2", share),
+    Column(LIKELIHOOD, "rep-3", "rep_3", share),
+    Column(
+        LIKELIHOOD, "rep-4", "rep_4", share, priority=6,
+        meaning="the share of phrases of four tokens that repeat an earlier one",
+    ),
+    Column(LIKELIHOOD, "diversity", "diversity", share),
+    Column(
+        LIKELIHOOD, "loops", "loops", share, priority=5,
+        meaning="the share of texts that end by repeating one phrase",
+    ),
+    Column(VARIETY, "distinct-1", "distinct_1", share),
+    Column(
+        VARIETY, "distinct-2", "distinct_2", share, priority=7,
+        meaning="the share of pairs of tokens that are different",
+    ),
+    Column(VARIETY, "distinct-3", "distinct_3", share),
+    Column(VARIETY, "self-BLEU-4", "self_bleu_4"),
+    Column(VARIETY, "Zipf", "zipf"),
+    Column(VARIETY, "compression", "compression"),
+    Column(VARIETY, "[UNK]", "unknown", share),
+)  # fmt: skip
+BARS = 3
+"""The priority of the bars that the terminal draws beside the entropies."""
+
+
+def columns_of(table: Table) -> tuple[Column, ...]:
+    """Return the columns of a table of the page."""
+    return tuple(column for column in COLUMNS if column.table is table)
+
+
+@dataclass(frozen=True)
+class OverviewColumn:
+    """A column of the overview: the figures of a column, or their differences to human text."""
+
+    column: Column
+    to_human: bool = False
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        return "to human" if self.to_human else self.column.title
+
+    @property
+    def priority(self) -> int:
+        """Its place among the columns when there is not room for all; 1 is the first."""
+        return self.column.to_human if self.to_human else self.column.priority
+
+    def cell(self, row: Row, human: Row | None) -> str:
+        """Return the text of its cell in a row."""
+        column = self.column
+        found = figure(row, column.metric, column.view)
+        if found is None:
+            return NOTHING
+        if not self.to_human:
+            return column.form(found.value)
+        other = human and figure(human, column.human_metric or column.metric, column.view)
+        if not other or row is human:
+            return NOTHING
+        return difference(column.form, found.value - other.value, minus="-")
+
+
+def overview_columns(document: Row) -> list[OverviewColumn]:
+    """Return the columns of the overview; differences need a human row."""
+    chosen: list[OverviewColumn] = []
+    for column in COLUMNS:
+        if column.priority:
+            chosen.append(OverviewColumn(column))
+        if column.to_human and document["reference"]:
+            chosen.append(OverviewColumn(column, to_human=True))
+    return chosen
+
+
+def overview(document: Row) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name and the cells of each row, the human row first, without those that failed."""
+    named = rows(document)
+    human = next((row for name, row in named if name == HUMAN), None)
+    columns = overview_columns(document)
+    for name, row in named:
+        yield name, [column.cell(row, human) for column in columns]

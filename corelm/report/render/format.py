@@ -1,0 +1,100 @@
+"""Text for a cell: numbers, intervals, differences, and strings that can do no harm."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from corelm.report.document.numbers import number
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+Format = Callable[[float], str]
+"""From a number to its text, such as `number` and `share`."""
+
+_COMMANDS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+
+
+def bits(nats: float) -> float:
+    """Convert nats to bits."""
+    return nats / math.log(2)
+
+
+def in_bits(nats: float) -> str:
+    """Format nats as bits."""
+    return number(bits(nats))
+
+
+def choices(nats: float) -> str:
+    """Format an entropy as the number of equally likely tokens that has it."""
+    return count(math.exp(min(nats, 700)))  # beyond 709 the exponential is no finite number
+
+
+def per_hundred(value: float) -> str:
+    """Format what grows by this much a token, as its growth in a hundred tokens."""
+    return number(100 * value)
+
+
+def count(value: float) -> str:
+    """Format a number of things, or the mean of several.
+
+    Example:
+        >>> [count(x) for x in (3.0, 3.25, 1234.5, 1e7)]
+        ['3', '3.2', '1,234', '1e+07']
+    """
+    if value >= 1e6:
+        return number(value)
+    return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:,.1f}"
+
+
+def interval(form: Format, low: float, high: float) -> str:
+    """Format an interval; return "" if it is narrower than the digits shown.
+
+    Example:
+        >>> from corelm.report.document.numbers import share
+        >>> interval(number, 1.0, 1.001), interval(number, -1.0, 1.0).replace(MINUS, "-")
+        ('', '-1.00 to 1.00')
+        >>> interval(share, 0.25, 0.5).split(DASH)
+        ['25.0', '50.0%']
+    """
+    first, last = form(low), form(high)
+    if first == last:
+        return ""
+    if low < 0:  # a dash beside a minus sign is hard to read
+        return f"{first} to {last}".replace("-", MINUS)
+    return f"{first.removesuffix('%') if last.endswith('%') else first}{DASH}{last}"
+
+
+def difference(form: Format, value: float, minus: str = MINUS) -> str:
+    """Format a difference with its sign; that of two shares is in percentage points (pp).
+
+    Example:
+        >>> from corelm.report.document.numbers import share
+        >>> difference(number, 0.5), difference(share, 0.25), difference(number, 0.0)
+        ('+0.50', '+25.0 pp', '0.00')
+    """
+    text = form(abs(value))
+    if not any(digit in text for digit in "123456789"):
+        return text
+    sign = minus if value < 0 else "+"
+    return f"{sign}{text.removesuffix('%')} pp" if text.endswith("%") else f"{sign}{text}"
+
+
+def one_line(text: str) -> str:
+    """Replace every run of white space by one space."""
+    return " ".join(text.split())
+
+
+def visible(text: str) -> str:
+    """Replace each character that commands a terminal or a browser instead of being read.
+
+    Those are control characters, characters that reverse the direction of writing, and code
+    points that no file may hold. Tab and newline stay.
+
+    Example:
+        >>> visible("a\\x1b]0;b")
+        'a\ufffd]0;b'
+    """
+    return _COMMANDS.sub("\ufffd", text)

@@ -1,0 +1,46 @@
+"""A report as Markdown: the summary, the overview, and how it was measured."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from corelm.report.document.summary import summary
+from corelm.report.render import text
+from corelm.report.render.columns import overview, overview_columns
+from corelm.report.render.format import one_line
+
+
+def to_markdown(document: Mapping[str, Any]) -> str:
+    """Render a report as Markdown, with a table in the dialect of GitHub."""
+    titles = [column.title for column in overview_columns(document)]
+    lines = [_row(["sampler", *titles]), _row(["---", *["---:"] * len(titles)])]
+    lines += [_row([_code(name), *cells]) for name, cells in overview(document)]
+    lines += [
+        _row([_code(name), f"failed: {_plain(reason)}", *[""] * (len(titles) - 1)])
+        for name, reason in text.failures(document)
+    ]
+    notes = (_plain(each(document)) for each in (text.settings, text.legend))
+    return "\n\n".join([_plain(summary(document)), "\n".join(lines), *notes]) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(name: str) -> str:
+    """Write a name as code in a cell, whatever characters it has.
+
+    Code that holds backticks needs a longer fence; a bar would end the cell even inside code.
+    """
+    name = one_line(name)
+    ticks = max(map(len, re.findall("`+", name)), default=0)
+    space = " " if ticks else ""
+    fence = "`" * (ticks + 1)
+    return f"{fence}{space}{name}{space}{fence}".replace("|", "\\|")
+
+
+def _plain(sentence: str) -> str:
+    """Escape every character that Markdown would read as markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", one_line(sentence))
