@@ -334,7 +334,39 @@ def test_a_parameter_without_a_default_is_asked_for():
         Needs.build()
 
 
-# Classes that are no samplers
+# The declaration of a class made here and now: nothing of it was read before
+
+
+def test_a_mapping_has_a_rule_and_a_default_as_any_parameter():
+    class Biased(Sampler):
+        bias: dict[str, float] = param({"a": 1.0}, "token to number", aliases=["weights"])
+        count: int = param(2, "how many", le=3)
+
+        def __call__(self, logits, context):
+            return logits
+
+    bias, count = Biased.parameters()
+    assert (bias.name, bias.type, bias.default) == ("bias", dict, {"a": 1.0})
+    assert bias.rule == Rule("token to number", aliases=("weights",))
+    assert (count.name, count.type, count.item_type, count.default) == ("count", int, None, 2)
+    assert count.rule == Rule("how many", le=3)
+    assert Biased().bias == {"a": 1.0}
+    assert Biased.build(weights={"b": 2}).bias == {"b": 2}
+
+
+def test_a_class_keeps_a_repr_of_its_own():
+    class Quiet(Plain):
+        def __repr__(self):
+            return "quiet"
+
+    class Loud(Quiet):
+        pass
+
+    assert repr(Quiet()) == "quiet"
+    assert repr(Loud(t=2)).endswith("Loud(t=2.0)")
+
+
+# Classes that are not samplers
 
 
 def test_a_field_without_a_type_is_refused_where_it_is_declared():
@@ -433,8 +465,11 @@ def test_a_mapping_cannot_be_changed_and_nor_can_its_hash():
         lambda bias: bias.clear(),
     )
     for change in changes:
-        with pytest.raises(TypeError, match="cannot be changed; make a new sampler"):
+        with pytest.raises(TypeError) as caught:
             change(sampler.bias)
+        assert str(caught.value) == (
+            "a parameter cannot be changed; make a new sampler with other values"
+        )
     assert (sampler.bias, hash(sampler)) == ({"a": 1}, before)
     assert repr(sampler.bias) == "{'a': 1}"
 

@@ -17,7 +17,7 @@ import corelm
 from corelm import hookimpl
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.plugins.expressions import built_in
-from corelm.plugins.offers import Offer, Source, shadowing_parameters
+from corelm.plugins.offers import Offer, Source, offers_by_name, shadowing_parameters
 from corelm.plugins.registry import Registry
 from corelm.testing import ToyModel
 
@@ -659,6 +659,13 @@ def test_a_parameter_that_shadows_an_option_is_listed():
     offer = Offer("long", Long, Source("corelm-long", "1.0", "long"))
     shadowing = shadowing_parameters([offer], ["--length", "--top-n", "--seed"])
     assert shadowing == [(offer, "length"), (offer, "top_n")]
+
+
+def test_offers_are_grouped_by_name_in_their_order():
+    first, second = (Offer("top_q", corelm.Chain, Source(name, "1", "x")) for name in "ab")
+    other = Offer("mine", corelm.Chain, Source("a", "1", "x"))
+    grouped = offers_by_name([first, other, second])
+    assert list(grouped.items()) == [("top_q", [first, second]), ("mine", [other])]
 
 
 # The two settings

@@ -240,6 +240,19 @@ def test_without_tokens_the_context_is_empty():
     assert seen == [((2, 0), 0)]
 
 
+@pytest.mark.parametrize("tokens", [None, [], [1.0, 2.0], np.array([[3]], np.int32)])
+def test_the_tokens_of_a_context_are_64_bit_integers(tokens):
+    dtypes = []
+
+    class Looks(Sampler):
+        def __call__(self, logits, context):
+            dtypes.append(context.tokens.dtype)
+            return logits
+
+    sampling_distribution(Looks(), np.zeros((1, 3)), tokens)
+    assert dtypes == [np.int64]
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (2, 0), (1, 2, 3)])
 def test_logits_of_another_shape_are_refused(shape):
     with pytest.raises(UsageError, match=r"logits must be \(vocabulary,\) or \(batch, vocab"):

@@ -157,7 +157,7 @@ def test_parameters_that_do_not_go_there(expression, parameters, message):
         "temperature(t=1)" + " " * LONGEST,
         "greedy|" * (LONGEST // 7) + "|" * 100,
     ],
-    ids=lambda expression: f"{expression[:30]!r}",
+    ids=lambda expression: ascii(expression[:30]).replace("\\", "/"),
 )
 def test_what_cannot_be_read_is_refused(expression):
     with pytest.raises(ExpressionError) as caught:
@@ -185,6 +185,22 @@ def test_the_message_says_how_to_write_it():
 def test_what_is_no_expression_at_all(nothing):
     with pytest.raises(ExpressionError, match=r"a sampler is a name, an expression or a value"):
         corelm.sampler(nothing)
+
+
+def test_a_sampler_that_fails_while_it_is_made_is_named_with_the_reason():
+    class Fails(Sampler):
+        def __post_init__(self):
+            raise OSError("no file")
+
+        def __call__(self, logits, context):
+            return logits
+
+    plugin = SimpleNamespace(corelm_samplers=hookimpl(lambda: {"fails": Fails}))
+    registry().register(plugin, "elsewhere")
+    with pytest.raises(ParameterError) as caught:
+        corelm.sampler("fails")
+    assert str(caught.value) == "fails cannot be made: OSError: no file"
+    assert isinstance(caught.value.__cause__, OSError)
 
 
 def test_an_unknown_name_has_its_neighbour():
