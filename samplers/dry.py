@@ -54,7 +54,7 @@ class Dry(Sampler):
             for token, n in repetitions(past, breakers, self.allowed_length).items()
             if 0 <= token < logits.shape[-1]
         ]
-        if not found:
+        if not found or self.multiplier == 0:  # 0 * inf is not a penalty
             return logits
         rows, ids, lengths = np.array(found).T
         return change_logits(logits, rows, ids, lambda logit: logit - self._penalty(lengths))

@@ -38,6 +38,8 @@ class Quadratic(Sampler):
 
     @np.errstate(over="ignore", under="ignore")
     def __call__(self, logits: Array, context: Context) -> Array:
+        if self.factor == 0:  # in the formula it would make all tokens equally likely
+            return logits
         xp, in_play = array_namespace(logits), logits > -math.inf
         below = xp.where(in_play, subtract_max(logits), 0.0)  # 0 * inf would be nan
         if not 1e-30 < self.factor < 1e30:  # beyond float32

@@ -33,7 +33,7 @@ class TopH(Sampler):
     h: float = param(1.0, "share of the entropy; 1 is off", ge=0, le=1, aliases=("top_h",))
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return top_h(logits, self.h)
+        return top_h(logits, self.h) if self.h < 1 else logits
 
 
 @hookimpl

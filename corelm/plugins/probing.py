@@ -1,7 +1,8 @@
 """Find out what a sampler does by calling it on rows of logits made for the purpose.
 
-Anybody's sampler can be asked, so nobody has to declare what its arithmetic already shows. Only
-samplers that read the logits alone (`reads` is empty) are called; of the others nothing is known.
+Anybody's sampler can be asked, so nobody has to declare what its arithmetic already shows. Samplers
+that read the past are not called: nothing is known of them. Those that read the vocabulary are
+called without one, as `corelm.sampling_distribution` calls them.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def differ(a: Sampler | None, b: Sampler) -> bool | None:
 
 def _call(sampler: Sampler, rows: Array) -> Array | None:
     """Return the logits that a sampler makes of some rows; None if it reads more or fails."""
-    if sampler.reads:
+    if sampler.reads - {"vocabulary"}:
         return None
     try:
         return apply(sampler, rows, Context.of(np.zeros((len(rows), 0), dtype=np.int64)))

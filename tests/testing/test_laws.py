@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import numpy as np
 import pytest
 
 import corelm
-from corelm import Sampler, keep, softmax
+from corelm import Sampler, keep, param, softmax
 from corelm.errors import UsageError
 from corelm.testing import (
     LAWS,
     ToyModel,
+    changes_nothing_when_neutral,
     ignores_a_constant,
     is_a_distribution,
+    keeps_the_most_likely_token,
     leaves_its_input_alone,
     never_revives_a_token,
     obeys_the_laws,
+    reads_only_what_it_declares,
     repeats_itself,
     survives_a_point_mass,
+    survives_extreme_values,
     treats_rows_alone,
+    treats_tokens_alike,
 )
+from corelm.testing.cases import cases, distinct, eighths
 
 
 class Good(Sampler):
@@ -133,6 +140,72 @@ class SaysThatItNeedsRawLogits(NeedsRawLogits):
     is_shift_invariant = False
 
 
+class SaysThatItIsOrderless(Sampler):
+    """Keep every other token, by id, and claim to look at the logits alone."""
+
+    reads = frozenset()
+
+    def __call__(self, logits, context):
+        even = np.arange(logits.shape[-1]) % 2 == 0
+        return keep(logits, even | (logits == logits.max(axis=-1, keepdims=True)))
+
+
+class ShiftsByTheLowest(Sampler):
+    """Overflow where the largest and the smallest number meet."""
+
+    def __call__(self, logits, context):
+        lowest = np.where(logits > -np.inf, logits, np.inf).min(axis=-1, keepdims=True)
+        return logits - lowest
+
+
+class Inverts(Sampler):
+    """Make the least likely token the most likely one."""
+
+    is_argmax_invariant = True
+
+    def __call__(self, logits, context):
+        return np.where(logits > -np.inf, -logits, -np.inf).astype(logits.dtype)
+
+
+class NotNeutral(Sampler):
+    """Divide by two at the value that is declared neutral."""
+
+    neutral = {"t": 2.0}
+    t: float = param(1.0)
+
+    def __call__(self, logits, context):
+        return logits / logits.dtype.type(self.t)
+
+
+class RefusesItsNeutral(Sampler):
+    neutral = {"t": 0.0}
+    t: float = param(1.0, gt=0)
+
+    def __call__(self, logits, context):
+        return logits
+
+
+class ReadsTokens(Sampler):
+    """Look at the tokens and declare the step alone."""
+
+    reads = frozenset({"step"})
+
+    def __call__(self, logits, context):
+        past = context.tokens, context.step
+        return logits if past else -logits
+
+
+class SwallowsTheRefusal(Sampler):
+    """Look at the surprisals where there are any, whatever happens."""
+
+    reads = frozenset()
+
+    def __call__(self, logits, context):
+        with contextlib.suppress(Exception):
+            context.surprisal.sum()
+        return logits
+
+
 ONE_FAULT = [
     (HiddenCounter(), {repeats_itself, treats_rows_alone, ignores_a_constant}),
     (PrivateRandomness(), {repeats_itself, treats_rows_alone, ignores_a_constant}),
@@ -141,6 +214,13 @@ ONE_FAULT = [
     (WritesIntoItsInput(), {leaves_its_input_alone}),
     (RevivesTokens(), {never_revives_a_token}),
     (NeedsRawLogits(), {ignores_a_constant}),
+    (SaysThatItIsOrderless(), {treats_tokens_alike}),
+    (ShiftsByTheLowest(), {survives_extreme_values}),
+    (Inverts(), {keeps_the_most_likely_token}),
+    (NotNeutral(), {changes_nothing_when_neutral}),
+    (RefusesItsNeutral(), {changes_nothing_when_neutral}),
+    (ReadsTokens(), {reads_only_what_it_declares}),
+    (SwallowsTheRefusal(), {reads_only_what_it_declares}),
 ]
 """Samplers whose results are distributions, and the laws that they break: no other one."""
 
@@ -150,7 +230,7 @@ NO_DISTRIBUTION = [
     (WrongShape(), "returned the shape (1,) instead of (1, 1)", "keepdims=True"),
     (WrongType(), "returned float64 instead of float32", "astype(logits.dtype)"),
     (NoArray(), "returned list instead of an array", "as a NumPy array"),
-    (EmptyRow(), "returned a row in which every token is impossible", "likeliest token"),
+    (EmptyRow(), "returned a row in which every token is impossible", "most likely token"),
     (Raises(), "raised IndexError", "an empty one too"),
 ]
 """Samplers whose results are none, what the law says is wrong, and what it says to do."""
@@ -169,15 +249,20 @@ def complaint(law, sampler):
     return ""
 
 
-def test_the_laws_are_these_seven():
+def test_the_laws_are_these_twelve():
     assert [law.__name__ for law in LAWS] == [
         "is_a_distribution",
         "leaves_its_input_alone",
         "repeats_itself",
         "treats_rows_alone",
+        "treats_tokens_alike",
         "never_revives_a_token",
         "survives_a_point_mass",
+        "survives_extreme_values",
         "ignores_a_constant",
+        "keeps_the_most_likely_token",
+        "changes_nothing_when_neutral",
+        "reads_only_what_it_declares",
     ]
     assert all(law.__doc__ for law in LAWS)
 
@@ -205,7 +290,7 @@ def test_what_is_no_distribution_is_named_with_the_way_out(sampler, what, way_ou
 
 def test_a_sampler_that_removes_the_only_token_is_caught():
     assert survives_a_point_mass in broken_by(RemovesTheOnlyToken())
-    assert "keep the likeliest token" in complaint(survives_a_point_mass, RemovesTheOnlyToken())
+    assert "keep the most likely token" in complaint(survives_a_point_mass, RemovesTheOnlyToken())
 
 
 def test_a_sampler_that_moves_the_only_token_is_caught():
@@ -234,6 +319,21 @@ def test_the_constant_may_matter_where_the_sampler_says_so():
         (leaves_its_input_alone, WritesIntoItsInput(), "Work on a copy"),
         (never_revives_a_token, RevivesTokens(), "keep(result, logits > -np.inf)"),
         (ignores_a_constant, NeedsRawLogits(), "is_shift_invariant = False"),
+        (treats_tokens_alike, SaysThatItIsOrderless(), "keep 'vocabulary' in `reads`"),
+        (keeps_the_most_likely_token, Inverts(), "`is_argmax_invariant = False`"),
+        (
+            changes_nothing_when_neutral,
+            NotNeutral(),
+            "changed a distribution as not_neutral(t=2.0)",
+        ),
+        (changes_nothing_when_neutral, NotNeutral(), "or leave them out of `neutral`"),
+        (
+            changes_nothing_when_neutral,
+            RefusesItsNeutral(),
+            "refuses its neutral values: t must be above 0, not 0.0",
+        ),
+        (reads_only_what_it_declares, ReadsTokens(), "read `context.tokens`, which is not in"),
+        (reads_only_what_it_declares, SwallowsTheRefusal(), "read `context.surprisal`, which is"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -241,6 +341,67 @@ def test_each_law_says_what_to_do(law, sampler, way_out):
     message = complaint(law, sampler)
     assert message.startswith(repr(sampler))
     assert way_out in message
+
+
+def test_samplers_that_name_words_are_examined_with_a_vocabulary():
+    ban = corelm.sampler("ban", words=["cat"])
+    assert "raised UsageError: the word 'cat' has no id" in complaint(repeats_itself, ban)
+    mark = obeys_the_laws(ban, vocabulary=ToyModel().vocabulary).mark
+    assert mark.kwargs["ids"][0] == "Ban(words=('cat',))-is_a_distribution"
+    assert len(mark.args[1]) == len(LAWS)
+    for sampler, law in mark.args[1]:
+        law(sampler)
+
+
+def test_a_declared_part_of_the_context_may_be_read():
+    class Reads(Sampler):
+        reads = frozenset({"tokens", "step"})
+
+        def __call__(self, logits, context):
+            past = context.drawn, context.prompt_length, context.tokens, context.step
+            return logits if past else -logits
+
+    reads_only_what_it_declares(Reads())
+    reads_only_what_it_declares(Good() | Reads())
+    with pytest.raises(AssertionError, match=r"read `context.drawn`, which is not in `reads`"):
+        reads_only_what_it_declares(type("Less", (Reads,), {"reads": frozenset({"step"})})())
+
+
+def test_a_fault_of_the_sampler_is_not_taken_for_a_reading():
+    with pytest.raises(IndexError):
+        reads_only_what_it_declares(Raises())
+
+
+def test_tokens_that_parameters_name_may_be_treated_in_another_way():
+    class Special(Sampler):
+        reads = frozenset()
+        ids: tuple[int, ...] = param(())
+
+        def __call__(self, logits, context):
+            named = np.isin(np.arange(logits.shape[-1]), self.ids)
+            return np.where(named, logits - 1, logits).astype(logits.dtype)
+
+    treats_tokens_alike(Special())
+    treats_tokens_alike(Special(ids=(1,)))
+
+
+def test_a_renumbered_case_asks_the_same():
+    [case] = [c for c in cases(distinct) if c.logits.shape == (2, 5) and c.context.step][:1]
+    order = np.array([3, 0, 4, 1, 2])
+    renumbered = case.renumbered(order)
+    for row in range(2):
+        last = case.context.tokens[row, -1]
+        assert case.logits[row, last] == renumbered.logits[row, renumbered.context.tokens[row, -1]]
+
+
+def test_cases_come_in_both_types_and_with_the_vocabulary():
+    vocabulary = ToyModel().vocabulary
+    asked = cases(eighths, vocabulary=vocabulary)
+    assert {case.logits.dtype for case in asked} == {np.dtype("f4"), np.dtype("f8")}
+    assert {case.logits.shape for case in asked} == {(1, 13), (3, 13)}
+    assert {case.context.step for case in asked} == {0, 7}
+    assert all(case.context.vocabulary is vocabulary for case in asked)
+    assert all(case.context.vocabulary is None for case in cases(eighths))
 
 
 def test_the_tests_are_named_after_sampler_and_law():
@@ -266,97 +427,3 @@ def test_pytest_is_imported_only_where_it_is_needed(monkeypatch):
         law(Good())
     with pytest.raises(ImportError):
         obeys_the_laws(Good())
-
-
-# The toy model
-
-
-def test_the_vocabulary_of_the_toy_model():
-    words = ToyModel().vocabulary
-    assert words.words == (
-        "", "[UNK]", "[end]",
-        "and", "cat", "dog", "mat", "on", "ran", "sat", "saw", "the", "under",
-    )  # fmt: skip
-    assert (words.padding, words.unknown, words.end) == (0, 1, 2)
-    assert words.encode("the cat flew") == [11, 4, 1]
-    assert ToyModel(end=False).vocabulary.end is None
-
-
-def test_the_toy_model_counts_its_sentences():
-    # "the" is followed 11 times: by cat 5, dog 4, mat 2; each of the 13 tokens counts 0.1 more.
-    p = ToyModel().next_token_distribution([[11]])[0]
-    assert p.dtype == np.float32
-    assert p[[4, 5, 6]] == pytest.approx([5.1 / 12.3, 4.1 / 12.3, 2.1 / 12.3], rel=1e-6)
-    assert p[[0, 1, 2]] == pytest.approx([0.1 / 12.3] * 3, rel=1e-6)
-
-
-def test_an_empty_text_begins_as_sentences_do():
-    # Each of the five sentences begins with "the".
-    p = ToyModel().next_token_distribution(np.empty((1, 0), dtype=int))[0]
-    assert p[11] == pytest.approx(5.1 / 6.3, rel=1e-6)
-
-
-def test_a_table_of_ones_own():
-    model = ToyModel(["a", "b"], logits=np.log([0.1, 0.1, 0.2, 0.6]), end=False)
-    assert model.next_token_distribution([[2], [3]]).tolist() == [
-        pytest.approx([0.1, 0.1, 0.2, 0.6]),
-        pytest.approx([0.1, 0.1, 0.2, 0.6]),
-    ]
-
-
-def test_a_row_per_token():
-    logits = np.zeros((4, 4))
-    logits[2, 3] = np.log(7)  # after "a" comes "b" with 7 in 10
-    model = ToyModel(["a", "b"], logits, end=False)
-    assert model.next_token_distribution([[3, 2]])[0].tolist() == pytest.approx([0.1] * 3 + [0.7])
-    assert model.next_token_distribution([[2, 3]])[0].tolist() == pytest.approx([0.25] * 4)
-
-
-def test_words_of_ones_own_are_equally_likely():
-    assert ToyModel(["a"]).next_token_distribution([[3]]).tolist() == [[0.25] * 4]
-
-
-def test_a_session_extends_forks_and_drops_rows():
-    model = ToyModel()
-    session = model.start([[11], [4]])
-    after_the, after_cat, after_sat = (model.start([[i]]).next_logits()[0] for i in (11, 4, 9))
-    assert np.array_equal(session.next_logits(), [after_the, after_cat])
-    session.select([1, 1, 0])
-    assert np.array_equal(session.next_logits(), [after_cat, after_cat, after_the])
-    session.extend(np.array([9, 4, 11]))
-    assert np.array_equal(session.next_logits(), [after_sat, after_cat, after_the])
-    session.extend(np.array([[4, 9], [9, 4], [9, 9]]))
-    assert np.array_equal(session.next_logits(), [after_sat, after_cat, after_sat])
-    session.extend(np.empty((3, 0), dtype=int))
-    assert np.array_equal(session.next_logits(), [after_sat, after_cat, after_sat])
-
-
-def test_a_session_looks_back_and_goes_back():
-    model = ToyModel()
-    session = model.start([[11, 4, 9], [4, 9, 11]])
-    logits = [[model.start([[i]]).next_logits()[0] for i in row] for row in ([4, 9], [9, 11])]
-    assert np.array_equal(session.last_logits(2), logits)
-    hidden = session.hidden_states(2)
-    assert hidden.argmax(axis=-1).tolist() == [[4, 9], [9, 11]]
-    assert hidden.sum(axis=-1).tolist() == [[1, 1], [1, 1]]
-    session.rewind(1)
-    assert np.array_equal(session.next_logits(), [row[0] for row in logits])
-    session.rewind(2)
-    assert np.array_equal(session.next_logits(), model.start([[], []]).next_logits())
-    assert isinstance(session, corelm.RewindableSession)
-    assert isinstance(session, corelm.HiddenStateSession)
-
-
-def test_a_session_has_no_more_tokens_than_it_was_given():
-    session = ToyModel().start([[11, 4]])
-    for count in (0, 4):
-        with pytest.raises(UsageError, match=f"the last {count} tokens of 3 cannot be looked at"):
-            session.last_logits(count)
-    for count in (-1, 3):
-        with pytest.raises(UsageError, match=f"a text of 3 tokens cannot lose its last {count}"):
-            session.rewind(count)
-
-
-def test_logits_that_do_not_fit_are_refused():
-    with pytest.raises(UsageError, match=r"must be \(4,\) or \(4, 4\) .* not \(3,\)"):
-        ToyModel(["a", "b"], logits=[1, 2, 3], end=False)

@@ -1,0 +1,348 @@
+"""The laws that every sampler obeys, built-in or not.
+
+A law is a function that takes a sampler and raises an AssertionError, which says what is wrong, for
+which input, and what to do about it. The docstring of a law is the law.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from corelm.context import Context
+from corelm.errors import ParameterError, UsageError
+from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import Array, softmax
+from corelm.sampler import Sampler
+from corelm.testing.cases import ALL, MODEST, Case, cases, distinct, ends, holes, point_mass
+from corelm.validation import fault_of_result
+
+if TYPE_CHECKING:
+    import pytest
+
+REPEATS = 20
+CONSTANTS = (-16.0, 0.5, 128.0)
+TIE = 1e-6
+"""Nats below which two tokens may count as equally likely."""
+
+Complaints = Iterator[tuple[Case, str]]
+Ask = Callable[..., tuple[Case, ...]]
+"""A function that returns the cases of some kinds, with the vocabulary of the examination."""
+
+
+class Law(Protocol):
+    """A function that raises an AssertionError for a sampler that breaks it."""
+
+    __name__: str
+
+    def __call__(self, sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
+        """Examine a sampler.
+
+        Args:
+            sampler: the sampler, with the parameters to try.
+            vocabulary: the vocabulary of the contexts, for samplers that name words.
+        """
+
+
+def _law(way_out: str) -> Callable[[Callable[[Sampler, Ask], Complaints]], Law]:
+    """Make a law of a generator of complaints: raise the first one, with the way out."""
+
+    def decorate(complaints: Callable[[Sampler, Ask], Complaints]) -> Law:
+        @wraps(complaints)
+        def law(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
+            for case, complaint in complaints(sampler, partial(cases, vocabulary=vocabulary)):
+                raise _broken(sampler, complaint, case, way_out)
+
+        return law
+
+    return decorate
+
+
+WAYS_OUT = {
+    "instead of an array": "Return the new logits as a NumPy array.",
+    "the shape": "Keep (batch, vocabulary): reduce with axis=-1 and keepdims=True.",
+    "float": "Compute in any precision you like, and return `.astype(logits.dtype)`.",
+    "NaN": "Subtract the largest logit of the row first; -inf - -inf and 0 * inf are NaN.",
+    "+infinity": "A logit is finite or minus infinity; subtract the largest of the row first.",
+    "impossible": "A filter keeps at least the most likely token; add it to the mask.",
+}
+"""The way out for each fault of a result, by a word in the name of the fault."""
+
+
+@_law("")  # `_answer` complains, with the way out for the fault
+def is_a_distribution(sampler: Sampler, ask: Ask) -> Complaints:
+    """Return a valid distribution: same shape and dtype, a finite logit in each row, no NaN."""
+    for case in ask(*ALL):
+        _answer(sampler, case)
+    yield from ()
+
+
+@_law("Work on a copy: use `keep`, `np.where`, or `logits.copy()`.")
+def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
+    """Leave the given logits unchanged."""
+    for case in ask(*ALL):
+        logits = case.logits.copy()
+        _call(sampler, logits, case.context, case)
+        if not np.array_equal(logits, case.logits):
+            yield case, "wrote into its input"
+
+
+@_law(
+    "A sampler keeps nothing and draws nothing: compute all that varies from `context`, and return "
+    "the distribution itself (a coin before the draw is a mixture of the two outcomes)."
+)
+def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
+    """Give the same answer to the same question: keep no state and draw no random number."""
+    questions, before = ask(*ALL), _global_random_state()
+    first = [_answer(sampler, case) for case in questions]
+    for _ in range(REPEATS):
+        for case, answer in zip(questions, first, strict=True):
+            if not np.array_equal(_answer(sampler, case), answer):
+                yield case, "gave two answers to one question"
+    if _global_random_state() != before:
+        yield questions[0], "drew random numbers"
+
+
+@_law(
+    "Reduce over the vocabulary alone: give every sum, mean, maximum and sort axis=-1 "
+    "(and keepdims=True), and match the rows of `context` to those of `logits`."
+)
+def treats_rows_alone(sampler: Sampler, ask: Ask) -> Complaints:
+    """Give a row the same answer in any batch and in any order."""
+    for case in ask(*ALL):
+        together = softmax(_answer(sampler, case))
+        batch = range(len(together))
+        for rows in ([*batch][::-1], *([row] for row in batch)):
+            apart = softmax(_answer(sampler, case.rows(rows)))
+            if not np.allclose(apart, together[rows], rtol=1e-5, atol=1e-7):
+                yield case, f"answered rows {rows} in another way among other rows"
+
+
+@_law(
+    "Look at the logits of a token, not at its id. Where the published definition needs ids, keep "
+    "'vocabulary' in `reads`."
+)
+def treats_tokens_alike(sampler: Sampler, ask: Ask) -> Complaints:
+    """Follow the tokens when they get other ids, unless `reads` or a parameter names tokens."""
+    if "vocabulary" in sampler.reads or any(map(_names_tokens, sampler.stages)):
+        return
+    rng = np.random.default_rng(2)
+    for case in ask(distinct):
+        order = rng.permutation(case.logits.shape[1])
+        before = softmax(_answer(sampler, case))[:, order]
+        after = softmax(_answer(sampler, case.renumbered(order)))
+        if not np.allclose(after, before, rtol=1e-5, atol=1e-7):
+            yield case, "answered in another way when the tokens got other ids"
+
+
+def _names_tokens(stage: Sampler) -> bool:
+    lists = (p.name for p in stage.parameters() if p.type in (tuple, dict))
+    return any(getattr(stage, name) for name in lists)
+
+
+@_law("Minus infinity means never: pass the result through `keep(result, logits > -np.inf)`.")
+def never_revives_a_token(sampler: Sampler, ask: Ask) -> Complaints:
+    """Leave tokens of probability zero at probability zero."""
+    for case in ask(holes, point_mass):
+        revived = (case.logits == -np.inf) & (_answer(sampler, case) > -np.inf)
+        for row, token in np.argwhere(revived):
+            yield case, f"revived token {token} of row {row}, which was impossible"
+
+
+ALONE = "The entropy and the deviation of one token are 0; always keep the most likely token."
+
+
+@_law(ALONE)
+def survives_a_point_mass(sampler: Sampler, ask: Ask) -> Complaints:
+    """Keep the only possible token of a row possible."""
+    for case in ask(point_mass):
+        certain = case.logits > -np.inf
+        if (_answer(sampler, case, ALONE)[certain] == -np.inf).any():
+            yield case, "removed the one token that was possible"
+
+
+@_law("")  # likewise
+def survives_extreme_values(sampler: Sampler, ask: Ask) -> Complaints:
+    """Return a valid distribution for the largest and the smallest numbers of a type, too."""
+    with np.errstate(all="ignore"):  # a difference of two may be infinite: the result decides
+        for case in ask(ends):
+            _answer(sampler, case)
+    yield from ()
+
+
+@_law(
+    "Logits are unnormalised: look at their differences, at `logits - logits.max(axis=-1, "
+    "keepdims=True)` or at `softmax(logits)`. Where the published definition needs the raw ones, "
+    "set `is_shift_invariant = False` in the class."
+)
+def ignores_a_constant(sampler: Sampler, ask: Ask) -> Complaints:
+    """Ignore a constant added to a row, unless `is_shift_invariant` is False."""
+    if not sampler.is_shift_invariant:
+        return
+    for case in ask(*MODEST):
+        before = softmax(_answer(sampler, case))
+        for constant in CONSTANTS:
+            shifted = Case(case.logits + case.logits.dtype.type(constant), case.context)
+            if not np.allclose(softmax(_answer(sampler, shifted)), before, rtol=1e-3, atol=1e-5):
+                yield case, f"changed its answer when {constant:g} was added to every logit"
+
+
+@_law("Set `is_argmax_invariant = False` in the class, or keep the order of the most likely token.")
+def keeps_the_most_likely_token(sampler: Sampler, ask: Ask) -> Complaints:
+    """Keep the most likely token the most likely, if `is_argmax_invariant` is True."""
+    if not sampler.is_argmax_invariant:
+        return
+    for case in ask(*ALL):
+        before, after = case.logits, _answer(sampler, case)
+        rows, first = np.arange(len(before)), before.argmax(axis=-1)
+        overtaken = after[rows, first] < after.max(axis=-1)
+        gap = before.max(axis=-1) - before[rows, after.argmax(axis=-1)]
+        if (overtaken & (gap > TIE)).any():
+            yield case, "made another token more likely than the most likely one"
+
+
+@_law(
+    "The core skips a stage at the values in `neutral`, so the call must agree: return the logits "
+    "unchanged at these values, or leave them out of `neutral`."
+)
+def changes_nothing_when_neutral(sampler: Sampler, ask: Ask) -> Complaints:
+    """Change no distribution at the parameter values in `neutral`."""
+    questions = ask(*ALL)
+    for stage in sampler.stages:
+        if not stage.neutral:
+            continue
+        try:
+            neutral = replace(stage, **stage.neutral)
+        except ParameterError as error:
+            yield questions[0], f"refuses its neutral values: {error}"
+            return
+        for case in questions:
+            before, after = softmax(case.logits), softmax(_answer(neutral, case))
+            if not np.allclose(after, before, rtol=1e-4, atol=1e-6):
+                yield case, f"changed a distribution as {neutral}, which should be neutral"
+
+
+@_law("Name every part of the context that the sampler looks at in `reads`.")
+def reads_only_what_it_declares(sampler: Sampler, ask: Ask) -> Complaints:
+    """Read no part of the context that `reads` leaves out."""
+    for case in ask(*ALL):
+        for stage in sampler.stages:
+            guard = _Guard(case.context, stage.reads)
+            try:
+                stage(case.logits.copy(), guard)  # type: ignore[arg-type]
+            except Exception:
+                if not guard.refused:
+                    raise
+            if guard.refused:
+                yield case, f"read `context.{guard.refused[0]}`, which is not in `reads`"
+
+
+_NEEDS = {
+    "drawn": {"tokens"},
+    "prompt_length": {"tokens", "step", "surprisal", "model_surprisal"},
+}
+"""The parts of a context that follow from others: any one of these is enough."""
+
+
+class _Guard:
+    """A context that refuses all but the declared parts, and remembers what it refused."""
+
+    def __init__(self, context: Context, reads: frozenset[str]) -> None:
+        self._context, self._reads = context, reads
+        self.refused: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if not _NEEDS.get(name, {name}) & self._reads:
+            self.refused.append(name)
+            raise UsageError(f"the sampler does not declare that it reads {name}")
+        return getattr(self._context, name)
+
+
+LAWS: tuple[Law, ...] = (
+    is_a_distribution,
+    leaves_its_input_alone,
+    repeats_itself,
+    treats_rows_alone,
+    treats_tokens_alike,
+    never_revives_a_token,
+    survives_a_point_mass,
+    survives_extreme_values,
+    ignores_a_constant,
+    keeps_the_most_likely_token,
+    changes_nothing_when_neutral,
+    reads_only_what_it_declares,
+)
+"""Every law, for use without pytest: `for law in LAWS: law(sampler)`."""
+
+
+def obeys_the_laws(
+    *samplers: Sampler, vocabulary: Vocabulary | None = None
+) -> pytest.MarkDecorator:
+    """Make one pytest test for each sampler and law of a function that calls `law(sampler)`.
+
+    The tests are called `Temperature(t=0.2)-repeats_itself` and so on.
+
+    Args:
+        *samplers: samplers with the parameters to try; the ends of their ranges are worth it.
+        vocabulary: the vocabulary of the contexts, for samplers that name words, such as that of
+            `ToyModel`.
+
+    Raises:
+        UsageError: no sampler, or something other than one, such as the class itself.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import LAWS, ToyModel, obeys_the_laws
+        >>> @obeys_the_laws(corelm.sampler("temperature", t=0.2))
+        ... def test_law(sampler, law):
+        ...     law(sampler)
+        >>> for law in LAWS:  # the same without pytest
+        ...     law(corelm.sampler("temperature", t=0.2))
+        ...     law(corelm.sampler("ban", words=["cat"]), vocabulary=ToyModel().vocabulary)
+    """
+    import pytest
+
+    if not samplers:
+        raise UsageError("obeys_the_laws needs at least one sampler, or nothing would be tested")
+    for sampler in samplers:
+        if not isinstance(sampler, Sampler):
+            raise UsageError(f"obeys_the_laws takes samplers, such as TopP(p=0.9), not {sampler!r}")
+    pairs = [(sampler, law) for sampler in samplers for law in LAWS]
+    tests = [
+        (s, law if vocabulary is None else partial(law, vocabulary=vocabulary)) for s, law in pairs
+    ]
+    ids = [f"{sampler!r}-{law.__name__}" for sampler, law in pairs]
+    return pytest.mark.parametrize(("sampler", "law"), tests, ids=ids)
+
+
+def _call(sampler: Sampler, logits: Array, context: Context, case: Case) -> Array:
+    try:
+        return sampler(logits, context)
+    except Exception as error:
+        way_out = "Answer every batch, vocabulary and context, an empty one too; warnings count."
+        raise _broken(sampler, f"raised {type(error).__name__}: {error}", case, way_out) from error
+
+
+def _answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
+    """Return the result of a sampler; complain if it is not a valid distribution."""
+    result = _call(sampler, case.logits.copy(), case.context, case)
+    fault = fault_of_result(result, case.logits)
+    if fault:
+        hints = (hint for word, hint in WAYS_OUT.items() if word in fault)
+        raise _broken(sampler, f"returned {fault}", case, way_out or next(hints))
+    return result
+
+
+def _global_random_state() -> tuple[Any, ...]:
+    """Return the state of the generators that a sampler might be tempted to use."""
+    _, key, position, *rest = np.random.get_state()
+    return (random.getstate(), np.asarray(key).tobytes(), position, *rest)
+
+
+def _broken(sampler: Sampler, what: str, case: Case, way_out: str) -> AssertionError:
+    return AssertionError(f"{sampler!r} {what} (asked about {case}). {way_out}")
