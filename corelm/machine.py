@@ -1,4 +1,4 @@
-"""The machine that something was measured or trained on."""
+"""The machine, for measurements and for the provenance of texts and models."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ from corelm.native.cpu import cpu_limit
 
 
 def platform_name() -> str:
-    """The system and the kind of processor, such as `Linux x86_64`."""
+    """Return the system and the instruction set, such as `Linux x86_64`."""
     return f"{platform.system()} {platform.machine()}"
 
 
 def machine() -> dict[str, Any]:
-    """What a measurement was made on and with."""
+    """Return the hardware, the versions and the build, all of which can decide the last bits.
+
+    Keys:
+        processor: its name.
+        cores: the threads that corelm uses.
+        platform: the system and the instruction set.
+        python, numpy: versions.
+        kernels: True if the compiled kernels are in use.
+        vector_width: the floats in one of their vectors, 8 or 16; None without kernels.
+    """
     return {
         "processor": _processor(),
         "cores": cpu_limit(),
@@ -27,11 +36,12 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "kernels": native.kernels is not None,
+        "vector_width": native.vector_width(),
     }
 
 
 def _processor() -> str:
-    """Its name, where the system tells it."""
+    """Return the name of the processor, or the best that the system offers."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names: Iterator[str] = (s.partition(":")[2].strip() for s in lines if "model name" in s)

@@ -32,6 +32,11 @@ kernels: Any = _load()
 """The module of `kernels.pyi`, or None."""
 
 
+def vector_width() -> int | None:
+    """Return the number of floats in a vector of the kernels, 8 or 16; None without kernels."""
+    return None if kernels is None else int(kernels.use_vector_width(16))
+
+
 def as_rows(logits: NDArray[Any]) -> NDArray[np.float32] | None:
     """The logits as the kernels take them, (batch, vocabulary); None where NumPy has to do it."""
     if kernels is None or logits.dtype != np.float32:
