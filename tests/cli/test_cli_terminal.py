@@ -35,7 +35,7 @@ def test_every_character_of_c0_and_c1_but_tab_and_newline_goes() -> None:
 
 
 def test_messages_have_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    messages.complain("a\nb\x1b[31m\tc")
+    messages.error("a\nb\x1b[31m\tc")
     assert capsys.readouterr().err == "error: a b[31m c\n"
 
 
