@@ -151,7 +151,7 @@ def test_the_options_of_a_sampler_are_called_as_in_sample(run: Run) -> None:
         (("--seconds", "nan"), "seconds must be a number, not nan"),
         (("--sampler", "greedy", "--t", "1"),
          "there is no option --t: the sampler greedy has no parameters"),
-        (("--batchs", "1"), "there is no option --batchs; did you mean --batch?"),
+        (("--batchs", "1"), "there is no option --batchs; did you mean '--batch'?"),
         (("cat",), "one prompt, not 2: put it in quotation marks"),
         (("--decoder", "wide"), "there is no option --decoder: the sampler temperature has --t"),
     ],

@@ -188,7 +188,7 @@ def test_the_word_for_everything_unknown(run: Run) -> None:
         (("--t", "-1"), "t must be at least 0, not -1.0"),
         (("--top", "-1"), "top must be at least 0, not -1"),
         (("--top", "x"), "top must be a whole number, not 'x'"),
-        (("--tokn", "x"), "there is no option --tokn; did you mean --token?"),
+        (("--tokn", "x"), "there is no option --tokn; did you mean '--token'?"),
         (("--length", "3"), "there is no option --length: the sampler temperature has --t"),
         (("--decoder", "wide"), "there is no option --decoder: the sampler temperature has --t"),
         (("--token", "zebra"),

@@ -74,7 +74,7 @@ def test_known_options_pass() -> None:
 def test_unknown_options_do_not() -> None:
     with pytest.raises(UsageError, match="no option --x: the sampler two has --t, --a-b, --on"):
         refuse_unknown(["--x"], TAKES_VALUE, [Chosen.of("sampler", Two, taken=())])
-    with pytest.raises(UsageError, match="no option --jsno; did you mean --json"):
+    with pytest.raises(UsageError, match="no option --jsno; did you mean '--json'"):
         refuse_unknown(["--jsno"], TAKES_VALUE, [])
 
 

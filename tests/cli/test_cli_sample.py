@@ -145,7 +145,7 @@ def test_help_shows_the_options_of_the_chosen_sampler(run: Run) -> None:
         (("--sampler", "top_k", "--temperature", "2"),
          "there is no option --temperature; temperature is a sampler: choose it with --sampler, or "
          "chain it in an expression with |"),
-        (("--lenght", "3"), "there is no option --lenght; did you mean --length?"),
+        (("--lenght", "3"), "there is no option --lenght; did you mean '--length'?"),
         (("--t", "-1"), "t must be at least 0, not -1.0"),
         (("--t", "abc"), "t must be a number, not 'abc'"),
         (("--t", ""), "t must be a number, not ''"),

@@ -10,10 +10,10 @@ from typing import Any
 import typer
 
 from corelm.cli.options.completion import one_of
-from corelm.cli.output import terminal
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
 from corelm.params import Parameter, Parameterized
+from corelm.printable import one_line
 
 METAVARS = {
     float: "NUMBER",
@@ -110,7 +110,7 @@ def flag(name: str) -> str:
 def help_of(parameter: Parameter) -> str:
     """Return the help of a parameter with its rule, unless the metavar shows it: one sentence."""
     rule = f" ({parameter.rule})" if str(parameter.rule) and not _alternatives(parameter) else ""
-    text = terminal.one_line(parameter.rule.help.rstrip(".") + rule)
+    text = one_line(parameter.rule.help.rstrip(".") + rule)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 

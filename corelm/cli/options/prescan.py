@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,6 +11,10 @@ from corelm.cli.options.parameters import Chosen, flag
 from corelm.cli.options.reserved import SHORT
 from corelm.errors import UsageError
 from corelm.plugins.registry import registry
+from corelm.printable import did_you_mean
+
+CLOSE = 0.8
+"""The similarity at which another option is suggested; all of them share the two hyphens."""
 
 
 def own_options(command: Callable[..., Any]) -> dict[str, bool]:
@@ -78,10 +81,8 @@ def refuse_unknown(
     long = SHORT.get(f"-{word}")
     if long in known:
         raise UsageError(f"there is no option {name}; did you mean -{word} ({long})?")
-    near = difflib.get_close_matches(name[2:], [option[2:] for option in known], n=1, cutoff=0.75)
-    if near:
-        raise UsageError(f"there is no option {name}; did you mean --{near[0]}?")
-    raise UsageError(f"there is no option {name}{_way_out(word, given, chosen)}")
+    hint = did_you_mean(name, known, CLOSE) or _way_out(word, given, chosen)
+    raise UsageError(f"there is no option {name}{hint}")
 
 
 def _way_out(word: str, given: Collection[str], chosen: Sequence[Chosen]) -> str:

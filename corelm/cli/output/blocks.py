@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from corelm.cli.output.terminal import ENDLESS, clean, one_line
+from corelm.cli.output.terminal import ENDLESS
+from corelm.printable import one_line, printable
 
 INDENT = (0, 0, 0, 2)
 
@@ -27,7 +28,7 @@ def heading(text: str) -> Text:
 
 def paragraphs(text: str) -> Iterable[RenderableType]:
     """Yield paragraphs with their lines joined; indented lines stay as they are."""
-    for part in clean(text).split("\n\n"):
+    for part in printable(text).split("\n\n"):
         yield Text(part if "\n " in part else " ".join(part.split()))
         yield Text("")
 

@@ -8,8 +8,8 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.cli.output import blocks
-from corelm.cli.output.terminal import one_line
 from corelm.generation.explain import Explanation, Stage, TokenTrace
+from corelm.printable import one_line
 from corelm.sampler import Sampler
 
 NARROW = 60

@@ -9,7 +9,8 @@ from typing import Any
 
 import typer
 
-from corelm.cli.output.terminal import LineBreaker, clean, is_plain, one_line
+from corelm.cli.output.terminal import LineBreaker, is_plain
+from corelm.printable import one_line, printable
 
 
 def note(text: str) -> None:
@@ -34,7 +35,7 @@ def error(text: str) -> None:
 
 def trace(text: str) -> None:
     """Write a traceback, without control characters."""
-    _write(clean(text))
+    _write(printable(text))
 
 
 def _say(text: str, **style: Any) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from corelm.cli.output.terminal import ENDLESS, LineBreaker, clean, console_for, is_plain
+from corelm.cli.output.terminal import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
+from corelm.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -32,7 +33,7 @@ class Output:
 
     def text(self, text: str, **style: bool) -> None:
         """Write text at once; on a terminal, lines break between words."""
-        text = clean(text)
+        text = printable(text)
         if self.terminal:
             text = self._breaker.broken(text)
         self.stream.write(typer.style(text, **style) if style and not self._plain else text)

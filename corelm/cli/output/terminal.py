@@ -9,27 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 and C1 except tab and newline
-    "\u202a-\u202e\u2066-\u2069]"  # characters that reverse the writing direction
-)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 ENDLESS = 10_000
-
-
-def clean(text: str) -> str:
-    """Return the text without control characters; tab and newline stay.
-
-    Example:
-        >>> clean("a\\x1b]52;c;bHM=\\x07b")
-        'a]52;c;bHM=b'
-    """
-    return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))
-
-
-def one_line(text: str) -> str:
-    """Return the cleaned text on one line."""
-    return " ".join(clean(text).split())
 
 
 def is_plain(stream: TextIO) -> bool:
