@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +39,21 @@ def machine() -> dict[str, Any]:
     }
 
 
+def processor_flags() -> frozenset[str]:
+    """Return the instruction sets of the processor as Linux names them; elsewhere none."""
+    lines = _cpuinfo()
+    flags = (s.partition(":")[2] for s in lines if s.startswith(("flags", "Features")))
+    return frozenset(next(flags, "").split())
+
+
 def _processor() -> str:
     """Return the name of the processor, or the best that the system offers."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names: Iterator[str] = (s.partition(":")[2].strip() for s in lines if "model name" in s)
+    names = (s.partition(":")[2].strip() for s in _cpuinfo() if "model name" in s)
     return next(names, platform.processor() or platform.machine())
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system, or a container without it
+        return []

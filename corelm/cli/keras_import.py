@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from corelm.errors import MissingDependencyError
+from corelm.model import keras_import
+from corelm.model.keras_import import IMPORT_FAILURES, keras_is_missing
 
 LOG_LEVEL, SILENT = "TF_CPP_MIN_LOG_LEVEL", "3"
-INSTALL = 'pip install "corelm[train]"'
 
 
 @contextmanager
@@ -31,18 +31,14 @@ def needs_keras(what: str) -> Iterator[None]:
         else:
             with _muted_stderr():
                 yield
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{what} needs Keras and TensorFlow; install them with: {INSTALL} ({error})"
-        ) from error
+    except IMPORT_FAILURES as error:
+        raise keras_is_missing(what, error) from error
 
 
 def import_keras(what: str) -> None:
     """Import Keras now, so that its import is silent."""
     with needs_keras(what):
-        from corelm.model.keras_file import import_keras
-
-        import_keras()
+        keras_import.import_keras(what)
 
 
 @contextmanager

@@ -103,7 +103,8 @@ def _train(
     source = _existing(data)
     folder = _folder(out or f"{_stem(source)}-{values['preset']}")
     _refuse_to_replace(folder, overwrite or resume)
-    values["prompt"] = text_argument(values["prompt"])
+    if "prompt" in values:
+        values["prompt"] = text_argument(values["prompt"])
     settings = TrainingSettings(data=source, out=folder, **values)
     settings.resolve()
     for t in settings.temperatures:
