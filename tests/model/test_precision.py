@@ -32,7 +32,7 @@ def test_a_resumed_run_keeps_its_first_choice(monkeypatch):
 
 
 def test_another_name_is_refused():
-    with pytest.raises(UsageError, match="precision is auto, .*, not 'half'"):
+    with pytest.raises(UsageError, match=r"precision is auto, .*, not 'half'"):
         choose_precision("half")
 
 
