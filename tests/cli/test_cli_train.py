@@ -126,6 +126,6 @@ def test_without_tensorflow_it_says_what_it_needs(
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "error: training needs Keras and TensorFlow; install them with: "
-        'pip install "corelm[train]" (it is not here)\n'
+        "error: training needs Keras 3.15.1 or later and TensorFlow (it is not here); "
+        'install them with: pip install "corelm[train]"\n'
     )
