@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import subprocess
 import sys
@@ -18,7 +19,10 @@ from corelm import native
 from corelm.model.networks import default as networks
 from corelm.model.networks import layers
 from corelm.model.networks.graph import GIVEN, Graph, plan
+from corelm.native import rows as native_rows
 from corelm.native.cpu import cpu_limit
+from corelm.native.interface import Kernels
+from corelm.numerics import distributions, filters
 from corelm.numerics.distributions import (
     apply_temperature,
     draw,
@@ -40,10 +44,10 @@ pytestmark = compiled
 @pytest.fixture(params=[8, 16], autouse=True, scope="module")
 def lanes(request):
     """All of this with vectors of so many floats."""
-    if native.kernels.use_lanes(request.param) != request.param:
+    if native.kernels.use_vector_width(request.param) != request.param:
         pytest.skip("this processor has no vectors of so many floats")
     yield
-    native.kernels.use_lanes(16)
+    native.kernels.use_vector_width(16)
 
 
 finite = st.floats(-50, 50, width=32)
@@ -101,7 +105,7 @@ def test_what_is_no_distribution_at_all_is_not_looked_for_outside_its_row(size):
     found = np.empty((2, 1, 3))
     native.kernels.moments(logits, np.ones(1), found)
     known, tokens = np.zeros((2, 4)), np.zeros(2, dtype=np.int64)
-    native.kernels.figures(logits, logits, known, tokens, np.empty((2, 8)))
+    native.kernels.divergence(logits, logits, known, tokens, np.empty((2, 8)))
 
 
 @given(rows(), st.sets(st.integers(0, 299)))
@@ -549,14 +553,14 @@ def f(*shape):
         ("draw", (f(2, 0), np.zeros(2), np.zeros(2, int), np.zeros(2))),
         ("surprisals", (f(2, 3), np.array([0, 3]), np.zeros(2))),
         ("surprisals", (f(2, 3), np.array([0, -1]), np.zeros(2))),
-        ("admit", (f(2, 3), np.array([3]), f(2, 3))),
-        ("sharpen", (f(2, 3), 1.0, f(2, 4))),
-        ("nucleus", (f(2, 3), None, f(2, 3))),
-        ("largest", (f(2, 3), 0, f(2, 3))),
-        ("largest", (f(2, 3), -1, f(2, 3))),
-        ("largest", (f(2, 3), 1, f(2, 4))),
-        ("judge", (f(3),)),
-        ("entropies", (f(2, 3), np.zeros(2), np.zeros(1))),
+        ("mask_tokens", (f(2, 3), np.array([3]), f(2, 3))),
+        ("apply_temperature", (f(2, 3), 1.0, f(2, 4))),
+        ("top_p", (f(2, 3), None, f(2, 3))),
+        ("top_k", (f(2, 3), 0, f(2, 3))),
+        ("top_k", (f(2, 3), -1, f(2, 3))),
+        ("top_k", (f(2, 3), 1, f(2, 4))),
+        ("rows_are_valid", (f(3),)),
+        ("min_and_shannon_entropy", (f(2, 3), np.zeros(2), np.zeros(1))),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(name, arguments):
@@ -657,7 +661,7 @@ def test_what_must_not_be_written_is_not():
     out = f(2, 3)
     out.flags.writeable = False
     with pytest.raises((ValueError, BufferError)):
-        native.kernels.sharpen(f(2, 3), 1.0, out)
+        native.kernels.apply_temperature(f(2, 3), 1.0, out)
 
 
 def test_rows_of_other_kinds_are_left_to_numpy():
@@ -674,3 +678,27 @@ def test_they_can_be_switched_off():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "None\n"
+
+
+def test_the_interface_lists_every_function_of_the_module():
+    listed = {*vars(Kernels), *Kernels.__annotations__}
+    public = {name for name in dir(native.kernels) if not name.startswith("_")}
+    assert public == {name for name in listed if not name.startswith("_")}
+
+
+def test_every_kernel_on_rows_serves_a_definition():
+    """With the same parameters, so that a call by keyword serves either."""
+    for name, on_rows in vars(native_rows).items():
+        if inspect.isfunction(on_rows) and not name.startswith("_") and name != "loaded":
+            definition = DEFINITIONS[name]
+            parameters = list(inspect.signature(definition).parameters)
+            assert list(inspect.signature(on_rows).parameters)[1:] == parameters[1:]
+            assert definition.__wrapped__ is not definition
+
+
+DEFINITIONS = {
+    **vars(distributions),
+    **vars(filters),
+    "draw": distributions.draw_checked,
+    "apply_temperature": distributions._divide,
+}

@@ -29,10 +29,10 @@ FILTERS = {
 @pytest.fixture(params=[8, 16], autouse=True, scope="module")
 def lanes(request):
     """All of this with vectors of so many floats."""
-    if native.kernels.use_lanes(request.param) != request.param:
+    if native.kernels.use_vector_width(request.param) != request.param:
         pytest.skip("this processor has no vectors of so many floats")
     yield
-    native.kernels.use_lanes(16)
+    native.kernels.use_vector_width(16)
 
 
 def fastest(call, repeats):

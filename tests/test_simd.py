@@ -22,7 +22,7 @@ from corelm.report.measure.divergence import ModelRows
 from corelm.report.measure.temperature_curve import at_temperatures
 
 pytestmark = pytest.mark.skipif(
-    native.kernels is None or native.kernels.use_lanes(16) != 16,
+    native.kernels is None or native.kernels.use_vector_width(16) != 16,
     reason="there are no kernels for vectors of sixteen floats here",
 )
 
@@ -35,7 +35,7 @@ def assert_same(function):
     """What a function returns, an array or some, is the same with both."""
     found = []
     for lanes in (8, 16):
-        assert native.kernels.use_lanes(lanes) == lanes
+        assert native.kernels.use_vector_width(lanes) == lanes
         result = function()
         found.append(result if isinstance(result, tuple) else (result,))
     for eight, sixteen in zip(*found, strict=True):
@@ -44,19 +44,19 @@ def assert_same(function):
 
 LUCK, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
 FUNCTIONS = {
-    "admit": lambda rows: mask_tokens(rows, TOKENS),
-    "judge": rows_are_valid,
-    "sharpen": lambda rows: apply_temperature(rows, 0.7),
+    "mask_tokens": lambda rows: mask_tokens(rows, TOKENS),
+    "rows_are_valid": rows_are_valid,
+    "apply_temperature": lambda rows: apply_temperature(rows, 0.7),
     "draw": lambda rows: draw(rows, LUCK),
     "surprisals": lambda rows: surprisals(rows, TOKENS),
-    "entropies": min_and_shannon_entropy,
+    "min_and_shannon_entropy": min_and_shannon_entropy,
     "greedy": greedy,
-    "keep": lambda rows: within_nats(rows, 2.0),
-    "nucleus": lambda rows: top_p(rows, 0.9),
+    "within_nats": lambda rows: within_nats(rows, 2.0),
+    "top_p": lambda rows: top_p(rows, 0.9),
     "typical": lambda rows: typical(rows, 0.9),
-    "largest": lambda rows: top_k(rows, min(40, rows.shape[1])),
-    "deviations": logit_std,
-    "figures": lambda rows: ModelRows(rows).compare(top_p(rows, 0.9), TOKENS).figures,
+    "top_k": lambda rows: top_k(rows, min(40, rows.shape[1])),
+    "logit_std": logit_std,
+    "divergence": lambda rows: ModelRows(rows).compare(top_p(rows, 0.9), TOKENS).figures,
     "moments": lambda rows: at_temperatures(rows, [0.1, 0.7, 1.5]),
 }
 

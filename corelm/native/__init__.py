@@ -1,35 +1,44 @@
-"""Kernels in C: what decoding and sampling spend their time on, several times as fast as NumPy.
+"""Kernels in C for the functions that decoding and sampling spend their time on.
 
-They do what the functions that call them do in NumPy, which stay as the definition, as the tests'
-reference, and for machines on which `kernels` is None: where no C compiler was there when corelm
-was installed, where the processor is too old, or where `CORELM_KERNELS=0` is in the environment.
+Each does what its definition does in NumPy, several times as fast. The definitions are the tests'
+reference, and serve where `kernels` is None: if there was no C compiler when corelm was installed,
+if the processor is too old, or with `CORELM_KERNELS=0` in the environment. `README.md` explains the
+sources.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
-from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.native.cpu import cpu_limit
+from corelm.native.interface import Kernels
 
 
-def _load() -> ModuleType | None:
+def _load() -> Kernels | None:
     if os.environ.get("CORELM_KERNELS") == "0":
         return None
     try:
-        from corelm.native import kernels
+        module = importlib.import_module("corelm.native.kernels")
     except ImportError:  # not compiled, or not for this processor
         return None
+    kernels = cast("Kernels", module)
     kernels.use_cores(cpu_limit())
     return kernels
 
 
-kernels: Any = _load()
-"""The module of `kernels.pyi`, or None."""
+kernels = _load()
+"""The compiled module, or None."""
+
+
+def loaded() -> Kernels:
+    """Return the kernels, where the caller knows that they are there."""
+    assert kernels is not None, "the kernels are not compiled here"
+    return kernels
 
 
 def vector_width() -> int | None:
@@ -38,21 +47,9 @@ def vector_width() -> int | None:
 
 
 def as_rows(logits: NDArray[Any]) -> NDArray[np.float32] | None:
-    """The logits as the kernels take them, (batch, vocabulary); None where NumPy has to do it."""
-    if kernels is None or logits.dtype != np.float32:
+    """Return logits as (batch, vocabulary) if the kernels can read them without a copy, or None."""
+    if kernels is None or logits.dtype != np.float32 or not logits.size:
         return None
     if not (logits.flags.c_contiguous and logits.flags.aligned):
         return None
-    if not logits.size:
-        return None
     return logits if logits.ndim == 2 else logits.reshape(-1, logits.shape[-1])
-
-
-def new_rows(kernel: str, logits: NDArray[Any], *arguments: Any) -> NDArray[np.float32] | None:
-    """What a kernel makes of logits, in their shape; None where NumPy has to do it."""
-    rows = as_rows(logits)
-    if rows is None:
-        return None
-    out = np.empty_like(rows)
-    getattr(kernels, kernel)(rows, *arguments, out)
-    return out.reshape(logits.shape)

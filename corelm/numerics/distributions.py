@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.errors import ParameterError, UsageError
+from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, first_true, running_count, wide_float, widen
 
@@ -58,7 +59,7 @@ def _check_one_a_row(logits: Array, numbers: Any, thing: str) -> None:
 # ---- logits ----
 
 
-@kernel("rows_are_valid")
+@kernel(rows.rows_are_valid)
 def rows_are_valid(logits: Array) -> bool:
     """Return whether each row has a largest logit that is finite: no NaN, no +infinity, not empty.
 
@@ -70,7 +71,7 @@ def rows_are_valid(logits: Array) -> bool:
     return bool(xp.all(xp.isfinite(xp.max(logits, axis=-1))))
 
 
-@kernel("mask_tokens", check=check_ids, in_place=True)
+@kernel(rows.mask_tokens, check=check_ids, in_place=True)
 def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
     """Set the logits of some tokens to minus infinity, in place.
 
@@ -121,7 +122,7 @@ def is_likeliest(logits: Array) -> Array:
     return first_true(tied)
 
 
-@kernel("greedy")
+@kernel(rows.greedy)
 def greedy(logits: Array) -> Array:
     """Put all probability on the largest logit of each row, the lowest id on ties.
 
@@ -176,7 +177,7 @@ def apply_temperature(logits: Array, t: float | Array) -> Array:
     return _divide(logits, t)
 
 
-@kernel("apply_temperature")
+@kernel(rows.apply_temperature)
 @np.errstate(over="ignore")
 def _divide(logits: Array, t: Any) -> Array:
     """Return l / t, and (l - max l) / t in rows where l / t overflows.
@@ -271,7 +272,7 @@ def entropy_of_logits(logits: Array) -> Array:
     return min_and_shannon_entropy(logits)[1]
 
 
-@kernel("min_entropy")
+@kernel(rows.min_entropy)
 def min_entropy(logits: Array) -> Array:
     """Return the surprisal of each row's likeliest token, -ln max p, in nats, in float64.
 
@@ -284,7 +285,7 @@ def min_entropy(logits: Array) -> Array:
     return min_and_shannon_entropy(logits)[0]
 
 
-@kernel("min_and_shannon_entropy")
+@kernel(rows.min_and_shannon_entropy)
 def min_and_shannon_entropy(logits: Array) -> tuple[Array, Array]:
     """Return the min-entropy and the entropy of each row of logits, in nats, in float64.
 
@@ -317,7 +318,7 @@ def surprisal(probability: float) -> float:
     return 0.0 - math.log(probability) if probability > 0 else math.inf
 
 
-@kernel("surprisals", check=_check_one_id_a_row)
+@kernel(rows.surprisals, check=_check_one_id_a_row)
 def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
     """Return the surprisal of one token of each row, -ln p, in nats, in float64.
 
@@ -370,7 +371,7 @@ def draw(logits: Array, uniforms: Array) -> tuple[NDArray[np.int64], NDArray[np.
     return draw_checked(logits, uniforms)[:2]
 
 
-@kernel("draw", check=_check_uniforms)
+@kernel(rows.draw, check=_check_uniforms)
 @np.errstate(over="ignore", invalid="ignore")
 def draw_checked(
     logits: Array, uniforms: Array

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import ParameterError
+from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, running_count, wide_float
 from corelm.numerics.distributions import (
@@ -99,7 +100,7 @@ def first_tokens(logits: Array, last: Array, count: int | Array) -> Array:
 # ---- the filters ----
 
 
-@kernel("top_k", check=_check_count)
+@kernel(rows.top_k, check=_check_count)
 def top_k(logits: Array, k: int) -> Array:
     """Keep the k largest logits of each row, the lowest id first on ties.
 
@@ -122,7 +123,7 @@ def top_k(logits: Array, k: int) -> Array:
     return first_tokens(logits, falling_logits(logits)[..., k - 1 : k], k)
 
 
-@kernel("top_p", check=_check_share)
+@kernel(rows.top_p, check=_check_share)
 def top_p(logits: Array, p: float) -> Array:
     """Keep the fewest likeliest tokens whose probabilities sum to at least p.
 
@@ -151,7 +152,7 @@ def top_p(logits: Array, p: float) -> Array:
     return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 
-@kernel("within_nats", check=_check_nats)
+@kernel(rows.within_nats, check=_check_nats)
 @np.errstate(over="ignore")
 def within_nats(logits: Array, nats: Any) -> Array:
     """Keep the tokens at most so many nats less likely than the likeliest of their row.
@@ -181,7 +182,7 @@ def within_nats(logits: Array, nats: Any) -> Array:
     return keep(logits, is_likeliest(logits) | (near & (nats >= -SLACK)))
 
 
-@kernel("typical", check=_check_positive_share)
+@kernel(rows.typical, check=_check_positive_share)
 @np.errstate(over="ignore")
 def typical(logits: Array, p: float) -> Array:
     """Keep the fewest tokens of most typical surprisal whose probabilities sum to at least p.
@@ -260,7 +261,7 @@ def top_h(logits: Array, h: float) -> Array:
     return first_tokens(logits, xp.take_along_axis(falling, count - 1, axis=-1), count)
 
 
-@kernel("logit_std")
+@kernel(rows.logit_std)
 def logit_std(logits: Array) -> NDArray[np.float64]:
     """Return the standard deviation of each row's logits that are not minus infinity.
 

@@ -33,7 +33,7 @@ class Ahead(NamedTuple):
 
     def wait(self) -> None:
         """Until the arrays hold it; helps meanwhile."""
-        native.kernels.wait(self.run)
+        native.loaded().wait(self.run)
 
 
 class Network(ABC):
@@ -143,7 +143,7 @@ class Transformer(Network):
             return super().advance(window, new, memory, asked)
         outputs, logits = self._room(len(window), new, asked)
         seen = self._seen(window, new)
-        native.kernels.run(self._plan, window, memory, seen, outputs, logits)
+        native.loaded().run(self._plan, window, memory, seen, outputs, logits)
         return outputs, logits
 
     def begin(self, window: Ids, new: int, memory: Array, asked: int) -> Ahead | None:
@@ -151,7 +151,7 @@ class Transformer(Network):
             return None
         outputs, logits = self._room(len(window), new, asked)
         seen = self._seen(window, new)
-        run = native.kernels.begin(self._plan, window, memory, seen, outputs, logits)
+        run = native.loaded().begin(self._plan, window, memory, seen, outputs, logits)
         return Ahead(run, outputs, logits)
 
     def _room(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:

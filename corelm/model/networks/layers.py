@@ -203,17 +203,18 @@ class Panels:
     """
 
     def __init__(self, kernel: Array) -> None:
-        self._multiply, columns = native.kernels.multiply, native.kernels.PANEL
+        kernels = native.loaded()
+        self._multiply, columns = kernels.multiply, kernels.PANEL
         inputs, units = kernel.shape
         shape = (-(-units // columns), inputs, columns)
         rows = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
         halves = np.empty(shape, dtype=np.float16)
-        self.halves = native.kernels.pack(rows, halves)
+        self.halves = kernels.pack(rows, halves)
         self.panels = _ARENA.room(shape, np.float16 if self.halves else np.float32)
         if self.halves:
             self.panels[:] = halves
         else:
-            native.kernels.pack(rows, self.panels)
+            kernels.pack(rows, self.panels)
 
     def __call__(
         self, x: Array, bias: Array | None, activation: int, add: Array | None, out: Array

@@ -54,12 +54,11 @@ PyObject *py_use_vector_width(PyObject *self, PyObject *const *args, Py_ssize_t 
     return PyErr_Occurred() ? NULL : PyLong_FromLong(use_vector_width(floats));
 }
 
-#define METHOD(alias, name) {#alias, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL},
+#define METHOD(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL},
 static PyMethodDef methods[] = {
-#define ROW_KERNEL(name) METHOD(name, name)
-#define LAYER_KERNEL(name) METHOD(name, name)
-#define MODULE_FUNCTION(name) METHOD(name, name)
-#define ALIAS(alias, name) METHOD(alias, name)
+#define ROW_KERNEL(name) METHOD(name)
+#define LAYER_KERNEL(name) METHOD(name)
+#define MODULE_FUNCTION(name) METHOD(name)
 #include "kernels.def"
     {NULL, NULL, 0, NULL},
 };

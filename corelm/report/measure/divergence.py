@@ -219,7 +219,7 @@ class ModelRows:
         if rows is None or self._rows is None:
             return self._by_definition(logits, tokens)
         found = np.empty((len(rows), len(FIGURES) + 1))
-        valid = native.kernels.figures(rows, self._rows, self._for_kernel, tokens, found)
+        valid = native.loaded().divergence(rows, self._rows, self._for_kernel, tokens, found)
         if not valid and not rows_are_valid(logits):
             return None
         first = None if valid else revived(logits, self.logits)

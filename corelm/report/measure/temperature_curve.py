@@ -70,7 +70,7 @@ def _moments(logits: Array, temperatures: NDArray[np.float64]) -> NDArray[np.flo
     found = np.empty((len(logits), len(temperatures), 3))
     rows = native.as_rows(logits)
     if rows is not None:
-        native.kernels.moments(rows, temperatures, found)
+        native.loaded().moments(rows, temperatures, found)
         return found
     for row, sums in zip(logits, found, strict=True):  # each stays in the processor's cache
         p = Distribution(row)

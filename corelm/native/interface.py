@@ -1,0 +1,173 @@
+"""The functions of the compiled module, with their types.
+
+Arrays are C-contiguous and aligned; the last ones of a call take its results. Every function
+refuses other arrays with a TypeError or ValueError that says what it expected and what it got.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, SupportsFloat
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
+Doubles = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Node = tuple[object, ...]
+"""A layer of a plan: its name, inputs, output, and three entries of its own."""
+
+
+class Kernels(Protocol):
+    """The compiled module. Logits are (batch, vocabulary)."""
+
+    PANEL: int
+    """The number of columns of a matrix that are stored together."""
+
+    # Layers: x is (..., width).
+
+    def pack(self, columns: Floats, panels: Floats | Halves, /) -> bool:
+        """Store (units, inputs) as (panels, inputs, PANEL); False if half precision changes it."""
+
+    def multiply(
+        self,
+        x: Floats,
+        panels: Floats | Halves,
+        bias: Floats | None,
+        activation: int,
+        add: Floats | None,
+        out: Floats,
+        /,
+    ) -> None:
+        """Compute activation(x @ matrix + bias) + add."""
+
+    def normalise(
+        self,
+        x: Floats,
+        scale: Floats,
+        shift: Floats | None,
+        epsilon: SupportsFloat,
+        out: Floats,
+        /,
+    ) -> None:
+        """Compute the layer norm of each token, or without a shift its RMS norm."""
+
+    # Networks.
+
+    def plan(
+        self,
+        nodes: tuple[Node, ...],
+        widths: tuple[int, ...],
+        head: tuple[Node, ...],
+        head_widths: tuple[int, ...],
+        /,
+    ) -> object:
+        """Check a network, and return it for `run`."""
+
+    def run(
+        self,
+        plan: object,
+        window: Ids,
+        kv_cache: Floats,
+        attention_masks: Mask | None,
+        outputs: Floats,
+        logits: Floats,
+        /,
+    ) -> None:
+        """Run one step: the last tokens of a window, after those in the cache.
+
+        Args:
+            plan: from `plan`.
+            window: (batch, time) ids.
+            kv_cache: (batch, layers, keys and values, heads, context, size).
+            attention_masks: (masks, batch, new, time), False where hidden.
+            outputs: (batch, new, width), the results of all new tokens.
+            logits: (batch, wanted, vocabulary), after the last tokens.
+        """
+
+    def begin(
+        self,
+        plan: object,
+        window: Ids,
+        kv_cache: Floats,
+        attention_masks: Mask | None,
+        outputs: Floats,
+        logits: Floats,
+        /,
+    ) -> object:
+        """Start a step in the background. Its arrays are of no use until `wait` returns."""
+
+    def wait(self, run: object, /) -> None:
+        """Wait for a step that `begin` started, and help with it."""
+
+    # Rows of logits.
+
+    def mask_tokens(self, logits: Floats, tokens: Ids, out: Floats, /) -> bool:
+        """Set tokens to minus infinity; False if a row isn't a distribution before or after."""
+
+    def rows_are_valid(self, logits: Floats, /) -> bool:
+        """Return whether every row is a distribution."""
+
+    def apply_temperature(self, logits: Floats, t: float | Doubles, out: Floats, /) -> None:
+        """Divide by a temperature, one for all rows or (batch,)."""
+
+    def draw(self, logits: Floats, uniforms: Doubles, tokens: Ids, surprisal: Doubles, /) -> bool:
+        """Draw a token of each row by inverse CDF; False if a row isn't a distribution."""
+
+    def surprisals(self, logits: Floats, tokens: Ids, out: Doubles, /) -> None:
+        """Compute the surprisal of one token of each row, in nats."""
+
+    def min_and_shannon_entropy(
+        self, logits: Floats, min_entropy: Doubles, entropy: Doubles | None, /
+    ) -> None:
+        """Compute both entropies of each row, in nats."""
+
+    def greedy(self, logits: Floats, out: Floats, /) -> None:
+        """Put all probability on the likeliest token of each row."""
+
+    def within_nats(self, logits: Floats, nats: Doubles, out: Floats, /) -> None:
+        """Keep the tokens at most (batch,) nats less likely than the likeliest."""
+
+    def top_k(self, logits: Floats, k: int, out: Floats, /) -> None:
+        """Keep the k largest logits."""
+
+    def top_p(self, logits: Floats, p: float, out: Floats, /) -> None:
+        """Keep the fewest likeliest tokens that have the mass p."""
+
+    def typical(self, logits: Floats, p: float, out: Floats, /) -> None:
+        """Keep the fewest tokens of surprisal near the entropy that have the mass p."""
+
+    def logit_std(self, logits: Floats, out: Doubles, /) -> None:
+        """Compute the standard deviation of the finite logits of each row."""
+
+    def divergence(
+        self, logits: Floats, model: Floats, model_stats: Doubles, tokens: Ids, out: Doubles, /
+    ) -> bool:
+        """Compare each row with the model's; False if it isn't a distribution over its tokens.
+
+        Args:
+            logits: a sampler's.
+            model: the model's, of the same shape.
+            model_stats: (batch, 4): the likeliest token, min-entropy, possible tokens, entropy.
+            tokens: (batch,), of which the surprisal is wanted.
+            out: (batch, 8), the columns of `corelm.report.measure.divergence`.
+        """
+
+    def moments(self, logits: Floats, temperatures: Doubles, out: Doubles, /) -> None:
+        """Sum weights, weights * logits and weights * logits^2 at each temperature.
+
+        Args:
+            logits: of which the largest of a row is subtracted, and its token left out.
+            temperatures: (count,).
+            out: (batch, count, 3).
+        """
+
+    # Settings.
+
+    def use_cores(self, cores: int, /) -> None:
+        """Use so many cores from now on, at most 64."""
+
+    def use_vector_width(self, floats: int, /) -> int:
+        """Use vectors of at most so many floats, 8 or 16; return how many there are."""
