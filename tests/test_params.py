@@ -177,6 +177,16 @@ def test_the_defaults():
     )
 
 
+def test_numpy_numbers_become_pythons_own():
+    sampler = AllKinds(bias={np.int64(3): np.float64(2)}, anything=[np.int64(1), np.float32(0.5)])
+    assert repr(sampler.bias) == "{3: 2.0}"
+    assert repr(sampler.anything) == "(1, 0.5)"
+
+
+def test_mappings_that_differ_hash_differently():
+    assert hash(AllKinds(bias={"a": 1}).bias) != hash(AllKinds(bias={"a": 2}).bias)
+
+
 def test_a_field_without_param_is_a_parameter_without_a_rule():
     assert Plain().t == 0.5
     assert Plain(t="2").t == 2.0
@@ -352,6 +362,28 @@ def test_a_mapping_has_a_rule_and_a_default_as_any_parameter():
     assert count.rule == Rule("how many", le=3)
     assert Biased().bias == {"a": 1.0}
     assert Biased.build(weights={"b": 2}).bias == {"b": 2}
+
+
+def test_every_bound_and_type_of_a_declaration_is_kept():
+    class Bounded(Sampler):
+        share: float = param(0.5, "a share", gt=0, lt=1)
+        more: float = param(1, "more", ge=1, le=2)
+        word: str = param("a", choices=["a", "b"])
+        ids: tuple[int, ...] = param((1,))
+        bare: tuple = param(())
+        free: float = 0.25
+
+        def __call__(self, logits, context):
+            return logits
+
+    assert [(p.name, p.type, p.item_type, p.default, p.rule) for p in Bounded.parameters()] == [
+        ("share", float, None, 0.5, Rule("a share", gt=0, lt=1)),
+        ("more", float, None, 1, Rule("more", ge=1, le=2)),
+        ("word", str, None, "a", Rule(choices=("a", "b"))),
+        ("ids", tuple, int, (1,), Rule()),
+        ("bare", tuple, None, (), Rule()),
+        ("free", float, None, 0.25, Rule()),
+    ]
 
 
 def test_a_class_keeps_a_repr_of_its_own():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Chain, Sampler, hookimpl, param
 from corelm.errors import CorelmError, ExpressionError, ParameterError, UnknownNameError
-from corelm.plugins.expressions import LONGEST, is_name
+from corelm.plugins.expressions import LONGEST, built_in, is_name
 from corelm.plugins.registry import registry
 
 
@@ -71,6 +72,16 @@ TEMPERATURE = corelm.sampler("temperature").__class__
 )
 def test_what_an_expression_means(expression, expected):
     assert corelm.sampler(expression) == expected
+
+
+def test_nan_is_read_as_a_number():
+    [value] = corelm.sampler("all_kinds(anything=[nan])").anything
+    assert math.isnan(value)
+
+
+def test_built_in_takes_bare_and_full_names():
+    assert built_in("temperature(t=0.5)") == TEMPERATURE(t=0.5)
+    assert built_in("corelm:temperature(t=0.5)") == TEMPERATURE(t=0.5)
 
 
 def test_a_chain():

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import corelm_samplers
 import pytest
@@ -146,6 +146,34 @@ def test_an_unknown_name_has_its_neighbour_and_what_there_is(only):
         Registry().model("x")
 
 
+def test_an_unknown_name_lists_every_name_that_there_is():
+    registry = Registry(points=[])
+    with pytest.raises(UnknownNameError) as caught:
+        registry.model("x")
+    assert str(caught.value) == "there is no model 'x' (there are: none)"
+    models = hookimpl(lambda: {"second": ToyModel, "first": ToyModel})
+    registry.register(SimpleNamespace(corelm_models=models))
+    with pytest.raises(UnknownNameError) as caught:
+        registry.model("x")
+    assert str(caught.value) == "there is no model 'x' (there are: first, second)"
+
+
+def test_the_offer_of_a_class_is_found_by_loading_its_plugin_alone(installed_plugin):
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    registry = Registry()
+    offer = registry.offer_of(type(corelm.sampler("greedy")))
+    assert offer.full_name == "corelm:greedy"
+    assert "corelm_one" not in sys.modules
+
+
+def test_a_class_made_in_this_process_has_no_offer():
+    class Mine(corelm.Sampler):
+        def __call__(self, logits, context):
+            return logits
+
+    assert Registry(points=[]).offer_of(Mine) is None
+
+
 @pytest.mark.parametrize("name", ["", ":", "corelm:", ":greedy-not", "nobody:greedy", "a:b:c"])
 def test_odd_names_are_unknown(name, only):
     with pytest.raises(UnknownNameError):
@@ -181,6 +209,18 @@ def test_a_plugin_can_be_registered_by_hand():
     registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"mine": Mine})))
     assert registry.sampler("mine") is Mine
     assert names(registry.samplers()) == ["this process:mine"]
+
+
+def test_a_plugin_registered_by_hand_says_where_it_comes_from():
+    registry = Registry(points=[])
+    module = ModuleType("mine")
+    module.corelm_models = hookimpl(lambda: {"toy": ToyModel})
+    registry.register(module, "notebook")
+    registry.register(SimpleNamespace(corelm_models=hookimpl(lambda: {"second": ToyModel})))
+    assert [offer.source for offer in registry.models()] == [
+        Source("this process", "", "SimpleNamespace"),
+        Source("notebook", "", "mine"),
+    ]
 
 
 def test_a_bad_plugin_cannot_be_registered_by_hand():
@@ -255,6 +295,8 @@ def test_who_asks_for_it_is_told_why(installed_plugin, only):
         "the sampler 'bad' cannot be used: plugin corelm-bad:bad failed: "
         "ZeroDivisionError: division by zero"
     )
+    with pytest.raises(UnknownNameError, match="the sampler 'corelm-bad:bad' cannot be used: pl"):
+        Registry().sampler("corelm-bad:bad")
 
 
 def test_an_interruption_is_no_failure_of_the_plugin(installed_plugin, only):
