@@ -1,37 +1,38 @@
-"""Everything that can go wrong, as one tree.
+"""The tree of errors that corelm raises on purpose.
 
     CorelmError
-      UsageError               what was asked for cannot be done (the command line exits with 2)
-        ParameterError         a parameter has a value outside its rule
-        ExpressionError        a sampler expression that cannot be read
-        UnknownNameError       no such sampler, decoder or model
-        AmbiguousNameError     two plugins offer one name
-        UnreachableError       no value of a parameter gives the entropy that is wanted
-      SamplerError             a sampler raised, or returned something that is no distribution
-      ModelOutputError         a model's logits that no sampler could use
-      PluginError              a plugin that could not be loaded, or offers the wrong thing
-      ModelFileError           a model on disk that is damaged, foreign or incomplete
-      DataError                a data set that is missing, empty, damaged or unsafe
-      TrainingError            training that cannot start, go on or be resumed
-      ReportError              a report that is damaged or foreign, or cannot be kept
-      MissingDependencyError   a package that only this command needs is not there
+    ├── UsageError              a request that cannot be met; the command line exits with 2
+    │   ├── ParameterError      a parameter with a value outside its rule
+    │   ├── ExpressionError     a sampler expression that cannot be read
+    │   ├── UnknownNameError    no sampler, decoder or model of that name
+    │   ├── AmbiguousNameError  one name that several plugins offer
+    │   └── UnreachableError    no value of a parameter gives the wanted entropy
+    ├── SamplerError            a sampler raised an error or returned invalid logits
+    ├── ModelOutputError        logits of a model that no sampler could use
+    ├── PluginError             a plugin that cannot be loaded, or offers something invalid
+    ├── ModelFileError          a model on disk that is damaged, foreign or incomplete
+    ├── DataError               a data set that is missing, empty, damaged or unsafe
+    ├── TrainingError           training that cannot start, continue or be resumed
+    ├── ReportError             a report that is damaged or foreign, or cannot be stored
+    └── MissingDependencyError  a package that only this command needs is not installed
 
-Every message is one sentence or two for a person: the thing at fault, the reason, the way out.
+Every message is one or two sentences for a person: the value or thing at fault, the rule or the
+reason, the way out.
 """
 
 from __future__ import annotations
 
 
 class CorelmError(Exception):
-    """The root: catch it to catch all that corelm raises on purpose."""
+    """The root: catch it to catch every error that corelm raises on purpose."""
 
 
 class UsageError(CorelmError, ValueError):
-    """What was asked for cannot be done."""
+    """A request that cannot be met."""
 
 
 class ParameterError(UsageError):
-    """A parameter has a value outside its rule."""
+    """A parameter with a value outside its rule."""
 
 
 class ExpressionError(UsageError):
@@ -39,27 +40,27 @@ class ExpressionError(UsageError):
 
 
 class UnknownNameError(UsageError, LookupError):
-    """No such sampler, decoder or model."""
+    """No sampler, decoder or model of that name."""
 
 
 class AmbiguousNameError(UsageError, LookupError):
-    """Two plugins offer one name; their full names tell them apart."""
+    """One name that several plugins offer; their full names tell them apart."""
 
 
 class UnreachableError(UsageError):
-    """No value of a sampler's parameter gives the entropy that is wanted."""
+    """No value of a sampler's parameter gives the wanted entropy."""
 
 
 class SamplerError(CorelmError):
-    """A sampler raised, or returned something that is no distribution."""
+    """A sampler raised an error or returned invalid logits."""
 
 
 class ModelOutputError(CorelmError):
-    """A model's logits that no sampler could use: NaN, +infinity, an empty row, a wrong shape."""
+    """Logits of a model that no sampler could use: NaN, +infinity, an empty row, a wrong shape."""
 
 
 class PluginError(CorelmError):
-    """A plugin that could not be loaded, or that offers the wrong thing."""
+    """A plugin that cannot be loaded, or offers something invalid."""
 
 
 class ModelFileError(CorelmError):
@@ -71,12 +72,12 @@ class DataError(CorelmError):
 
 
 class TrainingError(CorelmError):
-    """Training that cannot start, go on or be resumed."""
+    """Training that cannot start, continue or be resumed."""
 
 
 class ReportError(CorelmError):
-    """A report that is damaged or foreign, or that cannot be kept or written."""
+    """A report that is damaged or foreign, or cannot be stored or written."""
 
 
 class MissingDependencyError(CorelmError):
-    """A package that only this command needs is not there."""
+    """A package that only this command needs is not installed."""

@@ -1,4 +1,4 @@
-"""The hooks: four functions that a plugin may offer, each marked with `@corelm.hookimpl`."""
+"""The hooks: functions that a plugin may implement, each marked with `@corelm.hookimpl`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from corelm.sampler import Sampler
 
 API_VERSION = 1
-"""The version of the contract. A plugin module may state the one it was made for as
-`CORELM_API_VERSION = 1`; it is refused where the two differ."""
+"""The version of the plugin contract. A plugin module may state its own as
+`CORELM_API_VERSION = 1`; corelm refuses a plugin made for another version."""
 
 hookspec = pluggy.HookspecMarker("corelm")
 hookimpl = pluggy.HookimplMarker("corelm")
-"""Marks a function as the implementation of the hook of its name."""
+"""Mark a function as the implementation of the hook of the same name."""
 
 
 @hookspec

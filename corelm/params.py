@@ -1,8 +1,8 @@
 """Declared, typed, checked parameters: the fields of samplers and decoders.
 
 A class that inherits from `Parameterized` becomes a frozen dataclass; each field is declared
-with `param`. The declaration is all there is: it validates, it is the command-line option, the
-documentation, the `repr`.
+with `param`. One declaration serves for the validation, the command-line option, the documentation
+and the `repr`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIELD_TYPES = (float, int, bool, str, tuple, dict)
 
 @dataclass(frozen=True)
 class Rule:
-    """The declaration of a parameter: its help line, its bounds, its other names."""
+    """The declaration of a parameter: help line, bounds, other names."""
 
     help: str = ""
     gt: float | None = None
@@ -38,7 +38,7 @@ class Rule:
     aliases: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """The bounds in words, such as `at least 0 and at most 1`; empty without bounds."""
+        """Return the bounds in words, such as `at least 0 and at most 1`; empty without bounds."""
         if self.choices is not None:
             return "one of " + ", ".join(map(str, self.choices))
         bounds = {"above": self.gt, "at least": self.ge, "below": self.lt, "at most": self.le}
@@ -96,7 +96,15 @@ def param(
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter, for those who list, document or parse them."""
+    """One declared parameter, for code that lists, documents or parses parameters.
+
+    Attributes:
+        name: the name of the field.
+        type: one of `FIELD_TYPES`.
+        default: the value when the caller passes none.
+        rule: its help line, bounds and other names.
+        item_type: the type of the items of a tuple; None for any.
+    """
 
     name: str
     type: type
@@ -105,7 +113,11 @@ class Parameter:
     item_type: Any = None
 
     def convert(self, value: Any) -> Any:
-        """The value as the declared type, or a `ParameterError` that says the rule."""
+        """Return a value as the declared type.
+
+        Raises:
+            ParameterError: a value of another type or outside the bounds.
+        """
         converted = self._cast(value)
         if isinstance(converted, float) and math.isnan(converted):
             raise ParameterError(f"{self.name} must be a number, not nan")
@@ -173,7 +185,7 @@ def _to_dict(value: Any, _: Any) -> Mapping[Any, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy number as Python's own, whose `repr` can be read back."""
+    """Return a NumPy number as Python's own, whose `repr` can be read back."""
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -215,7 +227,7 @@ _KINDS: dict[Any, str] = {
 
 @dataclass_transform(frozen_default=True, field_specifiers=(param,))
 class Parameterized:
-    """A value whose fields are its parameters: frozen, checked, compared by what it holds."""
+    """A value whose fields are its parameters: frozen, checked, compared by its fields."""
 
     name: ClassVar[str] = ""
     """The registered name; the class name in snake case until a plugin offers another one."""
@@ -254,10 +266,10 @@ class Parameterized:
 
     @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
-        """The declared parameters, in the order of their declaration.
+        """Return the declared parameters in the order of their declaration.
 
         Raises:
-            PluginError: a field whose type is missing or not one that a parameter can have.
+            PluginError: a field without a type, or with one that a parameter cannot have.
         """
         cached: tuple[Parameter, ...] | None = cls.__dict__.get("_parameters")
         if cached is None:
@@ -267,18 +279,18 @@ class Parameterized:
 
     @classmethod
     def description(cls) -> str:
-        """The first paragraph of the class's docstring, on one line."""
+        """Return the first paragraph of the class's docstring on one line."""
         text = cls.__dict__.get("__doc__") or ""
-        if text.startswith(f"{cls.__name__}("):  # written by dataclass, says nothing
+        if text.startswith(f"{cls.__name__}("):  # written by dataclass: the signature
             return ""
         return " ".join(text.strip().split("\n\n")[0].split())
 
     @classmethod
     def build(cls, *values: Any, **named: Any) -> Self:
-        """Make one from values by position, name or alias.
+        """Make an instance from values by position, name or alias.
 
         Raises:
-            ParameterError: a name that it does not have; the message lists those that it has.
+            ParameterError: a name that the class does not have; the message lists those it has.
         """
         known = {p.name: p.name for p in cls.parameters()}
         for p in cls.parameters():
@@ -296,7 +308,7 @@ class Parameterized:
 
     @property
     def expression(self) -> str:
-        """What `corelm.sampler` reads back as this value, such as `temperature(t=0.2)`."""
+        """The expression that `corelm.sampler` reads back, such as `temperature(t=0.2)`."""
         values = [f"{p.name}={getattr(self, p.name)!r}" for p in self.parameters()]
         return f"{self.name}({', '.join(values)})" if values else self.name
 
@@ -312,16 +324,19 @@ def _refuse_unusable(cls: type) -> None:
             if name not in typed:
                 raise PluginError(f"{wrong} has no type; write `{name}: float = param(...)`")
             if hasattr(_contract(cls), name):
-                raise PluginError(f"{wrong} hides what every one has; choose another name")
+                raise PluginError(
+                    f"{wrong} hides an attribute of corelm.{_contract(cls).__name__}; "
+                    "choose another name"
+                )
 
 
 def _not_a(cls: type) -> str:
-    """What a class fails to be: `not a sampler`, `not a decoder`."""
+    """Return the beginning of a complaint: `not a sampler` or `not a decoder`."""
     return f"not a {_contract(cls).__name__.lower()}"
 
 
 def _contract(cls: type) -> type:
-    """`Sampler` or `Decoder`."""
+    """Return the contract that a class inherits: `Sampler` or `Decoder`."""
     return next(base for base in cls.__mro__ if Parameterized in base.__bases__)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import pytest
 
@@ -13,7 +14,7 @@ CLASSES = [value for value in vars(errors).values() if inspect.isclass(value)]
 
 
 def test_the_tree_is_the_one_that_the_module_draws():
-    drawn = [line.split()[0] for line in errors.__doc__.splitlines() if "Error  " in f"{line}  "]
+    drawn = re.findall(r"^    [ │├└─]*(\w+Error)\b", errors.__doc__, re.MULTILINE)
     assert drawn == [
         "CorelmError",
         "UsageError",
@@ -32,6 +33,16 @@ def test_the_tree_is_the_one_that_the_module_draws():
         "MissingDependencyError",
     ]
     assert drawn == [cls.__name__ for cls in CLASSES]
+
+
+def test_each_branch_of_the_tree_is_a_subclass():
+    drawn = re.findall(r"^    ([ │├└─]*)(\w+Error)\b", errors.__doc__, re.MULTILINE)
+    parents = {0: errors.CorelmError}
+    for indent, name in drawn[1:]:
+        depth = len(indent) // 4
+        cls = getattr(errors, name)
+        assert cls.__mro__[1] is parents[depth - 1]
+        parents[depth] = cls
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)

@@ -419,9 +419,14 @@ def test_a_decoder_is_no_sampler_in_the_message_either():
             width = param(4)
 
 
-@pytest.mark.parametrize("name", ["name", "expression", "parameters", "stages", "build"])
+@pytest.mark.parametrize(
+    "name", ["name", "expression", "parameters", "stages", "build", "kind", "reads", "neutral"]
+)
 def test_a_field_must_not_hide_what_every_sampler_has(name):
-    with pytest.raises(PluginError, match=f"^not a sampler: Hides.{name} hides what every one has"):
+    with pytest.raises(
+        PluginError,
+        match=f"^not a sampler: Hides.{name} hides an attribute of corelm.Sampler; choose",
+    ):
         type("Hides", (Sampler,), {"__annotations__": {name: str}, name: param("x")})
 
 

@@ -1,4 +1,4 @@
-"""A language model that is small enough to know by heart: to write and to test with."""
+"""A language model small enough to know by heart, for writing and testing samplers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ SMOOTHING = 0.1
 
 
 class ToyModel:
-    """A language model small enough to know by heart: the next word depends on the last alone.
+    """A language model small enough to know by heart: each word depends on the last one alone.
 
-    Ids 0 and 1 are padding and the unknown word, then comes the end of a text if there is one,
-    then the words. An empty text goes on as one that ends with padding.
+    Ids 0 and 1 are padding and the unknown word. Then comes the end token, if there is one, then
+    the words. An empty text continues like one that ends with padding.
 
     Args:
         words: the words; those of a few sentences about a cat when left out.
-        logits: the scores of the next token, (vocabulary,) whatever came before or
-            (vocabulary, vocabulary), row i after token i; for words of one's own all
-            tokens are equally likely when left out.
-        end: whether there is a token that ends a text.
+        logits: the logits of the next token: (vocabulary,), the same after every token, or
+            (vocabulary, vocabulary) with row i after token i. When left out, your own words are
+            equally likely, and those about the cat follow their sentences.
+        end: include a token that ends a text.
 
     Raises:
         UsageError: logits that do not fit the vocabulary.
@@ -62,34 +62,37 @@ class ToyModel:
         self.vocabulary = WordVocabulary([*special, *(own if words is None else words)], "symbols")
         if logits is None:
             logits = _counted(self.vocabulary) if words is None else np.zeros(len(self.vocabulary))
-        self._after = _table(logits, len(self.vocabulary))  # row i: what follows token i
+        self._after = _table(logits, len(self.vocabulary))  # row i: the logits after token i
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """(batch, time) ids to (batch, vocabulary) probabilities."""
+        """Return probabilities, (batch, vocabulary), for ids, (batch, time)."""
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> Session:
-        """A decoding session for (batch, time) ids."""
+        """Start a decoding session with ids, (batch, time)."""
         return ToySession(self._after, np.asarray(tokens, dtype=np.int64))
 
 
 class ToySession:
-    """Decoding with a `ToyModel`, whose hidden state says which token was last, as a one-hot."""
+    """A decoding session of a `ToyModel`; its hidden states are the tokens as one-hot vectors."""
 
     def __init__(self, after: Array, tokens: NDArray[np.int64]) -> None:
         self._after = after
-        self._tokens = [np.zeros(len(tokens), dtype=np.int64), *tokens.T]  # one by one, (batch,)
+        self._tokens = [
+            np.zeros(len(tokens), dtype=np.int64),
+            *tokens.T,
+        ]  # (batch,) at each position
 
     def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row."""
+        """Return the logits of the next token of each row, (batch, vocabulary)."""
         return np.array(self._after[self._tokens[-1]])
 
     def last_logits(self, count: int) -> Array:
-        """(batch, count, vocabulary): the scores after each of the last tokens."""
+        """Return the logits after each of the last tokens, (batch, count, vocabulary)."""
         return np.asarray(self._after[self._last(count)])
 
     def hidden_states(self, count: int) -> Array:
-        """(batch, count, vocabulary): 1 for the token that is there, 0 for all others."""
+        """Return the last tokens as one-hot vectors, (batch, count, vocabulary)."""
         return np.eye(len(self._after), dtype=np.float32)[self._last(count)]
 
     def extend(self, tokens: ArrayLike) -> None:
@@ -101,7 +104,7 @@ class ToySession:
         """Drop the last `count` tokens of each row."""
         length = len(self._tokens)
         if not 0 <= count < length:
-            raise UsageError(f"a text of {length} tokens cannot lose its last {count}")
+            raise UsageError(f"count must be at least 0 and below {length}, not {count}")
         del self._tokens[length - count :]
 
     def select(self, rows: ArrayLike) -> None:
@@ -110,15 +113,15 @@ class ToySession:
         self._tokens = [tokens[kept] for tokens in self._tokens]
 
     def _last(self, count: int) -> NDArray[np.int64]:
-        """(batch, count): the last tokens, padding before the first."""
+        """Return the last tokens, (batch, count), with padding before the first."""
         length = len(self._tokens)
         if not 1 <= count <= length:
-            raise UsageError(f"the last {count} tokens of {length} cannot be looked at")
+            raise UsageError(f"count must be at least 1 and at most {length}, not {count}")
         return np.stack(self._tokens[-count:], axis=1)
 
 
 def _counted(vocabulary: WordVocabulary) -> Array:
-    """The logarithm of how often each token follows each other one in the sentences."""
+    """Return the logarithms of the counts of each pair of tokens in the sentences."""
     counts = np.full((len(vocabulary), len(vocabulary)), SMOOTHING)
     ends = [vocabulary.end] if vocabulary.end else []
     for sentence in SENTENCES:
@@ -133,6 +136,6 @@ def _table(logits: ArrayLike, size: int) -> Array:
     if scores.shape not in ((size,), (size, size)):
         raise UsageError(
             f"logits must be ({size},) or ({size}, {size}) for a vocabulary of {size} tokens, "
-            f"the special ones among them, not {scores.shape}"
+            f"special ones included, not {scores.shape}"
         )
     return np.broadcast_to(scores, (size, size))

@@ -89,10 +89,12 @@ def test_a_session_looks_back_and_goes_back():
 def test_a_session_has_no_more_tokens_than_it_was_given():
     session = ToyModel().start([[11, 4]])
     for count in (0, 4):
-        with pytest.raises(UsageError, match=f"the last {count} tokens of 3 cannot be looked at"):
+        with pytest.raises(
+            UsageError, match=f"count must be at least 1 and at most 3, not {count}"
+        ):
             session.last_logits(count)
     for count in (-1, 3):
-        with pytest.raises(UsageError, match=f"a text of 3 tokens cannot lose its last {count}"):
+        with pytest.raises(UsageError, match=f"count must be at least 0 and below 3, not {count}"):
             session.rewind(count)
 
 
