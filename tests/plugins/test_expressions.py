@@ -108,6 +108,7 @@ def test_parameters_beside_a_bare_name():
     ("expression", "parameters", "message"),
     [
         ("temperature(t=1)", {"t": 2}, "parameters go with a bare name"),
+        ("temperature(1)", {"t": 2}, "parameters go with a bare name"),
         ("greedy | greedy", {"t": 2}, "parameters go with a bare name"),
         (TEMPERATURE(), {"t": 2}, "parameters go with a name, not with a sampler that has its own"),
         ("greedy", {"t": 2}, "greedy has no parameter 't'; it has: none"),
