@@ -79,7 +79,7 @@ def test_the_repr_of_a_chain_is_read_back():
 
 
 def test_an_empty_chain_is_refused():
-    with pytest.raises(ParameterError, match="^a chain needs at least one sampler$"):
+    with pytest.raises(ParameterError, match=r"^a chain needs at least one sampler$"):
         Chain(())
 
 
