@@ -22,9 +22,10 @@ NEEDS_TENSORFLOW = {
     "corelm.model.keras_layers",
     "corelm.model.training.batches",
     "corelm.model.training.optimizers",
+    "corelm.model.training.precision",
     "corelm.model.training.run",
     "corelm.model.training.scoring",
-    "corelm.model.training.callbacks",
+    "corelm.model.training.text_generation",
 }
 
 VALUES = {"API_VERSION", "Array", "hookimpl"}

@@ -1,29 +1,36 @@
-"""Run the examples of the pages, and see that they print what the pages say.
+"""Run the examples of the pages, and compare what they print with what the pages show.
 
     python docs/scripts/examples.py                       write what they print into the pages
-    python docs/scripts/examples.py --check               fail where a page says something else
+    python docs/scripts/examples.py --check               fail where a page shows something else
     python docs/scripts/examples.py --check README.md     the same for some pages
+    python docs/scripts/examples.py --script README.md    print the blocks as one shell script
 
 The examples of a page run from top to bottom in one empty folder:
 
-- a block of `python`: the blocks of a page are one session. A block of `text` right below it,
-  if there is one, is what it prints;
-- a block of `console`: lines that begin with `$` are commands, the others what they print. A
-  command fails only where the page shows a line that begins with `error:`;
+- a block of `python`: the blocks of a page share one session;
+- a block of `bash`: commands to copy. They share one shell's current folder;
+- a block of `text` right below either of them is its output;
+- a block of `console`: lines that begin with `$` are commands, the others their output;
 - a block with `title="NAME"` is a file, written before the blocks below it run.
 
-In what is printed, `...` stands for anything.
+A command may fail only where the page shows a line that begins with `error:`. In an output, `...`
+matches any text. The lines of a report's progress are left out.
 
-`<!-- not run: the reason -->` above a block leaves it out. What a page includes with `--8<--`
-is read as part of it.
+Comments above a block change this:
+
+- `<!-- not run: REASON -->` leaves it out;
+- `<!-- source: PATH -->` fills it with a file of the repository;
+- `<!-- source: PATH NAME -->` fills it with one class or function of that file.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -37,9 +44,11 @@ from types import TracebackType
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*)(?P<options>[^`]*)")
 TITLE = re.compile(r'title="([^"]+)"')
-INCLUDED = re.compile(r"--8<--\n(.+)\n--8<--")
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
+SOURCE = re.compile(r"<!-- source: (?P<path>\S+)(?: (?P<name>\w+))? -->")
 ANYTHING = "..."
+PROGRESS = re.compile(r"^(matching|same contexts|own texts|figures) \.\.\.\n", re.MULTILINE)
+"""Lines of a report's progress where there is no terminal; on a terminal they are bars."""
 
 SESSION = """
 import contextlib, io, json, sys
@@ -53,7 +62,18 @@ for line in sys.stdin:
 
 @dataclass
 class Block:
-    """A fenced block: where it stands in the lines of its page, and what it holds."""
+    """A fenced block.
+
+    Attributes:
+        language: the word after the fence, such as `python`.
+        title: the name of the file that the block holds; empty for other blocks.
+        first: the index of the opening fence among the lines of the page.
+        last: the index of the closing fence.
+        lines: the lines between the fences, without the indentation of the fence.
+        indent: the indentation of the fence.
+        follows: there is nothing but empty lines between the block above and this one.
+        source: the part of the repository that the block shows; None for other blocks.
+    """
 
     language: str
     title: str
@@ -62,55 +82,75 @@ class Block:
     lines: list[str]
     indent: str
     follows: bool
+    source: re.Match[str] | None
 
     @property
     def text(self) -> str:
-        """What it holds, with the files that it includes."""
-        return INCLUDED.sub(_included, "\n".join(self.lines))
+        """The current content: that of the source where there is one."""
+        return "\n".join(self.lines) if self.source is None else _source(self.source)
 
 
-def _included(match: re.Match[str]) -> str:
-    return (ROOT / match[1]).read_text("utf-8").rstrip("\n")
+def _source(match: re.Match[str]) -> str:
+    """Return a file, or one class or function of it."""
+    text = (ROOT / match["path"]).read_text("utf-8").rstrip("\n")
+    if match["name"] is None:
+        return text
+    node = next(n for n in ast.parse(text).body if getattr(n, "name", "") == match["name"])
+    return "\n".join(text.split("\n")[node.lineno - 1 : node.end_lineno])
 
 
 def pages() -> list[Path]:
-    """Every page that has examples."""
+    """Return every page that may have examples."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(lines: Sequence[str]) -> Iterator[Block]:
-    """The blocks of a page that are not left out."""
+    """Yield the blocks of a page, except those that are not run and their outputs."""
     number, above, left_out = 0, "", False
     while number < len(lines):
+        if lines[number].startswith("<!-- api:"):  # made from docstrings, which have doctests
+            number = lines.index("<!-- end api -->", number)
         fence = FENCE.fullmatch(lines[number])
         if fence is None:
             if lines[number].strip():
-                above, left_out = lines[number].strip(), bool(NOT_RUN.match(lines[number].strip()))
+                above = lines[number].strip()
+                # One comment may follow another.
+                left_out = bool(NOT_RUN.match(above)) or (left_out and above.startswith("<!--"))
             number += 1
             continue
-        block = _block(lines, number, fence, follows=above == "```" and not left_out)
+        block = _block(lines, number, fence, above)
+        if left_out and above == "```" and block.language != "text":
+            left_out = False  # only the output of a block is left out with it
         if not left_out:
             yield block
         above = "```"
-        # What a block prints is left out with it.
-        left_out = left_out and block.language != "text"
         number = block.last + 1
 
 
-def _block(lines: Sequence[str], first: int, fence: re.Match[str], follows: bool) -> Block:
+def _block(lines: Sequence[str], first: int, fence: re.Match[str], above: str) -> Block:
     indent = fence["indent"]
     last = next(n for n in range(first + 1, len(lines)) if lines[n] == f"{indent}```")
     title = TITLE.search(fence["options"])
     inside = [line.removeprefix(indent) for line in lines[first + 1 : last]]
-    return Block(fence["language"], title[1] if title else "", first, last, inside, indent, follows)
+    return Block(
+        language=fence["language"],
+        title=title[1] if title else "",
+        first=first,
+        last=last,
+        lines=inside,
+        indent=indent,
+        follows=above == "```",
+        source=SOURCE.match(above),
+    )
 
 
 class Session:
-    """The empty folder, and the Python session, of one page."""
+    """The empty folder, the current folder of its shell, and the Python session of one page."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
+        self._current = folder / "current"
         self._environment = _environment(folder)
         self._python = subprocess.Popen(
             [sys.executable, "-c", SESSION],
@@ -135,10 +175,10 @@ class Session:
         self._python.communicate()
 
     def python(self, code: str) -> str:
-        """What a block of Python prints.
+        """Run a block of Python and return what it prints.
 
         Raises:
-            AssertionError: it raised; holds the traceback.
+            AssertionError: the block raised; holds the traceback.
         """
         assert self._python.stdin is not None
         assert self._python.stdout is not None
@@ -150,13 +190,14 @@ class Session:
         return str(json.loads(answer))
 
     def shell(self, command: str, may_fail: bool) -> str:
-        """What a command prints, on both streams.
+        """Run commands and return what they print, on both streams.
 
         Raises:
-            AssertionError: it failed though it may not.
+            AssertionError: a command failed, and the page shows no error.
         """
+        keep_folder = f"trap 'pwd > {shlex.quote(str(self._current))}' EXIT\n"
         done = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", keep_folder + command],
             cwd=self.folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,
@@ -165,13 +206,14 @@ class Session:
             text=True,
             encoding="utf-8",
         )
+        self.folder = Path(self._current.read_text("utf-8").rstrip("\n"))
         if done.returncode and not may_fail:
             raise AssertionError(f"{command!r} ended with {done.returncode}:\n{done.stdout}")
-        return done.stdout
+        return PROGRESS.sub("", done.stdout)
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """A terminal of 80 columns without colours, and a pip that needs no network."""
+    """Return an environment of 80 columns without colours, with a pip that needs no network."""
     own = {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(
@@ -194,16 +236,24 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def renewed(page: Path) -> list[str]:
-    """The lines of a page with what its examples print now."""
+    """Return the lines of a page with the current outputs and sources."""
     lines = page.read_text("utf-8").split("\n")
     changes: list[tuple[Block, list[str]]] = []
     with tempfile.TemporaryDirectory() as folder, Session(Path(folder)) as session:
         printed = ""
-        for block in blocks(lines):
+        listed = list(blocks(lines))
+        for block, below in zip_longest(listed, listed[1:]):
+            output = below.lines if below and below.language == "text" and below.follows else []
+            if block.source is not None:
+                changes.append((block, block.text.split("\n")))
             if block.title:
                 _write(session.folder / block.title, block.text)
+            elif block.source is not None:
+                continue  # shown, not run
             elif block.language == "python":
                 printed = session.python(block.text)
+            elif block.language == "bash":
+                printed = session.shell(f"set -e\n{block.text}", shows_error(output))
             elif block.language == "console":
                 changes.append((block, list(_run(block.lines, session))))
             elif block.language == "text" and block.follows:
@@ -213,51 +263,82 @@ def renewed(page: Path) -> list[str]:
     return lines
 
 
+def script(page: Path) -> str:
+    """Return the blocks of a page in order as one shell script that stops at the first failure.
+
+    Blocks that are not run for a reason are part of it: the reason is about the examples, and
+    the script is for a fresh shell. Blocks marked with `<!-- tests -->` are left out.
+    """
+    lines = [line for line in page.read_text("utf-8").split("\n") if not NOT_RUN.match(line)]
+    listed = list(blocks(lines))
+    parts = ["set -eu"]
+    for block, below in zip_longest(listed, listed[1:]):
+        output = below.lines if below and below.language == "text" and below.follows else []
+        if "<!-- tests -->" in lines[block.first - 1]:
+            continue
+        if block.title:
+            parts.append(f"cat > {block.title} <<'END'\n{block.text}\nEND")
+        elif block.language == "python":
+            parts.append(f"python - <<'END'\n{block.text}\nEND")
+        elif block.language == "bash":
+            parts.append(f"! {block.text}" if shows_error(output) else block.text)
+        elif block.language == "console":
+            parts.extend("\n".join(c).removeprefix("$ ") for c, _ in _commands(block.lines))
+    return "\n".join(parts) + "\n"
+
+
+def shows_error(output: Sequence[str]) -> bool:
+    """Return whether an output on a page is that of a command that fails."""
+    return any(line.startswith("error:") for line in output)
+
+
 def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text + "\n", "utf-8")
 
 
 def _run(lines: Sequence[str], session: Session) -> Iterator[str]:
-    """The commands of a console block, each followed by what it prints."""
-    for command, said in _commands(lines):
+    """Yield the commands of a console block, each followed by its output."""
+    for command, output in _commands(lines):
         yield from command
         typed = "\n".join(command).removeprefix("$ ")
-        may_fail = any(line.startswith("error:") for line in said)
-        yield from agreed(said, session.shell(typed, may_fail))
+        yield from agreed(output, session.shell(typed, shows_error(output)))
 
 
 def _commands(lines: Sequence[str]) -> Iterator[tuple[list[str], list[str]]]:
-    """Each command, with the lines that it goes on in after a backslash, and what it prints."""
+    """Yield each command, continuation lines included, and its output."""
     starts = [n for n, line in enumerate(lines) if line.startswith("$ ")]
     for start, end in zip_longest(starts, starts[1:], fillvalue=len(lines)):
-        said = next(n for n in range(start, end) if not lines[n].endswith("\\")) + 1
-        yield list(lines[start:said]), list(lines[said:end])
+        output = next(n for n in range(start, end) if not lines[n].endswith("\\")) + 1
+        yield list(lines[start:output]), list(lines[output:end])
 
 
-def agreed(said: list[str], printed: str) -> list[str]:
-    """What the page says where that is what was printed; else what was printed."""
+def agreed(shown: list[str], printed: str) -> list[str]:
+    """Return the shown output where it matches the printed one, else the printed one."""
     now = printed.rstrip("\n").split("\n") if printed.strip() else []
     now = [line.rstrip() for line in now]
-    pattern = ".*".join(map(re.escape, "\n".join(said).split(ANYTHING)))
-    return said if re.fullmatch(pattern, "\n".join(now), re.DOTALL) else now
+    pattern = ".*".join(map(re.escape, "\n".join(shown).split(ANYTHING)))
+    return shown if re.fullmatch(pattern, "\n".join(now), re.DOTALL) else now
 
 
 def differences(page: Path) -> list[str]:
-    """Where a page says something else than its examples print: - what it says, + what is so."""
-    said, now = page.read_text("utf-8").split("\n"), renewed(page)
-    return list(unified_diff(said, now, str(page), "what its examples print", n=0, lineterm=""))
+    """Return a diff between a page (-) and what its examples print (+)."""
+    shown, now = page.read_text("utf-8").split("\n"), renewed(page)
+    return list(unified_diff(shown, now, str(page), "output of its examples", n=0, lineterm=""))
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--check", action="store_true", help="change nothing, fail instead")
+    arguments.add_argument("--script", action="store_true", help="print a page as a shell script")
     arguments.add_argument("pages", nargs="*", type=Path, help="pages; all when left out")
-    given = arguments.parse_args()
+    options = arguments.parse_args()
     failed = False
-    for page in given.pages or pages():
-        if not given.check:
+    for page in options.pages or pages():
+        if options.script:
+            print(script(page))
+        elif not options.check:
             page.write_text("\n".join(renewed(page)), "utf-8")
         elif found := differences(page):
             failed = True

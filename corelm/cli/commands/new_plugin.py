@@ -1,4 +1,4 @@
-"""`corelm plugins new`: create a package with a sampler."""
+"""`corelm plugins new`: write a package with a sampler to start from."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ FILES = {
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the sampler.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the sampler is called.")],
     into: Annotated[
-        str | None,
+        Path | None,
         typer.Option(
-            metavar="FOLDER",
-            help="The folder to create the package in. Default: the current one.",
+            metavar="FOLDER", help="Where to make the package's folder; here if left out."
         ),
     ] = None,
 ) -> None:
-    """Create a package with a sampler to start from, and print its folder.
+    """Write a package with a sampler to start from, and say where it is.
 
-    The package can be installed and passes its tests as it is.
+    It can be installed and passes its tests as it is.
 
     \b
     corelm plugins new top_a
@@ -51,7 +50,7 @@ def new(
     words = named(name)
     with product() as out:
         _warn_of_namesakes(words["name"])
-        folder = Path(into or "") / words["package"]
+        folder = (into or Path()) / words["package"]
         _write(folder, words)
         out.text(f"{folder}\n")
     messages.note(
@@ -60,10 +59,10 @@ def new(
 
 
 def named(given: str) -> dict[str, str]:
-    """Return the names that belong to a sampler: of its class, module and package.
+    """The names of all that belongs to a sampler, from the one that was given.
 
     Raises:
-        UsageError: a name that cannot be typed or imported.
+        UsageError: a name that could be neither typed nor imported.
 
     Example:
         >>> names = named("Top-A")
@@ -74,8 +73,8 @@ def named(given: str) -> dict[str, str]:
     cls = "".join(part.capitalize() for part in name.split("_"))
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(cls):
         raise UsageError(
-            f"{given!r} cannot name a sampler: use letters, digits and single _, begin with a "
-            "letter, and avoid Python's keywords; for example top_a"
+            f"{given!r} is no name for a sampler: it needs letters, digits and single _, a letter "
+            "first, and no word of Python's own, such as top_a"
         )
     module = PREFIX + name
     return {
@@ -93,19 +92,20 @@ def _warn_of_namesakes(name: str) -> None:
         if offer.name == name:
             origin = describe.origin(offer.source)
             messages.warn(
-                f"{origin} already has a sampler {name}: with both installed, each is chosen by "
-                "its full name"
+                f"there is a sampler {name} already, of {origin}: where both are installed, each "
+                "is chosen by its full name"
             )
 
 
 def _write(folder: Path, words: Mapping[str, str]) -> None:
-    """Write the files into a new folder."""
+    """Write the files into a folder that is not there yet."""
     templates = resources.files("corelm.cli") / "template"
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise UsageError(
-            f"{folder} already exists; choose another name, or another folder with --into"
+            f"there is something at {folder} already; choose another name, or another folder "
+            "with --into"
         ) from None
     for template, file in FILES.items():
         text = (templates / f"{template}.txt").read_text("utf-8")

@@ -9,33 +9,32 @@ from typing import Any
 
 import typer
 
-from corelm.cli.output.terminal import LineBreaker, is_plain
-from corelm.printable import one_line, printable
+from corelm.cli.output.terminal import LineBreaker, clean, is_plain, one_line
 
 
 def note(text: str) -> None:
-    """Write one dim line."""
+    """One line for the person at the terminal, on standard error."""
     _say(text, dim=True)
 
 
 def tell(text: str) -> None:
-    """Write one line."""
+    """One line that is worth reading, on standard error."""
     _say(text)
 
 
 def warn(text: str) -> None:
-    """Write one warning."""
+    """One warning on standard error."""
     _say(f"warning: {text}", fg="yellow")
 
 
-def error(text: str) -> None:
-    """Write the line that explains why a command failed."""
+def complain(text: str) -> None:
+    """The one line that says why a command failed."""
     _say(f"error: {text}", fg="red")
 
 
 def trace(text: str) -> None:
-    """Write a traceback, without control characters."""
-    _write(printable(text))
+    """A traceback, as it is but for what a terminal obeys."""
+    _write(clean(text))
 
 
 def _say(text: str, **style: Any) -> None:
@@ -47,7 +46,7 @@ def _say(text: str, **style: Any) -> None:
 
 
 def _write(text: str) -> None:
-    """Write to standard error; a closed one is ignored."""
+    """Write to standard error; where nobody can read it, nobody is told."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
             sys.stderr.write(text)

@@ -23,7 +23,6 @@ LONGEST_KEY = 40
 
 EXPECTED = {
     "null": "null",
-    "boolean": "true or false",
     "number": "a number",
     "integer": "an integer",
     "string": "a string",
