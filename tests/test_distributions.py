@@ -44,7 +44,7 @@ def test_softmax_of_logarithms_is_the_probabilities(dtype):
 
 
 @BOTH
-def test_softmax_survives_what_overflows_an_exponential(dtype):
+def test_softmax_of_logits_whose_exponential_overflows(dtype):
     assert softmax(np.array([1e30, 1e30, 0, -1e30, -INF], dtype)).tolist() == [0.5, 0.5, 0, 0, 0]
     assert softmax(np.array([-1e30, -1e30], dtype)).tolist() == [0.5, 0.5]
     largest = np.finfo(dtype).max
@@ -235,7 +235,7 @@ def test_draw_inverts_the_distribution_function():
 
 
 @BOTH
-def test_draw_tells_the_surprisal_of_what_it_drew(dtype):
+def test_draw_returns_the_surprisals_of_its_tokens(dtype):
     logits = np.log(np.array([[0.25, 0.75], [0.25, 0.75]], dtype=dtype))
     tokens, surprisal = draw(logits, np.array([0.1, 0.9]))
     assert tokens.tolist() == [0, 1]
@@ -243,7 +243,7 @@ def test_draw_tells_the_surprisal_of_what_it_drew(dtype):
     assert (tokens.dtype, surprisal.dtype) == (np.int64, np.float64)
 
 
-def test_a_certain_token_is_no_surprise():
+def test_a_certain_token_has_no_surprisal():
     tokens, surprisal = draw(np.array([[-INF, 7.0, -INF]]), np.array([0.5]))
     assert (tokens[0], surprisal[0]) == (1, 0.0)
 
@@ -254,7 +254,7 @@ def test_no_rows_no_tokens():
 
 
 @pytest.mark.parametrize("vocabulary", [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
-def test_every_token_can_be_drawn_whatever_the_blocks(vocabulary):
+def test_every_token_can_be_drawn_for_any_number_of_blocks(vocabulary):
     logits = np.zeros((vocabulary, vocabulary))
     middle = (np.arange(vocabulary) + 0.5) / vocabulary
     assert draw(logits, middle)[0].tolist() == list(range(vocabulary))
@@ -302,7 +302,7 @@ def test_reweight_refuses_a_temperature_below_zero(temperature):
 
 
 @pytest.mark.parametrize("p", [[-0.1, 1.1], [float("nan"), 1], [INF, 1], [0.0, 0.0], [], 1.0])
-def test_reweight_refuses_what_is_no_distribution(p):
+def test_reweight_refuses_invalid_distributions(p):
     with pytest.raises(ParameterError, match=r"a distribution (holds|needs)"):
         reweight_distribution(p)
 

@@ -21,7 +21,7 @@ ROWS = st.lists(
 
 
 def both(work):
-    """What the kernels make of something, and what NumPy does."""
+    """Return the result of the kernel and that of the definition."""
     quick = work()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "kernels", None)

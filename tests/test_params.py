@@ -51,7 +51,7 @@ def refusal(**values: Any) -> str:
     return str(caught.value)
 
 
-# What is refused, and how it is said
+# Refused values and their messages
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_rule_in_words(rule, words):
         (Rule(), [float("inf"), -1], []),
     ],
 )
-def test_what_a_rule_allows(rule, allowed, refused):
+def test_a_rule_allows_the_values_within_its_bounds(rule, allowed, refused):
     assert all(rule.allows(value) for value in allowed)
     assert not any(rule.allows(value) for value in refused)
 
@@ -135,7 +135,7 @@ def test_a_huge_value_is_not_repeated_in_full(value):
     assert len(refusal(number=value)) < 120
 
 
-# What is taken
+# Accepted values
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_the_default_mapping_is_not_shared():
     assert sampler.bias == {"a": 1}
 
 
-# What others read of it
+# Declarations that other code lists
 
 
 def test_the_declarations_can_be_listed():
@@ -317,7 +317,7 @@ def test_build_takes_positions_names_and_aliases():
         ((1,), {"t": 2}, "plain: "),
     ],
 )
-def test_build_refuses_what_there_is_not(values, named, message):
+def test_build_refuses_unknown_names_and_surplus_values(values, named, message):
     with pytest.raises(ParameterError) as caught:
         Plain.build(*values, **named)
     assert str(caught.value).startswith(message)
@@ -412,7 +412,7 @@ def test_a_field_without_a_type_is_refused_where_it_is_declared():
     )
 
 
-def test_a_decoder_is_no_sampler_in_the_message_either():
+def test_the_message_calls_a_decoder_a_decoder():
     with pytest.raises(PluginError, match=r"^not a decoder: Untyped.width has no type"):
 
         class Untyped(Decoder):
@@ -422,7 +422,7 @@ def test_a_decoder_is_no_sampler_in_the_message_either():
 @pytest.mark.parametrize(
     "name", ["name", "expression", "parameters", "stages", "build", "kind", "reads", "neutral"]
 )
-def test_a_field_must_not_hide_what_every_sampler_has(name):
+def test_a_field_must_not_hide_an_attribute_of_every_sampler(name):
     with pytest.raises(
         PluginError,
         match=f"^not a sampler: Hides.{name} hides an attribute of corelm.Sampler; choose",
@@ -430,7 +430,7 @@ def test_a_field_must_not_hide_what_every_sampler_has(name):
         type("Hides", (Sampler,), {"__annotations__": {name: str}, name: param("x")})
 
 
-def test_a_parameter_may_be_declared_anew_in_a_subclass():
+def test_a_subclass_may_declare_a_parameter_again():
     class Warmer(Plain):
         t: float = param(2.0, gt=1)
 
@@ -463,7 +463,7 @@ def test_a_type_that_does_not_exist():
         Lost()
 
 
-# Anything at all
+# Arbitrary values
 
 
 ANYTHING = st.one_of(
@@ -480,7 +480,7 @@ ANYTHING = st.one_of(
 
 
 @given(ANYTHING)
-def test_whatever_is_given_is_taken_or_refused_by_name(value):
+def test_any_value_is_accepted_or_refused_by_name(value):
     for name in (p.name for p in AllKinds.parameters()):
         with contextlib.suppress(ParameterError):
             taken = AllKinds(**{name: value})

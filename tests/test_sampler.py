@@ -20,7 +20,7 @@ COLD = corelm.sampler("temperature", t=0.5)
 
 
 class Add(Sampler):
-    """Add to the first token: order shows in chains."""
+    """Add to the first token, so that the order of a chain shows."""
 
     amount: float = param(1.0)
 
@@ -30,7 +30,7 @@ class Add(Sampler):
 
 
 class Returns(Sampler):
-    """Return what it was made with, whatever the logits."""
+    """Return a fixed value and ignore the logits."""
 
     value: dict = param({})
 
@@ -39,7 +39,7 @@ class Returns(Sampler):
 
 
 class Last(Sampler):
-    """All on the last token of the context."""
+    """Put all probability on the last token of the context."""
 
     def __call__(self, logits, context):
         result = np.full_like(logits, -INF)
@@ -200,7 +200,7 @@ def test_the_stages_can_run_without_the_last_check():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_it_answers_in_the_shape_and_dtype_it_was_given(dtype):
+def test_probabilities_have_the_shape_and_dtype_of_the_logits(dtype):
     one = sampling_distribution(COLD, np.zeros(4, dtype))
     many = sampling_distribution(COLD, np.zeros((3, 4), dtype))
     assert (one.shape, one.dtype, many.shape, many.dtype) == ((4,), dtype, (3, 4), dtype)
@@ -274,7 +274,7 @@ def test_tokens_of_another_shape_are_refused(tokens):
         ([-INF, -INF], "a row in which every token is impossible"),
     ],
 )
-def test_logits_that_nobody_could_use_are_refused(row, fault):
+def test_invalid_logits_are_refused(row, fault):
     with pytest.raises(ModelOutputError, match=f"^the logits hold {fault} in row 1$"):
         sampling_distribution(GREEDY, [[0.0, 5.0], row])
 
@@ -287,7 +287,7 @@ def test_the_input_stays_as_it_was():
     p[0] = 0  # the answer is the caller's own
 
 
-# Every way to break the contract
+# Ways to break the contract
 
 
 LOGITS = np.zeros((2, 3))
@@ -316,7 +316,7 @@ LATER = Context.of(np.zeros((2, 9), dtype=int), prompt_length=2)
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_what_is_no_distribution_is_refused_with_sampler_step_and_row(value, message):
+def test_an_invalid_result_is_refused_with_sampler_step_and_row(value, message):
     with pytest.raises(SamplerError) as caught:
         apply(GREEDY | Named(value) | GREEDY, LOGITS, LATER)
     assert str(caught.value) == f"named {message}"
@@ -338,7 +338,7 @@ def test_of_several_bad_rows_the_first_one_is_named():
 
 
 @pytest.mark.parametrize("error", [ValueError, ZeroDivisionError, SystemExit])
-def test_what_a_sampler_raises_is_wrapped_with_its_name_and_step(error):
+def test_an_exception_of_a_sampler_is_wrapped_with_its_name_and_step(error):
     class Fails(Sampler):
         def __call__(self, logits, context):
             raise error("no good")
@@ -350,7 +350,7 @@ def test_what_a_sampler_raises_is_wrapped_with_its_name_and_step(error):
 
 
 @pytest.mark.parametrize("error", [UsageError, ParameterError])
-def test_what_cannot_be_done_here_is_the_users_to_know_and_names_the_sampler(error):
+def test_a_usage_error_stays_one_and_names_the_sampler(error):
     class Needs(Sampler):
         def __call__(self, logits, context):
             raise error("there is no such word")
@@ -360,7 +360,7 @@ def test_what_cannot_be_done_here_is_the_users_to_know_and_names_the_sampler(err
     assert str(caught.value) == "needs: there is no such word"
 
 
-def test_an_interruption_is_not_taken_for_a_fault():
+def test_an_interruption_is_not_wrapped():
     class Interrupted(Sampler):
         def __call__(self, logits, context):
             raise KeyboardInterrupt
@@ -382,7 +382,7 @@ def test_the_input_is_read_only():
     assert logits.flags.writeable
 
 
-# Anything at all
+# Arbitrary logits
 
 
 ROWS = hnp.array_shapes(min_dims=2, max_dims=2, max_side=6).flatmap(
@@ -398,7 +398,7 @@ ROWS = hnp.array_shapes(min_dims=2, max_dims=2, max_side=6).flatmap(
 
 
 @given(ROWS, st.sampled_from([np.float32, np.float64]), st.floats(0, 5) | st.just(INF))
-def test_the_built_in_samplers_make_a_distribution_of_anything(logits, dtype, t):
+def test_the_built_in_samplers_return_a_distribution_for_any_logits(logits, dtype, t):
     logits[(logits == -INF).all(axis=-1), 0] = 0
     logits = logits.astype(dtype)
     samplers = ["greedy", "stochastic", "uniform", corelm.sampler("temperature", t=t)]

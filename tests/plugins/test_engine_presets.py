@@ -56,7 +56,7 @@ ACTIVE = {
     "mlx-lm": "greedy",
     "keras-hub": "top_k(k=5)",
 }
-"""What is left of each when the stages that are off by default are left out."""
+"""Return the stages of each preset without those that are off by default."""
 
 
 @pytest.mark.parametrize("name", ACTIVE)

@@ -70,7 +70,7 @@ TEMPERATURE = corelm.sampler("temperature").__class__
         ("all_kinds(flag=True, count=0x10)", AllKinds(flag=True, count=16)),
     ],
 )
-def test_what_an_expression_means(expression, expected):
+def test_an_expression_means_this_sampler(expression, expected):
     assert corelm.sampler(expression) == expected
 
 
@@ -100,7 +100,7 @@ def test_a_sampler_comes_back_as_it_is():
     assert corelm.sampler(sampler) is sampler
 
 
-def test_parameters_beside_a_bare_name():
+def test_parameters_next_to_a_bare_name():
     assert corelm.sampler("temperature", t=0.2) == TEMPERATURE(t=0.2)
 
 
@@ -115,7 +115,7 @@ def test_parameters_beside_a_bare_name():
         ("temperature", {"t": -1}, "t must be at least 0, not -1.0"),
     ],
 )
-def test_parameters_that_do_not_go_there(expression, parameters, message):
+def test_misplaced_parameters_are_refused(expression, parameters, message):
     with pytest.raises(ParameterError) as caught:
         corelm.sampler(expression, **parameters)
     assert str(caught.value).startswith(message)
@@ -171,7 +171,7 @@ def test_parameters_that_do_not_go_there(expression, parameters, message):
     ],
     ids=lambda expression: ascii(expression[:30]).replace("\\", "/"),
 )
-def test_what_cannot_be_read_is_refused(expression):
+def test_an_unreadable_expression_is_refused(expression):
     with pytest.raises(ExpressionError) as caught:
         corelm.sampler(expression)
     assert len(str(caught.value)) < 250
@@ -194,7 +194,7 @@ def test_the_message_says_how_to_write_it():
 
 
 @pytest.mark.parametrize("nothing", [None, 5, TEMPERATURE, ["greedy"]])
-def test_what_is_no_expression_at_all(nothing):
+def test_a_value_of_another_type_is_not_an_expression(nothing):
     with pytest.raises(ExpressionError, match=r"a sampler is a name, an expression or a value"):
         corelm.sampler(nothing)
 
@@ -215,7 +215,7 @@ def test_a_sampler_that_fails_while_it_is_made_is_named_with_the_reason():
     assert isinstance(caught.value.__cause__, OSError)
 
 
-def test_an_unknown_name_has_its_neighbour():
+def test_an_unknown_name_comes_with_a_suggestion():
     with pytest.raises(UnknownNameError, match=r"no sampler 'temprature'; did you mean 'temperat"):
         corelm.sampler("temprature(t=1)")
 
@@ -276,7 +276,7 @@ def test_the_expression_of_any_chain_is_read_back(samplers):
     assert back.stages == chain.stages
 
 
-# Fuzz: whatever is typed is read or refused
+# Fuzzing: any text is read or refused
 
 PIECES = """
     temperature all_kinds greedy nobody: t word bias None nan inf lambda 1 1e999 1_0 1if
@@ -295,13 +295,13 @@ WORDS = st.sampled_from(PIECES.split()) | st.sampled_from(" \n\0")
 @example("all_kinds(bias={(1, {}): 1})")
 @example("all_kinds(anything=[{}])")
 @example("all_kinds(word=b'a')")
-def test_whatever_is_typed_is_read_or_refused(expression):
+def test_any_text_is_read_or_refused(expression):
     with contextlib.suppress(CorelmError):
         str(corelm.sampler(expression))
 
 
 @settings(max_examples=100)
 @given(st.text("()[]{}'\"\\|,=:t1-", min_size=0, max_size=200))
-def test_whatever_stands_in_the_brackets_is_read_or_refused(arguments):
+def test_any_text_in_the_brackets_is_read_or_refused(arguments):
     with contextlib.suppress(CorelmError):
         corelm.sampler(f"temperature({arguments})")

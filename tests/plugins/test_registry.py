@@ -1,4 +1,4 @@
-"""Plugins: really installed ones, found by their entry points, each able to fail alone."""
+"""Installed plugins: found by their entry points, each able to fail alone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def module(head: str = "", **classes: str) -> str:
 
 
 def failure(registry: Registry, distribution: str) -> str:
-    """Why a plugin was set aside."""
+    """Return the reason why a plugin was set aside."""
     [reason] = [r for source, r in registry.failures.items() if source.distribution == distribution]
     return reason
 
@@ -132,7 +132,7 @@ def test_two_entry_points_may_name_one_module(installed_plugin, only):
     assert "corelm-pair" not in {source.distribution for source in registry.failures}
 
 
-def test_an_unknown_name_has_its_neighbour_and_what_there_is(only):
+def test_an_unknown_name_comes_with_a_suggestion_and_the_known_names(only):
     with pytest.raises(UnknownNameError) as caught:
         Registry().sampler("temprature")
     message = str(caught.value)
@@ -146,7 +146,7 @@ def test_an_unknown_name_has_its_neighbour_and_what_there_is(only):
         Registry().model("x")
 
 
-def test_an_unknown_name_lists_every_name_that_there_is():
+def test_an_unknown_name_comes_with_every_known_name():
     registry = Registry(points=[])
     with pytest.raises(UnknownNameError) as caught:
         registry.model("x")
@@ -286,7 +286,7 @@ def test_it_is_tried_once(installed_plugin, only, caplog):
     assert len([r for r in caplog.records if "corelm-bad" in r.message]) == 1
 
 
-def test_who_asks_for_it_is_told_why(installed_plugin, only):
+def test_asking_for_a_failed_plugin_gives_the_reason(installed_plugin, only):
     only("corelm-bad")
     installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "1 / 0")
     with pytest.raises(UnknownNameError) as caught:
@@ -299,7 +299,7 @@ def test_who_asks_for_it_is_told_why(installed_plugin, only):
         Registry().sampler("corelm-bad:bad")
 
 
-def test_an_interruption_is_no_failure_of_the_plugin(installed_plugin, only):
+def test_an_interruption_is_not_a_failure_of_the_plugin(installed_plugin, only):
     only("corelm-bad")
     installed_plugin("corelm-bad", {"bad": "corelm_bad"}, "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
@@ -521,7 +521,7 @@ def rival(installed_plugin, only):
     installed_plugin("corelm-rival", dict.fromkeys(names, "corelm_rival"), RIVAL)
 
 
-def test_presets_are_corelms_own_whatever_others_offer(rival):
+def test_presets_use_corelms_own_samplers_despite_a_rival(rival):
     chain = corelm.preset("keras-hub")
     assert {type(stage).__module__.split(".")[0] for stage in chain.stages} == {"corelm_samplers"}
     # what is printed can be read back
@@ -535,7 +535,7 @@ def test_built_in_samplers_are_called_by_short_names_where_these_are_clear(only)
         built_in("mine")
 
 
-def test_a_report_has_corelms_own_samplers_whatever_others_offer(rival):
+def test_a_report_uses_corelms_own_samplers_despite_a_rival(rival):
     report = corelm.compare(ToyModel(), prompts="the", n=2, length=4)
     rows = report.to_dict()["samplers"]
     assert [row["sampler"] for row in rows][:2] == ["greedy", "corelm:temperature(t=0.2)"]
@@ -543,7 +543,7 @@ def test_a_report_has_corelms_own_samplers_whatever_others_offer(rival):
     assert {row["plugin"]["distribution"] for row in rows} == {"corelm"}
 
 
-def test_the_commands_have_corelms_own_defaults_whatever_others_offer(rival):
+def test_the_commands_use_corelms_own_defaults_despite_a_rival(rival):
     command = [sys.executable, "-W", "error", "-m", "corelm", "sample", "--length", "3", "--json"]
     done = subprocess.run([*command, "--seed", "1"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
@@ -628,7 +628,7 @@ def test_nonsense_is_refused_with_sampler_step_and_row(installed_plugin, only, a
 CHATTY = "print('hello from the plugin')\n"
 
 
-def test_what_a_plugin_prints_goes_to_stderr(installed_plugin, only, capfd):
+def test_the_output_of_a_plugin_goes_to_stderr(installed_plugin, only, capfd):
     only("corelm-chatty")
     code = module(CHATTY, chatty="Chatty").replace("    return {", f"    {CHATTY}    return {{")
     installed_plugin("corelm-chatty", {"chatty": "corelm_chatty"}, code)
@@ -639,7 +639,7 @@ def test_what_a_plugin_prints_goes_to_stderr(installed_plugin, only, capfd):
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own, which finds what was installed through PYTHONPATH."""
+    """Run code in a new process, which finds the installed plugins through PYTHONPATH."""
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60
     )
@@ -745,7 +745,7 @@ def test_strict_makes_a_failure_fatal(installed_plugin, only, monkeypatch, setti
     assert failure(registry, "corelm-bad") == "ZeroDivisionError: division by zero"
 
 
-def test_strictness_can_be_given():
+def test_strict_mode_is_also_an_argument():
     point = EntryPoint("bad", "a_module_that_is_not_there", "corelm")
     assert Registry([point], strict=False).samplers() == []
     with pytest.raises(PluginError, match="unknown:bad was left out: ModuleNotFoundError"):
@@ -832,7 +832,7 @@ def test_an_observer_may_take_no_argument(installed_plugin, only):
     assert sys.modules["corelm_watch"].seen == [1, 1, 1]
 
 
-def test_what_an_observer_prints_goes_to_stderr(installed_plugin, only, capfd):
+def test_the_output_of_an_observer_goes_to_stderr(installed_plugin, only, capfd):
     only("corelm-watch")
     code = HEAD + "@corelm.hookimpl\ndef corelm_next_token(step): print(step.position)\n"
     installed_plugin("corelm-watch", {"corelm_next_token": "corelm_watch"}, code)
