@@ -1,9 +1,8 @@
-"""The machine that something was measured or trained on."""
+"""The machine, for measurements and for the provenance of texts and models."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,21 @@ from corelm.native.cpu import cpu_limit
 
 
 def platform_name() -> str:
-    """The system and the kind of processor, such as `Linux x86_64`."""
+    """Return the system and the instruction set, such as `Linux x86_64`."""
     return f"{platform.system()} {platform.machine()}"
 
 
 def machine() -> dict[str, Any]:
-    """What a measurement was made on and with."""
+    """Return the hardware, the versions and the build, all of which can decide the last bits.
+
+    Keys:
+        processor: its name.
+        cores: the threads that corelm uses.
+        platform: the system and the instruction set.
+        python, numpy: versions.
+        kernels: True if the compiled kernels are in use.
+        vector_width: the floats in one of their vectors, 8 or 16; None without kernels.
+    """
     return {
         "processor": _processor(),
         "cores": cpu_limit(),
@@ -27,12 +35,25 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "kernels": native.kernels is not None,
+        "vector_width": native.vector_width(),
     }
 
 
+def processor_flags() -> frozenset[str]:
+    """Return the instruction sets of the processor as Linux names them; elsewhere none."""
+    lines = _cpuinfo()
+    flags = (s.partition(":")[2] for s in lines if s.startswith(("flags", "Features")))
+    return frozenset(next(flags, "").split())
+
+
 def _processor() -> str:
-    """Its name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names: Iterator[str] = (s.partition(":")[2].strip() for s in lines if "model name" in s)
+    """Return the name of the processor, or the best that the system offers."""
+    names = (s.partition(":")[2].strip() for s in _cpuinfo() if "model name" in s)
     return next(names, platform.processor() or platform.machine())
+
+
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system, or a container without it
+        return []

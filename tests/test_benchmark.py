@@ -157,5 +157,7 @@ def test_the_limit_has_the_precision_of_the_weights(halves):
 
 def test_what_it_was_measured_on():
     machine = this_machine.machine()
-    assert set(machine) == {"processor", "cores", "platform", "python", "numpy", "kernels"}
-    assert all(value != "" and value is not None for value in machine.values())
+    versions = {"python", "numpy", "platform", "processor", "cores"}
+    assert set(machine) == versions | {"kernels", "vector_width"}
+    assert all(machine[key] for key in versions)
+    assert machine["vector_width"] in ((8, 16) if machine["kernels"] else (None,))

@@ -43,10 +43,9 @@ KERAS_AT_THE_TOP = {
     "corelm.model.keras_layers",
     "corelm.model.training.batches",
     "corelm.model.training.optimizers",
-    "corelm.model.training.precision",
     "corelm.model.training.run",
     "corelm.model.training.scoring",
-    "corelm.model.training.text_generation",
+    "corelm.model.training.callbacks",
 }
 """Modules that import Keras: themselves imported only where a command needs them."""
 

@@ -22,10 +22,9 @@ NEEDS_TENSORFLOW = {
     "corelm.model.keras_layers",
     "corelm.model.training.batches",
     "corelm.model.training.optimizers",
-    "corelm.model.training.precision",
     "corelm.model.training.run",
     "corelm.model.training.scoring",
-    "corelm.model.training.text_generation",
+    "corelm.model.training.callbacks",
 }
 
 VALUES = {"API_VERSION", "Array", "hookimpl"}

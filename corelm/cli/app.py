@@ -1,20 +1,24 @@
-"""The commands, and how each is found."""
+"""The application: its commands, and the options that hold for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from corelm.cli.exit_codes import outcome
+from corelm.cli.exit_codes import exit_code
+from corelm.cli.options.completion import completed_words
+from corelm.cli.text_values import TextGroup
 
 DEBUG = "--debug"
 COMMANDS = (
-    "sample", "explain", "report", "bench", "samplers", "presets", "plugins", "models", "data",
-    "train",
+    "sample", "explain", "report", "bench", "samplers", "decoders", "presets", "plugins",
+    "models", "data", "train",
 )  # fmt: skip
+"""The commands in the order of the help; each has a module of its name in `commands`."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -24,101 +28,71 @@ def run(arguments: Sequence[str]) -> int:
     help = f"corelm {command} --help" if command in COMMANDS else "corelm --help"
 
     def work() -> int | None:
-        code: int | None = build(words)(
-            _spelt_out(words) or ["--help"], standalone_mode=False, prog_name="corelm"
+        completing = completed_words()
+        app = build(words if completing is None else completing)
+        code: int | None = app(
+            _expanded(words) or ["--help"], standalone_mode=False, prog_name="corelm"
         )
         return code
 
-    return outcome(work, help, debug)
+    return exit_code(work, help, debug)
 
 
-def build(arguments: Sequence[str] = ()) -> typer.Typer:
-    """The application.
+def build(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the application.
+
+    Only the module of the command that is called is imported; without one, as in
+    `corelm --help`, all of them are.
 
     Args:
-        arguments: those that it will be called with: the options of `sample`, `explain` and
-            `bench` are those of the sampler in them.
+        words: the command line. `sample`, `explain` and `bench` have the options of the sampler
+            that it names.
     """
-    from corelm.cli.commands import (
-        bench,
-        explain,
-        models,
-        new_plugin,
-        plugins,
-        presets,
-        report,
-        sample,
-        samplers,
-        train,
-    )
-    from corelm.cli.commands import data as datasets
-    from corelm.cli.options.choices import with_choices
-
     app = typer.Typer(
-        rich_markup_mode=None,  # help holds strings of plugins, which are no markup
+        cls=TextGroup,
+        rich_markup_mode=None,  # help texts of plugins may hold square brackets
         pretty_exceptions_enable=False,
         context_settings={
             "help_option_names": ["--help", "-h"],
-            "token_normalize_func": _dashes,
-            "obj": list(arguments),
+            "token_normalize_func": _with_hyphens,
+            "obj": list(words),
         },
     )
     app.callback()(_global_options)
-    for choosing in (sample.sample, explain.explain, bench.bench):
-        name = choosing.__name__
-        app.command(name)(with_choices(choosing, _after(arguments, name)))
-    app.command("report")(report.report)
-    app.command("samplers")(samplers.samplers)
-    app.command("presets")(presets.presets)
-    app.command("train")(train.command())
-    app.add_typer(_group(plugins.plugins, new_plugin.new, alone=True), name="plugins")
-    app.add_typer(_group(models.models, models.show, models.export, alone=True), name="models")
-    app.add_typer(_group(datasets.data, datasets.imdb), name="data")
+    command = command_of(words)
+    after = words[list(words).index(command) + 1 :] if command else ()
+    alone = bool(words) and words[0] in COMMANDS
+    for name in (command,) if alone else COMMANDS:
+        module = import_module(f"corelm.cli.commands.{name}")
+        module.register(app, after if name == command else None)
     return app
 
 
-def _group(
-    callback: Callable[..., Any], *commands: Callable[..., Any], alone: bool = False
-) -> typer.Typer:
-    """A command that has commands itself, and may do something alone."""
-    group = typer.Typer(rich_markup_mode=None)
-    group.callback(invoke_without_command=alone)(callback)
-    for command in commands:
-        group.command()(command)
-    return group
-
-
-def _spelt_out(words: list[str]) -> list[str]:
-    """The command line with `models NAME` as `models show NAME`."""
-    from corelm.cli.commands.models import COMMANDS as OF_MODELS
-
+def _expanded(words: list[str]) -> list[str]:
+    """Return the command line with `models NAME` written as `models show NAME`."""
     match words:
-        case ["models", name, *_] if not name.startswith("-") and name not in OF_MODELS:
-            return ["models", "show", *words[1:]]
+        case ["models", name, *_] if not name.startswith("-"):
+            from corelm.cli.commands.models import SUBCOMMANDS
+
+            if name not in SUBCOMMANDS:
+                return ["models", "show", *words[1:]]
     return words
 
 
-def command_of(arguments: Sequence[str]) -> str:
-    """The command in a command line; empty when there is none."""
-    return next((word for word in arguments if not word.startswith("-")), "")
-
-
-def _after(arguments: Sequence[str], command: str) -> Sequence[str] | None:
-    """The words after a command; None when it is not the one called."""
-    if command_of(arguments) != command:
-        return None
-    return arguments[list(arguments).index(command) + 1 :]
+def command_of(words: Sequence[str]) -> str:
+    """Return the command in a command line; empty when there is none."""
+    return next((word for word in words if not word.startswith("-")), "")
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The command line without `--debug`, which may stand anywhere before `--`."""
+    """Take `--debug` out of a command line; it may stand anywhere before `--`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     words = [word for word in arguments[:end] if word != DEBUG]
     return [*words, *arguments[end:]], len(words) < end
 
 
-def _dashes(name: str) -> str:
-    """So that `--t_min` is `--t-min`."""
+def _with_hyphens(name: str) -> str:
+    """Read `--t_min` as `--t-min`."""
     return name.replace("_", "-")
 
 
@@ -133,14 +107,16 @@ def _global_options(
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
-    debug: Annotated[bool, typer.Option(DEBUG, help="Show where in the code it failed.")] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Show the traceback when a command fails.")
+    ] = False,
 ) -> None:
     """Sampling strategies for language models, as plugins: exact, composable, reproducible.
 
     \b
     corelm sample --sampler temperature --t 0.2     write a text
-    corelm samplers                                 what can be chosen
-    corelm explain --sampler top_p --p 0.9          what a sampler does to one word
+    corelm samplers                                 list the samplers
+    corelm explain --sampler top_p --p 0.9          show what a sampler does to one token
     corelm report                                   compare samplers
-    corelm bench                                    how fast it is on this machine
+    corelm bench                                    measure the speed on this machine
     """

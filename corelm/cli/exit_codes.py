@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one line on standard error where it failed."""
+"""Exit codes, and the one line on standard error that explains a failure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable
 
 import typer
@@ -18,29 +17,31 @@ from corelm.errors import CorelmError, UsageError
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-def outcome(work: Callable[[], int | None], help: str, debug: bool = False) -> int:
+def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) -> int:
     """Do the work and return the exit code.
 
     Args:
-        work: returns an exit code, or nothing when all went well.
-        help: the command that would have helped after wrong usage.
-        debug: whether a traceback is shown where something failed.
+        work: returns an exit code, or None on success.
+        help: the command to point to after wrong usage.
+        debug: show the traceback of a failure.
     """
     _prepare(debug)
     try:
-        return _of_pipe(work) or DONE
+        return _quiet_on_closed_pipe(work) or DONE
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        message, code = _explained(error, help)
+        message, code = _explain(error, help)
         if debug:
+            import traceback
+
             messages.trace(traceback.format_exc())
-        messages.complain(message)
+        messages.error(message)
         return code
 
 
-def _explained(error: Exception, help: str) -> tuple[str, int]:
-    """One line for a person, and the exit code."""
+def _explain(error: Exception, help: str) -> tuple[str, int]:
+    """Return one line for the user, and the exit code."""
     match error:
         case typer.TyperException():
             return f"{error.format_message().rstrip('.')}; see `{help}`", error.exit_code
@@ -51,36 +52,38 @@ def _explained(error: Exception, help: str) -> tuple[str, int]:
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
             return f"{where}{error.strerror or error}", FAILED
+        case MemoryError():
+            return "out of memory", FAILED
     return f"{type(error).__name__}: {error} (--debug shows where)", FAILED
 
 
-def _of_pipe(work: Callable[[], int | None]) -> int | None:
-    """Do the work; where the reader of standard output has gone, end quietly."""
+def _quiet_on_closed_pipe(work: Callable[[], int | None]) -> int | None:
+    """Do the work; end quietly when the reader of standard output has closed it."""
     try:
         code = work()
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
     except BrokenPipeError:
-        _forget_stdout()
+        _discard_stdout()
     except SystemExit as error:  # Typer's answer to a closed pipe, and to the shell's completion
         if not isinstance(error.__context__, BrokenPipeError):
             raise
-        _forget_stdout()
+        _discard_stdout()
     except OSError:
-        _forget_stdout()
+        _discard_stdout()
         raise
     return DONE
 
 
-def _forget_stdout() -> None:
-    """Let what was not written go nowhere, or Python would try once more at its end."""
+def _discard_stdout() -> None:
+    """Send unwritten output nowhere; Python would otherwise try to write it again at exit."""
     with contextlib.suppress(OSError):  # a stream without a file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _prepare(debug: bool) -> None:
-    """Make every character writable, and show what is logged in one line each."""
+    """Make every character writable, and show each log record on one line."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

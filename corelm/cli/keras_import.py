@@ -1,4 +1,4 @@
-"""Importing what takes seconds and writes of its own accord: Keras with TensorFlow."""
+"""Imports Keras and TensorFlow, which takes seconds and writes to standard error."""
 
 from __future__ import annotations
 
@@ -7,48 +7,47 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from corelm.errors import MissingDependencyError
+from corelm.model import keras_import
+from corelm.model.keras_import import IMPORT_FAILURES, keras_is_missing
 
 LOG_LEVEL, SILENT = "TF_CPP_MIN_LOG_LEVEL", "3"
 
 
 @contextmanager
 def needs_keras(what: str) -> Iterator[None]:
-    """A block that imports Keras, silently unless the environment asks TensorFlow to speak.
+    """Run a block that imports Keras, silently unless the environment sets TensorFlow's log level.
 
-    The level alone does not silence what TensorFlow says before it has set up its log.
+    The log level alone does not silence TensorFlow, which writes before it has set up its log.
 
     Args:
-        what: what needs it, to begin the message with.
+        what: the feature that needs Keras; it begins the message.
 
     Raises:
-        MissingDependencyError: it cannot be imported.
+        MissingDependencyError: Keras or TensorFlow cannot be imported.
     """
     try:
         if os.environ.setdefault(LOG_LEVEL, SILENT) != SILENT or sys.stderr is None:
             yield
         else:
-            with _hushed():
+            with _muted_stderr():
                 yield
-    except ImportError as error:
-        raise MissingDependencyError(f"{what} needs Keras and TensorFlow: {error}") from error
+    except IMPORT_FAILURES as error:
+        raise keras_is_missing(what, error) from error
 
 
 def import_keras(what: str) -> None:
-    """Import Keras now, so that it is silent when it is needed."""
+    """Import Keras now, so that its import is silent."""
     with needs_keras(what):
-        from corelm.model.keras_file import import_keras
-
-        import_keras()
+        keras_import.import_keras(what)
 
 
 @contextmanager
-def _hushed() -> Iterator[None]:
-    """What C++ writes to standard error meanwhile goes nowhere; Python's exceptions still come."""
+def _muted_stderr() -> Iterator[None]:
+    """Discard what C++ code writes to standard error; Python exceptions still propagate."""
     sys.stderr.flush()
     saved = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    with open(os.devnull, "wb") as devnull:
+        os.dup2(devnull.fileno(), 2)
     try:
         yield
     finally:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from corelm.errors import ModelFileError
+
+PARTIAL = ".new"
+"""The end of the name of a file or folder while it is written."""
+
+ABANDONED = 3600.0
+"""Seconds after which nobody writes to an unfinished file any more."""
 
 
 def read_file(file: Path, limit: int) -> bytes:
@@ -82,7 +90,8 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
         OSError: a full disk, a read-only place; an earlier folder is then as it was.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    new = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
+    remove_leftovers(target, older_than=ABANDONED)
+    new = _partial_path(target)
     new.mkdir()
     try:
         for name, content in contents.items():
@@ -109,7 +118,8 @@ def write_file(content: bytes, target: Path) -> None:
     if real.exists() and not real.is_file():
         real.write_bytes(content)
         return
-    new = real.with_name(f".{real.name}.{secrets.token_hex(4)}.new")
+    remove_leftovers(real, older_than=ABANDONED)
+    new = _partial_path(real)
     try:
         with open(new, "xb") as file:
             file.write(content)
@@ -119,6 +129,40 @@ def write_file(content: bytes, target: Path) -> None:
         _sync(real.parent)
     finally:
         new.unlink(missing_ok=True)
+
+
+def remove_leftovers(target: Path, older_than: float = 0.0) -> None:
+    """Remove the unfinished files and folders that killed writers left beside a target.
+
+    Args:
+        target: the file or folder that they were to become.
+        older_than: seconds since the last change; another process may still write younger ones.
+    """
+    name = re.compile(re.escape(f".{target.name}.") + "[0-9a-f]{8}" + re.escape(PARTIAL))
+    with suppress(OSError):
+        for path in [p for p in target.parent.iterdir() if name.fullmatch(p.name)]:
+            if time.time() - path.stat().st_mtime < older_than:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder, and try whether files can be written into it.
+
+    Raises:
+        OSError: they cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = _partial_path(folder / "probe")
+    probe.mkdir()
+    probe.rmdir()
+
+
+def _partial_path(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
 
 
 def backup_path(target: Path) -> Path:

@@ -33,6 +33,8 @@ from corelm.model.weights import check, check_shapes, shapes
 FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"
 VOCABULARY, WEIGHTS = "vocabulary.txt", "model.safetensors"
+PROMPT = "prompt"
+"""The optional field of the manifest that holds the model's default prompt."""
 
 JSON_LIMIT = 2**20
 VOCABULARY_LIMIT = 2**26
@@ -74,6 +76,7 @@ def write(
     training: Mapping[str, Any],
     figures: Mapping[str, Any],
     dtype: str = "float16",
+    prompt: str | None = None,
 ) -> None:
     """Write a model, whole or not at all; an earlier one stays until the new one is complete.
 
@@ -85,6 +88,7 @@ def write(
         training: how it was trained: anything that JSON can hold.
         figures: what was measured: anything that JSON can hold.
         dtype: `float16` or `float32`, of the weights in the file.
+        prompt: the model's default prompt.
 
     Raises:
         ModelFileError: weights that do not fit, figures that JSON cannot hold, a folder with
@@ -93,7 +97,7 @@ def write(
     check(architecture, vocabulary, weights)
     try:
         rounded = _rounded(weights, dtype)
-        contents = _contents(architecture, vocabulary, rounded, training, figures)
+        contents = _contents(architecture, vocabulary, rounded, training, figures, prompt)
         target = Path(os.path.realpath(path))
         _refuse_to_replace(target)
         atomic_files.write_folder(contents, target)
@@ -176,6 +180,7 @@ def _contents(
     weights: dict[str, NDArray[Any]],
     training: Mapping[str, Any],
     figures: Mapping[str, Any],
+    prompt: str | None,
 ) -> dict[str, bytes]:
     """The files by name, in the order in which they are written: the manifest last."""
     config = {"format": FORMAT, "architecture": architecture.to_dict(), "tokens": vocabulary.style}
@@ -190,8 +195,26 @@ def _contents(
         "training": dict(training),
         "figures": dict(figures),
     }
+    if prompt is not None:
+        manifest[PROMPT] = prompt
     manifest["checksum"] = atomic_files.sha256(atomic_files.dump_json(manifest))
     return {**files, MANIFEST: atomic_files.dump_json(manifest)}
+
+
+def check_target(path: StrPath) -> None:
+    """Refuse a place that `write` could not write to, before hours of work are lost to it.
+
+    Raises:
+        ModelFileError: a file, a folder with other things in it, a read-only place.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        _refuse_to_replace(target)
+        atomic_files.check_writable(target.parent)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"a model cannot be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+        ) from error
 
 
 def _refuse_to_replace(target: Path) -> None:
@@ -249,9 +272,13 @@ def _checked_manifest(content: bytes) -> dict[str, Any]:
     checksum = atomic_files.sha256(atomic_files.dump_json(rest))
     if manifest.get("checksum") != checksum or atomic_files.dump_json(manifest) != content:
         raise ModelFileError("it is damaged, or was changed by hand: its checksum does not fit")
+    if not isinstance(rest.pop(PROMPT, ""), str):
+        raise ModelFileError("its prompt is not a text")
     files = rest.get("files")
     if (
         rest.keys() != {"format", "files", "training", "figures"}
+        or not isinstance(rest["training"], dict)
+        or not isinstance(rest["figures"], dict)
         or not isinstance(files, dict)
         or files.keys() != {CONFIG, VOCABULARY, WEIGHTS}
         or any(not isinstance(e, dict) or e.keys() != {"size", "sha256"} for e in files.values())

@@ -17,6 +17,7 @@ from typing import Any
 
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.model import atomic_files, bundle
+from corelm.model.keras_import import import_keras
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.vocabulary import WordVocabulary
 
@@ -75,7 +76,7 @@ def write_keras(
         raise UsageError(f"the name of a Keras file ends with .keras, unlike {str(path)!r}")
     if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{str(path)!r} is there already; choose another name or overwrite it")
-    import_keras()
+    import_keras("writing a .keras file")
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,25 +104,8 @@ def _save_network(model: bundle.Bundle, path: Path) -> None:
         archive.writestr(VOCABULARY, model.vocabulary.dumps())
 
 
-def import_keras() -> Any:
-    """Keras, with corelm's layers known to it.
-
-    Raises:
-        MissingDependencyError: it is not installed, or too old.
-    """
-    try:
-        import keras
-
-        from corelm.model import keras_layers  # noqa: F401  registers the layers
-    except (ImportError, AttributeError) as error:
-        raise MissingDependencyError(
-            f"this needs Keras 3.15.1 or later and TensorFlow, and cannot import them: {error}"
-        ) from error
-    return keras
-
-
 def _network(path: Path) -> Any:
-    return import_keras().saving.load_model(path, compile=False, safe_mode=True)
+    return import_keras("a .keras file").saving.load_model(path, compile=False, safe_mode=True)
 
 
 def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int]:

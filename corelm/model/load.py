@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from corelm.errors import AmbiguousNameError, CorelmError, PluginError, UnknownNameError
+from corelm.errors import (
+    AmbiguousNameError,
+    CorelmError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+)
 from corelm.language_model import LanguageModel
 from corelm.model.paths import home
 from corelm.plugins.loading import OWN
@@ -20,6 +26,9 @@ MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, whatever other plugins offer."""
 MANIFEST = "manifest.json"
 """The file by which a folder is known as a model."""
+
+ASIDE = ".old"
+"""The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
 
 Loader = Callable[[], LanguageModel]
 
@@ -87,8 +96,36 @@ def list_models() -> list[Listed]:
     """Every model with a name: those that plugins offer, then those in corelm's home."""
     offered = [_listed(offer) for offer in registry().models()]
     folder = home() / "models"
-    found = sorted(path for path in _entries(folder) if not path.name.startswith("."))
+    found = sorted({path for entry in _entries(folder) if (path := _written_path(entry))})
     return offered + [Listed(path.name, str(path), path) for path in found if _is_bundle(path)]
+
+
+def bundle_folder(name: str) -> Path:
+    """Return the folder of a model by its name or path.
+
+    Raises:
+        UsageError: no model of that name, several, or one that is not a folder.
+    """
+    if _is_path(name):
+        return Path(name).expanduser()
+    found = [model for model in list_models() if name in (model.name, model.source)]
+    if len(found) == 1 and found[0].path is not None:
+        return found[0].path
+    if Path(name).is_dir():
+        return Path(name)
+    if len(found) == 1:
+        raise UsageError(f"the model {name!r} is not a folder of corelm's")
+    names = ", ".join(model.name for model in list_models() if model.path) or "none"
+    number = "several models are" if found else "no model is"
+    raise UsageError(f"{number} called {name!r}; there are, in folders: {names}")
+
+
+def _written_path(entry: Path) -> Path | None:
+    """Return the path of a model from its entry in a folder; None for other hidden files."""
+    name = entry.name
+    if not name.startswith("."):
+        return entry
+    return entry.with_name(name[1 : -len(ASIDE)]) if name.endswith(ASIDE) else None
 
 
 def _listed(offer: Offer) -> Listed:
@@ -153,8 +190,10 @@ def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
 
 
 def _is_bundle(path: Path) -> bool:
+    """Return True for a model's folder, also one that was put aside when a write was killed."""
     try:
-        return (path / MANIFEST).is_file()
+        place = path if path.exists() else path.with_name(f".{path.name}{ASIDE}")
+        return (place / MANIFEST).is_file()
     except (OSError, ValueError):
         return False
 

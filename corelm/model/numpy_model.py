@@ -59,6 +59,7 @@ class NumpyModel:
         self.architecture = architecture
         self.vocabulary = vocabulary
         self.manifest = dict(manifest or {})
+        self.default_prompt: str | None = self.manifest.get("prompt")
         self.context_length = architecture.context_length
         self._network = NETWORKS[architecture.kind](architecture, weights)
 

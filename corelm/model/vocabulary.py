@@ -129,6 +129,11 @@ class WordVocabulary:
         """The ids of a text; a word that is not in the vocabulary becomes `unknown`."""
         return [self._ids.get(word, self.unknown) for word in STYLES[self.style].split(text)]
 
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the tokens of a text that the vocabulary lacks, each once, in their order."""
+        tokens = STYLES[self.style].split(text)
+        return [token for token in dict.fromkeys(tokens) if token not in self._ids]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, without padding and end; a prefix decodes to a prefix of the text."""
         return "".join(map(self.writer(), ids))

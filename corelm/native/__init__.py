@@ -41,6 +41,11 @@ def loaded() -> Kernels:
     return kernels
 
 
+def vector_width() -> int | None:
+    """Return the number of floats in a vector of the kernels, 8 or 16; None without kernels."""
+    return None if kernels is None else int(kernels.use_vector_width(16))
+
+
 def as_rows(logits: NDArray[Any]) -> NDArray[np.float32] | None:
     """Return logits as (batch, vocabulary) if the kernels can read them without a copy, or None."""
     if kernels is None or logits.dtype != np.float32 or not logits.size:

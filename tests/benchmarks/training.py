@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,15 @@ import numpy as np
 import tensorflow as tf
 
 from corelm.machine import machine
+from corelm.model.architectures import Architecture
+from corelm.model.bundle import Bundle
 from corelm.model.training.human_baseline import Scores
-from corelm.model.training.precision import precision
+from corelm.model.training.material import Material
+from corelm.model.training.precision import choose_precision
 from corelm.model.training.presets import PRESETS
 from corelm.model.training.progress import Reporter
 from corelm.model.training.rows import TokenRows, opening_rows, packed_rows
 from corelm.model.training.run import Run
-from corelm.model.training.scoring import score
 from corelm.model.training.settings import TrainingSettings
 from corelm.model.vocabulary import WordVocabulary
 
@@ -96,12 +98,13 @@ class OfBeginnings(Run):
         """What an epoch ends with is measured by the reporter, while the clock stands still."""
         return np.nan
 
-    def _rows(self) -> TokenRows:
-        if not self.recipe.packed:
-            return self._drawn(super()._rows())
-        beginnings = Beginnings(self.vocabulary.words, self.vocabulary.style)
-        rows = packed_rows(self.corpus.train, beginnings, self.architecture.context_length)
-        return self._drawn(rows)
+    def _material(self, architecture: Architecture, start: Bundle | None) -> Material:
+        material = super()._material(architecture, start)
+        rows, vocabulary = material.rows, material.vocabulary
+        if self.recipe.packed:
+            beginnings = Beginnings(vocabulary.words, vocabulary.style)
+            rows = packed_rows(material.corpus.train, beginnings, architecture.context_length)
+        return replace(material, rows=self._drawn(rows))
 
     def _drawn(self, rows: TokenRows) -> TokenRows:
         """As many rows as there are steps for, so that the schedule ends with them."""
@@ -145,9 +148,7 @@ class Measuring(Reporter):
                 self.run.network.stop_training = last or enough
 
     def _measure(self, step: int) -> float:
-        perplexity = common_perplexity(
-            score(self.run.network, self.rows, self.run.vocabulary), self.run.vocabulary
-        )
+        perplexity = common_perplexity(self.run.scorer(self.rows), self.run.vocabulary)
         self.run.save()
         self.results.add(Point(step, *self.clock.readings.tolist(), perplexity))
         return perplexity
@@ -205,7 +206,7 @@ def learn(peer: str, options: argparse.Namespace) -> None:
         **PEERS[peer],
     )
     keras.utils.set_random_seed(settings.seed)
-    keras.config.set_dtype_policy(precision(settings.precision))
+    keras.config.set_dtype_policy(choose_precision(settings.precision))
     measuring = Measuring(options, Results(options.results, peer))
     limit = options.default_steps if peer == "default" else None
     run = OfBeginnings(limit, settings, *settings.resolve(), measuring)

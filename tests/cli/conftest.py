@@ -32,7 +32,7 @@ class Everything(corelm.Sampler):
     Source: Nobody 2025, Nothing in particular.
     """
 
-    n: int = param(0, "has the name of an option", ge=0)
+    length: int = param(0, "has the name of an option", ge=0)
     t_min: float = param(1.0, "two words", gt=0, le=2)
     loud: bool = param(False, "a switch")
     mode: str = param("a", "a choice", choices=("a", "b"))
@@ -74,7 +74,7 @@ class Interrupts(corelm.Sampler):
 class Wide(corelm.Decoder):
     """The ordinary decoder with a parameter."""
 
-    width: int = param(2, "how wide", ge=1, aliases=("beams", "n"))
+    width: int = param(2, "how wide", ge=1, aliases=("beams", "samples"))
 
     def __call__(self, task):
         yield from corelm.Ancestral()(task)

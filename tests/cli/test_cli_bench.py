@@ -98,7 +98,7 @@ def test_when_nothing_is_said_there_are_three(run: Run) -> None:
 
 def test_a_model_of_another_kind_says_that_it_has_no_limit(run: Run) -> None:
     text = run(*TOY, "--batch", "1").out
-    assert "There is no limit" in text
+    assert "No limit is shown" in text
     assert re.search(r"^ *1 +[\d,]+ +[\d,.]+ ms +\d+% +\d+%$", text, re.MULTILINE)
 
 
@@ -138,7 +138,7 @@ def test_the_sampler_is_chosen_as_in_sample(run: Run) -> None:
 
 
 def test_the_options_of_a_sampler_are_called_as_in_sample(run: Run) -> None:
-    assert "--sampler-n INTEGER" in run("bench", "--sampler", "everything", "--help").out
+    assert "--sampler-length INTEGER" in run("bench", "--sampler", "everything", "--help").out
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_the_options_of_a_sampler_are_called_as_in_sample(run: Run) -> None:
         (("--seconds", "nan"), "seconds must be a number, not nan"),
         (("--sampler", "greedy", "--t", "1"),
          "there is no option --t: the sampler greedy has no parameters"),
-        (("--batchs", "1"), "there is no option --batchs; did you mean --batch?"),
+        (("--batchs", "1"), "there is no option --batchs; did you mean '--batch'?"),
         (("cat",), "one prompt, not 2: put it in quotation marks"),
         (("--decoder", "wide"), "there is no option --decoder: the sampler temperature has --t"),
     ],

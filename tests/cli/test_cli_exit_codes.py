@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from corelm.cli.exit_codes import outcome
+from corelm.cli.exit_codes import exit_code
 
 
 @pytest.mark.parametrize(
@@ -23,5 +23,5 @@ def test_what_is_logged_is_a_note_or_a_warning(
     def work() -> None:
         logging.getLogger("corelm.plugin").log(level, "%d of %d\nguesses", 12, 16)
 
-    assert outcome(work, help="corelm --help") == 0
+    assert exit_code(work, help="corelm --help") == 0
     assert capsys.readouterr() == ("", line)

@@ -33,7 +33,7 @@ def words_of(path: Path) -> list[str]:
 
 def test_the_list(home: Path, run: Run) -> None:
     lines = run("models").out.splitlines()
-    assert lines[0].split() == ["model", "network", "vocabulary", "perplexity", "where"]
+    assert lines[0].split() == ["model", "network", "vocabulary", "perplexity", "source"]
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
     assert rows["toy"] == ["corelm-toy:toy"]
     assert rows["tiny"] == ["rnn", "4", "symbols", "92.6", *words_of(home / "models" / "tiny")]
@@ -68,7 +68,7 @@ def test_one_model(
     monkeypatch.setenv("COLUMNS", "1000")  # however long the path is
     lines = [line.split() for line in run("models", *words).out.splitlines()]
     assert lines[0] == ["tiny"]
-    assert ["where", *words_of(home / "models" / "tiny")] in lines
+    assert ["source", *words_of(home / "models" / "tiny")] in lines
     assert ["kind", "rnn"] in lines
     assert ["tokens", "symbols"] in lines
     assert ["recipe", "batch", "32"] in lines
@@ -86,7 +86,7 @@ def test_one_model_by_path_and_as_json(home: Path, run: Run) -> None:
 
 def test_a_model_without_a_folder(home: Path, run: Run) -> None:
     lines = [line.split() for line in run("models", "toy").out.splitlines()]
-    assert ["where", "corelm-toy:toy"] in lines
+    assert ["source", "corelm-toy:toy"] in lines
     assert ["vocabulary", "13"] in lines
     assert ["context", "length", "100"] in lines
 
@@ -96,8 +96,12 @@ def test_a_model_without_a_folder(home: Path, run: Run) -> None:
     [
         (("nope",), 2, "there is no model 'nope'"),
         (("./nope",), 1, "there is no model at 'nope'"),
-        (("export", "tiny"), 2, "say where to: corelm models export tiny --to tiny.keras"),
-        (("export", "toy", "--to", "toy.keras"), 2, "toy is no model in a folder"),
+        (
+            ("export", "tiny"),
+            2,
+            "give the file to write: corelm models export tiny --to tiny.keras",
+        ),
+        (("export", "toy", "--to", "toy.keras"), 2, "toy is not a model in a folder"),
         (("export", "nope", "--to", "nope.keras"), 2, "there is no model 'nope'"),
         (("export",), 2, "Missing argument"),
     ],

@@ -38,7 +38,7 @@ def test_one_name_however_it_is_written(given: str) -> None:
     ["", "-", "1a", "a__b", "_a", "a/b", "../a", "a:b", "\x1b[1m", "é", "lambda", "None", "true"],
 )
 def test_what_is_no_name(given: str) -> None:
-    with pytest.raises(UsageError, match="is no name for a sampler"):
+    with pytest.raises(UsageError, match="cannot name a sampler"):
         named(given)
 
 
@@ -68,7 +68,7 @@ def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
     result = run(*words)
     assert (result.code, result.out) == (2, "")
     assert result.err == (
-        f"error: there is something at {sampler.parent} already; choose another name, or another "
+        f"error: {sampler.parent} already exists; choose another name, or another "
         "folder with --into\n"
     )
     assert sampler.read_text() == "mine"
@@ -78,16 +78,16 @@ def test_a_name_that_is_taken_is_told(run: Run, tmp_path: Path) -> None:
     result = run("plugins", "new", "top_k", "--into", str(tmp_path))
     assert result.code == 0
     assert (
-        "warning: there is a sampler top_k already, of corelm 0.1.0: where both are installed, "
-        "each is chosen by its full name\n"
+        "warning: corelm 0.1.0 already has a sampler top_k: with both installed, each is chosen "
+        "by its full name\n"
     ) in result.err
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["1a"], "'1a' is no name for a sampler: it needs letters, digits and single _, a letter "
-                 "first, and no word of Python's own, such as top_a"),
+        (["1a"], "'1a' cannot name a sampler: use letters, digits and single _, begin with a "
+                 "letter, and avoid Python's keywords; for example top_a"),
         ([], "Missing argument 'NAME'; see `corelm plugins --help`"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from corelm.cli.commands.bench import bench
 from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
 from corelm.cli.options.parameters import Chosen, flag
-from corelm.cli.options.prescan import own_options, refuse_unknown, scanned
+from corelm.cli.options.prescan import own_options, refuse_unknown, scan
 from corelm.cli.options.reserved import RESERVED
 from corelm.errors import UsageError
 
@@ -45,7 +45,7 @@ class Two(Sampler):
     ],
 )
 def test_what_is_found(arguments: str, options: dict[str, str | None], words: list[str]) -> None:
-    assert scanned(arguments.split(" "), TAKES_VALUE) == (options, words)
+    assert scan(arguments.split(" "), TAKES_VALUE) == (options, words)
 
 
 def test_names_of_options() -> None:
@@ -74,7 +74,7 @@ def test_known_options_pass() -> None:
 def test_unknown_options_do_not() -> None:
     with pytest.raises(UsageError, match="no option --x: the sampler two has --t, --a-b, --on"):
         refuse_unknown(["--x"], TAKES_VALUE, [Chosen.of("sampler", Two, taken=())])
-    with pytest.raises(UsageError, match="no option --jsno; did you mean --json"):
+    with pytest.raises(UsageError, match="no option --jsno; did you mean '--json'"):
         refuse_unknown(["--jsno"], TAKES_VALUE, [])
 
 

@@ -70,11 +70,11 @@ def test_an_expression_that_was_changed(run: Run) -> None:
     ("words", "sentence"),
     [
         (("--preset", "vllm", "--sampler", "greedy"),
-         "--sampler or --preset, not both: `corelm presets vllm` prints an expression that can be "
-         "changed and given to --sampler"),
+         "--sampler or --preset, not both: `corelm presets vllm` prints an expression that you can "
+         "edit and pass to --sampler"),
         (("--preset", "vllm", "--t", "2"),
-         "there is no option --t; a preset holds its parameters itself: `corelm presets NAME` "
-         "prints it as an expression, to be changed and given to --sampler"),
+         "there is no option --t; a preset holds its own parameters: `corelm presets NAME` "
+         "prints it as an expression that you can edit and pass to --sampler"),
         (("--preset", ""),
          "there is no preset '' (there are: llama.cpp, transformers, vllm, mlx-lm, keras-hub)"),
     ],

@@ -13,7 +13,7 @@ import pytest
 
 Run = Callable[..., Any]
 EXPLAIN = ["explain", "--model", "toy", "the"]
-REPORT = ["report", "--model", "toy", "greedy", "uniform", "--n", "2", "--length", "3"]
+REPORT = ["report", "--model", "toy", "greedy", "uniform", "--samples", "2", "--length", "3"]
 BENCH = ["bench", "--model", "toy", "the", "--batch", "1", "--length", "2", "--seconds", "0"]
 GREEDY = ("sample", "--model", "toy", "--sampler", "greedy", "--seed", "1")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell or terminal")
@@ -87,9 +87,7 @@ def shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[byte
 def test_standard_input_that_is_closed(toy: None) -> None:
     done = shell("<&-", *GREEDY, "-")
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == (
-        b"error: standard input is closed: there is no prompt to be read from it\n"
-    )
+    assert done.stderr == (b"error: standard input is closed: a prompt cannot be read from it\n")
 
 
 @posix
@@ -114,7 +112,8 @@ def test_a_disk_that_is_full(toy: None) -> None:
 
 @posix
 @pytest.mark.parametrize(
-    "words", [[*GREEDY, "--n", "5000"], [*GREEDY, "--length", "100000"], ["--help"], ["samplers"]]
+    "words",
+    [[*GREEDY, "--samples", "5000"], [*GREEDY, "--length", "100000"], ["--help"], ["samplers"]],
 )
 def test_a_pipe_that_closes_ends_it_quietly(toy: None, words: list[str]) -> None:
     command = [sys.executable, "-m", "corelm", *words]
@@ -256,7 +255,7 @@ def test_a_terminal_gets_a_bold_prompt_and_lines_broken_between_words(toy: None)
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @pytest.mark.parametrize(
     "words",
-    [[*GREEDY, "--n", "2"], EXPLAIN, ["samplers"], ["samplers", "temperature"], ["plugins"],
+    [[*GREEDY, "--samples", "2"], EXPLAIN, ["samplers"], ["samplers", "temperature"], ["plugins"],
      ["--help"], ["sample", "--t", "-1"], ["sample", "--help"]],
 )  # fmt: skip
 def test_no_control_codes_where_they_are_not_wanted(

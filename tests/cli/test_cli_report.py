@@ -20,7 +20,7 @@ import pytest
 from corelm.report.document.schema import schema
 
 Run = Callable[..., Any]
-TOY = ("report", "--model", "toy", "--n", "4", "--length", "8")
+TOY = ("report", "--model", "toy", "--samples", "4", "--length", "8")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 
@@ -104,7 +104,7 @@ def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
     assert result.code == 0
     document = json.loads((tmp_path / files["json"]).read_text(), parse_constant=pytest.fail)
     jsonschema.validate(document, schema())
-    assert document["header"]["command"].startswith("corelm report --model toy --n 4 ")
+    assert document["header"]["command"].startswith("corelm report --model toy --samples 4 ")
     assert document["header"]["command"].endswith("--html 'a report.html' --plots a/b")
     lines = list(csv.DictReader(io.StringIO((tmp_path / files["csv"]).read_text())))
     assert {line["sampler"] for line in lines} == {"greedy", "uniform"}
@@ -142,9 +142,9 @@ def test_what_is_no_regular_file_is_written_into(report: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--html", "no/r.html"], "no/r.html': there is no folder "),
+        (["--html", "no/r.html"], "/no is not a folder"),
         (["--html", "."], "': it is a folder; give a file in it"),
-        (["--json", "file/r.json"], "file/r.json': there is no folder "),
+        (["--json", "file/r.json"], "/file is not a folder"),
         (["--plots", "file"], "cannot write to 'file': "),
         (["--plots", "file/plots"], "cannot write to 'file/plots': "),
     ],
@@ -173,10 +173,10 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--json", "a", "--csv", "./a"], "two forms of the report cannot go to one place"),
-        (["--json", "-", "--csv", "-"], "two forms of the report cannot go to one place"),
-        (["--n", "0"], "n must be at least 1, not 0"),
-        (["--n", "x"], "n must be a whole number, not 'x'"),
+        (["--json", "a", "--csv", "./a"], "two forms of the report cannot go to one file"),
+        (["--json", "-", "--csv", "-"], "two forms of the report cannot go to one file"),
+        (["--samples", "0"], "samples must be at least 1, not 0"),
+        (["--samples", "x"], "samples must be a whole number, not 'x'"),
         (["--length", "0"], "length must be at least 1, not 0"),
         (["--seed", "-1"], "seed must be at least 0, not -1"),
         (
@@ -297,13 +297,13 @@ def test_a_file_that_is_no_report(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "what"),
-    [(["greedy"], "a sampler"), (["--n", "64"], "--n"), (["--resume"], "--resume"),
+    [(["greedy"], "a sampler"), (["--samples", "64"], "--samples"), (["--resume"], "--resume"),
      (["--match-entropy", "3"], "--match-entropy"), (["--model", "imdb"], "--model")],
 )  # fmt: skip
 def test_nothing_that_is_given_is_ignored(run: Run, words: list[str], what: str) -> None:
     result = run("report", "--from", "r.json", *words)
     assert (result.code, result.out) == (2, "")
-    assert result.err == f"error: --from measures nothing, so {what} does not go with it\n"
+    assert result.err == f"error: --from measures nothing: leave out {what}\n"
 
 
 # Interrupted
@@ -341,7 +341,7 @@ def corelm_models():
     return {"toy": ToyModel}
 '''
 LONG = ("report", "waits", "greedy", "temperature(t=0.5)", "waits | temperature(t=0.7)", "--model",
-        "toy", "--n", "130", "--length", "8", "--json", "r.json")  # fmt: skip
+        "toy", "--samples", "130", "--length", "8", "--json", "r.json")  # fmt: skip
 
 
 @pytest.fixture
@@ -395,7 +395,9 @@ def test_after_ctrl_c_resume_goes_on_to_the_same_report(waits: Path, home: Path)
 
     first = interrupted(home, 3, signal.SIGINT)
     assert (first.returncode, first.out) == (130, "")
-    assert first.err.splitlines()[-1] == "what is finished is kept; --resume goes on from it"
+    assert (
+        first.err.splitlines()[-1] == "the finished parts are kept; --resume continues the report"
+    )
     assert "Traceback" not in first.err
     kept = units(home)
     assert kept >= 3

@@ -19,8 +19,39 @@ def test_a_text_is_the_prompt_and_what_follows(run: Run) -> None:
     assert (result.code, result.out) == (0, "the cat sat on\n")
 
 
-def test_a_prompt_is_there_when_none_is_given(run: Run) -> None:
-    assert run(*GREEDY, "--length", "0").out == "This movie\n"
+def test_a_model_without_a_prompt_that_lacks_the_default_gets_its_first_word(run: Run) -> None:
+    result = run(*GREEDY, "--length", "0")
+    assert (result.out, result.err) == ("and\n", "printed at import\n")
+
+
+def test_words_that_the_model_lacks_are_noted_by_name(run: Run) -> None:
+    result = run(*GREEDY, "the zebra, the zebra gnu", "--length", "0")
+    assert result.out == "the zebra, the zebra gnu\n"
+    assert result.err.splitlines()[-1] == (
+        "note: the model does not know 'zebra', ',', 'gnu'; it reads unknown words as [UNK]"
+    )
+    assert "note" not in run(*GREEDY, "the cat", "--length", "0").err
+
+
+def test_a_parameter_n_is_the_samplers_own(run: Run) -> None:
+    words = ("--sampler", "no_repeat_ngram", "--n", "3", "-n", "2", "--json", "--length", "0")
+    document = run(*TOY, *words).json
+    assert document["sampler"] == "no_repeat_ngram(n=3, last=0, skip_prompt=False)"
+    assert len(document["texts"]) == 2
+
+
+@pytest.mark.parametrize("words", [("-n", "2"), ("-n2",), ("--samples", "2"), ("--samples=2",)])
+def test_ways_to_ask_for_two_texts(run: Run, words: tuple[str, ...]) -> None:
+    assert len(run(*GREEDY, "the", *words, "--json", "--length", "0").json["texts"]) == 2
+
+
+def test_an_option_with_the_name_of_a_parameter_is_noted(run: Run) -> None:
+    words = (*TOY, "the", "--sampler", "everything", "--seed", "1", "--length", "0")
+    assert run(*words).err.splitlines()[-1] == (
+        "note: --length is the option of the command; the parameter length of the sampler "
+        "everything is --sampler-length"
+    )
+    assert "note" not in run(*words, "--sampler-length", "1").err
 
 
 def test_the_sampler_when_none_is_given_is_temperature_at_0_7(run: Run) -> None:
@@ -51,11 +82,11 @@ def test_ways_to_say_the_same(run: Run, words: tuple[str, ...]) -> None:
 
 
 def test_a_parameter_of_every_type_is_an_option(run: Run) -> None:
-    sampler = ("--sampler-n", "3", "--t-min", "0.5", "--loud", "--mode", "b")
+    sampler = ("--sampler-length", "3", "--t-min", "0.5", "--loud", "--mode", "b")
     listed = ("--words", "x,y", "--bias", "5=-inf,good=2")
     result = run(*TOY, "--sampler", "everything", *sampler, *listed, "--json", "--length", "0")
     assert result.json["sampler"] == (
-        "everything(n=3, t_min=0.5, loud=True, mode='b', words=('x', 'y'), "
+        "everything(length=3, t_min=0.5, loud=True, mode='b', words=('x', 'y'), "
         "bias={5: -inf, 'good': 2.0})"
     )
 
@@ -63,7 +94,7 @@ def test_a_parameter_of_every_type_is_an_option(run: Run) -> None:
 def test_options_not_given_leave_the_defaults(run: Run) -> None:
     result = run(*TOY, "--sampler", "everything", "--json", "--length", "0")
     assert result.json["sampler"] == (
-        "everything(n=0, t_min=1.0, loud=False, mode='a', words=(), bias={})"
+        "everything(length=0, t_min=1.0, loud=False, mode='a', words=(), bias={})"
     )
 
 
@@ -89,10 +120,10 @@ def test_help_shows_the_options_of_the_chosen_sampler(run: Run) -> None:
     result = run("sample", "--sampler", "everything", "--decoder", "wide", "--help")
     text = " ".join(result.out.split())
     assert result.code == 0
-    assert "--sampler-n INTEGER Has the name of an option (at least 0). [default: 0]" in text
+    assert "--sampler-length INTEGER Has the name of an option (at least 0). [default: 0]" in text
     assert "--t-min NUMBER Two words (above 0 and at most 2). [default: 1.0]" in text
     assert "--loud / --no-loud A switch." in text
-    assert "--mode TEXT A choice (one of a, b). [default: a]" in text
+    assert "--mode a|b A choice. [default: a]" in text
     assert "--width, --beams INTEGER How wide (at least 1). [default: 2]" in text
     assert "--temperature" not in text
 
@@ -104,29 +135,31 @@ def test_help_shows_the_options_of_the_chosen_sampler(run: Run) -> None:
          "there is no option --t: the sampler greedy has no parameters"),
         (("--p", "0.9"), "there is no option --p: the sampler temperature has --t"),
         (("--sampler", "everything", "--decoder", "wide", "--foo=1"),
-         "there is no option --foo: the sampler everything has --sampler-n, --t-min, --loud, "
+         "there is no option --foo: the sampler everything has --sampler-length, --t-min, --loud, "
          "--mode, --words, --bias and the decoder wide has --width"),
         (("--sampler", "temperature(t=1)", "--t", "2"),
-         "there is no option --t; an expression holds its parameters itself: name(t=...)"),
+         "there is no option --t; an expression holds its own parameters: name(t=...)"),
         (("--top-p", "0.9"),
          "there is no option --top-p; top_p is a sampler: choose it with --sampler, or chain it in "
          "an expression with |"),
         (("--sampler", "top_k", "--temperature", "2"),
          "there is no option --temperature; temperature is a sampler: choose it with --sampler, or "
          "chain it in an expression with |"),
-        (("--lenght", "3"), "there is no option --lenght; did you mean --length?"),
+        (("--lenght", "3"), "there is no option --lenght; did you mean '--length'?"),
         (("--t", "-1"), "t must be at least 0, not -1.0"),
         (("--t", "abc"), "t must be a number, not 'abc'"),
         (("--t", ""), "t must be a number, not ''"),
         (("--t", "nan"), "t must be a number, not nan"),
-        (("--sampler", "everything", "--sampler-n", "2.5"),
-         "n must be a whole number, not '2.5'"),
+        (("--sampler", "everything", "--sampler-length", "2.5"),
+         "length must be a whole number, not '2.5'"),
         (("--sampler", "everything", "--mode", "c"), "mode must be one of a, b, not 'c'"),
         (("--sampler", "everything", "--bias", "x"), "bias must be KEY=VALUE, not 'x'"),
         (("--decoder", "wide", "--width", "0"), "width must be at least 1, not 0"),
         (("--length", "-1"), "length must be at least 0, not -1"),
         (("--length", "many"), "length must be a whole number, not 'many'"),
-        (("--n", "-1"), "n must be at least 0, not -1"),
+        (("--samples", "-1"), "samples must be at least 1, not -1"),
+        (("--samples", "0"), "samples must be at least 1, not 0"),
+        (("--n", "2"), "there is no option --n; did you mean -n (--samples)?"),
         (("--seed", "-1"), "seed must be at least 0, not -1"),
         (("a", "b", "c"), "one prompt, not 3: put it in quotation marks"),
         (("a", "--prompt-file", "b"), "a prompt or --prompt-file, not both"),
@@ -171,16 +204,16 @@ def test_seeds_of_every_size(run: Run, seed: int) -> None:
 
 
 def test_several_texts_are_numbered_and_in_order(run: Run) -> None:
-    result = run(*GREEDY, "the", "--length", "2", "--n", "3")
+    result = run(*GREEDY, "the", "--length", "2", "--samples", "3")
     assert result.out == "[0]\nthe cat sat\n\n[1]\nthe cat sat\n\n[2]\nthe cat sat\n\n"
 
 
 def test_a_sample_is_the_same_alone_and_among_many(run: Run) -> None:
     words = (*TOY, "the", "--sampler", "uniform", "--length", "4", "--seed", "9", "--json")
-    many = run(*words, "--n", "70").json["texts"]
+    many = run(*words, "--samples", "70").json["texts"]
     assert [text["sample"] for text in many] == list(range(70))
-    assert run(*words, "--n", "1").json["texts"] == many[:1]
-    assert run(*words, "--n", "66").json["texts"] == many[:66]
+    assert run(*words, "--samples", "1").json["texts"] == many[:1]
+    assert run(*words, "--samples", "66").json["texts"] == many[:66]
 
 
 def test_whole_and_streamed_texts_are_the_same(run: Run) -> None:
@@ -198,9 +231,7 @@ def test_what_only_began_like_a_stop_string_is_written(run: Run) -> None:
     assert result.out == "the cat sat on\n"
 
 
-def test_no_texts_and_no_tokens(run: Run) -> None:
-    assert run(*GREEDY, "--n", "0").out == ""
-    assert run(*GREEDY, "--n", "0", "--json").json["texts"] == []
+def test_no_tokens(run: Run) -> None:
     assert run(*GREEDY, "", "--length", "0").out == "\n"
 
 
@@ -243,7 +274,7 @@ def test_a_sampler_that_fails_leaves_what_was_drawn(run: Run) -> None:
 
 
 def test_a_sampler_that_fails_leaves_every_text_of_its_batch(run: Run) -> None:
-    result = run(*TOY, "the", "--sampler", "fails", "--seed", "1", "--n", "2")
+    result = run(*TOY, "the", "--sampler", "fails", "--seed", "1", "--samples", "2")
     assert (result.code, result.out) == (1, "[0]\nthe cat sat\n\n[1]\nthe cat sat\n\n")
 
 
@@ -263,7 +294,7 @@ def test_a_sampler_cannot_end_the_program(run: Run) -> None:
 def test_a_fault_is_one_line_and_a_traceback_only_when_wanted(run: Run) -> None:
     words = (*TOY, "--decoder", "breaks", "--seed", "1")
     result = run(*words)
-    assert (result.code, result.out) == (1, "This movie\n")
+    assert (result.code, result.out) == (1, "and\n")
     assert result.err.endswith("error: ZeroDivisionError: division by zero (--debug shows where)\n")
     assert "Traceback" not in result.err
     for debugged in (run("--debug", *words), run(*words, "--debug")):
@@ -328,7 +359,9 @@ def test_a_long_prompt(run: Run) -> None:
 
 def test_likely_mistakes_are_noted_once_and_the_text_is_written(run: Run) -> None:
     expression = "greedy | top_k(k=3) | temperature(t=0.5)"
-    result = run(*TOY, "the", "--sampler", expression, "--length", "3", "--n", "2", "--seed", "1")
+    result = run(
+        *TOY, "the", "--sampler", expression, "--length", "3", "--samples", "2", "--seed", "1"
+    )
     assert result.out == "[0]\nthe cat sat on\n\n[1]\nthe cat sat on\n\n"
     assert result.err.replace("printed at import\n", "") == (
         "note: greedy leaves one token, so top_k(k=3) and temperature(t=0.5) after it can change "

@@ -18,7 +18,7 @@ Run = Callable[..., Any]
 
 def test_the_table_has_one_line_per_sampler(run: Run) -> None:
     lines = run("samplers").out.splitlines()
-    assert lines[0].split() == ["sampler", "parameters", "what", "it", "does", "plugin"]
+    assert lines[0].split() == ["sampler", "parameters", "description", "plugin"]
     names = [line.split()[0] for line in lines[1:]]
     assert names == sorted(names)
     assert {"ends", "everything", "greedy", "stochastic", "temperature", "uniform"} <= set(names)
@@ -105,8 +105,8 @@ def test_a_sampler_that_fails_on_the_example_says_so(run: Run) -> None:
 
 def test_parameters_that_cannot_be_options_are_shown_as_an_expression(run: Run) -> None:
     text = run("samplers", "everything(words=('x',))").out
-    assert "try     corelm sample --sampler 'everything(n=0," in text
-    assert "--sampler-n " in text
+    assert "try     corelm sample --sampler 'everything(length=0," in text
+    assert "--sampler-length " in text
     assert "source  Nobody 2025, Nothing in particular." in text
 
 
@@ -114,8 +114,8 @@ def test_parameters_that_cannot_be_options_are_shown_as_an_expression(run: Run) 
     ("name", "sentence"),
     [
         ("tempreature", "there is no sampler 'tempreature'; did you mean 'temperature'?"),
-        ("greedy | greedy", "one sampler at a time, not a chain of them"),
-        ("temperature() | greedy", "one sampler at a time, not a chain of them"),
+        ("greedy | greedy", "one sampler at a time, not a chain"),
+        ("temperature() | greedy", "one sampler at a time, not a chain"),
     ],
 )
 def test_what_cannot_be_shown(run: Run, name: str, sentence: str) -> None:

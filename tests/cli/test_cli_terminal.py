@@ -10,6 +10,7 @@ import pytest
 from corelm.cli.output import messages, terminal
 from corelm.cli.output.product import Output, product
 from corelm.errors import CorelmError
+from corelm.printable import printable
 
 
 @pytest.mark.parametrize(
@@ -26,16 +27,16 @@ from corelm.errors import CorelmError
     ],
 )
 def test_what_a_terminal_obeys_is_taken_out(text: str, cleaned: str) -> None:
-    assert terminal.clean(text) == cleaned
+    assert printable(text) == cleaned
 
 
 def test_every_character_of_c0_and_c1_but_tab_and_newline_goes() -> None:
     controls = [*range(0x20), *range(0x7F, 0xA0)]
-    assert terminal.clean("".join(map(chr, controls))) == "\t\n"
+    assert printable("".join(map(chr, controls))) == "\t\n"
 
 
 def test_messages_have_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    messages.complain("a\nb\x1b[31m\tc")
+    messages.error("a\nb\x1b[31m\tc")
     assert capsys.readouterr().err == "error: a b[31m c\n"
 
 

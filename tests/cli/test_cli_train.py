@@ -33,17 +33,23 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "say what to train on: --data imdb, or --data with a folder or a file"),
+        ((), "give the texts to train on: --data imdb, or a folder or a file"),
         (("--data", "no/such/file"), "there is no file or folder no/such/file"),
         (("--data", "{notes}", "--epochs", "0"), "epochs must be at least 1, not 0"),
         (("--data", "{notes}", "--epochs", "x"), "epochs must be a whole number, not 'x'"),
         (("--data", "{notes}", "--temperatures", "1,x"), "temperatures must be a list"),
         (("--data", "{notes}", "--temperatures", "1,-1"), "t must be at least 0, not -1.0"),
         (("--data", "{notes}", "--held-out", "1"), "held_out must be above 0 and below 1, not 1.0"),
-        (("--data", "{notes}", "--preset", "big"), "there is no preset 'big'"),
-        (("--data", "{notes}", "--tokens", "runes"), "there are no tokens 'runes'"),
+        (
+            ("--data", "{notes}", "--preset", "big"),
+            "preset must be one of book, default, rnn, not 'big'",
+        ),
+        (
+            ("--data", "{notes}", "--tokens", "runes"),
+            "tokens must be one of words, words+punctuation, characters, symbols, not",
+        ),
         (("--data", "{notes}", "--precision", "half"), "precision must be one of auto, float32"),
-        (("--data", "{notes}", "--out", "{folder}"), "there is something at "),
+        (("--data", "{notes}", "--out", "{folder}"), "{folder} already exists; "),
     ],
 )
 def test_wrong_usage_is_told_before_anything_heavy_is_imported(
@@ -53,7 +59,7 @@ def test_wrong_usage_is_told_before_anything_heavy_is_imported(
     assert main(["train", *filled]) == 2
     written = capsys.readouterr()
     assert written.out == ""
-    assert written.err.startswith(f"error: {sentence}")
+    assert written.err.startswith(f"error: {sentence.format(folder=notes.parent)}")
     assert written.err.count("\n") == 1
 
 
@@ -119,4 +125,7 @@ def test_without_tensorflow_it_says_what_it_needs(
     command = [sys.executable, "-m", "corelm", "train", "--data", str(notes)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: training needs Keras and TensorFlow: it is not here\n"
+    assert done.stderr == (
+        "error: training needs Keras 3.15.1 or later and TensorFlow (it is not here); "
+        'install them with: pip install "corelm[train]"\n'
+    )

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from corelm.model.atomic_files import write_file
+from corelm.model.atomic_files import remove_leftovers, write_file, write_folder
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -14,6 +14,28 @@ def test_a_file_is_written_and_replaced(tmp_path):
         write_file(content, tmp_path / "file")
         assert (tmp_path / "file").read_bytes() == content
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_unfinished_files_of_killed_writers_are_removed_at_the_next_write(tmp_path):
+    abandoned, young, other = (
+        tmp_path / name for name in (".file.0123abcd.new", ".file.89abcdef.new", ".files.new")
+    )
+    for path in (abandoned, young, other):
+        path.write_text("cut off")
+    os.utime(abandoned, (0, 0))
+    write_file(b"whole", tmp_path / "file")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [young.name, other.name, "file"]
+    remove_leftovers(tmp_path / "file")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [other.name, "file"]
+
+
+def test_unfinished_folders_of_killed_writers_are_removed_at_the_next_write(tmp_path):
+    abandoned = tmp_path / ".folder.0123abcd.new"
+    abandoned.mkdir()
+    (abandoned / "part").write_text("cut off")
+    os.utime(abandoned, (0, 0))
+    write_folder({"a": b"1"}, tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
 @pytest.mark.parametrize("there", [b"earlier", None])

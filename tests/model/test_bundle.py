@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from small_models import TINY, WORDS, some_weights, write
 
+import corelm
 from corelm.errors import ModelFileError
 from corelm.model import bundle
 from corelm.model.architectures import Architecture
@@ -98,6 +100,37 @@ def test_the_folder_holds_four_files_and_no_class_names(folder):
         },
         "tokens": "symbols",
     }
+
+
+def test_a_default_prompt_is_optional(tmp_path):
+    assert "prompt" not in bundle.read(write(tmp_path / "without")).manifest
+    path = write(tmp_path / "with", prompt="Good b\u00e9")
+    assert bundle.read(path).manifest["prompt"] == "Good b\u00e9"
+    assert corelm.load(path).default_prompt == "Good b\u00e9"
+    assert corelm.load(tmp_path / "without").default_prompt is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("prompt", 3), ("training", None), ("figures", [1]), ("more", "x")]
+)
+def test_fields_of_another_type_are_refused(folder, field, value):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    write_manifest(folder, manifest | {field: value})
+    assert re.match("its prompt is not|it does not list", refusal(folder, "manifest.json"))
+
+
+def test_the_shipped_model_has_its_own_prompt():
+    assert corelm.load("imdb").default_prompt == "This movie"
+
+
+def test_a_target_can_be_tried_before_it_is_written(tmp_path, folder):
+    bundle.check_target(tmp_path / "new" / "model")
+    bundle.check_target(folder)
+    (tmp_path / "file").write_text("mine")
+    for taken in (tmp_path / "file", tmp_path / "file" / "model", tmp_path):
+        with pytest.raises(ModelFileError, match="a model cannot be written to "):
+            bundle.check_target(taken)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "model", "new"]
 
 
 def test_the_same_model_gives_the_same_bytes(tmp_path):

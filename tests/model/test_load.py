@@ -15,7 +15,7 @@ from corelm.errors import (
     UnknownNameError,
     UsageError,
 )
-from corelm.model.load import list_models, load
+from corelm.model.load import bundle_folder, list_models, load
 from corelm.model.numpy_model import NumpyModel
 from corelm.testing import ToyModel
 
@@ -140,6 +140,22 @@ def test_models_are_listed_with_where_they_come_from(home, toys):
         "toy": ("corelm-toys:toy", None),
         "poems": (str(folder), folder),
     }
+
+
+def test_a_model_that_a_killed_write_put_aside_is_found_by_name(home):
+    write(home / "models" / "poems").rename(home / "models" / ".poems.old")
+    assert perplexity(load("poems")) == 92.625
+    assert "poems" in {model.name for model in list_models()}
+
+
+def test_the_folder_of_a_model_by_its_name(home, toys):
+    folder = write(home / "models" / "poems")
+    assert bundle_folder("poems") == bundle_folder(str(folder)) == folder
+    assert bundle_folder("imdb").name == "imdb"
+    with pytest.raises(UsageError, match="the model 'toy' is not a folder"):
+        bundle_folder("toy")
+    with pytest.raises(UsageError, match="no model is called 'poem'; there are, in folders: imdb"):
+        bundle_folder("poem")
 
 
 def test_the_shipped_model_is_offered_without_being_read():

@@ -1,5 +1,7 @@
 """Training: rows in order, interruption and resumption, the text after each epoch, the bundle."""
 
+import errno
+import logging
 import random
 from dataclasses import replace
 
@@ -9,19 +11,20 @@ import pytest
 keras = pytest.importorskip("keras")
 
 import corelm  # noqa: E402
-from corelm.errors import TrainingError, UsageError  # noqa: E402
+from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
 from corelm.model import bundle  # noqa: E402
 from corelm.model.architectures import Architecture  # noqa: E402
 from corelm.model.keras_layers import build  # noqa: E402
 from corelm.model.keras_model import KerasLanguageModel  # noqa: E402
-from corelm.model.training import presets  # noqa: E402
+from corelm.model.training import checkpoint, precision, presets  # noqa: E402
 from corelm.model.training.batches import ShuffledBatches  # noqa: E402
+from corelm.model.training.callbacks import TextGeneration  # noqa: E402
 from corelm.model.training.checkpoint import Checkpoint  # noqa: E402
+from corelm.model.training.lock import only_run  # noqa: E402
 from corelm.model.training.progress import Reporter  # noqa: E402
 from corelm.model.training.run import Run, checkpoint_path, train  # noqa: E402
-from corelm.model.training.scoring import score  # noqa: E402
+from corelm.model.training.scoring import Scorer  # noqa: E402
 from corelm.model.training.settings import TrainingSettings  # noqa: E402
-from corelm.model.training.text_generation import TextGeneration  # noqa: E402
 from corelm.model.vocabulary import WordVocabulary  # noqa: E402
 
 SIZES = {"book": (1, 2), "default": (2, 2), "rnn": (1, 1)}
@@ -75,6 +78,16 @@ class Notes(Reporter):
     def __init__(self, interrupt_at=None):
         self.steps, self.perplexities, self.written = [], [], []
         self.interrupt_at = interrupt_at
+        self.plan, self.warnings, self.kept_at = None, [], None
+
+    def started(self, plan):
+        self.plan = plan
+
+    def warn(self, text):
+        self.warnings.append(text)
+
+    def kept(self, checkpoint, done, total):
+        self.kept_at = (checkpoint, done, total)
 
     def step(self, done, total, loss):
         self.steps.append((done, total))
@@ -156,8 +169,19 @@ def test_a_checkpoint_is_not_overwritten_by_mistake(texts):
 
 def test_resuming_another_run_is_refused_and_the_difference_shown(texts):
     interrupted(texts)
-    with pytest.raises(TrainingError, match="epochs was 2 and is 3"):
-        train(settings(texts, epochs=3), Notes(), resume=True)
+    with pytest.raises(TrainingError, match="seed was 0 and is 3"):
+        train(settings(texts, seed=3), Notes(), resume=True)
+
+
+def test_a_resumed_run_may_be_longer_but_not_shorter(texts):
+    interrupted(texts)
+    with pytest.raises(TrainingError, match="epochs was 2 and is 1"):
+        train(settings(texts, epochs=1), Notes(), resume=True)
+    notes = Notes()
+    train(settings(texts, epochs=3), notes, resume=True)
+    assert notes.steps[0][0] == 7
+    assert notes.steps[-1][0] == notes.steps[-1][1] == notes.plan.steps
+    assert [epoch for epoch, _ in notes.perplexities][-1] == 3
 
 
 def test_resuming_with_other_data_is_refused(texts):
@@ -165,6 +189,109 @@ def test_resuming_with_other_data_is_refused(texts):
     texts.write_text(texts.read_text().replace("a b c d", "a b c e"))
     with pytest.raises(TrainingError, match="data was"):
         train(settings(texts), Notes(), resume=True)
+
+
+def test_a_finished_model_can_be_trained_further(texts):
+    first = train(settings(texts, epochs=6), Notes())
+    more = settings(texts, out=texts.parent / "more", vocabulary_size=None, start_from=first)
+    notes = Notes()
+    before, after = bundle.read(first), bundle.read(train(more, notes))
+    assert after.vocabulary.words == before.vocabulary.words
+    assert after.architecture == before.architecture
+    assert notes.perplexities[0][1] < before.manifest["figures"]["held_out"]["perplexity"] * 1.1
+    assert f"--from {first}" in after.manifest["training"]["command"]
+
+
+def test_a_model_to_train_further_has_its_own_vocabulary(texts):
+    first = train(settings(texts), Notes())
+    with pytest.raises(UsageError, match="has its own vocabulary size"):
+        train(settings(texts, start_from=first), Notes())
+
+
+def test_two_runs_into_one_folder(texts):
+    chosen = settings(texts)
+    with only_run(chosen.out), pytest.raises(TrainingError, match="another run is writing to "):
+        train(chosen, Notes())
+    with only_run(chosen.out):  # the lock goes with its holder
+        pass
+
+
+def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(texts, monkeypatch):
+    monkeypatch.setattr(precision, "processor_flags", lambda: frozenset({"amx_bf16"}))
+    chosen = settings(texts, precision="auto")
+    left = [chosen.out.with_name(f".{name}.0123abcd.new") for name in ("model", "model.checkpoint")]
+    left[0].mkdir()
+    left[1].write_text("cut off")
+    notes = Notes(interrupt_at=6)
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, notes)
+    plan = notes.plan
+    assert notes.kept_at == (checkpoint_path(chosen.out), 6, plan.steps)
+    assert not any(path.exists() for path in left)  # killed writers left them
+    assert (plan.texts, plan.epochs, plan.steps_done) == (38, 2, 0)
+    assert plan.steps == 2 * plan.steps_per_epoch
+    assert plan.steps_per_epoch == -(-plan.rows // 4)
+    assert plan.tokens == 6 * plan.rows
+    assert plan.weights > plan.vocabulary * 8
+    monkeypatch.setattr(precision, "processor_flags", frozenset)
+    later = Notes(interrupt_at=7)
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, later, resume=True)
+    assert (later.plan.precision, later.plan.steps_done) == ("mixed_bfloat16", 6)
+
+
+@pytest.mark.parametrize("place", ["file", "foreign", "below a file"])
+def test_a_target_is_tried_before_the_first_step(texts, place):
+    out = texts.parent / "taken"
+    if place == "foreign":
+        out.mkdir()
+        (out / "mine.txt").write_text("mine")
+    else:
+        out.write_text("mine")
+    notes = Notes()
+    with pytest.raises(CorelmError, match="taken"):
+        train(settings(texts, out=out / "model" if place == "below a file" else out), notes)
+    assert notes.steps == []
+
+
+def test_tensorflow_does_not_warn_of_retracing(texts, caplog):
+    tensorflow_log = logging.getLogger("tensorflow")
+    tensorflow_log.addHandler(caplog.handler)
+    try:
+        train(settings(texts, epochs=8, length=1), Notes())
+    finally:
+        tensorflow_log.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
+
+
+def test_another_backend_is_refused_in_one_line(texts, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(MissingDependencyError, match="set KERAS_BACKEND=tensorflow"):
+        train(settings(texts), Notes())
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["[]", "{}", '{"identity": 3, "seconds": 1, "sha256": ""}', "nonsense",
+     '{"identity": {}, "seconds": "x", "sha256": ""}',
+     '{"identity": {}, "seconds": 1e999, "sha256": ""}',
+     '{"identity": {}, "seconds": 1, "sha256": null}'],
+)  # fmt: skip
+def test_metadata_of_wrong_types_is_named(tmp_path, state):
+    from safetensors.numpy import save_file
+
+    save_file({"0000": np.zeros(2, np.float32)}, tmp_path / "bad", {"corelm": state})
+    with pytest.raises(TrainingError, match="the checkpoint bad is damaged"):
+        Checkpoint(tmp_path / "bad", {}).load([])
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
+    def full(content, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_file", full)
+    with pytest.raises(TrainingError, match=r"some' could not be written: No space left.*--resume"):
+        Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)
 
 
 def test_there_must_be_something_to_resume(texts):
@@ -197,6 +324,9 @@ def test_a_checkpoint_needs_its_metadata(tmp_path):
         ({"preset": "huge"}, "no preset 'huge'"),
         ({"tokens": "bytes"}, "no tokens 'bytes'"),
         ({"epochs": 0}, "epochs is too small: 0"),
+        ({"context_length": 99999999999}, "context length must be at most 16777216, not 99999999"),
+        ({"seed": 99999999999999999999}, "seed must be from 0 to 4294967295, not 9999"),
+        ({"seed": -1}, "seed must be from 0 to 4294967295, not -1"),
         ({"batch": 0}, "batch is too small: 0"),
         ({"precision": "float8"}, "precision is"),
     ],
@@ -240,9 +370,8 @@ def test_inputs_and_targets_are_offset_by_one():
 def test_scores_are_surprisals_and_entropies_of_the_network(preset):
     architecture = Architecture(preset, 9, 4, width=8, dense=8, heads=2)
     network = build(architecture)
-    vocabulary = WordVocabulary(["", "[UNK]", *"abcdefg"], "symbols")
     rows = np.array([[3, 4, 5, 0, 0], [6, 7, 8, 2, 3]], np.uint16)
-    scores = score(network, rows, vocabulary)
+    scores = Scorer(network)(rows)
     outputs = np.asarray(network(rows[:, :-1].astype("int32")), dtype=np.float64)
     p = outputs if preset == "book" else np.exp(outputs)
     p /= p.sum(-1, keepdims=True)
@@ -256,7 +385,7 @@ def test_padding_is_no_part_of_the_loss(texts):
     run = Run(settings(texts, preset="book"), *settings(texts, preset="book").resolve(), Notes())
     rows = run.rows[:8].astype("int32")
     assert (rows == 0).any()
-    surprisal = score(run.network, run.rows[:8], run.vocabulary).surprisal
+    surprisal = run.scorer(run.rows[:8]).surprisal
     expected = surprisal[rows[:, 1:] != 0].mean()
     assert np.isclose(
         run.network.evaluate(rows[:, :-1], rows[:, 1:], verbose=0), expected, atol=1e-4

@@ -1,4 +1,4 @@
-"""`corelm bench`: how fast texts are written on this machine."""
+"""`corelm bench`: measure the speed on this machine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from corelm.cli.options.choices import (
     SamplerChoice,
     loaded,
     sampler_of,
+    with_choices,
 )
-from corelm.cli.options.prompt import read_prompt
+from corelm.cli.options.prompt import prompt_for, read_prompt
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.progress import stages
+from corelm.cli.text_values import TextCommand
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
 
@@ -32,7 +34,13 @@ BATCH = Parameter("batch", int, None, Rule(ge=1))
 LENGTH = Parameter("length", int, 50, Rule(ge=2))
 SECONDS = Parameter("seconds", float, 10, Rule(ge=0))
 NARROW = 60
-"""Columns below which the figures of a batch stand under it, not beside it."""
+"""Columns below which the figures of a batch are written under it instead of in a table."""
+SHORT_HELP = "Measure the speed on this machine."
+
+
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application; `words` are those after it, if it is called."""
+    app.command("bench", cls=TextCommand, short_help=SHORT_HELP)(with_choices(bench, words))
 
 
 def bench(
@@ -45,15 +53,15 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="INTEGER",
-            help="How many texts are written together; may be given more than once. "
-            f"When left out: {', '.join(BATCHES)}.",
+            help="The number of texts that are written together; may be given more than once. "
+            f"Default: {', '.join(BATCHES)}.",
         ),
     ] = None,
     length: Annotated[
         str, typer.Option(metavar="INTEGER", help="Tokens to draw for each text, at least 2.")
     ] = str(LENGTH.default),
     seconds: Annotated[
-        str, typer.Option(metavar="NUMBER", help="For how long to measure, about.")
+        str, typer.Option(metavar="NUMBER", help="The approximate time to measure.")
     ] = str(SECONDS.default),
     prompt_file: PromptFile = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -61,25 +69,32 @@ def bench(
 ) -> None:
     """Measure how fast a model and a sampler write on this machine.
 
-    Tokens per second of all texts together, what the sampler and the draw take of a step, and
-    how near a step is to its limit: the bare matrix products with the model's weights.
+    Shows the tokens per second of all texts together, the shares of a step that the sampler and
+    the draw take, and the limit: the speed if a step were only the matrix products with the
+    model's weights.
 
     \b
     corelm bench
     corelm bench --sampler "top_p(p=0.9) | temperature(t=0.7)" --batch 1
     """
     with product() as out:
-        text = read_prompt(prompt, prompt_file)
+        given = read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
         batches = [BATCH.convert(one) for one in batch or BATCHES]
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
         from corelm.generation.benchmark import measure
         from corelm.machine import machine
 
-        of = partial(measure, loaded(model), text, chosen, length=tokens)
-        with stages("rounds") as tell:
+        language_model = loaded(model)
+        text = prompt_for(language_model, given)
+        measured = partial(measure, language_model, text, chosen, length=tokens)
+        with stages("rounds") as progress:
             speeds = [
-                of(batch=one, seconds=time / len(batches), tell=partial(tell, f"batch {one}"))
+                measured(
+                    batch=one,
+                    seconds=time / len(batches),
+                    tell=partial(progress, f"batch {one}"),
+                )
                 for one in batches
             ]
         about = {"model": label(model), "sampler": str(chosen), "prompt": text, "length": tokens}
@@ -91,7 +106,7 @@ def bench(
 
 
 def _figures(speed: Speed) -> dict[str, Any]:
-    """The figures of a batch; times are in seconds."""
+    """Return the figures of a batch; times are in seconds."""
     return {
         "batch": speed.batch,
         "rounds": speed.rounds,
@@ -112,7 +127,7 @@ def _show(
 ) -> None:
     from corelm.cli.output import blocks
 
-    arithmetic = "kernels" if machine["kernels"] else "NumPy alone: no kernels"
+    arithmetic = "kernels" if machine["kernels"] else "NumPy only, no kernels"
     headers = ("batch", "tokens/s", "a step", "sampler", "draw", "limit", "of the limit")
     rows = [_row(speed) for speed in speeds]
     narrow = out.width < NARROW
@@ -126,8 +141,8 @@ def _show(
         out.show(
             blocks.line(""),
             blocks.line(
-                "There is no limit: it is known of corelm's own networks alone, whose "
-                "matrix products can be measured by themselves."
+                "No limit is shown: it is measured only for corelm's own networks, whose "
+                "matrix products can be run on their own."
             ),
         )
 

@@ -1,7 +1,8 @@
-"""`corelm data`: fetch texts to train on."""
+"""`corelm data`: download texts to train on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,31 +10,42 @@ import typer
 
 from corelm.cli.output.product import product
 from corelm.cli.output.progress import stages
+from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import UsageError
 
 
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application."""
+    group = typer.Typer(rich_markup_mode=None, cls=TextGroup)
+    group.callback()(data)
+    group.command("imdb", cls=TextCommand, short_help="Download the IMDB movie reviews.")(imdb)
+    app.add_typer(group, name="data", short_help="Download texts to train on.")
+
+
 def data() -> None:
-    """Fetch texts to train on."""
+    """Download texts to train on."""
 
 
 def imdb(
     source: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "--from", metavar="FILE", help="An archive that you have: tar, however compressed."
+            "--from",
+            metavar="FILE",
+            help="An archive on this machine: a tar file, compressed or not.",
         ),
     ] = None,
 ) -> None:
-    """Fetch the IMDB movie reviews, once, and say where they are.
+    """Download the IMDB movie reviews once, and print their folder.
 
-    The original (84 MB) is downloaded and checked, unless there is a local copy.
+    The original archive (84 MB) is downloaded and its checksum verified, unless a copy exists.
     Maas et al. 2011, Learning Word Vectors for Sentiment Analysis.
     """
     from corelm.model.imdb import fetch_imdb
 
-    if source and not source.exists():
+    if source is not None and not Path(source).exists():
         raise UsageError(f"there is no file {source}")
     with product() as out:
         with stages() as progress:
-            folder = fetch_imdb(source, progress)
+            folder = fetch_imdb(None if source is None else Path(source), progress)
         out.text(f"{folder}\n")

@@ -1,8 +1,8 @@
-"""`corelm explain`: one next token, stage by stage."""
+"""`corelm explain`: show the choice of one next token, stage by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -17,15 +17,23 @@ from corelm.cli.options.choices import (
     Unknown,
     loaded,
     sampler_of,
+    with_choices,
 )
-from corelm.cli.options.prompt import argument, read_prompt
+from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
 from corelm.cli.output.product import product
+from corelm.cli.text_values import TextCommand
 from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.generation.explain import explain as measure
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
 
 TOP = Parameter("top", int, 10, Rule(ge=0))
+SHORT_HELP = "Show how each stage of a sampler changes one distribution."
+
+
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application; `words` are those after it, if it is called."""
+    app.command("explain", cls=TextCommand, short_help=SHORT_HELP)(with_choices(explain, words))
 
 
 def explain(
@@ -34,13 +42,13 @@ def explain(
     sampler: SamplerChoice = None,
     preset: Preset = None,
     token: Annotated[
-        str | None, typer.Option(metavar="WORD", help="Follow this word through all stages.")
+        str | None, typer.Option(metavar="WORD", help="Trace this word through all stages.")
     ] = None,
     top: Annotated[
         str,
         typer.Option(
             metavar="INTEGER",
-            help="How many of the model's likeliest tokens to show, and of the last stage's.",
+            help="The number of likeliest tokens to show, of the model and of the last stage.",
         ),
     ] = str(TOP.default),
     model: Model = MODEL,
@@ -49,10 +57,12 @@ def explain(
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
     built: Mapping[str, Any],
 ) -> None:
-    """Show what every stage of a sampler does to the next token's distribution.
+    """Show how each stage of a sampler changes the next token's distribution.
 
-    The entropy and the tokens that are left at every stage, the likeliest tokens with their
-    probability before and after it, and what it removed.
+    Shows the entropy and the number of tokens left after each stage, the likeliest tokens with
+    their probability before and after it, and the tokens that it removed. Entropy measures how
+    open the choice is, in nats (1 nat is 1.44 bits); "choices" is the number of equally likely
+    tokens with the same entropy.
 
     \b
     corelm explain "This movie" --sampler "top_p(p=0.9) | temperature(t=0.7)"
@@ -60,31 +70,33 @@ def explain(
     corelm explain "This movie" --preset llama.cpp
     """
     with product() as out:
-        text = read_prompt(prompt, prompt_file)
+        given = read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
-        shown = TOP.convert(top)
-        explanation = measure(loaded(model), text, chosen, unknown=unknown)
-        followed = None if token is None else explanation.trace(argument(token))
+        count = TOP.convert(top)
+        language_model = loaded(model)
+        text = prompt_for(language_model, given)
+        explanation = measure(language_model, text, chosen, unknown=unknown)
+        trace = None if token is None else explanation.trace(text_argument(token))
         if json:
-            out.json(_document(label(model), explanation, followed, shown))
+            out.json(_document(label(model), explanation, trace, count))
             return
-        from corelm.cli.output.explanation import Explained
+        from corelm.cli.output.explanation import ExplanationPage
 
-        out.show(*Explained(explanation, out.width).page(followed, shown))
+        out.show(*ExplanationPage(explanation, out.width).blocks(trace, count))
 
 
 def _document(
-    model: str, explanation: Explanation, followed: TokenTrace | None, top: int
+    model: str, explanation: Explanation, trace: TokenTrace | None, top: int
 ) -> dict[str, Any]:
-    """All of it; entropies are in nats unless they say bits."""
+    """Return the explanation for JSON; entropies are in nats unless their name says bits."""
     return {
         "corelm": version("corelm"),
         "model": model,
         "sampler": str(explanation.sampler),
         "prompt": explanation.prompt,
         "stages": [_stage(explanation, at, top) for at in range(len(explanation.stages))],
-        "likeliest": [_followed(one) for one in explanation.likeliest(top)],
-        "followed": followed and _followed(followed),
+        "likeliest": [_trace_as_json(one) for one in explanation.likeliest(top)],
+        "followed": trace and _trace_as_json(trace),
     }
 
 
@@ -113,7 +125,7 @@ def _removed(explanation: Explanation, before: Stage, token: int) -> dict[str, A
     return {"token": token, "text": explanation.text_of(token), "probability": probability}
 
 
-def _followed(one: TokenTrace) -> dict[str, Any]:
+def _trace_as_json(one: TokenTrace) -> dict[str, Any]:
     return {
         "token": one.token,
         "text": one.text,

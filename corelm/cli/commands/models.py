@@ -1,8 +1,10 @@
-"""`corelm models`: what there is, what each is, and export for Keras."""
+"""`corelm models`: list, show, export and remove models."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,8 +13,10 @@ import typer
 from corelm.cli.keras_import import import_keras
 from corelm.cli.options.completion import model_names
 from corelm.cli.output.product import Output, product
+from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import CorelmError, UsageError
 from corelm.model.load import Listed, list_models, load
+from corelm.model.paths import home
 
 if TYPE_CHECKING:
     from corelm.model.bundle import Description
@@ -23,14 +27,26 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME|PATH",
         autocompletion=model_names,
-        help="A model of `corelm models`, or the path of one.",
+        help="A name from `corelm models`, or the path of a model.",
     ),
 ]
-COMMANDS = ("show", "export")
+SUBCOMMANDS = ("show", "export", "remove")
+
+
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application."""
+    group = typer.Typer(rich_markup_mode=None, cls=TextGroup)
+    group.callback(invoke_without_command=True)(models)
+    group.command(cls=TextCommand, short_help="Show a model.")(show)
+    group.command(cls=TextCommand, short_help="Write a model as a .keras file.")(export)
+    group.command(cls=TextCommand, short_help="Delete a model from corelm's home.")(remove)
+    app.add_typer(group, name="models", short_help="List, show, export or remove models.")
 
 
 def models(context: typer.Context, json: Json = False) -> None:
-    """List the models, or show one: corelm models NAME is short for corelm models show NAME.
+    """List the models.
+
+    `corelm models NAME` is short for `corelm models show NAME`.
 
     \b
     corelm models imdb
@@ -43,12 +59,12 @@ def models(context: typer.Context, json: Json = False) -> None:
         if json:
             out.json([_as_json(model, about) for model, about in described])
         else:
-            headers = ("model", "network", "vocabulary", "perplexity", "where")
+            headers = ("model", "network", "vocabulary", "perplexity", "source")
             out.rows(headers, [_row(model, about) for model, about in described])
 
 
 def show(name: Name, json: Json = False) -> None:
-    """Show what a model is, how it was trained and what was measured."""
+    """Show a model's network, its training and its measured figures."""
     with product() as out:
         model = _find(name)
         about = _description(model)
@@ -61,52 +77,98 @@ def show(name: Name, json: Json = False) -> None:
 def export(
     name: Name,
     to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What to write; its name ends with .keras.")
+        str | None,
+        typer.Option(metavar="FILE", help="The file to write; its name ends with .keras."),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+        bool, typer.Option("--overwrite", help="Replace an existing file.")
     ] = False,
 ) -> None:
-    """Write a model as a .keras file, and say where it is."""
+    """Write a model as a .keras file, and print its path."""
     if to is None:
-        raise UsageError(f"say where to: corelm models export {name} --to {Path(name).name}.keras")
+        raise UsageError(
+            f"give the file to write: corelm models export {name} --to {Path(name).name}.keras"
+        )
     with product() as out:
         model = _find(name)
         if not model.path:
-            raise UsageError(f"{name} is no model in a folder, and only such can be exported")
+            raise UsageError(f"{name} is not a model in a folder; only those can be exported")
         import_keras("the export of a model")
         from corelm.model.bundle import read
         from corelm.model.keras_file import write_keras
 
-        path = write_keras(read(model.path), to, overwrite=overwrite)
+        path = write_keras(read(model.path), Path(to), overwrite=overwrite)
         out.text(f"{path}\n")
 
 
-def _find(name: str) -> Listed:
-    """The one model of a name, a full name or a path.
+def remove(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it without asking.")] = False,
+) -> None:
+    """Delete a model that was trained or stored in corelm's home.
+
+    Models that a plugin offers, and folders elsewhere, are never deleted.
+    """
+    with product() as out:
+        folder = _removable(name)
+        if not yes and not _confirmed(f"Delete the model {folder.name} in {folder}?"):
+            raise CorelmError(
+                f"nothing was deleted; to delete {folder.name}, answer y or add --yes"
+            )
+        shutil.rmtree(folder)
+        out.text(f"{folder}\n")
+
+
+def _removable(name: str) -> Path:
+    """Return the folder of a model in corelm's home.
 
     Raises:
-        UsageError: none or several; says which there are.
-        ModelFileError: a path where there is none.
+        UsageError: an unknown model, one of a plugin, or a folder outside corelm's home.
+    """
+    model = _find(name)
+    models = (home() / "models").resolve()
+    if model.path is None or model.source != str(model.path):
+        raise UsageError(f"{name} comes with a plugin ({model.source}) and cannot be removed")
+    folder = model.path
+    if folder.is_symlink() or folder.resolve().parent != models:
+        raise UsageError(
+            f"{folder} is not in {models}: corelm removes only the models that are stored there"
+        )
+    return folder
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on standard error; without a terminal the answer is no."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    return typer.confirm(question, err=True)
+
+
+def _find(name: str) -> Listed:
+    """Return the model of a name, a full name or a path.
+
+    Raises:
+        UsageError: none or several models; the message lists them.
+        ModelFileError: a path without a model.
     """
     found = [model for model in list_models() if name in (model.name, model.source)]
     if len(found) == 1:
         return found[0]
     if not found and Path(name).is_dir():
         return Listed(name, name, Path(name))
-    load(name)  # says what is wrong with the name, or that it is a model without a folder
+    load(name)  # raises the right error, unless this is a plugin's model without a folder
     return Listed(name, name, None)
 
 
 def _description(model: Listed) -> Description | None:
-    """What a model in a folder is; read only here, for no other command needs it."""
+    """Read the description of a model in a folder."""
     from corelm.model.bundle import describe
 
     return describe(model.path) if model.path else None
 
 
 def _described(model: Listed) -> Description | str | None:
-    """What a model in a folder is, or why that cannot be read."""
+    """Read the description of a model in a folder; return the reason if that fails."""
     try:
         return _description(model)
     except CorelmError as error:
@@ -129,7 +191,7 @@ def _perplexity(about: Description) -> str:
 
 
 def _at(value: Any, *keys: str) -> Any:
-    """What lies at the end of some keys; None where there is nothing."""
+    """Return the value at the end of a path of keys, or None."""
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
@@ -156,7 +218,9 @@ def _as_json(model: Listed, about: Description | str | None) -> dict[str, Any]:
 def _show(out: Output, model: Listed, about: Description | None) -> None:
     from corelm.cli.output import blocks
 
-    out.show(blocks.heading(model.name), blocks.pairs([("where", str(model.path or model.source))]))
+    out.show(
+        blocks.heading(model.name), blocks.pairs([("source", str(model.path or model.source))])
+    )
     if about is None:
         loaded = load(model.source)
         facts = {"vocabulary": len(loaded.vocabulary), "context length": loaded.context_length}
@@ -164,7 +228,7 @@ def _show(out: Output, model: Listed, about: Description | None) -> None:
         return
     network = about.architecture.to_dict() | {"tokens": about.tokens}
     training = dict(about.manifest["training"])
-    training.pop("architecture", None)  # the network, once more
+    training.pop("architecture", None)  # the same as the network
     parts = {"network": network, "training": training, "figures": about.manifest["figures"]}
     out.show(blocks.line(""))
     for title, part in parts.items():
@@ -172,7 +236,7 @@ def _show(out: Output, model: Listed, about: Description | None) -> None:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as pairs of a name and a value; tables of many rows are left out."""
+    """Yield nested facts as pairs of name and value, without tables of several rows."""
     if not isinstance(value, Mapping):
         if not _is_table(value):
             yield name, _text(value)
@@ -188,4 +252,6 @@ def _is_table(value: Any) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, list):
         return " to ".join(map(_text, value))
+    if isinstance(value, float):
+        return f"{value:.5g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

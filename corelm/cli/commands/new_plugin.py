@@ -1,4 +1,4 @@
-"""`corelm plugins new`: write a package with a sampler to start from."""
+"""`corelm plugins new`: create a package with a sampler."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ FILES = {
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the sampler is called.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the sampler.")],
     into: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="FOLDER", help="Where to make the package's folder; here if left out."
+            metavar="FOLDER",
+            help="The folder to create the package in. Default: the current one.",
         ),
     ] = None,
 ) -> None:
-    """Write a package with a sampler to start from, and say where it is.
+    """Create a package with a sampler to start from, and print its folder.
 
-    It can be installed and passes its tests as it is.
+    The package can be installed and passes its tests as it is.
 
     \b
     corelm plugins new top_a
@@ -50,7 +51,7 @@ def new(
     words = named(name)
     with product() as out:
         _warn_of_namesakes(words["name"])
-        folder = (into or Path()) / words["package"]
+        folder = Path(into or "") / words["package"]
         _write(folder, words)
         out.text(f"{folder}\n")
     messages.note(
@@ -59,10 +60,10 @@ def new(
 
 
 def named(given: str) -> dict[str, str]:
-    """The names of all that belongs to a sampler, from the one that was given.
+    """Return the names that belong to a sampler: of its class, module and package.
 
     Raises:
-        UsageError: a name that could be neither typed nor imported.
+        UsageError: a name that cannot be typed or imported.
 
     Example:
         >>> names = named("Top-A")
@@ -73,8 +74,8 @@ def named(given: str) -> dict[str, str]:
     cls = "".join(part.capitalize() for part in name.split("_"))
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(cls):
         raise UsageError(
-            f"{given!r} is no name for a sampler: it needs letters, digits and single _, a letter "
-            "first, and no word of Python's own, such as top_a"
+            f"{given!r} cannot name a sampler: use letters, digits and single _, begin with a "
+            "letter, and avoid Python's keywords; for example top_a"
         )
     module = PREFIX + name
     return {
@@ -92,20 +93,19 @@ def _warn_of_namesakes(name: str) -> None:
         if offer.name == name:
             origin = describe.origin(offer.source)
             messages.warn(
-                f"there is a sampler {name} already, of {origin}: where both are installed, each "
-                "is chosen by its full name"
+                f"{origin} already has a sampler {name}: with both installed, each is chosen by "
+                "its full name"
             )
 
 
 def _write(folder: Path, words: Mapping[str, str]) -> None:
-    """Write the files into a folder that is not there yet."""
+    """Write the files into a new folder."""
     templates = resources.files("corelm.cli") / "template"
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise UsageError(
-            f"there is something at {folder} already; choose another name, or another folder "
-            "with --into"
+            f"{folder} already exists; choose another name, or another folder with --into"
         ) from None
     for template, file in FILES.items():
         text = (templates / f"{template}.txt").read_text("utf-8")

@@ -1,37 +1,49 @@
-"""`corelm plugins`: what is installed, and what failed and why."""
+"""`corelm plugins`: list the installed plugins and their failures."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
 
+from corelm.cli.commands.new_plugin import new
 from corelm.cli.exit_codes import FAILED
 from corelm.cli.output import describe
 from corelm.cli.output.product import product
+from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.plugins.offers import Source
 from corelm.plugins.registry import OBSERVER, Registry
 
 KINDS = ("sampler", "decoder", "model")
+Check = Annotated[
+    bool, typer.Option("--check", help="Exit with code 1 if a plugin failed to load.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
-def plugins(
-    context: typer.Context,
-    check: Annotated[
-        bool, typer.Option("--check", help="Fail, with exit code 1, if a plugin failed.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-) -> int | None:
-    """List the plugins that are installed, what each offers, and those that failed.
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application."""
+    group = typer.Typer(rich_markup_mode=None, cls=TextGroup)
+    group.callback(invoke_without_command=True)(plugins)
+    group.command("list", cls=TextCommand, short_help="List the plugins.")(list_plugins)
+    group.command("new", cls=TextCommand, short_help="Create a package with a sampler.")(new)
+    app.add_typer(group, name="plugins", short_help="List the plugins, or create one.")
 
-    CORELM_PLUGINS=a,b in the environment restricts what is loaded, and
-    CORELM_STRICT_PLUGINS=1 makes every failure fatal.
+
+def plugins(context: typer.Context, check: Check = False, json: Json = False) -> int | None:
+    """List the installed plugins, what each offers, and the ones that failed to load.
+
+    `corelm plugins` is short for `corelm plugins list`. CORELM_PLUGINS=a,b in the environment
+    loads only the named plugins, and CORELM_STRICT_PLUGINS=1 makes every failure fatal.
     """
-    if context.invoked_subcommand:
-        return None
+    return None if context.invoked_subcommand else list_plugins(check, json)
+
+
+def list_plugins(check: Check = False, json: Json = False) -> int | None:
+    """List the installed plugins, what each offers, and the ones that failed to load."""
     with product() as out:
         registry = _loaded()
         offers = _offers(registry)
@@ -46,7 +58,7 @@ def plugins(
 
 
 def _loaded() -> Registry:
-    """All plugins, loaded; those that fail are in the table, so nobody needs to be warned."""
+    """Load all plugins; without warnings, because the table shows the failures."""
     logger = logging.getLogger("corelm")
     logger.setLevel(logging.ERROR)
     registry = Registry(strict=False)
@@ -56,7 +68,7 @@ def _loaded() -> Registry:
 
 
 def _offers(registry: Registry) -> dict[Source, list[tuple[str, str]]]:
-    """What each plugin offers: pairs of kind and name."""
+    """Return the offers of each plugin: pairs of kind and name."""
     found: dict[Source, list[tuple[str, str]]] = {}
     for kind in KINDS:
         for offer in getattr(registry, f"{kind}s")():
@@ -68,7 +80,7 @@ def _words(source: Source, offers: dict[Source, list[tuple[str, str]]]) -> Itera
     for kind, name in offers.get(source, []):
         yield f"{kind} {name}"
     if source.entry_point == OBSERVER:
-        yield "sees every step"
+        yield "observes every step"
 
 
 def _row(source: Source, offers: dict[Source, Any], registry: Registry) -> tuple[str, ...]:

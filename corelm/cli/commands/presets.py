@@ -1,7 +1,8 @@
-"""`corelm presets`: other engines' sampling, as expressions to be used or changed."""
+"""`corelm presets`: the default samplers of other engines, as expressions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,21 +10,30 @@ import typer
 from corelm.cli.options.completion import preset_names
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
+from corelm.cli.text_values import TextCommand
 from corelm.plugins.engine_presets import ENGINES, EnginePreset, preset
+
+SHORT_HELP = "List the default samplers of other engines."
+
+
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application."""
+    app.command("presets", cls=TextCommand, short_help=SHORT_HELP)(presets)
 
 
 def presets(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="NAME", autocompletion=preset_names, help="One of them, such as llama.cpp."
+            metavar="NAME", autocompletion=preset_names, help="An engine, such as llama.cpp."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """List other engines' sampling, or print that of one as an expression.
+    """List the default samplers of llama.cpp, transformers, vLLM, mlx-lm and KerasHub.
 
-    The expression may be changed and given to --sampler.
+    Each is a chain that you can print, edit and compare: with NAME the expression is printed,
+    to be edited and passed to --sampler.
 
     \b
     corelm presets
@@ -32,7 +42,7 @@ def presets(
     """
     with product() as out:
         if name is not None:
-            preset(name)  # refuses a name that there is not
+            preset(name)  # refuses an unknown name
         engines = ENGINES if name is None else {name: ENGINES[name]}
         documents = [_as_json(name, engine) for name, engine in engines.items()]
         if json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -17,20 +17,28 @@ from corelm.cli.options.choices import (
     Unknown,
     loaded,
     sampler_of,
+    with_choices,
 )
 from corelm.cli.options.completion import decoder_names
-from corelm.cli.options.prompt import argument, read_prompt
+from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
+from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
 
 LENGTH = Parameter("length", int, 50, Rule(ge=0))
-NUMBER = Parameter("n", int, 1, Rule(ge=0))
+SAMPLES = Parameter("samples", int, 1, Rule(ge=1))
 SEED = Parameter("seed", int, None, Rule(ge=0))
+SHORT_HELP = "Write texts with a language model."
+
+
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application; `words` are those after it, if it is called."""
+    app.command("sample", cls=TextCommand, short_help=SHORT_HELP)(with_choices(sample, words))
 
 
 def sample(
@@ -40,17 +48,23 @@ def sample(
     preset: Preset = None,
     decoder: Annotated[
         str,
-        typer.Option(metavar="NAME", autocompletion=decoder_names, help="How texts are decoded."),
+        typer.Option(
+            metavar="NAME", autocompletion=decoder_names, help="A name from `corelm decoders`."
+        ),
     ] = DECODER,
     model: Model = MODEL,
-    length: Annotated[str, typer.Option(metavar="INTEGER", help="Tokens to draw at most.")] = str(
-        LENGTH.default
-    ),
-    n: Annotated[str, typer.Option("--n", metavar="INTEGER", help="How many texts.")] = "1",
+    length: Annotated[
+        str, typer.Option(metavar="INTEGER", help="The largest number of tokens to draw.")
+    ] = str(LENGTH.default),
+    samples: Annotated[
+        str, typer.Option("--samples", "-n", metavar="INTEGER", help="The number of texts.")
+    ] = str(SAMPLES.default),
     seed: Annotated[
         str | None,
         typer.Option(
-            metavar="INTEGER", help="Decides all luck; when left out, one is drawn and shown."
+            metavar="INTEGER",
+            help="The random seed: the same seed gives the same texts. Default: a new one, which "
+            "is shown.",
         ),
     ] = None,
     stop: Annotated[
@@ -64,30 +78,38 @@ def sample(
         typer.Option("--json", help="One JSON document, with every token's surprisal and entropy."),
     ] = False,
     no_stream: Annotated[
-        bool, typer.Option("--no-stream", help="Write a text when it is whole, not word by word.")
+        bool,
+        typer.Option("--no-stream", help="Write each text when it is complete, not word by word."),
     ] = False,
     built: Mapping[str, Any],
 ) -> None:
     """Write texts with a language model.
 
-    The text goes to standard output, all else to standard error.
+    Texts go to standard output, everything else to standard error. A parameter of the sampler
+    whose name is an option of this command, such as length, is given as --sampler-length.
 
     \b
     corelm sample "This movie" --sampler temperature --t 0.2
-    corelm sample --sampler "temperature(t=0.5) | greedy" --n 3 --seed 1
+    corelm sample --sampler "temperature(t=0.5) | greedy" --samples 3 --seed 1
     """
     with product() as out:
+        given = read_prompt(prompt, prompt_file)
+        chosen = sampler_of(built, sampler, preset)
+        settings: dict[str, Any] = {
+            "length": LENGTH.convert(length),
+            "n": SAMPLES.convert(samples),
+            "seed": fresh_seed() if seed is None else SEED.convert(seed),
+            "stop": _stops(stop or []),
+        }
+        language_model = loaded(model)
         request = Request(
             model_name=label(model),
-            prompt=read_prompt(prompt, prompt_file),
-            sampler=sampler_of(built, sampler, preset),
+            prompt=prompt_for(language_model, given),
+            sampler=chosen,
             decoder=built["decoder"],
-            length=LENGTH.convert(length),
-            n=NUMBER.convert(n),
-            seed=fresh_seed() if seed is None else SEED.convert(seed),
-            stop=_stops(stop or []),
             unknown=unknown,
-            model=loaded(model),
+            model=language_model,
+            **settings,
         )
         if seed is None:
             messages.note(f"drawn with --seed {request.seed}")
@@ -95,7 +117,7 @@ def sample(
         write(request, out)
 
 
-def _stops(given: list[str]) -> tuple[str, ...]:
-    if "" in given:
+def _stops(texts: Sequence[str]) -> tuple[str, ...]:
+    if "" in texts:
         raise UsageError("a stop string needs at least one character")
-    return tuple(argument(text) for text in given)
+    return tuple(map(text_argument, texts))

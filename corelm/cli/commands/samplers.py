@@ -1,20 +1,20 @@
-"""`corelm samplers`: what can be chosen, and what one of them does."""
+"""`corelm samplers`: list the samplers, or show one of them."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corelm.cli.options.completion import sampler_names
-from corelm.cli.output import describe, messages
+from corelm.cli.output import describe, offers
 from corelm.cli.output.product import Output, product
+from corelm.cli.text_values import TextCommand
 from corelm.errors import CorelmError, UsageError
 from corelm.plugins.expressions import is_name
 from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.offers import Offer, offers_by_name
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from corelm.cli.output.effect import Effect
+SHORT_HELP = "List the samplers, or show one."
+
+
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application."""
+    app.command("samplers", cls=TextCommand, short_help=SHORT_HELP)(samplers)
 
 
 def samplers(
@@ -30,12 +36,12 @@ def samplers(
         typer.Argument(
             metavar="NAME",
             autocompletion=sampler_names,
-            help="One of them, such as temperature or temperature(t=0.2).",
+            help="A sampler to show, such as temperature or temperature(t=0.2).",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """List the samplers, or show all there is about one.
+    """List the samplers, or show one of them.
 
     \b
     corelm samplers
@@ -43,49 +49,15 @@ def samplers(
     """
     with product() as out:
         if name is None:
-            _list(out, json)
+            offers.write_list(out, "sampler", registry().samplers(), json)
         else:
             _show(out, name, json)
 
 
-def _list(out: Output, json: bool) -> None:
-    offers = dict(_distinct(registry().samplers()))
-    if json:
-        out.json([_as_json(name, offer) for name, offer in offers.items()])
-        return
-    rows = [
-        (name, describe.signature(o.value), o.value.description(), describe.origin(o.source))
-        for name, o in offers.items()
-    ]
-    if out.endless:
-        out.rows(("sampler", "parameters", "what it does", "plugin"), rows)
-        return
-    from corelm.cli.output import blocks
-
-    for name, parameters, text, plugin in rows:
-        out.show(*blocks.entry(name, (parameters, plugin), text))
-    messages.note("corelm samplers NAME shows what one does")
-
-
-def _distinct(offers: list[Offer]) -> Iterator[tuple[str, Offer]]:
-    """Each offer with the name it is chosen by: the full one where two share a name."""
-    for name, several in offers_by_name(offers).items():
-        for offer in several:
-            yield name if len(several) == 1 else offer.full_name, offer
-
-
-def _as_json(name: str, offer: Offer) -> dict[str, Any]:
-    return {
-        "name": name,
-        "description": offer.value.description(),
-        "parameters": [describe.parameter_as_json(p) for p in offer.value.parameters()],
-        "plugin": describe.plugin_as_json(offer.source),
-    }
-
-
-def _show(out: Output, given: str, json: bool) -> None:
-    sampler = _example(given.strip()) if is_name(given) else _one(given)
-    name, effect = sampler.name, _effect(sampler)
+def _show(out: Output, text: str, json: bool) -> None:
+    sampler = _example(text.strip()) if is_name(text) else _one(text)
+    name = text.strip() if is_name(text) else sampler.name
+    effect = _effect(sampler)
     offer = registry().find("corelm_samplers", name)
     if json:
         more = {
@@ -94,20 +66,22 @@ def _show(out: Output, given: str, json: bool) -> None:
             "related": describe.related(offer.value),
             "effect": {"error": effect} if isinstance(effect, str) else effect.as_json(),
         }
-        out.json(_as_json(name, offer) | more)
+        out.json(offers.as_json(name, offer) | more)
     else:
-        out.show(*_page(name, offer, sampler, _drawn(effect, out)))
+        example = _example_section(sampler, effect, out)
+        options = _options(type(sampler))
+        out.show(*offers.page(name, offer, options, _command(name, sampler), example))
 
 
 def _one(expression: str) -> Sampler:
     sampler = read_sampler(expression)
     if len(sampler.stages) > 1:
-        raise UsageError("one sampler at a time, not a chain of them")
+        raise UsageError("one sampler at a time, not a chain")
     return sampler
 
 
 def _example(name: str) -> Sampler:
-    """One with the values of the example in its docstring, else with its defaults."""
+    """Return a sampler with the values of its docstring's example, or with its defaults."""
     cls = registry().sampler(name)
     try:
         return read_sampler(describe.example_expression(cls, name))
@@ -116,7 +90,7 @@ def _example(name: str) -> Sampler:
 
 
 def _effect(sampler: Sampler) -> Effect | str:
-    """What the sampler does to the example, or why that cannot be shown."""
+    """Apply the sampler to the example; return the reason if that fails."""
     from corelm.cli.output.effect import Effect
 
     try:
@@ -125,40 +99,16 @@ def _effect(sampler: Sampler) -> Effect | str:
         return str(error)
 
 
-def _drawn(effect: Effect | str, out: Output) -> RenderableType:
+def _example_section(
+    sampler: Sampler, effect: Effect | str, out: Output
+) -> Iterator[RenderableType]:
     from corelm.cli.output import blocks
 
     if isinstance(effect, str):
-        return blocks.line(effect)
-    return effect.drawn(out.width, out.unicode)
-
-
-def _page(
-    name: str, offer: Offer, sampler: Sampler, drawn: RenderableType
-) -> Iterator[RenderableType]:
-    """All that there is to say about a sampler."""
-    from corelm.cli.output import blocks
-
-    cls = offer.value
-    yield blocks.heading(name)
-    yield from blocks.paragraphs(describe.definition(cls))
-    if cls.parameters():
-        yield from blocks.section("parameters", blocks.pairs(_parameters(cls)))
-    yield from blocks.section(f"{sampler} on an example", drawn)
-    facts = (
-        ("source", describe.source_of(cls)),
-        ("related", ", ".join(describe.related(cls))),
-        ("plugin", f"{describe.origin(offer.source)} ({offer.source.value})"),
-        ("try", _command(name, sampler)),
-    )
-    yield blocks.pairs((title, fact) for title, fact in facts if fact)
-
-
-def _parameters(cls: type[Sampler]) -> Iterator[tuple[str, str]]:
-    names = _options(cls)
-    for p in cls.parameters():
-        rule = f"{p.rule}, " if str(p.rule) else ""
-        yield ", ".join(names[p.name]), f"{p.rule.help} ({rule}default {p.default})".strip()
+        content: RenderableType = blocks.line(effect)
+    else:
+        content = effect.bars(out.width, out.unicode)
+    yield from blocks.section(f"{sampler} on an example", content)
 
 
 def _options(cls: type[Sampler]) -> dict[str, list[str]]:
@@ -168,7 +118,7 @@ def _options(cls: type[Sampler]) -> dict[str, list[str]]:
 
 
 def _command(name: str, sampler: Sampler) -> str:
-    """The command that writes a text with this sampler."""
+    """Return the command that writes a text with this sampler."""
     changed = [p for p in sampler.parameters() if getattr(sampler, p.name) != p.default]
     if any(p.type in (bool, tuple, dict) for p in changed):
         return f"corelm sample --sampler {shlex.quote(str(sampler))}"

@@ -1,9 +1,10 @@
-"""`corelm train`: make a model from texts."""
+"""`corelm train`: train a model on texts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,10 @@ import typer
 
 from corelm.cli.keras_import import needs_keras
 from corelm.cli.options.parameters import Options, extended, flag
-from corelm.cli.options.prompt import argument
+from corelm.cli.options.prompt import text_argument
+from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.cli.output.progress import training_report
+from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
 from corelm.model.paths import home
 from corelm.model.training.presets import PRESETS
@@ -24,32 +26,41 @@ from corelm.plugins.expressions import sampler as read_sampler
 
 IMDB = "imdb"
 DEFAULTS = TrainingSettings(data=IMDB, out=Path())
+SHORT_HELP = "Train a model on texts."
+
+
+def register(app: typer.Typer, words: Sequence[str] | None) -> None:
+    """Add the command to the application."""
+    app.command("train", cls=TextCommand, short_help=SHORT_HELP)(command())
 
 
 def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:
     return Parameter(name, kind, getattr(DEFAULTS, name), Rule(help, **rule), item)
 
 
-def _each(things: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name}: {thing.help}" for name, thing in things.items())
+def _each(entries: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name}: {entry.help}" for name, entry in entries.items())
 
 
 SETTINGS = (
-    _setting("preset", str, f"the network and how it is trained. {_each(PRESETS)}"),
-    _setting("epochs", int, "how often to go through the data", ge=1),
-    _setting("temperatures", tuple, "a text at each of them after every epoch", float),
-    _setting("prompt", str, "what these texts go on from"),
-    _setting("length", int, "tokens in each of these texts", ge=0),
-    _setting("seed", int, "decides the first weights and all order", ge=0),
-    _setting("tokens", str, f"how texts are cut, if not as the preset has it. {_each(STYLES)}"),
-    _setting("vocabulary_size", int, "tokens in the vocabulary at most", ge=3),
-    _setting("context_length", int, "tokens that the network sees at most", ge=1),
-    _setting("batch", int, "rows per step", ge=1),
+    _setting("preset", str, f"the network and its training recipe. {_each(PRESETS)}",
+             choices=tuple(PRESETS)),
+    _setting("epochs", int, "the number of passes over the data", ge=1),
+    _setting("temperatures", tuple, "write a text at each temperature after every epoch", float),
+    _setting("prompt", str, "the beginning of these texts"),
+    _setting("length", int, "the number of tokens in each of these texts", ge=0),
+    _setting("seed", int, "the random seed of the first weights and of the order of the data",
+             ge=0),
+    _setting("tokens", str, "how texts are split into tokens; the default is that of the preset. "
+             f"{_each(STYLES)}", choices=tuple(STYLES)),
+    _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
+    _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
+    _setting("batch", int, "the number of rows in a step", ge=1),
     _setting("learning_rate", float, "the learning rate, or its peak", gt=0),
-    _setting("held_out", float, "share of the texts to measure on", gt=0, lt=1),
-    _setting("precision", str, "what to compute in; auto is what is faster here",
+    _setting("held_out", float, "the share of the texts to measure on", gt=0, lt=1),
+    _setting("precision", str, "the number format; auto takes the faster one on this machine",
              choices=("auto", "float32", "mixed_bfloat16")),
-    _setting("checkpoint_steps", int, "steps between two checkpoints", ge=1),
+    _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
 )  # fmt: skip
 
 
@@ -66,45 +77,64 @@ def _train(
         str | None,
         typer.Option(
             metavar="NAME|FOLDER",
-            help="A name for `corelm sample --model NAME`, or a folder; when left out, a name "
-            "made of the data and the preset, such as imdb-book.",
+            help="A name for `corelm sample --model NAME`, or a folder. Default: a name made of "
+            "the data and the preset, such as imdb-book.",
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a model that is there already.")
+        bool, typer.Option("--overwrite", help="Replace an existing model.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from where an interrupted run left off.")
+        bool, typer.Option("--resume", help="Continue an interrupted training.")
     ] = False,
+    context: typer.Context,
     built: Mapping[str, Any],
 ) -> None:
-    """Train a model on texts, and write a text at every temperature after each epoch.
+    """Train a model on texts, and write a text at each temperature after every epoch.
 
-    Where nothing is given for an option and it shows no default, the preset decides. Ctrl-C
-    keeps a checkpoint, from which --resume goes on. At the end the folder of the model is
-    written to standard output.
+    The preset decides each option that shows no default. Ctrl-C keeps a checkpoint, and --resume
+    continues from it. At the end the folder of the model is printed.
 
     \b
     corelm train --data imdb --preset book --epochs 20
     corelm train --data notes.txt --tokens symbols --prompt "C4 E4" --out notes
     """
-    given = built["settings"]
+    values = built["settings"]
     source = _existing(data)
-    folder = _folder(out or f"{_stem(source)}-{given['preset']}")
-    _refuse_to_lose(folder, overwrite or resume)
-    given["prompt"] = argument(given["prompt"])
-    settings = TrainingSettings(data=source, out=folder, **given)
+    folder = _folder(out or f"{_stem(source)}-{values['preset']}")
+    _refuse_to_replace(folder, overwrite or resume)
+    if "prompt" in values:
+        values["prompt"] = text_argument(values["prompt"])
+    settings = TrainingSettings(data=source, out=folder, **values)
     settings.resolve()
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
     with product() as stdout:
-        with training_report() as report:
-            folder = _trainer()(settings, report, resume)
-        stdout.text(f"{folder}\n")
+        stdout.text(f"{_run(settings, resume, context.obj)}\n")
+
+
+def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path:
+    """Train; after Ctrl-C, say how to continue."""
+    from corelm.cli.output.training import training_report
+
+    with training_report() as report:
+        try:
+            return _trainer()(settings, report, resume)
+        except KeyboardInterrupt:
+            if report.done is None:
+                messages.tell("stopped before the first step: no checkpoint was saved")
+            else:
+                command = [*(word for word in words if word != "--overwrite"), "--resume"]
+                line = shlex.join(["corelm", *dict.fromkeys(command)])
+                messages.tell(
+                    f"stopped after step {report.done:,} of {report.total:,}; the checkpoint is "
+                    f"kept, and this continues: {line}"
+                )
+            raise
 
 
 def command() -> Callable[..., Any]:
-    """The command."""
+    """Return the command with its settings as options."""
     names = {parameter.name: [flag(parameter.name)] for parameter in SETTINGS}
     called = extended(_train, [Options("settings", SETTINGS, names)])
     called.__name__ = "train"
@@ -113,7 +143,7 @@ def command() -> Callable[..., Any]:
 
 def _existing(data: str | None) -> str:
     if data is None:
-        raise UsageError("say what to train on: --data imdb, or --data with a folder or a file")
+        raise UsageError("give the texts to train on: --data imdb, or a folder or a file")
     if data != IMDB and not Path(data).exists():
         raise UsageError(f"there is no file or folder {data}")
     return data
@@ -124,15 +154,15 @@ def _stem(data: str) -> str:
 
 
 def _folder(out: str) -> Path:
-    """A bare name is a folder among the models of this user."""
+    """Return the folder of the model; a bare name is a folder in corelm's home."""
     bare = Path(out).name == out and out not in (os.curdir, os.pardir)
     return home() / "models" / out if bare else Path(out)
 
 
-def _refuse_to_lose(folder: Path, allowed: bool) -> None:
+def _refuse_to_replace(folder: Path, allowed: bool) -> None:
     if folder.exists() and not allowed:
         raise UsageError(
-            f"there is something at {folder}; choose another --out, or replace it with --overwrite"
+            f"{folder} already exists; choose another --out, or replace it with --overwrite"
         )
 
 

@@ -1,29 +1,25 @@
-"""What commands that take a sampler have in common: how it, the model, the prompt are chosen."""
+"""Arguments that several commands share: the sampler, the model and the prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from corelm.cli.keras_import import import_keras
-from corelm.cli.options.completion import model_names, preset_names, sampler_names
-from corelm.cli.options.parameters import Chosen, extended
-from corelm.cli.options.prescan import own_options, refuse_unknown, scanned
-from corelm.cli.options.prompt import DEFAULT
+from corelm.cli.options.completion import completed_words, model_names, preset_names, sampler_names
+from corelm.cli.options.parameters import Chosen, extended, flag
+from corelm.cli.options.prescan import own_options, refuse_unknown, scan
 from corelm.cli.options.reserved import RESERVED
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.errors import UsageError
+from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.model.load import MODEL, label, load
-from corelm.plugins.engine_presets import preset as read_preset
 from corelm.plugins.expressions import built_in, is_name
 from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.lint import notes
 from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
@@ -35,20 +31,21 @@ Prompt = Annotated[
     str | None,
     typer.Argument(
         metavar="PROMPT",
-        help=f"What to go on from, in quotation marks; - reads it from standard input. "
-        f'"{DEFAULT}" when left out.',
+        help="The text to continue, in quotation marks; - reads it from standard input. "
+        "Default: the model's own prompt.",
+        show_default=False,
     ),
 ]
 PromptFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")
+    str | None, typer.Option(metavar="FILE", help="Read the prompt from a file.")
 ]
 SamplerChoice = Annotated[
     str | None,
     typer.Option(
         metavar="SAMPLER",
         autocompletion=sampler_names,
-        help=f"A name of `corelm samplers`, or an expression such as "
-        f"'temperature(t=0.5) | greedy'. When left out: {SAMPLER} at t={TEMPERATURE}.",
+        help=f"A name from `corelm samplers`, or an expression such as "
+        f"'temperature(t=0.5) | greedy'. Default: {SAMPLER} at t={TEMPERATURE}.",
     ),
 ]
 Preset = Annotated[
@@ -56,7 +53,7 @@ Preset = Annotated[
     typer.Option(
         metavar="NAME",
         autocompletion=preset_names,
-        help="Sample as another engine does by default: a name of `corelm presets`.",
+        help="Sample like another engine does by default: a name from `corelm presets`.",
     ),
 ]
 Model = Annotated[
@@ -65,17 +62,22 @@ Model = Annotated[
         metavar="NAME|PATH",
         autocompletion=model_names,
         show_default=False,
-        help=f"A model of `corelm models`, or the path of one; {label(MODEL)} when left out.",
+        help=f"A name from `corelm models`, or the path of a model. Default: {label(MODEL)}.",
     ),
 ]
 Unknown = Annotated[
-    bool, typer.Option("--unknown", help="Let the word for everything unknown be drawn too.")
+    bool,
+    typer.Option("--unknown", help="Allow [UNK], the token for unknown words, to be sampled."),
 ]
 
 
 def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
-    """The sampler that was chosen; what is likely a mistake in it is noted on standard error."""
+    """Return the chosen sampler, and note likely mistakes in it on standard error."""
+    from corelm.plugins.lint import notes
+
     if preset is not None:
+        from corelm.plugins.engine_presets import preset as read_preset
+
         chosen = read_preset(preset)
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
@@ -85,7 +87,7 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
 
 
 def loaded(model: str) -> LanguageModel:
-    """The model of a name or a path."""
+    """Return the model of a name or a path."""
     if model.endswith(".keras"):
         import_keras("a .keras file")
     return load(model)
@@ -94,42 +96,45 @@ def loaded(model: str) -> LanguageModel:
 def with_choices(
     command: Callable[..., Any], arguments: Sequence[str] | None
 ) -> Callable[..., Any]:
-    """A command with the options of the sampler and the decoder that its arguments name.
+    """Return a command with the options of the sampler and the decoder that it is called with.
 
     Args:
-        command: what it does.
-        arguments: those after the command; None where it is not called.
+        command: the command.
+        arguments: the words after the command; None when another command is called.
 
     Raises:
-        UsageError: there is no such sampler, decoder or option.
+        UsageError: an unknown sampler, decoder or option.
     """
     if arguments is None:
         return extended(command, [])
     own = {**own_options(command), "--help": False}
-    given, _ = scanned(arguments, own)
+    given, _ = scan(arguments, own)
+    if completed_words() is not None:
+        return extended(command, _chosen_while_typing(given, own))
     with product():
-        chosen = list(_chosen(given, own))
+        chosen = _chosen(given, own)
     known = own | {name: value for choice in chosen for name, value in choice.options.items()}
-    given, words = scanned(arguments, known)
+    given, words = scan(arguments, known)
     refuse_unknown(given, known, chosen)
     if len(words) > 1:
         raise UsageError(f"one prompt, not {len(words)}: put it in quotation marks")
+    _note_clashes(given, own, chosen)
     return extended(command, chosen)
 
 
 def options_of(cls: type[Sampler], **defaults: Any) -> Chosen:
-    """The options that the parameters of a sampler have, in every command the same."""
+    """Return the options for the parameters of a sampler, the same in every command."""
     return Chosen.of("sampler", cls, RESERVED, **defaults)
 
 
-def _chosen(given: Mapping[str, str | None], own: Mapping[str, bool]) -> list[Chosen]:
-    """What the options given so far choose, each with its own options."""
+def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chosen]:
+    """Return the sampler and the decoder that the command line names, with their options."""
     chosen = []
     sampler, preset = given.get("--sampler"), given.get("--preset")
     if sampler is not None and preset is not None:
         raise UsageError(
             f"--sampler or --preset, not both: `corelm presets {preset}` prints an expression "
-            "that can be changed and given to --sampler"
+            "that you can edit and pass to --sampler"
         )
     if sampler is not None and is_name(sampler):
         chosen.append(
@@ -143,3 +148,27 @@ def _chosen(given: Mapping[str, str | None], own: Mapping[str, bool]) -> list[Ch
         cls = registry().decoder(given.get("--decoder") or f"{OWN}:{DECODER}")
         chosen.append(Chosen.of("decoder", cls, taken))
     return chosen
+
+
+def _chosen_while_typing(given: Mapping[str, str | None], own: Collection[str]) -> Sequence[Chosen]:
+    """Return the same for the shell's completion, which meets names that are not complete."""
+    try:
+        with product():
+            return _chosen(given, own)
+    except CorelmError:
+        return []
+
+
+def _note_clashes(given: Collection[str], own: Collection[str], chosen: Sequence[Chosen]) -> None:
+    """Note an option of the command that has the name of a parameter.
+
+    `--length 3` is the command's own option also when the sampler has a parameter `length`.
+    """
+    for choice in chosen:
+        for parameter, (option, *_) in choice.names.items():
+            name = flag(parameter)
+            if name != option and name in given and name in own and option not in given:
+                messages.tell(
+                    f"note: {name} is the option of the command; the parameter {parameter} of "
+                    f"the {choice.kind} {choice.cls.name} is {option}"
+                )

@@ -1,31 +1,67 @@
-"""Names for the shell to complete."""
+"""Names and words for the shell's completion."""
 
 from __future__ import annotations
 
-from corelm.cli.output.product import product
-from corelm.model.load import list_models
-from corelm.plugins.engine_presets import presets
-from corelm.plugins.registry import registry
+import os
+import shlex
+from collections.abc import Callable, Sequence
+
+COMPLETING = "_CORELM_COMPLETE"
+"""The environment variable that Typer's completion scripts set."""
+
+
+def completed_words() -> list[str] | None:
+    """Return the words before the one that the shell completes; None when it completes nothing.
+
+    bash passes the whole line in COMP_WORDS, the other shells pass theirs in
+    _TYPER_COMPLETE_ARGS.
+    """
+    if COMPLETING not in os.environ:
+        return None
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+    try:
+        words = shlex.split(line)
+    except ValueError:  # a quotation mark that is still open
+        return []
+    if "COMP_CWORD" in os.environ:
+        return words[1 : int(os.environ["COMP_CWORD"])]
+    return words[1:] if line.endswith(" ") else words[1:-1]
 
 
 def sampler_names() -> list[str]:
-    """The samplers there are."""
+    """Return the names of the samplers."""
+    from corelm.cli.output.product import product
+    from corelm.plugins.registry import registry
+
     with product():
         return [offer.name for offer in registry().samplers()]
 
 
 def decoder_names() -> list[str]:
-    """The decoders there are."""
+    """Return the names of the decoders."""
+    from corelm.cli.output.product import product
+    from corelm.plugins.registry import registry
+
     with product():
         return [offer.name for offer in registry().decoders()]
 
 
 def model_names() -> list[str]:
-    """The models that have a name."""
+    """Return the names of the models."""
+    from corelm.cli.output.product import product
+    from corelm.model.load import list_models
+
     with product():
         return [model.name for model in list_models()]
 
 
 def preset_names() -> list[str]:
-    """The presets there are."""
+    """Return the names of the presets."""
+    from corelm.plugins.engine_presets import presets
+
     return list(presets())
+
+
+def one_of(values: Sequence[object]) -> Callable[[], list[str]]:
+    """Return a completion of fixed choices."""
+    return lambda: [str(value) for value in values]

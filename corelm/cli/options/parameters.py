@@ -1,4 +1,4 @@
-"""From declared parameters to options of the command line, and back to values."""
+"""Turns declared parameters into options of the command line, and their text into values."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 import typer
 
-from corelm.cli.output import terminal
+from corelm.cli.options.completion import one_of
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
 from corelm.params import Parameter, Parameterized
+from corelm.printable import one_line
 
 METAVARS = {
     float: "NUMBER",
@@ -21,15 +22,18 @@ METAVARS = {
     tuple: "ITEM,...",
     dict: "KEY=VALUE,...",
 }
+WIDEST = 48
+"""The largest width of a metavar that lists choices."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Parameters that are options of a command.
+    """Parameters as options of a command.
 
     Attributes:
-        kind: what they belong to; they stand after the option of that name, or last.
-        parameters: what is to be given.
+        kind: "sampler", "decoder" or "settings"; `--help` lists the options after the option of
+            that name, or last.
+        parameters: the parameters.
         names: the options of each parameter, by the parameter's name.
     """
 
@@ -39,7 +43,7 @@ class Options:
 
     @property
     def options(self) -> dict[str, bool]:
-        """Every option, and whether it takes a value."""
+        """Every option, and True for each that takes a value."""
         return {
             option: parameter.type is not bool
             for parameter in self.parameters
@@ -48,13 +52,13 @@ class Options:
         }
 
     def arguments(self) -> dict[str, inspect.Parameter]:
-        """The options as Typer wants them: arguments of a function."""
+        """Return the options in the form that Typer reads: arguments of a function."""
         return {
             self._key(p): _argument(self._key(p), p, self.names[p.name]) for p in self.parameters
         }
 
     def build(self, values: Mapping[str, Any]) -> Any:
-        """The values of the parameters, by name, from those of the arguments.
+        """Convert the arguments to values of the parameters, by name.
 
         Raises:
             ParameterError: a value of the wrong type or outside its rule.
@@ -82,10 +86,10 @@ class Chosen(Options):
     def of(
         cls, kind: str, chosen: type[Parameterized], taken: Collection[str], **defaults: Any
     ) -> Chosen:
-        """Name the options of a class, leaving aside those that are taken.
+        """Name the options of a class, avoiding those that are taken.
 
-        An option is the flag of its parameter; where that is taken it begins with the kind:
-        the parameter `n` of a sampler is `--sampler-n`. Aliases that are taken are left out.
+        The option of the parameter `length` is `--length`; if that is taken it is
+        `--sampler-length` or `--decoder-length`. Aliases that are taken are left out.
         """
         parameters = tuple(
             replace(p, default=defaults.get(p.name, p.default)) for p in chosen.parameters()
@@ -93,25 +97,25 @@ class Chosen(Options):
         return cls(kind, parameters, {p.name: _free(kind, p, taken) for p in parameters}, chosen)
 
     def build(self, values: Mapping[str, Any]) -> Any:
-        """Make one from the values of the arguments."""
-        made = self.cls.build(**super().build(values))
-        return made.renamed(self.name) if self.name else made
+        """Make the sampler or decoder from the arguments."""
+        built = self.cls.build(**super().build(values))
+        return built.renamed(self.name) if self.name else built
 
 
 def flag(name: str) -> str:
-    """The option of a name: `t_min` is `--t-min`."""
+    """Return the option of a name: `t_min` is `--t-min`."""
     return "--" + name.replace("_", "-")
 
 
 def help_of(parameter: Parameter) -> str:
-    """The help line of a parameter, with its rule: one sentence."""
-    rule = f" ({parameter.rule})" if str(parameter.rule) else ""
-    text = terminal.one_line(parameter.rule.help.rstrip(".") + rule)
+    """Return the help of a parameter with its rule, unless the metavar shows it: one sentence."""
+    rule = f" ({parameter.rule})" if str(parameter.rule) and not _alternatives(parameter) else ""
+    text = one_line(parameter.rule.help.rstrip(".") + rule)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _argument(key: str, parameter: Parameter, names: Sequence[str]) -> inspect.Parameter:
-    """A parameter as Typer wants it; its value stays text, for the parameter to convert."""
+    """Return the argument that Typer reads; its value stays text, which the parameter converts."""
     annotation: Any = str | None
     default = None if parameter.default is None else str(parameter.default)
     if parameter.type is bool:
@@ -119,23 +123,34 @@ def _argument(key: str, parameter: Parameter, names: Sequence[str]) -> inspect.P
         names = [f"{name}/{_no(name)}" for name in names]
     elif parameter.type in (tuple, dict):
         annotation, default = list[str] | None, _listed(parameter.default)
+    choices = parameter.rule.choices
     option = typer.Option(
-        default, *names, help=help_of(parameter), metavar=METAVARS.get(parameter.type)
+        default,
+        *names,
+        help=help_of(parameter),
+        metavar=_alternatives(parameter) or METAVARS.get(parameter.type),
+        autocompletion=one_of(choices) if choices else None,
     )
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(key, kind, default=option, annotation=annotation)
 
 
+def _alternatives(parameter: Parameter) -> str:
+    """Return the choices of a parameter as a metavar, such as `a|b`; empty if they are too long."""
+    text = "|".join(map(str, parameter.rule.choices or ()))
+    return text if len(text) <= WIDEST else ""
+
+
 def _listed(default: Any) -> Any:
-    """The default of a list as the option would take it, where it can."""
+    """Return the default of a list as one would type it; None if its items hold commas."""
     plain = isinstance(default, tuple) and default and "," not in "".join(map(str, default))
     return [",".join(map(str, default))] if plain else None
 
 
 def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callable[..., Any]:
-    """The command with more options, each kind after the option of that name.
+    """Return the command with more options, each kind after the option of that name.
 
-    What they build reaches the command in its argument `built`, by kind.
+    The command receives the built samplers, decoders and settings in its argument `built`, by kind.
     """
     signature = inspect.signature(command, eval_str=True)
     own = {name: p for name, p in signature.parameters.items() if name != "built"}
@@ -171,7 +186,7 @@ def _no(name: str) -> str:
 
 
 def _value(parameter: Parameter, given: Any) -> Any:
-    """What was given for a parameter, in a form that it converts; None for its default."""
+    """Return a value in a form that the parameter converts; None selects its default."""
     if parameter.type is tuple and given:
         return given[0] if len(given) == 1 else tuple(given)
     if parameter.type is dict and given:

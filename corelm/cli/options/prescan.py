@@ -1,20 +1,24 @@
-"""A look at the command line before Typer reads it: which options there are depends on it."""
+"""Reads the command line before Typer does, because the options depend on the sampler in it."""
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from corelm.cli.options.parameters import Chosen, flag
+from corelm.cli.options.reserved import SHORT
 from corelm.errors import UsageError
 from corelm.plugins.registry import registry
+from corelm.printable import did_you_mean
+
+CLOSE = 0.8
+"""The similarity at which another option is suggested; all of them share the two hyphens."""
 
 
 def own_options(command: Callable[..., Any]) -> dict[str, bool]:
-    """The options of a command, and whether each takes a value.
+    """Return the long options of a command, and True for each that takes a value.
 
     By convention each is the flag of its argument's name; one that takes no value is a bool.
     """
@@ -26,13 +30,15 @@ def _is_bool(annotation: Any) -> bool:
     return bool in (annotation, *typing.get_args(annotation))
 
 
-def scanned(
+def scan(
     arguments: Sequence[str], takes_value: Mapping[str, bool]
 ) -> tuple[dict[str, str | None], list[str]]:
-    """The long options of a command line with their values, and the words that are neither.
+    """Return the options of a command line with their values, and the remaining words.
+
+    Short options are returned under their long names.
 
     Example:
-        >>> scanned(["--t=1", "a", "--stop", "--t", "--json"], {"--t": True, "--stop": True})
+        >>> scan(["--t=1", "a", "--stop", "--t", "--json"], {"--t": True, "--stop": True})
         ({'--t': '1', '--stop': '--t', '--json': None}, ['a'])
     """
     options: dict[str, str | None] = {}
@@ -47,6 +53,8 @@ def scanned(
             if takes_value.get(name) and not equals:
                 value = next(rest, None)
             options[name] = value
+        elif word[:2] in SHORT:
+            options[SHORT[word[:2]]] = word[2:] or next(rest, None)
         elif word == "-" or not word.startswith("-"):
             words.append(word)
     return options, words
@@ -55,10 +63,10 @@ def scanned(
 def refuse_unknown(
     given: Collection[str], known: Collection[str], chosen: Sequence[Chosen]
 ) -> None:
-    """Refuse an option that there is not.
+    """Refuse an option that does not exist.
 
     Raises:
-        UsageError: says the nearest option, or those of the sampler and the decoder.
+        UsageError: names the nearest option, or those of the sampler and the decoder.
     """
     unknown = [name for name in given if name not in known]
     if not unknown:
@@ -70,27 +78,25 @@ def refuse_unknown(
             f"there is no option {name}; {word} is a sampler: choose it with --sampler, or chain "
             "it in an expression with |"
         )
-    near = difflib.get_close_matches(name[2:], [option[2:] for option in known], n=1, cutoff=0.75)
-    if near:
-        raise UsageError(f"there is no option {name}; did you mean --{near[0]}?")
+    long = SHORT.get(f"-{word}")
+    if long in known:
+        raise UsageError(f"there is no option {name}; did you mean -{word} ({long})?")
+    hint = did_you_mean(name, known, CLOSE) or _way_out(word, given, chosen)
+    raise UsageError(f"there is no option {name}{hint}")
+
+
+def _way_out(word: str, given: Collection[str], chosen: Sequence[Chosen]) -> str:
+    """Return the end of the message: the options there are, or where the parameter belongs."""
     if "--preset" in given:
-        raise UsageError(
-            f"there is no option {name}; a preset holds its parameters itself: `corelm presets "
-            "NAME` prints it as an expression, to be changed and given to --sampler"
+        return (
+            "; a preset holds its own parameters: `corelm presets NAME` prints it as an "
+            "expression that you can edit and pass to --sampler"
         )
     if not chosen or chosen[0].kind != "sampler":
-        raise UsageError(
-            f"there is no option {name}; an expression holds its parameters itself: "
-            f"name({word}=...)"
-        )
-    raise UsageError(f"there is no option {name}: {_have(chosen)}")
-
-
-def _have(chosen: Sequence[Chosen]) -> str:
-    """What the sampler has, and the decoder if it has anything."""
-    told = [choice for choice in chosen if choice.names or choice.kind == "sampler"]
-    return " and ".join(
+        return f"; an expression holds its own parameters: name({word}=...)"
+    listed = [choice for choice in chosen if choice.names or choice.kind == "sampler"]
+    return ": " + " and ".join(
         f"the {choice.kind} {choice.cls.name} has "
-        + (", ".join(several[0] for several in choice.names.values()) or "no parameters")
-        for choice in told
+        + (", ".join(names[0] for names in choice.names.values()) or "no parameters")
+        for choice in listed
     )

@@ -1,38 +1,46 @@
-"""Where a prompt comes from: the command line, standard input or a file."""
+"""Reads prompts from the command line, standard input and files, and checks their words."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from corelm.cli.output import messages
 from corelm.errors import UsageError
+from corelm.language_model import LanguageModel, Vocabulary
 
 DEFAULT = "This movie"
+"""The prompt for models that offer none of their own but know these words."""
 STDIN = "-"
+LISTED = 8
+"""Unknown words that a note lists at most."""
+WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
 
 
-def read_prompt(given: str | None, file: Path | None) -> str:
-    """The prompt.
+def read_prompt(argument: str | None, file: str | None) -> str | None:
+    """Return the prompt that was given, or None.
 
     Args:
-        given: what stands on the command line, or `-` for standard input.
-        file: a file that holds it.
+        argument: the argument of the command, or `-` for standard input.
+        file: a file that holds the prompt.
 
     Raises:
         UsageError: two prompts, one that cannot be read, or one that is not UTF-8.
     """
-    if given is not None and file:
+    if argument is not None and file is not None:
         raise UsageError("a prompt or --prompt-file, not both")
-    if file:
+    if file is not None:
         return _decoded(_file_bytes(file), f"the prompt file {file}")
-    if given == STDIN:
+    if argument == STDIN:
         return _decoded(_stdin_bytes(), "standard input")
-    return DEFAULT if given is None else argument(given)
+    return None if argument is None else text_argument(argument)
 
 
-def read_prompts(file: Path) -> list[str]:
-    """The prompts in a file, one a line; empty lines are left out.
+def read_prompts(file: str) -> list[str]:
+    """Return the prompts in a file, one a line; empty lines are left out.
 
     Raises:
         UsageError: a file that cannot be read, is not UTF-8, or holds none.
@@ -44,8 +52,49 @@ def read_prompts(file: Path) -> list[str]:
     return prompts
 
 
-def argument(text: str) -> str:
-    """A text from the command line, which is UTF-8 even where the locale is not.
+def prompt_for(model: LanguageModel, prompt: str | None) -> str:
+    """Return the prompt, or the model's own if there is none; note words it does not know.
+
+    A bundle states its prompt in its manifest. A model that states none gets "This movie" if it
+    knows these words, and otherwise the first word of its vocabulary.
+    """
+    if prompt is None:
+        return _own_prompt(model)
+    note_unknown_words(model.vocabulary, [prompt])
+    return prompt
+
+
+def note_unknown_words(vocabulary: Vocabulary, prompts: Iterable[str]) -> None:
+    """Note the words of prompts that a model does not know, by name, on standard error."""
+    found = (word for text in prompts for word in unknown_words(vocabulary, text))
+    words = list(dict.fromkeys(found))
+    if not words:
+        return
+    listed = ", ".join(map(repr, words[:LISTED]))
+    if len(words) > LISTED:
+        listed += f" and {len(words) - LISTED:,} more"
+    messages.tell(f"note: the model does not know {listed}; it reads unknown words as [UNK]")
+
+
+def unknown_words(vocabulary: Vocabulary, text: str) -> Iterator[str]:
+    """Yield the words of a text that the vocabulary lacks.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> list(unknown_words(ToyModel().vocabulary, "the zebra, the cat"))
+        ['zebra', ',']
+    """
+    unknown = vocabulary.unknown
+    if unknown is None or unknown not in vocabulary.encode(text):
+        return
+    for word in text.split():
+        if unknown in vocabulary.encode(word):
+            parts = [part for part in WORD.findall(word) if unknown in vocabulary.encode(part)]
+            yield from parts or [word]
+
+
+def text_argument(text: str) -> str:
+    """Return a text from the command line, which is UTF-8 even if the locale is not.
 
     Raises:
         UsageError: bytes that are not UTF-8.
@@ -57,9 +106,22 @@ def argument(text: str) -> str:
         return _decoded(os.fsencode(text), "the text on the command line")
 
 
-def _file_bytes(file: Path) -> bytes:
+def _own_prompt(model: LanguageModel) -> str:
+    manifest = getattr(model, "manifest", None)
+    stated = manifest.get("prompt") if isinstance(manifest, dict) else None
+    if isinstance(stated, str):
+        return stated
+    vocabulary = model.vocabulary
+    if not any(unknown_words(vocabulary, DEFAULT)):
+        return DEFAULT
+    words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
+    known = (word for word in words if word.isalpha() and not any(unknown_words(vocabulary, word)))
+    return next(known, DEFAULT)
+
+
+def _file_bytes(file: str) -> bytes:
     try:
-        return file.read_bytes()
+        return Path(file).read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"cannot read the prompt file {file}: {reason}") from None
@@ -67,19 +129,19 @@ def _file_bytes(file: Path) -> bytes:
 
 def _stdin_bytes() -> bytes:
     if sys.stdin is None:
-        raise UsageError("standard input is closed: there is no prompt to be read from it")
+        raise UsageError("standard input is closed: a prompt cannot be read from it")
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
         raise UsageError(f"cannot read a prompt from standard input: {error.strerror}") from None
 
 
-def _decoded(data: bytes, where: str) -> str:
-    """The text of bytes, without a byte order mark and the newline at its end."""
+def _decoded(data: bytes, source: str) -> str:
+    """Return the text of bytes, without a byte order mark and the newline at its end."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{where} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}"
+            f"{source} is not UTF-8: byte {data[error.start]:#04x} at position {error.start}"
         ) from None
     return text.replace("\r\n", "\n").removesuffix("\n")

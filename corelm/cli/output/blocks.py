@@ -1,4 +1,4 @@
-"""Blocks of text and tables, from strings that may come from anybody."""
+"""Blocks of text and tables, made of strings that may come from anybody."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from corelm.cli.output.terminal import ENDLESS, clean, one_line
+from corelm.cli.output.terminal import ENDLESS
+from corelm.printable import one_line, printable
 
 INDENT = (0, 0, 0, 2)
 
 
 def line(text: str, style: str = "") -> Text:
-    """One line, or several where there is no room."""
+    """Return text that wraps where it does not fit."""
     return Text(one_line(text), style=style)
 
 
 def heading(text: str) -> Text:
-    """A line that stands out."""
+    """Return a bold line."""
     return line(text, "bold")
 
 
 def paragraphs(text: str) -> Iterable[RenderableType]:
-    """Prose, with the lines of a paragraph joined; indented lines stay as they are."""
-    for part in clean(text).split("\n\n"):
+    """Yield paragraphs with their lines joined; indented lines stay as they are."""
+    for part in printable(text).split("\n\n"):
         yield Text(part if "\n " in part else " ".join(part.split()))
         yield Text("")
 
 
 def section(title: str, content: RenderableType) -> Iterable[RenderableType]:
-    """Content under a heading, and an empty line after it."""
+    """Yield content under a heading, and an empty line."""
     yield heading(title)
     yield Padding(content, INDENT)
     yield Text("")
 
 
 def pairs(items: Iterable[tuple[str, str]]) -> Table:
-    """Names and what there is to say about each."""
+    """Return a table of names and their descriptions."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="cyan", overflow="fold")
     table.add_column(overflow="fold")
@@ -50,7 +51,7 @@ def pairs(items: Iterable[tuple[str, str]]) -> Table:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """A table without lines, one row of it per thing."""
+    """Return a table without rules."""
     block = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for at, header in enumerate(headers):
         block.add_column(header, style="cyan" if at == 0 else "", overflow="fold")
@@ -65,13 +66,13 @@ def figures(
     faint: Collection[int] = (),
     widest: int | None = None,
 ) -> Table:
-    """A table of numbers, each row with a name before them.
+    """Return a table of numbers, each row with a name first.
 
     Args:
-        headers: of the columns, that of the names first.
-        rows: the name and the numbers of each.
-        faint: the rows that matter less, by their index.
-        widest: characters of a name in one line at most.
+        headers: the headers of the columns, that of the names first.
+        rows: the name and the numbers of each row.
+        faint: the indices of dim rows.
+        widest: the largest width of a name.
     """
     block = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     block.add_column(headers[0], style="cyan", overflow="fold", max_width=widest)
@@ -83,24 +84,24 @@ def figures(
 
 
 def several(parts: Iterable[RenderableType]) -> RenderableType:
-    """Things below each other."""
+    """Return blocks below each other."""
     return Group(*parts)
 
 
 def width(console: Console, block: RenderableType) -> int:
-    """Characters that a block would take if there were room."""
+    """Return the width of a block when it may be as wide as it needs."""
     endless = console.options.update(width=ENDLESS)
     return Measurement.get(console, endless, block).maximum
 
 
 def entry(name: str, facts: Iterable[str], text: str) -> Iterable[RenderableType]:
-    """A name with a few facts on one line, and what there is to say about it below."""
+    """Yield a name with a few facts on one line, and a description below it."""
     yield line(name, "cyan").append("".join(f"  {one_line(fact)}" for fact in facts if fact), "dim")
     yield Padding(line(text), INDENT)
 
 
 def stacked(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
-    """The same below each other, for a narrow terminal: what is empty is left out."""
+    """Return a table for a narrow terminal: cells below each other, without empty ones."""
     blocks: list[RenderableType] = []
     for first, *others in rows:
         named = zip(headers[1:], others, strict=True)

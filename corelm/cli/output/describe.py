@@ -1,4 +1,4 @@
-"""What a sampler is, in words: read from its class and its docstring."""
+"""Describes a sampler or decoder from its class and its docstring."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ _SECTION = re.compile(r"^(Sources?|Related|Examples?|Args|Returns|Raises):", re.
 
 
 def definition(cls: type[Parameterized]) -> str:
-    """The docstring up to its first section."""
+    """Return the docstring up to its first section."""
     return _SECTION.split(_docstring(cls))[0].strip()
 
 
 def source_of(cls: type[Parameterized]) -> str:
-    """What the docstring names as its source: a paper, a pull request."""
+    """Return the source that the docstring names: a paper, a pull request."""
     return _section(cls, "Sources?")
 
 
 def related(cls: type[Parameterized]) -> list[str]:
-    """The names that the docstring lists as related."""
+    """Return the names that the docstring lists as related."""
     return [name for part in _section(cls, "Related").split(",") if (name := part.strip(" ."))]
 
 
 def _section(cls: type[Parameterized], title: str) -> str:
-    """The text of a section of the docstring, on one line; empty when there is none."""
+    """Return a section of the docstring on one line; empty if there is none."""
     pattern = rf"^{title}:\s*(.*?)\s*(?:\n\n|\Z)"
     found = re.search(pattern, _docstring(cls), re.MULTILINE | re.DOTALL)
     return " ".join(found[1].split()) if found else ""
 
 
 def example_expression(cls: type[Parameterized], name: str) -> str:
-    """The first call of the class in its docstring, as an expression; else the bare name."""
+    """Return the first call in the docstring as an expression, or the bare name."""
     found = re.search(rf"\b{re.escape(cls.__name__)}(\([^()\n]*\))", _docstring(cls))
     return f"{name}{found[1]}" if found else name
 
 
 def signature(cls: type[Parameterized]) -> str:
-    """The parameters with their defaults, such as `t=1.0`."""
+    """Return the parameters with their defaults, such as `t=1.0`."""
     return ", ".join(f"{p.name}={p.default}" for p in cls.parameters())
 
 
 def origin(source: Source) -> str:
-    """The distribution that a plugin is from, with its version."""
+    """Return the distribution of a plugin, with its version."""
     return f"{source.distribution} {source.version}".strip()
 
 
 def plugin_as_json(source: Source) -> dict[str, str]:
-    """Where it comes from."""
+    """Return the source of a plugin for JSON."""
     return {
         "distribution": source.distribution,
         "version": source.version,
@@ -62,7 +62,7 @@ def plugin_as_json(source: Source) -> dict[str, str]:
 
 
 def parameter_as_json(parameter: Parameter) -> dict[str, Any]:
-    """A parameter as it was declared."""
+    """Return a declared parameter for JSON."""
     return {
         "name": parameter.name,
         "type": parameter.type.__name__,
@@ -74,12 +74,12 @@ def parameter_as_json(parameter: Parameter) -> dict[str, Any]:
 
 
 def _default(value: Any) -> Any:
-    """The value where JSON has it; in words what JSON lacks, such as `inf`."""
+    """Return a default for JSON; infinity becomes text."""
     exact = isinstance(value, (bool, int, str, tuple, dict))
     return value if exact or math.isfinite(value) else str(value)
 
 
 def _docstring(cls: type[Parameterized]) -> str:
-    """The docstring that the author wrote, not the one that dataclass makes up."""
+    """Return the author's docstring; the one that `dataclass` generates counts as none."""
     text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
     return "" if text.startswith(f"{cls.__name__}(") else text

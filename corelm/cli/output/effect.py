@@ -1,4 +1,4 @@
-"""What a sampler does to one small distribution: before and after, as bars."""
+"""Shows a sampler on a small distribution: bars before and after."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from corelm.validation import apply
 
 WORDS = ("good", "great", "bad", "funny", "long", "slow", "dull", "[end]")
 BEFORE = np.array([0.36, 0.22, 0.14, 0.10, 0.07, 0.05, 0.04, 0.02])
-SEEN = (0, 0)
-"""The words of the text so far, for samplers that look at it."""
+HISTORY = (0, 0)
+"""The words of the text so far, for samplers that depend on it."""
 
 
 class _Vocabulary:
-    """The words of the example, for samplers that name words or the end token."""
+    """The words of the example, for samplers that use words or the end token."""
 
     padding = unknown = None
     end = len(WORDS) - 1
@@ -40,12 +40,12 @@ class _Vocabulary:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a sampler made of the example.
+    """The example before and after a sampler.
 
     Attributes:
         sampler: the sampler.
         after: the distribution that it draws from.
-        seen: the words before, where they make a difference.
+        seen: the earlier words, if the sampler depends on them.
     """
 
     sampler: Sampler
@@ -59,8 +59,8 @@ class Effect:
         Raises:
             SamplerError: it failed.
         """
-        alone, after = _drawn_from(sampler, ()), _drawn_from(sampler, SEEN)
-        seen = () if np.array_equal(alone, after) else tuple(WORDS[i] for i in SEEN)
+        alone, after = _distribution(sampler, ()), _distribution(sampler, HISTORY)
+        seen = () if np.array_equal(alone, after) else tuple(WORDS[i] for i in HISTORY)
         return cls(sampler, after, seen)
 
     def as_json(self) -> dict[str, Any]:
@@ -74,12 +74,12 @@ class Effect:
             "entropy_after": float(entropy(self.after)),
         }
 
-    def drawn(self, width: int, unicode: bool = True) -> RenderableType:
-        """A table of bars.
+    def bars(self, width: int, unicode: bool = True) -> RenderableType:
+        """Return a table of bars.
 
         Args:
-            width: characters there are.
-            unicode: whether there are blocks to draw with.
+            width: the number of characters in a line.
+            unicode: draw with block characters.
         """
         room = max((width - 22) // 2, 4)
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_footer=True)
@@ -92,11 +92,11 @@ class Effect:
             table.add_row(word, *(_bar(p, room, unicode) for p in pair))
         if not self.seen:
             return table
-        return Group(table, Text(f"after a text that holds: {' '.join(self.seen)}", style="dim"))
+        return Group(table, Text(f"after the text: {' '.join(self.seen)}", style="dim"))
 
 
-def _drawn_from(sampler: Sampler, tokens: tuple[int, ...]) -> Any:
-    """What a sampler makes of the example after some tokens."""
+def _distribution(sampler: Sampler, tokens: tuple[int, ...]) -> Any:
+    """Apply the sampler to the example after some tokens."""
     context = Context.of(tokens, vocabulary=_Vocabulary())
     return softmax(apply(sampler, np.log(BEFORE)[None], context))[0]
 

@@ -1,4 +1,4 @@
-"""An explanation as tables, as wide as the terminal is."""
+"""Writes an explanation as tables that fit the terminal."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.cli.output import blocks
-from corelm.cli.output.terminal import one_line
 from corelm.generation.explain import Explanation, Stage, TokenTrace
+from corelm.printable import one_line
 from corelm.sampler import Sampler
 
 NARROW = 60
-"""Columns below which the figures of a stage stand under it, not beside it."""
+"""Columns below which the figures of a stage are written under it instead of in a table."""
 REST = "all others"
 WORD, SHARE = 16, 8
-"""Columns of a word at most, and of a probability with the space before it."""
+"""The largest width of a word, and the width of a probability with the space before it."""
 PROMPT = 60
-"""Characters of a prompt that are shown."""
+"""The number of characters of a prompt that are shown."""
 
 
-class Explained:
-    """Writes an explanation.
+class ExplanationPage:
+    """An explanation as tables.
 
     Args:
-        explanation: what is to be shown.
-        width: characters in a line.
+        explanation: the explanation.
+        width: the number of characters in a line.
     """
 
     def __init__(self, explanation: Explanation, width: int) -> None:
@@ -34,12 +34,12 @@ class Explained:
         self._stages = explanation.stages
         self._width = width
 
-    def page(self, followed: TokenTrace | None, top: int) -> Iterator[RenderableType]:
-        """All there is to show: the stages, the likeliest tokens, what was removed.
+    def blocks(self, trace: TokenTrace | None, top: int) -> Iterator[RenderableType]:
+        """Yield the stages, the likeliest tokens and the removed tokens.
 
         Args:
-            followed: a token to show by itself.
-            top: how many of the likeliest tokens.
+            trace: a token to show by itself.
+            top: the number of likeliest tokens.
         """
         yield blocks.heading(_tail(self._explanation.prompt))
         yield blocks.line("")
@@ -50,11 +50,11 @@ class Explained:
         removed = list(self._removed(top))
         if removed:
             yield from blocks.section("removed", blocks.several(removed))
-        if followed:
-            yield from self._path(followed)
+        if trace:
+            yield from self._path(trace)
 
     def _name(self, at: int) -> str:
-        """A stage by its number and what it is."""
+        """Return the number and the name of a stage."""
         sampler = self._stages[at].sampler
         return "model" if sampler is None else f"{at} {_short(sampler)}"
 
@@ -66,24 +66,24 @@ class Explained:
         return blocks.figures(
             ("", "nats", "bits", "choices", "tokens", "mass"),
             ([self._name(at), *_figures(stage)] for at, stage in stages),
-            faint=set(range(len(self._stages))) - set(self._telling()),
+            faint=set(range(len(self._stages))) - set(self._active()),
         )
 
-    def _telling(self) -> list[int]:
-        """The model, and the stages that changed something."""
+    def _active(self) -> list[int]:
+        """Return the model and the stages that changed something."""
         return [at for at, stage in enumerate(self._stages) if at == 0 or stage.changed]
 
     def _facts(self, at: int) -> str:
-        if at not in self._telling():
+        if at not in self._active():
             return "changes nothing"
         nats, bits, choices, tokens, mass = _figures(self._stages[at])
         return f"{nats} nats, {bits} bits, {choices} choices, {tokens} tokens, mass {mass}"
 
     def _tokens(self, likeliest: Sequence[TokenTrace]) -> Iterator[RenderableType]:
-        """The probabilities at the stages that count, as many beside each other as have room."""
+        """Yield the probabilities at the active stages, in as many columns as fit."""
         labels = [self._word(one.token, one.text) for one in likeliest]
         room = self._width - 2 - min(max(map(cell_len, [*labels, REST])), WORD)
-        for some in _chunks(self._telling(), max(room // SHARE, 1)):
+        for some in _chunks(self._active(), max(room // SHARE, 1)):
             yield blocks.figures(
                 ["", *(str(at or "model") for at in some)],
                 [
@@ -100,7 +100,7 @@ class Explained:
                 yield from blocks.entry(self._name(at), (), self._loss(at, top))
 
     def _loss(self, at: int, top: int) -> str:
-        """How many tokens a stage removed, how likely they were, and the likeliest of them."""
+        """Return the number of tokens that a stage removed, their mass, and the likeliest."""
         stage, before = self._stages[at], self._stages[at - 1].distribution
         count = len(stage.removed_tokens)
         words = [
@@ -112,24 +112,24 @@ class Explained:
         total = f"{count:,} {'token' if count == 1 else 'tokens'}, {_share(stage.removed_mass)}"
         return f"{total}: {', '.join(words)}" if words else total
 
-    def _path(self, followed: TokenTrace) -> Iterator[RenderableType]:
+    def _path(self, trace: TokenTrace) -> Iterator[RenderableType]:
         rows = (
-            [self._name(at), _share(followed.probabilities[at]), _place(followed.ranks[at])]
-            for at in self._telling()
+            [self._name(at), _share(trace.probabilities[at]), _place(trace.ranks[at])]
+            for at in self._active()
         )
         table = blocks.figures(("", "probability", "rank"), rows)
-        title = self._word(followed.token, followed.text)
-        yield from blocks.section(title, blocks.several([table, blocks.line(self._end(followed))]))
+        title = self._word(trace.token, trace.text)
+        yield from blocks.section(title, blocks.several([table, blocks.line(self._end(trace))]))
 
-    def _end(self, followed: TokenTrace) -> str:
-        if followed.removed_by is not None:
-            return f"removed by {self._name(followed.removed_by)}"
-        if followed.ranks[0] is None:
+    def _end(self, trace: TokenTrace) -> str:
+        if trace.removed_by is not None:
+            return f"removed by {self._name(trace.removed_by)}"
+        if trace.ranks[0] is None:
             return "can never be drawn"
-        return f"is drawn with probability {_share(followed.probabilities[-1])}"
+        return f"drawn with probability {_share(trace.probabilities[-1])}"
 
     def _word(self, token: int, text: str | None = None) -> str:
-        """A token as a reader knows it: the end by its name, what is no word in quotes."""
+        """Return a token as text: the end as [end], punctuation and symbols in quotes."""
         if token == self._explanation.vocabulary.end:
             return "[end]"
         text = self._explanation.text_of(token) if text is None else text
@@ -137,7 +137,7 @@ class Explained:
 
 
 def _tail(prompt: str) -> str:
-    """The end of a prompt, as the beginning of a sentence."""
+    """Return the last words of a prompt."""
     text = one_line(prompt)
     end = text[-PROMPT:]
     if end != text:
@@ -146,10 +146,10 @@ def _tail(prompt: str) -> str:
 
 
 def _short(sampler: Sampler) -> str:
-    """An expression of the same sampler that leaves out what it need not say."""
-    told = {p.name: getattr(sampler, p.name) for p in sampler.parameters()}
+    """Return the expression of a sampler without parameters that have their default."""
+    values_of = {p.name: getattr(sampler, p.name) for p in sampler.parameters()}
     defaults = {p.name: p.default for p in sampler.parameters()}
-    values = [f"{name}={value!r}" for name, value in told.items() if value != defaults[name]]
+    values = [f"{name}={value!r}" for name, value in values_of.items() if value != defaults[name]]
     return f"{sampler.name}({', '.join(values)})" if values else sampler.name
 
 
@@ -164,7 +164,7 @@ def _figures(stage: Stage) -> tuple[str, ...]:
 
 
 def _share(p: float) -> str:
-    """A probability in at most six characters; exactly 0 and 1 are told from what is near."""
+    """Format a probability in at most six characters; 0 and 1 stand only for exact values."""
     if p in (0, 1):
         return "-" if p == 0 else "100%"
     if p < 0.0001:
@@ -177,7 +177,7 @@ def _place(rank: int | None) -> str:
 
 
 def _rest(likeliest: Sequence[TokenTrace], at: int) -> float:
-    """The probability of all tokens but these; what rounding leaves is nothing."""
+    """Return the probability of all other tokens; rounding errors count as 0."""
     rest = 1 - sum(one.probabilities[at] for one in likeliest)
     return rest if rest > 1e-9 else 0
 

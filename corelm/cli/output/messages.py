@@ -9,32 +9,33 @@ from typing import Any
 
 import typer
 
-from corelm.cli.output.terminal import LineBreaker, clean, is_plain, one_line
+from corelm.cli.output.terminal import LineBreaker, is_plain
+from corelm.printable import one_line, printable
 
 
 def note(text: str) -> None:
-    """One line for the person at the terminal, on standard error."""
+    """Write one dim line."""
     _say(text, dim=True)
 
 
 def tell(text: str) -> None:
-    """One line that is worth reading, on standard error."""
+    """Write one line."""
     _say(text)
 
 
 def warn(text: str) -> None:
-    """One warning on standard error."""
+    """Write one warning."""
     _say(f"warning: {text}", fg="yellow")
 
 
-def complain(text: str) -> None:
-    """The one line that says why a command failed."""
+def error(text: str) -> None:
+    """Write the line that explains why a command failed."""
     _say(f"error: {text}", fg="red")
 
 
 def trace(text: str) -> None:
-    """A traceback, as it is but for what a terminal obeys."""
-    _write(clean(text))
+    """Write a traceback, without control characters."""
+    _write(printable(text))
 
 
 def _say(text: str, **style: Any) -> None:
@@ -46,7 +47,7 @@ def _say(text: str, **style: Any) -> None:
 
 
 def _write(text: str) -> None:
-    """Write to standard error; where nobody can read it, nobody is told."""
+    """Write to standard error; a closed one is ignored."""
     with contextlib.suppress(OSError):
         if sys.stderr is not None:
             sys.stderr.write(text)

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from corelm.cli.output.terminal import ENDLESS, LineBreaker, clean, console_for, is_plain
+from corelm.cli.output.terminal import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
+from corelm.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 
 class Output:
-    """Where the product of a command goes."""
+    """The standard output of a command."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -31,24 +32,24 @@ class Output:
         self._breaker = LineBreaker(shutil.get_terminal_size().columns)
 
     def text(self, text: str, **style: bool) -> None:
-        """Write text at once; a terminal gets its lines broken between words."""
-        text = clean(text)
+        """Write text at once; on a terminal, lines break between words."""
+        text = printable(text)
         if self.terminal:
             text = self._breaker.broken(text)
         self.stream.write(typer.style(text, **style) if style and not self._plain else text)
         self.stream.flush()
 
     def json(self, document: Any) -> None:
-        """Write one strict JSON document, in ASCII: what is not becomes an escape."""
+        """Write one strict JSON document in ASCII; other characters are escaped."""
         self.stream.write(json.dumps(strict(document), indent=2, allow_nan=False) + "\n")
 
     @property
     def endless(self) -> bool:
-        """Whether lines may have any length, as in a file that something else will read."""
+        """True if lines may have any length, as in a file that another program reads."""
         return not self.terminal and not os.environ.get("COLUMNS")
 
     def rows(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Write a table; where it does not fit, its columns below each other."""
+        """Write a table; if it does not fit, write its columns below each other."""
         from corelm.cli.output import blocks
 
         table = blocks.table(headers, rows)
@@ -71,12 +72,12 @@ class Output:
 
     @property
     def width(self) -> int:
-        """Characters in a line."""
+        """The number of characters in a line."""
         return self._console.width
 
     @property
     def unicode(self) -> bool:
-        """Whether blocks and lines can be drawn."""
+        """True if block characters can be written."""
         return self._console.encoding.startswith("utf")
 
     @cached_property
@@ -85,7 +86,7 @@ class Output:
 
 
 def strict(value: Any) -> Any:
-    """The value for JSON, where a number that is not finite is null."""
+    """Return the value for JSON; numbers that are not finite become null."""
     if isinstance(value, float):
         return value if abs(value) < float("inf") else None
     if isinstance(value, dict):
@@ -97,7 +98,7 @@ def strict(value: Any) -> Any:
 
 @contextlib.contextmanager
 def product() -> Iterator[Output]:
-    """The output of a command. What plugins print meanwhile goes to standard error.
+    """Yield the output of a command; text that plugins print goes to standard error.
 
     Raises:
         CorelmError: there is no standard output, or a plugin asked to end the program.

@@ -1,42 +1,37 @@
-"""How far something long has come, on standard error."""
+"""Progress bars, and lines where no bar can move, on standard error."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from corelm.cli.output import messages, terminal
-from corelm.model.training.progress import Reporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-LINES = 20
-"""Lines about steps in a whole training, where no bar can move."""
 
-
-def _moves() -> bool:
-    """Whether standard error can show a bar that moves."""
+def bar_moves() -> bool:
+    """Return True if standard error can show a moving bar."""
     return sys.stderr is not None and not terminal.is_plain(sys.stderr)
 
 
 @contextmanager
 def stages(counted: str = "bytes") -> Iterator[Callable[[str, int, int | None], None]]:
-    """What a task that has stages tells: a bar for each, or a line where none moves.
+    """Yield a function that shows the stages of a task: a bar for each, or a line.
 
     Args:
-        counted: what it counts; anything but bytes is told as a share of the whole.
+        counted: the unit; "bytes" are shown as sizes, everything else as a percentage.
     """
-    if not _moves():
+    if not bar_moves():
         yield _StageLines()
         return
     from rich import progress as p
 
     count = p.DownloadColumn() if counted == "bytes" else p.TaskProgressColumn()
-    with _bars(p.BarColumn(), count, p.TimeRemainingColumn()) as bars:
+    with bars_of(p.BarColumn(), count, p.TimeRemainingColumn()) as bars:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int | None) -> None:
@@ -47,20 +42,8 @@ def stages(counted: str = "bytes") -> Iterator[Callable[[str, int, int | None], 
         yield show
 
 
-@contextmanager
-def training_report() -> Iterator[Reporter]:
-    """What training tells: a bar with the time left, and the texts after each epoch."""
-    if not _moves():
-        yield _TrainingLines()
-        return
-    from rich import progress as p
-
-    loss = p.TextColumn("loss {task.fields[loss]}")
-    with _bars(p.BarColumn(), p.MofNCompleteColumn(), loss, p.TimeRemainingColumn()) as bars:
-        yield _TrainingBar(bars)
-
-
-def _bars(*columns: Any) -> Progress:
+def bars_of(*columns: Any) -> Progress:
+    """Return progress bars with these columns, on standard error."""
     from rich.progress import Progress, TextColumn
 
     console = terminal.console_for(sys.stderr)
@@ -68,7 +51,7 @@ def _bars(*columns: Any) -> Progress:
 
 
 class _StageLines:
-    """One line when a stage begins."""
+    """Writes a line when a stage begins."""
 
     def __init__(self) -> None:
         self._stage = ""
@@ -77,45 +60,3 @@ class _StageLines:
         if stage != self._stage:
             self._stage = stage
             messages.note(f"{stage} ...")
-
-
-class _TrainingLines(Reporter):
-    """Training, told in lines."""
-
-    def __init__(self) -> None:
-        self._began: tuple[int, float] | None = None
-
-    def note(self, text: str) -> None:
-        messages.note(f"{text} ...")
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        first, began = self._began = self._began or (done, time.monotonic())
-        if done % max(total // LINES, 1) == 0:
-            left = (time.monotonic() - began) * (total - done) / max(done - first, 1)
-            messages.note(f"step {done} of {total}, loss {loss:.3f}, {_minutes(left)} left")
-
-    def measured(self, epoch: int, perplexity: float) -> None:
-        messages.note(f"epoch {epoch}: held-out perplexity {perplexity:.1f}")
-
-    def texts(self, epoch: int, texts: dict[float, str]) -> None:
-        for temperature, text in texts.items():
-            messages.tell(f"t={temperature:g}: {text}")
-
-
-class _TrainingBar(_TrainingLines):
-    """Training, told with a bar for its steps."""
-
-    def __init__(self, bars: Progress) -> None:
-        super().__init__()
-        self._bars = bars
-        self._task: Any = None
-
-    def step(self, done: int, total: int, loss: float) -> None:
-        if self._task is None:
-            self._task = self._bars.add_task("training", total=total, loss="")
-        self._bars.update(self._task, completed=done, loss=f"{loss:.3f}")
-
-
-def _minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02}"

@@ -1,4 +1,4 @@
-"""The files that a report is written to: refused before the work where they cannot be."""
+"""The files that a report is written to, checked before the measurement starts."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Where a report goes.
+class ReportFiles:
+    """The files of a report.
 
     Attributes:
-        files: the place of each form that is wanted: a path, or `-` for standard output.
-        plots: the folder for the plots.
+        files: the path of each form, or `-` for standard output.
+        plots: the folder of the plots.
     """
 
     files: Mapping[str, str]
     plots: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be written.
+        """Refuse files that cannot be written.
 
         Raises:
-            UsageError: one place for two things.
-            ReportError: a place where no file can be made.
+            UsageError: one path for two files.
+            ReportError: a path where no file can be created.
         """
         places = [os.path.realpath(path) for path in self.files.values() if path != STDOUT]
         if len(set(places)) < len(places) or list(self.files.values()).count(STDOUT) > 1:
-            raise UsageError("two forms of the report cannot go to one place")
+            raise UsageError("two forms of the report cannot go to one file")
         for place in places:
             _probe(Path(place))
         if self.plots is not None:
@@ -51,14 +51,14 @@ class Outputs:
 
     @property
     def on_stdout(self) -> str | None:
-        """The form that goes to standard output in place of the table."""
+        """The form that goes to standard output instead of the table."""
         return next((form for form, path in self.files.items() if path == STDOUT), None)
 
     def write(self, report: Report, out: Output) -> list[str]:
-        """Write every file whole or not at all; returns their paths.
+        """Write every file completely or not at all, and return their paths.
 
         Raises:
-            OSError: a full disk, or a place that can no longer be written to.
+            OSError: a full disk, or a file that can no longer be written.
         """
         for form, path in self.files.items():
             content = FORMS[form](report)
@@ -80,11 +80,11 @@ def _write_plots(report: Report, folder: Path) -> list[str]:
 
 
 def _probe(place: Path) -> None:
-    """Refuse a place where no file can be made; one that is no regular file is written into."""
+    """Refuse a path where no file can be created; devices and pipes are written to directly."""
     if place.is_dir():
         raise ReportError(f"cannot write to {str(place)!r}: it is a folder; give a file in it")
     if not place.parent.is_dir():
-        raise ReportError(f"cannot write to {str(place)!r}: there is no folder {place.parent}")
+        raise ReportError(f"cannot write to {str(place)!r}: {place.parent} is not a folder")
     if place.exists() and not place.is_file():
         if not os.access(place, os.W_OK):
             raise ReportError(f"cannot write to {str(place)!r}: it is read-only")
@@ -93,18 +93,19 @@ def _probe(place: Path) -> None:
 
 
 def _probe_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made, or cannot be written to."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ReportError(f"cannot write to {str(folder)!r}: {there} is no folder")
-    _try(there, folder)
+    """Refuse a folder that cannot be created or written to."""
+    path = folder.absolute()
+    existing = next(part for part in (path, *path.parents) if part.exists())
+    if not existing.is_dir():
+        raise ReportError(f"cannot write to {str(folder)!r}: {existing} is not a folder")
+    _try(existing, folder)
 
 
-def _try(folder: Path, wanted: Path) -> None:
+def _try(folder: Path, target: Path) -> None:
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise ReportError(
-            f"cannot write to {str(wanted)!r}: {atomic_files.error_reason(error)}"
+            f"cannot write to {str(target)!r}: {atomic_files.error_reason(error)}"
         ) from error

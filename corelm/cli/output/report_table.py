@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.cli.output import blocks
-from corelm.cli.output.terminal import one_line
+from corelm.printable import one_line
 from corelm.report.document.lookup import Row, figure, rows
 from corelm.report.document.summary import summary
 from corelm.report.render import text

@@ -1,4 +1,4 @@
-"""How drawn texts are written: word by word, whole, or as JSON."""
+"""Writes texts word by word, whole, or as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from corelm.sampler import Sampler
 
 @dataclass(frozen=True)
 class Request:
-    """What to draw, from what and how."""
+    """The texts to draw: the model, the prompt and the settings."""
 
     model_name: str
     model: LanguageModel
@@ -30,21 +30,21 @@ class Request:
     unknown: bool
 
     @property
-    def how(self) -> dict[str, Any]:
-        """What `steps` and `stream` want to know besides the model, the prompt and the samples."""
+    def settings(self) -> dict[str, Any]:
+        """The keyword arguments that `steps` and `stream` share."""
         names = ("sampler", "decoder", "length", "seed", "unknown")
         return {name: getattr(self, name) for name in names}
 
 
 def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]:
-    """The way to write n texts."""
+    """Return the function that writes n texts."""
     if json:
         return _write_json
     return _write_stream if n == 1 and not whole else _write_texts
 
 
 def _write_stream(request: Request, out: Output) -> None:
-    drawn = stream(request.model, request.prompt, stop=request.stop, **request.how)
+    drawn = stream(request.model, request.prompt, stop=request.stop, **request.settings)
     out.text(request.prompt, bold=True)
     try:
         for step in drawn:
@@ -54,7 +54,7 @@ def _write_stream(request: Request, out: Output) -> None:
 
 
 def _write_texts(request: Request, out: Output) -> None:
-    """In order; where there are several, each under its number."""
+    """Write texts in order; several of them each under its number."""
     for text in _texts(request):
         if request.n > 1:
             out.text(f"[{text.sample}]\n", dim=True)
@@ -63,7 +63,7 @@ def _write_texts(request: Request, out: Output) -> None:
 
 
 def _write_json(request: Request, out: Output) -> None:
-    """One document, which says so where texts or parts of them are missing."""
+    """Write one document; on failure it holds the texts so far and the error."""
     document: dict[str, Any] = {
         "corelm": version("corelm"),
         "model": request.model_name,
@@ -85,18 +85,18 @@ def _write_json(request: Request, out: Output) -> None:
 
 
 def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
-    """The texts; what was drawn so far also where it cannot go on, and then the reason."""
+    """Yield the texts; on failure, yield the texts so far and then raise."""
     for samples in batches(request.n):
-        drafts = OpenTexts(request.model, request.prompt, samples, request.stop, measured)
-        drawn = steps(request.model, request.prompt, samples=samples, **request.how)
-        failure = _failure(drafts.take(drawn))
-        yield from drafts.generations(request.seed)
+        texts = OpenTexts(request.model, request.prompt, samples, request.stop, measured)
+        drawn = steps(request.model, request.prompt, samples=samples, **request.settings)
+        failure = _failure(texts.take(drawn))
+        yield from texts.generations(request.seed)
         if failure:
             raise failure
 
 
 def _failure(drawn: Iterator[Any]) -> BaseException | None:
-    """Draw to the end, or to what went wrong."""
+    """Draw to the end; return the error that stopped it, if any."""
     try:
         for _ in drawn:
             pass

@@ -1,9 +1,10 @@
-"""Train a network with Keras's `fit`: recipes, checkpoints, the text after each epoch."""
+"""Train a network with Keras's `fit`, with checkpoints and a text after each epoch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,76 +13,98 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from corelm.errors import TrainingError
+from corelm.errors import MissingDependencyError, TrainingError
 from corelm.machine import platform_name
 from corelm.model import bundle
 from corelm.model.architectures import Architecture
-from corelm.model.corpus import corpus
+from corelm.model.atomic_files import remove_leftovers
 from corelm.model.keras_layers import build
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.training.batches import ShuffledBatches
+from corelm.model.training.callbacks import ProgressAndCheckpoints, TextGeneration
 from corelm.model.training.checkpoint import Checkpoint, fingerprint
 from corelm.model.training.human_baseline import human_figures
+from corelm.model.training.lock import only_run
+from corelm.model.training.material import Material, prepare
 from corelm.model.training.optimizers import optimizer
-from corelm.model.training.precision import precision
-from corelm.model.training.progress import Reporter
+from corelm.model.training.precision import choose_precision
+from corelm.model.training.progress import Reporter, TrainingPlan
 from corelm.model.training.recipes import Recipe
-from corelm.model.training.rows import TokenRows, opening_rows, packed_rows, padded_rows
-from corelm.model.training.scoring import gives_probabilities, score
+from corelm.model.training.scoring import Scorer, gives_probabilities
 from corelm.model.training.settings import TrainingSettings
-from corelm.model.training.text_generation import TextGeneration
-from corelm.model.training.vectorization import learn_vocabulary
 from corelm.native.cpu import cpu_limit
-
-MEASURED = 2500
-"""Held-out texts to measure on, at most."""
-
-
-class _Progress(keras.callbacks.Callback):
-    """Tell the reporter of each step, and the checkpoint when it is due."""
-
-    def __init__(self, run: Run) -> None:
-        super().__init__()
-        self._run = run
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        run = self._run
-        run.report.step(run.steps_done, run.steps, float((logs or {}).get("loss", np.nan)))
-        if run.steps_done % run.settings.checkpoint_steps == 0:
-            run.save()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._run.save()
-        self._run.report.measured(epoch + 1, self._run.perplexity())
 
 
 def train(settings: TrainingSettings, report: Reporter, resume: bool = False) -> Path:
     """Train a model and write its bundle.
 
     Args:
-        settings: what to train.
-        report: is told of every step, measurement and text.
-        resume: go on from the checkpoint that an interrupted run left beside `settings.out`.
+        settings: the data, the network and the recipe.
+        report: receives every step, measurement and text.
+        resume: continue from the checkpoint that an interrupted run left beside `settings.out`;
+            `settings.epochs` may be more than it was.
 
     Returns:
         The folder of the bundle, `settings.out`.
 
     Raises:
         UsageError, DataError: settings or data that cannot be used.
-        TrainingError: nothing to resume, or a checkpoint of other settings, vocabulary or data.
-        KeyboardInterrupt: interrupted; a checkpoint was kept.
+        ModelFileError: a place where the model could not be written.
+        TrainingError: nothing to resume, a checkpoint of other settings, vocabulary or data,
+            another run into the same folder, or too little memory.
+        MissingDependencyError: Keras with another backend than TensorFlow.
+        KeyboardInterrupt: Ctrl-C; a checkpoint is kept once a step is done.
     """
     architecture, recipe = settings.resolve()
-    policy = keras.config.dtype_policy()
-    keras.utils.set_random_seed(settings.seed)
-    try:
-        keras.config.set_dtype_policy(precision(settings.precision))
+    _require_tensorflow()
+    kept = Checkpoint(checkpoint_path(settings.out), {}).saved_precision() if resume else None
+    with (
+        only_run(settings.out),
+        _dtype_policy(choose_precision(settings.precision, kept)),
+        _memory_errors(),
+    ):
+        bundle.check_target(settings.out)
+        for path in (settings.out, checkpoint_path(settings.out)):
+            remove_leftovers(path)
+        keras.utils.set_random_seed(settings.seed)
         run = Run(settings, architecture, recipe, report)
         run.begin(resume)
-        run.fit()
-        return run.finish()
+        try:
+            run.fit()
+            return run.finish()
+        except KeyboardInterrupt:
+            run.keep()
+            raise
+
+
+def _require_tensorflow() -> None:
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise MissingDependencyError(
+            f"training needs Keras with the backend tensorflow, not {backend}: "
+            "set KERAS_BACKEND=tensorflow"
+        )
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
     finally:
-        keras.config.set_dtype_policy(policy)
+        keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        raise TrainingError(
+            "this needs more memory than there is: choose a smaller batch, vocabulary size or "
+            "context length"
+        ) from error
 
 
 class Run:
@@ -95,37 +118,27 @@ class Run:
         report: Reporter,
     ) -> None:
         self.settings, self.recipe, self.report = settings, recipe, report
-        report.note(f"reading {settings.data}")
-        self.corpus = corpus(settings.data, settings.held_out)
-        report.note(f"learning the vocabulary of {len(self.corpus.train):,} texts")
-        self.vocabulary = learn_vocabulary(
-            self.corpus.train, recipe.tokens, architecture.vocabulary_size, end=recipe.packed
-        )
+        start = bundle.read(settings.start_from) if settings.start_from else None
+        material = self._material(architecture, start)
+        self.corpus, self.vocabulary = material.corpus, material.vocabulary
+        self.rows, self.opening = material.rows, material.opening
+        self.measured, self.prompt = material.measured, material.prompt
         self.architecture = replace(architecture, vocabulary_size=len(self.vocabulary))
-        self.rows = self._rows()
-        self.measured = _spread(self.corpus.held_out)
-        self.opening = opening_rows(
-            self.measured, self.vocabulary, self.architecture.context_length
-        )
         self.steps_per_epoch = -(-len(self.rows) // recipe.batch)
         self.steps = self.steps_per_epoch * settings.epochs
-        self.network = self._network()
+        self.network = self._network(start)
+        self.scorer = Scorer(self.network)
         self.identity = self._identity()
         self.checkpoint = Checkpoint(checkpoint_path(settings.out), self.identity)
         self.seconds_before, self.started = 0.0, time.monotonic()
 
-    def _rows(self) -> TokenRows:
-        cut = packed_rows if self.recipe.packed else padded_rows
-        rows = cut(self.corpus.train, self.vocabulary, self.architecture.context_length)
-        if not len(rows):
-            raise TrainingError(
-                f"the texts are too short: together they need more than "
-                f"{self.architecture.context_length} tokens"
-            )
-        return rows
+    def _material(self, architecture: Architecture, start: bundle.Bundle | None) -> Material:
+        return prepare(self.settings, architecture, self.recipe, start, self.report)
 
-    def _network(self) -> Any:
+    def _network(self, start: bundle.Bundle | None) -> Any:
         network = build(self.architecture)
+        if start is not None:
+            bundle.set_weights(network, start.weights)
         network.compile(
             optimizer=optimizer(self.recipe, self.steps),
             loss=keras.losses.SparseCategoricalCrossentropy(
@@ -138,8 +151,8 @@ class Run:
         return network
 
     def _identity(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be resumed."""
-        return {
+        """Return everything that must be the same for a checkpoint to be resumed."""
+        identity = {
             "architecture": self.architecture.to_dict(),
             "recipe": asdict(self.recipe),
             "epochs": self.settings.epochs,
@@ -148,10 +161,13 @@ class Run:
             "vocabulary": fingerprint(self.vocabulary.dumps().encode()),
             "data": fingerprint(self.rows.tobytes()),
         }
+        if self.settings.start_from is not None:
+            identity["start"] = bundle.describe(self.settings.start_from).manifest["checksum"]
+        return identity
 
     @property
     def steps_done(self) -> int:
-        """Read off the optimizer, so that weights and place in the data cannot disagree."""
+        """Return the optimizer's own count, so that weights and place in the data agree."""
         return int(self.network.optimizer.iterations)
 
     @property
@@ -159,35 +175,57 @@ class Run:
         """Time spent on training, interrupted runs included."""
         return self.seconds_before + time.monotonic() - self.started
 
+    @property
+    def plan(self) -> TrainingPlan:
+        """The size of the run."""
+        return TrainingPlan(
+            weights=self.network.count_params(),
+            vocabulary=len(self.vocabulary),
+            texts=len(self.corpus.train),
+            tokens=self._tokens_per_epoch(),
+            rows=len(self.rows),
+            steps_per_epoch=self.steps_per_epoch,
+            epochs=self.settings.epochs,
+            steps=self.steps,
+            steps_done=self.steps_done,
+            precision=self.identity["precision"],
+        )
+
+    def _tokens_per_epoch(self) -> int:
+        return int(np.count_nonzero(self.rows[:, 1:]))
+
     def begin(self, resume: bool) -> None:
-        """Load the checkpoint, or make sure that none is overwritten by mistake."""
+        """Load the checkpoint, or refuse to overwrite one by mistake."""
         if resume:
             self.seconds_before = self.checkpoint.load(self._variables())
         elif self.checkpoint.path.exists():
             raise TrainingError(
                 f"{self.checkpoint.path.name} is left from an interrupted run; "
-                "go on with --resume, or delete it to start again"
+                "continue it with --resume, or delete it to start again"
             )
+        self.report.started(self.plan)
 
     def save(self) -> None:
         """Write the checkpoint."""
         self.checkpoint.save(self._variables(), self.seconds)
 
+    def keep(self) -> None:
+        """Write the checkpoint of an interrupted run, if there is a step to keep."""
+        if self.steps_done:
+            self.save()
+            self.report.kept(self.checkpoint.path, self.steps_done, self.steps)
+
     def _variables(self) -> list[Any]:
         return [*self.network.variables, *self.network.optimizer.variables]
 
     def fit(self) -> None:
-        """Run Keras's `fit` to the last epoch, the begun epoch first."""
+        """Run Keras's `fit` to the last epoch, the rest of a begun epoch first."""
         epoch, skip = divmod(self.steps_done, self.steps_per_epoch)
         ends = [epoch + 1, self.settings.epochs] if skip else [self.settings.epochs]
-        try:
-            for end in ends:
-                if epoch < end:
-                    self._fit(epoch, end, skip)
-                epoch, skip = end, 0
-        except KeyboardInterrupt:
-            self.save()
-            raise
+        for end in ends:
+            if epoch < end:
+                self._fit(epoch, end, skip)
+            epoch, skip = end, 0
 
     def _fit(self, epoch: int, end: int, skip: int) -> None:
         self.network.fit(
@@ -196,20 +234,20 @@ class Run:
             epochs=end,
             shuffle=False,
             verbose=0,
-            callbacks=[_Progress(self), self._texts()],
+            callbacks=[ProgressAndCheckpoints(self), self._texts()],
         )
 
     def _texts(self) -> TextGeneration:
         return TextGeneration(
             self.language_model(),
-            self.settings.prompt,
+            self.prompt,
             self.settings.temperatures,
             self.settings.length,
             self.report.texts,
         )
 
     def language_model(self) -> KerasLanguageModel:
-        """The network, as it stands, as a language model."""
+        """Return the network with its present weights as a language model."""
         return KerasLanguageModel(
             self.network,
             self.vocabulary,
@@ -219,17 +257,18 @@ class Run:
         )
 
     def perplexity(self) -> float:
-        """Of the beginnings of the held-out texts."""
-        return score(self.network, self.opening, self.vocabulary).perplexity
+        """Return the perplexity of the beginnings of the held-out texts."""
+        return self.scorer(self.opening).perplexity
 
     def finish(self) -> Path:
-        """Write the bundle with its figures, and drop the checkpoint."""
+        """Write the bundle with its figures, and remove the checkpoint."""
         weights = bundle.weights_of(self.network)
+        # The figures are those of the weights in the file, which are rounded.
         rounded = {name: w.astype(np.float16).astype(np.float32) for name, w in weights.items()}
-        keras.config.set_dtype_policy("float32")
-        network = build(self.architecture)
-        bundle.set_weights(network, rounded)
-        scores = score(network, self.opening, self.vocabulary)
+        with _dtype_policy("float32"):
+            network = build(self.architecture)
+            bundle.set_weights(network, rounded)
+            scores = Scorer(network)(self.opening)
         bundle.write(
             self.settings.out,
             self.architecture,
@@ -237,6 +276,7 @@ class Run:
             weights,
             training=self._training(),
             figures=human_figures(scores, self.measured, self.vocabulary),
+            prompt=self.prompt,
         )
         self.checkpoint.delete()
         return self.settings.out
@@ -248,7 +288,7 @@ class Run:
             **self.identity,
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),
-            "tokens_per_epoch": int(np.count_nonzero(self.rows[:, 1:])),
+            "tokens_per_epoch": self._tokens_per_epoch(),
             "steps": self.steps,
             "seconds": round(self.seconds),
             "preset": self.settings.preset,
@@ -257,14 +297,6 @@ class Run:
         }
 
 
-def _spread(texts: Sequence[str]) -> list[str]:
-    """At most `MEASURED` of the texts, drawn with a fixed seed."""
-    if len(texts) <= MEASURED:
-        return list(texts)
-    chosen = np.random.default_rng(0).choice(len(texts), MEASURED, replace=False)
-    return [texts[i] for i in sorted(chosen.tolist())]
-
-
 def checkpoint_path(out: Path) -> Path:
-    """Where a run that writes to this folder keeps its checkpoint."""
+    """Return the path of the checkpoint of a run that writes to this folder."""
     return out.with_name(out.name + ".checkpoint")

@@ -9,33 +9,49 @@ import tensorflow as tf
 
 from corelm.model.training.human_baseline import Scores
 from corelm.model.training.rows import TokenRows
-from corelm.model.vocabulary import WordVocabulary
 
-CONTEXTS_AT_ONCE = 50
+ROWS_AT_ONCE = 50
+
+LEAST_PROBABILITY = 1e-30
+"""Stands for a probability that rounded to 0, so that its surprisal is finite."""
 
 
-def score(network: Any, rows: TokenRows, vocabulary: WordVocabulary) -> Scores:
-    """How a network takes the tokens of rows: (rows, context + 1) ids, padding left out."""
-    logits = not gives_probabilities(network)
+class Scorer:
+    """A compiled function that scores rows with one network.
 
-    @tf.function(autograph=False, reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def of(batch: Any) -> Any:
-        outputs = tf.cast(network(batch[:, :-1], training=False), tf.float32)
-        scores = outputs if logits else tf.math.log(tf.maximum(outputs, 1e-30))
+    It is made once a run: TensorFlow compiles each function anew for each network, and warns of
+    every further one.
+
+    Args:
+        network: a Keras network from `corelm.model.keras_layers.build`.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self._probabilities = gives_probabilities(network)
+        self._compiled = tf.function(self._score, autograph=False, reduce_retracing=True)
+
+    def __call__(self, rows: TokenRows) -> Scores:
+        """Score (rows, context + 1) token ids; `Scores` leaves padding out."""
+        parts = []
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            batch = rows[start : start + ROWS_AT_ONCE].astype(np.int32)
+            parts.append([np.asarray(part) for part in self._compiled(tf.constant(batch))])
+        surprisal, entropy, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Scores(rows[:, 1:], surprisal, entropy, kept)
+
+    def _score(self, batch: Any) -> Any:
+        scores = tf.cast(self._network(batch[:, :-1], training=False), tf.float32)
+        if self._probabilities:
+            scores = tf.math.log(tf.maximum(scores, LEAST_PROBABILITY))
         surprisal = tf.nn.sparse_softmax_cross_entropy_with_logits(batch[:, 1:], scores)
-        # What can be drawn: neither padding nor the unknown word, ids 0 and 1.
+        # Padding and the unknown word, ids 0 and 1, are never drawn.
         drawable = tf.nn.log_softmax(scores[:, :, 2:])
         entropy = -tf.reduce_sum(tf.exp(drawable) * drawable, axis=-1)
         kept = tf.reduce_logsumexp(scores[:, :, 2:], -1) - tf.reduce_logsumexp(scores, -1)
         return surprisal, entropy, kept
 
-    parts = []
-    for start in range(0, len(rows), CONTEXTS_AT_ONCE):
-        batch = rows[start : start + CONTEXTS_AT_ONCE].astype(np.int32)
-        parts.append([np.asarray(part) for part in of(tf.constant(batch))])
-    surprisal, entropy, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Scores(rows[:, 1:], surprisal, entropy, kept)
-
 
 def gives_probabilities(network: Any) -> bool:
+    """Return True for a network that ends with a softmax, False for one that returns logits."""
     return bool(network.layers[-1].name == "probabilities")

@@ -1,4 +1,4 @@
-"""What to train, on what, and how: no Keras, so that the command line can check it at once."""
+"""Settings of a training run, without Keras, so that the command line can check them at once."""
 
 from __future__ import annotations
 
@@ -10,32 +10,53 @@ from typing import Any
 
 from corelm.errors import UsageError
 from corelm.model.architectures import Architecture
-from corelm.model.training.presets import PRESETS
+from corelm.model.training.presets import PRESETS, Preset
 from corelm.model.training.recipes import Recipe
 from corelm.model.vocabulary import STYLES
 
-SAID_APART = {
-    *("data", "preset", "epochs", "seed"),  # always said, and first
-    *("out", "prompt", "temperatures", "length", "checkpoint_steps"),  # no part of the result
+LARGEST_SIZE = 2**24
+LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
+
+LEAST = {
+    "epochs": 1,
+    "vocabulary_size": 3,
+    "context_length": 1,
+    "batch": 1,
+    "checkpoint_steps": 1,
 }
-"""Settings that `TrainingSettings.command` does not list among those that differ."""
+"""The smallest value of each size."""
+
+OF_THE_MODEL = ("tokens", "vocabulary_size", "context_length")
+"""Settings that a model to start from has already decided."""
+
+LISTED_APART = {
+    *("data", "preset", "epochs", "seed"),  # always listed, and first
+    *("out", "prompt", "temperatures", "length", "checkpoint_steps"),  # the weights ignore these
+    "start_from",
+}
+"""Settings that `TrainingSettings.command` leaves out of its list of differences."""
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What to train, on what, and how. `None` means: as the preset has it.
+    """Settings of a training run. `None` leaves the choice to the preset.
 
     Attributes:
         data: `imdb`, or a folder or file of texts.
         out: the folder to write the model to.
         preset: a key of `corelm.model.training.presets.PRESETS`.
-        epochs: how often to go through the data.
-        seed: decides the first weights and the order of the rows.
-        prompt, temperatures, length: the texts to write after each epoch.
-        tokens, vocabulary_size, context_length, batch, learning_rate: differ from the preset.
+        epochs: passes through the data.
+        seed: decides the first weights and the order of the rows; below 2 ** 32.
+        prompt: the beginning of the texts written after each epoch, and the model's default
+            prompt; None takes a frequent beginning of the corpus.
+        temperatures, length: of the texts written after each epoch; length in tokens.
+        tokens, vocabulary_size, context_length, batch, learning_rate: replace the preset's.
         held_out: share of the texts to hold out, where the data has no test half.
-        precision: `float32`, `mixed_bfloat16`, or `auto`: whichever is faster here.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: bfloat16 on a processor with
+            instructions for it.
         checkpoint_steps: steps between two checkpoints.
+        start_from: the folder of a model to train further; its network, vocabulary and weights
+            are the first ones of the run.
     """
 
     data: str
@@ -43,7 +64,7 @@ class TrainingSettings:
     preset: str = "default"
     epochs: int = 1
     seed: int = 0
-    prompt: str = "This movie"
+    prompt: str | None = None
     temperatures: tuple[float, ...] = (0.2, 0.5, 0.7, 1.0, 1.5)
     length: int = 50
     tokens: str | None = None
@@ -54,45 +75,73 @@ class TrainingSettings:
     held_out: float = 0.05
     precision: str = "auto"
     checkpoint_steps: int = 500
+    start_from: Path | None = None
 
     def resolve(self) -> tuple[Architecture, Recipe]:
-        """The architecture and the recipe: the preset with what differs.
+        """Return the preset's architecture and recipe with the settings that replace parts.
 
         Raises:
-            UsageError: an unknown preset or style of tokens, or a size that makes no sense.
+            UsageError: an unknown preset or style of tokens, a size or seed out of range, or a
+                setting that the model to start from has decided.
+            ModelFileError: no readable model at `start_from`.
         """
+        self._check_names()
+        self._check_numbers()
+        preset = self._preset()
+        architecture = replace(
+            preset.architecture, **self._replaced(("vocabulary_size", "context_length"))
+        )
+        recipe = replace(preset.recipe, **self._replaced(("tokens", "batch", "learning_rate")))
+        return architecture, recipe
+
+    def command(self, corpus: str) -> str:
+        """Return the command line that trains the same model on a corpus of this name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LISTED_APART}
+        default = {f.name: f.default for f in fields(self)}
+        options = [
+            f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+            for name, value in values.items()
+            if value != default[name]
+        ]
+        if self.start_from is not None:
+            options.append(f"--from {shlex.quote(str(self.start_from))}")
+        preset = f"--preset {self.preset} --epochs {self.epochs} --seed {self.seed}"
+        return " ".join([f"corelm train --data {shlex.quote(corpus)} {preset}", *options])
+
+    def _check_names(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
         if self.tokens is not None and self.tokens not in STYLES:
             raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(STYLES)}")
-        sizes = {
-            "epochs": self.epochs,
-            "vocabulary_size": self.vocabulary_size,
-            "context_length": self.context_length,
-            "batch": self.batch,
-            "checkpoint_steps": self.checkpoint_steps,
-        }
-        for name, size in sizes.items():
-            if size is not None and size < (3 if name == "vocabulary_size" else 1):
-                raise UsageError(f"{name.replace('_', ' ')} is too small: {size}")
-        preset = PRESETS[self.preset]
-        names = ("vocabulary_size", "context_length")
-        architecture = replace(preset.architecture, **self._given(names))
-        return architecture, replace(
-            preset.recipe, **self._given(("tokens", "batch", "learning_rate"))
-        )
 
-    def command(self, corpus: str) -> str:
-        """The command line that trains the same on a corpus of this name."""
-        said = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SAID_APART}
-        default = {f.name: f.default for f in fields(self)}
-        options = [
-            f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
-            for name, value in said.items()
-            if value != default[name]
-        ]
-        preset = f"--preset {self.preset} --epochs {self.epochs} --seed {self.seed}"
-        return " ".join([f"corelm train --data {shlex.quote(corpus)} {preset}", *options])
+    def _check_numbers(self) -> None:
+        for name, least in LEAST.items():
+            size = getattr(self, name)
+            words = name.replace("_", " ")
+            if size is not None and size < least:
+                raise UsageError(f"{words} is too small: {size}")
+            if size is not None and size > LARGEST_SIZE and name != "checkpoint_steps":
+                raise UsageError(f"{words} must be at most {LARGEST_SIZE}, not {size}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise UsageError(f"seed must be from 0 to {LARGEST_SEED}, not {self.seed}")
 
-    def _given(self, names: Sequence[str]) -> dict[str, Any]:
+    def _preset(self) -> Preset:
+        """Return the preset, or that of the model to start from with its sizes."""
+        if self.start_from is None:
+            return PRESETS[self.preset]
+        for name in OF_THE_MODEL:
+            if getattr(self, name) is not None:
+                option = name.replace("_", "-")
+                raise UsageError(
+                    f"the model in {str(self.start_from)!r} has its own {name.replace('_', ' ')}; "
+                    f"leave --{option} out, or train a new model without --from"
+                )
+        from corelm.model.bundle import describe  # `corelm train --help` does without it
+
+        model = describe(self.start_from)
+        preset = PRESETS[model.architecture.kind]  # presets are named after kinds
+        recipe = replace(preset.recipe, tokens=model.tokens)
+        return replace(preset, architecture=model.architecture, recipe=recipe)
+
+    def _replaced(self, names: Sequence[str]) -> dict[str, Any]:
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}

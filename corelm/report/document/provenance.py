@@ -16,11 +16,12 @@ from corelm.sampler import Sampler
 
 
 def made_with() -> dict[str, Any]:
-    """Return the versions that made a report, and the time."""
+    """Return the versions, the build and the processor that made a report, and the time."""
     here = machine()
+    keys = ("python", "numpy", "platform", "processor", "kernels", "vector_width")
     return {
         "corelm": version("corelm"),
-        **{key: here[key] for key in ("python", "numpy", "platform")},
+        **{key: here[key] for key in keys},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -23,6 +23,7 @@ LONGEST_KEY = 40
 
 EXPECTED = {
     "null": "null",
+    "boolean": "true or false",
     "number": "a number",
     "integer": "an integer",
     "string": "a string",

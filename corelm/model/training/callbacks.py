@@ -1,28 +1,33 @@
-"""A Keras callback that writes a text at every temperature after each epoch."""
+"""Keras callbacks: a text at every temperature after each epoch, progress and checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from corelm.generation.generate import generate
 from corelm.language_model import LanguageModel
 
+if TYPE_CHECKING:
+    from corelm.model.training.run import Run
+
 
 class TextGeneration(keras.callbacks.Callback):
-    """After each epoch, write a text at every temperature: the chapter's callback, mended.
+    """Write a text at every temperature after each epoch, as the chapter's callback does.
 
-    Works for any Keras model that `KerasLanguageModel` can wrap.
+    Unlike that one it continues a prompt of any number of words, and passes the temperature on.
+    It works for any Keras model that `KerasLanguageModel` can wrap.
 
     Args:
         model: the language model around the network that is being trained.
-        prompt: what the texts go on from, of any number of words.
+        prompt: the beginning of every text.
         temperatures: one text each.
         length: tokens per text.
         report: called with the epoch, from 1, and a dictionary from temperature to text.
-        seed: decides the luck; the same for each temperature and epoch.
+        seed: the random seed, the same for each temperature and epoch.
     """
 
     def __init__(
@@ -51,3 +56,21 @@ class TextGeneration(keras.callbacks.Callback):
             seed=self.seed,
         )
         return self.prompt + text.text
+
+
+class ProgressAndCheckpoints(keras.callbacks.Callback):
+    """Report each step and epoch, and write the checkpoint when it is due."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        run = self._run
+        run.report.step(run.steps_done, run.steps, float((logs or {}).get("loss", np.nan)))
+        if run.steps_done % run.settings.checkpoint_steps == 0:
+            run.save()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._run.save()
+        self._run.report.measured(epoch + 1, self._run.perplexity())

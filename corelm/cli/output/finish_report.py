@@ -1,0 +1,90 @@
+"""Measures or reads a report, writes it, and checks its conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from corelm.cli.exit_codes import DONE, FAILED, PARTLY_FAILED
+from corelm.cli.output import messages
+from corelm.cli.output.product import Output
+from corelm.cli.output.progress import stages
+from corelm.cli.output.report_files import ReportFiles
+from corelm.cli.output.report_table import report_table
+from corelm.report.document.gate import Condition, condition
+from corelm.report.document.provenance import name_of
+from corelm.report.measure.journal import opened
+from corelm.report.measure.run import ReportRun
+from corelm.report.measure.settings import Settings
+from corelm.report.report import Report
+
+
+@dataclass(frozen=True)
+class ReportOutput:
+    """The destination of a report, and the conditions under which the command fails.
+
+    Attributes:
+        files: the files to write.
+        fail_if: the conditions, as typed.
+        out: standard output.
+    """
+
+    files: ReportFiles
+    fail_if: Sequence[str]
+    out: Output
+
+    def rewrite(self, path: str) -> int:
+        """Write and check the report in a file; return the exit code.
+
+        Raises:
+            ReportError: the file holds no report.
+            UsageError: a condition about a sampler or figure that the report lacks.
+        """
+        report = Report.read(path)
+        rows = [(row["sampler"], row["name"]) for row in report.to_dict()["samplers"]]
+        return self._finish(report, self._conditions(rows))
+
+    def measure(self, settings: Settings, resume: bool, command: str) -> int:
+        """Measure, write and check a report; return the exit code.
+
+        Args:
+            settings: what to measure.
+            resume: continue an interrupted report.
+            command: the command line, for the header.
+
+        Raises:
+            UsageError: a condition about something that is not measured, or nothing to resume.
+            ModelOutputError: logits that no sampler can use.
+        """
+        conditions = self._conditions([(c.row, name_of(c.sampler)) for c in settings.candidates])
+        for text in settings.warnings:
+            messages.tell(f"note: {text}")
+        with opened(settings.as_json(), resume) as journal:
+            try:
+                with stages("units") as progress:
+                    document = ReportRun(settings, journal, progress).document()
+            except KeyboardInterrupt:
+                messages.note("the finished parts are kept; --resume continues the report")
+                raise
+            document["header"]["command"] = command
+            return self._finish(Report(document), conditions)
+
+    def _conditions(self, rows: Sequence[tuple[str, str]]) -> list[Condition]:
+        return [condition(text, rows) for text in self.fail_if]
+
+    def _finish(self, report: Report, conditions: Sequence[Condition]) -> int:
+        document = report.to_dict()
+        written = self.files.write(report, self.out)
+        if self.files.on_stdout is None:
+            self.out.show(*report_table(document, self.out.width, self.out.unicode))
+        else:
+            for name, reason in report.failed.items():
+                messages.warn(f"{name} failed: {reason}")
+        for path in written:
+            messages.note(f"written to {path}")
+        reasons = [reason for each in conditions if (reason := each.tripped(document))]
+        for reason in reasons:
+            messages.error(reason)
+        if reasons:
+            return FAILED
+        return PARTLY_FAILED if report.failed else DONE
