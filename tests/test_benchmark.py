@@ -16,6 +16,7 @@ from corelm.errors import UsageError
 from corelm.generation import benchmark
 from corelm.generation.benchmark import Products, measure
 from corelm.model.networks.layers import Matrix
+from corelm.model.networks.products import bare_products
 from corelm.model.numpy_model import NumpyModel
 from corelm.model.training.presets import PRESETS
 from corelm.testing import ToyModel
@@ -47,7 +48,7 @@ def test_it_goes_on_until_the_time_is_up(ticks):
     told = []
     speed = measure(
         ToyModel(), "the", GREEDY, batch=1, length=3, seconds=50,
-        tell=lambda percent, whole: told.append((percent, whole)),
+        progress=lambda percent, whole: told.append((percent, whole)),
     )  # fmt: skip
     assert speed.rounds == len(told) - 1
     assert [whole for _, whole in told] == [100] * len(told)
@@ -86,7 +87,9 @@ def test_a_model_of_another_kind_has_no_limit():
 
 
 def test_the_limit_of_another_model_can_be_had_from_its_matrices(ticks):
-    speed = measure(ToyModel(), "the", GREEDY, batch=2, seconds=0, multiplied=[Matrix(3, 5)])
+    model = ToyModel()
+    model.products = lambda batch: bare_products([Matrix(3, 5)], batch)
+    speed = measure(model, "the", GREEDY, batch=2, seconds=0)
     assert speed.limit == 2
 
 
@@ -136,7 +139,7 @@ def test_matrices_of_heads_go_in_and_out_as_they_are_used():
 
 
 def test_every_product_is_of_the_whole_batch():
-    products = Products([Matrix(3, 5), Matrix(5, 2)], batch=4)
+    products = Products(bare_products([Matrix(3, 5), Matrix(5, 2)], batch=4))
     for way in products._ways:
         outs = [call.keywords["out"] if call.keywords else call.args[-1] for call in way]
         for out in outs:
@@ -151,7 +154,7 @@ def test_every_product_is_of_the_whole_batch():
 @pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
 @pytest.mark.parametrize("halves", [False, True])
 def test_the_limit_has_the_precision_of_the_weights(halves):
-    _, in_kernels = Products([Matrix(3, 5, halves)], batch=4)._ways
+    _, in_kernels = bare_products([Matrix(3, 5, halves)], batch=4)
     assert [call.func.halves for call in in_kernels] == [halves]
 
 

@@ -29,7 +29,7 @@ RANKS = [
     {"plugins"},
     {"generation"},
     {"model"},
-    {"testing", "generation.benchmark"},
+    {"testing"},
     {"report"},
     {"cli"},
 ]

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import typer
 
+from corelm.cli.options.packages import package_hint
 from corelm.cli.output import messages
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError, UnknownNameError, UsageError
 
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -45,6 +46,8 @@ def _explain(error: Exception, help: str) -> tuple[str, int]:
     match error:
         case typer.TyperException():
             return f"{error.format_message().rstrip('.')}; see `{help}`", error.exit_code
+        case UnknownNameError():
+            return str(error) + package_hint(str(error)), WRONG_USAGE
         case UsageError():
             return str(error), WRONG_USAGE
         case CorelmError():

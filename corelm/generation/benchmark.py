@@ -1,7 +1,7 @@
-"""How fast a model and a sampler write on this machine, and how near that is to its limit.
+"""Measure the speed of a model and a sampler on this machine, and its limit.
 
-The limit is what the machine would reach if a step were nothing but the products of the batch
-with the weights of the network, by the faster of NumPy and corelm's own kernels.
+The limit is the speed if a step consisted only of the matrix products of the batch with the
+network's weights, by the faster of NumPy and corelm's kernels.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter, sleep
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import native
 from corelm.context import Context
 from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
@@ -24,28 +22,41 @@ from corelm.decoding.state import Decoding
 from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
 from corelm.language_model import LanguageModel
-from corelm.model.networks.layers import Matrix, Panels
-from corelm.model.numpy_model import NumpyModel
 from corelm.numerics.distributions import Array
 from corelm.sampler import Sampler
 
 PAUSE = 0.1
-"""Seconds in which the threads of a BLAS, which wait for more work, fall asleep; else they would
-take the cores from whatever is measured next."""
+"""Seconds in which the threads of a BLAS fall asleep; spinning, they would slow down whatever is
+measured next."""
+
+Calls = Sequence[Callable[[], object]]
+
+
+@runtime_checkable
+class HasProducts(Protocol):
+    """A model whose matrix products can be run on their own."""
+
+    def products(self, batch: int) -> Sequence[Calls]:
+        """Return the calls that do the products of a step, one list for each way to do them.
+
+        Args:
+            batch: the number of texts.
+        """
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast texts are written together; times are medians, in seconds.
+    """The speed of texts that are written together; times are medians, in seconds.
 
     Attributes:
-        batch: how many texts.
-        rounds: how often they were written.
+        batch: the number of texts.
+        rounds: the number of times that they were written.
         tokens_per_second: of all texts together, the sampler and the draw included.
-        step: one token of every text.
-        sampler: what the sampler takes of a step.
-        draw: what the draw takes of a step.
-        products: the bare matrix products of a step; None where they are not known.
+        step: the time for one token of every text.
+        sampler: the time of the sampler in a step.
+        draw: the time of the draw in a step.
+        products: the time of the bare matrix products of a step; None if the model does not
+            offer them.
     """
 
     batch: int
@@ -58,17 +69,17 @@ class Speed:
 
     @property
     def limit(self) -> float | None:
-        """Tokens per second if a step were its matrix products alone."""
+        """Tokens per second if a step consisted only of its matrix products."""
         return None if self.products is None else self.batch / self.products
 
     @property
     def share_of_limit(self) -> float | None:
-        """What the matrix products take of a step."""
+        """The share of the matrix products in the time of a step."""
         return None if self.products is None else self.products / self.step
 
 
 class Round(NamedTuple):
-    """The figures of `Speed`, of one writing of all texts."""
+    """The figures of `Speed` for one round, in which each text is written once."""
 
     tokens_per_second: float
     step: float
@@ -85,21 +96,19 @@ def measure(
     batch: int,
     length: int = 50,
     seconds: float = 3,
-    multiplied: Sequence[Matrix] = (),
-    tell: Callable[[int, int], None] = lambda percent, whole: None,
+    progress: Callable[[int, int], None] = lambda percent, whole: None,
 ) -> Speed:
-    """Write the same texts again and again, and see how fast that is.
+    """Write the same texts repeatedly, and measure the speed.
 
     Args:
-        model: the language model.
-        prompt: what the texts go on from. Reading it and drawing the first token is not measured.
-        sampler: what reshapes the distributions.
-        batch: how many texts are written together, at least 1.
-        length: tokens to draw for each, at least 2.
-        seconds: for how long; there are two rounds at least, the first of which does not count.
-        multiplied: the matrices that a step multiplies with; of corelm's own models they are
-            known.
-        tell: is told after each round how many percent of the time have passed, and 100.
+        model: the language model; the limit is measured if it has `products`.
+        prompt: the beginning of the texts. Reading it and drawing the first token is not measured.
+        sampler: the sampler.
+        batch: the number of texts that are written together, at least 1.
+        length: tokens to draw for each text, at least 2.
+        seconds: the time to measure; at least two rounds are run, and the first does not count.
+        progress: called after each round with the percentage of the time that has passed, and
+            100.
 
     Raises:
         UsageError: every text ends with its first token.
@@ -113,14 +122,13 @@ def measure(
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     task = TimedTask(model, ids, sampler, RandomStream(0, range(batch)), length)
-    own = model.matrices if isinstance(model, NumpyModel) else ()
-    products = Products(multiplied or own, batch)
+    products = Products(model.products(batch) if isinstance(model, HasProducts) else [])
     began = perf_counter()
     rounds: list[Round] = []
     while len(rounds) < 2 or perf_counter() < began + seconds:
         rounds.append(_round(task, products))
         passed = (perf_counter() - began) / seconds if seconds else 1
-        tell(min(round(100 * passed), 100), 100)
+        progress(min(round(100 * passed), 100), 100)
     return _speed(batch, rounds[1:], known=bool(products))
 
 
@@ -191,54 +199,37 @@ class TimedDecoding(Decoding):
 
 
 class Products:
-    """The products of a batch with matrices, and nothing else.
+    """The matrix products of a step, timed.
 
     Args:
-        matrices: their shapes, and whether the kernels have them in half precision.
-        batch: how many vectors are multiplied with each.
+        ways: the calls that do them, one list for each way, NumPy's first.
     """
 
-    def __init__(self, matrices: Sequence[Matrix], batch: int) -> None:
-        self._ways: list[list[Callable[[], object]]] = [[]]
-        if native.kernels:
-            self._ways.append([])
-        for inputs, units, halves in matrices:
-            x, out = _filled(1, batch, inputs), _filled(1, batch, units)
-            number = 1 / 2 if halves else 1 / 3  # halves hold the one and not the other
-            matrix = _filled(inputs, units, number=number)
-            self._ways[0].append(partial(np.matmul, x, matrix, out=out))
-            if native.kernels:
-                self._ways[1].append(partial(Panels(matrix), x, None, 0, None, out))
+    def __init__(self, ways: Sequence[Calls]) -> None:
+        self._ways = [way for way in ways if way]
 
     def __bool__(self) -> bool:
-        return bool(self._ways[0])
+        return bool(self._ways)
 
     def seconds(self, times: int) -> float:
-        """How long they take in the faster way: the mean of several times; 0 without matrices."""
-        if not self:
-            return 0.0
-        return min(_mean(way, times) for way in self._ways)
+        """Return the mean time of the faster way over several runs; 0 without products."""
+        return min((_mean(way, times) for way in self._ways), default=0.0)
 
     def seconds_in_numpy(self, times: int) -> float:
-        """The same of `np.matmul` alone, which is whatever BLAS NumPy has."""
+        """Return the mean time of `np.matmul`, which uses the BLAS that NumPy was built with."""
         return _mean(self._ways[0], times)
 
 
-def _mean(calls: Sequence[Callable[[], object]], times: int) -> float:
-    """As the time of a step is a mean, with whatever else there is to do on the machine."""
-    _once(calls)  # which wakes the threads
-    found = statistics.fmean(_once(calls) for _ in range(times))
+def _mean(calls: Calls, times: int) -> float:
+    """Return the mean time; a step's time is a mean too, with the same load on the machine."""
+    _once(calls)  # wakes the threads
+    mean = statistics.fmean(_once(calls) for _ in range(times))
     sleep(PAUSE)
-    return found
+    return mean
 
 
-def _once(calls: Sequence[Callable[[], object]]) -> float:
+def _once(calls: Calls) -> float:
     began = perf_counter()
     for call in calls:
         call()
     return perf_counter() - began
-
-
-def _filled(*shape: int, number: float = 0.5) -> Array:
-    """Every array in memory of its own, as weights are."""
-    return np.full(shape, number, dtype=np.float32)

@@ -6,7 +6,7 @@ other rows are decoded with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,16 @@ class NumpyModel:
     def matrices(self) -> list[Matrix]:
         """What every new token is multiplied with."""
         return self._network.matrices
+
+    def products(self, batch: int) -> list[list[Callable[[], object]]]:
+        """Return the matrix products of a step on their own, for benchmarks.
+
+        Args:
+            batch: the number of texts.
+        """
+        from corelm.model.networks.products import bare_products
+
+        return bare_products(self.matrices, batch)
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """(batch, time) ids to (batch, vocabulary) probabilities."""

@@ -93,7 +93,7 @@ def bench(
                 measured(
                     batch=one,
                     seconds=time / len(batches),
-                    tell=partial(progress, f"batch {one}"),
+                    progress=partial(progress, f"batch {one}"),
                 )
                 for one in batches
             ]

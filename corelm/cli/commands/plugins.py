@@ -11,10 +11,12 @@ import typer
 
 from corelm.cli.commands.new_plugin import new
 from corelm.cli.exit_codes import FAILED
-from corelm.cli.output import describe
+from corelm.cli.options.parameters import flag
+from corelm.cli.options.reserved import RESERVED
+from corelm.cli.output import describe, messages
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand, TextGroup
-from corelm.plugins.offers import Source
+from corelm.plugins.offers import Source, shadowing_parameters
 from corelm.plugins.registry import OBSERVER, Registry
 
 KINDS = ("sampler", "decoder", "model")
@@ -53,8 +55,21 @@ def list_plugins(check: Check = False, json: Json = False) -> int | None:
         else:
             headers = ("plugin", "from", "offers")
             out.rows(headers, [_row(source, offers, registry) for source in sources])
+    if check:
+        _warn_of_clashes(registry)
     strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1"
     return FAILED if registry.failures and (check or strict) else None
+
+
+def _warn_of_clashes(registry: Registry) -> None:
+    """Warn authors of parameters whose option a command already has."""
+    for kind in ("sampler", "decoder"):
+        offers = getattr(registry, f"{kind}s")()
+        for offer, name in shadowing_parameters(offers, RESERVED):
+            messages.warn(
+                f"{kind} {offer.full_name}: the commands have an option {flag(name)}, so the "
+                f"parameter {name} is given as {flag(f'{kind}-{name}')}; another name is easier"
+            )
 
 
 def _loaded() -> Registry:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.keras_import import needs_keras
+from corelm.cli.options.completion import model_names
 from corelm.cli.options.parameters import Options, extended, flag
 from corelm.cli.options.prompt import text_argument
 from corelm.cli.output import messages
@@ -47,7 +48,8 @@ SETTINGS = (
              choices=tuple(PRESETS)),
     _setting("epochs", int, "the number of passes over the data", ge=1),
     _setting("temperatures", tuple, "write a text at each temperature after every epoch", float),
-    _setting("prompt", str, "the beginning of these texts"),
+    _setting("prompt", str, "the beginning of these texts, and the model's default prompt; the "
+             "default is a frequent beginning of the data"),
     _setting("length", int, "the number of tokens in each of these texts", ge=0),
     _setting("seed", int, "the random seed of the first weights and of the order of the data",
              ge=0),
@@ -87,13 +89,23 @@ def _train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted training.")
     ] = False,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME|FOLDER",
+            autocompletion=model_names,
+            help="Train this model further, with its network, vocabulary and weights.",
+        ),
+    ] = None,
     context: typer.Context,
     built: Mapping[str, Any],
 ) -> None:
     """Train a model on texts, and write a text at each temperature after every epoch.
 
     The preset decides each option that shows no default. Ctrl-C keeps a checkpoint, and --resume
-    continues from it. At the end the folder of the model is printed.
+    continues from it, with more --epochs if you like. At the end the folder of the model is
+    printed.
 
     \b
     corelm train --data imdb --preset book --epochs 20
@@ -105,7 +117,8 @@ def _train(
     _refuse_to_replace(folder, overwrite or resume)
     if "prompt" in values:
         values["prompt"] = text_argument(values["prompt"])
-    settings = TrainingSettings(data=source, out=folder, **values)
+    start = None if from_ is None else _model_folder(from_)
+    settings = TrainingSettings(data=source, out=folder, start_from=start, **values)
     settings.resolve()
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
@@ -121,16 +134,17 @@ def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path
         try:
             return _trainer()(settings, report, resume)
         except KeyboardInterrupt:
-            if report.done is None:
-                messages.tell("stopped before the first step: no checkpoint was saved")
+            if report.checkpoint is None:
+                messages.tell("stopped before the first step; no checkpoint was saved")
             else:
-                command = [*(word for word in words if word != "--overwrite"), "--resume"]
-                line = shlex.join(["corelm", *dict.fromkeys(command)])
-                messages.tell(
-                    f"stopped after step {report.done:,} of {report.total:,}; the checkpoint is "
-                    f"kept, and this continues: {line}"
-                )
+                messages.tell(f"continue with: {_resuming(words)}")
             raise
+
+
+def _resuming(words: Sequence[str]) -> str:
+    """Return the command line that continues a training."""
+    own = [word for word in words if word not in ("--overwrite", "--resume")]
+    return shlex.join(["corelm", *own, "--resume"])
 
 
 def command() -> Callable[..., Any]:
@@ -147,6 +161,18 @@ def _existing(data: str | None) -> str:
     if data != IMDB and not Path(data).exists():
         raise UsageError(f"there is no file or folder {data}")
     return data
+
+
+def _model_folder(name: str) -> Path:
+    """Return the folder of the model to train further."""
+    from corelm.model.load import list_models
+
+    found = [model.path for model in list_models() if name in (model.name, model.source)]
+    if len(found) == 1 and found[0] is not None:
+        return found[0]
+    if Path(name).is_dir():
+        return Path(name)
+    raise UsageError(f"there is no model folder {name!r}; `corelm models` lists the models")
 
 
 def _stem(data: str) -> str:

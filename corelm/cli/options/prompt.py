@@ -107,8 +107,7 @@ def text_argument(text: str) -> str:
 
 
 def _own_prompt(model: LanguageModel) -> str:
-    manifest = getattr(model, "manifest", None)
-    stated = manifest.get("prompt") if isinstance(manifest, dict) else None
+    stated = getattr(model, "default_prompt", None)
     if isinstance(stated, str):
         return stated
     vocabulary = model.vocabulary

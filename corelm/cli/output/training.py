@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from corelm.cli.output import messages
 from corelm.cli.output.progress import bar_moves, bars_of
-from corelm.model.training.progress import Reporter
+from corelm.model.training.progress import Reporter, TrainingPlan
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -78,13 +79,11 @@ class TrainingLines(Reporter):
     """Reports training in lines.
 
     Attributes:
-        done: the step that ended last; None before the first one.
-        total: the number of steps.
+        checkpoint: the checkpoint of an interrupted run, once it was saved.
     """
 
     def __init__(self, interrupt: Interrupt) -> None:
-        self.done: int | None = None
-        self.total = 0
+        self.checkpoint: Path | None = None
         self._interrupt = interrupt
         self._first: tuple[int, float] | None = None
 
@@ -92,15 +91,21 @@ class TrainingLines(Reporter):
         self._interrupt.check()
         messages.note(f"{text} ...")
 
-    def start(self, weights: int, tokens: int, done: int, total: int) -> None:
-        """Show a summary before the first step."""
-        begin = f" from step {done:,}" if done else ""
+    def warn(self, text: str) -> None:
+        messages.warn(text)
+
+    def started(self, plan: TrainingPlan) -> None:
+        begin = f", {plan.steps_done:,} of them done" if plan.steps_done else ""
         messages.tell(
-            f"training {weights:,} weights on {tokens:,} tokens an epoch, {total:,} steps{begin}"
+            f"training {plan.weights:,} weights in {plan.precision} on {plan.tokens:,} tokens of "
+            f"{plan.texts:,} texts: {plan.epochs:,} x {plan.steps_per_epoch:,} steps{begin}"
         )
 
+    def kept(self, checkpoint: Path, done: int, total: int) -> None:
+        self.checkpoint = checkpoint
+        messages.tell(f"stopped after step {done:,} of {total:,}; kept {checkpoint}")
+
     def step(self, done: int, total: int, loss: float) -> None:
-        self.done, self.total = done, total
         self._interrupt.check()
         first, began = self._first = self._first or (done, time.monotonic())
         left = ""
@@ -109,10 +114,11 @@ class TrainingLines(Reporter):
             left = f"{duration(seconds)} left"
         if done - first == WARM_UP and total > done + LINES:
             messages.note(f"about {left}")
-        self._show_step(f"step {done} of {total}, loss {loss:.3f}", left)
+        self._show_step(done, total, loss, left)
 
-    def _show_step(self, text: str, left: str) -> None:
-        if self.done is not None and self.done % max(self.total // LINES, 1) == 0:
+    def _show_step(self, done: int, total: int, loss: float, left: str) -> None:
+        if done % -(-total // LINES) == 0:
+            text = f"step {done} of {total}, loss {loss:.3f}"
             messages.note(f"{text}, {left}" if left else text)
 
     def measured(self, epoch: int, perplexity: float) -> None:
@@ -137,7 +143,7 @@ class _TrainingBar(TrainingLines):
         self._bars.update(self._task, completed=done, loss=f"{loss:.3f}")
         super().step(done, total, loss)
 
-    def _show_step(self, text: str, left: str) -> None:
+    def _show_step(self, done: int, total: int, loss: float, left: str) -> None:
         """Leave the steps to the bar."""
 
 

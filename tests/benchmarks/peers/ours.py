@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from corelm.model.networks.base import Transformer
 from corelm.model.networks.default import pre_norm_block
 from corelm.model.networks.graph import GIVEN, Graph
 from corelm.model.networks.layers import Attend, Embed, Linear, Matrix, Norm
+from corelm.model.networks.products import bare_products
 from corelm.model.numpy_model import NumpyModel, NumpySession
 from corelm.model.sliding_window import SlidingWindow
 from corelm.model.training.presets import PRESETS
@@ -54,9 +55,8 @@ class Ours(Peer):
             batch=batch,
             length=length,
             seconds=LEAST,
-            multiplied=self._model.matrices,
         )
-        blas = Products(self._model.matrices, batch).seconds_in_numpy(length)
+        blas = Products(self._model.products(batch)).seconds_in_numpy(length)
         parts = {"limit": speed.products, "BLAS": blas}
         parts |= {"sampler": speed.sampler, "draw": speed.draw}
         return {name: part / speed.step for name, part in parts.items()}
@@ -105,6 +105,9 @@ class Gpt2Model:
     @property
     def matrices(self) -> list[Matrix]:
         return self._network.matrices
+
+    def products(self, batch: int) -> list[list[Callable[[], object]]]:
+        return bare_products(self.matrices, batch)
 
     def start(self, tokens: Sequence[Sequence[int]]) -> NumpySession:
         return NumpySession(
