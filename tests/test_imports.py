@@ -21,7 +21,7 @@ PLUGINS = [
 ]
 
 RANKS = [
-    {"caching", "errors", "machine", "metrics", "native", "printable", "threads"},
+    {"caching", "errors", "machine", "metrics", "native", "printable"},
     {"params", "language_model", "context", "numerics", "hookspecs"},
     {"filters", "sampler", "token_edits", "validation"},
     {"decoding"},

@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 from corelm import native
 from corelm.model.networks import default as networks
 from corelm.model.networks import layers
-from corelm.model.networks.graph import GIVEN, Graph, plan
+from corelm.model.networks.graph import INPUT, Graph, plan
 from corelm.native import rows as native_rows
 from corelm.native.cpu import cpu_limit
 from corelm.native.interface import Kernels
@@ -320,7 +320,7 @@ def reading(parts, planes, groups, size, batch=5, new=3, time=9, masks=0):
     window = rng.integers(0, 50, (batch, 12))[:, :time]
     memory = rng.standard_normal((batch, parts, planes, groups, 12, size), dtype=np.float32)
     seen = rng.random((masks, batch, new, time)) < 0.6 if masks else None
-    return layers.Reading(window, new, memory, seen)
+    return layers.StepInput(window, new, memory, seen)
 
 
 def run(reads, given, asked=0, head=None):
@@ -330,31 +330,37 @@ def run(reads, given, asked=0, head=None):
     outputs = np.empty((len(given.window), given.new, width), np.float32)
     scores = np.empty((len(given.window), asked, head.layers[-1].width), np.float32)
     planned = plan(reads, head)
-    native.kernels.run(planned, given.window, given.memory, given.seen, outputs, scores)
+    native.kernels.run(planned, given.window, given.kv_cache, given.attention_mask, outputs, scores)
     return outputs, scores
 
 
 def assert_same(reads, given):
     """The same comes out and is remembered with kernels as by definition, and one by one."""
-    time, memories = given.window.shape[1], [given.memory.copy() for _ in range(2)]
-    found = run(reads, given._replace(memory=memories[0]))[0]
-    expected = in_numpy(reads, given._replace(memory=memories[1]))
+    time, memories = given.window.shape[1], [given.kv_cache.copy() for _ in range(2)]
+    found = run(reads, given._replace(kv_cache=memories[0]))[0]
+    expected = in_numpy(reads, given._replace(kv_cache=memories[1]))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(*memories, rtol=1e-4, atol=1e-4)
     for i in range(given.new):
         stop = time - given.new + i + 1
-        seen = None if given.seen is None else given.seen[:, :, i : i + 1, :stop].copy()
-        one = run(reads, given._replace(window=given.window[:, :stop], new=1, seen=seen))[0]
+        seen = (
+            None
+            if given.attention_mask is None
+            else given.attention_mask[:, :, i : i + 1, :stop].copy()
+        )
+        one = run(reads, given._replace(window=given.window[:, :stop], new=1, attention_mask=seen))[
+            0
+        ]
         assert np.array_equal(one[:, 0], found[:, i])
-    assert np.array_equal(given.memory, memories[0])
+    assert np.array_equal(given.kv_cache, memories[0])
 
 
 @pytest.mark.parametrize(("heads", "size"), [(1, 3), (2, 8), (4, 64), (2, 40)])
 @pytest.mark.parametrize("masks", [0, 2])
 def test_attention_is_that_of_numpy(heads, size, masks):
     reads = Graph()
-    embedded = reads.add(embedding(3 * heads * size), GIVEN)
-    reads.add(layers.Attend(heads, heads * size, part=1, mask=1), GIVEN, embedded)
+    embedded = reads.add(embedding(3 * heads * size), INPUT)
+    reads.add(layers.Attend(heads, heads * size, layer=1, mask=1), INPUT, embedded)
     assert_same(reads, reading(2, 2, heads, size, masks=masks))
 
 
@@ -364,10 +370,10 @@ def test_heads_of_a_group_look_at_the_same_tokens(groups, masks):
     """As if each had its own."""
     heads, size = 6, 8
     reads = Graph()
-    embedded = reads.add(embedding(groups * size), GIVEN)
+    embedded = reads.add(embedding(groups * size), INPUT)
     query = reads.add(layers.Linear(some(groups * size, heads * size)), embedded)
     attend = layers.Attend(heads, heads * size)
-    reads.add(attend, GIVEN, query, embedded)
+    reads.add(attend, INPUT, query, embedded)
     shared = reading(1, 1, groups, size, masks=masks)
     assert_same(reads, shared)
 
@@ -375,9 +381,9 @@ def test_heads_of_a_group_look_at_the_same_tokens(groups, masks):
         return x.reshape(*x.shape[:axis], groups, -1).repeat(heads // groups, axis)
 
     queries, tokens = some(5, 3, heads * size), some(5, 3, groups * size)
-    memory = shared.memory.repeat(heads // groups, axis=3)
+    memory = shared.kv_cache.repeat(heads // groups, axis=3)
     expected = attend(
-        shared._replace(memory=memory), queries, own(tokens, 2).reshape(queries.shape)
+        shared._replace(kv_cache=memory), queries, own(tokens, 2).reshape(queries.shape)
     )
     assert np.allclose(attend(shared, queries, tokens), expected, atol=1e-5)
 
@@ -393,36 +399,36 @@ def test_a_network_in_one_call_is_its_layers(biased):
         return layers.Norm(some(width), some(width, seed=4) if biased else None)
 
     reads, head = Graph(), Graph(width)
-    x = reads.add(embedding(width), GIVEN)
+    x = reads.add(embedding(width), INPUT)
     for part in range(3):
         x = networks.pre_norm_block(
             reads,
             x,
-            layers.Attend(heads, heads * size, part=part),
+            layers.Attend(heads, heads * size, layer=part),
             norms=[norm(), norm()],
             qkv=linear(width, 3 * heads * size),
             attention_out=linear(heads * size, width),
             dense_in=linear(width, dense, "gelu"),
             dense_out=linear(dense, width),
         )
-    head.add(linear(width, 50), head.add(norm(), GIVEN))
+    head.add(linear(width, 50), head.add(norm(), INPUT))
     given = reading(3, 2, heads, size)
     assert_same(reads, given)
     outputs, scores = run(reads, given, 2, head)
     assert np.array_equal(head(outputs[:, -2:]), scores)
-    assert len(reads.placed[1]) < len(reads.layers) / 2
+    assert len(reads.placement.widths) < len(reads.layers) / 2
 
 
 def planned_run():
     """Arguments of `run` for a network that is worth two cores, and the arrays it fills."""
     reads = Graph()
-    x = reads.add(embedding(96), GIVEN)
+    x = reads.add(embedding(96), INPUT)
     for part in range(4):
-        x = reads.add(layers.Attend(2, 64, part=part), GIVEN, reads.add(LINEAR[0], x))
+        x = reads.add(layers.Attend(2, 64, layer=part), INPUT, reads.add(LINEAR[0], x))
         x = reads.add(LINEAR[1], x)
     given, head = reading(4, 2, 2, 32), Graph(96).then(LINEAR[2])
     outputs, scores = np.empty((5, 3, 96), np.float32), np.empty((5, 2, 5000), np.float32)
-    memory = given.memory.copy()
+    memory = given.kv_cache.copy()
     return (plan(reads, head), given.window, memory, None, outputs, scores)
 
 
@@ -481,10 +487,10 @@ def test_a_forked_process_does_what_its_parent_had_begun():
 def test_what_is_not_needed_any_more_makes_room():
     graph = Graph(4)
     double = layers.Linear(2 * np.eye(4, dtype=np.float32))
-    first = graph.add(double, GIVEN)
+    first = graph.add(double, INPUT)
     third = graph.add(double, graph.add(double, first))
     graph.add(double, third, first)  # which is still needed here
-    nodes, widths = graph.placed
+    nodes, widths = graph.placement
     assert widths == [4] * 5
     assert len({node.output for node in nodes}) == 4
     x = np.ones((1, 1, 4), np.float32)

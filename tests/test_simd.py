@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from corelm import native
-from corelm.model.networks.graph import GIVEN, Graph, plan
+from corelm.model.networks.graph import INPUT, Graph, plan
 from corelm.model.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
 from corelm.numerics.distributions import (
     apply_temperature,
@@ -91,9 +91,9 @@ def test_norms(width, shifted):
 def test_attention(heads, size, time):
     width = heads * size
     reads, head = Graph(), Graph(width)
-    embedded = reads.add(Embed(some(50, 3 * width), some(time, 3 * width)), GIVEN)
-    reads.add(Attend(heads, width), GIVEN, embedded)
-    head.add(Norm(some(width)), GIVEN)
+    embedded = reads.add(Embed(some(50, 3 * width), some(time, 3 * width)), INPUT)
+    reads.add(Attend(heads, width), INPUT, embedded)
+    head.add(Norm(some(width)), INPUT)
     planned, window = plan(reads, head), np.random.default_rng(3).integers(0, 50, (2, time))
 
     def read():

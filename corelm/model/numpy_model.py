@@ -1,7 +1,6 @@
-"""A model of corelm's own kinds without Keras: one token at a time, with a memory.
+"""A model of corelm's own kinds in NumPy, without Keras, with a key/value cache.
 
-It needs neither Keras nor TensorFlow. A row's logits are the same to the last bit whichever
-other rows are decoded with it.
+A row's logits are the same to the last bit whichever other rows are decoded with it.
 """
 
 from __future__ import annotations
@@ -15,16 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import native
 from corelm.model.architectures import Architecture
 from corelm.model.networks import NETWORKS
-from corelm.model.networks.base import Ahead, Network
+from corelm.model.networks.base import BackgroundStep, Network
 from corelm.model.networks.layers import Matrix, Weights
 from corelm.model.sliding_window import SlidingWindow
 from corelm.model.vocabulary import WordVocabulary
 from corelm.model.weights import check
 from corelm.numerics.distributions import Array, softmax
-from corelm.threads import spread
-
-ROWS = 2
-"""Rows of which reading a token is worth another core."""
 
 
 class NumpyModel:
@@ -34,10 +29,13 @@ class NumpyModel:
         architecture: the shape of the network.
         vocabulary: its tokens.
         weights: float32 arrays by name, as `weights.shapes` lists them.
-        manifest: what its bundle says of `training` and `figures`; empty where there is none.
+        manifest: the manifest of its bundle; empty if there is none.
+
+    Attributes:
+        default_prompt: the prompt of its manifest; None if it has none.
 
     Raises:
-        ModelFileError: weights or a vocabulary that are not those of the architecture.
+        ModelFileError: weights or a vocabulary that do not fit the architecture.
 
     Example:
         >>> from corelm.model.weights import shapes
@@ -65,7 +63,7 @@ class NumpyModel:
 
     @property
     def matrices(self) -> list[Matrix]:
-        """What every new token is multiplied with."""
+        """The matrices that every new token is multiplied with."""
         return self._network.matrices
 
     def products(self, batch: int) -> list[list[Callable[[], object]]]:
@@ -79,32 +77,32 @@ class NumpyModel:
         return bare_products(self.matrices, batch)
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """(batch, time) ids to (batch, vocabulary) probabilities."""
+        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> NumpySession:
-        """A decoding session for (batch, time) ids."""
+        """Start a decoding session for (batch, time) ids."""
         return NumpySession(
             self._network, SlidingWindow(tokens, self.vocabulary, self.context_length)
         )
 
 
 class NumpySession:
-    """Decoding under way: the texts, and what the network remembers of their window.
+    """A decoding session: the texts of a batch, and the cache of their window.
 
-    Tokens are read when something is asked about them, so that a session may be extended,
-    rewound and cut down without reading what is not needed. Only where all earlier ones were read,
-    as in decoding, is one more token read at once, by another thread.
+    Tokens are processed when an answer depends on them, so that a session may be extended, rewound
+    and cut down at no cost. Only if all earlier tokens are processed, as in decoding, a single new
+    token is processed at once in the background.
     """
 
     def __init__(self, network: Network, window: SlidingWindow) -> None:
         self._network = network
         self._window = window
-        self._memory = network.memory(len(window.texts))
-        self._start = self._read = 0  # the memory is that of this part of the texts
+        self._cache = network.new_cache(len(window.texts))
+        self._start = self._processed = 0  # the cache covers this range of the texts
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
-        self._ahead: Ahead | None = None  # what is being read
+        self._background: BackgroundStep | None = None
 
     def next_logits(self) -> Array:
         """Return (batch, vocabulary): the logits of the next token of each row.
@@ -115,34 +113,34 @@ class NumpySession:
         return logits
 
     def last_logits(self, count: int) -> Array:
-        """(batch, count, vocabulary): the scores after each of the last tokens."""
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
         return self._network.logits(self.hidden_states(count))
 
     def hidden_states(self, count: int) -> Array:
-        """(batch, count, width): the last hidden states at each of the last tokens."""
-        return self._network.hidden(self._outputs_of(count))
+        """Return (batch, count, width): the last hidden states at each of the last tokens."""
+        return self._network.hidden(self._last_outputs(count))
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        self._settle()
+        self._finish_background()
         before = self._window.length
         self._window.extend(tokens)
         if self._window.length > before:
             self._outputs, self._logits = self._outputs[:, :0], None
-        if self._window.length == before + 1 and self._read == before:
+        if self._window.length == before + 1 and self._processed == before:
             start, stop, asked = next(self._window.spans(1))
-            texts, new = self._unread(start, stop, asked)
-            self._ahead = self._network.begin(texts, new, self._memory, asked)
-            if self._ahead:
-                self._start, self._read = start, stop
+            texts, new = self._unprocessed(start, stop, asked)
+            self._background = self._network.begin(texts, new, self._cache, asked)
+            if self._background:
+                self._start, self._processed = start, stop
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
-        self._settle()
+        self._finish_background()
         self._window.rewind(count)
-        self._read = min(self._read, self._window.length)
-        if self._read <= self._start:
-            self._start = self._read = 0
+        self._processed = min(self._processed, self._window.length)
+        if self._processed <= self._start:
+            self._start = self._processed = 0
         if count:
             self._outputs, self._logits = self._outputs[:, :-count], None
 
@@ -152,59 +150,55 @@ class NumpySession:
         batch = len(self._window.texts)
         if np.array_equal(kept, np.arange(batch)):
             return
-        self._settle()
+        self._finish_background()
         # Forks share the logits of their row: compute them once, before the fork.
         logits = self._kept_logits() if len(kept) > batch else self._logits
-        self._memory = self._network.select(self._memory, kept, self._read - self._start)
+        self._cache = self._network.select(self._cache, kept, self._processed - self._start)
         self._window.select(kept)
         self._outputs = self._outputs[kept]
         self._logits = None if logits is None else logits[kept]
 
     def _kept_logits(self) -> Array:
         """Return the logits of the next token, and keep them."""
-        self._settle()
+        self._finish_background()
         if self._logits is None:
-            self._outputs_of(1)  # which may bring them
+            self._last_outputs(1)  # with kernels it also sets the logits
         if self._logits is None:
             self._logits = self.last_logits(1)[:, 0]
         return self._logits
 
-    def _settle(self) -> None:
-        """Wait for what is being read."""
-        ahead, self._ahead = self._ahead, None
-        if ahead:
-            self._read, read = self._start, self._read  # should it fail
-            ahead.wait()
-            self._read, self._logits = read, ahead.logits[:, 0]
-            self._outputs = ahead.outputs[:, -1:]  # others were seen through another window
+    def _finish_background(self) -> None:
+        """Wait for the step in the background, if there is one, and keep its results."""
+        background, self._background = self._background, None
+        if background:
+            # If waiting fails, the step counts as not processed.
+            self._processed, processed = self._start, self._processed
+            background.wait()
+            self._processed, self._logits = processed, background.logits[:, 0]
+            # The earlier outputs may belong to another position of the window.
+            self._outputs = background.outputs[:, -1:]
 
-    def _outputs_of(self, count: int) -> Array:
-        """What came out for each of the last tokens, which are read if they were not."""
-        self._settle()
+    def _last_outputs(self, count: int) -> Array:
+        """Return the network's outputs at the last tokens, which it processes if need be."""
+        self._finish_background()
         if not 1 <= count <= self._outputs.shape[1]:
-            parts = [self._see(*span) for span in self._window.spans(count)]
+            parts = [self._process(*span) for span in self._window.spans(count)]
             self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         return self._outputs[:, -count:]
 
-    def _see(self, start: int, stop: int, asked: int) -> Array:
-        """Read a window as far as it was not read yet; returns the last `asked` outputs."""
-        (texts, new), memory = self._unread(start, stop, asked), self._memory
-        if native.kernels:  # which see to the cores themselves
+    def _process(self, start: int, stop: int, asked: int) -> Array:
+        """Process the rest of a window; return the outputs at its last `asked` tokens."""
+        texts, new = self._unprocessed(start, stop, asked)
+        if native.kernels:  # the logits cost little in the same call
             last = int(stop == self._window.length)
-            outputs, logits = self._network.advance(texts, new, memory, last)
+            outputs, logits = self._network.process_with_logits(texts, new, self._cache, last)
             self._logits = logits[:, 0] if last else None
         else:
-            outputs = np.concatenate(
-                spread(
-                    lambda some: self._network.read(texts[some], new, memory[some]),
-                    len(texts),
-                    ROWS,
-                )
-            )
-        self._start, self._read = start, stop
+            outputs = self._network.process(texts, new, self._cache)
+        self._start, self._processed = start, stop
         return outputs[:, -asked:]
 
-    def _unread(self, start: int, stop: int, asked: int) -> tuple[NDArray[np.int64], int]:
-        """A window, and how many tokens at its end are to be read."""
-        read = self._read if start == self._start else start
-        return self._window.texts[:, start:stop], stop - min(read, stop - asked)
+    def _unprocessed(self, start: int, stop: int, asked: int) -> tuple[NDArray[np.int64], int]:
+        """Return a window, and the number of tokens at its end that are to be processed."""
+        processed = self._processed if start == self._start else start
+        return self._window.texts[:, start:stop], stop - min(processed, stop - asked)

@@ -44,7 +44,7 @@ def pair(a, spread=0.5):
         return log_softmax(scores) if a.kind == "default" else np.log(scores)
 
     def in_numpy(ids):
-        outputs = network.read(ids, ids.shape[1], network.memory(len(ids)))
+        outputs = network.process(ids, ids.shape[1], network.new_cache(len(ids)))
         logits = network.logits(network.hidden(outputs[:, -1:]))[:, 0]
         assert logits.dtype == np.float32
         return log_softmax(logits)

@@ -167,7 +167,7 @@ def test_rows_may_be_forked_after_going_back(model, texts):
 
 def test_what_forks_share_is_read_once(model, texts, monkeypatch):
     rows, network = [], model._network
-    for name in ("begin", "advance") if native.kernels else ("read",):
+    for name in ("begin", "process_with_logits") if native.kernels else ("process",):
         read = getattr(network, name)
 
         def noted(window, *rest, read=read):
@@ -189,14 +189,14 @@ def test_what_forks_share_is_read_once(model, texts, monkeypatch):
 def test_a_token_after_others_that_were_read_is_read_at_once(model, texts):
     session = model.start(texts[:4, :5])
     session.extend(texts[:4, 5])
-    assert session._ahead is None  # the others were not
+    assert session._background is None  # the others were not
     for i in range(6, 40):  # the window slides meanwhile
         fresh = model.start(texts[:4, :i])
         assert np.array_equal(session.next_logits(), fresh.next_logits())
         if i % 3:
             assert np.array_equal(session.hidden_states(3), fresh.hidden_states(3))
         session.extend(texts[:4, i])
-        assert bool(session._ahead) == bool(getattr(model._network, "_plan", None))
+        assert bool(session._background) == bool(getattr(model._network, "_plan", None))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_reading_that_fails_is_done_again(model, texts, monkeypatch):
     session = model.start(texts[:2, :5])
     before = session.next_logits().copy()
     session.extend(texts[:2, 5])
-    if session._ahead is None:
+    if session._background is None:
         pytest.skip("nothing is read ahead here")
 
     def fail(ahead):
@@ -231,7 +231,7 @@ def test_reading_that_fails_is_done_again(model, texts, monkeypatch):
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(session._ahead), "wait", fail)
+        patch.setattr(type(session._background), "wait", fail)
         with pytest.raises(MemoryError):
             _ = session.next_logits()
     assert np.array_equal(session.next_logits(), model.start(texts[:2, :6]).next_logits())
@@ -274,7 +274,7 @@ def test_asking_what_a_session_offers_computes_nothing(model, texts, monkeypatch
         raise AssertionError("the network ran")
 
     session = model.start(texts[:1, :2])
-    monkeypatch.setattr(type(session), "_outputs_of", never)
+    monkeypatch.setattr(type(session), "_last_outputs", never)
     assert isinstance(session, corelm.RewindableSession)
 
 

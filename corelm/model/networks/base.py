@@ -1,4 +1,4 @@
-"""The networks of `architecture.py` without Keras, a few tokens at a time, with a memory."""
+"""Networks that process a few tokens at a time, with a cache of the tokens before them."""
 
 from __future__ import annotations
 
@@ -12,165 +12,166 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.model.networks.graph import Graph, plan
-from corelm.model.networks.layers import (
-    Embed,
-    Linear,
-    Matrix,
-    Reading,
-    Weights,
-)
+from corelm.model.networks.layers import Embed, Linear, Matrix, StepInput, Weights
 from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]
 
 
-class Ahead(NamedTuple):
-    """Reading under way: what comes of it, once it was waited for."""
+class BackgroundStep(NamedTuple):
+    """A step that another thread computes; its arrays are valid after `wait`."""
 
     run: Any
     outputs: Array
     logits: Array
 
     def wait(self) -> None:
-        """Until the arrays hold it; helps meanwhile."""
+        """Wait for the arrays; the waiting thread helps."""
         native.loaded().wait(self.run)
 
 
 class Network(ABC):
-    """A network that reads tokens and remembers them.
+    """A network with a cache of the tokens that it has processed.
 
     Args:
-        remembered: the shape of what it remembers of a row; the last axis but one is the time,
-            so that the memory of a text is that of its beginning, and more.
+        cache_shape: the shape of the cache of one row. The last axis but one is the time, so that
+            the cache of a text begins with the cache of any prefix.
     """
 
     _scores: Linear
 
-    def __init__(self, *remembered: int) -> None:
-        self._remembered = remembered
+    def __init__(self, *cache_shape: int) -> None:
+        self._cache_shape = cache_shape
 
-    def memory(self, batch: int) -> Array:
-        """Room for what it remembers: (batch, ..., context, size)."""
-        return np.empty((batch, *self._remembered), dtype=np.float32)
+    def new_cache(self, batch: int) -> Array:
+        """Return an empty cache: (batch, ..., context, size)."""
+        return np.empty((batch, *self._cache_shape), dtype=np.float32)
 
-    def select(self, memory: Array, rows: Ids, time: int) -> Array:
-        """The memory of these rows, in this order, after `time` tokens of each; is changed."""
+    def select(self, cache: Array, rows: Ids, time: int) -> Array:
+        """Return the cache of these rows in this order, after `time` tokens of each.
+
+        Where rows are only dropped, the others move up within the same array.
+        """
         only_dropped = bool((np.diff(rows) > 0).all())
-        kept = memory[: len(rows)] if only_dropped else self.memory(len(rows))
-        for to, row in enumerate(rows):  # where rows were only dropped, the others move up
+        kept = cache[: len(rows)] if only_dropped else self.new_cache(len(rows))
+        for to, row in enumerate(rows):
             if to != row or not only_dropped:
-                kept[to, ..., :time, :] = memory[row, ..., :time, :]
+                kept[to, ..., :time, :] = cache[row, ..., :time, :]
         return kept
 
     @abstractmethod
-    def read(self, window: Ids, new: int, memory: Array) -> Array:
-        """Read the last `new` tokens of each row; the earlier ones are in the memory.
+    def process(self, window: Ids, new: int, cache: Array) -> Array:
+        """Process the last `new` tokens of each row; the cache holds the earlier ones.
 
         Args:
             window: (batch, time) ids.
-            new: how many of them to read, at least 1.
-            memory: (batch, ..., context, size); is changed.
+            new: tokens to process, at least 1.
+            cache: (batch, ..., context, size); the new tokens are written into it.
 
         Returns:
-            (batch, new, width): what comes out for each of them, for `hidden`.
+            (batch, new, width): an output for each token, the input of `hidden`.
         """
 
     def hidden(self, outputs: Array) -> Array:
-        """The last hidden states that outputs lead to: (batch, new, width) to the same."""
+        """Return the last hidden states of outputs: (batch, new, width) to the same shape."""
         return outputs
 
-    def advance(self, window: Ids, new: int, memory: Array, asked: int) -> tuple[Array, Array]:
-        """Read as `read` does; also returns the logits after the last tokens that are asked for.
+    def process_with_logits(
+        self, window: Ids, new: int, cache: Array, asked: int
+    ) -> tuple[Array, Array]:
+        """Do as `process` does, and return the logits after the last `asked` tokens too.
 
         Returns:
             (batch, new, width) and (batch, asked, vocabulary).
         """
-        outputs = self.read(window, new, memory)
+        outputs = self.process(window, new, cache)
         return outputs, self.logits(self.hidden(outputs[:, new - asked :]))
 
-    def begin(self, window: Ids, new: int, memory: Array, asked: int) -> Ahead | None:
-        """Have another thread do what `advance` does; None where that cannot be."""
+    def begin(self, window: Ids, new: int, cache: Array, asked: int) -> BackgroundStep | None:
+        """Start `process_with_logits` in another thread; None where that isn't possible."""
         return None
 
     @property
     @abstractmethod
     def linears(self) -> Iterable[Linear]:
-        """The layers that multiply every new token with a matrix, in this order."""
+        """The dense layers in the order of execution."""
 
     @property
     def matrices(self) -> list[Matrix]:
-        """What every new token is multiplied with."""
+        """The matrices that every new token is multiplied with."""
         return [linear.matrix for linear in self.linears]
 
     def logits(self, hidden: Array) -> Array:
-        """The scores of the next token: (batch, new, width) to (batch, new, vocabulary)."""
+        """Return the scores of the next token: (batch, new, width) to (batch, new, vocabulary)."""
         return self._scores(hidden)
 
 
 class Transformer(Network):
-    """A network that remembers what its attentions look at, in graphs of layers.
+    """A network of attention layers, in two graphs.
 
     Args:
-        remembered: the shape of what it remembers of a row, as in `Reading`.
-        reads: from what is read to (batch, new, width).
+        cache_shape: (layers, keys_and_values, kv_heads, context, size), as in `StepInput`.
+        body: from a step to (batch, new, width).
         hidden: from there to the last hidden states.
         scores: from these to the scores of the next token.
     """
 
     def __init__(
-        self, remembered: tuple[int, ...], reads: Graph, hidden: Graph, scores: Linear
+        self, cache_shape: tuple[int, ...], body: Graph, hidden: Graph, scores: Linear
     ) -> None:
-        super().__init__(*remembered)
-        self._reads, self._hidden, self._scores = reads, hidden, scores
+        super().__init__(*cache_shape)
+        self._body, self._hidden, self._scores = body, hidden, scores
         head = hidden.then(scores)
-        self._layers, self._width = reads.layers + head.layers, reads.layers[-1].width
-        self._plan = plan(reads, head)
+        self._layers, self._width = body.layers + head.layers, body.layers[-1].width
+        self._plan = plan(body, head)
 
     @property
     def linears(self) -> Iterable[Linear]:
         return [layer for layer in self._layers if isinstance(layer, Linear)]
 
-    def read(self, window: Ids, new: int, memory: Array) -> Array:
+    def process(self, window: Ids, new: int, cache: Array) -> Array:
         if self._plan:
-            return self.advance(window, new, memory, 0)[0]
-        return self._reads(Reading(window, new, memory, self._seen(window, new)))
+            return self.process_with_logits(window, new, cache, 0)[0]
+        return self._body(StepInput(window, new, cache, self._attention_mask(window, new)))
 
     def hidden(self, outputs: Array) -> Array:
         return self._hidden(np.ascontiguousarray(outputs))
 
-    def advance(self, window: Ids, new: int, memory: Array, asked: int) -> tuple[Array, Array]:
+    def process_with_logits(
+        self, window: Ids, new: int, cache: Array, asked: int
+    ) -> tuple[Array, Array]:
         if not self._plan:
-            return super().advance(window, new, memory, asked)
-        outputs, logits = self._room(len(window), new, asked)
-        seen = self._seen(window, new)
-        native.loaded().run(self._plan, window, memory, seen, outputs, logits)
+            return super().process_with_logits(window, new, cache, asked)
+        outputs, logits = self._new_results(len(window), new, asked)
+        mask = self._attention_mask(window, new)
+        native.loaded().run(self._plan, window, cache, mask, outputs, logits)
         return outputs, logits
 
-    def begin(self, window: Ids, new: int, memory: Array, asked: int) -> Ahead | None:
+    def begin(self, window: Ids, new: int, cache: Array, asked: int) -> BackgroundStep | None:
         if not self._plan:
             return None
-        outputs, logits = self._room(len(window), new, asked)
-        seen = self._seen(window, new)
-        run = native.loaded().begin(self._plan, window, memory, seen, outputs, logits)
-        return Ahead(run, outputs, logits)
+        outputs, logits = self._new_results(len(window), new, asked)
+        mask = self._attention_mask(window, new)
+        run = native.loaded().begin(self._plan, window, cache, mask, outputs, logits)
+        return BackgroundStep(run, outputs, logits)
 
-    def _room(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
+    def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
         outputs = np.empty((batch, new, self._width), dtype=np.float32)
         return outputs, np.empty((batch, asked, self._scores.width), dtype=np.float32)
 
-    def _seen(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
-        """What the new tokens may look at: (masks, batch, new, time), or none, which is all."""
+    def _attention_mask(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
+        """Return the mask of `StepInput`: (masks, batch, new, time), or None."""
         return None
 
 
 def embedding_layer(w: Weights) -> tuple[Array, Embed]:
-    """The embeddings of tokens, and the layer that adds those of places."""
+    """Return the token embeddings, and the layer that adds those of positions."""
     tokens = w["embedding/token_embeddings/embeddings"]
     return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
 
 
 def dense_layer(w: Weights, *names: str, inputs: int = 1, activation: str = "") -> Linear:
-    """Keras dense layers side by side; the first `inputs` axes of a kernel are what goes in."""
+    """Join Keras dense layers side by side; the first `inputs` axes of a kernel are its inputs."""
     kernels = [w[f"{name}/kernel"] for name in names]
     flat = [kernel.reshape(math.prod(kernel.shape[:inputs]), -1) for kernel in kernels]
     biases = [w[f"{name}/bias"].ravel() for name in names]
@@ -178,5 +179,5 @@ def dense_layer(w: Weights, *names: str, inputs: int = 1, activation: str = "") 
 
 
 def weights_below(w: Weights, name: str) -> Weights:
-    """The weights below a name, without it."""
+    """Return the weights whose names begin with `name/`, without that prefix."""
     return {k.removeprefix(name + "/"): v for k, v in w.items() if k.startswith(name + "/")}

@@ -7,45 +7,45 @@ from numpy.typing import NDArray
 
 from corelm.model.architectures import Architecture
 from corelm.model.networks.base import Ids, Transformer, dense_layer, embedding_layer, weights_below
-from corelm.model.networks.graph import GIVEN, Graph
+from corelm.model.networks.graph import INPUT, Graph
 from corelm.model.networks.layers import Attend, Linear, Norm, Weights
 from corelm.model.networks.shapes import Shapes, dense_shapes, embedding_shapes, layer_norm_shapes
 
 
 class Book(Transformer):
-    """The chapter's decoder: attention over the embeddings twice, then dense."""
+    """The chapter's decoder: attention over the embeddings twice, then dense layers."""
 
     def __init__(self, a: Architecture, w: Weights) -> None:
         layers = weights_below(w, "decoder")
         norms = [weights_below(layers, f"layernorm_{i}") for i in (1, 2, 3)]
         norm_1, norm_2, norm_3 = (Norm(norm["gamma"], norm["beta"]) for norm in norms)
-        reads, hidden = Graph(), Graph(a.width)
-        embedded = reads.add(embedding_layer(w)[1], GIVEN)
-        x = _attention(
-            reads, embedded, embedded, weights_below(layers, "attention_1"), norm_1, mask=0
-        )
-        _attention(reads, x, embedded, weights_below(layers, "attention_2"), norm_2, mask=1)
-        inner = hidden.add(dense_layer(layers, "dense_1", activation="relu"), GIVEN)
-        hidden.add(norm_3, hidden.add(dense_layer(layers, "dense_2"), inner, GIVEN))
-        remembered = (1, 1, 1, a.context_length, a.width)  # by both attentions
-        super().__init__(remembered, reads, hidden, dense_layer(w, "probabilities"))
+        attentions = [weights_below(layers, f"attention_{i}") for i in (1, 2)]
+        body, hidden = Graph(), Graph(a.width)
+        embedded = body.add(embedding_layer(w)[1], INPUT)
+        x = _attention(body, embedded, embedded, attentions[0], norm_1, mask=0)
+        _attention(body, x, embedded, attentions[1], norm_2, mask=1)
+        inner = hidden.add(dense_layer(layers, "dense_1", activation="relu"), INPUT)
+        hidden.add(norm_3, hidden.add(dense_layer(layers, "dense_2"), inner, INPUT))
+        cache_shape = (1, 1, 1, a.context_length, a.width)  # both attentions share the cache
+        super().__init__(cache_shape, body, hidden, dense_layer(w, "probabilities"))
 
-    def _seen(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
-        """Not padding."""
+    def _attention_mask(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
+        """Mask padding; None where there is none."""
         if np.count_nonzero(window) == window.size:
             return None
-        seen = np.repeat((window != 0)[:, None], new, axis=1)
-        # Keras masks the queries of the first attention too: padding looks at everything.
-        return np.stack([seen & seen[:, 0, -new:, None], seen])
+        mask = np.repeat((window != 0)[:, None], new, axis=1)
+        # Keras masks the queries of the first attention too: padding attends to everything.
+        return np.stack([mask & mask[:, 0, -new:, None], mask])
 
 
 def _attention(graph: Graph, x: int, tokens: int, w: Weights, norm: Norm, mask: int) -> int:
-    """Keras's MultiHeadAttention, and what went in, normalised; returns what comes out.
+    """Add Keras's MultiHeadAttention, the residual and the normalisation; return the output.
 
-    Keras looks at a token e with (x Q + q) . (e K + k) in each head. That is (x QK' + qK') . e,
-    and a number that is the same for every token, which changes no weight. So two matrices are
-    one, and no keys need be kept, only the tokens, which both heads and both attentions share. In
-    the same way values and output are one matrix, for weights sum to 1.
+    Keras scores a token e with (x Q + q) . (e K + k) in each head. That equals (x QK' + qK') . e
+    plus a number that is the same for every token, which the softmax cancels. So the product of
+    two matrices is one matrix, and the cache needs no keys, only the tokens, which all heads and
+    both attentions share. Values and output are one matrix in the same way, because the attention
+    weights sum to 1.
     """
     q, k, v, out = (
         np.moveaxis(w[f"{name}/kernel"].astype(np.float64), heads, 0)
@@ -54,14 +54,15 @@ def _attention(graph: Graph, x: int, tokens: int, w: Weights, norm: Norm, mask: 
     query, output = np.concatenate(q @ k.mT, axis=1), np.concatenate(v @ out)
     query_bias = (k @ w["query/bias"][..., None]).ravel()
     output_bias = w["value/bias"].ravel() @ np.concatenate(out) + w["attention_output/bias"]
-    looks = Linear(query.astype(np.float32), query_bias.astype(np.float32))
-    answers = Linear(output.astype(np.float32), output_bias.astype(np.float32))
-    attend = Attend(len(q), looks.width, mask=mask)
-    mixed = graph.add(attend, GIVEN, graph.add(looks, x), tokens)
-    return graph.add(norm, graph.add(answers, mixed, x))
+    query_layer = Linear(query.astype(np.float32), query_bias.astype(np.float32))
+    output_layer = Linear(output.astype(np.float32), output_bias.astype(np.float32))
+    attend = Attend(len(q), query_layer.width, mask=mask)
+    mixed = graph.add(attend, INPUT, graph.add(query_layer, x), tokens)
+    return graph.add(norm, graph.add(output_layer, mixed, x))
 
 
 def weight_shapes(a: Architecture) -> Shapes:
+    """Return the shapes of the weights of an architecture of this kind, by name."""
     return {
         **embedding_shapes(a),
         **_attention_shapes("decoder/attention_1", a),

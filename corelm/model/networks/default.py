@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from corelm.model.architectures import Architecture
 from corelm.model.networks.base import Transformer, embedding_layer, weights_below
-from corelm.model.networks.graph import GIVEN, Graph
+from corelm.model.networks.graph import INPUT, Graph
 from corelm.model.networks.layers import Attend, Linear, Norm, Weights
 from corelm.model.networks.shapes import Shapes, embedding_shapes
 
@@ -15,25 +15,25 @@ class Default(Transformer):
     """Pre-norm blocks and tied embeddings."""
 
     def __init__(self, a: Architecture, w: Weights) -> None:
-        reads, hidden = Graph(), Graph(a.width)
+        body, hidden = Graph(), Graph(a.width)
         tokens, embed = embedding_layer(w)
-        x = reads.add(embed, GIVEN)
+        x = body.add(embed, INPUT)
         for i in range(a.blocks):
             block = weights_below(w, f"block_{i}")
             x = pre_norm_block(
-                reads,
+                body,
                 x,
-                Attend(a.heads, a.width, part=i),
+                Attend(a.heads, a.width, layer=i),
                 norms=[Norm(block[f"{name}_norm/scale"]) for name in ("attention", "dense")],
                 qkv=Linear(block["qkv/kernel"]),
                 attention_out=Linear(block["attention_out/kernel"]),
                 dense_in=Linear(block["dense_in/kernel"], activation="squared relu"),
                 dense_out=Linear(block["dense_out/kernel"]),
             )
-        hidden.add(Norm(w["norm/scale"]), GIVEN)
+        hidden.add(Norm(w["norm/scale"]), INPUT)
         size = a.width // a.heads
-        remembered = (a.blocks, 2, a.heads, a.context_length, size)
-        super().__init__(remembered, reads, hidden, Linear(tokens.T))
+        cache_shape = (a.blocks, 2, a.heads, a.context_length, size)
+        super().__init__(cache_shape, body, hidden, Linear(tokens.T))
 
 
 def pre_norm_block(
@@ -47,13 +47,14 @@ def pre_norm_block(
     dense_in: Linear,
     dense_out: Linear,
 ) -> int:
-    """Normalise, attend, add; normalise, dense, dense, add. Returns what comes out, by number."""
-    mixed = graph.add(attend, GIVEN, graph.add(qkv, graph.add(norms[0], x)))
+    """Add a block: normalise, attend, add; normalise, dense, dense, add. Return its output."""
+    mixed = graph.add(attend, INPUT, graph.add(qkv, graph.add(norms[0], x)))
     x = graph.add(attention_out, mixed, x)
     return graph.add(dense_out, graph.add(dense_in, graph.add(norms[1], x)), x)
 
 
 def weight_shapes(a: Architecture) -> Shapes:
+    """Return the shapes of the weights of an architecture of this kind, by name."""
     table = embedding_shapes(a)
     for i in range(a.blocks):
         table |= {

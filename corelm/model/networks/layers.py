@@ -1,9 +1,10 @@
-"""The layers of the networks: attention, norms, products. In C where the kernels are there.
+"""The layers of the networks: attention, normalisation, products. The kernels run them where they
+are available.
 
-What comes out for a token is the same to the last bit whether it is read alone or with others,
-in whichever batch. The kernels see to it; in NumPy it takes a vector for each token, since BLAS
-rounds the product of two matrices unlike that of a vector and a matrix, and unlike itself with
-other shapes: `np.matmul` of (..., 1, in) and (in, out) makes a BLAS call for each.
+A token's result is the same to the last bit whether it is computed alone or with others, in any
+batch. The kernels ensure this. In NumPy it takes one vector per token: BLAS rounds the product of
+two matrices differently from that of a vector and a matrix, and differently from itself for other
+shapes. `np.matmul` of (..., 1, in) and (in, out) makes one BLAS call per vector.
 """
 
 from __future__ import annotations
@@ -17,109 +18,105 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.numerics.distributions import Array
-from corelm.threads import spread
 
 Weights = Mapping[str, NDArray[np.float32]]
 
 EPSILON = np.float32(1e-6)
-NEVER = np.float32(-1e9)
+MASKED = np.float32(-1e9)
 
 ACTIVATIONS = ("", "relu", "squared relu", "gelu")
-"""What may be done with a product, in the kernels' order."""
+"""The activations after a product, in the order of the kernels' codes."""
 
 CACHED = 2**16
-"""Weights in one block of columns: 256 KiB, which a core's own cache holds."""
-
-WORTH = 2**23
-"""Multiplications that are worth another core."""
+"""Weights in one block of columns: 256 KiB, which fit a core's own cache."""
 
 
-class Reading(NamedTuple):
-    """What a network reads: the last tokens of each row of a window, after those in its memory."""
+class StepInput(NamedTuple):
+    """The input of one step: the last tokens of each row of a window, and the cache before them."""
 
     window: NDArray[np.int64]
     """(batch, time) ids."""
     new: int
-    """How many of them, at least 1."""
-    memory: Array
-    """(batch, parts, planes, groups, context, size), one part for each attention; is changed."""
-    seen: NDArray[np.bool_] | None = None
-    """(masks, batch, new, time), False where a token must not look; none means it may."""
+    """Tokens at the end of each row to process, at least 1."""
+    kv_cache: Array
+    """(batch, layers, keys_and_values, kv_heads, context, size); the step writes into it."""
+    attention_mask: NDArray[np.bool_] | None = None
+    """(masks, batch, new, time), False where a token must not attend; None allows all."""
 
 
 class Embed:
-    """The embeddings of what is read, each with that of its place: (batch, new, width).
+    """The embeddings of the new tokens plus those of their positions: (batch, new, width).
 
     Args:
         tokens: (vocabulary, width).
         positions: (context, width).
     """
 
-    reads = True
+    reads_step = True
 
     def __init__(self, tokens: Array, positions: Array) -> None:
         self._tokens, self._positions = tokens, positions
         self.width = tokens.shape[1]
         self.kernel = ("embed", tokens, positions, None)
 
-    def __call__(self, reading: Reading) -> Array:
-        time = reading.window.shape[1]
-        first = time - reading.new
-        embedded: Array = self._tokens[reading.window[:, first:]] + self._positions[first:time]
+    def __call__(self, step: StepInput) -> Array:
+        time = step.window.shape[1]
+        first = time - step.new
+        embedded: Array = self._tokens[step.window[:, first:]] + self._positions[first:time]
         return embedded
 
 
 class Attend:
-    """Each token that is read looks at itself and at those before it: (batch, new, heads * size).
+    """Causal attention of the new tokens: (batch, new, heads * size).
 
-    A plane of the memory has keys or values, (groups, context, size); as many heads as there are
-    in a group look at the same ones. With one plane, keys are values too.
+    Several heads may share one head of keys and values (grouped-query attention). A cache layer
+    with one entry instead of two uses its keys as values too.
 
     Args:
-        heads: how many.
+        heads: the number of query heads.
         width: of all heads together.
-        part: which part of the memory is its.
-        mask: which of the masks says what it may look at, where there are some.
+        layer: the layer of the cache that belongs to this attention.
+        mask: the mask that applies to it, where there are several.
     """
 
-    reads = True
+    reads_step = True
 
-    def __init__(self, heads: int, width: int, part: int = 0, mask: int = 0) -> None:
-        self._part, self._mask, self.width = part, mask, width
-        self.kernel = ("attend", part, mask, heads)
+    def __init__(self, heads: int, width: int, layer: int = 0, mask: int = 0) -> None:
+        self._layer, self._mask, self.width = layer, mask, width
+        self.kernel = ("attend", layer, mask, heads)
 
-    def __call__(self, reading: Reading, x: Array, tokens: Array | None = None) -> Array:
-        """What is read looks.
+    def __call__(self, step: StepInput, x: Array, tokens: Array | None = None) -> Array:
+        """Attend from the new tokens to the cached ones.
 
         Args:
-            reading: what that is.
-            x: (batch, new, width) queries; with keys and values beside them, of the same width,
-                where there are no tokens.
-            tokens: (batch, new, groups * size) what is looked at.
+            step: the cache, which gets the new keys and values, and the mask.
+            x: (batch, new, width) queries; without `tokens`, followed by keys and values of the
+                same width each.
+            tokens: (batch, new, kv_heads * size), the keys that are also the values.
         """
-        planes = (tokens,) if tokens is not None else np.split(x[..., self.width :], 2, axis=-1)
-        cache, time = reading.memory[:, self._part], reading.window.shape[1]
-        (batch, new), (groups, size) = x.shape[:2], (cache.shape[2], cache.shape[4])
-        for plane, values in enumerate(planes):
-            by_group = values.reshape(batch, new, groups, size).swapaxes(1, 2)
-            cache[:, plane, :, time - new : time] = by_group
-        members = self.width // (groups * size)
-        queries = x[..., : self.width].reshape(batch, new, groups, members, 1, size)
+        added = (tokens,) if tokens is not None else np.split(x[..., self.width :], 2, axis=-1)
+        cache, time = step.kv_cache[:, self._layer], step.window.shape[1]
+        (batch, new), (kv_heads, size) = x.shape[:2], (cache.shape[2], cache.shape[4])
+        for i, values in enumerate(added):
+            by_head = values.reshape(batch, new, kv_heads, size).swapaxes(1, 2)
+            cache[:, i, :, time - new : time] = by_head
+        group = self.width // (kv_heads * size)  # query heads that share keys and values
+        queries = x[..., : self.width].reshape(batch, new, kv_heads, group, 1, size)
         queries = queries * np.float32(size**-0.5)
-        mixed = np.empty(queries.shape, dtype=np.float32)  # each head by itself, a vector
+        mixed = np.empty(queries.shape, dtype=np.float32)  # one vector per head
         for i in range(new):
-            # (batch, planes, groups, 1, past, size)
+            # (batch, keys_and_values, kv_heads, 1, past, size)
             past = cache[..., None, : time - new + i + 1, :]
-            scores = queries[:, i] @ past[:, 0].swapaxes(3, 4)  # (batch, groups, members, 1, past)
-            if reading.seen is not None:
-                seen = reading.seen[self._mask, :, i, None, None, None, : past.shape[4]]
-                scores = np.where(seen, scores, NEVER)
+            scores = queries[:, i] @ past[:, 0].swapaxes(3, 4)  # (batch, kv_heads, group, 1, past)
+            if step.attention_mask is not None:
+                mask = step.attention_mask[self._mask, :, i, None, None, None, : past.shape[4]]
+                scores = np.where(mask, scores, MASKED)
             np.matmul(_softmax(scores), past[:, -1], out=mixed[:, i])
         return mixed.reshape(batch, new, self.width)
 
 
 def _softmax(scores: Array) -> Array:
-    """In place, over the last axis."""
+    """Compute the softmax over the last axis in place."""
     scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= np.add.reduce(scores, axis=-1, keepdims=True)
@@ -127,9 +124,9 @@ def _softmax(scores: Array) -> Array:
 
 
 class Norm:
-    """Of each token: mean 0 and variance 1 where there is a shift, mean square 1 without."""
+    """Layer normalisation of each token with a shift, RMS normalisation without one."""
 
-    reads = False
+    reads_step = False
 
     def __init__(self, scale: Array, shift: Array | None = None) -> None:
         self._scale, self._shift, self.width = scale, shift, len(scale)
@@ -150,21 +147,21 @@ class Norm:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), which does not overflow."""
+    """Return 1 / (1 + exp(-x)) without overflow."""
     return np.tanh(x / 2) / 2 + np.float32(0.5)
 
 
 class Matrix(NamedTuple):
-    """What a token is multiplied with."""
+    """The shape and precision of a matrix that every token is multiplied with."""
 
     inputs: int
     units: int
     halves: bool = False
-    """Whether it is kept in half precision."""
+    """True if it is stored in half precision."""
 
 
 class Linear:
-    """A layer for each token by itself: activation(x @ kernel + bias) + what is to be added.
+    """A dense layer with a residual: activation(x @ kernel + bias) + add, for each token.
 
     Args:
         kernel: (in, out).
@@ -172,7 +169,7 @@ class Linear:
         activation: one of `ACTIVATIONS`.
     """
 
-    reads = False
+    reads_step = False
 
     def __init__(self, kernel: Array, bias: Array | None = None, activation: str = "") -> None:
         self._bias, self._activation = bias, ACTIVATIONS.index(activation)
@@ -184,22 +181,22 @@ class Linear:
 
     @property
     def kernel(self) -> tuple[Any, ...]:
-        """The same in a graph that the kernels run."""
+        """The layer as a node of a graph that the kernels run."""
         assert isinstance(self._product, Panels)
         return "multiply", self._product.panels, self._bias, self._activation
 
     def __call__(self, x: Array, add: Array | None = None) -> Array:
-        """(batch, new, in) to (batch, new, out), which is also the shape of `add`."""
+        """Map (batch, new, in) to (batch, new, out), which is also the shape of `add`."""
         out = np.empty((*x.shape[:-1], self.matrix.units), dtype=np.float32)
         self._product(np.ascontiguousarray(x), self._bias, self._activation, add, out)
         return out
 
 
 class Panels:
-    """A matrix as the kernel wants it, in panels of columns: (panels, in, columns).
+    """A matrix in the layout of the kernel, in panels of columns: (panels, in, columns).
 
-    In half precision if that changes no number, as with weights from a file of halves: a token
-    alone takes as long as it takes to read the matrix.
+    It is stored in half precision if that changes no number, as with weights from a float16
+    file: one token takes as long as reading the matrix.
     """
 
     def __init__(self, kernel: Array) -> None:
@@ -210,7 +207,7 @@ class Panels:
         rows = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
         halves = np.empty(shape, dtype=np.float16)
         self.halves = kernels.pack(rows, halves)
-        self.panels = _ARENA.room(shape, np.float16 if self.halves else np.float32)
+        self.panels = _ARENA.allocate(shape, np.float16 if self.halves else np.float32)
         if self.halves:
             self.panels[:] = halves
         else:
@@ -223,36 +220,36 @@ class Panels:
 
 
 class Arena:
-    """Arrays side by side in large pieces of memory, for which NumPy asks for large pages.
+    """Arrays side by side in large blocks of memory, for which NumPy requests huge pages.
 
     In pages of the usual size a network has more of them than a processor keeps track of, and
     looking them up takes longer than reading the weights.
     """
 
-    PIECE = 2**23
-    """Bytes; NumPy asks from half of it on."""
+    BLOCK = 2**23
+    """Bytes; NumPy requests huge pages from half of that on."""
 
     def __init__(self) -> None:
         self._rest: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
 
-    def room(self, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> Array:
-        """An array of this shape with nothing in it."""
+    def allocate(self, shape: tuple[int, ...], dtype: type[np.floating[Any]]) -> Array:
+        """Return an uninitialised array of this shape."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if size > self._rest.size:
-            self._rest = np.empty(max(size, self.PIECE), dtype=np.uint8)
-        mine, self._rest = self._rest[:size], self._rest[-(-size // 64) * 64 :]
-        return mine.view(dtype).reshape(shape)
+            self._rest = np.empty(max(size, self.BLOCK), dtype=np.uint8)
+        block, self._rest = self._rest[:size], self._rest[-(-size // 64) * 64 :]
+        return block.view(dtype).reshape(shape)
 
 
 _ARENA = Arena()
 
 
 class Vectors:
-    """A matrix in plain NumPy, which every token meets as a vector.
+    """A matrix in plain NumPy that multiplies every token as a vector.
 
-    Several tokens meet one block of columns after the other, each block while it is cached. A
-    token alone takes them all at once, so that BLAS can use every core; but only where that gives
-    the same bits, which depends on the BLAS and is tried.
+    Several tokens are multiplied with one block of columns after the other, each while it is in
+    the cache. One token alone is multiplied with the whole matrix, so that BLAS can use every
+    core; but only where that gives the same bits, which depends on the BLAS and is tried once.
     """
 
     halves = False
@@ -284,17 +281,12 @@ class Vectors:
 
     def _by_blocks(self, x: Array, out: Array) -> None:
         tokens, products = x[..., None, :], out[..., None, :]  # (batch, new, 1, in or out)
-
-        def work(some: slice) -> None:
-            for columns, block in self._blocks[some]:
-                np.matmul(tokens, block, out=products[..., columns])
-
-        work_of_one = x.size * min(CACHED // x.shape[-1], self._units)
-        spread(work, len(self._blocks), least=1 + WORTH // max(work_of_one, 1))
+        for columns, block in self._blocks:
+            np.matmul(tokens, block, out=products[..., columns])
 
 
 def _activate(y: Array, activation: str) -> None:
-    """In place. The kernels do it where they finish a product."""
+    """Apply an activation in place; the kernels apply it as they finish a product."""
     if activation == "gelu":  # Hendrycks and Gimpel 2016, arXiv:1606.08415
         y *= sigmoid(np.float32(1.5957691216) * (y + np.float32(0.044715) * y**3))
     elif activation:

@@ -12,7 +12,7 @@ from corelm.generation.generate import steps
 from corelm.model.architectures import Architecture
 from corelm.model.networks.base import Transformer
 from corelm.model.networks.default import pre_norm_block
-from corelm.model.networks.graph import GIVEN, Graph
+from corelm.model.networks.graph import INPUT, Graph
 from corelm.model.networks.layers import Attend, Embed, Linear, Matrix, Norm
 from corelm.model.networks.products import bare_products
 from corelm.model.numpy_model import NumpyModel, NumpySession
@@ -67,19 +67,19 @@ class Gpt2(Transformer):
 
     def __init__(self, a: Architecture, w: gpt2.Weights) -> None:
         reads, hidden = Graph(), Graph(a.width)
-        x = reads.add(Embed(w["wte.weight"], w["wpe.weight"]), GIVEN)
+        x = reads.add(Embed(w["wte.weight"], w["wpe.weight"]), INPUT)
         for i in range(a.blocks):
             x = pre_norm_block(
                 reads,
                 x,
-                Attend(a.heads, a.width, part=i),
+                Attend(a.heads, a.width, layer=i),
                 norms=[_norm(w, f"h.{i}.ln_{n}") for n in (1, 2)],
                 qkv=_linear(w, f"h.{i}.attn.c_attn"),
                 attention_out=_linear(w, f"h.{i}.attn.c_proj"),
                 dense_in=_linear(w, f"h.{i}.mlp.c_fc", "gelu"),
                 dense_out=_linear(w, f"h.{i}.mlp.c_proj"),
             )
-        hidden.add(_norm(w, "ln_f"), GIVEN)
+        hidden.add(_norm(w, "ln_f"), INPUT)
         size = a.width // a.heads
         remembered = (a.blocks, 2, a.heads, a.context_length, size)
         super().__init__(remembered, reads, hidden, Linear(w["wte.weight"].T))
