@@ -1,8 +1,9 @@
 """Find out what a sampler does by calling it on rows of logits made for the purpose.
 
-Anybody's sampler can be asked, so nobody has to declare what its arithmetic already shows. Samplers
-that read the past are not called: nothing is known of them. Those that read the vocabulary are
-called without one, as `corelm.sampling_distribution` calls them.
+Anybody's sampler can be asked, so nobody has to declare what its arithmetic already shows. Nothing
+is known of samplers that read the past. One that does not declare what it reads is called with two
+pasts, to see if they matter. Those that read the vocabulary are called without one, as
+`corelm.sampling_distribution` calls them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from corelm.context import Context
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.distributions import Array, entropy, softmax
-from corelm.sampler import Sampler
+from corelm.sampler import READABLE, Sampler
 from corelm.validation import apply
 
 WIDTH = 1024
@@ -32,7 +33,7 @@ def temperature_of(sampler: Sampler) -> float | None:
     """Return the one temperature that a sampler applies to every row; None if there is none.
 
     Args:
-        sampler: a sampler of the kind `temperature` that reads the logits alone.
+        sampler: a sampler or a chain.
 
     Returns:
         0 for greedy, 1 where the logits stay as they are, infinity for the uniform distribution.
@@ -118,13 +119,22 @@ def differ(a: Sampler | None, b: Sampler) -> bool | None:
 
 
 def _call(sampler: Sampler, rows: Array) -> Array | None:
-    """Return the logits that a sampler makes of some rows; None if it reads more or fails."""
-    if sampler.reads - {"vocabulary"}:
+    """Return the logits that a sampler makes of some rows; None if it reads the past or fails."""
+    declared = [stage.reads for stage in sampler.stages if stage.reads != READABLE]
+    if frozenset().union(*declared) - {"vocabulary"}:
         return None
+    silent = len(declared) < len(sampler.stages)  # about what it reads: see if the past matters
     try:
-        return apply(sampler, rows, Context.of(np.zeros((len(rows), 0), dtype=np.int64)))
+        results = [apply(sampler, rows, _past(len(rows), n)) for n in ((0, 5) if silent else (0,))]
     except (SamplerError, UsageError):
         return None
+    return results[0] if np.array_equal(results[0], results[-1]) else None
+
+
+def _past(rows: int, length: int) -> Context:
+    """Return a context of equal tokens, all of them drawn and surprising."""
+    shape = (rows, length)
+    return Context(np.zeros(shape, dtype=np.int64), np.full(shape, 9.0), np.full(shape, 9.0), 0)
 
 
 @cache

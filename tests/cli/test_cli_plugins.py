@@ -39,6 +39,32 @@ def test_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
+def test_check_warns_of_parameters_that_shadow_an_option(
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-long")
+    code = (
+        "import corelm\n"
+        "class Long(corelm.Sampler):\n"
+        "    length: int = corelm.param(1)\n"
+        "    prompt_file: str = corelm.param('')\n"
+        "    t: float = corelm.param(1.0)\n"
+        "    def __call__(self, logits, context): return logits\n"
+        "@corelm.hookimpl\n"
+        "def corelm_samplers(): return {'long': Long}\n"
+    )
+    installed_plugin("corelm-long", {"long": "corelm_long"}, code)
+    assert main(["plugins", "--check"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: sampler corelm-long:long: the commands have an option --length, so the parameter "
+        "length is given as --sampler-length; another name is easier",
+        "warning: sampler corelm-long:long: the commands have an option --prompt-file, so the "
+        "parameter prompt_file is given as --sampler-prompt-file; another name is easier",
+    ]
+    main(["plugins"])
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

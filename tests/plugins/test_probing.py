@@ -57,6 +57,24 @@ def test_the_temperature_of_a_strangers_sampler_is_known_by_its_results():
     assert temperature_of(Heat() | Heat(heat=3)) == 6
 
 
+class Silent(Sampler):
+    """A temperature that declares nothing but its kind; `past` makes it read the context."""
+
+    kind = "temperature"
+    past: bool = param(False)
+
+    def __call__(self, logits, context):
+        return (logits / (2 + self.past * context.tokens.shape[1])).astype(logits.dtype)
+
+
+def test_a_sampler_that_does_not_declare_what_it_reads_is_asked_with_two_pasts():
+    assert temperature_of(Silent()) == 2
+    assert temperature_of(Silent() | sampler("temperature(t=0.5)")) == 1
+    assert temperature_of(Silent(past=True)) is None
+    assert has_effect(Silent()) is True
+    assert has_effect(Silent(past=True)) is None
+
+
 def holding(property, *expressions):
     return [expression for expression in expressions if property(sampler(expression))]
 

@@ -135,7 +135,7 @@ def strange():
 
 
 def test_a_strangers_temperature_lies_on_the_curve_at_its_own(strange):
-    assert [row["temperature"] for row in strange["samplers"]] == [0.33, 40.0, 0.8, None, None]
+    assert [row["temperature"] for row in strange["samplers"]] == [0.33, 40.0, 0.4, None, None]
     assert 0.33 in strange["curve"]["t"]
     with canvas.style():
         axes = charts.CHARTS["entropy-against-temperature"](strange).axes[0]
@@ -144,7 +144,7 @@ def test_a_strangers_temperature_lies_on_the_curve_at_its_own(strange):
     assert list(found) == [*temperatures, "keep 2", "keep 2 | heat = 2.0"]
     assert found["heat = 0.33"][0] == 0.33
     assert found["heat = 40.0"][0] == axes.get_xlim()[1]
-    # What it calls 0.8 is 0.4: the curve decides.
+    # It halves its parameter, so its temperature is 0.4.
     assert found["double = 0.8"][0] == pytest.approx(0.4, abs=1e-3)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from corelm.errors import CorelmError, UsageError
 from corelm.plugins.expressions import sampler as read_sampler
-from corelm.printable import shown
+from corelm.printable import did_you_mean, shown
 from corelm.report.document.lookup import figure, metrics
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -91,9 +90,8 @@ def _parts(named: str, text: str) -> tuple[str, str]:
         if named[point.end() :] in metrics():
             return named[: point.start()].strip(), named[point.end() :]
     word = named.rpartition(".")[2]
-    near = difflib.get_close_matches(word, metrics(), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the metrics are: {', '.join(metrics())}"
-    raise UsageError(f"{shown(text)} names no metric; {hint}")
+    hint = did_you_mean(word, metrics()) or f"; the metrics are: {', '.join(metrics())}"
+    raise UsageError(f"{shown(text)} names no metric{hint}")
 
 
 def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:

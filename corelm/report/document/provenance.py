@@ -11,6 +11,7 @@ from typing import Any
 from corelm.machine import machine
 from corelm.params import Parameterized
 from corelm.plugins.offers import Source
+from corelm.plugins.probing import temperature_of
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
@@ -42,7 +43,7 @@ def described(sampler: Sampler) -> dict[str, Any]:
         "name": name_of(sampler),
         "params": alone["params"],
         "plugin": alone["plugin"],
-        "temperature": temperature_of(sampler),
+        "temperature": _temperature(sampler),
         "stages": stages,
     }
 
@@ -52,23 +53,10 @@ def name_of(sampler: Sampler) -> str:
     return " | ".join(stage.name for stage in sampler.stages)
 
 
-def temperature_of(sampler: Sampler) -> float | None:
-    """Return the softmax temperature of a sampler that is nothing else; None for any other.
-
-    Such a sampler is of the kind `temperature` and has one parameter, which is neutral at 1.
-
-    Example:
-        >>> import corelm
-        >>> temperature_of(corelm.sampler("temperature(t=0.7)"))
-        0.7
-        >>> temperature_of(corelm.sampler("top_p(p=0.7)"))
-    """
-    if sampler.kind != "temperature" or list(sampler.neutral.values()) != [1]:
-        return None
-    [name] = sampler.neutral
-    value = _plain(getattr(sampler, name))
-    alone = len(sampler.parameters()) == 1 and isinstance(value, (int, float))
-    return float(value) if alone else None
+def _temperature(sampler: Sampler) -> float | None:
+    """Return the one temperature of a sampler; None if it has none, or an infinite one."""
+    t = temperature_of(sampler)
+    return t if t is not None and math.isfinite(t) else None
 
 
 def source_of(sampler: Sampler) -> Source:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from corelm import native
 from corelm.numerics.distributions import Array
-from corelm.report.document.provenance import temperature_of
+from corelm.plugins.probing import temperature_of
 from corelm.report.measure.divergence import Distribution
 from corelm.sampler import Sampler
 
