@@ -10,17 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import corelm
-from corelm.errors import ParameterError
+from corelm.errors import ParameterError, UsageError
 from corelm.numerics.distributions import (
     apply_temperature,
     draw,
+    draw_checked,
     entropy,
     entropy_of_logits,
     greedy,
     keep,
     log_softmax,
+    mask_tokens,
+    min_and_shannon_entropy,
+    min_entropy,
     reweight_distribution,
+    rows_are_valid,
     softmax,
+    surprisals,
 )
 
 INF = float("inf")
@@ -137,6 +143,82 @@ def test_softmax_is_a_distribution_that_keeps_the_order(row, dtype):
     assert (p[0, np.array(row) == -INF] == 0).all()
 
 
+@BOTH
+def test_the_entropies_of_each_row(dtype):
+    logits = np.log(np.array([[0.5, 0.25, 0.25], [0.125, 0.375, 0.5], [0.5, 0.5, 1e-9]])) + 3
+    least, usual = min_and_shannon_entropy(logits.astype(dtype))
+    ln2 = math.log(2)
+    middle = 0.5 * ln2 + 0.375 * math.log(8 / 3) + 0.125 * math.log(8)
+    assert least.tolist() == pytest.approx([ln2, ln2, ln2], abs=1e-6)
+    assert usual.tolist() == pytest.approx([1.5 * ln2, middle, ln2], abs=1e-6)
+    assert min_entropy(logits.astype(dtype)).tolist() == least.tolist()
+    assert (least.dtype, usual.dtype) == (np.float64, np.float64)
+
+
+def test_the_entropy_of_float32_is_summed_in_64_bits():
+    assert entropy(np.full((2, 4), 0.25, np.float32)).dtype == np.float64
+
+
+@pytest.mark.parametrize("numbers", [[1, 3], np.array([1, 3]), np.array([1, 3], np.int32)])
+def test_whole_numbers_are_taken_for_floats(numbers):
+    assert reweight_distribution(numbers, 1).tolist() == [0.25, 0.75]
+    assert reweight_distribution(numbers, 1).dtype == np.float64
+
+
+def test_floats_keep_their_type():
+    assert reweight_distribution(np.array([1, 3], np.float32), 1).dtype == np.float32
+
+
+# rows_are_valid, mask_tokens
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("row", "valid"),
+    [
+        ([1.0, -INF, 2.0], True),
+        ([-INF, -INF, -INF], False),
+        ([1.0, INF, 2.0], False),
+        ([1.0, float("nan"), 2.0], False),
+    ],
+)
+def test_a_row_is_valid_if_its_largest_logit_is_finite(dtype, row, valid):
+    rows = np.array([[0.0, 1.0, 2.0], row], dtype)
+    assert rows_are_valid(rows) is valid
+    assert rows_are_valid(rows[::-1]) is valid
+
+
+@BOTH
+def test_mask_tokens_writes_into_the_logits(dtype):
+    logits = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], dtype)
+    assert mask_tokens(logits, np.array([0, 2])) is True
+    assert logits.tolist() == [[-INF, 2.0, -INF], [-INF, 5.0, -INF]]
+    assert mask_tokens(logits, np.array([1])) is False
+    assert logits.tolist() == [[-INF] * 3] * 2
+
+
+@BOTH
+def test_mask_tokens_leaves_invalid_rows_alone(dtype):
+    logits = np.array([[1.0, 2.0], [float("nan"), 2.0]], dtype)
+    assert mask_tokens(logits, np.array([1])) is False
+    assert logits[1, 1] == 2.0
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("tokens", "wrong"), [([3], 3), ([-1], -1), ([0, 3], 3), ([2, 0, -2, 7], -2), ([9, -1], 9)]
+)
+def test_an_id_outside_the_vocabulary_is_named(dtype, tokens, wrong):
+    with pytest.raises(UsageError) as caught:
+        mask_tokens(np.zeros((1, 3), dtype), np.array(tokens))
+    assert str(caught.value) == f"there is no token {wrong}; the ids go from 0 to 2"
+
+
+@BOTH
+def test_every_id_of_the_vocabulary_is_accepted(dtype):
+    assert mask_tokens(np.zeros((2, 4), dtype), np.array([0, 1, 3])) is True
+
+
 # keep, greedy
 
 
@@ -150,6 +232,16 @@ def test_surprisals_are_those_of_the_distribution():
 def test_the_surprisal_of_certainty_is_zero_and_of_the_impossible_infinite():
     logits = np.array([[-np.inf, 7.0], [-np.inf, 7.0]], np.float32)
     assert corelm.surprisals(logits, np.array([1, 0])).tolist() == [0.0, np.inf]
+
+
+@BOTH
+def test_there_is_one_token_for_each_row(dtype):
+    with pytest.raises(UsageError) as caught:
+        surprisals(np.zeros((2, 3), dtype), np.array([1]))
+    assert str(caught.value) == "expected a token for each of 2 rows, not 1 of them"
+    with pytest.raises(UsageError) as caught:
+        surprisals(np.zeros((2, 3), dtype), np.array([1, 3]))
+    assert str(caught.value) == "there is no token 3; the ids go from 0 to 2"
 
 
 @BOTH
@@ -175,14 +267,14 @@ def test_greedy_takes_the_lowest_id_on_ties(dtype, logits, only):
     assert result.dtype == dtype
 
 
-# sharpen
+# apply_temperature
 
 
 @BOTH
-def test_sharpen_divides_by_the_temperature(dtype):
-    sharpened = apply_temperature(np.array([[0.0, 1.0, 3.0, -INF]], dtype), 0.5)
-    assert sharpened.tolist() == [[0.0, 2.0, 6.0, -INF]]
-    assert sharpened.dtype == dtype
+def test_the_logits_are_divided_by_the_temperature(dtype):
+    divided = apply_temperature(np.array([[0.0, 1.0, 3.0, -INF]], dtype), 0.5)
+    assert divided.tolist() == [[0.0, 2.0, 6.0, -INF]]
+    assert divided.dtype == dtype
 
 
 @BOTH
@@ -214,6 +306,30 @@ def test_near_infinity_all_that_is_in_play_is_equal(dtype, t):
     assert p[0].tolist() == pytest.approx([1 / 3, 1 / 3, 0, 1 / 3], rel=1e-6)
 
 
+@BOTH
+def test_each_row_may_have_a_temperature_of_its_own(dtype):
+    rows = np.array([[1.0, 3.0, -INF]] * 4, dtype)
+    divided = apply_temperature(rows, np.array([0.5, 1.0, 0.0, 2.0]))
+    assert divided.tolist() == [
+        [2.0, 6.0, -INF], [1.0, 3.0, -INF], [-INF, 0.0, -INF], [0.5, 1.5, -INF],
+    ]  # fmt: skip
+    assert divided.dtype == dtype
+
+
+@BOTH
+def test_only_the_row_that_would_overflow_is_shifted(dtype):
+    largest = float(np.finfo(dtype).max)
+    divided = apply_temperature(np.array([[largest, 1.0], [4.0, 2.0]], dtype), np.array([0.5, 0.5]))
+    assert divided.tolist() == [[0.0, -INF], [8.0, 4.0]]
+
+
+@pytest.mark.parametrize("t", [-1e-300, float("nan"), -INF])
+def test_a_temperature_below_zero_is_refused(t):
+    with pytest.raises(ParameterError) as caught:
+        apply_temperature(np.zeros((1, 2)), t)
+    assert str(caught.value) == f"t must be at least 0, not {t!r}"
+
+
 def test_between_ties_zero_and_next_to_zero_differ():
     tied = np.array([[2.0, 2.0, 1.0]])
     assert softmax(apply_temperature(tied, 0)).tolist() == [[1, 0, 0]]
@@ -232,6 +348,32 @@ def test_draw_inverts_the_distribution_function():
     logits = np.log(np.array([[0.25, 0.5, 0.25]]))
     drawn = {u: int(draw(logits, np.array([u]))[0][0]) for u in (0.0, 0.2, 0.26, 0.74, 0.76, 0.99)}
     assert drawn == {0.0: 0, 0.2: 0, 0.26: 1, 0.74: 1, 0.76: 2, 0.99: 2}
+
+
+@BOTH
+def test_a_number_on_the_border_draws_the_next_token(dtype):
+    assert draw(np.zeros((2, 2), dtype), np.array([0.5, 0.25]))[0].tolist() == [1, 0]
+
+
+@BOTH
+def test_an_impossible_token_is_never_drawn(dtype):
+    logits = np.array([[-INF, 0.0, -INF, 0.0, -INF]] * 4, dtype)
+    uniforms = np.array([0.0, 0.499, 0.5, 1 - 2**-53])
+    assert draw(logits, uniforms)[0].tolist() == [1, 1, 3, 3]
+
+
+@BOTH
+def test_there_is_one_uniform_number_for_each_row(dtype):
+    with pytest.raises(UsageError) as caught:
+        draw(np.zeros((2, 3), dtype), np.array([0.5]))
+    assert str(caught.value) == "expected a uniform number for each of 2 rows, not 1 of them"
+
+
+@BOTH
+def test_draw_checked_says_whether_every_row_is_valid(dtype):
+    assert draw_checked(np.zeros((2, 3), dtype), np.array([0.1, 0.9]))[2] is True
+    invalid = np.array([[0.0, 1.0], [-INF, -INF]], dtype)
+    assert draw_checked(invalid, np.array([0.1, 0.9]))[2] is False
 
 
 @BOTH
@@ -279,6 +421,11 @@ def test_reweight_distribution(temperature, expected):
     assert reweight_distribution([0.2, 0.8], temperature).tolist() == pytest.approx(expected)
 
 
+def test_reweight_has_the_temperature_of_the_book():
+    assert reweight_distribution([0.2, 0.8]).tolist() == pytest.approx([1 / 17, 16 / 17])
+    assert reweight_distribution([5.0]).tolist() == [1.0]
+
+
 def test_reweight_normalises_and_takes_rows():
     reweighted = reweight_distribution([[1, 4], [3, 3]], temperature=1)
     assert reweighted.tolist() == [pytest.approx([0.2, 0.8]), [0.5, 0.5]]
@@ -301,10 +448,18 @@ def test_reweight_refuses_a_temperature_below_zero(temperature):
         reweight_distribution([0.5, 0.5], temperature)
 
 
-@pytest.mark.parametrize("p", [[-0.1, 1.1], [float("nan"), 1], [INF, 1], [0.0, 0.0], [], 1.0])
+@pytest.mark.parametrize("p", [[-0.1, 1.1], [float("nan"), 1], [INF, 1], [], 1.0])
 def test_reweight_refuses_invalid_distributions(p):
-    with pytest.raises(ParameterError, match=r"a distribution (holds|needs)"):
+    with pytest.raises(ParameterError) as caught:
         reweight_distribution(p)
+    assert str(caught.value) == "a distribution holds finite numbers that are at least 0"
+
+
+@pytest.mark.parametrize("p", [[0.0, 0.0], [[0.0, 0.0], [0.5, 0.5]]])
+def test_reweight_refuses_a_row_of_zeros(p):
+    with pytest.raises(ParameterError) as caught:
+        reweight_distribution(p)
+    assert str(caught.value) == "a distribution needs at least one number above 0 in each row"
 
 
 def test_the_public_names_are_these_functions():

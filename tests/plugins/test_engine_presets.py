@@ -56,7 +56,7 @@ ACTIVE = {
     "mlx-lm": "greedy",
     "keras-hub": "top_k(k=5)",
 }
-"""Return the stages of each preset without those that are off by default."""
+"""The stages of each preset that are on by default."""
 
 
 @pytest.mark.parametrize("name", ACTIVE)
