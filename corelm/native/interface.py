@@ -167,7 +167,7 @@ class Kernels(Protocol):
     # Settings.
 
     def use_cores(self, cores: int, /) -> None:
-        """Use so many cores from now on, at most 64."""
+        """Set the number of cores to use, at most 64."""
 
     def use_vector_width(self, floats: int, /) -> int:
-        """Use vectors of at most so many floats, 8 or 16; return how many there are."""
+        """Use vectors of 8 or, if the processor has them, of 16 floats; return the width in use."""

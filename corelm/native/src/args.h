@@ -21,10 +21,10 @@ enum element { FLOAT16 = 'e', FLOAT32 = 'f', FLOAT64 = 'd', INT64 = 'q', BOOL = 
 #define READ PyBUF_C_CONTIGUOUS
 #define WRITE (PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
 
-/* Check the number of arguments; 0 with a TypeError where it is wrong. */
+/* Check the number of arguments; 0 with a TypeError if it is wrong. */
 int expect_arguments(const char *function, Py_ssize_t got, Py_ssize_t expected);
 
-/* Get an array of this type and so many axes; NULL with an exception where it isn't one. */
+/* Get an array of an element type and a number of axes; NULL with an exception if it isn't one. */
 Py_buffer *get_array(struct call *, PyObject *, const char *name, enum element, int axes,
                      int flags);
 
@@ -41,7 +41,7 @@ int expect_length(const char *name, const Py_buffer *, int axis, size_t expected
 /* Check that panels are those of an (inputs, units) matrix. */
 int expect_panels(const char *name, const Py_buffer *, size_t inputs, size_t units);
 
-/* Convert a number; 0 with an exception where it isn't one. */
+/* Convert a number; 0 with an exception if it isn't one. */
 int get_double(PyObject *, const char *name, double *);
 int get_activation(PyObject *, enum activation *);
 

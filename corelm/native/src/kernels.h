@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a kernel returns. INVALID means: a row isn't a distribution, a token isn't in the
+/* The result of a kernel. INVALID means: a row isn't a distribution, a token isn't in the
  * vocabulary, or (pack) a weight has no half-precision value. */
 enum status { NO_MEMORY = -1, OK = 0, INVALID = 1 };
 

@@ -169,7 +169,7 @@ static void after_fork_in_child(void)
     atomic_store(&pool.workers, 0);
     atomic_store(&pool.inside, 0);
     atomic_store(&pool.sleeping, 0);
-    pthread_cond_init(&pool.wake, NULL); /* the parent's sleepers are still counted in the old one */
+    pthread_cond_init(&pool.wake, NULL); /* the old one still counts the parent's sleepers */
     pthread_mutex_unlock(&pool.sleep);
     pthread_mutex_unlock(&pool.caller);
 }

@@ -57,7 +57,7 @@ static int scratch_reserve(struct scratch *scratch, size_t vocabulary)
     return 1;
 }
 
-/* This thread's scratch memory; NULL where there is no memory. */
+/* Return this thread's scratch memory, or NULL if memory runs out. */
 static struct scratch *scratch_for(size_t vocabulary)
 {
     struct scratch *scratch = pthread_getspecific(scratch_key);
@@ -133,13 +133,14 @@ TARGET static enum status mask_tokens_row(const void *work, size_t i, struct scr
         largest_masked = logit > largest_masked ? logit : largest_masked;
         out[args->tokens[k]] = -INFINITY;
     }
-    /* Only if the largest logit was masked is there perhaps no finite one left. */
+    /* Unless the largest logit was masked, a finite one is left. */
     float after = largest_masked == before ? max_logit(out, vocabulary) : before;
     return isfinite(after) ? OK : INVALID;
 }
 
 KERNEL_OF_ROWS(mask_tokens)
 
+/* Keep one token, the likeliest, and set its logit. */
 INLINE void keep_one(const float *row, size_t vocabulary, float largest, float kept, float *out)
 {
     size_t token = index_of(row, vocabulary, largest);
@@ -148,12 +149,13 @@ INLINE void keep_one(const float *row, size_t vocabulary, float largest, float k
     out[token] = kept;
 }
 
-/* Divide in double precision, where t as a float would be 0 or infinite. */
-static void divide_exactly(const float *row, size_t vocabulary, float largest, double t, float *out)
+/* Divide in double precision: as a float, t would be 0 or infinite. */
+static void divide_exactly(const float *row, size_t vocabulary, float largest, double t,
+                           float *out)
 {
-    double shift = isfinite((float)(largest / t)) ? 0 : largest;
+    double shift = isfinite((float)((double)largest / t)) ? 0 : (double)largest;
     for (size_t token = 0; token < vocabulary; token++)
-        out[token] = (float)((row[token] - shift) / t);
+        out[token] = (float)(((double)row[token] - shift) / t);
 }
 
 TARGET static enum status apply_temperature_row(const void *work, size_t i,

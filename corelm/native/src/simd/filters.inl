@@ -26,8 +26,8 @@ static float round_up(double bar)
     return (double)nearest < bar ? nextafterf(nearest, INFINITY) : nearest;
 }
 
-/* Keep the tokens at most so many nats less likely than the likeliest; that one alone where the
- * number is negative. */
+/* Keep the tokens whose logits are at most `nats` below the largest; if the number is negative, the
+ * likeliest token alone. */
 TARGET static enum status within_nats_row(const void *work, size_t i, struct scratch *scratch)
 {
     (void)scratch;

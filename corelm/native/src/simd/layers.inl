@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUMS_AT_ONCE = 8, KEYS_AT_ONCE = SUMS_AT_ONCE / PARTS }; /* so that no sum waits for the last */
+/* Independent sums, so that no addition waits for the one before it. */
+enum { SUMS_AT_ONCE = 8, KEYS_AT_ONCE = SUMS_AT_ONCE / PARTS };
 static const size_t ROW_CHUNKS = 16;          /* of a large batch: most have a next row to fetch */
 static const size_t MIN_PARALLEL_NORMS = 16;  /* fewer are not worth waking another core */
 static const size_t NORM_GRAIN = 8;

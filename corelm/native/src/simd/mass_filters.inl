@@ -150,7 +150,7 @@ INLINE void distance_range(const struct keys *keys, double largest, double centr
 
 /* The distance at which the weights reach enough, of keys that as floats are equally far; nearer
  * ones weigh `before`. The keys are put into buckets by their exact distances, and those of the
- * bucket in which it is reached into finer ones, until they tie but for the tolerance. */
+ * bucket that reaches it into finer ones, until they tie within the tolerance. */
 INLINE double exact_distance(float largest, double centre, double before, double enough,
                              struct keys *keys)
 {
@@ -194,7 +194,8 @@ INLINE float keep_candidate(const struct scratch *scratch, size_t place, float *
     return scratch->weights[place];
 }
 
-/* Of some candidates, those that are nearer than a distance, and in `tied` those that tie with it. */
+/* Compare some candidates with a distance: a bit for each that is nearer, and in `tied` a bit for
+ * each that equals it. */
 INLINE unsigned compare_exactly(const float *logits, double largest, double centre, double far,
                                 unsigned *tied)
 {

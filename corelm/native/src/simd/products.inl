@@ -10,13 +10,13 @@
 #include "vec.h"
 
 #define VECTORS (PANEL / LANES)
-enum { PREFETCH_TOKENS = 4 };    /* so many take longer to multiply than the panels to read */
+enum { PREFETCH_TOKENS = 4 };    /* from here on, multiplying takes longer than reading panels */
 static const size_t GRAIN = 8;   /* panels that a core takes at a time */
 static const size_t COARSE = 32; /* the same of a large matrix: fewer are prefetched by two cores */
 static const size_t MIN_PARALLEL_MULTIPLY = 1 << 17; /* multiplications */
 
-/* The tiles: all pairs of tokens and panels that are computed together, and how many panels go with
- * so many tokens. Of AVX2's 16 registers 12 hold sums; AVX-512's 32 hold enough of them. */
+/* The tiles: all pairs of tokens and panels that are computed together, and the number of panels
+ * for each number of tokens. 12 of AVX2's 16 registers hold sums; AVX-512 has 32, which is enough. */
 #if LANES == 16
 enum { TOKENS = 8, PANELS = 8, SUMS = 16 };
 #define SHAPES(SHAPE)                                                                             \

@@ -1,9 +1,8 @@
-/* Weighted selection: walk through keys by falling value; at which value do the weights reach a
- * sum?
+/* Weighted selection: find the value at which the weights of the larger keys reach a given sum.
  *
- * A sample of the keys gives two pivots between which the answer probably lies. The weights above
- * and between them are summed, and the search goes on in the part that holds the answer. The
- * expected time is proportional to the number of keys, however the values are distributed: flat,
+ * A sample of the keys gives two pivots that probably enclose the answer. The weights above and
+ * between them are summed, and the search continues in the part that holds the answer. The
+ * expected time is proportional to the number of keys for any distribution of their values: flat,
  * tied, sorted or spread over all exponents.
  */
 #ifndef CORELM_SELECT_H
@@ -115,7 +114,7 @@ INLINE void find_pivots(const struct keys *keys, double enough, int margin, floa
     float values[SAMPLE], weights[SAMPLE];
     uint32_t random = 1;
     double mass = 0, sum = 0;
-    for (size_t i = 0; i < SAMPLE; i++) { /* one of each of so many equal parts */
+    for (size_t i = 0; i < SAMPLE; i++) { /* one from each of SAMPLE equal parts */
         random = random * 1664525 + 1013904223;
         size_t place = (keys->count * i + keys->count * (random >> 24) / 256) / SAMPLE;
         values[i] = keys->values[place], weights[i] = keys->weights[place];
@@ -131,8 +130,8 @@ INLINE void find_pivots(const struct keys *keys, double enough, int margin, floa
     *low = place + margin >= SAMPLE ? -FLT_MAX : values[place + margin];
 }
 
-/* Go on with the part above the pivots, between them or below them that holds the answer. If the
- * sum is never reached, for it was rounded otherwise, that is the part with the smallest key. */
+/* Continue with the part that holds the answer: above the pivots, between them or below them. If
+ * rounding keeps the sum out of reach, that is the part with the smallest key. */
 INLINE void narrow_keys(struct keys *keys, double enough, float smallest, float low, float high)
 {
     double above, between = sum_between(keys, low, high, &above);
@@ -148,7 +147,7 @@ INLINE void narrow_keys(struct keys *keys, double enough, float smallest, float 
     }
 }
 
-/* Of keys that are all equal, so many are enough. */
+/* Select among keys that are all equal: only their number matters. */
 INLINE struct selected select_tied(const struct keys *keys, double enough)
 {
     double weight = (double)keys->weights[0], before = keys->before;

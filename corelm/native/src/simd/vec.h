@@ -311,7 +311,8 @@ INLINE float sum_of(const floats *parts)
 /* `sum_of` four arrays at once. */
 INLINE four four_sums_of(const floats (*parts)[PARTS])
 {
-    four a = fold_to_four(parts[0]), b = fold_to_four(parts[1]), c = fold_to_four(parts[2]), d = fold_to_four(parts[3]);
+    four a = fold_to_four(parts[0]), b = fold_to_four(parts[1]);
+    four c = fold_to_four(parts[2]), d = fold_to_four(parts[3]);
     a = __builtin_shufflevector(a, b, 0, 1, 4, 5) + __builtin_shufflevector(a, b, 2, 3, 6, 7);
     c = __builtin_shufflevector(c, d, 0, 1, 4, 5) + __builtin_shufflevector(c, d, 2, 3, 6, 7);
     return __builtin_shufflevector(a, c, 0, 2, 4, 6) + __builtin_shufflevector(a, c, 1, 3, 5, 7);
@@ -344,7 +345,9 @@ INLINE doubles fold_to_doubles(const floats *parts)
 /* Load the lanes before an end, which may lie before all of them, and `other` in the rest. */
 INLINE floats load_until(const float *from, ptrdiff_t left, float other)
 {
-    return left >= LANES ? load(from) : left > 0 ? load_partial(from, (size_t)left, other) : splat(other);
+    if (left >= LANES)
+        return load(from);
+    return left > 0 ? load_partial(from, (size_t)left, other) : splat(other);
 }
 
 /* Load one of the PARTS of sixteen lanes. */

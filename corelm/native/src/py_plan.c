@@ -1,37 +1,13 @@
-/* Whole networks as Python functions: `plan` once; `run`, or `begin` and `wait`, for each step.
+/* Networks as Python tuples, checked once by `plan`.
  *
  * A plan that is accepted can be run safely: every node reads what an earlier node has written,
- * all widths agree with the weights, and `run` checks the arrays against what the plan needs.
+ * all widths agree with the weights, and `run` checks its arrays against what the plan needs.
  */
-#include "args.h"
-#include "graph.h"
-#include "pool.h"
+#include "plan.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-static const char *const PLAN = "corelm.plan", *const RUN = "corelm.run";
-
-/* What the attend nodes of a plan need of the key/value cache and the masks. */
-struct cache_needs {
-    size_t layers, masks;                   /* at least so many */
-    size_t keys_and_values, kv_heads, size; /* exactly; 0 without attend nodes */
-};
-
-/* A network: the graph that reads tokens, and the head that makes logits of its result. */
-struct plan {
-    struct graph reader, head;
-    struct call *calls; /* the arrays of each node */
-    size_t call_count, positions; /* positions: tokens that every embed node has one for */
-    struct cache_needs cache;
-};
-
-static size_t result_width(const struct graph *graph)
-{
-    return graph->widths[graph->nodes[graph->node_count - 1].output];
-}
 
 static void free_plan(struct plan *plan)
 {
@@ -45,10 +21,8 @@ static void free_plan(struct plan *plan)
 
 static void free_plan_capsule(PyObject *capsule)
 {
-    free_plan(PyCapsule_GetPointer(capsule, PLAN));
+    free_plan(PyCapsule_GetPointer(capsule, PLAN_NAME));
 }
-
-/* ---- plan ---- */
 
 enum { WEIGHTS = 3 }; /* entries of a node's tuple after its output */
 
@@ -383,218 +357,8 @@ PyObject *py_plan(PyObject *self, PyObject *const *args, Py_ssize_t count)
     PyObject *capsule = NULL;
     if (read_graph(plan, &plan->reader, args[0], args[1]) &&
         read_graph(plan, &plan->head, args[2], args[3]) && expect_head(plan))
-        capsule = PyCapsule_New(plan, PLAN, free_plan_capsule);
+        capsule = PyCapsule_New(plan, PLAN_NAME, free_plan_capsule);
     if (!capsule)
         free_plan(plan);
     return capsule;
-}
-
-/* ---- run ---- */
-
-/* One run of a plan, with all it needs. */
-struct run {
-    struct call call;
-    PyObject *capsule; /* of the plan */
-    const struct plan *plan;
-    struct step step;
-    float *outputs, *logits;
-    size_t logit_tokens; /* of each row, the last ones, after which logits are wanted */
-    int waited;
-    enum status status;
-    struct async_task task;
-};
-
-/* The last tokens of each row, next to each other. */
-static const float *last_tokens(const struct run *run, size_t width, float *buffer)
-{
-    const struct step *step = &run->step;
-    const size_t count = run->logit_tokens;
-    if (count == step->added)
-        return run->outputs;
-    for (size_t row = 0; row < step->batch; row++) {
-        size_t first = (row + 1) * step->added - count;
-        memcpy(buffer + row * count * width, run->outputs + first * width,
-               count * width * sizeof(float));
-    }
-    return buffer;
-}
-
-static void run_plan(void *job)
-{
-    struct run *run = job;
-    const struct step *step = &run->step;
-    size_t width = run->plan->head.widths[0], tokens = step->batch * run->logit_tokens;
-    float *buffer = malloc((tokens * width + 1) * sizeof(float));
-    run->status = buffer ? run_graph(&run->plan->reader, step, NULL, step->batch * step->added,
-                                     run->outputs)
-                         : NO_MEMORY;
-    if (run->status == OK && run->logit_tokens)
-        run->status = run_graph(&run->plan->head, step, last_tokens(run, width, buffer), tokens,
-                                run->logits);
-    free(buffer);
-}
-
-static int at_most(const char *name, size_t number, const char *limit_name, size_t limit)
-{
-    if (number <= limit)
-        return 1;
-    PyErr_Format(PyExc_ValueError, "run: %s is %zu, expected at most %zu, %s", name, number, limit,
-                 limit_name);
-    return 0;
-}
-
-/* The cache has to be what the attend nodes need. */
-static int expect_cache(const struct plan *plan, const Py_buffer *kv_cache,
-                        const Py_buffer *masks)
-{
-    const struct cache_needs *needs = &plan->cache;
-    if (!needs->size)
-        return 1;
-    return at_most("the number of layers", needs->layers, "axis 1 of kv_cache",
-                   length(kv_cache, 1)) &&
-           expect_length("kv_cache", kv_cache, 2, needs->keys_and_values) &&
-           expect_length("kv_cache", kv_cache, 3, needs->kv_heads) &&
-           expect_length("kv_cache", kv_cache, 5, needs->size) &&
-           (!masks || at_most("the number of masks", needs->masks, "axis 0 of attention_masks",
-                              length(masks, 0)));
-}
-
-static int expect_window(const Py_buffer *window)
-{
-    if (window->strides[1] == window->itemsize && window->strides[0] % window->itemsize == 0)
-        return 1;
-    PyErr_SetString(PyExc_ValueError, "window: expected rows of contiguous ids");
-    return 0;
-}
-
-static int expect_step(const struct plan *plan, const struct step *step)
-{
-    return at_most("the number of new tokens", step->added, "those of the window", step->time) &&
-           at_most("the length of the window", step->time, "axis 4 of kv_cache", step->context) &&
-           at_most("the length of the window", step->time, "the number of positions",
-                   plan->positions);
-}
-
-/* (plan, window, kv_cache, attention_masks, outputs, logits): the outputs of all new tokens, the
- * logits after the last ones */
-static int read_run(struct run *run, PyObject *const *args, Py_ssize_t count)
-{
-    struct call *call = &run->call;
-    Py_buffer *window, *kv_cache, *masks = NULL, *outputs, *logits;
-    if (!expect_arguments("run", count, 6))
-        return 0;
-    if (!PyCapsule_IsValid(args[0], PLAN)) {
-        PyErr_Format(PyExc_TypeError, "plan: expected a plan, got %R", (PyObject *)Py_TYPE(args[0]));
-        return 0;
-    }
-    run->plan = PyCapsule_GetPointer(args[0], PLAN), run->capsule = args[0];
-    const struct plan *plan = run->plan;
-    if (!(window = get_array(call, args[1], "window", INT64, 2, PyBUF_STRIDES)) ||
-        !expect_window(window) ||
-        !(kv_cache = get_array(call, args[2], "kv_cache", FLOAT32, 6, WRITE)) ||
-        !expect_length("kv_cache", kv_cache, 0, length(window, 0)) ||
-        (args[3] != Py_None &&
-         !(masks = get_array(call, args[3], "attention_masks", BOOL, 4, READ))) ||
-        !(outputs = get_array(call, args[4], "outputs", FLOAT32, 3, WRITE)) ||
-        !expect_length("outputs", outputs, 0, length(window, 0)) ||
-        !expect_length("outputs", outputs, 2, plan->head.widths[0]) ||
-        !(logits = get_array(call, args[5], "logits", FLOAT32, 3, WRITE)) ||
-        !expect_length("logits", logits, 0, length(window, 0)) ||
-        !expect_length("logits", logits, 2, result_width(&plan->head)))
-        return 0;
-    if (masks && (!expect_length("attention_masks", masks, 1, length(window, 0)) ||
-                  !expect_length("attention_masks", masks, 2, length(outputs, 1)) ||
-                  !expect_length("attention_masks", masks, 3, length(window, 1))))
-        return 0;
-    run->outputs = outputs->buf, run->logits = logits->buf;
-    run->logit_tokens = length(logits, 1);
-    run->step = (struct step){
-        .window = window->buf, .window_row = window->strides[0] / window->itemsize,
-        .kv_cache = kv_cache->buf, .attention_masks = masks ? masks->buf : NULL,
-        .batch = length(window, 0), .added = length(outputs, 1), .time = length(window, 1),
-        .layers = length(kv_cache, 1), .keys_and_values = length(kv_cache, 2),
-        .kv_heads = length(kv_cache, 3), .context = length(kv_cache, 4),
-        .size = length(kv_cache, 5),
-    };
-    return at_most("the number of logits wanted in a row", run->logit_tokens,
-                   "that of new tokens", run->step.added) &&
-           expect_step(plan, &run->step) && expect_cache(plan, kv_cache, masks);
-}
-
-static PyObject *return_run(struct run *run)
-{
-    if (run->status == INVALID) {
-        PyErr_SetString(PyExc_ValueError, "window: a token is not in the vocabulary");
-        return fail(&run->call);
-    }
-    return return_none(&run->call, run->status);
-}
-
-/* (plan, window, kv_cache, attention_masks, outputs, logits) */
-PyObject *py_run(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct run run = {.status = OK};
-    if (!read_run(&run, args, count))
-        return fail(&run.call);
-    Py_BEGIN_ALLOW_THREADS
-    run_plan(&run);
-    Py_END_ALLOW_THREADS
-    return return_run(&run);
-}
-
-/* A run that nobody waited for is dropped. If a worker has started it, its arrays have to stay
- * until it is done: other Python threads go on meanwhile. */
-static void free_run_capsule(PyObject *capsule)
-{
-    struct run *run = PyCapsule_GetPointer(capsule, RUN);
-    if (!run->waited) {
-        Py_BEGIN_ALLOW_THREADS
-        async_cancel(&run->task);
-        Py_END_ALLOW_THREADS
-    }
-    release(&run->call);
-    Py_DecRef(run->capsule);
-    free(run);
-}
-
-/* The arguments of `run`. A worker starts in the background; until `wait` returns, the arrays
- * hold nothing of use and must not be changed. */
-PyObject *py_begin(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct run *run = calloc(1, sizeof *run);
-    if (!run)
-        return PyErr_NoMemory();
-    PyObject *capsule = NULL;
-    if (read_run(run, args, count))
-        capsule = PyCapsule_New(run, RUN, free_run_capsule);
-    if (!capsule) {
-        release(&run->call);
-        free(run);
-        return NULL;
-    }
-    Py_IncRef(run->capsule);
-    run->task.run = run_plan, run->task.job = run;
-    async_submit(&run->task);
-    return capsule;
-}
-
-/* (what `begin` returned) */
-PyObject *py_wait(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    if (!expect_arguments("wait", count, 1))
-        return NULL;
-    if (!PyCapsule_IsValid(args[0], RUN))
-        return PyErr_Format(PyExc_TypeError, "run: expected what begin() returned, got %R",
-                            (PyObject *)Py_TYPE(args[0]));
-    struct run *run = PyCapsule_GetPointer(args[0], RUN);
-    if (run->waited)
-        return PyErr_Format(PyExc_ValueError, "run: has been waited for already");
-    run->waited = 1;
-    Py_BEGIN_ALLOW_THREADS
-    async_wait(&run->task);
-    Py_END_ALLOW_THREADS
-    return return_run(run);
 }
