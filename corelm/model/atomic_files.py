@@ -40,6 +40,8 @@ def read_file(file: Path, limit: int) -> bytes:
             return opened.read(status.st_size)
     except FileNotFoundError:
         raise ModelFileError("it is missing") from None
+    except MemoryError as error:
+        raise ModelFileError("it does not fit into memory") from error
     except (OSError, ValueError) as error:
         raise ModelFileError(f"it cannot be read: {error_reason(error)}") from error
 

@@ -67,6 +67,12 @@ class Bundle:
     weights: dict[str, NDArray[np.float32]]
     manifest: dict[str, Any]
 
+    @property
+    def default_prompt(self) -> str | None:
+        """The prompt of the manifest, if it has one."""
+        prompt = self.manifest.get(PROMPT)
+        return prompt if isinstance(prompt, str) else None
+
 
 def write(
     path: StrPath,
@@ -307,9 +313,11 @@ def _arrays(content: bytes, a: Architecture) -> dict[str, NDArray[np.float32]]:
     check_shapes(a, _header_shapes(content))
     try:
         arrays = safetensors.load(content)
+        return {name: array.astype(np.float32) for name, array in arrays.items()}
     except SafetensorError as error:
-        raise ModelFileError(f"it is no safetensors file: {error}") from error
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
+        raise ModelFileError(f"it isn't a safetensors file: {error}") from error
+    except MemoryError as error:
+        raise ModelFileError("its weights do not fit into memory") from error
 
 
 def _header_shapes(content: bytes) -> dict[str, tuple[int, ...]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from corelm.model.paths import home
 logger = logging.getLogger("corelm")
 
 Item = TypeVar("Item")
+
+LARGEST_FILE = 2**30
+"""Bytes of one file of texts that are read at most."""
 
 LINE_BREAK = "<br />"
 EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
@@ -157,9 +161,17 @@ def _texts_in_file(file: Path) -> list[str]:
 
 def _read(file: Path) -> str:
     try:
-        content = file.read_bytes()
+        mode = file.stat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # /dev/zero never ends
+            raise DataError(f"{str(file)!r} is a device; give a file or a folder of texts")
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST_FILE + 1)
     except OSError as error:
         raise DataError(f"cannot read {str(file)!r}: {error.strerror}") from error
+    except MemoryError as error:
+        raise DataError(f"{str(file)!r} does not fit into memory; give a part of it") from error
+    if len(content) > LARGEST_FILE:
+        raise DataError(f"{str(file)!r} has more than {LARGEST_FILE} bytes; give a part of it")
     return _decoded(content, repr(str(file)))
 
 

@@ -316,13 +316,26 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
         raise DataError(f"{member.name!r} is larger than {LARGEST_REVIEW // MIB} MiB")
     file = folder / review[1] / review[2]
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = tar.extractfile(member)
-    assert content is not None, "tarfile gives the content of every regular file"
+    packed = tar.extractfile(member)
+    assert packed is not None, "tarfile gives the content of every regular file"
+    with packed:
+        content = packed.read()
+    _refuse_binary(content, member.name)
     try:
-        with content, file.open("xb") as written:
-            shutil.copyfileobj(content, written, CHUNK)
+        with file.open("xb") as written:
+            written.write(content)
     except FileExistsError as error:
         raise DataError(f"it holds {member.name!r} twice") from error
+
+
+def _refuse_binary(content: bytes, name: str) -> None:
+    """Refuse a review that is not a text: every report on the reviews would fail on it."""
+    try:
+        binary = "\0" in content.decode()
+    except UnicodeDecodeError:
+        binary = True
+    if binary:
+        raise DataError(f"{name!r} is not a text in UTF-8")
 
 
 def _refuse_unsafe(member: tarfile.TarInfo) -> None:

@@ -43,8 +43,10 @@ def read_keras(path: Path) -> KerasLanguageModel:
     try:
         with zipfile.ZipFile(path) as archive:
             _refuse_code(json.loads(_member(archive, "config.json")))
-            vocabulary, context_length = _text_side(archive)
-        return KerasLanguageModel(_network(path), vocabulary, context_length)
+            vocabulary, context_length, prompt = _text_side(archive)
+        model = KerasLanguageModel(_network(path), vocabulary, context_length)
+        model.default_prompt = prompt
+        return model
     except MissingDependencyError:
         raise
     except ModelFileError as error:
@@ -98,7 +100,12 @@ def _save_network(model: bundle.Bundle, path: Path) -> None:
     network = build(model.architecture)
     bundle.set_weights(network, model.weights)
     network.save(path)
-    said = {"tokens": model.vocabulary.style, "context_length": model.architecture.context_length}
+    said: dict[str, Any] = {
+        "tokens": model.vocabulary.style,
+        "context_length": model.architecture.context_length,
+    }
+    if model.default_prompt is not None:
+        said["prompt"] = model.default_prompt
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(TEXT, atomic_files.dump_json(said))
         archive.writestr(VOCABULARY, model.vocabulary.dumps())
@@ -108,7 +115,7 @@ def _network(path: Path) -> Any:
     return import_keras("a .keras file").saving.load_model(path, compile=False, safe_mode=True)
 
 
-def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int]:
+def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int, str | None]:
     if TEXT not in archive.namelist():
         raise ModelFileError(
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
@@ -116,10 +123,13 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int]:
         )
     said = atomic_files.parse_json(_member(archive, TEXT))
     tokens, context_length = said.get("tokens"), said.get("context_length")
+    prompt = said.get("prompt")
     if not isinstance(tokens, str) or type(context_length) is not int:
         raise ModelFileError(f"{TEXT} in it must say tokens and context_length")
+    if not isinstance(prompt, str | None):
+        raise ModelFileError(f"the prompt in {TEXT} is not a text")
     words = atomic_files.decode_text(_member(archive, VOCABULARY))
-    return WordVocabulary.loads(words, tokens), context_length
+    return WordVocabulary.loads(words, tokens), context_length, prompt
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

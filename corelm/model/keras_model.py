@@ -66,6 +66,7 @@ class KerasLanguageModel:
         if context_length < 1:
             raise UsageError(f"context_length must be at least 1, not {context_length}")
         self.vocabulary = vocabulary
+        self.default_prompt: str | None = None
         self._model = model
         self._fixed = _fixed_length(model)
         self.context_length = min(context_length, self._fixed or context_length)

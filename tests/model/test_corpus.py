@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from corelm.errors import DataError, UsageError
+from corelm.model import corpus as corpus_module
 from corelm.model.corpus import corpus, read_texts
 from corelm.model.training.rows import opening_rows, packed_rows, padded_rows
 from corelm.model.training.vectorization import learn_vocabulary
@@ -334,3 +335,16 @@ def test_a_vocabulary_without_room_or_words_is_refused():
         learn_vocabulary(LESSON, "words", 3)
     with pytest.raises(DataError, match="no tokens of the style 'words'"):
         learn_vocabulary(["!!!", "..."], "words", 100)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="needs a device")
+def test_a_device_is_refused_unread():
+    with pytest.raises(DataError, match="'/dev/zero' is a device; give a file or a folder"):
+        corpus("/dev/zero")
+
+
+def test_a_file_beyond_the_bound_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus_module, "LARGEST_FILE", 10)
+    (tmp_path / "large.txt").write_text("a few words")
+    with pytest.raises(DataError, match=r"large.txt' has more than 10 bytes; give a part of it"):
+        corpus(tmp_path / "large.txt")

@@ -182,6 +182,8 @@ HOSTILE = {
     "block device": (member("aclImdb/zero", type=tarfile.BLKTYPE), "a device"),
     "fifo": (member("aclImdb/train/pos/1_9.txt", type=tarfile.FIFOTYPE), "or the like"),
     "twice": (member("aclImdb/train/pos/0_9.txt", b"again"), "twice"),
+    "zero bytes": (member("aclImdb/train/pos/1_9.txt", b"good\0film"), "1_9.txt' is not a text"),
+    "not UTF-8": (member("aclImdb/test/neg/1_2.txt", b"caf\xe9"), "1_2.txt' is not a text"),
     "large file": (member("aclImdb/train/pos/1_9.txt", size=16 * 2**20 + 1), "larger than 16 MiB"),
     "ten terabytes": (member("aclImdb/train/big.feat", size=10**13), "more than 1024 MiB"),
     "less than nothing": (

@@ -26,7 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 def small_bundle(kind):
     a = SMALL[kind]
-    return bundle.Bundle(a, numbered_words(30, end=True), random_weights(a), {})
+    manifest = {"prompt": "w3 w4"}
+    return bundle.Bundle(a, numbered_words(30, end=True), random_weights(a), manifest)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,7 @@ def test_a_model_comes_back_with_its_vocabulary(tmp_path, kind):
     assert not isinstance(loaded, NumpyModel)
     assert loaded.vocabulary.words == ours.vocabulary.words
     assert loaded.context_length == 8
+    assert loaded.default_prompt == "w3 w4"
     np.testing.assert_allclose(
         log_softmax(loaded.start(texts).next_logits()),
         log_softmax(ours.start(texts).next_logits()),

@@ -60,7 +60,7 @@ SETTINGS = (
     _setting("batch", int, "the number of rows in a step", ge=1),
     _setting("learning_rate", float, "the learning rate, or its peak", gt=0),
     _setting("held_out", float, "the share of the texts to measure on", gt=0, lt=1),
-    _setting("precision", str, "the number format; auto takes the faster one on this machine",
+    _setting("precision", str, "the number format; auto is bfloat16 if the processor has it",
              choices=("auto", "float32", "mixed_bfloat16")),
     _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
 )  # fmt: skip
