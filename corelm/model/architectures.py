@@ -14,12 +14,12 @@ class Architecture:
 
     Attributes:
         kind: `book` (the chapter's decoder), `default` (pre-norm, tied embeddings) or `rnn`.
-        vocabulary_size: tokens, the special ones among them.
-        context_length: tokens that the network sees at most.
+        vocabulary_size: tokens, including the special ones.
+        context_length: the largest number of tokens that the network sees.
         width: size of the embedding.
         dense: size of the hidden dense layer, or of the recurrent state.
         heads: attention heads.
-        blocks: how many blocks lie on top of each other.
+        blocks: the number of blocks, one after the other.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class Architecture:
     blocks: int = 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and words, for `config.json`."""
+        """Return plain numbers and words, for `config.json`."""
         return asdict(self)
 
     @classmethod
@@ -39,7 +39,7 @@ class Architecture:
         """Read what `to_dict` wrote.
 
         Raises:
-            ModelFileError: a field too many or too few, or one of the wrong type or size.
+            ModelFileError: a missing or extra field, or one of the wrong type or size.
         """
         names = {f.name for f in fields(cls)}
         if not isinstance(values, dict) or set(values) != names:

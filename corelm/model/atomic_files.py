@@ -1,4 +1,4 @@
-"""Files that are read within bounds; files and folders that are written whole or not at all."""
+"""Read files within bounds; write files and folders whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ ABANDONED = 3600.0
 
 
 def read_file(file: Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes; anything else is not opened.
+    """Return the content of a regular file of at most `limit` bytes; open nothing else.
 
     Raises:
-        ModelFileError: the reason alone; the caller names the file.
+        ModelFileError: with the reason alone; the caller adds the name of the file.
     """
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ModelFileError("it is no regular file")
+            raise ModelFileError("it isn't a regular file")
         if status.st_size > limit:
-            raise ModelFileError(f"it has {status.st_size} bytes, where at most {limit} make sense")
+            raise ModelFileError(
+                f"it has {status.st_size} bytes, more than the {limit} that a model can need"
+            )
         with open(file, "rb") as opened:
             return opened.read(status.st_size)
     except FileNotFoundError:
@@ -55,41 +57,41 @@ def decode_text(content: bytes) -> str:
 
 
 def parse_json(content: bytes) -> dict[str, Any]:
-    """The JSON object in some bytes; nan, infinity and what nests too deeply are refused."""
+    """Return the JSON object in some bytes; refuse nan, infinity and deep nesting."""
     try:
         value = json.loads(decode_text(content), parse_constant=_refuse_constant)
-        dump_json(value)  # a number beyond all bounds, such as 1e999, is refused here
+        dump_json(value)  # refuses numbers beyond the range of a float, such as 1e999
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"it is no JSON: {error}") from error
+        raise ModelFileError(f"it isn't JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ModelFileError("it is no JSON object")
+        raise ModelFileError("it isn't a JSON object")
     return value
 
 
 def dump_json(value: Any) -> bytes:
-    """JSON as corelm writes it; `parse_json` and `dump_json` give the same bytes again.
+    """Return JSON as corelm writes it, which survives `parse_json` byte for byte.
 
     Raises:
-        ValueError, TypeError: what JSON cannot hold, such as nan.
+        ValueError, TypeError: a value that JSON cannot hold, such as nan.
     """
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
 
 def sha256(content: bytes) -> str:
-    """The checksum of some bytes, in hexadecimal."""
+    """Return the checksum of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def error_reason(error: Exception) -> str:
-    """What the system says, without numbers and paths."""
+    """Return the reason of the system, without number and path."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
-    """Put files into a folder that replaces the one of that name in a single step.
+    """Write files into a new folder, which then replaces the old one in a single step.
 
     Raises:
-        OSError: a full disk, a read-only place; an earlier folder is then as it was.
+        OSError: a full disk, a read-only place; an earlier folder is unchanged.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target, older_than=ABANDONED)
@@ -109,12 +111,12 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
 
 
 def write_file(content: bytes, target: Path) -> None:
-    """Put a file in the place of the one of that name in a single step.
+    """Write a new file, which then replaces the old one in a single step.
 
-    What is no regular file, such as a pipe or a terminal, is written into. A link stays one.
+    A pipe, a terminal and the like are written into. A link remains a link.
 
     Raises:
-        OSError: a full disk, a read-only place; an earlier file is then as it was.
+        OSError: a full disk, a read-only place; an earlier file is unchanged.
     """
     real = Path(os.path.realpath(target))
     if real.exists() and not real.is_file():
@@ -168,7 +170,7 @@ def _partial_path(target: Path) -> Path:
 
 
 def backup_path(target: Path) -> Path:
-    """Where the earlier folder is while a new one takes its place; a crash may leave it there."""
+    """Return the path of the old folder during its replacement; a crash may leave it there."""
     return target.with_name(f".{target.name}.old")
 
 
@@ -187,7 +189,7 @@ def _replace(new: Path, target: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    with suppress(OSError):  # not every system can
+    with suppress(OSError):  # some file systems cannot
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -196,4 +198,4 @@ def _sync(folder: Path) -> None:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} isn't a number")

@@ -1,9 +1,9 @@
-"""A model on disk: a folder that is written whole or not at all, and believed only after checks.
+"""A model on disk: a folder that is written whole or not at all, and checked before use.
 
     config.json         the architecture and the style of the tokens
     vocabulary.txt      one token a line
     model.safetensors   the weights, by name
-    manifest.json       size and sha256 of each file; how it was trained; held-out figures
+    manifest.json       size and sha256 of each file, the training, held-out figures
 
 Nothing in it can execute: text, JSON, and arrays of numbers.
 """
@@ -45,12 +45,12 @@ StrPath = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What a model is, without its vocabulary and weights.
+    """A model without its vocabulary and weights.
 
     Attributes:
         architecture: the shape of the network.
         tokens: the style of its tokens.
-        manifest: `training` and `figures` as they were written, among others.
+        manifest: its fields `training` and `figures`, among others.
     """
 
     architecture: Architecture
@@ -60,7 +60,7 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """What a folder holds; the weights are float32 arrays by name."""
+    """The content of a model's folder; the weights are float32 arrays by name."""
 
     architecture: Architecture
     vocabulary: WordVocabulary
@@ -84,16 +84,16 @@ def write(
     dtype: str = "float16",
     prompt: str | None = None,
 ) -> None:
-    """Write a model, whole or not at all; an earlier one stays until the new one is complete.
+    """Write a model whole or not at all; an earlier one stays until the new one is complete.
 
     Args:
-        path: the folder; replaced if it holds a model and nothing else.
+        path: the folder; an existing one is replaced if it holds only a model.
         architecture: the shape of the network.
         vocabulary: its tokens.
         weights: arrays by name, as `weights.shapes` lists them.
-        training: how it was trained: anything that JSON can hold.
-        figures: what was measured: anything that JSON can hold.
-        dtype: `float16` or `float32`, of the weights in the file.
+        training: a record of the training that JSON can hold.
+        figures: the measurements, that JSON can hold.
+        dtype: the number format in the file, `float16` or `float32`.
         prompt: the model's default prompt.
 
     Raises:
@@ -110,7 +110,7 @@ def write(
     except (OSError, ValueError, TypeError) as error:
         raise ModelFileError(
             f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}; "
-            "what was there before is unchanged"
+            "an earlier model is unchanged"
         ) from error
 
 
@@ -118,7 +118,8 @@ def read(path: StrPath) -> Bundle:
     """Read a model after checking sizes, checksums, names, shapes and numbers.
 
     Raises:
-        ModelFileError: missing, damaged, foreign, or of a later format; names file and reason.
+        ModelFileError: a model that is missing, damaged, foreign or of a later format; the message
+            has the file and the reason.
     """
     folder = _folder(path)
     described = describe(folder)
@@ -133,7 +134,7 @@ def read(path: StrPath) -> Bundle:
 
 
 def describe(path: StrPath) -> Description:
-    """Read what a model is, without its vocabulary and weights.
+    """Read a model without its vocabulary and weights.
 
     Raises:
         ModelFileError: as `read`.
@@ -151,15 +152,15 @@ def describe(path: StrPath) -> Description:
 
 
 def weights_of(network: Any) -> dict[str, NDArray[np.float32]]:
-    """The weights of a Keras network, by name."""
+    """Return the weights of a Keras network by name."""
     return {variable.path: np.asarray(variable, dtype=np.float32) for variable in network.weights}
 
 
 def set_weights(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Put weights into a Keras network, by name.
+    """Assign weights to a Keras network by name.
 
     Raises:
-        ModelFileError: not exactly the weights of this network.
+        ModelFileError: weights that are not exactly those of this network.
     """
     variables = {variable.path: variable for variable in network.weights}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
@@ -188,7 +189,7 @@ def _contents(
     figures: Mapping[str, Any],
     prompt: str | None,
 ) -> dict[str, bytes]:
-    """The files by name, in the order in which they are written: the manifest last."""
+    """Return the files by name in the order of writing, the manifest last."""
     config = {"format": FORMAT, "architecture": architecture.to_dict(), "tokens": vocabulary.style}
     files = {
         CONFIG: atomic_files.dump_json(config),
@@ -224,19 +225,19 @@ def check_target(path: StrPath) -> None:
 
 
 def _refuse_to_replace(target: Path) -> None:
-    """A folder is replaced only if nothing but a model would be lost."""
+    """Refuse to replace a folder that holds anything but a model."""
     if not os.path.lexists(target):
         return
     if not target.is_dir():
-        raise ValueError("a file of that name is there already")
+        raise ValueError("a file has that name")
     names = {file.name for file in target.iterdir() if not file.name.startswith(".")}
     foreign = sorted(names - {MANIFEST, CONFIG, VOCABULARY, WEIGHTS})
     if foreign:
-        raise ValueError(f"the folder holds something else, {foreign[0]!r}; choose another")
+        raise ValueError(f"the folder also holds {foreign[0]!r}; choose another folder")
 
 
 def _folder(path: StrPath) -> Path:
-    """The folder at a path; the one put aside where a replacement was interrupted."""
+    """Return the folder at a path, or the one set aside by an interrupted replacement."""
     try:
         real = Path(os.path.realpath(path))
         folder = Path(path) if os.path.lexists(real) else atomic_files.backup_path(real)
@@ -248,13 +249,13 @@ def _folder(path: StrPath) -> Path:
             f"{str(path)!r} cannot be read: {atomic_files.error_reason(error)}"
         ) from error
     if not stat.S_ISDIR(mode):
-        raise ModelFileError(f"{str(path)!r} is no folder; a model is a folder with {MANIFEST}")
+        raise ModelFileError(f"{str(path)!r} isn't a folder; a model is a folder with {MANIFEST}")
     return folder
 
 
 @contextmanager
 def _naming(file: Path) -> Iterator[Path]:
-    """Put the file's name before the reason of what goes wrong with it."""
+    """Prefix an error with the name of the file."""
     try:
         yield file
     except ModelFileError as error:
@@ -262,7 +263,7 @@ def _naming(file: Path) -> Iterator[Path]:
 
 
 def _verified(file: Path, files: dict[str, dict[str, Any]], limit: int) -> bytes:
-    """The content of a file whose size and checksum are those of the manifest."""
+    """Return the content of a file if its size and checksum match the manifest."""
     content, entry = atomic_files.read_file(file, limit), files[file.name]
     if len(content) != entry["size"]:
         raise ModelFileError(f"it has {len(content)} bytes, the manifest says {entry['size']}")
@@ -305,7 +306,7 @@ def _refuse_format(value: dict[str, Any]) -> None:
 
 
 def _most_bytes(a: Architecture) -> int:
-    """What a file with the weights in float32 can have at most."""
+    """Return the largest size of a file with the weights in float32."""
     return 8 + JSON_LIMIT + 4 * sum(math.prod(shape) for shape in shapes(a).values())
 
 
@@ -321,7 +322,7 @@ def _arrays(content: bytes, a: Architecture) -> dict[str, NDArray[np.float32]]:
 
 
 def _header_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
-    """What the header of a safetensors file says, read within bounds before all else."""
+    """Return the shapes in the header of a safetensors file, which is read within bounds."""
     length = int.from_bytes(content[:8], "little")
     if not 0 < length <= min(JSON_LIMIT, len(content) - 8):
         raise ModelFileError(f"its header claims {length} bytes of {len(content)}")

@@ -25,7 +25,7 @@ from corelm.printable import did_you_mean, reason_of
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, whatever other plugins offer."""
 MANIFEST = "manifest.json"
-"""The file by which a folder is known as a model."""
+"""The file that makes a folder a model."""
 
 ASIDE = ".old"
 """The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
@@ -35,7 +35,7 @@ Loader = Callable[[], LanguageModel]
 
 @dataclass(frozen=True)
 class FromBundle:
-    """A function without arguments that loads the model in a folder: what a plugin offers."""
+    """A function without arguments that loads the model in a folder, for a plugin to offer."""
 
     path: Path
 
@@ -53,8 +53,8 @@ class Listed:
 
     Attributes:
         name: what `load` takes.
-        source: the plugin that offers it, or the folder where it is.
-        path: its folder, where it is known to have one; `bundle.describe` says more of it.
+        source: the plugin that offers it, or its folder.
+        path: its folder, if it is known; `bundle.describe` reads more about it.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Listed:
 
 
 def load(name: str | os.PathLike[str]) -> LanguageModel:
-    """The model of a name or at a path.
+    """Load a model by name or path.
 
     Args:
         name: a name that a plugin offers; or a model in the folder `models` of corelm's home,
@@ -93,7 +93,7 @@ def label(name: str) -> str:
 
 
 def list_models() -> list[Listed]:
-    """Every model with a name: those that plugins offer, then those in corelm's home."""
+    """Return every model with a name: those of plugins, then those in corelm's home."""
     offered = [_listed(offer) for offer in registry().models()]
     folder = home() / "models"
     found = sorted({path for entry in _entries(folder) if (path := _written_path(entry))})
@@ -152,7 +152,8 @@ def _from_name(name: str) -> LanguageModel:
     choices: dict[str, Loader] = {
         place: FromBundle(Path(place)) for place in sorted(places) if _is_bundle(Path(place))
     }
-    # Every plugin is imported for a name that no entry point has, so not for a model that is here.
+    # To find a name that is not an entry point, every plugin is imported. A model that is here
+    # spares that.
     if not choices or name in {source.entry_point for source in registry().sources()}:
         try:
             offer = registry().find("corelm_models", name)
@@ -180,7 +181,7 @@ def _from_plugin(offer: Offer) -> LanguageModel:
 
 def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
     if any(name in (source.entry_point, str(source)) for source in registry().failures):
-        return error  # it says why the plugin of that name failed
+        return error  # with the reason why the plugin of that name failed
     names = sorted({model.name for model in list_models()})
     hint = did_you_mean(name, names)
     return UnknownNameError(

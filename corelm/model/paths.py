@@ -1,4 +1,4 @@
-"""Where corelm keeps what it makes and fetches: CORELM_HOME, else the platform's own place."""
+"""The folder for models and data: CORELM_HOME, or the platform's own place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def home() -> Path:
-    """The folder for models and data of this user; not made until something is written."""
+    """Return the user's folder for models and data; it is created when something is written."""
     setting = os.environ.get("CORELM_HOME")
     if setting:
         return Path(setting)

@@ -1,4 +1,4 @@
-"""What a model sees of a batch of texts: all of a short one, a sliding window of a long one."""
+"""The part of a batch of texts that a model sees: a short text whole, of a long one a window."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from corelm.errors import UsageError
 from corelm.language_model import Vocabulary, window_start
 
 LEAST = 64
-"""Tokens for which room is made at least."""
+"""The smallest number of tokens that memory is allocated for."""
 
 
 class SlidingWindow:
-    """A batch of texts, all equally long, and the part of them that a model sees.
+    """A batch of equally long texts, and the part of them that a model sees.
 
-    A text begins with the end token of the vocabulary, where there is one; the window counts it.
+    A text begins with the end token if the vocabulary has one; the window includes it.
 
     Args:
         tokens: (batch, time) ids, each row a text from its beginning.
-        vocabulary: says which ids there are and whether texts have an end token.
-        context_length: how many tokens the model sees at most.
+        vocabulary: decides the valid ids and the end token.
+        context_length: the largest number of tokens that the model sees.
 
     Raises:
         UsageError: no ids, ids outside the vocabulary, or an empty text without an end token.
@@ -39,33 +39,33 @@ class SlidingWindow:
         self._context_length = context_length
         self._room: NDArray[np.int64] = np.empty(given.shape, dtype=np.int64)
         self.length = 0
-        """How many tokens a text has, the one that begins it among them."""
+        """The number of tokens in a text, including the one that begins it."""
         if vocabulary.end is not None:
             self.extend(np.full((len(given), 1), vocabulary.end))
         elif given.shape[1] == 0:
-            raise UsageError("an empty text says nothing to this model; give it at least one token")
+            raise UsageError("this model cannot continue an empty text; give it at least one token")
         self.extend(given)
 
     @property
     def texts(self) -> NDArray[np.int64]:
-        """(batch, length): the texts from their beginning; to be read only."""
+        """(batch, length): the texts from their beginning; do not write into them."""
         return self._room[:, : self.length]
 
     def spans(self, count: int) -> Iterator[tuple[int, int, int]]:
-        """The windows through which a model saw the last tokens, when each was the last.
+        """Yield the windows in which a model sees each of the last tokens as the last one.
 
         Args:
-            count: how many tokens, at least 1.
+            count: the number of tokens, at least 1.
 
         Yields:
-            Where the window begins in the texts, where it ends, and how many tokens at its end
-            are among those that were asked for.
+            The start and the end of a window in the texts, and the number of tokens at its end
+            that belong to the last ones.
 
         Raises:
-            UsageError: less than one token, or more than there are.
+            UsageError: fewer tokens than one, or more than a text has.
         """
         if not 1 <= count <= self.length:
-            raise UsageError(f"the last {count} tokens of {self.length} cannot be looked at")
+            raise UsageError(f"there are no last {count} tokens in a text of {self.length}")
         seen = self.length - count
         while seen < self.length:
             start = window_start(seen + 1, self._context_length)
@@ -78,7 +78,7 @@ class SlidingWindow:
         ids = self._checked(tokens)
         before, self.length = self.length, self.length + ids.shape[1]
         if self.length > self._room.shape[1]:
-            # Doubled, so that a long text is not copied at every token.
+            # Doubling keeps a long text from being copied at every token.
             larger = np.empty((len(ids), self.length + max(self.length, LEAST)), dtype=np.int64)
             larger[:, :before] = self._room[:, :before]
             self._room = larger
@@ -88,7 +88,7 @@ class SlidingWindow:
         """Drop the last tokens of each row.
 
         Raises:
-            UsageError: more tokens than may go; what begins a text stays.
+            UsageError: as many tokens as a text has, or more; its first token stays.
         """
         if not 0 <= count < self.length:
             raise UsageError(f"a text of {self.length} tokens cannot lose its last {count}")
@@ -107,7 +107,7 @@ class SlidingWindow:
             raise UsageError(f"tokens must be ({batch},) or ({batch}, time), not {ids.shape}")
         if ids.size and ids.dtype.kind not in "iu":
             raise UsageError(f"tokens must be whole numbers, not {ids.dtype}")
-        flat = ids.ravel().tolist()  # for a token or two faster than arithmetic of arrays
+        flat = ids.ravel().tolist()  # for one or two tokens faster than NumPy
         if flat and not 0 <= min(flat) <= max(flat) < self._size:
             wrong = next(id for id in flat if not 0 <= id < self._size)
             raise UsageError(f"there is no token {wrong}; the ids are 0 to {self._size - 1}")

@@ -1,4 +1,4 @@
-"""The weights of each kind of network: their names, as Keras calls them, and their shapes."""
+"""Check the weights of a network: their names, as in Keras, and their shapes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def check(a: Architecture, vocabulary: WordVocabulary, weights: Mapping[str, Arr
     """Refuse weights or a vocabulary that do not fit an architecture.
 
     Raises:
-        ModelFileError: a weight too many or too few, one of another shape or not finite,
-            another number of tokens.
+        ModelFileError: a missing, extra, misshapen or non-finite weight, or a vocabulary of
+            another size.
     """
     if len(vocabulary) != a.vocabulary_size:
         raise ModelFileError(
@@ -34,7 +34,7 @@ def check(a: Architecture, vocabulary: WordVocabulary, weights: Mapping[str, Arr
 
 
 def check_shapes(a: Architecture, found: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse any but exactly the weights of an architecture, by name and shape."""
+    """Refuse weights whose names and shapes are not exactly those of an architecture."""
     expected = shapes(a)
     for name, shape in expected.items():
         if name not in found:
@@ -47,7 +47,7 @@ def check_shapes(a: Architecture, found: Mapping[str, tuple[int, ...]]) -> None:
 
 
 def shapes(a: Architecture) -> Shapes:
-    """Every weight of an architecture: its name to its shape.
+    """Return the shape of every weight of an architecture, by name.
 
     Example:
         >>> shapes(Architecture("rnn", vocabulary_size=9, width=4))["embedding/embeddings"]

@@ -253,7 +253,7 @@ def test_hidden_states_are_those_that_the_logits_come_from(model, texts):
 def test_tokens_that_are_not_there_cannot_be_looked_at(model, texts, count):
     session = model.start(texts[:2, :3])
     for ask in (session.last_logits, session.hidden_states):
-        with pytest.raises(UsageError, match=f"the last {count} tokens of 3 cannot be looked at"):
+        with pytest.raises(UsageError, match=f"there are no last {count} tokens in a text of 3"):
             ask(count)
 
 
@@ -342,7 +342,7 @@ def test_a_model_with_an_end_token_begins_every_text_with_it(kind):
 
 
 def test_a_model_without_one_needs_a_token():
-    with pytest.raises(UsageError, match="an empty text says nothing to this model"):
+    with pytest.raises(UsageError, match="this model cannot continue an empty text"):
         small_model(SMALL["book"]).start(np.empty((1, 0), dtype=int))
 
 

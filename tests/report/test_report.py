@@ -52,15 +52,15 @@ def test_what_is_no_report_is_refused(made):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "it is no JSON"),
-        (b"not json", "it is no JSON"),
+        (b"", "it isn't JSON"),
+        (b"not json", "it isn't JSON"),
         (b"\xff\xfe", "it is not UTF-8"),
-        (b"[]", "it is no JSON object"),
-        (b'{"schema": NaN}', "it is no JSON"),
-        (b'{"schema": 1e999}', "it is no JSON"),
-        (b"[" * 200_000, "it is no JSON"),
-        (b'{"a":' * 200_000, "it is no JSON"),
-        (b'{"schema": ' + b"9" * 5000 + b"}", "it is no JSON"),
+        (b"[]", "it isn't a JSON object"),
+        (b'{"schema": NaN}', "it isn't JSON"),
+        (b'{"schema": 1e999}', "it isn't JSON"),
+        (b"[" * 200_000, "it isn't JSON"),
+        (b'{"a":' * 200_000, "it isn't JSON"),
+        (b'{"schema": ' + b"9" * 5000 + b"}", "it isn't JSON"),
         (b'{"name": "x"}', "it names no schema, so corelm did not write it"),
         (
             b'{"schema": "corelm.report/2"}',
@@ -86,14 +86,14 @@ def test_a_file_that_is_cut_off_anywhere(report, tmp_path):
     file = tmp_path / "report.json"
     for at in range(0, len(whole) - 2, len(whole) // 50):
         file.write_bytes(whole[:at])
-        with pytest.raises(ReportError, match="is not a report: it is no JSON"):
+        with pytest.raises(ReportError, match="is not a report: it isn't JSON"):
             corelm.Report.read(file)
 
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ReportError, match="is not a report: it is missing"):
         corelm.Report.read(tmp_path / "no.json")
-    with pytest.raises(ReportError, match="is not a report: it is no regular file"):
+    with pytest.raises(ReportError, match="is not a report: it isn't a regular file"):
         corelm.Report.read(tmp_path)
 
 

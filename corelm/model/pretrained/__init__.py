@@ -1,4 +1,4 @@
-"""The model that ships with corelm; it reaches the core as anybody's does, as a plugin."""
+"""The model that ships with corelm, offered through a plugin like any other model."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ from corelm.model.load import FromBundle
 
 @hookimpl
 def corelm_models() -> Mapping[str, Callable[[], LanguageModel]]:
-    """IMDB reviews; read from disk only when it is asked for."""
+    """Return the model of IMDB reviews, which is read from disk when it is loaded."""
     return {"imdb": FromBundle(Path(__file__).with_name("imdb"))}

@@ -93,7 +93,7 @@ class Checkpoint:
         return state.seconds
 
     def saved_precision(self) -> str | None:
-        """Return the precision of the saved run; None where there is no readable checkpoint."""
+        """Return the precision of the saved run; None if none is readable."""
         try:
             precision = self._read(arrays=False)[0].identity.get("precision")
         except TrainingError:  # `load` reports it

@@ -1,4 +1,4 @@
-"""How a network is trained: plain numbers, without Keras."""
+"""The recipe of a training run: plain numbers, without Keras."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """The recipe of a training run.
 
     Attributes:
         optimizer: `rmsprop` (the chapter's) or `muon`.
-        learning_rate: the constant one of rmsprop, the peak of a warm-up and cosine for muon.
+        learning_rate: constant for rmsprop, the peak of a warm-up and cosine for muon.
         batch: rows per step.
-        tokens: the style of tokens.
-        packed: every token of every text in full rows; else one text a row, cut or padded.
+        tokens: the style of tokens, a key of `corelm.model.vocabulary.STYLES`.
+        packed: True to train on every token of every text in full rows, False for one text a
+            row, cut or padded.
     """
 
     optimizer: str
