@@ -40,6 +40,10 @@ def cumulative_sum(x: Any, axis: int, dtype: Any = None) -> Any:
     return __getattr__("cumsum")(astype(x, dtype or x.dtype), axis=axis)
 
 
+def concat(arrays: Any, axis: int) -> Any:
+    return __getattr__("concatenate")(arrays, axis=axis)
+
+
 def finfo(dtype: Any) -> Any:
     return np.finfo(dtype.as_numpy_dtype)
 

@@ -46,6 +46,7 @@ class MinK(Sampler):
         lowest = xp.min(xp.where(logits > -np.inf, logits, np.inf), axis=-1, keepdims=True)
         down_to = widen(xp.where(falling > -np.inf, falling, lowest))
         span = down_to[:, :1] - down_to[:, -1:]
+        place = xp.astype(place, down_to.dtype)
         falls = down_to - xp.concat([down_to[:, 1:], down_to[:, -1:]], axis=-1)
         steepest = xp.max(xp.where(is_likeliest(falls / place), place, 0), axis=-1, keepdims=True)
         least = xp.floor(self.tau / xp.where(span > 0, span, 1.0) * (1 + 1e-12))

@@ -1,8 +1,7 @@
 """p-less sampling: a filter without a parameter."""
 
-import numpy as np
-
 from corelm import Sampler, hookimpl, keep
+from corelm.filters import array_namespace, at_least, subtract_max, widen
 
 
 class PLess(Sampler):
@@ -24,10 +23,11 @@ class PLess(Sampler):
     is_argmax_invariant = True
 
     def __call__(self, logits, context):
-        weights = np.exp(logits - logits.max(axis=-1, keepdims=True))  # p up to a factor
-        total = weights.sum(axis=-1, keepdims=True, dtype=np.float64)
-        squares = np.square(weights).sum(axis=-1, keepdims=True, dtype=np.float64)
-        return keep(logits, weights >= squares / total * (1 - 1e-12))  # a tie stays a tie
+        xp = array_namespace(logits)
+        weights = widen(xp.exp(subtract_max(logits)))  # p, up to a factor
+        total = xp.sum(weights, axis=-1, keepdims=True)
+        squares = xp.sum(weights * weights, axis=-1, keepdims=True)
+        return keep(logits, at_least(weights, squares / total))
 
 
 @hookimpl

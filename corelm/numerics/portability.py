@@ -1,0 +1,59 @@
+"""Find out whether a sampler runs on arrays of any library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from corelm.context import Context
+from corelm.errors import MissingDependencyError
+from corelm.numerics.distributions import Array, softmax
+
+ROWS = np.array(
+    [
+        [2.0, 2.0, -1.5, 0.25, -np.inf, 1.0, -4.0],
+        [-0.5, 3.0, 0.125, 3.0, 2.75, -np.inf, 0.0],
+    ],
+    dtype=np.float32,
+)
+"""Logits with ties and impossible tokens, far enough apart that no threshold is met by rounding."""
+
+
+def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
+    """Return whether a sampler takes arrays of any library and agrees with its result on NumPy's.
+
+    It is called with an array of array-api-strict, which has what the array API standard promises
+    and nothing else.
+
+    Args:
+        sampler: maps logits (batch, vocabulary) and a context to new logits.
+
+    Raises:
+        MissingDependencyError: array-api-strict is not installed.
+
+    Example:
+        >>> import corelm
+        >>> is_portable(corelm.sampler("top_p", p=0.9)), is_portable(corelm.sampler("ban(words=[1])"))
+        (True, False)
+    """
+    try:
+        import array_api_strict as strict
+    except ImportError as error:
+        raise MissingDependencyError(
+            "this needs the package array-api-strict; run: pip install array-api-strict"
+        ) from error
+    context = Context.of(np.array([[1, 0, 1], [2, 2, 0]]))
+    try:
+        result = sampler(strict.asarray(ROWS), context)
+        return _agree(np.asarray(result), sampler(ROWS, context))
+    except Exception:  # as a function of NumPy raises on an array that is not NumPy's
+        return False
+
+
+def _agree(found: Array, expected: Array) -> bool:
+    if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+        return False
+    same: bool = np.allclose(softmax(found), softmax(expected), rtol=1e-4, atol=1e-6)
+    return same
