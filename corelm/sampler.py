@@ -120,6 +120,17 @@ class Sampler(Parameterized, ABC):
         neutral = self.neutral
         return bool(neutral) and all(getattr(self, name) == neutral[name] for name in neutral)
 
+    @property
+    def portable(self) -> bool:
+        """True if it takes arrays of any library, such as torch or JAX; tried, not declared.
+
+        Raises:
+            MissingDependencyError: array-api-strict, which it is tried on, is not installed.
+        """
+        from corelm.numerics.portability import is_portable
+
+        return all(is_portable(stage) for stage in self.stages)
+
     def __or__(self, other: Sampler) -> Chain:
         """Chain two samplers: the other one gets the logits that this one returns."""
         if not isinstance(other, Sampler):
@@ -146,7 +157,11 @@ class Chain(Sampler):
             object.__setattr__(self, name, value)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        return apply(self, logits, context)
+        if isinstance(logits, np.ndarray):
+            return apply(self, logits, context)
+        for stage in self.active_stages:  # of another array library: nothing checks the rows
+            logits = stage(logits, context)
+        return logits
 
     @property
     def stages(self) -> tuple[Sampler, ...]:

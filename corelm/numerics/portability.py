@@ -35,7 +35,7 @@ def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
 
     Example:
         >>> import corelm
-        >>> is_portable(corelm.sampler("top_p", p=0.9)), is_portable(corelm.sampler("ban(words=[1])"))
+        >>> is_portable(corelm.sampler("top_p", p=0.9)), is_portable(corelm.sampler("ban"))
         (True, False)
     """
     try:
@@ -44,10 +44,12 @@ def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
         raise MissingDependencyError(
             "this needs the package array-api-strict; run: pip install array-api-strict"
         ) from error
-    context = Context.of(np.array([[1, 0, 1], [2, 2, 0]]))
+    context, logits = Context.of(np.array([[1, 0, 1, 0], [2, 2, 2, 0]])), strict.asarray(ROWS)
     try:
-        result = sampler(strict.asarray(ROWS), context)
-        return _agree(np.asarray(result), sampler(ROWS, context))
+        result = sampler(logits, context)
+        if result is logits and getattr(sampler, "reads", ()):
+            return False  # it had nothing to do in this context, which shows nothing
+        return type(result) is type(logits) and _agree(np.asarray(result), sampler(ROWS, context))
     except Exception:  # as a function of NumPy raises on an array that is not NumPy's
         return False
 

@@ -53,7 +53,7 @@ class MinK(Sampler):
         count = xp.where(least > steepest, least, steepest)
         count = xp.where(span * vocabulary <= self.tau, vocabulary, count)
         last = xp.min(xp.where(place <= count, falling, np.inf), axis=-1, keepdims=True)
-        return first_tokens(logits, last, count)
+        return first_tokens(logits, last, xp.astype(count, xp.int32))
 
 
 @hookimpl
