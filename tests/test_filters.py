@@ -8,7 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corelm import native
-from corelm.numerics.filters import logit_std, top_p, typical, within_nats
+from corelm.errors import UsageError
+from corelm.numerics.distributions import (
+    apply_temperature,
+    draw,
+    mask_tokens,
+    softmax,
+    surprisals,
+)
+from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
 
 INF = float("inf")
 pytestmark = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
@@ -82,3 +90,70 @@ def test_a_row_is_filtered_alone_as_in_a_batch():
     logits = languagelike(9, 3000, 2)
     whole = typical(logits, 0.9)
     assert all(np.array_equal(typical(logits[i : i + 1], 0.9)[0], whole[i]) for i in range(9))
+
+
+# Arguments outside their range
+
+
+ROWS_OF_4 = np.zeros((2, 4), np.float32)
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda rows: top_p(rows, -1), "p must be at least 0 and at most 1, not -1"),
+        (lambda rows: top_p(rows, 1.5), "p must be at least 0 and at most 1, not 1.5"),
+        (lambda rows: top_p(rows, NAN), "p must be at least 0 and at most 1, not nan"),
+        (lambda rows: top_p(rows, p=NAN), "p must be at least 0 and at most 1, not nan"),
+        (lambda rows: typical(rows, 0), "p must be above 0 and at most 1, not 0"),
+        (lambda rows: typical(rows, NAN), "p must be above 0 and at most 1, not nan"),
+        (lambda rows: top_h(rows, -0.1), "h must be at least 0 and at most 1, not -0.1"),
+        (lambda rows: top_h(rows, NAN), "h must be at least 0 and at most 1, not nan"),
+        (lambda rows: top_k(rows, 0), "k must be at least 1 and at most 4, the vocabulary, not 0"),
+        (lambda rows: top_k(rows, 5), "k must be at least 1 and at most 4, the vocabulary, not 5"),
+        (lambda rows: within_nats(rows, NAN), "nats must be a number, not nan"),
+        (lambda rows: apply_temperature(rows, -1), "t must be at least 0, not -1.0"),
+        (lambda rows: apply_temperature(rows, NAN), "t must be at least 0, not nan"),
+        (
+            lambda rows: surprisals(rows, np.array([0, -1])),
+            "there is no token -1; the ids go from 0 to 3",
+        ),
+        (
+            lambda rows: surprisals(rows, np.array([4, 0])),
+            "there is no token 4; the ids go from 0 to 3",
+        ),
+        (
+            lambda rows: surprisals(rows, np.array([1])),
+            "expected a token for each of 2 rows, not 1 of them",
+        ),
+        (
+            lambda rows: mask_tokens(rows.copy(), np.array([-1])),
+            "there is no token -1; the ids go from 0 to 3",
+        ),
+        (
+            lambda rows: draw(rows, np.array([0.5, 0.5, 0.5])),
+            "expected a uniform number for each of 2 rows, not 3 of them",
+        ),
+    ],
+)
+def test_an_argument_outside_its_range_is_refused_alike(call, message, kernels):
+    with pytest.MonkeyPatch.context() as patch:
+        if not kernels:
+            patch.setattr(native, "kernels", None)
+        for dtype in (np.float32, np.float64):
+            with pytest.raises(UsageError) as caught:
+                call(ROWS_OF_4.astype(dtype))
+            assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("t", [[0.5, 2.0, 1.0], [0.0, 1e-300, 1e300], [1e30, 1e-30, 3.0]])
+def test_a_temperature_for_each_row(t):
+    rows = np.array([[1.0, 3.0, -INF, 2.0]] * 3, np.float32)
+    expected = np.concatenate([apply_temperature(rows[:1], each) for each in t])
+    for logits in (rows, rows.astype(np.float64)):
+        quick, plain = both(lambda logits=logits: apply_temperature(logits, np.array(t)))
+        for found in (quick, plain):
+            assert found.dtype == logits.dtype
+            assert softmax(found) == pytest.approx(softmax(expected), rel=1e-6)

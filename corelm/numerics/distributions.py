@@ -200,8 +200,8 @@ def _quotient(logits: Array, t: Any) -> Array:
         wide = widen(logits)
     elif not USUAL[0] < t < USUAL[1]:
         wide = widen(logits)
-        limits = xp.finfo(wide.dtype)  # a library without float64 would round t to 0 or infinity
-        t = min(max(t, float(limits.smallest_normal)), float(limits.max))
+        if wide_float(xp) == xp.float32:  # where t, or 1 / t, would be 0 or infinite
+            t = min(max(t, 1e-37), 1e37)
     largest = xp.max(wide, axis=-1, keepdims=True)
     fits = xp.isfinite(xp.astype(largest / t, logits.dtype))
     shifted = wide - xp.where(fits, 0.0, largest)

@@ -9,8 +9,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 float32, float64, int32 = "float32", "float64", "int32"
 
 
@@ -42,10 +40,6 @@ def cumulative_sum(x: Any, axis: int, dtype: Any = None) -> Any:
 
 def concat(arrays: Any, axis: int) -> Any:
     return __getattr__("concatenate")(arrays, axis=axis)
-
-
-def finfo(dtype: Any) -> Any:
-    return np.finfo(dtype.as_numpy_dtype)
 
 
 TYPES = {"float32": float32, "float64": float64}

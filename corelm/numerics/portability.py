@@ -47,7 +47,7 @@ def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
     context, logits = Context.of(np.array([[1, 0, 1, 0], [2, 2, 2, 0]])), strict.asarray(ROWS)
     try:
         result = sampler(logits, context)
-        if result is logits and getattr(sampler, "reads", ()):
+        if result is logits and getattr(sampler, "reads", None):
             return False  # it had nothing to do in this context, which shows nothing
         return type(result) is type(logits) and _agree(np.asarray(result), sampler(ROWS, context))
     except Exception:  # as a function of NumPy raises on an array that is not NumPy's

@@ -117,6 +117,32 @@ def test_a_breaker_that_is_no_token_is_refused(breaker, message):
     assert str(caught.value) == message
 
 
+def test_a_breaker_that_the_vocabulary_lacks_is_skipped():
+    model = ToyModel(["a", "b", "!"], end=False)  # ids 2, 3, 4
+    context = Context.of([[2, 4, 3, 2, 4]], vocabulary=model.vocabulary)
+    for breakers in ([], ["?"], ["?", "unheard-of"]):
+        dry = Dry(multiplier=1, allowed_length=1, sequence_breakers=breakers)
+        assert dry(np.zeros((1, 5)), context)[0, 3] == -1.75
+    dry = Dry(multiplier=1, allowed_length=1, sequence_breakers=["?", "!"])
+    assert dry(np.zeros((1, 5)), context).tolist() == [[0] * 5]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        # every token that occurred has a match of length 0 at least: base^0 = 1
+        ([A], {A: 1}),
+        ([A, B, C], {A: 1, B: 1, C: 1}),
+        # after A came B: length 1
+        ([A, B, A], {A: 1, B: 1.75}),
+        ([A, B, A, B, A], {A: 1, B: 1.75**3}),
+        ([], {}),
+    ],
+)
+def test_with_an_allowed_length_of_0_every_token_that_occurred_is_lowered(tokens, expected):
+    assert lowered(Dry(multiplier=1, allowed_length=0), tokens) == pytest.approx(expected)
+
+
 def test_a_window_forgets_what_is_before_it():
     tokens = [A, B, C, A, B]
     assert lowered(Dry(multiplier=1), tokens) == {C: 1}

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
 from corelm_samplers.epsilon import Epsilon
-from hypothesis import given
-from plain import (
-    ROWS,
-    SHARES,
-    assert_batch_is_its_rows,
-    assert_divergence_is_the_mass_removed,
-    assert_entropy_does_not_rise,
-    assert_permutes,
-    assert_same,
-    assert_survives_the_ends,
-    assert_switched_off,
+from reference_filters import (
     drawn_from,
     kept,
     kept_of,
-    on_random_rows,
 )
 
 from corelm.errors import ParameterError
@@ -74,11 +62,6 @@ def test_where_the_largest_logits_are_beyond_all_measure():
     assert kept(Epsilon(epsilon=0.51), np.array([1e30, 1e30, 0.0])) == [0]
 
 
-def test_off_is_off():
-    assert Epsilon().epsilon == 0
-    assert_switched_off(Epsilon())
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -90,34 +73,3 @@ def test_what_is_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         Epsilon(epsilon=value)
     assert str(caught.value) == message
-
-
-# Against the plain version, and what is true of every filter
-
-
-@on_random_rows
-@pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
-def test_it_equals_the_plain_version_on_random_rows(row, value):
-    assert_same(Epsilon(epsilon=value), row, plain.epsilon(row, value))
-
-
-@given(ROWS, SHARES)
-def test_it_equals_the_plain_version_on_edges(row, value):
-    assert_same(Epsilon(epsilon=value), row, plain.epsilon(row, value))
-
-
-@given(ROWS, SHARES)
-def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
-    assert_divergence_is_the_mass_removed(Epsilon(epsilon=value), row)
-
-
-@given(ROWS, SHARES)
-def test_the_entropy_does_not_rise(row, value):
-    assert_entropy_does_not_rise(Epsilon(epsilon=value), row)
-
-
-@pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
-def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
-    assert_permutes(Epsilon(epsilon=value))
-    assert_batch_is_its_rows(Epsilon(epsilon=value))
-    assert_survives_the_ends(Epsilon(epsilon=value))

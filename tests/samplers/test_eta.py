@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
 from corelm_samplers.eta import Eta
-from hypothesis import given
-from plain import (
-    ROWS,
-    SHARES,
-    assert_batch_is_its_rows,
-    assert_divergence_is_the_mass_removed,
-    assert_entropy_does_not_rise,
-    assert_permutes,
-    assert_same,
-    assert_survives_the_ends,
-    assert_switched_off,
+from reference_filters import (
     drawn_from,
     kept,
     kept_of,
-    on_random_rows,
 )
 
 from corelm.errors import ParameterError
@@ -67,11 +55,6 @@ def test_equal_tokens_all_stay(n):
     assert kept(Eta(epsilon=0.99), np.full(n, 0.3)) == [*range(n)]
 
 
-def test_off_is_off():
-    assert Eta().epsilon == 0
-    assert_switched_off(Eta())
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -83,34 +66,3 @@ def test_what_is_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         Eta(epsilon=value)
     assert str(caught.value) == message
-
-
-# Against the plain version, and what is true of every filter
-
-
-@on_random_rows
-@pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
-def test_it_equals_the_plain_version_on_random_rows(row, value):
-    assert_same(Eta(epsilon=value), row, plain.eta(row, value))
-
-
-@given(ROWS, SHARES)
-def test_it_equals_the_plain_version_on_edges(row, value):
-    assert_same(Eta(epsilon=value), row, plain.eta(row, value))
-
-
-@given(ROWS, SHARES)
-def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
-    assert_divergence_is_the_mass_removed(Eta(epsilon=value), row)
-
-
-@given(ROWS, SHARES)
-def test_the_entropy_does_not_rise(row, value):
-    assert_entropy_does_not_rise(Eta(epsilon=value), row)
-
-
-@pytest.mark.parametrize("value", [1e-9, 3e-4, 0.01, 0.3])
-def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
-    assert_permutes(Eta(epsilon=value))
-    assert_batch_is_its_rows(Eta(epsilon=value))
-    assert_survives_the_ends(Eta(epsilon=value))

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
 from corelm_samplers.min_p import MinP
-from hypothesis import given
-from plain import (
+from reference_filters import (
     INF,
-    ROWS,
-    SHARES,
-    assert_batch_is_its_rows,
-    assert_divergence_is_the_mass_removed,
-    assert_entropy_does_not_rise,
-    assert_permutes,
-    assert_same,
-    assert_survives_the_ends,
-    assert_switched_off,
     drawn_from,
     kept,
     kept_of,
-    on_random_rows,
 )
 
 from corelm import sampler, sampling_distribution
@@ -87,11 +75,6 @@ def test_it_is_safe_beyond_all_measure():
     assert kept(MinP(p=0.5), np.array([3e38, -3e38], np.float32)) == [0]
 
 
-def test_off_is_off():
-    assert MinP().p == 0
-    assert_switched_off(MinP())
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -103,34 +86,3 @@ def test_what_is_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         MinP(p=value)
     assert str(caught.value) == message
-
-
-# Against the plain version, and what is true of every filter
-
-
-@on_random_rows
-@pytest.mark.parametrize("value", [1e-9, 0.05, 0.5, 1])
-def test_it_equals_the_plain_version_on_random_rows(row, value):
-    assert_same(MinP(p=value), row, plain.min_p(row, value))
-
-
-@given(ROWS, SHARES)
-def test_it_equals_the_plain_version_on_edges(row, value):
-    assert_same(MinP(p=value), row, plain.min_p(row, value))
-
-
-@given(ROWS, SHARES)
-def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
-    assert_divergence_is_the_mass_removed(MinP(p=value), row)
-
-
-@given(ROWS, SHARES)
-def test_the_entropy_does_not_rise(row, value):
-    assert_entropy_does_not_rise(MinP(p=value), row)
-
-
-@pytest.mark.parametrize("value", [1e-9, 0.05, 0.5, 1])
-def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
-    assert_permutes(MinP(p=value))
-    assert_batch_is_its_rows(MinP(p=value))
-    assert_survives_the_ends(MinP(p=value))

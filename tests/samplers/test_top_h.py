@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
 from corelm_samplers.top_h import TopH
-from hypothesis import given
-from plain import (
+from reference_filters import (
     INF,
-    ROWS,
-    SHARES,
-    assert_batch_is_its_rows,
-    assert_divergence_is_the_mass_removed,
-    assert_entropy_does_not_rise,
-    assert_permutes,
-    assert_same,
-    assert_survives_the_ends,
-    assert_switched_off,
     drawn_from,
     kept,
-    on_random_rows,
 )
 
 from corelm.errors import ParameterError
@@ -84,11 +72,6 @@ def test_where_one_token_is_all_but_certain_the_others_still_count():
     assert [len(kept(TopH(h=h), row)) for h in (0.2, 0.3, 0.6, 0.8, 0.99)] == [1, 2, 3, 4, 4]
 
 
-def test_off_is_off():
-    assert TopH().h == 1
-    assert_switched_off(TopH())
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -100,34 +83,3 @@ def test_what_is_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         TopH(h=value)
     assert str(caught.value) == message
-
-
-# Against the plain version, and what is true of every filter
-
-
-@on_random_rows
-@pytest.mark.parametrize("value", [0, 0.1, 0.5, 0.9])
-def test_it_equals_the_plain_version_on_random_rows(row, value):
-    assert_same(TopH(h=value), row, plain.top_h(row, value))
-
-
-@given(ROWS, SHARES)
-def test_it_equals_the_plain_version_on_edges(row, value):
-    assert_same(TopH(h=value), row, plain.top_h(row, value))
-
-
-@given(ROWS, SHARES)
-def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
-    assert_divergence_is_the_mass_removed(TopH(h=value), row)
-
-
-@given(ROWS, SHARES)
-def test_the_entropy_does_not_rise(row, value):
-    assert_entropy_does_not_rise(TopH(h=value), row)
-
-
-@pytest.mark.parametrize("value", [0, 0.1, 0.5, 0.9])
-def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
-    assert_permutes(TopH(h=value))
-    assert_batch_is_its_rows(TopH(h=value))
-    assert_survives_the_ends(TopH(h=value))

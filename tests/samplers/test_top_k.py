@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
 from corelm_samplers.top_k import TopK
-from hypothesis import given
-from hypothesis import strategies as st
-from plain import (
+from reference_filters import (
     INF,
-    ROWS,
-    assert_batch_is_its_rows,
-    assert_divergence_is_the_mass_removed,
-    assert_entropy_does_not_rise,
-    assert_permutes,
-    assert_same,
-    assert_survives_the_ends,
-    assert_switched_off,
     drawn_from,
     kept,
     kept_of,
-    on_random_rows,
 )
 
 from corelm.errors import ParameterError
@@ -79,13 +67,6 @@ def test_impossible_tokens_are_not_counted():
     assert kept(TopK(k=3), np.array([1.0, -INF, 3.0, -INF, -INF])) == [0, 2]
 
 
-def test_off_is_off():
-    assert TopK().k == 0
-    assert_switched_off(TopK())
-    assert_switched_off(TopK(k=4))
-    assert_switched_off(TopK(k=10**9))
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -98,34 +79,3 @@ def test_what_is_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         TopK(k=value)
     assert str(caught.value) == message
-
-
-# Against the plain version, and what is true of every filter
-
-
-@on_random_rows
-@pytest.mark.parametrize("value", [1, 2, 50, 299, 1100, 2600])
-def test_it_equals_the_plain_version_on_random_rows(row, value):
-    assert_same(TopK(k=value), row, plain.top_k(row, value))
-
-
-@given(ROWS, st.integers(1, 9))
-def test_it_equals_the_plain_version_on_edges(row, value):
-    assert_same(TopK(k=value), row, plain.top_k(row, value))
-
-
-@given(ROWS, st.integers(1, 9))
-def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
-    assert_divergence_is_the_mass_removed(TopK(k=value), row)
-
-
-@given(ROWS, st.integers(1, 9))
-def test_the_entropy_does_not_rise(row, value):
-    assert_entropy_does_not_rise(TopK(k=value), row)
-
-
-@pytest.mark.parametrize("value", [1, 2, 50, 299, 1100, 2600])
-def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
-    assert_permutes(TopK(k=value))
-    assert_batch_is_its_rows(TopK(k=value))
-    assert_survives_the_ends(TopK(k=value))

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
 from corelm_samplers.top_n_sigma import TopNSigma
-from hypothesis import given
-from hypothesis import strategies as st
-from plain import (
+from reference_filters import (
     INF,
-    ROWS,
-    assert_batch_is_its_rows,
-    assert_divergence_is_the_mass_removed,
-    assert_permutes,
-    assert_same,
-    assert_survives_the_ends,
-    assert_switched_off,
     kept,
-    on_random_rows,
 )
 
 from corelm import Context, sampler
@@ -73,11 +62,6 @@ def test_a_temperature_before_it_changes_nothing():
     assert np.flatnonzero(hot > -INF).tolist() == kept(TopNSigma(n=1), row[0])
 
 
-def test_off_is_off():
-    assert TopNSigma().n == 1
-    assert_switched_off(TopNSigma(n=INF))
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -89,29 +73,3 @@ def test_what_is_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         TopNSigma(n=value)
     assert str(caught.value) == message
-
-
-# Against the plain version, and what is true of every filter
-
-
-@on_random_rows
-@pytest.mark.parametrize("value", [0, 0.5, 1, 2.3, 5])
-def test_it_equals_the_plain_version_on_random_rows(row, value):
-    assert_same(TopNSigma(n=value), row, plain.top_n_sigma(row, value))
-
-
-@given(ROWS, st.floats(0, 5))
-def test_it_equals_the_plain_version_on_edges(row, value):
-    assert_same(TopNSigma(n=value), row, plain.top_n_sigma(row, value))
-
-
-@given(ROWS, st.floats(0, 5))
-def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
-    assert_divergence_is_the_mass_removed(TopNSigma(n=value), row)
-
-
-@pytest.mark.parametrize("value", [0, 0.5, 1, 2.3, 5])
-def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
-    assert_permutes(TopNSigma(n=value))
-    assert_batch_is_its_rows(TopNSigma(n=value))
-    assert_survives_the_ends(TopNSigma(n=value))

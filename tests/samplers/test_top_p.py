@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
 from corelm_samplers.top_p import TopP
-from hypothesis import given
-from plain import (
+from reference_filters import (
     INF,
-    ROWS,
-    SHARES,
-    assert_batch_is_its_rows,
-    assert_divergence_is_the_mass_removed,
-    assert_entropy_does_not_rise,
-    assert_permutes,
-    assert_same,
-    assert_survives_the_ends,
-    assert_switched_off,
     drawn_from,
     kept,
     kept_of,
-    on_random_rows,
 )
 
 from corelm.errors import ParameterError
@@ -97,11 +85,6 @@ def test_a_flat_nucleus_of_any_size_is_exact(count):
     assert kept(TopP(p=count / 40_000), row) == list(range(count))
 
 
-def test_off_is_off():
-    assert TopP().p == 1
-    assert_switched_off(TopP())
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -114,34 +97,3 @@ def test_what_is_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         TopP(p=value)
     assert str(caught.value) == message
-
-
-# Against the plain version, and what is true of every filter
-
-
-@on_random_rows
-@pytest.mark.parametrize("value", [0, 0.1, 0.5, 0.9, 0.999])
-def test_it_equals_the_plain_version_on_random_rows(row, value):
-    assert_same(TopP(p=value), row, plain.top_p(row, value))
-
-
-@given(ROWS, SHARES)
-def test_it_equals_the_plain_version_on_edges(row, value):
-    assert_same(TopP(p=value), row, plain.top_p(row, value))
-
-
-@given(ROWS, SHARES)
-def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
-    assert_divergence_is_the_mass_removed(TopP(p=value), row)
-
-
-@given(ROWS, SHARES)
-def test_the_entropy_does_not_rise(row, value):
-    assert_entropy_does_not_rise(TopP(p=value), row)
-
-
-@pytest.mark.parametrize("value", [0, 0.1, 0.5, 0.9, 0.999])
-def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
-    assert_permutes(TopP(p=value))
-    assert_batch_is_its_rows(TopP(p=value))
-    assert_survives_the_ends(TopP(p=value))

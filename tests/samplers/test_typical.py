@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
 from corelm_samplers.typical import Typical
-from hypothesis import given
-from plain import (
-    ROWS,
-    SHARES,
-    assert_batch_is_its_rows,
-    assert_divergence_is_the_mass_removed,
-    assert_permutes,
-    assert_same,
-    assert_survives_the_ends,
-    assert_switched_off,
+from reference_filters import (
     drawn_from,
     kept,
     kept_of,
-    on_random_rows,
 )
 
 from corelm.errors import ParameterError
@@ -84,11 +73,6 @@ def test_a_flat_row_of_any_size_is_exact(count):
     assert kept(Typical(p=count / 40_000), np.full(40_000, 0.7)) == [*range(count)]
 
 
-def test_off_is_off():
-    assert Typical().p == 1
-    assert_switched_off(Typical())
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -100,29 +84,3 @@ def test_what_is_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         Typical(p=value)
     assert str(caught.value) == message
-
-
-# Against the plain version, and what is true of every filter
-
-
-@on_random_rows
-@pytest.mark.parametrize("value", [0.1, 0.5, 0.9, 0.999])
-def test_it_equals_the_plain_version_on_random_rows(row, value):
-    assert_same(Typical(p=value), row, plain.typical(row, value))
-
-
-@given(ROWS, SHARES)
-def test_it_equals_the_plain_version_on_edges(row, value):
-    assert_same(Typical(p=value), row, plain.typical(row, value))
-
-
-@given(ROWS, SHARES)
-def test_the_divergence_from_the_model_is_the_mass_that_goes(row, value):
-    assert_divergence_is_the_mass_removed(Typical(p=value), row)
-
-
-@pytest.mark.parametrize("value", [0.1, 0.5, 0.9, 0.999])
-def test_ids_mean_nothing_rows_are_alone_and_no_logit_is_too_large(value):
-    assert_permutes(Typical(p=value))
-    assert_batch_is_its_rows(Typical(p=value))
-    assert_survives_the_ends(Typical(p=value))

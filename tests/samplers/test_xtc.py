@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
-import plain
 import pytest
+import reference_filters as plain
 from corelm_samplers.xtc import Xtc
 from hypothesis import given
-from plain import (
+from reference_filters import (
     INF,
     NOWHERE,
     ROWS,
     SHARES,
-    assert_batch_is_its_rows,
-    assert_survives_the_ends,
-    assert_switched_off,
     drawn_from,
-    on_random_rows,
+    random_rows,
 )
 
-from corelm import sampling_distribution
-from corelm.errors import ParameterError
-from corelm.testing import obeys_the_laws
+from corelm import Context, sampling_distribution, softmax
+from corelm.errors import ParameterError, UsageError
+from corelm.testing import ToyModel, obeys_the_laws
 
 P = [0.5, 0.25, 0.15, 0.1]
 
@@ -94,14 +91,36 @@ def test_the_mixture_is_exact_where_what_is_left_is_next_to_impossible():
     assert p.tolist() == [0, 1, 0]
 
 
-def test_off_is_off():
-    assert Xtc().probability == 0
-    assert_switched_off(Xtc())
-
-
 def test_where_nothing_is_cut_the_logits_are_as_they_were():
     row = np.log([[0.9, 0.05, 0.05]])
     assert np.array_equal(Xtc(probability=0.5)(row, NOWHERE), row)
+
+
+@pytest.mark.parametrize(
+    ("special", "expected"),
+    [
+        # of the good tokens 2 (the end), 3 (so) and 4 (no) all but the last go, and the protected
+        # ones stay: 0.4, 0.4, 0.2 without one of 0.4 is 2/3, 1/3
+        ((), [0, 0, 0, 0, 1]),
+        (("so",), [0, 0, 0, 2 / 3, 1 / 3]),
+        (("end",), [0, 0, 2 / 3, 0, 1 / 3]),
+        (("end", "so"), [0, 0, 0.4, 0.4, 0.2]),
+        ((2, 3), [0, 0, 0.4, 0.4, 0.2]),
+        (("unheard-of",), [0, 0, 0, 0, 1]),
+    ],
+)
+def test_special_tokens_are_words_ids_or_the_end(special, expected):
+    context = Context.of([[3]], vocabulary=ToyModel(["so", "no"]).vocabulary)
+    with np.errstate(divide="ignore"):
+        logits = np.log([[0, 0, 0.4, 0.4, 0.2]])
+    result = softmax(Xtc(probability=1, threshold=0.1, special=special)(logits, context))
+    assert result[0].tolist() == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_special_word_needs_a_vocabulary_and_end_does_not():
+    with pytest.raises(UsageError, match="the word 'so' has no id where there is no vocabulary"):
+        drawn_from(Xtc(probability=1, special=("so",)), P)
+    assert drawn_from(Xtc(probability=1, threshold=0.2, special=("end",)), P)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -126,20 +145,15 @@ def plain_mixture(row, probability, threshold):
     return (1 - probability) * p + probability * cut / cut.sum()
 
 
-@on_random_rows
 @pytest.mark.parametrize("threshold", [1e-4, 0.01, 0.1])
-def test_it_equals_the_plain_version_on_random_rows(row, threshold):
-    p = sampling_distribution(Xtc(probability=0.4, threshold=threshold), row)
-    eps = 1e-5 if row.dtype == np.float32 else 1e-9
-    assert np.allclose(p, plain_mixture(row, 0.4, threshold), rtol=eps, atol=1e-30)
+def test_it_is_the_mixture_of_random_rows(threshold):
+    for row in random_rows():
+        p = sampling_distribution(Xtc(probability=0.4, threshold=threshold), row)
+        eps = 1e-5 if row.dtype == np.float32 else 1e-9
+        assert np.allclose(p, plain_mixture(row, 0.4, threshold), rtol=eps, atol=1e-30)
 
 
 @given(ROWS, SHARES, SHARES)
-def test_it_equals_the_plain_version_on_edges(row, probability, threshold):
+def test_it_is_the_mixture_on_edges(row, probability, threshold):
     p = sampling_distribution(Xtc(probability=probability, threshold=threshold), row)
     assert np.allclose(p, plain_mixture(row, probability, threshold), rtol=1e-9, atol=1e-30)
-
-
-def test_rows_are_alone_and_no_logit_is_too_large():
-    assert_batch_is_its_rows(Xtc(probability=0.5, threshold=0.01))
-    assert_survives_the_ends(Xtc(probability=0.5, threshold=0.01))
