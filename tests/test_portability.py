@@ -35,7 +35,9 @@ READ_LOGITS_ONLY = {
 
 def test_the_built_in_samplers_that_read_logits_only_are_portable():
     built_in = {
-        offer.name for offer in registry().samplers() if offer.value.__module__.startswith("corelm_s")
+        offer.name
+        for offer in registry().samplers()
+        if offer.value.__module__.startswith("corelm_s")
     }
     found = {name for name in built_in if corelm.sampler(name).portable}
     assert found == READ_LOGITS_ONLY
