@@ -48,7 +48,7 @@ def import_plugin(point: EntryPoint) -> Any:
     Raises:
         PluginError: it cannot be imported; the message is the reason, in one line.
     """
-    with plugin_errors(), _stdout_closed_to_plugins():
+    with plugin_errors(), stdout_to_stderr():
         return point.load()
 
 
@@ -71,19 +71,19 @@ def plugin_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stdout_closed_to_plugins() -> Iterator[None]:
-    """Lead file descriptor 1 to standard error, so that no plugin's import writes to the product.
+def stdout_to_stderr() -> Iterator[None]:
+    """Lead file descriptor 1 to standard error while plugins load.
 
-    `sys.__stdout__`, subprocesses and C libraries write there directly. Where a descriptor is
-    closed, there is nothing to protect.
+    Standard output carries the product, and `sys.__stdout__`, subprocesses and C libraries write
+    to the descriptor, whatever `sys.stdout` is.
     """
     try:
         saved = os.dup(1)
-    except OSError:
+    except OSError:  # closed: there is nothing to protect
         yield
         return
     try:
-        _flush_stdout()
+        _flush_stdout()  # what is buffered belongs to the product
         with contextlib.suppress(OSError):
             os.dup2(2, 1)
         yield

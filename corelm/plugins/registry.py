@@ -22,7 +22,13 @@ from corelm.decoding.step import Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel
 from corelm.params import Parameterized
-from corelm.plugins.loading import check_version, import_plugin, plugin_errors, wanted_points
+from corelm.plugins.loading import (
+    check_version,
+    import_plugin,
+    plugin_errors,
+    stdout_to_stderr,
+    wanted_points,
+)
 from corelm.plugins.offers import CHECKS, Offer, Source, check_name, distinct
 from corelm.printable import did_you_mean, shown
 from corelm.sampler import Sampler
@@ -112,7 +118,7 @@ class Registry:
                 with plugin_errors():
                     impl.function(step) if impl.argnames else impl.function()
             except PluginError as error:
-                self._silenced.add(impl.plugin_name)
+                self._silenced.add(impl.plugin_name)  # one warning, not one for each token
                 self._warn(impl.plugin_name, f"at step {step.position}: {error}")
 
     def load_observers(self) -> bool:
@@ -135,6 +141,7 @@ class Registry:
         """
         distribution, _, short = name.rpartition(":")
         mine = [s for s in self.sources() if distribution in ("", s.distribution)]
+        # An import is slow and may fail: try the entry points of that very name first.
         offers = self._offers(hook, short, [s for s in mine if s.entry_point == short])
         offers = offers or self._offers(hook, short, mine)
         offers += [o for o in self._by_hand(hook) if o.name == short and not distribution]
@@ -160,6 +167,7 @@ class Registry:
 
     def is_contested(self, offer: Offer) -> bool:
         """Return True if another plugin has an entry point of the name, so that it is ambiguous."""
+        # By the entry points alone: nobody's module is imported for the sake of a name.
         others = (s for s in self._points if s.distribution != offer.source.distribution)
         return any(source.entry_point == offer.name for source in others)
 
@@ -181,7 +189,7 @@ class Registry:
         # Two entry points may name one module: register it once, and offer it under both.
         known = self._manager.is_registered(plugin)
         try:
-            with plugin_errors():
+            with plugin_errors(), stdout_to_stderr():
                 check_version(plugin)
                 if not known:
                     self._manager.register(plugin, name=str(source))
@@ -209,6 +217,7 @@ class Registry:
     def _ask(self, hook: str, source: Source, plugin: Any) -> list[Offer]:
         """Return the checked offers of a plugin through one hook."""
         impls = getattr(self._manager.hook, hook).get_hookimpls()
+        # Calling the hook would call all plugins at once, and the first error would end them all.
         answers = [impl.function() for impl in impls if impl.plugin is plugin]
         offers = []
         for answer in answers:

@@ -142,4 +142,4 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", package]
     done = subprocess.run(tests, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
-    assert "25 passed" in done.stdout
+    assert "40 passed" in done.stdout

@@ -39,7 +39,7 @@ def said(expression):
         "min_p(p=0.1) | temperature(t=0.5) | min_p(p=0.05)",  # ratios have changed
         "epsilon(epsilon=0.01) | epsilon(epsilon=0.02)",
         "epsilon(epsilon=0.01) | top_k(k=99)",
-        "xtc(probability=0.5, threshold=0.1) | greedy",  # xtc removes the likeliest
+        "xtc(probability=0.5, threshold=0.1) | greedy",  # xtc removes the most likely
         "temperature(t=0.8) | mirostat(tau=3)",
         "min_p(p=0.05) | adaptive_p(target=0.4)",
         "mirostat(tau=3) | stochastic",
@@ -50,7 +50,7 @@ def said(expression):
         "mirostat(tau=inf) | temperature(t=0.5)",
     ],
 )
-def test_of_most_chains_there_is_nothing_to_say(expression):
+def test_most_chains_get_no_note(expression):
     assert said(expression) == []
 
 
@@ -193,7 +193,7 @@ def test_greedy_followed_by_much_is_one_sentence():
         ),
     ],
 )
-def test_what_keeps_the_likeliest_before_greedy(expression, idle, one):
+def test_stages_that_keep_the_most_likely_token_before_greedy(expression, idle, one):
     it = "it" if "changes" in idle else "them"
     assert said(expression) == [
         f"{idle} nothing before {one}, which takes the most likely token anyway; leave {it} out"

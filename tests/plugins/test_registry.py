@@ -668,9 +668,10 @@ def test_in_a_process_of_its_own_stdout_carries_the_product_alone(installed_plug
         "import sys\nsys.__stdout__.write('loud\\n')\n",
         "import sys\nprint('loud', file=sys.__stdout__, flush=True)\n",
         "import subprocess\nsubprocess.run(['echo', 'loud'])\n",
+        "import os\n@corelm.hookimpl\ndef corelm_models(): return os.write(1, b'loud\\n') and {}\n",
     ],
 )
-def test_no_way_of_printing_at_import_reaches_stdout(installed_plugin, only, code):
+def test_no_way_of_printing_while_loading_reaches_stdout(installed_plugin, only, code):
     only("corelm-loud")
     installed_plugin("corelm-loud", {"loud": "corelm_loud"}, module(code, loud="Loud"))
     done = run(
