@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from corelm.machine import machine
+
 Run = Callable[..., Any]
 TOY = ("sample", "--model", "toy")
 GREEDY = (*TOY, "--sampler", "greedy", "--seed", "1")
@@ -240,6 +242,8 @@ def test_json_holds_the_run_and_every_token(run: Run) -> None:
     [text] = document.pop("texts")
     version = document.pop("corelm")
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", version)
+    build = ("numpy", "processor", "kernels", "vector_width")  # what can decide the last bits
+    assert {key: document.pop(key) for key in build} == {key: machine()[key] for key in build}
     assert document == {
         "model": "toy",
         "sampler": "temperature(t=0.0)",

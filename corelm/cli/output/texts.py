@@ -11,6 +11,7 @@ from corelm.cli.output.product import Output
 from corelm.decoder import Decoder
 from corelm.generation.generate import Generation, OpenTexts, batches, steps, stream
 from corelm.language_model import LanguageModel
+from corelm.machine import machine
 from corelm.sampler import Sampler
 
 
@@ -64,8 +65,10 @@ def _write_texts(request: Request, out: Output) -> None:
 
 def _write_json(request: Request, out: Output) -> None:
     """Write one document; on failure it holds the texts so far and the error."""
+    here = machine()
     document: dict[str, Any] = {
         "corelm": version("corelm"),
+        **{key: here[key] for key in ("numpy", "processor", "kernels", "vector_width")},
         "model": request.model_name,
         "sampler": str(request.sampler),
         "decoder": str(request.decoder),
