@@ -14,6 +14,7 @@ import typer
 from corelm.cli.options.packages import package_hint
 from corelm.cli.output import messages
 from corelm.errors import CorelmError, UnknownNameError, UsageError
+from corelm.printable import message_of
 
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -31,7 +32,9 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
         return _quiet_on_closed_pipe(work) or DONE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # a plugin's may be no subclass of Exception
         message, code = _explain(error, help)
         if debug:
             import traceback
@@ -41,7 +44,7 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
         return code
 
 
-def _explain(error: Exception, help: str) -> tuple[str, int]:
+def _explain(error: BaseException, help: str) -> tuple[str, int]:
     """Return one line for the user, and the exit code."""
     match error:
         case typer.TyperException():
@@ -57,7 +60,7 @@ def _explain(error: Exception, help: str) -> tuple[str, int]:
             return f"{where}{error.strerror or error}", FAILED
         case MemoryError():
             return "out of memory", FAILED
-    return f"{type(error).__name__}: {error} (--debug shows where)", FAILED
+    return f"{type(error).__name__}: {message_of(error)} (--debug shows where)", FAILED
 
 
 def _quiet_on_closed_pipe(work: Callable[[], int | None]) -> int | None:

@@ -25,3 +25,42 @@ def test_what_is_logged_is_a_note_or_a_warning(
 
     assert exit_code(work, help="corelm --help") == 0
     assert capsys.readouterr() == ("", line)
+
+
+class Stop(BaseException):
+    pass
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (Stop("now"), "error: Stop: now (--debug shows where)\n"),
+        (
+            MuteError(),
+            "error: MuteError: (no message: RuntimeError in its __str__) (--debug shows where)\n",
+        ),
+    ],
+    ids=["stop", "mute"],
+)
+def test_any_error_of_a_plugin_is_one_line(
+    error: BaseException, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise error
+
+    assert exit_code(work, help="corelm --help") == 1
+    assert capsys.readouterr().err == message
+
+
+def test_a_request_to_exit_is_obeyed() -> None:
+    def work() -> None:
+        raise SystemExit(7)
+
+    with pytest.raises(SystemExit) as caught:
+        exit_code(work, help="corelm --help")
+    assert caught.value.code == 7
