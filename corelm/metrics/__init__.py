@@ -1,4 +1,4 @@
-"""Figures of sets of texts: pure functions on token ids, for models' manifests and reports."""
+"""Figures of sets of texts: pure functions on token ids, for manifests of models and reports."""
 
 TEXTS, LENGTH = 64, 100
-"""Texts and tokens of each that are compared unless others are asked for."""
+"""The default number of texts to compare, and of tokens in each."""

@@ -1,6 +1,6 @@
-"""95 % intervals: what other texts of the same kind would have given.
+"""95 % intervals: the range of a figure over other texts of the same kind.
 
-Texts are the units throughout, since the tokens of one text are not independent.
+Texts are the units throughout, because the tokens of one text are not independent.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ NORMAL = 1.959964
 def mean_interval(
     sums: ArrayLike, counts: ArrayLike, seed: int = 0, rounds: int = ROUNDS
 ) -> Interval | None:
-    """The percentile bootstrap of a mean over the tokens of all texts, or of another ratio of sums.
+    """Return the percentile bootstrap interval of a mean over tokens, or of another ratio of sums.
 
-    None for less than two texts, and where none has anything to count. All rows of a report
-    draw the same texts again, so that they meet the same luck.
+    None for fewer than two texts, or if none has anything to count. All rows of a report are
+    resampled with the same random numbers, so that their intervals compare.
 
     Args:
         sums: (texts,) the sum of the values of each text.
-        counts: (texts,) how many values that is.
-        seed: decides which texts are drawn again.
-        rounds: how often a set of texts is drawn from the texts.
+        counts: (texts,) the number of values of each text.
+        seed: the random seed of the resampling.
+        rounds: the number of resampled sets.
 
     Source: Efron 1979, Bootstrap methods: another look at the jackknife.
 
@@ -46,28 +46,28 @@ def mean_interval(
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if len(totals) < 2 or not numbers.any():
         return None
-    drawn = _drawn(len(totals), seed, rounds)
-    numbers = drawn @ numbers
-    means = (drawn @ totals)[numbers > 0] / numbers[numbers > 0]
+    resampled = _resampled(len(totals), seed, rounds)
+    numbers = resampled @ numbers
+    means = (resampled @ totals)[numbers > 0] / numbers[numbers > 0]
     return [float(end) for end in np.percentile(means, (2.5, 97.5))]
 
 
 @lru_cache(maxsize=1)
-def _drawn(texts: int, seed: int, rounds: int) -> NDArray[np.float64]:
-    """(rounds, texts): how often each text is drawn in a set of as many."""
+def _resampled(texts: int, seed: int, rounds: int) -> NDArray[np.float64]:
+    """Return how often each text is in each resampled set: (rounds, texts)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(texts, np.full(texts, 1 / texts), size=rounds).astype(np.float64)
 
 
 def jackknife(whole: float | None, left_out: Sequence[float | None]) -> Interval | None:
-    """The interval of a figure of a whole set, by the spread when parts of it are left out.
+    """Return the jackknife interval of a figure of a whole set, from the set without each part.
 
-    For figures that drawing texts again would change by itself, because a text that is there
-    twice is less diverse. None for less than two parts, and where one of them has no figure.
+    It suits figures that a bootstrap would bias: a set that holds a text twice is less diverse
+    by that alone. None for fewer than two parts, or if the set without one has no figure.
 
     Args:
         whole: the figure of the whole set.
-        left_out: that of the set without each of its parts, which are of equal size.
+        left_out: the figure of the set without each of its parts, which have the same size.
 
     Source: Tukey 1958, Bias and confidence in not-quite large samples.
 
@@ -84,9 +84,9 @@ def jackknife(whole: float | None, left_out: Sequence[float | None]) -> Interval
 
 
 def share_interval(hits: int, n: int) -> Interval | None:
-    """The score interval of a share of n texts: wider than nothing also at 0 and at 1.
+    """Return the score interval of a share of n texts, which has a width even at 0 and at 1.
 
-    None for no text.
+    None if there is no text.
 
     Source: Wilson 1927, Probable inference, the law of succession, and statistical inference.
 

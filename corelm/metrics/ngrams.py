@@ -1,4 +1,4 @@
-"""The n-grams of a set of texts as arrays of numbers."""
+"""The n-grams of a set of texts, as arrays of numbers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Texts = Sequence[Sequence[int]]
-"""Token ids, one sequence for each text."""
+"""The token ids of each text."""
 Ids = NDArray[np.int64]
 
 
 def ngrams(texts: Texts, n: int) -> tuple[Ids, Ids]:
-    """Every n-gram of every text, as a number that equal n-grams share, and its text's index.
+    """Return a number for each n-gram, the same for equal ones, and the index of its text.
 
     Example:
         >>> grams, owners = ngrams([[7, 8, 7, 8], [7, 8]], 2)
@@ -25,6 +25,8 @@ def ngrams(texts: Texts, n: int) -> tuple[Ids, Ids]:
     owners = np.repeat(np.arange(len(texts)), lengths)
     words, tokens = np.unique(flat(texts), return_inverse=True)
     grams = tokens
+    # Number the n-grams of each length by those one shorter and the next token: the numbers stay
+    # below the number of tokens, so that no product overflows.
     for more in range(1, n):
         pairs = grams[: len(tokens) - more] * len(words) + tokens[more:]
         grams = np.unique(pairs, return_inverse=True)[1]
@@ -33,7 +35,7 @@ def ngrams(texts: Texts, n: int) -> tuple[Ids, Ids]:
 
 
 def flat(texts: Texts) -> Ids:
-    """The tokens of all texts, one after the other.
+    """Join the tokens of all texts.
 
     Example:
         >>> flat([[7, 8], [9]]).tolist()

@@ -1,4 +1,4 @@
-"""Figures of entropies along texts: whether they go up, whether they stay in a band."""
+"""Figures of the entropies along texts: drift, share outside a band, means by position."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 Sums = tuple[Sequence[float], Sequence[float]]
-"""For each text two numbers, whose sums over texts give the figure as a ratio."""
+"""Two numbers for each text; the figure is the ratio of their sums over all texts."""
 Band = tuple[float, float]
 
 
 def ratio(sums: Sums) -> float | None:
-    """The sum of the first numbers by that of the second; None where that is zero.
+    """Divide the sum of the first numbers by that of the second; None if that is zero.
 
     Example:
         >>> ratio(([1.0, 2.0], [2, 4])), ratio(([], []))
@@ -26,7 +26,7 @@ def ratio(sums: Sums) -> float | None:
 
 
 def total(values: Sequence[ArrayLike]) -> Sums:
-    """The mean over all positions of all texts.
+    """Return the sums of the mean over all positions of all texts.
 
     Example:
         >>> ratio(total([[1.0, 3.0], [5.0]]))
@@ -37,12 +37,13 @@ def total(values: Sequence[ArrayLike]) -> Sums:
 
 
 def drift(entropies: Sequence[ArrayLike]) -> Sums:
-    """How entropy goes up with the position, in nats per token: the slope by least squares.
+    """Return the sums of the drift: the least-squares slope of entropy by position.
 
-    Over all positions of all texts: sum (x - mean x)(y - mean y) by sum (x - mean x) ** 2.
+    In nats per token, over all positions of all texts:
+    sum (x - mean x)(y - mean y) / sum (x - mean x) ** 2.
 
     Args:
-        entropies: of each text, from its first position on.
+        entropies: those of each text, from its first position on.
 
     Example:
         >>> ratio(drift([[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]))
@@ -57,13 +58,13 @@ def drift(entropies: Sequence[ArrayLike]) -> Sums:
 
 
 def outside(entropies: Sequence[ArrayLike], band: Band) -> Sums:
-    """The share of positions whose entropy is outside a band, such as that of human text.
+    """Return the sums of the share of positions with an entropy outside a band.
 
     Source: Arora et al. 2023, The stable entropy hypothesis, arXiv 2302.06784.
 
     Args:
-        entropies: of each text, in nats.
-        band: the least and the largest inside, such as percentiles 5 and 95.
+        entropies: those of each text, in nats.
+        band: its two ends, such as the 5th and the 95th percentile of human text.
 
     Example:
         >>> ratio(outside([[0.5, 1.0, 2.0, 9.0]], (1.0, 3.0)))
@@ -78,13 +79,14 @@ def outside(entropies: Sequence[ArrayLike], band: Band) -> Sums:
 
 
 def by_position(values: Mapping[str, Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
-    """Means at the first position of all texts, at the second, and so on.
+    """Return the means over texts at the first position, at the second, and so on.
 
     Args:
-        values: by name, those of each text; equally many under each name.
+        values: by name, the values of each text; the same number under each name.
 
     Returns:
-        For each position its number, `n` texts that get there, and the mean of each name.
+        For each position its number, the number `n` of texts that reach it, and the mean of each
+        name.
 
     Example:
         >>> by_position({"entropy": [[1.0, 2.0], [3.0]]})

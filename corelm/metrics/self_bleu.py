@@ -1,4 +1,4 @@
-"""Self-BLEU: how much the texts of a set resemble each other."""
+"""Self-BLEU: the likeness of the texts of a set to each other."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Floats = NDArray[np.float64]
 
 ORDER = 4
 SMOOTHING = 0.1
-"""What counts as found where nothing was, so that its logarithm is finite."""
+"""The count used in place of zero, so that its logarithm is finite."""
 
 
 def self_bleu(texts: Texts) -> float | None:
-    """BLEU-4 of each text with all others as its references, the mean over texts.
+    """Return the mean over texts of BLEU-4 with all other texts as references.
 
-    1 where all texts are the same. None for less than two texts. Chen and Cherry's first
-    smoothing, with 0.1, as Texygen has it: what NLTK computes, in one pass over the n-grams.
+    1 if all texts are the same; None for fewer than two texts. Smoothed by Chen and Cherry's
+    first method with 0.1, as in Texygen. The result is NLTK's, from one pass over the n-grams.
 
     Source: Zhu et al. 2018, Texygen, arXiv 1802.01886; Papineni et al. 2002; Chen and
     Cherry 2014, A systematic comparison of smoothing techniques for sentence-level BLEU.
@@ -35,7 +35,7 @@ def self_bleu(texts: Texts) -> float | None:
 
 
 def self_bleu_left_out(texts: Texts) -> list[float | None]:
-    """Self-BLEU of the set with each text left out in turn: what a jackknife is made of.
+    """Return self-BLEU of the set without each text in turn, for a jackknife.
 
     Example:
         >>> [round(score, 4) for score in self_bleu_left_out([[3] * 4, [3] * 4, [5] * 4])]
@@ -51,9 +51,11 @@ def self_bleu_left_out(texts: Texts) -> list[float | None]:
 
 
 def _scores(texts: Texts) -> Iterator[Floats]:
-    """For each text its BLEU against all others but one, for each one; its own place: all others.
+    """Yield for each text its BLEU without each other text among the references: (texts,).
 
-    A text that is left out matters where it alone holds the largest count of an n-gram.
+    At its own index it has its BLEU against all others. Leaving a text out changes a score only
+    if that text alone holds the largest count of some n-gram, so each score is that against all
+    others less a few counts, instead of a new comparison for each pair of texts.
     """
     lengths = np.array([len(text) for text in texts])
     orders = [_Overlap(texts, n) for n in range(1, ORDER + 1)]
@@ -66,20 +68,24 @@ def _scores(texts: Texts) -> Iterator[Floats]:
 
 
 class _Overlap:
-    """How many n-grams of each text are in the others, no oftener than in one of them."""
+    """The clipped counts of BLEU for one n: n-grams of each text that other texts have too.
+
+    BLEU counts an n-gram at most as often as the reference with most of it does. So it is enough
+    to know, for each n-gram, the text that has most of it and the one that comes second.
+    """
 
     def __init__(self, texts: Texts, n: int) -> None:
         grams, owners = ngrams(texts, n)
         pairs, counts = np.unique(grams * len(texts) + owners, return_counts=True)
         grams, owners = np.divmod(pairs, max(len(texts), 1))
-        order = np.lexsort((-counts, grams))  # of each n-gram, the text that has most of it first
+        order = np.lexsort((-counts, grams))  # by n-gram, the text with most of it first
         grams, owners, counts = grams[order], owners[order], counts[order]
         first = np.searchsorted(grams, grams)
         rank = np.arange(len(grams)) - first
-        best, next_best = first + (rank == 0), first + 1 + (rank <= 1)  # of the other texts
+        best, next_best = first + (rank == 0), first + 1 + (rank <= 1)  # among the other texts
 
         def clipped(at: Ids) -> Ids:
-            """The counts, or those in the text at another place of the same n-gram."""
+            """The counts, clipped to those of another text with the same n-gram; 0 without one."""
             at_most = np.append(counts, 0)[np.minimum(at, len(counts))]
             same = np.append(grams, -1)[np.minimum(at, len(grams))] == grams
             return np.minimum(counts, np.where(same, at_most, 0))
@@ -92,16 +98,16 @@ class _Overlap:
         self._starts = np.searchsorted(owners[lost], np.arange(len(texts) + 1))
 
     def found(self, i: int) -> Floats:
-        """(texts,): the n-grams of text i found in all others but each; its own place: in all."""
+        """Return the n-grams of text i found without each other text: (texts,)."""
         mine = slice(self._starts[i], self._starts[i + 1])
         lost = np.bincount(self._holders[mine], self._lost[mine], minlength=len(self._found))
         return np.asarray(self._found[i] - lost)
 
 
 def _brevity_penalty(lengths: Ids, i: int) -> Floats:
-    """(texts,): the penalty of text i against all others but each; its own place: against all.
+    """The brevity penalty of text i without each other text among the references: (texts,).
 
-    The reference that is closest in length counts, the shorter one of two.
+    It depends on the reference closest in length, the shorter one of two equally close.
     """
     length = lengths[i]
     distance = 2 * np.abs(lengths - length) + (lengths > length)

@@ -1,4 +1,4 @@
-"""Figures of many texts, measured on sets of few: what those of a report compare with."""
+"""Figures of many texts, measured on sets as small as those of a report, to compare with them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class SetFigures:
     """The figures of sets of texts of equal size.
 
     Attributes:
-        sets: how many sets there are.
-        texts: of how many texts each.
-        length: after how many tokens a text was cut.
+        sets: the number of sets.
+        texts: the number of texts in each.
+        length: the number of tokens after which a text was cut.
         figures: those of `text_figures`, each the mean over the sets.
-        ci95: the interval of each.
+        ci95: the interval of each figure.
     """
 
     sets: int
@@ -35,16 +35,16 @@ class SetFigures:
 def figures_of_sets(
     texts: Texts, decode: Callable[[Sequence[int]], str], size: int, length: int
 ) -> SetFigures:
-    """Measure disjoint sets of texts, as many as there are, and take the mean.
+    """Measure as many disjoint sets of texts as there are, and take the means.
 
-    A set is made of texts that are far from each other in the order given, since neighbours are
-    often about one thing. Fewer texts than make a set are one set.
+    A set takes texts that are far apart in the order given, because neighbours are often about
+    the same thing. If there are too few texts for a set, they are one set.
 
     Args:
-        texts: token ids, as many tokens as a model could have written.
-        decode: from ids to text.
-        size: texts in a set.
-        length: tokens of a text that count, the first ones.
+        texts: token ids of the texts, without tokens that a model never draws.
+        decode: the function from ids to text.
+        size: the number of texts in a set.
+        length: the number of tokens of a text that count, from its beginning.
 
     Example:
         >>> measured = figures_of_sets([[3, 4], [3, 5], [6, 6], [7, 8]], str, size=2, length=2)
@@ -69,7 +69,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _interval(values: Sequence[float | None]) -> Interval | None:
-    """Of the mean, by its standard error over the sets."""
+    """The interval of the mean, from its standard error over the sets."""
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return None

@@ -1,8 +1,8 @@
-"""What a set of texts looks like, whoever wrote them: words used, repetition, likeness.
+"""Figures of a set of texts: variety, repetition, likeness.
 
-Texts are sequences of token ids without the token that ends them. Most of these figures depend
-on how much text there is: more of it holds fewer new words and more likeness. So they compare
-at equal amounts alone, with as many texts of as many tokens on either side.
+Texts are sequences of token ids without the end token. Most of these figures depend on the amount
+of text: the more there is, the fewer new words it has and the more it repeats. So they compare
+only between sets with the same number of texts of the same length.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Floats = NDArray[np.float64]
 T = TypeVar("T")
 
 GROUPS = 64
-"""Parts of a set that are left out in turn, at most."""
+"""The number of parts of a set that are left out in turn, at most."""
 
 
 def distinct(texts: Texts, n: int) -> float | None:
-    """Different n-grams as a share of all, over all texts together: distinct-n.
+    """Return distinct-n: the share of different n-grams over all texts together.
 
-    None where no text has n tokens.
+    None if no text has n tokens.
 
     Source: Li et al. 2016, A diversity-promoting objective function, arXiv 1510.03055.
 
@@ -40,9 +40,9 @@ def distinct(texts: Texts, n: int) -> float | None:
 
 
 def repetition(texts: Texts, n: int) -> Floats:
-    """The share of n-grams that repeat an earlier one of the same text: rep-n, (texts,).
+    """Return rep-n, the share of n-grams that repeat an earlier one of their text: (texts,).
 
-    nan where a text has less than n tokens.
+    nan for a text with fewer than n tokens.
 
     Source: Welleck et al. 2020, Neural text generation with unlikelihood training,
     arXiv 1908.04319.
@@ -52,6 +52,7 @@ def repetition(texts: Texts, n: int) -> Floats:
         [0.5, 0.0]
     """
     grams, owners = ngrams(texts, n)
+    # Make equal n-grams of different texts different, so that one call counts them by text.
     _, first = np.unique(owners * (len(grams) + 1) + grams, return_index=True)
     different = np.bincount(owners[first], minlength=len(texts))
     everything = np.bincount(owners, minlength=len(texts))
@@ -60,9 +61,9 @@ def repetition(texts: Texts, n: int) -> Floats:
 
 
 def diversity(texts: Texts) -> Floats:
-    """The product of 1 - rep-n for n of 2, 3 and 4: 1 where nothing repeats, (texts,).
+    """Return the product of 1 - rep-n for n of 2, 3 and 4: (texts,); 1 if nothing repeats.
 
-    nan where a text has less than 4 tokens.
+    nan for a text with fewer than 4 tokens.
 
     Source: Su et al. 2022, A contrastive framework for neural text generation,
     arXiv 2202.06417.
@@ -75,11 +76,11 @@ def diversity(texts: Texts) -> Floats:
 
 
 def loops(texts: Texts) -> NDArray[np.bool_]:
-    """Whether a text ends in a phrase of two tokens or more, three times or more, (texts,).
+    """Return True for texts that end by repeating one phrase: (texts,).
 
-    The text may break off inside the phrase, since any part of a loop of that length is then
-    the phrase. One token six times over is a phrase of two; which tokens they are, words or
-    marks, makes no difference.
+    The phrase has two or more tokens and occurs three or more times. The text may break off
+    inside it, because the same loop then ends in another phrase of that length. One token six
+    times in a row counts as a phrase of two.
 
     Source: Holtzman et al. 2020, The curious case of neural text degeneration,
     arXiv 1904.09751.
@@ -92,8 +93,9 @@ def loops(texts: Texts) -> NDArray[np.bool_]:
 
 
 def _loops(text: NDArray[Any]) -> bool:
-    """Whether the last two thirds of three phrases are the first two thirds again."""
+    """True if, for some phrase length, the last three phrases are equal."""
     end = len(text)
+    # Three phrases are equal if their last two thirds equal their first two thirds.
     return any(
         np.array_equal(text[end - 2 * size :], text[end - 3 * size : end - size])
         for size in range(2, end // 3 + 1)
@@ -101,9 +103,9 @@ def _loops(text: NDArray[Any]) -> bool:
 
 
 def zipf(texts: Texts) -> float | None:
-    """The exponent s of frequency ~ 1 / rank ** s, over all texts together.
+    """Return the exponent s of frequency ~ 1 / rank ** s, over all texts together.
 
-    Least squares on the logarithms, each different token once. None for less than two.
+    By least squares on the logarithms, each different token once. None for fewer than two.
 
     Source: Holtzman et al. 2020, arXiv 1904.09751; Zipf 1949, Human behavior and the
     principle of least effort.
@@ -122,9 +124,9 @@ def zipf(texts: Texts) -> float | None:
 
 
 def compression(texts: Sequence[str]) -> float | None:
-    """Bytes of all texts together by their bytes after gzip: high where they say the same.
+    """Return the size of all texts together divided by their size after gzip.
 
-    None where there is no text.
+    It is high if they repeat each other. None if they are empty.
 
     Source: Shaib et al. 2024, Standardizing the measurement of text diversity,
     arXiv 2403.00553.
@@ -138,7 +140,7 @@ def compression(texts: Sequence[str]) -> float | None:
 
 
 def slope(x: Floats, y: Floats) -> float:
-    """The slope of the line through points by least squares.
+    """Return the slope of the line through points, by least squares.
 
     Args:
         x: (points,), not all equal.
@@ -153,7 +155,7 @@ def slope(x: Floats, y: Floats) -> float:
 
 
 def text_figures(texts: Texts, written: Sequence[str]) -> dict[str, float | None]:
-    """All figures of a set of texts by their names in reports; None where one is undefined.
+    """Return all figures of a set of texts by their names in reports; None if undefined.
 
     Args:
         texts: token ids.
@@ -176,7 +178,7 @@ def text_figures(texts: Texts, written: Sequence[str]) -> dict[str, float | None
 
 
 def mean(values: Floats) -> float | None:
-    """The mean of the values that are not nan; None where there is none.
+    """Return the mean of the values that are not nan; None if there is none.
 
     Example:
         >>> mean(np.array([1.0, np.nan, 2.0])), mean(np.array([]))
@@ -189,10 +191,10 @@ def mean(values: Floats) -> float | None:
 def left_out(
     statistic: Callable[[Sequence[T]], float | None], texts: Sequence[T]
 ) -> list[float | None]:
-    """A figure of a set with each text left out in turn: what a jackknife is made of.
+    """Return a figure of a set without each text in turn, for a jackknife.
 
-    In a set of more than `GROUPS` texts that many groups are left out instead, each the texts
-    of equal index modulo their number.
+    A set of more than `GROUPS` texts is divided into that many groups, which are left out
+    instead; the texts of a group have the same index modulo the number of groups.
 
     Example:
         >>> left_out(lambda texts: distinct(texts, 1), [[3, 3], [3, 4]])

@@ -196,7 +196,7 @@ def summary(records: Sequence[Record], human_band: Band | None = None) -> dict[s
 
 
 def _perplexity(surprisal: float) -> float:
-    return math.exp(min(surprisal, 700.0))  # beyond 709 the exponential is no finite number
+    return math.exp(min(surprisal, 700.0))  # math.exp overflows beyond 709
 
 
 def _sums(records: Sequence[Record], human_band: Band | None) -> dict[str, Sums]:

@@ -112,7 +112,7 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
-    """Lock a journal; yield False if another process writes it or there is no place for it."""
+    """Lock a journal; yield False if another process writes it or the folder cannot be made."""
     lock = FileLock(path.with_suffix(".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def in_bits(nats: float) -> str:
 
 def choices(nats: float) -> str:
     """Format an entropy as the number of equally likely tokens that has it."""
-    return count(math.exp(min(nats, 700)))  # beyond 709 the exponential is no finite number
+    return count(math.exp(min(nats, 700)))  # math.exp overflows beyond 709
 
 
 def per_hundred(value: float) -> str:
@@ -74,10 +74,14 @@ def difference(form: Format, value: float, minus: str = MINUS) -> str:
         >>> from corelm.report.document.numbers import share
         >>> difference(number, 0.5), difference(share, 0.25), difference(number, 0.0)
         ('+0.50', '+25.0 pp', '0.00')
+        >>> difference(share, -0.00001)
+        '<0.01 pp'
     """
     text = form(abs(value))
     if not any(digit in text for digit in "123456789"):
         return text
+    if text.startswith("<"):
+        return f"{text.removesuffix('%')} pp"
     sign = minus if value < 0 else "+"
     return f"{sign}{text.removesuffix('%')} pp" if text.endswith("%") else f"{sign}{text}"
 
