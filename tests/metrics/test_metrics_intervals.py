@@ -1,4 +1,4 @@
-"""Intervals: what is known by hand, and how often they hold the truth."""
+"""Intervals: by hand, and their coverage of the true value."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def test_a_bootstrap_of_many_texts_is_that_of_the_normal_distribution():
     assert np.isclose(high, values.mean() + 1.96 * error, atol=0.25 * error)
 
 
-def test_a_bootstrap_holds_the_truth_nineteen_times_in_twenty():
+def test_a_bootstrap_covers_the_true_mean_nineteen_times_in_twenty():
     rng = np.random.default_rng(1)
     intervals = [mean_interval(rng.exponential(1, 64), np.ones(64)) for _ in range(400)]
     held = np.mean([low < 1 < high for low, high in intervals])
     assert 0.90 < held < 0.98
 
 
-def test_texts_count_by_how_many_values_they_have():
+def test_texts_are_weighted_by_their_number_of_values():
     # Two texts of 1 and of 99 values; the ends are those of one text alone, drawn twice.
     low, high = mean_interval([0.0, 99.0], [1, 99])
     assert (low, high) == (0.0, 1.0)
@@ -32,13 +32,13 @@ def test_texts_count_by_how_many_values_they_have():
     assert same == [2.0, 2.0]
 
 
-def test_the_seed_decides():
+def test_the_interval_depends_on_the_seed_alone():
     values, counts = np.arange(20.0), np.ones(20)
     assert mean_interval(values, counts) == mean_interval(values, counts, seed=0)
     assert mean_interval(values, counts) != mean_interval(values, counts, seed=1)
 
 
-def test_a_text_without_values_is_survived():
+def test_a_text_may_have_no_values():
     assert mean_interval([0.0, 2.0, 4.0], [0, 1, 1])[0] == 2.0
 
 
@@ -58,7 +58,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
 @pytest.mark.parametrize(
     ("whole", "left_out"), [(None, [1.0, 2.0]), (1.0, [1.0]), (1.0, []), (1.0, [1.0, None, 2.0])]
 )
-def test_no_jackknife_of_what_is_undefined(whole, left_out):
+def test_no_jackknife_of_undefined_figures(whole, left_out):
     assert jackknife(whole, left_out) is None
 
 

@@ -1,4 +1,4 @@
-"""Figures of many texts on sets of few."""
+"""Figures of many texts, measured on small sets."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_figures_are_means_over_the_sets():
     assert np.isclose((low + high) / 2, measured.figures["distinct_2"])
 
 
-def test_they_do_not_depend_on_how_many_texts_there_are():
+def test_they_do_not_depend_on_the_number_of_texts():
     few, many = (
         figures_of_sets(random_texts(count), decode, size=8, length=30).figures
         for count in (40, 400)
     )
     for name in ("distinct_1", "distinct_2", "zipf", "compression", "self_bleu_4"):
         assert np.isclose(few[name], many[name], rtol=0.2), name
-    # all texts together are another matter
+    # all texts together have another figure
     assert distinct(random_texts(400), 2) < 0.5 * many["distinct_2"]
 
 
@@ -56,14 +56,14 @@ def test_fewer_texts_than_a_set_are_one_set_without_intervals():
     assert measured.figures["distinct_1"] == distinct(random_texts(3), 1)
 
 
-def test_loops_have_an_interval_where_there_are_none():
+def test_loops_have_an_interval_even_at_zero():
     measured = figures_of_sets(random_texts(16), decode, size=8, length=30)
     assert measured.figures["loops"] == 0
     low, high = measured.ci95["loops"]
     assert low == 0 < high < 0.25
 
 
-def test_what_is_undefined_in_a_set_is_left_out_of_the_mean():
+def test_undefined_figures_are_left_out_of_the_mean():
     texts = [[1, 2, 3, 4], [5], [1, 2, 3, 4], [5]]  # two sets: 1 2 3 4 twice, and 5 twice
     measured = figures_of_sets(texts, decode, size=2, length=9)
     assert measured.figures["distinct_2"] == 0.5

@@ -134,7 +134,7 @@ def test_left_out_leaves_groups_out_of_large_sets():
     assert everything - some[1] == 1 + GROUPS + 1
 
 
-def test_a_mean_leaves_out_what_is_undefined():
+def test_a_mean_leaves_out_nan():
     assert mean(np.array([1.0, np.nan, 3.0])) == 2.0
     assert mean(np.array([np.nan])) is None
 

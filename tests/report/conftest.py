@@ -1,4 +1,4 @@
-"""Small reports, shared by the tests of what is made of them."""
+"""Small reports that the tests share."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def made() -> Document:
 
 @pytest.fixture
 def document(made: Document) -> Document:
-    """The same, to be changed."""
+    """A copy of it, for tests that change it."""
     return copy.deepcopy(made)
 
 
 @pytest.fixture
 def rows() -> Callable[..., Document]:
-    """A function that makes as much of a document as the finding needs."""
+    """A function that makes the parts of a document that the summary needs."""
 
     def make(human: dict[str, Any] | None = None, **samplers: dict[str, Any]) -> Document:
         named = [{"sampler": name, **row} for name, row in samplers.items()]

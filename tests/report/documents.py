@@ -1,4 +1,4 @@
-"""Documents of reports that no small model writes: a full-sized one, and a malicious one."""
+"""Documents that no small model makes: a full-sized one, and a malicious one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVIL = (
     "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"'`$\\frac{ {{7*7}} "
     "\x1b[2J\x00"
 )
-"""What tries to run, to break out of an attribute, of a formula, of a template, of a terminal."""
+"""A string that tries to run, and to break out of attributes, formulas, templates and terminals."""
 BACKWARDS = "\u202eworb\u2066"
 
 
@@ -43,14 +43,14 @@ def full(document: Document, samplers: int = 7, texts: int = 5, tokens: int = 10
 
 
 def playground(logits: np.ndarray[Any, np.dtype[Any]], prompt: str = "This movie") -> Document:
-    """The part of a document that sliders work on."""
+    """The part of a document that the sliders work on."""
     encoded = base64.b64encode(logits.astype("<f4").tobytes()).decode()
     words = [f" word{i}" for i in range(min(len(logits), 40))]
     return {"prompt": prompt, "logits": encoded, "words": words}
 
 
 def hostile(document: Document) -> Document:
-    """The same report with a malicious string in the place of every one that is not a choice."""
+    """The same report with a malicious string in place of every free one."""
     evil: Document = _poisoned(copy.deepcopy(document))
     kept = {"schema": document["schema"], "units": document["units"]}
     evil["header"]["contexts"]["source"] = document["header"]["contexts"]["source"]
@@ -68,7 +68,7 @@ def _poisoned(part: Any) -> Any:
 
 
 def every_number(document: Document, number: float) -> Document:
-    """The same report with another number in the place of every one that is no count."""
+    """The same report with another number in place of every one except counts."""
     changed: Document = _renumbered(document, number)
     return changed | {"header": document["header"]}
 

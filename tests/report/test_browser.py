@@ -1,4 +1,4 @@
-"""The page of a report in a real browser: opened from the disk, pointed at, read on a telephone."""
+"""The page of a report in a real browser: with mouse and keyboard, on a telephone, on paper."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ CONTRASTS = """() => {
 
 
 def chromium() -> str:
-    """The browser of this system; without one, the tests that need it are skipped or fail."""
+    """The installed browser; without one, the tests that need it are skipped or fail."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         reason = "no Chromium was found; Debian has it as the package chromium"
@@ -89,7 +89,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def large(made: dict[str, Any]) -> dict[str, Any]:
-    """The report with a distribution over a usual vocabulary, where some tokens are tied."""
+    """The report with a distribution over a vocabulary of the usual size, with some ties."""
     logits = np.random.default_rng(0).normal(0, 3, 14_998).round(2)
     return made | {"try_it": playground(-np.sort(-logits - logits.max()).astype("<f4"))}
 
@@ -103,7 +103,7 @@ def written(large: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def opened(browser: Any, written: Path) -> Iterator[Callable[..., Any]]:
-    """A function that opens a page from the disk; it must not complain, nor ask for anything."""
+    """A function that opens a page from the disk; the page must cause no error and load nothing."""
     contexts = []
     complaints: list[str] = []
     requests: list[str] = []
@@ -131,7 +131,7 @@ def tip(word: Any) -> Any:
 
 
 def words(tab: Any, text: int = 1) -> Any:
-    """The words of one of the texts that are shown."""
+    """The words of one of the visible texts."""
     return tab.locator(".words").nth(text).locator("> span")
 
 
@@ -278,7 +278,7 @@ def test_every_letter_stands_out_from_its_ground(opened, scheme):
     assert len(grounds) > 40
 
 
-def test_light_and_dark_are_each_other_s_opposite(opened):
+def test_light_and_dark_are_opposites(opened):
     grounds = {}
     for scheme in ("light", "dark"):
         tab = opened(color_scheme=scheme)
@@ -286,7 +286,7 @@ def test_light_and_dark_are_each_other_s_opposite(opened):
     assert grounds == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 25, 27)"}
 
 
-def test_without_a_script_all_is_there_but_the_sliders(opened, made):
+def test_without_javascript_only_the_sliders_are_missing(opened, made):
     tab = opened(java_script_enabled=False)
     for section in tab.locator("section").all():
         assert section.is_visible()
@@ -304,7 +304,7 @@ def test_without_a_script_all_is_there_but_the_sliders(opened, made):
     assert tab.locator("details").nth(1).locator(".words").first.is_visible()
 
 
-def test_who_wants_no_motion_gets_none(opened):
+def test_reduced_motion_is_respected(opened):
     moving = "getComputedStyle(document.querySelector('.bars i')).transitionDuration"
     assert opened().evaluate(moving) == "0.12s"
     assert opened(reduced_motion="reduce").evaluate(moving) == "0s"

@@ -1,4 +1,4 @@
-"""Samplers compared: what is asked for, what fails, what decides the result."""
+"""`corelm.compare`: its settings, its failures, and everything that the result depends on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def compare(samplers=("greedy", "uniform"), **asked):
 
 
 def same(a, b):
-    """Whether two reports say the same, whenever they were made."""
+    """True if two reports are equal except for the time."""
     return all(a[key] == b[key] for key in a.keys() | b.keys() if key != "header")
 
 
@@ -37,10 +37,10 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-# What is measured
+# Measuring
 
 
-def test_it_is_a_report_with_a_row_for_each():
+def test_the_report_has_a_row_for_each_sampler():
     document = compare(
         ["greedy", "top_k(k=2) | temperature(t=0.5)", "temperature(t=0.5)", "uniform"]
     )
@@ -56,7 +56,7 @@ def test_it_is_a_report_with_a_row_for_each():
     assert math.isclose(document["bounds"]["max"], math.log(11))
 
 
-def test_the_contexts_are_texts_of_the_model_where_people_wrote_none():
+def test_without_human_texts_the_contexts_are_the_models():
     document = compare()
     assert document["reference"] is None
     assert document["header"]["contexts"]["source"] == "model"
@@ -72,9 +72,9 @@ def test_the_texts_are_those_of_generate():
     assert row["own_texts"]["n"] == 7
 
 
-def test_a_sampler_says_where_it_is_from():
+def test_a_row_has_the_plugin_of_its_sampler():
     class Mine(Sampler):
-        """Nothing."""
+        """A sampler that changes nothing."""
 
         words: tuple[str, ...] = corelm.param(("a",), "some")
         t: float = corelm.param(math.inf, "any")
@@ -120,7 +120,7 @@ def test_a_sampler_named_twice_is_measured_once():
     ]
 
 
-def test_what_is_likely_a_mistake_in_a_chain_is_a_warning():
+def test_a_likely_mistake_in_a_chain_is_a_warning():
     document = compare(["temperature(t=1.5) | min_p(p=0.05)"])
     assert "put the temperature last" in document["warnings"][0]
 
@@ -146,7 +146,7 @@ def test_contexts_are_of_every_prompt(monkeypatch):
     assert contexts["given"][:4] == [2, 2, 1, 2]
 
 
-def test_progress_is_told_from_nothing_to_all():
+def test_progress_goes_from_nothing_to_all():
     told = []
     compare(progress=lambda *what: told.append(what))
     stages = list(dict.fromkeys(stage for stage, _, _ in told))
@@ -158,15 +158,15 @@ def test_progress_is_told_from_nothing_to_all():
         assert done[-1][0] == done[-1][1] > 0
 
 
-# What decides the result
+# Reproducibility
 
 
-def test_the_same_again_is_the_same():
+def test_two_runs_are_equal():
     assert same(compare(), compare())
     assert not same(compare(), compare(seed=2))
 
 
-def test_it_does_not_matter_how_the_work_is_split(monkeypatch):
+def test_the_division_of_the_work_changes_nothing(monkeypatch):
     asked = {"samplers": ["temperature(t=0.5)", "mirostat"], "n": 6, "reference": TEXTS}
     whole = compare(**asked)
     monkeypatch.setattr(run, "UNIT", 1)
@@ -230,7 +230,7 @@ def test_a_path_of_human_texts(tmp_path):
 
 
 def reviews(home, model):
-    """What the model is compared with where the reviews were fetched."""
+    """The reference of the model when the reviews were fetched."""
     for number, text in enumerate(TEXTS):
         for half in ("pos", "neg"):
             folder = home / "data" / "aclImdb" / "test" / half
@@ -239,7 +239,7 @@ def reviews(home, model):
     return compare(["greedy"], model=model, n=1)["header"]["contexts"]
 
 
-def test_the_reviews_are_used_where_they_are_and_the_model_is_of_reviews(home):
+def test_fetched_reviews_are_the_reference_of_a_model_of_reviews(home):
     assert reviews(home, ToyModel())["source"] == "model"
     model = ToyModel()
     model.manifest = {"training": {"corpus": "imdb"}}
@@ -248,11 +248,11 @@ def test_the_reviews_are_used_where_they_are_and_the_model_is_of_reviews(home):
     assert found["description"] == "IMDB reviews that the model has not seen"
 
 
-# The human row of a bundle
+# The human row of a manifest
 
 
 def carrier(**people):
-    """A model whose bundle carries figures of people's texts."""
+    """A model with figures of human text in its manifest."""
     model = ToyModel()
     figures = {
         "surprisal": 1.1,
@@ -271,7 +271,7 @@ def told(n=64, length=100, **people):
     return compare(["greedy"], model=carrier(**people), n=n, length=length)["reference"]
 
 
-def test_a_model_that_carries_human_figures_has_the_row():
+def test_a_manifest_with_human_figures_gives_the_human_row():
     row = told()
     assert row["same_contexts"]["entropy"]["mean"] == 1.2
     assert (row["same_contexts"]["entropy"]["p05"], row["same_contexts"]["n"]) == (0.5, 1000)
@@ -293,7 +293,7 @@ def test_figures_of_other_amounts_of_text_are_left_out():
     [{"surprisal": "x"}, {"entropy": 5}, {"entropy": {"mean": "x", "band": [1]}}, {"sets": []},
      {"ci95": 5}, {"ci95": {"distinct_1": "x"}}, {"by_position": "x"}, {"by_position": [1]}],
 )  # fmt: skip
-def test_figures_that_are_not_what_they_should_be_are_no_obstacle(people):
+def test_unusable_figures_of_a_manifest_are_ignored(people):
     row = told(n=1, **people)
     assert row is None or row["name"] == "human"
 
@@ -309,7 +309,7 @@ def test_samplers_are_matched_to_an_entropy():
     assert abs(matched[0]["same_contexts"]["entropy"]["mean"] - 0.5) <= 0.01
 
 
-def test_people_can_be_matched():
+def test_human_entropy_can_be_matched():
     document = compare(["temperature"], match_entropy="human", reference=TEXTS)
     [row] = document["samplers"]
     human = document["reference"]["same_contexts"]["surprisal"]  # the contexts are people's
@@ -325,7 +325,7 @@ def test_people_are_matched_on_other_contexts_by_their_share_of_the_models_entro
     assert abs(matched - target) <= 0.01
 
 
-def test_what_cannot_be_matched_is_a_row_that_says_so():
+def test_a_sampler_without_a_match_has_an_error_row():
     document = compare(["temperature", "top_p"], match_entropy=2.3)
     first, second = document["samplers"]
     assert first["error"] is None
@@ -333,7 +333,7 @@ def test_what_cannot_be_matched_is_a_row_that_says_so():
     assert second["sampler"] == "top_p"
 
 
-# What fails
+# Failures
 
 
 class Fails(Sampler):
@@ -349,7 +349,7 @@ class Fails(Sampler):
 calls: list[int] = []
 
 
-def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so(monkeypatch):
+def test_a_sampler_that_fails_in_the_middle_has_an_error_row(monkeypatch):
     monkeypatch.setattr(run, "UNIT", 4)  # a call for each position of a unit
     calls.clear()
     others = ["temperature(t=0.5)", "uniform"]
@@ -375,7 +375,7 @@ def test_a_sampler_that_fails_in_the_middle_is_a_row_that_says_so(monkeypatch):
 )
 def test_a_sampler_that_returns_nonsense(returned, says):
     class Nonsense(Sampler):
-        """No sampler."""
+        """A sampler that returns no logits."""
 
         def __call__(self, logits, context):
             return returned(logits)
@@ -385,7 +385,7 @@ def test_a_sampler_that_returns_nonsense(returned, says):
     assert document["samplers"][1]["error"] is None
 
 
-def test_a_word_that_the_model_lacks_is_the_matter_of_its_sampler_alone():
+def test_a_word_that_the_model_lacks_fails_only_its_sampler():
     document = compare(["ban(words=('zebra',))", "greedy"])
     assert "zebra" in document["samplers"][0]["error"]["message"]
     assert document["samplers"][1]["error"] is None
@@ -412,7 +412,7 @@ def test_a_word_that_the_model_lacks_is_the_matter_of_its_sampler_alone():
         ({"match_entropy": 1, "samplers": ["mirostat"]}, "leaves"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused(asked, says):
+def test_impossible_settings_are_refused(asked, says):
     with pytest.raises(UsageError) as refused:
         compare(**asked)
     assert says in str(refused.value)

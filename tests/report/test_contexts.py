@@ -1,4 +1,4 @@
-"""Which contexts: texts of people, cut to what the model sees, or texts that it draws itself."""
+"""Contexts: human texts, cut to the model's context, or texts that it draws itself."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from corelm.testing import ToyModel
 THE, CAT, SAT = 11, 4, 9  # ids of the toy model
 
 
-def test_human_text_is_asked_about_from_its_first_token_where_the_model_marks_the_beginning():
+def test_human_text_starts_at_its_first_token_if_the_model_marks_the_beginning():
     found = human_contexts(ToyModel(), ["the cat sat", "the"], "a fable")
     assert found == Contexts("human", "a fable", ((THE, CAT, SAT), (THE,)), (0, 0))
     assert found.positions == 4
 
 
-def test_otherwise_its_first_token_is_only_given_and_a_text_of_one_says_nothing():
+def test_otherwise_its_first_token_is_a_prompt_and_a_text_of_one_is_left_out():
     found = human_contexts(ToyModel(["a", "b"], end=False), ["a b a", "b", ""], "letters")
     assert found == Contexts("human", "letters", ((2, 3, 2),), (1,))
     assert found.positions == 2
@@ -56,7 +56,7 @@ def test_drawn_texts_are_those_of_the_plain_sampler():
     assert found.description == "drawn from the model, seed 3"
 
 
-def test_a_text_that_ended_keeps_its_end():
+def test_a_text_keeps_its_end_token():
     model = ToyModel()
     texts = model_contexts(model, ["the"], n=40, length=30, seed=1).texts
     ended = [text for text in texts if model.vocabulary.end in text]
@@ -64,7 +64,7 @@ def test_a_text_that_ended_keeps_its_end():
     assert all(text.index(model.vocabulary.end) == len(text) - 1 for text in ended)
 
 
-def test_an_empty_prompt_is_a_beginning_too():
+def test_a_prompt_may_be_empty():
     assert model_contexts(ToyModel(), [""], n=2, length=1, seed=1).given == (0, 0)
 
 

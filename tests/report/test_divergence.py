@@ -1,4 +1,4 @@
-"""A sampler's distribution beside the model's: figures worked out by hand, and identities."""
+"""The divergence of a sampler's distribution from the model's: by hand, and by identities."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_figures_by_hand(expression, expected):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-14), name
 
 
-def test_what_changes_nothing_is_at_no_distance_at_all():
+def test_an_unchanged_distribution_has_no_divergence():
     logits = np.random.default_rng(0).normal(0, 3, 1000).astype(np.float32)
     found = figures("temperature(t=1) | top_p(p=1) | top_k(k=0)", logits)
     assert found.kl_to_model == 0.0
@@ -90,14 +90,14 @@ def test_the_divergence_of_a_filter_is_minus_ln_of_the_mass_that_it_keeps(filter
     assert found.kl_to_model == pytest.approx(-math.log(found.mass_kept), abs=1e-14)
 
 
-def test_so_is_that_of_a_filter_that_drops_the_likeliest_token():
+def test_also_if_the_filter_drops_the_likeliest_token():
     logits = np.random.default_rng(1).normal(0, 3, 3000).astype(np.float32)
     found = figures("typical(p=0.2)", logits)
     assert found.mass_kept < 0.3
     assert found.kl_to_model == pytest.approx(-math.log(found.mass_kept), abs=1e-6)
 
 
-def test_a_row_that_is_all_but_certain_keeps_its_digits():
+def test_an_almost_certain_row_keeps_its_digits():
     logits = np.array([0.0, *[-40.0] * 3])  # 3 e^-40 = 1.27e-17 beside 1
     rare = 3 * math.exp(-40)
     found = figures("stochastic", logits)
@@ -105,14 +105,14 @@ def test_a_row_that_is_all_but_certain_keeps_its_digits():
     assert figures("greedy", logits).kl_to_model == pytest.approx(rare, rel=1e-12)
 
 
-def test_surprisal_of_a_token_and_of_one_that_cannot_be():
+def test_surprisal_of_possible_and_impossible_tokens():
     row = np.array([0.0, -INF, 0.0, -INF, -INF, -INF, -INF, -INF, -INF])
     for distribution in (Distribution(row), Distribution(row, whole=True)):
         assert distribution.surprisal(2) == pytest.approx(LN2)
         assert distribution.surprisal(1) == INF
 
 
-def test_a_token_that_comes_back_to_life_is_found():
+def test_a_revived_token_is_found():
     model = np.array([[0.0, -INF, -INF, 1.0]])
     assert revived(np.array([[0.0, -INF, -INF, -INF]]), model) is None
     assert revived(np.array([[0.0, -INF, 3.0, -INF]]), model) == 2
@@ -153,7 +153,7 @@ def test_figures_keep_their_bounds(row, expression, dtype):
 
 
 @given(ROWS, SAMPLERS)
-def test_few_tokens_picked_out_say_the_same_as_the_whole_row(row, expression):
+def test_gathering_few_tokens_gives_the_figures_of_the_whole_row(row, expression):
     logits = np.array([*row, *[-INF] * 50])
     changed = corelm.sampler(expression)(logits[None, :], NOWHERE)[0]
     p = Distribution(logits, whole=True)
@@ -170,8 +170,8 @@ TOKENS = FIGURES.index("tokens_kept")
 
 @pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
 @given(ROWS, SAMPLERS, st.integers(1, 40), st.booleans())
-def test_the_kernel_says_what_the_definition_does(row, expression, times, last):
-    """Of rows of any length; also where one token is left, and of one that cannot be drawn."""
+def test_the_kernel_agrees_with_the_definition(row, expression, times, last):
+    """For rows of any length, with one token left, and for a token that cannot be drawn."""
     logits = np.tile(np.array([row, row[::-1]], np.float32), times)
     changed = np.ascontiguousarray(corelm.sampler(expression)(logits, Context.of([[0], [0]])))
     tokens = np.array([changed[0].argmax(), logits.shape[1] - 1 if last else 0])
@@ -186,7 +186,7 @@ def test_the_kernel_says_what_the_definition_does(row, expression, times, last):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rows_together_are_what_each_is_alone(dtype):
+def test_rows_do_not_depend_on_each_other(dtype):
     logits = np.random.default_rng(2).normal(0, 3, (7, 1000)).astype(dtype)
     logits[:, 3] = -INF
     changed = corelm.sampler("top_p(p=0.9)")(logits, Context.of([[0]] * 7))
@@ -200,7 +200,7 @@ def test_rows_together_are_what_each_is_alone(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_changes_nothing_is_at_no_distance_in_any_row(dtype):
+def test_unchanged_rows_have_no_divergence(dtype):
     logits = np.random.default_rng(3).normal(0, 3, (4, 1000)).astype(dtype)
     for row in ModelRows(logits).compare(logits.copy(), np.zeros(4, np.int64)).figures:
         found = Divergence(*row)
@@ -210,7 +210,7 @@ def test_what_changes_nothing_is_at_no_distance_in_any_row(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_first_token_that_comes_back_is_told(dtype):
+def test_the_first_revived_token_is_reported(dtype):
     logits = np.array([[0.0, -INF, -INF, 1.0], [0.0, 1.0, -INF, 1.0]], dtype)
     changed = np.array([[0.0, -INF, -INF, -INF], [-INF, -INF, 3.0, 0.0]], dtype)
     assert ModelRows(logits).compare(changed, np.zeros(2, np.int64)).revived == 2
@@ -218,7 +218,7 @@ def test_the_first_token_that_comes_back_is_told(dtype):
 
 @pytest.mark.parametrize("way", ["kernels", "NumPy"])
 @pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
-def test_what_is_no_distribution_cannot_be_compared(strange, way, monkeypatch):
+def test_rows_that_are_not_distributions_are_not_compared(strange, way, monkeypatch):
     if way == "NumPy":
         monkeypatch.setattr(native, "kernels", None)
     logits = np.zeros((2, 5), np.float32)

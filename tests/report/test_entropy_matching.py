@@ -1,4 +1,4 @@
-"""The parameter that gives a wanted mean entropy on all positions."""
+"""The parameter that gives a target mean entropy on all positions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LN2 = math.log(2)
 
 
 def mean_entropy(model, contexts, sampler):
-    """The figure that the report has in the end."""
+    """The figure that the report will have."""
     [record] = measure(model, contexts, [sampler], range(len(contexts.texts)))["samplers"]
     return summary(record)["entropy"]["mean"]
 
@@ -46,7 +46,7 @@ def test_a_temperature_by_hand(model, contexts):
 
 
 @pytest.mark.parametrize("target", [0, 1.75 * LN2, 2 * LN2])
-def test_the_ends_of_what_a_temperature_reaches(model, contexts, target):
+def test_the_ends_of_the_range_of_a_temperature(model, contexts, target):
     sampler = Matcher(model, contexts).match("temperature", target)
     assert mean_entropy(model, contexts, sampler) == pytest.approx(target, abs=0.01)
 
@@ -74,18 +74,18 @@ def test_nothing_is_more_random_than_uniform(model, contexts):
 
 
 @pytest.mark.parametrize("target", [-1, math.inf, math.nan])
-def test_what_is_no_entropy(model, contexts, target):
+def test_impossible_entropies_are_refused(model, contexts, target):
     with pytest.raises(UnreachableError, match=f"a mean entropy of {target:g} nats"):
         Matcher(model, contexts).match("temperature", target)
 
 
-def test_what_lies_between_two_steps_is_out_of_reach(model, contexts):
+def test_an_entropy_between_two_steps_is_out_of_reach(model, contexts):
     """Two words have 0.637 nats and three have 0.956, and there is nothing between."""
     with pytest.raises(UnreachableError, match=r"top_k\(k=3\) comes closest with 0\.956"):
         Matcher(model, contexts).match("top_k", 0.85)
 
 
-def test_what_has_no_open_number_cannot_be_matched(model, contexts):
+def test_a_sampler_without_an_open_number_cannot_be_matched(model, contexts):
     with pytest.raises(UsageError, match="greedy leaves no number open"):
         Matcher(model, contexts).match("greedy", 1)
 
@@ -146,7 +146,7 @@ def test_the_entropy_of_the_model_itself_is_reached(shipped, expression):
 
 
 class Counting:
-    """A model that counts how often it is asked."""
+    """A model that counts how often it is run."""
 
     def __init__(self, model):
         self._model, self.starts = model, 0
@@ -167,7 +167,7 @@ def test_a_part_of_the_texts_leads_to_the_entropy_of_all(shipped, expression, mo
     assert counting.starts == 2  # for the part and for all, once each
 
 
-def test_a_model_of_more_than_memory_holds_is_asked_again(shipped, monkeypatch):
+def test_logits_that_do_not_fit_in_memory_are_computed_again(shipped, monkeypatch):
     model, contexts = shipped
     counting = Counting(model)
     monkeypatch.setattr(entropy_matching, "PART", 30)

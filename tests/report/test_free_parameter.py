@@ -46,7 +46,7 @@ def test_none_or_several(expression, fault):
         FreeParameter.of(expression)
 
 
-def test_a_name_that_nobody_has():
+def test_an_unknown_name():
     with pytest.raises(UnknownNameError, match="did you mean 'top_p'"):
         FreeParameter.of("topp")
 

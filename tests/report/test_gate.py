@@ -38,7 +38,7 @@ def read(text):
         ("top_p.mass_kept < 0.5", ("top_p", "mass_kept", "<", 0.5)),
     ],
 )
-def test_what_can_be_read(text, parts):
+def test_conditions_are_parsed(text, parts):
     assert read(text) == parts
 
 
@@ -62,7 +62,7 @@ def test_what_can_be_read(text, parts):
         ("a" * 5000 + ".loops > 1", "matches no row"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused_before_anything_is_measured(text, message):
+def test_wrong_conditions_are_refused_before_anything_is_measured(text, message):
     with pytest.raises(UsageError) as refused:
         condition(text, ROWS)
     assert message in str(refused.value)
@@ -73,12 +73,12 @@ def of(document, text):
     return condition(text, rows).tripped(document)
 
 
-def test_a_condition_that_does_not_hold_says_nothing(document):
+def test_a_condition_that_does_not_hold_passes(document):
     assert of(document, "greedy.entropy > 0") == ""
     assert of(document, "uniform.entropy < 2.39789") == ""
 
 
-def test_one_that_holds_says_what_was_measured_and_its_interval(document):
+def test_one_that_holds_reports_the_figure_and_its_interval(document):
     own = document["samplers"][0]["own_texts"]
     own["loops"], own["ci95"]["loops"] = 0.41, [0.3, 0.52]
     assert of(document, "greedy.loops > 0.3") == (
@@ -88,14 +88,14 @@ def test_one_that_holds_says_what_was_measured_and_its_interval(document):
     assert of(document, "greedy.loops>0.3") == "greedy.loops>0.3: it is 0.41"
 
 
-def test_what_was_not_measured_fails(document):
+def test_a_figure_that_was_not_measured_fails(document):
     document["samplers"][0]["own_texts"]["zipf"] = None
     assert of(document, "greedy.zipf > 5") == "greedy.zipf > 5: it was not measured"
     failed = of(document, "breaks.loops > 0.3")
     assert failed.startswith("breaks.loops > 0.3: breaks(at=5) failed at step 5: ValueError")
 
 
-def test_a_parameter_that_matching_found_is_named_by_what_was_given(document):
+def test_a_matched_row_is_named_by_the_expression_given(document):
     """The rows before it are `temperature`, the row after it is `temperature(t=0.5)`."""
     gate = condition("temperature.entropy > 0", [("temperature", "temperature"), *ROWS[:1]])
     assert gate.tripped(document).startswith("temperature.entropy > 0: it is ")

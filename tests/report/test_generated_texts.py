@@ -1,4 +1,4 @@
-"""Texts drawn by a sampler, and what is told of them."""
+"""The texts of a sampler, the details of their tokens, and their figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHAIN = "top_k(k=3) | top_p(p=0.7) | temperature(t=0.5)"
 
 @pytest.fixture
 def compass():
-    """Four words whose probabilities are the ones above, whatever came before."""
+    """A model of four words that always have the probabilities above."""
     words = ["north", "south", "east", "west"]
     return ToyModel(words, logits=[9.0, 9.0, *np.log(P)], end=False)
 
@@ -36,7 +36,7 @@ def drawn(model=None, sampler="stochastic", length=10, samples=range(3), seed=1,
     return draw(model or ToyModel(), prompt, chosen, length, samples, seed, **other)
 
 
-# What is drawn
+# Drawing
 
 
 def test_texts_are_those_of_generate():
@@ -46,13 +46,13 @@ def test_texts_are_those_of_generate():
     assert [record["sample"] for record in records] == [0, 1, 2, 3, 4]
 
 
-def test_parts_make_the_whole_bit_for_bit():
+def test_any_division_gives_the_same_records_bit_for_bit():
     whole = drawn(samples=range(BATCH + 6))
     parts = [drawn(samples=some) for some in (range(3), range(3, 50), range(50, BATCH + 6))]
     assert whole == [record for part in parts for record in part]
 
 
-def test_samplers_meet_the_same_luck():
+def test_samplers_use_the_same_random_numbers():
     plain = drawn(sampler="stochastic", samples=range(20))
     same = drawn(sampler="temperature(t=1.0)", samples=range(20))
     cooler = drawn(sampler="temperature(t=0.9)", samples=range(20))
@@ -72,7 +72,7 @@ def test_surprisals_and_entropies_are_exact(compass):
     assert set(record["tokens"]) == {NORTH, SOUTH}
 
 
-def test_the_end_of_a_text_is_measured_but_no_part_of_it():
+def test_the_end_token_is_measured_but_not_part_of_the_text():
     end = ToyModel().vocabulary.end
     records = drawn(length=40, samples=range(30))
     ended = [record for record in records if len(record["tokens"]) < 40]
@@ -100,11 +100,11 @@ def test_records_are_plain_documents():
     assert summary(read, (0.5, 2.0)) == summary(records, (0.5, 2.0))
 
 
-# What goes wrong
+# Failures
 
 
 class Fails(Sampler):
-    """Works for some steps."""
+    """A sampler that works for some steps."""
 
     def __call__(self, logits, context):
         if context.step == 3:
@@ -113,7 +113,7 @@ class Fails(Sampler):
 
 
 class Revives(Sampler):
-    """Draws padding, which can never be drawn."""
+    """A sampler that draws padding, which the model never draws."""
 
     def __call__(self, logits, context):
         revived = np.full_like(logits, -np.inf)
@@ -121,7 +121,7 @@ class Revives(Sampler):
         return revived if context.step == 2 else logits
 
 
-def test_a_sampler_that_fails_says_where():
+def test_an_error_has_the_step_of_the_failure():
     with pytest.raises(SamplerError, match="failed at step 3: ValueError: no more"):
         draw(ToyModel(), "the", Fails(), 10, range(3), 1)
 
@@ -131,10 +131,10 @@ def test_a_sampler_that_revives_a_token_is_refused():
         draw(ToyModel(), "the", Revives(), 10, range(3), 1)
 
 
-# What is told of tokens
+# Details of tokens
 
 
-def test_the_first_samples_are_told_of_by_index():
+def test_the_first_samples_by_index_have_details():
     assert [len(record["details"]) > 0 for record in drawn(samples=range(DETAILED + 2))] == [
         *([True] * DETAILED),
         False,
@@ -144,7 +144,7 @@ def test_the_first_samples_are_told_of_by_index():
     assert [text["sample"] for text in detailed(later)] == [DETAILED - 1]
 
 
-def test_every_token_is_told_of(compass):
+def test_every_token_has_details(compass):
     [record] = drawn(compass, CHAIN, samples=[0], length=20, prompt="north")
     [text] = detailed([record])
     assert (text["prompt"], text["sample"], text["text"]) == ("north", 0, record["text"])
@@ -189,7 +189,7 @@ def test_the_end_has_a_name():
     assert "" not in words
 
 
-def test_words_are_written_as_the_text_goes_on():
+def test_words_are_spelled_as_in_their_text():
     vocabulary = ["", "[UNK]", "so", ".", "it", '"']
     model = ToyModel(vocabulary[2:], logits=[9, 9, 2, 1.5, 1, 0.5], end=False)
     model.vocabulary = WordVocabulary(vocabulary, "words+punctuation")
@@ -279,7 +279,7 @@ def test_without_a_human_band_nothing_is_outside_it():
     assert figures["ci95"]["outside_human_band"] is None
 
 
-def test_one_sampler_without_luck_writes_one_text():
+def test_a_deterministic_sampler_writes_one_text():
     figures = summary(drawn(sampler="greedy", samples=range(10)))
     assert figures["self_bleu_4"] == pytest.approx(1)
     assert figures["ci95"]["surprisal"][0] == pytest.approx(figures["ci95"]["surprisal"][1])
@@ -293,7 +293,7 @@ def test_one_sampler_without_luck_writes_one_text():
         (1, 1, {"surprisal", "perplexity", "loops", "distinct_1", "compression"}),
     ],
 )
-def test_what_is_undefined_is_none(length, samples, known):
+def test_undefined_figures_are_none(length, samples, known):
     figures = summary(drawn(length=length, samples=range(samples), sampler="greedy"))
     assert fault(figures, "own_texts") == ""
     json.dumps(figures, allow_nan=False)
@@ -302,7 +302,7 @@ def test_what_is_undefined_is_none(length, samples, known):
     assert some == known | {"n", "tokens"}
 
 
-def test_a_perplexity_beyond_all_numbers_is_finite():
+def test_a_huge_perplexity_is_finite():
     figures = summary([record(surprisal=[800.0] * 6)] * 2)
     assert figures["surprisal"] == 800
     assert math.isfinite(figures["perplexity"])

@@ -57,7 +57,7 @@ def test_a_new_result_is_the_same_as_a_kept_one():
     assert Journal().do("a", lambda: {"t": (1, 2.5), 3: None}) == {"t": [1, 2.5], "3": None}
 
 
-def test_it_is_gone_when_all_went_well(home):
+def test_it_is_removed_after_success(home):
     with opened(SETTINGS, resume=False) as journal:
         journal.do("a", lambda: 1)
         assert len(list(home.glob("*.jsonl"))) == 1
@@ -174,7 +174,7 @@ def test_without_a_place_for_the_journal_the_work_is_done_all_the_same(home, cap
     assert "the report cannot be resumed if interrupted: " in caplog.text
 
 
-def test_a_disk_that_fills_up_stops_the_keeping_alone(caplog):
+def test_a_full_disk_does_not_stop_the_work(caplog):
     class Full:
         def write(self, line):
             raise OSError(28, "No space left on device")

@@ -24,13 +24,13 @@ NORTH, SOUTH, EAST, WEST = 2, 3, 4, 5
 
 @pytest.fixture
 def model():
-    """Four words of 1, 2, 3 and 3 bits, whatever came before."""
+    """A model of four words that always have 1, 2, 3 and 3 bits."""
     return ToyModel(WORDS, logits=[9.0, 9.0, *np.log([4, 2, 1, 1])], end=False)
 
 
 @pytest.fixture
 def contexts(model):
-    """Three positions and one; the second of them is followed by an unknown word."""
+    """A text of three positions and one of one; an unknown word follows the second position."""
     return human_contexts(model, ["north south up west", "west west"], "directions")
 
 
@@ -42,7 +42,7 @@ def measured(model, contexts, *expressions):
 # Numbers by hand
 
 
-def test_what_one_sampler_does_at_each_position(model, contexts):
+def test_the_figures_of_one_sampler_at_each_position(model, contexts):
     [record] = measured(model, contexts, "top_k(k=2)")["samplers"]
     expected = {
         "entropy": LN3 - 2 / 3 * LN2,
@@ -60,7 +60,7 @@ def test_what_one_sampler_does_at_each_position(model, contexts):
         assert [x for text in record[name] for x in text] == pytest.approx([value] * 4)
 
 
-def test_what_the_model_says_and_how_it_takes_the_tokens_that_followed(model, contexts):
+def test_the_entropy_of_the_model_and_the_surprisal_of_the_tokens(model, contexts):
     unit = measured(model, contexts)
     assert unit["samplers"] == []
     assert unit["model"]["entropy"] == [
@@ -83,7 +83,7 @@ def test_what_the_model_says_and_how_it_takes_the_tokens_that_followed(model, co
 
 @pytest.fixture
 def changing():
-    """After an even number certain that an odd one follows; after an odd one a coin."""
+    """A model that is certain after an even number and tosses a coin after an odd one."""
     after = np.full((4, 4), -np.inf)
     after[2, 3] = 0  # even, then odd
     after[3, [2, 3]] = 0  # odd, then either
@@ -127,21 +127,21 @@ def test_one_text_has_no_interval(model):
     assert summary(record)["entropy"]["ci95"] is None
 
 
-def test_what_looks_at_the_past_sees_it(model):
-    """Nothing may come again: after north, south and west are seen, east is all that is left."""
+def test_a_sampler_sees_the_past(model):
+    """No word may repeat: after north, south and west only east is left."""
     contexts = human_contexts(model, ["north south west east"], "round")
     [record] = measured(model, contexts, "no_repeat_ngram(n=1)")["samplers"]
     assert record["tokens_kept"] == [[3, 2, 1]]
     assert record["mass_kept"] == [pytest.approx([1 / 2, 1 / 4, 1 / 8])]
 
 
-def test_tokens_after_the_given_ones_count_as_drawn(model):
+def test_tokens_behind_the_prompt_count_as_drawn(model):
     contexts = Contexts("model", "d", ((NORTH, SOUTH, WEST, EAST),), (2,))
     unit = measured(model, contexts, "presence_penalty(penalty=99, skip_prompt=True)")
     assert unit["samplers"][0]["top_probability"] == [pytest.approx([4 / 8, 4 / 7])]
 
 
-def test_mirostat_follows_what_it_could_have_drawn(model):
+def test_mirostat_adapts_to_tokens_that_it_could_have_drawn(model):
     """mu begins at 3 bits, twice tau, and moves by 1.5 bits less what each token had."""
     contexts = Contexts("model", "d", ((NORTH, WEST, WEST, NORTH, NORTH),), (1,))
     [record] = measured(model, contexts, "mirostat(tau=1.5, eta=1)")["samplers"]
@@ -161,7 +161,7 @@ EXPRESSIONS = (
 
 
 @pytest.mark.parametrize("kind", ["default", "rnn"])
-def test_the_whole_is_the_same_bit_for_bit_however_it_was_split(kind):
+def test_any_division_gives_the_same_records_bit_for_bit(kind):
     model = small_model(SMALL[kind], end=True)
     contexts = model_contexts(model, ["w1 w2 w3", "w4"], n=5, length=12, seed=1)
     samplers = [corelm.sampler(expression) for expression in EXPRESSIONS]
@@ -181,11 +181,11 @@ def test_a_record_is_strict_json(model, contexts):
     assert json.loads(json.dumps(unit, allow_nan=False)) == unit
 
 
-# What goes wrong
+# Failures
 
 
 class Fails(Sampler):
-    """Fail from a number of tokens on."""
+    """A sampler that fails from a number of tokens on."""
 
     after: int = corelm.param(1)
 
@@ -196,13 +196,13 @@ class Fails(Sampler):
 
 
 class Revives(Sampler):
-    """Allow everything, padding too."""
+    """A sampler that allows everything, even padding."""
 
     def __call__(self, logits, context):
         return np.zeros_like(logits)
 
 
-def test_a_sampler_that_raises_leaves_the_others(model, contexts):
+def test_a_sampler_that_raises_does_not_disturb_the_others(model, contexts):
     samplers = [corelm.sampler("greedy"), Fails(), corelm.sampler("uniform")]
     greedy, fails, uniform = measure(model, contexts, samplers, range(2))["samplers"]
     message = "fails(after=1) failed at step 1: RuntimeError: out of ideas"
@@ -211,20 +211,20 @@ def test_a_sampler_that_raises_leaves_the_others(model, contexts):
     assert uniform["entropy"] == [pytest.approx([2 * LN2] * 3), pytest.approx([2 * LN2])]
 
 
-def test_one_that_fails_on_some_texts_failed(model, contexts):
-    """The second text has one position alone, where nothing happens yet."""
+def test_a_failure_on_some_texts_is_a_failure(model, contexts):
+    """The second text has only one position, which is before the failure."""
     units = [measure(model, contexts, [Fails()], [i]) for i in (1, 0)]
     assert "error" not in units[0]["samplers"][0]
     assert "error" in merge(units)["samplers"][0]
 
 
-def test_a_token_that_is_never_drawn_may_not_come_back(model, contexts):
+def test_reviving_a_token_is_an_error(model, contexts):
     [record] = measure(model, contexts, [Revives()], range(2))["samplers"]
     message = "revives revived token 0, which is never drawn, at step 0"
     assert record == {"error": {"type": "SamplerError", "message": message}}
 
 
-def test_a_word_that_the_vocabulary_lacks_is_wrong_usage(model, contexts):
+def test_a_word_outside_the_vocabulary_is_an_error(model, contexts):
     [record] = measured(model, contexts, "ban(words=['up'])")["samplers"]
     assert record["error"]["type"] == "UsageError"
 
@@ -269,7 +269,7 @@ def test_every_entropy_lies_between_its_bounds(shipped, expression):
     )
 
 
-def test_greedy_is_certain_and_uniform_is_as_uncertain_as_can_be(shipped):
+def test_greedy_has_no_entropy_and_uniform_the_largest(shipped):
     assert (flat(shipped[0]["greedy"], "entropy") == 0).all()
     assert np.allclose(flat(shipped[0]["uniform"], "entropy"), math.log(14998), atol=1e-12)
 
@@ -290,7 +290,7 @@ def test_the_divergence_of_a_filter_is_minus_ln_of_the_mass_kept(shipped, expres
     assert np.allclose(flat(record, "kl_to_model"), -np.log(mass), rtol=0, atol=exact)
 
 
-def test_marks_of_temperature_lie_on_the_curve(shipped):
+def test_temperatures_lie_on_the_curve(shipped):
     records, curve_, _ = shipped
     for t in (0.2, 0.7, 1.0, 1.5):
         at = curve_["t"].index(t)
@@ -300,7 +300,7 @@ def test_marks_of_temperature_lie_on_the_curve(shipped):
 
 @pytest.mark.parametrize("expression", ["stochastic", "temperature(t=0.7)", "top_p(p=0.9)"])
 def test_the_expected_surprisal_is_that_of_the_texts_that_are_drawn(expression):
-    """What a sampler expects on its own texts lies in the interval of what came."""
+    """The expected surprisal on a sampler's own texts lies in the interval of the measured one."""
     model = corelm.load("imdb")
     texts = corelm.generate(model, "This movie", sampler=expression, n=24, length=40, seed=5)
     prompt = model.vocabulary.encode("This movie")

@@ -1,4 +1,4 @@
-"""The page of a report: what is in it, and that nothing else can get in."""
+"""The page of a report: its content, and that nothing else can get in."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_no_attribute_runs_a_script(read):
     assert not [name for _, attributes in read.elements for name in attributes if name[:2] == "on"]
 
 
-def test_the_human_row_stands_first_and_every_sampler_below(made, read):
+def test_the_human_row_is_first_and_every_sampler_below(made, read):
     for table in (columns.SAME_CONTEXTS, columns.LIKELIHOOD, columns.VARIETY):
         lines = list(tables.lines(made, table))
         assert lines[0].human
@@ -125,7 +125,7 @@ def test_the_human_row_stands_first_and_every_sampler_below(made, read):
         )
 
 
-def test_a_cell_has_its_figure_its_interval_and_how_far_it_is_from_people(document):
+def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(document):
     row = next(row for row in document["samplers"] if row["name"] == "temperature")
     row["same_contexts"]["entropy"].update(mean=1, ci95=[0.9, 1.25], median=1.1, p05=0.25, p95=2.25)
     document["reference"]["same_contexts"]["entropy"]["mean"] = 1.5
@@ -147,7 +147,7 @@ def test_tables_have_captions_and_scopes(read):
     assert all("scope" in head for head in read.all("th"))
 
 
-def test_what_failed_says_why_in_every_table_and_has_no_text(whole):
+def test_a_failed_sampler_has_its_reason_in_every_table_and_no_text(whole):
     assert whole.count("no more | `words`\nhere") == 3
     assert whole.count("No text: the sampler failed.") == 6  # two prompts of three samples
 
@@ -224,8 +224,8 @@ def test_a_report_of_nothing(document):
 
 
 @pytest.mark.parametrize("logits", ["no base64!", "AAAA", "", "AACAfw==", "AAAAAAAAgD8="])
-def test_logits_that_are_no_falling_numbers_are_refused(document, logits):
-    """No base64, three bytes, none, infinity, and 0 before 1."""
+def test_logits_that_rise_or_are_not_numbers_are_refused(document, logits):
+    """Bad base64, three bytes, no bytes, infinity, and 0 before 1."""
     document["try_it"]["logits"] = logits
     with pytest.raises(ReportError, match=r"try_it\.logits"):
         page(document)

@@ -1,4 +1,4 @@
-"""Labels of plots cover nothing."""
+"""The labels of plots cover nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def overlap(one: Box, two: Box) -> float:
     return float(shared([one], [two])[0])
 
 
-def test_a_lonely_label_is_right_beside_its_mark():
+def test_a_single_label_is_next_to_its_mark():
     [box] = place_labels([(200, 150)], [(40, 10)], PLOT)
     assert (box.left, box.middle[1]) == (207, 150)
 
@@ -27,7 +27,7 @@ def test_labels_of_marks_at_one_place_do_not_cover_each_other():
     assert sum(overlap(*pair) for pair in combinations(boxes, 2)) == 0
 
 
-def test_a_label_stays_in_the_plot_and_off_what_is_there():
+def test_a_label_stays_in_the_plot_and_covers_nothing():
     written, line = Box(208, 140, 300, 160), [(0, 0), (400, 300)]
     [box] = place_labels([(200, 150)], [(60, 14)], PLOT, [written], pieces(line, 8, 3))
     assert overlap(box, written) == 0
@@ -37,7 +37,7 @@ def test_a_label_stays_in_the_plot_and_off_what_is_there():
 
 
 def test_no_line_from_a_label_to_its_mark_crosses_another_label():
-    """Beside it is a line, above it a label: past the line there is room, past the label is not."""
+    """A line is beside the mark and a label above it: only past the line there is room."""
     mark, line, label = (5, 10), Box(8, 3, 80, 17), Box(0, 20, 60, 34)
     [box] = place_labels([mark], [(50, 14)], Box(0, 0, 400, 100), [label], [line])
     assert overlap(box, line) == 0

@@ -1,4 +1,4 @@
-"""The plots of a report say what its document says."""
+"""The plots of a report show the figures of its document."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_files_are_pictures(document):
         assert content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml"), name
 
 
-def test_the_bytes_are_the_same_each_time_and_know_no_date(document):
+def test_the_bytes_are_the_same_each_time_and_hold_no_date(document):
     first, second = plots(document), plots(copy.deepcopy(document))
     assert first == second
     assert drawings(document) == drawings(document)
@@ -83,7 +83,7 @@ def test_every_sampler_has_its_mark_on_the_curve(document, drawn):
     assert np.interp(0.5, curve["t"], curve["entropy"]) == pytest.approx(entropy, abs=1e-6)
 
 
-def test_a_sampler_that_is_no_temperature_lies_where_the_curve_has_its_entropy(document, drawn):
+def test_other_samplers_lie_where_the_curve_has_their_entropy(document, drawn):
     row = next(row for row in document["samplers"] if row["sampler"] == "greedy")
     row["same_contexts"]["entropy"]["mean"] = document["curve"]["entropy"][4]
     t, entropy = marks(drawn("entropy-against-temperature"))["greedy"]
@@ -187,7 +187,7 @@ def test_quality_and_diversity_of_every_sampler_and_of_people(document, drawn):
             assert place == (own["diversity"], own["surprisal"])
 
 
-def test_the_pareto_front_leaves_out_what_is_beaten_in_both():
+def test_the_pareto_front_leaves_out_points_beaten_in_both():
     points = [(0.2, 1.0), (0.5, 2.0), (0.4, 2.5), (0.5, 2.2), (0.9, 4.0), (0.1, 1.0)]
     assert charts.front(points) == [(0.2, 1.0), (0.5, 2.0), (0.9, 4.0)]
 
@@ -209,13 +209,13 @@ def test_samplers_that_keep_all_mass_share_one_line(drawn):
     assert axes.lines[1].get_ydata().min() > 0.9995 > axes.lines[0].get_ydata().max()
 
 
-def test_what_failed_is_drawn_nowhere(document):
+def test_a_failed_sampler_is_not_drawn(document):
     assert any(row["error"] for row in document["samplers"])
     assert "breaks" not in "".join(drawings(document).values()).lower()
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_labels_of_many_samplers_cover_each_other_nowhere(document, name):
+def test_labels_of_many_samplers_do_not_overlap(document, name):
     greedy, half, uniform, _ = document["samplers"]
     rows = [copy.deepcopy(half) for _ in range(6)]
     for number, row in enumerate(rows):
@@ -252,7 +252,7 @@ def test_any_numbers_can_be_drawn(document, number):
     assert set(drawings(strange)) == set(NAMES)
 
 
-def test_a_name_is_no_formula_and_no_markup(document):
+def test_a_name_is_neither_formula_nor_markup(document):
     for svg in drawings(hostile(document)).values():
         assert "<script" not in svg
         assert "<img" not in svg
@@ -273,7 +273,7 @@ def test_drawings_in_a_page_take_its_colours_and_letters_and_share_no_id(documen
             assert f'id="{used}"' in svg
 
 
-def test_labels_are_short_and_each_is_another():
+def test_labels_are_short_and_different():
     chain = "top_k(k=40) | temperature(t=0.7)"
     assert shortened(chain) == "top_k 40 | temperature …"
     assert shortened(chain, ["temperature"]) == "top_k 40 | t = 0.7"
@@ -282,7 +282,7 @@ def test_labels_are_short_and_each_is_another():
     assert len(set(labels(rows))) == 3
 
 
-def test_what_commands_is_shown_as_a_sign():
+def test_control_characters_are_replaced():
     assert visible("a\x1b[2J\x00\u202eb\n\t") == "a\ufffd[2J\ufffd\ufffdb\n\t"
     assert visible(EVIL).isprintable()
 

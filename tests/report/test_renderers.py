@@ -1,4 +1,4 @@
-"""Whatever a report holds, every form can be made of it: none raises, none passes markup on."""
+"""Every form can be made of any valid report: none raises, none passes markup on."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ TEXTS = ["", "a | b", "`", "<script>x</script>", "=1+1", "\x1b]0;x\x07", "a\nb\r
 
 
 def shortened(value: Any) -> Any:
-    """The same with no list longer than two."""
+    """A copy with no list longer than two."""
     if isinstance(value, dict):
         return {key: shortened(part) for key, part in value.items()}
     return [shortened(part) for part in value[:2]] if isinstance(value, list) else value
 
 
 def places(value: Any):
-    """Where every number and text of a document stands: what holds it, and its key."""
+    """The container and the key of every number and text of a document."""
     items = value.items() if isinstance(value, dict) else enumerate(value)
     for key, part in list(items):
         if isinstance(part, (dict, list)):
@@ -38,7 +38,7 @@ def places(value: Any):
 
 
 def allowed(document: Any, holder: Any, key: Any) -> list[Any]:
-    """What else may stand there."""
+    """The other values that the schema allows there."""
     before, values = holder[key], []
     for value in [*NUMBERS, *TEXTS]:
         holder[key] = value

@@ -33,7 +33,7 @@ def test_the_json_is_strict_and_follows_the_schema(report):
     assert document == report.to_dict()
 
 
-def test_nobody_changes_it_from_outside(made):
+def test_it_cannot_be_changed_from_outside(made):
     mine = dict(made)
     report = corelm.Report(mine)
     before = report.to_json()
@@ -42,7 +42,7 @@ def test_nobody_changes_it_from_outside(made):
     assert report.to_json() == before
 
 
-def test_what_is_no_report_is_refused(made):
+def test_wrong_documents_are_refused(made):
     with pytest.raises(ReportError, match="curve is missing"):
         corelm.Report({key: value for key, value in made.items() if key != "curve"})
     with pytest.raises(ReportError, match=r"bounds\.max: expected a number, got nan"):
@@ -70,7 +70,7 @@ def test_what_is_no_report_is_refused(made):
         (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
     ],
 )
-def test_a_file_that_is_no_report(tmp_path, content, reason):
+def test_wrong_files_are_refused(tmp_path, content, reason):
     file = tmp_path / "report.json"
     file.write_bytes(content)
     with pytest.raises(ReportError) as refused:
@@ -81,7 +81,7 @@ def test_a_file_that_is_no_report(tmp_path, content, reason):
     assert len(message) < 400
 
 
-def test_a_file_that_is_cut_off_anywhere(report, tmp_path):
+def test_a_truncated_file_is_refused(report, tmp_path):
     whole = report.to_json().encode()
     file = tmp_path / "report.json"
     for at in range(0, len(whole) - 2, len(whole) // 50):
@@ -90,19 +90,19 @@ def test_a_file_that_is_cut_off_anywhere(report, tmp_path):
             corelm.Report.read(file)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ReportError, match="is not a report: it is missing"):
         corelm.Report.read(tmp_path / "no.json")
     with pytest.raises(ReportError, match="is not a report: it isn't a regular file"):
         corelm.Report.read(tmp_path)
 
 
-def test_a_report_of_a_later_corelm_that_only_has_more_is_read(made):
+def test_a_report_with_further_keys_is_read(made):
     more = made | {"more": {"of": ["anything", json.loads("[" * 200 + "]" * 200)]}}
     assert corelm.Report(more).to_dict()["more"] == more["more"]
 
 
-def test_what_json_cannot_hold_is_refused(made):
+def test_values_that_json_cannot_hold_are_refused(made):
     for value in ({1, 2}, float("inf"), endless()):
         with pytest.raises(ReportError, match="it holds a value that JSON cannot"):
             corelm.Report(made | {"more": value})
@@ -130,7 +130,7 @@ def test_without_pandas_it_says_how_to_get_it(report, monkeypatch):
         report.to_pandas()
 
 
-def test_a_notebook_shows_a_table_in_which_all_is_text(document):
+def test_a_notebook_shows_an_escaped_table(document):
     document["samplers"][0]["sampler"] = "<script>alert(1)</script>"
     document["samplers"][3]["error"]["message"] = "<img src=x onerror=alert(1)>"
     document["header"]["prompts"] = ['"><b>']
@@ -142,7 +142,7 @@ def test_a_notebook_shows_a_table_in_which_all_is_text(document):
     assert shown.count("<tr>") == 5
 
 
-def test_what_failed_is_told(report):
+def test_failures_are_reported(report):
     assert list(report.failed) == ["breaks(at=5)"]
     assert report.failed["breaks(at=5)"].startswith("breaks(at=5) failed at step 5: ValueError")
     assert repr(report).startswith("<corelm report of 4 samplers: temperature(t=0.5) is closest")

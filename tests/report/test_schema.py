@@ -1,4 +1,4 @@
-"""The schema that ships, and the check against it."""
+"""The schema of a report, and the check of documents against it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_report_follows_it(document):
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()):
-    """The way to everything in a document."""
+    """The path to every value in a document."""
     yield path
     items = enumerate(value) if isinstance(value, list) else ()
     for key, part in value.items() if isinstance(value, dict) else items:
@@ -32,7 +32,7 @@ def paths(value: Any, path: tuple[Any, ...] = ()):
 
 
 def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """The document with another value there; a key is taken out where the value is ...."""
+    """A copy of the document with another value at a path; `...` removes the key."""
     if not path:
         return value
     copied = copy.copy(document)
@@ -44,15 +44,15 @@ def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def shortened(value: Any) -> Any:
-    """The same with no more than one thing of a kind."""
+    """A copy with at most one element in each list."""
     if isinstance(value, dict):
         return {key: shortened(part) for key, part in value.items()}
     pair = isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, float))
     return [shortened(part) for part in value[: 1 + pair]] if isinstance(value, list) else value
 
 
-def test_it_says_what_jsonschema_says(made):
-    """Of reports in which one value was replaced or taken out, whichever it is."""
+def test_it_agrees_with_jsonschema(made):
+    """For reports with any one value replaced or removed."""
     validator = jsonschema.Draft202012Validator(schema())
     document = {**shortened(made), "samplers": shortened(made["samplers"][-1:])}  # one that failed
     document["samplers"] += shortened(made["samplers"][:1])
@@ -97,13 +97,13 @@ def test_the_first_fault_is_named(document, path, value, message):
     assert found.startswith(message) if message else found == ""
 
 
-def test_what_is_no_report_at_all():
+def test_a_value_that_names_no_schema():
     for value in ([], "report", None, {}, {"samplers": []}):
         with pytest.raises(ReportError, match="it names no schema, so corelm did not write it"):
             check(value)
 
 
-def test_a_curve_has_as_many_of_each(document):
+def test_the_lists_of_a_curve_have_one_length(document):
     document["curve"]["slope"].pop()
     expected = r"curve: expected lists of the same length, got 25 in t, 25 in entropy, 24 in slope"
     with pytest.raises(ReportError, match=expected):

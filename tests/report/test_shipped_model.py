@@ -1,4 +1,4 @@
-"""A whole report on the shipped model: what must hold, whatever the numbers are."""
+"""A whole report on the shipped model: laws that hold for any numbers."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_entropies_lie_within_their_bounds(document):
         assert low - 1e-9 <= entropy["mean"] <= high + 1e-9
 
 
-def test_greedy_has_none_and_uniform_all_of_it(document):
+def test_greedy_has_no_entropy_and_uniform_the_largest(document):
     assert row(document, "greedy")["same_contexts"]["entropy"]["mean"] == 0
     uniform = row(document, "uniform")["same_contexts"]
     assert uniform["entropy"]["mean"] == pytest.approx(math.log(14_998), rel=1e-12)
     assert uniform["tokens_kept"] == 14_998
 
 
-def test_entropy_goes_up_with_the_temperature(document):
+def test_entropy_rises_with_the_temperature(document):
     means = [each["same_contexts"]["entropy"]["mean"] for each in temperatures(document)]
     assert means == sorted(set(means))
     entropies = document["curve"]["entropy"]
@@ -62,7 +62,7 @@ def test_entropy_goes_up_with_the_temperature(document):
         assert entropies[at] == pytest.approx(each["same_contexts"]["entropy"]["mean"], abs=1e-6)
 
 
-def test_divergence_is_what_surprisal_has_more_than_entropy(document):
+def test_divergence_is_expected_surprisal_less_entropy(document):
     for each in document["samplers"]:
         same = each["same_contexts"]
         assert same["kl_to_model"] == pytest.approx(
@@ -71,21 +71,21 @@ def test_divergence_is_what_surprisal_has_more_than_entropy(document):
     assert row(document, "temperature(t=1.0)")["same_contexts"]["kl_to_model"] == 0
 
 
-def test_drawn_tokens_are_as_surprising_as_they_should_be(document):
-    """Those of the model itself: its texts are the contexts, drawn with the same random numbers."""
+def test_drawn_tokens_have_the_expected_surprisal(document):
+    """`stochastic` wrote the contexts itself, with the same random numbers."""
     plain = row(document, "temperature(t=1.0)")
     low, high = plain["own_texts"]["ci95"]["surprisal"]
     assert low <= plain["same_contexts"]["expected_surprisal"] <= high
 
 
-def test_people_stand_beside_them(document):
+def test_the_human_row_is_there(document):
     human = document["reference"]
     assert human["same_contexts"]["entropy"]["mean"] == pytest.approx(4.29, abs=0.1)
     assert human["own_texts"]["surprisal"] == pytest.approx(4.20, abs=0.1)
     assert all(each["own_texts"]["outside_human_band"] is not None for each in document["samplers"])
 
 
-def test_what_it_says(document):
+def test_the_summary(document):
     said = corelm.Report(document).summary
     assert said.startswith("temperature(t=1.0) is closest to human text: ")
     assert "greedy" in said.split("nats per token.")[1]

@@ -42,7 +42,7 @@ def test_without_human_text_nothing_is_closest(rows):
     assert summary(rows(None, a=figures(surprisal=1.5, loops=0.0))) == "It does not end in a loop."
 
 
-def test_which_repeat_and_which_loop(rows):
+def test_repetition_and_loops(rows):
     document = rows(
         None,
         a=figures(rep_4=0.5, loops=0.735),
@@ -61,7 +61,7 @@ def test_when_nothing_loops(rows):
     assert summary(document) == "None of them ends in a loop."
 
 
-def test_which_sample_from_the_tail(rows):
+def test_sampling_from_the_tail(rows):
     document = rows(
         None, a=on_contexts(4.0), b=on_contexts(5.0), c=on_contexts(5.01), d=on_contexts(9)
     )
@@ -88,12 +88,12 @@ def test_one_alone_is_in_the_singular(rows):
         ({"a": figures(surprisal=None, loops=None, rep_4=None)}, ""),
     ],
 )
-def test_where_there_is_little_to_say(rows, samplers, says):
+def test_reports_without_figures(rows, samplers, says):
     assert summary(rows(HUMAN, **samplers)) == says
     assert summary(rows(None, **samplers)) == says
 
 
-def test_of_a_whole_report(made):
+def test_the_summary_of_a_whole_report(made):
     text = summary(made)
     assert text.startswith("temperature(t=0.5) is closest to human text: ")
     assert text.endswith("breaks(at=5) failed.")

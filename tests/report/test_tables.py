@@ -1,4 +1,4 @@
-"""Markdown and CSV: whole, readable by others, harmless."""
+"""Markdown and CSV: complete, readable by other tools, harmless."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_figure_has_a_line(made):
                     assert int(line["n"]) == row[view]["n"]
 
 
-def test_an_interval_stands_beside_its_figure(made):
+def test_an_interval_is_on_the_line_of_its_figure(made):
     [line] = [
         line
         for line in lines(made)
@@ -43,7 +43,7 @@ def test_an_interval_stands_beside_its_figure(made):
     assert float(line["low"]) < float(line["value"]) < float(line["high"])
 
 
-def test_people_stand_first_and_what_failed_not_at_all(made):
+def test_people_come_first_and_failures_are_left_out(made):
     names = list(dict.fromkeys(line["sampler"] for line in lines(made)))
     assert names == ["human", "greedy", "temperature(t=0.5)", "uniform"]
 
@@ -56,7 +56,7 @@ def test_no_cell_is_a_formula(document, name):
     assert name not in cells
 
 
-def test_names_with_commas_and_quotes_come_back(document):
+def test_names_with_commas_and_quotes_survive(document):
     name = "ban(words=('a', \"b\"))"
     document["samplers"][0]["sampler"] = name
     assert name in {line["sampler"] for line in lines(document)}
@@ -66,7 +66,7 @@ def test_names_with_commas_and_quotes_come_back(document):
 
 
 def cells(line):
-    """The cells of a row of a GitHub table: bars that are escaped do not part."""
+    """The cells of a row of a GitHub table, which escaped bars do not divide."""
     return [cell.strip() for cell in line.replace("\\|", "\0").strip("|").split("|")]
 
 
@@ -81,7 +81,7 @@ def test_the_table(made):
     assert rows[5][2].startswith("+")
 
 
-def test_what_failed_says_why_on_one_line(made):
+def test_a_failure_has_its_reason_on_one_line(made):
     [line] = [line for line in to_markdown(made).splitlines() if "breaks" in line[:20]]
     assert "no more \\| \\`words\\` here" in line
 
@@ -107,7 +107,7 @@ def test_a_prompt_stays_text(document):
     assert "<script" not in written.replace("\\<", "")
 
 
-def test_the_settings_are_told(document):
+def test_the_settings_are_stated(document):
     document["header"]["prompts"] = list("abcde")
     said = text.settings(document)
     assert 'prompt "a", "b", "c" and 2 more, seed 1, model ToyModel.' in said

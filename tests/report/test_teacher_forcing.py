@@ -1,4 +1,4 @@
-"""One pass over the model: ragged texts read in step, each seen as if it were alone."""
+"""One pass of the model over ragged texts, each with the distributions that it has alone."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def some_texts(size, lengths, given, seed=0):
 
 
 @pytest.mark.parametrize("kind", ["default", "rnn"])
-def test_every_position_is_what_the_model_says_of_the_tokens_before_it(kind):
-    """Also past the context of 8, where the window slides; bit for bit."""
+def test_every_position_has_the_distribution_after_the_tokens_before_it(kind):
+    """Bit for bit, also beyond the context of 8, where the window slides."""
     model = small_model(SMALL[kind], end=True)
     contexts = some_texts(30, lengths=(3, 19, 1, 8, 19, 2), given=(0, 2, 0, 2, 0, 2))
     seen = {}
@@ -48,7 +48,7 @@ def test_every_position_is_what_the_model_says_of_the_tokens_before_it(kind):
         assert np.array_equal(logits, alone)
 
 
-def test_texts_with_the_same_number_of_given_tokens_are_read_together():
+def test_texts_with_prompts_of_one_length_are_read_together():
     contexts = some_texts(30, (4,) * 140, (1, 2) * 70)
     model = small_model(SMALL["rnn"])
     assert [(group.given, len(group.texts)) for group in groups(model, contexts, range(140))] == [
@@ -58,7 +58,7 @@ def test_texts_with_the_same_number_of_given_tokens_are_read_together():
 
 
 class Spy(Sampler):
-    """Allow tokens below a bound alone, and tell what was said of the past."""
+    """A sampler that allows tokens below a bound, and records its contexts."""
 
     bound: int = corelm.param(99)
 
@@ -70,8 +70,8 @@ class Spy(Sampler):
 heard: list[corelm.Context] = []
 
 
-def test_a_sampler_hears_of_the_past_what_it_would_know_of_its_own_texts():
-    """Four words of one half, a quarter and two eighths, whatever came before."""
+def test_a_sampler_has_the_context_of_a_text_of_its_own():
+    """A model of four words that always have 1/2, 1/4, 1/8 and 1/8."""
     model = ToyModel(list("abcd"), logits=[0, 0, *np.log([4, 2, 1, 1])], end=False)
     contexts = Contexts("human", "d", ((2, 3, 1, 4, 2), (5, 2)), (1, 1))  # 1 is unknown
     [group] = groups(model, contexts, range(2))
@@ -95,7 +95,7 @@ def test_a_sampler_hears_of_the_past_what_it_would_know_of_its_own_texts():
     assert np.isnan(heard[0].surprisal).all()
 
 
-def test_a_model_that_says_nothing_usable_is_stopped():
+def test_unusable_logits_are_refused():
     model = ToyModel(list("ab"), logits=[0, 0, np.nan, 0], end=False)
     [group] = groups(model, Contexts("human", "d", ((2, 3),), (1,)), range(1))
     with pytest.raises(ModelOutputError, match="the model's logits at step 0 hold NaN in row 0"):

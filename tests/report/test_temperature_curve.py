@@ -1,4 +1,4 @@
-"""Entropy against temperature: numbers by hand, and its slope on the shipped model."""
+"""The temperature curve: by hand, and its slope on the shipped model."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_temperature_that_is_compared_is_on_the_curve():
     ),
     st.sampled_from([np.float32, np.float64]),
 )
-def test_it_rises_from_zero_to_all_alike(row, dtype):
+def test_it_rises_from_greedy_to_uniform(row, dtype):
     logits = np.array(row, dtype=dtype)
     nats, slope = at_temperatures(logits[None], GRID)[0]
     assert (np.diff(nats) >= -1e-5).all()
@@ -91,7 +91,7 @@ def test_it_rises_from_zero_to_all_alike(row, dtype):
     ).filter(lambda row: max(row) > -INF),
     st.integers(1, 40),
 )
-def test_the_kernel_says_what_the_definition_does(row, times):
+def test_the_kernel_agrees_with_the_definition(row, times):
     logits = np.tile(np.array([row, row[::-1]], np.float32), times)
     quick = at_temperatures(logits, GRID)
     with pytest.MonkeyPatch.context() as patch:
@@ -129,7 +129,7 @@ def test_the_mean_entropy_never_falls():
 
 @pytest.mark.parametrize("t", [0.2, 0.5, 0.7, 1.0, 1.5, 3.0])
 def test_its_slope_is_the_variance_of_the_logits_over_t_cubed(t):
-    """The variance anew in float64, and the derivative as a difference."""
+    """The variance computed again in float64, and the derivative as a difference."""
     logits = rows().astype(np.float64)
     q = softmax(logits / t)
     centred = np.where(q > 0, logits - logits.max(axis=-1, keepdims=True), 0)
@@ -140,7 +140,7 @@ def test_its_slope_is_the_variance_of_the_logits_over_t_cubed(t):
     assert slope[1] == pytest.approx((above - below) / (2 * h), abs=1e-3)
 
 
-def test_it_is_what_the_sampler_temperature_has():
+def test_it_is_the_entropy_of_the_temperature_sampler():
     nowhere = Context.of(np.zeros((len(rows()), 1), dtype=np.int64))
     for t in (0.2, 0.9, 2.5):
         changed = corelm.sampler("temperature", t=t)(rows(), nowhere)
