@@ -12,19 +12,24 @@ LONGEST = 60
 
 # C0 and C1 but for tab and newline, and the characters that reverse the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
+# Lone surrogates and noncharacters, which encodings or markup cannot hold.
+_UNWRITABLE = re.compile("[\ud800-\udfff\ufffe\uffff]")
 
 
-def printable(text: str) -> str:
+def printable(text: str, mark: str = "") -> str:
     """Return a text without the characters that a terminal obeys; tab and newline stay.
 
     Lone surrogates, which no encoding can write, become the replacement character.
+
+    Args:
+        text: any text.
+        mark: written in place of each character that is removed.
 
     Example:
         >>> printable("a\\x1b]52;c;bHM=\\x07b")
         'a]52;c;bHM=b'
     """
-    return _SURROGATE.sub("\ufffd", _CONTROL.sub("", text))
+    return _UNWRITABLE.sub("\ufffd", _CONTROL.sub(mark, text))
 
 
 def one_line(text: str) -> str:

@@ -1,11 +1,11 @@
 """Photograph the page of a report on the shipped model, and draw its plots, into docs/images.
 
     python docs/scripts/report_pictures.py                      measure, then draw
-    python docs/scripts/report_pictures.py --from report.json   draw a report that was measured
-    python docs/scripts/report_pictures.py --check              fail where one shows another finding
+    python docs/scripts/report_pictures.py --from report.json   draw a report measured earlier
+    python docs/scripts/report_pictures.py --check              fail if a picture is out of date
 
-Needs Chromium; the letters are those that it finds. What a report finds is kept in each picture,
-since pixels are not the same everywhere.
+Needs Chromium and uses the fonts that it finds. Pixels differ between machines, so each picture
+holds the summary of its report, and --check compares that.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ IMAGES = Path(__file__).resolve().parents[1] / "images"
 WIDTH = 1280
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DRAWN = ("entropy-against-temperature.svg", "quality-against-diversity.svg")
-FINDING = "Description"
-"""Where a PNG holds what the report finds."""
+SUMMARY = "Description"
+"""The field of a PNG that holds the summary."""
 
 
 def photographs(report: corelm.Report) -> Iterator[tuple[str, bytes]]:
-    """The parts of the page that are shown, as PNG by name."""
+    """Yield the pictures of the page, as PNG by name."""
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None:
         raise SystemExit("Chromium is needed; Debian has it as the package chromium")
@@ -61,7 +61,7 @@ def photographs(report: corelm.Report) -> Iterator[tuple[str, bytes]]:
 
 
 def _part(tab: Page, first: str, last: str) -> bytes:
-    """The page from the top of one element to the bottom of another."""
+    """Photograph the page from the top of one element to the bottom of another."""
     top, bottom = (tab.locator(element).first.bounding_box() for element in (first, last))
     assert top is not None
     assert bottom is not None
@@ -71,19 +71,19 @@ def _part(tab: Page, first: str, last: str) -> bytes:
     return tab.screenshot(full_page=True, clip=clip)  # type: ignore[arg-type]
 
 
-def with_finding(picture: bytes, finding: str) -> bytes:
-    """A PNG that also says what the report finds."""
-    said, written = PngInfo(), io.BytesIO()
-    said.add_itxt(FINDING, finding)
-    Image.open(io.BytesIO(picture)).convert("RGB").save(written, "PNG", optimize=True, pnginfo=said)
+def with_summary(picture: bytes, summary: str) -> bytes:
+    """Add the summary of the report to a PNG."""
+    info, written = PngInfo(), io.BytesIO()
+    info.add_itxt(SUMMARY, summary)
+    Image.open(io.BytesIO(picture)).convert("RGB").save(written, "PNG", optimize=True, pnginfo=info)
     return written.getvalue()
 
 
 def stale(report: corelm.Report) -> Iterator[str]:
-    """The photographs that are missing or tell of another finding."""
+    """Yield the pictures that are missing or hold another summary."""
     for name in ("report.png", "report-texts.png", "report-try-it.png"):
         path = IMAGES / name
-        if not path.exists() or Image.open(path).info.get(FINDING) != report.summary:
+        if not path.exists() or Image.open(path).info.get(SUMMARY) != report.summary:
             yield name
     for name in DRAWN:
         if not (IMAGES / name).exists():
@@ -91,14 +91,14 @@ def stale(report: corelm.Report) -> Iterator[str]:
 
 
 def measured(arguments: Any) -> corelm.Report:
-    """The report: the default one on the shipped model, or one from a file."""
+    """Return the default report on the shipped model, or one from a file."""
     if arguments.earlier is not None:
         return corelm.Report.read(arguments.earlier)
     return corelm.compare("imdb")
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--from", dest="earlier", help="the JSON of a report that was measured")
     parser.add_argument("--check", action="store_true", help="change nothing, fail instead")
@@ -109,7 +109,7 @@ def main() -> int:
             print(*old, "are out of date; draw with: python docs/scripts/report_pictures.py")
         return int(bool(old))
     for name, picture in photographs(report):
-        (IMAGES / name).write_bytes(with_finding(picture, report.summary))
+        (IMAGES / name).write_bytes(with_summary(picture, report.summary))
     drawn = plots(report.to_dict())
     for name in DRAWN:
         (IMAGES / name).write_bytes(drawn[name])

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 
+from corelm.printable import printable
 from corelm.report.document.numbers import number
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 Format = Callable[[float], str]
 """From a number to its text, such as `number` and `share`."""
-
-_COMMANDS = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
 
 
 def bits(nats: float) -> float:
@@ -86,19 +82,11 @@ def difference(form: Format, value: float, minus: str = MINUS) -> str:
     return f"{sign}{text.removesuffix('%')} pp" if text.endswith("%") else f"{sign}{text}"
 
 
-def one_line(text: str) -> str:
-    """Replace every run of white space by one space."""
-    return " ".join(text.split())
-
-
 def visible(text: str) -> str:
-    """Replace each character that commands a terminal or a browser instead of being read.
-
-    Those are control characters, characters that reverse the direction of writing, and code
-    points that no file may hold. Tab and newline stay.
+    """Mark each character that a terminal or a browser obeys instead of showing it.
 
     Example:
         >>> visible("a\\x1b]0;b")
         'a\ufffd]0;b'
     """
-    return _COMMANDS.sub("\ufffd", text)
+    return printable(text, mark="\ufffd")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from corelm.printable import one_line
 from corelm.report.document.summary import summary
 from corelm.report.render import text
 from corelm.report.render.columns import overview, overview_columns
-from corelm.report.render.format import one_line
 
 
 def to_markdown(document: Mapping[str, Any]) -> str:

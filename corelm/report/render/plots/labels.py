@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from corelm.report.render.format import one_line, visible
+from corelm.printable import one_line
+from corelm.report.render.format import visible
 
 LONGEST = 24
 """The length of a label in characters; the table of the report has the whole expression."""
