@@ -1,4 +1,4 @@
-"""With vectors of eight and of sixteen floats the kernels say the same, to the last bit."""
+"""With vectors of eight and of sixteen floats the kernels return the same bits."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def some(*shape, seed=0):
 
 
 def assert_same(function):
-    """What a function returns, an array or some, is the same with both."""
-    found = []
-    for lanes in (8, 16):
-        assert native.kernels.use_vector_width(lanes) == lanes
+    """A function returns the same array, or tuple of arrays, with both widths."""
+    results = []
+    for width in (8, 16):
+        assert native.kernels.use_vector_width(width) == width
         result = function()
-        found.append(result if isinstance(result, tuple) else (result,))
-    for eight, sixteen in zip(*found, strict=True):
+        results.append(result if isinstance(result, tuple) else (result,))
+    for eight, sixteen in zip(*results, strict=True):
         assert np.array_equal(eight, sixteen)
 
 
-LUCK, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
+UNIFORMS, TOKENS = np.random.default_rng(1).random(3), np.array([0, 1, 2])
 FUNCTIONS = {
     "mask_tokens": lambda rows: mask_tokens(rows, TOKENS),
     "rows_are_valid": rows_are_valid,
     "apply_temperature": lambda rows: apply_temperature(rows, 0.7),
-    "draw": lambda rows: draw(rows, LUCK),
+    "draw": lambda rows: draw(rows, UNIFORMS),
     "surprisals": lambda rows: surprisals(rows, TOKENS),
     "min_and_shannon_entropy": min_and_shannon_entropy,
     "greedy": greedy,

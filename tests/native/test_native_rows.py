@@ -11,8 +11,6 @@ from benchmark_scripts import script
 from corelm import native
 from corelm.numerics.filters import top_k, top_p, typical
 
-pytestmark = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
-
 ROWS = script("any_row").rows(20_000)
 FILTERS = {
     "top_k(1)": lambda row: top_k(row, 1),
@@ -24,15 +22,6 @@ FILTERS = {
     "typical(0.2)": lambda row: typical(row, 0.2),
     "typical(0.9)": lambda row: typical(row, 0.9),
 }
-
-
-@pytest.fixture(params=[8, 16], autouse=True, scope="module")
-def lanes(request):
-    """All of this with vectors of so many floats."""
-    if native.kernels.use_vector_width(request.param) != request.param:
-        pytest.skip("this processor has no vectors of so many floats")
-    yield
-    native.kernels.use_vector_width(16)
 
 
 def fastest(call, repeats):

@@ -8,16 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from native_helpers import planned_run, random_rows, zeros
 
 from corelm import native
 from corelm.native.cpu import cpu_limit
+from corelm.numerics.distributions import draw
 from corelm.numerics.filters import top_p
-
-pytestmark = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
 
 TASKS = Path("/proc/self/task")
 WIDTH, TOKENS, LAYERS = 1024, 64, 40
@@ -153,6 +154,86 @@ def short_run():
 
 
 SHORT_RUN = short_run() if native.kernels else ()
+
+
+def test_a_run_in_the_background_gives_the_same():
+    expected, plain = planned_run(), planned_run()
+    native.kernels.run(*expected)
+    for _ in range(200):
+        arguments = planned_run()
+        run = native.kernels.begin(*arguments)
+        native.kernels.draw(random_rows(8, 15000), np.full(8, 0.5), np.empty(8, int), np.empty(8))
+        native.kernels.wait(run)
+        for array, same in zip(arguments[2:], expected[2:], strict=True):
+            assert array is same is None or np.array_equal(array, same)
+    with pytest.raises(ValueError, match="already"):
+        native.kernels.wait(run)
+    with pytest.raises(ValueError, match="outputs: axis 0 has length 1, expected 5"):
+        native.kernels.begin(*plain[:4], zeros(1, 2, 3), plain[5])
+
+
+def test_several_runs_at_once_of_which_some_are_dropped():
+    expected = planned_run()
+    native.kernels.run(*expected)
+    for cores in (1, 2, 5):
+        native.kernels.use_cores(cores)
+        try:
+            started = [planned_run() for _ in range(6)]
+            runs = [native.kernels.begin(*arguments) for arguments in started]
+            del runs[0], runs[3], started[0], started[3]
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(native.kernels.wait, runs))
+        finally:
+            native.kernels.use_cores(cpu_limit())
+        for arguments in started:
+            assert np.array_equal(arguments[-1], expected[-1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_finishes_a_run_of_its_parent():
+    expected = planned_run()
+    native.kernels.run(*expected)
+    for _ in range(20):
+        arguments = planned_run()
+        run = native.kernels.begin(*arguments)
+        child = os.fork()
+        if not child:
+            native.kernels.wait(run)
+            os._exit(not np.array_equal(arguments[-1], expected[-1]))
+        native.kernels.wait(run)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("cores", [1, 2, 5])
+def test_any_number_of_cores_gives_the_same(cores):
+    logits, uniforms = random_rows(64, 5000), np.random.default_rng(3).random(64)
+    expected = [draw(logits[i : i + 1], uniforms[i : i + 1])[0][0] for i in range(64)]
+    native.kernels.use_cores(cores)
+    try:
+        for _ in range(20):
+            assert draw(logits, uniforms)[0].tolist() == expected
+    finally:
+        native.kernels.use_cores(cpu_limit())
+
+
+def test_several_threads_can_use_the_kernels_at_once():
+    logits, uniforms = random_rows(64, 5000), np.random.default_rng(4).random(64)
+    expected = draw(logits, uniforms)[0].tolist()
+    with ThreadPoolExecutor(4) as pool:
+        result = list(pool.map(lambda _: draw(logits, uniforms)[0].tolist(), range(40)))
+    assert result == [expected] * 40
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_process_can_use_the_kernels():
+    logits, uniforms = random_rows(64, 5000), np.random.default_rng(5).random(64)
+    expected = draw(logits, uniforms)[0].tolist()  # the threads are there
+    child = os.fork()
+    if not child:
+        os._exit(draw(logits, uniforms)[0].tolist() != expected)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def unaligned(array):

@@ -1,0 +1,189 @@
+"""Arguments that do not fit are refused, and the functions are those of the interface."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from native_helpers import zeros
+
+from corelm import native
+from corelm.native import rows as native_rows
+from corelm.native.interface import Kernels
+from corelm.numerics import distributions, filters
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("multiply", (zeros(2, 3), zeros(1, 4, 16), None, 0, None, zeros(2, 5))),
+        ("multiply", (zeros(2, 3), zeros(1, 3, 16), None, 0, None, zeros(2, 17))),
+        ("multiply", (zeros(2, 3), zeros(1, 3, 16), zeros(4), 0, None, zeros(2, 5))),
+        ("multiply", (zeros(2, 3), zeros(1, 3, 16), None, 0, None, zeros(3, 5))),
+        ("multiply", (zeros(2, 3).T, zeros(1, 2, 16), None, 0, None, zeros(3, 5))),
+        ("multiply", (zeros(2, 3).astype("f8"), zeros(1, 3, 16), None, 0, None, zeros(2, 5))),
+        ("multiply", (zeros(2, 3), zeros(1, 3, 16), None, 0, None)),
+        ("multiply", (zeros(2, 3), zeros(1, 3, 16), None, 4, None, zeros(2, 5))),
+        ("multiply", (zeros(2, 3), zeros(1, 3, 16), None, 0, zeros(2, 4), zeros(2, 5))),
+        ("multiply", (None, zeros(1, 3, 16), None, 0, None, zeros(2, 5))),
+        ("pack", (zeros(2, 3), zeros(2, 3, 16))),
+        ("normalise", (zeros(2, 3), zeros(4), None, 1e-6, zeros(2, 3))),
+        ("normalise", (zeros(2, 3), zeros(3), None, "x", zeros(2, 3))),
+        ("draw", (zeros(2, 3), np.zeros(3), np.zeros(2, int), np.zeros(2))),
+        ("draw", (zeros(2, 3), np.zeros(2), np.zeros(2), np.zeros(2))),
+        ("draw", (zeros(2, 0), np.zeros(2), np.zeros(2, int), np.zeros(2))),
+        ("surprisals", (zeros(2, 3), np.array([0, 3]), np.zeros(2))),
+        ("surprisals", (zeros(2, 3), np.array([0, -1]), np.zeros(2))),
+        ("mask_tokens", (zeros(2, 3), np.array([3]), zeros(2, 3))),
+        ("apply_temperature", (zeros(2, 3), 1.0, zeros(2, 4))),
+        ("top_p", (zeros(2, 3), None, zeros(2, 3))),
+        ("top_k", (zeros(2, 3), 0, zeros(2, 3))),
+        ("top_k", (zeros(2, 3), -1, zeros(2, 3))),
+        ("top_k", (zeros(2, 3), 1, zeros(2, 4))),
+        ("rows_are_valid", (zeros(3),)),
+        ("min_and_shannon_entropy", (zeros(2, 3), np.zeros(2), np.zeros(1))),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(name, arguments):
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        getattr(native.kernels, name)(*arguments)
+
+
+EMBED = ("embed", (), 1, zeros(9, 4), zeros(5, 4), None)
+HEAD = (("multiply", (0,), 1, zeros(1, 4, 16), None, 0),), (4, 9)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "widths"),
+    [
+        ((), (0, 4)),
+        ((EMBED,), (0, 5)),
+        ((EMBED,), (0,)),
+        ((EMBED,), (0, -4)),
+        ((EMBED,), (0, None)),
+        ((EMBED[:5],), (0, 4)),
+        ((("embed", (0,), *EMBED[2:]),), (0, 4)),
+        ((("embed", (), 0, *EMBED[3:]),), (4, 4)),
+        ((("embed", (), 2, *EMBED[3:]),), (0, 4)),
+        ((("embed", (), 1, zeros(9, 4), zeros(5, 3), None),), (0, 4)),
+        ((("embed", (), 1, zeros(9, 4), None, None),), (0, 4)),
+        ((("attention", (), *EMBED[2:]),), (0, 4)),
+        ((EMBED, ("normalise", (1,), 2, zeros(5), None, 1e-6)), (0, 4, 4)),
+        ((EMBED, ("normalise", (1,), 2, zeros(4), zeros(5), 1e-6)), (0, 4, 4)),
+        ((EMBED, ("normalise", (1,), 2, zeros(4), None, None)), (0, 4, 4)),
+        ((EMBED, ("normalise", (1,), 1, zeros(4), None, 1e-6)), (0, 4, 4)),
+        ((EMBED, ("normalise", (1, 1), 2, zeros(4), None, 1e-6)), (0, 4, 4)),
+        ((EMBED, ("normalise", (), 2, zeros(4), None, 1e-6)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1,), 2, zeros(1, 3, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1,), 2, zeros(1, 4, 16), zeros(3), 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1,), 2, zeros(1, 4, 16), None, 4)), (0, 4, 4)),
+        ((EMBED, ("multiply", (3,), 2, zeros(1, 4, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1, 0), 2, zeros(1, 4, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (1, 1, 1), 2, zeros(1, 4, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("multiply", (), 2, zeros(1, 4, 16), None, 0)), (0, 4, 4)),
+        ((EMBED, ("attend", (), 2, 0, 0, 1)), (0, 4, 4)),
+        ((EMBED, ("attend", (1,), 2, 0, 0, 0)), (0, 4, 4)),
+        ((EMBED, ("attend", (1,), 2, -1, 0, 1)), (0, 4, 4)),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(nodes, widths):
+    native.kernels.plan((EMBED,), (0, 4), *HEAD)
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        native.kernels.plan(nodes, widths, *HEAD)
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        native.kernels.plan((EMBED,), (0, 4), (EMBED,), (4, 4))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"window": np.zeros((1, 6), int)},
+        {"window": np.full((1, 3), 9)},
+        {"window": np.full((1, 3), -1)},
+        {"window": np.zeros((2, 3), int)},
+        {"window": np.zeros((1, 3))},
+        {"window": np.zeros((1, 1), int)},
+        {"cache": zeros(1, 1, 1, 1, 2, 4)},
+        {"cache": zeros(1, 0, 1, 1, 5, 4)},
+        {"cache": zeros(1, 1, 2, 1, 5, 4)},
+        {"cache": zeros(1, 1, 1, 0, 5, 4)},
+        {"cache": zeros(1, 1, 1, 3, 5, 4)},
+        {"cache": zeros(1, 1, 1, 2, 5, 2)},
+        {"cache": zeros(1, 1, 1, 1, 5, 4)[..., ::-1]},
+        {"cache": zeros(1, 1, 1, 1, 4)},
+        {"mask": np.ones((1, 1, 2, 3), bool)},
+        {"mask": np.ones((2, 1, 1, 3), bool)},
+        {"mask": np.ones((2, 1, 2, 3))},
+        {"outputs": zeros(1, 2, 5)},
+        {"outputs": zeros(2, 2, 4)},
+        {"outputs": zeros(1, 4, 4)},
+        {"scores": zeros(1, 3, 9)},
+        {"scores": zeros(1, 1, 8)},
+        {"scores": zeros(2, 1, 9)},
+        {"plan": None},
+    ],
+)
+def test_steps_that_do_not_fit_a_plan_are_refused(changed):
+    nodes = (EMBED, ("attend", (1, 1), 2, 0, 1, 1))
+    step = {
+        "plan": native.kernels.plan(nodes, (0, 4, 4), *HEAD),
+        "window": np.zeros((1, 3), int),
+        "cache": zeros(1, 1, 1, 1, 5, 4),
+        "mask": np.ones((2, 1, 2, 3), bool),
+        "outputs": zeros(1, 2, 4),
+        "scores": zeros(1, 1, 9),
+    }
+    native.kernels.run(*step.values())
+    with pytest.raises((TypeError, ValueError, BufferError)):
+        native.kernels.run(*(step | changed).values())
+
+
+def test_read_only_results_are_refused():
+    out = zeros(2, 3)
+    out.flags.writeable = False
+    with pytest.raises((ValueError, BufferError)):
+        native.kernels.apply_temperature(zeros(2, 3), 1.0, out)
+
+
+def test_rows_of_other_kinds_are_left_to_the_definitions():
+    assert native.as_rows(zeros(2, 3)) is not None
+    assert native.as_rows(zeros(2, 3).astype(np.float64)) is None
+    assert native.as_rows(zeros(2, 6)[:, ::2]) is None
+    assert native.as_rows(zeros(0, 3)) is None
+
+
+def test_the_kernels_can_be_switched_off():
+    code = "from corelm import native; print(native.kernels)"
+    environment = {**os.environ, "CORELM_KERNELS": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "None\n"
+
+
+def test_the_interface_lists_every_function_of_the_module():
+    listed = {*vars(Kernels), *Kernels.__annotations__}
+    public = {name for name in dir(native.kernels) if not name.startswith("_")}
+    assert public == {name for name in listed if not name.startswith("_")}
+
+
+def test_every_kernel_on_rows_serves_a_definition():
+    """With the same parameters, so that calls by keyword work with both."""
+    for name, on_rows in vars(native_rows).items():
+        if inspect.isfunction(on_rows) and not name.startswith("_") and name != "loaded":
+            definition = DEFINITIONS[name]
+            parameters = list(inspect.signature(definition).parameters)
+            assert list(inspect.signature(on_rows).parameters)[1:] == parameters[1:]
+            assert definition.__wrapped__ is not definition
+
+
+DEFINITIONS = {
+    **vars(distributions),
+    **vars(filters),
+    "draw": distributions.draw_checked,
+    "apply_temperature": distributions._divide,
+}

@@ -1,0 +1,210 @@
+"""Kernels on rows of logits: the results of their definitions."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from native_helpers import by_definition, random_rows
+
+from corelm import native
+from corelm.numerics.distributions import (
+    apply_temperature,
+    draw,
+    draw_checked,
+    mask_tokens,
+    min_and_shannon_entropy,
+    rows_are_valid,
+    softmax,
+    surprisals,
+)
+from corelm.numerics.filters import top_k, top_p, typical
+
+INF = np.float32("inf")
+finite = st.floats(-50, 50, width=32)
+logit = st.one_of(
+    finite, st.sampled_from([0.0, 1.0, -INF, -1e30, 3e38, -3e38, 1e-40, 2.0**-149]), finite
+)
+
+
+@st.composite
+def rows(draw_from):
+    """Make (batch, vocabulary) logits with ties, impossible tokens and extreme numbers."""
+    shape = draw_from(st.tuples(st.integers(1, 4), st.sampled_from([1, 2, 7, 8, 9, 127, 130, 300])))
+    logits = draw_from(arrays(np.float32, shape, elements=logit))
+    logits[np.isneginf(logits).all(axis=1), 0] = 0
+    return logits
+
+
+@given(rows())
+def test_a_row_with_a_finite_logit_is_a_distribution(logits):
+    assert rows_are_valid(logits)
+    logits[-1] = -INF
+    assert not rows_are_valid(logits)
+
+
+@pytest.mark.parametrize("place", [0, 6, 8, 129, 299])
+@pytest.mark.parametrize("invalid", [np.nan, np.inf])
+def test_nan_and_infinity_are_found_anywhere(place, invalid):
+    logits = random_rows(3, 300)
+    logits[1, place] = invalid
+    assert not rows_are_valid(logits)
+    assert not mask_tokens(logits, np.array([], dtype=np.int64))
+    assert not mask_tokens(logits, np.array([place]))  # masking does not hide it
+
+
+@pytest.mark.parametrize("size", [1, 8, 300])
+def test_rows_of_nan_cause_no_access_outside_them(size):
+    """Their results may be anything."""
+    logits = np.full((2, size), np.nan, np.float32)
+    assert [len(result) for result in min_and_shannon_entropy(logits)] == [2, 2]
+    result = np.empty((2, 1, 3))
+    native.kernels.moments(logits, np.ones(1), result)
+    stats, tokens = np.zeros((2, 4)), np.zeros(2, dtype=np.int64)
+    native.kernels.divergence(logits, logits, stats, tokens, np.empty((2, 8)))
+
+
+@given(rows(), st.sets(st.integers(0, 299)))
+def test_masked_tokens(logits, tokens):
+    tokens = np.array(sorted(t for t in tokens if t < logits.shape[1]), dtype=np.int64)
+    result, expected = logits.copy(), logits.copy()
+    assert mask_tokens(result, tokens) == by_definition(mask_tokens, expected, tokens)
+    assert np.array_equal(result, expected)
+
+
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+def test_logits_are_masked_in_place(way):
+    logits, tokens = random_rows(3, 300), np.array([0, 7])
+    before = logits.copy()
+    remove = mask_tokens if way == "kernels" else functools.partial(by_definition, mask_tokens)
+    assert remove(logits, tokens)
+    assert (logits[:, tokens] == -INF).all()
+    before[:, tokens] = -INF
+    assert np.array_equal(logits, before)
+
+
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+def test_a_row_that_is_not_a_distribution_is_left_as_it_is(way):
+    logits = random_rows(3, 300)
+    logits[1, 7] = np.nan
+    before = logits.copy()
+    remove = mask_tokens if way == "kernels" else functools.partial(by_definition, mask_tokens)
+    assert not remove(logits, np.array([7]))
+    assert np.array_equal(logits[1], before[1], equal_nan=True)
+
+
+@given(rows(), st.sampled_from([0.1, 0.7, 1.5, 1e-20, 1e20]))
+def test_temperatures(logits, t):
+    assert np.array_equal(apply_temperature(logits, t), by_definition(apply_temperature, logits, t))
+
+
+@given(rows())
+def test_entropies(logits):
+    for result, expected in zip(
+        min_and_shannon_entropy(logits), by_definition(min_and_shannon_entropy, logits), strict=True
+    ):
+        np.testing.assert_allclose(result, expected, rtol=2e-5, atol=2e-6)
+
+
+def test_the_entropy_of_a_row_that_is_all_but_certain_is_not_lost():
+    logits = np.array([[0.0, -60.0, -70.0]], np.float32)
+    least, usual = min_and_shannon_entropy(logits)
+    rest = np.exp(-60) + np.exp(-70)
+    assert least[0] == pytest.approx(rest, rel=1e-6)
+    assert usual[0] == pytest.approx(rest + 60 * np.exp(-60) + 70 * np.exp(-70), rel=1e-5)
+
+
+@given(rows(), st.randoms(use_true_random=False))
+def test_surprisals(logits, random):
+    tokens = np.array([random.randrange(logits.shape[1]) for _ in logits])
+    np.testing.assert_allclose(
+        surprisals(logits, tokens), by_definition(surprisals, logits, tokens), rtol=2e-6, atol=2e-6
+    )
+
+
+@given(rows(), st.floats(0, 1, exclude_max=True))
+def test_a_drawn_token_is_possible_and_its_share_holds_the_uniform_number(logits, uniforms):
+    tokens, surprisal = draw(logits, np.full(len(logits), uniforms))
+    p = softmax(logits.astype(np.float64))
+    drawn = np.arange(len(logits)), tokens
+    reached = np.cumsum(p, axis=1)
+    assert (logits[drawn] > -INF).all()
+    assert (reached[drawn] >= uniforms - 1e-6).all()
+    assert (reached[drawn] - p[drawn] <= uniforms + 1e-6).all()
+    np.testing.assert_allclose(
+        surprisal, by_definition(surprisals, logits, tokens), rtol=2e-6, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("invalid", [np.nan, np.inf, -INF])
+@pytest.mark.parametrize("way", ["kernels", "NumPy"])
+def test_a_draw_reports_rows_that_are_not_distributions(invalid, way):
+    sees = draw_checked if way == "kernels" else functools.partial(by_definition, draw_checked)
+    logits, uniforms = random_rows(3, 300), np.full(3, 0.5)
+    assert sees(logits, uniforms)[2]
+    logits[1, 7 if invalid != -INF else slice(None)] = invalid
+    assert not sees(logits, uniforms)[2]
+
+
+def test_the_smallest_and_largest_uniforms_draw_the_first_and_last_possible_token():
+    logits = np.full((2, 400), -INF)
+    logits[:, [130, 131, 260]] = 0.0
+    almost_one = np.nextafter(1.0, 0.0)
+    assert draw(logits, np.array([0.0, almost_one]))[0].tolist() == [130, 260]
+
+
+@given(rows(), st.sampled_from([0, 1e-9, 0.1, 0.5, 0.9, 0.999, 1 - 1e-9]))
+def test_top_p_has_the_mass_and_no_token_more(logits, p):
+    """Exponentials differ in their last bit, and so may the token at which the mass is reached."""
+    result = top_p(logits, p)
+    for row, out in zip(logits, result, strict=True):
+        kept = out > -INF
+        assert np.array_equal(out[kept], row[kept])
+        order = np.argsort(-row, kind="stable")
+        count = int(kept.sum())
+        assert np.array_equal(
+            np.sort(order[:count]), np.flatnonzero(kept)
+        )  # a prefix, low ids first
+        mass = np.cumsum(softmax(row.astype(np.float64))[order])
+        possible = int((row > -INF).sum())
+        assert mass[count - 1] >= p - 1e-6 or count == possible
+        assert count == 1 or mass[count - 2] < p + 1e-6
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9, 0.99, 0.999])
+@pytest.mark.parametrize("spread", [0.01, 1.0, 4.0, 20.0])
+def test_top_p_is_its_definition(p, spread):
+    logits = random_rows(8, 15000, spread)
+    result, expected = top_p(logits, p) > -INF, by_definition(top_p, logits, p) > -INF
+    assert (result != expected).sum() <= 1
+
+
+@given(rows(), st.integers(1, 300))
+def test_top_k_is_its_definition(logits, k):
+    k = min(k, logits.shape[1])
+    assert np.array_equal(top_k(logits, k), by_definition(top_k, logits, k))
+
+
+@pytest.mark.parametrize("k", [1, 2, 40, 943, 944, 945, 5000, 14999, 15000])
+@pytest.mark.parametrize("distinct", [2, 50, 10**9])
+def test_top_k_of_a_vocabulary_is_its_definition(k, distinct):
+    """With few distinct numbers most of them tie, zeros of both signs among them."""
+    rng = np.random.default_rng(0)
+    logits = rng.integers(-distinct, distinct, (3, 15000)).astype(np.float32) * np.float32(-0.0625)
+    logits[1, ::3] = -INF
+    assert np.array_equal(top_k(logits, k), by_definition(top_k, logits, k))
+
+
+@pytest.mark.parametrize("invalid", [np.nan, np.inf])
+@pytest.mark.parametrize("filter_", [top_p, typical, lambda rows, _: top_k(rows, 40)])
+def test_filters_of_invalid_rows_return_their_own_logits(filter_, invalid):
+    """The invalid logit stands in a block of larger logits than all other blocks."""
+    logits = random_rows(64, 15000)
+    logits[:, 640:768] += 100
+    logits[:, 700] = invalid
+    kept = filter_(logits, 0.9)
+    assert np.array_equal(kept[kept > -INF], logits[kept > -INF])

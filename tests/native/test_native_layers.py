@@ -1,0 +1,60 @@
+"""Kernels on layers: the results of their definitions, the same for any number of tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from native_helpers import by_definition
+
+from corelm import native
+from corelm.model.networks import layers
+
+
+@pytest.mark.parametrize("units", [1, 16, 37, 500])
+@pytest.mark.parametrize("inputs", [1, 8, 100])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_a_product_is_that_of_numpy_and_the_same_for_any_number_of_tokens(units, inputs, dtype):
+    rng = np.random.default_rng(0)
+    kernel = rng.standard_normal((inputs, units)).astype(dtype).astype(np.float32)
+    bias = rng.standard_normal(units, dtype=np.float32)
+    x = rng.standard_normal((64, 1, inputs), dtype=np.float32)
+    linear = layers.Linear(kernel, bias)
+    whole = linear(x)
+    np.testing.assert_allclose(whole, x @ kernel + bias, rtol=1e-4, atol=1e-4)
+    for tokens in range(1, 20):
+        assert np.array_equal(linear(x[:tokens]), whole[:tokens])
+
+
+@pytest.mark.parametrize("activation", layers.ACTIVATIONS)
+@pytest.mark.parametrize("units", [16, 21])
+def test_activation_and_addition_are_those_of_numpy(activation, units):
+    rng = np.random.default_rng(6)
+    kernel = rng.standard_normal((12, units), dtype=np.float32)
+    x, add = rng.standard_normal((7, 2, 12), "f4"), rng.standard_normal((7, 2, units), "f4")
+
+    def layer():
+        return layers.Linear(kernel, activation=activation)(x, add)
+
+    np.testing.assert_allclose(layer(), by_definition(layer), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_without_half_precision_values_stay_in_single_precision():
+    columns = np.array([[1.0, 1 / 3], [2.0**-24, 65504.0]], np.float32)
+    halves = np.empty((1, 2, native.kernels.PANEL), np.float16)
+    assert native.kernels.pack(columns[1:], halves)
+    assert not native.kernels.pack(columns, halves)
+    assert layers.Linear(columns.T)(np.eye(2, dtype=np.float32)[None])[0].tolist() == [
+        [1.0, 2.0**-24],
+        [np.float32(1 / 3), 65504.0],
+    ]
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 40, 256])
+@pytest.mark.parametrize("shifted", [False, True])
+def test_norms_are_those_of_numpy(width, shifted):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((3, 20, width), dtype=np.float32)
+    scale, shift = rng.standard_normal((2, width), dtype=np.float32)
+    norm = layers.Norm(scale, shift if shifted else None)
+    np.testing.assert_allclose(norm(x), by_definition(norm, x), rtol=2e-5, atol=2e-5)
+    assert np.array_equal(norm(x[1:2, 3:4]), norm(x)[1:2, 3:4])
