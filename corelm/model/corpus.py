@@ -1,4 +1,4 @@
-"""Text to train on: the IMDB reviews, a folder of text files, one file, a tf.data data set."""
+"""Read texts to train on: the IMDB reviews, a folder, a file, or a tf.data data set."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LARGEST_FILE = 2**30
 LINE_BREAK = "<br />"
 EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 NO_TEXTS = {"urls_pos.txt", "urls_neg.txt", "urls_unsup.txt"}
-"""Files of the IMDB reviews that hold addresses."""
+"""Files among the IMDB reviews that hold URLs instead of texts."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts to learn from and texts held out to measure on, never shown to training."""
+    """Texts to learn from, and texts held out to measure on."""
 
     train: Sequence[str]
     held_out: Sequence[str]
@@ -39,15 +39,15 @@ class Corpus:
 
 
 def corpus(data: Any, held_out: float = 0.05) -> Corpus:
-    """The texts of a data set, split.
+    """Read the texts of a data set and split them.
 
     Args:
         data: `imdb`; a folder or a file; or an iterable of texts, such as the data set that
             `keras.utils.text_dataset_from_directory(..., label_mode=None)` returns.
-        held_out: the share of the texts to hold out, where the data set has no test half.
+        held_out: the share of the texts to hold out, if the data set has no test half.
 
     Raises:
-        DataError: nothing there, nothing to read, or too little to hold any out.
+        DataError: no data set, no readable text, or too little to hold any out.
     """
     if not isinstance(data, (str, os.PathLike)):
         texts = [text for text in _texts_of(data) if text.strip()]
@@ -62,7 +62,7 @@ def corpus(data: Any, held_out: float = 0.05) -> Corpus:
 
 def _imdb(folder: Path) -> Corpus:
     if not folder.is_dir():
-        raise DataError("the IMDB reviews are not here yet; fetch them with: corelm data imdb")
+        raise DataError("the IMDB reviews are missing; fetch them with: corelm data imdb")
     return _halves(folder, "imdb")
 
 
@@ -71,10 +71,10 @@ def _halves(folder: Path, name: str) -> Corpus:
 
 
 def _split(texts: list[str], held_out: float, name: str) -> Corpus:
-    """Hold out texts drawn with a fixed seed; a single text is cut instead."""
+    """Hold out texts drawn with a fixed seed; cut a single text in two."""
     train, rest = _cut(texts[0], held_out) if len(texts) == 1 else _draw(texts, held_out)
     if not any(map(str.strip, train)) or not any(map(str.strip, rest)):
-        raise DataError(f"{name!r} has too little text to hold {held_out:.0%} of it out")
+        raise DataError(f"{name!r} has too little text to hold out {held_out:.0%} of it")
     return Corpus(train, rest, name)
 
 
@@ -92,21 +92,21 @@ def _draw(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
 
 
 def read_texts(path: Path, count: int | None = None) -> list[str]:
-    """The texts below a folder, one a `.txt` file, or those in one file.
+    """Read the texts below a folder, one a `.txt` file, or those in one file.
 
-    In a single file texts are separated by empty lines, or by line ends where there are none.
+    In a single file texts are separated by empty lines, or by line ends if it has none.
 
     Args:
         path: the folder or the file.
-        count: how many to draw from them at most, with a fixed seed; of fewer the first ones
-            are the same. Of a folder only so many files are read. All, in their order, when
-            left out.
+        count: the number of texts to draw at most, with a fixed seed; a smaller number gives
+            the first ones of a larger. Only these files of a folder are read. None reads all
+            texts in their order.
 
     Raises:
-        DataError: nothing there, or nothing that can be read as UTF-8 text.
+        DataError: no such path, or no text in UTF-8 there.
     """
     if not os.path.exists(path):
-        raise DataError(f"there is nothing at {str(path)!r}")
+        raise DataError(f"{str(path)!r} does not exist")
     if path.is_dir():
         texts = [text for text in _texts_in_folder(path, count) if text.strip()]
     else:
@@ -117,7 +117,7 @@ def read_texts(path: Path, count: int | None = None) -> list[str]:
 
 
 def _some(items: Iterable[Item], count: int | None) -> list[Item]:
-    """At most `count` of the items, drawn from them."""
+    """Draw at most `count` of the items."""
     listed = list(items)
     if count is None:
         return listed
@@ -126,7 +126,7 @@ def _some(items: Iterable[Item], count: int | None) -> list[Item]:
 
 
 def _texts_in_folder(folder: Path, count: int | None) -> list[str]:
-    """The texts that can be read, with one warning for those that cannot."""
+    """Read all texts that can be read, and warn once of those that cannot."""
     texts: list[str] = []
     left_out: list[Exception] = []
     files: Iterable[Path] = _text_files(folder, left_out.append)
@@ -136,7 +136,9 @@ def _texts_in_folder(folder: Path, count: int | None) -> list[str]:
         except DataError as error:
             left_out.append(error)
     if left_out:
-        logger.warning("left out %d of %r: %s", len(left_out), str(folder), left_out[0])
+        logger.warning(
+            "left out %d of the files in %r: %s", len(left_out), str(folder), left_out[0]
+        )
     return texts
 
 
@@ -147,7 +149,7 @@ def _text_files(folder: Path, on_error: Callable[[Exception], None]) -> Iterator
             file = Path(directory) / name
             if file.suffix.lower() != ".txt" or name in NO_TEXTS:
                 continue
-            if file.is_fifo() or file.is_socket():  # reading one might never end
+            if file.is_fifo() or file.is_socket():  # reading one may never end
                 on_error(DataError(f"{str(file)!r} is not a file"))
             else:
                 yield file
@@ -177,7 +179,7 @@ def _read(file: Path) -> str:
 
 def _decoded(content: bytes, what: str) -> str:
     if b"\0" in content:
-        raise DataError(f"{what} is not a text in UTF-8: it holds a zero byte")
+        raise DataError(f"{what} is not a text in UTF-8: it has a zero byte")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -188,7 +190,7 @@ def _decoded(content: bytes, what: str) -> str:
 
 
 def _texts_of(dataset: Iterable[Any]) -> Iterator[str]:
-    """The texts of an iterable of strings, bytes, or batches of them."""
+    """Yield the texts of an iterable of strings, bytes, or batches of them."""
     number = 0
     for item in dataset:
         item = item.numpy() if hasattr(item, "numpy") else item

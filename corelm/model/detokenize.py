@@ -1,8 +1,8 @@
-"""Write tokens of words and punctuation as a person would: spaces, quotes, capitals.
+"""Write tokens of words and punctuation as a person would, with spaces, quotes and capitals.
 
-Every decision about a token depends on the tokens before it alone, so the text of a prefix is
-a prefix of the text and can be streamed. The tokens that a text was cut into, written and cut
-again, are the same tokens (but for a hyphen between hyphens).
+Every decision about a token depends only on the tokens before it, so the text of a prefix is a
+prefix of the text and can be streamed. The text of a text's tokens splits into the same tokens
+again, except for a hyphen between hyphens.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ TIGHT = frozenset("-/\\@_")
 QUOTES = frozenset("\"'")
 SENTENCE_ENDS = frozenset(".!?")
 RUNS = frozenset(".!?-")
-"""Marks of which several in a row are one token, so that two tokens of them need a space."""
+"""Marks that form one token in a row, so that two such tokens need a space between them."""
 
 
 def join(tokens: Iterable[str]) -> str:
-    """The text of tokens.
+    """Return the text of tokens.
 
     Example:
         >>> join(["it", "was", "(", "almost", ")", "good", ".", "i", "liked", "it", "!"])
@@ -30,17 +30,17 @@ def join(tokens: Iterable[str]) -> str:
 
 
 class Writer:
-    """Writes the tokens of one text in turn; remembers what the next one depends on."""
+    """Write the tokens of one text in turn, and keep what the next one depends on."""
 
     def __init__(self) -> None:
         self.previous = ""
         self.before_previous = ""
         self.open: set[str] = set()
-        self.glue = True  # nothing stands before the first token
+        self.glue = True  # the first token needs no space
         self.capital = True
 
     def piece(self, token: str) -> str:
-        """The token as it is written after those before it, with the space that it needs."""
+        """Return the token with the space and the capital that it needs after those before it."""
         closes = token in self.open
         space = " " if self._needs_space(token, closes) else ""
         written = self._capitalised(token)
@@ -55,7 +55,7 @@ class Writer:
         return not _one_number(self.before_previous, self.previous, token)
 
     def _capitalised(self, token: str) -> str:
-        if token[0] not in ascii_lowercase:  # the capitals of others would not be read back
+        if token[0] not in ascii_lowercase:  # splitting lowers only these
             return token
         if self.capital or token == "i" or token.startswith("i'"):
             return token[0].upper() + token[1:]
@@ -73,11 +73,11 @@ class Writer:
 
 
 def _tight(token: str) -> bool:
-    """Whether no spaces stand around a token; `--` is a dash, and has them."""
+    """Return True for a token without spaces around it; `--` is a dash, and has them."""
     return token in TIGHT or token.startswith("---")
 
 
 def _one_number(before: str, mark: str, after: str) -> bool:
-    """Whether the tokens are one number, as 3.5, 10,000 and 10:30 are, and 1, 2 is not."""
+    """Return True if the tokens are one number, as 3.5, 10,000 and 10:30 are, but not 1, 2."""
     digits = {".": len(after), ",": 3, ":": 2}.get(mark)
     return before.isdigit() and after.isdigit() and len(after) == digits

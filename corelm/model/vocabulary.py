@@ -1,7 +1,7 @@
 """Text to token ids and back, in plain Python.
 
-Four ways to cut a text into tokens; `STYLES` names them. Training builds the vocabulary with
-Keras's TextVectorization on the same rules, so the ids are the same.
+`STYLES` names four ways to split a text into tokens. Training builds the vocabulary with Keras's
+TextVectorization by the same rules, so the ids are the same.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _LETTER = "[^" + re.escape(SPACE + PUNCTUATION) + "]"
 
 STRIPPED = "[" + re.escape(PUNCTUATION) + "]"
-"""What the style `words` deletes: the punctuation of the chapter's TextVectorization."""
+"""The punctuation that the style `words` deletes, as the chapter's TextVectorization does."""
 
 DASH = f"[{SPACE}]-+[{SPACE}]"
 """A hyphen between spaces is a dash, and becomes the token `--`."""
 
 MARKED = (
     f"{_LETTER}+(?:'{_LETTER}+)*"  # a word, with its inner apostrophes
-    + r"|\.+|!+|\?+|-+"  # an ellipsis and its like are one token
+    + r"|\.+|!+|\?+|-+"  # a run of one mark, such as an ellipsis, is one token
     + f"|{STRIPPED}"
 )
 """One token of `words+punctuation`; the expression means the same to Python and to RE2."""
@@ -48,11 +48,11 @@ def _words_and_punctuation(text: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Style:
-    """How a text becomes tokens and tokens become a text again."""
+    """A way to split a text into tokens and to write tokens as a text."""
 
     split: Callable[[str], list[str]]
     writer: Callable[[], Callable[[str], str]]
-    """A function that takes the tokens of one text in turn and returns what each adds."""
+    """Make a function that takes the tokens of one text in turn and returns the text of each."""
     help: str
 
 
@@ -80,10 +80,8 @@ STYLES = {
     "words+punctuation": Style(
         _words_and_punctuation, _punctuated, "lower-case words; punctuation marks are tokens"
     ),
-    "characters": Style(list, _as_they_are, "single characters, nothing changed"),
-    "symbols": Style(
-        _spaced.findall, _with_spaces, "whatever stands between spaces, nothing changed"
-    ),
+    "characters": Style(list, _as_they_are, "single characters, unchanged"),
+    "symbols": Style(_spaced.findall, _with_spaces, "anything between spaces, unchanged"),
 }
 
 
@@ -91,8 +89,8 @@ class WordVocabulary:
     """The tokens of a model, in the order of their ids.
 
     Args:
-        words: the tokens; the first is padding (""), the second stands for unknown ones.
-        style: the key of `STYLES` that says how a text is cut.
+        words: the tokens; the first is padding (""), the second replaces unknown tokens.
+        style: a key of `STYLES`, the way to split a text.
 
     Example:
         >>> words = ["", "[UNK]", "[end]", "this", "film", "."]
@@ -119,14 +117,14 @@ class WordVocabulary:
 
     @property
     def end(self) -> int | None:
-        """The id that ends a text, if this vocabulary has one."""
+        """The id that ends a text; None in a vocabulary without one."""
         return self._ids.get(END)
 
     def __len__(self) -> int:
         return len(self.words)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text; a word that is not in the vocabulary becomes `unknown`."""
+        """Return the ids of a text; a token that the vocabulary lacks becomes `unknown`."""
         return [self._ids.get(word, self.unknown) for word in STYLES[self.style].split(text)]
 
     def unknown_words(self, text: str) -> list[str]:
@@ -135,24 +133,27 @@ class WordVocabulary:
         return [token for token in dict.fromkeys(tokens) if token not in self._ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, without padding and end; a prefix decodes to a prefix of the text."""
+        """Return the text of ids, without padding and end.
+
+        A prefix of the ids decodes to a prefix of the text.
+        """
         return "".join(map(self.writer(), ids))
 
     def writer(self) -> Callable[[int], str]:
-        """A function that takes the ids of one text in turn and returns what each adds."""
+        """Return a function that takes the ids of one text in turn and returns the text of each."""
         silent, write = (self.padding, self.end), STYLES[self.style].writer()
         return lambda i: "" if i in silent else write(self.words[i])
 
     def dumps(self) -> str:
-        """One token a line, with backslash, newline and carriage return escaped."""
+        """Return one token a line, with backslash, newline and carriage return escaped."""
         return "".join(_escape(word) + "\n" for word in self.words)
 
     @classmethod
     def loads(cls, text: str, style: str) -> WordVocabulary:
-        """Read what `dumps` wrote, also from a file with a byte order mark or Windows line ends.
+        """Read the text of `dumps`, also with a byte order mark or Windows line ends.
 
         Raises:
-            ModelFileError: a vocabulary that is cut off, holds a word twice or is none.
+            ModelFileError: a text that is cut off, repeats a word or is not a vocabulary.
         """
         lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
         if lines.pop() != "":

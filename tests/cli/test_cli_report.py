@@ -205,7 +205,7 @@ def test_wrong_usage_is_refused_before_the_work(
 def test_a_reference_that_is_not_there(report: Run) -> None:
     result = report("--reference", "no")
     assert (result.code, result.out) == (1, "")
-    assert "error: there is nothing at 'no'" in result.err
+    assert "error: 'no' does not exist" in result.err
 
 
 # What fails

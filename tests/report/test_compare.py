@@ -225,7 +225,7 @@ def test_a_path_of_human_texts(tmp_path):
     assert of_folder["samplers"] == of_file["samplers"]
     assert of_folder["header"]["contexts"]["positions"] == 17
     assert of_folder["header"]["contexts"]["description"] == "texts of texts"
-    with pytest.raises(DataError, match="there is nothing at"):
+    with pytest.raises(DataError, match="does not exist"):
         compare(reference=tmp_path / "no")
 
 

@@ -11,14 +11,14 @@ from corelm.model.training.rows import TokenRows
 
 
 class ShuffledBatches(keras.utils.PyDataset):
-    """Batches of (inputs, targets) in an order that (seed, epoch) alone decides.
+    """Batches of (inputs, targets) in an order that depends only on (seed, epoch).
 
     Args:
         rows: (rows, context + 1) token ids.
         batch: rows per batch.
         seed: decides the order.
-        epoch: which epoch the next one is.
-        skip: batches of that epoch that were already learned from.
+        epoch: the number of the next epoch, from 0.
+        skip: batches of that epoch that are done.
     """
 
     def __init__(self, rows: TokenRows, batch: int, seed: int, epoch: int, skip: int = 0) -> None:

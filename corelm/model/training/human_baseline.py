@@ -1,4 +1,4 @@
-"""Figures of human text under a model: what a bundle's manifest carries for comparison."""
+"""Figures of human text under a model, which its manifest keeps for comparison."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DIGITS = 5
 
 @dataclass(frozen=True)
 class Scores:
-    """How a model takes given tokens; all arrays are (texts, positions), values in nats.
+    """Scores of given tokens under a model; all arrays are (texts, positions), in nats.
 
     Attributes:
-        targets: the tokens; 0 is padding and counts nowhere.
+        targets: the tokens; 0 is padding and never counts.
         surprisal: of each token under the model's whole distribution.
         entropy: of the model's distribution over the tokens that can be drawn.
-        kept: log of the probability that can be drawn, of all.
+        kept: log of the total probability of the tokens that can be drawn.
     """
 
     targets: NDArray[Any]
@@ -37,16 +37,16 @@ class Scores:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean surprisal, the unknown word counting as a word."""
+        """The exponential of the mean surprisal; [UNK] counts as a word."""
         return float(np.exp(self.surprisal[self.real].mean(dtype=np.float64)))
 
     @property
     def real(self) -> NDArray[np.bool_]:
-        """Where there is a token, not padding."""
+        """True at tokens, False at padding."""
         return np.asarray(self.targets != 0)
 
     def rows(self, values: NDArray[Any], where: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
-        """Some of the values of each text."""
+        """Return the chosen values of each text."""
         pairs = zip(values.astype(np.float64), where, strict=True)
         return [row[chosen] for row, chosen in pairs]
 
@@ -54,18 +54,19 @@ class Scores:
 def human_figures(
     scores: Scores, texts: Sequence[str], vocabulary: WordVocabulary
 ) -> dict[str, Any]:
-    """What people's texts look like to the model, and by themselves.
+    """Measure human texts under the model, and by themselves.
 
-    `held_out` is the model's success with all their tokens. `human` is the row beside those of
-    samplers, under the distribution of what can be drawn: a word that is unknown to the model
-    is left out of the surprisal and of the texts. Values are in nats; intervals are 95 %.
+    `held_out` has the model's figures for all their tokens. `human` is the row to compare
+    samplers with, under the distribution of the tokens that can be drawn: words that the model
+    does not know are left out of the surprisal and of the texts. Values are in nats; intervals
+    are 95 %.
 
     - `surprisal`, `entropy` with its `band` (percentiles 5 and 95 of the positions),
       `entropy_drift` and `outside_human_band`: over the first tokens of all texts, as many as
-      the model can see; intervals by bootstrap over texts.
-    - `distinct_1` to `compression`: means over disjoint sets of texts, whose number, `texts`
-      and `length` are in `sets`, since these figures compare only with those of as many texts
-      of that length; intervals by the standard error over the sets.
+      the model sees; intervals by bootstrap over texts.
+    - `distinct_1` to `compression`: means over disjoint sets of texts. `sets` has their number,
+      their `texts` and `length`: such figures depend on the size of a set. Intervals are by the
+      standard error over the sets.
     - `by_position`: the entropy at each position, 0 for the first token of a text.
     """
     unknown = vocabulary.unknown
@@ -103,7 +104,7 @@ def _held_out(scores: Scores, unknown: int) -> dict[str, Any]:
 
 
 def _sums(scores: Scores, unknown: int, band: Sequence[float]) -> dict[str, Sums]:
-    """The figures that are one sum over texts by another."""
+    """Return the figures that are quotients of two sums over texts."""
     known = scores.real & (scores.targets != unknown)
     entropies = scores.rows(scores.entropy, scores.real)
     return {
@@ -120,7 +121,7 @@ def _summary(values: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _by_position(scores: Scores) -> list[dict[str, Any]]:
-    """The entropy at each position, over the texts that get there."""
+    """Return the entropy at each position, over the texts that are long enough."""
     columns = zip(scores.entropy.T, scores.real.T, strict=True)
     values = [entropy[there] for entropy, there in columns if there.any()]
     return [{"position": i, **_at_one(some)} for i, some in enumerate(values)]
@@ -133,7 +134,7 @@ def _at_one(values: NDArray[np.float32]) -> dict[str, Any]:
 
 
 def _rounded(value: Any) -> Any:
-    """The same document with its numbers rounded."""
+    """Return the document with rounded numbers."""
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     if isinstance(value, list):

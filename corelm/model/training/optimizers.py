@@ -16,7 +16,7 @@ WEIGHT_DECAY = 0.05
 
 
 def optimizer(recipe: Recipe, steps: int) -> Any:
-    """The Keras optimizer of a recipe, for a run of so many steps.
+    """Return the Keras optimizer of a recipe for a run of this many steps.
 
     Source: rmsprop as in the chapter; Muon, Jordan et al. 2024, with the scale of Liu et al.
     2025, arXiv 2502.16982, and a warm-up and cosine (Loshchilov & Hutter 2016, 1608.03983).

@@ -17,7 +17,7 @@ TokenRows = NDArray[np.uint16] | NDArray[np.uint32]
 
 
 def padded_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length: int) -> TokenRows:
-    """The chapter's rows: one text a row, cut or filled with padding. (texts, context + 1)."""
+    """Cut or pad each text to one row, as the chapter does: (texts, context + 1)."""
     width = context_length + 1
     rows = [vocabulary.encode(text)[:width] for text in texts]
     result = np.zeros((len(rows), width), dtype=_dtype(vocabulary))
@@ -27,11 +27,11 @@ def padded_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length
 
 
 def packed_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length: int) -> TokenRows:
-    """All of every text, nothing padded: (rows, context + 1).
+    """Pack all tokens of all texts into full rows, without padding: (rows, context + 1).
 
-    A text begins and ends with the end token, where the vocabulary has one. It is cut into
-    rows from its beginning, each row sharing one token with the next; what is left over is
-    joined and cut likewise.
+    A text begins and ends with the end token, if the vocabulary has one. It is cut into rows from
+    its beginning, each of which shares one token with the next. The remainders are joined and cut
+    in the same way.
     """
     dtype, ends = _dtype(vocabulary), [] if vocabulary.end is None else [vocabulary.end]
     rows: list[NDArray[Any]] = []
@@ -47,7 +47,7 @@ def packed_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length
 
 
 def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArray[Any]]:
-    """Rows of step + 1 ids, each beginning with the last id of the one before, and the rest."""
+    """Return rows of step + 1 ids that overlap by one id, and the rest."""
     count = max(len(ids) - 1, 0) // step
     return [ids[i * step : (i + 1) * step + 1] for i in range(count)], ids[count * step :]
 
@@ -55,9 +55,9 @@ def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArr
 def opening_rows(
     texts: Iterable[str], vocabulary: WordVocabulary, context_length: int
 ) -> TokenRows:
-    """The beginning of each text as a model of this vocabulary meets it: (texts, context + 1).
+    """Return the beginning of each text as a model reads it: (texts, context + 1).
 
-    The first `context_length` tokens, after the end token where the vocabulary has one.
+    These are the first `context_length` tokens, after the end token if the vocabulary has one.
     """
     start = [] if vocabulary.end is None else [vocabulary.end]
     rows = padded_rows(texts, vocabulary, context_length)[:, : context_length + 1 - len(start)]

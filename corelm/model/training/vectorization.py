@@ -13,12 +13,12 @@ BATCH = 1024
 
 
 def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None = None) -> Any:
-    """Keras's TextVectorization with the rules of a style of tokens.
+    """Return Keras's TextVectorization with the rules of a style of tokens.
 
     Args:
         style: a key of `corelm.model.vocabulary.STYLES`.
-        max_tokens: the most tokens, padding and unknown among them.
-        words: a vocabulary to use; none means it is still to adapt.
+        max_tokens: the largest number of tokens, including padding and unknown.
+        words: the vocabulary; None for a layer that is adapted later.
     """
     import keras
     import tensorflow as tf
@@ -39,11 +39,11 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
 def learn_vocabulary(
     texts: Sequence[str], style: str, size: int, end: bool = True
 ) -> WordVocabulary:
-    """The most frequent tokens of the texts, at most `size` with the special ones.
+    """Learn the most frequent tokens of texts, at most `size` with the special ones.
 
     Raises:
-        UsageError: a size without room for a single token of the texts.
-        DataError: texts without a token.
+        UsageError: a size that leaves no room for a token of the texts.
+        DataError: texts without tokens.
     """
     if size < 3 + end:
         raise UsageError(f"a vocabulary needs room for at least {3 + end} tokens, not {size}")
