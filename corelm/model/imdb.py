@@ -1,8 +1,8 @@
 """Fetch the IMDB reviews: download the original or take a local archive, and unpack it safely.
 
-The Large Movie Review Dataset (Maas et al., ACL 2011). The folder of reviews is there whole or
-not at all: it is unpacked beside its place and renamed at the end. A lock keeps two processes
-apart, and goes away with the process that holds it.
+The Large Movie Review Dataset (Maas et al., ACL 2011). The folder of reviews exists whole or not
+at all: the archive is unpacked into another folder, which is renamed at the end. A lock keeps two
+processes apart, and ends with the process that holds it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Progress = Callable[[str, int, int | None], None]
 MIB = 2**20
 CHUNK = 64 * 1024
 PATIENCE = 30.0
-"""Seconds without a byte after which a connection counts as lost."""
+"""Seconds without data after which a connection is given up."""
 ATTEMPTS = 20
 
 LARGEST_REVIEW = 16 * MIB
 LARGEST_READ = 64 * 1024
-"""The most that tarfile may ask for at once: a header that claims more is refused unread."""
+"""Bytes that tarfile may request at once; a header that claims more is refused unread."""
 LARGEST_UNPACKED = 1024 * MIB
 MOST_MEMBERS = 200_000
 
@@ -52,14 +52,14 @@ OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"BZh": bz2.BZ2File,
 }
 DAMAGE = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, RecursionError)
-"""What tarfile and the decompressors raise when an archive is no archive."""
+"""The exceptions of tarfile and the decompressors for a file that isn't an archive."""
 
-WAY_OUT = "try again later, or take a copy that you have with: corelm data imdb --from FILE"
+WAY_OUT = "try again later, or use your own copy: corelm data imdb --from FILE"
 
 
 @dataclass(frozen=True)
 class Original:
-    """A file on the network; its size in bytes and its checksum say when it is whole."""
+    """A file on the network; its size in bytes and its checksum tell when it is complete."""
 
     url: str
     size: int
@@ -74,16 +74,16 @@ IMDB = Original(
 
 
 def fetch_imdb(source: Path | None = None, progress: Progress | None = None) -> Path:
-    """The folder of the IMDB reviews, fetched unless it is there already.
+    """Return the folder of the IMDB reviews; fetch them if they are missing.
 
     Args:
-        source: a local copy, tar of any compression; none means to download the original.
+        source: a local copy, a tar archive of any compression; None downloads the original.
         progress: called as progress(stage, done, total) in the stages `wait`, `download`,
-            `check` and `unpack`; bytes, the total None where it is not known.
+            `check` and `unpack`; in bytes, the total None if it is unknown.
 
     Raises:
         DataError: no network, a server's error, a wrong checksum, an archive that is damaged,
-            unsafe or another one, or a folder that cannot be written.
+            unsafe or of other data, or a folder that cannot be written.
     """
     return _fetch(IMDB, home() / "data", source, progress or _silent)
 
@@ -97,7 +97,7 @@ def _fetch(original: Original, folder: Path, source: Path | None, progress: Prog
     if target.is_dir():
         return target
     with _os_errors(folder), _alone(folder, progress):
-        if target.is_dir():  # fetched by another process in the meantime
+        if target.is_dir():  # another process has fetched it meanwhile
             return target
         archive = source or _download(original, folder, progress)
         _unpack(archive, target, progress)
@@ -117,7 +117,7 @@ def _os_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _alone(folder: Path, progress: Progress) -> Iterator[None]:
-    """Wait until no other process fetches into this folder."""
+    """Wait until no other process is fetching into this folder."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "aclImdb.lock")
     try:
@@ -132,7 +132,7 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
 
 
 def _download(original: Original, folder: Path, progress: Progress) -> Path:
-    """The original, whole; what an interrupted download left is gone on with."""
+    """Download the original, continuing an interrupted download; return its path."""
     part = folder / (original.url.rpartition("/")[2] + ".part")
     for _ in range(ATTEMPTS):
         have = _size(part)
@@ -144,7 +144,7 @@ def _download(original: Original, folder: Path, progress: Progress) -> Path:
     if _size(part) < original.size:
         raise DataError(
             f"the download was cut off after {_size(part)} of {original.size} bytes; "
-            f"run it again to go on from there; {WAY_OUT}"
+            f"run it again to continue; {WAY_OUT}"
         )
     _check(original, part, progress)
     return part
@@ -155,12 +155,12 @@ def _size(file: Path) -> int:
 
 
 def _receive(original: Original, part: Path, have: int, progress: Progress) -> None:
-    """Append what arrives, until all has or the connection is lost."""
+    """Append the response to the file until it is complete or the connection is lost."""
     with _request(original, have) as response:
         resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
         done = have if resumed else 0
         if response.length not in (None, original.size - done):
-            raise DataError(f"the file at {original.url} is another one by its size; {WAY_OUT}")
+            raise DataError(f"the file at {original.url} has another size; {WAY_OUT}")
         with part.open("ab" if resumed else "wb") as file:
             for chunk in _chunks(response):
                 file.write(chunk)
@@ -196,7 +196,7 @@ def _chunks(response: Any) -> Iterator[bytes]:
 
 
 def _check(original: Original, part: Path, progress: Progress) -> None:
-    """Remove a file that is not the original, so that the next attempt begins anew."""
+    """Remove a file that differs from the original, so that the next attempt starts again."""
     progress("check", 0, original.size)
     with part.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -204,12 +204,12 @@ def _check(original: Original, part: Path, progress: Progress) -> None:
     if found != original.sha256:
         part.unlink()
         raise DataError(
-            f"what came from {original.url} has a wrong checksum and was removed; {WAY_OUT}"
+            f"the download of {original.url} had a wrong checksum and was removed; {WAY_OUT}"
         )
 
 
 def _unpack(archive: Path, target: Path, progress: Progress) -> None:
-    """Unpack the reviews of an archive, to be there whole or not at all."""
+    """Unpack the reviews of an archive, whole or not at all."""
     unfinished = target.with_name(target.name + ".part")
     if unfinished.exists():
         shutil.rmtree(unfinished)
@@ -237,7 +237,7 @@ def _extract(archive: Path, folder: Path, progress: Progress) -> None:
         progress("unpack", total, total)
     for part in NEEDED:
         if not (folder / "aclImdb" / part).is_dir():
-            raise DataError(f"it holds no reviews at aclImdb/{part}, so it is another data set")
+            raise DataError(f"it has no reviews at aclImdb/{part}, so it is another data set")
 
 
 @contextmanager
@@ -245,7 +245,7 @@ def _damage() -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise DataError(f"it is no tar archive, or a damaged one ({error})") from error
+        raise DataError(f"it isn't a tar archive, or is a damaged one ({error})") from error
     except OSError as error:
         if error.errno is not None:
             raise
@@ -253,7 +253,7 @@ def _damage() -> Iterator[None]:
 
 
 class _Forward:
-    """The unpacked archive as tarfile reads it: forwards only, and within bounds."""
+    """The decompressed archive for tarfile to read, only forwards and within bounds."""
 
     def __init__(self, packed: IO[bytes]) -> None:
         magic = packed.read(6)
@@ -285,7 +285,7 @@ class _Forward:
             pass
 
     def finish(self) -> None:
-        """Refuse an archive without an end, and read the rest for its checksum."""
+        """Refuse an archive without an end, and read the rest to verify its checksum."""
         if self._last != bytes(tarfile.BLOCKSIZE):
             raise DataError("it is cut off or damaged")
         while self.read(CHUNK):
@@ -307,7 +307,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """Write a member if it is a review; refuse what no honest archive of them holds."""
+    """Write a member if it is a review; refuse members that no honest archive has."""
     _refuse_unsafe(member)
     review = REVIEW.fullmatch(member.name)
     if review is None or not member.isreg():

@@ -1,7 +1,7 @@
-"""Read a `.keras` file: weights and the configuration of layers, never code.
+"""Read and write a `.keras` file: weights and the configuration of layers, never code.
 
-Keras is asked for its safe mode, and before it sees the file nothing but layers of Keras and of
-corelm may be in it. The vocabulary stands in two members that `write_keras` adds.
+A file with any class that is neither Keras's nor corelm's is refused before Keras opens it, and
+Keras then reads it in safe mode. The vocabulary is in two members that `write_keras` adds.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.vocabulary import WordVocabulary
 
 TEXT, VOCABULARY = "corelm.json", "vocabulary.txt"
-"""Members that say how texts become ids: `tokens` and `context_length`, and the tokens."""
+"""Members with the style of tokens, the context length and the prompt; and with the tokens."""
 
 LIMIT = 2**26
-"""Bytes; a larger member with text is refused unread."""
+"""Bytes; a larger text member is refused unread."""
 
 CODE = ("Lambda", "__lambda__", "TFSMLayer")
 
 
 def read_keras(path: Path) -> KerasLanguageModel:
-    """The model of a `.keras` file that carries its vocabulary.
+    """Read the model of a `.keras` file that has its vocabulary.
 
     Raises:
-        ModelFileError: missing, damaged, with code or foreign classes in it, or without a
-            vocabulary.
+        ModelFileError: a file that is missing or damaged, holds code or foreign classes, or has
+            no vocabulary.
         MissingDependencyError: Keras is not installed, or too old.
     """
     if not path.is_file():
@@ -51,7 +51,7 @@ def read_keras(path: Path) -> KerasLanguageModel:
         raise
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r}: {error}") from error
-    except Exception as error:  # Keras raises whatever its layers raise
+    except Exception as error:  # Keras raises all that its layers raise
         raise ModelFileError(f"{str(path)!r} cannot be read: {_sentence(error)}") from error
 
 
@@ -61,23 +61,23 @@ def write_keras(
     """Write a bundle as a `.keras` file, whole or not at all.
 
     Args:
-        model: what `bundle.read` returned.
+        model: a bundle from `bundle.read`.
         target: the file; its name ends with `.keras`.
-        overwrite: whether an earlier file may be replaced.
+        overwrite: replace an existing file.
 
     Returns:
         The path of the file.
 
     Raises:
-        UsageError: a name without `.keras`, or a file that is there already.
-        ModelFileError: a full disk, a read-only place.
+        UsageError: a name without `.keras`, or a file that exists.
+        ModelFileError: a full disk, a read-only folder.
         MissingDependencyError: Keras is not installed, or too old.
     """
     path = Path(target)
     if path.suffix != ".keras":
-        raise UsageError(f"the name of a Keras file ends with .keras, unlike {str(path)!r}")
+        raise UsageError(f"the name of a Keras file must end with .keras, not {str(path)!r}")
     if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{str(path)!r} is there already; choose another name or overwrite it")
+        raise UsageError(f"{str(path)!r} already exists; choose another name or overwrite it")
     import_keras("writing a .keras file")
     partial = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.keras")
     try:
@@ -125,9 +125,9 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int, str | Non
     tokens, context_length = said.get("tokens"), said.get("context_length")
     prompt = said.get("prompt")
     if not isinstance(tokens, str) or type(context_length) is not int:
-        raise ModelFileError(f"{TEXT} in it must say tokens and context_length")
+        raise ModelFileError(f"its {TEXT} must have tokens and context_length")
     if not isinstance(prompt, str | None):
-        raise ModelFileError(f"the prompt in {TEXT} is not a text")
+        raise ModelFileError(f"the prompt in its {TEXT} is not a text")
     words = atomic_files.decode_text(_member(archive, VOCABULARY))
     return WordVocabulary.loads(words, tokens), context_length, prompt
 
@@ -144,9 +144,9 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _refuse_code(config: Any) -> None:
-    """Let nothing pass but what says that it is Keras's, or a layer of corelm."""
+    """Reject every class that is neither Keras's nor corelm's."""
     if not isinstance(config, dict):
-        raise ModelFileError("its configuration is no JSON object")
+        raise ModelFileError("its configuration isn't a JSON object")
     for entry in _entries({**config, "compile_config": None}):
         name, module = str(entry["class_name"]), str(entry.get("module"))
         if name in CODE:
@@ -163,7 +163,7 @@ def _refuse_code(config: Any) -> None:
 
 
 def _entries(config: Any) -> Iterator[dict[str, Any]]:
-    """Everything in a configuration that names a class."""
+    """Yield all entries of a configuration that name a class."""
     waiting = [config]
     while waiting:
         value = waiting.pop()
@@ -176,6 +176,6 @@ def _entries(config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _sentence(error: Exception) -> str:
-    """The first sentence of the innermost error: what Keras says may fill pages."""
+    """Return the first sentence of the innermost error; Keras's own may fill pages."""
     innermost = str(error).rsplit("Exception encountered: ", 1)[-1]
     return innermost.split("\n")[0].split(". ")[0][:300] or type(error).__name__

@@ -1,4 +1,4 @@
-"""The Keras networks: the chapter's own layers, a faster successor, a recurrent one.
+"""The Keras networks: the chapter's own, a faster successor and a recurrent one.
 
 Every network maps token ids of shape (batch, time) to next-token scores of shape
 (batch, time, vocabulary): probabilities for `book` and `rnn`, as in the chapter,
@@ -24,8 +24,8 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         if reverse:
             return _on_rows(super().call, inputs, reverse=True)
-        # Times one, the gradient of the look-up is dense as that of the product is: TensorFlow
-        # would else carry both as slices, which costs a tenth of a training step.
+        # Multiplying by one makes the gradient of the look-up dense, like that of the product.
+        # Otherwise TensorFlow keeps both as slices, which costs a tenth of a training step.
         dense = ops.multiply(self.embeddings, 1.0)
         return ops.cast(ops.take(dense, inputs, axis=0), self.compute_dtype)
 
@@ -42,9 +42,9 @@ class Linear(keras.layers.Dense):
 
 
 def _on_rows(product: Any, inputs: Any, **options: Any) -> Any:
-    """A matrix product of (batch, time, width) as one of (batch * time, width).
+    """Compute a matrix product of (batch, time, width) as one of (batch * time, width).
 
-    TensorFlow would make it a product per batch element and sum as many weight gradients.
+    TensorFlow would compute one product per batch element, and sum as many weight gradients.
     """
     rows = product(ops.reshape(inputs, (-1, inputs.shape[-1])), **options)
     return ops.reshape(rows, (*ops.shape(inputs)[:-1], rows.shape[-1]))
@@ -52,16 +52,16 @@ def _on_rows(product: Any, inputs: Any, **options: Any) -> Any:
 
 @keras.saving.register_keras_serializable("corelm")
 class PositionalEmbedding(keras.layers.Layer):
-    """Add what a token is to where it stands: (batch, time) ids to (batch, time, width).
+    """Embed tokens and add embeddings of positions: (batch, time) ids to (batch, time, width).
 
-    Called with `reverse=True` it scores vectors against the tokens: (batch, time, width) to
+    With `reverse=True` score vectors against the tokens: (batch, time, width) to
     (batch, time, vocabulary).
 
     Args:
         sequence_length: the longest sequence, in tokens.
         input_dim: the size of the vocabulary.
         output_dim: the width of the embedding.
-        mask_zero: whether id 0 is padding that later layers must not attend to.
+        mask_zero: True if id 0 is padding that later layers must not attend to.
     """
 
     def __init__(
@@ -149,14 +149,14 @@ class TransformerDecoder(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any, encoder_outputs: Any, inputs_mask: Any = None) -> Any:
-        # A layer with two inputs gets their masks under this name from Keras 3, never as `mask`.
+        # Keras 3 passes the mask of a layer with two inputs under this name, never as `mask`.
         causal = causal_mask(ops.shape(inputs)[1])
-        seen = causal
+        mask = causal
         if inputs_mask is not None:
-            seen = ops.logical_and(causal, inputs_mask[:, None, :])
+            mask = ops.logical_and(causal, inputs_mask[:, None, :])
         x = self.attention_1(inputs, inputs, inputs, attention_mask=causal)
         x1 = self.layernorm_1(inputs + x)
-        x = self.attention_2(x1, encoder_outputs, encoder_outputs, attention_mask=seen)
+        x = self.attention_2(x1, encoder_outputs, encoder_outputs, attention_mask=mask)
         x2 = self.layernorm_2(x1 + x)
         return self.layernorm_3(x2 + self.dense_2(self.dense_1(x2)))
 
@@ -171,9 +171,9 @@ class TransformerDecoder(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("corelm")
 class PreNormBlock(keras.layers.Layer):
-    """The successor's block: normalise, attend, add; normalise, dense, add. No biases.
+    """A block without biases: normalise, attend, add; normalise, dense, add.
 
-    The hidden activation is the squared relu (So et al. 2021, arXiv 2109.08668): as good
+    The hidden activation is the squared relu (So et al. 2021, arXiv 2109.08668), which is as good
     as gelu and far cheaper one token at a time. Shapes: (batch, time, width) to the same.
 
     Args:
@@ -228,13 +228,13 @@ class PreNormBlock(keras.layers.Layer):
 
 
 def causal_mask(time: Any) -> Any:
-    """True where a position (row) may look at another (column): itself and earlier ones."""
+    """Return (time, time), True where a position (row) may attend to another (column)."""
     positions = ops.arange(time)
     return positions[:, None] >= positions[None, :]
 
 
 def build(architecture: Architecture) -> keras.Model:
-    """The network of an architecture: (batch, time) ids to (batch, time, vocabulary) scores.
+    """Build a network that maps (batch, time) ids to (batch, time, vocabulary) scores.
 
     Example:
         >>> from corelm.model.training.presets import PRESETS

@@ -1,4 +1,4 @@
-"""Any Keras model as a language model: it is run on the whole window for every token."""
+"""Any Keras model as a language model, run on the whole window for every token."""
 
 from __future__ import annotations
 
@@ -16,38 +16,41 @@ from corelm.numerics.distributions import Array, softmax
 logger = logging.getLogger("corelm")
 
 AT_ONCE = 2**24
-"""Scores computed in one call at most, so that a large batch does not need a huge array."""
+"""Scores in one call at most, so that a large batch needs no huge array."""
 SAME_LENGTH, OTHER_LENGTH = 1e-4, 1e-2
-"""How much scores may differ, as a share of the largest, and still be the same: computed from
-inputs of one length, or of two lengths, whose products may round apart in half precision."""
+"""Differences, as a share of the largest score, that count as rounding: between inputs of one
+length, and of two lengths, whose products may round apart in half precision."""
 
-LOOKS_AHEAD = "the scores of this model change with what follows a text; %s"
-PADDED = "it takes one length only, so padding follows"
-NOT_PADDED = "it is run on one length at a time, which is slow where each length is compiled"
+LOOKS_AHEAD = "the scores of this model depend on the tokens after a text; %s"
+PADDED = "it takes only one length, so padding follows each text"
+NOT_PADDED = "it is run on exact lengths, which is slow where each length is compiled"
 
 
 class KerasLanguageModel:
     """A Keras model that maps (batch, time) ids to (batch, time, vocabulary) scores.
 
     Batches and texts are padded to powers of two, since backends compile a step for each shape of
-    the input. In a causal model, where the scores at a position depend on it and on earlier ones
-    alone, what is padded on the right changes nothing. A model that looks ahead is run on each
-    text at its exact length, and once for every position that is asked for.
+    the input. In a causal model the scores at a position depend only on it and on earlier ones, so
+    padding on the right changes nothing. A model that looks ahead is run on each text at its exact
+    length, and once for every requested position.
 
     Args:
         model: the Keras model.
-        vocabulary: text to ids and back; one that has an end token begins every text with it.
-        context_length: how many tokens the model sees at most.
-        probabilities: whether the scores are probabilities or logits; found out by running the
-            model where it is not said.
-        causal: whether no position looks ahead; found out likewise.
+        vocabulary: maps text to ids and back; its end token, if any, begins every text.
+        context_length: the largest number of tokens that the model sees.
+        probabilities: True if the scores are probabilities, False if they are logits; None runs
+            the model to find out.
+        causal: True if no position looks ahead; None runs the model to find out.
+
+    Attributes:
+        default_prompt: the prompt of its file, if it has one.
 
     Raises:
         UsageError: a model that returns another shape.
 
     Example:
         >>> from corelm.model.vocabulary import WordVocabulary
-        >>> class Even:  # stands for a Keras model
+        >>> class Even:  # in place of a Keras model
         ...     def predict_on_batch(self, ids):
         ...         return np.full((*ids.shape, 4), 0.25)
         >>> words = WordVocabulary(["", "[UNK]", "good", "bad"], "words")
@@ -70,26 +73,26 @@ class KerasLanguageModel:
         self._model = model
         self._fixed = _fixed_length(model)
         self.context_length = min(context_length, self._fixed or context_length)
-        self._causal = True  # until it is known, which takes scores of padded inputs
+        self._causal = True  # until the check below, which scores padded inputs
         self._probabilities = (
-            self._finds_probabilities() if probabilities is None else probabilities
+            self._returns_probabilities() if probabilities is None else probabilities
         )
-        self._causal = self._finds_causality() if causal is None else causal
+        self._causal = self._is_causal() if causal is None else causal
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """(batch, time) ids to (batch, vocabulary) probabilities."""
+        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> KerasSession:
-        """A decoding session for (batch, time) ids."""
+        """Start a decoding session for (batch, time) ids."""
         return KerasSession(self, SlidingWindow(tokens, self.vocabulary, self.context_length))
 
     def logits(self, window: NDArray[np.int64], count: int = 1) -> Array:
-        """The logits after each of the last tokens of a window that fits the context.
+        """Return the logits after each of the last tokens of a window that fits the context.
 
         Args:
             window: (batch, time) ids.
-            count: after how many of them.
+            count: the number of last tokens.
 
         Returns:
             (batch, count, vocabulary)
@@ -100,9 +103,9 @@ class KerasLanguageModel:
         return np.concatenate([self._logits(window[:, :end], 1) for end in ends], axis=1)
 
     def _logits(self, window: NDArray[np.int64], count: int) -> Array:
-        """The same, from one pass over the window."""
+        """Compute them in one pass over the window."""
         batch, time = window.shape
-        rows = _at_most(AT_ONCE // (self._length(time) * len(self.vocabulary)))
+        rows = _power_of_two_below(AT_ONCE // (self._length(time) * len(self.vocabulary)))
         scores = np.empty((batch, count, len(self.vocabulary)), dtype=np.float32)
         for i in range(0, batch, rows):
             part = window[i : i + rows]
@@ -110,7 +113,7 @@ class KerasLanguageModel:
             scores[i : i + rows] = padded[: len(part), time - count : time]
         if not self._probabilities:
             return scores
-        with np.errstate(divide="ignore"):  # what is impossible becomes minus infinity
+        with np.errstate(divide="ignore"):  # the logarithm of 0 is minus infinity
             return np.log(scores)
 
     def _scores(self, ids: NDArray[np.int32]) -> Array:
@@ -124,32 +127,34 @@ class KerasLanguageModel:
         return scores
 
     def _padded(self, window: NDArray[np.int64]) -> NDArray[np.int32]:
-        """A window in the shape that the model is run on: rows beside it, padding after it."""
+        """Pad a window to the shape that the model is run on, with more rows and on the right."""
         batch, time = window.shape
-        beside, after = _at_least(batch) - batch, self._length(time) - time
-        rows = np.pad(window, ((0, beside), (0, 0)), mode="edge")  # no row of padding alone
+        more, after = _power_of_two_above(batch) - batch, self._length(time) - time
+        rows = np.pad(
+            window, ((0, more), (0, 0)), mode="edge"
+        )  # a row of padding may be all masked
         padding = self.vocabulary.padding or 0
         return np.pad(rows, ((0, 0), (0, after)), constant_values=padding).astype(np.int32)
 
     def _length(self, time: int) -> int:
-        """The length of the input for a window of this length.
+        """Return the length of the input for a window of this length.
 
-        At least 2: Keras warns of an attention to one token.
+        It is at least 2: Keras warns of an attention to one token.
         """
         if self._fixed:
             return self._fixed
-        return min(_at_least(max(time, 2)), self.context_length) if self._causal else time
+        return min(_power_of_two_above(max(time, 2)), self.context_length) if self._causal else time
 
-    def _finds_probabilities(self) -> bool:
+    def _returns_probabilities(self) -> bool:
         ids = np.full((1, self._length(1)), len(self.vocabulary) - 1, dtype=np.int32)
         scores = self._scores(ids)[0, 0].astype(np.float64)
         return bool((scores >= 0).all() and abs(scores.sum() - 1) < 1e-2)
 
-    def _finds_causality(self) -> bool:
-        """Whether the scores of a text stay the same whatever follows it."""
+    def _is_causal(self) -> bool:
+        """Return True if the scores of a text do not depend on the tokens after it."""
         *text, other = self._ordinary(min(4, self.context_length))
         if not text:
-            return True  # in a context of one token nothing follows
+            return True  # nothing follows in a context of one token
         texts = [np.array([[*text, last]]) for last in (self.vocabulary.padding or 0, other)]
         padded, followed = (self._scores(self._padded(ids))[:, : len(text)] for ids in texts)
         same = _close(followed, padded, SAME_LENGTH)
@@ -161,12 +166,12 @@ class KerasLanguageModel:
         return same
 
     def _ordinary(self, count: int) -> list[int]:
-        """Tokens that are not padding, all different where there are enough."""
+        """Return tokens other than padding, all different if there are enough."""
         return [max(len(self.vocabulary) - i, 1) for i in range(count, 0, -1)]
 
 
 class KerasSession:
-    """Decoding under way: the window of each row. Scores are computed when they are asked for."""
+    """A decoding session that computes scores on request."""
 
     def __init__(self, model: KerasLanguageModel, window: SlidingWindow) -> None:
         self._model = model
@@ -182,7 +187,7 @@ class KerasSession:
         return logits
 
     def last_logits(self, count: int) -> Array:
-        """(batch, count, vocabulary): the scores after each of the last tokens."""
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
         texts, spans = self._window.texts, self._window.spans(count)
         parts = [self._model.logits(texts[:, start:stop], new) for start, stop, new in spans]
         return np.concatenate(parts, axis=1)
@@ -214,22 +219,22 @@ class KerasSession:
 
 
 def _fixed_length(model: Any) -> int | None:
-    """The length of the input, for a model that takes one length only."""
+    """Return the length of the input of a model that takes only one length, or None."""
     shape = getattr(model, "input_shape", None)
     return shape[1] if isinstance(shape, tuple) and len(shape) == 2 else None
 
 
-def _at_least(size: int) -> int:
-    """The power of two that is not below a size of at least 1."""
+def _power_of_two_above(size: int) -> int:
+    """Return the smallest power of two that is at least a size of 1 or more."""
     return 1 << (size - 1).bit_length()
 
 
-def _at_most(size: int) -> int:
-    """The power of two that is not above a size; 1 where that is none."""
+def _power_of_two_below(size: int) -> int:
+    """Return the largest power of two that is at most a size; 1 for sizes below 1."""
     return 1 << (max(size, 1).bit_length() - 1)
 
 
 def _close(scores: Array, expected: Array, share: float) -> bool:
-    """Whether scores differ by no more than a share of the largest."""
+    """Return True if scores differ by no more than a share of the largest."""
     finite = np.abs(expected[np.isfinite(expected)])
     return bool(np.allclose(scores, expected, rtol=0, atol=share * finite.max(initial=0)))

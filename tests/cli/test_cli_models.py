@@ -132,4 +132,4 @@ def test_an_exported_model_writes_the_same(
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
     assert main(["models", "export", str(folder), "--to", str(target)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err

@@ -100,8 +100,8 @@ def test_what_cannot_be_read_is_left_out_with_one_warning(write, caplog):
         assert read_texts(folder) == ["good", "fine"]
     [warning] = caplog.messages
     assert warning == (
-        f"left out 5 of the files in {str(folder)!r}: {str(folder / 'b.txt')!r} is not a text in UTF-8: "
-        "invalid start byte at byte 0"
+        f"left out 5 of the files in {str(folder)!r}: "
+        f"{str(folder / 'b.txt')!r} is not a text in UTF-8: invalid start byte at byte 0"
     )
 
 

@@ -257,9 +257,9 @@ def test_random_damage_gives_the_named_error_or_the_reviews(home, local):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "no tar archive"),
-        (b"just a text", "no tar archive"),
-        (b"PK\x03\x04" + bytes(2000), "no tar archive"),
+        (b"", "isn't a tar archive"),
+        (b"just a text", "isn't a tar archive"),
+        (b"PK\x03\x04" + bytes(2000), "isn't a tar archive"),
         (tar({"poems/1.txt": b"roses"}), "no reviews at aclImdb/train/pos"),
         (tar(dict(list(REVIEWS.items())[:4])), "no reviews at aclImdb/test/neg"),
         (bytes(10240), "no reviews at aclImdb/train/pos"),
@@ -410,7 +410,7 @@ def test_a_damaged_beginning_on_disk_is_not_built_upon_for_ever(server, tmp_path
 
 def test_a_file_of_another_size_is_refused_before_it_is_received(server, tmp_path):
     original = Original(server.original.url, 10**6, server.original.sha256)
-    with pytest.raises(DataError, match="another one by its size"):
+    with pytest.raises(DataError, match="has another size"):
         fetch(original, tmp_path)
     assert files_below(tmp_path) == {}
 

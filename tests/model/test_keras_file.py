@@ -84,7 +84,7 @@ def test_keras_itself_reads_the_file(exported):
 def test_an_earlier_file_is_replaced_only_when_told(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("mine")
-    with pytest.raises(UsageError, match="is there already; choose another name or overwrite it"):
+    with pytest.raises(UsageError, match="already exists; choose another name or overwrite it"):
         write_keras(small_bundle("rnn"), path)
     assert path.read_text() == "mine"
     write_keras(small_bundle("rnn"), path, overwrite=True)
@@ -93,7 +93,7 @@ def test_an_earlier_file_is_replaced_only_when_told(tmp_path):
 
 
 def test_another_ending_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"the name of a Keras file ends with \.keras"):
+    with pytest.raises(UsageError, match=r"the name of a Keras file must end with \.keras"):
         write_keras(small_bundle("rnn"), tmp_path / "model.h5")
 
 

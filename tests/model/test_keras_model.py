@@ -194,8 +194,8 @@ def test_a_model_that_looks_ahead_is_run_on_exact_lengths(caplog):
     inner = Ahead(COUNTING)
     model = KerasLanguageModel(inner, WORDS, 8, probabilities=False)
     assert [record.message for record in caplog.records] == [
-        "the scores of this model change with what follows a text; it is run on one length at a "
-        "time, which is slow where each length is compiled"
+        "the scores of this model depend on the tokens after a text; it is run on exact lengths, "
+        "which is slow where each length is compiled"
     ]
     inner.seen.clear()
     session = model.start([[1, 2, 2], [3, 3, 3]])
@@ -207,7 +207,7 @@ def test_a_model_that_looks_ahead_is_run_on_exact_lengths(caplog):
 def test_a_model_of_one_length_that_looks_ahead_is_noted(caplog):
     inner = Ahead(COUNTING, input_shape=(None, 5))
     model = KerasLanguageModel(inner, WORDS, 8, probabilities=False)
-    assert "it takes one length only, so padding follows" in caplog.text
+    assert "it takes only one length, so padding follows each text" in caplog.text
     assert model.start([[1, 2]]).next_logits().tolist() == [[3, 1, 1, 0, 0, 0]]
 
 
