@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -15,22 +14,24 @@ class TextCommand(TyperCommand):
     corelm's parameters convert text themselves, so the conversion is skipped.
     """
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        _skip_conversion(self.params)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, which leave their values as they are."""
+        return _unconverted(super().get_params(ctx))
 
 
 class TextGroup(TyperGroup):
     """A group whose options reach it as text, for the same reason as `TextCommand`."""
 
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
-        _skip_conversion(self.params)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options, which leave their values as they are."""
+        return _unconverted(super().get_params(ctx))
 
 
-def _skip_conversion(parameters: Iterable[Any]) -> None:
+def _unconverted(parameters: list[Any]) -> list[Any]:
     for parameter in parameters:
-        parameter.process_value = _Unconverted(parameter)
+        if not isinstance(parameter.process_value, _Unconverted):
+            parameter.process_value = _Unconverted(parameter)
+    return parameters
 
 
 class _Unconverted:
@@ -44,6 +45,5 @@ class _Unconverted:
         parameter = self._parameter
         if isinstance(value, bool) or (value is None and parameter.required):
             return self._convert(context, value)
-        return (
-            value if parameter.callback is None else parameter.callback(context, parameter, value)
-        )
+        callback = parameter.callback
+        return value if callback is None else callback(context, parameter, value)
