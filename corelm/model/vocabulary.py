@@ -170,6 +170,8 @@ def _escape(word: str) -> str:
 
 
 def _unescape(line: str) -> str:
+    if "\\" not in line:  # nearly every line; a vocabulary has thousands of them
+        return line
     return re.sub(r"\\.?", _unescaped, line)
 
 

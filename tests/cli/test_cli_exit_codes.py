@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from corelm.cli.exit_codes import exit_code
+from corelm.cli.options.packages import PACKAGES
+from corelm.errors import UnknownNameError
 
 
 @pytest.mark.parametrize(
@@ -64,3 +67,29 @@ def test_a_request_to_exit_is_obeyed() -> None:
     with pytest.raises(SystemExit) as caught:
         exit_code(work, help="corelm --help")
     assert caught.value.code == 7
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        (
+            "there is no decoder 'beam' (there are: ancestral)",
+            "; the package corelm-beam offers it: pip install ./plugins/corelm-beam",
+        ),
+        ("there is no sampler 'gredy'; did you mean 'greedy'?", ""),
+    ],
+)
+def test_an_unknown_name_that_a_package_offers_names_the_package(
+    message: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise UnknownNameError(message)
+
+    assert exit_code(work, help="corelm --help") == 2
+    assert capsys.readouterr() == ("", f"error: {message}{hint}\n")
+
+
+def test_every_package_of_the_repository_is_known() -> None:
+    plugins = Path(__file__).parents[2] / "plugins"
+    packages = {folder.name for folder in plugins.iterdir() if (folder / "pyproject.toml").exists()}
+    assert packages - {"corelm-step-log"} == set(PACKAGES.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,31 @@ def test_an_exported_model_writes_the_same(
     assert texts[0] == texts[1]
     assert main(["models", "export", str(folder), "--to", str(target)]) == 2
     assert "already exists" in capsys.readouterr().err
+
+
+def test_a_model_in_the_home_is_removed(run: Run, home: Path) -> None:
+    folder = home / "models" / "tiny"
+    refused = run("models", "remove", "tiny")
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.endswith(
+        "error: nothing was deleted; to delete tiny, answer y or add --yes\n"
+    )
+    assert folder.is_dir()
+    removed = run("models", "remove", "tiny", "--yes")
+    assert (removed.code, removed.out) == (0, f"{folder}\n")
+    assert not folder.exists()
+
+
+def test_models_of_plugins_and_other_folders_are_never_removed(run: Run, home: Path) -> None:
+    elsewhere = home / "elsewhere"
+    shutil.copytree(home / "models" / "tiny", elsewhere)
+    for name, reason in (
+        ("imdb", "imdb comes with a plugin (corelm:imdb) and cannot be removed"),
+        ("toy", "toy comes with a plugin (corelm-toy:toy) and cannot be removed"),
+        (str(elsewhere), f"{elsewhere} is not in {home / 'models'}: corelm removes only "),
+        ("no-such", "there is no model 'no-such'"),
+    ):
+        result = run("models", "remove", name, "--yes")
+        assert (result.code, result.out) == (2, "")
+        assert result.err.splitlines()[-1].startswith(f"error: {reason}")
+    assert elsewhere.is_dir()

@@ -104,3 +104,18 @@ def test_other_commands_warn_in_one_line_and_go_on(
     written = capsys.readouterr()
     assert "greedy" in written.out
     assert written.err == ("warning: plugin corelm-broken:broken was left out: ValueError: [1mno\n")
+
+
+def test_plugins_list_is_the_same_table(run: Callable[..., Any]) -> None:
+    assert run("plugins", "list").out == run("plugins").out
+    assert run("plugins", "list", "--json").json == run("plugins", "--json").json
+
+
+def test_check_warns_of_a_parameter_whose_option_a_command_has(run: Callable[..., Any]) -> None:
+    warning = (
+        "warning: sampler corelm-toy:everything: the commands have an option --length, so the "
+        "parameter length is given as --sampler-length; another name is easier\n"
+    )
+    checked = run("plugins", "--check")
+    assert (checked.code, warning in checked.err) == (0, True)
+    assert warning not in run("plugins").err

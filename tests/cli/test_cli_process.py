@@ -221,6 +221,48 @@ def test_help_imports_neither_rich_nor_plugins(toy: None) -> None:
     assert done.stderr.strip() == "is all"
 
 
+@pytest.mark.parametrize("words", [[*GREEDY], EXPLAIN, REPORT, BENCH, ["models"], ["plugins"]])
+def test_no_command_imports_pydantic(toy: None, words: list[str]) -> None:
+    code = (
+        "import sys; from corelm.cli import main; main(sys.argv[1:]);"
+        "print('pydantic' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "False"
+
+
+WITHOUT_KERAS = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("keras", "tensorflow"):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Hidden())
+from corelm.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "purpose"),
+    [
+        (["train", "--data", __file__, "--out", "m"], "training"),
+        (["sample", "--model", "m.keras"], "a .keras file"),
+        (["models", "export", "imdb", "--to", "m.keras"], "the export of a model"),
+    ],
+)
+def test_without_keras_the_command_that_installs_it_is_shown(
+    toy: None, tmp_path: Path, words: list[str], purpose: str
+) -> None:
+    command = [sys.executable, "-c", WITHOUT_KERAS, *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {purpose} needs Keras ")
+    assert line.endswith('install them with: pip install "corelm[train]"')
+    assert not list(tmp_path.iterdir())
+
+
 def in_terminal(*arguments: str, **environment: str) -> str:
     """What a command line writes to a terminal."""
     pty = pytest.importorskip("pty")
@@ -284,6 +326,13 @@ def test_no_control_codes_in_a_file(spawn: Run, words: list[str]) -> None:
         ("corelm explain --sampler every", "everything"),
         ("corelm explain --preset vl", "vllm"),
         ("corelm presets ker", "keras-hub"),
+        ("corelm decoders anc", "ancestral"),
+        ("corelm train --preset rn", "rnn"),
+        ("corelm train --tokens char", "characters"),
+        ("corelm train --precision flo", "float32"),
+        ("corelm sample --sampler everything --t-m", "--t-min"),
+        ("corelm sample --sampler everything --mode b", "b"),
+        ("corelm sample --decoder wide --wid", "--width"),
     ],
 )
 def test_the_shell_completes_names(spawn: Run, line: str, names: str) -> None:
