@@ -263,6 +263,28 @@ class _Guard:
         return getattr(self._context, name)
 
 
+def is_portable(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
+    """Run on arrays of any library, such as torch or JAX, with the same result as on NumPy's.
+
+    Not every sampler can: `LAWS` does not have this law. It needs the package array-api-strict.
+
+    Raises:
+        AssertionError: the sampler does not; names the stage.
+        MissingDependencyError: array-api-strict is not installed.
+
+    Example:
+        >>> import corelm
+        >>> is_portable(corelm.sampler("top_p(p=0.9) | temperature(t=0.7)"))
+    """
+    for stage in sampler.stages:
+        if not stage.portable:
+            raise AssertionError(
+                f"{stage!r} does not run on arrays of any library. Use operators, the functions of "
+                "`corelm` and `corelm.filters`, and those of `array_namespace(logits)` instead of "
+                "NumPy's."
+            )
+
+
 LAWS: tuple[Law, ...] = (
     is_a_distribution,
     leaves_its_input_alone,

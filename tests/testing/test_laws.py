@@ -17,6 +17,7 @@ from corelm.testing import (
     changes_nothing_when_neutral,
     ignores_a_constant,
     is_a_distribution,
+    is_portable,
     keeps_the_most_likely_token,
     leaves_its_input_alone,
     never_revives_a_token,
@@ -383,6 +384,20 @@ def test_tokens_that_parameters_name_may_be_treated_in_another_way():
 
     treats_tokens_alike(Special())
     treats_tokens_alike(Special(ids=(1,)))
+
+
+class InNumPy(Sampler):
+    """Work on NumPy's arrays alone."""
+
+    def __call__(self, logits, context):
+        return np.where(logits > 0, logits, logits)
+
+
+def test_portability_is_a_law_of_its_own():
+    is_portable(corelm.sampler("temperature(t=0.5) | min_p(p=0.1)"))
+    with pytest.raises(AssertionError, match=r"^InNumPy\(\) does not run on arrays of any library"):
+        is_portable(corelm.sampler("temperature(t=0.5)") | InNumPy())
+    assert is_portable not in LAWS
 
 
 def test_a_renumbered_case_asks_the_same():
