@@ -55,8 +55,10 @@ def temperature_of(sampler: Sampler) -> float | None:
         return None
     if ((result > -np.inf).sum(axis=-1) == 1).all():
         return 0.0
+    if not np.isfinite(result).all():
+        return None
     ratios = (np.diff(result) / np.diff(rows)).ravel()  # 1 / t, between any two tokens
-    if not np.allclose(ratios, ratios[0], rtol=1e-6, atol=0):
+    if ratios[0] < 0 or not np.allclose(ratios, ratios[0], rtol=1e-6, atol=0):
         return None
     return float(f"{1 / ratios[0]:.12g}") if ratios[0] else math.inf
 
@@ -125,7 +127,9 @@ def _call(sampler: Sampler, rows: Array) -> Array | None:
         return None
     silent = len(declared) < len(sampler.stages)  # about what it reads: see if the past matters
     try:
-        results = [apply(sampler, rows, _past(len(rows), n)) for n in ((0, 5) if silent else (0,))]
+        with np.errstate(all="ignore"):  # a warning would puzzle users who never saw the probes
+            lengths = (0, 5) if silent else (0,)
+            results = [apply(sampler, rows, _past(len(rows), n)) for n in lengths]
     except (SamplerError, UsageError):
         return None
     return results[0] if np.array_equal(results[0], results[-1]) else None

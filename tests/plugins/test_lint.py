@@ -320,7 +320,7 @@ def test_a_sampler_that_fails_or_reads_the_past_is_not_judged():
         ]
 
 
-def test_of_a_stranger_that_declares_nothing_nothing_is_known():
+def test_a_sampler_that_declares_no_kind_gets_few_notes():
     class Stranger(Sampler):
         def __call__(self, logits, context):
             return logits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from corelm import Sampler, param, sampler
@@ -15,6 +16,8 @@ from corelm.plugins.probing import (
     leaves_one_token,
     temperature_of,
 )
+
+INF = float("inf")
 
 
 class Heat(Sampler):
@@ -73,6 +76,23 @@ def test_a_sampler_that_does_not_declare_what_it_reads_is_asked_with_two_pasts()
     assert temperature_of(Silent(past=True)) is None
     assert has_effect(Silent()) is True
     assert has_effect(Silent(past=True)) is None
+
+
+def made(kind, call):
+    """A sampler of a kind that reads nothing, from a function of the logits."""
+    members = {"kind": kind, "reads": frozenset(), "__call__": lambda _, logits, __: call(logits)}
+    return type("Made", (Sampler,), members)()
+
+
+def test_some_samplers_of_the_kind_temperature_have_none():
+    assert temperature_of(made("temperature", lambda rows: -rows)) is None
+    assert temperature_of(made("temperature", lambda rows: np.where(rows > 3, rows, -INF))) is None
+    assert temperature_of(made("temperature", lambda rows: rows - rows**2)) is None
+
+
+def test_probes_cause_no_warnings():
+    overflowing = made("filter", lambda rows: np.where(np.exp(rows * 1e30) > 0, rows, rows))
+    assert has_effect(overflowing) is False
 
 
 def holding(property, *expressions):
