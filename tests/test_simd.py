@@ -17,7 +17,7 @@ from corelm.numerics.distributions import (
     rows_are_valid,
     surprisals,
 )
-from corelm.numerics.filters import logit_std, top_k, top_p, typical, within_nats
+from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
 from corelm.report.measure.divergence import ModelRows
 from corelm.report.measure.temperature_curve import at_temperatures
 
@@ -53,6 +53,7 @@ FUNCTIONS = {
     "greedy": greedy,
     "within_nats": lambda rows: within_nats(rows, 2.0),
     "top_p": lambda rows: top_p(rows, 0.9),
+    "top_h": lambda rows: top_h(rows, 0.6),
     "typical": lambda rows: typical(rows, 0.9),
     "top_k": lambda rows: top_k(rows, min(40, rows.shape[1])),
     "logit_std": logit_std,

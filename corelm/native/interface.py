@@ -136,6 +136,9 @@ class Kernels(Protocol):
     def top_p(self, logits: Floats, p: float, out: Floats, /) -> None:
         """Keep the fewest likeliest tokens that have the mass p."""
 
+    def top_h(self, logits: Floats, h: float, out: Floats, /) -> None:
+        """Keep as many top tokens as fit into h times the entropy."""
+
     def typical(self, logits: Floats, p: float, out: Floats, /) -> None:
         """Keep the fewest tokens of surprisal near the entropy that have the mass p."""
 

@@ -89,6 +89,12 @@ def top_p(rows: Rows, p: float) -> Rows:
     return out
 
 
+def top_h(rows: Rows, h: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().top_h(rows, h, out)
+    return out
+
+
 def typical(rows: Rows, p: float) -> Rows:
     out = np.empty_like(rows)
     loaded().typical(rows, p, out)

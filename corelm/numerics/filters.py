@@ -41,6 +41,11 @@ def _check_positive_share(logits: Array, p: float) -> None:
         raise ParameterError(f"p must be above 0 and at most 1, not {p!r}")
 
 
+def _check_entropy_share(logits: Array, h: float) -> None:
+    if not 0 <= h <= 1:
+        raise ParameterError(f"h must be at least 0 and at most 1, not {h!r}")
+
+
 def _check_count(logits: Array, k: int) -> None:
     size = logits.shape[-1]
     if not 1 <= k <= size:
@@ -224,6 +229,7 @@ def typical(logits: Array, p: float) -> Array:
     return keep(logits, nearer | (tied & ~at_least(before, target)))
 
 
+@kernel(rows.top_h, check=_check_entropy_share)
 def top_h(logits: Array, h: float) -> Array:
     """Keep as many top tokens as possible while their entropy stays at most h times the full one.
 
@@ -244,8 +250,6 @@ def top_h(logits: Array, h: float) -> Array:
         >>> top_h(np.zeros((1, 4)), 0.5).tolist()
         [[0.0, 0.0, -inf, -inf]]
     """
-    if not 0 <= h <= 1:
-        raise ParameterError(f"h must be at least 0 and at most 1, not {h!r}")
     xp = array_namespace(logits)
     wide = wide_float(xp)
     falling = falling_logits(logits)

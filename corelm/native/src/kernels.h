@@ -131,6 +131,12 @@ struct top_p_args {
     float *out; /* (batch, vocabulary) */
 };
 
+struct top_h_args {
+    struct logits logits;
+    double h;
+    float *out; /* (batch, vocabulary) */
+};
+
 struct typical_args {
     struct logits logits;
     double p;

@@ -228,6 +228,21 @@ PyObject *py_top_p(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return return_none(&call, status);
 }
 
+/* (logits, h, out) */
+PyObject *py_top_h(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct top_h_args job;
+    if (!expect_arguments("top_h", count, 3) || !get_logits(&call, args[0], &job.logits) ||
+        !get_double(args[1], "h", &job.h) ||
+        !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
+        return fail(&call);
+    enum status status;
+    RUN_KERNEL(status, top_h, &job);
+    return return_none(&call, status);
+}
+
 /* (logits, p, out) */
 PyObject *py_typical(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {

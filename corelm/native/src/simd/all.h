@@ -7,6 +7,8 @@
 #include "filters.inl"
 #include "mass_filters.inl"
 
+#include "entropy_filter.inl"
+
 const struct kernels KERNELS = {
     .prepare = prepare,
 #define ROW_KERNEL(name) .name = name,
