@@ -8,7 +8,7 @@ keeps nothing and changes nothing; the core draws once, from the logits that it 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -16,37 +16,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from corelm.context import Context
-from corelm.errors import ParameterError, PluginError, UsageError
+from corelm.errors import ParameterError, UsageError
 from corelm.numerics.distributions import Array, softmax
 from corelm.params import Parameterized
-from corelm.validation import apply, check_logits
-
-KINDS = ("temperature", "filter", "penalty", "mask", "other")
-READABLE = frozenset({"tokens", "step", "surprisal", "model_surprisal", "vocabulary"})
-"""The parts of a context that a sampler can declare in `reads`."""
-
-
-def _check_attributes(cls: type[Sampler]) -> None:
-    """Refuse class attributes outside the contract, and freeze the others."""
-    wrong = f"not a sampler: {cls.__name__}"
-    if cls.kind not in KINDS:
-        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
-    if not isinstance(cls.reads, Set) or not cls.reads <= READABLE:
-        raise PluginError(
-            f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
-        )
-    fields = getattr(cls, "__dataclass_fields__", {})
-    if not isinstance(cls.neutral, Mapping) or not set(cls.neutral) <= set(fields):
-        has = ", ".join(fields) or "none"
-        raise PluginError(
-            f"{wrong}.neutral must map parameters to values, not be {cls.neutral!r}; "
-            f"the parameters are: {has}"
-        )
-    for name in ("is_argmax_invariant", "is_shift_invariant"):
-        if not isinstance(getattr(cls, name), bool):
-            raise PluginError(f"{wrong}.{name} must be True or False, not {getattr(cls, name)!r}")
-    cls.reads = frozenset(cls.reads)
-    cls.neutral = MappingProxyType(dict(cls.neutral))
+from corelm.validation import READABLE, apply, check_attributes, check_logits
 
 
 class Sampler(Parameterized, ABC):
@@ -89,7 +62,7 @@ class Sampler(Parameterized, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _check_attributes(cls)
+        check_attributes(cls)
 
     @abstractmethod
     def __call__(self, logits: Array, context: Context) -> Array:

@@ -1,18 +1,48 @@
-"""Run the stages of a sampler and check the logits between them."""
+"""Check the declarations of a sampler; run its stages and check the logits between them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from corelm.context import Context
-from corelm.errors import ModelOutputError, SamplerError, UsageError
+from corelm.errors import ModelOutputError, PluginError, SamplerError, UsageError
 from corelm.numerics.distributions import Array, rows_are_valid
 from corelm.printable import message_of
 
 if TYPE_CHECKING:
     from corelm.sampler import Sampler
+
+
+KINDS = ("temperature", "filter", "penalty", "mask", "other")
+READABLE = frozenset({"tokens", "step", "surprisal", "model_surprisal", "vocabulary"})
+"""The parts of a context that a sampler can declare in `reads`."""
+
+
+def check_attributes(cls: type[Sampler]) -> None:
+    """Refuse class attributes outside the contract, and freeze the others."""
+    wrong = f"not a sampler: {cls.__name__}"
+    if cls.kind not in KINDS:
+        raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
+    if not isinstance(cls.reads, Set) or not cls.reads <= READABLE:
+        raise PluginError(
+            f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
+        )
+    fields = getattr(cls, "__dataclass_fields__", {})
+    if not isinstance(cls.neutral, Mapping) or not set(cls.neutral) <= set(fields):
+        has = ", ".join(fields) or "none"
+        raise PluginError(
+            f"{wrong}.neutral must map parameters to values, not be {cls.neutral!r}; "
+            f"the parameters are: {has}"
+        )
+    for name in ("is_argmax_invariant", "is_shift_invariant"):
+        if not isinstance(getattr(cls, name), bool):
+            raise PluginError(f"{wrong}.{name} must be True or False, not {getattr(cls, name)!r}")
+    cls.reads = frozenset(cls.reads)
+    cls.neutral = MappingProxyType(dict(cls.neutral))
 
 
 def apply(sampler: Sampler, logits: Array, context: Context) -> Array:

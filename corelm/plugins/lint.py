@@ -19,7 +19,8 @@ from corelm.plugins.probing import (
     leaves_one_token,
     temperature_of,
 )
-from corelm.sampler import READABLE, Chain, Sampler
+from corelm.sampler import Chain, Sampler
+from corelm.validation import READABLE
 
 Stages = Sequence[Sampler]
 

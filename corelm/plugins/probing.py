@@ -16,8 +16,8 @@ import numpy as np
 from corelm.context import Context
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.distributions import Array, entropy, softmax
-from corelm.sampler import READABLE, Sampler
-from corelm.validation import apply
+from corelm.sampler import Sampler
+from corelm.validation import READABLE, apply
 
 WIDTH = 1024
 SIZES = (2, 3, 5, 10, 30, 100, 300, WIDTH)
