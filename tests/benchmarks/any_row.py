@@ -38,7 +38,7 @@ FILTERS = [
     "top_h(h=0.4)",
     "top_n_sigma(n=1)",
 ]
-REPEATS = 3
+REPEATS = 9
 
 
 def rows(vocabulary: int) -> dict[str, np.ndarray]:
