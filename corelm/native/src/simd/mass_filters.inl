@@ -155,18 +155,20 @@ INLINE double exact_distance(float largest, double centre, double before, double
                              struct keys *keys)
 {
     for (;;) {
-        double masses[BUCKETS] = {0}, low, high;
+        double sums[4][BUCKETS] = {{0}}, masses[BUCKETS], low, high;
         distance_range(keys, (double)largest, centre, &low, &high);
         if (!(high - low > TOLERANCE * (1 + low)))
             return high;
         const double scale = (BUCKETS - 1) / (high - low);
-        for (size_t k = 0; k < keys->count; k++) {
+        for (size_t k = 0; k < keys->count; k++) { /* in turns: a sum just written is not ready */
             double far = distance(keys->values[k], largest, centre);
-            masses[(int)((far - low) * scale)] += (double)keys->weights[k];
+            sums[k % 4][(int)((far - low) * scale)] += (double)keys->weights[k];
         }
-        int bucket = 0, last = BUCKETS - 1;
-        while (last && masses[last] == 0)
-            last--;
+        int bucket = 0, last = 0;
+        for (int i = 0; i < BUCKETS; i++) {
+            masses[i] = (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]);
+            last = masses[i] > 0 ? i : last;
+        }
         while (bucket < last && before + masses[bucket] < enough)
             before += masses[bucket++];
         size_t held = 0;
@@ -262,8 +264,9 @@ TARGET static enum status typical_row(const void *work, size_t i, struct scratch
     depth = narrow_by_blocks(scratch, vocabulary, depth, enough);
     size_t count =
         find_candidates(row, vocabulary, largest, depth_in_reach(centre, depth), scratch);
-    depth = narrow_by_candidates(scratch, count, depth, enough);
-    count = narrow_candidates(largest, depth_in_reach(centre, depth), scratch, count);
+    float narrower = narrow_by_candidates(scratch, count, depth, enough);
+    if (narrower < depth)
+        count = narrow_candidates(largest, depth_in_reach(centre, narrower), scratch, count);
     for (size_t token = 0; token < vocabulary; token++)
         out[token] = -INFINITY;
     if (!count) /* not a distribution */
