@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from corelm.cli import main
+from corelm.model.training.lock import only_run
 
 SMALL = (
     "--preset", "book", "--context-length", "8", "--batch", "8", "--prompt", "the cat",
@@ -113,6 +114,30 @@ def test_interrupted_it_keeps_a_checkpoint_and_goes_on(
     assert resumed.stderr.startswith(f"reading {notes} ...\n")
     first = next(line for line in resumed.stderr.splitlines() if line.startswith("step "))
     assert int(first.split()[1]) >= 3
+
+
+def test_a_second_run_into_one_folder_is_refused_without_importing_keras(
+    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    out = notes.parent / "model"
+    with only_run(out):
+        assert main(["train", "--data", str(notes), "--out", str(out)]) == 1
+    written = capsys.readouterr()
+    assert written.err == (
+        f"error: another run is writing to '{out}'; wait for it, or choose another folder\n"
+    )
+
+
+def test_a_place_that_cannot_be_written_is_refused_without_importing_keras(
+    notes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)
+    folder = notes.parent / "mine"
+    folder.mkdir()
+    (folder / "notes.md").write_text("mine")
+    assert main(["train", "--data", str(notes), "--out", str(folder), "--overwrite"]) == 1
+    assert "the folder also holds 'notes.md'; choose another folder" in capsys.readouterr().err
 
 
 def test_without_tensorflow_it_says_what_it_needs(

@@ -129,7 +129,11 @@ def _train(
 def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path:
     """Train; after Ctrl-C, say how to continue."""
     from corelm.cli.output.training import training_report
+    from corelm.model.bundle import check_target
+    from corelm.model.training.lock import only_run
 
+    with only_run(settings.out):  # importing Keras takes seconds, and a refusal should not
+        check_target(settings.out)
     with training_report() as report:
         try:
             return _trainer()(settings, report, resume)

@@ -14,7 +14,7 @@ from corelm.model.atomic_files import error_reason
 
 @contextmanager
 def only_run(out: Path) -> Iterator[None]:
-    """Hold the lock of an output folder; the system frees it when the process ends or dies.
+    """Hold the lock of an output folder, which the system releases when the process ends.
 
     The lock file `.NAME.lock` stays beside the folder: removing it could let two runs hold two
     files of one name.

@@ -62,7 +62,7 @@ def prepare(
             inputs in a row.
         recipe: the style of tokens and of rows.
         start: the model whose vocabulary is used; None learns one.
-        report: is told of what takes long.
+        report: receives notes of slow work, and a warning about unknown words of the prompt.
 
     Raises:
         DataError: texts that cannot be read, or too few of them.

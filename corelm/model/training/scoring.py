@@ -19,8 +19,8 @@ LEAST_PROBABILITY = 1e-30
 class Scorer:
     """A compiled function that scores rows with one network.
 
-    It is made once a run: TensorFlow compiles each function anew for each network, and warns of
-    every further one.
+    Make one for each run: TensorFlow compiles every such function again, and warns if there are
+    many.
 
     Args:
         network: a Keras network from `corelm.model.keras_layers.build`.
