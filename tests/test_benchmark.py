@@ -1,4 +1,4 @@
-"""What is measured, on a clock that moves by one whenever it is looked at."""
+"""The benchmark, on a clock that advances by one second at each reading."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ GREEDY = corelm.sampler("greedy")
 
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A clock that moves by one second whenever it is looked at."""
+    """Return a clock that advances by one second at each reading."""
     clock = count()
     monkeypatch.setattr(benchmark, "perf_counter", lambda: float(next(clock)))
     return clock
 
 
 def test_a_step_is_the_model_the_sampler_and_the_draw(ticks):
-    """The clock is looked at before and after the sampler and after the draw: 3 s a step."""
+    """The clock is read before and after the sampler and after the draw: 3 s a step."""
     speed = measure(small_model(SMALL["rnn"]), "w1", GREEDY, batch=4, length=5, seconds=0)
     assert (speed.batch, speed.rounds) == (4, 1)
     assert (speed.step, speed.sampler, speed.draw) == (3, 1, 1)
@@ -43,16 +43,16 @@ def test_a_step_is_the_model_the_sampler_and_the_draw(ticks):
     assert speed.share_of_limit == 1 / 3
 
 
-def test_it_goes_on_until_the_time_is_up(ticks):
-    """A round of 2 steps looks at the clock 7 times, then the loop does twice: 9 s of 50."""
-    told = []
+def test_it_runs_until_the_time_is_up(ticks):
+    """A round of 2 steps reads the clock 7 times, then the loop twice: 9 s of 50."""
+    calls = []
     speed = measure(
         ToyModel(), "the", GREEDY, batch=1, length=3, seconds=50,
-        progress=lambda percent, whole: told.append((percent, whole)),
+        progress=lambda percent, whole: calls.append((percent, whole)),
     )  # fmt: skip
-    assert speed.rounds == len(told) - 1
-    assert [whole for _, whole in told] == [100] * len(told)
-    percents = [percent for percent, _ in told]
+    assert speed.rounds == len(calls) - 1
+    assert [whole for _, whole in calls] == [100] * len(calls)
+    percents = [percent for percent, _ in calls]
     assert percents == sorted(percents)
     assert percents[-2] < 100
     assert percents[-1] == 100
@@ -158,7 +158,7 @@ def test_the_limit_has_the_precision_of_the_weights(halves):
     assert [call.func.halves for call in in_kernels] == [halves]
 
 
-def test_what_it_was_measured_on():
+def test_the_machine_is_described():
     machine = this_machine.machine()
     versions = {"python", "numpy", "platform", "processor", "cores"}
     assert set(machine) == versions | {"kernels", "vector_width"}

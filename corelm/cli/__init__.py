@@ -10,8 +10,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     Args:
-        arguments: the words after `corelm`; those of this process when left out.
+        arguments: the words after `corelm`; by default those of this process.
     """
-    from corelm.cli.app import run
+    try:
+        from corelm.cli.app import run
 
-    return run(sys.argv[1:] if arguments is None else list(arguments))
+        return run(sys.argv[1:] if arguments is None else list(arguments))
+    except KeyboardInterrupt:  # Ctrl-C during the imports
+        return 130

@@ -1,4 +1,4 @@
-"""For the tests of the command line: a package with a toy model and samplers that misbehave."""
+"""Fixtures for the command line: a package with a toy model and samplers that misbehave."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def corelm_decoders():
 
 
 class Result(NamedTuple):
-    """How a command ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str

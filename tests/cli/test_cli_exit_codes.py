@@ -1,4 +1,4 @@
-"""What a command says besides its product."""
+"""Exit codes and the messages on standard error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from corelm.errors import UnknownNameError
         (logging.WARNING, "warning: 12 of 16 guesses\n"),
     ],
 )
-def test_what_is_logged_is_a_note_or_a_warning(
+def test_log_records_are_notes_or_warnings(
     level: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def work() -> None:

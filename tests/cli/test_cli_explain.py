@@ -49,7 +49,7 @@ def test_the_likeliest_tokens_before_and_after_each_stage(run: Run) -> None:
     assert ["all", "others", "6.6%", "-", "-", "-"] in lines
 
 
-def test_what_each_stage_removed(run: Run) -> None:
+def test_each_stage_lists_the_tokens_that_it_removed(run: Run) -> None:
     text = " ".join(run(*TOY, "--sampler", CHAIN, "--top", "2").out.split())
     assert "1 top_k(k=3) 8 tokens, 6.6%: [end] 0.83%, and 0.83%, 6 more" in text
     assert "2 top_p(p=0.8) 1 token, 18.6%: mat 18.6%" in text

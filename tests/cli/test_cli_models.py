@@ -107,7 +107,7 @@ def test_a_model_without_a_folder(home: Path, run: Run) -> None:
         (("export",), 2, "Missing argument"),
     ],
 )
-def test_what_cannot_be_done(
+def test_impossible_requests_are_refused(
     home: Path, run: Run, words: tuple[str, ...], code: int, sentence: str
 ) -> None:
     result = run("models", *words)

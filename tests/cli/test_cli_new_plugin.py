@@ -37,7 +37,7 @@ def test_one_name_however_it_is_written(given: str) -> None:
     "given",
     ["", "-", "1a", "a__b", "_a", "a/b", "../a", "a:b", "\x1b[1m", "é", "lambda", "None", "true"],
 )
-def test_what_is_no_name(given: str) -> None:
+def test_impossible_names_are_refused(given: str) -> None:
     with pytest.raises(UsageError, match="cannot name a sampler"):
         named(given)
 
@@ -74,7 +74,7 @@ def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
     assert sampler.read_text() == "mine"
 
 
-def test_a_name_that_is_taken_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_name_that_is_taken_is_warned_of(run: Run, tmp_path: Path) -> None:
     result = run("plugins", "new", "top_k", "--into", str(tmp_path))
     assert result.code == 0
     assert (

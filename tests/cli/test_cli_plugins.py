@@ -14,7 +14,7 @@ Run = Callable[..., Any]
 Install = Callable[..., Path]
 
 
-def test_what_each_plugin_offers(run: Run) -> None:
+def test_the_offers_of_each_plugin(run: Run) -> None:
     lines = run("plugins").out.splitlines()
     assert lines[0].split() == ["plugin", "from", "offers"]
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:]}
@@ -22,7 +22,7 @@ def test_what_each_plugin_offers(run: Run) -> None:
     assert rows["ancestral"] == ["corelm", "0.1.0", "decoder", "ancestral"]
 
 
-def test_what_each_plugin_offers_as_json(run: Run) -> None:
+def test_the_offers_of_each_plugin_as_json(run: Run) -> None:
     plugins = {plugin["entry_point"]: plugin for plugin in run("plugins", "--json").json}
     assert plugins["uniform"] == {
         "distribution": "corelm",

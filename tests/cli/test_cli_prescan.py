@@ -44,7 +44,9 @@ class Two(Sampler):
         ("a -- --t 1", {}, ["a", "--t", "1"]),
     ],
 )
-def test_what_is_found(arguments: str, options: dict[str, str | None], words: list[str]) -> None:
+def test_options_and_words_are_separated(
+    arguments: str, options: dict[str, str | None], words: list[str]
+) -> None:
     assert scan(arguments.split(" "), TAKES_VALUE) == (options, words)
 
 

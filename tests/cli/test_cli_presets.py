@@ -37,7 +37,7 @@ def test_one_preset_is_an_expression_that_can_be_read_back(run: Run, name: str) 
     assert corelm.sampler(result.out) == corelm.preset(name)
 
 
-def test_what_is_reproduced_is_told_on_standard_error(run: Run) -> None:
+def test_the_engine_is_described_on_standard_error(run: Run) -> None:
     assert run("presets", "keras-hub").err == (
         "The sampler that CausalLM.compile() takes by itself, TopKSampler.\n"
     )

@@ -264,7 +264,7 @@ def test_without_keras_the_command_that_installs_it_is_shown(
 
 
 def in_terminal(*arguments: str, **environment: str) -> str:
-    """What a command line writes to a terminal."""
+    """Return the output of a command line on a terminal."""
     pty = pytest.importorskip("pty")
     parent, child = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "40", **environment}

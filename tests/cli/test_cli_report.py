@@ -1,4 +1,4 @@
-"""`corelm report`: the table, the files, the gate, what is refused, what goes on after Ctrl-C."""
+"""`corelm report`: the table, the files, the conditions, wrong usage, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def report(run: Run) -> Run:
     return lambda *more: run(*TOY, "greedy", "uniform", *more)
 
 
-# What is shown
+# The table
 
 
 def test_a_table_and_what_it_says(report: Run) -> None:
@@ -134,7 +134,7 @@ def test_a_file_that_is_there_is_replaced_and_a_link_stays_one(report: Run, tmp_
 
 
 @posix
-def test_what_is_no_regular_file_is_written_into(report: Run) -> None:
+def test_devices_and_pipes_are_written_to(report: Run) -> None:
     assert report("--csv", os.devnull).code == 0
     assert not Path(os.devnull).is_file()
 
@@ -224,13 +224,13 @@ def test_a_sampler_that_fails_is_a_row_and_the_exit_code_is_3(run: Run, tmp_path
     assert "uniform" in result.out
 
 
-def test_what_fails_is_told_where_no_table_does(run: Run) -> None:
+def test_failures_are_warnings_when_there_is_no_table(run: Run) -> None:
     result = run(*TOY, "greedy", "fails(at=3)", "--csv", "-")
     assert result.code == 3
     assert "warning: fails(at=3) failed: fails(at=3) failed at step 3: ValueError: " in result.err
 
 
-def test_conditions_that_hold_are_told_and_the_exit_code_is_1(report: Run) -> None:
+def test_conditions_that_hold_are_errors_and_the_exit_code_is_1(report: Run) -> None:
     result = report("--fail-if", "uniform.entropy > 2", "--fail-if", "greedy.entropy > 0")
     assert result.code == 1
     [line] = [line for line in result.err.splitlines() if line.startswith("error:")]
@@ -318,7 +318,7 @@ from corelm.testing import ToyModel
 
 
 class Waits(corelm.Sampler):
-    """Change nothing, and wait to be interrupted once the journal has so many units."""
+    """Change nothing, and wait to be interrupted once the journal has enough units."""
 
     def __call__(self, logits, context):
         while units() >= float(os.environ.get("WAIT", "inf")):
@@ -363,7 +363,7 @@ def corelm(*words: str, **environment: str) -> subprocess.Popen[str]:
 
 
 def units(home: Path) -> int:
-    """How many units of work the journal has."""
+    """Return the number of units of work in the journal."""
     return sum(file.read_bytes().count(b"\n") - 1 for file in home.glob("reports/*.jsonl"))
 
 
@@ -385,7 +385,7 @@ def without_time(document: dict[str, Any]) -> bytes:
 
 
 @posix
-def test_after_ctrl_c_resume_goes_on_to_the_same_report(waits: Path, home: Path) -> None:
+def test_after_ctrl_c_resume_ends_with_the_same_report(waits: Path, home: Path) -> None:
     """A real SIGINT, twice: while it measures on the same contexts, and while it draws texts."""
     whole = corelm(*LONG)
     whole.communicate()
@@ -447,7 +447,7 @@ def test_without_resume_it_begins_anew(waits: Path, home: Path) -> None:
     assert (again.returncode, units(home) < kept) == (130, True)
 
 
-def test_what_cannot_be_written_in_the_end_is_kept(report: Run, run: Run, home: Path) -> None:
+def test_a_report_that_cannot_be_written_is_kept(report: Run, run: Run, home: Path) -> None:
     """The folder goes away during the work; nothing of it is lost."""
     folder = home.parent / "out"
     folder.mkdir()

@@ -180,7 +180,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(
     assert result.err.removeprefix("printed at import\n") == f"error: {sentence}\n"
 
 
-def test_unknown_names_are_told_with_what_there_is(run: Run) -> None:
+def test_unknown_names_are_refused_with_a_list_of_names(run: Run) -> None:
     sampler = run(*TOY, "--sampler", "nucleus")
     assert sampler.code == 2
     assert "error: there is no sampler 'nucleus'" in sampler.err
@@ -228,7 +228,7 @@ def test_nothing_of_a_stop_string_is_written(run: Run) -> None:
     assert result.out == "the cat \n"
 
 
-def test_what_only_began_like_a_stop_string_is_written(run: Run) -> None:
+def test_text_that_only_begins_like_a_stop_string_is_written(run: Run) -> None:
     result = run(*GREEDY, "the", "--length", "3", "--stop", "on zebra", "--stop", "sat on zebra")
     assert result.out == "the cat sat on\n"
 

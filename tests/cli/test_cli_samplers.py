@@ -118,7 +118,7 @@ def test_parameters_that_cannot_be_options_are_shown_as_an_expression(run: Run) 
         ("temperature() | greedy", "one sampler at a time, not a chain"),
     ],
 )
-def test_what_cannot_be_shown(run: Run, name: str, sentence: str) -> None:
+def test_chains_and_unknown_names_are_refused(run: Run, name: str, sentence: str) -> None:
     result = run("samplers", name)
     assert (result.code, result.out) == (2, "")
     assert sentence in result.err

@@ -1,4 +1,4 @@
-"""What is written, and what is not."""
+"""Output on terminals and in files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from corelm.printable import printable
         ("e\u0301 👩‍👩‍👧 שלום", "e\u0301 👩‍👩‍👧 שלום"),
     ],
 )
-def test_what_a_terminal_obeys_is_taken_out(text: str, cleaned: str) -> None:
+def test_control_characters_are_removed(text: str, cleaned: str) -> None:
     assert printable(text) == cleaned
 
 
@@ -92,7 +92,7 @@ def test_lines_break_between_words(
     assert stream.getvalue() == lines
 
 
-def test_what_is_printed_meanwhile_is_no_product(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_of_plugins_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     with product() as out:
         print("by a plugin")
         out.text("the product")

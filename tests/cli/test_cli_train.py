@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("--data", "{notes}", "--out", "{folder}"), "{folder} already exists; "),
     ],
 )
-def test_wrong_usage_is_told_before_anything_heavy_is_imported(
+def test_wrong_usage_is_refused_before_heavy_imports(
     notes: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], sentence: str
 ) -> None:
     filled = [word.format(notes=notes, folder=notes.parent) for word in words]
@@ -80,6 +81,12 @@ def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixtur
     assert written.out == f"{folder}\n"
     lines = written.err.splitlines()
     assert lines[0] == f"reading {notes} ..."
+    assert any(
+        re.match(
+            r"training [\d,]+ weights in float32 on [\d,]+ tokens of \d+ texts: 1 x 5 steps", line
+        )
+        for line in lines
+    )
     assert any(line.startswith("step 1 of 5, loss ") for line in lines)
     assert any(line.startswith("epoch 1: held-out perplexity ") for line in lines)
     assert [line.split(": the cat ")[0] for line in lines[-2:]] == ["t=0", "t=1.5"]
@@ -90,7 +97,7 @@ def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
-def test_interrupted_it_keeps_a_checkpoint_and_goes_on(
+def test_an_interrupted_run_keeps_a_checkpoint_and_continues(
     notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("tensorflow")
@@ -106,6 +113,13 @@ def test_interrupted_it_keeps_a_checkpoint_and_goes_on(
                 training.send_signal(signal.SIGINT)
                 break
         rest = training.stderr.read()
+    lines = rest.splitlines()
+    assert "stopping; this may take a moment ..." in lines
+    assert any(
+        re.match(r"stopped after step \d+ of 15; kept .*model\.checkpoint$", x) for x in lines
+    )
+    assert lines[-1].startswith("continue with: corelm train --data ")
+    assert lines[-1].endswith(" --resume")
     assert training.returncode == 130
     assert "Traceback" not in rest
     monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL")
@@ -154,3 +168,17 @@ def test_without_tensorflow_it_says_what_it_needs(
         "error: training needs Keras 3.15.1 or later and TensorFlow (it is not here); "
         'install them with: pip install "corelm[train]"\n'
     )
+
+
+def test_a_second_run_into_the_same_folder_is_refused(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow")
+    filelock = pytest.importorskip("filelock")
+    folder = notes.parent / "model"
+    with filelock.FileLock(notes.parent / ".model.lock"):
+        assert main(["train", "--data", str(notes), *SMALL, "--out", str(folder)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: another run is writing to {str(folder)!r}; wait for it, or choose another folder"
+    )
+    assert not folder.exists()

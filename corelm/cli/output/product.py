@@ -101,7 +101,7 @@ def product() -> Iterator[Output]:
     """Yield the output of a command; text that plugins print goes to standard error.
 
     Raises:
-        CorelmError: there is no standard output, or a plugin asked to end the program.
+        CorelmError: standard output is closed, or a plugin asked to end the program.
     """
     stream = sys.stdout
     if stream is None:

@@ -65,7 +65,7 @@ def _interruptible() -> Iterator[Interrupt]:
         signal.signal(signal.SIGINT, earlier)  # a second Ctrl-C does not wait
         interrupt.pressed = True
         with contextlib.suppress(RuntimeError):  # the signal came in the middle of a message
-            messages.tell("stopping; the checkpoint is being saved ...")
+            messages.tell("stopping; this may take a moment ...")
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, acknowledge)
