@@ -1,1 +1,1 @@
-"""Entropy comparison reports: what samplers do to the model's distributions, and to its texts."""
+"""Entropy comparison reports: measure samplers, keep one document, render every form of it."""

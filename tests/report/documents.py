@@ -1,4 +1,4 @@
-"""Documents that no small model makes: a full-sized one, and a malicious one."""
+"""Documents for the tests: small reports, a full-sized one, a malicious one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+import corelm
+from corelm.testing import ToyModel
+
 Document = dict[str, Any]
 
 EVIL = (
@@ -17,6 +20,30 @@ EVIL = (
 )
 """A string that tries to run, and to break out of attributes, formulas, templates and terminals."""
 BACKWARDS = "\u202eworb\u2066"
+
+TEXTS = ["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
+
+
+def compare(samplers=("greedy", "uniform"), **asked):
+    """A small report, as its document."""
+    given = {"prompts": "the", "n": 3, "length": 8, **asked}
+    return corelm.compare(given.pop("model", ToyModel()), samplers, **given).to_dict()
+
+
+def carrier(**people):
+    """A model with figures of human text in its manifest."""
+    model = ToyModel()
+    figures = {
+        "surprisal": 1.1,
+        "entropy": {"mean": 1.2, "median": 1.0, "band": [0.5, 2.0], "ci95": [1.1, 1.3]},
+        "rep_2": 0.25,
+        "distinct_1": 0.5,
+        "ci95": {"distinct_1": [0.4, 0.6]},
+        "sets": {"sets": 3, "texts": 64, "length": 100},
+        **people,
+    }
+    model.manifest = {"figures": {"human": figures, "held_out": {"tokens": 1000}}}
+    return model
 
 
 def full(document: Document, samplers: int = 7, texts: int = 5, tokens: int = 100) -> Document:

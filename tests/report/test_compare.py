@@ -6,23 +6,16 @@ import math
 
 import jsonschema
 import pytest
+from documents import TEXTS, carrier, compare
 
 import corelm
 from corelm import Sampler
-from corelm.errors import DataError, UnreachableError, UsageError
+from corelm.errors import UnreachableError, UsageError
 from corelm.report.document.schema import schema
 from corelm.report.measure import run
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.settings import settings
 from corelm.testing import ToyModel
-
-TEXTS = ["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
-
-
-def compare(samplers=("greedy", "uniform"), **asked):
-    """A small report, as its document."""
-    given = {"prompts": "the", "n": 3, "length": 8, **asked}
-    return corelm.compare(given.pop("model", ToyModel()), samplers, **given).to_dict()
 
 
 def same(a, b):
@@ -139,7 +132,7 @@ def test_contexts_are_of_every_prompt(monkeypatch):
     monkeypatch.setattr(run, "CONTEXTS", 4)
     prompts, journal = ["the cat", "the dog", "a"], Journal()
     asked = settings(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2)
-    run.ReportRun(asked, journal, lambda *told: None).document()
+    run.ReportRun(asked, journal, lambda *call: None).document()
     contexts = journal.do("contexts", pytest.fail)
     begins = [ToyModel().vocabulary.decode(text[:2]) for text in contexts["texts"][:4]]
     assert [begins[i] for i in (0, 1, 3)] == ["the cat", "the dog", "the cat"]
@@ -147,12 +140,12 @@ def test_contexts_are_of_every_prompt(monkeypatch):
 
 
 def test_progress_goes_from_nothing_to_all():
-    told = []
-    compare(progress=lambda *what: told.append(what))
-    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    calls = []
+    compare(progress=lambda *call: calls.append(call))
+    stages = list(dict.fromkeys(stage for stage, _, _ in calls))
     assert stages == ["same contexts", "own texts", "figures"]
     for stage in stages:
-        done = [(count, total) for name, count, total in told if name == stage]
+        done = [(count, total) for name, count, total in calls if name == stage]
         assert done == sorted(done)
         assert done[0][0] == 0
         assert done[-1][0] == done[-1][1] > 0
@@ -178,124 +171,6 @@ def test_a_row_does_not_depend_on_the_others():
     together = compare(["greedy", "temperature(t=0.7)", "uniform"])
     alone = compare(["temperature(t=0.7)"])
     assert together["samplers"][1] == alone["samplers"][0]
-
-
-# Human texts
-
-
-def test_human_texts_are_the_contexts_and_a_row():
-    document = compare(reference=TEXTS, length=20)
-    assert document["header"]["contexts"] == {
-        "source": "human", "description": "4 texts given", "texts": 4, "positions": 17,
-    }  # fmt: skip
-    human = document["reference"]
-    assert human["own_texts"]["n"] == 4
-    assert human["own_texts"]["rep_2"] is not None
-    entropies = [
-        corelm.entropy(
-            corelm.sampling_distribution(
-                corelm.sampler("stochastic"),
-                ToyModel().start([ToyModel().vocabulary.encode(text)[:at]]).next_logits()[0][2:],
-            )
-        )
-        for text in TEXTS
-        for at in range(len(text.split()))
-    ]
-    assert human["same_contexts"]["entropy"]["mean"] == pytest.approx(sum(entropies) / 17)
-
-
-def test_human_texts_are_as_long_as_those_of_samplers():
-    document = compare(reference=TEXTS, length=2)
-    assert document["header"]["contexts"]["positions"] == 8
-
-
-def test_words_outside_the_vocabulary_count_as_unknown_and_not_as_surprise():
-    document = compare(reference=["the zebra sat", "the gnu"])
-    assert document["reference"]["own_texts"]["unknown"] == pytest.approx(2 / 5)
-    assert document["reference"]["own_texts"]["tokens"] == 3
-
-
-def test_a_path_of_human_texts(tmp_path):
-    folder = tmp_path / "texts"
-    folder.mkdir()
-    for number, text in enumerate(TEXTS):
-        (folder / f"{number}.txt").write_text(text)
-    (tmp_path / "one.txt").write_text("\n".join(TEXTS))
-    of_folder, of_file = (compare(reference=path) for path in (folder, tmp_path / "one.txt"))
-    assert of_folder["samplers"] == of_file["samplers"]
-    assert of_folder["header"]["contexts"]["positions"] == 17
-    assert of_folder["header"]["contexts"]["description"] == "texts of texts"
-    with pytest.raises(DataError, match="does not exist"):
-        compare(reference=tmp_path / "no")
-
-
-def reviews(home, model):
-    """The reference of the model when the reviews were fetched."""
-    for number, text in enumerate(TEXTS):
-        for half in ("pos", "neg"):
-            folder = home / "data" / "aclImdb" / "test" / half
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{number}_7.txt").write_text(text)
-    return compare(["greedy"], model=model, n=1)["header"]["contexts"]
-
-
-def test_fetched_reviews_are_the_reference_of_a_model_of_reviews(home):
-    assert reviews(home, ToyModel())["source"] == "model"
-    model = ToyModel()
-    model.manifest = {"training": {"corpus": "imdb"}}
-    found = reviews(home, model)
-    assert (found["source"], found["texts"]) == ("human", 8)
-    assert found["description"] == "IMDB reviews that the model has not seen"
-
-
-# The human row of a manifest
-
-
-def carrier(**people):
-    """A model with figures of human text in its manifest."""
-    model = ToyModel()
-    figures = {
-        "surprisal": 1.1,
-        "entropy": {"mean": 1.2, "median": 1.0, "band": [0.5, 2.0], "ci95": [1.1, 1.3]},
-        "rep_2": 0.25,
-        "distinct_1": 0.5,
-        "ci95": {"distinct_1": [0.4, 0.6]},
-        "sets": {"sets": 3, "texts": 64, "length": 100},
-        **people,
-    }
-    model.manifest = {"figures": {"human": figures, "held_out": {"tokens": 1000}}}
-    return model
-
-
-def told(n=64, length=100, **people):
-    return compare(["greedy"], model=carrier(**people), n=n, length=length)["reference"]
-
-
-def test_a_manifest_with_human_figures_gives_the_human_row():
-    row = told()
-    assert row["same_contexts"]["entropy"]["mean"] == 1.2
-    assert (row["same_contexts"]["entropy"]["p05"], row["same_contexts"]["n"]) == (0.5, 1000)
-    assert row["own_texts"]["n"] == 192
-    assert row["own_texts"]["distinct_1"] == 0.5
-    assert row["own_texts"]["ci95"]["distinct_1"] == [0.4, 0.6]
-    assert row["own_texts"]["perplexity"] == pytest.approx(math.exp(1.1))
-    assert row["own_texts"]["loops"] is None
-
-
-def test_figures_of_other_amounts_of_text_are_left_out():
-    fewer, shorter = told(n=10)["own_texts"], told(length=50)["own_texts"]
-    assert (fewer["distinct_1"], fewer["rep_2"], fewer["surprisal"]) == (None, 0.25, 1.1)
-    assert (shorter["distinct_1"], shorter["rep_2"], shorter["surprisal"]) == (None, None, 1.1)
-
-
-@pytest.mark.parametrize(
-    "people",
-    [{"surprisal": "x"}, {"entropy": 5}, {"entropy": {"mean": "x", "band": [1]}}, {"sets": []},
-     {"ci95": 5}, {"ci95": {"distinct_1": "x"}}, {"by_position": "x"}, {"by_position": [1]}],
-)  # fmt: skip
-def test_unusable_figures_of_a_manifest_are_ignored(people):
-    row = told(n=1, **people)
-    assert row is None or row["name"] == "human"
 
 
 # Matching

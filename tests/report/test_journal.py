@@ -165,7 +165,7 @@ def test_other_settings_are_refused_with_what_differs():
 def test_with_nothing_to_resume_it_starts(caplog):
     caplog.set_level("INFO")
     assert interrupted({"a": 1}, resume=True) == ["a"]
-    assert "there is no interrupted report to resume" in caplog.text
+    assert "no interrupted report to resume" in caplog.text
 
 
 def test_without_a_place_for_the_journal_the_work_is_done_all_the_same(home, caplog):

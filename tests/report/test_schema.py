@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from typing import Any
 
 import jsonschema
@@ -108,3 +110,14 @@ def test_the_lists_of_a_curve_have_one_length(document):
     expected = r"curve: expected lists of the same length, got 25 in t, 25 in entropy, 24 in slope"
     with pytest.raises(ReportError, match=expected):
         check(document)
+
+
+def test_sampling_does_not_import_the_validator():
+    """It takes 0.2 s to import, which only a report is worth."""
+    code = (
+        "import sys; from corelm.cli import main\n"
+        "main(['sample', 'This movie', '--length', '1', '--seed', '1'])\n"
+        "sys.exit('jsonschema' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -203,7 +203,7 @@ def _refuse_other_settings(folder: Path, settings: Settings) -> None:
                     f"{_differences(json.loads(header), settings)}; give the same ones, or leave "
                     "out --resume"
                 )
-    logger.info("there is no interrupted report to resume; this one starts from the beginning")
+    logger.info("no interrupted report to resume: starting from the beginning")
 
 
 def _differences(before: Settings, now: Settings) -> str:

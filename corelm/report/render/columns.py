@@ -122,7 +122,7 @@ COLUMNS = (
     Column(VARIETY, "[UNK]", "unknown", share),
 )  # fmt: skip
 BARS = 3
-"""The priority of the bars that the terminal draws beside the entropies."""
+"""The priority of the bars that the terminal draws next to the entropies."""
 
 
 def columns_of(table: Table) -> tuple[Column, ...]:

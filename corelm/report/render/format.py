@@ -58,7 +58,7 @@ def interval(form: Format, low: float, high: float) -> str:
     first, last = form(low), form(high)
     if first == last:
         return ""
-    if low < 0:  # a dash beside a minus sign is hard to read
+    if low < 0:  # a dash next to a minus sign is hard to read
         return f"{first} to {last}".replace("-", MINUS)
     return f"{first.removesuffix('%') if last.endswith('%') else first}{DASH}{last}"
 

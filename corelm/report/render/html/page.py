@@ -26,8 +26,8 @@ TEMPLATE = "corelm.report.render.html.template"
 def page(document: Mapping[str, Any]) -> str:
     """Render the whole page of a report.
 
-    Every string of the document is escaped, the checksum of the only script that may run stands
-    in the page's policy, and nothing can be loaded from anywhere.
+    Every string of the document is escaped. The page's policy allows one script, its own, by its
+    checksum, and nothing can be loaded from anywhere.
 
     Args:
         document: that of a report, as `corelm.report/1` describes it.

@@ -210,7 +210,7 @@ def spread(wanted: Sequence[float], gap: float, least: float, most: float) -> li
 
     Args:
         wanted: one height for each label.
-        gap: the least distance of two labels; less if there is no room.
+        gap: the least distance of two labels, reduced if there is too little room.
         least, most: the range of the heights.
 
     Example:

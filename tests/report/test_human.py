@@ -1,0 +1,121 @@
+"""The human row: measured on human texts, or taken from the manifest of the model."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from documents import TEXTS, carrier, compare
+
+import corelm
+from corelm.errors import DataError
+from corelm.testing import ToyModel
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home without data."""
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+# Human texts
+
+
+def test_human_texts_are_the_contexts_and_a_row():
+    document = compare(reference=TEXTS, length=20)
+    assert document["header"]["contexts"] == {
+        "source": "human", "description": "4 texts given", "texts": 4, "positions": 17,
+    }  # fmt: skip
+    human = document["reference"]
+    assert human["own_texts"]["n"] == 4
+    assert human["own_texts"]["rep_2"] is not None
+    entropies = [
+        corelm.entropy(
+            corelm.sampling_distribution(
+                corelm.sampler("stochastic"),
+                ToyModel().start([ToyModel().vocabulary.encode(text)[:at]]).next_logits()[0][2:],
+            )
+        )
+        for text in TEXTS
+        for at in range(len(text.split()))
+    ]
+    assert human["same_contexts"]["entropy"]["mean"] == pytest.approx(sum(entropies) / 17)
+
+
+def test_human_texts_are_as_long_as_those_of_samplers():
+    document = compare(reference=TEXTS, length=2)
+    assert document["header"]["contexts"]["positions"] == 8
+
+
+def test_words_outside_the_vocabulary_count_as_unknown_and_not_as_surprise():
+    document = compare(reference=["the zebra sat", "the gnu"])
+    assert document["reference"]["own_texts"]["unknown"] == pytest.approx(2 / 5)
+    assert document["reference"]["own_texts"]["tokens"] == 3
+
+
+def test_a_path_of_human_texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for number, text in enumerate(TEXTS):
+        (folder / f"{number}.txt").write_text(text)
+    (tmp_path / "one.txt").write_text("\n".join(TEXTS))
+    of_folder, of_file = (compare(reference=path) for path in (folder, tmp_path / "one.txt"))
+    assert of_folder["samplers"] == of_file["samplers"]
+    assert of_folder["header"]["contexts"]["positions"] == 17
+    assert of_folder["header"]["contexts"]["description"] == "texts of texts"
+    with pytest.raises(DataError, match="does not exist"):
+        compare(reference=tmp_path / "no")
+
+
+def reviews(home, model):
+    """The reference of the model when the reviews were fetched."""
+    for number, text in enumerate(TEXTS):
+        for half in ("pos", "neg"):
+            folder = home / "data" / "aclImdb" / "test" / half
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{number}_7.txt").write_text(text)
+    return compare(["greedy"], model=model, n=1)["header"]["contexts"]
+
+
+def test_fetched_reviews_are_the_reference_of_a_model_of_reviews(home):
+    assert reviews(home, ToyModel())["source"] == "model"
+    model = ToyModel()
+    model.manifest = {"training": {"corpus": "imdb"}}
+    found = reviews(home, model)
+    assert (found["source"], found["texts"]) == ("human", 8)
+    assert found["description"] == "IMDB reviews that the model has not seen"
+
+
+# The human row of a manifest
+
+
+def human_row(n=64, length=100, **people):
+    return compare(["greedy"], model=carrier(**people), n=n, length=length)["reference"]
+
+
+def test_a_manifest_with_human_figures_gives_the_human_row():
+    row = human_row()
+    assert row["same_contexts"]["entropy"]["mean"] == 1.2
+    assert (row["same_contexts"]["entropy"]["p05"], row["same_contexts"]["n"]) == (0.5, 1000)
+    assert row["own_texts"]["n"] == 192
+    assert row["own_texts"]["distinct_1"] == 0.5
+    assert row["own_texts"]["ci95"]["distinct_1"] == [0.4, 0.6]
+    assert row["own_texts"]["perplexity"] == pytest.approx(math.exp(1.1))
+    assert row["own_texts"]["loops"] is None
+
+
+def test_figures_of_other_amounts_of_text_are_left_out():
+    fewer, shorter = human_row(n=10)["own_texts"], human_row(length=50)["own_texts"]
+    assert (fewer["distinct_1"], fewer["rep_2"], fewer["surprisal"]) == (None, 0.25, 1.1)
+    assert (shorter["distinct_1"], shorter["rep_2"], shorter["surprisal"]) == (None, None, 1.1)
+
+
+@pytest.mark.parametrize(
+    "people",
+    [{"surprisal": "x"}, {"entropy": 5}, {"entropy": {"mean": "x", "band": [1]}}, {"sets": []},
+     {"ci95": 5}, {"ci95": {"distinct_1": "x"}}, {"by_position": "x"}, {"by_position": [1]}],
+)  # fmt: skip
+def test_unusable_figures_of_a_manifest_are_ignored(people):
+    row = human_row(n=1, **people)
+    assert row is None or row["name"] == "human"
