@@ -77,6 +77,15 @@ def test_an_argument_that_is_not_utf8(spawn: Run) -> None:
     )
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs an endless device")
+def test_an_endless_prompt_is_refused(spawn: Run) -> None:
+    sentence = "is too long for a prompt: more than 32 MiB\n"
+    result = spawn(*GREEDY, "--prompt-file", "/dev/zero")
+    assert result == (2, "", f"error: the prompt file /dev/zero {sentence}")
+    with open("/dev/zero", "rb") as zeros:
+        assert spawn(*GREEDY, "-", stdin=zeros) == (2, "", f"error: standard input {sentence}")
+
+
 def shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     """Run a command line with a redirection of the shell."""
     script = f'exec "$0" -m corelm "$@" {redirection}'

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from corelm.cli.output import messages
 from corelm.errors import UsageError
@@ -15,6 +16,8 @@ from corelm.language_model import LanguageModel, Vocabulary
 DEFAULT = "This movie"
 """The prompt for models that offer none of their own but know these words."""
 STDIN = "-"
+LARGEST = 2**25
+"""Bytes of a prompt, or of a file of prompts, at most."""
 LISTED = 8
 """Unknown words that a note lists at most."""
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
@@ -120,7 +123,10 @@ def _own_prompt(model: LanguageModel) -> str:
 
 def _file_bytes(file: str) -> bytes:
     try:
-        return Path(file).read_bytes()
+        with Path(file).open("rb") as stream:
+            return _limited(stream, f"the prompt file {file}")
+    except UsageError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UsageError(f"cannot read the prompt file {file}: {reason}") from None
@@ -130,9 +136,17 @@ def _stdin_bytes() -> bytes:
     if sys.stdin is None:
         raise UsageError("standard input is closed: a prompt cannot be read from it")
     try:
-        return sys.stdin.buffer.read()
+        return _limited(sys.stdin.buffer, "standard input")
     except OSError as error:
         raise UsageError(f"cannot read a prompt from standard input: {error.strerror}") from None
+
+
+def _limited(stream: BinaryIO, source: str) -> bytes:
+    """Read a stream to its end; refuse one without an end, such as /dev/zero."""
+    data = stream.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise UsageError(f"{source} is too long for a prompt: more than {LARGEST >> 20} MiB")
+    return data
 
 
 def _decoded(data: bytes, source: str) -> str:
