@@ -1,7 +1,7 @@
 """Write the table of samplers, with their entropy on the shipped model, into README.md.
 
 python docs/scripts/entropy_table.py            write the table
-python docs/scripts/entropy_table.py --check    fail when it says something else
+python docs/scripts/entropy_table.py --check    fail if the table has changed
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ os.environ["CORELM_PLUGINS"] = ""  # corelm's own samplers alone
 import numpy as np
 
 import corelm
-from corelm.plugins.registry import OWN, registry
+from corelm.plugins.loading import OWN
+from corelm.plugins.registry import registry
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TABLE = re.compile(r"(<!-- entropy table: [^\n]* -->\n).*(<!-- end of the entropy table -->)", re.S)
@@ -54,17 +55,17 @@ CHOSEN = (
 )
 PROMPT, TEXTS, LENGTH, SEED = "This movie", 16, 50, 1
 TOLERANCE = 0.05
-"""Nats: another processor rounds otherwise, and then now and then a word is another one."""
+"""Nats. Another build may round differently, and then a word differs now and then."""
 
 
 def missing() -> set[str]:
-    """The samplers of corelm that the table leaves out, by name."""
+    """Return the names of corelm's samplers that the table leaves out."""
     shown = {stage.name for expression in CHOSEN for stage in corelm.sampler(expression).stages}
     return {o.name for o in registry().samplers() if o.source.distribution == OWN} - shown
 
 
 def measured(model: corelm.LanguageModel, sampler: str) -> tuple[float, float]:
-    """Mean entropy drawn from, and mean surprisal to the model, of the tokens of its texts."""
+    """Return the mean entropy and the mean surprisal of the tokens of a sampler's texts."""
     texts = corelm.generate(model, PROMPT, sampler=sampler, length=LENGTH, n=TEXTS, seed=SEED)
     drawn = [step for text in texts for step in text.steps]
     entropies = [step.entropy for step in drawn]
@@ -72,10 +73,10 @@ def measured(model: corelm.LanguageModel, sampler: str) -> tuple[float, float]:
 
 
 def table() -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     model = corelm.load("imdb")
     rows = [
-        "| sampler | what it does | entropy drawn from | surprisal of its texts to the model |",
+        "| sampler | what it does | entropy | surprisal |",
         "|---|---|---:|---:|",
     ]
     for expression in CHOSEN:
@@ -84,21 +85,22 @@ def table() -> str:
         cell = expression.replace("|", "\\|")
         rows.append(f"| `{cell}` | {does} | {entropy:.2f} | {surprisal:.2f} |")
     how = (
-        f"Nats, means over the tokens of {TEXTS} texts of at most {LENGTH} tokens by the shipped "
-        f'model, prompt "{PROMPT}", seed {SEED}.'
+        "Entropy of the distribution drawn from and surprisal under the model, in nats: means over "
+        f"the tokens of {TEXTS} texts of at most {LENGTH} tokens by the model that ships with "
+        f'corelm, prompt "{PROMPT}", seed {SEED}.'
     )
     return "\n".join(["", *rows, "", how, "", ""])
 
 
-def agree(said: str, now: str) -> bool:
-    """Whether two tables say the same, to the tolerance."""
-    pairs = zip(NUMBER.findall(said), NUMBER.findall(now), strict=False)
+def agree(shown: str, now: str) -> bool:
+    """Return whether two tables are equal within the tolerance."""
+    pairs = zip(NUMBER.findall(shown), NUMBER.findall(now), strict=False)
     near = all(abs(float(a) - float(b)) <= TOLERANCE for a, b in pairs)
-    return near and NUMBER.sub("", said) == NUMBER.sub("", now)
+    return near and NUMBER.sub("", shown) == NUMBER.sub("", now)
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     before = README.read_text("utf-8")
     after = TABLE.sub(lambda match: match[1] + table() + match[2], before)
     if "--check" not in sys.argv:
@@ -109,7 +111,7 @@ def main() -> int:
         return 1
     if agree(before, after):
         return 0
-    print("the table in README.md says something else; write it with this script")
+    print("the table in README.md is out of date; write it with this script")
     return 1
 
 

@@ -1,7 +1,7 @@
-"""Draw the pictures of terminals in docs/images from what commands really print.
+"""Draw the pictures of terminals in docs/images from the output of commands.
 
     python docs/scripts/pictures.py            draw them
-    python docs/scripts/pictures.py --check    fail where a picture shows something else
+    python docs/scripts/pictures.py --check    fail if a picture is out of date
 
 Needs a POSIX system: the commands run in a terminal of their own.
 """
@@ -27,7 +27,7 @@ from rich.text import Text
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 WIDTH = 88
 FONTS = re.compile(r"@font-face \{.*?\}\n", re.DOTALL)
-"""What Rich would have a browser load from the network."""
+"""The fonts that a browser would load from the network."""
 
 PICTURES = {
     "terminal": (
@@ -40,17 +40,19 @@ PICTURES = {
 
 
 def printed(command: str) -> str:
-    """What a command prints in a terminal, with its colours."""
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 60, WIDTH, 0, 0))
+    """Return the output of a command in a terminal, with its colours."""
+    terminal, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 60, WIDTH, 0, 0))
     environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
     for name in ("NO_COLOR", "COLUMNS", "CORELM_PLUGINS"):
         environment.pop(name, None)
     words = [sys.executable, "-m", *shlex.split(command)]
-    with subprocess.Popen(words, stdin=its, stdout=its, stderr=its, env=environment) as process:
-        os.close(its)
-        output = b"".join(iter(lambda: _read(ours), b""))
-    os.close(ours)
+    with subprocess.Popen(
+        words, stdin=child, stdout=child, stderr=child, env=environment
+    ) as process:
+        os.close(child)
+        output = b"".join(iter(lambda: _read(terminal), b""))
+    os.close(terminal)
     if process.returncode:
         raise SystemExit(f"{command} failed:\n{output.decode()}")
     return output.decode().replace("\r\n", "\n")
@@ -64,7 +66,7 @@ def _read(terminal: int) -> bytes:
 
 
 def picture(name: str) -> str:
-    """A picture as SVG."""
+    """Return a picture as SVG."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     for number, command in enumerate(PICTURES[name]):
         if number:
@@ -75,13 +77,13 @@ def picture(name: str) -> str:
 
 
 def words(svg: str) -> str:
-    """What can be read in a picture, whatever drew it."""
+    """Return the text of a picture, independent of the version of Rich."""
     shown = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     return "".join(html.unescape("".join(shown)).split())
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     stale = []
     for name in PICTURES:
         path, now = IMAGES / f"{name}.svg", picture(name)
