@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Set
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -31,16 +32,16 @@ def check_attributes(cls: type[Sampler]) -> None:
         raise PluginError(
             f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
         )
-    fields = getattr(cls, "__dataclass_fields__", {})
-    if not isinstance(cls.neutral, Mapping) or not set(cls.neutral) <= set(fields):
-        has = ", ".join(fields) or "none"
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    if not isinstance(cls.neutral, Mapping) or not set(cls.neutral) <= set(names):
+        has = ", ".join(names) or "none"
         raise PluginError(
             f"{wrong}.neutral must map parameters to values, not be {cls.neutral!r}; "
             f"the parameters are: {has}"
         )
-    for name in ("is_argmax_invariant", "is_shift_invariant"):
-        if not isinstance(getattr(cls, name), bool):
-            raise PluginError(f"{wrong}.{name} must be True or False, not {getattr(cls, name)!r}")
+    for flag in ("is_argmax_invariant", "is_shift_invariant"):
+        if not isinstance(getattr(cls, flag), bool):
+            raise PluginError(f"{wrong}.{flag} must be True or False, not {getattr(cls, flag)!r}")
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
 

@@ -521,3 +521,20 @@ def test_a_value_with_a_mapping_is_copied_and_pickled(copied):
     assert hash(again) == hash(sampler)
     assert str(again) == str(sampler)
     assert str(again).startswith("other:all_kinds(")
+
+
+def test_a_class_may_have_a_repr_of_its_own():
+    class Own(Sampler):
+        t: float = param(1.0)
+
+        def __call__(self, logits, context):
+            return logits
+
+        def __repr__(self):
+            return "mine"
+
+    class Inherited(Own):
+        pass
+
+    assert repr(Own()) == "mine"
+    assert repr(Inherited()).endswith("Inherited(t=1.0)")

@@ -39,6 +39,7 @@ class Returns(Sampler):
     [
         ("kind", "fliter", "kind must be one of temperature, filter, penalty, mask, other, not 'f"),
         ("neutral", {"c": 1}, "neutral must map parameters to values, not be {'c': 1}; the para"),
+        ("neutral", {"kind": "filter"}, "neutral must map parameters to values, not be {'kind': "),
         ("neutral", "a", "neutral must map parameters to values, not be 'a'; the parameters are: "),
         ("reads", {"token"}, "reads must be a set of model_surprisal, step, surprisal, tokens, vo"),
         ("reads", "tokens", "reads must be a set of model_surprisal, step, surprisal, tokens, voc"),
@@ -51,6 +52,22 @@ def test_a_class_attribute_outside_the_contract_is_refused_with_the_class(name, 
     with pytest.raises(PluginError) as caught:
         type("Odd", (Plain,), {name: value})
     assert str(caught.value).startswith(f"not a sampler: Odd.{message}")
+
+
+def test_the_refusal_of_neutral_values_lists_the_parameters():
+    def refusal(base):
+        with pytest.raises(PluginError) as caught:
+            type("Odd", (base,), {"neutral": {"c": 1}})
+        return str(caught.value)
+
+    wrong = "not a sampler: Odd.neutral must map parameters to values, not be {'c': 1}; "
+    assert refusal(Plain) == wrong + "the parameters are: a, b"
+    assert refusal(type(GREEDY)) == wrong + "the parameters are: none"
+
+
+def test_every_parameter_may_have_a_neutral_value():
+    every = type("Every", (Plain,), {"neutral": {"a": 0.0, "b": 0.0}})
+    assert every(a=0, b=0).is_neutral
 
 
 # Running the stages
