@@ -32,7 +32,7 @@ def check_attributes(cls: type[Sampler]) -> None:
         raise PluginError(
             f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
         )
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    names = [field.name for field in dataclasses.fields(cls)]
     if not isinstance(cls.neutral, Mapping) or not set(cls.neutral) <= set(names):
         has = ", ".join(names) or "none"
         raise PluginError(
