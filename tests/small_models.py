@@ -20,7 +20,7 @@ SMALL = {
 
 
 def some_weights(a=TINY, value=0.5):
-    """Numbers that float16 holds exactly."""
+    """Return weights that float16 holds exactly."""
     return {
         name: (np.arange(np.prod(shape)).reshape(shape) * value).astype(np.float32)
         for name, shape in shapes(a).items()
@@ -28,7 +28,7 @@ def some_weights(a=TINY, value=0.5):
 
 
 def random_weights(a, spread=0.5):
-    """Normal ones around 0, or around 1 for the scales of a normalisation: no layer is silent."""
+    """Return normal weights around 0, around 1 for scales, so that every layer matters."""
     rng = np.random.default_rng(0)
     return {
         name: (name.endswith(("scale", "gamma")) + spread * rng.standard_normal(shape)).astype("f4")
@@ -37,14 +37,14 @@ def random_weights(a, spread=0.5):
 
 
 def numbered_words(size, end=False):
-    """A vocabulary of words w0, w1, ..., with or without a token that ends texts."""
+    """Return a vocabulary of words w0, w1, ..., with or without an end token."""
     special = ["", "[UNK]", "[end]"] if end else ["", "[UNK]"]
     words = [f"w{i}" for i in range(size - len(special))]
     return WordVocabulary([*special, *words], "symbols")
 
 
 def small_model(a, end=False):
-    """A model with random weights."""
+    """Return a model with random weights."""
     return NumpyModel(a, numbered_words(a.vocabulary_size, end), random_weights(a))
 
 

@@ -136,7 +136,7 @@ def write_file(content: bytes, target: Path) -> None:
 
 
 def remove_leftovers(target: Path, older_than: float = 0.0) -> None:
-    """Remove the unfinished files and folders that killed writers left beside a target.
+    """Remove the unfinished files and folders that killed writers left next to a target.
 
     Args:
         target: the file or folder that they were to become.

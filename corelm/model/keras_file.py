@@ -100,14 +100,14 @@ def _save_network(model: bundle.Bundle, path: Path) -> None:
     network = build(model.architecture)
     bundle.set_weights(network, model.weights)
     network.save(path)
-    said: dict[str, Any] = {
+    text_side: dict[str, Any] = {
         "tokens": model.vocabulary.style,
         "context_length": model.architecture.context_length,
     }
     if model.default_prompt is not None:
-        said["prompt"] = model.default_prompt
+        text_side["prompt"] = model.default_prompt
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(TEXT, atomic_files.dump_json(said))
+        archive.writestr(TEXT, atomic_files.dump_json(text_side))
         archive.writestr(VOCABULARY, model.vocabulary.dumps())
 
 
@@ -121,9 +121,9 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int, str | Non
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
             "corelm.model.keras_model.KerasLanguageModel(model, vocabulary, context_length)"
         )
-    said = atomic_files.parse_json(_member(archive, TEXT))
-    tokens, context_length = said.get("tokens"), said.get("context_length")
-    prompt = said.get("prompt")
+    text_side = atomic_files.parse_json(_member(archive, TEXT))
+    tokens, context_length = text_side.get("tokens"), text_side.get("context_length")
+    prompt = text_side.get("prompt")
     if not isinstance(tokens, str) or type(context_length) is not int:
         raise ModelFileError(f"its {TEXT} must have tokens and context_length")
     if not isinstance(prompt, str | None):

@@ -66,12 +66,12 @@ class SlidingWindow:
         """
         if not 1 <= count <= self.length:
             raise UsageError(f"there are no last {count} tokens in a text of {self.length}")
-        seen = self.length - count
-        while seen < self.length:
-            start = window_start(seen + 1, self._context_length)
+        done = self.length - count
+        while done < self.length:
+            start = window_start(done + 1, self._context_length)
             stop = min(start + self._context_length, self.length)
-            yield start, stop, stop - seen
-            seen = stop
+            yield start, stop, stop - done
+            done = stop
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append ids of shape (batch,) or (batch, time)."""

@@ -1,4 +1,4 @@
-"""A file is written whole, or what was there before stays."""
+"""A file is written whole, or the earlier one stays."""
 
 from __future__ import annotations
 

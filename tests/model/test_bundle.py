@@ -1,4 +1,4 @@
-"""A model on disk: what is written comes back, what is damaged is refused in one sentence."""
+"""A model on disk comes back as written; a damaged one is refused in one sentence."""
 
 from __future__ import annotations
 

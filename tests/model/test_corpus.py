@@ -27,7 +27,7 @@ def write(tmp_path):
 
 
 class Batch:
-    """What a data set of TensorFlow yields: a tensor of bytes."""
+    """A tensor of bytes, as a TensorFlow data set yields."""
 
     def __init__(self, *texts):
         self._texts = np.array([text.encode() for text in texts], dtype=object)

@@ -1,4 +1,4 @@
-"""The figures of human text: small examples worked out by hand."""
+"""The figures of human text: small examples, calculated by hand."""
 
 import json
 import math

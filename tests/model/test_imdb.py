@@ -286,7 +286,7 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch, local):
 
 
 class Server(ThreadingHTTPServer):
-    """A server on this machine that gives a file as it is told to."""
+    """A server on this machine that serves a file as configured."""
 
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Answer)

@@ -1,4 +1,4 @@
-"""Without Keras one line says what to install."""
+"""Without Keras, one line gives the command that installs it."""
 
 import subprocess
 import sys

@@ -182,7 +182,7 @@ def test_a_step_is_compiled_for_few_shapes():
 
 
 class Ahead(LastToken):
-    """A model that looks ahead: a row says how often each token stands in the whole text."""
+    """A model that looks ahead: it scores each token by its count in the whole text."""
 
     def predict_on_batch(self, ids):
         scores = super().predict_on_batch(ids).copy()

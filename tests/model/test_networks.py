@@ -1,4 +1,4 @@
-"""The networks without Keras say what the Keras networks say, to 1e-4 in logits."""
+"""The networks without Keras agree with the Keras networks to 1e-4 in logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The NumPy runtime: exact in any batch, with a memory, past its context."""
+"""The NumPy model: batch-invariant, with a cache, beyond its context."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_rows_may_be_forked_and_dropped_at_any_time(model, texts):
 
 
 def one_by_one(model, texts, first, last, of=lambda session: session.next_logits()):
-    """What a session says after each of some lengths of the texts, in which it is started anew."""
+    """Return the logits of new sessions at some lengths of the texts."""
     return np.stack([of(model.start(texts[:, :n])) for n in range(first, last + 1)], axis=1)
 
 

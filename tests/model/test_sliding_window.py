@@ -1,4 +1,4 @@
-"""What a model sees of a batch of texts."""
+"""The part of a batch of texts that a model sees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PLAIN, ENDING = numbered_words(30), numbered_words(30, end=True)
 
 
 def seen(window, count=1):
-    """What a model with this window sees when it is asked about the last tokens of row 0."""
+    """Return the windows in which a model sees the last tokens of row 0."""
     return [
         (window.texts[0, start:stop].tolist(), asked) for start, stop, asked in window.spans(count)
     ]

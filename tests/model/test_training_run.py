@@ -73,7 +73,7 @@ def settings(texts, **changes):
 
 
 class Notes(Reporter):
-    """Remembers what it is told, and may interrupt the run like Ctrl-C at a step."""
+    """A reporter that keeps all events, and may interrupt the run at a step, like Ctrl-C."""
 
     def __init__(self, interrupt_at=None):
         self.steps, self.perplexities, self.written = [], [], []

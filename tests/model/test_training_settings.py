@@ -1,4 +1,4 @@
-"""What to train: what differs from a preset, and the command that says it."""
+"""Settings that replace parts of a preset, and the command that states them."""
 
 from pathlib import Path
 

@@ -59,7 +59,7 @@ def vocabulary_of(texts, style):
 
 
 def keras_ids(vocabulary, texts):
-    """What Keras's TextVectorization makes of each text, with padding to the longest."""
+    """Return the ids of Keras's TextVectorization, padded to the longest text."""
     from corelm.model.training.vectorization import text_vectorization
 
     layer = text_vectorization(vocabulary.style, len(vocabulary), vocabulary.words)

@@ -1,4 +1,4 @@
-"""The table of weights is the one that Keras makes."""
+"""The names and shapes of weights are those of Keras."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class Checkpoint:
     def _read(self, arrays: bool = True) -> tuple[SavedState, list[NDArray[Any]]]:
         if not self.path.is_file():
             raise TrainingError(
-                f"there is nothing to resume: no {self.path.name} beside the output; "
+                f"there is nothing to resume: no {self.path.name} next to the output; "
                 "to train a finished model further, give it with --from"
             )
         try:

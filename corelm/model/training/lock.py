@@ -16,7 +16,7 @@ from corelm.model.atomic_files import error_reason
 def only_run(out: Path) -> Iterator[None]:
     """Hold the lock of an output folder, which the system releases when the process ends.
 
-    The lock file `.NAME.lock` stays beside the folder: removing it could let two runs hold two
+    The lock file `.NAME.lock` stays next to the folder: removing it could let two runs hold two
     files of one name.
 
     Raises:
@@ -31,7 +31,7 @@ def only_run(out: Path) -> Iterator[None]:
             f"another run is writing to {str(out)!r}; wait for it, or choose another folder"
         ) from None
     except OSError as error:
-        raise TrainingError(f"cannot write beside {str(out)!r}: {error_reason(error)}") from error
+        raise TrainingError(f"cannot write next to {str(out)!r}: {error_reason(error)}") from error
     try:
         yield
     finally:

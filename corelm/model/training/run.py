@@ -41,7 +41,7 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
     Args:
         settings: the data, the network and the recipe.
         report: receives every step, measurement and text.
-        resume: continue from the checkpoint that an interrupted run left beside `settings.out`;
+        resume: continue from the checkpoint that an interrupted run left next to `settings.out`;
             `settings.epochs` may be more than it was.
 
     Returns:
