@@ -34,6 +34,7 @@ from corelm.numerics.filters import (
     within_nats,
 )
 from corelm.numerics.ranking import likeliest_tokens
+from corelm.numerics.reshaping import quadratic, xtc
 from corelm.token_edits import (
     change_logits,
     find_tokens,
@@ -67,6 +68,7 @@ __all__ = [
     "min_entropy",
     "past_tokens",
     "positions",
+    "quadratic",
     "remove_tokens",
     "softmax",
     "subtract_max",
@@ -80,4 +82,5 @@ __all__ = [
     "typical",
     "widen",
     "within_nats",
+    "xtc",
 ]

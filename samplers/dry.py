@@ -81,6 +81,8 @@ def repetitions(
     limit = next((i for i, token in enumerate(backwards) if token in breakers), len(tokens))
     longest: dict[int, int] = {}
     for follower, same in zip(backwards, [*z_function(backwards), 0][1:], strict=True):
+        if same < shortest:  # as almost everywhere
+            continue
         n = min(same, limit)
         if n >= max(shortest, longest.get(follower, 0)) and follower not in breakers:
             longest[follower] = n

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, keep, param, softmax
-
-SLACK = 1e-12
-"""What rounding may take from a probability that equals the threshold."""
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import min_entropy, within_nats
 
 
 class Mirostat(Sampler):
@@ -43,15 +41,11 @@ class Mirostat(Sampler):
     eta: float = param(0.1, "how fast mu follows", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        p = softmax(logits)
-        with np.errstate(over="ignore"):
-            least = np.exp2(-self._mu(context.surprisal))[:, None]
-        likely = p >= least * (1 - SLACK)
-        likely[np.arange(len(p)), p.argmax(axis=-1)] = True
-        return keep(logits, likely)
+        nats = self._mu(context.surprisal) * math.log(2)
+        return within_nats(logits, nats - min_entropy(logits))
 
     def _mu(self, surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(batch,) bits: the most surprise that a token may have."""
+        """Return (batch,) bits: the largest surprisal that a token may have."""
         drawn = ~np.isnan(surprisal)
         bits = np.where(drawn, surprisal, 0).sum(axis=-1) / math.log(2)
         mu: NDArray[np.float64] = self.tau * (2 + self.eta * drawn.sum(axis=-1)) - self.eta * bits

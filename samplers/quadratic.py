@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-
-from corelm import Array, Context, Sampler, hookimpl, keep, param
-from corelm.filters import array_namespace, subtract_max, widen
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import quadratic
 
 
 class Quadratic(Sampler):
@@ -36,18 +34,10 @@ class Quadratic(Sampler):
     factor: float = param(0.0, "how steep; 0 is off", ge=0, lt=math.inf)
     curve: float = param(1.0, "1 is a parabola, 3 a cubic; more raises the runners-up", ge=1, le=10)
 
-    @np.errstate(over="ignore", under="ignore")
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.factor == 0:  # in the formula it would make all tokens equally likely
             return logits
-        xp, in_play = array_namespace(logits), logits > -math.inf
-        below = xp.where(in_play, subtract_max(logits), 0.0)  # 0 * inf would be nan
-        if not 1e-30 < self.factor < 1e30:  # beyond float32
-            below = widen(below)
-        bent = -self.factor * below * below
-        if self.curve > 1:
-            bent = bent * ((3 - self.curve) / 2 - (self.curve - 1) / 2 * below)
-        return keep(xp.astype(subtract_max(bent), logits.dtype), in_play)
+        return quadratic(logits, self.factor, self.curve)
 
 
 @hookimpl

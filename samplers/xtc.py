@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from corelm import Array, Context, Sampler, Vocabulary, hookimpl, keep, log_softmax, param
-from corelm.filters import (
-    array_namespace,
-    find_tokens,
-    last_true,
-    min_entropy,
-    positions,
-    surprisal,
-    within_nats,
-)
+from corelm import Array, Context, Sampler, Vocabulary, hookimpl, param
+from corelm.filters import find_tokens, xtc
 
 
 class Xtc(Sampler):
@@ -51,32 +42,12 @@ class Xtc(Sampler):
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        xp = array_namespace(logits)
-        nats = surprisal(self.threshold) - min_entropy(logits)
-        good = within_nats(logits, nats) > -math.inf
-        if self.special:
-            place = positions(logits)
-            for token in self._protected(context.vocabulary):
-                good = good & (place != token)
-        least = xp.min(xp.where(good, logits, math.inf), axis=-1, keepdims=True)
-        dropped = good & ~last_true(good & (logits == least))
-        several = xp.any(dropped, axis=-1, keepdims=True)
-        return xp.where(several, self._mixture(logits, dropped), logits)
+        return xtc(logits, self.probability, self.threshold, self._protected(context.vocabulary))
 
     def _protected(self, vocabulary: Vocabulary | None) -> set[int]:
         ids = find_tokens((token for token in self.special if token != "end"), vocabulary)
         end = None if vocabulary is None else vocabulary.end
         return ids | {end} if "end" in self.special and end is not None else ids
-
-    def _mixture(self, logits: Array, dropped: Array) -> Array:
-        """Return the logarithms of the mixed probabilities."""
-        xp = array_namespace(logits)
-        uncut, cut = log_softmax(logits), log_softmax(keep(logits, ~dropped))
-        kept = xp.max(keep(uncut, ~dropped), axis=-1, keepdims=True)
-        ln_mass = kept - xp.max(cut, axis=-1, keepdims=True)  # of the tokens that are not dropped
-        acts, rests = -surprisal(self.probability), -surprisal(1 - self.probability)
-        mixed = cut + xp.logaddexp(xp.zeros_like(ln_mass) + acts, ln_mass + rests)
-        return xp.where(dropped, uncut + rests, mixed)
 
 
 @hookimpl

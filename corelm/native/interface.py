@@ -142,6 +142,23 @@ class Kernels(Protocol):
     def typical(self, logits: Floats, p: float, out: Floats, /) -> None:
         """Keep the fewest tokens of surprisal near the entropy that have the mass p."""
 
+    def softmax(self, logits: Floats, out: Floats, /) -> None:
+        """Write the probabilities of each row; nan where the row is not a distribution."""
+
+    def quadratic(self, logits: Floats, factor: float, curve: float, out: Floats, /) -> None:
+        """Bend the logits by a parabola, or towards a cubic."""
+
+    def xtc(
+        self,
+        logits: Floats,
+        probability: float,
+        threshold: float,
+        protected_tokens: Ids,
+        out: Floats,
+        /,
+    ) -> None:
+        """Mix each row with a copy that lacks its top choices."""
+
     def logit_std(self, logits: Floats, out: Doubles, /) -> None:
         """Compute the standard deviation of the finite logits of each row."""
 

@@ -6,6 +6,7 @@ of its definition in `corelm.numerics`; `corelm.native.backend` calls it in the 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
@@ -98,6 +99,24 @@ def top_h(rows: Rows, h: float) -> Rows:
 def typical(rows: Rows, p: float) -> Rows:
     out = np.empty_like(rows)
     loaded().typical(rows, p, out)
+    return out
+
+
+def softmax(rows: Rows) -> Rows:
+    out = np.empty_like(rows)
+    loaded().softmax(rows, out)
+    return out
+
+
+def quadratic(rows: Rows, factor: float, curve: float) -> Rows:
+    out = np.empty_like(rows)
+    loaded().quadratic(rows, factor, curve, out)
+    return out
+
+
+def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[int] = ()) -> Rows:
+    out, tokens = np.empty_like(rows), np.fromiter(protected, np.int64)
+    loaded().xtc(rows, probability, threshold, tokens, out)
     return out
 
 

@@ -223,6 +223,7 @@ def log_softmax(logits: Array) -> Array:
     return below - xp.astype(xp.log(total), logits.dtype)
 
 
+@kernel(rows.softmax)
 def softmax(logits: Array) -> Array:
     """Return the probabilities of logits: (..., vocabulary), same shape and dtype; rows sum to 1.
 

@@ -250,6 +250,8 @@ def top_h(logits: Array, h: float) -> Array:
         >>> top_h(np.zeros((1, 4)), 0.5).tolist()
         [[0.0, 0.0, -inf, -inf]]
     """
+    if h == 1:  # exactly, in spite of rounding
+        return logits
     xp = array_namespace(logits)
     wide = wide_float(xp)
     falling = falling_logits(logits)

@@ -143,6 +143,25 @@ struct typical_args {
     float *out; /* (batch, vocabulary) */
 };
 
+struct softmax_args {
+    struct logits logits;
+    float *out; /* (batch, vocabulary) */
+};
+
+struct quadratic_args {
+    struct logits logits;
+    double factor, curve;
+    float *out; /* (batch, vocabulary) */
+};
+
+struct xtc_args {
+    struct logits logits;
+    double probability, threshold;
+    const int64_t *protected_tokens; /* (protected_count) ids that are never dropped */
+    size_t protected_count;
+    float *out; /* (batch, vocabulary) */
+};
+
 struct logit_std_args {
     struct logits logits;
     double *out; /* (batch) */

@@ -259,6 +259,55 @@ PyObject *py_typical(PyObject *self, PyObject *const *args, Py_ssize_t count)
 }
 
 /* (logits, out) */
+PyObject *py_softmax(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct softmax_args job;
+    if (!expect_arguments("softmax", count, 2) || !get_logits(&call, args[0], &job.logits) ||
+        !(job.out = get_rows(&call, args[1], "out", &job.logits, WRITE)))
+        return fail(&call);
+    enum status status;
+    RUN_KERNEL(status, softmax, &job);
+    return return_none(&call, status);
+}
+
+/* (logits, factor, curve, out) */
+PyObject *py_quadratic(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct quadratic_args job;
+    if (!expect_arguments("quadratic", count, 4) || !get_logits(&call, args[0], &job.logits) ||
+        !get_double(args[1], "factor", &job.factor) ||
+        !get_double(args[2], "curve", &job.curve) ||
+        !(job.out = get_rows(&call, args[3], "out", &job.logits, WRITE)))
+        return fail(&call);
+    enum status status;
+    RUN_KERNEL(status, quadratic, &job);
+    return return_none(&call, status);
+}
+
+/* (logits, probability, threshold, protected tokens, out) */
+PyObject *py_xtc(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct xtc_args job;
+    Py_buffer *tokens;
+    if (!expect_arguments("xtc", count, 5) || !get_logits(&call, args[0], &job.logits) ||
+        !get_double(args[1], "probability", &job.probability) ||
+        !get_double(args[2], "threshold", &job.threshold) ||
+        !(tokens = get_array(&call, args[3], "protected tokens", INT64, 1, READ)) ||
+        !(job.out = get_rows(&call, args[4], "out", &job.logits, WRITE)))
+        return fail(&call);
+    job.protected_tokens = tokens->buf, job.protected_count = length(tokens, 0);
+    enum status status;
+    RUN_KERNEL(status, xtc, &job);
+    return return_none(&call, status);
+}
+
+/* (logits, out) */
 PyObject *py_logit_std(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;

@@ -6,8 +6,9 @@
 #include "divergence.inl"
 #include "filters.inl"
 #include "mass_filters.inl"
-
 #include "entropy_filter.inl"
+#include "reshape.inl"
+
 
 const struct kernels KERNELS = {
     .prepare = prepare,

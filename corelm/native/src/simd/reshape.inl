@@ -1,0 +1,202 @@
+/* Functions that move probability without a sort, row by row, as corelm.numerics defines them. */
+#include "rows.h"
+
+#include <float.h>
+
+/* ---- probabilities ---- */
+
+TARGET static enum status softmax_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct softmax_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary, blocks = block_count(vocabulary);
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    int valid = is_valid(scratch->block_max, blocks, largest);
+    float total = valid ? (float)exp_row(row, vocabulary, largest, scratch, 1) : 1;
+    for (size_t block = 0; block < blocks; block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        if (valid && scratch->block_max[block] - largest >= -MAX_DEPTH)
+            for (size_t token = start; token < end; token++)
+                out[token] = scratch->weights[token] / total;
+        else
+            for (size_t token = start; token < end; token++)
+                out[token] = valid ? 0 : NAN;
+    }
+    return OK;
+}
+
+KERNEL_OF_ROWS(softmax)
+
+/* ---- quadratic: a parabola in place of the logits ---- */
+
+/* In double precision, where the factor as a float would be 0 or infinite. */
+static void bend_exactly(const float *row, size_t vocabulary, float largest, double factor,
+                         double curve, float *out)
+{
+    double top = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t token = 0; token < vocabulary; token++) {
+            double below = (double)row[token] - (double)largest;
+            double slope = curve > 1 ? (3 - curve) / 2 - (curve - 1) / 2 * below : 1;
+            double bent = -factor * below * below * slope;
+            int possible = row[token] > -INFINITY;
+            top = !pass && possible && bent > top ? bent : top;
+            out[token] = possible ? (float)(bent - top) : -INFINITY;
+        }
+}
+
+TARGET static enum status quadratic_row(const void *work, size_t i, struct scratch *scratch)
+{
+    (void)scratch;
+    const struct quadratic_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary, largest = max_logit(row, vocabulary), top = 0;
+    if (!(args->factor > 1e-30 && args->factor < 1e30)) {
+        bend_exactly(row, vocabulary, largest, args->factor, args->curve, out);
+        return OK;
+    }
+    const float factor = -(float)args->factor;
+    const float second = (float)((3 - args->curve) / 2), third = (float)((args->curve - 1) / 2);
+    for (size_t token = 0; token < vocabulary; token++) {
+        float below = row[token] - largest;
+        float bent = factor * below * below * (third > 0 ? second - third * below : second);
+        bent = row[token] > -INFINITY ? bent : -INFINITY;
+        top = bent > top ? bent : top;
+        out[token] = bent;
+    }
+    if (top > 0) /* a steep curve lifts tokens above the likeliest */
+        for (size_t token = 0; token < vocabulary; token++)
+            out[token] -= top;
+    return OK;
+}
+
+KERNEL_OF_ROWS(quadratic)
+
+/* ---- xtc: the mixture of a row with and without its top choices ---- */
+
+/* The good tokens of a row: at least a bar, and not protected. */
+struct choices {
+    float bar, least; /* the least good logit */
+    size_t count, last; /* and the last token that has it, which is never dropped */
+};
+
+INLINE int is_protected(const struct xtc_args *args, size_t token)
+{
+    for (size_t k = 0; k < args->protected_count; k++)
+        if ((size_t)args->protected_tokens[k] == token)
+            return 1;
+    return 0;
+}
+
+INLINE struct choices find_choices(const struct xtc_args *args, const float *row, float bar,
+                                   const float *block_max)
+{
+    const size_t vocabulary = args->logits.vocabulary;
+    struct choices choices = {.bar = bar, .least = INFINITY};
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        for (size_t token = block_max[block] >= bar ? start : end; token < end; token++)
+            if (row[token] >= bar && !is_protected(args, token)) {
+                choices.count++;
+                if (row[token] <= choices.least)
+                    choices.least = row[token], choices.last = token;
+            }
+    }
+    return choices;
+}
+
+INLINE int is_dropped(const struct xtc_args *args, const struct choices *choices, const float *row,
+                      size_t token)
+{
+    return row[token] >= choices->bar && token != choices->last && !is_protected(args, token);
+}
+
+/* The tokens that are not dropped: the largest logit, and ln of their weight relative to it. */
+struct rest {
+    float top;
+    double ln_weight;
+};
+
+enum { SHALLOW = 40 }; /* nats: weights relative to the largest logit of the row are exact enough */
+
+/* Sum one token at a time, where all of them are too deep to have a weight in the row. */
+TARGET static double ln_weight_of_rest(const struct xtc_args *args, const struct choices *choices,
+                                       const float *row, float top)
+{
+    double weight = 0;
+    for (size_t token = 0; token < args->logits.vocabulary; token++)
+        if (row[token] > -INFINITY && !is_dropped(args, choices, row, token))
+            weight += exp((double)row[token] - (double)top);
+    return log(weight);
+}
+
+INLINE struct rest find_rest(const struct xtc_args *args, const struct choices *choices,
+                             const float *row, float largest, const struct scratch *scratch)
+{
+    const size_t vocabulary = args->logits.vocabulary;
+    struct rest rest = {.top = -INFINITY};
+    float copy[BLOCK], weights[BLOCK];
+    double weight = 0;
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, count = block_size(vocabulary, block);
+        float top = scratch->block_max[block];
+        if (top >= choices->bar) {
+            for (size_t k = 0; k < count; k++)
+                copy[k] = is_dropped(args, choices, row, start + k) ? -INFINITY : row[start + k];
+            top = max_logit(copy, count);
+            weight += exp_block(copy, count, largest, weights);
+        } else {
+            weight += scratch->block_sums[block];
+        }
+        rest.top = top > rest.top ? top : rest.top;
+    }
+    double depth = (double)largest - (double)rest.top;
+    rest.ln_weight = depth < SHALLOW ? log(weight) + depth
+                                     : ln_weight_of_rest(args, choices, row, rest.top);
+    return rest;
+}
+
+static double log_add(double a, double b)
+{
+    double larger = fmax(a, b);
+    return larger == -INFINITY ? larger : larger + log1p(exp(fmin(a, b) - larger));
+}
+
+TARGET static enum status xtc_row(const void *work, size_t i, struct scratch *scratch)
+{
+    const struct xtc_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float *out = args->out + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    memcpy(out, row, vocabulary * sizeof(float));
+    if (!is_valid(scratch->block_max, block_count(vocabulary), largest))
+        return OK;
+    double min_entropy;
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, NULL);
+    double nats = -log(args->threshold) - min_entropy;
+    if (nats < -TOLERANCE) /* at most the likeliest is good */
+        return OK;
+    float bar = round_up((double)largest - nats - TOLERANCE);
+    struct choices choices = find_choices(args, row, bar, scratch->block_max);
+    if (choices.count < 2)
+        return OK;
+    struct rest rest = find_rest(args, &choices, row, largest, scratch);
+    double ln_mass = rest.ln_weight - ((double)largest - (double)rest.top) - min_entropy;
+    double cut = log(args->probability), uncut = log1p(-args->probability);
+    float stays = (float)(log_add(cut, uncut + ln_mass) - rest.ln_weight);
+    float drops = (float)(uncut - min_entropy);
+    for (size_t token = 0; token < vocabulary; token++)
+        out[token] = (row[token] - rest.top) + stays;
+    for (size_t block = 0; block < block_count(vocabulary); block++) {
+        size_t start = block * BLOCK, end = start + block_size(vocabulary, block);
+        for (size_t token = scratch->block_max[block] >= bar ? start : end; token < end; token++)
+            if (is_dropped(args, &choices, row, token))
+                out[token] = (row[token] - largest) + drops;
+    }
+    return OK;
+}
+
+KERNEL_OF_ROWS(xtc)

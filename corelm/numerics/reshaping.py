@@ -1,0 +1,123 @@
+"""Functions that move probability between tokens, as their formulas read.
+
+Each is defined once, for arrays of any library; compiled kernels serve float32 on the processor
+(`corelm/native/backend.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from corelm.errors import ParameterError
+from corelm.native import rows
+from corelm.native.backend import kernel
+from corelm.numerics.arrays import array_namespace, last_true, positions, widen
+from corelm.numerics.distributions import Array, keep, min_entropy, subtract_max, surprisal
+from corelm.numerics.filters import within_nats
+
+USUAL = 1e-30, 1e30
+"""Factors between these multiply in the logits' own type."""
+
+
+def _check_factor(logits: Array, factor: float, curve: float) -> None:
+    if not 0 <= factor < np.inf:
+        raise ParameterError(f"factor must be at least 0 and finite, not {factor!r}")
+    if not 1 <= curve <= 10:
+        raise ParameterError(f"curve must be at least 1 and at most 10, not {curve!r}")
+
+
+def _check_shares(
+    logits: Array, probability: float, threshold: float, protected: Collection[int] = ()
+) -> None:
+    for name, share in (("probability", probability), ("threshold", threshold)):
+        if not 0 <= share <= 1:
+            raise ParameterError(f"{name} must be at least 0 and at most 1, not {share!r}")
+
+
+@kernel(rows.quadratic, check=_check_factor)
+@np.errstate(over="ignore", under="ignore")
+def quadratic(logits: Array, factor: float, curve: float) -> Array:
+    """Bend the logits by a parabola, or towards a cubic.
+
+    With d the distance of a logit from the largest, k = (3 - curve) / 2 and s = (curve - 1) / 2,
+    the new logit is -k factor d^2 + s factor d^3.
+
+    Args:
+        logits: (batch, vocabulary).
+        factor: at least 0.
+        curve: 1 is a parabola, 3 a cubic; at most 10.
+
+    Raises:
+        ParameterError: a factor or curve outside its range, or nan.
+
+    Source: kalomaze 2024, Quadratic sampling (smoothing factor and smoothing curve).
+
+    Example:
+        >>> quadratic(np.array([[2.0, 1.0, 0.0]]), 0.5, 1.0).tolist()
+        [[0.0, -0.5, -2.0]]
+    """
+    xp, in_play = array_namespace(logits), logits > -np.inf
+    usual = USUAL[0] < factor < USUAL[1]
+    below = subtract_max(logits if usual else widen(logits))
+    below = xp.where(in_play, below, 0.0)  # 0 * inf would be nan
+    bent = -factor * below * below
+    if curve > 1:
+        bent = bent * ((3 - curve) / 2 - (curve - 1) / 2 * below)
+    return keep(xp.astype(subtract_max(bent), logits.dtype), in_play)
+
+
+@kernel(rows.xtc, check=_check_shares)
+@np.errstate(over="ignore")
+def xtc(
+    logits: Array, probability: float, threshold: float, protected: Collection[int] = ()
+) -> Array:
+    """Exclude top choices: mix each row with a copy that lacks all good tokens but the last one.
+
+    The result are log-probabilities, except for rows in which there is nothing to drop.
+
+    Good are the tokens of at least the threshold's probability. Let m be the mass of the tokens
+    that the copy keeps. In the mixture a token that the copy lacks has (1 - probability) times its
+    probability, every other one (probability / m + 1 - probability) times.
+
+    Args:
+        logits: (batch, vocabulary).
+        probability: of the copy in the mixture, 0 to 1.
+        threshold: the least probability of a good token, 0 to 1.
+        protected: ids that are never good.
+
+    Raises:
+        ParameterError: a probability or threshold outside its range, or nan.
+
+    Source: p-e-w 2024, Exclude top choices (XTC), text-generation-webui pull request 6335.
+
+    Example:
+        >>> mixed = xtc(np.log(np.array([[0.5, 0.3, 0.2]])), 1.0, 0.25)
+        >>> np.exp(mixed).round(4).tolist()
+        [[0.0, 0.6, 0.4]]
+    """
+    xp = array_namespace(logits)
+    least = min_entropy(logits)
+    good = within_nats(logits, surprisal(threshold) - least) > -np.inf
+    for token in protected:
+        good = good & (positions(logits) != token)
+    lowest = xp.min(xp.where(good, logits, np.inf), axis=-1, keepdims=True)
+    dropped = good & ~last_true(good & (logits == lowest))
+    rest = keep(logits, ~dropped)
+    rest_least = min_entropy(rest)
+    # ln m, from the largest logits and the min-entropies before and after.
+    apart = widen(xp.max(rest, axis=-1)) - widen(xp.max(logits, axis=-1))
+    ln_mass = apart + rest_least - least
+    cut, uncut = -surprisal(probability), -surprisal(1 - probability)
+    stays = xp.logaddexp(xp.zeros_like(ln_mass) + cut, ln_mass + uncut) - rest_least
+    mixed = xp.where(
+        dropped, _shifted(logits, logits, uncut - least), _shifted(logits, rest, stays)
+    )
+    return xp.where(xp.any(dropped, axis=-1, keepdims=True), mixed, logits)
+
+
+def _shifted(logits: Array, like: Array, nats: Array) -> Array:
+    """Return the logits less the largest of other ones, plus (batch,) nats."""
+    xp = array_namespace(logits)
+    return logits - xp.max(like, axis=-1, keepdims=True) + xp.astype(nats, logits.dtype)[..., None]
