@@ -82,16 +82,6 @@ def test_xtc_mixes_to_the_same_distribution(probability, threshold, protected):
         )
 
 
-@needs_kernels
-@pytest.mark.parametrize("function", [softmax, lambda rows: top_h(rows, 0.4)])
-def test_both_vector_widths_give_the_same_bits(function):
-    answers = []
-    for width in (8, 16):
-        native.kernels.use_vector_width(width)
-        answers.append([function(logits).tobytes() for logits in rows()])
-    assert answers[0] == answers[1]
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_arguments_outside_their_range_are_refused(dtype):
     logits = np.zeros((1, 3), dtype)

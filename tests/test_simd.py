@@ -15,9 +15,11 @@ from corelm.numerics.distributions import (
     mask_tokens,
     min_and_shannon_entropy,
     rows_are_valid,
+    softmax,
     surprisals,
 )
 from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
+from corelm.numerics.reshaping import quadratic, xtc
 from corelm.report.measure.divergence import ModelRows
 from corelm.report.measure.temperature_curve import at_temperatures
 
@@ -57,6 +59,9 @@ FUNCTIONS = {
     "typical": lambda rows: typical(rows, 0.9),
     "top_k": lambda rows: top_k(rows, min(40, rows.shape[1])),
     "logit_std": logit_std,
+    "softmax": softmax,
+    "quadratic": lambda rows: quadratic(rows, 0.3, 2.0),
+    "xtc": lambda rows: xtc(rows, 0.5, 0.05),
     "divergence": lambda rows: ModelRows(rows).compare(top_p(rows, 0.9), TOKENS).figures,
     "moments": lambda rows: at_temperatures(rows, [0.1, 0.7, 1.5]),
 }

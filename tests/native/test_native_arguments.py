@@ -14,7 +14,7 @@ from native_helpers import zeros
 from corelm import native
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
-from corelm.numerics import distributions, filters
+from corelm.numerics import distributions, filters, reshaping
 
 
 @pytest.mark.parametrize(
@@ -184,6 +184,7 @@ def test_every_kernel_on_rows_serves_a_definition():
 DEFINITIONS = {
     **vars(distributions),
     **vars(filters),
+    **vars(reshaping),
     "draw": distributions.draw_checked,
     "apply_temperature": distributions._divide,
 }

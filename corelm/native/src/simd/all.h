@@ -9,7 +9,6 @@
 #include "entropy_filter.inl"
 #include "reshape.inl"
 
-
 const struct kernels KERNELS = {
     .prepare = prepare,
 #define ROW_KERNEL(name) .name = name,
