@@ -161,6 +161,10 @@ TARGET static enum status top_h_row(const void *work, size_t i, struct scratch *
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary;
+    if (args->h >= 1) { /* exactly, in spite of rounding */
+        memcpy(out, row, vocabulary * sizeof(float));
+        return OK;
+    }
     float largest = find_block_max(row, vocabulary, scratch->block_max);
     double min_entropy, entropy;
     entropy_row(row, vocabulary, largest, scratch, 1, &min_entropy, &entropy);
