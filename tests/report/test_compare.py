@@ -136,7 +136,7 @@ def test_contexts_are_of_every_prompt(monkeypatch):
     contexts = journal.do("contexts", pytest.fail)
     begins = [ToyModel().vocabulary.decode(text[:2]) for text in contexts["texts"][:4]]
     assert [begins[i] for i in (0, 1, 3)] == ["the cat", "the dog", "the cat"]
-    assert contexts["given"][:4] == [2, 2, 1, 2]
+    assert contexts["prompt_lengths"][:4] == [2, 2, 1, 2]
 
 
 def test_progress_goes_from_nothing_to_all():

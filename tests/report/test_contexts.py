@@ -50,7 +50,7 @@ def test_drawn_texts_are_those_of_the_plain_sampler():
     ]
     expected = [(*model.vocabulary.encode(text.prompt), *text.tokens) for text in texts]
     assert found.texts == tuple(expected)
-    assert found.given == (1,) * 70 + (2,) * 70
+    assert found.prompt_lengths == (1,) * 70 + (2,) * 70
     assert found.positions == sum(len(text.tokens) for text in texts)
     assert found.source == "model"
     assert found.description == "drawn from the model, seed 3"
@@ -65,7 +65,7 @@ def test_a_text_keeps_its_end_token():
 
 
 def test_a_prompt_may_be_empty():
-    assert model_contexts(ToyModel(), [""], n=2, length=1, seed=1).given == (0, 0)
+    assert model_contexts(ToyModel(), [""], n=2, length=1, seed=1).prompt_lengths == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -12,24 +12,24 @@ from corelm.errors import ModelOutputError
 from corelm.language_model import never_drawn
 from corelm.numerics.distributions import surprisals
 from corelm.report.measure.contexts import Contexts
-from corelm.report.measure.divergence import known
+from corelm.report.measure.divergence import nan_if_impossible
 from corelm.report.measure.teacher_forcing import Reader, groups, read
 from corelm.testing import ToyModel
 
 INF = float("inf")
 
 
-def some_texts(size, lengths, given, seed=0):
+def some_texts(size, lengths, prompts, seed=0):
     rng = np.random.default_rng(seed)
     texts = tuple(tuple(rng.integers(2, size, length).tolist()) for length in lengths)
-    return Contexts("human", "random", texts, given)
+    return Contexts("human", "random", texts, prompts)
 
 
 @pytest.mark.parametrize("kind", ["default", "rnn"])
 def test_every_position_has_the_distribution_after_the_tokens_before_it(kind):
     """Bit for bit, also beyond the context of 8, where the window slides."""
     model = small_model(SMALL[kind], end=True)
-    contexts = some_texts(30, lengths=(3, 19, 1, 8, 19, 2), given=(0, 2, 0, 2, 0, 2))
+    contexts = some_texts(30, lengths=(3, 19, 1, 8, 19, 2), prompts=(0, 2, 0, 2, 0, 2))
     seen = {}
     for group in groups(model, contexts, range(6)):
         for position in read(model, group):
@@ -39,7 +39,9 @@ def test_every_position_has_the_distribution_after_the_tokens_before_it(kind):
                 assert token == text[position.time]
                 seen[group.texts[row], position.time] = logits.copy()
     assert sorted(seen) == [
-        (i, time) for i in range(6) for time in range(contexts.given[i], len(contexts.texts[i]))
+        (i, time)
+        for i in range(6)
+        for time in range(contexts.prompt_lengths[i], len(contexts.texts[i]))
     ]
     assert len(seen) == contexts.positions
     for (i, time), logits in seen.items():
@@ -51,7 +53,8 @@ def test_every_position_has_the_distribution_after_the_tokens_before_it(kind):
 def test_texts_with_prompts_of_one_length_are_read_together():
     contexts = some_texts(30, (4,) * 140, (1, 2) * 70)
     model = small_model(SMALL["rnn"])
-    assert [(group.given, len(group.texts)) for group in groups(model, contexts, range(140))] == [
+    found = groups(model, contexts, range(140))
+    assert [(group.prompt_length, len(group.texts)) for group in found] == [
         (1, 64), (1, 6), (2, 64), (2, 6)
     ]  # fmt: skip
     assert [group.texts for group in groups(model, contexts, [5, 2])] == [(2,), (5,)]
@@ -78,7 +81,9 @@ def test_a_sampler_has_the_context_of_a_text_of_its_own():
     reader = Reader(Spy(bound=4), group)  # a and b alone: two thirds and one third
     heard.clear()
     for position in read(model, group):
-        reader.follow(position, known(surprisals(reader.logits(position), position.tokens)))
+        reader.store(
+            position, nan_if_impossible(surprisals(reader.logits(position), position.tokens))
+        )
     assert [context.tokens.tolist() for context in heard] == [
         [[2], [5]],
         [[2, 3]],
@@ -87,7 +92,7 @@ def test_a_sampler_has_the_context_of_a_text_of_its_own():
     ]
     assert [context.step for context in heard] == [0, 1, 2, 3]
     assert all(context.vocabulary is model.vocabulary for context in heard)
-    # given; b, a third; unknown: never drawn; c: not by this sampler
+    # the prompt; b, a third; unknown: never drawn; c: not by this sampler
     nan = float("nan")
     own, of_model = heard[-1].surprisal[0], heard[-1].model_surprisal[0]
     assert own == pytest.approx([nan, np.log(3), nan, nan], nan_ok=True)

@@ -24,27 +24,28 @@ class Contexts:
         source: "human" or "model".
         description: the source of the texts, in words.
         texts: the token ids of each text, from its beginning.
-        given: the length of each text's prompt in tokens; a prompt has no positions.
+        prompt_lengths: the length of each text's prompt in tokens; a prompt has no positions.
 
     Example:
-        >>> Contexts("human", "two texts", texts=((5, 6, 7), (8, 9)), given=(1, 1)).positions
+        >>> Contexts("human", "two texts", ((5, 6, 7), (8, 9)), prompt_lengths=(1, 1)).positions
         3
     """
 
     source: str
     description: str
     texts: tuple[Ids, ...]
-    given: tuple[int, ...]
+    prompt_lengths: tuple[int, ...]
 
     @property
     def positions(self) -> int:
         """The number of positions in all texts together."""
-        return sum(map(len, self.texts)) - sum(self.given)
+        return sum(map(len, self.texts)) - sum(self.prompt_lengths)
 
     def some(self, texts: Sequence[int]) -> Contexts:
         """Return the contexts of some of the texts, by index."""
         chosen = tuple(self.texts[i] for i in texts)
-        return Contexts(self.source, self.description, chosen, tuple(self.given[i] for i in texts))
+        lengths = tuple(self.prompt_lengths[i] for i in texts)
+        return Contexts(self.source, self.description, chosen, lengths)
 
 
 def human_contexts(model: LanguageModel, texts: Sequence[str], description: str) -> Contexts:
@@ -64,14 +65,14 @@ def human_contexts(model: LanguageModel, texts: Sequence[str], description: str)
     Example:
         >>> from corelm.testing import ToyModel
         >>> human_contexts(ToyModel(), ["the cat", ""], "a fable")
-        Contexts(source='human', description='a fable', texts=((11, 4),), given=(0,))
+        Contexts(source='human', description='a fable', texts=((11, 4),), prompt_lengths=(0,))
     """
-    given = 0 if model.vocabulary.end is not None else 1
+    prompt_length = 0 if model.vocabulary.end is not None else 1
     encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
-    kept = tuple(ids for ids in encoded if len(ids) > given)
+    kept = tuple(ids for ids in encoded if len(ids) > prompt_length)
     if not kept:
         raise UsageError(f"{description}: none of its texts has words to measure")
-    return Contexts("human", description, kept, (given,) * len(kept))
+    return Contexts("human", description, kept, (prompt_length,) * len(kept))
 
 
 def model_contexts(
@@ -95,7 +96,7 @@ def model_contexts(
     Example:
         >>> from corelm.testing import ToyModel
         >>> contexts = model_contexts(ToyModel(), ["the cat"], n=2, length=3, seed=1)
-        >>> contexts.given, [text[:2] for text in contexts.texts]
+        >>> contexts.prompt_lengths, [text[:2] for text in contexts.texts]
         ((2, 2), [(11, 4), (11, 4)])
     """
     prompt_ids = [tuple(model.vocabulary.encode(prompt)) for prompt in prompts]
@@ -107,8 +108,8 @@ def model_contexts(
     ]
     if not texts or length < 1:
         raise UsageError("contexts need at least one prompt, one text and one token")
-    given = tuple(len(ids) for ids in prompt_ids for _ in range(n))
-    return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), given)
+    prompt_lengths = tuple(len(ids) for ids in prompt_ids for _ in range(n))
+    return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), prompt_lengths)
 
 
 def _draw(model: LanguageModel, prompt: str, samples: range, length: int, seed: int) -> list[Ids]:

@@ -107,7 +107,7 @@ def _sum(values: Array) -> float:
     return float(values.sum(dtype=np.float64))
 
 
-def known(nats: Floats) -> Floats:
+def nan_if_impossible(nats: Floats) -> Floats:
     """Replace the surprisal of tokens that cannot be drawn, which is infinite, by nan."""
     return np.where(nats < np.inf, nats, np.nan)
 
@@ -231,7 +231,9 @@ class ModelRows:
         rows = [Distribution(row) for row in logits]
         figures = [astuple(divergence(q, p)) for q, p in zip(rows, self._each, strict=True)]
         nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]
-        return Comparison(np.array(figures), known(np.array(nats)), revived(logits, self.logits))
+        return Comparison(
+            np.array(figures), nan_if_impossible(np.array(nats)), revived(logits, self.logits)
+        )
 
     @cached_property
     def _each(self) -> list[Distribution]:

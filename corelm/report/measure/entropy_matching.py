@@ -16,7 +16,7 @@ from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import min_and_shannon_entropy, surprisals
 from corelm.plugins.expressions import built_in
 from corelm.report.measure.contexts import Contexts
-from corelm.report.measure.divergence import known
+from corelm.report.measure.divergence import nan_if_impossible
 from corelm.report.measure.free_parameter import FreeParameter
 from corelm.report.measure.teacher_forcing import Group, Position, Reader, groups, read
 from corelm.sampler import Sampler
@@ -186,7 +186,7 @@ class _Positions:
             for position in positions:
                 logits = reader.logits(position)
                 total += float(min_and_shannon_entropy(logits)[1].sum())
-                reader.follow(position, known(surprisals(logits, position.tokens)))
+                reader.store(position, nan_if_impossible(surprisals(logits, position.tokens)))
         return total / self._contexts.positions
 
     @cached_property

@@ -131,7 +131,7 @@ class _Columns:
         """The record so far; missing values are None."""
         group = self._group
         texts = [
-            _plain(values[group.given : length].T)
+            _plain(values[group.prompt_length : length].T)
             for values, length in zip(self._values, group.lengths.tolist(), strict=True)
         ]
         columns = zip(*texts, strict=True)
@@ -169,7 +169,7 @@ class _SamplerRun:
             self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
             return
         self._columns.add(position, found.figures)
-        self._reader.follow(position, found.surprisal)
+        self._reader.store(position, found.surprisal)
 
     def _compared(self, position: Position, model: ModelRows) -> Comparison:
         logits = self._reader.unvalidated_logits(position)

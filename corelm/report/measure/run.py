@@ -107,8 +107,8 @@ class ReportRun:
     def _texts(self) -> Contexts:
         """The contexts of the samplers; if people wrote them, further texts behind those."""
         found = self._journal.do("contexts", lambda: asdict(self._new_texts()))
-        texts, given = tuple(map(tuple, found["texts"])), tuple(found["given"])
-        return Contexts(found["source"], found["description"], texts, given)
+        texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
+        return Contexts(found["source"], found["description"], texts, lengths)
 
     def _new_texts(self) -> Contexts:
         s = self._settings
@@ -118,9 +118,9 @@ class ReportRun:
             # The first sample of every prompt, then the second: no prompt is left out.
             return by_prompt.some([p * each + i for i in range(each) for p in range(prompts)])
         whole = human_contexts(s.model, s.reference.texts, s.reference.description)
-        pairs = zip(whole.texts, whole.given, strict=True)
-        cut = tuple(text[: given + s.length] for text, given in pairs)
-        return Contexts(whole.source, whole.description, cut, whole.given)
+        pairs = zip(whole.texts, whole.prompt_lengths, strict=True)
+        cut = tuple(text[: prompt + s.length] for text, prompt in pairs)
+        return Contexts(whole.source, whole.description, cut, whole.prompt_lengths)
 
     def _people(self, texts: Contexts, some: int) -> Document | None:
         """The human row, from human texts or else from the manifest of the model."""

@@ -18,7 +18,7 @@ from corelm.generation.generate import BATCH
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, surprisals
 from corelm.report.measure.contexts import Contexts
-from corelm.report.measure.divergence import known
+from corelm.report.measure.divergence import nan_if_impossible
 from corelm.sampler import Sampler
 from corelm.validation import apply, run_stages
 
@@ -33,7 +33,7 @@ class Group:
         texts: (batch,) the index of each text in the contexts.
         tokens: (batch, time) ids; shorter texts are padded with 0.
         lengths: (batch,) the length of each text in tokens.
-        given: the length of their prompts in tokens, the same for all.
+        prompt_length: the length of their prompts in tokens, the same for all.
         vocabulary: the vocabulary of the ids.
         model_surprisal: (batch, time) nats, of each token under the model; nan for tokens of the
             prompt, tokens that cannot be drawn, and tokens not read yet.
@@ -42,7 +42,7 @@ class Group:
     texts: tuple[int, ...]
     tokens: Ids
     lengths: Ids
-    given: int
+    prompt_length: int
     vocabulary: Vocabulary
     model_surprisal: NDArray[np.float64] = field(init=False)
 
@@ -81,18 +81,20 @@ def groups(model: LanguageModel, contexts: Contexts, texts: Sequence[int]) -> It
         contexts: the texts.
         texts: the indices of those to divide.
     """
-    for given in sorted({contexts.given[i] for i in texts}):
-        alike = [i for i in texts if contexts.given[i] == given]
+    for prompt_length in sorted({contexts.prompt_lengths[i] for i in texts}):
+        alike = [i for i in texts if contexts.prompt_lengths[i] == prompt_length]
         for first in range(0, len(alike), BATCH):
-            yield _group(model, contexts, tuple(alike[first : first + BATCH]), given)
+            yield _group(model, contexts, tuple(alike[first : first + BATCH]), prompt_length)
 
 
-def _group(model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], given: int) -> Group:
+def _group(
+    model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], prompt_length: int
+) -> Group:
     lengths = np.array([len(contexts.texts[i]) for i in texts], dtype=np.int64)
     tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
     for row, i in enumerate(texts):
         tokens[row, : lengths[row]] = contexts.texts[i]
-    return Group(texts, tokens, lengths, given, model.vocabulary)
+    return Group(texts, tokens, lengths, prompt_length, model.vocabulary)
 
 
 def read(model: LanguageModel, group: Group) -> Iterator[Position]:
@@ -101,19 +103,20 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     Raises:
         ModelOutputError: the model returned logits that no sampler can use.
     """
-    prepare, session = ModelLogits(model.vocabulary), model.start(group.tokens[:, : group.given])
+    prepare = ModelLogits(model.vocabulary)
+    session = model.start(group.tokens[:, : group.prompt_length])
     rows: Ids | slice = slice(None)
-    for time in range(group.given, group.tokens.shape[1]):
+    for time in range(group.prompt_length, group.tokens.shape[1]):
         reached = group.lengths[rows] > time
         if not reached.all():
             rows = np.arange(len(group.texts))[rows][reached]
             session.select(np.flatnonzero(reached))
-        if time > group.given:
+        if time > group.prompt_length:
             session.extend(group.tokens[rows, time - 1])
-        step = time - group.given
+        step = time - group.prompt_length
         logits = prepare(session.next_logits(), step)
         tokens = np.ascontiguousarray(group.tokens[rows, time])
-        group.model_surprisal[rows, time] = known(surprisals(logits, tokens))
+        group.model_surprisal[rows, time] = nan_if_impossible(surprisals(logits, tokens))
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
         for array in past:
             array.setflags(write=False)
@@ -157,11 +160,11 @@ class Reader:
             position.past,
             self._read_only[position.rows, : position.time],
             position.model_surprisal,
-            self._group.given,
+            self._group.prompt_length,
             self._group.vocabulary,
         )
 
-    def follow(self, position: Position, surprisal: NDArray[np.float64]) -> None:
+    def store(self, position: Position, surprisal: NDArray[np.float64]) -> None:
         """Store the surprisal of the next token of each text under the sampler.
 
         Args:
