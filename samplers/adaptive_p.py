@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 from corelm import Array, Context, Sampler, hookimpl, keep, param, softmax
 
 PEAK, SHARPNESS, WIDTH = 5.0, 10.0, 0.3
-"""The shape of the new logits: height at the target, steepness, scale of distances."""
+"""The shape of the new logits: height at the target, steepness, scale of the distances."""
 
 
 class AdaptiveP(Sampler):
-    """Favour the tokens whose probability is near a target, which moves against what was drawn.
+    """Favour tokens whose probability is near a target, which moves against the drawn tokens.
 
-    The mean m of the drawn tokens' probabilities begins at the target; each drawn token of
-    probability p under the model makes it decay m + (1 - decay) p. What is aimed at is
-    a = 2 target - m, held between 0 and 1: after likely tokens a is lower, after unlikely ones
-    higher, so that the mean comes back to the target. A token of probability p, as it arrives
-    here, gets the logit 5 - 10 d^2 / (1 + d) with d = |p - a| / 0.3: near a quadratic, far from it
-    linear. Put it last in a chain, after a filter such as min_p: unlikely tokens are near a low
+    A running mean m of the drawn tokens' probabilities starts at the target; a drawn token of
+    probability p under the model changes it to decay m + (1 - decay) p. The sampler aims at
+    a = 2 target - m, limited to 0 and 1: lower after likely tokens and higher after unlikely ones,
+    so that the mean returns to the target. A token of probability p, as it arrives here, gets the
+    logit 5 - 10 d^2 / (1 + d) with d = |p - a| / 0.3: quadratic near the aim, linear far from it.
+    Put it last in a chain, after a filter such as min_p, because unlikely tokens are near a low
     target too.
 
     Source: MrJackSpade and ddh0 2025, llama.cpp pull request 17927, the sampler adaptive-p. There
-    the drawn token's probability is the one after the filters before adaptive-p; here it is the
-    model's own, which the context has.
+    the drawn token's probability is taken after the filters before adaptive-p; here it is the
+    model's own, which the context holds.
 
     Related: mirostat, typical.
 
@@ -41,8 +41,8 @@ class AdaptiveP(Sampler):
     neutral = {"target": -1.0}
     reads = frozenset({"model_surprisal"})
 
-    target: float = param(-1.0, "the probability aimed at; below 0 is off", ge=-1, le=1)
-    decay: float = param(0.9, "how much of the mean each token leaves", ge=0, le=0.99)
+    target: float = param(-1.0, "target probability; below 0 is off", ge=-1, le=1)
+    decay: float = param(0.9, "share of the mean that stays after each token", ge=0, le=0.99)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.target < 0:
@@ -53,7 +53,7 @@ class AdaptiveP(Sampler):
         return keep(near, logits > -np.inf)
 
     def _aim(self, model_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(batch,): the moved target."""
+        """Return the moved target: (batch,)."""
         drawn = ~np.isnan(model_surprisal)
         p = np.exp(-np.where(drawn, model_surprisal, np.inf))
         total = drawn.sum(axis=-1)

@@ -14,9 +14,9 @@ from corelm.filters import remove_tokens, token_sequence
 class Ban(Sampler):
     """Make chosen words impossible.
 
-    A word that is several tokens, such as a name or a phrase, is never completed: its last token
-    is impossible where the context ends with the others. A text names a word of the model's
-    vocabulary; a number is an id. Where no other token is left in play, the likeliest stays.
+    A word of several tokens, such as a name or a phrase, is never completed: its last token is
+    impossible where the context ends with the others. A text names a word of the model's
+    vocabulary; a number is an id. If no other token is left in play, the most likely one stays.
 
     Related: logit_bias, min_length.
 
@@ -30,7 +30,7 @@ class Ban(Sampler):
     neutral = {"words": ()}
     reads = frozenset({"tokens", "vocabulary"})
 
-    words: tuple[int | str, ...] = param((), "what is never written: words or token ids")
+    words: tuple[int | str, ...] = param((), "words or token ids that are never drawn")
 
     def __call__(self, logits: Array, context: Context) -> Array:
         rows: list[int] = []
@@ -44,7 +44,7 @@ class Ban(Sampler):
 
 
 def _ending_with(tokens: NDArray[np.int64], ids: Sequence[int]) -> Sequence[int]:
-    """The rows whose last tokens are these."""
+    """Return the rows whose last tokens are these."""
     if not ids:
         return range(len(tokens))
     if len(ids) > tokens.shape[1]:

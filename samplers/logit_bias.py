@@ -16,9 +16,9 @@ from corelm.filters import change_logits, remove_tokens, token_id
 class LogitBias(Sampler):
     """Add chosen numbers to the logits of chosen tokens, whatever the context.
 
-    Minus infinity makes a token impossible; where that leaves no token, the likeliest stays. A
-    token that was impossible stays so. A text names a word of the model's vocabulary, and that
-    word is one token; a number is an id.
+    Minus infinity makes a token impossible; if that leaves no token, the most likely one stays. An
+    impossible token stays impossible. A text names a word of the model's vocabulary, which must be
+    one token; a number is an id.
 
     Source: OpenAI, API reference, `logit_bias` (from -100 to 100 there).
 
@@ -35,7 +35,7 @@ class LogitBias(Sampler):
     neutral = {"bias": {}}
     reads = frozenset({"vocabulary"})
 
-    bias: dict[int | str, float] = param({}, "what is added to which token, by word or id")
+    bias: dict[int | str, float] = param({}, "numbers to add, by word or id")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,9 +13,9 @@ from corelm.filters import remove_tokens
 class MinLength(Sampler):
     """Make the end of the text impossible before n tokens are drawn.
 
-    Tokens of the prompt do not count. The end token is the one of the model's vocabulary; where
-    there is none, as in a distribution that no model made, nothing can end and nothing changes.
-    Where the end is the only token in play, it stays.
+    Tokens of the prompt do not count. The end token is that of the model's vocabulary; without
+    one, as in a distribution that no model made, nothing can end and nothing changes. If the end
+    is the only token in play, it stays.
 
     Related: ban.
 
@@ -32,7 +32,7 @@ class MinLength(Sampler):
     neutral = {"n": 0}
     reads = frozenset({"step", "vocabulary"})
 
-    n: int = param(0, "how many tokens are drawn before the text may end", ge=0)
+    n: int = param(0, "tokens to draw before the text may end", ge=0)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         end = None if context.vocabulary is None else context.vocabulary.end

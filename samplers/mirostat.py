@@ -1,4 +1,4 @@
-"""Hold the surprise of a text at a chosen level."""
+"""Hold the surprisal of a text at a chosen level."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from corelm.filters import min_entropy, within_nats
 
 
 class Mirostat(Sampler):
-    """Keep the tokens whose surprise is at most mu, and move mu so that the text has surprise tau.
+    """Keep the tokens whose surprisal is at most mu, and move mu so that the text averages tau.
 
-    The surprise of a token is -log2 of its probability, in bits; the likeliest token always
-    stays. mu begins at 2 tau. Each drawn token moves it by -eta (s - tau), where s is the surprise
+    The surprisal of a token is -log2 of its probability, in bits; the most likely token always
+    stays. mu starts at 2 tau. Each drawn token moves it by -eta (s - tau), where s is the surprisal
     of that token under the distribution that it was drawn from, truncated and renormalised. So
-    mu = 2 tau - eta sum(s - tau) over the drawn tokens: a sum over the context, and no state.
-    Put it last in a chain: what comes after it changes the surprise that it steers by.
+    mu = 2 tau - eta sum(s - tau) over the drawn tokens: a sum over the context instead of a state.
+    Put it last in a chain: later stages change the surprisal that it steers by.
 
     Source: Basu et al. 2020, Mirostat: a neural text decoding algorithm that directly controls
     perplexity, arXiv 2007.14966; this is version 2, which estimates no Zipf exponent.
@@ -37,15 +37,15 @@ class Mirostat(Sampler):
     reads = frozenset({"surprisal"})
     is_argmax_invariant = True
 
-    tau: float = param(5.0, "the surprise aimed at, in bits; inf is off", ge=0)
-    eta: float = param(0.1, "how fast mu follows", ge=0, lt=math.inf)
+    tau: float = param(5.0, "target surprisal in bits; inf is off", ge=0)
+    eta: float = param(0.1, "learning rate of mu", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         nats = self._mu(context.surprisal) * math.log(2)
         return within_nats(logits, nats - min_entropy(logits))
 
     def _mu(self, surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (batch,) bits: the largest surprisal that a token may have."""
+        """Return the largest surprisal that a token may have, in bits: (batch,)."""
         drawn = ~np.isnan(surprisal)
         bits = np.where(drawn, surprisal, 0).sum(axis=-1) / math.log(2)
         mu: NDArray[np.float64] = self.tau * (2 + self.eta * drawn.sum(axis=-1)) - self.eta * bits

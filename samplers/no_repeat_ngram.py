@@ -1,4 +1,4 @@
-"""Ban what would repeat a run of n tokens."""
+"""Ban tokens that would repeat a run of n tokens."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from corelm.filters import past_tokens, remove_tokens
 
 
 class NoRepeatNgram(Sampler):
-    """Ban each token that would make n tokens in a row that are already in the context.
+    """Ban each token that would complete a run of n tokens that the context already has.
 
-    Token t is impossible where the last n - 1 tokens, followed by t, occur earlier; n = 1 bans
-    every token that is there. Where that leaves no token, the likeliest stays.
+    Token t is impossible if the last n - 1 tokens, followed by t, occur earlier; n = 1 bans every
+    token that occurs. If that leaves no token, the most likely one stays.
 
     Source: Paulus, Xiong, Socher 2017, A deep reinforced model for abstractive summarization,
     arXiv 1705.04304, section 2.5 (n = 3).
@@ -35,9 +35,9 @@ class NoRepeatNgram(Sampler):
     neutral = {"n": 0}
     reads = frozenset({"tokens"})
 
-    n: int = param(0, "the length that is not repeated; 0 is off", ge=0)
+    n: int = param(0, "length of the runs that are not repeated; 0 is off", ge=0)
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
-    skip_prompt: bool = param(False, "whether only drawn tokens count")
+    skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def __call__(self, logits: Array, context: Context) -> Array:
         tokens = past_tokens(context, self.last, self.skip_prompt)
@@ -50,7 +50,7 @@ class NoRepeatNgram(Sampler):
 
 
 def _repeats(tokens: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
-    """(batch, time - length): where the last `length` tokens of a row stand earlier in it."""
+    """Mark where the last `length` tokens of a row occur earlier: (batch, time - length)."""
     starts = tokens.shape[1] - length
     same = np.ones((len(tokens), starts), dtype=np.bool_)
     for i in range(length):

@@ -1,4 +1,4 @@
-"""Lower the logits of tokens that are already there."""
+"""Lower the logits of tokens that occur in the context."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from corelm.filters import change_logits, known_tokens, past_tokens
 
 
 class PresencePenalty(Sampler):
-    """Take the same amount from the logit of every token that is already in the context.
+    """Subtract a penalty from the logit of every token that occurs in the context.
 
-    l becomes l - penalty, however often the token is there; below 0 it rewards.
+    l becomes l - penalty, however often the token occurs; a penalty below 0 is a reward.
 
     Source: OpenAI, API reference, `presence_penalty` (from -2 to 2 there).
 
@@ -33,12 +33,12 @@ class PresencePenalty(Sampler):
 
     penalty: float = param(
         0.0,
-        "what is taken from a logit; 0 is off, below 0 rewards",
+        "subtracted once; 0 is off, below 0 rewards",
         gt=-math.inf,
         lt=math.inf,
     )
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
-    skip_prompt: bool = param(False, "whether only drawn tokens count")
+    skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def __call__(self, logits: Array, context: Context) -> Array:
         past = past_tokens(context, self.last, self.skip_prompt)

@@ -1,4 +1,4 @@
-"""Divide the logits of tokens that are already there."""
+"""Divide the logits of tokens that occur in the context."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from corelm.filters import change_logits, known_tokens, past_tokens
 
 
 class RepetitionPenalty(Sampler):
-    """Make every token that is already in the context less likely, once.
+    """Make every token that occurs in the context less likely, once.
 
-    Its logit l becomes l / penalty where it is above 0, and l * penalty elsewhere, so that a
-    penalty above 1 always lowers it; below 1 it rewards. The definition depends on the sign of
-    the raw logits: adding a constant to a row changes the result.
+    Its logit l becomes l / penalty if it is above 0, and l * penalty otherwise, so that a penalty
+    above 1 always lowers it; one below 1 is a reward. The definition depends on the sign of the
+    raw logits: adding a constant to a row changes the result.
 
     Source: Keskar et al. 2019, CTRL: a conditional transformer language model for controllable
     generation, arXiv 1909.05858; multiplying the negative logits is what every engine does.
@@ -38,10 +38,10 @@ class RepetitionPenalty(Sampler):
     is_shift_invariant = False
 
     penalty: float = param(
-        1.0, "what logits are divided by; 1 is off, below 1 rewards", gt=0, lt=math.inf
+        1.0, "divides positive logits; 1 is off, below 1 rewards", gt=0, lt=math.inf
     )
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
-    skip_prompt: bool = param(False, "whether only drawn tokens count")
+    skip_prompt: bool = param(False, "count only tokens that were drawn")
 
     def __call__(self, logits: Array, context: Context) -> Array:
         past = past_tokens(context, self.last, self.skip_prompt)
