@@ -1,4 +1,5 @@
-/* Top-h: the filter by the entropy of the tokens that stay, as corelm.numerics.filters defines it. */
+/* Top-h: the filter by the entropy of the tokens that stay, as corelm.numerics.filters defines
+ * it. */
 #include "rows.h"
 #include "select.h"
 
@@ -58,36 +59,58 @@ INLINE float excessive_depth(const float *row, size_t vocabulary, float largest,
 
 /* ---- the last token that fits ---- */
 
-/* Put the keys into buckets by value and continue with the bucket in which the limit is exceeded;
- * the larger keys go into `before`. */
-INLINE void narrow_prefix(struct keys *keys, float low, float high, double largest, double limit,
+/* Add the keys from `low` to `high`, both included, to a prefix. */
+INLINE struct prefix add_between(struct prefix prefix, const struct keys *keys, float low,
+                                 float high, float largest)
+{
+    doubles rest[4] = {{0}}, moment[4] = {{0}};
+    for (size_t k = 0; k < keys->count; k += SIXTEEN)
+        EACH_PART(v) {
+            floats x = load(keys->values + k + v * LANES), w = load(keys->weights + k + v * LANES);
+            w = (floats)((ints)w & ((x >= splat(low)) & (x <= splat(high))));
+            x = max(x - splat(largest), splat(-MAX_DEPTH)); /* after the last key, 0 * -inf is nan */
+            UNROLLED for (int e = 0; e < EIGHTS; e++) {
+                const int sum = 2 * (v * EIGHTS + e);
+                eight weights = eight_of(w, e), below = eight_of(x, e);
+                rest[sum] += low_of(weights), rest[sum + 1] += high_of(weights);
+                moment[sum] = fmadd_doubles(low_of(weights), low_of(below), moment[sum]);
+                moment[sum + 1] =
+                    fmadd_doubles(high_of(weights), high_of(below), moment[sum + 1]);
+            }
+        }
+    prefix.rest += sum_of_sixteen(rest), prefix.moment += sum_of_sixteen(moment);
+    return prefix;
+}
+
+/* The median of a sample of the keys. */
+INLINE float find_median(const struct keys *keys)
+{
+    float values[SAMPLE], weights[SAMPLE];
+    sample_keys(keys, values, weights);
+    sort_keys(values, weights, SAMPLE);
+    return values[SAMPLE / 2];
+}
+
+/* Continue with the keys above a pivot, equal to it or below it, where the limit is exceeded; the
+ * larger keys go into `before`. Each part leaves at least one key out, unless all are equal. */
+INLINE void narrow_prefix(struct keys *keys, float pivot, float largest, double limit,
                           struct prefix *before)
 {
-    struct prefix sums[BUCKETS] = {{0}};
-    size_t counts[BUCKETS] = {0}, held = 0;
-    const double scale = (BUCKETS - 1) / ((double)high - (double)low);
-    for (size_t k = 0; k < keys->count; k++) {
-        double value = (double)keys->values[k], weight = (double)keys->weights[k];
-        int bucket = (int)(((double)high - value) * scale);
-        sums[bucket] = add_weight(sums[bucket], weight, value - largest);
-        counts[bucket]++;
+    float above = nextafterf(pivot, INFINITY);
+    struct prefix next = add_between(*before, keys, above, FLT_MAX, largest);
+    if (exceeds(next, limit)) {
+        keep_between(keys, above, FLT_MAX);
+        return;
     }
-    int bucket = 0, last = BUCKETS - 1;
-    while (!counts[last])
-        last--;
-    for (; bucket < last; bucket++) {
-        struct prefix next = {before->rest + sums[bucket].rest,
-                              before->moment + sums[bucket].moment};
-        if (counts[bucket] && exceeds(next, limit))
-            break;
-        *before = next;
+    *before = next, next = add_between(*before, keys, pivot, pivot, largest);
+    float smallest, unused;
+    range_of(keys, &smallest, &unused);
+    if (exceeds(next, limit) || smallest == pivot) {
+        keep_between(keys, pivot, pivot);
+        return;
     }
-    for (size_t k = 0; k < keys->count; k++) {
-        float value = keys->values[k];
-        keys->values[held] = value, keys->weights[held] = keys->weights[k];
-        held += (int)(((double)high - (double)value) * scale) == bucket;
-    }
-    end_keys(keys, held);
+    *before = next;
+    keep_between(keys, -FLT_MAX, nextafterf(pivot, -INFINITY));
 }
 
 /* Keep the larger values alone. */
@@ -142,17 +165,17 @@ INLINE struct selected select_sorted_prefix(const struct keys *keys, double larg
 }
 
 /* Select the longest prefix, by falling logit, whose entropy is within a limit. */
-INLINE struct selected select_entropy(struct keys *keys, double largest, double limit)
+INLINE struct selected select_entropy(struct keys *keys, float largest, double limit)
 {
     struct prefix before = {0, 0};
     while (keys->count > SORTED) {
         float low, high;
         range_of(keys, &low, &high);
         if (low == high)
-            return select_tied_prefix(keys, largest, limit, before);
-        narrow_prefix(keys, low, high, largest, limit, &before);
+            return select_tied_prefix(keys, (double)largest, limit, before);
+        narrow_prefix(keys, find_median(keys), largest, limit, &before);
     }
-    return select_sorted_prefix(keys, largest, limit, before);
+    return select_sorted_prefix(keys, (double)largest, limit, before);
 }
 
 TARGET static enum status top_h_row(const void *work, size_t i, struct scratch *scratch)
@@ -174,7 +197,7 @@ TARGET static enum status top_h_row(const void *work, size_t i, struct scratch *
     struct keys keys = find_keys(row, vocabulary, largest, depth, scratch);
     struct selected selected = {.value = largest};
     if (keys.count) /* in a distribution there is one */
-        selected = select_entropy(&keys, (double)largest, limit);
+        selected = select_entropy(&keys, largest, limit);
     keep_selected(row, vocabulary, &selected, out);
     return OK;
 }

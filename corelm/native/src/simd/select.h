@@ -107,19 +107,26 @@ static void sort_keys(float *values, float *weights, size_t count)
     }
 }
 
-/* Two pivots around the value at which the weights of a sample reach their share of the sum. */
-INLINE void find_pivots(const struct keys *keys, double enough, int margin, float *low,
-                        float *high)
+/* Take one key from each of SAMPLE equal parts; returns the sum of their weights. */
+INLINE double sample_keys(const struct keys *keys, float *values, float *weights)
 {
-    float values[SAMPLE], weights[SAMPLE];
     uint32_t random = 1;
-    double mass = 0, sum = 0;
-    for (size_t i = 0; i < SAMPLE; i++) { /* one from each of SAMPLE equal parts */
+    double mass = 0;
+    for (size_t i = 0; i < SAMPLE; i++) {
         random = random * 1664525 + 1013904223;
         size_t place = (keys->count * i + keys->count * (random >> 24) / 256) / SAMPLE;
         values[i] = keys->values[place], weights[i] = keys->weights[place];
         mass += (double)weights[i];
     }
+    return mass;
+}
+
+/* Two pivots around the value at which the weights of a sample reach their share of the sum. */
+INLINE void find_pivots(const struct keys *keys, double enough, int margin, float *low,
+                        float *high)
+{
+    float values[SAMPLE], weights[SAMPLE];
+    double mass = sample_keys(keys, values, weights), sum = 0;
     sort_keys(values, weights, SAMPLE);
     double share = (enough - keys->before) / keys->mass * mass;
     int place = 0;
