@@ -239,8 +239,7 @@ class Parameterized:
         cls.name = cls.__dict__.get("name", _snake_case(cls.__name__))
         cls._is_registered = False
         _refuse_unusable(cls)
-        own_repr = "__repr__" in cls.__dict__
-        dataclass(frozen=True, repr=not own_repr)(cls)
+        dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
         for parameter in self.parameters():

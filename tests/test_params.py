@@ -289,6 +289,20 @@ def test_a_name_of_its_own():
     assert str(Named()) == "another(t=0.5)"
 
 
+def test_the_first_name_that_a_plugin_offers_counts():
+    class Twice(Plain):
+        pass
+
+    Twice.register_as("once")
+    Twice.register_as("again")
+
+    class Heir(Twice):
+        pass
+
+    Heir.register_as("heir")
+    assert (Twice.name, Heir.name) == ("once", "heir")
+
+
 def test_the_expression_of_a_value():
     assert str(Plain()) == "plain(t=0.5)"
     sampler = AllKinds(
@@ -446,8 +460,12 @@ def test_a_type_that_no_parameter_can_have():
         def __call__(self, logits, context):
             return logits
 
-    with pytest.raises(PluginError, match=r"Odd.t has the type <class 'complex'>; a parameter is"):
+    with pytest.raises(PluginError) as caught:
         Odd()
+    assert str(caught.value) == (
+        "not a sampler: Odd.t has the type <class 'complex'>; "
+        "a parameter is one of float, int, bool, str, tuple, dict"
+    )
 
 
 def test_a_type_that_does_not_exist():
