@@ -14,7 +14,7 @@ from corelm.filters import change_logits, remove_tokens, token_id
 
 
 class LogitBias(Sampler):
-    """Add chosen numbers to the logits of chosen tokens, whatever the context.
+    """Add chosen numbers to the logits of chosen tokens, in every context.
 
     Minus infinity makes a token impossible; if that leaves no token, the most likely one stays. An
     impossible token stays impossible. A text names a word of the model's vocabulary, which must be

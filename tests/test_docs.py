@@ -30,7 +30,7 @@ FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
 
 
 LEFT_OUT = re.compile(
-    r"^<!-- (?:api|entropy table):.*?^<!-- end|^ *```.*?^ *```|`[^`\n]*`|<!--.*?-->",
+    r"^<!-- api:.*?^<!-- end api -->|^ *```.*?^ *```|`[^`\n]*`|<!--.*?-->",
     re.MULTILINE | re.DOTALL,
 )
 """Text of docstrings, code and comments: not prose of the pages."""
