@@ -119,7 +119,7 @@ def window_start(length: int, context_length: int) -> int:
 
     The window slides by half a context at a time, so a key/value cache is rebuilt once in that
     many tokens. The position depends on the length alone, so a session and the stateless hook
-    attend to the same tokens, whatever is decoded with them.
+    attend to the same tokens in any batch.
 
     Example:
         >>> [window_start(n, 4) for n in (3, 4, 5, 6, 7)]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from corelm.caching import cached_property
 from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
 from corelm.numerics.distributions import Array, softmax
@@ -85,9 +86,9 @@ class Sampler(Parameterized, ABC):
     @property
     def active_stages(self) -> tuple[Sampler, ...]:
         """The stages that are not at their neutral values."""
-        return tuple(stage for stage in self.stages if not stage.is_neutral)
+        return () if self.is_neutral else (self,)
 
-    @property
+    @cached_property
     def is_neutral(self) -> bool:
         """True if the parameters have the neutral values, so that the logits stay as they are."""
         neutral = self.neutral
@@ -141,6 +142,10 @@ class Chain(Sampler):
         return self.samplers
 
     @property
+    def active_stages(self) -> tuple[Sampler, ...]:
+        return tuple(stage for stage in self.samplers if not stage.is_neutral)
+
+    @cached_property
     def is_neutral(self) -> bool:
         return not self.active_stages
 
