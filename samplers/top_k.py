@@ -11,7 +11,7 @@ from corelm.filters import top_k
 class TopK(Sampler):
     """Keep the k most likely tokens, the lowest id first on ties.
 
-    k = 0 switches it off; a k above the vocabulary keeps all of it.
+    k = 0 switches it off; a k above the vocabulary keeps every token.
 
     Source: Fan, Lewis, Dauphin 2018, Hierarchical neural story generation, arXiv 1805.04833.
 

@@ -50,13 +50,13 @@ def example_logits() -> np.ndarray:
 
 
 def draws_of(sampler: Sampler, logits: np.ndarray, seed: int) -> np.ndarray:
-    """How often each token came in N draws, with the luck of a thousand samples."""
+    """Count each token in N draws, with the random streams of a thousand samples."""
     changed = apply(sampler, logits[None, :], Context.of([[0]]))
     rows = np.broadcast_to(changed, (1000, len(logits)))
-    luck = RandomStream(seed, range(1000))
+    stream = RandomStream(seed, range(1000))
     counts = np.zeros(len(logits), dtype=np.int64)
     for position in range(N // 1000):
-        counts += np.bincount(draw(rows, luck.at(position))[0], minlength=len(logits))
+        counts += np.bincount(draw(rows, stream.at(position))[0], minlength=len(logits))
     return counts
 
 
@@ -122,26 +122,28 @@ def test_a_filter_that_keeps_one_token_more_is_caught():
         g_test(counts, sampling_distribution(corelm.sampler("top_k", k=10), logits))
 
 
-def test_luck_that_is_used_twice_is_caught():
+def test_a_uniform_number_that_is_used_twice_is_caught():
     # The same number for two positions: the second token is then no free draw.
     logits = np.broadcast_to(np.log([0.5, 0.5]), (1000, 2))
-    luck = RandomStream(5, range(1000))
-    pairs = [2 * draw(logits, luck.at(p))[0] + draw(logits, luck.at(p + 1))[0] for p in range(100)]
-    twice = [3 * draw(logits, luck.at(p))[0] for p in range(100)]
+    stream = RandomStream(5, range(1000))
+    pairs = [
+        2 * draw(logits, stream.at(p))[0] + draw(logits, stream.at(p + 1))[0] for p in range(100)
+    ]
+    twice = [3 * draw(logits, stream.at(p))[0] for p in range(100)]
     quarter = np.full(4, 0.25)
     assert g_test(np.bincount(np.concatenate(pairs), minlength=4), quarter) > ALPHA
     assert g_test(np.bincount(np.concatenate(twice), minlength=4), quarter) < ALPHA
 
 
-# What can never be drawn
+# Tokens that can never be drawn
 
 
 def boundaries(logits: np.ndarray) -> list[tuple[float, int]]:
-    """Every luck at which another token begins, to the last bit, and that token."""
+    """Every uniform number at which another token begins, to the last bit, and that token."""
     found: list[tuple[float, int]] = []
 
-    def token(luck: float) -> int:
-        return int(draw(logits[None, :], np.array([luck]))[0][0])
+    def token(uniform: float) -> int:
+        return int(draw(logits[None, :], np.array([uniform]))[0][0])
 
     def search(low: float, high: float, below: int, above: int) -> None:
         middle = (low + high) / 2
@@ -151,7 +153,7 @@ def boundaries(logits: np.ndarray) -> list[tuple[float, int]]:
             found.append((high, above))
             return
         between = token(middle)
-        assert below <= between <= above, "the token must not fall as the luck rises"
+        assert below <= between <= above, "the token must not fall as the number rises"
         search(low, middle, below, between)
         search(middle, high, between, above)
 
@@ -162,7 +164,7 @@ def boundaries(logits: np.ndarray) -> list[tuple[float, int]]:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("vocabulary", [1, 7, BLOCK, BLOCK + 1, 2 * BLOCK + 5])
-def test_no_luck_at_all_reaches_a_token_of_probability_zero(vocabulary, dtype):
+def test_no_uniform_number_reaches_a_token_of_probability_zero(vocabulary, dtype):
     rng = np.random.default_rng(vocabulary)
     logits = rng.normal(0, 3, vocabulary)
     logits[rng.random(vocabulary) < 0.7] = -INF
@@ -172,7 +174,7 @@ def test_no_luck_at_all_reaches_a_token_of_probability_zero(vocabulary, dtype):
     assert [token for _, token in steps] == possible
     exact = np.cumsum(np.exp(logits.astype(dtype).astype(np.float64)))
     starts = np.concatenate([[0.0], exact])[possible] / exact[-1]
-    assert [luck for luck, _ in steps] == pytest.approx(
+    assert [uniform for uniform, _ in steps] == pytest.approx(
         starts, abs=1e-6 if dtype == np.float32 else 1e-15
     )
 
@@ -180,11 +182,11 @@ def test_no_luck_at_all_reaches_a_token_of_probability_zero(vocabulary, dtype):
 def test_a_token_of_probability_zero_is_never_drawn_in_ten_million_draws():
     logits = np.array([-INF, 0.0, -INF, -INF, -1.0, 2.0, -INF], dtype=np.float32)
     starts, tokens = map(np.array, zip(*boundaries(logits), strict=True))
-    luck = np.random.default_rng(2).random(10**7)
-    # A draw is a step function of its luck, with the steps known to the last bit.
-    drawn = tokens[starts.searchsorted(luck, side="right") - 1]
+    uniform = np.random.default_rng(2).random(10**7)
+    # A draw is a step function of its uniform number, with the steps known to the last bit.
+    drawn = tokens[starts.searchsorted(uniform, side="right") - 1]
     some = slice(0, 20_000)
-    assert np.array_equal(draw(np.broadcast_to(logits, (20_000, 7)), luck[some])[0], drawn[some])
+    assert np.array_equal(draw(np.broadcast_to(logits, (20_000, 7)), uniform[some])[0], drawn[some])
     assert g_test(np.bincount(drawn, minlength=7), corelm.softmax(logits)) > ALPHA
 
 
@@ -192,25 +194,25 @@ def test_a_token_of_probability_zero_is_never_drawn_in_ten_million_draws():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_ends_of_luck(dtype):
+def test_the_ends_of_the_uniform_numbers(dtype):
     logits = np.array([[-INF, -INF, 1.0, 0.0, 0.5, -INF]], dtype)
     assert draw(logits, np.array([0.0]))[0].tolist() == [2]
     assert draw(logits, np.array([ALMOST_ONE]))[0].tolist() == [4]
 
 
 @pytest.mark.parametrize("n", [BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK])
-def test_the_ends_of_luck_where_blocks_are_impossible(n):
+def test_the_ends_of_the_uniform_numbers_where_blocks_are_impossible(n):
     logits = np.full((1, n), -INF)
     logits[0, n // 2] = logits[0, n // 2 + 1] = 3.0
     assert draw(logits, np.array([0.0]))[0].tolist() == [n // 2]
     assert draw(logits, np.array([ALMOST_ONE]))[0].tolist() == [n // 2 + 1]
 
 
-def plain_draw(logits: np.ndarray, luck: float) -> range:
+def plain_draw(logits: np.ndarray, uniform: float) -> range:
     """The tokens that a plain inverse of the partial sums may give: one, or those at a boundary."""
     weights = np.exp(logits - logits.max())
     sums = weights.cumsum(dtype=np.float64)
-    target, rounding = luck * sums[-1], 4 * len(sums) * np.finfo(np.float64).eps * sums[-1]
+    target, rounding = uniform * sums[-1], 4 * len(sums) * np.finfo(np.float64).eps * sums[-1]
     first, last = sums.searchsorted([target - rounding, target + rounding], side="right")
     likely = np.flatnonzero(weights)
     return range(min(first, likely[-1]), min(last, likely[-1]) + 1)
@@ -227,11 +229,13 @@ LUCK = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, 0.25, 0.5, 0.75
     st.sampled_from([np.float32, np.float64]),
 )
 @example([30.0, 0.0], 18, [0.5], np.float32)
-def test_the_draw_is_the_plain_inverse_of_the_partial_sums(row, times, luck, dtype):
+def test_the_draw_is_the_plain_inverse_of_the_partial_sums(row, times, uniform, dtype):
     logits = np.tile(np.array(row, dtype), times)
-    tokens, surprisal = draw(np.broadcast_to(logits, (len(luck), len(logits))), np.array(luck))
+    tokens, surprisal = draw(
+        np.broadcast_to(logits, (len(uniform), len(logits))), np.array(uniform)
+    )
     log_p = corelm.log_softmax(logits.astype(np.float64))
-    for u, token, nats in zip(luck, tokens.tolist(), surprisal.tolist(), strict=True):
+    for u, token, nats in zip(uniform, tokens.tolist(), surprisal.tolist(), strict=True):
         assert token in plain_draw(logits, u)
         assert logits[token] > -INF
         assert nats == pytest.approx(-log_p[token], abs=1e-5)
@@ -240,8 +244,8 @@ def test_the_draw_is_the_plain_inverse_of_the_partial_sums(row, times, luck, dty
 def test_a_thousand_random_rows_equal_the_plain_inverse():
     rng = np.random.default_rng(4)
     logits = rng.normal(0, 3, (1000, 3 * BLOCK + 7)).astype(np.float32)
-    luck = rng.random(1000)
-    tokens, _ = draw(logits, luck)
-    expected = [plain_draw(row, u) for row, u in zip(logits, luck, strict=True)]
+    uniform = rng.random(1000)
+    tokens, _ = draw(logits, uniform)
+    expected = [plain_draw(row, u) for row, u in zip(logits, uniform, strict=True)]
     assert all(token in allowed for token, allowed in zip(tokens.tolist(), expected, strict=True))
     assert sum(len(allowed) for allowed in expected) < 1005

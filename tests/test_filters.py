@@ -1,4 +1,4 @@
-"""Whole filters: the kernels keep what the definitions in NumPy keep."""
+"""Filters: kernels and definitions keep the same tokens and refuse the same arguments."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_deviations(row, times):
 @given(row=ROWS, share=st.sampled_from([1e-9, 0.1, 0.5, 0.9, 0.999]), times=st.integers(1, 40))
 @example(row=[3e38, -3e38, 0.0], share=0.5, times=1)
 def test_a_share_of_any_row(filter_, row, share, times):
-    """Where a sum meets the share to the last bits, the exponentials decide: one token, at most."""
+    """If a sum meets the share to the last bits, the exponentials decide about one token."""
     logits = np.tile(np.array([row], np.float32), times)
     quick, plain = both(lambda: filter_(logits, share))
     assert abs(int((quick > -INF).sum()) - int((plain > -INF).sum())) <= 1

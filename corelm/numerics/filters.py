@@ -160,14 +160,14 @@ def top_p(logits: Array, p: float) -> Array:
 @kernel(rows.within_nats, check=_check_nats)
 @np.errstate(over="ignore")
 def within_nats(logits: Array, nats: Any) -> Array:
-    """Keep the tokens at most so many nats less likely than the likeliest of their row.
+    """Keep the tokens whose log-probability is at most `nats` below that of the most likely one.
 
     No softmax is needed for it: the ratio of two probabilities is in their logits.
 
     Args:
         logits: (batch, vocabulary).
-        nats: one number, or (batch,) of them; where it is below 0, the likeliest token stands
-            alone.
+        nats: one number, or (batch,) of them; where it is below 0, the most likely token
+            stays alone.
 
     Returns:
         The logits of the tokens that stay, minus infinity elsewhere.

@@ -29,7 +29,7 @@ def probabilities(row):
 
 
 def surprisals(row):
-    """-ln p, without the detour over p."""
+    """Return -ln p without computing p."""
     below = row.astype(np.float64) - row.max()
     return np.log(np.exp(below).sum()) - below
 
@@ -44,7 +44,7 @@ def falling_order(row):
 
 
 def prefix(order, mass, p):
-    """The shortest prefix of an order with a mass of at least p."""
+    """Return the shortest prefix of an order whose mass is at least p."""
     reached = np.cumsum(mass[order]) >= p * (1 - SLACK)
     return order[: int(reached.argmax()) + 1] if reached.any() else order
 
@@ -101,7 +101,7 @@ def top_h(row, h):
     return order[: max(count, 1)]
 
 
-# What to try
+# Rows to try
 
 
 def row_of(numbers):
@@ -117,7 +117,7 @@ ROWS = (
         lambda row: max(row) > -INF
     )
 ).map(row_of)
-"""Rows with ties, with tokens out of play, of one token, with sizes beyond all measure."""
+"""Rows with ties, with impossible tokens, of one token, and with huge logits."""
 
 SHARES = st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.75, 0.8, 0.9]) | st.floats(0.001, 0.999)
 
@@ -156,7 +156,7 @@ def random_rows(*kinds):
 
 
 def by_all(sampler: Sampler, rows: np.ndarray) -> np.ndarray:
-    """The logits that a sampler returns, after a check that torch and array-api-strict agree."""
+    """Return the logits of a sampler, and check that torch and array-api-strict agree."""
     result = sampler(rows, NOWHERE)
     others = [np.asarray(sampler(strict.asarray(rows), NOWHERE))]
     if torch is not None:
@@ -169,7 +169,7 @@ def by_all(sampler: Sampler, rows: np.ndarray) -> np.ndarray:
 
 
 def drawn_from(sampler: Sampler, p, dtype=np.float64):
-    """The distribution that a sampler makes of probabilities."""
+    """Return the distribution that a sampler turns probabilities into."""
     with np.errstate(divide="ignore"):
         row = np.log(np.array(p, dtype))
     if not sampler.is_neutral:
@@ -178,7 +178,7 @@ def drawn_from(sampler: Sampler, p, dtype=np.float64):
 
 
 def kept(sampler: Sampler, row) -> list[int]:
-    """The ids that a filter keeps, after a check that their logits are as they were."""
+    """Return the ids that a filter keeps, and check that their logits are unchanged."""
     changed = by_all(sampler, row[None, :])[0]
     tokens = np.flatnonzero(changed > -INF)
     assert np.array_equal(changed[tokens], row[tokens])
@@ -186,5 +186,5 @@ def kept(sampler: Sampler, row) -> list[int]:
 
 
 def kept_of(sampler: Sampler, p) -> list[int]:
-    """The ids that a filter keeps of probabilities."""
+    """Return the ids that a filter keeps of probabilities."""
     return np.flatnonzero(drawn_from(sampler, p)).tolist()

@@ -28,7 +28,7 @@ def after(adaptive, drawn=(), prompt=0):
 
 
 def aimed_at(probability):
-    """What the definition says, with d = |p - a| / 0.3 for the p of 0.6, 0.3 and 0.1."""
+    """The definition, with d = |p - a| / 0.3 for the p of 0.6, 0.3 and 0.1."""
     d = [abs(p - probability) / 0.3 for p in (0.6, 0.3, 0.1)]
     return pytest.approx([5 - 10 * x * x / (1 + x) for x in d], abs=1e-9)
 

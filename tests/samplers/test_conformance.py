@@ -29,7 +29,7 @@ each_filter = pytest.mark.parametrize("name", FILTERS)
 
 
 def kept_by(call, sampler: Sampler, row: np.ndarray) -> list[int]:
-    """The ids that a filter keeps, after a check that their logits are as they were."""
+    """Return the ids that a filter keeps, and check that their logits are unchanged."""
     changed = call(sampler, row[None, :])[0]
     tokens = np.flatnonzero(changed > -INF)
     assert changed.dtype == row.dtype
@@ -67,7 +67,7 @@ def test_a_filter_keeps_what_its_reference_keeps_on_edges(name, row, data):
         assert entropy(after) <= entropy(before) + 1e-9
 
 
-# What the laws of the test kit say, with the sizes at which the kernels change their ways
+# The laws of the test kit, at sizes at which the kernels change their methods
 
 
 @each_filter

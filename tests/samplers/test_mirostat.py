@@ -20,7 +20,7 @@ LOGITS = np.log([P])
 
 
 def kept(mirostat, bits, prompt=0):
-    """The ids that stay possible after drawn tokens of so many bits, (batch, time)."""
+    """Return the ids that stay possible after drawn tokens with these surprisals, (batch, time)."""
     surprisal = np.atleast_2d(np.array(bits, dtype=float)) * BIT
     surprisal = np.pad(surprisal, ((0, 0), (prompt, 0)), constant_values=np.nan)
     context = Context.of(np.zeros(surprisal.shape, int), surprisal=surprisal, prompt_length=prompt)

@@ -137,7 +137,7 @@ def test_what_is_refused(given, message):
 
 
 def plain_mixture(row, probability, threshold):
-    """What a coin and a draw give, from the definition."""
+    """The distribution of a coin and a draw after it, from the definition."""
     p = plain.probabilities(row)
     cut = p.copy()
     good = [i for i in plain.falling_order(row) if p[i] >= threshold * (1 - plain.SLACK)]
