@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -36,6 +37,11 @@ def import_keras(purpose: str) -> Any:
 def keras_is_missing(purpose: str, error: Exception) -> MissingDependencyError:
     """Return the error for a failed import of Keras: the purpose, the reason, the command."""
     reason = _reason(error).split("\n")[0].rstrip(".")
+    if isinstance(error, ValueError) and "KERAS_BACKEND" in os.environ:
+        return MissingDependencyError(
+            f"{purpose} needs Keras with the backend tensorflow ({reason}): "
+            "set KERAS_BACKEND=tensorflow"
+        )
     return MissingDependencyError(
         f"{purpose} needs Keras {LEAST_KERAS} or later and TensorFlow ({reason}); "
         f"install them with: {INSTALL}"

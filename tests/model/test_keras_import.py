@@ -23,6 +23,16 @@ def test_the_reason_is_in_the_line(monkeypatch, installed, reason):
     assert "\n" not in message
 
 
+def test_an_unknown_backend_is_named_with_the_way_out(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "nope")
+    monkeypatch.setattr(keras_import, "version", lambda name: "3.15.1")
+    message = str(keras_is_missing("training", ValueError("Unable to import backend : nope")))
+    assert message == (
+        "training needs Keras with the backend tensorflow (Unable to import backend : nope): "
+        "set KERAS_BACKEND=tensorflow"
+    )
+
+
 def test_nothing_of_keras_is_installed(monkeypatch):
     def missing(name):
         raise keras_import.PackageNotFoundError(name)
