@@ -19,7 +19,7 @@ from corelm.numerics.distributions import (
 from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
 
 INF = float("inf")
-pytestmark = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
+needs_kernels = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
 
 ROWS = st.lists(
     st.floats(-30, 30, width=32) | st.sampled_from([0.0, 0.0, 1.0, -INF, -INF, 1e30, -1e30]),
@@ -45,6 +45,7 @@ def languagelike(batch, vocabulary, seed):
     return logits.astype(np.float32)
 
 
+@needs_kernels
 @given(ROWS, st.sampled_from([0.0, 0.5, 3.0, 1e9, INF, -1.0]), st.integers(1, 40))
 @example([1.0, 1.0, -INF], -1.0, 1)
 def test_within(row, nats, times):
@@ -53,6 +54,7 @@ def test_within(row, nats, times):
     assert np.array_equal(quick, plain)
 
 
+@needs_kernels
 def test_within_a_number_for_each_row():
     logits = languagelike(5, 1000, 0)
     nats = np.array([0.0, 1.0, -1.0, 5.0, 2.0])
@@ -60,6 +62,7 @@ def test_within_a_number_for_each_row():
     assert np.array_equal(several, plain)
 
 
+@needs_kernels
 @given(ROWS, st.integers(1, 40))
 @example([1.0, -INF], 1)
 def test_deviations(row, times):
@@ -68,6 +71,7 @@ def test_deviations(row, times):
     assert quick == pytest.approx(plain, rel=1e-12, abs=1e-12)
 
 
+@needs_kernels
 @pytest.mark.parametrize("filter_", [top_p, typical])
 @given(row=ROWS, share=st.sampled_from([1e-9, 0.1, 0.5, 0.9, 0.999]), times=st.integers(1, 40))
 @example(row=[3e38, -3e38, 0.0], share=0.5, times=1)
@@ -79,6 +83,7 @@ def test_a_share_of_any_row(filter_, row, share, times):
     assert ((quick == logits) | (quick == -INF)).all()
 
 
+@needs_kernels
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.7, 0.95])
 def test_typical_of_a_large_vocabulary(share):
     logits = languagelike(6, 15_000, 1)
@@ -86,10 +91,52 @@ def test_typical_of_a_large_vocabulary(share):
     assert np.array_equal(quick, plain)
 
 
+@needs_kernels
 def test_a_row_is_filtered_alone_as_in_a_batch():
     logits = languagelike(9, 3000, 2)
     whole = typical(logits, 0.9)
     assert all(np.array_equal(typical(logits[i : i + 1], 0.9)[0], whole[i]) for i in range(9))
+
+
+# Arguments at the ends of their range
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("call", "kept"),
+    [
+        (lambda rows: top_k(rows, 1), [[0], [3]]),
+        (lambda rows: top_k(rows, 3), [[0, 1, 2], [0, 2, 3]]),
+        (lambda rows: top_k(rows, 4), [[0, 1, 2, 3]] * 2),
+        (lambda rows: top_p(rows, 0), [[0], [3]]),
+        (lambda rows: top_p(rows, 0.75), [[0, 1], [2, 3]]),
+        (lambda rows: top_p(rows, 1), [[0, 1, 2, 3]] * 2),
+        (lambda rows: typical(rows, 0.25), [[1], [2]]),
+        (lambda rows: typical(rows, 1), [[0, 1, 2, 3]] * 2),
+        (lambda rows: top_h(rows, 0), [[0], [3]]),
+        (lambda rows: top_h(rows, 0.6), [[0, 1], [2, 3]]),
+        (lambda rows: top_h(rows, 1), [[0, 1, 2, 3]] * 2),
+        (lambda rows: within_nats(rows, -1.0), [[0], [3]]),
+        (lambda rows: within_nats(rows, 0.0), [[0], [3]]),
+        (lambda rows: within_nats(rows, 0.7), [[0, 1], [2, 3]]),
+        (lambda rows: within_nats(rows, np.array([0.7, 2.0])), [[0, 1], [0, 1, 2, 3]]),
+        (lambda rows: within_nats(rows, np.array([-1.0, 0.0])), [[0], [3]]),
+    ],
+)
+def test_the_tokens_that_stay(call, kept, dtype):
+    # entropy 1.75 ln 2 = 1.21; of the two likeliest alone 0.64; surprisals ln 2, ln 4, ln 8, ln 8
+    rows = np.log(np.array([[0.5, 0.25, 0.125, 0.125], [0.125, 0.125, 0.25, 0.5]])).astype(dtype)
+    result = call(rows)
+    assert [np.flatnonzero(row > -INF).tolist() for row in result] == kept
+    assert ((result == rows) | (result == -INF)).all()
+    assert result.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_deviation_of_the_logits_in_play(dtype):
+    rows = np.array([[4, 3, 2, 1, -INF], [7, -INF, 7, -INF, -INF], [1e30, -1e30, 0, 0, 0]], dtype)
+    expected = [np.sqrt(1.25), 0, np.sqrt(0.4) * 1e30]
+    assert logit_std(rows).tolist() == pytest.approx(expected, rel=1e-6)
 
 
 # Arguments outside their range
@@ -148,6 +195,7 @@ def test_an_argument_outside_its_range_is_refused_alike(call, message, kernels):
             assert str(caught.value) == message
 
 
+@needs_kernels
 @pytest.mark.parametrize("t", [[0.5, 2.0, 1.0], [0.0, 1e-300, 1e300], [1e30, 1e-30, 3.0]])
 def test_a_temperature_for_each_row(t):
     rows = np.array([[1.0, 3.0, -INF, 2.0]] * 3, np.float32)

@@ -36,3 +36,15 @@ def test_a_tie_is_decided_by_the_id_wherever_it_is(place, dtype):
     expected = sorted([place, 20_000, 20_001, 30_000])
     for k in (1, 2, 3, 4):
         assert likeliest_tokens(row, k).tolist() == expected[:k]
+
+
+def test_many_ties_stay_in_the_order_of_their_ids():
+    row = np.zeros(300)
+    row[250] = 1.0
+    tokens = np.arange(5, 300)
+    assert in_falling_order(row, tokens).tolist() == [250, *range(5, 250), *range(251, 300)]
+
+
+def test_the_rank_counts_earlier_ties():
+    row = np.array([2.0, 3.0, 2.0, 3.0, 1.0])
+    assert [rank(row, token) for token in range(5)] == [3, 1, 4, 2, 5]
