@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 
 from corelm.plugins.probing import (
+    compares_probabilities,
     differ,
     flattens,
     has_effect,
-    judges_probabilities,
     leaves_one_token,
     temperature_of,
 )
@@ -68,10 +68,10 @@ def _around_the_last_choice(before: Stages, rest: Stages) -> Iterator[str]:
 def _filter_after_heat(stages: Stages) -> Iterator[str]:
     for i, stage in enumerate(stages):
         after = [late for late in stages[i + 1 :] if late.kind == "filter"]
-        if _is_hot(stage) and (misled := [late for late in after if judges_probabilities(late)]):
+        if _is_hot(stage) and (misled := [late for late in after if compares_probabilities(late)]):
             yield (
                 f"{_label(stage)} flattens the probabilities that {_labels(misled)} after it "
-                f"{'judges' if len(misled) == 1 else 'judge'}, so more unlikely tokens stay; "
+                f"{'compares' if len(misled) == 1 else 'compare'}, so more unlikely tokens stay; "
                 "put the temperature last"
             )
 

@@ -84,7 +84,7 @@ def flattens(sampler: Sampler) -> bool:
     return bool((entropy(softmax(result)) > entropy(softmax(_probes())) + 1e-3).any())
 
 
-def judges_probabilities(sampler: Sampler) -> bool:
+def compares_probabilities(sampler: Sampler) -> bool:
     """Return True if a filter keeps less likely tokens when a temperature flattens its input."""
     cool, hot = (_call(sampler, rows) for rows in (_probes(), _probes() / np.float32(HEAT)))
     if cool is None or hot is None:

@@ -146,12 +146,12 @@ def _names_tokens(stage: Sampler) -> bool:
 
 
 @_law("Minus infinity means never: pass the result through `keep(result, logits > -np.inf)`.")
-def never_revives_a_token(sampler: Sampler, ask: Ask) -> Complaints:
+def never_restores_a_token(sampler: Sampler, ask: Ask) -> Complaints:
     """Leave tokens of probability zero at probability zero."""
     for case in ask(holes, point_mass):
-        revived = (case.logits == -np.inf) & (_answer(sampler, case) > -np.inf)
-        for row, token in np.argwhere(revived):
-            yield case, f"revived token {token} of row {row}, which was impossible"
+        restored = (case.logits == -np.inf) & (_answer(sampler, case) > -np.inf)
+        for row, token in np.argwhere(restored):
+            yield case, f"restored token {token} of row {row}, which was impossible"
 
 
 ALONE = "The entropy and the deviation of one token are 0; always keep the most likely token."
@@ -291,7 +291,7 @@ LAWS: tuple[Law, ...] = (
     repeats_itself,
     treats_rows_alone,
     treats_tokens_alike,
-    never_revives_a_token,
+    never_restores_a_token,
     survives_a_point_mass,
     survives_extreme_values,
     ignores_a_constant,

@@ -219,7 +219,7 @@ def test_likely_mistakes_are_noted_once(run: Run) -> None:
     result = run(*TOY, "--sampler", "temperature(t=2) | min_p(p=0.1)")
     assert result.code == 0
     assert re.findall("^note: .*$", result.err, re.MULTILINE) == [
-        "note: temperature(t=2) flattens the probabilities that min_p(p=0.1) after it judges, "
+        "note: temperature(t=2) flattens the probabilities that min_p(p=0.1) after it compares, "
         "so more unlikely tokens stay; put the temperature last"
     ]
     assert "note" not in result.out

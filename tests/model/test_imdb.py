@@ -242,15 +242,15 @@ def test_a_flipped_bit_is_noticed_by_the_checksum_of_the_compression(kind, home,
 
 
 def test_random_damage_gives_the_named_error_or_the_reviews(home, local):
-    luck = random.Random(0)
+    rng = random.Random(0)
     whole = tar(REVIEWS)
     for _ in range(200):
         damaged = bytearray(whole)
-        for _ in range(luck.randint(1, 20)):
-            damaged[luck.randrange(len(damaged))] = luck.randrange(256)
+        for _ in range(rng.randint(1, 20)):
+            damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         with contextlib.suppress(DataError):
             folder = fetch_imdb(local(bytes(damaged)))
-            folder.rename(home / f"got{luck.random()}")
+            folder.rename(home / f"got{rng.random()}")
     assert not (home / "data" / "aclImdb.part").exists()
 
 

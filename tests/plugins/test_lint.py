@@ -9,9 +9,9 @@ import pytest
 from corelm import Sampler, keep, param, sampler
 from corelm.plugins.lint import notes
 from corelm.plugins.probing import (
+    compares_probabilities,
     flattens,
     has_effect,
-    judges_probabilities,
     leaves_one_token,
 )
 
@@ -55,7 +55,7 @@ def test_most_chains_get_no_note(expression):
 
 
 HEAT = (
-    "{} flattens the probabilities that {} after it judge{}, so more unlikely tokens stay; "
+    "{} flattens the probabilities that {} after it compare{}, so more unlikely tokens stay; "
     "put the temperature last"
 )
 
@@ -313,7 +313,7 @@ def test_a_sampler_that_fails_or_reads_the_past_is_not_judged():
     for unknown in (Fails(), Reads()):
         assert has_effect(unknown) is None
         assert not leaves_one_token(unknown)
-        assert not judges_probabilities(unknown)
+        assert not compares_probabilities(unknown)
         assert not flattens(unknown)
         assert notes(Heat() | unknown | sampler("min_p(p=0.9)")) == [
             HEAT.format("heat(heat=2)", "min_p(p=0.9)", "s")

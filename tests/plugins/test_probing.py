@@ -9,10 +9,10 @@ import pytest
 
 from corelm import Sampler, param, sampler
 from corelm.plugins.probing import (
+    compares_probabilities,
     differ,
     flattens,
     has_effect,
-    judges_probabilities,
     leaves_one_token,
     temperature_of,
 )
@@ -112,11 +112,11 @@ def test_what_flattens():
     assert holding(flattens, *hot, *cold) == hot
 
 
-def test_what_judges_probabilities():
+def test_what_compares_probabilities():
     yes = ["top_p(p=0.9)", "min_p(p=0.1)", "typical(p=0.9)", "epsilon(epsilon=0.01)"]
     yes += ["eta(epsilon=0.002)", "top_h(h=0.5)", "p_less"]
     no = ["top_k(k=40)", "top_n_sigma(n=1)", "xtc(probability=1)", "mirostat"]
-    assert holding(judges_probabilities, *yes, *no) == yes
+    assert holding(compares_probabilities, *yes, *no) == yes
 
 
 @pytest.mark.parametrize(

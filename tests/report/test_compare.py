@@ -245,7 +245,7 @@ def test_a_sampler_that_fails_in_the_middle_has_an_error_row(monkeypatch):
         (lambda logits: None, "returned NoneType instead of an array"),
         (lambda logits: logits[:, :3], "returned the shape"),
         (lambda logits: logits * float("nan"), "returned NaN"),
-        (lambda logits: 0 * corelm.softmax(logits), "revived"),
+        (lambda logits: 0 * corelm.softmax(logits), "restored"),
     ],
 )
 def test_a_sampler_that_returns_nonsense(returned, says):

@@ -17,7 +17,7 @@ from corelm.report.measure.divergence import (
     Divergence,
     ModelRows,
     divergence,
-    revived,
+    restored,
 )
 
 INF = float("inf")
@@ -112,10 +112,10 @@ def test_surprisal_of_possible_and_impossible_tokens():
         assert distribution.surprisal(1) == INF
 
 
-def test_a_revived_token_is_found():
+def test_a_restored_token_is_found():
     model = np.array([[0.0, -INF, -INF, 1.0]])
-    assert revived(np.array([[0.0, -INF, -INF, -INF]]), model) is None
-    assert revived(np.array([[0.0, -INF, 3.0, -INF]]), model) == 2
+    assert restored(np.array([[0.0, -INF, -INF, -INF]]), model) is None
+    assert restored(np.array([[0.0, -INF, 3.0, -INF]]), model) == 2
 
 
 ROWS = st.lists(
@@ -182,7 +182,7 @@ def test_the_kernel_agrees_with_the_definition(row, expression, times, last):
     assert quick.figures == pytest.approx(plain.figures, rel=1e-5, abs=2e-5)
     assert quick.figures[:, TOKENS].tolist() == plain.figures[:, TOKENS].tolist()
     assert quick.surprisal == pytest.approx(plain.surprisal, rel=1e-5, abs=2e-5, nan_ok=True)
-    assert quick.revived == plain.revived is None
+    assert quick.restored == plain.restored is None
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -210,10 +210,10 @@ def test_unchanged_rows_have_no_divergence(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_first_revived_token_is_reported(dtype):
+def test_the_first_restored_token_is_reported(dtype):
     logits = np.array([[0.0, -INF, -INF, 1.0], [0.0, 1.0, -INF, 1.0]], dtype)
     changed = np.array([[0.0, -INF, -INF, -INF], [-INF, -INF, 3.0, 0.0]], dtype)
-    assert ModelRows(logits).compare(changed, np.zeros(2, np.int64)).revived == 2
+    assert ModelRows(logits).compare(changed, np.zeros(2, np.int64)).restored == 2
 
 
 @pytest.mark.parametrize("way", ["kernels", "NumPy"])

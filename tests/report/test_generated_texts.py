@@ -112,13 +112,13 @@ class Fails(Sampler):
         return logits
 
 
-class Revives(Sampler):
+class Restores(Sampler):
     """A sampler that draws padding, which the model never draws."""
 
     def __call__(self, logits, context):
-        revived = np.full_like(logits, -np.inf)
-        revived[:, 0] = 0
-        return revived if context.step == 2 else logits
+        restored = np.full_like(logits, -np.inf)
+        restored[:, 0] = 0
+        return restored if context.step == 2 else logits
 
 
 def test_an_error_has_the_step_of_the_failure():
@@ -126,9 +126,11 @@ def test_an_error_has_the_step_of_the_failure():
         draw(ToyModel(), "the", Fails(), 10, range(3), 1)
 
 
-def test_a_sampler_that_revives_a_token_is_refused():
-    with pytest.raises(SamplerError, match="revives revived a token that is never drawn at step 2"):
-        draw(ToyModel(), "the", Revives(), 10, range(3), 1)
+def test_a_sampler_that_restores_a_token_is_refused():
+    with pytest.raises(
+        SamplerError, match="restores restored a token that is never drawn at step 2"
+    ):
+        draw(ToyModel(), "the", Restores(), 10, range(3), 1)
 
 
 # Details of tokens

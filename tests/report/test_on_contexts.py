@@ -195,7 +195,7 @@ class Fails(Sampler):
         return logits
 
 
-class Revives(Sampler):
+class Restores(Sampler):
     """A sampler that allows everything, even padding."""
 
     def __call__(self, logits, context):
@@ -218,9 +218,9 @@ def test_a_failure_on_some_texts_is_a_failure(model, contexts):
     assert "error" in merge(units)["samplers"][0]
 
 
-def test_reviving_a_token_is_an_error(model, contexts):
-    [record] = measure(model, contexts, [Revives()], range(2))["samplers"]
-    message = "revives revived token 0, which is never drawn, at step 0"
+def test_restoring_a_token_is_an_error(model, contexts):
+    [record] = measure(model, contexts, [Restores()], range(2))["samplers"]
+    message = "restores restored token 0, which is never drawn, at step 0"
     assert record == {"error": {"type": "SamplerError", "message": message}}
 
 

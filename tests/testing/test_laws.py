@@ -20,7 +20,7 @@ from corelm.testing import (
     is_portable,
     keeps_the_most_likely_token,
     leaves_its_input_alone,
-    never_revives_a_token,
+    never_restores_a_token,
     obeys_the_laws,
     reads_only_what_it_declares,
     repeats_itself,
@@ -76,7 +76,7 @@ class WritesIntoItsInput(Sampler):
         return logits
 
 
-class RevivesTokens(Sampler):
+class RestoresTokens(Sampler):
     def __call__(self, logits, context):
         return np.maximum(logits, logits.max(axis=-1, keepdims=True) - 20)
 
@@ -213,7 +213,7 @@ ONE_FAULT = [
     (GlobalRandomness(), {repeats_itself}),
     (MeanOverTheBatch(), {treats_rows_alone}),
     (WritesIntoItsInput(), {leaves_its_input_alone}),
-    (RevivesTokens(), {never_revives_a_token}),
+    (RestoresTokens(), {never_restores_a_token}),
     (NeedsRawLogits(), {ignores_a_constant}),
     (SaysThatItIsOrderless(), {treats_tokens_alike}),
     (ShiftsByTheLowest(), {survives_extreme_values}),
@@ -257,7 +257,7 @@ def test_the_laws_are_these_twelve():
         "repeats_itself",
         "treats_rows_alone",
         "treats_tokens_alike",
-        "never_revives_a_token",
+        "never_restores_a_token",
         "survives_a_point_mass",
         "survives_extreme_values",
         "ignores_a_constant",
@@ -299,7 +299,7 @@ def test_a_sampler_that_moves_the_only_token_is_caught():
     assert message.startswith("MovesTokens() removed the one token that was possible")
 
 
-@pytest.mark.parametrize("law", [repeats_itself, treats_rows_alone, never_revives_a_token])
+@pytest.mark.parametrize("law", [repeats_itself, treats_rows_alone, never_restores_a_token])
 def test_other_laws_refuse_what_is_no_distribution_too(law):
     assert "returned the shape" in complaint(law, WrongShape())
 
@@ -318,7 +318,7 @@ def test_the_constant_may_matter_where_the_sampler_says_so():
         (repeats_itself, GlobalRandomness(), "a coin before the draw is a mixture"),
         (treats_rows_alone, MeanOverTheBatch(), "axis=-1"),
         (leaves_its_input_alone, WritesIntoItsInput(), "Work on a copy"),
-        (never_revives_a_token, RevivesTokens(), "keep(result, logits > -np.inf)"),
+        (never_restores_a_token, RestoresTokens(), "keep(result, logits > -np.inf)"),
         (ignores_a_constant, NeedsRawLogits(), "is_shift_invariant = False"),
         (treats_tokens_alike, SaysThatItIsOrderless(), "keep 'vocabulary' in `reads`"),
         (keeps_the_most_likely_token, Inverts(), "`is_argmax_invariant = False`"),

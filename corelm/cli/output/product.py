@@ -9,11 +9,11 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from corelm.caching import cached_property
 from corelm.cli.output.terminal import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
 from corelm.printable import printable

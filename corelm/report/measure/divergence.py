@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import astuple, dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
+from corelm.caching import cached_property
 from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid
 
 Floats = NDArray[np.float64]
@@ -172,13 +172,13 @@ class Comparison:
         figures: (rows, figures) in the order of FIGURES.
         surprisal: (rows,) nats, of one token of each row under the sampler; nan if it cannot be
             drawn.
-        revived: the first token that the sampler can draw and the model cannot; None if there is
+        restored: the first token that the sampler can draw and the model cannot; None if there is
             none.
     """
 
     figures: Floats
     surprisal: Floats
-    revived: int | None
+    restored: int | None
 
 
 class ModelRows:
@@ -222,7 +222,7 @@ class ModelRows:
         valid = native.loaded().divergence(rows, self._rows, self._for_kernel, tokens, found)
         if not valid and not rows_are_valid(logits):
             return None
-        first = None if valid else revived(logits, self.logits)
+        first = None if valid else restored(logits, self.logits)
         return Comparison(found[:, :-1], found[:, -1], first)
 
     def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
@@ -232,7 +232,7 @@ class ModelRows:
         figures = [astuple(divergence(q, p)) for q, p in zip(rows, self._each, strict=True)]
         nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]
         return Comparison(
-            np.array(figures), nan_if_impossible(np.array(nats)), revived(logits, self.logits)
+            np.array(figures), nan_if_impossible(np.array(nats)), restored(logits, self.logits)
         )
 
     @cached_property
@@ -247,7 +247,7 @@ class ModelRows:
         return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
 
 
-def revived(logits: Array, model: Array) -> int | None:
+def restored(logits: Array, model: Array) -> int | None:
     """Return the first token of any row that the sampler can draw and the model cannot.
 
     Args:

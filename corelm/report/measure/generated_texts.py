@@ -73,7 +73,7 @@ def draw(
         unknown: True to allow [UNK] to be sampled.
 
     Raises:
-        SamplerError: the sampler raised, did not return a distribution, or revived a token.
+        SamplerError: the sampler raised, did not return a distribution, or restored a token.
 
     Example:
         >>> import corelm
@@ -97,7 +97,7 @@ def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
     for step in drawn:
         if not np.isfinite(step.model_surprisal).all():
             raise SamplerError(
-                f"{sampler} revived a token that is never drawn at step {step.position}"
+                f"{sampler} restored a token that is never drawn at step {step.position}"
             )
         yield step
 

@@ -176,9 +176,9 @@ class _SamplerRun:
         found = model.compare(logits, position.tokens)
         if found is None:
             raise invalid_result(self._sampler, logits, position.step)
-        if found.revived is not None:
+        if found.restored is not None:
             raise SamplerError(
-                f"{self._sampler} revived token {found.revived}, which is never drawn, "
+                f"{self._sampler} restored token {found.restored}, which is never drawn, "
                 f"at step {position.step}"
             )
         return found

@@ -18,7 +18,7 @@ EPSILON = 1e-6
 """Added to the variance when a layer is normalised; KerasHub has 1e-5, which cannot be changed."""
 
 Weights = dict[str, np.ndarray]
-Drawn = tuple[str, tuple[int, ...], float, float]
+InitialWeight = tuple[str, tuple[int, ...], float, float]
 """The name and shape of a weight, the mean and the deviation to draw it with."""
 
 
@@ -27,11 +27,11 @@ def weights() -> Weights:
     rng = np.random.default_rng(0)
     return {
         name: (mean + spread * rng.standard_normal(shape)).astype(np.float32)
-        for name, shape, mean, spread in _drawn()
+        for name, shape, mean, spread in _initial_weights()
     }
 
 
-def _drawn() -> Iterator[Drawn]:
+def _initial_weights() -> Iterator[InitialWeight]:
     """Embeddings are large, so that what is added to a variance matters little."""
     width, dense = SHAPE.width, SHAPE.dense
     yield "wte.weight", (SHAPE.vocabulary_size, width), 0, 1
@@ -49,11 +49,11 @@ def _drawn() -> Iterator[Drawn]:
     yield "ln_f.bias", (width,), 0, 0.1
 
 
-def _norm(name: str) -> Iterator[Drawn]:
+def _norm(name: str) -> Iterator[InitialWeight]:
     yield f"{name}.weight", (SHAPE.width,), 1, 0.1
     yield f"{name}.bias", (SHAPE.width,), 0, 0.1
 
 
-def _dense(name: str, inputs: int, units: int, gain: float = 1) -> Iterator[Drawn]:
+def _dense(name: str, inputs: int, units: int, gain: float = 1) -> Iterator[InitialWeight]:
     yield f"{name}.weight", (inputs, units), 0, gain * inputs**-0.5
     yield f"{name}.bias", (units,), 0, 0.1

@@ -11,7 +11,7 @@ static const float LOWEST = -1e30f; /* takes the place of minus infinity: 0 * LO
 struct divergence_sums {
     doubles weight, below, model; /* weights; times the logits; times the model's logits */
     size_t possible;              /* tokens */
-    unsigned revived, changed;    /* is any impossible in the model, or has another logit? */
+    unsigned restored, changed;    /* is any impossible in the model, or has another logit? */
 };
 
 INLINE void add_block(struct divergence_sums *sums, const float *row, const float *model,
@@ -31,7 +31,7 @@ INLINE void add_block(struct divergence_sums *sums, const float *row, const floa
             below[v] = fmadd(w, max(shifted, floor), below[v]);
             of_model[v] = fmadd(w, max(y - splat(model_largest), splat(LOWEST)), of_model[v]);
             sums->possible += (size_t)__builtin_popcount(possible);
-            sums->revived |= possible & ~movemask(y > never);
+            sums->restored |= possible & ~movemask(y > never);
             sums->changed |= possible & movemask(x != y);
         }
     sums->weight += fold_to_doubles(weight);
@@ -120,7 +120,7 @@ TARGET static enum status divergence_row(const void *work, size_t i, struct scra
     out[OUT_SURPRISAL] =
         logit > -INFINITY ? min_entropy + ((double)largest - (double)logit) : (double)NAN;
     int valid = is_valid(scratch->block_max, block_count(vocabulary), largest);
-    return valid && !sums.revived && model[likeliest] > -INFINITY ? OK : INVALID;
+    return valid && !sums.restored && model[likeliest] > -INFINITY ? OK : INVALID;
 }
 
 KERNEL_OF_ROWS(divergence)
