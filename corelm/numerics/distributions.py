@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.errors import ParameterError, UsageError
+from corelm.errors import ParameterError
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, first_true, running_count, wide_float, widen
+from corelm.numerics.checks import check_ids, check_one_id_a_row, check_uniforms
 
 Array = NDArray[Any]
 
@@ -26,34 +27,6 @@ NEVER = -1e4
 
 USUAL = 1e-30, 1e30
 """Temperatures between these divide in the logits' own type."""
-
-
-# ---- refusing arguments, alike for kernels and definitions ----
-
-
-def check_ids(logits: Array, tokens: Any, **options: Any) -> None:
-    """Refuse ids that are not in the vocabulary."""
-    ids = tokens.tolist() if isinstance(tokens, np.ndarray) else ()
-    size = logits.shape[-1]
-    if ids and not (min(ids) >= 0 and max(ids) < size):
-        wrong = next(i for i in ids if not 0 <= i < size)
-        raise UsageError(f"there is no token {wrong}; the ids go from 0 to {size - 1}")
-
-
-def _check_one_id_a_row(logits: Array, tokens: Any) -> None:
-    _check_one_a_row(logits, tokens, "a token")
-    check_ids(logits, tokens)
-
-
-def _check_uniforms(logits: Array, uniforms: Any) -> None:
-    _check_one_a_row(logits, uniforms, "a uniform number")
-
-
-def _check_one_a_row(logits: Array, numbers: Any, thing: str) -> None:
-    if len(numbers) != logits.shape[0]:
-        raise UsageError(
-            f"expected {thing} for each of {logits.shape[0]} rows, not {len(numbers)} of them"
-        )
 
 
 # ---- logits ----
@@ -319,7 +292,7 @@ def surprisal(probability: float) -> float:
     return 0.0 - math.log(probability) if probability > 0 else math.inf
 
 
-@kernel(rows.surprisals, check=_check_one_id_a_row)
+@kernel(rows.surprisals, check=check_one_id_a_row)
 def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
     """Return the surprisal of one token of each row, -ln p, in nats, in float64.
 
@@ -372,7 +345,7 @@ def draw(logits: Array, uniforms: Array) -> tuple[NDArray[np.int64], NDArray[np.
     return draw_checked(logits, uniforms)[:2]
 
 
-@kernel(rows.draw, check=_check_uniforms)
+@kernel(rows.draw, check=check_uniforms)
 @np.errstate(over="ignore", invalid="ignore")
 def draw_checked(
     logits: Array, uniforms: Array

@@ -1,0 +1,39 @@
+"""Checks of arguments, made before the kernel or the definition is chosen.
+
+Kernels and definitions therefore refuse the same arguments in the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from corelm.errors import UsageError
+
+
+def check_ids(logits: Any, tokens: Any, **options: Any) -> None:
+    """Refuse ids that are not in the vocabulary."""
+    ids = tokens.tolist() if isinstance(tokens, np.ndarray) else ()
+    size = logits.shape[-1]
+    if ids and not (min(ids) >= 0 and max(ids) < size):
+        wrong = next(i for i in ids if not 0 <= i < size)
+        raise UsageError(f"there is no token {wrong}; the ids go from 0 to {size - 1}")
+
+
+def check_one_id_a_row(logits: Any, tokens: Any) -> None:
+    """Refuse ids that are not one for each row, or not in the vocabulary."""
+    _check_one_a_row(logits, tokens, "a token")
+    check_ids(logits, tokens)
+
+
+def check_uniforms(logits: Any, uniforms: Any) -> None:
+    """Refuse uniform numbers that are not one for each row."""
+    _check_one_a_row(logits, uniforms, "a uniform number")
+
+
+def _check_one_a_row(logits: Any, numbers: Any, thing: str) -> None:
+    if len(numbers) != logits.shape[0]:
+        raise UsageError(
+            f"expected {thing} for each of {logits.shape[0]} rows, not {len(numbers)} of them"
+        )
