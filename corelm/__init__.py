@@ -95,7 +95,7 @@ __all__ = [
 
 
 _LATER = {"Report": "corelm.report.report", "compare": "corelm.report.report"}
-"""What is imported when it is first asked for, since only reports need it: names and modules."""
+"""Names that are imported on first use, and their modules: only reports need them."""
 
 
 def __getattr__(name: str) -> typing.Any:

@@ -1,6 +1,6 @@
 """The texts of a recorded set of seeds, samplers, decoders and batches stay the same.
 
-`python tests/test_recorded_texts.py` records them anew, for a change that is meant to change them.
+`python tests/test_recorded_texts.py` records them again, for a change that is meant to change them.
 The kernels decide the last bits of a logit, so the set is that of builds with kernels.
 """
 

@@ -1,4 +1,4 @@
-"""What a shape costs: texts from a Keras network, padded to few shapes and each at its own.
+"""Measure the cost of a shape: texts from a Keras network, padded to few shapes or not at all.
 
     python tests/benchmarks/any_keras_model.py [--length 99] [--preset default]
 

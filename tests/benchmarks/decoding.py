@@ -8,7 +8,7 @@ have the same random weights: first those of a network with the shape of GPT-2; 
 corelm's presets, compared with the loop of the chapter. Each runs in its own process, warmed up, in
 the fastest of its ways. They take turns, and the median of the rounds counts.
 
-Nothing is printed unless the logits of all peers agree. What is printed is one Markdown table,
+Nothing is printed unless the logits of all peers agree. The output is one Markdown table,
 with the limit: what the bare matrix products of a step take of a step of corelm.
 """
 

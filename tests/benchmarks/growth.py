@@ -1,4 +1,4 @@
-"""How time and memory grow with the length of a text, the batch, and what a report compares.
+"""Measure how time and memory grow with the length of a text, the batch, and a report.
 
     python tests/benchmarks/growth.py [--rounds 5] [--tokens 30]
 
@@ -86,7 +86,7 @@ def held(model: corelm.LanguageModel, batch: int, length: int) -> int:
 
 
 def same_contexts(model: corelm.LanguageModel, contexts: Contexts, texts: int, count: int) -> Call:
-    """What a report does with the first texts, some of them at a time."""
+    """Compare samplers on the first texts, as a report does."""
     samplers = [corelm.sampler(expression) for expression in SAMPLERS[:count]]
     at = temperatures(samplers)
     parts = [range(first, min(first + UNIT, texts)) for first in range(0, texts, UNIT)]

@@ -1,4 +1,4 @@
-"""How fast `default` learns what `book` has learned after an epoch of the chapter's recipe.
+"""Measure how fast `default` learns what `book` has learned after an epoch of the chapter's recipe.
 
     corelm data imdb
     python tests/benchmarks/training.py [--data aclImdb] [--results training.json]
@@ -184,7 +184,7 @@ class Results:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What the file of results holds, which may not be there yet."""
+    """Return the contents of the file of results, if there is one."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 

@@ -154,7 +154,7 @@ def test_batches_are_padded_to_few_sizes_with_texts_that_are_there():
 
 
 class Traced(LastToken):
-    """The same, compiled anew for each shape of its input, as JAX and XLA do."""
+    """The same, compiled again for each shape of its input, as JAX and XLA do."""
 
     def __init__(self, table):
         super().__init__(table)
