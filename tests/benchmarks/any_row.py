@@ -37,6 +37,8 @@ FILTERS = [
     "eta(epsilon=0.0003)",
     "top_h(h=0.4)",
     "top_n_sigma(n=1)",
+    "xtc(probability=0.5)",
+    "quadratic(factor=0.3)",
 ]
 REPEATS = 9
 

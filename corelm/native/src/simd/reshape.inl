@@ -52,7 +52,7 @@ TARGET static enum status quadratic_row(const void *work, size_t i, struct scrat
     const struct quadratic_args *args = work;
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
-    float *out = args->out + i * vocabulary, largest = max_logit(row, vocabulary), top = 0;
+    float *out = args->out + i * vocabulary, largest = max_logit(row, vocabulary);
     if (!(args->factor > 1e-30 && args->factor < 1e30)) {
         bend_exactly(row, vocabulary, largest, args->factor, args->curve, out);
         return OK;
@@ -62,10 +62,9 @@ TARGET static enum status quadratic_row(const void *work, size_t i, struct scrat
     for (size_t token = 0; token < vocabulary; token++) {
         float below = row[token] - largest;
         float bent = factor * below * below * (third > 0 ? second - third * below : second);
-        bent = row[token] > -INFINITY ? bent : -INFINITY;
-        top = bent > top ? bent : top;
-        out[token] = bent;
+        out[token] = row[token] > -INFINITY ? bent : -INFINITY;
     }
+    float top = max_logit(out, vocabulary);
     if (top > 0) /* a steep curve lifts tokens above the likeliest */
         for (size_t token = 0; token < vocabulary; token++)
             out[token] -= top;
