@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
@@ -17,7 +18,13 @@ import corelm
 from corelm import hookimpl
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.plugins.expressions import built_in
-from corelm.plugins.offers import Offer, Source, offers_by_name, shadowing_parameters
+from corelm.plugins.offers import (
+    Offer,
+    Source,
+    distinct,
+    offers_by_name,
+    shadowing_parameters,
+)
 from corelm.plugins.registry import Registry
 from corelm.testing import ToyModel
 
@@ -702,6 +709,54 @@ def test_a_parameter_that_shadows_an_option_is_listed():
     offer = Offer("long", Long, Source("corelm-long", "1.0", "long"))
     shadowing = shadowing_parameters([offer], ["--length", "--top-n", "--seed"])
     assert shadowing == [(offer, "length"), (offer, "top_n")]
+
+
+def test_two_things_under_one_full_name_are_both_kept():
+    source = Source("a", "1", "x")
+    first, second = (Offer("mine", value, source) for value in (corelm.Chain, corelm.Sampler))
+    assert distinct([first, second, first]) == [first, second]
+
+
+def test_an_entry_point_without_a_distribution_has_an_unknown_source():
+    point = EntryPoint(name="greedy", value="corelm_samplers.greedy", group="corelm")
+    assert Registry(points=[point]).sources() == [
+        Source("unknown", "", "greedy", "corelm_samplers.greedy")
+    ]
+
+
+class Broken(io.StringIO):
+    def flush(self):
+        raise OSError("no space left")
+
+
+@pytest.mark.parametrize("stream", [None, Broken()])
+def test_a_plugin_loads_where_standard_output_cannot_be_flushed(
+    installed_plugin, only, monkeypatch, stream
+):
+    only("corelm-one")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    monkeypatch.setattr(sys, "__stdout__", stream)
+    registry = Registry()
+    assert registry.sampler("one").__name__ == "One"
+    assert registry.failures == {}
+
+
+def test_a_plugin_loads_where_standard_output_is_closed(installed_plugin, only, monkeypatch):
+    only("corelm-one")
+    installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "__stdout__", closed)
+    assert Registry().sampler("one").__name__ == "One"
+
+
+def test_a_module_without_hooks_is_refused_with_the_list_of_hooks():
+    with pytest.raises(PluginError) as caught:
+        Registry(points=[]).register(SimpleNamespace())
+    assert str(caught.value) == (
+        "not a plugin: no function in it is marked with @corelm.hookimpl; the hooks are "
+        "corelm_samplers, corelm_decoders, corelm_models, corelm_next_token"
+    )
 
 
 def test_offers_are_grouped_by_name_in_their_order():
