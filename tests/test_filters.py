@@ -17,6 +17,7 @@ from corelm.numerics.distributions import (
     surprisals,
 )
 from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
+from corelm.numerics.reshaping import quadratic, xtc
 
 INF = float("inf")
 needs_kernels = pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")
@@ -161,6 +162,22 @@ NAN = float("nan")
         (lambda rows: top_k(rows, 0), "k must be at least 1 and at most 4, the vocabulary, not 0"),
         (lambda rows: top_k(rows, 5), "k must be at least 1 and at most 4, the vocabulary, not 5"),
         (lambda rows: within_nats(rows, NAN), "nats must be a number, not nan"),
+        (
+            lambda rows: quadratic(rows, -1, 1),
+            "factor must be at least 0 and finite, not -1",
+        ),
+        (
+            lambda rows: quadratic(rows, 1, 10.5),
+            "curve must be at least 1 and at most 10, not 10.5",
+        ),
+        (
+            lambda rows: xtc(rows, 1.5, 0.1),
+            "probability must be at least 0 and at most 1, not 1.5",
+        ),
+        (
+            lambda rows: xtc(rows, 0.5, -0.1),
+            "threshold must be at least 0 and at most 1, not -0.1",
+        ),
         (lambda rows: apply_temperature(rows, -1), "t must be at least 0, not -1.0"),
         (lambda rows: apply_temperature(rows, NAN), "t must be at least 0, not nan"),
         (
