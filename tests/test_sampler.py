@@ -63,6 +63,19 @@ def test_a_chain_is_called_as_any_sampler():
     assert chain(logits, Context.of([[0]])).tolist() == [[0.0, -INF]]
 
 
+def test_a_chain_hands_arrays_of_another_library_from_stage_to_stage():
+    class Divide(Sampler):
+        neutral = {"by": 1.0}
+        by: float = param(2.0)
+
+        def __call__(self, logits, context):
+            assert self.by != 1
+            return logits / self.by
+
+    chain = Divide() | Divide(by=1) | Divide(by=4)
+    assert chain(8.0, Context.of([[0]])) == 1.0  # any object that divides will do
+
+
 def test_the_repr_of_a_chain_is_read_back():
     chain = COLD | GREEDY
     assert repr(chain) == str(chain) == "temperature(t=0.5) | greedy"
