@@ -735,9 +735,10 @@ def test_a_plugin_loads_where_standard_output_cannot_be_flushed(
 ):
     only("corelm-one")
     installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
-    monkeypatch.setattr(sys, "__stdout__", stream)
     registry = Registry()
-    assert registry.sampler("one").__name__ == "One"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "__stdout__", stream)
+        assert registry.sampler("one").__name__ == "One"
     assert registry.failures == {}
 
 
@@ -746,8 +747,9 @@ def test_a_plugin_loads_where_standard_output_is_closed(installed_plugin, only, 
     installed_plugin("corelm-one", {"one": "corelm_one"}, module(one="One"))
     closed = io.StringIO()
     closed.close()
-    monkeypatch.setattr(sys, "__stdout__", closed)
-    assert Registry().sampler("one").__name__ == "One"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "__stdout__", closed)
+        assert Registry().sampler("one").__name__ == "One"
 
 
 def test_a_module_without_hooks_is_refused_with_the_list_of_hooks():
