@@ -171,6 +171,14 @@ def test_ids_outside_the_vocabulary_are_left_alone():
     assert lowered(Dry(multiplier=1, allowed_length=1), [7, 1, 7, -1, 7], size=3) == {1: 1}
 
 
+def test_the_first_id_outside_the_vocabulary_is_left_alone_too():
+    context = Context.of([[0, 1, 3, 0, 1]])
+    assert Dry(multiplier=1, allowed_length=1)(np.zeros((1, 3)), context).tolist() == [[0, 0, 0]]
+    assert Dry(multiplier=1, allowed_length=1)(np.zeros((1, 4)), context).tolist() == [
+        [0, 0, 0, -1.75]
+    ]
+
+
 def test_zero_changes_nothing():
     logits = np.zeros((1, 4))
     assert apply(Dry(), logits, Context.of([[A, A, A]])) is logits
