@@ -1,0 +1,51 @@
+"""The facts about this machine."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+
+from corelm import machine
+
+
+@pytest.fixture
+def cpuinfo(monkeypatch):
+    """Replace the file in which Linux describes the processor."""
+
+    def replace(text):
+        def read_text(path, encoding):
+            if text is None:
+                raise FileNotFoundError(path)
+            return text
+
+        monkeypatch.setattr(Path, "read_text", read_text)
+
+    return replace
+
+
+def test_the_instruction_sets_are_those_of_the_first_core(cpuinfo):
+    cpuinfo("model name\t: A 100\nflags\t\t: fpu avx2\n\nflags\t\t: fpu\n")
+    assert machine.processor_flags() == {"fpu", "avx2"}
+
+
+def test_an_arm_processor_names_them_features(cpuinfo):
+    cpuinfo("processor\t: 0\nFeatures\t: fp asimd\n")
+    assert machine.processor_flags() == {"fp", "asimd"}
+
+
+def test_without_the_file_there_are_none(cpuinfo):
+    cpuinfo(None)
+    assert machine.processor_flags() == frozenset()
+
+
+@pytest.mark.parametrize("text", [None, "processor\t: 0\n"])
+def test_without_a_name_the_processor_is_what_the_system_says(cpuinfo, text):
+    cpuinfo(text)
+    assert machine._processor() == (platform.processor() or platform.machine())
+
+
+def test_the_processor_has_its_name(cpuinfo):
+    cpuinfo("model name\t: A 100 (tm)\nmodel name\t: B 200\n")
+    assert machine._processor() == "A 100 (tm)"
