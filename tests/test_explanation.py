@@ -102,7 +102,7 @@ def test_no_stage_removed_a_token_that_could_never_be_drawn(model):
         (-1, "there is no token -1"),
     ],
 )
-def test_a_word_that_is_no_token(model, word, sentence):
+def test_a_word_that_is_not_a_token(model, word, sentence):
     with pytest.raises(UsageError, match=sentence):
         explain(model, "north", CHAIN).trace(word)
 

@@ -137,7 +137,7 @@ def test_an_id_or_a_word_is_found(token, ids):
         ("\n", "the vocabulary of this model does not have '\\n'; leave it out"),
     ],
 )
-def test_what_is_no_token_is_refused(token, message):
+def test_an_invalid_token_is_refused(token, message):
     for find in (token_sequence, token_id):
         with pytest.raises(UsageError) as caught:
             find(token, VOCABULARY, 7)

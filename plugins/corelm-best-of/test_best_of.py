@@ -101,7 +101,7 @@ def test_a_scorer_of_ones_own():
         ("my_scorers:nan", CorelmError, "returned nan for a text, not a number"),
     ],
 )
-def test_what_is_no_scorer(scorer, error, reason):
+def test_an_invalid_scorer_is_refused(scorer, error, reason):
     with pytest.raises(error, match=reason):
         texts(decoder=BestOf(scorer=scorer))
 

@@ -195,7 +195,7 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path):
     assert (tmp_path / "model").read_text() == "mine"
 
 
-def test_a_place_that_is_no_folder(tmp_path):
+def test_a_place_that_is_not_a_folder(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ModelFileError, match=r"could not be written to .*; an earlier model"):
         write(tmp_path / "file" / "model")
@@ -298,7 +298,7 @@ def test_every_file_is_needed(folder, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_random_bytes_are_no_model(folder, name):
+def test_random_bytes_are_not_a_model(folder, name):
     (folder / name).write_bytes(random.Random(0).randbytes(700))
     refusal(folder, name)
 
@@ -325,7 +325,7 @@ def test_a_link_that_leads_to_itself(folder, name):
     assert "Too many levels of symbolic links" in refusal(folder, name)
 
 
-def test_an_empty_folder_is_no_model(tmp_path):
+def test_an_empty_folder_is_not_a_model(tmp_path):
     assert refusal(tmp_path, "manifest.json") == "it is missing"
 
 
@@ -338,7 +338,7 @@ def test_an_empty_folder_is_no_model(tmp_path):
         (lambda path: os.mkfifo(path), "isn't a folder"),
     ],
 )
-def test_what_is_no_folder(tmp_path, make, reason):
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path, make, reason):
     make(tmp_path / "model")
     with pytest.raises(ModelFileError, match=reason):
         bundle.read(tmp_path / "model")

@@ -81,7 +81,7 @@ def test_keras_itself_reads_the_file(exported):
     np.testing.assert_allclose(np.log(network(np.array([[3, 4, 5]])))[:, -1], expected, atol=1e-4)
 
 
-def test_an_earlier_file_is_replaced_only_when_told(tmp_path):
+def test_an_earlier_file_is_replaced_only_on_request(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("mine")
     with pytest.raises(UsageError, match="already exists; choose another name or overwrite it"):
@@ -180,7 +180,7 @@ def test_every_member_is_needed(tmp_path, exported, name):
     )
 
 
-def test_a_config_that_is_no_object_or_nests_too_deeply(tmp_path, exported):
+def test_a_config_that_is_not_an_object_or_nests_too_deeply(tmp_path, exported):
     for text in ("[]", "[" * 100_000, "{"):
         with zipfile.ZipFile(tmp_path / "x.keras", "w") as archive:
             archive.writestr("config.json", text)

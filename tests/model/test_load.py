@@ -65,7 +65,7 @@ def test_a_model_in_the_current_folder_is_loaded_by_its_name(tmp_path):
     assert perplexity(load("here")) == 92.625
 
 
-def test_a_folder_of_that_name_that_is_no_model_is_not_in_the_way(tmp_path, toys):
+def test_a_folder_of_that_name_without_a_model_is_not_in_the_way(tmp_path, toys):
     (tmp_path / "toy").mkdir()
     assert isinstance(load("toy"), ToyModel)
 
@@ -76,7 +76,7 @@ def test_a_plugins_model_is_loaded_by_name_and_full_name(toys):
     assert isinstance(load("corelm-toys:mine"), ToyModel)
 
 
-def test_two_models_of_one_name_are_told_apart(home, toys):
+def test_full_names_distinguish_two_models_of_one_name(home, toys):
     folder = write(home / "models" / "toy")
     with pytest.raises(AmbiguousNameError) as refused:
         load("toy")

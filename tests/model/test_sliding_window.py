@@ -125,7 +125,7 @@ def test_tokens_that_are_not_there_cannot_be_looked_at(count):
         (np.empty((1, 0)), "this model cannot continue an empty text"),
     ],
 )
-def test_what_are_no_tokens(tokens, reason):
+def test_invalid_tokens_are_refused(tokens, reason):
     with pytest.raises(UsageError, match=reason):
         SlidingWindow(tokens, PLAIN, 4)
 

@@ -381,7 +381,7 @@ def test_scores_are_surprisals_and_entropies_of_the_network(preset):
     np.testing.assert_allclose(scores.kept[1, 2], np.log(p[1, 2, 2:].sum()), atol=1e-4)
 
 
-def test_padding_is_no_part_of_the_loss(texts):
+def test_padding_does_not_count_in_the_loss(texts):
     run = Run(settings(texts, preset="book"), *settings(texts, preset="book").resolve(), Notes())
     rows = run.rows[:8].astype("int32")
     assert (rows == 0).any()

@@ -167,7 +167,7 @@ def test_a_text_of_known_characters_comes_back_as_it_was(text):
         (["", "[UNK]"], "syllables", "no tokens 'syllables'; there are words, words"),
     ],
 )
-def test_what_is_no_vocabulary_is_refused(words, style, reason):
+def test_an_invalid_vocabulary_is_refused(words, style, reason):
     with pytest.raises(ModelFileError, match=reason):
         WordVocabulary(words, style)
 

@@ -80,7 +80,7 @@ for cores in (6, 2, 4, 1):
     assert done.stdout.split() == ["5", "1", "3", "0"]
 
 
-def test_a_run_that_nobody_started_is_dropped_at_once():
+def test_a_run_that_was_not_started_is_dropped_at_once():
     native.kernels.use_cores(1)  # there is no worker that could start it
     arguments = long_run()
     start = time.perf_counter()

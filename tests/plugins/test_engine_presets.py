@@ -102,7 +102,7 @@ def test_a_preset_is_printed_read_back_and_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_a_preset_is_no_mistake(name):
+def test_a_preset_gets_no_warning(name):
     assert notes(preset(name)) == []
 
 
@@ -115,7 +115,7 @@ def test_dry_can_be_switched_on_in_the_expression():
 @pytest.mark.parametrize(
     ("name", "hint"), [("llama", "; did you mean 'llama.cpp'?"), ("ollama2000x", "")]
 )
-def test_an_unknown_preset_is_told_with_what_there_is(name, hint):
+def test_an_unknown_preset_comes_with_the_known_ones(name, hint):
     with pytest.raises(UnknownNameError) as caught:
         preset(name)
     assert str(caught.value) == (

@@ -302,7 +302,7 @@ def test_a_strangers_filter_gets_every_note():
     ]
 
 
-def test_a_sampler_that_fails_or_reads_the_past_is_not_judged():
+def test_a_sampler_that_fails_or_reads_the_past_gets_no_warning():
     class Fails(MaxRatio):
         def __call__(self, logits, context):
             raise RuntimeError("no good")

@@ -431,7 +431,7 @@ def test_a_plugin_that_was_set_aside_observes_nothing(installed_plugin, only):
 # 3. Two plugins with one name
 
 
-def test_two_plugins_with_one_name_are_told_apart_by_their_full_names(installed_plugin, only):
+def test_full_names_distinguish_two_plugins_with_one_name(installed_plugin, only):
     only("corelm-one", "corelm-two")
     installed_plugin("corelm-one", {"same": "corelm_one"}, module(same="One"))
     installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))

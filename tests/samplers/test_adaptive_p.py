@@ -124,7 +124,7 @@ def test_the_mean_probability_comes_to_the_target():
         ({"decay": -0.1}, "decay must be at least 0 and at most 0.99, not -0.1"),
     ],
 )
-def test_what_is_no_target(values, message):
+def test_invalid_parameters_are_refused(values, message):
     with pytest.raises(ParameterError) as caught:
         AdaptiveP(**values)
     assert str(caught.value) == message

@@ -83,12 +83,12 @@ def test_the_dtype_stays(dtype):
 
 
 @pytest.mark.parametrize("words", [[1.5], [""], [None], 5])
-def test_what_is_no_word(words):
+def test_invalid_words_are_refused(words):
     with pytest.raises(ParameterError, match="words must be a list of items that are each a token"):
         Ban(words=words)
 
 
-def test_a_word_that_nobody_knows_is_refused_by_name():
+def test_an_unknown_word_is_refused_by_name():
     with pytest.raises(UsageError) as caught:
         generate(MODEL, "a", sampler=Ban(words=["a", "d"]), length=1)
     assert str(caught.value) == (

@@ -110,7 +110,7 @@ def test_breakers_are_words_or_ids():
         (99, "dry: there is no token 99; the ids go from 0 to 3"),
     ],
 )
-def test_a_breaker_that_is_no_token_is_refused(breaker, message):
+def test_a_breaker_that_is_not_a_token_is_refused(breaker, message):
     dry = Dry(multiplier=1, sequence_breakers=[breaker])
     with pytest.raises(UsageError) as caught:
         generate(ToyModel(["a", "!"], end=False), "a", sampler=dry, length=1)
@@ -268,7 +268,7 @@ def test_tokens_are_compared_at_most_twice_as_often_as_there_are_tokens(sequence
         ({"sequence_breakers": [1.5]}, "sequence_breakers must be a list of items"),
     ],
 )
-def test_what_is_no_dry(values, message):
+def test_invalid_parameters_are_refused(values, message):
     with pytest.raises(ParameterError) as caught:
         Dry(**values)
     assert str(caught.value).startswith(message)

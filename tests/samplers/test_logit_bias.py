@@ -77,7 +77,7 @@ def test_nothing_added_changes_nothing(bias):
     ("token", "bias"),
     [(0, INF), (0, float("nan")), (0, "1"), (0, True), ("", 1), (1.5, 1), (True, 1)],
 )
-def test_what_is_no_bias(token, bias):
+def test_an_invalid_bias_is_refused(token, bias):
     with pytest.raises(ParameterError) as caught:
         LogitBias(bias={token: bias})
     assert str(caught.value) == (
@@ -93,7 +93,7 @@ def test_what_is_no_bias(token, bias):
         ({"yes no": 1}, "logit_bias: 'yes no' is 2 tokens; give each of them by itself"),
     ],
 )
-def test_what_is_no_token_is_refused(bias, message):
+def test_an_invalid_token_is_refused(bias, message):
     model = ToyModel(["yes", "no"], end=False)
     with pytest.raises(UsageError) as caught:
         generate(model, "yes", sampler=LogitBias(bias=bias), length=1)

@@ -116,7 +116,7 @@ def test_the_surprise_of_a_text_is_tau():
         ({"eta": INF}, "eta must be at least 0 and below inf, not inf"),
     ],
 )
-def test_what_is_no_mirostat(values, message):
+def test_invalid_parameters_are_refused(values, message):
     with pytest.raises(ParameterError) as caught:
         Mirostat(**values)
     assert str(caught.value) == message

@@ -73,7 +73,7 @@ def test_zero_changes_nothing():
 
 
 @pytest.mark.parametrize("penalty", [INF, -INF])
-def test_what_is_no_penalty(penalty):
+def test_an_invalid_penalty_is_refused(penalty):
     with pytest.raises(ParameterError) as caught:
         PresencePenalty(penalty=penalty)
     assert str(caught.value) == f"penalty must be above -inf and below inf, not {penalty}"

@@ -96,7 +96,7 @@ def test_the_sign_of_the_raw_logits_decides():
         ({"last": 2.5}, "last must be a whole number, not 2.5"),
     ],
 )
-def test_what_is_no_penalty(values, message):
+def test_an_invalid_penalty_is_refused(values, message):
     with pytest.raises(ParameterError) as caught:
         RepetitionPenalty(**values)
     assert str(caught.value) == message

@@ -70,7 +70,7 @@ def test_infinity_is_uniform_over_what_is_in_play():
         (-INF, "t must be at least 0, not -inf"),
     ],
 )
-def test_what_is_no_temperature(t, message):
+def test_an_invalid_temperature_is_refused(t, message):
     with pytest.raises(ParameterError) as caught:
         Temperature(t=t)
     assert str(caught.value) == message

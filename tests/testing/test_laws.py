@@ -283,7 +283,7 @@ def test_a_fault_is_caught_by_its_law_and_no_other(sampler, laws):
 
 
 @pytest.mark.parametrize(("sampler", "what", "way_out"), NO_DISTRIBUTION, ids=repr)
-def test_what_is_no_distribution_is_named_with_the_way_out(sampler, what, way_out):
+def test_an_invalid_result_is_named_with_the_way_out(sampler, what, way_out):
     message = complaint(is_a_distribution, sampler)
     assert message.startswith(f"{sampler!r} {what}")
     assert way_out in message
@@ -300,7 +300,7 @@ def test_a_sampler_that_moves_the_only_token_is_caught():
 
 
 @pytest.mark.parametrize("law", [repeats_itself, treats_rows_alone, never_restores_a_token])
-def test_other_laws_refuse_what_is_no_distribution_too(law):
+def test_other_laws_refuse_an_invalid_result_too(law):
     assert "returned the shape" in complaint(law, WrongShape())
 
 
