@@ -90,6 +90,8 @@ class _Overlap:
             same = np.append(grams, -1)[np.minimum(at, len(grams))] == grams
             return np.minimum(counts, np.where(same, at_most, 0))
 
+        # Leaving a text out matters only where it is the one with most of an n-gram: then the
+        # second one clips the count. Store that loss by text, to subtract it in `found`.
         kept, without = clipped(best), clipped(next_best)
         self._found = np.bincount(owners, kept, minlength=len(texts))
         lost = np.flatnonzero(kept > without)
@@ -110,6 +112,7 @@ def _brevity_penalty(lengths: Ids, i: int) -> Floats:
     It depends on the reference closest in length, the shorter one of two equally close.
     """
     length = lengths[i]
+    # Twice the distance leaves room for a tie-break: the longer of two equally close ones adds 1.
     distance = 2 * np.abs(lengths - length) + (lengths > length)
     distance[i] = np.iinfo(distance.dtype).max
     best, second = np.argsort(distance, kind="stable")[[0, 1]]

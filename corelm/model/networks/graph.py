@@ -90,6 +90,8 @@ class Graph:
         return self._placement
 
     def _place(self) -> Placement:
+        # A deep network needs a handful of buffers instead of one a layer, so that a step of a
+        # large batch stays in the processor's cache.
         last_use = {value: i for i, (_, inputs) in enumerate(self._added) for value in inputs}
         buffers, widths, nodes = [INPUT], [self._width], list[Node]()
         free = defaultdict[int, list[int]](list)  # by width

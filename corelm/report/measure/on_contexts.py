@@ -101,6 +101,7 @@ def _measure(
     curve = _Curve(group, temperatures)
     runs = [_SamplerRun(sampler, group) for sampler in samplers]
     for position in read(model, group):
+        # What the model's rows cost (entropies, weights) is shared by all samplers.
         rows = ModelRows(position.logits)
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, np.column_stack([rows.entropy, surprisal]))

@@ -103,6 +103,8 @@ def place_labels(
         + CROWDED * shared(choice.boxes, drawn)
         for choice in choices
     ]
+    # Labels with few good places choose first. Later rounds let each label react to the others,
+    # which repairs most of what a greedy order spoils.
     chosen: dict[int, int] = {}
     for i in sorted(range(len(points)), key=lambda i: _freedom(costs[i])) * ROUNDS:
         others = [box for j, at in chosen.items() if j != i for box in choices[j].taken(at)]
