@@ -141,7 +141,7 @@ class Chain(Sampler):
     def stages(self) -> tuple[Sampler, ...]:
         return self.samplers
 
-    @property
+    @cached_property
     def active_stages(self) -> tuple[Sampler, ...]:
         return tuple(stage for stage in self.samplers if not stage.is_neutral)
 

@@ -15,7 +15,7 @@ from small_models import SMALL, small_model
 import corelm
 from corelm import Ancestral, Context, Decoder, DecodingTask, Sampler, Step, param
 from corelm.decoding.random_stream import RandomStream
-from corelm.errors import ModelOutputError, ParameterError, SamplerError
+from corelm.errors import ModelOutputError, ParameterError, SamplerError, UsageError
 from corelm.testing import ToyModel
 
 INF = float("inf")
@@ -468,3 +468,13 @@ def test_ancestral_is_offered_by_name():
 
     assert Registry().decoder("ancestral") is Ancestral
     assert Ancestral.name == "ancestral"
+
+
+def test_the_drawn_tokens_are_appended_when_none_are_passed():
+    decoding = task(samples=range(3), model=ToyModel(end=False)).start()
+    step = decoding.draw()
+    decoding.select(np.array([2, 0]))
+    decoding.advance()
+    assert decoding.context.drawn[:, 0].tolist() == step.tokens[[2, 0]].tolist()
+    with pytest.raises(UsageError, match="no tokens were drawn; pass the tokens to append"):
+        decoding.advance()

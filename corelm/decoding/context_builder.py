@@ -47,6 +47,7 @@ class ContextBuilder:
         self._surprisal = np.full((batch, room), np.nan)
         self._model_surprisal = np.full((batch, room), np.nan)
         self._tokens[:, : self._length] = prompt
+        self._protect()
 
     @property
     def step(self) -> int:
@@ -56,11 +57,12 @@ class ContextBuilder:
     @property
     def context(self) -> Context:
         """The context so far, as views. Tokens that are appended later do not change it."""
-        so_far = slice(self._length)
+        length = self._length
+        tokens, surprisal, model_surprisal = self._read_only
         return Context(
-            self._tokens[:, so_far],
-            self._surprisal[:, so_far],
-            self._model_surprisal[:, so_far],
+            tokens[:, :length],
+            surprisal[:, :length],
+            model_surprisal[:, :length],
             self._prompt_length,
             self._vocabulary,
         )
@@ -92,9 +94,21 @@ class ContextBuilder:
         self._tokens = self._tokens[rows]
         self._surprisal = self._surprisal[rows]
         self._model_surprisal = self._model_surprisal[rows]
+        self._protect()
 
     def _grow(self) -> None:
         more: Any = ((0, 0), (0, max(self._length, 16)))
         self._tokens = np.pad(self._tokens, more)
         self._surprisal = np.pad(self._surprisal, more, constant_values=np.nan)
         self._model_surprisal = np.pad(self._model_surprisal, more, constant_values=np.nan)
+        self._protect()
+
+    def _protect(self) -> None:
+        """Make the read-only views that contexts are slices of, once instead of at each token."""
+        self._read_only = (
+            self._tokens.view(),
+            self._surprisal.view(),
+            self._model_surprisal.view(),
+        )
+        for view in self._read_only:
+            view.setflags(write=False)

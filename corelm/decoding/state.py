@@ -12,6 +12,7 @@ from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step
+from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Session
 from corelm.numerics.distributions import Array, draw_checked, surprisals
 from corelm.sampler import Sampler
@@ -117,12 +118,17 @@ class Decoding:
         self._drawn = tokens, surprisal
         return Step(position, self.samples, tokens, model_logits, logits, surprisal)
 
-    def advance(self, tokens: Ids) -> None:
-        """Append one token to each row: (batch,) ids.
+    def advance(self, tokens: Ids | None = None) -> None:
+        """Append one token to each row.
 
         A session may return at once and read the tokens in the background, so a decoder advances
         before it yields the step.
+
+        Args:
+            tokens: (batch,) ids; those that were drawn when left out.
         """
+        if tokens is None:
+            tokens = self._drawn_tokens()
         self.append(tokens)
         self.session.extend(tokens)
 
@@ -131,8 +137,9 @@ class Decoding:
 
         For decoders whose session has read the tokens already, as guesses.
         """
-        if self._drawn is not None and np.array_equal(tokens, self._drawn[0]):
-            surprisal = self._drawn[1]
+        drawn = self._drawn
+        if drawn is not None and (tokens is drawn[0] or np.array_equal(tokens, drawn[0])):
+            surprisal = drawn[1]
         else:
             surprisal = self._surprisal_of(tokens, 1)
         model = self._surprisal_of(tokens, 0) if self._reads_model_surprisal else None
@@ -146,8 +153,11 @@ class Decoding:
             rows: (batch,) indices, or a mask of the rows to keep.
         """
         rows = np.asarray(rows)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        if len(rows) == len(self.samples) and np.array_equal(rows, np.arange(len(rows))):
+        if rows.dtype == bool:
+            if rows.all():
+                return
+            rows = np.flatnonzero(rows)
+        elif len(rows) == len(self.samples) and np.array_equal(rows, np.arange(len(rows))):
             return
         self.session.select(rows)
         self._builder.select(rows)
@@ -187,6 +197,11 @@ class Decoding:
         if not valid:
             raise invalid_result(self._sampler, logits, position)
         return tokens, surprisal
+
+    def _drawn_tokens(self) -> Ids:
+        if self._drawn is None:
+            raise UsageError("no tokens were drawn; pass the tokens to append")
+        return self._drawn[0]
 
     def _remember(self, model_logits: Array, logits: Array) -> tuple[Array, Array]:
         self._logits, self._rows, self._drawn = (model_logits, logits), None, None

@@ -22,7 +22,7 @@ class Ancestral(Decoder):
             finished = position + 1 == task.length or not unfinished.any()
             if not finished:
                 decoding.select(unfinished)
-                decoding.advance(step.tokens[unfinished])
+                decoding.advance()
             yield step
             if finished:
                 return

@@ -47,7 +47,11 @@ def kernel(
         def serve(logits: Array, /, *arguments: P.args, **named: P.kwargs) -> R:
             if check is not None:
                 check(logits, *arguments, **named)
-            if native.kernels is None or not _can_read(logits, in_place):
+            if native.kernels is None:
+                return definition(logits, *arguments, **named)
+            if _is_batch(logits):  # the usual case, at the cost of one test
+                return cast("R", on_rows(logits, *arguments, **named))
+            if not _can_read(logits, in_place):
                 return definition(logits, *arguments, **named)
             if type(logits) is not np.ndarray:
                 tensor = cast("Tensor", logits)
@@ -69,6 +73,14 @@ class Tensor(Protocol):
 
     def numel(self) -> int: ...
     def numpy(self) -> Rows: ...
+
+
+def _is_batch(logits: Array | Tensor) -> bool:
+    """Return whether the logits are rows that a kernel can read as they lie."""
+    if type(logits) is not np.ndarray or logits.ndim != 2 or logits.dtype != FLOAT32:
+        return False
+    flags = logits.flags
+    return flags.c_contiguous and flags.aligned and logits.size > 0
 
 
 def _can_read(logits: Array | Tensor, in_place: bool) -> bool:
