@@ -40,7 +40,7 @@ class DynamicTemperature(Sampler):
 
     def __call__(self, logits: Array, context: Context) -> Array:
         xp, entropy = array_namespace(logits), entropy_of_logits(logits)
-        in_play = xp.sum(xp.astype(logits > -math.inf, entropy.dtype), axis=-1)
+        in_play = xp.astype(xp.count_nonzero(logits > -math.inf, axis=-1), entropy.dtype)
         most = xp.log(xp.where(in_play > 1, in_play, 2.0))
         share = xp.where(entropy < most, entropy / most, 1.0)
         t = self.t_min + (self.t_max - self.t_min) * share**self.exponent
