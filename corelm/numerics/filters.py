@@ -97,6 +97,8 @@ def first_tokens(logits: Array, last: Array, count: int | Array) -> Array:
         >>> first_tokens(np.array([[1.0, 3.0, 2.0, 2.0]]), np.array([[2.0]]), 2).tolist()
         [[-inf, 3.0, 2.0, -inf]]
     """
+    # Thresholds instead of positions: a mask has a static shape, which JAX under jit and XLA need,
+    # and only ties at the cut have to be counted.
     above, tied = logits > last, logits == last
     room = count - running_count(above)[..., -1:]
     return keep(logits, above | (tied & (running_count(tied) <= room)))
@@ -183,6 +185,7 @@ def within_nats(logits: Array, nats: Any) -> Array:
     wide = xp.astype(logits, wide_float(xp))
     if getattr(nats, "ndim", 0):
         nats = xp.astype(nats, wide.dtype)[:, None]
+    # In nats the tolerance is absolute: a relative one of a probability is the same factor there.
     near = wide >= xp.max(wide, axis=-1, keepdims=True) - nats - SLACK
     return keep(logits, is_likeliest(logits) | (near & (nats >= -SLACK)))
 
@@ -219,10 +222,13 @@ def typical(logits: Array, p: float) -> Array:
     order = xp.argsort(far, axis=-1, stable=True)
     mass = xp.cumulative_sum(xp.take_along_axis(weights, order, axis=-1), axis=-1)
     target = p * mass[..., -1:]
+    # The cut is a distance, not a position: equal probabilities have equal distances and tie
+    # exactly, although the sums before them are rounded.
     reached = xp.where(at_least(mass, target), xp.take_along_axis(far, order, axis=-1), np.inf)
     cut = xp.min(reached, axis=-1, keepdims=True)
     nearer = ~at_least(1 + far, 1 + cut)  # 1 makes the tolerance absolute near 0
     tied = at_least(1 + cut, 1 + far) & ~nearer
+    # Of the tokens at the cut, keep the first ones until their mass reaches the target.
     tied_weights = xp.where(tied, weights, 0.0)
     before = xp.cumulative_sum(tied_weights, axis=-1) - tied_weights
     before = before + xp.sum(xp.where(nearer, weights, 0.0), axis=-1, keepdims=True)

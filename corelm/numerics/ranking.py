@@ -22,6 +22,7 @@ def in_falling_order(row: Array, tokens: Tokens) -> Tokens:
         >>> in_falling_order(np.array([1.0, 3.0, 2.0, 3.0]), np.array([0, 1, 3])).tolist()
         [1, 3, 0]
     """
+    # Stable on the negated logits: reversing a rising sort would put the highest id first.
     ordered: Tokens = tokens[np.argsort(-row[tokens], kind="stable")]
     return ordered
 
@@ -52,5 +53,6 @@ def rank(row: Array, token: int) -> int:
         >>> [rank(np.array([1.0, 3.0, 2.0, 3.0]), token) for token in range(4)]
         [4, 1, 3, 2]
     """
+    # Two counts are linear; a sort of 100,000 logits for one rank is not.
     tied_before = np.count_nonzero(row[:token] == row[token])
     return 1 + int(np.count_nonzero(row > row[token]) + tied_before)
