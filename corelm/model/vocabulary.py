@@ -127,11 +127,6 @@ class WordVocabulary:
         """Return the ids of a text; a token that the vocabulary lacks becomes `unknown`."""
         return [self._ids.get(word, self.unknown) for word in STYLES[self.style].split(text)]
 
-    def unknown_words(self, text: str) -> list[str]:
-        """Return the tokens of a text that the vocabulary lacks, each once, in their order."""
-        tokens = STYLES[self.style].split(text)
-        return [token for token in dict.fromkeys(tokens) if token not in self._ids]
-
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ids, without padding and end.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from corelm.cli.output import messages
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Vocabulary
+from corelm.model.unknown_words import unknown_words
 
 DEFAULT = "This movie"
 """The prompt for models that offer none of their own but know these words."""
@@ -20,7 +20,6 @@ LARGEST = 2**25
 """Bytes of a prompt, or of a file of prompts, at most."""
 LISTED = 8
 """Unknown words that a note lists at most."""
-WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
 
 
 def read_prompt(argument: str | None, file: str | None) -> str | None:
@@ -79,23 +78,6 @@ def note_unknown_words(vocabulary: Vocabulary, prompts: Iterable[str]) -> None:
     messages.tell(f"note: the model does not know {listed}; it reads unknown words as [UNK]")
 
 
-def unknown_words(vocabulary: Vocabulary, text: str) -> Iterator[str]:
-    """Yield the words of a text that the vocabulary lacks.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> list(unknown_words(ToyModel().vocabulary, "the zebra, the cat"))
-        ['zebra', ',']
-    """
-    unknown = vocabulary.unknown
-    if unknown is None or unknown not in vocabulary.encode(text):
-        return
-    for word in text.split():
-        if unknown in vocabulary.encode(word):
-            parts = [part for part in WORD.findall(word) if unknown in vocabulary.encode(part)]
-            yield from parts or [word]
-
-
 def text_argument(text: str) -> str:
     """Return a text from the command line, which is UTF-8 even if the locale is not.
 
@@ -114,10 +96,10 @@ def _own_prompt(model: LanguageModel) -> str:
     if isinstance(stated, str):
         return stated
     vocabulary = model.vocabulary
-    if not any(unknown_words(vocabulary, DEFAULT)):
+    if not unknown_words(vocabulary, DEFAULT):
         return DEFAULT
     words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
-    known = (word for word in words if word.isalpha() and not any(unknown_words(vocabulary, word)))
+    known = (word for word in words if word.isalpha() and not unknown_words(vocabulary, word))
     return next(known, DEFAULT)
 
 

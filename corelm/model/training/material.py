@@ -17,6 +17,7 @@ from corelm.model.training.recipes import Recipe
 from corelm.model.training.rows import TokenRows, opening_rows, packed_rows, padded_rows
 from corelm.model.training.settings import TrainingSettings
 from corelm.model.training.vectorization import learn_vocabulary
+from corelm.model.unknown_words import unknown_words
 from corelm.model.vocabulary import WordVocabulary
 
 MEASURED = 2500
@@ -99,7 +100,7 @@ def _checked_prompt(
             "the prompt is empty, and this network needs at least one token to continue: "
             "give some words with --prompt"
         )
-    unknown = vocabulary.unknown_words(prompt)
+    unknown = unknown_words(vocabulary, prompt)
     if unknown:
         words = ", ".join(map(repr, unknown))
         report.warn(f"the prompt has words that the vocabulary lacks: {words}")
