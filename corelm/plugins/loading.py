@@ -71,22 +71,25 @@ def plugin_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stdout_to_stderr() -> Iterator[None]:
-    """Lead file descriptor 1 to standard error while plugins load.
+def stdout_to_stderr() -> Iterator[int | None]:
+    """Lead file descriptor 1 to standard error while plugins load or run.
 
     Standard output carries the product, and `sys.__stdout__`, subprocesses and C libraries write
-    to the descriptor, whatever `sys.stdout` is.
+    to the descriptor, even if `sys.stdout` is replaced.
+
+    Yields:
+        Another descriptor of standard output; None if it is closed.
     """
     try:
         saved = os.dup(1)
     except OSError:  # closed: there is nothing to protect
-        yield
+        yield None
         return
     try:
         _flush_stdout()  # what is buffered belongs to the product
         with contextlib.suppress(OSError):
             os.dup2(2, 1)
-        yield
+        yield saved
     finally:
         _flush_stdout()
         os.dup2(saved, 1)

@@ -149,6 +149,48 @@ def test_plugins_print_to_standard_error(spawn: Run) -> None:
     assert "printed at a step" in result.err
 
 
+LOUD = """
+import os
+import subprocess
+import sys
+
+import corelm
+
+class Loud(corelm.Sampler):
+    def __call__(self, logits, context):
+        {call}
+        return corelm.filters.greedy(logits)
+
+@corelm.hookimpl
+def corelm_samplers():
+    return {{"loud": Loud}}
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.write(1, b'loud ')",
+        "sys.__stdout__.write('loud ')",
+        "print('loud', file=sys.__stdout__, flush=True)",
+        "subprocess.run([sys.executable, '-c', 'print(\"loud\")'])",
+    ],
+)
+@pytest.mark.parametrize("form", [["--json"], ["--no-stream"], []])
+def test_no_way_of_writing_at_a_step_reaches_standard_output(
+    spawn: Run, installed_plugin: Run, call: str, form: list[str]
+) -> None:
+    installed_plugin("corelm-loud", {"loud": "corelm_loud"}, LOUD.format(call=call))
+    words = ("sample", "--model", "toy", "--sampler", "loud", "--seed", "1", "the", "--length", "2")
+    result = spawn(*words, *form)
+    assert result.code == 0
+    if form == ["--json"]:
+        assert [text["text"] for text in result.json["texts"]] == [" cat sat"]
+    else:
+        assert result.out == "the cat sat\n"
+    assert result.err.count("loud") == 2
+
+
 @posix
 @pytest.mark.parametrize(
     "locale",

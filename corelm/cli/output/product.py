@@ -16,6 +16,7 @@ import typer
 from corelm.caching import cached_property
 from corelm.cli.output.terminal import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
+from corelm.plugins.loading import stdout_to_stderr
 from corelm.printable import printable
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def strict(value: Any) -> Any:
 
 @contextlib.contextmanager
 def product() -> Iterator[Output]:
-    """Yield the output of a command; text that plugins print goes to standard error.
+    """Yield the output of a command; everything that plugins write goes to standard error.
 
     Raises:
         CorelmError: standard output is closed, or a plugin asked to end the program.
@@ -106,9 +107,25 @@ def product() -> Iterator[Output]:
     stream = sys.stdout
     if stream is None:
         raise CorelmError("standard output is closed: there is nowhere to write to")
-    with contextlib.redirect_stdout(sys.stderr):
+    with (
+        stdout_to_stderr() as descriptor,
+        _undisturbed(stream, descriptor) as undisturbed,
+        contextlib.redirect_stdout(sys.stderr),
+    ):
         try:
-            yield Output(stream)
+            yield Output(undisturbed)
         except SystemExit as error:
             raise CorelmError(f"a plugin asked to end the program (SystemExit: {error})") from error
-    stream.flush()
+
+
+@contextlib.contextmanager
+def _undisturbed(stream: TextIO, descriptor: int | None) -> Iterator[TextIO]:
+    """Yield a stream like this one to a descriptor that plugins do not write to."""
+    if descriptor is None or stream is not sys.__stdout__:
+        yield stream
+        stream.flush()
+        return
+    with open(
+        descriptor, "w", encoding=stream.encoding, errors=stream.errors, closefd=False
+    ) as copy:
+        yield copy
