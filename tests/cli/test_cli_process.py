@@ -142,6 +142,15 @@ def test_interrupted_it_keeps_what_was_written_and_says_nothing(spawn: Run) -> N
     assert spawn(*words, "--json") == (130, "", "printed at import\n")
 
 
+@posix
+def test_ctrl_c_during_the_first_imports_ends_it_quietly(tmp_path: Path) -> None:
+    (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    script = Path(sys.executable).with_name("corelm")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([script, "--version"], capture_output=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_plugins_print_to_standard_error(spawn: Run) -> None:
     words = ("sample", "--model", "toy", "--sampler", "fails", "the", "--length", "1", "--json")
     result = spawn(*words)
