@@ -50,7 +50,7 @@ def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
         if result is logits and getattr(sampler, "reads", None):
             return False  # it had nothing to do in this context, which shows nothing
         return type(result) is type(logits) and _agree(np.asarray(result), sampler(ROWS, context))
-    except Exception:  # as a function of NumPy raises on an array that is not NumPy's
+    except (Exception, SystemExit):  # such as from a function of NumPy that gets another array
         return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,9 @@ def test_one_sampler_in_full(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.startswith("temperature\nSharpen (t < 1) or flatten (t > 1) the distribution")
     assert "t = 0 is greedy, t = 1 changes nothing" in text
     assert "--t, --temperature  softmax temperature; 0 is greedy (at least 0, default 1.0)" in text
-    assert "source   Ackley, Hinton, Sejnowski 1985" in text
-    assert "plugin   corelm 0.1.0 (corelm_samplers.temperature)" in text
-    assert "try      corelm sample --sampler temperature --t 0.5" in text
+    assert "source    Ackley, Hinton, Sejnowski 1985" in text
+    assert "plugin    corelm 0.1.0 (corelm_samplers.temperature)" in text
+    assert "try       corelm sample --sampler temperature --t 0.5" in text
     assert "corelm.sampling_distribution" not in text  # the example is for programs
 
 
@@ -103,11 +104,36 @@ def test_a_sampler_that_fails_on_the_example_says_so(run: Run) -> None:
     assert "failed at step 0" in run("samplers", "fails(at=0)", "--json").json["effect"]["error"]
 
 
+@pytest.mark.parametrize(
+    ("name", "portable", "line"),
+    [
+        ("min_p(p=0.1)", True, "yes: it takes arrays of NumPy, torch, JAX and other libraries"),
+        ("frequency_penalty(penalty=1)", False, "no: it takes arrays of NumPy"),
+        ("fails(at=0)", False, "no: it takes arrays of NumPy"),
+        ("ends", False, "no: it takes arrays of NumPy"),
+    ],
+)
+def test_a_page_says_if_a_sampler_is_portable(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, portable: bool, line: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert f"portable  {line}\n" in run("samplers", name).out
+    assert run("samplers", name, "--json").json["portable"] is portable
+
+
+def test_without_the_package_that_tries_it_portability_is_unknown(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "array_api_strict", None)
+    assert "portable  not tried; that needs a package: pip" in run("samplers", "min_p").out
+    assert run("samplers", "min_p", "--json").json["portable"] is None
+
+
 def test_parameters_that_cannot_be_options_are_shown_as_an_expression(run: Run) -> None:
     text = run("samplers", "everything(words=('x',))").out
-    assert "try     corelm sample --sampler 'everything(length=0," in text
+    assert "try       corelm sample --sampler 'everything(length=0," in text
     assert "--sampler-length " in text
-    assert "source  Nobody 2025, Nothing in particular." in text
+    assert "source    Nobody 2025, Nothing in particular." in text
 
 
 @pytest.mark.parametrize(
@@ -168,7 +194,7 @@ def test_related_samplers_are_there(offer: Offer) -> None:
 
 def test_related_samplers_are_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert "related  top_k, min_p, typical, top_h\n" in run("samplers", "top_p").out
+    assert "related   top_k, min_p, typical, top_h\n" in run("samplers", "top_p").out
     assert run("samplers", "top_p", "--json").json["related"] == [
         "top_k", "min_p", "typical", "top_h",
     ]  # fmt: skip

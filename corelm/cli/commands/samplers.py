@@ -12,7 +12,7 @@ from corelm.cli.options.completion import sampler_names
 from corelm.cli.output import describe, offers
 from corelm.cli.output.product import Output, product
 from corelm.cli.text_values import TextCommand
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.plugins.expressions import is_name
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.registry import registry
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
     from corelm.cli.output.effect import Effect
 SHORT_HELP = "List the samplers, or show one."
+PORTABLE = {
+    True: "yes: it takes arrays of NumPy, torch, JAX and other libraries",
+    False: "no: it takes arrays of NumPy",
+    None: "not tried; that needs a package: pip install array-api-strict",
+}
 
 
 def register(app: typer.Typer, words: Sequence[str] | None) -> None:
@@ -64,13 +69,15 @@ def _show(out: Output, text: str, json: bool) -> None:
             "definition": describe.definition(offer.value),
             "source": describe.source_of(offer.value),
             "related": describe.related(offer.value),
+            "portable": _is_portable(sampler),
             "effect": {"error": effect} if isinstance(effect, str) else effect.as_json(),
         }
         out.json(offers.as_json(name, offer) | more)
     else:
         example = _example_section(sampler, effect, out)
         options = _options(type(sampler))
-        out.show(*offers.page(name, offer, options, _command(name, sampler), example))
+        command, portable = _command(name, sampler), PORTABLE[_is_portable(sampler)]
+        out.show(*offers.page(name, offer, options, command, example, portable))
 
 
 def _one(expression: str) -> Sampler:
@@ -97,6 +104,14 @@ def _effect(sampler: Sampler) -> Effect | str:
         return Effect.of(sampler)
     except CorelmError as error:
         return str(error)
+
+
+def _is_portable(sampler: Sampler) -> bool | None:
+    """Return True if the sampler takes arrays of any library; None if that cannot be tried."""
+    try:
+        return sampler.portable
+    except MissingDependencyError:
+        return None
 
 
 def _example_section(

@@ -57,6 +57,7 @@ def page(
     options: Mapping[str, Sequence[str]],
     command: str,
     example: Iterable[RenderableType] = (),
+    portable: str = "",
 ) -> Iterator[RenderableType]:
     """Yield the page of a sampler or decoder.
 
@@ -66,6 +67,7 @@ def page(
         options: the options of each parameter.
         command: a command that uses it.
         example: what it does to an example.
+        portable: the array libraries that a sampler takes.
     """
     from corelm.cli.output import blocks
 
@@ -78,6 +80,7 @@ def page(
     facts = (
         ("source", describe.source_of(cls)),
         ("related", ", ".join(describe.related(cls))),
+        ("portable", portable),
         ("plugin", f"{describe.origin(offer.source)} ({offer.source.value})"),
         ("try", command),
     )
