@@ -160,11 +160,15 @@ class Chain(Sampler):
 def sampling_distribution(
     sampler: Sampler, logits: ArrayLike, tokens: ArrayLike | None = None
 ) -> Array:
-    """Return the exact distribution that a sampler draws from.
+    """Return the exact distribution that a sampler draws from, as a NumPy array.
+
+    For an array of another library, call a portable sampler yourself:
+    `corelm.softmax(sampler(logits, context))`. That skips the checks of this function.
 
     Args:
         sampler: a sampler or a chain.
-        logits: (vocabulary,) or (batch, vocabulary); minus infinity means never.
+        logits: (vocabulary,) or (batch, vocabulary), as np.asarray takes them; minus infinity
+            means never.
         tokens: ids of the context, (time,) or (batch, time); empty when left out.
 
     Returns:
