@@ -16,12 +16,15 @@ from corelm.decoding.state import Decoding
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
+from corelm.generation.engine_sampler import EngineSampler
 from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
 from corelm.generation.generate import Generation, TokenRecord, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
+    ByteVocabulary,
     HiddenStateSession,
     LanguageModel,
+    ModelScheme,
     RewindableSession,
     Session,
     Vocabulary,
@@ -50,6 +53,7 @@ __all__ = [
     "API_VERSION",
     "Ancestral",
     "Array",
+    "ByteVocabulary",
     "Chain",
     "Context",
     "ContextBuilder",
@@ -57,10 +61,12 @@ __all__ = [
     "Decoder",
     "Decoding",
     "DecodingTask",
+    "EngineSampler",
     "Explanation",
     "Generation",
     "HiddenStateSession",
     "LanguageModel",
+    "ModelScheme",
     "ParameterError",
     "RandomStream",
     "Report",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pluggy
 
 if TYPE_CHECKING:
     from corelm.decoder import Decoder
     from corelm.decoding.step import Step
-    from corelm.language_model import LanguageModel
+    from corelm.language_model import LanguageModel, ModelScheme
     from corelm.sampler import Sampler
+
+    ModelLoader: TypeAlias = Callable[[], LanguageModel] | ModelScheme
 
 API_VERSION = 1
 """The version of the plugin contract. A plugin module may state its own as
@@ -33,8 +35,8 @@ def corelm_decoders() -> Mapping[str, type[Decoder]]:  # type: ignore[empty-body
 
 
 @hookspec
-def corelm_models() -> Mapping[str, Callable[[], LanguageModel]]:  # type: ignore[empty-body]
-    """Return the models this plugin offers: a mapping from name to a function that loads one."""
+def corelm_models() -> Mapping[str, ModelLoader]:  # type: ignore[empty-body]
+    """Return the models this plugin offers: a mapping from name to a function or a ModelScheme."""
 
 
 @hookspec

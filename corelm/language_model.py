@@ -6,7 +6,8 @@ that marks the beginning of a text does so itself, so its rows may be empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -27,8 +28,15 @@ class Vocabulary(Protocol):
         """The id of words outside the vocabulary; drawn only on request."""
 
     @property
-    def end(self) -> int | None:
-        """The id that ends a text; None for a model whose texts have no end."""
+    def start(self) -> int | None:
+        """The id that the model puts before every text; None if it puts none.
+
+        Without one a text cannot be empty.
+        """
+
+    @property
+    def ends(self) -> Collection[int]:
+        """The ids that end a text; empty for a model whose texts have no end."""
 
     def __len__(self) -> int:
         """Return the number of ids."""
@@ -41,10 +49,22 @@ class Vocabulary(Protocol):
 
 
 @runtime_checkable
+class ByteVocabulary(Vocabulary, Protocol):
+    """A vocabulary whose texts are the bytes of their tokens in UTF-8, one after the other.
+
+    A token may hold a part of a character, so no token needs to be a text by itself.
+    """
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that a token adds to a text; none for padding and ends."""
+
+
+@runtime_checkable
 class IncrementalVocabulary(Vocabulary, Protocol):
     """A vocabulary that decodes a text token by token, at a constant cost per token.
 
-    Without it, every token of a stream costs a `decode` of the whole text.
+    A vocabulary that is neither this nor a `ByteVocabulary` decodes the whole text for every token
+    of a stream.
     """
 
     def writer(self) -> Callable[[int], str]:
@@ -114,6 +134,31 @@ class LanguageModel(Protocol):
         """Return a decoding session that starts with (batch, time) ids."""
 
 
+@dataclass(frozen=True)
+class ModelScheme:
+    """A way to open the models of another library: `corelm sample --model SCHEME:REST`.
+
+    A plugin offers it among its models, under the name of the scheme.
+
+    Attributes:
+        open: returns the model of a rest, such as a path; takes each of `options` as a keyword.
+        metavar: what stands for the rest in lists and messages.
+        options: those of `device` and `dtype` that it takes.
+        installed: returns the rests of models found on this machine, for lists and completion.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> toys = ModelScheme(lambda words: ToyModel(words.split("+")), metavar="WORDS")
+        >>> len(toys.open("so+it+goes").vocabulary)
+        6
+    """
+
+    open: Callable[..., LanguageModel]
+    metavar: str = "PATH"
+    options: Collection[str] = ()
+    installed: Callable[[], Iterable[str]] = tuple
+
+
 def window_start(length: int, context_length: int) -> int:
     """Return the position at which the window of a text of this length begins.
 
@@ -129,6 +174,20 @@ def window_start(length: int, context_length: int) -> int:
         return 0
     hop = max(context_length // 2, 1)
     return -(-(length - context_length) // hop) * hop
+
+
+def is_end(tokens: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.bool_]:
+    """Return True for each token that ends a text.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> is_end(np.array([1, 2, 3]), ToyModel().vocabulary).tolist()
+        [False, True, False]
+    """
+    ended = np.zeros(tokens.shape, dtype=bool)
+    for end in vocabulary.ends:  # nearly always one, so this is faster than np.isin
+        ended |= tokens == end
+    return ended
 
 
 def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int64]:

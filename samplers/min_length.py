@@ -13,9 +13,9 @@ from corelm.filters import remove_tokens
 class MinLength(Sampler):
     """Make the end of the text impossible before n tokens are drawn.
 
-    Tokens of the prompt do not count. The end token is that of the model's vocabulary; without
-    one, as in a distribution that no model made, nothing can end and nothing changes. If the end
-    is the only token in play, it stays.
+    Tokens of the prompt do not count. The end tokens are those of the model's vocabulary; without
+    one, as in a distribution that no model made, nothing can end and nothing changes. If the ends
+    are the only tokens in play, they stay.
 
     Related: ban.
 
@@ -35,10 +35,11 @@ class MinLength(Sampler):
     n: int = param(0, "tokens to draw before the text may end", ge=0)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        end = None if context.vocabulary is None else context.vocabulary.end
-        if end is None or context.step >= self.n:
+        ends = () if context.vocabulary is None else tuple(context.vocabulary.ends)
+        if not ends or context.step >= self.n:
             return logits
-        return remove_tokens(logits, np.arange(len(logits)), end)
+        rows, tokens = np.divmod(np.arange(len(logits) * len(ends)), len(ends))
+        return remove_tokens(logits, rows, np.take(ends, tokens))
 
 
 @hookimpl

@@ -46,8 +46,9 @@ class Xtc(Sampler):
 
     def _protected(self, vocabulary: Vocabulary | None) -> set[int]:
         ids = find_tokens((token for token in self.special if token != "end"), vocabulary)
-        end = None if vocabulary is None else vocabulary.end
-        return ids | {end} if "end" in self.special and end is not None else ids
+        if vocabulary is not None and "end" in self.special:
+            return ids.union(vocabulary.ends)
+        return ids
 
 
 @hookimpl

@@ -72,7 +72,7 @@ class Ends(corelm.Sampler):
     """Let nothing but the end be drawn."""
 
     def __call__(self, logits, context):
-        ids = np.arange(logits.shape[1]) == context.vocabulary.end
+        ids = np.arange(logits.shape[1]) == context.vocabulary.start
         return corelm.keep(logits, np.broadcast_to(ids, logits.shape))
 
 

@@ -63,7 +63,7 @@ def test_no_samples_need_no_model():
 
 def test_a_row_leaves_when_it_ends():
     drawn = steps(samples=range(30), length=40)
-    end = ToyModel().vocabulary.end
+    end = ToyModel().vocabulary.start
     here = [set(step.samples.tolist()) for step in drawn]
     gone = set()
     for step, now in zip(drawn, here, strict=True):
@@ -157,7 +157,7 @@ def test_the_sampler_sees_the_vocabulary():
     class NeverTheEnd(Sampler):
         def __call__(self, logits, context):
             ids = np.arange(logits.shape[-1])
-            return corelm.keep(logits, ids != context.vocabulary.end)
+            return corelm.keep(logits, ids != context.vocabulary.start)
 
     drawn = steps(sampler=NeverTheEnd(), samples=range(20), length=20)
     assert len(drawn) == 20

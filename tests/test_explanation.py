@@ -121,7 +121,7 @@ def test_the_words_are_what_they_would_add_to_the_text():
     explanation = explain(model, "the", "greedy")
     assert [f.text for f in explanation.likeliest(2)] == [" cat", " dog"]
     assert [f.text for f in explain(model, "", "greedy").likeliest(1)] == ["the"]
-    assert explanation.text_of(model.vocabulary.end) == ""
+    assert explanation.text_of(model.vocabulary.start) == ""
 
 
 def test_stages_see_the_prompt(model):

@@ -125,10 +125,10 @@ def test_any_other_count_is_refused(value):
 
 def test_a_text_ends_with_its_end_token_which_is_not_shown():
     texts = generate(n=40, length=60)
-    ended = [text for text in texts if text.tokens[-1] == MODEL.vocabulary.end]
+    ended = [text for text in texts if text.tokens[-1] == MODEL.vocabulary.start]
     assert len(ended) > 30
     for text in ended:
-        assert text.tokens.count(MODEL.vocabulary.end) == 1
+        assert text.tokens.count(MODEL.vocabulary.start) == 1
         assert "[end]" not in text.text
         assert text.steps[-1].text == ""
 
@@ -264,7 +264,8 @@ def test_a_text_tells_what_it_held_back_when_no_token_follows():
 class Spaced:
     """A vocabulary that can only decode whole texts."""
 
-    padding = unknown = end = None
+    padding = unknown = start = None
+    ends = ()
 
     def __len__(self):
         return 3
@@ -306,3 +307,38 @@ def test_a_vocabulary_that_writes_token_by_token_writes_the_same(stop):
 def test_batches():
     assert [len(batch) for batch in batches(130)] == [64, 64, 2]
     assert list(batches(0)) == []
+
+
+class Bytes:
+    """A vocabulary of bytes: each token is one byte of UTF-8."""
+
+    padding = unknown = start = None
+    ends = ()
+
+    def __len__(self):
+        return 256
+
+    def encode(self, text):
+        return list(text.encode())
+
+    def decode(self, ids):
+        return bytes(ids).decode(errors="replace")
+
+    def token_bytes(self, token):
+        return bytes([token])
+
+
+def test_a_stream_of_bytes_shows_whole_characters_only():
+    vocabulary = Bytes()
+    text = Text(vocabulary, vocabulary.encode("caf")[:3])
+    assert [text.add(token) for token in "é€!".encode()] == ["", "é", "", "", "€", "!"]
+    assert text.value == "é€!"
+
+
+def test_a_prompt_may_end_in_the_middle_of_a_character():
+    text = Text(Bytes(), "é".encode()[:1])
+    assert text.add("é".encode()[1]) == "é"
+
+
+def test_bytes_that_are_no_text_are_shown_as_the_replacement_character():
+    assert [Text(Bytes(), []).add(token) for token in (0xFF,)] == ["\ufffd"]

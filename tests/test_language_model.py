@@ -11,7 +11,8 @@ from corelm.testing import ToyModel
 
 class Words:
     def __init__(self, padding, unknown):
-        self.padding, self.unknown, self.end = padding, unknown, None
+        self.padding, self.unknown = padding, unknown
+        self.start, self.ends = None, ()
 
 
 @pytest.mark.parametrize(

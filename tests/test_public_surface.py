@@ -34,6 +34,7 @@ IMPORTED_LATER = {"Report", "compare"}
 """Public names that are imported when they are first asked for."""
 
 NO_EXAMPLE = {
+    "ByteVocabulary": "a protocol",
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",

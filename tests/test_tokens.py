@@ -162,7 +162,8 @@ def test_one_token_is_not_several():
 
 def test_a_vocabulary_without_a_word_for_the_unknown_is_believed():
     class Bytes:
-        padding = unknown = end = None
+        padding = unknown = start = None
+        ends = ()
 
         def encode(self, text):
             return list(text.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Session
+from corelm.language_model import LanguageModel, Session, is_end
 from corelm.numerics.distributions import Array, draw_checked, surprisals
 from corelm.sampler import Sampler
 from corelm.validation import apply, invalid_result, run_stages
@@ -68,6 +69,7 @@ class Decoding:
         self.samples: Ids = np.arange(batch)
         self._builder = ContextBuilder(prompt, batch, length, model.vocabulary)
         self._sampler, self._random_stream = sampler, random_stream
+        self._vocabulary = model.vocabulary
         self._prepare = ModelLogits(model.vocabulary, unknown)
         self._reads_model_surprisal = any(
             "model_surprisal" in stage.reads for stage in sampler.active_stages
@@ -146,7 +148,7 @@ class Decoding:
         self._builder.append(tokens, surprisal, model)
         self._logits = self._rows = self._drawn = None
 
-    def select(self, rows: Ids) -> None:
+    def select(self, rows: NDArray[Any]) -> None:
         """Keep these rows in this order; a row named twice is forked.
 
         Args:
@@ -165,6 +167,10 @@ class Decoding:
         self._rows = rows if self._rows is None else self._rows[rows]
         if self._drawn is not None:
             self._drawn = self._drawn[0][rows], self._drawn[1][rows]
+
+    def is_end(self, tokens: Ids) -> NDArray[np.bool_]:
+        """Return True for each token that ends a text."""
+        return is_end(tokens, self._vocabulary)
 
     def with_session(self, session: Session) -> Decoding:
         """Return a copy with a context of its own and another session of the same rows.

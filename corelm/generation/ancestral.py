@@ -15,10 +15,10 @@ class Ancestral(Decoder):
     def __call__(self, task: DecodingTask) -> Iterator[Step]:
         if not task:
             return
-        decoding, end = task.start(), task.model.vocabulary.end
+        decoding = task.start()
         for position in range(task.length):
             step = decoding.draw()
-            unfinished = step.tokens != end
+            unfinished = ~decoding.is_end(step.tokens)
             finished = position + 1 == task.length or not unfinished.any()
             if not finished:
                 decoding.select(unfinished)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Sequence
 
 from corelm.errors import UsageError
-from corelm.language_model import IncrementalVocabulary, Vocabulary
+from corelm.language_model import ByteVocabulary, IncrementalVocabulary, Vocabulary
 
 
 class Text:
@@ -80,6 +81,10 @@ def _incremental_decoder(vocabulary: Vocabulary) -> Callable[[int], str]:
     """Return a function from each next id of a text to the text that it adds."""
     if isinstance(vocabulary, IncrementalVocabulary):
         return vocabulary.writer()
+    if isinstance(vocabulary, ByteVocabulary):
+        # Holds back the first bytes of a character until its last one has come.
+        characters = codecs.getincrementaldecoder("utf-8")("replace")
+        return lambda token: characters.decode(vocabulary.token_bytes(token))
     ids: list[int] = []
     text = ""
 

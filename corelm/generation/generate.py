@@ -202,7 +202,7 @@ def stream(
         decoder=decoder, unknown=unknown,
     )  # fmt: skip
     for step in open_texts.take(all_steps):
-        last = step.position + 1 == length or step.tokens[0] == model.vocabulary.end
+        last = step.position + 1 == length or step.tokens[0] in model.vocabulary.ends
         yield step.with_text(text.take_settled(last))
 
 

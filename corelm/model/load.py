@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,9 @@ from corelm.errors import (
     UnknownNameError,
     UsageError,
 )
-from corelm.language_model import LanguageModel
+from corelm.language_model import LanguageModel, ModelScheme
 from corelm.model.paths import home
-from corelm.plugins.loading import OWN
+from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer
 from corelm.plugins.registry import registry
 from corelm.printable import did_you_mean, reason_of
@@ -29,6 +30,8 @@ MANIFEST = "manifest.json"
 
 ASIDE = ".old"
 """The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
+
+logger = logging.getLogger("corelm")
 
 Loader = Callable[[], LanguageModel]
 
@@ -62,14 +65,20 @@ class Listed:
     path: Path | None
 
 
-def load(name: str | os.PathLike[str]) -> LanguageModel:
+def load(
+    name: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None
+) -> LanguageModel:
     """Load a model by name or path.
 
     Args:
         name: a name that a plugin offers; or a model in the folder `models` of corelm's home,
-            or in the current folder; or the path of a folder or of a `.keras` file.
+            or in the current folder; or the path of a folder or of a `.keras` file; or a scheme
+            that a plugin offers, a colon and the rest, such as `gguf:FILE`.
+        device: the device of the model, such as `cuda`; for schemes that have a choice.
+        dtype: the number format of its weights, such as `bfloat16`; likewise.
 
     Raises:
+        UsageError: a device or dtype for a model that has no choice of them.
         UnknownNameError: no model of that name; the message has the nearest names.
         AmbiguousNameError: several; the message tells them apart.
         ModelFileError: a model that is missing, damaged or foreign.
@@ -79,6 +88,13 @@ def load(name: str | os.PathLike[str]) -> LanguageModel:
         >>> len(corelm.load("imdb").vocabulary)
         15000
     """
+    options = {"device": device, "dtype": dtype}
+    given = {option: value for option, value in options.items() if value is not None}
+    scheme = _scheme(name)
+    if scheme:
+        return _from_scheme(*scheme, given)
+    if given:
+        raise UsageError(f"the model {name!s} has no choice of {' or '.join(given)}")
     return _from_path(Path(name).expanduser()) if _is_path(name) else _from_name(str(name))
 
 
@@ -93,8 +109,11 @@ def label(name: str) -> str:
 
 
 def list_models() -> list[Listed]:
-    """Return every model with a name: those of plugins, then those in corelm's home."""
-    offered = [_listed(offer) for offer in registry().models()]
+    """Return every model with a name: those of plugins, then those in corelm's home.
+
+    Of a scheme, these are the models that it finds on this machine, or its form if there are none.
+    """
+    offered = [listed for offer in registry().models() for listed in _listed(offer)]
     folder = home() / "models"
     found = sorted({path for entry in _entries(folder) if (path := _written_path(entry))})
     return offered + [Listed(path.name, str(path), path) for path in found if _is_bundle(path)]
@@ -128,15 +147,54 @@ def _written_path(entry: Path) -> Path | None:
     return entry.with_name(name[1 : -len(ASIDE)]) if name.endswith(ASIDE) else None
 
 
-def _listed(offer: Offer) -> Listed:
+def _listed(offer: Offer) -> Iterator[Listed]:
+    if isinstance(offer.value, ModelScheme):
+        rests = _installed(offer) or [offer.value.metavar]
+        yield from (Listed(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
+        return
     path = offer.value.path if isinstance(offer.value, FromBundle) else None
-    return Listed(offer.name, offer.full_name, path)
+    yield Listed(offer.name, offer.full_name, path)
+
+
+def _installed(offer: Offer) -> list[str]:
+    """Return the models that a scheme finds; none if it fails, which must not end a list."""
+    try:
+        with plugin_errors(), stdout_to_stderr():
+            return [str(rest) for rest in offer.value.installed()]
+    except PluginError as error:
+        logger.warning("%s cannot list its models: %s", offer.full_name, error)
+        return []
 
 
 def _is_path(name: str | os.PathLike[str]) -> bool:
     if not isinstance(name, str):
         return True
     return "/" in name or os.sep in name or name.endswith(".keras") or name in (".", "..", "~")
+
+
+def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """Split a name into that of a scheme and its rest; None for every other name and for paths."""
+    if not isinstance(name, str) or ":" not in name:
+        return None
+    sources = registry().sources()
+    first, _, rest = name.partition(":")
+    if first in {source.distribution for source in sources}:
+        second, colon, rest = rest.partition(":")
+        return (f"{first}:{second}", rest) if colon else None
+    return (first, rest) if first in {source.entry_point for source in sources} else None
+
+
+def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageModel:
+    offer = registry().find("corelm_models", name)
+    scheme = offer.value
+    if not isinstance(scheme, ModelScheme):
+        raise UsageError(f"the model {name!r} takes nothing after its name, not {rest!r}")
+    if not rest:
+        raise UsageError(f"give the model to open: {name}:{scheme.metavar}")
+    foreign = sorted(options.keys() - set(scheme.options))
+    if foreign:
+        raise UsageError(f"models of {name!r} have no choice of {foreign[0]}")
+    return _called(offer, partial(scheme.open, rest, **options))
 
 
 def _from_path(path: Path) -> LanguageModel:
@@ -157,7 +215,7 @@ def _from_name(name: str) -> LanguageModel:
     if not choices or name in {source.entry_point for source in registry().sources()}:
         try:
             offer = registry().find("corelm_models", name)
-            choices[offer.full_name] = partial(_from_plugin, offer)
+            choices[offer.full_name] = partial(_from_plugin, offer, name)
         except UnknownNameError as error:
             if not choices:
                 raise _unknown(name, error) from None
@@ -168,8 +226,13 @@ def _from_name(name: str) -> LanguageModel:
     return next(iter(choices.values()))()
 
 
-def _from_plugin(offer: Offer) -> LanguageModel:
-    loader: Loader = offer.value
+def _from_plugin(offer: Offer, name: str) -> LanguageModel:
+    if isinstance(offer.value, ModelScheme):
+        raise UsageError(f"give the model to open: {name}:{offer.value.metavar}")
+    return _called(offer, offer.value)
+
+
+def _called(offer: Offer, loader: Loader) -> LanguageModel:
     try:
         return loader()
     except (CorelmError, KeyboardInterrupt):

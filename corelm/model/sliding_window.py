@@ -18,15 +18,15 @@ LEAST = 64
 class SlidingWindow:
     """A batch of equally long texts, and the part of them that a model sees.
 
-    A text begins with the end token if the vocabulary has one; the window includes it.
+    A text begins with the vocabulary's start token, if there is one; the window includes it.
 
     Args:
         tokens: (batch, time) ids, each row a text from its beginning.
-        vocabulary: decides the valid ids and the end token.
+        vocabulary: decides the valid ids and the start token.
         context_length: the largest number of tokens that the model sees.
 
     Raises:
-        UsageError: no ids, ids outside the vocabulary, or an empty text without an end token.
+        UsageError: no ids, ids outside the vocabulary, or an empty text without a start token.
     """
 
     def __init__(self, tokens: ArrayLike, vocabulary: Vocabulary, context_length: int) -> None:
@@ -40,8 +40,8 @@ class SlidingWindow:
         self._room: NDArray[np.int64] = np.empty(given.shape, dtype=np.int64)
         self.length = 0
         """The number of tokens in a text, including the one that begins it."""
-        if vocabulary.end is not None:
-            self.extend(np.full((len(given), 1), vocabulary.end))
+        if vocabulary.start is not None:
+            self.extend(np.full((len(given), 1), vocabulary.start))
         elif given.shape[1] == 0:
             raise UsageError("this model cannot continue an empty text; give it at least one token")
         self.extend(given)

@@ -113,12 +113,10 @@ class WordVocabulary:
             twice = next(word for i, word in enumerate(self.words) if self._ids[word] != i)
             raise ModelFileError(f"a vocabulary holds each word once, not {twice!r} twice")
 
-    padding, unknown = 0, 1
+        self.start = self._ids.get(END)  # the end of one text is the start of the next
+        self.ends = () if self.start is None else (self.start,)
 
-    @property
-    def end(self) -> int | None:
-        """The id that ends a text; None in a vocabulary without one."""
-        return self._ids.get(END)
+    padding, unknown = 0, 1
 
     def __len__(self) -> int:
         return len(self.words)
@@ -136,7 +134,7 @@ class WordVocabulary:
 
     def writer(self) -> Callable[[int], str]:
         """Return a function that takes the ids of one text in turn and returns the text of each."""
-        silent, write = (self.padding, self.end), STYLES[self.style].writer()
+        silent, write = (self.padding, *self.ends), STYLES[self.style].writer()
         return lambda i: "" if i in silent else write(self.words[i])
 
     def dumps(self) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from corelm.context import Context
 from corelm.errors import MissingDependencyError
+from corelm.numerics.arrays import array_namespace
 from corelm.numerics.distributions import Array, softmax
 
 ROWS = np.array(
@@ -19,6 +20,10 @@ ROWS = np.array(
     dtype=np.float32,
 )
 """Logits with ties and impossible tokens, far enough apart that no threshold is met by rounding."""
+
+
+CONTEXT = np.array([[1, 0, 1, 0], [2, 2, 2, 0]])
+"""The tokens before them."""
 
 
 def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
@@ -44,7 +49,17 @@ def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
         raise MissingDependencyError(
             "this needs the package array-api-strict; run: pip install array-api-strict"
         ) from error
-    context, logits = Context.of(np.array([[1, 0, 1, 0], [2, 2, 2, 0]])), strict.asarray(ROWS)
+    return runs_on(sampler, strict.asarray(ROWS))
+
+
+def runs_on(sampler: Callable[[Any, Context], Any], array: Any) -> bool:
+    """Return whether a sampler takes arrays of one library and agrees with its result on NumPy's.
+
+    Args:
+        sampler: maps logits (batch, vocabulary) and a context to new logits.
+        array: any array of that library.
+    """
+    context, logits = Context.of(CONTEXT), array_namespace(array).asarray(ROWS)
     try:
         result = sampler(logits, context)
         if result is logits and getattr(sampler, "reads", None):

@@ -10,6 +10,7 @@ from typing import Any
 
 from corelm.decoder import Decoder
 from corelm.errors import PluginError
+from corelm.language_model import ModelScheme
 from corelm.params import Parameterized
 from corelm.printable import shown
 from corelm.sampler import Sampler
@@ -63,10 +64,11 @@ def check_decoder(offer: Offer) -> None:
 
 
 def check_model(offer: Offer) -> None:
-    """Refuse a model that is not a function."""
-    if not callable(offer.value):
+    """Refuse a model that is neither a function nor a scheme."""
+    if not callable(offer.value) and not isinstance(offer.value, ModelScheme):
         raise PluginError(
-            f"not a model: {offer.name} is {shown(offer.value)}, not a function that loads one"
+            f"not a model: {offer.name} is {shown(offer.value)}, not a function that loads one "
+            "and not a ModelScheme"
         )
 
 
@@ -91,7 +93,11 @@ def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:
 
 def distinct(offers: Iterable[Offer]) -> list[Offer]:
     """Return the offers without duplicates, from two entry points to one module."""
-    return list({(offer.full_name, id(offer.value)): offer for offer in offers}.values())
+    kept: list[Offer] = []
+    for offer in offers:
+        if not any(o.full_name == offer.full_name and o.value == offer.value for o in kept):
+            kept.append(offer)
+    return kept
 
 
 def offers_by_name(offers: Iterable[Offer]) -> Mapping[str, list[Offer]]:

@@ -20,7 +20,7 @@ from corelm import hookspecs
 from corelm.decoder import Decoder
 from corelm.decoding.step import Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.language_model import LanguageModel
+from corelm.language_model import LanguageModel, ModelScheme
 from corelm.params import Parameterized
 from corelm.plugins.loading import (
     check_version,
@@ -104,9 +104,9 @@ class Registry:
         cls: type[Decoder] = self.find("corelm_decoders", name).value
         return cls
 
-    def model(self, name: str) -> Callable[[], LanguageModel]:
-        """Return the function that loads the model of a name or full name."""
-        loader: Callable[[], LanguageModel] = self.find("corelm_models", name).value
+    def model(self, name: str) -> Callable[[], LanguageModel] | ModelScheme:
+        """Return the function that loads the model of a name or full name, or the scheme."""
+        loader: Callable[[], LanguageModel] | ModelScheme = self.find("corelm_models", name).value
         return loader
 
     def observe(self, step: Step) -> None:

@@ -123,9 +123,8 @@ class ToySession:
 def _counted(vocabulary: WordVocabulary) -> Array:
     """Return the logarithms of the counts of each pair of tokens in the sentences."""
     counts = np.full((len(vocabulary), len(vocabulary)), SMOOTHING)
-    ends = [vocabulary.end] if vocabulary.end else []
     for sentence in SENTENCES:
-        ids = [vocabulary.padding, *vocabulary.encode(sentence), *ends]
+        ids = [vocabulary.padding, *vocabulary.encode(sentence), *vocabulary.ends]
         np.add.at(counts, (ids[:-1], ids[1:]), 1)
     return np.asarray(np.log(counts), dtype=np.float32)
 

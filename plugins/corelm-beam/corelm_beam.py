@@ -52,7 +52,7 @@ class Beam(Decoder):
 
     def _search(self, task):
         """Return the tokens of each text found, the best first."""
-        decoding, end = task.start(), task.model.vocabulary.end
+        decoding = task.start()
         nats, finished = np.zeros(1), []  # surprisal of each beginning; (cost, tokens)
         for position in range(task.length):
             logits = decoding.next()[1]
@@ -60,7 +60,7 @@ class Beam(Decoder):
             nats = nats[rows] + surprisals(logits[rows], tokens)
             decoding.select(rows)
             texts = np.column_stack([decoding.context.drawn, tokens])
-            ended = (tokens == end) | (position + 1 == task.length)
+            ended = decoding.is_end(tokens) | (position + 1 == task.length)
             costs = self._costs(nats[ended], position + 1)
             finished += zip(costs, texts[ended].tolist(), strict=True)
             if ended.all():

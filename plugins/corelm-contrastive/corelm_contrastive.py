@@ -58,7 +58,7 @@ class Contrastive(Decoder):
             p = softmax(logits[0].astype(np.float64))[candidates]
             best = self._choose(p, states, past_states)
             yield position, candidates[best], model_logits[0], logits[0]
-            if candidates[best] == task.model.vocabulary.end:
+            if candidates[best] in task.model.vocabulary.ends:
                 return
             decoding.select(np.array([best]))
             past_states = np.concatenate([past_states, states[[best]]])

@@ -88,7 +88,7 @@ def _draft_model(name, model):
 
 def _tokens(vocabulary):
     """Return the special ids of a vocabulary and the text of each id."""
-    special = vocabulary.padding, vocabulary.unknown, vocabulary.end
+    special = vocabulary.padding, vocabulary.unknown, *vocabulary.ends
     return special, [vocabulary.decode([i]) for i in range(len(vocabulary))]
 
 
@@ -136,7 +136,7 @@ class Draft:
         for _ in range(min(self._count, self._task.length - decoding.context.step)):
             tokens = ahead.draw().tokens
             guesses += tokens.tolist()
-            if guesses[-1] == self._task.model.vocabulary.end:
+            if guesses[-1] in self._task.model.vocabulary.ends:
                 break
             ahead.advance(tokens)
             self._read += tokens.tolist()
@@ -187,7 +187,7 @@ def _write(task, guesser, tally):
 
 
 def _is_unfinished(task, step):
-    ended = step.tokens[0] == task.model.vocabulary.end
+    ended = step.tokens[0] in task.model.vocabulary.ends
     return not ended and step.position + 1 < task.length
 
 

@@ -159,7 +159,7 @@ def common_perplexity(scores: Scores, vocabulary: WordVocabulary) -> float:
 
     With an end token before it, the first word is a target too; the last one then is not.
     """
-    common = slice(1, None) if vocabulary.end is not None else slice(None, -1)
+    common = slice(1, None) if vocabulary.start is not None else slice(None, -1)
     surprisal = scores.surprisal[:, common][scores.real[:, common]]
     return float(np.exp(surprisal.mean(dtype=np.float64)))
 

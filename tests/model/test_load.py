@@ -166,3 +166,74 @@ def test_the_shipped_model_is_offered_without_being_read():
 
 def test_load_is_public():
     assert corelm.load is load
+
+
+SCHEME = """
+import corelm
+from corelm.testing import ToyModel
+def opened(words, device="cpu"):
+    if words == "broken":
+        raise RuntimeError("no such file")
+    model = ToyModel(words.split("+"))
+    model.device = device
+    return model
+def installed():
+    print("noise")
+    return ["so+it", "goes"]
+def failing():
+    raise RuntimeError("no cache")
+@corelm.hookimpl
+def corelm_models():
+    return {
+        "toys": corelm.ModelScheme(opened, "WORDS", options=("device",), installed=installed),
+        "quiet": corelm.ModelScheme(opened, "WORDS"),
+        "unlucky": corelm.ModelScheme(opened, "WORDS", installed=failing),
+        "one": ToyModel,
+    }
+"""
+
+
+@pytest.fixture
+def schemes(installed_plugin):
+    names = ("toys", "quiet", "unlucky", "one")
+    installed_plugin("corelm-schemes", dict.fromkeys(names, "corelm_schemes"), SCHEME)
+
+
+def test_a_scheme_gets_the_rest_of_the_name(schemes):
+    assert load("toys:so+it").vocabulary.words[3:] == ("so", "it")
+    assert load("corelm-schemes:toys:a/b").vocabulary.words[3:] == ("a/b",)
+    assert isinstance(load("corelm-schemes:one"), ToyModel)
+
+
+def test_a_scheme_gets_the_options_that_it_has(schemes):
+    assert load("toys:so").device == "cpu"
+    assert load("toys:so", device="cuda").device == "cuda"
+    with pytest.raises(UsageError, match="models of 'toys' have no choice of dtype"):
+        load("toys:so", dtype="float16")
+    with pytest.raises(UsageError, match="the model one has no choice of device"):
+        load("one", device="cuda")
+
+
+def test_a_scheme_needs_a_rest_and_a_model_takes_none(schemes):
+    for name in ("toys", "toys:"):
+        with pytest.raises(UsageError, match="give the model to open: toys:WORDS"):
+            load(name)
+    with pytest.raises(UsageError, match="takes nothing after its name, not 'more'"):
+        load("one:more")
+
+
+def test_an_error_of_a_scheme_is_named(schemes):
+    with pytest.raises(PluginError, match=r"corelm-schemes:toys could not be loaded.*no such file"):
+        load("toys:broken")
+
+
+def test_a_path_with_a_colon_is_a_path(tmp_path, schemes):
+    with pytest.raises(ModelFileError, match="there is no model at"):
+        load("./toys:so")
+
+
+def test_models_of_schemes_are_listed(schemes, caplog, capsys):
+    listed = [model.name for model in list_models() if model.source.startswith("corelm-schemes")]
+    assert listed == ["one", "quiet:WORDS", "toys:so+it", "toys:goes", "unlucky:WORDS"]
+    assert "corelm-schemes:unlucky cannot list its models: no cache" in caplog.text
+    assert capsys.readouterr().out == ""

@@ -141,12 +141,13 @@ def test_unknown_words_share_an_id_and_padding_and_end_are_silent():
     vocabulary = WordVocabulary(WORDS, "words+punctuation")
     assert vocabulary.encode("This film is grand. [end]") == [3, 4, 6, 1, 5, 1, 1, 1]
     assert vocabulary.decode([2, 3, 4, 6, 1, 5, 2, 0, 0]) == "This film is [UNK]."
-    assert (vocabulary.padding, vocabulary.unknown, vocabulary.end, len(vocabulary)) == (0, 1, 2, 7)
+    assert (vocabulary.padding, vocabulary.unknown, len(vocabulary)) == (0, 1, 7)
+    assert (vocabulary.start, vocabulary.ends) == (2, (2,))
 
 
 def test_a_vocabulary_may_have_no_end():
     vocabulary = WordVocabulary(["", "[UNK]", "this"], "words")
-    assert vocabulary.end is None
+    assert (vocabulary.start, vocabulary.ends) == (None, ())
     assert vocabulary.decode([2, 1, 0]) == "this [UNK]"
 
 

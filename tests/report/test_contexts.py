@@ -59,9 +59,9 @@ def test_drawn_texts_are_those_of_the_plain_sampler():
 def test_a_text_keeps_its_end_token():
     model = ToyModel()
     texts = model_contexts(model, ["the"], n=40, length=30, seed=1).texts
-    ended = [text for text in texts if model.vocabulary.end in text]
+    ended = [text for text in texts if model.vocabulary.start in text]
     assert ended
-    assert all(text.index(model.vocabulary.end) == len(text) - 1 for text in ended)
+    assert all(text.index(model.vocabulary.start) == len(text) - 1 for text in ended)
 
 
 def test_a_prompt_may_be_empty():

@@ -73,7 +73,7 @@ def test_surprisals_and_entropies_are_exact(compass):
 
 
 def test_the_end_token_is_measured_but_not_part_of_the_text():
-    end = ToyModel().vocabulary.end
+    end = ToyModel().vocabulary.start
     records = drawn(length=40, samples=range(30))
     ended = [record for record in records if len(record["tokens"]) < 40]
     assert len(ended) > 5

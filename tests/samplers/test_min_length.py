@@ -32,6 +32,15 @@ def test_the_end_is_impossible_until_n_tokens_are_drawn(n, drawn, end):
     assert after(n, drawn).tolist() == [[0, 0, end, 0]]
 
 
+def test_each_of_several_ends_is_impossible():
+    class TwoEnds:
+        ends = (1, 3)
+
+    logits = np.array([[0.0, 5.0, 1.0, 0.0], [2.0, 0.0, 0.0, 1.0]])
+    expected = [[0, -INF, 1, -INF], [2, -INF, 0, -INF]]
+    assert after(1, 0, logits=logits, vocabulary=TwoEnds()).tolist() == expected
+
+
 def test_in_every_row():
     assert after(1, 0, logits=np.repeat(LOGITS, 2, axis=0)).tolist() == [[0, 0, -INF, 0]] * 2
 

@@ -16,9 +16,9 @@ def test_the_vocabulary_of_the_toy_model():
         "", "[UNK]", "[end]",
         "and", "cat", "dog", "mat", "on", "ran", "sat", "saw", "the", "under",
     )  # fmt: skip
-    assert (words.padding, words.unknown, words.end) == (0, 1, 2)
+    assert (words.padding, words.unknown, words.ends) == (0, 1, (2,))
     assert words.encode("the cat flew") == [11, 4, 1]
-    assert ToyModel(end=False).vocabulary.end is None
+    assert ToyModel(end=False).vocabulary.ends == ()
 
 
 def test_the_toy_model_counts_its_sentences():

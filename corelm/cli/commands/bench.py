@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from corelm.cli.options.choices import (
+    Device,
+    Dtype,
     Model,
     Preset,
     Prompt,
@@ -49,6 +51,8 @@ def bench(
     sampler: SamplerChoice = None,
     preset: Preset = None,
     model: Model = MODEL,
+    device: Device = None,
+    dtype: Dtype = None,
     batch: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +89,7 @@ def bench(
         from corelm.generation.benchmark import measure
         from corelm.machine import machine
 
-        language_model = loaded(model)
+        language_model = loaded(model, device, dtype)
         text = prompt_for(language_model, given)
         measured = partial(measure, language_model, text, chosen, length=tokens)
         with stages("rounds") as progress:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.choices import (
+    Device,
+    Dtype,
     Model,
     Preset,
     Prompt,
@@ -52,6 +54,8 @@ def explain(
         ),
     ] = str(TOP.default),
     model: Model = MODEL,
+    device: Device = None,
+    dtype: Dtype = None,
     prompt_file: PromptFile = None,
     unknown: Unknown = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -73,7 +77,7 @@ def explain(
         given = read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
         count = TOP.convert(top)
-        language_model = loaded(model)
+        language_model = loaded(model, device, dtype)
         text = prompt_for(language_model, given)
         explanation = measure(language_model, text, chosen, unknown=unknown)
         trace = None if token is None else explanation.trace(text_argument(token))

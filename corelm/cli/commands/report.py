@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.options.choices import Model, loaded
+from corelm.cli.options.choices import Device, Dtype, Model, loaded
 from corelm.cli.options.completion import sampler_names
 from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import (
@@ -93,6 +93,8 @@ def report(
     ] = str(LENGTH),
     seed: Annotated[str, typer.Option(metavar="INTEGER", help="The random seed.")] = str(SEED),
     model: Model = MODEL,
+    device: Device = None,
+    dtype: Dtype = None,
     match_entropy: Annotated[
         str | None,
         typer.Option(
@@ -142,7 +144,7 @@ def report(
             _refuse_measuring(context)
             return output.rewrite(from_)
         count = SAMPLES.convert(samples)
-        language_model = loaded(model)
+        language_model = loaded(model, device, dtype)
         asked = settings(
             language_model,
             label(model),

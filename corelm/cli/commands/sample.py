@@ -9,6 +9,8 @@ import typer
 
 from corelm.cli.options.choices import (
     DECODER,
+    Device,
+    Dtype,
     Model,
     Preset,
     Prompt,
@@ -53,6 +55,8 @@ def sample(
         ),
     ] = DECODER,
     model: Model = MODEL,
+    device: Device = None,
+    dtype: Dtype = None,
     length: Annotated[
         str, typer.Option(metavar="INTEGER", help="The largest number of tokens to draw.")
     ] = str(LENGTH.default),
@@ -101,7 +105,7 @@ def sample(
             "seed": fresh_seed() if seed is None else SEED.convert(seed),
             "stop": _stops(stop or []),
         }
-        language_model = loaded(model)
+        language_model = loaded(model, device, dtype)
         request = Request(
             model_name=label(model),
             prompt=prompt_for(language_model, given),

@@ -62,8 +62,17 @@ Model = Annotated[
         metavar="NAME|PATH",
         autocompletion=model_names,
         show_default=False,
-        help=f"A name from `corelm models`, or the path of a model. Default: {label(MODEL)}.",
+        help="A name from `corelm models`, the path of a model, or one of another engine, such as "
+        f"gguf:FILE. Default: {label(MODEL)}.",
     ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The device of an engine's model, such as cuda."),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The number format of its weights, such as bfloat16."),
 ]
 Unknown = Annotated[
     bool,
@@ -86,11 +95,11 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
     return chosen
 
 
-def loaded(model: str) -> LanguageModel:
+def loaded(model: str, device: str | None = None, dtype: str | None = None) -> LanguageModel:
     """Return the model of a name or a path."""
     if model.endswith(".keras"):
         import_keras("a .keras file")
-    return load(model)
+    return load(model, device=device, dtype=dtype)
 
 
 def with_choices(

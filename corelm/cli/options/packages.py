@@ -1,4 +1,4 @@
-"""The packages of corelm's repository that offer samplers and decoders of their own."""
+"""The packages of corelm's repository that offer samplers, decoders and models."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ PACKAGES = {
     "beam": "corelm-beam",
     "best_of": "corelm-best-of",
     "contrastive": "corelm-contrastive",
+    "gguf": "corelm-llama-cpp",
+    "keras_hub": "corelm-keras-hub",
     "min_k": "corelm-min-k",
+    "mlx": "corelm-mlx",
     "p_less": "corelm-p-less",
     "speculative": "corelm-speculative",
+    "transformers": "corelm-transformers",
 }
-"""The package of each sampler and decoder."""
+"""The package of each sampler, decoder and scheme of models."""
 
-UNKNOWN = re.compile(r"there is no (?:sampler|decoder) '(\w+)'")
+UNKNOWN = re.compile(r"there is no (?:sampler|decoder|model) '(\w+)[':]")
 
 
 def package_hint(message: str) -> str:
-    """Return the package to install for an unknown sampler or decoder; empty if there is none.
+    """Return the package that offers an unknown name; empty if there is none.
 
     Example:
         >>> package_hint("there is no decoder 'beam' (there are: ancestral)")

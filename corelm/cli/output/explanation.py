@@ -130,7 +130,7 @@ class ExplanationPage:
 
     def _word(self, token: int, text: str | None = None) -> str:
         """Return a token as text: the end as [end], punctuation and symbols in quotes."""
-        if token == self._explanation.vocabulary.end:
+        if token in self._explanation.vocabulary.ends:
             return "[end]"
         text = self._explanation.text_of(token) if text is None else text
         return one_line(text) if any(map(str.isalnum, text)) else repr(text.strip() or text)

@@ -95,7 +95,7 @@ def _checked_prompt(
     given: str | None, texts: Sequence[str], vocabulary: WordVocabulary, report: Reporter
 ) -> str:
     prompt = frequent_opening(texts, vocabulary) if given is None else given
-    if not prompt.strip() and vocabulary.end is None:
+    if not prompt.strip() and vocabulary.start is None:
         raise UsageError(
             "the prompt is empty, and this network needs at least one token to continue: "
             "give some words with --prompt"

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.model.vocabulary import WordVocabulary
+from corelm.language_model import Vocabulary
 
 TokenRows = NDArray[np.uint16] | NDArray[np.uint32]
 
 
-def padded_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length: int) -> TokenRows:
+def padded_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: int) -> TokenRows:
     """Cut or pad each text to one row, as the chapter does: (texts, context + 1)."""
     width = context_length + 1
     rows = [vocabulary.encode(text)[:width] for text in texts]
@@ -26,19 +26,20 @@ def padded_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length
     return result
 
 
-def packed_rows(texts: Iterable[str], vocabulary: WordVocabulary, context_length: int) -> TokenRows:
+def packed_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: int) -> TokenRows:
     """Pack all tokens of all texts into full rows, without padding: (rows, context + 1).
 
-    A text begins and ends with the end token, if the vocabulary has one. It is cut into rows from
-    its beginning, each of which shares one token with the next. The remainders are joined and cut
-    in the same way.
+    A text begins and ends with the vocabulary's tokens for that, if it has them. It is cut into
+    rows from its beginning, each of which shares one token with the next. The remainders are joined
+    and cut in the same way.
     """
-    dtype, ends = _dtype(vocabulary), [] if vocabulary.end is None else [vocabulary.end]
+    dtype = _dtype(vocabulary)
+    start, ends = _start(vocabulary), list(vocabulary.ends)[:1]
     rows: list[NDArray[Any]] = []
     rest = [np.empty(0, dtype=dtype)]
     for text in texts:
         whole, left = _whole_rows(
-            np.array([*ends, *vocabulary.encode(text), *ends], dtype=dtype), context_length
+            np.array([*start, *vocabulary.encode(text), *ends], dtype=dtype), context_length
         )
         rows.extend(whole)
         rest.append(left)
@@ -52,18 +53,21 @@ def _whole_rows(ids: NDArray[Any], step: int) -> tuple[list[NDArray[Any]], NDArr
     return [ids[i * step : (i + 1) * step + 1] for i in range(count)], ids[count * step :]
 
 
-def opening_rows(
-    texts: Iterable[str], vocabulary: WordVocabulary, context_length: int
-) -> TokenRows:
+def opening_rows(texts: Iterable[str], vocabulary: Vocabulary, context_length: int) -> TokenRows:
     """Return the beginning of each text as a model reads it: (texts, context + 1).
 
-    These are the first `context_length` tokens, after the end token if the vocabulary has one.
+    These are the first `context_length` tokens, after the vocabulary's start token, if there is
+    one.
     """
-    start = [] if vocabulary.end is None else [vocabulary.end]
+    start = _start(vocabulary)
     rows = padded_rows(texts, vocabulary, context_length)[:, : context_length + 1 - len(start)]
     before = np.full((len(rows), len(start)), start, dtype=rows.dtype)
     return np.concatenate([before, rows], axis=1)
 
 
-def _dtype(vocabulary: WordVocabulary) -> Any:
+def _start(vocabulary: Vocabulary) -> list[int]:
+    return [] if vocabulary.start is None else [vocabulary.start]
+
+
+def _dtype(vocabulary: Vocabulary) -> Any:
     return np.uint16 if len(vocabulary) <= 2**16 else np.uint32

@@ -67,7 +67,7 @@ def human_contexts(model: LanguageModel, texts: Sequence[str], description: str)
         >>> human_contexts(ToyModel(), ["the cat", ""], "a fable")
         Contexts(source='human', description='a fable', texts=((11, 4),), prompt_lengths=(0,))
     """
-    prompt_length = 0 if model.vocabulary.end is not None else 1
+    prompt_length = 0 if model.vocabulary.start is not None else 1
     encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
     kept = tuple(ids for ids in encoded if len(ids) > prompt_length)
     if not kept:

@@ -120,7 +120,7 @@ def _records(
 
 
 def _record(text: Generation, tokens: list[Details], vocabulary: Vocabulary) -> Record:
-    ended = text.tokens[-1:] == [vocabulary.end]
+    ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
     return Record(
         prompt=text.prompt,
         sample=text.sample,

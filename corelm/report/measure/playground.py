@@ -36,9 +36,9 @@ def try_it(model: LanguageModel, prompt: str) -> dict[str, Any]:
     stage = explanation.stages[0]
     logits = stage.logits[stage.ranked_tokens].astype(np.float64)
     below = np.maximum(logits - logits[0], LEAST)
-    end = model.vocabulary.end
+    ends = model.vocabulary.ends
     words = [
-        END if token == end else explanation.text_of(token)
+        END if token in ends else explanation.text_of(token)
         for token in stage.ranked_tokens[:WORDS].tolist()
     ]
     return {

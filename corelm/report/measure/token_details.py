@@ -54,7 +54,7 @@ def details(
     logits = step.model_logits[row]
     p, words = softmax(logits.astype(np.float64)), _Words(vocabulary, past[-TAIL:])
     return {
-        "token": END if drawn.token == vocabulary.end else drawn.text,
+        "token": END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
         "q": math.exp(-drawn.surprisal),
@@ -77,6 +77,6 @@ class _Words:
 
     def written(self, token: int) -> str:
         """Return the text of a token, the end by its name."""
-        if token == self._vocabulary.end:
+        if token in self._vocabulary.ends:
             return END
         return self._vocabulary.decode([*self._past, token])[self._start :]

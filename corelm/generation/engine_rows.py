@@ -1,0 +1,110 @@
+"""The texts of another engine's batch, recognised from one step to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.context import Context
+from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import Array, surprisals
+
+Ids = NDArray[np.int64]
+Nats = NDArray[np.float64]
+NONE: Nats = np.empty(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A text of the batch.
+
+    Attributes:
+        tokens: (time,) ids, the prompt first.
+        prompt_length: the number of tokens in the prompt.
+        sample: the row in which the text began, which decides its random numbers.
+        surprisal: nats, of the tokens after the prompt under the sampler's distributions; empty
+            if no sampler reads it.
+        model_surprisal: the same under the model's distributions.
+    """
+
+    tokens: Ids
+    prompt_length: int
+    sample: int
+    surprisal: Nats
+    model_surprisal: Nats
+
+    @property
+    def position(self) -> int:
+        """The number of tokens after the prompt."""
+        return len(self.tokens) - self.prompt_length
+
+
+class EngineRows:
+    """The texts of the last step, which the rows of the next step continue.
+
+    An engine passes tokens only: neither the length of the prompt nor surprisals. Both follow from
+    the step before, found by the tokens themselves, so the engine may reorder, fork or drop rows.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._logits: tuple[Array, Array] | None = None
+
+    def advance(self, tokens: Sequence[ArrayLike]) -> None:
+        """Replace the rows by those of the next step.
+
+        Args:
+            tokens: for each row the ids of its text so far, of any lengths.
+        """
+        texts = [np.asarray(text, dtype=np.int64) for text in tokens]
+        self.rows = [self._row(i, text) for i, text in enumerate(texts)]
+        self._logits = None
+
+    def remember(self, model_logits: Array, logits: Array) -> None:
+        """Keep the distributions of this step, for the surprisals of the next tokens."""
+        self._logits = model_logits, logits
+
+    def _row(self, i: int, tokens: Ids) -> Row:
+        """Return a text that continues one of the last step, or a new text."""
+        for j in self._candidates(i):
+            before = self.rows[j]
+            if len(before.tokens) + 1 == len(tokens) and np.array_equal(before.tokens, tokens[:-1]):
+                nats = self._surprisals(j, tokens[-1:])
+                return Row(tokens, before.prompt_length, before.sample, *nats)
+        return Row(tokens, len(tokens), i, NONE, NONE)
+
+    def _candidates(self, i: int) -> Iterator[int]:
+        """Yield the rows of the last step, the one in the same place first."""
+        if i < len(self.rows):
+            yield i
+        yield from (j for j in range(len(self.rows)) if j != i)
+
+    def _surprisals(self, j: int, token: Ids) -> tuple[Nats, Nats]:
+        before = self.rows[j]
+        if self._logits is None:
+            return NONE, NONE
+        model, sampler = (surprisals(logits[j : j + 1], token) for logits in self._logits)
+        return np.append(before.surprisal, sampler), np.append(before.model_surprisal, model)
+
+
+def context_of(rows: Sequence[Row], vocabulary: Vocabulary | None) -> Context:
+    """Return the context of rows of one length and prompt length."""
+    tokens, prompt_length = np.stack([row.tokens for row in rows]), rows[0].prompt_length
+    return Context(
+        tokens,
+        _padded([row.surprisal for row in rows], tokens),
+        _padded([row.model_surprisal for row in rows], tokens),
+        prompt_length,
+        vocabulary,
+    )
+
+
+def _padded(nats: Sequence[Nats], tokens: Ids) -> Nats:
+    """Return (batch, time) surprisals, nan where a token has none."""
+    padded = np.full(tokens.shape, np.nan)
+    if len(nats[0]):
+        padded[:, -len(nats[0]) :] = np.stack(nats)
+    return padded

@@ -1,0 +1,118 @@
+"""Samplers in the loop of another engine: the contract with the engine's steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm import EngineSampler
+from corelm.errors import ModelOutputError, UsageError
+from corelm.testing import ToyModel
+
+MODEL = ToyModel(end=False)
+SAMPLERS = [
+    "temperature(t=0.7) | top_p(p=0.8)",
+    "repetition_penalty(penalty=1.5)",
+    "mirostat(tau=1.5)",
+    "adaptive_p(target=0.3)",
+    "dry(multiplier=2.0) | min_p(p=0.02)",
+]
+
+
+def prepared(tokens):
+    """Return the toy model's logits as an engine would have them, its padding impossible."""
+    logits = MODEL.start(np.asarray([tokens])).next_logits()[0]
+    logits[[MODEL.vocabulary.padding, MODEL.vocabulary.unknown]] = -np.inf
+    return logits
+
+
+def run(engine, texts, length):
+    """Generate as an engine does: logits of each row, the sampler, the likeliest token."""
+    texts = [list(text) for text in texts]
+    for _ in range(length):
+        logits = engine(np.stack([prepared(text) for text in texts]), texts)
+        for text, row in zip(texts, logits, strict=True):
+            text.append(int(row.argmax()))
+    return texts
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_with_a_seed_the_text_is_that_of_generate(sampler):
+    prompt = MODEL.vocabulary.encode("the cat")
+    found = run(EngineSampler(sampler, seed=7), [prompt, prompt, prompt], 12)
+    expected = corelm.generate(MODEL, "the cat", sampler=sampler, length=12, n=3, seed=7)
+    assert [text[2:] for text in found] == [text.tokens for text in expected]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_rows_of_different_lengths_are_as_if_alone(sampler):
+    prompts = [MODEL.vocabulary.encode(text) for text in ("the", "the cat sat", "dog ran")]
+    together = run(EngineSampler(sampler, seed=3), prompts, 8)
+    for i, prompt in enumerate(prompts):
+        others = [[2]] * i  # so that the row has the same index
+        assert run(EngineSampler(sampler, seed=3), [*others, prompt], 8)[i] == together[i]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_an_engine_may_reorder_fork_and_drop_rows(sampler):
+    prompts = [[3], [4, 5], [6, 7, 8]]
+    engine, straight = EngineSampler(sampler), EngineSampler(sampler)
+    texts = [list(prompt) for prompt in prompts]
+    for step in range(4):
+        logits = straight(np.stack([prepared(text) for text in texts]), texts)
+        order = [[0, 1, 2], [2, 0, 1], [1, 2], [2, 2, 1, 0]][step]
+        moved = engine(np.stack([prepared(texts[i]) for i in order]), [texts[i] for i in order])
+        np.testing.assert_array_equal(moved, logits[order])
+        if step == 2:
+            break  # row 0 was dropped: it would begin again as a prompt
+        texts = [[*text, 4 + (step + i) % 5] for i, text in enumerate(texts)]
+
+
+def test_one_object_serves_one_generation_after_another():
+    engine = EngineSampler("mirostat(tau=1.5)", seed=5)
+    prompt = MODEL.vocabulary.encode("the cat")
+    assert run(engine, [prompt], 9) == run(engine, [prompt], 9)
+
+
+def test_without_a_seed_the_logits_are_those_of_the_sampler():
+    logits = np.log(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32))
+    result = EngineSampler("top_k(k=1)")(logits, [[0], [1]])
+    assert np.isneginf(result).tolist() == [[False, True, True], [True, True, False]]
+    assert result.dtype == np.float32
+
+
+def test_half_precision_becomes_single():
+    logits = np.array([[0.0, 1.0]], np.float16)
+    assert EngineSampler("stochastic")(logits, [[0]]).dtype == np.float32
+
+
+def test_samplers_find_words_in_the_vocabulary_of_the_engine():
+    engine = EngineSampler("ban(words='cat')", vocabulary=MODEL.vocabulary)
+    [cat] = MODEL.vocabulary.encode("cat")
+    result = engine(prepared([3])[None], [[3]])
+    assert np.isneginf(result[0, cat])
+    with pytest.raises(UsageError, match="ban"):
+        EngineSampler("ban(words='cat')")(prepared([3])[None], [[3]])
+
+
+def test_bad_logits_and_shapes_are_refused():
+    engine = EngineSampler("stochastic")
+    with pytest.raises(ModelOutputError, match="the engine's logits hold NaN in row 1"):
+        engine(np.array([[0.0, 1.0], [np.nan, 0.0]]), [[0], [0]])
+    with pytest.raises(UsageError, match="expected logits"):
+        engine(np.array([0.0, 1.0]), [[0]])
+    with pytest.raises(UsageError, match="not \\(1, 2\\) and 2 lists"):
+        engine(np.array([[0.0, 1.0]]), [[0], [1]])
+    with pytest.raises(UsageError, match="seed"):
+        EngineSampler("stochastic", seed=-1)
+
+
+def test_native_arrays_are_kept_where_the_sampler_can():
+    strict = pytest.importorskip("array_api_strict")
+    logits = strict.asarray(np.array([[0.0, 2.0, 1.0]], np.float32))
+    result = EngineSampler("top_k(k=2)").native(logits)
+    assert type(result) is type(logits)
+    np.testing.assert_array_equal(np.asarray(result), [[-np.inf, 2.0, 1.0]])
+    assert EngineSampler("repetition_penalty(penalty=2.0)").native(logits) is None
+    assert EngineSampler("ban(words='cat')").native(logits) is None
