@@ -43,7 +43,7 @@ def one_line(text: str) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the type and the first line of an error, whatever its `__str__` does.
+    """Return the type and the first line of an error, even if its `__str__` raises.
 
     Example:
         >>> reason_of(ValueError("no good\\nat all"))

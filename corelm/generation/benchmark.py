@@ -26,8 +26,8 @@ from corelm.numerics.distributions import Array
 from corelm.sampler import Sampler
 
 PAUSE = 0.1
-"""Seconds in which the threads of a BLAS fall asleep; spinning, they would slow down whatever is
-measured next."""
+"""Seconds in which the threads of a BLAS fall asleep; spinning, they would slow down the next
+measurement."""
 
 Calls = Sequence[Callable[[], object]]
 

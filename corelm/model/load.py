@@ -24,7 +24,8 @@ from corelm.plugins.registry import registry
 from corelm.printable import did_you_mean, reason_of
 
 MODEL = f"{OWN}:imdb"
-"""The model to use when none is named: corelm's own, whatever other plugins offer."""
+"""The model to use when none is named: corelm's own, even if another plugin offers one
+of this name."""
 MANIFEST = "manifest.json"
 """The file that makes a folder a model."""
 

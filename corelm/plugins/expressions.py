@@ -81,7 +81,7 @@ def read_stages(expression: str) -> list[Written]:
 def built_in(expression: str) -> Sampler:
     """Return the sampler of an expression in which every bare name is one of corelm's own.
 
-    For corelm's own defaults and presets: they work whatever names other plugins offer.
+    For corelm's own defaults and presets: they work even if other plugins offer the same names.
 
     Example:
         >>> built_in("top_p(p=0.9) | temperature(t=0.7)")
@@ -95,7 +95,7 @@ def build(stages: Iterable[Written], *, own: bool = False) -> Sampler:
 
     Args:
         stages: from `read_stages`.
-        own: take bare names for corelm's own samplers, whatever other plugins offer.
+        own: take bare names for corelm's own samplers, even if other plugins offer them too.
     """
     built = [(_build_own if own else _build)(*stage) for stage in stages]
     return built[0] if len(built) == 1 else Chain(tuple(built))

@@ -54,7 +54,7 @@ def import_plugin(point: EntryPoint) -> Any:
 
 @contextlib.contextmanager
 def plugin_errors() -> Iterator[None]:
-    """Turn whatever a plugin's code raises into a `PluginError` of one line.
+    """Turn every exception of a plugin's code into a `PluginError` of one line.
 
     Python's own standard output leads to standard error meanwhile, since it carries the product.
     Only an interruption by the user passes.

@@ -47,7 +47,7 @@ TITLE = re.compile(r'title="([^"]+)"')
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 SOURCE = re.compile(r"<!-- source: (?P<path>\S+)(?: (?P<name>\w+))? -->")
 ANYTHING = "..."
-PROGRESS = re.compile(r"^(matching|same contexts|own texts|figures) \.\.\.\n", re.MULTILINE)
+PROGRESS = re.compile(r"^(matching|teacher forcing|generated texts|figures) \.\.\.\n", re.MULTILINE)
 """Lines of a report's progress where there is no terminal; on a terminal they are bars."""
 
 SESSION = """

@@ -30,7 +30,7 @@ def test_law(sampler, law):
     ],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_kept(p, expected, dtype):
+def test_the_kept_tokens(p, expected, dtype):
     with np.errstate(divide="ignore"):
         logits = np.log(np.array(p, dtype))
     kept = corelm.sampling_distribution(PLess(), logits)

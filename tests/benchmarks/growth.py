@@ -3,7 +3,7 @@
     python tests/benchmarks/growth.py [--rounds 5] [--tokens 30]
 
 The model is the one that ships with corelm. A token is one more at the end of texts of some
-length; memory is what a session holds of it, by tracemalloc; same contexts are the part of a
+length; memory is what a session holds of it, by tracemalloc; teacher forcing is the part of a
 report that has every sampler on the same positions, with the curve of temperatures. Calls that
 are compared take turns, and the fastest of each counts, so that others on the machine disturb
 little. Each ratio is to the first row of its group.
@@ -85,7 +85,7 @@ def held(model: corelm.LanguageModel, batch: int, length: int) -> int:
     return size
 
 
-def same_contexts(model: corelm.LanguageModel, contexts: Contexts, texts: int, count: int) -> Call:
+def teacher_forced(model: corelm.LanguageModel, contexts: Contexts, texts: int, count: int) -> Call:
     """Compare samplers on the first texts, as a report does."""
     samplers = [corelm.sampler(expression) for expression in SAMPLERS[:count]]
     at = temperatures(samplers)
@@ -104,15 +104,15 @@ def groups(model: corelm.LanguageModel, options: argparse.Namespace) -> Iterator
     yield Group("memory of a session, batch", "kB", "linear", sizes)
 
     contexts = model_contexts(model, [PROMPT], max(options.texts), options.tokens, seed=1)
-    calls = [same_contexts(model, contexts, texts, 1) for texts in options.texts]
+    calls = [teacher_forced(model, contexts, texts, 1) for texts in options.texts]
     times = [seconds * 1e3 for seconds in fastest(calls, options.rounds)]
     yield Group(
-        "same contexts, texts", "ms", "linear", dict(zip(options.texts, times, strict=True))
+        "teacher forcing, texts", "ms", "linear", dict(zip(options.texts, times, strict=True))
     )
-    calls = [same_contexts(model, contexts, options.texts[-1], n) for n in options.samplers]
+    calls = [teacher_forced(model, contexts, options.texts[-1], n) for n in options.samplers]
     times = [seconds * 1e3 for seconds in fastest(calls, options.rounds)]
     values = dict(zip(options.samplers, times, strict=True))
-    yield Group("same contexts, samplers", "ms", "at most 1.5", values)
+    yield Group("teacher forcing, samplers", "ms", "at most 1.5", values)
 
 
 def table(measured: Sequence[Group]) -> str:

@@ -49,7 +49,7 @@ def test_a_table_and_what_it_says(report: Run) -> None:
     assert [line.split()[0] for line in lines[1:3]] == ["greedy", "uniform"]
     assert "Entropy and mass kept: means over the same " in result.out
     assert lines[-1] != ""
-    assert "own texts ..." in result.err
+    assert "generated texts ..." in result.err
 
 
 def test_people_stand_first(report: Run, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_the_work(
     result = report(*words)
     assert (result.code, result.out) == (1, "")
     assert says in result.err
-    assert "same contexts" not in result.err
+    assert "teacher forcing" not in result.err
 
 
 def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> None:
@@ -167,7 +167,7 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
     assert result.err.startswith("error: cannot write to '/proc/report.html': ") or (
         "error: cannot write to '/proc/report.html': " in result.err
     )
-    assert "same contexts" not in result.err
+    assert "teacher forcing" not in result.err
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_wrong_usage_is_refused_before_the_work(
     result = report(*words)
     assert (result.code, result.out) == (2, "")
     assert says in result.err
-    assert "same contexts" not in result.err
+    assert "teacher forcing" not in result.err
 
 
 def test_a_reference_that_is_not_there(report: Run) -> None:
@@ -262,7 +262,7 @@ def test_a_report_is_written_again_without_a_model(report: Run, run: Run, tmp_pa
         assert (tmp_path / f"2.{form}").read_bytes() == (tmp_path / f"r.{form}").read_bytes()
 
 
-def test_it_is_judged_again(report: Run, run: Run) -> None:
+def test_conditions_are_checked_again(report: Run, run: Run) -> None:
     report("--json", "r.json")
     assert run("report", "--from", "r.json", "--fail-if", "uniform.entropy > 2").code == 1
     assert run("report", "--from", "r.json", "--fail-if", "top_p.entropy > 2").code == 2
@@ -280,7 +280,7 @@ def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == "0 []"
 
 
-def test_a_file_that_is_no_report(run: Run, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_report(run: Run, tmp_path: Path) -> None:
     (tmp_path / "deep.json").write_text("[" * 100_000)
     (tmp_path / "other.json").write_text('{"name": "other"}')
     for name, says in (
@@ -406,7 +406,7 @@ def test_after_ctrl_c_resume_ends_with_the_same_report(waits: Path, home: Path) 
 
     second = interrupted(home, kept + 8, signal.SIGINT, "--resume")
     assert second.returncode == 130
-    assert "own texts ..." in second.err
+    assert "generated texts ..." in second.err
     assert units(home) >= kept + 8
     assert not (waits / "r.json").exists()
 
@@ -439,11 +439,11 @@ def test_other_settings_do_not_go_on(waits: Path, home: Path) -> None:
 
 
 @posix
-def test_without_resume_it_begins_anew(waits: Path, home: Path) -> None:
+def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
     interrupted(home, 5, signal.SIGINT)
     kept, again = units(home), corelm(*LONG, WAIT="1")
     assert again.stderr
-    assert again.stderr.readline() == "same contexts ...\n"
+    assert again.stderr.readline() == "teacher forcing ...\n"
     again.send_signal(signal.SIGINT)
     again.communicate()
     assert (again.returncode, units(home) < kept) == (130, True)

@@ -196,7 +196,7 @@ def test_the_bars_have_the_lengths_of_their_numbers(opened):
         assert width / widths[0] == pytest.approx(number / numbers[0], abs=0.02)
 
 
-def test_what_is_removed_is_crossed_out(opened):
+def test_removed_tokens_are_crossed_out(opened):
     tab = opened()
     tab.locator("#k").fill("2")
     rows = tab.locator(".bars tbody tr")

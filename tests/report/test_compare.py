@@ -41,7 +41,7 @@ def test_the_report_has_a_row_for_each_sampler():
     assert [row["sampler"] for row in document["samplers"]] == [
         "greedy", "top_k(k=2) | temperature(t=0.5)", "temperature(t=0.5)", "uniform",
     ]  # fmt: skip
-    means = [row["same_contexts"]["entropy"]["mean"] for row in document["samplers"]]
+    means = [row["teacher_forced"]["entropy"]["mean"] for row in document["samplers"]]
     assert means[0] == 0
     assert means == sorted(means)
     assert math.isclose(means[-1], document["bounds"]["max"])
@@ -62,7 +62,7 @@ def test_the_texts_are_those_of_generate():
     drawn = corelm.generate(ToyModel(), "the", sampler="temperature(t=0.7)", length=8, n=7, seed=5)
     [row] = document["samplers"]
     assert [text["text"] for text in row["texts"]] == [text.text for text in drawn[:5]]
-    assert row["own_texts"]["n"] == 7
+    assert row["generated_texts"]["n"] == 7
 
 
 def test_a_row_has_the_plugin_of_its_sampler():
@@ -125,7 +125,7 @@ def test_several_prompts_each_have_their_texts():
     assert [(t["prompt"], t["sample"]) for t in row["texts"]] == [
         ("the", 0), ("the", 1), ("the cat", 0), ("the cat", 1),
     ]  # fmt: skip
-    assert row["own_texts"]["n"] == 4
+    assert row["generated_texts"]["n"] == 4
 
 
 def test_contexts_are_of_every_prompt(monkeypatch):
@@ -143,7 +143,7 @@ def test_progress_goes_from_nothing_to_all():
     calls = []
     compare(progress=lambda *call: calls.append(call))
     stages = list(dict.fromkeys(stage for stage, _, _ in calls))
-    assert stages == ["same contexts", "own texts", "figures"]
+    assert stages == ["teacher forcing", "generated texts", "figures"]
     for stage in stages:
         done = [(count, total) for name, count, total in calls if name == stage]
         assert done == sorted(done)
@@ -181,20 +181,20 @@ def test_samplers_are_matched_to_an_entropy():
     matched = [row for row in document["samplers"] if row["name"] in ("temperature", "min_p")]
     assert [row["sampler"] for row in document["samplers"]][1::2] == ["top_k(k=2)", "greedy"]
     assert document["header"]["match_entropy"] == 0.5
-    assert abs(matched[0]["same_contexts"]["entropy"]["mean"] - 0.5) <= 0.01
+    assert abs(matched[0]["teacher_forced"]["entropy"]["mean"] - 0.5) <= 0.01
 
 
 def test_human_entropy_can_be_matched():
     document = compare(["temperature"], match_entropy="human", reference=TEXTS)
     [row] = document["samplers"]
-    human = document["reference"]["same_contexts"]["surprisal"]  # the contexts are people's
+    human = document["reference"]["teacher_forced"]["surprisal"]  # the contexts are people's
     assert document["header"]["match_entropy"] == pytest.approx(human, rel=1e-9)
-    assert abs(row["same_contexts"]["entropy"]["mean"] - human) <= 0.01
+    assert abs(row["teacher_forced"]["entropy"]["mean"] - human) <= 0.01
 
 
 def test_people_are_matched_on_other_contexts_by_their_share_of_the_models_entropy():
     document = compare(["temperature", "stochastic"], match_entropy="human", model=carrier())
-    matched, model = (row["same_contexts"]["entropy"]["mean"] for row in document["samplers"])
+    matched, model = (row["teacher_forced"]["entropy"]["mean"] for row in document["samplers"])
     target = 1.1 / 1.2 * model
     assert document["header"]["match_entropy"] == pytest.approx(target, rel=1e-6)
     assert abs(matched - target) <= 0.01
@@ -235,7 +235,11 @@ def test_a_sampler_that_fails_in_the_middle_has_an_error_row(monkeypatch):
     assert broken["error"]["type"] == "SamplerError"
     assert broken["error"]["message"].startswith("fails failed at step ")
     assert broken["error"]["message"].endswith("ZeroDivisionError: on purpose")
-    assert (broken["same_contexts"], broken["own_texts"], broken["texts"]) == (None, None, [])
+    assert (broken["teacher_forced"], broken["generated_texts"], broken["texts"]) == (
+        None,
+        None,
+        [],
+    )
     assert document["samplers"][::2] == compare(others, n=8, length=30)["samplers"]
 
 

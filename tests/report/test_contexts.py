@@ -19,7 +19,7 @@ def test_human_text_starts_at_its_first_token_if_the_model_marks_the_beginning()
     assert found.positions == 4
 
 
-def test_otherwise_its_first_token_is_a_prompt_and_a_text_of_one_is_left_out():
+def test_without_one_the_first_token_is_the_prompt_and_a_text_of_one_is_left_out():
     found = human_contexts(ToyModel(["a", "b"], end=False), ["a b a", "b", ""], "letters")
     assert found == Contexts("human", "letters", ((2, 3, 2),), (1,))
     assert found.positions == 2

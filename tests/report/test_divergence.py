@@ -98,7 +98,7 @@ def test_also_if_the_filter_drops_the_likeliest_token():
 
 
 def test_an_almost_certain_row_keeps_its_digits():
-    logits = np.array([0.0, *[-40.0] * 3])  # 3 e^-40 = 1.27e-17 beside 1
+    logits = np.array([0.0, *[-40.0] * 3])  # 3 e^-40 = 1.27e-17 next to 1
     rare = 3 * math.exp(-40)
     found = figures("stochastic", logits)
     assert found.entropy == pytest.approx(rare + 40 * rare, rel=1e-12)

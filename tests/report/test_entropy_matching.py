@@ -25,7 +25,7 @@ def mean_entropy(model, contexts, sampler):
     return summary(record)["entropy"]["mean"]
 
 
-# By hand: four words of 1/2, 1/4, 1/8 and 1/8, whatever came before
+# By hand: four words of 1/2, 1/4, 1/8 and 1/8 in any context
 
 
 @pytest.fixture

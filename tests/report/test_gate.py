@@ -79,7 +79,7 @@ def test_a_condition_that_does_not_hold_passes(document):
 
 
 def test_one_that_holds_reports_the_figure_and_its_interval(document):
-    own = document["samplers"][0]["own_texts"]
+    own = document["samplers"][0]["generated_texts"]
     own["loops"], own["ci95"]["loops"] = 0.41, [0.3, 0.52]
     assert of(document, "greedy.loops > 0.3") == (
         "greedy.loops > 0.3: it is 0.41, 95 % interval 0.3 to 0.52"
@@ -89,7 +89,7 @@ def test_one_that_holds_reports_the_figure_and_its_interval(document):
 
 
 def test_a_figure_that_was_not_measured_fails(document):
-    document["samplers"][0]["own_texts"]["zipf"] = None
+    document["samplers"][0]["generated_texts"]["zipf"] = None
     assert of(document, "greedy.zipf > 5") == "greedy.zipf > 5: it was not measured"
     failed = of(document, "breaks.loops > 0.3")
     assert failed.startswith("breaks.loops > 0.3: breaks(at=5) failed at step 5: ValueError")
@@ -107,7 +107,7 @@ def test_every_metric_of_a_report_can_be_named(document):
     assert missing <= {"zipf"}  # too few words
     measured = {
         name
-        for view in ("same_contexts", "own_texts")
+        for view in ("teacher_forced", "generated_texts")
         for name, value in row[view].items()
         if isinstance(value, float)
     }

@@ -206,7 +206,7 @@ def test_words_are_spelled_as_in_their_text():
 
 def test_the_figures_follow_the_schema():
     figures = summary(drawn(samples=range(8)), (0.5, 2.0))
-    assert fault(figures, "own_texts") == ""
+    assert fault(figures, "generated_texts") == ""
     for text in detailed(drawn()):
         assert fault(text, "text") == ""
 
@@ -297,9 +297,9 @@ def test_a_deterministic_sampler_writes_one_text():
 )
 def test_undefined_figures_are_none(length, samples, known):
     figures = summary(drawn(length=length, samples=range(samples), sampler="greedy"))
-    assert fault(figures, "own_texts") == ""
+    assert fault(figures, "generated_texts") == ""
     json.dumps(figures, allow_nan=False)
-    values = {name: figures[name] for name in schema()["$defs"]["own_texts"]["required"]}
+    values = {name: figures[name] for name in schema()["$defs"]["generated_texts"]["required"]}
     some = {name for name, value in values.items() if value is not None}
     assert some == known | {"n", "tokens"}
 

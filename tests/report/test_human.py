@@ -28,8 +28,8 @@ def test_human_texts_are_the_contexts_and_a_row():
         "source": "human", "description": "4 texts given", "texts": 4, "positions": 17,
     }  # fmt: skip
     human = document["reference"]
-    assert human["own_texts"]["n"] == 4
-    assert human["own_texts"]["rep_2"] is not None
+    assert human["generated_texts"]["n"] == 4
+    assert human["generated_texts"]["rep_2"] is not None
     entropies = [
         corelm.entropy(
             corelm.sampling_distribution(
@@ -40,7 +40,7 @@ def test_human_texts_are_the_contexts_and_a_row():
         for text in TEXTS
         for at in range(len(text.split()))
     ]
-    assert human["same_contexts"]["entropy"]["mean"] == pytest.approx(sum(entropies) / 17)
+    assert human["teacher_forced"]["entropy"]["mean"] == pytest.approx(sum(entropies) / 17)
 
 
 def test_human_texts_are_as_long_as_those_of_samplers():
@@ -50,8 +50,8 @@ def test_human_texts_are_as_long_as_those_of_samplers():
 
 def test_words_outside_the_vocabulary_count_as_unknown_and_not_as_surprise():
     document = compare(reference=["the zebra sat", "the gnu"])
-    assert document["reference"]["own_texts"]["unknown"] == pytest.approx(2 / 5)
-    assert document["reference"]["own_texts"]["tokens"] == 3
+    assert document["reference"]["generated_texts"]["unknown"] == pytest.approx(2 / 5)
+    assert document["reference"]["generated_texts"]["tokens"] == 3
 
 
 def test_a_path_of_human_texts(tmp_path):
@@ -96,17 +96,17 @@ def human_row(n=64, length=100, **people):
 
 def test_a_manifest_with_human_figures_gives_the_human_row():
     row = human_row()
-    assert row["same_contexts"]["entropy"]["mean"] == 1.2
-    assert (row["same_contexts"]["entropy"]["p05"], row["same_contexts"]["n"]) == (0.5, 1000)
-    assert row["own_texts"]["n"] == 192
-    assert row["own_texts"]["distinct_1"] == 0.5
-    assert row["own_texts"]["ci95"]["distinct_1"] == [0.4, 0.6]
-    assert row["own_texts"]["perplexity"] == pytest.approx(math.exp(1.1))
-    assert row["own_texts"]["loops"] is None
+    assert row["teacher_forced"]["entropy"]["mean"] == 1.2
+    assert (row["teacher_forced"]["entropy"]["p05"], row["teacher_forced"]["n"]) == (0.5, 1000)
+    assert row["generated_texts"]["n"] == 192
+    assert row["generated_texts"]["distinct_1"] == 0.5
+    assert row["generated_texts"]["ci95"]["distinct_1"] == [0.4, 0.6]
+    assert row["generated_texts"]["perplexity"] == pytest.approx(math.exp(1.1))
+    assert row["generated_texts"]["loops"] is None
 
 
 def test_figures_of_other_amounts_of_text_are_left_out():
-    fewer, shorter = human_row(n=10)["own_texts"], human_row(length=50)["own_texts"]
+    fewer, shorter = human_row(n=10)["generated_texts"], human_row(length=50)["generated_texts"]
     assert (fewer["distinct_1"], fewer["rep_2"], fewer["surprisal"]) == (None, 0.25, 1.1)
     assert (shorter["distinct_1"], shorter["rep_2"], shorter["surprisal"]) == (None, None, 1.1)
 

@@ -305,7 +305,7 @@ def test_the_expected_surprisal_is_that_of_the_texts_that_are_drawn(expression):
     texts = corelm.generate(model, "This movie", sampler=expression, n=24, length=40, seed=5)
     prompt = model.vocabulary.encode("This movie")
     own = Contexts(
-        "model", "own texts", tuple((*prompt, *text.tokens) for text in texts), (2,) * 24
+        "model", "generated texts", tuple((*prompt, *text.tokens) for text in texts), (2,) * 24
     )
     unit = measured(model, own, expression)
     nats = [[step.model_surprisal for step in text.steps] for text in texts]

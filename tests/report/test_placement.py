@@ -37,7 +37,7 @@ def test_a_label_stays_in_the_plot_and_covers_nothing():
 
 
 def test_no_line_from_a_label_to_its_mark_crosses_another_label():
-    """A line is beside the mark and a label above it: only past the line there is room."""
+    """A line is next to the mark and a label above it: only past the line there is room."""
     mark, line, label = (5, 10), Box(8, 3, 80, 17), Box(0, 20, 60, 34)
     [box] = place_labels([mark], [(50, 14)], Box(0, 0, 400, 100), [label], [line])
     assert overlap(box, line) == 0

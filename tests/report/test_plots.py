@@ -46,7 +46,7 @@ def marks(axes) -> dict[str, tuple[float, float]]:
 
 
 def figures(document: Document, sampler: str) -> Document:
-    return next(row for row in document["samplers"] if row["sampler"] == sampler)["same_contexts"]
+    return next(row for row in document["samplers"] if row["sampler"] == sampler)["teacher_forced"]
 
 
 def test_the_files_are_pictures(document):
@@ -85,7 +85,7 @@ def test_every_sampler_has_its_mark_on_the_curve(document, drawn):
 
 def test_other_samplers_lie_where_the_curve_has_their_entropy(document, drawn):
     row = next(row for row in document["samplers"] if row["sampler"] == "greedy")
-    row["same_contexts"]["entropy"]["mean"] = document["curve"]["entropy"][4]
+    row["teacher_forced"]["entropy"]["mean"] = document["curve"]["entropy"][4]
     t, entropy = marks(drawn("entropy-against-temperature"))["greedy"]
     assert (t, entropy) == (document["curve"]["t"][4], document["curve"]["entropy"][4])
 
@@ -134,7 +134,7 @@ def strange():
     return corelm.compare(ToyModel(), samplers, prompts="the", n=2, length=8).to_dict()
 
 
-def test_a_strangers_temperature_lies_on_the_curve_at_its_own(strange):
+def test_a_plugins_temperature_lies_on_the_curve_at_its_value(strange):
     assert [row["temperature"] for row in strange["samplers"]] == [0.33, 40.0, 0.4, None, None]
     assert 0.33 in strange["curve"]["t"]
     with canvas.style():
@@ -148,7 +148,7 @@ def test_a_strangers_temperature_lies_on_the_curve_at_its_own(strange):
     assert found["double = 0.8"][0] == pytest.approx(0.4, abs=1e-3)
 
 
-def test_a_strangers_filter_has_its_label_and_its_colour(strange):
+def test_a_plugins_filter_has_its_label_and_its_colour(strange):
     with canvas.style():
         axes = charts.CHARTS["mass-kept-by-position"](strange).axes[0]
         names = [text.get_text() for text in axes.texts]
@@ -166,7 +166,7 @@ def test_a_sampler_above_the_curve_is_at_its_right_end(document, drawn):
 
 def test_bounds_and_human_line_are_drawn_and_named(document, drawn):
     axes = drawn("entropy-against-temperature")
-    mean, greatest = document["reference"]["same_contexts"]["entropy"]["mean"], math.log(11)
+    mean, greatest = document["reference"]["teacher_forced"]["entropy"]["mean"], math.log(11)
     level = [line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1]
     assert pytest.approx(greatest) in level
     assert mean in level
@@ -178,11 +178,11 @@ def test_bounds_and_human_line_are_drawn_and_named(document, drawn):
 
 def test_quality_and_diversity_of_every_sampler_and_of_people(document, drawn):
     found = marks(drawn("quality-against-diversity"))
-    own = document["reference"]["own_texts"]
+    own = document["reference"]["generated_texts"]
     assert found["human text"] == (own["diversity"], own["surprisal"])
     for row in document["samplers"]:
         if row["error"] is None:
-            own = row["own_texts"]
+            own = row["generated_texts"]
             place = found[shortened(row["sampler"], ["temperature"])]
             assert place == (own["diversity"], own["surprisal"])
 
@@ -198,7 +198,7 @@ def test_lines_by_position_are_those_of_the_document(document, drawn):
     rows = [row for row in document["samplers"] if row["error"] is None]
     assert len(lines) == len(rows)
     for line, row in zip(lines, rows, strict=True):
-        places = row["same_contexts"]["by_position"]
+        places = row["teacher_forced"]["by_position"]
         assert line.get_xdata().tolist() == [place["position"] + 1 for place in places]
         assert line.get_ydata().tolist() == [place["entropy"] for place in places]
 
@@ -220,7 +220,7 @@ def test_labels_of_many_samplers_do_not_overlap(document, name):
     rows = [copy.deepcopy(half) for _ in range(6)]
     for number, row in enumerate(rows):
         row["sampler"], row["name"] = f"top_k(k={number})", "top_k"
-        row["same_contexts"]["mass_kept"] = 0.5
+        row["teacher_forced"]["mass_kept"] = 0.5
     document["samplers"] = [greedy, half, uniform, *rows]
     with canvas.style():
         texts = charts.CHARTS[name](document).axes[0].texts
@@ -238,7 +238,7 @@ def _extents(text) -> tuple[float, float, float, float]:
 
 def test_a_document_without_figures_is_drawn_empty(document):
     for row in document["samplers"]:
-        row.update(same_contexts=None, own_texts=None)
+        row.update(teacher_forced=None, generated_texts=None)
     empty = document | {"reference": None, "curve": {"t": [], "entropy": [], "slope": []}}
     check(empty)
     assert set(drawings(empty)) == set(NAMES)

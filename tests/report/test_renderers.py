@@ -50,7 +50,7 @@ def allowed(document: Any, holder: Any, key: Any) -> list[Any]:
 def forms(document: dict[str, Any]) -> str:
     """Every light form of a report, one after the other."""
     report = corelm.Report(document)
-    judged = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
+    condition = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
     console = Console(file=io.StringIO(), width=80, markup=False)
     console.print(*report_table(document, 80))
     console.print(*report_table(document, 30, unicode=False))
@@ -61,7 +61,7 @@ def forms(document: dict[str, Any]) -> str:
     assert len(set(cells)) == 1
     shown = report._repr_html_()
     assert "<script" not in shown
-    return "".join([report.summary, judged.tripped(document), console.file.getvalue(), *lines])
+    return "".join([report.summary, condition.tripped(document), console.file.getvalue(), *lines])
 
 
 def test_any_number_and_any_text(document):

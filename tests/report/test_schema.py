@@ -72,9 +72,9 @@ def test_it_agrees_with_jsonschema(made):
     [
         (("units",), "bits", "units: expected 'nats', got 'bits'"),
         (
-            ("samplers", 0, "own_texts", "loops"),
+            ("samplers", 0, "generated_texts", "loops"),
             "x",
-            "samplers[0].own_texts.loops: expected a number or null, got 'x'",
+            "samplers[0].generated_texts.loops: expected a number or null, got 'x'",
         ),
         (("samplers", 1), ..., ""),
         (("curve",), ..., "curve is missing"),

@@ -37,7 +37,7 @@ def test_entropies_lie_within_their_bounds(document):
     assert document["drawable"] == 14_998
     assert document["bounds"] == {"min": 0.0, "max": math.log(14_998)}
     for each in document["samplers"]:
-        entropy = each["same_contexts"]["entropy"]
+        entropy = each["teacher_forced"]["entropy"]
         assert 0 <= entropy["p05"] <= entropy["median"] <= entropy["p95"]
         assert entropy["p95"] <= document["bounds"]["max"] + 1e-9
         low, high = entropy["ci95"]
@@ -45,44 +45,46 @@ def test_entropies_lie_within_their_bounds(document):
 
 
 def test_greedy_has_no_entropy_and_uniform_the_largest(document):
-    assert row(document, "greedy")["same_contexts"]["entropy"]["mean"] == 0
-    uniform = row(document, "uniform")["same_contexts"]
+    assert row(document, "greedy")["teacher_forced"]["entropy"]["mean"] == 0
+    uniform = row(document, "uniform")["teacher_forced"]
     assert uniform["entropy"]["mean"] == pytest.approx(math.log(14_998), rel=1e-12)
     assert uniform["tokens_kept"] == 14_998
 
 
 def test_entropy_rises_with_the_temperature(document):
-    means = [each["same_contexts"]["entropy"]["mean"] for each in temperatures(document)]
+    means = [each["teacher_forced"]["entropy"]["mean"] for each in temperatures(document)]
     assert means == sorted(set(means))
     entropies = document["curve"]["entropy"]
     assert entropies == sorted(entropies)
     assert min(document["curve"]["slope"]) >= 0
     for each in temperatures(document):  # its mark lies on the curve
         at = document["curve"]["t"].index(each["params"]["t"])
-        assert entropies[at] == pytest.approx(each["same_contexts"]["entropy"]["mean"], abs=1e-6)
+        assert entropies[at] == pytest.approx(each["teacher_forced"]["entropy"]["mean"], abs=1e-6)
 
 
 def test_divergence_is_expected_surprisal_less_entropy(document):
     for each in document["samplers"]:
-        same = each["same_contexts"]
+        same = each["teacher_forced"]
         assert same["kl_to_model"] == pytest.approx(
             same["expected_surprisal"] - same["entropy"]["mean"], abs=1e-9
         )
-    assert row(document, "temperature(t=1.0)")["same_contexts"]["kl_to_model"] == 0
+    assert row(document, "temperature(t=1.0)")["teacher_forced"]["kl_to_model"] == 0
 
 
 def test_drawn_tokens_have_the_expected_surprisal(document):
     """`stochastic` wrote the contexts itself, with the same random numbers."""
     plain = row(document, "temperature(t=1.0)")
-    low, high = plain["own_texts"]["ci95"]["surprisal"]
-    assert low <= plain["same_contexts"]["expected_surprisal"] <= high
+    low, high = plain["generated_texts"]["ci95"]["surprisal"]
+    assert low <= plain["teacher_forced"]["expected_surprisal"] <= high
 
 
 def test_the_human_row_is_there(document):
     human = document["reference"]
-    assert human["same_contexts"]["entropy"]["mean"] == pytest.approx(4.29, abs=0.1)
-    assert human["own_texts"]["surprisal"] == pytest.approx(4.20, abs=0.1)
-    assert all(each["own_texts"]["outside_human_band"] is not None for each in document["samplers"])
+    assert human["teacher_forced"]["entropy"]["mean"] == pytest.approx(4.29, abs=0.1)
+    assert human["generated_texts"]["surprisal"] == pytest.approx(4.20, abs=0.1)
+    assert all(
+        each["generated_texts"]["outside_human_band"] is not None for each in document["samplers"]
+    )
 
 
 def test_the_summary(document):

@@ -7,23 +7,23 @@ import pytest
 from corelm.report.document.lookup import rows as named_rows
 from corelm.report.document.summary import summary
 
-HUMAN = {"same_contexts": None, "own_texts": {"surprisal": 4.2}}
+HUMAN = {"teacher_forced": None, "generated_texts": {"surprisal": 4.2}}
 FAILED = {
     "error": {"type": "SamplerError", "message": "x"},
-    "same_contexts": None,
-    "own_texts": None,
+    "teacher_forced": None,
+    "generated_texts": None,
 }
 
 
 def figures(**own):
     """A row with these figures of its own texts and nothing else."""
-    return {"error": None, "same_contexts": None, "own_texts": own}
+    return {"error": None, "teacher_forced": None, "generated_texts": own}
 
 
 def on_contexts(expected, model=4.0, **own):
     """A row with these figures on the same contexts."""
     same = {"expected_surprisal": expected, "model_entropy": model}
-    return {"error": None, "same_contexts": same, "own_texts": own}
+    return {"error": None, "teacher_forced": same, "generated_texts": own}
 
 
 def test_the_closest_to_human_text(rows):

@@ -24,7 +24,7 @@ def test_every_figure_has_a_line(made):
     found = {(line["sampler"], line["view"], line["metric"]): line for line in lines(made)}
     assert len(found) == len(lines(made))
     for row in made["samplers"][:3]:
-        for view in ("same_contexts", "own_texts"):
+        for view in ("teacher_forced", "generated_texts"):
             for name, value in row[view].items():
                 if isinstance(value, float):
                     line = found[row["sampler"], view, name]
@@ -38,7 +38,7 @@ def test_an_interval_is_on_the_line_of_its_figure(made):
         for line in lines(made)
         if (line["sampler"], line["metric"]) == ("uniform", "surprisal")
     ]
-    own = made["samplers"][2]["own_texts"]
+    own = made["samplers"][2]["generated_texts"]
     assert [float(line["low"]), float(line["high"])] == own["ci95"]["surprisal"]
     assert float(line["low"]) < float(line["value"]) < float(line["high"])
 
@@ -76,7 +76,7 @@ def test_the_table(made):
     assert [row[0] for row in rows[2:]] == [
         "`human`", "`greedy`", "`temperature(t=0.5)`", "`uniform`", "`breaks(at=5)`",
     ]  # fmt: skip
-    assert rows[3][1:3] == ["0.00", number(-made["reference"]["same_contexts"]["entropy"]["mean"])]
+    assert rows[3][1:3] == ["0.00", number(-made["reference"]["teacher_forced"]["entropy"]["mean"])]
     assert rows[5][1] == "2.40"
     assert rows[5][2].startswith("+")
 
@@ -117,7 +117,7 @@ def test_the_settings_are_stated(document):
 # Numbers
 
 
-def test_numbers_are_short_whatever_they_are():
+def test_numbers_of_every_size_are_short():
     for value in (0, 1e-300, -0.5, 12.345, 99999.5, -1e9, 1e300, 10**300):
         assert len(number(value)) <= 8
     for value in (0, 1e-300, 0.00009, 0.5, 0.99999, 1):

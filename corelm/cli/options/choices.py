@@ -25,7 +25,7 @@ from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
-"""The defaults; corelm's own, whatever other plugins offer under these names."""
+"""The defaults; always corelm's own, even if other plugins offer these names."""
 
 Prompt = Annotated[
     str | None,

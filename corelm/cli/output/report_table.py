@@ -89,7 +89,7 @@ def _that_fit(columns: Sequence[_Column], room: int) -> list[_Column]:
 
 def _bar(row: Row, most: float, unicode: bool) -> str:
     """Draw the entropy as a bar that is full at the upper bound."""
-    found = figure(row, "entropy", "same_contexts")
+    found = figure(row, "entropy", "teacher_forced")
     share = found.value / most if found and most > 0 else 0.0
     full = round(min(max(share, 0.0), 1.0) * BAR)
     return ("█" if unicode else "#") * full + ("░" if unicode else ".") * (BAR - full)

@@ -10,7 +10,7 @@ from typing import Any
 from corelm.report.document.schema import schema
 
 HUMAN = "human"
-TEACHER_FORCED, GENERATED = VIEWS = ("same_contexts", "own_texts")
+TEACHER_FORCED, GENERATED = VIEWS = ("teacher_forced", "generated_texts")
 """The two views, by their keys: the same contexts for every sampler, and texts of its own."""
 MEAN = "entropy.mean"
 COUNTS = ("n", "tokens")
@@ -22,7 +22,7 @@ class Figure:
     """One measured number.
 
     Attributes:
-        view: the part of the report it belongs to: `same_contexts` or `own_texts`.
+        view: the part of the report it belongs to: `teacher_forced` or `generated_texts`.
         metric: its name, such as `loops` or `entropy.mean`.
         value: in nats if it is an entropy or a surprisal.
         low, high: its 95 % interval; None if there is none.

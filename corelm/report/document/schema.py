@@ -132,7 +132,7 @@ def _message(error: ValidationError) -> str:
 
 
 def _path(error: ValidationError) -> str:
-    """The keys that lead to the fault, as `samplers[0].own_texts.loops`."""
+    """The keys that lead to the fault, as `samplers[0].generated_texts.loops`."""
     path = ""
     for key in error.absolute_path:
         path += f"[{key}]" if isinstance(key, int) else f".{_short(key)}"

@@ -158,7 +158,7 @@ def detailed(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def summary(records: Sequence[Record], human_band: Band | None = None) -> dict[str, Any]:
-    """Compute the figures of one sampler's texts: `own_texts` of a report.
+    """Compute the figures of one sampler's texts: `generated_texts` of a report.
 
     A figure that is undefined for these texts is None.
 

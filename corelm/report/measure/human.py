@@ -34,7 +34,7 @@ def from_texts(
     """
     same = on_contexts.model_summary({key: values[:some] for key, values in record.items()})
     texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
-    own = generated_texts.summary(texts, band({"same_contexts": same}))
+    own = generated_texts.summary(texts, band({"teacher_forced": same}))
     positions = sum(map(len, record["surprisal"]))
     own |= {"unknown": sum(text["unknown"] for text in texts) / positions, "by_position": []}
     return _row(f"{len(texts)} texts: {contexts.description}", same, own)
@@ -73,12 +73,12 @@ def from_manifest(settings: Settings) -> dict[str, Any] | None:
     if _number(people, "surprisal") is None:
         return None
     row = _row("texts that the model has not seen, measured when it was trained", {}, {})
-    row["same_contexts"] = _same_contexts(people, _at(figures, "held_out", "tokens"))
-    row["own_texts"] = _own_texts(people, settings)
+    row["teacher_forced"] = _teacher_forced(people, _at(figures, "held_out", "tokens"))
+    row["generated_texts"] = _generated_texts(people, settings)
     return None if fault(row, "reference") else row
 
 
-def _same_contexts(people: Any, n: Any) -> dict[str, Any]:
+def _teacher_forced(people: Any, n: Any) -> dict[str, Any]:
     low, high = _pair(people, "entropy", "band")
     entropy = {
         "mean": _number(people, "entropy", "mean"),
@@ -96,7 +96,7 @@ def _same_contexts(people: Any, n: Any) -> dict[str, Any]:
     }
 
 
-def _own_texts(people: Any, settings: Settings) -> dict[str, Any]:
+def _generated_texts(people: Any, settings: Settings) -> dict[str, Any]:
     of = {key: _at(people, "sets", key) for key in ("sets", "texts", "length")}
     left_out: tuple[str, ...] = ()
     if of["length"] != settings.length:
@@ -104,7 +104,7 @@ def _own_texts(people: Any, settings: Settings) -> dict[str, Any]:
     elif of["texts"] != settings.n * len(settings.prompts):
         left_out = OF_SETS
     surprisal = _number(people, "surprisal")
-    names = schema()["$defs"]["own_texts"]["properties"]
+    names = schema()["$defs"]["generated_texts"]["properties"]
     own = {name: None if name in left_out else _number(people, name) for name in names}
     return own | {
         "n": None if None in of.values() else of["sets"] * of["texts"],
@@ -117,7 +117,7 @@ def _own_texts(people: Any, settings: Settings) -> dict[str, Any]:
 
 def band(people: Mapping[str, Any] | None) -> Band | None:
     """Return the 5th and the 95th percentile of the model's entropy on human text, if known."""
-    low, high = (_number(people, "same_contexts", "entropy", key) for key in ("p05", "p95"))
+    low, high = (_number(people, "teacher_forced", "entropy", key) for key in ("p05", "p95"))
     return None if low is None or high is None else (low, high)
 
 
@@ -127,13 +127,18 @@ def share_of_the_models_entropy(people: Mapping[str, Any] | None) -> float | Non
     The model finds its own texts easier or harder than those of people, so nats measured on the
     one do not compare with nats measured on the other; this share does.
     """
-    surprisal = _number(people, "same_contexts", "surprisal")
-    mean = _number(people, "same_contexts", "entropy", "mean")
+    surprisal = _number(people, "teacher_forced", "surprisal")
+    mean = _number(people, "teacher_forced", "entropy", "mean")
     return None if surprisal is None or not mean else surprisal / mean
 
 
 def _row(description: str, same: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    return {"name": HUMAN, "description": description, "same_contexts": same, "own_texts": own}
+    return {
+        "name": HUMAN,
+        "description": description,
+        "teacher_forced": same,
+        "generated_texts": own,
+    }
 
 
 def _at(value: Any, *keys: str) -> Any:

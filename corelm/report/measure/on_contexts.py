@@ -210,7 +210,7 @@ class _Curve:
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """Compute the figures of one sampler on all contexts: `same_contexts` of a report.
+    """Compute the figures of one sampler on all contexts: `teacher_forced` of a report.
 
     Means are over positions, with intervals by bootstrap over texts. Entropies and surprisals are
     in nats; the key `bits` has their means in bits.

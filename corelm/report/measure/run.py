@@ -159,7 +159,7 @@ class ReportRun:
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Document:
         """The result of `on_contexts.measure`, with one of its `samplers` for every row."""
         samplers = [row.sampler for row in self._rows if row.error is None]
-        found = self._measured("same contexts", contexts, samplers, at)
+        found = self._measured("teacher forcing", contexts, samplers, at)
         records = iter(found["samplers"])
         found["samplers"] = [
             {} if row.error else (row.take(next(records)) or {}) for row in self._rows
@@ -188,13 +188,13 @@ class ReportRun:
         total = len(found) * len(parts)
         for at, row in enumerate(self._rows):
             for number, (prompt, samples) in enumerate(parts):
-                self._progress("own texts", at * len(parts) + number, total)
+                self._progress("generated texts", at * len(parts) + number, total)
                 if row.error is None:
                     draw = partial(generated_texts.draw, s.model, prompt, row.sampler)
                     work = partial(draw, s.length, samples, s.seed)
-                    result = row.take(self._attempt(f"own texts {at} {number}", work))
+                    result = row.take(self._attempt(f"generated texts {at} {number}", work))
                     found[at] += result["value"] if result else []
-        self._progress("own texts", total, total)
+        self._progress("generated texts", total, total)
         return found
 
     def _attempt(self, unit: str, work: Callable[[], Any]) -> Document:
@@ -219,11 +219,11 @@ class ReportRun:
         parts = zip(self._rows, measured, generated, strict=True)
         for done, (row, record, texts) in enumerate(parts):
             self._progress("figures", done, len(self._rows))
-            figures: Document = {"same_contexts": None, "own_texts": None, "texts": []}
+            figures: Document = {"teacher_forced": None, "generated_texts": None, "texts": []}
             if row.error is None:
                 figures = {
-                    "same_contexts": on_contexts.summary(record),
-                    "own_texts": generated_texts.summary(texts, band),
+                    "teacher_forced": on_contexts.summary(record),
+                    "generated_texts": generated_texts.summary(texts, band),
                     "texts": generated_texts.detailed(texts),
                 }
             yield {**row.described(), "error": row.error, **figures}

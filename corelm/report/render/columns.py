@@ -69,29 +69,29 @@ class Table:
     view: str
 
 
-SAME_CONTEXTS = Table("same_contexts", TEACHER_FORCED)
+ENTROPY = Table("entropy", TEACHER_FORCED)
 LIKELIHOOD = Table("likelihood_and_repetition", GENERATED)
 VARIETY = Table("variety", GENERATED)
 
 COLUMNS = (
     Column(
-        SAME_CONTEXTS, "entropy", "entropy", priority=1, to_human=2,
+        ENTROPY, "entropy", "entropy", priority=1, to_human=2,
         meaning="how random the next token is, in nats (1 nat = 1.44 bits)",
     ),
-    Column(SAME_CONTEXTS, "bits", "entropy", in_bits, compared=False),
+    Column(ENTROPY, "bits", "entropy", in_bits, compared=False),
     Column(
-        SAME_CONTEXTS, "median", "entropy.median", compared=False,
+        ENTROPY, "median", "entropy.median", compared=False,
         between=("entropy.p05", "entropy.p95"),
     ),
-    Column(SAME_CONTEXTS, "choices", "entropy", choices, compared=False),
-    Column(SAME_CONTEXTS, "KL to model", "kl_to_model", compared=False),
+    Column(ENTROPY, "choices", "entropy", choices, compared=False),
+    Column(ENTROPY, "KL to model", "kl_to_model", compared=False),
     Column(
-        SAME_CONTEXTS, "mass kept", "mass_kept", share, priority=8, compared=False,
+        ENTROPY, "mass kept", "mass_kept", share, priority=8, compared=False,
         meaning="the model's probability of the tokens that can still be drawn",
     ),
-    Column(SAME_CONTEXTS, "tokens kept", "tokens_kept", count, compared=False),
-    Column(SAME_CONTEXTS, "surprisal", "expected_surprisal", human_metric="surprisal"),
-    Column(SAME_CONTEXTS, "top 1", "top_probability", share, compared=False),
+    Column(ENTROPY, "tokens kept", "tokens_kept", count, compared=False),
+    Column(ENTROPY, "surprisal", "expected_surprisal", human_metric="surprisal"),
+    Column(ENTROPY, "top 1", "top_probability", share, compared=False),
     Column(
         LIKELIHOOD, "surprisal", "surprisal", priority=4, to_human=9,
         meaning="how unexpected the tokens written are to the model, -ln p in nats",

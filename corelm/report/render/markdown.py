@@ -30,7 +30,7 @@ def _row(cells: list[str]) -> str:
 
 
 def _code(name: str) -> str:
-    """Write a name as code in a cell, whatever characters it has.
+    """Write a name as code in a cell, even with backticks and bars in it.
 
     Code that holds backticks needs a longer fence; a bar would end the cell even inside code.
     """

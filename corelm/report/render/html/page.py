@@ -45,7 +45,7 @@ def page(document: Mapping[str, Any]) -> str:
             document=document,
             header=document["header"],
             summary=summary(document),
-            same=list(tables.lines(document, columns.SAME_CONTEXTS)),
+            same=list(tables.lines(document, columns.ENTROPY)),
             likely=list(tables.lines(document, columns.LIKELIHOOD)),
             varied=list(tables.lines(document, columns.VARIETY)),
             plots={name: Markup(svg) for name, svg in drawings(document).items()},

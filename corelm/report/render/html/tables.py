@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.report.document.lookup import TEACHER_FORCED, Figure, figure, value
-from corelm.report.render.columns import SAME_CONTEXTS, Column, Table, columns_of
+from corelm.report.render.columns import ENTROPY, Column, Table, columns_of
 from corelm.report.render.format import MINUS, difference, interval
 
 Row = Mapping[str, Any]
@@ -71,7 +71,7 @@ def _line(name: str, row: Row, document: Row, table: Table) -> Line:
         name,
         human=row is human,
         n="" if n is None else f"{n:,}",
-        strip=_strip(row, human, document["bounds"]["max"]) if table is SAME_CONTEXTS else None,
+        strip=_strip(row, human, document["bounds"]["max"]) if table is ENTROPY else None,
         cells=[_cell(column, row, human) for column in columns_of(table)],
     )
 

@@ -72,7 +72,7 @@ STYLE: dict[Any, Any] = {
 
 @contextmanager
 def style(**more: Any) -> Iterator[None]:
-    """Draw with the settings of reports, whatever the user's settings of matplotlib are."""
+    """Draw with the settings of reports instead of the user's settings of matplotlib."""
     import matplotlib
 
     with matplotlib.rc_context():
