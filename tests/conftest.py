@@ -21,7 +21,7 @@ Install = Callable[..., Path]
 
 def pytest_configure() -> None:
     """Surround tests, and the processes they start, alike wherever pytest was started."""
-    # What a shell starts in the background ignores Ctrl-C, and so would all that it starts.
+    # Programs that a shell starts in the background ignore Ctrl-C, and so do their children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("COLUMNS", "LINES", "CORELM_PLUGINS", "CORELM_STRICT_PLUGINS"):
         os.environ.pop(name, None)

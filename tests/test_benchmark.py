@@ -105,7 +105,7 @@ def test_the_limit_of_another_model_can_be_had_from_its_matrices(ticks):
         ("rnn", 3 * (256 * 512 + 512 * 512) + 512 * 15_000),
     ],
 )
-def test_how_many_weights_a_step_multiplies_with(preset, weights):
+def test_the_number_of_weights_that_a_step_multiplies_with(preset, weights):
     a = PRESETS[preset].architecture
     model = NumpyModel(a, numbered_words(a.vocabulary_size), random_weights(a))
     assert sum(inputs * units for inputs, units, _ in model.matrices) == weights

@@ -215,7 +215,7 @@ def test_the_arrays_of_a_step_are_read_only(name):
         getattr(step, name)[0] = 0
 
 
-# What is never drawn
+# Tokens that are never drawn
 
 
 def test_padding_and_the_unknown_word_are_out_of_play():

@@ -42,7 +42,7 @@ def test_padding_and_the_unknown_word_are_not_in_play(model):
     assert with_unknown.stages[0].rank(1) == 1
 
 
-def test_what_is_kept_and_what_is_removed(model):
+def test_the_kept_and_the_removed_tokens(model):
     stages = explain(model, "north", CHAIN).stages
     assert [stage.tokens_kept for stage in stages] == [4, 3, 2, 2]
     assert [stage.removed_tokens.tolist() for stage in stages] == [[], [WEST], [EAST], []]
@@ -130,7 +130,7 @@ def test_stages_see_the_prompt(model):
         assert ban.tokens_kept == kept
 
 
-def test_the_last_stage_is_what_is_drawn_from():
+def test_the_last_stage_is_the_distribution_drawn_from():
     from corelm import stream
 
     model, chain = ToyModel(), "top_k(k=4) | temperature(t=0.7)"

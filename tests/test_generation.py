@@ -30,7 +30,7 @@ def streamed(prompt="the", model=MODEL, sampler="stochastic", **options):
 # generate
 
 
-def test_a_text_goes_on_from_its_prompt():
+def test_a_text_continues_its_prompt():
     [text] = generate(sampler="greedy", length=3)
     assert text.text == " cat sat on"
     assert text.tokens == [4, 9, 7]
@@ -235,7 +235,7 @@ def test_a_stream_can_be_left():
 
 
 @pytest.mark.parametrize("stop", [(), "the c", "on", "t s", ["dog", "cat sat"]])
-def test_what_is_streamed_is_the_text(stop):
+def test_the_streamed_pieces_are_the_text(stop):
     for i in range(20):
         shown = streamed(sample=i, length=10, stop=stop)
         assert (

@@ -87,7 +87,7 @@ class ReadsAndDoesNothing(Sampler):
     ],
     ids=repr,
 )
-def test_what_is_portable(sampler, portable):
+def test_portable_samplers(sampler, portable):
     assert is_portable(sampler) is portable
     assert sampler.portable is portable
 
@@ -98,6 +98,6 @@ def test_without_array_api_strict_it_says_what_to_install(monkeypatch):
         is_portable(Halves())
 
 
-def test_something_that_is_no_array_has_no_namespace():
+def test_an_object_that_is_not_an_array_has_no_namespace():
     with pytest.raises(corelm.CorelmError, match="expected an array, not list"):
         array_namespace([1.0])

@@ -71,12 +71,12 @@ def test_the_public_names_are_complete_and_sorted():
     assert corelm.__all__ == sorted(corelm.__all__)
 
 
-def test_there_is_no_other_name():
+def test_no_other_name_is_public():
     with pytest.raises(AttributeError, match="module 'corelm' has no attribute 'compere'"):
         corelm.compere  # noqa: B018
 
 
-def test_what_the_design_promises_is_there():
+def test_every_promised_name_is_public():
     promised = (
         "load sampler generate stream sampling_distribution entropy reweight_distribution "
         "Sampler Chain param Context Decoder Ancestral Step LanguageModel hookimpl API_VERSION "

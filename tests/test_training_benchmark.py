@@ -71,7 +71,7 @@ def test_both_are_measured_as_they_learn_and_at_their_ends(training, options):
             assert readings == sorted(readings)
 
 
-def test_an_interrupted_run_goes_on(training, options):
+def test_an_interrupted_run_continues(training, options):
     training.learn("book", argparse.Namespace(**{**vars(options), "limit_steps": 5}))
     assert steps(training, options, "book") == [2, 4, 5]
     before = training.points(options.results, "book")

@@ -50,7 +50,7 @@ def test_text_i_is_the_same_for_any_n():
     assert texts(n=4, decoder=BestOf())[1].tokens == texts(n=2, decoder=BestOf())[1].tokens
 
 
-def test_what_the_scorers_say():
+def test_the_scores():
     nats = np.array([1.0, 2.0, 6.0])
     candidate = corelm_best_of.Candidate("a", " b c d", np.array([1, 2, 3]), nats / 2, nats)
     assert likelihood(candidate) == -3.0
@@ -75,7 +75,7 @@ def my_scorers(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("my_scorers")
-def test_a_scorer_of_ones_own():
+def test_a_custom_scorer():
     ordinary = texts(n=8)
     [kept] = texts(decoder=BestOf(candidates=8, scorer="my_scorers:longest"))
     assert kept.text == max((text.text for text in ordinary), key=len)

@@ -103,7 +103,7 @@ def test_nothing_asked_for(length, n):
     assert [text.tokens for text in texts(toy(0), Speculative(), length=length, n=n)] == [[]] * n
 
 
-# What is guessed, and how well
+# The guesses of a draft
 
 
 def circle():
@@ -179,12 +179,12 @@ def test_the_model_reads_as_often_as_is_reported(caplog, monkeypatch):
         ([], 3, 4, []),
     ],
 )
-def test_what_is_looked_up(tokens, ngram, count, expected):
+def test_the_continuations_of_the_last_ngram(tokens, ngram, count, expected):
     ids = np.array(tokens, dtype=np.int64)
     assert corelm_speculative._look_up(ids, ngram, count) == expected
 
 
-# What cannot be
+# Errors
 
 
 def test_a_draft_with_another_vocabulary(drafts):

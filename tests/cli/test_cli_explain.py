@@ -55,7 +55,7 @@ def test_each_stage_lists_the_tokens_that_it_removed(run: Run) -> None:
     assert "2 top_p(p=0.8) 1 token, 18.6%: mat 18.6%" in text
 
 
-def test_a_word_is_followed(run: Run) -> None:
+def test_a_word_is_traced(run: Run) -> None:
     lines = shown(run(*TOY, "--sampler", CHAIN, "--token", "mat").out)
     path = lines[lines.index(["mat"]) :]
     assert path == [

@@ -310,7 +310,7 @@ def test_debug_after_two_hyphens_is_a_prompt(run: Run) -> None:
     assert run(*GREEDY, "--length", "0", "--", "--debug").out == "--debug\n"
 
 
-def test_the_value_of_an_option_is_no_option(run: Run) -> None:
+def test_the_value_of_an_option_is_not_an_option(run: Run) -> None:
     result = run(*GREEDY, "--stop", "--json", "--length", "1", "the")
     assert result.out == "the cat\n"
 

@@ -89,7 +89,7 @@ def test_the_effect_on_an_example(run: Run) -> None:
     assert good.split()[1::2] == ["36%", "60%"]
 
 
-def test_the_effect_of_values_of_ones_own(run: Run) -> None:
+def test_the_effect_of_other_values(run: Run) -> None:
     after = run("samplers", "temperature(t=inf)", "--json").json["effect"]["after"]
     assert set(after.values()) == {0.125}
     assert run("samplers", "temperature(t=-1)").err == "error: t must be at least 0, not -1.0\n"

@@ -59,7 +59,7 @@ class FakeTerminal(io.StringIO):
     ("name", "value", "plain"),
     [("NO_COLOR", "1", True), ("NO_COLOR", "", False), ("TERM", "dumb", True), ("X", "x", False)],
 )
-def test_where_colours_are(
+def test_the_streams_that_get_colours(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, plain: bool
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")

@@ -39,7 +39,7 @@ def test_unfinished_folders_of_killed_writers_are_removed_at_the_next_write(tmp_
 
 
 @pytest.mark.parametrize("there", [b"earlier", None])
-def test_where_the_disk_is_full_nothing_changes(tmp_path, monkeypatch, there):
+def test_a_full_disk_changes_nothing(tmp_path, monkeypatch, there):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
@@ -60,7 +60,7 @@ def test_a_link_stays_one(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe with a name")
-def test_what_is_no_regular_file_is_written_into(tmp_path):
+def test_a_pipe_is_written_into(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     write_file(b"content", tmp_path / "pipe")

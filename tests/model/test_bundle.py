@@ -146,7 +146,7 @@ def test_a_description_needs_neither_weights_nor_vocabulary(folder):
     assert described.manifest["figures"]["perplexity"] == 92.625
 
 
-# What is not written
+# Models that are not written
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_description_needs_neither_weights_nor_vocabulary(folder):
         ({"vocabulary": WordVocabulary(["", "[UNK]"], "words")}, "has 2 tokens, the network 4"),
     ],
 )
-def test_what_cannot_be_read_again_is_not_written(folder, changed, reason):
+def test_a_model_that_could_not_be_read_again_is_not_written(folder, changed, reason):
     with pytest.raises(ModelFileError, match=reason):
         write(folder, value=changed.pop("value", 2.0), **changed)
     assert first_weight(folder) == 0.5
@@ -270,7 +270,7 @@ for i in range(10**9):
         assert first_weight(folder) in (1.0, 2.0)
 
 
-# What is not believed
+# Manifests that are not believed
 
 
 @pytest.mark.parametrize("name", FILES)

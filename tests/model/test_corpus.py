@@ -91,7 +91,7 @@ def test_a_folder_of_classes_gives_what_keras_s_data_set_gives(write):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no fifos")
-def test_what_cannot_be_read_is_left_out_with_one_warning(write, caplog):
+def test_unreadable_files_are_left_out_with_one_warning(write, caplog):
     folder = write({"a.txt": "good", "b.txt": b"\xff\xfe", "c.txt": b"zero\0", "z.txt": "fine"})
     (folder / "d.txt").symlink_to(folder / "nowhere.txt")
     (folder / "e.txt").symlink_to(folder / "e.txt")
@@ -229,12 +229,12 @@ def test_a_data_set_of_something_else_is_refused(dataset, reason):
         corpus(dataset)
 
 
-# What is held out
+# Held-out texts
 
 TEXTS = [f"text {i}" for i in range(40)]
 
 
-def test_what_is_held_out_is_always_the_same_and_never_trained_on():
+def test_the_held_out_texts_are_always_the_same_and_never_trained_on():
     split = corpus(TEXTS, held_out=0.1)
     assert split.held_out == ["text 4", "text 11", "text 24", "text 27"]
     assert split.train == [text for text in TEXTS if text not in split.held_out]

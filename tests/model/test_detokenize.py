@@ -65,7 +65,7 @@ def test_tokens_are_written_as_a_person_would(tokens, text):
 
 
 @pytest.mark.parametrize("text", [text for text in WRITTEN.values() if text])
-def test_what_was_written_is_cut_into_the_same_tokens(text):
+def test_written_text_is_cut_into_the_same_tokens(text):
     assert join(split(text)) == text
 
 

@@ -69,7 +69,7 @@ def test_entropy_along_the_texts():
     ]
 
 
-def test_what_was_measured_is_said():
+def test_the_measured_figures_are_reported():
     held_out = human_figures(scores(), ["a b c"], VOCABULARY)["held_out"]
     assert (held_out["texts"], held_out["tokens"], held_out["first_tokens"]) == (1, 3, 4)
     assert held_out["unknown_share"] == 0.33333

@@ -99,7 +99,7 @@ def test_the_reviews_come_from_a_tar_of_any_compression(kind, home, local):
     assert source.exists()
 
 
-def test_the_compression_is_told_by_content_and_names_may_begin_with_a_dot(home, local):
+def test_the_compression_is_detected_by_content_and_names_may_begin_with_a_dot(home, local):
     dotted = {"./" + name: content for name, content in REVIEWS.items()}
     assert files_below(fetch_imdb(local(gzip.compress(tar(dotted)), "download")).parent) == REVIEWS
 
@@ -117,7 +117,7 @@ def test_reviews_that_are_there_are_not_fetched_again(home, local):
     assert fetch_imdb(Path("there is no such file")) == home / "data" / "aclImdb"
 
 
-def test_what_an_interrupted_unpacking_left_is_cleaned_up(home, local):
+def test_the_remains_of_an_interrupted_unpacking_are_removed(home, local):
     left = home / "data" / "aclImdb.part" / "aclImdb" / "train" / "pos" / "1_9.txt"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half a rev")
@@ -125,7 +125,7 @@ def test_what_an_interrupted_unpacking_left_is_cleaned_up(home, local):
     assert files_below(home / "data") == REVIEWS
 
 
-def test_progress_is_told_in_bytes_of_the_archive(home, local):
+def test_progress_is_reported_in_bytes_of_the_archive(home, local):
     told = []
     source = local(tar(REVIEWS))
     fetch_imdb(source, lambda *progress: told.append(progress))
@@ -157,7 +157,7 @@ def test_the_real_archive_opens_and_its_first_members_are_reviews(tmp_path):
     assert all(len(content.decode()) > 30 for content in written.values())
 
 
-# What is refused
+# Refused archives
 
 HOSTILE = {
     "up": (member("../aclImdb/train/pos/1_9.txt", b"x"), "leads out"),
@@ -356,7 +356,7 @@ def test_a_download_is_checked_unpacked_and_its_archive_removed(server, tmp_path
     assert server.asked == [None]
 
 
-def test_a_download_that_is_cut_off_goes_on_from_there(server, tmp_path):
+def test_a_download_that_is_cut_off_resumes(server, tmp_path):
     server.most = [100, 50, 10_000]
     fetch(server.original, tmp_path)
     assert server.asked == [None, "bytes=100-", "bytes=150-"]
@@ -389,7 +389,7 @@ def test_a_download_that_was_interrupted_after_its_end_needs_no_network(server, 
     assert files_below(tmp_path) == REVIEWS
 
 
-def test_a_wrong_checksum_is_refused_and_the_next_call_begins_anew(server, tmp_path):
+def test_a_wrong_checksum_is_refused_and_the_next_call_starts_over(server, tmp_path):
     original = server.original
     right = server.content
     server.content = right[:-1] + b"!"
@@ -401,7 +401,7 @@ def test_a_wrong_checksum_is_refused_and_the_next_call_begins_anew(server, tmp_p
     assert server.asked == [None, None]
 
 
-def test_a_damaged_beginning_on_disk_is_not_built_upon_for_ever(server, tmp_path):
+def test_a_damaged_partial_download_is_discarded(server, tmp_path):
     (tmp_path / "aclImdb_v1.tar.gz.part").write_bytes(b"not what came before")
     with pytest.raises(DataError, match="wrong checksum and was removed"):
         fetch(server.original, tmp_path)

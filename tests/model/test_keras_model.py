@@ -123,7 +123,7 @@ def test_logits_after_each_of_the_last_tokens_and_going_back():
     assert not isinstance(session, corelm.HiddenStateSession)
 
 
-def test_what_forks_share_is_computed_once():
+def test_the_shared_part_of_forks_is_computed_once():
     inner = LastToken(COUNTING)
     session = KerasLanguageModel(inner, WORDS, 9, probabilities=False, causal=True).start([[1, 2]])
     session.select([0, 0, 0])

@@ -106,7 +106,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(home):
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "..."])
-def test_strange_names_are_unknown(name):
+def test_malformed_names_are_unknown(name):
     with pytest.raises(UsageError):
         load(name)
 

@@ -165,7 +165,7 @@ def test_rows_may_be_forked_after_going_back(model, texts):
     assert np.array_equal(session.next_logits(), model.start(whole).next_logits())
 
 
-def test_what_forks_share_is_read_once(model, texts, monkeypatch):
+def test_the_shared_part_of_forks_is_read_once(model, texts, monkeypatch):
     rows, network = [], model._network
     for name in ("begin", "process_with_logits") if native.kernels else ("process",):
         read = getattr(network, name)
@@ -210,7 +210,7 @@ def test_a_token_after_others_that_were_read_is_read_at_once(model, texts):
         lambda session, ids: session.hidden_states(3),
     ],
 )
-def test_what_is_read_ahead_may_be_changed(model, texts, change):
+def test_tokens_that_were_read_ahead_may_be_changed(model, texts, change):
     plain, ahead = (model.start(texts[:4, :5]) for _ in range(2))
     assert ahead.next_logits().shape == (4, 3000)  # so that the next one is
     for session in (plain, ahead):
@@ -365,7 +365,7 @@ def test_the_stateless_hook_gives_probabilities():
 
 
 def test_probabilities_by_hand():
-    # A recurrent network of zeros but for the last bias: softmax of that bias, whatever was read.
+    # A recurrent network of zeros but for the last bias: softmax of that bias for any input.
     a = Architecture("rnn", vocabulary_size=4, context_length=6, width=2, dense=2, heads=1)
     weights = {name: 0 * weight for name, weight in random_weights(a).items()}
     weights["probabilities/bias"] = np.log(np.array([1, 2, 3, 4], np.float32))

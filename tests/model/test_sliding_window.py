@@ -53,7 +53,7 @@ def test_a_long_text_is_seen_through_a_window_that_moves_by_half_a_context():
 
 
 @pytest.mark.parametrize("context", [1, 2, 3, 5, 8])
-def test_what_is_seen_depends_on_the_length_alone(context):
+def test_the_window_depends_on_the_length_alone(context):
     text = np.arange(3, 25)[None]
     for length in range(1, 22):
         at_once = SlidingWindow(text[:, :length], PLAIN, context)
@@ -98,7 +98,7 @@ def test_the_last_tokens_can_be_dropped():
     assert seen(window) == [([3, 4, 15], 1)]
 
 
-def test_what_begins_a_text_stays():
+def test_the_start_of_a_text_stays():
     with pytest.raises(UsageError, match="a text of 2 tokens cannot lose its last 2"):
         SlidingWindow([[3, 4]], PLAIN, 4).rewind(2)
     window = SlidingWindow([[3, 4]], ENDING, 4)

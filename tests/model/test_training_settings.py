@@ -9,7 +9,7 @@ from corelm.model.training.presets import PRESETS
 from corelm.model.training.settings import TrainingSettings
 
 
-def test_what_is_not_given_is_as_the_preset_has_it():
+def test_the_preset_decides_the_other_settings():
     preset = PRESETS["book"]
     assert TrainingSettings("imdb", Path("out"), preset="book").resolve() == (
         preset.architecture,
@@ -17,7 +17,7 @@ def test_what_is_not_given_is_as_the_preset_has_it():
     )
 
 
-def test_what_is_given_differs():
+def test_explicit_settings_override_the_preset():
     settings = TrainingSettings("imdb", Path("out"), context_length=12, batch=3, tokens="symbols")
     architecture, recipe = settings.resolve()
     assert (architecture.context_length, recipe.batch, recipe.tokens) == (12, 3, "symbols")

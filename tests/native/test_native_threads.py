@@ -172,7 +172,7 @@ def test_a_run_in_the_background_gives_the_same():
         native.kernels.begin(*plain[:4], zeros(1, 2, 3), plain[5])
 
 
-def test_several_runs_at_once_of_which_some_are_dropped():
+def test_several_runs_at_once_some_of_them_dropped():
     expected = planned_run()
     native.kernels.run(*expected)
     for cores in (1, 2, 5):
@@ -253,7 +253,7 @@ def test_unaligned_arrays_are_refused_by_the_kernels_and_accepted_in_python():
 
 
 @pytest.mark.parametrize("change", [unaligned, lambda x: np.repeat(x, 2, axis=1)[:, ::2]])
-def test_arrays_that_lie_otherwise_give_the_same(change):
+def test_other_memory_layouts_give_the_same(change):
     rows = np.random.default_rng(0).standard_normal((3, 300), dtype=np.float32)
     other = change(rows)
     other.flags.writeable = False

@@ -82,7 +82,7 @@ def test_the_windows_of_the_penalties_are_the_engines():
     assert skips == [False, True, True]
 
 
-def test_where_the_temperature_stands_makes_a_difference():
+def test_the_place_of_the_temperature_makes_a_difference():
     """Temperature first keeps four tokens, temperature last three."""
     logits = [3.0, 2.0, 1.0, 0.0]
     kept = {}

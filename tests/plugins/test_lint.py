@@ -211,7 +211,7 @@ def test_a_filter_after_uniform():
     ]
 
 
-def test_what_steers_by_what_is_drawn_comes_last():
+def test_samplers_that_steer_by_the_drawn_tokens_come_last():
     assert said("mirostat(tau=3) | temperature(t=0.7)") == [
         "mirostat(tau=3) adapts to the tokens drawn, and temperature(t=0.7) after it changes "
         "which are drawn; put mirostat last"
@@ -280,7 +280,7 @@ class Lower(Sampler):
         return logits - context.tokens.shape[1]
 
 
-def test_a_strangers_filter_gets_every_note():
+def test_a_plugins_filter_gets_every_note():
     half = "max_ratio(share=0.5)"
     assert notes(Heat() | MaxRatio()) == [HEAT.format("heat(heat=2)", half, "s")]
     assert notes(sampler("uniform") | MaxRatio()) == [

@@ -55,7 +55,7 @@ def test_the_temperature_of_a_sampler(expression, t):
     assert temperature_of(sampler(expression)) == t
 
 
-def test_the_temperature_of_a_strangers_sampler_is_known_by_its_results():
+def test_the_temperature_of_a_plugins_sampler_is_found_from_its_results():
     assert temperature_of(Heat(heat=0.25)) == 0.25
     assert temperature_of(Heat() | Heat(heat=3)) == 6
 
@@ -99,20 +99,20 @@ def holding(property, *expressions):
     return [expression for expression in expressions if property(sampler(expression))]
 
 
-def test_what_leaves_one_token():
+def test_samplers_that_leave_one_token():
     one = ["greedy", "temperature(t=0)", "top_k(k=1)", "top_p(p=0)", "top_h(h=0)"]
     # on ties, or in a large vocabulary, they leave more
     more = ["min_p(p=1)", "top_n_sigma(n=0)", "top_k(k=2)", "top_p(p=0.001)", "typical(p=0.01)"]
     assert holding(leaves_one_token, *one, *more) == one
 
 
-def test_what_flattens():
+def test_samplers_that_flatten():
     hot = ["temperature(t=1.1)", "uniform", "dynamic_temperature(t_min=0.5, t_max=1.5)"]
     cold = ["greedy", "temperature(t=0.9)", "stochastic", "dynamic_temperature(t_min=0.5)"]
     assert holding(flattens, *hot, *cold) == hot
 
 
-def test_what_compares_probabilities():
+def test_samplers_that_compare_probabilities():
     yes = ["top_p(p=0.9)", "min_p(p=0.1)", "typical(p=0.9)", "epsilon(epsilon=0.01)"]
     yes += ["eta(epsilon=0.002)", "top_h(h=0.5)", "p_less"]
     no = ["top_k(k=40)", "top_n_sigma(n=1)", "xtc(probability=1)", "mirostat"]

@@ -93,7 +93,7 @@ def test_the_likeliest_is_not_always_preferred():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_impossible_stays_so(dtype):
+def test_impossible_tokens_stay_impossible(dtype):
     logits = np.array([[0.0, -INF, 0.0]], dtype=dtype)
     result = AdaptiveP(target=0)(logits, Context.of([[0]]))
     assert result.dtype == dtype

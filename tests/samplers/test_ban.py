@@ -37,7 +37,7 @@ def test_law(sampler, law):
         ([2, 2], [3, -2, -INF, 1]),
     ],
 )
-def test_what_is_banned_is_impossible(words, expected):
+def test_banned_tokens_are_impossible(words, expected):
     assert Ban(words=words)(LOGITS, NOWHERE).tolist() == [expected]
 
 
@@ -69,7 +69,7 @@ def test_a_text_without_the_banned_words():
         assert " b c" in text.text
 
 
-def test_where_everything_is_banned_the_likeliest_stays():
+def test_the_likeliest_stays_if_everything_is_banned():
     assert sampling_distribution(Ban(words=[0, 1]), [1.0, 2.0, -INF]).tolist() == [0, 1, 0]
 
 

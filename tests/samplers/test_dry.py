@@ -53,7 +53,7 @@ def test_law(sampler, law):
         ([C, A, B, Y, A, B, Y, C, A, B], {Y: 3}),
     ],
 )
-def test_what_would_go_on_with_a_repetition_and_its_length(tokens, expected):
+def test_the_tokens_that_would_continue_a_repetition_and_its_length(tokens, expected):
     assert repetitions(tokens, breakers=()) == expected
 
 
@@ -143,7 +143,7 @@ def test_with_an_allowed_length_of_0_every_token_that_occurred_is_lowered(tokens
     assert lowered(Dry(multiplier=1, allowed_length=0), tokens) == pytest.approx(expected)
 
 
-def test_a_window_forgets_what_is_before_it():
+def test_a_window_forgets_the_tokens_before_it():
     tokens = [A, B, C, A, B]
     assert lowered(Dry(multiplier=1), tokens) == {C: 1}
     assert lowered(Dry(multiplier=1, last=4), tokens) == {}  # B C A B: only B is there twice

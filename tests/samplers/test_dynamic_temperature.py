@@ -87,7 +87,7 @@ def test_each_row_has_its_own_temperature():
 
 @pytest.mark.parametrize("name", ["t_min", "t_max", "exponent"])
 @pytest.mark.parametrize("value", [-1.0, INF])
-def test_what_is_refused(name, value):
+def test_values_outside_the_range_are_refused(name, value):
     with pytest.raises(ParameterError) as caught:
         DynamicTemperature(**{name: value})
     assert str(caught.value) == f"{name} must be at least 0 and below inf, not {value}"

@@ -33,7 +33,7 @@ HALF = [0.5, 0.25, 0.125, 0.125]
         (0.6, [1, 0, 0, 0]),
     ],
 )
-def test_what_has_the_probability_stays(epsilon, expected):
+def test_tokens_with_the_probability_stay(epsilon, expected):
     assert drawn_from(Epsilon(epsilon=epsilon), HALF).tolist() == pytest.approx(expected, rel=1e-12)
 
 
@@ -57,7 +57,7 @@ def test_ties_in_decimals_and_ties_of_the_likeliest(p, epsilon, expected):
     assert kept_of(Epsilon(epsilon=epsilon), p) == expected
 
 
-def test_where_the_largest_logits_are_beyond_all_measure():
+def test_huge_logits():
     assert kept(Epsilon(epsilon=0.5), np.array([1e30, 1e30, 0.0])) == [0, 1]
     assert kept(Epsilon(epsilon=0.51), np.array([1e30, 1e30, 0.0])) == [0]
 
@@ -69,7 +69,7 @@ def test_where_the_largest_logits_are_beyond_all_measure():
         (1, "epsilon must be at least 0 and below 1, not 1.0"),
     ],
 )
-def test_what_is_refused(value, message):
+def test_values_outside_the_range_are_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         Epsilon(epsilon=value)
     assert str(caught.value) == message

@@ -38,7 +38,7 @@ def test_eta_is_the_root_of_epsilon_times_exp_of_minus_the_entropy(epsilon, expe
     assert drawn_from(Eta(epsilon=epsilon), HALF).tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_where_the_entropy_is_low_eta_is_epsilon():
+def test_eta_is_epsilon_at_low_entropy():
     p = [0.97, 0.01, 0.01, 0.01]  # exp(-H) = 0.845, and 0.1 * 0.845 is more than 0.01
     assert kept_of(Eta(epsilon=0.01), p) == [0, 1, 2, 3]
     assert kept_of(Eta(epsilon=0.011), p) == [0]
@@ -62,7 +62,7 @@ def test_equal_tokens_all_stay(n):
         (1, "epsilon must be at least 0 and below 1, not 1.0"),
     ],
 )
-def test_what_is_refused(value, message):
+def test_values_outside_the_range_are_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         Eta(epsilon=value)
     assert str(caught.value) == message

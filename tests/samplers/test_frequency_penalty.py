@@ -65,7 +65,7 @@ def test_of_a_large_vocabulary_the_other_logits_stay_as_they_are():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_impossible_stays_so_and_nothing_else_becomes_impossible(dtype):
+def test_impossible_tokens_stay_impossible_and_no_others_become_so(dtype):
     logits = np.array([[-INF, 0.0, 1.0]], dtype=dtype)
     after = FrequencyPenalty(penalty=1.7e308)(logits, Context.of([[0, 1, 1, 1]]))
     assert after[0].tolist() == [-INF, float(np.finfo(dtype).min), 1.0]

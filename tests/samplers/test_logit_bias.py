@@ -57,13 +57,13 @@ def test_a_token_that_is_named_twice_gets_both():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_impossible_stays_so(dtype):
+def test_impossible_tokens_stay_impossible(dtype):
     after = LogitBias(bias={0: 100, 1: 1e308})(np.array([[-INF, 1.0]], dtype=dtype), NOWHERE)
     assert after.tolist() == [[-INF, min(1e308, float(np.finfo(dtype).max))]]
     assert after.dtype == dtype
 
 
-def test_where_everything_is_removed_the_likeliest_stays():
+def test_the_likeliest_stays_if_everything_is_removed():
     p = sampling_distribution(LogitBias(bias={0: -INF, 1: -INF}), [1.0, 2.0])
     assert p.tolist() == [0, 1]
 

@@ -53,7 +53,7 @@ def test_a_text_has_at_least_n_tokens_before_its_end(n):
     assert max(lengths) < 60
 
 
-def test_where_only_the_end_is_possible_it_stays():
+def test_the_end_stays_if_nothing_else_is_possible():
     only = np.array([[-INF, -INF, 1.0, -INF]])
     assert after(3, 0, logits=only).tolist() == only.tolist()
 

@@ -35,7 +35,7 @@ HALF = [0.5, 0.25, 0.125, 0.125]
         (1, [1, 0, 0, 0]),
     ],
 )
-def test_what_is_p_times_as_likely_as_the_likeliest_stays(p, expected):
+def test_tokens_p_times_as_likely_as_the_likeliest_stay(p, expected):
     assert drawn_from(MinP(p=p), HALF).tolist() == pytest.approx(expected, rel=1e-12)
 
 
@@ -82,7 +82,7 @@ def test_it_is_safe_beyond_all_measure():
         (1.0001, "p must be at least 0 and at most 1, not 1.0001"),
     ],
 )
-def test_what_is_refused(value, message):
+def test_values_outside_the_range_are_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         MinP(p=value)
     assert str(caught.value) == message

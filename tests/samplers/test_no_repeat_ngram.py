@@ -44,11 +44,11 @@ def test_law(sampler, law):
         (6, [0, 1, 2, 0, 1], []),  # longer than the context
     ],
 )
-def test_what_would_repeat_n_tokens_is_banned(n, tokens, expected):
+def test_tokens_that_would_repeat_an_ngram_are_banned(n, tokens, expected):
     assert banned(n, tokens) == expected
 
 
-def test_a_window_forgets_what_is_before_it():
+def test_a_window_forgets_the_tokens_before_it():
     assert banned(2, [0, 1, 0], last=2) == []
     assert banned(2, [0, 1, 0], last=3) == [1]
     context = Context.of([[0, 1, 0]], prompt_length=1)
@@ -61,7 +61,7 @@ def test_every_row_has_its_own_past():
     assert after.tolist() == [[0, -INF, 0, 0], [0, 0, 0, 0]]
 
 
-def test_where_everything_is_banned_the_likeliest_stays():
+def test_the_likeliest_stays_if_everything_is_banned():
     logits = np.array([[1.0, 2.0, -INF]])
     after = NoRepeatNgram(n=1)(logits, Context.of([[0, 1]]))
     assert after.tolist() == [[-INF, 2.0, -INF]]

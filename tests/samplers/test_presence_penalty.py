@@ -61,7 +61,7 @@ def test_every_row_has_its_own_past():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_impossible_stays_so_and_nothing_else_becomes_impossible(dtype):
+def test_impossible_tokens_stay_impossible_and_no_others_become_so(dtype):
     logits = np.array([[-INF, 0.0, 1.0]], dtype=dtype)
     after = PresencePenalty(penalty=1.7e308)(logits, Context.of([[0, 1]]))
     assert after[0].tolist() == [-INF, max(-1.7e308, float(np.finfo(dtype).min)), 1.0]

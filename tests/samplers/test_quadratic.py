@@ -73,7 +73,7 @@ def test_a_factor_near_zero_is_uniform_and_not_off():
         ({"factor": 1, "curve": 0.5}, "curve must be at least 1 and at most 10, not 0.5"),
     ],
 )
-def test_what_is_refused(given, message):
+def test_values_outside_the_range_are_refused(given, message):
     with pytest.raises(ParameterError) as caught:
         Quadratic(**given)
     assert str(caught.value) == message

@@ -66,7 +66,7 @@ def test_every_row_has_its_own_past():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_impossible_stays_so_and_nothing_else_becomes_impossible(dtype):
+def test_impossible_tokens_stay_impossible_and_no_others_become_so(dtype):
     logits = np.array([[-INF, 1e30, -1e30, 0.0]], dtype=dtype)
     after = RepetitionPenalty(penalty=1e300)(logits, Context.of([[0, 1, 2, 3]]))
     assert after.dtype == dtype

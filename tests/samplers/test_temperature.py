@@ -54,7 +54,7 @@ def test_zero_is_greedy_with_the_lowest_id_on_ties():
     assert sampling_distribution(Temperature(t=0), [1.0, 2.0, 2.0]).tolist() == [0, 1, 0]
 
 
-def test_infinity_is_uniform_over_what_is_in_play():
+def test_infinity_is_uniform_over_the_possible_tokens():
     assert sampling_distribution(Temperature(t=INF), [1.0, -INF, 9.0]).tolist() == [0.5, 0, 0.5]
 
 

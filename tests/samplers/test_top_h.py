@@ -66,7 +66,7 @@ def test_tokens_too_unlikely_to_count_do_not_stay():
     assert kept(TopH(h=0.9), np.array([0.0, -1e30, -INF])) == [0]
 
 
-def test_where_one_token_is_all_but_certain_the_others_still_count():
+def test_the_others_still_count_if_one_token_is_nearly_certain():
     # entropies of a few 1e-18, too small to be seen next to the certain token's weight
     row = np.array([0.0, -45.0, -45.0, -45.0, -45.0])
     assert [len(kept(TopH(h=h), row)) for h in (0.2, 0.3, 0.6, 0.8, 0.99)] == [1, 2, 3, 4, 4]
@@ -79,7 +79,7 @@ def test_where_one_token_is_all_but_certain_the_others_still_count():
         (1.0001, "h must be at least 0 and at most 1, not 1.0001"),
     ],
 )
-def test_what_is_refused(value, message):
+def test_values_outside_the_range_are_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         TopH(h=value)
     assert str(caught.value) == message

@@ -75,7 +75,7 @@ def test_impossible_tokens_are_not_counted():
         ("many", "k must be a whole number, not 'many'"),
     ],
 )
-def test_what_is_refused(value, message):
+def test_values_outside_the_range_are_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         TopK(k=value)
     assert str(caught.value) == message

@@ -44,7 +44,7 @@ def test_law(sampler, law):
         ([7, 7, 7], 0, [0, 1, 2]),
     ],
 )
-def test_what_is_within_n_deviations_stays(logits, n, expected, dtype):
+def test_tokens_within_n_deviations_stay(logits, n, expected, dtype):
     assert kept(TopNSigma(n=n), np.array(logits, dtype)) == expected
 
 
@@ -69,7 +69,7 @@ def test_a_temperature_before_it_changes_nothing():
         (float("nan"), "n must be a number, not nan"),
     ],
 )
-def test_what_is_refused(value, message):
+def test_values_outside_the_range_are_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         TopNSigma(n=value)
     assert str(caught.value) == message

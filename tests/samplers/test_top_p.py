@@ -93,7 +93,7 @@ def test_a_flat_nucleus_of_any_size_is_exact(count):
         (float("nan"), "p must be a number, not nan"),
     ],
 )
-def test_what_is_refused(value, message):
+def test_values_outside_the_range_are_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         TopP(p=value)
     assert str(caught.value) == message

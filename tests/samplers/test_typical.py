@@ -80,7 +80,7 @@ def test_a_flat_row_of_any_size_is_exact(count):
         (1.0001, "p must be above 0 and at most 1, not 1.0001"),
     ],
 )
-def test_what_is_refused(value, message):
+def test_values_outside_the_range_are_refused(value, message):
     with pytest.raises(ParameterError) as caught:
         Typical(p=value)
     assert str(caught.value) == message

@@ -28,7 +28,7 @@ def test_law(sampler, law):
         ([0.0], [1]),
     ],
 )
-def test_what_is_possible_is_equally_likely(logits, expected):
+def test_possible_tokens_are_equally_likely(logits, expected):
     assert sampling_distribution(Uniform(), logits).tolist() == expected
 
 

@@ -83,7 +83,7 @@ def test_protected_tokens_and_ties(p, threshold, special, expected):
     assert drawn_from(sampler, p).tolist() == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_mixture_is_exact_where_what_is_left_is_next_to_impossible():
+def test_the_mixture_is_exact_if_the_remaining_tokens_are_nearly_impossible():
     sampler = Xtc(probability=0.25, threshold=0)
     for row in ([0.0, -1e30], [0.0, -800.0], [1e30, -1e30]):
         assert sampling_distribution(sampler, row).tolist() == pytest.approx([0.75, 0.25])
@@ -91,7 +91,7 @@ def test_the_mixture_is_exact_where_what_is_left_is_next_to_impossible():
     assert p.tolist() == [0, 1, 0]
 
 
-def test_where_nothing_is_cut_the_logits_are_as_they_were():
+def test_the_logits_are_unchanged_if_nothing_is_cut():
     row = np.log([[0.9, 0.05, 0.05]])
     assert np.array_equal(Xtc(probability=0.5)(row, NOWHERE), row)
 
@@ -131,7 +131,7 @@ def test_a_special_word_needs_a_vocabulary_and_end_does_not():
         ({"special": (1.5,)}, "special must be a list of items that are each a token id or a word"),
     ],
 )
-def test_what_is_refused(given, message):
+def test_values_outside_the_range_are_refused(given, message):
     with pytest.raises(ParameterError, match=message):
         Xtc(**given)
 

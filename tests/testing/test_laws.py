@@ -197,7 +197,7 @@ class ReadsTokens(Sampler):
 
 
 class SwallowsTheRefusal(Sampler):
-    """Look at the surprisals where there are any, whatever happens."""
+    """Look at the surprisals where there are any, and pass over every error."""
 
     reads = frozenset()
 

@@ -35,7 +35,7 @@ def test_an_empty_text_begins_as_sentences_do():
     assert p[11] == pytest.approx(5.1 / 6.3, rel=1e-6)
 
 
-def test_a_table_of_ones_own():
+def test_a_custom_table():
     model = ToyModel(["a", "b"], logits=np.log([0.1, 0.1, 0.2, 0.6]), end=False)
     assert model.next_token_distribution([[2], [3]]).tolist() == [
         pytest.approx([0.1, 0.1, 0.2, 0.6]),
@@ -51,7 +51,7 @@ def test_a_row_per_token():
     assert model.next_token_distribution([[2, 3]])[0].tolist() == pytest.approx([0.25] * 4)
 
 
-def test_words_of_ones_own_are_equally_likely():
+def test_custom_words_are_equally_likely():
     assert ToyModel(["a"]).next_token_distribution([[3]]).tolist() == [[0.25] * 4]
 
 
