@@ -29,6 +29,7 @@ from corelm.language_model import (
     Session,
     Vocabulary,
 )
+from corelm.model.cached_session import CachedSession, KeyValueCache
 from corelm.model.load import load
 from corelm.numerics.distributions import (
     Array,
@@ -54,6 +55,7 @@ __all__ = [
     "Ancestral",
     "Array",
     "ByteVocabulary",
+    "CachedSession",
     "Chain",
     "Context",
     "ContextBuilder",
@@ -65,6 +67,7 @@ __all__ = [
     "Explanation",
     "Generation",
     "HiddenStateSession",
+    "KeyValueCache",
     "LanguageModel",
     "ModelScheme",
     "ParameterError",

@@ -42,6 +42,7 @@ NO_EXAMPLE = {
     "TokenTrace": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",
     "HiddenStateSession": "a protocol",
+    "KeyValueCache": "a protocol, seen in the example of CachedSession",
     "LanguageModel": "a protocol",
     "ParameterError": "the example of param shows one",
     "RewindableSession": "a protocol",

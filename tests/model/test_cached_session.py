@@ -1,0 +1,216 @@
+"""Sessions on another engine's key/value cache, beside full passes without a cache."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_models import numbered_words
+
+import corelm
+from corelm import CachedSession, HiddenStateSession, RewindableSession
+from corelm.errors import UsageError
+from corelm.language_model import window_start
+
+SIZE, CONTEXT, WIDTH = 30, 8, 4
+rng = np.random.default_rng(0)
+EMBEDDING, PLACE, HEAD = (rng.normal(size=(n, WIDTH)) for n in (SIZE, CONTEXT, SIZE))
+VOCABULARIES = {"plain": numbered_words(SIZE), "with a start": numbered_words(SIZE, end=True)}
+
+
+class Engine:
+    """A cache of a network that sums what its tokens say, each at its place in the window."""
+
+    def __init__(self, rewinds=True):
+        self.rewinds, self.processed = rewinds, 0
+        self.cache = None  # (batch, time, width), as of an engine with attention
+
+    def process(self, tokens, count):
+        assert tokens.dtype == np.int64
+        assert 1 <= count <= tokens.shape[1]
+        old = self.cache if self.cache is not None else np.empty((len(tokens), 0, WIDTH))
+        length = old.shape[1] + tokens.shape[1]
+        assert length <= CONTEXT
+        self.processed += tokens.size
+        new = EMBEDDING[tokens] * PLACE[old.shape[1] : length]
+        self.cache = np.concatenate([old, new], axis=1)
+        hidden = np.tanh(np.cumsum(self.cache, axis=1))[:, -count:].astype(np.float32)
+        return (hidden @ HEAD.T).astype(np.float32), hidden
+
+    def truncate(self, length):
+        assert self.cache is not None
+        assert length >= 0
+        kept = length if self.rewinds else 0
+        self.cache = self.cache[:, :kept] if kept else None
+        return kept
+
+    def select(self, rows):
+        assert rows.dtype == np.int64
+        self.cache = self.cache[rows]
+
+
+class WithHiddenStates(CachedSession):
+    def hidden_states(self, count):
+        return self.last_outputs(count)[1]
+
+
+@pytest.fixture(params=VOCABULARIES)
+def vocabulary(request):
+    return VOCABULARIES[request.param]
+
+
+@pytest.fixture(params=[True, False], ids=["rewinds", "empties"])
+def engine(request):
+    return Engine(request.param)
+
+
+def start(engine, tokens, vocabulary):
+    return WithHiddenStates(engine, tokens, vocabulary, CONTEXT)
+
+
+def full_pass(texts, vocabulary):
+    """Return the outputs after a text, from one pass over its window."""
+    texts = np.asarray(texts)
+    if vocabulary.start is not None:
+        texts = np.insert(texts, 0, vocabulary.start, axis=1)
+    window = texts[:, window_start(texts.shape[1], CONTEXT) :]
+    return tuple(output[:, 0] for output in Engine().process(window, 1))
+
+
+def assert_same(session, texts, vocabulary, count=1):
+    """Compare the outputs after each of the last tokens with full passes."""
+    length = np.shape(texts)[1]
+    passes = [full_pass(texts[:, : length - i], vocabulary) for i in reversed(range(count))]
+    logits, hidden = (np.stack(outputs, axis=1) for outputs in zip(*passes, strict=True))
+    np.testing.assert_allclose(session.next_logits(), logits[:, -1], atol=1e-5)
+    np.testing.assert_allclose(session.last_logits(count), logits, atol=1e-5)
+    np.testing.assert_allclose(session.hidden_states(count), hidden, atol=1e-5)
+    np.testing.assert_allclose(session.next_logits(), logits[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_operations_in_any_order(engine, vocabulary, seed):
+    rng = np.random.default_rng(seed)
+    texts = rng.integers(3, SIZE, (3, rng.integers(1, 20)))
+    session = start(engine, texts, vocabulary)
+    for _ in range(60):
+        length = texts.shape[1]
+        match rng.integers(5):
+            case 0:
+                new = rng.integers(3, SIZE, (len(texts), rng.integers(0, 2 * CONTEXT)))
+                session.extend(new)
+                texts = np.concatenate([texts, new], axis=1)
+            case 1:
+                new = rng.integers(3, SIZE, len(texts))
+                session.extend(new)
+                texts = np.concatenate([texts, new[:, None]], axis=1)
+            case 2:
+                count = rng.integers(0, length)
+                session.rewind(count)
+                texts = texts[:, : length - count]
+            case 3:
+                rows = rng.integers(0, len(texts), rng.integers(1, 5))
+                session.select(rows)
+                texts = texts[rows]
+            case 4:
+                assert_same(session, texts, vocabulary, rng.integers(1, length + 1))
+    assert_same(session, texts, vocabulary)
+
+
+def test_each_token_of_a_window_is_processed_once(engine):
+    session = start(engine, [[3, 4]], VOCABULARIES["plain"])
+    for token in range(5, 9):
+        session.next_logits()
+        session.next_logits()
+        session.extend([token])
+    assert engine.processed == 5  # the last one waits
+    session.next_logits()
+    assert engine.processed == 6
+
+
+def test_forks_share_what_was_processed(engine):
+    session = start(engine, [[3, 4, 5]], VOCABULARIES["plain"])
+    session.select([0, 0, 0])
+    assert session.next_logits().shape == (3, SIZE)
+    assert engine.processed == 3
+
+
+def test_tokens_that_are_dropped_before_an_answer_are_not_processed(engine):
+    session = start(engine, [[3, 4, 5, 6]], VOCABULARIES["plain"])
+    session.rewind(2)
+    session.next_logits()
+    assert engine.processed == 2
+
+
+def test_after_going_back_only_the_rest_is_processed():
+    engine = Engine()
+    session = start(engine, [[3, 4, 5, 6]], VOCABULARIES["plain"])
+    session.last_logits(3)
+    session.rewind(2)
+    assert_same(session, np.array([[3, 4]]), VOCABULARIES["plain"])  # it was computed before
+    assert engine.processed == 4
+    session.extend([7])
+    assert_same(session, np.array([[3, 4, 7]]), VOCABULARIES["plain"])
+    assert engine.processed == 5
+
+
+def test_the_caller_owns_the_logits(engine):
+    session = start(engine, [[3, 4]], VOCABULARIES["plain"])
+    session.next_logits()[:] = np.nan
+    assert_same(session, np.array([[3, 4]]), VOCABULARIES["plain"])
+
+
+def test_an_interrupted_pass_leaves_no_half_cache(engine):
+    class Interrupted(Engine):
+        def process(self, tokens, count):
+            outputs = Engine.process(self, tokens, count)
+            if tokens[0, -1] == 29:
+                raise KeyboardInterrupt
+            return outputs
+
+    session = start(Interrupted(engine.rewinds), [[3, 4]], VOCABULARIES["plain"])
+    session.next_logits()
+    session.extend([29])
+    with pytest.raises(KeyboardInterrupt):
+        session.next_logits()
+    session.extend([5])
+    assert_same(session, np.array([[3, 4, 29, 5]]), VOCABULARIES["plain"])
+
+
+def test_the_protocols_of_sessions(engine):
+    session = start(engine, [[3]], VOCABULARIES["plain"])
+    assert isinstance(session, RewindableSession)
+    assert isinstance(session, HiddenStateSession)
+    plain = CachedSession(engine, [[3]], VOCABULARIES["plain"], CONTEXT)
+    assert not isinstance(plain, HiddenStateSession)
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_other_counts_are_refused(engine, count):
+    session = start(engine, [[3, 4, 5]], VOCABULARIES["plain"])
+    with pytest.raises(UsageError, match=f"no last {count} tokens"):
+        session.last_logits(count)
+
+
+def test_an_empty_text_begins_with_the_start_token(engine):
+    vocabulary = VOCABULARIES["with a start"]
+    session = start(engine, np.empty((2, 0), int), vocabulary)
+    assert_same(session, np.empty((2, 0), int), vocabulary)
+    with pytest.raises(UsageError, match="empty text"):
+        start(engine, np.empty((2, 0), int), VOCABULARIES["plain"])
+
+
+def test_decoding_beyond_the_context(engine, vocabulary):
+    class Model:
+        context_length = CONTEXT
+
+        def start(self, tokens):
+            return start(engine, tokens, self.vocabulary)
+
+    Model.vocabulary = vocabulary
+    [text] = corelm.generate(Model(), "w4 w5", sampler="greedy", length=25)
+    tokens = vocabulary.encode("w4 w5")
+    for token in text.tokens:
+        logits = full_pass([tokens], vocabulary)[0][0]
+        logits[[vocabulary.padding, vocabulary.unknown]] = -np.inf
+        assert token == logits.argmax()
+        tokens.append(token)
