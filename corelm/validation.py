@@ -85,7 +85,7 @@ def run_stages(sampler: Sampler, logits: Array, context: Context) -> Array:
     """
     stages = sampler.active_stages
     for i, stage in enumerate(stages):
-        if i:
+        if i:  # the logits of the model, which come first, were checked before
             check_result(stages[i - 1], logits, context.step)
         logits = _call(stage, logits, context)
     return logits
@@ -106,7 +106,7 @@ def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
 
 def _call(stage: Sampler, logits: Array, context: Context) -> Array:
     """Call one stage on a read-only view, and check the type, shape and dtype of its result."""
-    view = logits.view()
+    view = logits.view()  # the array itself stays writeable for its owner
     view.flags.writeable = False
     try:
         result = stage(view, context)

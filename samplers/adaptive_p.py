@@ -50,6 +50,7 @@ class AdaptiveP(Sampler):
         aim = self._aim(context.model_surprisal).astype(logits.dtype)
         distance = np.abs(softmax(logits) - aim[:, None]) / logits.dtype.type(WIDTH)
         near = PEAK - SHARPNESS * distance**2 / (1 + distance)
+        # A token that was removed has a distance too; it must not come back.
         return keep(near, logits > -np.inf)
 
     def _aim(self, model_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -57,6 +58,7 @@ class AdaptiveP(Sampler):
         drawn = ~np.isnan(model_surprisal)
         p = np.exp(-np.where(drawn, model_surprisal, np.inf))
         total = drawn.sum(axis=-1)
+        # The running mean of the original, unrolled: a draw loses `decay` with each later one.
         later = total[:, None] - drawn.cumsum(axis=-1)  # tokens drawn after each one
         recent = (1 - self.decay) * (self.decay**later * p).sum(axis=-1)
         mean = self.decay**total * self.target + recent

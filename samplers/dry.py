@@ -77,6 +77,8 @@ def repetitions(
         breakers: ids that end a repetition.
         shortest: the least length; 0 includes every token that occurred.
     """
+    # Read backwards, a repetition of the last tokens is a match with the beginning, and the
+    # z-function finds all of those in linear time.
     backwards = tokens[::-1]
     limit = next((i for i, token in enumerate(backwards) if token in breakers), len(tokens))
     longest: dict[int, int] = {}

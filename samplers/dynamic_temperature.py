@@ -41,7 +41,9 @@ class DynamicTemperature(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         xp, entropy = array_namespace(logits), entropy_of_logits(logits)
         in_play = xp.astype(xp.count_nonzero(logits > -math.inf, axis=-1), entropy.dtype)
+        # A single token has no entropy: 2 avoids 0 / 0, and the last line leaves its row alone.
         most = xp.log(xp.where(in_play > 1, in_play, 2.0))
+        # Rounding may put the entropy of a uniform row above its maximum.
         share = xp.where(entropy < most, entropy / most, 1.0)
         t = self.t_min + (self.t_max - self.t_min) * share**self.exponent
         return apply_temperature(logits, xp.where(in_play > 1, t, 1.0))

@@ -33,6 +33,7 @@ class Epsilon(Sampler):
     epsilon: float = param(0.0, "the lowest probability that stays; 0 is off", ge=0, lt=1)
 
     def __call__(self, logits: Array, context: Context) -> Array:
+        # p >= epsilon, as a distance from the likeliest token, whose surprisal is the min-entropy.
         return within_nats(logits, surprisal(self.epsilon) - min_entropy(logits))
 
 

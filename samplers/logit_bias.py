@@ -55,6 +55,7 @@ class LogitBias(Sampler):
         rows = np.arange(len(logits))[:, None]
         ids = np.array([*biases])
         numbers = np.array([*biases.values()], dtype=np.float64)
+        # Adding minus infinity could leave a row without tokens; removing keeps the likeliest.
         finite = numbers > -np.inf
         biased = change_logits(logits, rows, ids[finite], lambda logit: logit + numbers[finite])
         return remove_tokens(biased, rows, ids[~finite])

@@ -46,6 +46,8 @@ class Mirostat(Sampler):
 
     def _mu(self, surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the largest surprisal that a token may have, in bits: (batch,)."""
+        # mu begins at 2 tau and moves by eta (tau - surprisal) at each draw. Written as a sum over
+        # the past, it needs no state.
         drawn = ~np.isnan(surprisal)
         bits = np.where(drawn, surprisal, 0).sum(axis=-1) / math.log(2)
         mu: NDArray[np.float64] = self.tau * (2 + self.eta * drawn.sum(axis=-1)) - self.eta * bits

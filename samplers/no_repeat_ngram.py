@@ -45,6 +45,7 @@ class NoRepeatNgram(Sampler):
             return logits
         rows, starts = np.nonzero(_repeats(tokens, self.n - 1))
         ids = tokens[rows, starts + self.n - 1]
+        # The context may hold ids outside the vocabulary, which have no logit.
         known = (ids >= 0) & (ids < logits.shape[-1])
         return remove_tokens(logits, rows[known], ids[known])
 

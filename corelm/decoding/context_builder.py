@@ -44,6 +44,7 @@ class ContextBuilder:
         self._prompt_length = self._length = len(prompt)
         room = self._length + min(ahead, MOST_ROOM)
         self._tokens = np.empty((batch, room), dtype=np.int64)
+        # nan marks tokens that were not drawn: those of the prompt, and the room ahead.
         self._surprisal = np.full((batch, room), np.nan)
         self._model_surprisal = np.full((batch, room), np.nan)
         self._tokens[:, : self._length] = prompt
@@ -86,7 +87,7 @@ class ContextBuilder:
     def fork(self) -> ContextBuilder:
         """Return a copy that grows on its own."""
         other = copy(self)
-        other.select(np.arange(len(self._tokens)))
+        other.select(np.arange(len(self._tokens)))  # copies the arrays, which `copy` shares
         return other
 
     def select(self, rows: Array) -> None:
@@ -97,6 +98,7 @@ class ContextBuilder:
         self._protect()
 
     def _grow(self) -> None:
+        # Doubling copies each token a constant number of times, however long the text becomes.
         more: Any = ((0, 0), (0, max(self._length, 16)))
         self._tokens = np.pad(self._tokens, more)
         self._surprisal = np.pad(self._surprisal, more, constant_values=np.nan)

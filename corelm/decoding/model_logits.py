@@ -41,6 +41,7 @@ class ModelLogits:
             )
         if not logits.flags.writeable:
             logits = logits.copy()
+        # The pass that masks validates the rows too; the slower check only names the fault.
         if not mask_tokens(logits, self._never):
             check_logits(logits, f"the model's logits at step {step}")
         return logits

@@ -39,6 +39,7 @@ class RandomStream:
             raise UsageError(f"the seed must be a whole number of at least 0, not {seed!r}")
         self.seed = int(seed)
         self.samples = tuple(samples)
+        # The pair is the seed: with the sum, sample 1 of seed 1 would repeat sample 0 of seed 2.
         self._generators = [np.random.default_rng([self.seed, index]) for index in self.samples]
         self._uniforms = np.empty((len(self.samples), 0))
 
@@ -47,6 +48,7 @@ class RandomStream:
 
     def at(self, position: int) -> NDArray[np.float64]:
         """Return (samples,) numbers in [0, 1) for a position; 0 is the first token drawn."""
+        # Whole blocks in order, so that a number does not depend on the positions asked for before.
         while position >= self._uniforms.shape[1]:
             blocks = [generator.random(BLOCK) for generator in self._generators]
             more = np.array(blocks).reshape(len(self), BLOCK)

@@ -140,6 +140,7 @@ class Decoding:
         For decoders whose session has read the tokens already, as guesses.
         """
         drawn = self._drawn
+        # The draw has computed these surprisals; another pass over the rows would give the same.
         if drawn is not None and (tokens is drawn[0] or np.array_equal(tokens, drawn[0])):
             surprisal = drawn[1]
         else:
@@ -156,7 +157,7 @@ class Decoding:
         """
         rows = np.asarray(rows)
         if rows.dtype == bool:
-            if rows.all():
+            if rows.all():  # as at most steps: no cache is copied
                 return
             rows = np.flatnonzero(rows)
         elif len(rows) == len(self.samples) and np.array_equal(rows, np.arange(len(rows))):
@@ -164,6 +165,7 @@ class Decoding:
         self.session.select(rows)
         self._builder.select(rows)
         self.samples = self.samples[rows]
+        # Composing indices is cheap; copying the logits would not be, and few decoders need them.
         self._rows = rows if self._rows is None else self._rows[rows]
         if self._drawn is not None:
             self._drawn = self._drawn[0][rows], self._drawn[1][rows]
@@ -198,6 +200,7 @@ class Decoding:
         return run_stages(self._sampler, model_logits, context)
 
     def _draw_from(self, logits: Array, position: int) -> tuple[Ids, Nats]:
+        # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position)[self.samples]
         tokens, surprisal, valid = draw_checked(logits, uniforms)
         if not valid:

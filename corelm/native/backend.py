@@ -86,11 +86,14 @@ def _is_batch(logits: Array | Tensor) -> bool:
 def _can_read(logits: Array | Tensor, in_place: bool) -> bool:
     """Return whether the kernels can read an array, or a copy of it unless `in_place`."""
     if isinstance(logits, np.ndarray):
+        # A subclass, such as a masked array, has arithmetic of its own, which a kernel would miss.
         if type(logits) is not np.ndarray or logits.dtype != FLOAT32 or not logits.size:
             return False
         return not in_place or _is_behaved(logits)
+    # A tensor exists only if torch was imported: looking it up never imports it.
     if type(logits).__module__ != "torch" or logits.dtype != sys.modules["torch"].float32:
         return False
+    # A kernel has no gradient, so a tensor that needs one gets the definition.
     return logits.device.type == "cpu" and not logits.requires_grad and logits.numel() > 0
 
 

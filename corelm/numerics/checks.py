@@ -14,6 +14,7 @@ from corelm.errors import UsageError
 
 def check_ids(logits: Any, tokens: Any, **options: Any) -> None:
     """Refuse ids that are not in the vocabulary."""
+    # For the few ids of a batch, min and max of a list are faster than those of an array.
     ids = tokens.tolist() if isinstance(tokens, np.ndarray) else ()
     size = logits.shape[-1]
     if ids and not (min(ids) >= 0 and max(ids) < size):

@@ -54,6 +54,7 @@ class Network(ABC):
         """
         only_dropped = bool((np.diff(rows) > 0).all())
         kept = cache[: len(rows)] if only_dropped else self.new_cache(len(rows))
+        # Rows that move up go to places already read, so none is overwritten before its turn.
         for to, row in enumerate(rows):
             if to != row or not only_dropped:
                 kept[to, ..., :time, :] = cache[row, ..., :time, :]
@@ -123,7 +124,7 @@ class Transformer(Network):
         self._body, self._hidden, self._scores = body, hidden, scores
         head = hidden.then(scores)
         self._layers, self._width = body.layers + head.layers, body.layers[-1].width
-        self._plan = plan(body, head)
+        self._plan = plan(body, head)  # of both, so that a step is one call of the kernels
 
     @property
     def linears(self) -> Iterable[Linear]:
@@ -172,6 +173,7 @@ def embedding_layer(w: Weights) -> tuple[Array, Embed]:
 
 def dense_layer(w: Weights, *names: str, inputs: int = 1, activation: str = "") -> Linear:
     """Join Keras dense layers side by side; the first `inputs` axes of a kernel are its inputs."""
+    # One wide product reads its inputs once, where several narrow ones would read them each time.
     kernels = [w[f"{name}/kernel"] for name in names]
     flat = [kernel.reshape(math.prod(kernel.shape[:inputs]), -1) for kernel in kernels]
     biases = [w[f"{name}/bias"].ravel() for name in names]

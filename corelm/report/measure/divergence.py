@@ -63,7 +63,7 @@ class Distribution:
         logits = row[self._tokens]
         self.top = int(logits.argmax())
         self._largest = logits[self.top]
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # to -inf, which LEAST replaces
             self.below: Array = logits - self._largest
         np.maximum(self.below, LEAST, out=self.below)
         self._others: Array = np.exp(self.below)  # the weights, 0 for the likeliest token
@@ -156,6 +156,7 @@ def divergence(q: Distribution, p: Distribution) -> Divergence:
     return Divergence(
         entropy=q.entropy,
         model_entropy=p.entropy,
+        # Rounding may take the divergence of two nearly equal distributions below 0.
         kl_to_model=max(expected - q.entropy, 0.0),
         mass_kept=p.mass(q),
         tokens_kept=q.count,
@@ -220,6 +221,7 @@ class ModelRows:
             return self._by_definition(logits, tokens)
         found = np.empty((len(rows), len(FIGURES) + 1))
         valid = native.loaded().divergence(rows, self._rows, self._for_kernel, tokens, found)
+        # The kernel's flag covers invalid rows and restored tokens: tell them apart only then.
         if not valid and not rows_are_valid(logits):
             return None
         first = None if valid else restored(logits, self.logits)

@@ -84,14 +84,14 @@ class Matcher:
         aim, found = target, dict[float, float]()
         for _ in range(CORRECTIONS):
             value = _solve(part, free, aim)
-            if value in found:
+            if value in found:  # the search has come back: it would only repeat itself
                 break
             found[value] = whole(value)
             if abs(found[value] - target) <= CLOSE:
                 break
             aim = part(value) + target - found[value]
         nearest = min(found, key=lambda value: abs(found[value] - target))
-        if not abs(found[nearest] - target) <= TOLERANCE:
+        if not abs(found[nearest] - target) <= TOLERANCE:  # refuses nan too
             raise _unreachable(free, target, part, whole, nearest)
         return free.at(nearest)
 

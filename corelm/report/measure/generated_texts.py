@@ -95,6 +95,7 @@ def draw(
 def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
     """Yield the steps; refuse a token that the model itself never draws."""
     for step in drawn:
+        # One infinite surprisal would make the mean of the whole sampler infinite.
         if not np.isfinite(step.model_surprisal).all():
             raise SamplerError(
                 f"{sampler} restored a token that is never drawn at step {step.position}"
@@ -120,6 +121,7 @@ def _records(
 
 
 def _record(text: Generation, tokens: list[Details], vocabulary: Vocabulary) -> Record:
+    # The end token is measured, but it is not a word of the text: all texts would repeat it.
     ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
     return Record(
         prompt=text.prompt,
@@ -203,7 +205,7 @@ def _sums(records: Sequence[Record], human_band: Band | None) -> dict[str, Sums]
     """The figures that are ratios of two sums over texts."""
     entropies = [record["model_entropy"] for record in records]
     surprisal = total([record["surprisal"] for record in records])
-    nothing = [0.0] * len(records)
+    nothing = [0.0] * len(records)  # 0 / 0: undefined without human text
     return {
         "surprisal": surprisal,
         "model_entropy": total(entropies),
@@ -217,6 +219,8 @@ def _intervals(
     of_set: Mapping[str, float | None], tokens: list[list[int]], written: list[str]
 ) -> dict[str, list[float] | None]:
     """The intervals of the figures of `metrics.text_figures`."""
+    # Texts are independent, so means over them have the usual interval. Figures of the whole set
+    # are not means: leaving out one text at a time shows how much they vary.
     per_text = {f"rep_{n}": metrics.repetition(tokens, n) for n in (2, 3, 4)}
     per_text["diversity"] = metrics.diversity(tokens)
     distinct = [(f"distinct_{n}", partial(metrics.distinct, n=n)) for n in (1, 2, 3)]

@@ -129,7 +129,7 @@ def _locked(path: Path) -> Iterator[bool]:
         yield True
     finally:
         with suppress(OSError):
-            os.unlink(lock.lock_file)
+            os.unlink(lock.lock_file)  # while held: later it may be another process's
         lock.release()
 
 
@@ -173,6 +173,7 @@ def _kept(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
     damaged = 0
     with suppress(OSError), open(path, "rb") as file:
         for number, line in enumerate(file, 1):
+            # A kill during a write tears the last line only: a bad line before others is damage.
             if damaged:
                 raise UsageError(
                     f"line {damaged} of the journal {str(path)!r} is damaged or of another report; "

@@ -86,6 +86,8 @@ def _merged(records: Sequence[Record]) -> Record:
     failed = [record for record in records if "error" in record]
     if failed:
         return failed[0]
+    # Groups hold texts of one prompt length. In the order of the texts, sums round alike however
+    # the work was divided.
     order = sorted(
         (text, at, row)
         for at, record in enumerate(records)
@@ -101,7 +103,7 @@ def _measure(
     curve = _Curve(group, temperatures)
     runs = [_SamplerRun(sampler, group) for sampler in samplers]
     for position in read(model, group):
-        # What the model's rows cost (entropies, weights) is shared by all samplers.
+        # All samplers share the entropies and weights of the model's rows.
         rows = ModelRows(position.logits)
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, np.column_stack([rows.entropy, surprisal]))
@@ -141,6 +143,7 @@ class _Columns:
 
 def _plain(values: NDArray[np.float64]) -> list[list[float | None]]:
     plain: list[list[float | None]] = values.tolist()
+    # JSON has no nan; `tolist` is fast, and missing values are few.
     for row, column in np.argwhere(np.isnan(values)).tolist():
         plain[row][column] = None
     return plain

@@ -81,6 +81,7 @@ def groups(model: LanguageModel, contexts: Contexts, texts: Sequence[int]) -> It
         contexts: the texts.
         texts: the indices of those to divide.
     """
+    # A context has one prompt length for all of its rows.
     for prompt_length in sorted({contexts.prompt_lengths[i] for i in texts}):
         alike = [i for i in texts if contexts.prompt_lengths[i] == prompt_length]
         for first in range(0, len(alike), BATCH):
@@ -91,6 +92,7 @@ def _group(
     model: LanguageModel, contexts: Contexts, texts: tuple[int, ...], prompt_length: int
 ) -> Group:
     lengths = np.array([len(contexts.texts[i]) for i in texts], dtype=np.int64)
+    # The padding is never read: `read` drops a text where it ends.
     tokens = np.zeros((len(texts), int(lengths.max())), dtype=np.int64)
     for row, i in enumerate(texts):
         tokens[row, : lengths[row]] = contexts.texts[i]
@@ -115,9 +117,11 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
             session.extend(group.tokens[rows, time - 1])
         step = time - group.prompt_length
         logits = prepare(session.next_logits(), step)
+        # A column of the table: without this, the kernels would copy it for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
         group.model_surprisal[rows, time] = nan_if_impossible(surprisals(logits, tokens))
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
+        # All samplers get the same arrays: a faulty one must not change the text of the others.
         for array in past:
             array.setflags(write=False)
         yield Position(time, step, rows, tokens, logits, *past)

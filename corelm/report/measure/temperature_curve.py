@@ -54,6 +54,7 @@ def at_temperatures(logits: Array, temperatures: Sequence[float]) -> NDArray[np.
     t = np.array(temperatures, dtype=np.float64)
     rest, first, second = np.moveaxis(_moments(logits, t), -1, 0)
     mean, square = first / (1 + rest), second / (1 + rest)
+    # A variance: rounding may take a tiny one below 0.
     slope = np.maximum(square - mean**2, 0.0) / t**3
     return np.stack([np.log1p(rest) - mean / t, slope], axis=1)
 
