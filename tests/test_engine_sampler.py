@@ -75,6 +75,30 @@ def test_one_object_serves_one_generation_after_another():
     assert run(engine, [prompt], 9) == run(engine, [prompt], 9)
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_rows_that_start_later_keep_their_sample(sampler):
+    """As in an engine whose loop starts at the end of the shortest prompt."""
+    prompts = [MODEL.vocabulary.encode(text) for text in ("the cat", "the")]
+    engine, texts = EngineSampler(sampler, seed=3), [list(prompt) for prompt in prompts]
+    for time in range(1, 9):
+        rows = [i for i in range(2) if len(prompts[i]) <= time]
+        logits = np.stack([prepared(texts[i]) for i in rows])
+        for i, row in zip(rows, engine(logits, [texts[i] for i in rows], rows), strict=True):
+            texts[i].append(int(row.argmax()))
+    for i, prompt in enumerate(prompts):
+        others = [[2]] * i
+        alone = run(EngineSampler(sampler, seed=3), [*others, prompt], 9 - len(prompt))[i]
+        assert texts[i] == alone
+
+
+def test_after_a_reset_a_longer_text_is_a_prompt():
+    engine = EngineSampler("stochastic", seed=5)
+    [text] = run(engine, [MODEL.vocabulary.encode("the cat")], 3)
+    expected = run(EngineSampler("stochastic", seed=5), [text], 6)
+    engine.reset()
+    assert run(engine, [text], 6) == expected
+
+
 def test_without_a_seed_the_logits_are_those_of_the_sampler():
     logits = np.log(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32))
     result = EngineSampler("top_k(k=1)")(logits, [[0], [1]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,34 +53,52 @@ class EngineRows:
         self.rows: list[Row] = []
         self._logits: tuple[Array, Array] | None = None
 
-    def advance(self, tokens: Sequence[ArrayLike]) -> None:
+    def advance(
+        self, tokens: Sequence[ArrayLike], samples: Sequence[int] | Ids | None = None
+    ) -> None:
         """Replace the rows by those of the next step.
 
         Args:
             tokens: for each row the ids of its text so far, of any lengths.
+            samples: for each row the index of its sample; a row then continues only a text of the
+                same sample. When left out, a new text has the index of its row.
         """
         texts = [np.asarray(text, dtype=np.int64) for text in tokens]
-        self.rows = [self._row(i, text) for i, text in enumerate(texts)]
+        if samples is None:
+            self.rows = [self._row(text, i, self._candidates(i)) for i, text in enumerate(texts)]
+        else:
+            self.rows = [
+                self._row(text, int(sample), self._of_sample(int(sample)))
+                for text, sample in zip(texts, samples, strict=True)
+            ]
         self._logits = None
+
+    def clear(self) -> None:
+        """Forget the texts, so that every row of the next step starts one."""
+        self.rows, self._logits = [], None
 
     def remember(self, model_logits: Array, logits: Array) -> None:
         """Keep the distributions of this step, for the surprisals of the next tokens."""
         self._logits = model_logits, logits
 
-    def _row(self, i: int, tokens: Ids) -> Row:
-        """Return a text that continues one of the last step, or a new text."""
-        for j in self._candidates(i):
+    def _row(self, tokens: Ids, sample: int, candidates: Iterable[int]) -> Row:
+        """Return a text that continues one of the last step, or a new text of a sample."""
+        for j in candidates:
             before = self.rows[j]
             if len(before.tokens) + 1 == len(tokens) and np.array_equal(before.tokens, tokens[:-1]):
                 nats = self._surprisals(j, tokens[-1:])
                 return Row(tokens, before.prompt_length, before.sample, *nats)
-        return Row(tokens, len(tokens), i, NONE, NONE)
+        return Row(tokens, len(tokens), sample, NONE, NONE)
 
     def _candidates(self, i: int) -> Iterator[int]:
         """Yield the rows of the last step, the one in the same place first."""
         if i < len(self.rows):
             yield i
         yield from (j for j in range(len(self.rows)) if j != i)
+
+    def _of_sample(self, sample: int) -> Iterator[int]:
+        """Yield the rows of the last step that belong to a sample."""
+        return (j for j, row in enumerate(self.rows) if row.sample == sample)
 
     def _surprisals(self, j: int, token: Ids) -> tuple[Nats, Nats]:
         before = self.rows[j]

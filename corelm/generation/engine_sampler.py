@@ -32,6 +32,7 @@ class EngineSampler:
     Each call is one step. A row whose tokens but the last are those of a row of the call before
     continues that text; any other row starts a text, with its tokens as the prompt. So an engine
     may reorder, fork and drop rows, and the object can be used for one generation after another.
+    An engine that knows its rows passes `samples` and calls `reset` before each generation.
 
     Args:
         sampler: a sampler, a registered name or an expression.
@@ -64,12 +65,19 @@ class EngineSampler:
         self._engine_rows = EngineRows()
         self._native: dict[str, bool] = {}
 
-    def __call__(self, logits: ArrayLike, tokens: Sequence[ArrayLike]) -> Array:
+    def __call__(
+        self,
+        logits: ArrayLike,
+        tokens: Sequence[ArrayLike],
+        samples: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> Array:
         """Return the logits that the engine draws from.
 
         Args:
             logits: (batch, vocabulary), of the engine's model.
             tokens: for each row the ids of its text so far, without padding; of any lengths.
+            samples: for each row the index of its sample, from an engine whose rows start at
+                different steps; a row then continues only a text of the same sample.
 
         Returns:
             (batch, vocabulary), float32 or float64.
@@ -80,19 +88,28 @@ class EngineSampler:
             UsageError: arrays of other shapes, or a word that the vocabulary lacks.
         """
         if not self._draws:
-            return self._step(logits, tokens, tracked=bool(self.reads))
-        drawn = self.draw(logits, tokens)
+            return self._step(logits, tokens, samples, tracked=bool(self.reads))
+        drawn = self.draw(logits, tokens, samples)
         only = np.full(np.shape(logits), -np.inf, dtype=np.float32)
         only[np.arange(len(drawn)), drawn] = 0
         return only
 
-    def draw(self, logits: ArrayLike, tokens: Sequence[ArrayLike]) -> NDArray[np.int64]:
+    def draw(
+        self,
+        logits: ArrayLike,
+        tokens: Sequence[ArrayLike],
+        samples: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
         """Return one token for each row, (batch,); without a seed, with a fresh one.
 
         Args and raises: as for a call.
         """
-        result = self._step(logits, tokens, tracked=True)
+        result = self._step(logits, tokens, samples, tracked=True)
         return draw(result, self._uniforms())[0]
+
+    def reset(self) -> None:
+        """Forget the texts: each row of the next call starts one, with its tokens as the prompt."""
+        self._engine_rows.clear()
 
     def native(self, logits: Any) -> Any:
         """Return the sampler's logits, computed by the array's own library, on its device.
@@ -115,7 +132,13 @@ class EngineSampler:
             self._native[library] = not self.reads and runs_on(self.sampler, array)
         return self._native[library]
 
-    def _step(self, logits: ArrayLike, tokens: Sequence[ArrayLike], tracked: bool) -> Array:
+    def _step(
+        self,
+        logits: ArrayLike,
+        tokens: Sequence[ArrayLike],
+        samples: Sequence[int] | NDArray[np.int64] | None,
+        tracked: bool,
+    ) -> Array:
         """Return the sampler's logits.
 
         Args:
@@ -129,7 +152,7 @@ class EngineSampler:
             )
         check_logits(scores, "the engine's logits")
         if tracked:
-            self._engine_rows.advance(tokens)
+            self._engine_rows.advance(tokens, samples)
         result = self._apply(scores)
         if self.reads & {"surprisal", "model_surprisal"}:
             self._engine_rows.remember(scores, result)
