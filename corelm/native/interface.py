@@ -28,8 +28,8 @@ class Kernels(Protocol):
 
     # Layers: x is (..., width).
 
-    def pack(self, columns: Floats, panels: Floats | Halves, /) -> bool:
-        """Store (units, inputs) as (panels, inputs, PANEL); False if half precision changes it."""
+    def pack(self, matrix: Floats | Halves, panels: Floats | Halves, /) -> bool:
+        """Store (inputs, units) as (panels, inputs, PANEL); False if half precision changes it."""
 
     def multiply(
         self,

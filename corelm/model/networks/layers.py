@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from corelm import native
 from corelm.numerics.distributions import Array
 
-Weights = Mapping[str, NDArray[np.float32]]
+Weights = Mapping[str, NDArray[np.float32] | NDArray[np.float16]]
 
 EPSILON = np.float32(1e-6)
 MASKED = np.float32(-1e9)
@@ -29,6 +29,11 @@ ACTIVATIONS = ("", "relu", "squared relu", "gelu")
 
 CACHED = 2**16
 """Weights in one block of columns: 256 KiB, which fit a core's own cache."""
+
+
+def single(weights: Array) -> NDArray[np.float32]:
+    """Return weights in single precision; they are copied if they have another one."""
+    return np.asarray(weights, dtype=np.float32)
 
 
 class StepInput(NamedTuple):
@@ -48,16 +53,16 @@ class Embed:
     """The embeddings of the new tokens plus those of their positions: (batch, new, width).
 
     Args:
-        tokens: (vocabulary, width).
+        tokens: (vocabulary, width), in single or half precision.
         positions: (context, width).
     """
 
     reads_step = True
 
     def __init__(self, tokens: Array, positions: Array) -> None:
-        self._tokens, self._positions = tokens, positions
+        self._tokens, self._positions = tokens, single(positions)
         self.width = tokens.shape[1]
-        self.kernel = ("embed", tokens, positions, None)
+        self.kernel = ("embed", self._tokens, self._positions, None)
 
     def __call__(self, step: StepInput) -> Array:
         time = step.window.shape[1]
@@ -129,8 +134,9 @@ class Norm:
     reads_step = False
 
     def __init__(self, scale: Array, shift: Array | None = None) -> None:
-        self._scale, self._shift, self.width = scale, shift, len(scale)
-        self.kernel = ("normalise", scale, shift, EPSILON)
+        self._scale, self.width = single(scale), len(scale)
+        self._shift = None if shift is None else single(shift)
+        self.kernel = ("normalise", self._scale, self._shift, EPSILON)
 
     def __call__(self, x: Array) -> Array:
         scale, shift = self._scale, self._shift
@@ -164,7 +170,7 @@ class Linear:
     """A dense layer with a residual: activation(x @ kernel + bias) + add, for each token.
 
     Args:
-        kernel: (in, out).
+        kernel: (in, out), in single or half precision.
         bias: (out,), or none.
         activation: one of `ACTIVATIONS`.
     """
@@ -172,7 +178,8 @@ class Linear:
     reads_step = False
 
     def __init__(self, kernel: Array, bias: Array | None = None, activation: str = "") -> None:
-        self._bias, self._activation = bias, ACTIVATIONS.index(activation)
+        self._bias = None if bias is None else single(bias)
+        self._activation = ACTIVATIONS.index(activation)
         make = Vectors if native.kernels is None else Panels
         self._product = make(kernel)
         inputs, units = kernel.shape
@@ -204,14 +211,11 @@ class Panels:
         self._multiply, columns = kernels.multiply, kernels.PANEL
         inputs, units = kernel.shape
         shape = (-(-units // columns), inputs, columns)
-        rows = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
-        halves = np.empty(shape, dtype=np.float16)
-        self.halves = kernels.pack(rows, halves)
-        self.panels = _ARENA.allocate(shape, np.float16 if self.halves else np.float32)
-        if self.halves:
-            self.panels[:] = halves
-        else:
-            kernels.pack(rows, self.panels)
+        self.panels = _ARENA.allocate(shape, np.float16)
+        self.halves = kernels.pack(kernel, self.panels)
+        if not self.halves:
+            self.panels = _ARENA.allocate(shape, np.float32)
+            kernels.pack(kernel, self.panels)
 
     def __call__(
         self, x: Array, bias: Array | None, activation: int, add: Array | None, out: Array
@@ -256,7 +260,7 @@ class Vectors:
 
     def __init__(self, kernel: Array) -> None:
         inputs, self._units = kernel.shape
-        columns = np.ascontiguousarray(kernel.T)  # (out, in): tied embeddings are not copied
+        columns = np.ascontiguousarray(single(kernel).T)  # (out, in)
         step = max(CACHED // inputs, 1)
         starts = range(0, self._units, step)
         self._blocks = [(slice(i, i + step), columns[i : i + step].T) for i in starts]

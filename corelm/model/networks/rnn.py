@@ -8,7 +8,7 @@ import numpy as np
 
 from corelm.model.architectures import Architecture
 from corelm.model.networks.base import Ids, Network, dense_layer, weights_below
-from corelm.model.networks.layers import Linear, Weights, sigmoid
+from corelm.model.networks.layers import Linear, Weights, sigmoid, single
 from corelm.model.networks.shapes import Shapes, dense_shapes
 from corelm.numerics.distributions import Array
 
@@ -18,7 +18,7 @@ class Recurrent(Network):
 
     def __init__(self, a: Architecture, w: Weights) -> None:
         super().__init__(a.blocks, a.context_length, a.dense)
-        self._tokens = w["embedding/embeddings"]
+        self._tokens = single(w["embedding/embeddings"])
         self._cells = [GruCell(weights_below(w, f"gru_{i}/gru_cell")) for i in range(a.blocks)]
         self._scores = dense_layer(w, "probabilities")
 

@@ -74,12 +74,22 @@ static Py_buffer *expect_array(Py_buffer *view, const char *name, enum element e
     return NULL;
 }
 
+static const char *const axes_names[] = {"0-D", "1-D", "2-D", "3-D", "4-D", "5-D", "6-D"};
+
 Py_buffer *get_array(struct call *call, PyObject *object, const char *name, enum element element,
                      int axes, int flags)
 {
-    static const char *const names[] = {"0-D", "1-D", "2-D", "3-D", "4-D", "5-D", "6-D"};
     Py_buffer *view = get_buffer(call, object, name, flags);
-    return expect_array(view, name, element, names[axes], view && view->ndim == axes);
+    return expect_array(view, name, element, axes_names[axes], view && view->ndim == axes);
+}
+
+Py_buffer *get_weights(struct call *call, PyObject *object, const char *name, int axes, int flags,
+                       int *half_precision)
+{
+    Py_buffer *view = get_buffer(call, object, name, flags);
+    *half_precision = view && element_of(view) == FLOAT16;
+    return expect_array(view, name, *half_precision ? FLOAT16 : FLOAT32, axes_names[axes],
+                        view && view->ndim == axes);
 }
 
 Py_buffer *get_tokens(struct call *call, PyObject *object, const char *name, int flags,
@@ -93,15 +103,6 @@ Py_buffer *get_tokens(struct call *call, PyObject *object, const char *name, int
     for (int axis = 0; axis + 1 < view->ndim; axis++)
         *tokens *= length(view, axis);
     return view;
-}
-
-Py_buffer *get_panels(struct call *call, PyObject *object, const char *name, int flags,
-                      int *half_precision)
-{
-    Py_buffer *view = get_buffer(call, object, name, flags);
-    *half_precision = view && element_of(view) == FLOAT16;
-    return expect_array(view, name, *half_precision ? FLOAT16 : FLOAT32, "3-D",
-                        view && view->ndim == 3);
 }
 
 int expect_arguments(const char *function, Py_ssize_t got, Py_ssize_t expected)

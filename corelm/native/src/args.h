@@ -31,8 +31,9 @@ Py_buffer *get_array(struct call *, PyObject *, const char *name, enum element, 
 /* Get a float32 array of (..., width); `tokens` is the product of the axes before the last. */
 Py_buffer *get_tokens(struct call *, PyObject *, const char *name, int flags, size_t *tokens);
 
-/* Get the panels of a matrix, in float32 or float16. */
-Py_buffer *get_panels(struct call *, PyObject *, const char *name, int flags, int *half_precision);
+/* Get weights in float32 or float16. */
+Py_buffer *get_weights(struct call *, PyObject *, const char *name, int axes, int flags,
+                       int *half_precision);
 
 /* Check one axis; 0 with a ValueError, such as "bias has length 4, expected 5" or
  * "out: axis 1 has length 4, expected 5". */

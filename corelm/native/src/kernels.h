@@ -31,14 +31,17 @@ struct multiply_args {
 };
 
 struct pack_args {
-    const float *columns; /* (units, inputs) */
-    void *panels;         /* (ceil(units / PANEL), inputs, PANEL), single or half precision */
-    int half_precision;
+    const void *matrix; /* (inputs, units), single or half precision */
+    ptrdiff_t input_stride, unit_stride; /* elements from one input or unit to the next */
+    void *panels;       /* (ceil(units / PANEL), inputs, PANEL), single or half precision */
+    int halves_in, halves_out;
     size_t units, inputs;
 };
 
 struct embed_args {
-    const float *tokens, *positions; /* (vocabulary, width), (context, width) */
+    const void *tokens;              /* (vocabulary, width), single or half precision */
+    int half_precision;
+    const float *positions;          /* (context, width) */
     const int64_t *window;           /* (batch, time) ids */
     ptrdiff_t window_row;            /* ids from one row of the window to the next */
     float *out;                      /* (batch, added, width): of the last `added` tokens */

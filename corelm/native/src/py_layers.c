@@ -1,20 +1,32 @@
 /* Layer kernels as Python functions: (x, weights, ..., out). */
 #include "args.h"
 
-/* (columns, panels): whether every weight is stored exactly */
+/* Elements from one place on an axis to the next; 0 with an exception if they lie in between. */
+static int get_stride(const Py_buffer *view, const char *name, int axis, ptrdiff_t *stride)
+{
+    *stride = view->strides[axis] / view->itemsize;
+    if (view->strides[axis] % view->itemsize == 0)
+        return 1;
+    PyErr_Format(PyExc_ValueError, "%s: expected an aligned array", name);
+    return 0;
+}
+
+/* (matrix, panels): whether every weight is stored exactly */
 PyObject *py_pack(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
     struct pack_args job;
-    Py_buffer *columns, *panels;
+    Py_buffer *matrix, *panels;
     if (!expect_arguments("pack", count, 2) ||
-        !(columns = get_array(&call, args[0], "columns", FLOAT32, 2, READ)) ||
-        !(panels = get_panels(&call, args[1], "panels", WRITE, &job.half_precision)) ||
-        !expect_panels("panels", panels, length(columns, 1), length(columns, 0)))
+        !(matrix = get_weights(&call, args[0], "matrix", 2, PyBUF_STRIDES, &job.halves_in)) ||
+        !get_stride(matrix, "matrix", 0, &job.input_stride) ||
+        !get_stride(matrix, "matrix", 1, &job.unit_stride) ||
+        !(panels = get_weights(&call, args[1], "panels", 3, WRITE, &job.halves_out)) ||
+        !expect_panels("panels", panels, length(matrix, 0), length(matrix, 1)))
         return fail(&call);
-    job.columns = columns->buf, job.panels = panels->buf;
-    job.units = length(columns, 0), job.inputs = length(columns, 1);
+    job.matrix = matrix->buf, job.panels = panels->buf;
+    job.inputs = length(matrix, 0), job.units = length(matrix, 1);
     enum status status;
     RUN_KERNEL(status, pack, &job);
     return return_bool(&call, status);
@@ -38,7 +50,7 @@ PyObject *py_multiply(PyObject *self, PyObject *const *args, Py_ssize_t count)
     size_t added, written;
     if (!expect_arguments("multiply", count, 6) ||
         !(x = get_tokens(&call, args[0], "x", READ, &job.tokens)) ||
-        !(panels = get_panels(&call, args[1], "panels", READ, &job.half_precision)) ||
+        !(panels = get_weights(&call, args[1], "panels", 3, READ, &job.half_precision)) ||
         (args[2] != Py_None && !(bias = get_array(&call, args[2], "bias", FLOAT32, 1, READ))) ||
         !get_activation(args[3], &job.activation) ||
         (args[4] != Py_None && !(add = get_tokens(&call, args[4], "add", READ, &added))) ||

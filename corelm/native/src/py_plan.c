@@ -122,13 +122,16 @@ static int read_embed(struct reader *reader)
     struct node *node = reader->node;
     size_t width = reader->graph->widths[node->output];
     Py_buffer *tokens, *positions;
-    if (!expect_inputs(reader, 0, 0) || !(tokens = get_weight(reader, 0, "tokens", 2)) ||
+    int half_precision = 0;
+    if (!expect_inputs(reader, 0, 0) ||
+        !(tokens = get_weights(reader->call, reader->weights[0], label(reader, "tokens"), 2, READ,
+                               &half_precision)) ||
         !expect_length(label(reader, "tokens"), tokens, 1, width) ||
         !(positions = get_weight(reader, 1, "positions", 2)) ||
         !expect_length(label(reader, "positions"), positions, 1, width))
         return 0;
     node->embed = (struct embed_args){
-        .tokens = tokens->buf, .positions = positions->buf,
+        .tokens = tokens->buf, .half_precision = half_precision, .positions = positions->buf,
         .vocabulary = length(tokens, 0), .width = width,
     };
     if (length(positions, 0) < reader->plan->positions)
@@ -145,8 +148,8 @@ static int read_multiply(struct reader *reader)
         return 0;
     args->inputs = reader->graph->widths[node->inputs[0]];
     args->units = reader->graph->widths[node->output];
-    Py_buffer *panels = get_panels(reader->call, reader->weights[0], label(reader, "panels"), READ,
-                                   &args->half_precision);
+    Py_buffer *panels = get_weights(reader->call, reader->weights[0], label(reader, "panels"), 3,
+                                    READ, &args->half_precision);
     if (!panels || !expect_panels(label(reader, "panels"), panels, args->inputs, args->units) ||
         !get_optional(reader, 1, "bias", args->units, &args->bias))
         return 0;

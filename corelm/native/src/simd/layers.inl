@@ -23,10 +23,17 @@ TARGET static enum status embed(const struct embed_args *args)
             uint64_t id = (uint64_t)window[first + i];
             if (id >= args->vocabulary)
                 return INVALID;
-            const float *token = args->tokens + id * width, *position = args->positions;
+            const float *position = args->positions + (first + i) * width;
             float *out = args->out + (row * args->added + i) * width;
-            for (size_t k = 0; k < width; k++)
-                out[k] = token[k] + position[(first + i) * width + k];
+            if (args->half_precision) {
+                const uint16_t *token = (const uint16_t *)args->tokens + id * width;
+                for (size_t k = 0; k < width; k++)
+                    out[k] = half_value(token[k]) + position[k];
+            } else {
+                const float *token = (const float *)args->tokens + id * width;
+                for (size_t k = 0; k < width; k++)
+                    out[k] = token[k] + position[k];
+            }
         }
     return OK;
 }

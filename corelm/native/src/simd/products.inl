@@ -175,32 +175,62 @@ static enum status multiply(const struct multiply_args *args)
     return OK;
 }
 
-/* Store columns as panels, with zeros after the last one. INVALID if half precision changes a
- * weight, or if the processor has none. */
-TARGET static enum status pack(const struct pack_args *args)
+/* One vector of a panel: the weights of one input, with zeros after the last unit. */
+INLINE floats gather_weights(const struct pack_args *args, size_t input, size_t unit)
+{
+    float weights[LANES] = {0};
+    for (size_t lane = 0; lane < LANES && unit + lane < args->units; lane++) {
+        ptrdiff_t index = (ptrdiff_t)input * args->input_stride +
+                          (ptrdiff_t)(unit + lane) * args->unit_stride;
+        weights[lane] = args->halves_in ? half_value(((const uint16_t *)args->matrix)[index])
+                                        : ((const float *)args->matrix)[index];
+    }
+    return load(weights);
+}
+
+/* One panel; 0 if half precision changes a weight. */
+TARGET static int pack_panel(const struct pack_args *args, size_t panel)
+{
+    ints changed = {0};
+    for (size_t k = 0; k < args->inputs; k++)
+        for (size_t v = 0; v < PANEL; v += LANES) {
+            size_t index = (panel * args->inputs + k) * PANEL + v;
+            floats x = gather_weights(args, k, panel * PANEL + v);
+            if (args->halves_out) {
+                uint16_t *to = (uint16_t *)args->panels + index;
+                store_halves(to, x);
+                changed |= load_halves(to) != x;
+            } else {
+                store((float *)args->panels + index, x);
+            }
+        }
+    return !movemask(changed);
+}
+
+/* Copy one panel from half precision to half precision. */
+static void copy_panel(const struct pack_args *args, size_t panel)
+{
+    const uint16_t *from = args->matrix;
+    uint16_t *to = (uint16_t *)args->panels + panel * args->inputs * PANEL;
+    const size_t first = panel * PANEL, left = args->units - first;
+    for (size_t k = 0; k < args->inputs; k++, to += PANEL)
+        for (size_t i = 0; i < PANEL; i++)
+            to[i] = i < left ? from[(ptrdiff_t)k * args->input_stride +
+                                    (ptrdiff_t)(first + i) * args->unit_stride]
+                             : 0;
+}
+
+/* Store a matrix as panels. INVALID if half precision changes a weight, or if the processor has
+ * none; the panels after that are left as they are. */
+static enum status pack(const struct pack_args *args)
 {
     size_t panels = (args->units + PANEL - 1) / PANEL;
-    ints changed = {0};
-    if (args->half_precision && !HAS_HALF_PRECISION)
+    if (args->halves_out && !HAS_HALF_PRECISION)
         return INVALID;
     for (size_t panel = 0; panel < panels; panel++)
-        for (size_t k = 0; k < args->inputs; k++)
-            for (size_t v = 0; v < PANEL; v += LANES) {
-                size_t index = (panel * args->inputs + k) * PANEL + v;
-                float weights[LANES];
-                for (size_t lane = 0; lane < LANES; lane++) {
-                    size_t unit = panel * PANEL + v + lane;
-                    weights[lane] =
-                        unit < args->units ? args->columns[unit * args->inputs + k] : 0.0f;
-                }
-                floats x = load(weights);
-                if (args->half_precision) {
-                    uint16_t *to = (uint16_t *)args->panels + index;
-                    store_halves(to, x);
-                    changed |= load_halves(to) != x;
-                } else {
-                    store((float *)args->panels + index, x);
-                }
-            }
-    return movemask(changed) ? INVALID : OK;
+        if (args->halves_in && args->halves_out)
+            copy_panel(args, panel);
+        else if (!pack_panel(args, panel))
+            return INVALID;
+    return OK;
 }

@@ -48,6 +48,18 @@ INLINE doubles load_doubles(const double *from) { return *(const unaligned_doubl
 
 INLINE void store(float *to, floats x) { *(unaligned *)to = x; }
 
+/* The value of a finite half-precision number. The exponent of a half is 112 smaller than that of
+ * the same float; the smallest halves have no leading 1, which is added and subtracted again. */
+INLINE float half_value(uint16_t half)
+{
+    union { uint32_t bits; float value; } normal, small;
+    const uint32_t magnitude = (uint32_t)(half & 0x7fff) << 13, exponent = 1u << 23;
+    normal.bits = magnitude + 112 * exponent;
+    small.bits = magnitude + 113 * exponent;
+    float value = magnitude < exponent ? small.value - 0x1p-14f : normal.value;
+    return half & 0x8000 ? -value : value;
+}
+
 /* ---- operations that differ: sixteen lanes, eight on x86-64, eight elsewhere ---- */
 
 #if LANES == 16
