@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors import numpy as safetensors
 
 from corelm.errors import ModelFileError
 from corelm.model import atomic_files
 from corelm.model.architectures import Architecture
+from corelm.model.atomic_files import JSON_LIMIT
 from corelm.model.vocabulary import WordVocabulary
-from corelm.model.weights import check, check_shapes, shapes
+from corelm.model.weights import check, shapes
+from corelm.model.weights_file import parse_weights
 
 FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"
@@ -36,9 +36,8 @@ VOCABULARY, WEIGHTS = "vocabulary.txt", "model.safetensors"
 PROMPT = "prompt"
 """The optional field of the manifest that holds the model's default prompt."""
 
-JSON_LIMIT = 2**20
 VOCABULARY_LIMIT = 2**26
-"""Bytes; larger files are refused unread."""
+"""Bytes; a larger file is refused unread, as is JSON above `JSON_LIMIT`."""
 
 StrPath = str | os.PathLike[str]
 
@@ -60,11 +59,11 @@ class Description:
 
 @dataclass(frozen=True, eq=False)
 class Bundle:
-    """The content of a model's folder; the weights are float32 arrays by name."""
+    """The content of a model's folder; the weights are float16 or float32 arrays by name."""
 
     architecture: Architecture
     vocabulary: WordVocabulary
-    weights: dict[str, NDArray[np.float32]]
+    weights: dict[str, NDArray[Any]]
     manifest: dict[str, Any]
 
     @property
@@ -125,10 +124,10 @@ def read(path: StrPath) -> Bundle:
     described = describe(folder)
     a, files = described.architecture, described.manifest["files"]
     with _naming(folder / VOCABULARY) as file:
-        words = atomic_files.decode_text(_verified(file, files, VOCABULARY_LIMIT))
+        words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
         vocabulary = WordVocabulary.loads(words, described.tokens)
     with _naming(folder / WEIGHTS) as file:
-        weights = _arrays(_verified(file, files, _most_bytes(a)), a)
+        weights = parse_weights(_verified(file, files, _most_bytes(a)), a)
         check(a, vocabulary, weights)
     return Bundle(a, vocabulary, weights, described.manifest)
 
@@ -143,7 +142,7 @@ def describe(path: StrPath) -> Description:
     with _naming(folder / MANIFEST) as file:
         manifest = _checked_manifest(atomic_files.read_file(file, JSON_LIMIT))
     with _naming(folder / CONFIG) as file:
-        config = atomic_files.parse_json(_verified(file, manifest["files"], JSON_LIMIT))
+        config = atomic_files.parse_json(bytes(_verified(file, manifest["files"], JSON_LIMIT)))
         _refuse_format(config)
         if config.keys() != {"format", "architecture", "tokens"}:
             raise ModelFileError("it holds other fields than format, architecture and tokens")
@@ -190,6 +189,8 @@ def _contents(
     prompt: str | None,
 ) -> dict[str, bytes]:
     """Return the files by name in the order of writing, the manifest last."""
+    from safetensors import numpy as safetensors
+
     config = {"format": FORMAT, "architecture": architecture.to_dict(), "tokens": vocabulary.style}
     files = {
         CONFIG: atomic_files.dump_json(config),
@@ -262,9 +263,9 @@ def _naming(file: Path) -> Iterator[Path]:
         raise ModelFileError(f"{str(file)!r}: {error}") from error
 
 
-def _verified(file: Path, files: dict[str, dict[str, Any]], limit: int) -> bytes:
+def _verified(file: Path, files: dict[str, dict[str, Any]], limit: int) -> memoryview:
     """Return the content of a file if its size and checksum match the manifest."""
-    content, entry = atomic_files.read_file(file, limit), files[file.name]
+    content, entry = atomic_files.read_buffer(file, limit), files[file.name]
     if len(content) != entry["size"]:
         raise ModelFileError(f"it has {len(content)} bytes, the manifest says {entry['size']}")
     if atomic_files.sha256(content) != entry["sha256"]:
@@ -276,11 +277,10 @@ def _checked_manifest(content: bytes) -> dict[str, Any]:
     manifest = atomic_files.parse_json(content)
     _refuse_format(manifest)
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    dumped = atomic_files.dump_json(rest)
-    checksum = atomic_files.sha256(dumped)
-    # corelm writes the checksum last; appending it saves dumping the long manifest twice.
-    last = b',\n  "checksum": "%s"\n}\n' % checksum.encode()
-    if dumped.removesuffix(b"\n}\n") + last != content:
+    # corelm writes the checksum last: it is that of the manifest without it.
+    last = b',\n  "checksum": "%s"\n}\n' % str(manifest.get("checksum")).encode()
+    dumped = content.removesuffix(last) + b"\n}\n"
+    if not content.endswith(last) or atomic_files.sha256(dumped) != manifest["checksum"]:
         raise ModelFileError("it is damaged, or was changed by hand: its checksum does not fit")
     if not isinstance(rest.pop(PROMPT, ""), str):
         raise ModelFileError("its prompt is not a text")
@@ -311,29 +311,3 @@ def _refuse_format(value: dict[str, Any]) -> None:
 def _most_bytes(a: Architecture) -> int:
     """Return the largest size of a file with the weights in float32."""
     return 8 + JSON_LIMIT + 4 * sum(math.prod(shape) for shape in shapes(a).values())
-
-
-def _arrays(content: bytes, a: Architecture) -> dict[str, NDArray[np.float32]]:
-    check_shapes(a, _header_shapes(content))
-    try:
-        arrays = safetensors.load(content)
-        return {name: array.astype(np.float32) for name, array in arrays.items()}
-    except SafetensorError as error:
-        raise ModelFileError(f"it isn't a safetensors file: {error}") from error
-    except MemoryError as error:
-        raise ModelFileError("its weights do not fit into memory") from error
-
-
-def _header_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
-    """Return the shapes in the header of a safetensors file, which is read within bounds."""
-    length = int.from_bytes(content[:8], "little")
-    if not 0 < length <= min(JSON_LIMIT, len(content) - 8):
-        raise ModelFileError(f"its header claims {length} bytes of {len(content)}")
-    header = atomic_files.parse_json(content[8 : 8 + length])
-    header.pop("__metadata__", None)
-    for name, entry in header.items():
-        if not isinstance(entry, dict) or entry.get("dtype") not in ("F16", "F32"):
-            raise ModelFileError(f"the weights {name!r} are neither float16 nor float32")
-        if not isinstance(entry.get("shape"), list):
-            raise ModelFileError(f"the weights {name!r} have no shape")
-    return {name: tuple(entry["shape"]) for name, entry in header.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from corelm.errors import ModelFileError
 from corelm.model import detokenize
@@ -46,8 +46,7 @@ def _words_and_punctuation(text: str) -> list[str]:
     return _marked.findall(_dash.sub(" -- ", text.translate(_LOWER)))
 
 
-@dataclass(frozen=True)
-class Style:
+class Style(NamedTuple):
     """A way to split a text into tokens and to write tokens as a text."""
 
     split: Callable[[str], list[str]]
@@ -151,7 +150,7 @@ class WordVocabulary:
         lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
         if lines.pop() != "":
             raise ModelFileError("the vocabulary is cut off: its last line has no end")
-        return cls([_unescape(line) for line in lines], style)
+        return cls([_unescape(line) for line in lines] if "\\" in text else lines, style)
 
 
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
@@ -163,8 +162,6 @@ def _escape(word: str) -> str:
 
 
 def _unescape(line: str) -> str:
-    if "\\" not in line:  # nearly every line; a vocabulary has thousands of them
-        return line
     return re.sub(r"\\.?", _unescaped, line)
 
 

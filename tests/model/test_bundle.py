@@ -74,7 +74,7 @@ def test_a_model_comes_back_as_it_was_written(tmp_path, dtype):
     assert (read.vocabulary.words, read.vocabulary.style) == (WORDS.words, "symbols")
     assert read.manifest["training"] == {"command": "corelm train", "seconds": 12}
     assert read.manifest["figures"] == {"perplexity": 92.625, "band": [1.5, 2.5]}
-    assert {w.dtype for w in read.weights.values()} == {np.dtype(np.float32)}
+    assert {w.dtype for w in read.weights.values()} == {np.dtype(dtype)}
     for name, weight in some_weights().items():
         np.testing.assert_array_equal(read.weights[name], weight)
 
@@ -427,9 +427,10 @@ def test_weights_that_mean_harm(folder, content, reason):
     assert reason in refusal(folder, "model.safetensors")
 
 
-def test_weights_that_are_not_finite(folder):
+@pytest.mark.parametrize("half", [b"\x00\x7e", b"\x00\x7c", b"\x00\xfc", b"\xff\xff"])
+def test_weights_that_are_not_finite(folder, half):
     content = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(content[:-2] + b"\x00\x7e")  # a float16 NaN
+    (folder / "model.safetensors").write_bytes(content[:-2] + half)  # nan or infinity
     seal(folder)
     assert "not finite" in refusal(folder, "model.safetensors")
 
