@@ -6,11 +6,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from importlib.metadata import EntryPoint
 from typing import Any
 
 from corelm import hookspecs
 from corelm.errors import CorelmError, PluginError
+from corelm.plugins.entry_points import EntryPoint
 from corelm.plugins.offers import Source
 from corelm.printable import message_of, one_line, reason_of
 
@@ -20,18 +20,8 @@ OWN = "corelm"
 
 def wanted_points(points: Sequence[EntryPoint]) -> dict[Source, EntryPoint]:
     """Return the entry points that `CORELM_PLUGINS` lets load, by their source."""
-    return {source: point for source, point in _sources(points) if _is_wanted(source)}
-
-
-def _sources(points: Sequence[EntryPoint]) -> Iterator[tuple[Source, EntryPoint]]:
-    # importlib reads the name and the version from a file on every access: ask each once.
-    releases: dict[int, tuple[str, str]] = {}
-    for point in points:
-        distribution = point.dist
-        if id(distribution) not in releases:
-            release = (distribution.name, distribution.version) if distribution else ("unknown", "")
-            releases[id(distribution)] = release
-        yield Source(*releases[id(distribution)], point.name, point.value), point
+    sources = (Source(p.distribution, p.version, p.name, p.value) for p in points)
+    return {source: p for source, p in zip(sources, points, strict=True) if _is_wanted(source)}
 
 
 def _is_wanted(source: Source) -> bool:

@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
@@ -22,6 +21,7 @@ from corelm.decoding.step import Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel, ModelScheme
 from corelm.params import Parameterized
+from corelm.plugins.entry_points import EntryPoint, entry_points
 from corelm.plugins.loading import (
     check_version,
     import_plugin,
@@ -49,7 +49,7 @@ class Registry:
     """
 
     def __init__(self, points: list[EntryPoint] | None = None, strict: bool | None = None) -> None:
-        self._points = wanted_points(entry_points(group=GROUP) if points is None else points)
+        self._points = wanted_points(entry_points(GROUP) if points is None else points)
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
         self._silenced: set[str] = set()

@@ -7,7 +7,6 @@ import json
 import logging
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -17,6 +16,7 @@ import pytest
 import corelm
 from corelm import hookimpl
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
+from corelm.plugins.entry_points import EntryPoint
 from corelm.plugins.expressions import built_in
 from corelm.plugins.offers import (
     Offer,
