@@ -16,8 +16,6 @@ from corelm.decoding.state import Decoding
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.engine_sampler import EngineSampler
-from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
 from corelm.generation.generate import Generation, TokenRecord, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
@@ -43,11 +41,13 @@ from corelm.numerics.distributions import (
     surprisals,
 )
 from corelm.params import param
-from corelm.plugins.engine_presets import preset, presets
 from corelm.plugins.expressions import sampler
 from corelm.sampler import Chain, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
+    from corelm.generation.engine_sampler import EngineSampler
+    from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
+    from corelm.plugins.engine_presets import preset, presets
     from corelm.report.report import Report, compare
 
 __all__ = [
@@ -103,11 +103,17 @@ __all__ = [
 ]
 
 
-_LATER = {"Report": "corelm.report.report", "compare": "corelm.report.report"}
-"""Names that are imported on first use, and their modules: only reports need them."""
+_LATER = {
+    "corelm.generation.engine_sampler": ("EngineSampler",),
+    "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.plugins.engine_presets": ("preset", "presets"),
+    "corelm.report.report": ("Report", "compare"),
+}
+"""Modules that are imported when one of their names is first used: few programs need them."""
 
 
 def __getattr__(name: str) -> typing.Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_LATER[name]), name)
+    for module, names in _LATER.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

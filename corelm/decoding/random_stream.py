@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,4 +57,6 @@ class RandomStream:
 
 def fresh_seed() -> int:
     """Return a random seed that is short enough to type again."""
+    import secrets  # with half of the library's cryptography
+
     return secrets.randbelow(2**32)

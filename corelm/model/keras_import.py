@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from corelm.errors import MissingDependencyError
@@ -49,6 +48,8 @@ def keras_is_missing(purpose: str, error: Exception) -> MissingDependencyError:
 
 
 def _reason(error: Exception) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         installed = version("keras")
     except PackageNotFoundError:

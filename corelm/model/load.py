@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from corelm.errors import (
     AmbiguousNameError,
@@ -51,8 +52,7 @@ class FromBundle:
         return NumpyModel(bundle.architecture, bundle.vocabulary, bundle.weights, bundle.manifest)
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """A model that can be loaded by name.
 
     Attributes:
@@ -207,10 +207,7 @@ def _from_path(path: Path) -> LanguageModel:
 
 
 def _from_name(name: str) -> LanguageModel:
-    places = {str(home() / "models" / name), os.path.join(".", name)}
-    choices: dict[str, Loader] = {
-        place: FromBundle(Path(place)) for place in sorted(places) if _is_bundle(Path(place))
-    }
+    choices: dict[str, Loader] = {place: FromBundle(Path(place)) for place in _places(name)}
     # To find a name that is not an entry point, every plugin is imported. A model that is here
     # spares that.
     if not choices or name in {source.entry_point for source in registry().sources()}:
@@ -225,6 +222,14 @@ def _from_name(name: str) -> LanguageModel:
             f"{len(choices)} models are called {name!r}; say which one: {' or '.join(choices)}"
         )
     return next(iter(choices.values()))()
+
+
+def _places(name: str) -> list[str]:
+    """Return the paths of the models of a name in corelm's home and in the current folder."""
+    if name.startswith(f"{OWN}:"):  # the name says where it is
+        return []
+    places = {str(home() / "models" / name), os.path.join(".", name)}
+    return [place for place in sorted(places) if _is_bundle(Path(place))]
 
 
 def _from_plugin(offer: Offer, name: str) -> LanguageModel:

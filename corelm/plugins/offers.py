@@ -5,8 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from corelm.decoder import Decoder
 from corelm.errors import PluginError
@@ -18,8 +17,7 @@ from corelm.sampler import Sampler
 NAME = re.compile(r"[\w.\-]+")
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """The origin of a plugin: a distribution, its version, an entry point in it."""
 
     distribution: str
@@ -31,8 +29,7 @@ class Source:
         return f"{self.distribution}:{self.entry_point}"
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(NamedTuple):
     """One thing that a plugin offers under a name."""
 
     name: str

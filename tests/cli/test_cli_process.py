@@ -291,6 +291,17 @@ def test_no_command_imports_pydantic(toy: None, words: list[str]) -> None:
     assert done.stderr.splitlines()[-1] == "False"
 
 
+def test_sample_imports_nothing_slow_that_it_does_not_use() -> None:
+    code = (
+        "import sys; before = set(sys.modules); from corelm.cli import main; main(sys.argv[1:]);"
+        "names = {'email', 'importlib.metadata', 'platformdirs', 'rich', 'safetensors'};"
+        "print(*sorted(names & set(sys.modules) - before), 'is all', file=sys.stderr)"
+    )
+    words = ["sample", "--sampler", "temperature", "--length", "1", "--seed", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.stderr.strip() == "is all"
+
+
 WITHOUT_KERAS = """
 import sys
 class Hidden:

@@ -76,6 +76,12 @@ def test_a_plugins_model_is_loaded_by_name_and_full_name(toys):
     assert isinstance(load("corelm-toys:mine"), ToyModel)
 
 
+def test_a_full_name_of_corelm_is_no_folder(home, tmp_path):
+    write(home / "models" / "corelm:imdb")
+    write(tmp_path / "corelm:imdb")
+    assert len(load("corelm:imdb").vocabulary) == 15000
+
+
 def test_full_names_distinguish_two_models_of_one_name(home, toys):
     folder = write(home / "models" / "toy")
     with pytest.raises(AmbiguousNameError) as refused:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from typing import Any
+from dataclasses import asdict
+from typing import Any, NamedTuple
 
 from corelm.cli.output.product import Output
 from corelm.decoder import Decoder
 from corelm.generation.generate import Generation, OpenTexts, batches, steps, stream
 from corelm.language_model import LanguageModel
-from corelm.machine import machine
 from corelm.sampler import Sampler
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """The texts to draw: the model, the prompt and the settings."""
 
     model_name: str
@@ -65,6 +62,10 @@ def _write_texts(request: Request, out: Output) -> None:
 
 def _write_json(request: Request, out: Output) -> None:
     """Write one document; on failure it holds the texts so far and the error."""
+    from importlib.metadata import version
+
+    from corelm.machine import machine
+
     here = machine()
     document: dict[str, Any] = {
         "corelm": version("corelm"),
