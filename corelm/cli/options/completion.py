@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
 
 COMPLETING = "_CORELM_COMPLETE"
@@ -18,6 +17,8 @@ def completed_words() -> list[str] | None:
     """
     if COMPLETING not in os.environ:
         return None
+    import shlex
+
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
     try:
         words = shlex.split(line)
