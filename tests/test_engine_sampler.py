@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -97,6 +99,17 @@ def test_after_a_reset_a_longer_text_is_a_prompt():
     expected = run(EngineSampler("stochastic", seed=5), [text], 6)
     engine.reset()
     assert run(engine, [text], 6) == expected
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_copy_continues_the_same_text_independently(sampler):
+    prompt = MODEL.vocabulary.encode("the cat")
+    engine = EngineSampler(sampler, seed=5)
+    [text] = run(engine, [prompt], 4)
+    other = copy.copy(engine)
+    first = run(engine, [[*text]], 6)
+    run(engine, [prompt], 3)  # another generation must not disturb the copy
+    assert run(other, [text], 6) == first == run(EngineSampler(sampler, seed=5), [prompt], 10)
 
 
 def test_without_a_seed_the_logits_are_those_of_the_sampler():

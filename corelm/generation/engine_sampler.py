@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -64,6 +65,13 @@ class EngineSampler:
         self._random_stream = RandomStream(fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()
         self._native: dict[str, bool] = {}
+
+    def __copy__(self) -> Self:
+        """Return an object that continues the same texts independently of this one."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__
+        other._engine_rows = copy.copy(self._engine_rows)
+        return other
 
     def __call__(
         self,
