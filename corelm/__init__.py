@@ -29,6 +29,7 @@ from corelm.language_model import (
 )
 from corelm.model.cached_session import CachedSession, KeyValueCache
 from corelm.model.load import load
+from corelm.native.cpu import cpu_limit
 from corelm.numerics.distributions import (
     Array,
     apply_temperature,
@@ -83,6 +84,7 @@ __all__ = [
     "Vocabulary",
     "apply_temperature",
     "compare",
+    "cpu_limit",
     "draw",
     "entropy",
     "explain",

@@ -52,7 +52,11 @@ KERAS_AT_THE_TOP = {
 KERAS_ARRAYS = "corelm.numerics.keras_arrays"
 """The arrays of TensorFlow for the filters: it imports Keras when a filter meets one."""
 
-PUBLIC = {"corelm": set(corelm.__all__), "corelm.filters": set(corelm.filters.__all__)}
+PUBLIC = {
+    "corelm": set(corelm.__all__),
+    "corelm.errors": {name for name in vars(corelm.errors) if name[0].isupper()},
+    "corelm.filters": set(corelm.filters.__all__),
+}
 
 SHELL = {"typer", "rich"}
 

@@ -20,6 +20,10 @@ def cpu_limit() -> int:
     processors that the system lets this process run on, limited by the quota of its container.
     `os.cpu_count()` knows of neither limit: in a container with two of 64 processors it says 64,
     and 64 busy threads are far slower there than two.
+
+    Example:
+        >>> cpu_limit() >= 1
+        True
     """
     return _requested() or int(min(_usable_processors(), _container_quota()))
 
