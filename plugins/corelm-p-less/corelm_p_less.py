@@ -1,7 +1,7 @@
 """p-less sampling: a filter without a parameter."""
 
-from corelm import Sampler, hookimpl, keep
-from corelm.filters import array_namespace, at_least, subtract_max, widen
+from corelm import Sampler, hookimpl
+from corelm.filters import apply_temperature, array_namespace, min_entropy, within_nats
 
 
 class PLess(Sampler):
@@ -23,11 +23,10 @@ class PLess(Sampler):
     is_argmax_invariant = True
 
     def __call__(self, logits, context):
-        xp = array_namespace(logits)
-        weights = widen(xp.exp(subtract_max(logits)))  # p, up to a factor
-        total = xp.sum(weights, axis=-1, keepdims=True)
-        squares = xp.sum(weights * weights, axis=-1, keepdims=True)
-        return keep(logits, at_least(weights, squares / total))
+        # With M the min-entropy, -ln max p, sum p^2 is M(logits) - M(2 * logits) nats below max p.
+        # Rounding may put that below 0.
+        nats = min_entropy(logits) - min_entropy(apply_temperature(logits, 0.5))
+        return within_nats(logits, array_namespace(logits).maximum(nats, 0.0))
 
 
 @hookimpl
