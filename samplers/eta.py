@@ -38,8 +38,7 @@ class Eta(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         least, entropy = min_and_shannon_entropy(logits)
         nats = surprisal(self.epsilon)  # -ln eta is max(nats, nats / 2 + H)
-        root = nats / 2 + entropy
-        bar = array_namespace(logits).where(root > nats, root, nats)
+        bar = array_namespace(logits).maximum(nats / 2 + entropy, nats)
         return within_nats(logits, bar - least)
 
 

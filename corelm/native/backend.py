@@ -26,7 +26,7 @@ FLOAT32 = np.dtype(np.float32)
 
 
 def kernel(
-    on_rows: Callable[Concatenate[Rows, P], object],
+    on_rows: Callable[Concatenate[Rows, P], Any],
     check: Callable[..., None] | None = None,
     *,
     in_place: bool = False,
@@ -50,13 +50,14 @@ def kernel(
             if native.kernels is None:
                 return definition(logits, *arguments, **named)
             if _is_batch(logits):  # the usual case, at the cost of one test
-                return cast("R", on_rows(logits, *arguments, **named))
+                result: R = on_rows(logits, *arguments, **named)
+                return result
             if not _can_read(logits, in_place):
                 return definition(logits, *arguments, **named)
             if type(logits) is not np.ndarray:
                 tensor = cast("Tensor", logits)
-                result = _call(on_rows, tensor.numpy(), *arguments, **named)
-                return cast("R", _each_array(result, sys.modules["torch"].from_numpy))
+                arrays = _call(on_rows, tensor.numpy(), *arguments, **named)
+                return cast("R", _each_array(arrays, sys.modules["torch"].from_numpy))
             return cast("R", _call(on_rows, logits, *arguments, **named))
 
         return cast("Callable[Concatenate[Array, P], R]", serve)

@@ -127,8 +127,8 @@ class Kernels(Protocol):
     def greedy(self, logits: Floats, out: Floats, /) -> None:
         """Put all probability on the likeliest token of each row."""
 
-    def within_nats(self, logits: Floats, nats: Doubles, out: Floats, /) -> None:
-        """Keep the tokens at most (batch,) nats less likely than the likeliest."""
+    def within_nats(self, logits: Floats, nats: float | Doubles, out: Floats, /) -> None:
+        """Keep the tokens at most some nats, one number or (batch,), below the likeliest."""
 
     def top_k(self, logits: Floats, k: int, out: Floats, /) -> None:
         """Keep the k largest logits."""

@@ -72,9 +72,10 @@ def greedy(rows: Rows) -> Rows:
 
 
 def within_nats(rows: Rows, nats: float | Doubles) -> Rows:
-    out, each = np.empty_like(rows), np.empty(len(rows))
-    each[:] = nats
-    loaded().within_nats(rows, each, out)
+    out = np.empty_like(rows)
+    if not isinstance(nats, float):
+        nats = np.full(len(rows), nats, FLOAT64)
+    loaded().within_nats(rows, nats, out)
     return out
 
 

@@ -118,8 +118,9 @@ struct greedy_args {
 
 struct within_nats_args {
     struct logits logits;
-    const double *nats; /* (batch) */
-    float *out;         /* (batch, vocabulary) */
+    const double *nats;
+    size_t nats_row; /* 1: nats is (batch); 0: one number for all rows */
+    float *out;      /* (batch, vocabulary) */
 };
 
 struct top_k_args {

@@ -86,6 +86,17 @@ PyObject *py_rows_are_valid(PyObject *self, PyObject *const *args, Py_ssize_t co
     return return_bool(&call, status);
 }
 
+/* Returns a float for all rows, or an array of one number for each; NULL if it is neither. `each`
+ * becomes the step from one row to the next, 0 or 1. */
+static const double *get_numbers(struct call *call, PyObject *object, const char *name,
+                                 const struct logits *logits, double *number, size_t *each)
+{
+    *each = !PyFloat_Check(object);
+    if (*each)
+        return get_column(call, object, name, FLOAT64, logits, READ);
+    return get_double(object, name, number) ? number : NULL;
+}
+
 /* (logits, t, out): t is a float, or an array of one number for each row */
 PyObject *py_apply_temperature(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -95,11 +106,8 @@ PyObject *py_apply_temperature(PyObject *self, PyObject *const *args, Py_ssize_t
     double t;
     if (!expect_arguments("apply_temperature", count, 3) ||
         !get_logits(&call, args[0], &job.logits) ||
+        !(job.t = get_numbers(&call, args[1], "t", &job.logits, &t, &job.t_row)) ||
         !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
-        return fail(&call);
-    job.t_row = !PyFloat_Check(args[1]);
-    job.t = job.t_row ? get_column(&call, args[1], "t", FLOAT64, &job.logits, READ) : &t;
-    if (!job.t || (!job.t_row && !get_double(args[1], "t", &t)))
         return fail(&call);
     enum status status;
     RUN_KERNEL(status, apply_temperature, &job);
@@ -172,14 +180,15 @@ PyObject *py_greedy(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return return_none(&call, status);
 }
 
-/* (logits, nats, out) */
+/* (logits, nats, out): nats is a float, or an array of one number for each row */
 PyObject *py_within_nats(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;
     struct call call = {.count = 0};
     struct within_nats_args job;
+    double nats;
     if (!expect_arguments("within_nats", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !(job.nats = get_column(&call, args[1], "nats", FLOAT64, &job.logits, READ)) ||
+        !(job.nats = get_numbers(&call, args[1], "nats", &job.logits, &nats, &job.nats_row)) ||
         !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
         return fail(&call);
     enum status status;

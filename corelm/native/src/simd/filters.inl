@@ -35,7 +35,7 @@ TARGET static enum status within_nats_row(const void *work, size_t i, struct scr
     const size_t vocabulary = args->logits.vocabulary;
     const float *row = args->logits.values + i * vocabulary;
     float *out = args->out + i * vocabulary, largest = max_logit(row, vocabulary);
-    double nats = args->nats[i];
+    double nats = args->nats[i * args->nats_row];
     if (nats < -TOLERANCE)
         keep_one(row, vocabulary, largest, largest, out);
     else
