@@ -276,17 +276,27 @@ INLINE size_t find_candidates(const float *row, size_t vocabulary, float largest
     return found;
 }
 
+/* Move the candidates from k on whose bit is set to the front, behind `count` others; returns how
+ * many there are then. */
+INLINE size_t move_candidates(const struct scratch *scratch, size_t count, size_t k, unsigned bits)
+{
+    const unsigned all = (1u << LANES) - 1;
+    if (count == k && bits == all) /* they are there already: tied rows take half the time */
+        return count + LANES;
+    ints tokens = (ints)load((float *)scratch->tokens + k);
+    return compress_store(scratch, count, tokens, load(scratch->logits + k),
+                          load(scratch->weights + k), bits);
+}
+
 /* Keep the candidates of a smaller depth. */
 INLINE size_t narrow_candidates(float largest, float depth, const struct scratch *scratch,
                                 size_t count)
 {
     size_t found = 0;
     for (size_t k = 0; k < count; k += LANES) {
-        floats x = load(scratch->logits + k), w = load(scratch->weights + k);
-        unsigned bits = movemask(splat(largest) - x <= splat(depth));
-        bits &= lanes_before(count - k);
-        found = compress_store(scratch, found, (ints)load((float *)scratch->tokens + k), x, w,
-                               bits);
+        floats x = load(scratch->logits + k);
+        unsigned bits = movemask(splat(largest) - x <= splat(depth)) & lanes_before(count - k);
+        found = move_candidates(scratch, found, k, bits);
     }
     return found;
 }

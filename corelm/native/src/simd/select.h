@@ -1,9 +1,11 @@
-/* Weighted selection: find the value at which the weights of the larger keys reach a given sum.
+/* Selection: find the value at which a sum over the larger keys reaches a goal, a weight or an
+ * entropy.
  *
- * A sample of the keys gives two pivots that probably enclose the answer. The weights above and
- * between them are summed, and the search continues in the part that holds the answer. The
- * expected time is proportional to the number of keys for any distribution of their values: flat,
- * tied, sorted or spread over all exponents.
+ * A sample of the keys gives two pivots that probably enclose the answer. One pass sums the keys
+ * above and between them, and the search continues in the part that holds the answer, which a
+ * second pass collects. If the pivots are equal, it is done: keys that tie need no pass of their
+ * own. The expected time is proportional to the number of keys for any distribution of their
+ * values: flat, tied, sorted or spread over all exponents.
  */
 #ifndef CORELM_SELECT_H
 #define CORELM_SELECT_H
@@ -12,52 +14,180 @@
 
 #include <float.h>
 
+/* ---- sums of sixteen lanes in double precision ---- */
+
+/* Vectors of eight doubles, or twice as many of four; both add up in the same order. */
+#if LANES == 16
+typedef double eight_doubles __attribute__((vector_size(64)));
+struct sixteen_doubles {
+    eight_doubles lanes[2];
+};
+
+INLINE eight_doubles to_doubles(floats x, int second)
+{
+    return (eight_doubles)_mm512_cvtps_pd((__m256)eight_of(x, second));
+}
+
+INLINE void add_sixteen(struct sixteen_doubles *sums, const floats *parts)
+{
+    UNROLLED for (int e = 0; e < 2; e++)
+        sums->lanes[e] += to_doubles(parts[0], e);
+}
+
+INLINE void add_products(struct sixteen_doubles *sums, const floats *a, const floats *b)
+{
+    UNROLLED for (int e = 0; e < 2; e++)
+        sums->lanes[e] = (eight_doubles)_mm512_fmadd_pd((__m512d)to_doubles(a[0], e),
+                                                        (__m512d)to_doubles(b[0], e),
+                                                        (__m512d)sums->lanes[e]);
+}
+
+INLINE doubles fold_eight_doubles(eight_doubles x)
+{
+    return __builtin_shufflevector(x, x, 0, 1, 2, 3) + __builtin_shufflevector(x, x, 4, 5, 6, 7);
+}
+
+INLINE double sum_of_sixteen(const struct sixteen_doubles *sums)
+{
+    return sum_of_doubles(fold_eight_doubles(sums->lanes[0]) + fold_eight_doubles(sums->lanes[1]));
+}
+#else
+struct sixteen_doubles {
+    doubles lanes[4];
+};
+
+INLINE void add_sixteen(struct sixteen_doubles *sums, const floats *parts)
+{
+    EACH_PART(v) {
+        sums->lanes[2 * v] += low_of(parts[v]);
+        sums->lanes[2 * v + 1] += high_of(parts[v]);
+    }
+}
+
+INLINE void add_products(struct sixteen_doubles *sums, const floats *a, const floats *b)
+{
+    EACH_PART(v) {
+        doubles *sum = sums->lanes + 2 * v;
+        sum[0] = fmadd_doubles(low_of(a[v]), low_of(b[v]), sum[0]);
+        sum[1] = fmadd_doubles(high_of(a[v]), high_of(b[v]), sum[1]);
+    }
+}
+
+INLINE double sum_of_sixteen(const struct sixteen_doubles *sums)
+{
+    const doubles *lanes = sums->lanes;
+    return sum_of_doubles((lanes[0] + lanes[1]) + (lanes[2] + lanes[3]));
+}
+#endif
+
+/* ---- keys, and sums over the larger ones ---- */
+
 enum { SAMPLE = 32, SORTED = 32, MARGIN = 3 }; /* margin: places in the sample around the answer */
 
-/* Keys and their weights. After the last one come at least SIXTEEN of weight 0. */
+/* Keys and their weights. After the last one is room for SIXTEEN. */
 struct keys {
     float *values, *weights;
     size_t count;
-    double before; /* the weight of larger keys that are left out already */
-    double mass;   /* the weight of these keys */
+};
+
+/* Sums over the larger keys. */
+struct prefix {
+    double weight, moment; /* the moment, of weight * (key - largest), is for entropies alone */
+};
+
+/* A number that the sums have to reach: a weight or, of an entropy, to exceed. The likeliest token
+ * has weight 1 in an entropy, which is added last: next to it, small weights would be lost. */
+struct goal {
+    double enough;
+    int is_entropy;
+    float largest;    /* for an entropy: the key of the likeliest token; its stored weight is 0 */
+    float resolution; /* keys that differ by less may be taken for ties */
 };
 
 struct selected {
-    float value;       /* at which the weights reach the sum; the smallest one if they never do */
-    size_t ties, kept; /* keys with that value, and how many of them it takes */
-    double before;     /* the weight of larger keys */
+    float value;      /* at which the goal is reached; the smallest key if it never is */
+    size_t ties, fit; /* keys with that value, and how many of them don't reach the goal */
+    double before;    /* the weight of larger keys */
 };
 
-/* Add sixteen lanes to four doubles each, in the same order for both numbers of LANES. */
-INLINE void add_sixteen(doubles *sums, const floats *parts)
+INLINE int reaches(struct prefix prefix, const struct goal *goal)
 {
-    EACH_PART(v) UNROLLED for (int e = 0; e < EIGHTS; e++) {
-        eight x = eight_of(parts[v], e);
-        sums[2 * (v * EIGHTS + e)] += low_of(x);
-        sums[2 * (v * EIGHTS + e) + 1] += high_of(x);
-    }
+    if (!goal->is_entropy)
+        return prefix.weight >= goal->enough;
+    double entropy = log1p(prefix.weight) - prefix.moment / (1 + prefix.weight);
+    return entropy * (1 - TOLERANCE) > goal->enough;
 }
 
-INLINE double sum_of_sixteen(const doubles *sums)
+/* The prefix with some multiple of another one's sums. */
+INLINE struct prefix add_times(struct prefix prefix, double times, struct prefix other)
 {
-    return sum_of_doubles((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    prefix.weight += times * other.weight, prefix.moment += times * other.moment;
+    return prefix;
 }
 
-/* The weight of the keys from `low` to `high`, both included, and of those above. */
-INLINE double sum_between(const struct keys *keys, float low, float high, double *above)
+INLINE struct prefix prefix_of(float value, float weight, const struct goal *goal)
 {
-    doubles upper[4] = {{0}}, middle[4] = {{0}};
+    double below = goal->is_entropy ? (double)(value - goal->largest) : 0;
+    return (struct prefix){(double)weight, (double)weight * below};
+}
+
+/* Add sixteen keys, with these values and weights, to the sums. */
+INLINE void add_keys(struct sixteen_doubles *weights, struct sixteen_doubles *moments,
+                     const floats *x, const floats *w, const struct goal *goal)
+{
+    floats below[PARTS];
+    add_sixteen(weights, w);
+    if (!goal->is_entropy)
+        return;
+    EACH_PART(v) /* after the last key, 0 * -inf would be nan */
+        below[v] = max(x[v] - splat(goal->largest), splat(-MAX_DEPTH));
+    add_products(moments, w, below);
+}
+
+INLINE struct prefix sum_keys(const struct keys *keys, const struct goal *goal)
+{
+    struct sixteen_doubles weights = {{{0}}}, moments = {{{0}}};
     for (size_t k = 0; k < keys->count; k += SIXTEEN) {
-        floats a[PARTS], b[PARTS];
+        floats x[PARTS], w[PARTS];
         EACH_PART(v) {
-            floats x = load(keys->values + k + v * LANES), w = load(keys->weights + k + v * LANES);
-            ints is_above = x > splat(high), is_between = (x >= splat(low)) & ~is_above;
-            a[v] = (floats)((ints)w & is_above), b[v] = (floats)((ints)w & is_between);
+            x[v] = load(keys->values + k + v * LANES);
+            w[v] = load(keys->weights + k + v * LANES);
         }
-        add_sixteen(upper, a), add_sixteen(middle, b);
+        add_keys(&weights, &moments, x, w, goal);
     }
-    *above = sum_of_sixteen(upper);
-    return sum_of_sixteen(middle);
+    return (struct prefix){sum_of_sixteen(&weights), sum_of_sixteen(&moments)};
+}
+
+/* ---- the parts that two pivots make of the keys ---- */
+
+struct part {
+    struct prefix sums;
+    size_t count;
+};
+
+/* Sum the keys above `high`, and those from `low` to `high`, both included. */
+INLINE void sum_parts(const struct keys *keys, const struct goal *goal, float low, float high,
+                      struct part *above, struct part *between)
+{
+    struct sixteen_doubles weights[2] = {{{{0}}}}, moments[2] = {{{{0}}}};
+    size_t counts[2] = {0, 0};
+    for (size_t k = 0; k < keys->count; k += SIXTEEN) {
+        floats x[PARTS], parts[2][PARTS];
+        EACH_PART(v) {
+            floats w = load(keys->weights + k + v * LANES);
+            x[v] = load(keys->values + k + v * LANES);
+            ints is_above = x[v] > splat(high), is_between = (x[v] >= splat(low)) & ~is_above;
+            parts[0][v] = (floats)((ints)w & is_above);
+            parts[1][v] = (floats)((ints)w & is_between);
+            counts[0] += (size_t)__builtin_popcount(movemask(is_above));
+            counts[1] += (size_t)__builtin_popcount(movemask(is_between));
+        }
+        UNROLLED for (int part = 0; part < 2; part++)
+            add_keys(&weights[part], &moments[part], x, parts[part], goal);
+    }
+    *above = (struct part){{sum_of_sixteen(&weights[0]), sum_of_sixteen(&moments[0])}, counts[0]};
+    *between =
+        (struct part){{sum_of_sixteen(&weights[1]), sum_of_sixteen(&moments[1])}, counts[1]};
 }
 
 INLINE void end_keys(struct keys *keys, size_t count)
@@ -69,31 +199,25 @@ INLINE void end_keys(struct keys *keys, size_t count)
     }
 }
 
-/* Keep the keys from `low` to `high`, both included. */
-INLINE void keep_between(struct keys *keys, float low, float high)
+/* Copy the keys from `low` to `high`, both included, to the scratch memory for keys. */
+INLINE struct keys copy_between(const struct keys *keys, float low, float high,
+                                const struct scratch *scratch)
 {
-    size_t kept = 0;
+    struct keys kept = {.values = scratch->keys, .weights = scratch->key_weights};
+    size_t count = 0;
     for (size_t k = 0; k < keys->count; k += LANES) {
         floats x = load(keys->values + k), w = load(keys->weights + k);
         unsigned bits = movemask((x >= splat(low)) & (x <= splat(high)));
         bits &= lanes_before(keys->count - k);
-        store(keys->values + kept, compress(x, bits));
-        store(keys->weights + kept, compress(w, bits));
-        kept += (size_t)__builtin_popcount(bits);
+        store(kept.values + count, compress(x, bits));
+        store(kept.weights + count, compress(w, bits));
+        count += (size_t)__builtin_popcount(bits);
     }
-    end_keys(keys, kept);
+    end_keys(&kept, count);
+    return kept;
 }
 
-INLINE void range_of(const struct keys *keys, float *low, float *high)
-{
-    floats largest = splat(-INFINITY), negated = largest;
-    for (size_t k = 0; k < keys->count; k += LANES) {
-        ptrdiff_t left = (ptrdiff_t)(keys->count - k);
-        largest = max(load_until(keys->values + k, left, -INFINITY), largest);
-        negated = max(-load_until(keys->values + k, left, INFINITY), negated);
-    }
-    *low = -max_of(negated), *high = max_of(largest);
-}
+/* ---- the pivots ---- */
 
 /* Sort by falling value; an insertion sort, for few. */
 static void sort_keys(float *values, float *weights, size_t count)
@@ -107,121 +231,134 @@ static void sort_keys(float *values, float *weights, size_t count)
     }
 }
 
-/* Take one key from each of SAMPLE equal parts; returns the sum of their weights. */
-INLINE double sample_keys(const struct keys *keys, float *values, float *weights)
+/* Take one key from each of SAMPLE equal parts. */
+INLINE void sample_keys(const struct keys *keys, float *values, float *weights)
 {
     uint32_t random = 1;
-    double mass = 0;
     for (size_t i = 0; i < SAMPLE; i++) {
         random = random * 1664525 + 1013904223;
         size_t place = (keys->count * i + keys->count * (random >> 24) / 256) / SAMPLE;
         values[i] = keys->values[place], weights[i] = keys->weights[place];
-        mass += (double)weights[i];
     }
-    return mass;
 }
 
-/* Two pivots around the value at which the weights of a sample reach their share of the sum. */
-INLINE void find_pivots(const struct keys *keys, double enough, int margin, float *low,
-                        float *high)
+/* Two pivots around the value at which the sums reach the goal, if each key of a sample stands for
+ * an equal number of keys. The sums down to the smallest key are `all`; going up from there, keys
+ * are taken out of them. For the other way round, a sample tells too little: it may hold none of
+ * the few largest weights. */
+INLINE void find_pivots(const struct keys *keys, struct prefix all, const struct goal *goal,
+                        int margin, float *low, float *high)
 {
     float values[SAMPLE], weights[SAMPLE];
-    double mass = sample_keys(keys, values, weights), sum = 0;
+    const double times = (double)keys->count / SAMPLE;
+    sample_keys(keys, values, weights);
     sort_keys(values, weights, SAMPLE);
-    double share = (enough - keys->before) / keys->mass * mass;
-    int place = 0;
-    for (; place < SAMPLE - 1; place++)
-        if ((sum += (double)weights[place]) >= share)
-            break;
-    *high = place < margin ? FLT_MAX : values[place - margin];
-    *low = place + margin >= SAMPLE ? -FLT_MAX : values[place + margin];
-}
-
-/* Continue with the part that holds the answer: above the pivots, between them or below them. If
- * rounding keeps the sum out of reach, that is the part with the smallest key. */
-INLINE void narrow_keys(struct keys *keys, double enough, float smallest, float low, float high)
-{
-    double above, between = sum_between(keys, low, high, &above);
-    if (keys->before + above >= enough) {
-        keys->mass = above;
-        keep_between(keys, nextafterf(high, INFINITY), FLT_MAX);
-    } else if (keys->before + above + between >= enough || low <= smallest) {
-        keys->before += above, keys->mass = between;
-        keep_between(keys, low, high);
-    } else {
-        keys->before += above + between, keys->mass -= above + between;
-        keep_between(keys, -FLT_MAX, nextafterf(low, -INFINITY));
-    }
-}
-
-/* Select among keys that are all equal: only their number matters. */
-INLINE struct selected select_tied(const struct keys *keys, double enough)
-{
-    double weight = (double)keys->weights[0], before = keys->before;
-    double kept = weight > 0 ? ceil((enough - before) / weight) : 1;
-    kept = fmin(fmax(kept, 1), (double)keys->count);
-    while (kept > 1 && before + (kept - 1) * weight >= enough)
-        kept--;
-    while (kept < (double)keys->count && before + kept * weight < enough)
-        kept++;
-    return (struct selected){keys->values[0], keys->count, (size_t)kept, before};
-}
-
-INLINE struct selected select_sorted(const struct keys *keys, double enough)
-{
-    const float *values = keys->values, *weights = keys->weights;
-    double mass = keys->before;
-    sort_keys(keys->values, keys->weights, keys->count);
-    size_t last = 0, first = 0, end;
-    for (; last + 1 < keys->count; last++) {
-        mass += (double)weights[last];
-        if (mass >= enough)
+    int place = SAMPLE - 1;
+    for (; place > 0; place--) {
+        all = add_times(all, -times, prefix_of(values[place], weights[place], goal));
+        if (!reaches(all, goal))
             break;
     }
-    while (values[first] > values[last])
-        first++;
-    for (end = last + 1; end < keys->count && values[end] == values[last];)
-        end++;
-    mass = keys->before;
-    for (size_t i = 0; i < first; i++)
-        mass += (double)weights[i];
-    return (struct selected){values[last], end - first, last + 1 - first, mass};
+    *high = values[place > margin ? place - margin : 0];
+    *low = values[place + margin < SAMPLE ? place + margin : SAMPLE - 1];
 }
 
-/* Select among at least one key, all of them finite. The keys are changed. */
-INLINE struct selected select_mass(struct keys *keys, double enough)
+/* ---- the selection ---- */
+
+/* Select among keys that are all equal, by bisection of their number. */
+INLINE struct selected select_tied(float value, const struct part *ties, struct prefix before,
+                                   const struct goal *goal)
 {
-    double above;
+    const size_t weightless = goal->is_entropy && value == goal->largest;
+    const double heavy = ties->count > weightless ? (double)(ties->count - weightless) : 1;
+    const struct prefix each = {ties->sums.weight / heavy, ties->sums.moment / heavy};
+    size_t fit = 0, excess = ties->count + 1;
+    while (excess - fit > 1) {
+        size_t middle = fit + (excess - fit) / 2;
+        double times = middle > weightless ? (double)(middle - weightless) : 0;
+        if (reaches(add_times(before, times, each), goal))
+            excess = middle;
+        else
+            fit = middle;
+    }
+    return (struct selected){value, ties->count, fit, before.weight};
+}
+
+INLINE struct selected select_sorted(const struct keys *keys, struct prefix before,
+                                     const struct goal *goal)
+{
+    float values[SORTED], weights[SORTED];
+    struct selected selected = {.value = INFINITY};
+    int reached = 0;
+    memcpy(values, keys->values, keys->count * sizeof(float));
+    memcpy(weights, keys->weights, keys->count * sizeof(float));
+    sort_keys(values, weights, keys->count);
+    for (size_t k = 0; k < keys->count && !(reached && values[k] < selected.value); k++) {
+        if (values[k] < selected.value)
+            selected = (struct selected){.value = values[k], .before = before.weight};
+        before = add_times(before, 1, prefix_of(values[k], weights[k], goal));
+        reached = reached || reaches(before, goal);
+        selected.ties++;
+        selected.fit += !reached;
+    }
+    return selected;
+}
+
+/* Select among at least one key, all of them finite. If rounding keeps the goal out of reach, the
+ * answer is the smallest key. */
+INLINE struct selected select_keys(struct keys keys, struct prefix before, const struct goal *goal,
+                                   const struct scratch *scratch)
+{
+    struct prefix all = before;
     int margin = MARGIN;
-    enough = fmax(enough, DBL_MIN); /* the largest key is always taken */
-    keys->before = 0;
-    if (keys->count > SORTED)
-        keys->mass = sum_between(keys, -FLT_MAX, FLT_MAX, &above);
-    while (keys->count > SORTED) {
-        size_t count = keys->count;
-        float smallest, largest, low, high;
-        range_of(keys, &smallest, &largest);
-        if (smallest == largest)
-            return select_tied(keys, enough);
-        find_pivots(keys, enough, margin, &low, &high);
-        narrow_keys(keys, enough, smallest, low, high);
-        margin = keys->count < count ? MARGIN : 0; /* one pivot leaves at least its own ties out */
+    if (keys.count > SORTED)
+        all = add_times(before, 1, sum_keys(&keys, goal));
+    while (keys.count > SORTED) {
+        struct part above, between;
+        const size_t count = keys.count;
+        float low, high;
+        find_pivots(&keys, all, goal, margin, &low, &high);
+        sum_parts(&keys, goal, low, high, &above, &between);
+        struct prefix to_high = add_times(before, 1, above.sums);
+        struct prefix to_low = add_times(to_high, 1, between.sums);
+        if (reaches(to_high, goal)) {
+            all = to_high;
+            keys = copy_between(&keys, nextafterf(high, INFINITY), FLT_MAX, scratch);
+        } else if (reaches(to_low, goal) || above.count + between.count == count) {
+            before = to_high, all = to_low;
+            if (high - low <= goal->resolution)
+                return select_tied(low, &between, before, goal);
+            keys = copy_between(&keys, low, high, scratch);
+        } else {
+            before = to_low;
+            keys = copy_between(&keys, -FLT_MAX, nextafterf(low, -INFINITY), scratch);
+        }
+        /* Two pivots around many ties leave few keys out; a single one sets its ties apart. */
+        margin = keys.count < count / 2 || !margin ? MARGIN : 0;
     }
-    return select_sorted(keys, enough);
+    return select_sorted(&keys, before, goal);
+}
+
+/* Select among at least one key, all of them finite, by weight. */
+INLINE struct selected select_mass(struct keys keys, double before, double enough,
+                                   float resolution, const struct scratch *scratch)
+{
+    const struct goal goal = {.enough = fmax(enough, DBL_MIN), /* the largest key always counts */
+                              .resolution = resolution};
+    return select_keys(keys, (struct prefix){before, 0}, &goal, scratch);
 }
 
 /* Keep the logits above a bar, and of those that equal it the first ones. */
-INLINE void keep_selected(const float *row, size_t vocabulary, const struct selected *selected,
+INLINE void keep_selected(const float *row, size_t vocabulary, float bar, size_t ties, size_t kept,
                           float *out)
 {
-    size_t cut = vocabulary, left = selected->kept;
-    if (selected->kept < selected->ties)
+    size_t cut = kept ? vocabulary : 0, left = kept;
+    if (kept && kept < ties)
         for (cut = 0; cut < vocabulary; cut += LANES) {
-            unsigned bits =
-                movemask(load_up_to(row + cut, vocabulary - cut) == splat(selected->value));
-            size_t ties = (size_t)__builtin_popcount(bits);
-            if (ties < left) {
-                left -= ties;
+            unsigned bits = movemask(load_up_to(row + cut, vocabulary - cut) == splat(bar));
+            size_t found = (size_t)__builtin_popcount(bits);
+            if (found < left) {
+                left -= found;
                 continue;
             }
             for (; left > 1; left--)
@@ -230,9 +367,17 @@ INLINE void keep_selected(const float *row, size_t vocabulary, const struct sele
             break;
         }
     cut = cut < vocabulary ? cut : vocabulary;
-    keep_at_least(row, cut, selected->value, out);
+    keep_at_least(row, cut, bar, out);
     for (size_t token = cut; token < vocabulary; token++)
-        out[token] = row[token] > selected->value ? row[token] : -INFINITY;
+        out[token] = row[token] > bar ? row[token] : -INFINITY;
+}
+
+/* Keep the logits down to the one that reaches a goal. */
+INLINE void keep_to_goal(const float *row, size_t vocabulary, const struct selected *selected,
+                         float *out)
+{
+    size_t kept = selected->fit < selected->ties ? selected->fit + 1 : selected->ties;
+    keep_selected(row, vocabulary, selected->value, selected->ties, kept, out);
 }
 
 #endif
