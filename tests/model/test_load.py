@@ -241,5 +241,5 @@ def test_a_path_with_a_colon_is_a_path(tmp_path, schemes):
 def test_models_of_schemes_are_listed(schemes, caplog, capsys):
     listed = [model.name for model in list_models() if model.source.startswith("corelm-schemes")]
     assert listed == ["one", "quiet:WORDS", "toys:so+it", "toys:goes", "unlucky:WORDS"]
-    assert "corelm-schemes:unlucky cannot list its models: no cache" in caplog.text
+    assert "corelm-schemes:unlucky cannot list its models: RuntimeError: no cache" in caplog.text
     assert capsys.readouterr().out == ""
