@@ -28,7 +28,7 @@ from corelm.language_model import (
     Vocabulary,
 )
 from corelm.model.cached_session import CachedSession, KeyValueCache
-from corelm.model.load import load
+from corelm.model.load import load, local_models
 from corelm.native.cpu import cpu_limit
 from corelm.numerics.distributions import (
     Array,
@@ -92,6 +92,7 @@ __all__ = [
     "hookimpl",
     "keep",
     "load",
+    "local_models",
     "log_softmax",
     "param",
     "preset",

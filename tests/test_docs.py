@@ -79,6 +79,8 @@ def read(page: str) -> str:
 def test_examples_print_what_the_page_says(page: Path) -> None:
     if shutil.which("bash") is None:
         pytest.skip("the examples are for bash")
+    if absent := examples.missing(page):
+        pytest.skip(f"not installed: {', '.join(absent)}")
     found = examples.differences(page)
     assert not found, "\n".join(["", *found])
 
@@ -118,6 +120,12 @@ def test_a_block_that_is_not_run_says_why(tmp_path: Path) -> None:
     page.write_text("<!-- not run: -->\n```console\n$ exit 3\n```\n")
     with pytest.raises(AssertionError):
         examples.differences(page)
+
+
+def test_a_page_says_what_its_examples_need(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# Page\n\n<!-- needs: json no_such_engine $python $no_such_command -->\n")
+    assert examples.missing(page) == ["no_such_engine", "$no_such_command"]
 
 
 def test_the_shell_keeps_its_folder(tmp_path: Path) -> None:

@@ -115,9 +115,20 @@ def list_models() -> list[Listed]:
     Of a scheme, these are the models that it finds on this machine, or its form if there are none.
     """
     offered = [listed for offer in registry().models() for listed in _listed(offer)]
-    folder = home() / "models"
-    found = sorted({path for entry in _entries(folder) if (path := _written_path(entry))})
-    return offered + [Listed(path.name, str(path), path) for path in found if _is_bundle(path)]
+    return offered + [Listed(path.name, str(path), path) for path in _home_bundles()]
+
+
+def local_models() -> list[str]:
+    """Return the names of corelm's own model and of those in its home; loads no plugin.
+
+    `load` also takes the models of plugins, of other engines, and paths.
+
+    Example:
+        >>> import corelm
+        >>> "imdb" in corelm.local_models()
+        True
+    """
+    return sorted({label(MODEL), *(path.name for path in _home_bundles())})
 
 
 def bundle_folder(name: str) -> Path:
@@ -138,6 +149,12 @@ def bundle_folder(name: str) -> Path:
     names = ", ".join(model.name for model in list_models() if model.path) or "none"
     number = "several models are" if found else "no model is"
     raise UsageError(f"{number} called {name!r}; there are, in folders: {names}")
+
+
+def _home_bundles() -> list[Path]:
+    """Return the folders of the models in corelm's home."""
+    written = {path for entry in _entries(home() / "models") if (path := _written_path(entry))}
+    return [path for path in sorted(written) if _is_bundle(path)]
 
 
 def _written_path(entry: Path) -> Path | None:

@@ -21,16 +21,20 @@ Comments above a block change this:
 - `<!-- not run: REASON -->` leaves it out;
 - `<!-- source: PATH -->` fills it with a file of the repository;
 - `<!-- source: PATH NAME -->` fills it with one class or function of that file.
+
+A page with `<!-- needs: MODULE $COMMAND ... -->` is left out where one of these is not installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import importlib.util
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +50,7 @@ FENCE = re.compile(r"(?P<indent> *)```(?P<language>\w*)(?P<options>[^`]*)")
 TITLE = re.compile(r'title="([^"]+)"')
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 SOURCE = re.compile(r"<!-- source: (?P<path>\S+)(?: (?P<name>\w+))? -->")
+NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 ANYTHING = "..."
 PROGRESS = re.compile(r"^(matching|teacher forcing|generated texts|figures) \.\.\.\n", re.MULTILINE)
 """Lines of a report's progress where there is no terminal; on a terminal they are bars."""
@@ -102,6 +107,18 @@ def _source(match: re.Match[str]) -> str:
 def pages() -> list[Path]:
     """Return every page that may have examples."""
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def missing(page: Path) -> list[str]:
+    """Return the modules and commands that a page needs and that are not installed."""
+    needed = " ".join(NEEDS.findall(page.read_text("utf-8"))).split()
+    return [name for name in needed if not _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    if name.startswith("$"):
+        return shutil.which(name[1:], path=_environment(ROOT)["PATH"]) is not None
+    return importlib.util.find_spec(name) is not None
 
 
 def blocks(lines: Sequence[str]) -> Iterator[Block]:
@@ -221,6 +238,7 @@ def _environment(folder: Path) -> dict[str, str]:
         ),
         "PYTHONIOENCODING": "utf-8",
         "CORELM_HOME": str(folder / "home"),
+        "LLM_USER_PATH": str(folder / "llm"),
         "COLUMNS": "80",
         "NO_COLOR": "1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -338,6 +356,8 @@ def main() -> int:
     for page in options.pages or pages():
         if options.script:
             print(script(page))
+        elif absent := missing(page):
+            print(f"{page} is left out: {', '.join(absent)} not installed", file=sys.stderr)
         elif not options.check:
             page.write_text("\n".join(renewed(page)), "utf-8")
         elif found := differences(page):

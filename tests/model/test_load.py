@@ -15,8 +15,9 @@ from corelm.errors import (
     UnknownNameError,
     UsageError,
 )
-from corelm.model.load import bundle_folder, list_models, load
+from corelm.model.load import bundle_folder, list_models, load, local_models
 from corelm.model.numpy_model import NumpyModel
+from corelm.plugins.registry import registry
 from corelm.testing import ToyModel
 
 PLUGIN = """
@@ -146,6 +147,14 @@ def test_models_are_listed_with_where_they_come_from(home, toys):
         "toy": ("corelm-toys:toy", None),
         "poems": (str(folder), folder),
     }
+
+
+def test_local_models_are_found_without_loading_a_plugin(home, installed_plugin):
+    write(home / "models" / "poems")
+    (home / "models" / "notes").mkdir()
+    installed_plugin("corelm-toys", {"toy": "corelm_toys"}, "import nothing_of_this_name")
+    assert local_models() == ["imdb", "poems"]
+    assert not registry().failures
 
 
 def test_a_model_that_a_killed_write_put_aside_is_found_by_name(home):
