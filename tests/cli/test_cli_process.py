@@ -158,6 +158,12 @@ def test_plugins_print_to_standard_error(spawn: Run) -> None:
     assert "printed at a step" in result.err
 
 
+def test_messages_follow_the_output_before_them(toy: None, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "corelm", *REPORT, "--json", str(tmp_path / "r.json")]
+    both = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert both.stdout.splitlines()[-1] == f"written to {tmp_path / 'r.json'}"
+
+
 LOUD = """
 import os
 import subprocess

@@ -70,6 +70,7 @@ class Output:
         with console.capture() as capture:
             console.print(block)
         self.stream.write(re.sub(" +$", "", capture.get(), flags=re.MULTILINE))
+        self.stream.flush()  # messages on standard error, which come later, must not overtake it
 
     @property
     def width(self) -> int:
