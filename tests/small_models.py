@@ -15,7 +15,7 @@ WORDS = WordVocabulary(["", "[UNK]", "good", "b\\a\nd"], "symbols")
 
 SMALL = {
     kind: Architecture(kind, 30, context_length=8, width=16, dense=32, heads=2, blocks=2)
-    for kind in ("book", "default", "rnn")
+    for kind in ("book", "default", "gpt2", "rnn")
 }
 
 

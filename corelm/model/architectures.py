@@ -13,7 +13,8 @@ class Architecture:
     """The shape of a network.
 
     Attributes:
-        kind: `book` (the chapter's decoder), `default` (pre-norm, tied embeddings) or `rnn`.
+        kind: `book` (the chapter's decoder), `default` (pre-norm, tied embeddings), `gpt2`
+            or `rnn`.
         vocabulary_size: tokens, including the special ones.
         context_length: the largest number of tokens that the network sees.
         width: size of the embedding.
@@ -58,4 +59,4 @@ class Architecture:
         return cls(**values)
 
 
-KINDS = ("book", "default", "rnn")
+KINDS = ("book", "default", "gpt2", "rnn")

@@ -26,7 +26,7 @@ from corelm.errors import ModelFileError
 from corelm.model import atomic_files
 from corelm.model.architectures import Architecture
 from corelm.model.atomic_files import JSON_LIMIT
-from corelm.model.vocabulary import WordVocabulary
+from corelm.model.vocabularies import StoredVocabulary, read_vocabulary
 from corelm.model.weights import check, shapes
 from corelm.model.weights_file import parse_weights
 
@@ -62,7 +62,7 @@ class Bundle:
     """The content of a model's folder; the weights are float16 or float32 arrays by name."""
 
     architecture: Architecture
-    vocabulary: WordVocabulary
+    vocabulary: StoredVocabulary
     weights: dict[str, NDArray[Any]]
     manifest: dict[str, Any]
 
@@ -76,7 +76,7 @@ class Bundle:
 def write(
     path: StrPath,
     architecture: Architecture,
-    vocabulary: WordVocabulary,
+    vocabulary: StoredVocabulary,
     weights: Mapping[str, NDArray[Any]],
     training: Mapping[str, Any],
     figures: Mapping[str, Any],
@@ -125,7 +125,7 @@ def read(path: StrPath) -> Bundle:
     a, files = described.architecture, described.manifest["files"]
     with _naming(folder / VOCABULARY) as file:
         words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
-        vocabulary = WordVocabulary.loads(words, described.tokens)
+        vocabulary = read_vocabulary(words, described.tokens)
     with _naming(folder / WEIGHTS) as file:
         weights = parse_weights(_verified(file, files, _most_bytes(a)), a)
         check(a, vocabulary, weights)
@@ -182,7 +182,7 @@ def _rounded(weights: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArr
 
 def _contents(
     architecture: Architecture,
-    vocabulary: WordVocabulary,
+    vocabulary: StoredVocabulary,
     weights: dict[str, NDArray[Any]],
     training: Mapping[str, Any],
     figures: Mapping[str, Any],

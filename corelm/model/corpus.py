@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 LARGEST_FILE = 2**30
 """Bytes of one file of texts that are read at most."""
 
-LINE_BREAK = "<br />"
+LINE_BREAKS = re.compile("(?:<br /> *)+")
 EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 NO_TEXTS = {"urls_pos.txt", "urls_neg.txt", "urls_unsup.txt"}
 """Files among the IMDB reviews that hold URLs instead of texts."""
@@ -186,7 +186,7 @@ def _decoded(content: bytes, what: str) -> str:
         raise DataError(
             f"{what} is not a text in UTF-8: {error.reason} at byte {error.start}"
         ) from error
-    return text.replace("\r\n", "\n").replace(LINE_BREAK, " ")
+    return LINE_BREAKS.sub(" ", text.replace("\r\n", "\n"))
 
 
 def _texts_of(dataset: Iterable[Any]) -> Iterator[str]:

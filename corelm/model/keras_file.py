@@ -19,7 +19,7 @@ from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.model import atomic_files, bundle
 from corelm.model.keras_import import import_keras
 from corelm.model.keras_model import KerasLanguageModel
-from corelm.model.vocabulary import WordVocabulary
+from corelm.model.vocabularies import StoredVocabulary, read_vocabulary
 
 TEXT, VOCABULARY = "corelm.json", "vocabulary.txt"
 """Members with the style of tokens, the context length and the prompt; and with the tokens."""
@@ -115,7 +115,7 @@ def _network(path: Path) -> Any:
     return import_keras("a .keras file").saving.load_model(path, compile=False, safe_mode=True)
 
 
-def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int, str | None]:
+def _text_side(archive: zipfile.ZipFile) -> tuple[StoredVocabulary, int, str | None]:
     if TEXT not in archive.namelist():
         raise ModelFileError(
             "it holds no vocabulary; load it with keras.saving.load_model and wrap it with "
@@ -129,7 +129,7 @@ def _text_side(archive: zipfile.ZipFile) -> tuple[WordVocabulary, int, str | Non
     if not isinstance(prompt, str | None):
         raise ModelFileError(f"the prompt in its {TEXT} is not a text")
     words = atomic_files.decode_text(_member(archive, VOCABULARY))
-    return WordVocabulary.loads(words, tokens), context_length, prompt
+    return read_vocabulary(words, tokens), context_length, prompt
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

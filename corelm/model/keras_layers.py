@@ -1,12 +1,13 @@
-"""The Keras networks: the chapter's own, a faster successor and a recurrent one.
+"""The Keras networks: the chapter's own, a faster successor, GPT-2's and a recurrent one.
 
 Every network maps token ids of shape (batch, time) to next-token scores of shape
 (batch, time, vocabulary): probabilities for `book` and `rnn`, as in the chapter,
-logits for `default`.
+logits for `default` and `gpt2`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from keras import ops
 from corelm.model.architectures import Architecture
 
 EPSILON = 1e-6
+GPT2_EPSILON = 1e-5
 
 
 @keras.saving.register_keras_serializable("corelm")
@@ -32,7 +34,10 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
 
 @keras.saving.register_keras_serializable("corelm")
 class Linear(keras.layers.Dense):
-    """A dense layer without bias or activation: (batch, time, width) to (batch, time, units)."""
+    """A dense layer without activation: (batch, time, width) to (batch, time, units).
+
+    It has a bias only with `use_bias=True`.
+    """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(units, **{"use_bias": False, **kwargs})
@@ -169,31 +174,47 @@ class TransformerDecoder(keras.layers.Layer):
         }
 
 
-@keras.saving.register_keras_serializable("corelm")
-class PreNormBlock(keras.layers.Layer):
-    """A block without biases: normalise, attend, add; normalise, dense, add.
+class Block(keras.layers.Layer):
+    """A block: normalise, attend, add; normalise, dense, add.
 
-    The hidden activation is the squared relu (So et al. 2021, arXiv 2109.08668), which is as good
-    as gelu and far cheaper one token at a time. Shapes: (batch, time, width) to the same.
+    Shapes: (batch, time, width) to the same.
 
     Args:
         width: the width of the embedding; `heads` must divide it.
         dense: the width of the hidden dense layer.
         heads: attention heads.
+        norm: makes a normalisation layer of a name.
+        activation: of the hidden dense layer.
+        use_bias: True if the dense layers have biases.
     """
 
-    def __init__(self, width: int, dense: int, heads: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        width: int,
+        dense: int,
+        heads: int,
+        *,
+        norm: Callable[[str], keras.layers.Layer],
+        activation: Callable[[Any], Any],
+        use_bias: bool,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.width = width
         self.dense = dense
         self.heads = heads
         normal = keras.initializers.RandomNormal(stddev=0.02)
-        self.attention_norm = keras.layers.RMSNormalization(epsilon=EPSILON, name="attention_norm")
-        self.qkv = Linear(3 * width, kernel_initializer=normal, name="qkv")
-        self.attention_out = Linear(width, kernel_initializer="zeros", name="attention_out")
-        self.dense_norm = keras.layers.RMSNormalization(epsilon=EPSILON, name="dense_norm")
-        self.dense_in = Linear(dense, kernel_initializer=normal, name="dense_in")
-        self.dense_out = Linear(width, kernel_initializer="zeros", name="dense_out")
+
+        def linear(units: int, initializer: Any, name: str) -> Linear:
+            return Linear(units, use_bias=use_bias, kernel_initializer=initializer, name=name)
+
+        self.attention_norm = norm("attention_norm")
+        self.qkv = linear(3 * width, normal, "qkv")
+        self.attention_out = linear(width, "zeros", "attention_out")
+        self.dense_norm = norm("dense_norm")
+        self.dense_in = linear(dense, normal, "dense_in")
+        self.dense_out = linear(width, "zeros", "dense_out")
+        self.activation = activation
 
     def build(self, input_shape: Any) -> None:
         for layer in (self.attention_norm, self.qkv, self.attention_out):
@@ -204,19 +225,8 @@ class PreNormBlock(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Any) -> Any:
-        x = x + self.attention_out(self._attend(self.qkv(self.attention_norm(x))))
-        hidden = ops.square(ops.relu(self.dense_in(self.dense_norm(x))))
-        return x + self.dense_out(hidden)
-
-    def _attend(self, qkv: Any) -> Any:
-        time, size = ops.shape(qkv)[1], self.width // self.heads
-        qkv = ops.reshape(qkv, (-1, time, 3, self.heads, size))
-        query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * (size**-0.5)
-        scores = ops.where(causal_mask(time), ops.cast(scores, "float32"), -1e9)
-        weights = ops.cast(ops.softmax(scores), qkv.dtype)  # (batch, heads, time, time)
-        mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-        return ops.reshape(mixed, (-1, time, self.width))
+        x = x + self.attention_out(attend(self.qkv(self.attention_norm(x)), self.heads))
+        return x + self.dense_out(self.activation(self.dense_in(self.dense_norm(x))))
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -225,6 +235,59 @@ class PreNormBlock(keras.layers.Layer):
             "dense": self.dense,
             "heads": self.heads,
         }
+
+
+@keras.saving.register_keras_serializable("corelm")
+class PreNormBlock(Block):
+    """A block without biases, with RMS normalisation.
+
+    The hidden activation is the squared relu (So et al. 2021, arXiv 2109.08668), which is as good
+    as gelu and far cheaper one token at a time.
+    """
+
+    def __init__(self, width: int, dense: int, heads: int, **kwargs: Any) -> None:
+        super().__init__(
+            width, dense, heads, norm=_rms_norm, activation=_squared_relu, use_bias=False, **kwargs
+        )
+
+
+@keras.saving.register_keras_serializable("corelm")
+class Gpt2Block(Block):
+    """A block of GPT-2 (Radford et al. 2019): biases, layer normalisation and gelu."""
+
+    def __init__(self, width: int, dense: int, heads: int, **kwargs: Any) -> None:
+        super().__init__(
+            width, dense, heads, norm=_gpt2_norm, activation=_gelu, use_bias=True, **kwargs
+        )
+
+
+def _rms_norm(name: str) -> keras.layers.Layer:
+    return keras.layers.RMSNormalization(epsilon=EPSILON, name=name)
+
+
+def _gpt2_norm(name: str) -> keras.layers.Layer:
+    return keras.layers.LayerNormalization(epsilon=GPT2_EPSILON, name=name)
+
+
+def _squared_relu(x: Any) -> Any:
+    return ops.square(ops.relu(x))
+
+
+def _gelu(x: Any) -> Any:
+    return ops.gelu(x, approximate=True)
+
+
+def attend(qkv: Any, heads: int) -> Any:
+    """Attend causally: (batch, time, 3 * width) to (batch, time, width)."""
+    time, width = ops.shape(qkv)[1], qkv.shape[-1] // 3
+    size = width // heads
+    qkv = ops.reshape(qkv, (-1, time, 3, heads, size))
+    query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)
+    scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) * (size**-0.5)
+    scores = ops.where(causal_mask(time), ops.cast(scores, "float32"), -1e9)
+    weights = ops.cast(ops.softmax(scores), qkv.dtype)  # (batch, heads, time, time)
+    mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+    return ops.reshape(mixed, (-1, time, width))
 
 
 def causal_mask(time: Any) -> Any:
@@ -241,7 +304,7 @@ def build(architecture: Architecture) -> keras.Model:
         >>> build(PRESETS["book"].architecture).count_params()
         9825176
     """
-    builders = {"book": _book, "default": _default, "rnn": _rnn}
+    builders = {"book": _book, "default": _default, "gpt2": _gpt2, "rnn": _rnn}
     inputs = keras.Input((None,), dtype="int32", name="tokens")
     outputs = builders[architecture.kind](inputs, architecture)
     return keras.Model(inputs, outputs, name=architecture.kind)
@@ -260,12 +323,19 @@ def _book(inputs: Any, a: Architecture) -> Any:
 
 
 def _default(inputs: Any, a: Architecture) -> Any:
+    return _tied_decoder(inputs, a, PreNormBlock, _rms_norm("norm"))
+
+
+def _gpt2(inputs: Any, a: Architecture) -> Any:
+    return _tied_decoder(inputs, a, Gpt2Block, _gpt2_norm("norm"))
+
+
+def _tied_decoder(inputs: Any, a: Architecture, block: Callable[..., Block], norm: Any) -> Any:
     embedding = _embedding(a, mask_zero=False)
     x = embedding(inputs)
     for i in range(a.blocks):
-        x = PreNormBlock(a.width, a.dense, a.heads, name=f"block_{i}")(x)
-    x = keras.layers.RMSNormalization(epsilon=EPSILON, name="norm")(x)
-    logits = embedding(x, reverse=True)
+        x = block(a.width, a.dense, a.heads, name=f"block_{i}")(x)
+    logits = embedding(norm(x), reverse=True)
     return keras.layers.Activation("linear", dtype="float32", name="logits")(logits)
 
 

@@ -17,7 +17,7 @@ from corelm.model.networks import NETWORKS
 from corelm.model.networks.base import BackgroundStep, Network
 from corelm.model.networks.layers import Matrix, Weights
 from corelm.model.sliding_window import SlidingWindow
-from corelm.model.vocabulary import WordVocabulary
+from corelm.model.vocabularies import StoredVocabulary
 from corelm.model.weights import check
 from corelm.numerics.distributions import Array, softmax
 
@@ -38,6 +38,7 @@ class NumpyModel:
         ModelFileError: weights or a vocabulary that do not fit the architecture.
 
     Example:
+        >>> from corelm.model.vocabulary import WordVocabulary
         >>> from corelm.model.weights import shapes
         >>> tiny = Architecture("rnn", vocabulary_size=4, width=2, dense=2)
         >>> zeros = {name: np.zeros(shape, np.float32) for name, shape in shapes(tiny).items()}
@@ -49,7 +50,7 @@ class NumpyModel:
     def __init__(
         self,
         architecture: Architecture,
-        vocabulary: WordVocabulary,
+        vocabulary: StoredVocabulary,
         weights: Weights,
         manifest: Mapping[str, Any] | None = None,
     ) -> None:

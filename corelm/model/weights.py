@@ -10,7 +10,7 @@ from corelm.errors import ModelFileError
 from corelm.model.architectures import Architecture
 from corelm.model.networks import WEIGHT_SHAPES
 from corelm.model.networks.shapes import Shapes
-from corelm.model.vocabulary import WordVocabulary
+from corelm.model.vocabularies import StoredVocabulary
 from corelm.numerics.distributions import Array
 
 INFINITE = np.uint16(0x7C00)
@@ -19,7 +19,7 @@ INFINITE = np.uint16(0x7C00)
 CHUNK = 2**16
 
 
-def check(a: Architecture, vocabulary: WordVocabulary, weights: Mapping[str, Array]) -> None:
+def check(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[str, Array]) -> None:
     """Refuse weights or a vocabulary that do not fit an architecture.
 
     Raises:
@@ -30,7 +30,7 @@ def check(a: Architecture, vocabulary: WordVocabulary, weights: Mapping[str, Arr
         raise ModelFileError(
             f"the vocabulary has {len(vocabulary)} tokens, the network {a.vocabulary_size}"
         )
-    if a.kind == "default" and a.width % a.heads:
+    if a.kind in ("default", "gpt2") and a.width % a.heads:
         raise ModelFileError(f"{a.heads} heads cannot share a width of {a.width}")
     check_shapes(a, {name: weight.shape for name, weight in weights.items()})
     for name, weight in weights.items():

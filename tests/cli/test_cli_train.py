@@ -44,11 +44,11 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (("--data", "{notes}", "--held-out", "1"), "held_out must be above 0 and below 1, not 1.0"),
         (
             ("--data", "{notes}", "--preset", "big"),
-            "preset must be one of book, default, rnn, not 'big'",
+            "preset must be one of book, default, gpt2, rnn, not 'big'",
         ),
         (
             ("--data", "{notes}", "--tokens", "runes"),
-            "tokens must be one of words, words+punctuation, characters, symbols, not",
+            "tokens must be one of words, words+punctuation, characters, symbols, byte-pairs, not",
         ),
         (("--data", "{notes}", "--precision", "half"), "precision must be one of auto, float32"),
         (("--data", "{notes}", "--out", "{folder}"), "{folder} already exists; "),

@@ -1,14 +1,16 @@
 import logging
 import os
+import sys
 
 import numpy as np
 import pytest
 
-from corelm.errors import DataError, UsageError
+from corelm.errors import DataError, MissingDependencyError, UsageError
 from corelm.model import corpus as corpus_module
 from corelm.model.corpus import corpus, read_texts
 from corelm.model.training.rows import opening_rows, packed_rows, padded_rows
-from corelm.model.training.vectorization import learn_vocabulary
+from corelm.model.training.vocabulary_learning import learn_vocabulary
+from corelm.model.vocabularies import read_vocabulary
 from corelm.model.vocabulary import WordVocabulary
 
 
@@ -55,7 +57,7 @@ def test_the_imdb_reviews_keep_their_own_halves(write, tmp_path, monkeypatch):
     write(REVIEWS, "home/data/aclImdb")
     monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
     reviews = corpus("imdb")
-    assert reviews.train == ["bad  really", "good", "so so"]
+    assert reviews.train == ["bad really", "good", "so so"]
     assert reviews.held_out == ["very bad", "very good"]
     assert reviews.name == "imdb"
     assert corpus(tmp_path / "home" / "data" / "aclImdb") == reviews
@@ -154,7 +156,7 @@ def test_a_folder_without_a_text_is_refused(files, reason, write):
         ("\n\none\ntwo\n\n", ["one", "two"]),
         ("only one", ["only one"]),
         (b"\xef\xbb\xbfone\ntwo", ["one", "two"]),
-        ("one<br />more\ntwo", ["one more", "two"]),
+        ("one<br /><br />more\ntwo", ["one more", "two"]),
     ],
 )
 def test_a_file_holds_texts_between_empty_lines_or_else_one_a_line(content, texts, write):
@@ -323,6 +325,34 @@ LESSON = ["the cat, the dog.", "The cat; [UNK] ? [end] A", "the end"]
 )
 def test_the_most_frequent_tokens_are_learned(style, size, end, words):
     assert list(learn_vocabulary(LESSON, style, size, end).words) == words
+
+
+def test_byte_pairs_are_the_most_frequent_neighbours():
+    texts = ["ox ox", "ox ox ox, no"]
+    learned = learn_vocabulary(texts, "byte-pairs", 10_000)
+    assert learned.merges == (("o", "x"), ("Ġ", "ox"))  # a pair that appears once is none
+    assert learned.style == "byte-pairs"
+    assert learn_vocabulary(texts, "byte-pairs", 259).merges == (("o", "x"),)
+
+
+def test_byte_pairs_that_make_one_token_are_learned_once():
+    texts = ["ab", "ab", "ab", "bc", "bc", "abc", "xbc abc bc"] * 9 + ["abcd abce"]
+    learned = learn_vocabulary(texts, "byte-pairs", 300)
+    assert len(set(learned.words)) == len(learned)
+    assert read_vocabulary(learned.dumps(), "byte-pairs").merges == learned.merges
+
+
+def test_byte_pairs_without_room_or_text_are_refused():
+    with pytest.raises(UsageError, match="needs room for at least 259 tokens, not 258"):
+        learn_vocabulary(LESSON, "byte-pairs", 258)
+    with pytest.raises(DataError, match="too short"):
+        learn_vocabulary(["ab", "cd"], "byte-pairs", 300)
+
+
+def test_byte_pairs_need_the_package_that_learns_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "corelm\[train\]"'):
+        learn_vocabulary(LESSON, "byte-pairs", 300)
 
 
 def test_a_vocabulary_larger_than_the_text_holds_what_there_is():

@@ -7,6 +7,7 @@ keras = pytest.importorskip("keras")
 
 from corelm.model.architectures import Architecture  # noqa: E402
 from corelm.model.keras_layers import (  # noqa: E402
+    Gpt2Block,
     PositionalEmbedding,
     PreNormBlock,
     TransformerDecoder,
@@ -17,6 +18,7 @@ from corelm.model.training.presets import PRESETS  # noqa: E402
 SMALL = {
     "book": Architecture("book", 20, 6, width=8, dense=16, heads=2),
     "default": Architecture("default", 20, 6, width=8, dense=16, heads=2, blocks=2),
+    "gpt2": Architecture("gpt2", 20, 6, width=8, dense=16, heads=2, blocks=2),
     "rnn": Architecture("rnn", 20, 6, width=8, dense=12, heads=1),
 }
 
@@ -75,7 +77,12 @@ def test_a_network_comes_back_from_a_keras_file(network, tmp_path):
 
 @pytest.mark.parametrize(
     "layer",
-    [PositionalEmbedding(6, 20, 8), TransformerDecoder(8, 16, 2), PreNormBlock(8, 16, 2)],
+    [
+        PositionalEmbedding(6, 20, 8),
+        TransformerDecoder(8, 16, 2),
+        PreNormBlock(8, 16, 2),
+        Gpt2Block(8, 16, 2),
+    ],
     ids=lambda layer: type(layer).__name__,
 )
 def test_a_layer_comes_back_from_its_config(layer):

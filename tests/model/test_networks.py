@@ -27,7 +27,7 @@ def _arithmetic(request, monkeypatch):
 
 REAL = {  # the presets as they are, but for the vocabulary
     kind: dataclasses.replace(PRESETS[kind].architecture, vocabulary_size=600)
-    for kind in ("book", "default", "rnn")
+    for kind in ("book", "default", "gpt2", "rnn")
 }
 
 
@@ -41,7 +41,7 @@ def pair(a, spread=0.5):
 
     def in_keras(ids):
         scores = np.asarray(keras_network(ids))[:, -1]
-        return log_softmax(scores) if a.kind == "default" else np.log(scores)
+        return log_softmax(scores) if a.kind in ("default", "gpt2") else np.log(scores)
 
     def in_numpy(ids):
         outputs = network.process(ids, ids.shape[1], network.new_cache(len(ids)))

@@ -22,7 +22,7 @@ from corelm.model.numpy_model import NumpyModel
 # Large enough for several blocks of columns, and for BLAS to think about threads.
 MIDDLE = {
     kind: Architecture(kind, 3000, context_length=24, width=64, dense=256, heads=2, blocks=2)
-    for kind in ("book", "default", "rnn")
+    for kind in ("book", "default", "gpt2", "rnn")
 }
 STEPS = 40  # past the context, twice over its edge
 

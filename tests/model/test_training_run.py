@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_models import numbered_words
 
 keras = pytest.importorskip("keras")
 
@@ -14,6 +15,7 @@ import corelm  # noqa: E402
 from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
 from corelm.model import bundle  # noqa: E402
 from corelm.model.architectures import Architecture  # noqa: E402
+from corelm.model.byte_pairs import BytePairVocabulary  # noqa: E402
 from corelm.model.keras_layers import build  # noqa: E402
 from corelm.model.keras_model import KerasLanguageModel  # noqa: E402
 from corelm.model.training import checkpoint, precision, presets  # noqa: E402
@@ -27,7 +29,7 @@ from corelm.model.training.scoring import Scorer  # noqa: E402
 from corelm.model.training.settings import TrainingSettings  # noqa: E402
 from corelm.model.vocabulary import WordVocabulary  # noqa: E402
 
-SIZES = {"book": (1, 2), "default": (2, 2), "rnn": (1, 1)}
+SIZES = {"book": (1, 2), "default": (2, 2), "gpt2": (2, 2), "rnn": (1, 1)}
 
 
 @pytest.fixture(autouse=True)
@@ -101,10 +103,11 @@ class Notes(Reporter):
         self.written.append((epoch, texts))
 
 
-@pytest.mark.parametrize("preset", ["book", "default", "rnn"])
+@pytest.mark.parametrize("preset", ["book", "default", "gpt2", "rnn"])
 def test_a_trained_model_can_be_loaded_and_writes(texts, preset):
     notes = Notes()
-    path = train(settings(texts, preset=preset), notes)
+    size = 262 if preset == "gpt2" else 20  # its first 258 tokens are special ones and bytes
+    path = train(settings(texts, preset=preset, vocabulary_size=size), notes)
     model = corelm.load(path)
     [text] = corelm.generate(model, "a b", sampler="temperature(t=0.5)", length=4, seed=1)
     assert len(text.tokens) >= 1
@@ -366,19 +369,26 @@ def test_inputs_and_targets_are_offset_by_one():
     assert (inputs.tolist(), targets.tolist()) == ([[1, 2, 3]], [[2, 3, 4]])
 
 
-@pytest.mark.parametrize("preset", ["book", "default"])
-def test_scores_are_surprisals_and_entropies_of_the_network(preset):
-    architecture = Architecture(preset, 9, 4, width=8, dense=8, heads=2)
-    network = build(architecture)
+@pytest.mark.parametrize(
+    ("preset", "vocabulary", "first_drawn"),
+    [
+        ("book", numbered_words(9), 2),
+        ("default", numbered_words(9), 2),
+        ("gpt2", BytePairVocabulary([("a", "b")]), 1),
+    ],
+)
+def test_scores_are_surprisals_and_entropies_of_the_network(preset, vocabulary, first_drawn):
+    network = build(Architecture(preset, len(vocabulary), 4, width=8, dense=8, heads=2))
     rows = np.array([[3, 4, 5, 0, 0], [6, 7, 8, 2, 3]], np.uint16)
-    scores = Scorer(network)(rows)
+    scores = Scorer(network, vocabulary)(rows)
     outputs = np.asarray(network(rows[:, :-1].astype("int32")), dtype=np.float64)
     p = outputs if preset == "book" else np.exp(outputs)
     p /= p.sum(-1, keepdims=True)
     np.testing.assert_allclose(scores.surprisal[1, 0], -np.log(p[1, 0, 7]), atol=1e-4)
-    q = p[1, 2, 2:] / p[1, 2, 2:].sum()
+    drawn = p[1, 2, first_drawn:]
+    q = drawn / drawn.sum()
     np.testing.assert_allclose(scores.entropy[1, 2], -(q * np.log(q)).sum(), atol=1e-4)
-    np.testing.assert_allclose(scores.kept[1, 2], np.log(p[1, 2, 2:].sum()), atol=1e-4)
+    np.testing.assert_allclose(scores.kept[1, 2], np.log(drawn.sum()), atol=1e-4)
 
 
 def test_padding_does_not_count_in_the_loss(texts):

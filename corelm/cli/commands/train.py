@@ -21,7 +21,7 @@ from corelm.errors import UsageError
 from corelm.model.paths import home
 from corelm.model.training.presets import PRESETS
 from corelm.model.training.settings import TrainingSettings
-from corelm.model.vocabulary import STYLES
+from corelm.model.vocabularies import TOKENS
 from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import sampler as read_sampler
 
@@ -39,12 +39,13 @@ def _setting(name: str, kind: type, help: str, item: type | None = None, **rule:
     return Parameter(name, kind, getattr(DEFAULTS, name), Rule(help, **rule), item)
 
 
-def _each(entries: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name}: {entry.help}" for name, entry in entries.items())
+def _each(entries: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {help}" for name, help in entries.items())
 
 
 SETTINGS = (
-    _setting("preset", str, f"the network and its training recipe. {_each(PRESETS)}",
+    _setting("preset", str, "the network and its training recipe. "
+             f"{_each({name: preset.help for name, preset in PRESETS.items()})}",
              choices=tuple(PRESETS)),
     _setting("epochs", int, "the number of passes over the data", ge=1),
     _setting("temperatures", tuple, "write a text at each temperature after every epoch", float),
@@ -54,7 +55,7 @@ SETTINGS = (
     _setting("seed", int, "the random seed of the first weights and of the order of the data",
              ge=0),
     _setting("tokens", str, "how texts are split into tokens; the default is that of the preset. "
-             f"{_each(STYLES)}", choices=tuple(STYLES)),
+             f"{_each(TOKENS)}", choices=tuple(TOKENS)),
     _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
     _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
     _setting("batch", int, "the number of rows in a step", ge=1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from corelm.model.architectures import Architecture
-from corelm.model.networks import book, default, rnn
+from corelm.model.networks import book, default, gpt2, rnn
 from corelm.model.networks.base import Network
 from corelm.model.networks.layers import Weights
 from corelm.model.networks.shapes import Shapes
@@ -13,6 +13,7 @@ from corelm.model.networks.shapes import Shapes
 NETWORKS: Mapping[str, Callable[[Architecture, Weights], Network]] = {
     "book": book.Book,
     "default": default.Default,
+    "gpt2": gpt2.Gpt2,
     "rnn": rnn.Recurrent,
 }
 """The network of each kind."""
@@ -20,6 +21,7 @@ NETWORKS: Mapping[str, Callable[[Architecture, Weights], Network]] = {
 WEIGHT_SHAPES: Mapping[str, Callable[[Architecture], Shapes]] = {
     "book": book.weight_shapes,
     "default": default.weight_shapes,
+    "gpt2": gpt2.weight_shapes,
     "rnn": rnn.weight_shapes,
 }
 """The shapes of the weights of each kind."""

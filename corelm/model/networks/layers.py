@@ -133,22 +133,24 @@ class Norm:
 
     reads_step = False
 
-    def __init__(self, scale: Array, shift: Array | None = None) -> None:
-        self._scale, self.width = single(scale), len(scale)
+    def __init__(
+        self, scale: Array, shift: Array | None = None, epsilon: np.float32 = EPSILON
+    ) -> None:
+        self._scale, self.width, self._epsilon = single(scale), len(scale), epsilon
         self._shift = None if shift is None else single(shift)
-        self.kernel = ("normalise", self._scale, self._shift, EPSILON)
+        self.kernel = ("normalise", self._scale, self._shift, epsilon)
 
     def __call__(self, x: Array) -> Array:
         scale, shift = self._scale, self._shift
         if native.kernels:
             out = np.empty(x.shape, dtype=np.float32)
-            native.kernels.normalise(np.ascontiguousarray(x), scale, shift, EPSILON, out)
+            native.kernels.normalise(np.ascontiguousarray(x), scale, shift, self._epsilon, out)
             return out
         width = np.float32(x.shape[-1])
         if shift is not None:
             x = x - np.add.reduce(x, axis=-1, keepdims=True) / width
         variance: Array = np.vecdot(x, x)[..., None] / width
-        y: Array = x / np.sqrt(variance + EPSILON) * scale
+        y: Array = x / np.sqrt(variance + self._epsilon) * scale
         return y if shift is None else y + shift
 
 

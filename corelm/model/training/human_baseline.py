@@ -13,7 +13,7 @@ from corelm.metrics import LENGTH, TEXTS
 from corelm.metrics.intervals import mean_interval
 from corelm.metrics.positions import Sums, drift, outside, ratio, total
 from corelm.metrics.sets import figures_of_sets
-from corelm.model.vocabulary import WordVocabulary
+from corelm.model.vocabularies import StoredVocabulary
 
 PERCENTILES = (5, 50, 95)
 DIGITS = 5
@@ -52,7 +52,7 @@ class Scores:
 
 
 def human_figures(
-    scores: Scores, texts: Sequence[str], vocabulary: WordVocabulary
+    scores: Scores, texts: Sequence[str], vocabulary: StoredVocabulary
 ) -> dict[str, Any]:
     """Measure human texts under the model, and by themselves.
 
@@ -92,20 +92,25 @@ def human_figures(
     }
 
 
-def _held_out(scores: Scores, unknown: int) -> dict[str, Any]:
+def _held_out(scores: Scores, unknown: int | None) -> dict[str, Any]:
     tokens = scores.targets[scores.real]
     return {
         "perplexity": round(scores.perplexity, 3),
         "texts": len(scores.targets),
         "tokens": len(tokens),
         "first_tokens": scores.targets.shape[1],
-        "unknown_share": round(float((tokens == unknown).mean()), DIGITS),
+        "unknown_share": round(float(_is(unknown, tokens).mean()), DIGITS),
     }
 
 
-def _sums(scores: Scores, unknown: int, band: Sequence[float]) -> dict[str, Sums]:
+def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return True where a token has this id; nowhere if it is None."""
+    return np.zeros(tokens.shape, dtype=bool) if id is None else np.asarray(tokens == id)
+
+
+def _sums(scores: Scores, unknown: int | None, band: Sequence[float]) -> dict[str, Sums]:
     """Return the figures that are quotients of two sums over texts."""
-    known = scores.real & (scores.targets != unknown)
+    known = scores.real & ~_is(unknown, scores.targets)
     entropies = scores.rows(scores.entropy, scores.real)
     return {
         "surprisal": total(scores.rows(scores.surprisal + scores.kept, known)),

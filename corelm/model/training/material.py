@@ -16,9 +16,9 @@ from corelm.model.training.progress import Reporter
 from corelm.model.training.recipes import Recipe
 from corelm.model.training.rows import TokenRows, opening_rows, packed_rows, padded_rows
 from corelm.model.training.settings import TrainingSettings
-from corelm.model.training.vectorization import learn_vocabulary
+from corelm.model.training.vocabulary_learning import learn_vocabulary
 from corelm.model.unknown_words import unknown_words
-from corelm.model.vocabulary import WordVocabulary
+from corelm.model.vocabularies import StoredVocabulary
 
 MEASURED = 2500
 """Held-out texts to measure on, at most."""
@@ -41,7 +41,7 @@ class Material:
     """
 
     corpus: Corpus
-    vocabulary: WordVocabulary
+    vocabulary: StoredVocabulary
     rows: TokenRows
     measured: list[str]
     opening: TokenRows
@@ -92,7 +92,7 @@ def prepare(
 
 
 def _checked_prompt(
-    given: str | None, texts: Sequence[str], vocabulary: WordVocabulary, report: Reporter
+    given: str | None, texts: Sequence[str], vocabulary: StoredVocabulary, report: Reporter
 ) -> str:
     prompt = frequent_opening(texts, vocabulary) if given is None else given
     if not prompt.strip() and vocabulary.start is None:
@@ -107,10 +107,11 @@ def _checked_prompt(
     return prompt
 
 
-def frequent_opening(texts: Sequence[str], vocabulary: WordVocabulary) -> str:
+def frequent_opening(texts: Sequence[str], vocabulary: StoredVocabulary) -> str:
     """Return the most frequent first two words of texts among those that the vocabulary has.
 
     Example:
+        >>> from corelm.model.vocabulary import WordVocabulary
         >>> words = WordVocabulary(["", "[UNK]", "a", "cat", "dog", "sat"], "words")
         >>> frequent_opening(["A cat sat", "A bird sat", "A bird ate", "a cat"], words)
         'A cat'
@@ -124,7 +125,7 @@ def frequent_opening(texts: Sequence[str], vocabulary: WordVocabulary) -> str:
 
 
 def _training_rows(
-    texts: Corpus, vocabulary: WordVocabulary, context_length: int, recipe: Recipe
+    texts: Corpus, vocabulary: StoredVocabulary, context_length: int, recipe: Recipe
 ) -> TokenRows:
     cut = packed_rows if recipe.packed else padded_rows
     rows = cut(texts.train, vocabulary, context_length)

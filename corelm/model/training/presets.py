@@ -28,6 +28,11 @@ PRESETS = {
         Recipe("muon", 0.007, 64, "words+punctuation", packed=True),
         "pre-norm blocks, tied embeddings, Muon: better and faster",
     ),
+    "gpt2": Preset(
+        Architecture("gpt2", 4096, 256, width=128, dense=512, heads=4, blocks=4),
+        Recipe("muon", 0.007, 32, "byte-pairs", packed=True),
+        "GPT-2's architecture and tokens, small; it can be exported to other engines",
+    ),
     "rnn": Preset(
         Architecture("rnn", dense=512, heads=1),
         Recipe("rmsprop", 0.001, 64, "words", packed=False),

@@ -127,7 +127,7 @@ class Run:
         self.steps_per_epoch = -(-len(self.rows) // recipe.batch)
         self.steps = self.steps_per_epoch * settings.epochs
         self.network = self._network(start)
-        self.scorer = Scorer(self.network)
+        self.scorer = Scorer(self.network, self.vocabulary)
         self.identity = self._identity()
         self.checkpoint = Checkpoint(checkpoint_path(settings.out), self.identity)
         self.seconds_before, self.started = 0.0, time.monotonic()
@@ -268,7 +268,7 @@ class Run:
         with _dtype_policy("float32"):
             network = build(self.architecture)
             bundle.set_weights(network, rounded)
-            scores = Scorer(network)(self.opening)
+            scores = Scorer(network, self.vocabulary)(self.opening)
         bundle.write(
             self.settings.out,
             self.architecture,

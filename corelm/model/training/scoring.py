@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from corelm.language_model import never_drawn
 from corelm.model.training.human_baseline import Scores
 from corelm.model.training.rows import TokenRows
+from corelm.model.vocabularies import StoredVocabulary
 
 ROWS_AT_ONCE = 50
 
@@ -24,10 +26,12 @@ class Scorer:
 
     Args:
         network: a Keras network from `corelm.model.keras_layers.build`.
+        vocabulary: its tokens; those that are never drawn have the first ids.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, vocabulary: StoredVocabulary) -> None:
         self._network = network
+        self._first_drawn = len(never_drawn(vocabulary))
         self._probabilities = gives_probabilities(network)
         self._compiled = tf.function(self._score, autograph=False, reduce_retracing=True)
 
@@ -45,10 +49,10 @@ class Scorer:
         if self._probabilities:
             scores = tf.math.log(tf.maximum(scores, LEAST_PROBABILITY))
         surprisal = tf.nn.sparse_softmax_cross_entropy_with_logits(batch[:, 1:], scores)
-        # Padding and the unknown word, ids 0 and 1, are never drawn.
-        drawable = tf.nn.log_softmax(scores[:, :, 2:])
-        entropy = -tf.reduce_sum(tf.exp(drawable) * drawable, axis=-1)
-        kept = tf.reduce_logsumexp(scores[:, :, 2:], -1) - tf.reduce_logsumexp(scores, -1)
+        drawn = scores[:, :, self._first_drawn :]
+        log_p = tf.nn.log_softmax(drawn)
+        entropy = -tf.reduce_sum(tf.exp(log_p) * log_p, axis=-1)
+        kept = tf.reduce_logsumexp(drawn, -1) - tf.reduce_logsumexp(scores, -1)
         return surprisal, entropy, kept
 
 

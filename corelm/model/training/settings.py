@@ -12,7 +12,7 @@ from corelm.errors import UsageError
 from corelm.model.architectures import Architecture
 from corelm.model.training.presets import PRESETS, Preset
 from corelm.model.training.recipes import Recipe
-from corelm.model.vocabulary import STYLES
+from corelm.model.vocabularies import TOKENS
 
 LARGEST_SIZE = 2**24
 LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
@@ -111,8 +111,8 @@ class TrainingSettings:
     def _check_names(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
-        if self.tokens is not None and self.tokens not in STYLES:
-            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(STYLES)}")
+        if self.tokens is not None and self.tokens not in TOKENS:
+            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(TOKENS)}")
 
     def _check_numbers(self) -> None:
         for name, least in LEAST.items():

@@ -1,4 +1,4 @@
-"""Learn a vocabulary with Keras's TextVectorization."""
+"""Learn a vocabulary of words with Keras's TextVectorization."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
     )
 
 
-def learn_vocabulary(
-    texts: Sequence[str], style: str, size: int, end: bool = True
-) -> WordVocabulary:
+def learn_words(texts: Sequence[str], style: str, size: int, end: bool = True) -> WordVocabulary:
     """Learn the most frequent tokens of texts, at most `size` with the special ones.
 
     Raises:
