@@ -153,3 +153,36 @@ def test_native_arrays_are_kept_where_the_sampler_can():
     np.testing.assert_array_equal(np.asarray(result), [[-np.inf, 2.0, 1.0]])
     assert EngineSampler("repetition_penalty(penalty=2.0)").native(logits) is None
     assert EngineSampler("ban(words='cat')").native(logits) is None
+
+
+def test_an_engine_may_say_how_long_the_prompts_are():
+    """As after a request that was interrupted: the prompt is shorter than the first text."""
+    text = [3, 4, 5, 4]
+    logits = np.stack([prepared(text)])
+    penalty = EngineSampler("presence_penalty(penalty=2.0, skip_prompt=True)")
+    expected = logits[0].copy()
+    expected[[4, 5]] -= 2
+    np.testing.assert_array_equal(penalty(logits, [text], prompt_lengths=[1])[0], expected)
+    engine, straight = EngineSampler("uniform", seed=5), EngineSampler("uniform", seed=5)
+    whole = run(straight, [[3]], 8)[0]
+    for length in (4, 5, 6):
+        logits = np.stack([prepared(whole[:length])])
+        drawn = engine.draw(logits, [whole[:length]], prompt_lengths=[1])
+        assert drawn.tolist() == [whole[length]]
+
+
+def test_texts_begun_in_the_middle_have_no_surprisals_before():
+    """The rows have equal lengths, and their surprisals begin at different tokens."""
+    engine, rows = EngineSampler("mirostat(tau=1.0, eta=0.5)"), [[3, 4, 5], [3, 4, 5, 6]]
+    for text in rows:
+        result = engine(np.stack([prepared(text)]), [text], prompt_lengths=[3])
+    late = [4, 4, 5, 6]
+    both = engine(
+        np.stack([prepared([*rows[1], 7]), prepared([*late, 7])]),
+        [[*rows[1], 7], [*late, 7]],
+        prompt_lengths=[3, 3],
+    )
+    assert np.isfinite(result).any()
+    fresh = EngineSampler("mirostat(tau=1.0, eta=0.5)")
+    alone = fresh(np.stack([prepared([*late, 7])]), [[*late, 7]], prompt_lengths=[3])
+    np.testing.assert_array_equal(both[1], alone[0])

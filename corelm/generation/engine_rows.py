@@ -54,7 +54,10 @@ class EngineRows:
         self._logits: tuple[Array, Array] | None = None
 
     def advance(
-        self, tokens: Sequence[ArrayLike], samples: Sequence[int] | Ids | None = None
+        self,
+        tokens: Sequence[ArrayLike],
+        samples: Sequence[int] | Ids | None = None,
+        prompt_lengths: Sequence[int] | Ids | None = None,
     ) -> None:
         """Replace the rows by those of the next step.
 
@@ -62,15 +65,19 @@ class EngineRows:
             tokens: for each row the ids of its text so far, of any lengths.
             samples: for each row the index of its sample; a row then continues only a text of the
                 same sample. When left out, a new text has the index of its row.
+            prompt_lengths: for each row the length of its prompt, which a new text then has. When
+                left out, a new text is all prompt.
         """
         texts = [np.asarray(text, dtype=np.int64) for text in tokens]
-        if samples is None:
-            self.rows = [self._row(text, i, self._candidates(i)) for i, text in enumerate(texts)]
-        else:
-            self.rows = [
-                self._row(text, int(sample), self._of_sample(int(sample)))
-                for text, sample in zip(texts, samples, strict=True)
-            ]
+        lengths = [len(text) for text in texts] if prompt_lengths is None else prompt_lengths
+        ids = range(len(texts)) if samples is None else samples
+        self.rows = [
+            self._row(
+                Row(text, min(int(length), len(text)), int(sample), NONE, NONE),
+                self._candidates(i) if samples is None else self._of_sample(int(sample)),
+            )
+            for i, (text, length, sample) in enumerate(zip(texts, lengths, ids, strict=True))
+        ]
         self._logits = None
 
     def clear(self) -> None:
@@ -81,14 +88,15 @@ class EngineRows:
         """Keep the distributions of this step, for the surprisals of the next tokens."""
         self._logits = model_logits, logits
 
-    def _row(self, tokens: Ids, sample: int, candidates: Iterable[int]) -> Row:
-        """Return a text that continues one of the last step, or a new text of a sample."""
+    def _row(self, new: Row, candidates: Iterable[int]) -> Row:
+        """Return a row that continues a text of the last step, or the new text."""
+        tokens = new.tokens
         for j in candidates:
             before = self.rows[j]
             if len(before.tokens) + 1 == len(tokens) and np.array_equal(before.tokens, tokens[:-1]):
                 nats = self._surprisals(j, tokens[-1:])
                 return Row(tokens, before.prompt_length, before.sample, *nats)
-        return Row(tokens, len(tokens), sample, NONE, NONE)
+        return new
 
     def _candidates(self, i: int) -> Iterator[int]:
         """Yield the rows of the last step, the one in the same place first."""
@@ -123,6 +131,6 @@ def context_of(rows: Sequence[Row], vocabulary: Vocabulary | None) -> Context:
 def _padded(nats: Sequence[Nats], tokens: Ids) -> Nats:
     """Return (batch, time) surprisals, nan where a token has none."""
     padded = np.full(tokens.shape, np.nan)
-    if len(nats[0]):
-        padded[:, -len(nats[0]) :] = np.stack(nats)
+    for row, known in zip(padded, nats, strict=True):
+        row[len(row) - len(known) :] = known
     return padded

@@ -78,6 +78,7 @@ class EngineSampler:
         logits: ArrayLike,
         tokens: Sequence[ArrayLike],
         samples: Sequence[int] | NDArray[np.int64] | None = None,
+        prompt_lengths: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> Array:
         """Return the logits that the engine draws from.
 
@@ -86,6 +87,8 @@ class EngineSampler:
             tokens: for each row the ids of its text so far, without padding; of any lengths.
             samples: for each row the index of its sample, from an engine whose rows start at
                 different steps; a row then continues only a text of the same sample.
+            prompt_lengths: for each row the length of its prompt, from an engine that may begin in
+                the middle of a text, whose surprisals are then not known.
 
         Returns:
             (batch, vocabulary), float32 or float64.
@@ -96,8 +99,8 @@ class EngineSampler:
             UsageError: arrays of other shapes, or a word that the vocabulary lacks.
         """
         if not self._draws:
-            return self._step(logits, tokens, samples, tracked=bool(self.reads))
-        drawn = self.draw(logits, tokens, samples)
+            return self._step(logits, tokens, samples, prompt_lengths, tracked=bool(self.reads))
+        drawn = self.draw(logits, tokens, samples, prompt_lengths)
         only = np.full(np.shape(logits), -np.inf, dtype=np.float32)
         only[np.arange(len(drawn)), drawn] = 0
         return only
@@ -107,12 +110,13 @@ class EngineSampler:
         logits: ArrayLike,
         tokens: Sequence[ArrayLike],
         samples: Sequence[int] | NDArray[np.int64] | None = None,
+        prompt_lengths: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> NDArray[np.int64]:
         """Return one token for each row, (batch,); without a seed, with a fresh one.
 
         Args and raises: as for a call.
         """
-        result = self._step(logits, tokens, samples, tracked=True)
+        result = self._step(logits, tokens, samples, prompt_lengths, tracked=True)
         return draw(result, self._uniforms())[0]
 
     def reset(self) -> None:
@@ -145,6 +149,7 @@ class EngineSampler:
         logits: ArrayLike,
         tokens: Sequence[ArrayLike],
         samples: Sequence[int] | NDArray[np.int64] | None,
+        prompt_lengths: Sequence[int] | NDArray[np.int64] | None,
         tracked: bool,
     ) -> Array:
         """Return the sampler's logits.
@@ -160,7 +165,7 @@ class EngineSampler:
             )
         check_logits(scores, "the engine's logits")
         if tracked:
-            self._engine_rows.advance(tokens, samples)
+            self._engine_rows.advance(tokens, samples, prompt_lengths)
         result = self._apply(scores)
         if self.reads & {"surprisal", "model_surprisal"}:
             self._engine_rows.remember(scores, result)
