@@ -1,0 +1,82 @@
+"""The rows of logits of vLLM's two model runners, each with its request and its text."""
+
+import numpy as np
+
+from corelm_vllm.requests import NO_TOKENS, Row
+
+
+class SlotRows:
+    """The rows of model runner V2, whose requests have slots; a row belongs to a slot.
+
+    Args:
+        req_states: vLLM's view of its slots: token ids and lengths of prompts.
+    """
+
+    def __init__(self, req_states):
+        self._states = req_states
+        self._requests = {}
+
+    def add(self, slot, request):
+        """Set the request of a slot, which may have had another one; None for one of vLLM's."""
+        self._requests[slot] = request
+
+    def rows(self, ctx):
+        """Return the rows of corelm's requests in a step."""
+        if not any(self._requests.get(int(slot)) for slot in ctx.idx_mapping_np):
+            return []
+        slots = ctx.expanded_idx_mapping.cpu().tolist()
+        positions, inputs = ctx.pos.cpu().numpy(), ctx.input_ids.cpu().numpy()
+        offsets = ctx.expanded_local_pos.cpu().numpy()
+        rows = []
+        for i, slot in enumerate(slots):
+            request = self._requests.get(slot)
+            if request is not None:
+                tokens = NO_TOKENS
+                if request.reads_tokens:
+                    # Drafts of speculative decoding are inputs of the request's later rows.
+                    committed = int(positions[i]) + 1 - int(offsets[i])
+                    drafts = inputs[i + 1 - int(offsets[i]) : i + 1]
+                    tokens = np.concatenate([self._committed(slot, committed), drafts])
+                rows.append(Row(i, request, tokens, int(self._states.prompt_len.np[slot])))
+        return rows
+
+    def _committed(self, slot, length):
+        return self._states.all_token_ids.gpu[slot, :length].cpu().numpy()
+
+
+class BatchRows:
+    """The rows of model runner V1, where row i is request i of a batch that changes."""
+
+    def __init__(self, swap):
+        self._swap = swap
+        self._requests = {}
+
+    def update(self, batch_update, new_request):
+        """Follow the changes of a batch: removed, then added, then moved requests.
+
+        Args:
+            batch_update: vLLM's `BatchUpdate`.
+            new_request: returns the request of `SamplingParams`, or None.
+        """
+        for index in batch_update.removed:
+            self._requests.pop(index, None)
+        for index, params, prompt, output in batch_update.added:
+            self._set(index, (new_request(params), prompt or [], output))
+        for first, second, direction in batch_update.moved:
+            one, two = self._requests.pop(first, None), self._requests.pop(second, None)
+            self._set(second, one)
+            if direction == self._swap:
+                self._set(first, two)
+
+    def _set(self, index, entry):
+        if entry is None or entry[0] is None:
+            self._requests.pop(index, None)
+        else:
+            self._requests[index] = entry
+
+    def rows(self):
+        """Return the rows of corelm's requests in a step."""
+        return [
+            Row(index, request, np.array([*prompt, *output], dtype=np.int64), len(prompt))
+            for index, (request, prompt, output) in self._requests.items()
+        ]

@@ -1,0 +1,113 @@
+"""The class that vLLM loads, for both of its interfaces."""
+
+import logging
+
+from corelm_vllm.model_runners import BatchRows, SlotRows
+from corelm_vllm.requests import Requests, apply
+from corelm_vllm.settings import read_settings
+from corelm_vllm.vocabulary import VllmVocabulary
+
+logger = logging.getLogger("vllm.corelm")
+
+
+def _interfaces():
+    """Return the base classes that vLLM has: those of model runner V2 and V1.
+
+    Raises:
+        ImportError: vLLM is not installed, or has neither interface.
+    """
+    bases, errors = [], []
+    for module in ("vllm.v1.worker.gpu.sample.logits_processor", "vllm.v1.sample.logits_processor"):
+        try:
+            bases.append(__import__(module, fromlist=["LogitsProcessor"]).LogitsProcessor)
+        except ImportError as error:
+            errors.append(error)
+    if not bases:
+        raise ImportError(f"corelm-vllm needs vLLM 0.32 or later: {errors[0]}") from errors[0]
+    return bases
+
+
+INTERFACES = _interfaces()
+
+
+def _swap():
+    """Return the mark of two requests that change places, in interface V1."""
+    from vllm.v1.sample.logits_processor import MoveDirectionality
+
+    return MoveDirectionality.SWAP
+
+
+class CorelmLogitsProcessor(*INTERFACES):
+    """Applies the sampler that a request names in `extra_args={"corelm": EXPRESSION}`.
+
+    It serves both interfaces. V2 calls `add_request` and `apply(logits, ctx)`, V1 calls
+    `update_state` and `apply(logits)`.
+
+    Args:
+        vllm_config: the configuration of the engine.
+        runner: `req_states` in V2; `device` and `is_pin_memory` in V1.
+    """
+
+    def __init__(self, vllm_config, *runner):
+        self._requests = Requests(VllmVocabulary(vllm_config.model_config))
+        self._rows = SlotRows(*runner) if len(runner) == 1 else BatchRows(_swap())
+
+    @classmethod
+    def validate_params(cls, sampling_params):
+        """Raise ValueError for a request whose parameters corelm refuses."""
+        read_settings(sampling_params)
+
+    def add_request(self, req_idx, sampling_params):
+        """Set the request of a slot; return True if it asks for corelm. Of interface V2."""
+        request = self._new(sampling_params)
+        self._rows.add(req_idx, request)
+        return request is not None
+
+    def update_state(self, batch_update):
+        """Follow the changes of the batch. Of interface V1."""
+        if batch_update is not None:
+            self._rows.update(batch_update, self._new)
+
+    def is_argmax_invariant(self):
+        """Return False: a sampler may change the most likely token. Of interface V1."""
+        return False
+
+    def apply(self, logits, ctx=None):
+        """Write the samplers' logits into the rows of the requests that ask for corelm."""
+        rows = self._rows.rows() if ctx is None else self._rows.rows(ctx)
+        apply(logits, rows)
+        return logits
+
+    def _new(self, sampling_params):
+        try:
+            return self._requests.new(read_settings(sampling_params))
+        except ValueError as error:
+            # It was not checked when it arrived; an exception here would end the engine.
+            logger.error("corelm leaves a request to vLLM: %s", error)
+            return None
+
+
+class CheckRequests(*INTERFACES):
+    """A processor without an effect, whose name makes vLLM check requests when they arrive.
+
+    vLLM 0.32 checks them only if `logits_processors` names at least one class; then it calls
+    `validate_params` of the plugins that it found by entry point too.
+    """
+
+    def __init__(self, vllm_config, *runner):
+        pass
+
+    def add_request(self, req_idx, sampling_params):
+        """Return False: the logits stay as they are."""
+        return False
+
+    def update_state(self, batch_update):
+        """Do nothing."""
+
+    def is_argmax_invariant(self):
+        """Return True."""
+        return True
+
+    def apply(self, logits, ctx=None):
+        """Return the logits."""
+        return logits

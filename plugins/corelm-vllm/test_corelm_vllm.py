@@ -1,0 +1,302 @@
+"""corelm's samplers in stand-ins of vLLM: both interfaces, token for token as corelm.generate."""
+
+import importlib
+import inspect
+import logging
+import sys
+import types
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm.testing import ToyModel
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("corelm_vllm", reason="corelm-vllm is not installed")
+sys.path.insert(0, str(Path(__file__).parent))
+stand_ins = importlib.import_module("vllm_stand_ins")
+SamplingParams, BatchUpdate = stand_ins.SamplingParams, stand_ins.BatchUpdate
+SWAP, MOVE = stand_ins.MoveDirectionality.SWAP, stand_ins.MoveDirectionality.UNIDIRECTIONAL
+
+MODEL = ToyModel(end=False)
+CONFIG = types.SimpleNamespace(
+    model_config=types.SimpleNamespace(
+        tokenizer_object=stand_ins.Tokenizer(MODEL.vocabulary),
+        hf_config=types.SimpleNamespace(eos_token_id=5),
+        get_vocab_size=lambda: len(MODEL.vocabulary),
+    )
+)
+SAMPLERS = [
+    "temperature(t=0.7)",
+    "top_p(p=0.8)",
+    "min_p(p=0.05) | temperature(t=0.8)",
+    "typical(p=0.8)",
+    "top_k(k=3)",
+    "repetition_penalty(penalty=1.5)",
+    "dry(multiplier=2.0)",
+    "mirostat(tau=1.5)",
+    "xtc(probability=0.5)",
+    "no_repeat_ngram(n=2)",
+    "p_less",
+    "ban(words='cat') | top_p(p=0.9) | frequency_penalty(penalty=0.4) | temperature(t=1.2)",
+]
+PROMPTS = ["the", "the cat sat", "dog ran"]
+
+
+@pytest.fixture(params=["V2 and V1", "V2", "V1"])
+def interfaces(request):
+    return request.param.split(" and ")
+
+
+@pytest.fixture
+def processor(monkeypatch, interfaces):
+    return loaded(monkeypatch, interfaces)
+
+
+def loaded(monkeypatch, interfaces):
+    stand_ins.install(monkeypatch, interfaces)
+    monkeypatch.delitem(sys.modules, "corelm_vllm.processor", raising=False)
+    return importlib.import_module("corelm_vllm.processor")
+
+
+def asking(sampler, seed=None, **fields):
+    extra = {"corelm": sampler} | ({} if seed is None else {"corelm_seed": seed})
+    return SamplingParams(extra_args=extra, **fields)
+
+
+def logits_of(text):
+    """Return the toy model's logits as an engine has them, its padding impossible."""
+    logits = MODEL.start(np.asarray([text])).next_logits()[0].astype(np.float32)
+    logits[[MODEL.vocabulary.padding, MODEL.vocabulary.unknown]] = -np.inf
+    return logits
+
+
+def expected(sampler, prompt, seed, length=10):
+    [text] = corelm.generate(MODEL, prompt, sampler=sampler, length=length, seed=seed)
+    return [*MODEL.vocabulary.encode(prompt), *text.tokens]
+
+
+class TestV2:
+    """Model runner V2: slots and rows."""
+
+    @pytest.fixture
+    def interfaces(self):
+        return ("V2", "V1")
+
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_three_requests_write_the_texts_of_generate(self, processor, sampler):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        prompts = dict(zip((5, 2, 7), PROMPTS, strict=True))
+        for slot, prompt in prompts.items():
+            assert engine.add(slot, MODEL.vocabulary.encode(prompt), asking(sampler, slot)) is True
+        for step in range(10):
+            slots = [[5, 2, 7], [7, 5, 2]][step % 2]
+            for slot, row in zip(slots, engine.step(slots, logits_of), strict=True):
+                engine.commit(slot, row.argmax())
+        for slot, prompt in prompts.items():
+            assert engine.text(slot) == expected(sampler, prompt, slot)
+
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_without_a_seed_the_distribution_is_the_samplers(self, processor, sampler):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        texts = [MODEL.vocabulary.encode(prompt) for prompt in PROMPTS]
+        for slot, text in enumerate(texts):
+            engine.add(slot, text, asking(sampler))
+        found = torch.softmax(engine.step([0, 1, 2], logits_of), -1).numpy()
+        for text, row in zip(texts, found, strict=True):
+            alone = corelm.EngineSampler(sampler, vocabulary=MODEL.vocabulary)
+            own = corelm.softmax(alone(logits_of(text)[None], [text]))[0]
+            np.testing.assert_allclose(row, own, atol=1e-5)
+
+    def test_requests_of_all_kinds_share_a_step(self, processor):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        params = [SamplingParams(), asking("top_k(k=1)"), asking("top_k(k=1)"), asking("greedy", 3)]
+        asked = [engine.add(slot, [3, 4], each) for slot, each in enumerate(params)]
+        assert asked == [False, True, True, True]
+        untouched, one, two, drawn = engine.step([0, 1, 2, 3], logits_of).numpy()
+        np.testing.assert_array_equal(untouched, logits_of([3, 4]))
+        assert np.isfinite(one).sum() == np.isfinite(two).sum() == 1
+        assert drawn.max() == 0
+
+    def test_a_slot_is_used_again(self, processor):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        engine.add(0, [3], asking("greedy"))
+        engine.step([0], logits_of)
+        engine.add(0, [3, 4], SamplingParams())
+        np.testing.assert_array_equal(engine.step([0], logits_of)[0], logits_of([3, 4]))
+
+    @pytest.mark.parametrize("sampler", ["temperature(t=0.9)", "repetition_penalty(penalty=1.4)"])
+    def test_an_interrupted_request_continues_its_text(self, processor, sampler):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        whole = expected(sampler, "the cat", 4)
+        engine.add(1, whole[:2], asking(sampler, 4), text=whole[:6])
+        for _ in range(6, len(whole)):
+            engine.commit(1, engine.step([1], logits_of)[0].argmax())
+        assert engine.text(1) == whole
+
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_drafts_of_speculative_decoding_change_no_text(self, processor, sampler):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        whole = expected(sampler, "the cat", 4, length=12)
+        engine.add(1, whole[:2], asking(sampler, 4))
+        guesses = np.random.default_rng(0)
+        while len(engine.text(1)) < len(whole):
+            done = len(engine.text(1))
+            drafts = [t if guesses.random() < 0.6 else 3 for t in whole[done : done + 3]]
+            rows = engine.step([1], logits_of, {1: drafts}).argmax(-1).tolist()
+            for i, token in enumerate(rows):
+                engine.commit(1, token)
+                if i == len(drafts) or token != drafts[i] or len(engine.text(1)) == len(whole):
+                    break
+        assert engine.text(1) == whole
+
+    def test_a_part_of_a_long_prompt_is_no_text(self, processor):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        prompt = MODEL.vocabulary.encode("the cat sat on the mat")
+        engine.add(0, prompt, asking("mirostat(tau=1.5)", 2))
+        for part in (2, 4):  # vLLM ignores these tokens
+            engine.lengths[0] = part
+            engine.step([0], logits_of)
+        engine.lengths[0] = len(prompt)
+        for _ in range(10):
+            engine.commit(0, engine.step([0], logits_of)[0].argmax())
+        assert engine.text(0) == expected("mirostat(tau=1.5)", "the cat sat on the mat", 2)
+
+    def test_a_sampler_that_fails_leaves_its_requests_to_vllm(self, processor, caplog):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        engine.add(0, [3], asking("ban(words=(99,))"))
+        engine.add(1, [3], asking("greedy"))
+        with caplog.at_level(logging.ERROR):
+            for _ in range(3):
+                first, second = engine.step([0, 1], logits_of)
+        np.testing.assert_array_equal(first, logits_of([3]))
+        assert torch.isfinite(second).sum() == 1
+        [record] = caplog.records
+        assert "99" in record.message
+        assert "\n" not in record.message
+
+    def test_a_request_that_nobody_checked_is_logged(self, processor, caplog):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        assert engine.add(0, [3], asking("temprature")) is False
+        assert "there is no sampler 'temprature'" in caplog.text
+        np.testing.assert_array_equal(engine.step([0], logits_of)[0], logits_of([3]))
+
+    def test_a_class_to_name_changes_nothing(self, processor):
+        engine = stand_ins.V2Engine(processor.CheckRequests, CONFIG)
+        assert engine.add(0, [3], asking("greedy")) is False
+        np.testing.assert_array_equal(engine.step([0], logits_of)[0], logits_of([3]))
+
+
+class TestV1:
+    """Model runner V1: a batch that changes, and lists of tokens that grow."""
+
+    @pytest.fixture
+    def interfaces(self):
+        return ("V1",)
+
+    @pytest.fixture
+    def engine(self, processor):
+        return processor.CorelmLogitsProcessor(CONFIG, torch.device("cpu"), False)
+
+    def step(self, engine, texts):
+        """Apply the processor to the rows and append the tokens; `texts` are prompt and output."""
+        rows = np.stack([logits_of([*prompt, *output]) for prompt, output in texts])
+        for (_, output), row in zip(texts, engine.apply(torch.from_numpy(rows)), strict=True):
+            output.append(int(row.argmax()))
+
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_a_changing_batch_writes_the_texts_of_generate(self, engine, sampler):
+        texts = {seed: (MODEL.vocabulary.encode(p), []) for seed, p in enumerate(PROMPTS)}
+        added = [(seed, asking(sampler, seed), *texts[seed]) for seed in (0, 1)]
+        engine.update_state(BatchUpdate(2, added=added))
+        order = [0, 1]
+        for step in range(12):
+            if step == 2:
+                order = [0, 1, 2]
+                engine.update_state(BatchUpdate(3, added=[(2, asking(sampler, 2), *texts[2])]))
+            elif step == 4:
+                order = [2, 1, 0]
+                engine.update_state(BatchUpdate(3, moved=[(0, 2, SWAP)]))
+            elif step == 10:  # requests 0 and 1 are done
+                order = [2]
+                engine.update_state(BatchUpdate(1, removed=[1, 2]))
+            else:
+                engine.update_state(None)
+            self.step(engine, [texts[seed] for seed in order])
+        for seed, prompt in enumerate(PROMPTS):
+            assert [*texts[seed][0], *texts[seed][1]] == expected(sampler, prompt, seed)
+
+    def test_a_request_moves_and_takes_the_place_of_another(self, engine):
+        added = [(0, SamplingParams(), [3], []), (1, asking("greedy"), [3], [])]
+        engine.update_state(BatchUpdate(2, added=added))
+        engine.update_state(BatchUpdate(1, removed=[0], moved=[(1, 0, MOVE)]))
+        [row] = engine.apply(torch.from_numpy(logits_of([3])[None]))
+        assert torch.isfinite(row).sum() == 1
+        engine.update_state(BatchUpdate(1, added=[(0, SamplingParams(), [3], [])]))
+        [row] = engine.apply(torch.from_numpy(logits_of([3])[None]))
+        np.testing.assert_array_equal(row, logits_of([3]))
+
+    def test_it_may_change_the_most_likely_token(self, engine):
+        assert engine.is_argmax_invariant() is False
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (asking("temprature"), "there is no sampler 'temprature'; did you mean 'temperature'?"),
+        (asking("top_p(p=2)"), "p must be"),
+        (asking("greedy", -1), "the seed must be a whole number of at least 0, not -1"),
+        (asking("greedy", "1"), "the seed must be a whole number"),
+        (asking(3), "'corelm' must be a sampler expression, not 3"),
+        (SamplingParams(extra_args={"corelm_seed": 3}), "'corelm' must be a sampler expression"),
+        (
+            SamplingParams(extra_args={"corelm": "greedy", "corelm_sed": 3}),
+            "there is no argument 'corelm_sed'",
+        ),
+        (asking("min_p", temperature=0.7), "temperature=0.7 would change"),
+        (asking("min_p", top_k=50), "top_k=50 would change"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_line(processor, params, message):
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
+        processor.CorelmLogitsProcessor.validate_params(params)
+    assert message in str(caught.value)
+
+
+def test_other_requests_pass(processor):
+    for params in (
+        SamplingParams(temperature=0.2),
+        SamplingParams(extra_args={"target_token": 3}),
+        asking("min_p(p=0.05) | temperature(t=0.8)"),
+        asking("min_p", 7, temperature=0.0, top_k=1),
+        asking("min_p", top_k=-1),
+    ):
+        processor.CorelmLogitsProcessor.validate_params(params)
+
+
+def test_the_methods_take_what_each_interface_passes(processor, interfaces):
+    bases = {"V2": stand_ins.V2LogitsProcessor, "V1": stand_ins.V1LogitsProcessor}
+    for cls in (processor.CorelmLogitsProcessor, processor.CheckRequests):
+        for base in (bases[name] for name in interfaces):
+            assert issubclass(cls, base)
+            for name, method in vars(base).items():
+                if callable(method) or isinstance(method, classmethod):
+                    if name.startswith("_") and name != "__init__":
+                        continue
+                    documented = inspect.signature(getattr(base, name))
+                    inspect.signature(getattr(cls, name)).bind(*documented.parameters)
+        assert not inspect.isabstract(cls)
+
+
+def test_without_vllm_the_error_is_one_line(monkeypatch):
+    with pytest.raises(ImportError, match=r"^corelm-vllm needs vLLM 0.32 or later: [^\n]*$"):
+        loaded(monkeypatch, ())
+
+
+def test_vllm_finds_it(processor):
+    [point] = entry_points(group="vllm.logits_processors", name="corelm")
+    assert point.load() is processor.CorelmLogitsProcessor
+    assert importlib.import_module("corelm_vllm").CheckRequests is processor.CheckRequests
