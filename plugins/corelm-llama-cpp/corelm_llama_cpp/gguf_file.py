@@ -1,0 +1,77 @@
+"""Load a GGUF file into llama.cpp, unless it is damaged."""
+
+import ctypes
+import math
+import os
+
+from corelm.errors import ModelFileError
+from corelm_llama_cpp.library import free, llama, logged
+
+MOST_BLOCKS = 512
+"""llama.cpp ends the process for a network with more."""
+
+
+def load(path):
+    """Return the `llama_model` of a GGUF file.
+
+    llama.cpp itself refuses files that are truncated, foreign, or claim more than they hold. But
+    for some values it ends the process, so they are checked before: it first reads the file
+    without the weights.
+
+    Raises:
+        ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
+    """
+    if not os.path.isfile(path):
+        raise ModelFileError(f"there is no file {os.fspath(path)}")
+    described = _load(path, vocab_only=True)
+    try:
+        fault = _fault(described)
+    finally:
+        free(llama.llama_model_free, described)
+    if fault:
+        raise ModelFileError(f"llama.cpp cannot load {os.fspath(path)}: {fault}")
+    return _load(path, vocab_only=False)
+
+
+def _load(path, vocab_only):
+    parameters = llama.llama_model_default_params()
+    parameters.vocab_only = vocab_only
+    with logged() as errors:
+        model = llama.llama_model_load_from_file(os.fsencode(path), parameters)
+    if not model:
+        reason = errors[0] if errors else "it gives no reason"
+        raise ModelFileError(f"llama.cpp cannot load {os.fspath(path)}: {reason}")
+    return model
+
+
+def _fault(model):
+    """Return the first value of a file that llama.cpp would not survive; None if there is none."""
+    architecture = _value(model, "general.architecture")
+    if architecture is None or architecture == "clip":
+        return "it is not a language model"
+    blocks = _number(model, f"{architecture}.block_count")
+    if not 1 <= blocks <= MOST_BLOCKS:
+        return f"it claims {blocks:.0f} blocks; 1 to {MOST_BLOCKS} are possible"
+    length = _number(model, f"{architecture}.context_length")
+    if not 1 <= length < 2**31:
+        return f"it claims a context of {length:.0f} tokens"
+    for name in ("layer_norm_rms_epsilon", "layer_norm_epsilon"):
+        epsilon = _number(model, f"{architecture}.attention.{name}", default=0)
+        if not 0 <= epsilon < math.inf:
+            return f"its {name} is {epsilon}"
+    return None
+
+
+def _number(model, key, default=math.nan):
+    text = _value(model, key)
+    try:
+        return default if text is None else float(text)
+    except ValueError:
+        return math.nan
+
+
+def _value(model, key):
+    """Return a value of the file's metadata as text; None if it has none."""
+    buffer = ctypes.create_string_buffer(256)
+    found = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
+    return None if found < 0 else buffer.value.decode("utf-8", "replace")

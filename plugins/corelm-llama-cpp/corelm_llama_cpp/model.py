@@ -1,0 +1,57 @@
+"""A GGUF file as a language model of corelm."""
+
+import os
+import weakref
+
+from corelm import CachedSession, softmax
+from corelm.errors import ModelFileError
+from corelm_llama_cpp.cache import LlamaCppCache
+from corelm_llama_cpp.gguf_file import load
+from corelm_llama_cpp.library import free, llama
+from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
+
+
+class LlamaCppModel:
+    """A GGUF file as a `corelm.LanguageModel`.
+
+    llama.cpp runs it, with as many threads as `corelm.cpu_limit` allows.
+
+    Args:
+        path: a GGUF file.
+
+    Attributes:
+        vocabulary: its tokenizer, a `LlamaCppVocabulary`.
+        context_length: the largest number of tokens that it attends to.
+        width: the length of a hidden state.
+
+    Raises:
+        ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
+    """
+
+    def __init__(self, path):
+        self.pointer = load(path)
+        self._free = weakref.finalize(self, free, llama.llama_model_free, self.pointer)
+        if not llama.llama_model_has_decoder(self.pointer):
+            raise ModelFileError(f"{os.fspath(path)} is not a model that continues texts")
+        self.vocabulary = LlamaCppVocabulary(self.pointer)
+        self.context_length = llama.llama_model_n_ctx_train(self.pointer)
+        self.width = llama.llama_model_n_embd_out(self.pointer)
+
+    def start(self, tokens):
+        """Return a session that starts with (batch, time) ids."""
+        return LlamaCppSession(LlamaCppCache(self), tokens, self.vocabulary, self.context_length)
+
+    def next_token_distribution(self, tokens):
+        """Return (batch, vocabulary) probabilities after (batch, time) ids."""
+        return softmax(self.start(tokens).next_logits())
+
+
+class LlamaCppSession(CachedSession):
+    """A decoding session on llama.cpp's key/value cache."""
+
+    def hidden_states(self, count):
+        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
+        if not self._cache.hidden:
+            self._cache.hidden = True
+            self._outputs = ()  # they lack hidden states
+        return self.last_outputs(count)[1]

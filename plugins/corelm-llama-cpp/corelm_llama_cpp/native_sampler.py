@@ -1,0 +1,220 @@
+"""A corelm sampler as a `llama_sampler`, for llama.cpp's own sampler chains.
+
+llama.cpp calls the functions of one interface, which lives as long as the process. Its objects
+hold a number, the key of a Python state. So llama.cpp never holds the address of an object that
+Python could move or free.
+"""
+
+import array
+import copy
+import ctypes
+import functools
+import itertools
+
+import numpy as np
+
+from corelm import EngineSampler
+from corelm.errors import UsageError
+from corelm_llama_cpp.library import llama
+from corelm_llama_cpp.texts import without_start
+
+RECORD = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""`llama_token_data`."""
+
+
+class State:
+    """The text of one `llama_sampler`, and the sampler that continues it.
+
+    Args:
+        engine: the sampler, at the beginning of a text.
+        draws: choose a token, instead of leaving the draw to a later sampler of the chain.
+        vocabulary: the model's, or None.
+        failures: exceptions of this sampler and its clones.
+    """
+
+    def __init__(self, engine, draws, vocabulary, failures):
+        self._engine, self._draws, self._vocabulary = engine, draws, vocabulary
+        self.failures = failures
+        self._size = 0  # the number of ids seen, where llama.cpp passes a part of the vocabulary
+        self.reset()
+
+    def reset(self):
+        """Begin a new text."""
+        self._tokens = array.array("q")
+        self._engine.reset()
+        self._stepped = self._engine
+
+    def clone(self):
+        """Return a state that continues the same text independently."""
+        other = copy.copy(self)
+        other._tokens = self._tokens[:]
+        other._engine, other._stepped = copy.copy(self._engine), copy.copy(self._stepped)
+        return other
+
+    def accept(self, token):
+        """Append a token to the text."""
+        self._tokens.append(token)
+        self._engine = self._stepped
+
+    def apply(self, candidates):
+        """Apply the sampler to a `llama_token_data_array`."""
+        try:
+            self._apply(candidates, _records(candidates))
+        except BaseException as error:  # an exception cannot pass through llama.cpp
+            self.failures.append(error)
+            candidates.selected = 0  # llama.cpp ends the process without a selected token
+
+    def _apply(self, candidates, records):
+        # A step counts once its token is accepted: llama.cpp may apply a sampler again, for
+        # instance when a grammar rejects the token.
+        self._stepped = copy.copy(self._engine)
+        logits, tokens = self._logits(records), [without_start(self._tokens, self._vocabulary)]
+        if self._draws:
+            records[0] = self._stepped.draw(logits, tokens)[0], 0, 1
+            candidates.size, candidates.selected, candidates.sorted = 1, 0, True
+            return
+        [row] = self._stepped(logits, tokens)
+        kept = np.flatnonzero(row > -np.inf)
+        written = records[: len(kept)]
+        written["id"], written["logit"] = kept, row[kept]
+        candidates.size, candidates.selected, candidates.sorted = len(kept), -1, False
+
+    def _logits(self, records):
+        """Return (1, vocabulary) logits; tokens that are no candidates have minus infinity."""
+        ids, logits = records["id"], records["logit"]
+        if np.array_equal(ids, _numbers(len(ids))):
+            self._size = max(self._size, len(ids))
+            return np.ascontiguousarray(logits)[None]
+        self._size = max(self._size, int(ids.max()) + 1)
+        scattered = np.full((1, self._size), -np.inf, dtype=np.float32)
+        scattered[0, ids] = logits
+        return scattered
+
+
+class LlamaCppSampler:
+    """A `llama_sampler`, for every function of llama-cpp-python that takes one.
+
+    A chain owns the samplers added to it, and frees them with itself; one that is in no chain is
+    freed by `free`. An exception cannot pass through llama.cpp: the sampler keeps it, chooses any
+    token, and `raise_error` raises it.
+    """
+
+    def __init__(self, state):
+        self._failures = state.failures
+        self._key = next(_KEYS)
+        self._pointer = _new_sampler(self._key, state)
+
+    @property
+    def _as_parameter_(self):
+        """The pointer, for the functions of llama-cpp-python.
+
+        Raises:
+            UsageError: it was freed, by itself or with its chain.
+        """
+        if self._key not in _STATES:
+            raise UsageError("this sampler was freed; make another one with as_sampler()")
+        return self._pointer
+
+    def sample(self, context, index=-1):
+        """Draw and accept the next token.
+
+        Args:
+            context: a `llama_context`, such as `Llama.ctx`.
+            index: the output of the last batch; -1 is the last one.
+
+        Raises:
+            CorelmError: as `corelm.EngineSampler`.
+        """
+        token = llama.llama_sampler_sample(self, context, index)
+        self.raise_error()
+        return token
+
+    def raise_error(self):
+        """Raise the first exception of this sampler or its clones, and forget the others."""
+        failures = self._failures[:]
+        self._failures.clear()
+        if failures:
+            raise failures[0]
+
+    def free(self):
+        """Free a sampler that is in no chain; nothing to do if it was freed."""
+        if self._key in _STATES:
+            llama.llama_sampler_free(self)
+
+
+def as_sampler(sampler, *, seed=None, vocabulary=None):
+    """Return a `llama_sampler` for llama.cpp's sampler chains.
+
+    The text that it sees are the tokens that it accepted: `llama_sampler_accept` adds those of the
+    prompt. With a seed it chooses the token, and is the last of its chain. Without one it changes
+    the distribution, and a later sampler, such as `llama_sampler_init_dist`, draws.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        seed: decides the random numbers; None leaves the draw to llama.cpp.
+        vocabulary: a `LlamaCppVocabulary`, for samplers that name words or the end of a text.
+
+    Raises:
+        UsageError: an expression that cannot be read, or a seed below 0.
+    """
+    engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
+    return LlamaCppSampler(State(engine, seed is not None, vocabulary, []))
+
+
+def _records(candidates):
+    """Return the records of a `llama_token_data_array` as an array, without a copy."""
+    address = ctypes.addressof(candidates.data.contents)
+    memory = (ctypes.c_char * (candidates.size * RECORD.itemsize)).from_address(address)
+    return np.frombuffer(memory, RECORD)
+
+
+@functools.lru_cache(maxsize=2)
+def _numbers(count):
+    return np.arange(count, dtype=np.int32)
+
+
+_KEYS = itertools.count(1)
+_STATES: dict[int, State] = {}
+"""The states of the samplers that llama.cpp has not freed."""
+
+
+def _new_sampler(key, state):
+    _STATES[key] = state
+    return llama.llama_sampler_init(_INTERFACE, key)
+
+
+def _state(pointer):
+    return _STATES[pointer.contents.ctx]
+
+
+def _clone(pointer):
+    sampler = _new_sampler(next(_KEYS), _state(pointer).clone())
+    return ctypes.cast(sampler, ctypes.c_void_p).value
+
+
+def _copy_state(source, target):
+    _STATES[target.contents.ctx] = _state(source).clone()
+
+
+_NAME = ctypes.create_string_buffer(b"corelm")
+_POINTER = llama.llama_sampler_p_ctypes
+# ctypes cannot return pointers from callbacks, but addresses.
+_RETURNS_ADDRESS = ctypes.CFUNCTYPE(ctypes.c_void_p, _POINTER)
+_FUNCTIONS = {
+    "name": _RETURNS_ADDRESS(lambda pointer: ctypes.addressof(_NAME)),
+    "accept": llama.llama_sampler_i_accept(lambda pointer, token: _state(pointer).accept(token)),
+    "apply": llama.llama_sampler_i_apply(
+        lambda pointer, data: _state(pointer).apply(data.contents)
+    ),
+    "reset": llama.llama_sampler_i_reset(lambda pointer: _state(pointer).reset()),
+    "clone": _RETURNS_ADDRESS(_clone),
+    "free": llama.llama_sampler_i_free(lambda pointer: _STATES.pop(pointer.contents.ctx, None)),
+    "copy_state": llama.llama_sampler_i_copy_state(_copy_state),
+}
+_INTERFACE = llama.llama_sampler_i(
+    **{
+        name: ctypes.cast(_FUNCTIONS[name], kind)
+        for name, kind in llama.llama_sampler_i._fields_
+        if name in _FUNCTIONS
+    }
+)

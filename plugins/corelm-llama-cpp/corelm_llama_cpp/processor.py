@@ -1,0 +1,71 @@
+"""A corelm sampler as a logits processor of llama-cpp-python."""
+
+import numpy as np
+
+from corelm import EngineSampler
+from corelm_llama_cpp.texts import without_start
+
+
+class LogitsProcessor:
+    """A logits processor of llama-cpp-python that applies a corelm sampler.
+
+    llama-cpp-python prints an exception of a processor and continues without it. So the first
+    exception is kept, and `raise_error` raises it.
+
+    Attributes:
+        error: the first exception of a call; None if there was none.
+    """
+
+    def __init__(self, engine, vocabulary=None):
+        self.error = None
+        self._engine, self._vocabulary = engine, vocabulary
+
+    def __call__(self, input_ids, scores):
+        """Return the logits of the next token, (vocabulary,).
+
+        Args:
+            input_ids: (time,) ids of the text so far.
+            scores: (vocabulary,) logits of the model.
+
+        Raises:
+            CorelmError: as `corelm.EngineSampler`.
+        """
+        tokens = without_start(input_ids, self._vocabulary)
+        try:
+            return self._engine(np.ascontiguousarray(scores)[None], [tokens])[0]
+        except BaseException as error:
+            self.error = self.error or error
+            raise
+
+    def raise_error(self, *_):
+        """Raise the first exception, and forget it; return False if there was none.
+
+        As `stopping_criteria` it ends a text at the token at which a sampler fails.
+        """
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        return False
+
+
+def as_logits_processor(sampler, *, seed=None, vocabulary=None):
+    """Return a logits processor for `logits_processor=` of llama-cpp-python.
+
+    With a seed it draws, and llama.cpp can only choose the token drawn: the text is the one of
+    `corelm.generate` with the same seed. Without a seed llama.cpp draws; pass `temperature=1.0,
+    top_k=0, top_p=1.0, min_p=0.0`, or its own defaults change the distribution further.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        seed: decides the random numbers; None leaves the draw to llama.cpp.
+        vocabulary: a `LlamaCppVocabulary`, for samplers that name words or the end of a text.
+
+    Raises:
+        UsageError: an expression that cannot be read, or a seed below 0.
+
+    Example:
+        >>> processor = as_logits_processor("top_k(k=1)")
+        >>> processor(np.array([0, 2]), np.array([1, 3, 2], np.float32)).tolist()
+        [-inf, 3.0, -inf]
+    """
+    return LogitsProcessor(EngineSampler(sampler, seed=seed, vocabulary=vocabulary), vocabulary)

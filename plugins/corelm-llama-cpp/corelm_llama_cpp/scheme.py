@@ -1,0 +1,15 @@
+"""GGUF files on the command line: `--model gguf:FILE`."""
+
+from corelm import ModelScheme, hookimpl
+
+
+def open_file(path):
+    """Return the model of a GGUF file."""
+    from corelm_llama_cpp import LlamaCppModel  # llama.cpp takes a second to import
+
+    return LlamaCppModel(path)
+
+
+@hookimpl
+def corelm_models():
+    return {"gguf": ModelScheme(open_file, metavar="FILE")}

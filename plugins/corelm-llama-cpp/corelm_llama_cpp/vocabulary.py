@@ -1,0 +1,65 @@
+"""The tokenizer of a GGUF file as a vocabulary."""
+
+import ctypes
+from functools import cached_property
+
+from corelm_llama_cpp.library import llama
+
+
+class LlamaCppVocabulary:
+    """The tokenizer of a model: text to ids, and ids to bytes.
+
+    As in llama.cpp, special tokens may be written in a text, such as `<|im_start|>`. Nothing is
+    masked: llama.cpp draws every token too.
+
+    Args:
+        model: a `llama_cpp.Llama`, or the `llama_model` of one.
+    """
+
+    padding = None
+    unknown = None
+
+    def __init__(self, model):
+        self._model = model  # the vocabulary is a part of it
+        pointer = model.model if isinstance(model, llama.Llama) else model
+        self._vocabulary = llama.llama_model_get_vocab(pointer)
+        self._size = llama.llama_vocab_n_tokens(self._vocabulary)
+
+    @cached_property
+    def start(self):
+        """The token that llama.cpp puts before every text; None if it puts none."""
+        if not llama.llama_vocab_get_add_bos(self._vocabulary):
+            return None
+        token = llama.llama_vocab_bos(self._vocabulary)
+        return None if token == llama.LLAMA_TOKEN_NULL else token
+
+    @cached_property
+    def ends(self):
+        """The tokens that end a text, at the end of a text or of a turn."""
+        is_end = llama.llama_vocab_is_eog
+        return frozenset(i for i in range(self._size) if is_end(self._vocabulary, i))
+
+    def __len__(self):
+        return self._size
+
+    def encode(self, text):
+        """Return the ids of a text, without the start token."""
+        data = text.encode("utf-8", "surrogateescape")
+        count = len(data) + 8  # a token has a byte at least, but for a space put before the text
+        ids = (llama.llama_token * count)()
+        found = llama.llama_tokenize(self._vocabulary, data, len(data), ids, count, False, True)
+        return ids[:found]
+
+    def decode(self, ids):
+        """Return the text of ids, without special tokens."""
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
+
+    def token_bytes(self, token):
+        """Return the bytes that a token adds to a text; none for special tokens."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            found = llama.llama_token_to_piece(self._vocabulary, int(token), buffer, size, 0, False)
+            if found >= 0:
+                return buffer.raw[:found]
+            size = -found

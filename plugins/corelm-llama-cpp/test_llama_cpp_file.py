@@ -1,0 +1,69 @@
+"""GGUF files that lie are refused in one line."""
+
+import struct
+
+import pytest
+
+from corelm.errors import ModelFileError
+
+pytest.importorskip("llama_cpp")
+
+from corelm_llama_cpp import LlamaCppModel
+
+
+@pytest.fixture
+def changed(gguf_file, tmp_path):
+    """A function that writes the tiny model with some bytes replaced."""
+
+    def write(position, data):
+        content = bytearray(gguf_file.read_bytes())
+        content[position : position + len(data)] = data
+        file = tmp_path / "changed.gguf"
+        file.write_bytes(content)
+        return file
+
+    return write
+
+
+def refused(file, match):
+    with pytest.raises(ModelFileError, match=match) as info:
+        LlamaCppModel(file)
+    assert "\n" not in str(info.value)
+    assert str(file) in str(info.value)
+
+
+def test_a_missing_file_and_a_folder(tmp_path):
+    refused(tmp_path / "none.gguf", "there is no file")
+    refused(tmp_path, "there is no file")
+
+
+@pytest.mark.parametrize("size", [0, 4, 20, 1000, 100_000, -1])
+def test_truncated(gguf_file, tmp_path, size):
+    file = tmp_path / "short.gguf"
+    file.write_bytes(gguf_file.read_bytes()[:size])
+    refused(file, "cannot load")
+
+
+@pytest.mark.parametrize("count", [10**6, 2**31, 2**40, 2**60, 2**64 - 1])
+@pytest.mark.parametrize("position", [8, 16, 24], ids=["tensors", "metadata", "length of a key"])
+def test_huge_claims_of_the_header(changed, position, count):
+    refused(changed(position, struct.pack("<Q", count)), "cannot load")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("block_count", 0),
+        ("block_count", 10**6),
+        ("block_count", 2**32 - 1),
+        ("context_length", 0),
+        ("context_length", 2**32 - 1),
+        ("embedding_length", 2**31),
+        ("attention.head_count", 0),
+        ("attention.layer_norm_rms_epsilon", 2**32 - 1),
+    ],
+)
+def test_impossible_sizes(gguf_file, changed, key, value):
+    name = f"llama.{key}".encode()
+    position = gguf_file.read_bytes().index(name) + len(name) + 4
+    refused(changed(position, struct.pack("<I", value)), "cannot load")

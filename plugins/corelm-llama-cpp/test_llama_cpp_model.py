@@ -1,0 +1,236 @@
+"""GGUF files as models of corelm: sessions next to full passes, and the vocabulary."""
+
+import functools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm import ByteVocabulary, HiddenStateSession, RewindableSession
+from corelm.errors import CorelmError, UsageError
+from corelm.language_model import window_start
+
+pytest.importorskip("llama_cpp")
+
+from corelm_llama_cpp import LlamaCppModel, LlamaCppVocabulary
+from corelm_llama_cpp.cache import LlamaCppCache, compacted
+
+
+@pytest.fixture(scope="module")
+def started(started_file):
+    return LlamaCppModel(started_file)
+
+
+@pytest.fixture(params=["model", "started"])
+def any_model(request):
+    return request.getfixturevalue(request.param)
+
+
+def full_pass(model, text):
+    """Return the logits and the hidden state after a text, from one pass over its window."""
+    if model.vocabulary.start is not None:
+        text = [model.vocabulary.start, *text]
+    window = text[window_start(len(text), model.context_length) :]
+    cache = _cache(model)
+    cache.truncate(0)
+    logits, hidden = cache.process(np.array([window]), 1)
+    return logits[0, 0], hidden[0, 0]
+
+
+@functools.cache
+def _cache(model):
+    cache = LlamaCppCache(model)
+    cache.hidden = True
+    return cache
+
+
+def assert_same(session, model, texts, count=1):
+    """Compare the outputs after each of the last tokens with full passes."""
+    length = np.shape(texts)[1]
+    logits = session.last_logits(count)
+    assert logits.dtype == np.float32
+    hidden = session.hidden_states(count)
+    for row, text in enumerate(texts):
+        for i in range(count):
+            expected = full_pass(model, list(text[: length - count + 1 + i]))
+            np.testing.assert_allclose(logits[row, i], expected[0], atol=1e-5)
+            np.testing.assert_allclose(hidden[row, i], expected[1], atol=1e-5)
+    np.testing.assert_allclose(session.next_logits(), logits[:, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_operations_in_any_order(any_model, seed):
+    rng, size = np.random.default_rng(seed), len(any_model.vocabulary)
+    texts = rng.integers(0, size, (3, rng.integers(1, 20)))
+    session = any_model.start(texts)
+    for _ in range(25):
+        length = texts.shape[1]
+        match rng.integers(5):
+            case 0:
+                new = rng.integers(0, size, (len(texts), rng.integers(0, 40)))
+                session.extend(new)
+                texts = np.concatenate([texts, new], axis=1)
+            case 1:
+                new = rng.integers(0, size, len(texts))
+                session.extend(new)
+                texts = np.concatenate([texts, new[:, None]], axis=1)
+            case 2:
+                count = rng.integers(0, length)
+                session.rewind(count)
+                texts = texts[:, : length - count]
+            case 3:
+                rows = rng.integers(0, len(texts), rng.integers(1, 7))
+                session.select(rows)
+                texts = texts[rows]
+            case 4:
+                assert_same(session, any_model, texts, rng.integers(1, min(length, 5) + 1))
+    assert_same(session, any_model, texts)
+
+
+def test_texts_longer_than_the_first_context_and_several_passes(gguf_file, tmp_path):
+    import tiny_gguf
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny_gguf, "CONTEXT", 1500)
+        model = LlamaCppModel(tiny_gguf.write(tmp_path / "long.gguf"))
+    tokens = np.random.default_rng(0).integers(0, len(model.vocabulary), (3, 1400))
+    session = model.start(tokens[:, :250])
+    session.next_logits()
+    session.extend(tokens[:, 250:500])
+    session.next_logits()
+    session.extend(tokens[:, 500:])
+    several, whole = session.last_logits(300), model.start(tokens).last_logits(300)
+    np.testing.assert_allclose(several, whole, atol=5e-5)
+    np.testing.assert_allclose(
+        model.start(tokens[1:2, :1200]).next_logits(), whole[1:2, 99], atol=5e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("sources", "numbers", "forks"),
+    [
+        ([0, 1, 2], [0, 1, 2], []),
+        ([2, 0], [1, 0], [(2, 1)]),
+        ([1, 1, 1], [1, 0, 2], [(1, 0), (1, 2)]),
+        ([5, 3], [0, 1], [(5, 0), (3, 1)]),
+    ],
+)
+def test_sequences_are_numbered_from_zero(sources, numbers, forks):
+    assert compacted(sources) == (numbers, forks)
+
+
+def test_the_protocols(model):
+    assert isinstance(model.start([[1]]), RewindableSession)
+    assert isinstance(model.start([[1]]), HiddenStateSession)
+    assert isinstance(model.vocabulary, ByteVocabulary)
+
+
+def test_the_stateless_hook(model):
+    p = model.next_token_distribution([[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(p[1], corelm.softmax(full_pass(model, [4, 5, 6])[0]), atol=1e-5)
+
+
+def test_too_many_texts_are_refused(model):
+    with pytest.raises(UsageError, match="at most 256 texts at a time, not 257"):
+        model.start(np.ones((257, 1), dtype=int)).next_logits()
+
+
+def test_the_vocabulary(model, started):
+    vocabulary = model.vocabulary
+    end = len(vocabulary) - 2
+    assert vocabulary.start is None
+    assert started.vocabulary.start == end
+    assert vocabulary.ends == {end, end + 1}
+    assert vocabulary.padding is None
+    assert vocabulary.unknown is None
+    for text in ("This movie", "the café — 日本", "", " ", "a\nb"):
+        assert vocabulary.decode(vocabulary.encode(text)) == text
+        assert started.vocabulary.encode(text) == vocabulary.encode(text)
+    assert len(vocabulary.encode("This movie")) == 2
+
+
+def test_a_token_may_be_a_part_of_a_character(model):
+    ids = model.vocabulary.encode("é")
+    assert [model.vocabulary.token_bytes(i) for i in ids] == [b"\xc3", b"\xa9"]
+
+
+def test_special_tokens_can_be_written_and_add_nothing(model):
+    vocabulary = model.vocabulary
+    assert vocabulary.encode("the<|im_end|>")[-1] == len(vocabulary) - 1
+    assert vocabulary.token_bytes(len(vocabulary) - 1) == b""
+
+
+def test_a_text_ends_at_any_of_the_ends(model):
+    ends = sorted(model.vocabulary.ends)
+    bias = f"logit_bias(bias={{{ends[1]}: 100.0}})"
+    [text] = corelm.generate(model, "This movie", sampler=bias, length=9, seed=0)
+    assert text.tokens == [ends[1]]
+
+
+def test_the_vocabulary_of_a_llama(llm, model):
+    vocabulary = LlamaCppVocabulary(llm)
+    assert vocabulary.encode("This movie") == model.vocabulary.encode("This movie")
+
+
+@pytest.mark.parametrize("decoder", ["Beam", "Contrastive", "Speculative"])
+def test_other_decoders_continue_a_text(model, decoder):
+    kind = getattr(pytest.importorskip(f"corelm_{decoder.lower()}"), decoder)
+    options = {"sampler": "top_k(k=5)", "length": 60, "seed": 1}
+    [text] = corelm.generate(model, "This movie", decoder=kind(), **options)
+    assert text.tokens
+    if decoder == "Speculative":
+        [ordinary] = corelm.generate(model, "This movie", **options)
+        assert text.tokens == ordinary.tokens
+
+
+def run(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "corelm", *map(str, arguments)],
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+def test_on_the_command_line(gguf_file, model):
+    options = ("--sampler", "stochastic", "--length", 12, "--seed", 1, "--json")
+    code, out, errors = run("sample", "--model", f"gguf:{gguf_file}", "This movie", *options)
+    assert (code, errors) == (0, "")
+    [expected] = corelm.generate(model, "This movie", sampler="stochastic", length=12, seed=1)
+    [text] = json.loads(out)["texts"]
+    assert [step["token"] for step in text["tokens"]] == expected.tokens
+    assert text["text"] == expected.text
+
+
+def test_a_foreign_file_is_refused_in_one_line(tmp_path):
+    file = tmp_path / "foreign.gguf"
+    file.write_bytes(b"PK\3\4" * 100)
+    code, out, errors = run("sample", "--model", f"gguf:{file}", "This movie")
+    assert (code, out) == (1, b"")
+    assert errors.startswith(f"error: llama.cpp cannot load {file}: ")
+    assert errors.count("\n") == 1
+
+
+def test_many_sessions_leave_no_memory_behind(model):
+    for _ in range(20):
+        model.start([[1, 2]]).next_logits()
+
+
+def test_the_model_may_go_before_its_session(gguf_file):
+    session = LlamaCppModel(gguf_file).start([[1, 2]])
+    assert np.isfinite(session.next_logits()).all()
+
+
+def test_errors_of_llama_cpp_are_errors_of_corelm(model):
+    session = model.start([[1, 2]])
+    session.next_logits()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("llama_cpp.llama_decode", lambda context, batch: 1)
+        session.extend([3])
+        with pytest.raises(CorelmError, match=r"could not process 1 tokens \(code 1\)"):
+            session.next_logits()
+    assert_same(session, model, np.array([[1, 2, 3]]))

@@ -1,0 +1,121 @@
+"""The preset llama.cpp next to llama.cpp's own samplers."""
+
+import ctypes
+
+import numpy as np
+import pytest
+
+import corelm
+
+llama = pytest.importorskip("llama_cpp")
+
+PENALTIES = {"last": 64, "repeat": 1.0, "frequency": 0.0, "presence": 0.0}
+DRY = {"multiplier": 0.0, "base": 1.75, "allowed_length": 2}
+FILTERS = {"n_sigma": -1.0, "k": 40, "typical": 1.0, "top_p": 0.95, "min_p": 0.05}
+DEFAULTS = PENALTIES | DRY | FILTERS | {"xtc": 0.0, "threshold": 0.1, "t": 0.8}
+BREAKERS = ["\n", ":", '"', "*"]
+
+CASES = {
+    "defaults": ({}, {}),
+    "penalties": (
+        {"repeat": 1.3, "frequency": 0.2, "presence": 0.3},
+        {
+            "repetition_penalty(penalty=1.0": "repetition_penalty(penalty=1.3",
+            "frequency_penalty(penalty=0.0": "frequency_penalty(penalty=0.2",
+            "presence_penalty(penalty=0.0": "presence_penalty(penalty=0.3",
+        },
+    ),
+    "dry": ({"multiplier": 0.8}, {"multiplier=0.0": "multiplier=0.8"}),
+    "top_n_sigma": ({"n_sigma": 1.0}, {"n=inf": "n=1.0"}),
+    "typical": ({"typical": 0.7}, {"typical(p=1.0)": "typical(p=0.7)"}),
+    "xtc": ({"xtc": 1.0}, {"xtc(probability=0.0": "xtc(probability=1.0"}),
+    "temperature": ({"t": 1.7}, {"t=0.8": "t=1.7"}),
+    "no limits": (
+        {"k": 0, "top_p": 1.0, "min_p": 0.0},
+        {"top_k(k=40)": "top_k(k=0)", "top_p(p=0.95)": "top_p(p=1.0)", "p=0.05": "p=0.0"},
+    ),
+}
+"""Parameters of llama.cpp, and the changes to the preset's expression that say the same."""
+
+
+class Chain:
+    """llama.cpp's samplers in the order of its `common_sampler_init`.
+
+    Args:
+        model: a `llama_model`.
+        options: parameters that differ from the defaults.
+    """
+
+    def __init__(self, model, **options):
+        o = DEFAULTS | options
+        vocabulary = llama.llama_model_get_vocab(model)
+        breakers = (ctypes.c_char_p * len(BREAKERS))(*(word.encode() for word in BREAKERS))
+        size = llama.llama_vocab_n_tokens(vocabulary)
+        self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+        for stage in (
+            llama.llama_sampler_init_penalties(
+                size, o["last"], o["repeat"], o["frequency"], o["presence"]
+            ),
+            llama.llama_sampler_init_dry(
+                *(vocabulary, o["multiplier"], o["base"], o["allowed_length"], o["last"]),
+                *(breakers, len(BREAKERS)),
+            ),
+            llama.llama_sampler_init_top_n_sigma(o["n_sigma"]),
+            llama.llama_sampler_init_top_k(o["k"]),
+            llama.llama_sampler_init_typical(o["typical"], 1),
+            llama.llama_sampler_init_top_p(o["top_p"], 1),
+            llama.llama_sampler_init_min_p(o["min_p"], 1),
+            llama.llama_sampler_init_xtc(o["xtc"], o["threshold"], 1, 0),
+            llama.llama_sampler_init_temp(o["t"]),
+        ):
+            llama.llama_sampler_chain_add(self._chain, stage)
+
+    def distribution(self, logits, tokens):
+        """Return (vocabulary,) probabilities after the tokens of a text."""
+        llama.llama_sampler_reset(self._chain)
+        for token in tokens:
+            llama.llama_sampler_accept(self._chain, int(token))
+        records = (llama.llama_token_data * len(logits))(
+            *((i, logit, 0) for i, logit in enumerate(logits.tolist()))
+        )
+        candidates = llama.llama_token_data_array(records, len(logits), -1, False)
+        llama.llama_sampler_apply(self._chain, ctypes.byref(candidates))
+        result = np.full(len(logits), -np.inf)
+        for record in candidates.data[: candidates.size]:
+            result[record.id] = record.logit
+        return corelm.softmax(result)
+
+    def free(self):
+        llama.llama_sampler_free(self._chain)
+
+
+def expression(changes):
+    """Return the preset's expression with some of its parts replaced."""
+    text = corelm.presets()["llama.cpp"]
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    return corelm.sampler(text)
+
+
+def context(rng, size):
+    """Return a text of few different tokens, so that it repeats itself."""
+    alphabet = rng.integers(0, size, rng.integers(1, 9))
+    return alphabet[rng.integers(0, len(alphabet), rng.integers(0, 101))]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_chain_gives_the_distribution_of_llama_cpp(case, model):
+    options, changes = CASES[case]
+    sampler, chain = expression(changes), Chain(model.pointer, **options)
+    rng, size = np.random.default_rng(0), len(model.vocabulary)
+    differences = []
+    for _ in range(1000 if case == "defaults" else 200):
+        logits = (rng.normal(size=size) * rng.uniform(0.5, 6)).astype(np.float32)
+        tokens = context(rng, size)
+        past = corelm.Context.of(tokens[None], vocabulary=model.vocabulary)
+        ours = corelm.softmax(sampler(logits[None], past))[0]
+        theirs = chain.distribution(logits, tokens)
+        differences.append(float(np.abs(ours - theirs).max()))
+    chain.free()
+    assert max(differences) < 1e-5

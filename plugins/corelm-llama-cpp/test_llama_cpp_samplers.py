@@ -1,0 +1,301 @@
+"""corelm's samplers in the loops of llama-cpp-python and of llama.cpp."""
+
+import ctypes
+import gc
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm import Sampler, keep, param, softmax
+from corelm.errors import CorelmError, SamplerError, UsageError
+
+pytest.importorskip("llama_cpp")
+
+import llama_cpp as llama
+from corelm_llama_cpp import LlamaCppModel, LlamaCppVocabulary, as_logits_processor, as_sampler
+from corelm_llama_cpp.native_sampler import _STATES
+
+SAMPLERS = [
+    "temperature(t=0.8)",
+    "top_p(p=0.8)",
+    "min_p(p=0.1)",
+    "typical(p=0.7)",
+    "top_k(k=5)",
+    "repetition_penalty(penalty=1.5)",
+    "frequency_penalty(penalty=0.5, skip_prompt=True)",
+    "dry(multiplier=2.0, sequence_breakers='e')",
+    "mirostat(tau=3)",
+    "adaptive_p(target=0.4)",
+    "xtc(probability=0.5)",
+    "no_repeat_ngram(n=2)",
+    "min_length(n=20)",
+    "repetition_penalty(penalty=1.2) | top_k(k=50) | min_p(p=0.02) | temperature(t=1.3)",
+]
+PROMPTS = ["This movie", "the", "This is the movie of the"]
+LENGTH = 20
+
+
+class TopA(Sampler):
+    """Keep each token whose probability is at least `a` times the largest one squared."""
+
+    a: float = param(0.0, "how much to cut; 0 keeps everything", ge=0, le=1)
+
+    def __call__(self, logits, context):
+        p = softmax(logits)
+        return keep(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
+
+
+class Fails(Sampler):
+    """Raise at the second token."""
+
+    def __call__(self, logits, context):
+        if context.step:
+            raise ValueError("no")
+        return logits
+
+
+@pytest.fixture(scope="module")
+def vocabulary(llm):
+    return LlamaCppVocabulary(llm)
+
+
+def texts_of_corelm(model, sampler, seed=3):
+    """Return the tokens that corelm itself generates after each prompt."""
+    options = {"sampler": sampler, "seed": seed, "length": LENGTH}
+    return [corelm.generate(model, prompt, **options)[0].tokens for prompt in PROMPTS]
+
+
+def generate(llm, prompt, processor, **options):
+    """Return the tokens of llama-cpp-python's own loop, until the text ends."""
+    ends = llm.token_eos(), llm.n_vocab() - 1
+    tokens = []
+    processors = llama.LogitsProcessorList([processor])
+    for token in llm.generate(
+        llm.tokenize(prompt.encode(), add_bos=False), logits_processor=processors, **options
+    ):
+        tokens.append(token)
+        if len(tokens) == LENGTH or token in ends:
+            return tokens
+    return tokens
+
+
+class Loop:
+    """The loop of a program that calls llama.cpp's functions."""
+
+    def __init__(self, llm):
+        self.llm = llm
+        self.ends = llm.token_eos(), llm.n_vocab() - 1
+
+    def prompt(self, text, sampler):
+        tokens = self.llm.tokenize(text.encode(), add_bos=False)
+        self.llm.reset()
+        self.llm.eval(tokens)
+        for token in tokens:
+            llama.llama_sampler_accept(sampler, token)
+
+    def run(self, sampler, length=LENGTH):
+        tokens = []
+        while len(tokens) < length and not (tokens and tokens[-1] in self.ends):
+            tokens.append(llama.llama_sampler_sample(sampler, self.llm.ctx, -1))
+            self.llm.eval(tokens[-1:])
+        return tokens
+
+
+@pytest.fixture
+def loop(llm):
+    return Loop(llm)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """Every sampler that a test makes is freed at its end."""
+    before = set(_STATES)
+    yield
+    gc.collect()
+    assert set(_STATES) == before
+
+
+@pytest.mark.parametrize("sampler", [*SAMPLERS, TopA(a=0.3), "p_less"], ids=str)
+def test_with_a_seed_the_text_is_that_of_corelm(sampler, model, llm, loop, vocabulary):
+    if sampler == "p_less":
+        pytest.importorskip("corelm_p_less")
+    expected = texts_of_corelm(model, sampler)
+    processor = as_logits_processor(sampler, seed=3, vocabulary=vocabulary)
+    assert [generate(llm, prompt, processor) for prompt in PROMPTS] == expected
+    own = as_sampler(sampler, seed=3, vocabulary=vocabulary)
+    for prompt, tokens in zip(PROMPTS, expected, strict=True):
+        llama.llama_sampler_reset(own)
+        loop.prompt(prompt, own)
+        assert loop.run(own) == tokens
+    own.raise_error()
+    own.free()
+
+
+def test_the_stages_of_llama_cpp_do_not_change_the_token_drawn(model, llm):
+    expected = texts_of_corelm(model, "stochastic")
+    processor = as_logits_processor("stochastic", seed=3)
+    options = {"top_k": 2, "temp": 3.0, "repeat_penalty": 1.9, "typical_p": 0.3}
+    assert [generate(llm, prompt, processor, **options) for prompt in PROMPTS] == expected
+
+
+def test_the_start_token_is_not_a_part_of_the_text(started_file):
+    model = LlamaCppModel(started_file)
+    llm = llama.Llama(str(started_file), verbose=False, n_ctx=0, type_k=0, type_v=0, n_threads=1)
+    sampler = f"logit_bias(bias={{{model.vocabulary.start}: 8.0}}) | presence_penalty(penalty=5.0)"
+    [expected] = corelm.generate(model, "This movie", sampler=sampler, seed=1, length=5)
+    processor = as_logits_processor(sampler, seed=1, vocabulary=LlamaCppVocabulary(llm))
+    prompt = llm.tokenize(b"This movie", add_bos=True)
+    assert prompt[0] == model.vocabulary.start
+    drawn = llm.generate(prompt, logits_processor=llama.LogitsProcessorList([processor]))
+    assert [token for token, _ in zip(drawn, expected.tokens, strict=False)] == expected.tokens
+    llm.close()
+
+
+def candidates_of(records):
+    """Return a `llama_token_data_array` of (id, logit) pairs."""
+    array = (llama.llama_token_data * len(records))(*((i, logit, 0) for i, logit in records))
+    return llama.llama_token_data_array(array, len(records), -1, False)
+
+
+def applied(sampler, records):
+    """Return the ids and probabilities after a sampler, in a mapping."""
+    candidates = candidates_of(records)
+    llama.llama_sampler_apply(sampler, ctypes.byref(candidates))
+    after = candidates.data[: candidates.size]
+    p = softmax(np.array([[record.logit for record in after]]))[0]
+    return {record.id: probability for record, probability in zip(after, p, strict=True)}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_without_a_seed_the_distribution_is_that_of_the_sampler(sampler, vocabulary):
+    rng = np.random.default_rng(0)
+    logits = (3 * rng.normal(size=len(vocabulary))).astype(np.float32)
+    tokens = [5, 6, 7, 5, 6]
+    own = as_sampler(sampler, vocabulary=vocabulary)
+    for token in tokens:
+        llama.llama_sampler_accept(own, token)
+    found = applied(own, list(enumerate(logits.tolist())))
+    own.raise_error()
+    own.free()
+    context = corelm.Context.of([tokens], vocabulary=vocabulary)
+    expected = softmax(corelm.sampler(sampler)(logits[None], context))[0]
+    assert set(found) == set(np.flatnonzero(expected))
+    np.testing.assert_allclose([expected[i] for i in found], list(found.values()), atol=1e-6)
+    processor = as_logits_processor(sampler, vocabulary=vocabulary)
+    np.testing.assert_allclose(
+        softmax(processor(np.array(tokens), logits)[None])[0], expected, atol=1e-6
+    )
+
+
+def test_after_other_samplers_it_sees_their_candidates():
+    own = as_sampler("top_k(k=2)")
+    found = applied(own, [(7, 1.0), (2, 3.0), (4, 2.0)])
+    own.free()
+    assert set(found) == {2, 4}
+
+
+def test_a_chain_owns_its_samplers(loop):
+    chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+    own = as_sampler("temperature(t=0.7)")
+    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_top_k(40))
+    llama.llama_sampler_chain_add(chain, own)
+    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(5))
+    loop.prompt("This movie", chain)
+    assert len(loop.run(chain)) > 0
+    llama.llama_sampler_free(chain)
+    with pytest.raises(ctypes.ArgumentError, match="was freed"):
+        llama.llama_sampler_reset(own)
+    own.free()  # nothing to do
+
+
+LOGITS = list(enumerate(np.linspace(0, 3, 30).tolist()))
+
+
+def drawn(sampler, count):
+    """Return the tokens that a sampler draws and accepts, always from the same logits."""
+    tokens = []
+    for _ in range(count):
+        tokens += applied(sampler, LOGITS)
+        llama.llama_sampler_accept(sampler, tokens[-1])
+    return tokens
+
+
+def test_clones_continue_the_text_on_their_own():
+    own = as_sampler("mirostat(tau=2)", seed=4)
+    first = drawn(own, 5)
+    clone = llama.llama_sampler_clone(own)
+    later = drawn(own, 8)
+    llama.llama_sampler_reset(own)
+    assert drawn(own, 13) == first + later
+    assert drawn(clone, 8) == later
+    llama.llama_sampler_free(clone)
+    own.free()
+
+
+def test_a_step_counts_once_its_token_is_accepted():
+    """A grammar may reject a token; then llama.cpp applies the samplers again."""
+    twice, once = (as_sampler("mirostat(tau=2)", seed=1) for _ in range(2))
+    for step in range(6):
+        if step % 2:
+            applied(twice, LOGITS)
+        [token], [same] = applied(twice, LOGITS), applied(once, LOGITS)
+        assert token == same
+        for own in (twice, once):
+            llama.llama_sampler_accept(own, token)
+    for own in (twice, once):
+        own.free()
+
+
+def test_an_exception_is_raised_after_llama_cpp_returned(loop):
+    own = as_sampler(Fails(), seed=1)
+    loop.prompt("This movie", own)
+    token = own.sample(loop.llm.ctx)
+    loop.llm.eval([token])
+    with pytest.raises(SamplerError, match="no"):
+        own.sample(loop.llm.ctx)
+    own.raise_error()  # it was forgotten
+    clone = llama.llama_sampler_clone(own)
+    llama.llama_sampler_sample(clone, loop.llm.ctx, -1)
+    with pytest.raises(SamplerError, match="no"):
+        own.raise_error()
+    llama.llama_sampler_free(clone)
+    own.free()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_exception_of_a_processor_ends_the_text(llm):
+    processor = as_logits_processor(Fails())
+    with pytest.raises(SamplerError, match="no"):
+        generate(llm, "This movie", processor, stopping_criteria=processor.raise_error)
+    assert processor.error is None
+    generate(llm, "This movie", processor)
+    with pytest.raises(SamplerError, match="no"):
+        processor.raise_error()
+
+
+@pytest.mark.parametrize("make", [as_logits_processor, as_sampler])
+def test_requests_that_cannot_be_met_are_refused_at_once(make):
+    with pytest.raises(CorelmError, match="no sampler 'top_q'"):
+        make("top_q(p=0.5)")
+    with pytest.raises(UsageError, match="seed"):
+        make("top_p(p=0.5)", seed=-1)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        ("raise ImportError", "llama-cpp-python is missing; pip install"),
+        ("__version__ = '0.2.90'", "llama-cpp-python 0.2.90 is too old; pip install"),
+        ("__version__ = '0.3.35'", "llama-cpp-python 0.3.35 is too old; pip install"),
+    ],
+)
+def test_an_engine_that_is_missing_or_old_is_an_error_in_one_line(module, message, tmp_path):
+    (tmp_path / "llama_cpp.py").write_text(module)
+    command = [sys.executable, "-m", "corelm", "sample", "--model", "gguf:x.gguf"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
