@@ -101,6 +101,10 @@ def error_reason(error: Exception) -> str:
 def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     """Write files into a new folder, which then replaces the old one in a single step.
 
+    Args:
+        contents: the files by name; a name may begin with folders, as in `assets/words.txt`.
+        target: the folder.
+
     Raises:
         OSError: a full disk, a read-only place; an earlier folder is unchanged.
     """
@@ -110,6 +114,7 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     new.mkdir()
     try:
         for name, content in contents.items():
+            (new / name).parent.mkdir(parents=True, exist_ok=True)
             with open(new / name, "wb") as file:
                 file.write(content)
                 file.flush()

@@ -1,4 +1,4 @@
-"""For authors of plugins: the laws that every sampler obeys, and a toy model to write with.
+"""For authors of plugins: the laws that every sampler obeys, and models to test with.
 
     @obeys_the_laws(TopP(), TopP(p=0.1))
     def test_law(sampler, law):
@@ -25,6 +25,7 @@ from corelm.testing.laws import (
     treats_rows_alone,
     treats_tokens_alike,
 )
+from corelm.testing.tiny_gpt2 import tiny_gpt2
 from corelm.testing.toy_model import ToyModel
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "repeats_itself",
     "survives_a_point_mass",
     "survives_extreme_values",
+    "tiny_gpt2",
     "treats_rows_alone",
     "treats_tokens_alike",
 ]

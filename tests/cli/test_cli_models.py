@@ -11,6 +11,7 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, write
 
 from corelm.cli import main
+from corelm.testing import tiny_gpt2
 
 Run = Callable[..., Any]
 
@@ -102,6 +103,22 @@ def test_a_model_without_a_folder(home: Path, run: Run) -> None:
             2,
             "give the file to write: corelm models export tiny --to tiny.keras",
         ),
+        (
+            ("export", "tiny", "--to", "gguf"),
+            2,
+            "give the path to write: corelm models export tiny --to gguf tiny.gguf",
+        ),
+        (
+            ("export", "tiny", "--to", "tiny.onnx"),
+            2,
+            "--to takes transformers, keras_hub, gguf or a file whose name ends with .keras, not",
+        ),
+        (("export", "tiny", "--to", "tiny.keras", "out"), 2, "give one path: 'tiny.keras' is a"),
+        (
+            ("export", "tiny", "--to", "transformers", "out"),
+            2,
+            "this model has the network rnn and the tokens symbols; only gpt2 with byte-pairs",
+        ),
         (("export", "toy", "--to", "toy.keras"), 2, "toy is not a model in a folder"),
         (("export", "nope", "--to", "nope.keras"), 2, "there is no model 'nope'"),
         (("export",), 2, "Missing argument"),
@@ -134,6 +151,19 @@ def test_an_exported_model_writes_the_same(
     assert texts[0] == texts[1]
     assert main(["models", "export", str(folder), "--to", str(target)]) == 2
     assert "already exists" in capsys.readouterr().err
+
+
+def test_a_model_is_exported_to_another_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, target = tiny_gpt2(tmp_path / "tiny"), tmp_path / "out"
+    words = ["models", "export", str(folder), "--to", "transformers", str(target)]
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"{target}\n"
+    assert (target / "model.safetensors").is_file()
+    assert main(words) == 2
+    assert "already exists" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
 
 
 def test_a_model_in_the_home_is_removed(run: Run, home: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from corelm.cli.options.completion import model_names
 from corelm.cli.output.product import Output, product
 from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import CorelmError, UsageError
+from corelm.model.export.formats import FORMATS
 from corelm.model.load import Listed, list_models, load
 from corelm.model.paths import home
 
@@ -33,12 +35,18 @@ Name = Annotated[
 SUBCOMMANDS = ("show", "export", "remove")
 
 
+def _each_format() -> str:
+    return "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items())
+
+
 def register(app: typer.Typer, words: Sequence[str] | None) -> None:
     """Add the command to the application."""
     group = typer.Typer(rich_markup_mode=None, cls=TextGroup)
     group.callback(invoke_without_command=True)(models)
     group.command(cls=TextCommand, short_help="Show a model.")(show)
-    group.command(cls=TextCommand, short_help="Write a model as a .keras file.")(export)
+    group.command(cls=TextCommand, short_help="Write a model in the format of another engine.")(
+        export
+    )
     group.command(cls=TextCommand, short_help="Delete a model from corelm's home.")(remove)
     app.add_typer(group, name="models", short_help="List, show, export or remove models.")
 
@@ -76,29 +84,81 @@ def show(name: Name, json: Json = False) -> None:
 
 def export(
     name: Name,
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="PATH", help="The folder or file to write in the format of --to."),
+    ] = None,
     to: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="The file to write; its name ends with .keras."),
+        typer.Option(
+            metavar=f"{'|'.join(FORMATS)}|FILE",
+            help=f"A format, or a file whose name ends with .keras. {_each_format()}.",
+        ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing file.")
+        bool, typer.Option("--overwrite", help="Replace an existing file or folder.")
     ] = False,
 ) -> None:
-    """Write a model as a .keras file, and print its path."""
-    if to is None:
-        raise UsageError(
-            f"give the file to write: corelm models export {name} --to {Path(name).name}.keras"
-        )
+    """Write a model in the format of another engine, and print its path.
+
+    A .keras file holds any network. The other formats hold the network gpt2 with byte pairs.
+
+    \b
+    corelm models export imdb --to imdb.keras
+    corelm models export gpt2 --to transformers gpt2-for-transformers
+    corelm models export gpt2 --to gguf gpt2.gguf
+    """
+    write = _exporter(name, to, path)
     with product() as out:
         model = _find(name)
         if not model.path:
             raise UsageError(f"{name} is not a model in a folder; only those can be exported")
-        import_keras("the export of a model")
-        from corelm.model.bundle import read
-        from corelm.model.keras_file import write_keras
+        out.text(f"{write(model.path, overwrite)}\n")
 
-        path = write_keras(read(model.path), Path(to), overwrite=overwrite)
-        out.text(f"{path}\n")
+
+def _exporter(name: str, to: str | None, path: str | None) -> Callable[[Path, bool], Path]:
+    """Return a function that exports the model in a folder; it may overwrite the target.
+
+    Raises:
+        UsageError: a format without a path, a path without a format, or neither.
+    """
+    stem = Path(name).name
+    if to is None:
+        raise UsageError(
+            f"give the file to write: corelm models export {name} --to {stem}.keras; "
+            f"or one of the formats {', '.join(FORMATS)}"
+        )
+    if to in FORMATS:
+        if path is None:
+            example = f"{stem}{FORMATS[to].suffix or f'-{to}'}"
+            raise UsageError(
+                f"give the path to write: corelm models export {name} --to {to} {example}"
+            )
+        return partial(_export_to_engine, to, Path(path))
+    if Path(to).suffix != ".keras":
+        raise UsageError(
+            f"--to takes {', '.join(FORMATS)} or a file whose name ends with .keras, not {to!r}"
+        )
+    if path is not None:
+        raise UsageError(f"give one path: {to!r} is a file already, and so is {path!r}")
+    return partial(_export_to_keras, Path(to))
+
+
+def _export_to_engine(to: str, target: Path, folder: Path, overwrite: bool) -> Path:
+    from corelm.model.bundle import read
+    from corelm.model.export.write import export
+
+    if to == "keras_hub":
+        import_keras("the export to KerasHub")
+    return export(read(folder), to, target, overwrite=overwrite)
+
+
+def _export_to_keras(target: Path, folder: Path, overwrite: bool) -> Path:
+    import_keras("the export of a model")
+    from corelm.model.bundle import read
+    from corelm.model.keras_file import write_keras
+
+    return write_keras(read(folder), target, overwrite=overwrite)
 
 
 def remove(

@@ -1,0 +1,1 @@
+"""corelm's models in the formats of other engines."""
