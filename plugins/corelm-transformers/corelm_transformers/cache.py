@@ -1,0 +1,88 @@
+"""The key/value cache of a transformers model, for a session of corelm."""
+
+import inspect
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from corelm import CachedSession
+
+
+class TransformersSession(CachedSession):
+    """A session on the cache of a model that has hidden states."""
+
+    def hidden_states(self, count):
+        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
+        return self.last_outputs(count)[1]
+
+
+class TransformersCache:
+    """A `corelm.KeyValueCache` of a transformers model."""
+
+    def __init__(self, model):
+        self._model, self._head = model, model.get_output_embeddings()
+        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._cache, self._length = None, 0
+
+    def process(self, tokens, count):
+        """Append tokens; return the logits and the hidden states at the last `count` of them."""
+        if self._cache is None:
+            self._cache, self._length = _empty_cache(self._model.config), 0
+        if self._length and any(self._cache.is_linear):
+            # Several tokens after a recurrent state: off by 1e-4 in transformers' Mamba.
+            passes = [self._pass(tokens[:, i : i + 1], 1) for i in range(tokens.shape[1])]
+            logits, hidden = zip(*passes[-count:], strict=True)
+            return np.concatenate(logits, axis=1), np.concatenate(hidden, axis=1)
+        return self._pass(tokens, count)
+
+    def _pass(self, tokens, count):
+        """Process tokens in one pass of the model."""
+        ids = torch.from_numpy(np.ascontiguousarray(tokens)).to(self._model.device)
+        options = {"logits_to_keep": count} if self._keeps else {}
+        self._length += tokens.shape[1]
+        if not any(self._cache.is_linear):  # a recurrent layer takes no mask of earlier tokens
+            # Nothing is masked; without a mask, some models warn of tokens that look like padding.
+            options["attention_mask"] = ids.new_ones((len(tokens), self._length))
+        hidden = []
+        # The input of the head is the last hidden state at the positions that are asked for;
+        # output_hidden_states=True would keep every layer's at all of them.
+        hook = self._head.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
+        try:
+            with torch.inference_mode():
+                output = self._model(input_ids=ids, cache=self._cache, use_cache=True, **options)
+        finally:
+            hook.remove()
+        return _array(output.logits[:, -count:]), _array(hidden[-1][:, -count:])
+
+    def truncate(self, length):
+        """Drop the tokens after the first `length`; return the number that remains."""
+        if length == 0 or not self._cache.is_croppable:
+            self._cache = None
+            return 0
+        self._cache.crop(length - self._length)
+        self._length = length
+        return length
+
+    def select(self, rows):
+        """Keep these rows in this order."""
+        self._cache.reorder_cache(torch.from_numpy(rows).to(self._model.device))
+
+
+def _empty_cache(config):
+    """Return an empty cache that can be cropped, if the model has such a cache.
+
+    Layers with a sliding window keep all tokens here, as full attention does, since they could
+    not be cropped otherwise. The mask still hides those outside the window.
+    """
+    cache = DynamicCache(config=config)
+    cache.layers = [
+        DynamicLayer() if type(layer) is DynamicSlidingWindowLayer else layer
+        for layer in cache.layers
+    ]
+    return cache
+
+
+def _array(tensor):
+    return tensor.to("cpu", torch.float32).numpy()

@@ -1,0 +1,108 @@
+"""Open the models of transformers on this machine: `--model transformers:PATH`."""
+
+import json
+import os
+from pathlib import Path
+
+from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
+
+DTYPES = ("float32", "float16", "bfloat16")
+LARGEST_FILE = 2**20
+LARGEST_SIZE = 2**30
+MOST_LAYERS = 1000
+"""Bounds on a configuration, which transformers builds a network of before it reads weights."""
+
+
+def open_model(name, device=None, dtype=None):
+    """Return the model in a folder, or of a name in the cache of Hugging Face.
+
+    Only files on this machine are read, weights only from safetensors, and no code of a model is
+    run.
+
+    Args:
+        name: a folder, or a name such as `gpt2`.
+        device: such as `cuda`; the CPU when left out.
+        dtype: one of `DTYPES`; that of the weights when left out.
+
+    Raises:
+        ParameterError: no such device or dtype.
+        CorelmError: a model that is missing, damaged or foreign.
+    """
+    if dtype not in (None, *DTYPES):
+        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    model, tokenizer = _load(name, dtype or "auto")
+    if device is not None:
+        try:
+            model = model.to(device)
+        except (RuntimeError, AssertionError) as error:
+            raise ParameterError(f"device {device!r}: {_line(error)}") from None
+    from corelm_transformers.model import TransformersModel
+
+    return TransformersModel(model, tokenizer)
+
+
+def installed():
+    """Yield the names of the models in the cache of Hugging Face that have safetensors."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    for folder in sorted(Path(HF_HUB_CACHE).glob("models--*")):
+        if any(folder.glob("snapshots/*/*.safetensors")):
+            yield folder.name.removeprefix("models--").replace("--", "/")
+
+
+def _load(name, dtype):
+    """Return the model and the tokenizer of a folder or a name."""
+    _refuse_missing(name)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import cached_file, logging
+
+    logging.disable_progress_bar()
+    offline = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        _check_configuration(cached_file(name, "config.json", local_files_only=True))
+        tokenizer = AutoTokenizer.from_pretrained(name, **offline)
+        model, report = AutoModelForCausalLM.from_pretrained(
+            name, **offline, use_safetensors=True, dtype=dtype, output_loading_info=True
+        )
+    except Exception as error:  # of any library: they have no common root
+        raise CorelmError(f"transformers cannot open {name}: {_line(error)}") from error
+    if missing := sorted(report["missing_keys"]):  # transformers fills them with random numbers
+        raise CorelmError(f"{name} lacks the weights {', '.join(missing[:3])}")
+    return model, tokenizer
+
+
+def _check_configuration(path):
+    """Refuse a configuration of impossible sizes, in itself or in a part of it."""
+    if os.path.getsize(path) > LARGEST_FILE:
+        raise ValueError(f"config.json has more than {LARGEST_FILE} bytes")
+    parts = [json.loads(Path(path).read_bytes())]
+    while parts:
+        for name, value in parts.pop().items():
+            if isinstance(value, dict):
+                parts.append(value)
+            most = MOST_LAYERS if "layer" in name else LARGEST_SIZE
+            if isinstance(value, int) and value > most:
+                raise ValueError(f"config.json has {name} = {value}, more than {most}")
+
+
+def _refuse_missing(name):
+    """Refuse a name that is neither a folder nor in the cache, before anything is imported."""
+    if not Path(name).is_dir() and name not in installed():
+        raise CorelmError(
+            f"there is no folder {name}, and no model of that name with safetensors in the cache "
+            f"of Hugging Face; to download one, run: hf download {name}"
+        )
+
+
+def _line(error):
+    """Return the first line of a message."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@hookimpl
+def corelm_models():
+    return {
+        "transformers": ModelScheme(open_model, "PATH", ("device", "dtype"), installed),
+    }

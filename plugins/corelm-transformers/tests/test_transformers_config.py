@@ -1,0 +1,178 @@
+"""A model's settings as a chain, and a chain as settings, beside the engine's own processors."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from corelm_transformers import from_generation_config, to_generation_config
+from tiny_transformers import ENGINE, TOKENIZER, tiny_model
+from transformers import GenerationConfig
+
+import corelm
+from corelm import CorelmError, ParameterError
+
+SIZE = ENGINE.config.vocab_size
+
+PAIRS = [
+    ({"temperature": 0.7, "top_k": 0}, "temperature(t=0.7)"),
+    ({"top_k": 20}, "top_k(k=20)"),
+    ({"top_k": 0, "top_p": 0.9}, "top_p(p=0.9)"),
+    ({"top_k": 0, "min_p": 0.05}, "min_p(p=0.05)"),
+    ({"top_k": 0, "typical_p": 0.8}, "typical(p=0.8)"),
+    ({"top_k": 0, "epsilon_cutoff": 0.003}, "epsilon(epsilon=0.003)"),
+    ({"top_k": 0, "eta_cutoff": 0.003}, "eta(epsilon=0.003)"),
+    ({"top_k": 0, "repetition_penalty": 1.3}, "repetition_penalty(penalty=1.3"),
+    ({"top_k": 0, "no_repeat_ngram_size": 2}, "no_repeat_ngram(n=2"),
+    ({"top_k": 0, "suppress_tokens": [3, 4]}, "ban(words=(3, 4))"),
+    ({"top_k": 0, "bad_words_ids": [[5], [6]]}, "ban(words=(5, 6))"),
+    ({"top_k": 0, "sequence_bias": {(7,): -2.0}}, "logit_bias(bias={7: -2.0})"),
+    ({"top_k": 0, "sequence_bias": [[[7], -2.0]]}, "logit_bias(bias={7: -2.0})"),
+    ({}, "top_k(k=50)"),
+    ({"top_k": 0}, "stochastic"),
+    (
+        {"min_p": 0.05, "temperature": 1.5, "top_k": 40, "repetition_penalty": 1.1, "top_p": 0.95},
+        "repetition_penalty(penalty=1.1, last=0, skip_prompt=False) | temperature(t=1.5) | "
+        "top_k(k=40) | top_p(p=0.95) | min_p(p=0.05)",
+    ),
+]
+
+
+def distributions(config, logits, tokens):
+    """Return what transformers draws from with some settings."""
+    config._eos_token_tensor = torch.tensor([263])
+    processors = ENGINE._get_logits_processor(
+        config, input_ids_seq_length=tokens.shape[1], device="cpu"
+    )
+    scores = processors(torch.from_numpy(tokens), torch.from_numpy(logits.copy()))
+    return torch.softmax(scores, -1).numpy()
+
+
+@pytest.fixture(scope="module")
+def cases():
+    rng = np.random.default_rng(0)
+    logits = (rng.normal(size=(50, SIZE)) * 3).astype(np.float32)
+    return logits, rng.integers(0, SIZE, (50, 10))
+
+
+@pytest.mark.parametrize(("settings", "expression"), PAIRS)
+def test_settings_are_a_chain_in_the_order_of_the_engine(settings, expression, cases):
+    config = ENGINE._prepare_generation_config(GenerationConfig(do_sample=True, **settings))[0]
+    sampler = from_generation_config(config)
+    assert str(sampler).startswith(expression)
+    expected = distributions(config, *cases)
+    found = corelm.sampling_distribution(sampler, *cases)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "temperature(t=0.7) | top_k(k=20) | top_p(p=0.9) | min_p(p=0.01) | typical(p=0.9)",
+        "repetition_penalty(penalty=1.3) | no_repeat_ngram(n=1) | epsilon(epsilon=0.002)",
+        "logit_bias(bias={3: 2.0}) | ban(words=[4, 5]) | eta(epsilon=0.01)",
+        "stochastic",
+        "top_p(p=0.9)",
+    ],
+)
+def test_a_chain_as_settings_and_back(expression, cases):
+    sampler = corelm.sampler(expression)
+    config = ENGINE._prepare_generation_config(to_generation_config(sampler))[0]
+    found = distributions(config, *cases)
+    np.testing.assert_allclose(found, corelm.sampling_distribution(sampler, *cases), atol=1e-5)
+    assert str(from_generation_config(config)) == str(sampler)
+
+
+def test_settings_of_the_model_do_not_shine_through():
+    engine = tiny_model(TOKENIZER)
+    engine.generation_config = GenerationConfig(
+        do_sample=True, top_p=0.5, min_p=0.3, repetition_penalty=2.0, temperature=0.1
+    )
+    merged = engine._prepare_generation_config(to_generation_config("top_k(k=3)"))[0]
+    assert str(from_generation_config(merged)) == "top_k(k=3)"
+
+
+def test_without_sampling_the_filters_do_not_act():
+    config = GenerationConfig(repetition_penalty=1.5, temperature=0.5, top_p=0.9)
+    chain = "repetition_penalty(penalty=1.5, last=0, skip_prompt=False) | greedy"
+    assert str(from_generation_config(config)) == chain
+    back = to_generation_config("repetition_penalty(penalty=1.5) | top_p(p=0.9) | greedy")
+    assert back.do_sample is False
+    assert back.repetition_penalty == 1.5
+    assert back.top_p is None
+
+
+def test_the_shortest_text():
+    config = GenerationConfig(do_sample=True, top_k=0, min_new_tokens=4)
+    assert str(from_generation_config(config)) == "min_length(n=4)"
+    assert to_generation_config("min_length(n=4)").min_new_tokens == 4
+
+
+def test_top_h_is_read_and_written():
+    config = GenerationConfig(do_sample=True, top_k=0, top_h=0.5)
+    assert str(from_generation_config(config)) == "top_h(h=0.5)"
+    assert to_generation_config("top_h(h=0.5)").top_h == 0.5
+
+
+def test_settings_without_a_counterpart_are_named(caplog):
+    from_generation_config(
+        GenerationConfig(num_beams=4, min_length=9, bad_words_ids=[[1, 2]], guidance_scale=1.5)
+    )
+    [record] = [r for r in caplog.records if r.name == "corelm.transformers"]
+    assert record.getMessage() == (
+        "no sampler stands for bad_words_ids, guidance_scale, min_length, num_beams"
+    )
+    caplog.clear()
+    from_generation_config(GenerationConfig(max_new_tokens=9, use_cache=False, num_beams=1))
+    assert not [r for r in caplog.records if r.name == "corelm.transformers"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("mirostat(tau=2.0)", r"mirostat\(tau=2.0.*\) has no counterpart in transformers"),
+        ("min_p(p=0.1) | temperature(t=0.5)", "transformers applies temperature before min_p"),
+        ("top_k(k=3) | top_k(k=2)", "transformers applies top_k only once"),
+        ("repetition_penalty(penalty=2, last=9)", "repetition_penalty.* has no counterpart"),
+        ("ban(words=['cat'])", "ban.* has no counterpart"),
+        ("typical(p=0.2) | greedy", "typical.* has no counterpart"),
+        ("min_q", "min_q"),
+    ],
+)
+def test_chains_that_transformers_cannot_do(expression, message):
+    with pytest.raises(CorelmError, match=message):
+        to_generation_config(expression)
+
+
+def test_it_reads_files_and_folders(tmp_path):
+    file = tmp_path / "generation_config.json"
+    file.write_text(json.dumps({"do_sample": True, "top_p": 0.8, "temperature": 0.7, "top_k": 20}))
+    expected = "temperature(t=0.7) | top_k(k=20) | top_p(p=0.8)"
+    assert str(from_generation_config(tmp_path)) == expected
+    assert str(from_generation_config(str(file))) == expected
+    to_generation_config("min_p(p=0.1)").save_pretrained(tmp_path)
+    assert str(from_generation_config(file)) == "min_p(p=0.1)"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"{", b"[1]", b'"text"', b"\xff\xfe", b'{"top_p": {"a": 1}, "do_sample": true}', b" " * 2**21],
+)
+def test_files_that_cannot_be_read_are_refused_in_one_line(tmp_path, content):
+    file = tmp_path / "generation_config.json"
+    file.write_bytes(content)
+    with pytest.raises(CorelmError) as caught:
+        from_generation_config(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_outside_their_rule(tmp_path):
+    file = tmp_path / "generation_config.json"
+    file.write_text('{"do_sample": true, "typical_p": -2.0}')
+    with pytest.raises(ParameterError, match="p must be above 0"):
+        from_generation_config(file)
+
+
+def test_a_name_that_is_nowhere(monkeypatch):
+    with pytest.raises(CorelmError, match="cannot read the settings in no/such-model"):
+        from_generation_config("no/such-model")

@@ -1,0 +1,254 @@
+"""Models of transformers as language models: sessions on their cache beside full passes."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from corelm_transformers import TransformersModel
+from corelm_transformers.vocabulary import vocabulary_of
+from tiny_transformers import ENGINE, MERGES, TOKENIZER, byte_tokenizer, tiny_model
+from tokenizers import Tokenizer, decoders, models
+
+import corelm
+from corelm import CorelmError, HiddenStateSession, RewindableSession
+
+SIZE = len(TOKENIZER)
+SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": SIZE}
+HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "initializer_range": 0.4}
+
+
+def other_engine(kind):
+    """Return a tiny model of another architecture, with random weights."""
+    torch.manual_seed(1)
+    if kind == "mistral":  # with a window of its own in each layer
+        config = transformers.MistralConfig(**SMALL, **HEADS, sliding_window=5)
+    elif kind == "gemma3":  # with and without a window, and with a larger embedding of its own
+        config = transformers.Gemma3TextConfig(
+            **SMALL, **HEADS, head_dim=8, sliding_window=4, query_pre_attn_scalar=8
+        )
+    elif kind == "bfloat16":
+        return ENGINE.__class__(ENGINE.config).to(torch.bfloat16).eval()
+    else:  # without attention: its state cannot be cut back
+        config = transformers.MambaConfig(
+            hidden_size=16, num_hidden_layers=2, vocab_size=SIZE, state_size=4, expand=2
+        )
+    config.max_position_embeddings = 24
+    return transformers.AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.fixture(params=["gpt2", "mistral", "gemma3", "mamba", "bfloat16"], scope="module")
+def model(request):
+    engine = ENGINE if request.param == "gpt2" else other_engine(request.param)
+    return TransformersModel(engine, TOKENIZER)
+
+
+def full_passes(model, texts, count=1):
+    """Return the logits after the last tokens, each from one pass over its window."""
+    length = texts.shape[1]
+    return np.stack(
+        [model.start(texts[:, : length - i]).next_logits() for i in reversed(range(count))], axis=1
+    )
+
+
+def tolerance(model):
+    return 1e-5 if model._model.dtype == torch.float32 else 0.1
+
+
+def assert_same(model, session, texts, count=1):
+    expected = full_passes(model, texts, count)
+    atol = tolerance(model)
+    np.testing.assert_allclose(session.last_logits(count), expected, atol=atol, rtol=1e-5)
+    np.testing.assert_allclose(session.next_logits(), expected[:, -1], atol=atol, rtol=1e-5)
+
+
+def test_a_pass_is_that_of_the_engine(model):
+    texts = np.random.default_rng(0).integers(0, SIZE, (3, 9))
+    with torch.no_grad():
+        logits = model._model(torch.from_numpy(texts)).logits[:, -1].float().numpy()
+    found = model.start(texts).next_logits()
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, logits, atol=tolerance(model))
+    np.testing.assert_allclose(
+        model.next_token_distribution(texts), corelm.softmax(logits), atol=tolerance(model)
+    )
+
+
+def test_fork_rewind_and_select(model):
+    rng = np.random.default_rng(1)
+    texts = rng.integers(0, SIZE, (2, 6))
+    session = model.start(texts)
+    assert_same(model, session, texts, 3)
+    session.select([1, 0, 1])
+    new = rng.integers(0, SIZE, (3, 4))
+    session.extend(new)
+    texts = np.concatenate([texts[[1, 0, 1]], new], axis=1)
+    assert_same(model, session, texts, 4)
+    session.rewind(3)
+    session.extend(new[:, 0])
+    texts = np.concatenate([texts[:, :-3], new[:, :1]], axis=1)
+    assert_same(model, session, texts)
+    session.select([2])
+    assert_same(model, session, texts[[2]], 2)
+
+
+def test_texts_longer_than_the_context(model):
+    if model.context_length > 100:
+        pytest.skip("it has no longest text")
+    texts = np.random.default_rng(2).integers(0, SIZE, (2, 3 * model.context_length))
+    session = model.start(texts[:, :1])
+    for time in range(1, texts.shape[1]):
+        session.extend(texts[:, time])
+        if time % 5 == 0:
+            assert_same(model, session, texts[:, : time + 1])
+    session.rewind(model.context_length)
+    assert_same(model, session, texts[:, : -model.context_length])
+
+
+def test_the_engine_sees_each_token_once():
+    seen = []
+    hook = ENGINE.transformer.wte.register_forward_hook(lambda _, ids, __: seen.append(ids[0]))
+    session = TransformersModel(ENGINE, TOKENIZER).start([[1, 2, 3]])
+    for token in (4, 5, 6):
+        session.next_logits()
+        session.extend([token])
+    session.next_logits()
+    hook.remove()
+    assert [ids.shape[1] for ids in seen] == [3, 1, 1, 1]
+
+
+def test_hidden_states_are_those_of_the_engine(model):
+    texts = np.random.default_rng(3).integers(0, SIZE, (2, 7))
+    session = model.start(texts)
+    assert isinstance(session, (RewindableSession, HiddenStateSession))
+    with torch.no_grad():
+        output = model._model(torch.from_numpy(texts), output_hidden_states=True)
+    expected = output.hidden_states[-1][:, -4:].float().numpy()
+    np.testing.assert_allclose(session.hidden_states(4), expected, atol=tolerance(model))
+
+
+def test_decoders_of_every_kind():
+    model = TransformersModel(ENGINE, TOKENIZER)
+    greedy = corelm.generate(model, "the cat", sampler="greedy", length=40)
+    from corelm_speculative import Speculative
+
+    speculative = {"sampler": "greedy", "length": 40, "decoder": Speculative(guesses=3)}
+    assert corelm.generate(model, "the cat", **speculative)[0].tokens == greedy[0].tokens
+    from corelm_contrastive import Contrastive
+
+    assert corelm.generate(model, "the cat", sampler="top_k(k=5)", decoder=Contrastive(), length=5)[
+        0
+    ].text
+
+
+# The vocabulary
+
+
+TEXTS = ["see the cat", " the\n", "naïve 日本 👩‍🔬", "", "a  b"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_byte_level_tokens_are_bytes(text):
+    vocabulary = vocabulary_of(TOKENIZER)
+    ids = vocabulary.encode(text)
+    assert b"".join(map(vocabulary.token_bytes, ids)) == text.encode()
+    assert vocabulary.decode(ids) == text
+    assert isinstance(vocabulary, corelm.ByteVocabulary)
+
+
+def sentencepiece_tokenizer():
+    """Return a tokenizer in the manner of Llama's, with a token that begins every text."""
+    pieces = ["<unk>", "<s>", "</s>", *[f"<0x{byte:02X}>" for byte in range(256)]]
+    pieces += ["▁", "t", "h", "e", "th", "the", "▁the"]
+    merges = [("t", "h"), ("th", "e"), ("▁", "the")]
+    backend = Tokenizer(
+        models.BPE(
+            vocab={piece: i for i, piece in enumerate(pieces)},
+            merges=merges,
+            unk_token="<unk>",
+            byte_fallback=True,
+            fuse_unk=True,
+        )
+    )
+    return transformers.LlamaTokenizer(vocab=dict(backend.get_vocab()), merges=merges)
+
+
+def test_tokens_in_the_manner_of_sentencepiece_are_bytes():
+    tokenizer = sentencepiece_tokenizer()
+    vocabulary = vocabulary_of(tokenizer)
+    ids = vocabulary.encode("the the é")
+    pieces = tokenizer.convert_ids_to_tokens(ids)
+    assert "<0xC3>" in pieces, pieces
+    assert b"".join(map(vocabulary.token_bytes, ids)).decode().strip() == "the the é"
+    assert vocabulary.decode(ids) == "the the é"
+
+
+def test_added_and_special_tokens():
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["<think>"])
+    vocabulary = vocabulary_of(tokenizer)
+    think, end = len(tokenizer) - 1, tokenizer.eos_token_id
+    assert vocabulary.token_bytes(think) == b"<think>"
+    assert vocabulary.token_bytes(end) == b""
+    assert vocabulary.decode([end, think]) == "<think>"
+
+
+def test_other_tokenizers_decode_whole_texts():
+    backend = Tokenizer(models.WordPiece(vocab={"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]"))
+    backend.decoder = decoders.WordPiece()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
+    vocabulary = vocabulary_of(tokenizer)
+    assert not isinstance(vocabulary, corelm.ByteVocabulary)
+    assert vocabulary.decode(vocabulary.encode("ab")) == "ab"
+    assert vocabulary.ends == ()
+
+
+def test_the_start_token_is_that_of_the_tokenizer():
+    assert vocabulary_of(TOKENIZER).start is None
+    tokenizer = byte_tokenizer(start=True)
+    model = TransformersModel(tiny_model(tokenizer), tokenizer)
+    assert model.vocabulary.start == tokenizer.bos_token_id
+    assert model.vocabulary.encode("the") == TOKENIZER.encode("the")
+    inputs = tokenizer("the cat", return_tensors="pt")
+    with torch.no_grad():
+        expected = model._model(**inputs).logits[:, -1].numpy()
+    session = model.start([model.vocabulary.encode("the cat")])
+    np.testing.assert_allclose(session.next_logits(), expected, atol=1e-5)
+    assert model.start(np.empty((1, 0), int)).next_logits().shape == (1, SIZE)
+
+
+def test_several_tokens_may_end_a_text():
+    engine = tiny_model(TOKENIZER)
+    engine.generation_config.eos_token_id = [3, 263]
+    assert TransformersModel(engine, TOKENIZER).vocabulary.ends == (3, 263)
+
+
+def test_nothing_is_masked():
+    vocabulary = vocabulary_of(TOKENIZER)
+    assert vocabulary.padding is None
+    assert vocabulary.unknown is None
+
+
+def test_a_model_may_have_more_logits_than_tokens():
+    config = {"vocab_size": SIZE + 5}
+    engine = tiny_model(TOKENIZER)
+    engine.resize_token_embeddings(SIZE + 5)
+    model = TransformersModel(engine, TOKENIZER)
+    assert len(model.vocabulary) == config["vocab_size"]
+    assert model.vocabulary.token_bytes(SIZE + 1) == b""
+    assert model.vocabulary.decode([SIZE + 1]) == ""
+
+
+def test_a_model_of_another_tokenizer_is_refused():
+    tokenizer = byte_tokenizer()
+    tokenizer.add_tokens(["one more"])
+    with pytest.raises(CorelmError, match="do not belong together"):
+        TransformersModel(ENGINE, tokenizer)
+
+
+def test_a_model_without_a_head_is_refused():
+    with pytest.raises(CorelmError, match="GPT2Model is not a causal language model"):
+        TransformersModel(ENGINE.transformer, TOKENIZER)
+
+
+def test_the_merges_are_used():
+    assert len(TOKENIZER.encode(" the")) == 1, MERGES

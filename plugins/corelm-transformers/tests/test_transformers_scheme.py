@@ -1,0 +1,158 @@
+"""`--model transformers:PATH`: models on this machine, and those that lie."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from corelm_transformers import TransformersModel, scheme
+from tiny_transformers import ENGINE, TOKENIZER
+
+import corelm
+from corelm import CorelmError, ParameterError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    ENGINE.save_pretrained(path)
+    TOKENIZER.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def change(folder, **values):
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def texts(model):
+    return [t.text for t in corelm.generate(model, "the cat", sampler="min_p(p=0.1)", n=3, seed=1)]
+
+
+def test_a_folder_is_opened(folder):
+    opened = corelm.load(f"transformers:{folder}")
+    assert texts(opened) == texts(TransformersModel(ENGINE, TOKENIZER))
+
+
+def test_the_number_format_and_the_device(folder):
+    model = corelm.load(f"transformers:{folder}", device="cpu", dtype="bfloat16")
+    assert model._model.dtype == torch.bfloat16
+    assert model.start([[1]]).next_logits().dtype == "float32"
+    with pytest.raises(ParameterError, match="dtype must be one of float32, float16, bfloat16"):
+        corelm.load(f"transformers:{folder}", dtype="int3")
+    with pytest.raises(ParameterError, match=r"device 'abacus': .*abacus"):
+        corelm.load(f"transformers:{folder}", device="abacus")
+
+
+def test_a_name_is_never_downloaded(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CorelmError, match="run: hf download someone/model"):
+        corelm.load("transformers:someone/model")
+
+
+def test_models_in_the_cache_are_listed(monkeypatch, tmp_path, folder):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name, weights in {"someone--small": "model.safetensors", "old": "model.bin"}.items():
+        snapshot = tmp_path / f"models--{name}" / "snapshots" / "0123"
+        snapshot.mkdir(parents=True)
+        (snapshot / weights).touch()
+    assert list(scheme.installed()) == ["someone/small"]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"n_layer": 3},
+        {"n_layer": 10**9},
+        {"n_embd": 2**40},
+        {"n_embd": 32},
+        {"n_positions": 2**50},
+        {"vocab_size": 10**12},
+        {"vocab_size": 10**9},
+        {"n_inner": 10**9},
+        {"parts": {"n_layer": 10**9}},
+        {"model_type": "no-such-kind"},
+        {"model_type": "bert"},
+        {"n_head": 3},
+        {"auto_map": {"AutoModelForCausalLM": "evil.Evil"}, "model_type": "evil"},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_lies_is_refused(copied, lie):
+    change(copied, **lie)
+    assert_refused(copied)
+
+
+def assert_refused(path):
+    with pytest.raises(CorelmError) as caught:
+        corelm.load(f"transformers:{path}")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", b"{"),
+        ("model.safetensors", b"\xff" * 100),
+        ("model.safetensors", b""),
+        ("tokenizer.json", b"{"),
+        ("tokenizer_config.json", b"[]"),
+    ],
+)
+def test_damaged_files_are_refused(copied, file, content):
+    (copied / file).write_bytes(content)
+    assert_refused(copied)
+
+
+def test_a_cut_file_of_weights_is_refused(copied):
+    file = copied / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert_refused(copied)
+
+
+def test_pickled_weights_are_never_read(copied):
+    (copied / "model.safetensors").unlink()
+
+    class Evil:
+        def __reduce__(self):
+            return exec, ("raise SystemExit('it ran')",)
+
+    torch.save(Evil(), copied / "pytorch_model.bin")
+    assert_refused(copied)
+
+
+def run(*words):
+    command = [sys.executable, "-m", "corelm", *words]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+
+
+def test_the_command_line(folder):
+    words = ["the cat", "--length", "6", "--seed", "3", "--sampler", "min_p(p=0.1)"]
+    done = run("sample", *words, "--model", f"transformers:{folder}")
+    assert done.returncode == 0, done.stderr
+    options = {"sampler": "min_p(p=0.1)", "length": 6, "seed": 3}
+    [text] = corelm.generate(TransformersModel(ENGINE, TOKENIZER), "the cat", **options)
+    assert repr(done.stdout.strip()).startswith("'the cat")
+    assert done.stderr == ""
+    assert text.text
+    missing = run("sample", "--model", "transformers:no/where")
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("error: there is no folder no/where")
+    assert missing.stderr.count("\n") <= 4
+
+
+def test_listing_models_imports_no_engine():
+    code = (
+        "import sys\nfrom corelm_transformers import scheme\nlist(scheme.installed())\n"
+        "print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
