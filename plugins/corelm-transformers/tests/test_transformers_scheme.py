@@ -12,6 +12,7 @@ from tiny_transformers import ENGINE, TOKENIZER
 
 import corelm
 from corelm import CorelmError, ParameterError
+from corelm.testing import tiny_gpt2
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +157,22 @@ def test_listing_models_imports_no_engine():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_one_seed_one_text_in_both(tmp_path):
+    """corelm's own network and its export to transformers write the same texts."""
+    ours = tiny_gpt2(tmp_path / "tiny")
+    done = run("models", "export", str(ours), "--to", "transformers", str(tmp_path / "theirs"))
+    assert done.returncode == 0, done.stderr
+    ours, theirs = corelm.load(ours), corelm.load(f"transformers:{tmp_path / 'theirs'}")
+    assert theirs.vocabulary.start == ours.vocabulary.start
+    assert list(theirs.vocabulary.ends) == list(ours.vocabulary.ends)
+    for prompt in ("This movie", "a naïve é", ""):
+        assert theirs.vocabulary.encode(prompt) == ours.vocabulary.encode(prompt)
+    # transformers may draw the padding too
+    sampler = "min_p(p=0.05) | temperature(t=1.2) | ban(words=[0])"
+    options = {"sampler": sampler, "length": 90, "n": 2, "seed": 7}
+    found = [
+        [text.text for text in corelm.generate(m, "This movie", **options)] for m in (ours, theirs)
+    ]
+    assert found[0] == found[1]
