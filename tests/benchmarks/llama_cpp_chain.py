@@ -1,0 +1,233 @@
+"""Time of one token in llama.cpp, from the logits on: corelm's chain next to llama.cpp's own.
+
+    python tests/benchmarks/llama_cpp_chain.py [--rounds 20] [--vocabulary 50257 128000]
+
+Both chains are llama.cpp's default sampling, the preset `llama.cpp`. Each way draws the tokens of a
+text from the same logits, the ways in turn. The table has the median time per token in
+microseconds, and its ratio to llama.cpp's own chain; below 1 is faster. `as_sampler` is one sampler
+per row; `EngineSampler` has all rows at once, as in `corelm.generate`. The last two ways are
+llama-cpp-python's loop.
+
+It needs llama-cpp-python, gguf and the package plugins/corelm-llama-cpp.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gguf
+import llama_cpp as llama
+import numpy as np
+from corelm_llama_cpp import as_logits_processor, as_sampler
+
+import corelm
+
+PROMPT, LENGTH = 64, 16
+"""Tokens of the prompt and of a text."""
+WIDTH = 32
+PRESET = corelm.presets()["llama.cpp"]
+TAKE_THE_TOKEN = {"temp": 0.0}
+"""With a seed one token is left, which llama.cpp's greedy sampler takes fastest."""
+
+SILENT = llama.llama_log_callback(lambda level, text, data: None)
+
+Way = tuple[Callable[[], None], Callable[[], None]]
+"""Start a text in each row; draw one token for each row."""
+
+
+def write_gguf(path: Path, size: int) -> None:
+    """Write a network that is there for the place of its logits alone."""
+    file = gguf.GGUFWriter(path, "llama")
+    file.add_context_length(256)
+    file.add_embedding_length(WIDTH)
+    file.add_block_count(1)
+    file.add_feed_forward_length(WIDTH)
+    file.add_head_count(1)
+    file.add_layer_norm_rms_eps(1e-5)
+    file.add_vocab_size(size)
+    file.add_tokenizer_model("none")
+    shapes: dict[str, tuple[int, ...]] = {"token_embd": (size, WIDTH), "output_norm": (WIDTH,)}
+    matrices = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+    shapes |= {f"blk.0.{name}": (WIDTH, WIDTH) for name in matrices}
+    shapes |= {f"blk.0.{name}": (WIDTH,) for name in ("attn_norm", "ffn_norm")}
+    for name, shape in shapes.items():
+        file.add_tensor(f"{name}.weight", np.ones(shape, dtype=np.float32))
+    file.write_header_to_file()
+    file.write_kv_data_to_file()
+    file.write_tensors_to_file()
+    file.close()
+
+
+class Logits:
+    """A context of llama.cpp whose outputs are logits as of a language model.
+
+    Args:
+        llm: the model.
+        rows: the number of texts.
+    """
+
+    def __init__(self, llm: llama.Llama, rows: int) -> None:
+        self.size, self.rows = llm.n_vocab(), rows
+        p = llama.llama_context_default_params()
+        p.n_ctx, p.n_seq_max, p.n_batch, p.n_threads = 256 * rows, rows, rows, 1
+        p.no_perf = True
+        self.context = llama.llama_init_from_model(llm.model, p)
+        batch = llama.llama_batch_init(rows, 0, 1)
+        batch.n_tokens = rows
+        for i in range(rows):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = 0, 0, 1, 1
+            batch.seq_id[i][0] = i
+        assert llama.llama_decode(self.context, batch) == 0
+        logits = llama.llama_get_logits(self.context)
+        self.array = np.ctypeslib.as_array(logits, (rows, self.size))
+        rng = np.random.default_rng(0)
+        ranks = np.stack([rng.permutation(self.size) for _ in range(rows)])
+        self.array[:] = rng.normal(0, 0.1, ranks.shape) - 1.4 * np.log(ranks + 1)
+
+
+def own_chain(size: int) -> Any:
+    """Return llama.cpp's default samplers, those that are off included."""
+    chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+    for stage in (
+        llama.llama_sampler_init_penalties(size, 64, 1.0, 0.0, 0.0),
+        llama.llama_sampler_init_top_n_sigma(-1.0),
+        llama.llama_sampler_init_top_k(40),
+        llama.llama_sampler_init_typical(1.0, 1),
+        llama.llama_sampler_init_top_p(0.95, 1),
+        llama.llama_sampler_init_min_p(0.05, 1),
+        llama.llama_sampler_init_xtc(0.0, 0.1, 1, 0),
+        llama.llama_sampler_init_temp(0.8),
+        llama.llama_sampler_init_dist(1),
+    ):
+        llama.llama_sampler_chain_add(chain, stage)
+    return chain
+
+
+MADE: list[Any] = []
+"""The samplers of corelm, whose exceptions llama.cpp hides."""
+
+
+def made(seed: int | None = None) -> Any:
+    """Return corelm's sampler as a `llama_sampler`."""
+    MADE.append(as_sampler(PRESET, seed=seed))
+    return MADE[-1]
+
+
+def corelm_chain() -> Any:
+    """Return corelm's sampler, followed by llama.cpp's draw."""
+    chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+    llama.llama_sampler_chain_add(chain, made())
+    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(1))
+    return chain
+
+
+def native(logits: Logits, make: Callable[[], Any]) -> Way:
+    """Return a way that draws with a `llama_sampler` for each row."""
+    samplers = [make() for _ in range(logits.rows)]
+
+    def start() -> None:
+        for sampler in samplers:
+            llama.llama_sampler_reset(sampler)
+            for token in range(PROMPT):
+                llama.llama_sampler_accept(sampler, token)
+
+    def step() -> None:
+        for i, sampler in enumerate(samplers):
+            llama.llama_sampler_sample(sampler, logits.context, i)
+
+    return start, step
+
+
+def together(logits: Logits) -> Way:
+    """Return a way that draws for all rows at once."""
+    engine = corelm.EngineSampler(PRESET, seed=1)
+    texts: list[list[int]] = []
+
+    def start() -> None:
+        engine.reset()
+        texts[:] = [list(range(PROMPT)) for _ in range(logits.rows)]
+
+    def step() -> None:
+        for text, token in zip(texts, engine.draw(logits.array, texts), strict=True):
+            text.append(int(token))
+
+    return start, step
+
+
+def in_the_loop(llm: llama.Llama, logits: Logits, processor: Any = None) -> Way:
+    """Return a way that draws with the sampler of llama-cpp-python's loop."""
+    llm.input_ids[:PROMPT] = np.arange(PROMPT)
+    options = {} if processor is None else TAKE_THE_TOKEN | {"logits_processor": [processor]}
+    sampler = llm._init_sampler(**options)
+
+    def start() -> None:
+        llm.n_tokens = PROMPT
+
+    def step() -> None:
+        token = llama.llama_sampler_sample(sampler.sampler, logits.context, 0)
+        llm.input_ids[llm.n_tokens] = token
+        llm.n_tokens += 1
+
+    return start, step
+
+
+def ways(llm: llama.Llama, rows: int) -> dict[str, Way]:
+    """Return the ways to draw by name, llama.cpp's own first."""
+    logits = Logits(llm, rows)
+    found = {
+        "llama.cpp's own chain": native(logits, lambda: own_chain(logits.size)),
+        "as_sampler, seed": native(logits, partial(made, seed=1)),
+        "as_sampler, llama.cpp draws": native(logits, corelm_chain),
+        "EngineSampler, seed": together(logits),
+    }
+    if rows == 1:
+        found["llama-cpp-python's own stages"] = in_the_loop(llm, logits)
+        processor = as_logits_processor(PRESET, seed=1)
+        found["as_logits_processor, seed"] = in_the_loop(llm, logits, processor)
+    return found
+
+
+def measured(found: Mapping[str, Way], rounds: int, rows: int) -> dict[str, float]:
+    """Return the median time per token of each way, in microseconds."""
+    times: dict[str, list[float]] = {name: [] for name in found}
+    for _ in range(rounds):
+        for name, (start, step) in found.items():
+            start()
+            for _ in range(LENGTH):
+                before = time.perf_counter()
+                step()
+                times[name].append((time.perf_counter() - before) / rows * 1e6)
+    for sampler in MADE:
+        sampler.raise_error()
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--vocabulary", type=int, nargs="*", default=[50_257, 128_000])
+    options = parser.parse_args()
+    llama.llama_log_set(SILENT, ctypes.c_void_p(0))
+    print("| vocabulary | rows | way | us per token | ratio |\n|---:|---:|---|---:|---:|")
+    for size in options.vocabulary:
+        with tempfile.TemporaryDirectory() as folder:
+            write_gguf(Path(folder, "model.gguf"), size)
+            llm = llama.Llama(str(Path(folder, "model.gguf")), n_ctx=256, verbose=False)
+        for rows in (1, 16):
+            times = measured(ways(llm, rows), options.rounds, rows)
+            own = next(iter(times.values()))
+            for name, value in times.items():
+                print(f"| {size:,} | {rows} | {name} | {value:,.0f} | {value / own:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
