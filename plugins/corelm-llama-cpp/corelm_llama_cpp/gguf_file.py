@@ -4,38 +4,50 @@ import ctypes
 import math
 import os
 
-from corelm.errors import ModelFileError
+from corelm.errors import ModelFileError, UsageError
 from corelm_llama_cpp.library import free, llama, logged
 
+DEVICES = ("cpu", "gpu")
 MOST_BLOCKS = 512
 """llama.cpp ends the process for a network with more."""
 
 
-def load(path):
+def load(path, device=None):
     """Return the `llama_model` of a GGUF file.
 
     llama.cpp itself refuses files that are truncated, foreign, or claim more than they hold. But
     for some values it ends the process, so they are checked before: it first reads the file
     without the weights.
 
+    Args:
+        path: the file.
+        device: `cpu` or `gpu`; None leaves the choice to llama.cpp.
+
     Raises:
         ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
+        UsageError: no such device.
     """
+    if device is not None and device not in DEVICES:
+        raise UsageError(f"llama.cpp's device is {' or '.join(DEVICES)}, not {device!r}")
+    if device == "gpu" and not llama.llama_supports_gpu_offload():
+        raise UsageError("this llama.cpp was built for the CPU alone; leave the device out")
     if not os.path.isfile(path):
         raise ModelFileError(f"there is no file {os.fspath(path)}")
-    described = _load(path, vocab_only=True)
+    described = _load(path, vocab_only=True, device="cpu")
     try:
         fault = _fault(described)
     finally:
         free(llama.llama_model_free, described)
     if fault:
         raise ModelFileError(f"llama.cpp cannot load {os.fspath(path)}: {fault}")
-    return _load(path, vocab_only=False)
+    return _load(path, vocab_only=False, device=device)
 
 
-def _load(path, vocab_only):
+def _load(path, vocab_only, device):
     parameters = llama.llama_model_default_params()
     parameters.vocab_only = vocab_only
+    if device == "cpu":
+        parameters.n_gpu_layers = 0
     with logged() as errors:
         model = llama.llama_model_load_from_file(os.fsencode(path), parameters)
     if not model:

@@ -18,6 +18,7 @@ class LlamaCppModel:
 
     Args:
         path: a GGUF file.
+        device: `cpu`, or `gpu` for all layers; None leaves the choice to llama.cpp.
 
     Attributes:
         vocabulary: its tokenizer, a `LlamaCppVocabulary`.
@@ -26,10 +27,11 @@ class LlamaCppModel:
 
     Raises:
         ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
+        UsageError: a device that llama.cpp was not built for.
     """
 
-    def __init__(self, path):
-        self.pointer = load(path)
+    def __init__(self, path, *, device=None):
+        self.pointer = load(path, device)
         self._free = weakref.finalize(self, free, llama.llama_model_free, self.pointer)
         if not llama.llama_model_has_decoder(self.pointer):
             raise ModelFileError(f"{os.fspath(path)} is not a model that continues texts")

@@ -3,13 +3,13 @@
 from corelm import ModelScheme, hookimpl
 
 
-def open_file(path):
+def open_file(path, **options):
     """Return the model of a GGUF file."""
     from corelm_llama_cpp import LlamaCppModel  # llama.cpp takes a second to import
 
-    return LlamaCppModel(path)
+    return LlamaCppModel(path, **options)
 
 
 @hookimpl
 def corelm_models():
-    return {"gguf": ModelScheme(open_file, metavar="FILE")}
+    return {"gguf": ModelScheme(open_file, metavar="FILE", options=("device",))}

@@ -4,11 +4,21 @@ import struct
 
 import pytest
 
-from corelm.errors import ModelFileError
+from corelm.errors import ModelFileError, UsageError
 
 pytest.importorskip("llama_cpp")
 
+import llama_cpp
 from corelm_llama_cpp import LlamaCppModel
+
+
+def test_the_device(gguf_file):
+    assert LlamaCppModel(gguf_file, device="cpu").context_length
+    with pytest.raises(UsageError, match="device is cpu or gpu, not 'tpu'"):
+        LlamaCppModel(gguf_file, device="tpu")
+    if not llama_cpp.llama_supports_gpu_offload():
+        with pytest.raises(UsageError, match="built for the CPU alone"):
+            LlamaCppModel(gguf_file, device="gpu")
 
 
 @pytest.fixture

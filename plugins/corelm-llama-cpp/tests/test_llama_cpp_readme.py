@@ -10,7 +10,7 @@ pytest.importorskip("llama_cpp")
 
 def test_the_example_of_the_readme(gguf_file, tmp_path, monkeypatch):
     [example] = re.findall(
-        r"```python\n(.*?)```", Path(__file__).with_name("README.md").read_text(), re.DOTALL
+        r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL
     )
     monkeypatch.chdir(tmp_path)
     Path("model.gguf").write_bytes(gguf_file.read_bytes())
