@@ -1,0 +1,91 @@
+"""A causal language model of KerasHub as a language model of corelm."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import keras_hub
+from numpy.typing import ArrayLike
+
+import corelm
+from corelm import Array
+from corelm.errors import UsageError
+from corelm_keras_hub.backends import compiled
+from corelm_keras_hub.cache import CachedPasses, FullPasses, Network
+from corelm_keras_hub.vocabulary import KerasHubVocabulary, vocabulary_of
+
+CONTEXT_LENGTH = 1024
+"""The context of a network that has no limit, with a preprocessor that has none."""
+
+
+class KerasHubModel:
+    """A causal language model of KerasHub, as a language model.
+
+    Sessions use the model's own key/value cache. A model whose cache corelm cannot use, such as
+    one that also reads images or has a recurrent state, is run on the whole text at each step.
+
+    Args:
+        causal_lm: a `keras_hub.models.CausalLM` with a preprocessor.
+
+    Attributes:
+        vocabulary: its tokenizer.
+        context_length: the largest number of tokens that it attends to: the limit of the network,
+            or the sequence length of the preprocessor for a network without a limit.
+
+    Raises:
+        UsageError: another object, or a model without a preprocessor.
+    """
+
+    def __init__(self, causal_lm: Any) -> None:
+        if not isinstance(causal_lm, keras_hub.models.CausalLM):
+            raise UsageError(
+                f"expected a keras_hub.models.CausalLM, not {type(causal_lm).__name__}"
+            )
+        if causal_lm.preprocessor is None:
+            raise UsageError("this model has no preprocessor, so its tokens have no text")
+        self._causal_lm = causal_lm
+        self.vocabulary: KerasHubVocabulary = vocabulary_of(
+            causal_lm.preprocessor, causal_lm.output_shape[-1]
+        )
+        self.context_length: int = (
+            getattr(causal_lm.backbone, "max_sequence_length", None)
+            or causal_lm.preprocessor.sequence_length
+            or CONTEXT_LENGTH
+        )
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
+        return corelm.softmax(self.start(tokens).next_logits())
+
+    def start(self, tokens: ArrayLike) -> corelm.CachedSession:
+        """Start a decoding session for (batch, time) ids."""
+        if self._network is None:
+            passes = FullPasses(self._full_pass, self.context_length)
+            return corelm.CachedSession(passes, tokens, self.vocabulary, self.context_length)
+        cache = CachedPasses(self._network, self.context_length)
+        return KerasHubSession(cache, tokens, self.vocabulary, self.context_length)
+
+    @cached_property
+    def _network(self) -> Network | None:
+        """The passes over new tokens and a cache; None if corelm cannot use the cache."""
+        build = getattr(self._causal_lm, "_build_cache", None)
+        if build is None or list(inspect.signature(build).parameters) != ["token_ids"]:
+            return None
+        return Network(self._causal_lm)
+
+    @cached_property
+    def _full_pass(self) -> Callable[[Any, Any], Any]:
+        """The pass over whole texts: maps ids and a mask to logits."""
+        model = self._causal_lm
+        return compiled(model, lambda ids, mask: model({"token_ids": ids, "padding_mask": mask}))
+
+
+class KerasHubSession(corelm.CachedSession):
+    """A decoding session on the key/value cache of a KerasHub model."""
+
+    def hidden_states(self, count: int) -> Array:
+        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
+        return self.last_outputs(count)[1]

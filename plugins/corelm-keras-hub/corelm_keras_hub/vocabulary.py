@@ -1,0 +1,167 @@
+"""The tokenizers of KerasHub as vocabularies of corelm."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from keras_hub import tokenizers
+
+from corelm.errors import UsageError
+from corelm_keras_hub.backends import outside_graph
+
+BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+"""A piece of SentencePiece that is one byte."""
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
+"""The character that stands for a space in the pieces of SentencePiece."""
+
+
+class KerasHubVocabulary:
+    """The tokenizer of a preprocessor as a vocabulary.
+
+    It masks no token: KerasHub draws padding and unknown words too, so `padding` and `unknown`
+    are None.
+
+    Args:
+        preprocessor: that of a causal language model.
+        size: the number of ids that the model scores, which may be more than the tokenizer has.
+
+    Attributes:
+        start: the token that the preprocessor puts before every text; None if it puts none.
+        ends: the tokens at which KerasHub ends a text.
+
+    Raises:
+        UsageError: a preprocessor that puts several tokens before a text.
+    """
+
+    padding = None
+    unknown = None
+
+    def __init__(self, preprocessor: Any, size: int) -> None:
+        self._tokenizer = preprocessor.tokenizer
+        self._size = size
+        self.start = _start(preprocessor)
+        ends = (getattr(self._tokenizer, name, None) for name in ("end_token_id", "end_token2_id"))
+        self.ends = frozenset(int(end) for end in ends if end is not None)
+        self._special = frozenset(self._tokenizer.special_token_ids)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without special tokens around it."""
+        ids: list[int] = np.asarray(self._tokenizer.tokenize(text)).ravel().tolist()
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, without special tokens, as KerasHub shows a generated text."""
+        plain = [int(id) for id in ids if int(id) not in self._special]
+        text = self._tokenizer.detokenize(np.array(plain, dtype=np.int32))
+        return text if isinstance(text, str) else bytes(np.asarray(text).item()).decode("utf-8")
+
+
+class KerasHubByteVocabulary(KerasHubVocabulary):
+    """A tokenizer whose tokens are bytes or parts of characters.
+
+    Args:
+        preprocessor, size: as for `KerasHubVocabulary`.
+    """
+
+    def __init__(self, preprocessor: Any, size: int) -> None:
+        super().__init__(preprocessor, size)
+        self._bytes = _bytes_of_tokens(self._tokenizer)
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that a token adds to a text; none for special tokens."""
+        return b"" if token in self._special else self._bytes(token)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, without special tokens."""
+        return b"".join(self.token_bytes(int(id)) for id in ids).decode("utf-8", "replace")
+
+
+class SentencePieceVocabulary(KerasHubByteVocabulary):
+    """A tokenizer of SentencePiece, which drops the space at the beginning of a text."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, without special tokens and the space that begins it."""
+        return super().decode(ids).removeprefix(" ")
+
+    def writer(self) -> Callable[[int], str]:
+        """Return a function from each next id of a text to the text that it adds."""
+        characters = codecs.getincrementaldecoder("utf-8")("replace")
+        begun = False
+
+        def write(token: int) -> str:
+            nonlocal begun
+            text = characters.decode(self.token_bytes(token))
+            added = text if begun else text.removeprefix(" ")
+            begun = begun or bool(text)
+            return added
+
+        return write
+
+
+def vocabulary_of(preprocessor: Any, size: int) -> KerasHubVocabulary:
+    """Return the vocabulary of a causal language model.
+
+    Args:
+        preprocessor, size: as for `KerasHubVocabulary`.
+    """
+    kind = KerasHubVocabulary
+    if isinstance(preprocessor.tokenizer, tokenizers.SentencePieceTokenizer):
+        kind = SentencePieceVocabulary
+    elif _bytes_of_tokens(preprocessor.tokenizer):
+        kind = KerasHubByteVocabulary
+    return kind(preprocessor, size)
+
+
+def _start(preprocessor: Any) -> int | None:
+    """Return the token that a preprocessor puts before an empty text."""
+    with outside_graph():
+        packed = preprocessor.generate_preprocess([""], sequence_length=8)
+        ids, mask = (np.asarray(packed[name])[0] for name in ("token_ids", "padding_mask"))
+    before: list[int] = ids[mask.astype(bool)].tolist()
+    if len(before) > 1:
+        raise UsageError(
+            f"this preprocessor puts {len(before)} tokens before a text; corelm knows one at most"
+        )
+    return before[0] if before else None
+
+
+def _bytes_of_tokens(tokenizer: Any) -> Callable[[int], bytes] | None:
+    """Return the bytes of each token; None for a tokenizer whose tokens are not bytes."""
+    if isinstance(tokenizer, tokenizers.ByteTokenizer):
+        return lambda token: bytes([token]) if token < 256 else b""
+    if isinstance(tokenizer, tokenizers.UnicodeCodepointTokenizer):
+        return lambda token: chr(token).encode("utf-8", "replace")
+    if isinstance(tokenizer, tokenizers.SentencePieceTokenizer):
+        pieces = [_bytes_of_piece(piece) for piece in tokenizer.get_vocabulary()]
+        return lambda token: pieces[token] if token < len(pieces) else b""
+    if isinstance(tokenizer, tokenizers.BytePairTokenizer):
+        pairs = {id: _bytes_of_pair(text) for text, id in tokenizer.vocabulary.items()}
+        return lambda token: pairs.get(token, b"")
+    return None
+
+
+def _bytes_of_piece(piece: str) -> bytes:
+    byte = BYTE_PIECE.fullmatch(piece)
+    return bytes([int(byte[1], 16)]) if byte else piece.replace(SPACE, " ").encode()
+
+
+def _bytes_of_pair(token: str) -> bytes:
+    """Return the bytes of a token in the alphabet of GPT-2, which has a character for each byte."""
+    return b"".join(bytes([BYTES[c]]) if c in BYTES else c.encode() for c in token)
+
+
+def _alphabet() -> dict[str, int]:
+    visible = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in visible]
+    return {chr(b): b for b in visible} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+BYTES = _alphabet()
+"""The byte of each character in GPT-2's alphabet of byte pairs."""

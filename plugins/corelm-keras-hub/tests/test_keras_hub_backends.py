@@ -1,0 +1,78 @@
+"""Sessions and texts on TensorFlow, JAX and torch; each backend in a process of its own."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("keras_hub")
+
+PROGRAM = Path(__file__).with_name("keras_hub_program.py")
+BACKENDS = ["tensorflow", "jax", "torch"]
+SAMPLERS = [
+    "temperature(t=0.7)",
+    "top_p(p=0.9)",
+    "min_p(p=0.05)",
+    "typical(p=0.9)",
+    "top_k(k=20)",
+    "repetition_penalty(penalty=1.3)",
+    "dry(multiplier=1.0, allowed_length=1)",
+    "mirostat(tau=3)",
+    "xtc(probability=0.5)",
+    "no_repeat_ngram(n=2)",
+    "ban(words='cat')",
+    "repetition_penalty(penalty=1.2) | top_k(k=50) | min_p(p=0.02) | temperature(t=0.8)",
+]
+FEWER = [SAMPLERS[7], SAMPLERS[-1]]
+"""Samplers on JAX and torch, which take longer: the samplers run in NumPy on every backend."""
+
+
+@functools.cache
+def results(backend):
+    """What the program finds on a backend."""
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    quick = {"OMP_NUM_THREADS": "1", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+    environment = os.environ | quick | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    samplers = SAMPLERS if backend == "tensorflow" else FEWER
+    ran = subprocess.run(
+        [sys.executable, PROGRAM, *samplers],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return json.loads(ran.stdout.strip().split("\n")[-1])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sessions_agree_with_full_passes(backend):
+    differences = results(backend)["differences"]
+    assert len(differences) == 6
+    assert {name: d for name, d in differences.items() if not d < 1e-5} == {}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sessions_have_hidden_states(backend):
+    assert results(backend)["hidden"] == [2, 2, 8]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_keras_hub_writes_the_texts_of_corelm(backend):
+    found = results(backend)
+    assert found["engine"] == found["corelm"]
+    assert all(len(row) > 4 for texts in found["engine"].values() for row in texts)
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+def test_the_texts_are_the_same_on_every_backend(backend):
+    expected, found = results(BACKENDS[0])["engine"], results(backend)["engine"]
+    assert found == {name: expected[name] for name in found}
