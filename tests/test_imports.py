@@ -50,6 +50,7 @@ KERAS_AT_THE_TOP = {
 """Modules that import Keras: themselves imported only where a command needs them."""
 
 KERAS_ARRAYS = "corelm.numerics.keras_arrays"
+KERAS_HUB = "plugins.corelm-keras-hub."
 """The arrays of TensorFlow for the filters: it imports Keras when a filter meets one."""
 
 PUBLIC = {
@@ -180,7 +181,7 @@ def test_keras_is_imported_only_where_a_command_needs_it(file):
     module = module_of(file)
     for imported in imports_of(file):
         if imported.package in KERAS:
-            own = module.startswith("corelm.model.") or module == KERAS_ARRAYS
+            own = module.startswith(("corelm.model.", KERAS_HUB)) or module == KERAS_ARRAYS
             assert own, f"{module} imports {imported.module}"
             assert module in KERAS_AT_THE_TOP or not imported.at_the_top
         if modules_imported(imported) & KERAS_AT_THE_TOP and imported.at_the_top:
