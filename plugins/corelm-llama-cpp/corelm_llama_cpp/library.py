@@ -3,8 +3,8 @@
 import ctypes
 import logging
 import re
+import threading
 from contextlib import contextmanager
-from functools import partial
 
 from corelm.errors import MissingDependencyError
 
@@ -39,21 +39,37 @@ ERROR = 4  # ggml's level
 @contextmanager
 def logged():
     """Send llama.cpp's log to corelm's; yield a list that receives the errors, one line each."""
-    errors, before, data = [], llama.llama_log_callback(), ctypes.c_void_p()
-    llama.llama_log_get(ctypes.byref(before), ctypes.byref(data))
-    callback = llama.llama_log_callback(partial(_log, errors))
-    llama.llama_log_set(callback, None)
+    outer, errors = getattr(_local, "errors", None), []
+    _local.errors = errors
+    with _lock:
+        if not _before:  # the first of the threads that are in here
+            callback, data = llama.llama_log_callback(), ctypes.c_void_p()
+            llama.llama_log_get(ctypes.byref(callback), ctypes.byref(data))
+            llama.llama_log_set(_CALLBACK, None)
+            _before.append((callback, data))
+        else:
+            _before.append(_before[0])
     try:
         yield errors
     finally:
-        llama.llama_log_set(before, data)
+        _local.errors = outer
+        with _lock:
+            callback, data = _before.pop()
+            if not _before:  # the last
+                llama.llama_log_set(callback, data)
 
 
-def _log(errors, level, text, data):
+def _log(level, text, data):
     line = text.decode("utf-8", "replace").strip()
     logger.debug("%s", line)  # an error becomes an exception
-    if level == ERROR and line:
+    errors = getattr(_local, "errors", None)
+    if level == ERROR and line and errors is not None:
         errors.append(line)
+
+
+_CALLBACK = llama.llama_log_callback(_log)  # as long as the process, in which any thread may log
+_before = []  # the callback that was set before, once for each thread that is in `logged`
+_lock, _local = threading.RLock(), threading.local()  # a finalizer may free while it is held
 
 
 def free(function, pointer):

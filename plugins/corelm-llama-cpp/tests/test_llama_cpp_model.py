@@ -1,20 +1,23 @@
 """GGUF files as models of corelm: sessions next to full passes, and the vocabulary."""
 
+import ctypes
 import functools
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import corelm
 from corelm import ByteVocabulary, HiddenStateSession, RewindableSession
-from corelm.errors import CorelmError, UsageError
+from corelm.errors import CorelmError, ModelFileError, UsageError
 from corelm.language_model import window_start
 
 pytest.importorskip("llama_cpp")
 
+import llama_cpp
 from corelm_llama_cpp import LlamaCppModel, LlamaCppVocabulary
 from corelm_llama_cpp.cache import LlamaCppCache, compacted
 
@@ -218,6 +221,30 @@ def test_a_foreign_file_is_refused_in_one_line(tmp_path):
 def test_many_sessions_leave_no_memory_behind(model):
     for _ in range(20):
         model.start([[1, 2]]).next_logits()
+
+
+def test_models_in_several_threads(gguf_file, model):
+    expected = model.next_token_distribution([[1, 2, 3]])
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(LlamaCppModel, [gguf_file] * 8))
+        found = list(pool.map(lambda one: one.next_token_distribution([[1, 2, 3]]), models))
+    for distribution in found:
+        np.testing.assert_array_equal(distribution, expected)
+
+
+def test_the_log_of_llama_cpp_is_left_as_it_was(model):
+    lines = []
+    callback = llama_cpp.llama_log_callback(lambda level, text, data: lines.append(text))
+    before, data = llama_cpp.llama_log_callback(), ctypes.c_void_p()
+    llama_cpp.llama_log_get(ctypes.byref(before), ctypes.byref(data))
+    llama_cpp.llama_log_set(callback, None)
+    model.start([[1, 2]]).next_logits()
+    with pytest.raises(ModelFileError):
+        LlamaCppModel(__file__)
+    assert not lines
+    llama_cpp.llama_model_load_from_file(b"none", llama_cpp.llama_model_default_params())
+    assert lines
+    llama_cpp.llama_log_set(before, data)
 
 
 def test_the_model_may_go_before_its_session(gguf_file):
