@@ -97,13 +97,13 @@ WITHOUT_COUNTERPART = {
     "constraints": None,
     "force_words_ids": None,
 }
-"""Settings that change the text and that no sampler stands for, with the values that are off."""
+"""Settings that change the text, without a counterpart in corelm, and the values that are off."""
 
 
 def from_generation_config(config_or_path):
     """Return the settings of a model as a sampler: a chain in transformers' order.
 
-    A warning in the log names the settings that no sampler has. Missing settings have
+    A warning in the log names the settings without a counterpart. Missing settings have
     transformers' defaults, so `do_sample` without `top_k` keeps 50 tokens, and without `do_sample`
     the chain ends in `greedy`.
 
@@ -141,7 +141,7 @@ def from_generation_config(config_or_path):
         stages.append(corelm.sampler("greedy"))
     left_out += [n for n, off in WITHOUT_COUNTERPART.items() if values.get(n) not in (None, off)]
     if left_out:
-        logger.warning("no sampler stands for %s", ", ".join(left_out))
+        logger.warning("settings without a counterpart in corelm: %s", ", ".join(left_out))
     return _chained(stages)
 
 
