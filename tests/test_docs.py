@@ -124,8 +124,10 @@ def test_a_block_that_is_not_run_says_why(tmp_path: Path) -> None:
 
 def test_a_page_says_what_its_examples_need(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Page\n\n<!-- needs: json no_such_engine $python $no_such_command -->\n")
-    assert examples.missing(page) == ["no_such_engine", "$no_such_command"]
+    page.write_text(
+        "# Page\n\n<!-- needs: json os.path no_such_engine no.such $python $no_such_command -->\n"
+    )
+    assert examples.missing(page) == ["no_such_engine", "no.such", "$no_such_command"]
 
 
 def test_the_shell_keeps_its_folder(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def tiny_gpt2(folder: str | os.PathLike[str], *, seed: int = 0, context_length: 
     """
     parts = [line.split(" ") for line in MERGES.split("|")]
     vocabulary = BytePairVocabulary((left, right) for left, right in parts)
-    a = Architecture("gpt2", len(vocabulary), context_length, width=32, dense=64, heads=2, blocks=2)
+    a = Architecture(
+        "gpt2", len(vocabulary), context_length, width=32, dense=128, heads=2, blocks=2
+    )
     rng = np.random.default_rng(seed)
     weights = {
         name: (name.endswith("gamma") + 0.3 * rng.standard_normal(shape)).astype(np.float32)

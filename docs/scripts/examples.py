@@ -118,7 +118,10 @@ def missing(page: Path) -> list[str]:
 def _is_installed(name: str) -> bool:
     if name.startswith("$"):
         return shutil.which(name[1:], path=_environment(ROOT)["PATH"]) is not None
-    return importlib.util.find_spec(name) is not None
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # the package of a module
+        return False
 
 
 def blocks(lines: Sequence[str]) -> Iterator[Block]:

@@ -1,4 +1,4 @@
-"""A folder for transformers: a GPT2LMHeadModel with its fast tokenizer."""
+"""A folder for transformers: a GPT2LMHeadModel with its fast tokenizer. mlx-lm opens it too."""
 
 from __future__ import annotations
 
@@ -84,19 +84,21 @@ def _weights(model: Bundle) -> dict[str, NDArray[np.float32]]:
 
 
 def _name(ours: str) -> str:
-    """Return transformers' name of a weight.
+    """Return transformers' name of a weight, as in the original GPT-2.
+
+    transformers knows the names with and without its prefix `transformer.`, mlx-lm only without.
 
     Example:
         >>> _name("block_0/qkv/kernel")
-        'transformer.h.0.attn.c_attn.weight'
+        'h.0.attn.c_attn.weight'
     """
     first, *middle, part = ours.split("/")
     if first == "embedding":
-        return f"transformer.{'wte' if middle == ['token_embeddings'] else 'wpe'}.weight"
+        return "wte.weight" if middle == ["token_embeddings"] else "wpe.weight"
     if first == "norm":
-        return f"transformer.ln_f.{PARTS[part]}"
+        return f"ln_f.{PARTS[part]}"
     block = first.removeprefix("block_")
-    return f"transformer.h.{block}.{LAYERS[middle[0]]}.{PARTS[part]}"
+    return f"h.{block}.{LAYERS[middle[0]]}.{PARTS[part]}"
 
 
 def _tokenizer(vocabulary: BytePairVocabulary, ids: dict[str, int]) -> dict[str, Any]:

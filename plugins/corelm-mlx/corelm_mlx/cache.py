@@ -1,0 +1,53 @@
+"""mlx-lm's prompt cache, for a session of corelm."""
+
+import mlx.core as mx
+from mlx.utils import tree_map
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
+
+from corelm_mlx.arrays import to_numpy
+
+PREFILL = 2048
+"""The number of tokens of a prompt that are processed at a time."""
+
+
+class MlxCache:
+    """A `corelm.KeyValueCache` of a model of mlx-lm."""
+
+    def __init__(self, model):
+        self._model = model
+        self._empty()
+
+    def process(self, tokens, count):
+        """Append tokens; return the logits at the last `count` of them."""
+        before = tokens.shape[1] - count
+        for start in range(0, before, PREFILL):
+            self._pass(tokens[:, start : min(start + PREFILL, before)])
+            mx.eval([layer.state for layer in self._cache])  # the logits are never computed
+        return (to_numpy(self._pass(tokens[:, before:])),)
+
+    def truncate(self, length):
+        """Drop the tokens after the first `length`; return the number that remains."""
+        if length and can_trim_prompt_cache(self._cache):
+            self._length -= trim_prompt_cache(self._cache, self._length - length)
+        if self._length != length or not length:
+            self._empty()
+        return self._length
+
+    def select(self, rows):
+        """Keep these rows in this order."""
+        index = mx.array(rows)
+        for layer in self._cache:
+            layer.state = tree_map(lambda part: _rows(part, index), layer.state)
+
+    def _empty(self):
+        self._cache, self._length = make_prompt_cache(self._model), 0
+
+    def _pass(self, tokens):
+        logits = self._model(mx.array(tokens), cache=self._cache)
+        self._length += tokens.shape[1]
+        return logits
+
+
+def _rows(part, index):
+    """Return rows of an array of a layer's state; other parts, such as lengths, as they are."""
+    return part[index] if isinstance(part, mx.array) and part.ndim else part

@@ -1,0 +1,58 @@
+"""A model of mlx-lm as a language model of corelm."""
+
+from corelm_transformers.vocabulary import vocabulary_of
+
+from corelm import CachedSession, CorelmError, softmax
+from corelm_mlx.cache import MlxCache
+
+UNLIMITED = 2**31
+"""The context length of a model whose configuration names none."""
+LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_seq_length")
+
+
+class MlxModel:
+    """A model of mlx-lm, with its tokenizer.
+
+    Its sessions use mlx-lm's own prompt cache. Texts begin with the token that the tokenizer puts
+    before them; chat templates are yours to apply.
+
+    Args:
+        model: a model of mlx-lm, such as `mlx_lm.load` returns.
+        tokenizer: the model's.
+
+    Attributes:
+        vocabulary: the tokens of the tokenizer.
+        context_length: the largest number of tokens that the model attends to.
+
+    Raises:
+        CorelmError: a tokenizer with more tokens than the model has logits.
+    """
+
+    def __init__(self, model, tokenizer):
+        size = _setting(model, ("vocab_size",)) or len(tokenizer)
+        if len(tokenizer) > size:
+            raise CorelmError(
+                f"the tokenizer has {len(tokenizer)} tokens, but the model has logits of {size}; "
+                "they do not belong together"
+            )
+        self._model = model
+        ends = getattr(tokenizer, "eos_token_ids", None)
+        self.vocabulary = vocabulary_of(tokenizer, size, None if ends is None else sorted(ends))
+        self.context_length = _setting(model, LENGTHS) or UNLIMITED
+
+    def next_token_distribution(self, tokens):
+        """Map (batch, time) ids to (batch, vocabulary) probabilities."""
+        return softmax(self.start(tokens).next_logits())
+
+    def start(self, tokens):
+        """Start a decoding session for (batch, time) ids."""
+        return CachedSession(MlxCache(self._model), tokens, self.vocabulary, self.context_length)
+
+
+def _setting(model, names):
+    """Return the first of these settings that the model's configuration has; None without one."""
+    args = getattr(model, "args", None)
+    text = getattr(args, "text_config", None)  # of a model that reads pictures too
+    places = [text if isinstance(text, dict) else {}, vars(args) if args is not None else {}]
+    found = (place.get(name) for place in places for name in names)
+    return next((value for value in found if isinstance(value, int)), None)

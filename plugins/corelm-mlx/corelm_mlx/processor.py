@@ -1,0 +1,93 @@
+"""A corelm sampler as a logits processor, and as a sampler, of mlx-lm."""
+
+import mlx.core as mx
+import numpy as np
+from corelm_transformers.vocabulary import vocabulary_of
+
+from corelm import EngineSampler
+from corelm.errors import UsageError
+from corelm_mlx.arrays import to_numpy
+from corelm_mlx.texts import Texts
+
+
+def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
+    """Return a sampler as a function for `generate(logits_processors=[...])`.
+
+    Without a seed it returns the sampler's logits, and mlx-lm draws from them: pass
+    `sampler=make_sampler(temp=1.0)`, since mlx-lm is greedy by default. With a seed it draws, and
+    returns 0 for the token drawn and minus infinity for all others, so that mlx-lm's own sampler
+    changes nothing. That text is the one of `corelm.generate` with the same seed.
+
+    One object serves one text after another. With a seed, the texts of a batch need one each, with
+    different samples; without, they may share one.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        seed: decides the random numbers; None leaves the draw to mlx-lm.
+        sample: the index of the text among those of the seed, as `corelm.generate` counts them.
+        tokenizer: the model's, for samplers that name words, and to tell its start token from the
+            text.
+
+    Raises:
+        CorelmError: no such sampler, or a seed that is not a whole number of at least 0.
+
+    Example:
+        >>> processor = as_logits_processor("top_k(k=1)")
+        >>> processor(mx.array([0]), mx.array([[1.0, 3.0, 2.0]])).tolist()
+        [[-inf, 3.0, -inf]]
+    """
+    vocabulary = None if tokenizer is None else vocabulary_of(tokenizer)
+    engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
+    start = None if vocabulary is None else vocabulary.start
+
+    texts = Texts(engine, alone=seed is not None)
+
+    def logits_processor(tokens, logits):
+        on_device = seed is None and mx.default_device() != mx.Device(mx.cpu)
+        native = engine.native(logits) if on_device else None
+        if native is not None:
+            return native
+        ids = to_numpy(tokens)
+        text = texts.find(ids[1:] if start is not None and ids[:1] == start else ids)
+        return mx.array(text.engine(to_numpy(logits), [text.tokens], [sample]))
+
+    return logits_processor
+
+
+def as_sampler(sampler, *, seed=None):
+    """Return a sampler as a function for `generate(sampler=...)`, which draws the tokens.
+
+    mlx-lm passes log-probabilities alone, so the sampler may not read the tokens of the text. The
+    text is the one of `corelm.generate` with the same seed. The object counts the tokens that it
+    draws, so make one for each text.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        seed: decides the random numbers; a new one when left out.
+
+    Raises:
+        CorelmError: no such sampler, or a seed that is not a whole number of at least 0.
+        UsageError: a sampler that reads tokens; `as_logits_processor` takes it.
+
+    Example:
+        >>> as_sampler("top_k(k=1)")(mx.array([[-3.0, -0.1, -5.0]])).tolist()
+        [1]
+    """
+    engine = EngineSampler(sampler, seed=seed)
+    if "tokens" in engine.reads:
+        raise UsageError(
+            f"{engine.sampler} reads the tokens of the text, which mlx-lm passes to logits "
+            "processors only: use as_logits_processor"
+        )
+    drawn = []  # (batch,) arrays, one a step
+
+    def draw(logprobs):
+        batch = len(logprobs)
+        if drawn and len(drawn[0]) != batch:
+            raise UsageError(f"this sampler has begun {len(drawn[0])} texts, not {batch}")
+        texts = np.stack(drawn, axis=1) if drawn else np.empty((batch, 0), dtype=np.int64)
+        tokens = engine.draw(to_numpy(logprobs), list(texts), range(batch), [0] * batch)
+        drawn.append(tokens)
+        return mx.array(tokens)
+
+    return draw

@@ -1,0 +1,68 @@
+"""Open the models of mlx-lm on this machine: `--model mlx:PATH`."""
+
+from pathlib import Path
+
+from corelm_transformers.scheme import installed
+
+from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+def open_model(name, dtype=None):
+    """Return the model in a folder, or of a name in the cache of Hugging Face.
+
+    Only files on this machine are read, weights only from safetensors, and no code of a model is
+    run.
+
+    Args:
+        name: a folder, or a name such as `mlx-community/Qwen3-0.6B-4bit`.
+        dtype: one of `DTYPES`; that of the weights when left out.
+
+    Raises:
+        ParameterError: no such dtype.
+        CorelmError: a model that is missing, damaged or foreign.
+    """
+    if dtype not in (None, *DTYPES):
+        raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    folder = _folder(name)
+    try:
+        from mlx_lm import load
+    except ImportError as error:
+        raise CorelmError(f"mlx-lm cannot be imported: {_line(error)}") from error
+    import mlx.core as mx
+
+    from corelm_mlx.model import MlxModel
+
+    try:
+        model, tokenizer = load(str(folder))
+    except Exception as error:  # of any library: they have no common root
+        raise CorelmError(f"mlx-lm cannot open {name}: {_line(error)}") from error
+    if dtype is not None:
+        model.set_dtype(getattr(mx, dtype))
+    return MlxModel(model, tokenizer)
+
+
+def _folder(name):
+    """Return the folder of a model, before anything slow is imported."""
+    if Path(name).is_dir():
+        return Path(name)
+    if name in installed():
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name, local_files_only=True))
+    raise CorelmError(
+        f"there is no folder {name}, and no model of that name with safetensors in the cache of "
+        f"Hugging Face; to download one, run: hf download {name}"
+    )
+
+
+def _line(error):
+    """Return the first line of a message."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@hookimpl
+def corelm_models():
+    return {"mlx": ModelScheme(open_model, "PATH", ("dtype",), installed)}

@@ -1,0 +1,212 @@
+"""mlx-lm's models in corelm: sessions against full passes, tokens, files, the command line."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from corelm_mlx import MlxModel
+from corelm_mlx.scheme import open_model
+from tiny_mlx import (
+    CONTEXT,
+    END,
+    ENGINE,
+    TOKENIZER,
+    byte_tokenizer,
+    mx,
+    save,
+    tiny_llama,
+    tiny_model,
+)
+
+import corelm
+from corelm import CorelmError, ParameterError
+from corelm.language_model import window_start
+
+MODEL = MlxModel(ENGINE, TOKENIZER)
+SIZE = ENGINE.args.vocab_size
+
+
+def full_pass(ids, engine=ENGINE, context=CONTEXT):
+    """Return the logits after texts, by one pass over their window."""
+    ids = np.asarray(ids)
+    ids = ids[:, window_start(ids.shape[1], context) :]
+    return np.array(engine(mx.array(ids))[:, -1])
+
+
+def texts(batch, length, seed=0):
+    return np.random.default_rng(seed).integers(0, SIZE, size=(batch, length))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save(ENGINE, TOKENIZER, tmp_path_factory.mktemp("mlx") / "tiny")
+
+
+def test_a_session_has_the_logits_of_full_passes_beyond_the_context():
+    ids = texts(3, 80)
+    session = MODEL.start(ids[:, :5])
+    for length in range(5, 80):
+        logits = session.next_logits()
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, full_pass(ids[:, :length]), atol=1e-5)
+        session.extend(ids[:, length])
+
+
+@pytest.mark.parametrize("length", [10, 31, 40])
+def test_forks_and_rewinds_have_the_logits_of_full_passes(length):
+    ids = texts(3, length)
+    session = MODEL.start(ids)
+    session.next_logits()
+    for rows in ([2, 0, 0, 1], [3, 1], [1, 1, 0]):
+        session.select(rows)
+        ids = ids[rows]
+        np.testing.assert_allclose(session.next_logits(), full_pass(ids), atol=1e-5)
+        more = texts(len(ids), 3, seed=length)
+        session.extend(more)
+        ids = np.concatenate([ids, more], axis=1)
+        np.testing.assert_allclose(session.next_logits(), full_pass(ids), atol=1e-5)
+        session.rewind(2)
+        ids = ids[:, :-2]
+        last = session.last_logits(2)
+        np.testing.assert_allclose(last[:, 1], full_pass(ids), atol=1e-5)
+        np.testing.assert_allclose(last[:, 0], full_pass(ids[:, :-1]), atol=1e-5)
+
+
+def test_a_cache_that_rotates_forks_and_rewinds():
+    engine = tiny_llama(SIZE, window=8)
+    model, ids = MlxModel(engine, TOKENIZER), texts(2, 30)
+    assert model.context_length == 256
+    session = model.start(ids[:, :5])
+    for length in (5, 6, 12, 30):
+        session.extend(ids[:, session_length(session) : length])
+        expected = full_pass(ids[:, :length], engine, 256)
+        np.testing.assert_allclose(session.next_logits(), expected, atol=1e-5)
+    session.select([1, 0, 1])
+    session.rewind(4)
+    session.extend(ids[[1, 0, 1], 26:28])
+    expected = full_pass(ids[[1, 0, 1], :28], engine, 256)
+    np.testing.assert_allclose(session.next_logits(), expected, atol=1e-5)
+
+
+def session_length(session):
+    return session._window.length
+
+
+def test_a_long_prompt_is_processed_in_parts(monkeypatch):
+    monkeypatch.setattr("corelm_mlx.cache.PREFILL", 7)
+    ids = texts(2, 30)
+    np.testing.assert_allclose(MODEL.start(ids).next_logits(), full_pass(ids), atol=1e-5)
+
+
+def test_the_distribution_is_that_of_the_logits():
+    ids = texts(2, 9)
+    p = MODEL.next_token_distribution(ids)
+    np.testing.assert_allclose(p, corelm.softmax(full_pass(ids)), atol=1e-6)
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_vocabulary_is_the_tokenizers():
+    vocabulary = MODEL.vocabulary
+    assert len(vocabulary) == SIZE
+    assert (vocabulary.padding, vocabulary.unknown, vocabulary.start) == (None, None, None)
+    [end] = vocabulary.ends
+    assert end == TOKENIZER.eos_token_id
+    ids = vocabulary.encode("the cat, naïvely")
+    assert vocabulary.decode(ids) == "the cat, naïvely"
+    assert b"".join(map(vocabulary.token_bytes, ids)).decode() == "the cat, naïvely"
+    assert isinstance(vocabulary, corelm.ByteVocabulary)
+
+
+def test_a_model_has_several_ends_and_a_start():
+    tokenizer = byte_tokenizer(start=True)
+    tokenizer.add_eos_token("t")
+    model = MlxModel(ENGINE, tokenizer)
+    assert model.vocabulary.start == tokenizer.eos_token_id
+    assert set(model.vocabulary.ends) == {tokenizer.eos_token_id, tokenizer.encode("t")[-1]}
+    empty = model.start(np.empty((1, 0), dtype=int)).next_logits()
+    np.testing.assert_allclose(empty, full_pass([[tokenizer.eos_token_id]]), atol=1e-5)
+
+
+def test_a_tokenizer_of_another_model_is_refused():
+    with pytest.raises(CorelmError, match="they do not belong together"):
+        MlxModel(tiny_model(100), TOKENIZER)
+
+
+def test_it_opens_by_its_path(folder):
+    model = corelm.load(f"mlx:{folder}")
+    options = {"sampler": "min_p(p=0.02)", "length": 20, "seed": 3}
+    [found] = corelm.generate(model, "the cat", **options)
+    [expected] = corelm.generate(MODEL, "the cat", **options)
+    assert found == expected
+
+
+def test_a_number_format_may_be_chosen(folder):
+    ids = texts(1, 6)
+    half = open_model(folder, dtype="bfloat16").start(ids).next_logits()
+    assert half.dtype == np.float32
+    assert 1e-4 < np.abs(half - full_pass(ids)).max() < 0.5
+    with pytest.raises(ParameterError, match="dtype must be one of float32, float16, bfloat16"):
+        open_model(folder, dtype="int4")
+
+
+def test_the_command_line_writes_a_text(folder):
+    command = f"sample --model mlx:{folder} --sampler top_k --k 20 --seed 1 --length 8 --no-stream"
+    done = subprocess.run(
+        [sys.executable, "-m", "corelm", *command.split(), "the cat"],
+        capture_output=True, encoding="utf-8", timeout=60,
+    )  # fmt: skip
+    [expected] = corelm.generate(MODEL, "the cat", sampler="top_k(k=20)", seed=1, length=8)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("the cat")
+    assert len(expected.tokens) == 8
+
+
+@pytest.mark.parametrize("damage", ["cut", "shape", "missing", "kind", "config", "code", "none"])
+def test_a_damaged_model_is_refused_in_one_line(folder, tmp_path, damage):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    config, weights = copy / "config.json", copy / "model.safetensors"
+    settings = json.loads(config.read_text())
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:-1000])
+    elif damage == "shape":
+        config.write_text(json.dumps(settings | {"n_embd": 2**20}))
+    elif damage == "missing":
+        config.write_text(json.dumps(settings | {"n_layer": 3}))
+    elif damage == "kind":
+        config.write_text(json.dumps(settings | {"model_type": "no_such_network"}))
+    elif damage == "config":
+        config.write_text("{")
+    elif damage == "code":
+        config.write_text(json.dumps(settings | {"model_file": "model.py"}))
+        (copy / "model.py").write_text("raise SystemExit('run')")
+    elif damage == "none":
+        weights.unlink()
+    with pytest.raises(CorelmError, match=r"^mlx-lm cannot open ") as caught:
+        open_model(str(copy))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_is_not_there_is_refused():
+    with pytest.raises(CorelmError, match="there is no folder nowhere/at-all"):
+        corelm.load("mlx:nowhere/at-all")
+
+
+def test_the_end_of_a_text_is_not_shown():
+    assert MODEL.vocabulary.decode(TOKENIZER.encode(f"the{END}")) == "the"
+
+
+def test_the_example_of_the_readme_runs(folder):
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("PATH", str(folder))],
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()

@@ -1,0 +1,185 @@
+"""corelm's samplers in the real mlx-lm: distributions, texts, batches, errors."""
+
+import numpy as np
+import pytest
+from corelm_mlx import MlxModel, as_logits_processor, as_sampler
+from mlx_lm import batch_generate, generate, stream_generate
+from mlx_lm.generate import BatchGenerator
+from mlx_lm.sample_utils import make_sampler
+from tiny_mlx import ENGINE, PROMPTS, SAMPLERS, TOKENIZER, byte_tokenizer, mx
+
+import corelm
+from corelm.errors import UsageError
+
+MODEL = MlxModel(ENGINE, TOKENIZER)
+ALONE = [sampler for sampler in SAMPLERS if "penalty" not in sampler and "ngram" not in sampler]
+ALONE.remove("dry(multiplier=1.0, allowed_length=1)")
+
+
+def expected(prompt, sampler, seed, length=20, sample=0):
+    texts = corelm.generate(MODEL, prompt, sampler=sampler, seed=seed, length=length, n=sample + 1)
+    return texts[sample].tokens
+
+
+def tokens(prompt, length=20, tokenizer=TOKENIZER, **options):
+    steps = stream_generate(ENGINE, tokenizer, prompt, max_tokens=length, **options)
+    return [step.token for step in steps]
+
+
+def without_end(ids):
+    return [token for token in ids if token != TOKENIZER.eos_token_id]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_with_a_seed_the_text_is_that_of_generate(sampler):
+    processor = as_logits_processor(sampler, seed=7, tokenizer=TOKENIZER)
+    for prompt in PROMPTS:  # one object for one text after another
+        found = tokens(prompt, logits_processors=[processor])
+        assert found == expected(prompt, sampler, 7)
+
+
+@pytest.mark.parametrize("sampler", ALONE)
+def test_a_sampler_draws_the_text_of_generate(sampler):
+    for prompt in PROMPTS:
+        found = tokens(prompt, sampler=as_sampler(sampler, seed=7))
+        assert found == expected(prompt, sampler, 7)
+
+
+def test_the_text_is_that_of_generate():
+    processor = as_logits_processor("top_k(k=1)", seed=1)
+    options = {"max_tokens": 10, "logits_processors": [processor]}
+    [text] = corelm.generate(MODEL, "the cat", sampler="greedy", length=10)
+    # mlx-lm shows a half character at the end of a text, corelm does not.
+    assert generate(ENGINE, TOKENIZER, "the cat", **options).rstrip("\ufffd") == text.text
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_texts_of_a_batch_are_the_samples_of_a_seed(sampler):
+    ids = [TOKENIZER.encode(prompt, add_special_tokens=False) for prompt in PROMPTS]
+    processors = [[as_logits_processor(sampler, seed=5, sample=i)] for i in range(3)]
+    ends = [[end] for end in TOKENIZER.eos_token_ids]
+    batch = BatchGenerator(ENGINE, stop_tokens=ends)
+    uids = batch.insert(ids, [15] * 3, logits_processors=processors)
+    found = {uid: [] for uid in uids}
+    while responses := batch.next_generated():
+        for response in responses:
+            found[response.uid].append(response.token)
+    batch.close()
+    for i, (uid, prompt) in enumerate(zip(uids, PROMPTS, strict=True)):
+        assert found[uid] == expected(prompt, sampler, 5, 15, i)
+
+
+@pytest.mark.parametrize(
+    "sampler", ["top_k(k=1)", "dry(multiplier=9.0, allowed_length=1) | greedy"]
+)
+def test_texts_of_a_batch_may_share_a_processor_without_a_seed(sampler):
+    prompts = [*PROMPTS, "the cat the cat"]
+    ids = [TOKENIZER.encode(prompt, add_special_tokens=False) for prompt in prompts]
+    processor = as_logits_processor(sampler)
+    for _ in range(2):
+        result = batch_generate(
+            ENGINE, TOKENIZER, ids, max_tokens=15, logits_processors=[processor],
+            return_token_ids=True,
+        )  # fmt: skip
+        for prompt, found in zip(prompts, result.token_ids, strict=True):
+            assert found == without_end(expected(prompt, sampler, 0, 15))
+
+
+def test_texts_of_a_batch_may_not_share_a_seed():
+    ids = [TOKENIZER.encode(prompt, add_special_tokens=False) for prompt in PROMPTS]
+    processor = as_logits_processor("min_p(p=0.02)", seed=5)
+    with pytest.raises(UsageError, match=r"as_logits_processor\(sampler, seed=seed, sample=i\)"):
+        batch_generate(ENGINE, TOKENIZER, ids, max_tokens=5, logits_processors=[processor])
+
+
+def test_a_batch_may_share_a_sampler():
+    sampler = "min_p(p=0.02) | temperature(t=0.9)"
+    prompt = TOKENIZER.encode("the cat", add_special_tokens=False)
+    result = batch_generate(
+        ENGINE, TOKENIZER, [prompt] * 3, max_tokens=3, sampler=as_sampler(sampler, seed=4),
+        return_token_ids=True,
+    )  # fmt: skip
+    assert result.token_ids == [expected("the cat", sampler, 4, 3, i) for i in range(3)]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_without_a_seed_the_distribution_is_the_samplers(sampler, dtype):
+    text = np.array(TOKENIZER.encode("see the cat the cat", add_special_tokens=False))
+    logits = ENGINE(mx.array(text[None]))[:, -1].astype(getattr(mx, dtype))
+    processor = as_logits_processor(sampler, tokenizer=TOKENIZER)
+    found = mx.softmax(processor(mx.array(text), logits), axis=-1)
+    own = corelm.softmax(corelm.EngineSampler(sampler)(np.array(logits.astype(mx.float32)), [text]))
+    np.testing.assert_allclose(np.array(found), own, atol=1e-5)
+
+
+def test_mlx_lm_draws_from_the_distribution():
+    processor = as_logits_processor("top_k(k=1)")
+    sampler = make_sampler(temp=1.0)
+    found = tokens("the", 8, logits_processors=[processor], sampler=sampler)
+    assert found == expected("the", "greedy", 0, 8)
+
+
+def test_the_start_token_is_no_part_of_the_text():
+    tokenizer = byte_tokenizer(start=True)
+    model, sampler = MlxModel(ENGINE, tokenizer), "repetition_penalty(penalty=3.0)"
+    processor = as_logits_processor(sampler, seed=2, tokenizer=tokenizer)
+    found = tokens("the cat", tokenizer=tokenizer, logits_processors=[processor])
+    [own] = corelm.generate(model, "the cat", sampler=sampler, seed=2, length=20)
+    assert found == own.tokens
+
+
+def test_samplers_find_words_in_the_tokenizer():
+    [cat] = TOKENIZER.encode(" cat", add_special_tokens=False)
+    processor = as_logits_processor("ban(words=(' cat',))", tokenizer=TOKENIZER)
+    logits = processor(mx.array([1]), mx.zeros((1, ENGINE.args.vocab_size)))
+    assert np.flatnonzero(np.isneginf(np.array(logits))).tolist() == [cat]
+
+
+def test_a_portable_sampler_stays_on_the_device(monkeypatch):
+    logits = mx.array(np.random.default_rng(0).normal(size=(1, 50)).astype(np.float32))
+    expected = as_logits_processor("top_p(p=0.8)")(mx.array([1]), logits)
+    monkeypatch.setattr(mx, "default_device", lambda: mx.Device(mx.gpu))  # only its name
+    monkeypatch.setattr("corelm_mlx.processor.to_numpy", None)
+    native = as_logits_processor("top_p(p=0.8)")(mx.array([1]), logits)
+    np.testing.assert_array_equal(np.array(native), np.array(expected))
+
+
+@pytest.mark.parametrize("function", [as_sampler, as_logits_processor])
+def test_errors_are_one_line(function):
+    for arguments, message in (
+        (("temprature",), "did you mean 'temperature'"),
+        (("top_p(p=2)",), "p must be"),
+    ):
+        with pytest.raises(corelm.CorelmError, match=message) as caught:
+            function(*arguments)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="the seed must be a whole number"):
+        function("greedy", seed=-1)
+
+
+def test_a_sampler_that_reads_tokens_is_a_logits_processor():
+    with pytest.raises(UsageError, match="use as_logits_processor"):
+        as_sampler("temperature(t=0.7) | dry(multiplier=1.0)")
+
+
+def test_a_sampler_keeps_to_its_batch():
+    draw = as_sampler("greedy", seed=1)
+    draw(mx.zeros((2, 5)))
+    with pytest.raises(UsageError, match="has begun 2 texts, not 1"):
+        draw(mx.zeros((1, 5)))
+
+
+def test_a_plugin_of_ten_lines_runs_unchanged():
+    class TopA(corelm.Sampler):
+        """Keep tokens with a probability of at least a times the square of the largest."""
+
+        a: float = corelm.param(0.2, "share of the squared largest probability", ge=0, le=1)
+
+        def __call__(self, logits, context):
+            p = corelm.softmax(logits)
+            return corelm.keep(logits, p >= self.a * p.max(axis=-1, keepdims=True) ** 2)
+
+    processor = as_logits_processor(TopA(), seed=3)
+    found = tokens("the", 12, logits_processors=[processor])
+    assert found == expected("the", TopA(), 3, 12)
