@@ -7,7 +7,10 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from corelm import CachedSession
+from corelm import CachedSession, CorelmError
+
+ARGUMENTS = ("cache", "past_key_values", "cache_params")
+"""The argument of `forward` for the cache; the first is the newest, the last that of Mamba."""
 
 
 class TransformersSession(CachedSession):
@@ -23,7 +26,11 @@ class TransformersCache:
 
     def __init__(self, model):
         self._model, self._head = model, model.get_output_embeddings()
-        self._keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        parameters = inspect.signature(model.forward).parameters
+        self._keeps = "logits_to_keep" in parameters
+        self._argument = next((name for name in ARGUMENTS if name in parameters), None)
+        if self._argument is None:
+            raise CorelmError(f"{type(model).__name__} takes no key/value cache")
         self._cache, self._length = None, 0
 
     def process(self, tokens, count):
@@ -40,7 +47,9 @@ class TransformersCache:
     def _pass(self, tokens, count):
         """Process tokens in one pass of the model."""
         ids = torch.from_numpy(np.ascontiguousarray(tokens)).to(self._model.device)
-        options = {"logits_to_keep": count} if self._keeps else {}
+        options = {self._argument: self._cache, "use_cache": True}
+        if self._keeps:
+            options["logits_to_keep"] = count
         self._length += tokens.shape[1]
         if not any(self._cache.is_linear):  # a recurrent layer takes no mask of earlier tokens
             # Nothing is masked; without a mask, some models warn of tokens that look like padding.
@@ -51,7 +60,7 @@ class TransformersCache:
         hook = self._head.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
         try:
             with torch.inference_mode():
-                output = self._model(input_ids=ids, cache=self._cache, use_cache=True, **options)
+                output = self._model(input_ids=ids, **options)
         finally:
             hook.remove()
         return _array(output.logits[:, -count:]), _array(hidden[-1][:, -count:])

@@ -96,7 +96,9 @@ def _start_token(tokenizer):
 def _bytes_of(tokenizer):
     """Return a function from the name of a token to its bytes; None for other tokenizers."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    decoder = json.loads(backend.to_str())["decoder"] if backend is not None else None
+    decoder = getattr(backend, "decoder", None)
+    if decoder is not None:  # its state as JSON; that of the whole tokenizer has megabytes
+        decoder = json.loads(decoder.__getstate__())
     kinds = {part["type"] for part in _parts(decoder)}
     if kinds == {"ByteLevel"}:
         table = _byte_level_table()

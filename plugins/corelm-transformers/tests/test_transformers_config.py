@@ -120,7 +120,8 @@ def test_settings_without_a_counterpart_are_named(caplog):
     )
     [record] = [r for r in caplog.records if r.name == "corelm.transformers"]
     assert record.getMessage() == (
-        "settings without a counterpart in corelm: bad_words_ids, guidance_scale, min_length, num_beams"
+        "settings without a counterpart in corelm: "
+        "bad_words_ids, guidance_scale, min_length, num_beams"
     )
     caplog.clear()
     from_generation_config(GenerationConfig(max_new_tokens=9, use_cache=False, num_beams=1))

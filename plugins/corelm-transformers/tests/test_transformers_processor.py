@@ -48,6 +48,12 @@ def test_with_a_seed_the_texts_are_those_of_corelm(sampler):
     assert drawn(PROMPTS, **loop, tokenizer=TOKENIZER) == expected
 
 
+def test_several_texts_of_a_prompt_are_the_samples_of_corelm():
+    processor = as_logits_processor("stochastic", seed=4, tokenizer=TOKENIZER)
+    found = drawn(["the"], logits_processor=[processor], do_sample=True, num_return_sequences=3)
+    assert found == of_corelm(["the"] * 3, "stochastic", seed=4)
+
+
 class Spy(LogitsProcessor):
     """Keeps what passes through a processor."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-transformers = pytest.importorskip("transformers", minversion="5.13")
+transformers = pytest.importorskip("transformers", minversion="5.18")
 torch = pytest.importorskip("torch")
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors  # noqa: E402
