@@ -61,6 +61,9 @@ def _fault(model):
     architecture = _value(model, "general.architecture")
     if architecture is None or architecture == "clip":
         return "it is not a language model"
+    vocabulary = llama.llama_model_get_vocab(model)
+    if llama.llama_vocab_type(vocabulary) == llama.LLAMA_VOCAB_TYPE_NONE:
+        return "it has no tokenizer"
     blocks = _number(model, f"{architecture}.block_count")
     if not 1 <= blocks <= MOST_BLOCKS:
         return f"it claims {blocks:.0f} blocks; 1 to {MOST_BLOCKS} are possible"

@@ -54,6 +54,12 @@ def test_truncated(gguf_file, tmp_path, size):
     refused(file, "cannot load")
 
 
+def test_without_a_tokenizer(gguf_file, tmp_path):
+    file = tmp_path / "silent.gguf"
+    file.write_bytes(gguf_file.read_bytes().replace(b"gpt2", b"none", 1))
+    refused(file, "cannot load|no tokenizer")
+
+
 @pytest.mark.parametrize("count", [10**6, 2**31, 2**40, 2**60, 2**64 - 1])
 @pytest.mark.parametrize("position", [8, 16, 24], ids=["tensors", "metadata", "length of a key"])
 def test_huge_claims_of_the_header(changed, position, count):
