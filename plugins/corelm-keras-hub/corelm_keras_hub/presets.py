@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 CONFIG, TASK = "config.json", "task.json"
 """The files of a preset that describe its network, and the whole model."""
 
-LOG_LEVEL, ERRORS = "TF_CPP_MIN_LOG_LEVEL", "2"
+LOG_LEVEL, SILENT = "TF_CPP_MIN_LOG_LEVEL", "3"
 
 NOT_HERE = (
     "there is no folder {name!r}, and no preset of that name in the cache of KerasHub; to download "
@@ -42,12 +44,12 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
         MissingDependencyError: the backend of Keras is not installed.
     """
     folder = _folder(name)
-    os.environ.setdefault(LOG_LEVEL, ERRORS)
     try:
-        import keras
-        import keras_hub
+        with _muted_tensorflow():
+            import keras
+            import keras_hub
 
-        from corelm_keras_hub.model import KerasHubModel
+            from corelm_keras_hub.model import KerasHubModel
     except (ImportError, ValueError) as error:  # Keras raises either for its backend
         raise MissingDependencyError(f"KerasHub cannot be imported: {_line(error)}") from error
     options = {} if dtype is None else {"dtype": _policy(keras, dtype)}
@@ -96,6 +98,26 @@ def _task(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return task if isinstance(task, dict) else {}
+
+
+@contextmanager
+def _muted_tensorflow() -> Iterator[None]:
+    """Discard the messages of TensorFlow's import, unless the environment sets its log level.
+
+    The level alone does not silence it: it writes before it has set up its log.
+    """
+    if os.environ.setdefault(LOG_LEVEL, SILENT) != SILENT or sys.stderr is None:
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
 
 
 def _policy(keras: Any, dtype: str) -> Any:

@@ -1,0 +1,50 @@
+"""Sessions of networks other than GPT-2 agree with full passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+keras_hub = pytest.importorskip("keras_hub")
+
+from corelm_keras_hub import KerasHubModel  # noqa: E402
+from corelm_keras_hub.cache import FullPasses  # noqa: E402
+
+SIZES = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 16, "intermediate_dim": 32}
+GROUPED = SIZES | {"num_query_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
+WINDOW = {"use_sliding_window_attention": True, "sliding_window_size": 4}
+NETWORKS = {
+    "Bloom": (SIZES | {"num_heads": 4}, True),
+    "Gemma": (GROUPED | WINDOW, True),
+    "Gemma3": (GROUPED | {"image_size": 16}, False),
+}
+"""The sizes of each network, and True if corelm uses its key/value cache."""
+
+
+def model_of(name, sizes):
+    tokenizer = keras_hub.tokenizers.ByteTokenizer()
+    tokenizer.start_token_id, tokenizer.end_token_id, tokenizer.pad_token_id = None, 1, 0
+    preprocessor = keras_hub.models.CausalLMPreprocessor(tokenizer, sequence_length=40)
+    backbone = getattr(keras_hub.models, f"{name}Backbone")(**sizes)
+    rng = np.random.default_rng(0)
+    for weight in backbone.weights:
+        weight.assign(rng.normal(size=weight.shape) * 0.4)
+    task = getattr(keras_hub.models, f"{name}CausalLM")
+    return KerasHubModel(task(backbone=backbone, preprocessor=preprocessor))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_sessions_agree_with_full_passes(name):
+    sizes, cached = NETWORKS[name]
+    model = model_of(name, sizes)
+    session = model.start([[3, 4, 5, 6, 7]])
+    session.select([0, 0, 0])
+    session.extend([[1, 2], [3, 4], [5, 6]])
+    session.rewind(1)
+    session.select([2, 0])
+    session.extend([8, 9])
+    texts = np.array([[3, 4, 5, 6, 7, 5, 8], [3, 4, 5, 6, 7, 1, 9]])
+    [expected] = FullPasses(model._full_pass, model.context_length).process(texts, 3)
+    np.testing.assert_allclose(session.last_logits(3), expected, atol=1e-5)
+    assert hasattr(session, "hidden_states") == cached
+    assert model.context_length == 40  # that of the preprocessor: the networks have no limit
