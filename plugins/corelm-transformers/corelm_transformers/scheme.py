@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
@@ -53,23 +54,36 @@ def installed():
 def _load(name, dtype):
     """Return the model and the tokenizer of a folder or a name."""
     _refuse_missing(name)
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import cached_file, logging
+    from transformers.utils import cached_file
 
-    logging.disable_progress_bar()
     offline = {"local_files_only": True, "trust_remote_code": False}
     try:
         _check_configuration(cached_file(name, "config.json", local_files_only=True))
-        tokenizer = AutoTokenizer.from_pretrained(name, **offline)
-        model, report = AutoModelForCausalLM.from_pretrained(
-            name, **offline, use_safetensors=True, dtype=dtype, output_loading_info=True
-        )
+        with _no_progress_bar():
+            tokenizer = AutoTokenizer.from_pretrained(name, **offline)
+            model, report = AutoModelForCausalLM.from_pretrained(
+                name, **offline, use_safetensors=True, dtype=dtype, output_loading_info=True
+            )
     except Exception as error:  # of any library: they have no common root
         raise CorelmError(f"transformers cannot open {name}: {_line(error)}") from error
     if missing := sorted(report["missing_keys"]):  # transformers fills them with random numbers
         raise CorelmError(f"{name} lacks the weights {', '.join(missing[:3])}")
     return model, tokenizer
+
+
+@contextmanager
+def _no_progress_bar():
+    """Switch off the progress bars of transformers, which would mix with corelm's messages."""
+    from transformers.utils import logging
+
+    enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if enabled:
+            logging.enable_progress_bar()
 
 
 def _check_configuration(path):
@@ -81,7 +95,7 @@ def _check_configuration(path):
         for name, value in parts.pop().items():
             if isinstance(value, dict):
                 parts.append(value)
-            most = MOST_LAYERS if "layer" in name else LARGEST_SIZE
+            most = MOST_LAYERS if name.endswith(("layers", "layer")) else LARGEST_SIZE
             if isinstance(value, int) and value > most:
                 raise ValueError(f"config.json has {name} = {value}, more than {most}")
 

@@ -91,6 +91,11 @@ def test_a_configuration_that_lies_is_refused(copied, lie):
     assert_refused(copied)
 
 
+def test_large_but_possible_sizes_are_accepted(copied):
+    change(copied, vocab_size_per_layer_input=262_144, max_window_layers=999, rope_theta=10**7)
+    assert corelm.load(f"transformers:{copied}").context_length == 32
+
+
 def assert_refused(path):
     with pytest.raises(CorelmError) as caught:
         corelm.load(f"transformers:{path}")
