@@ -1,6 +1,7 @@
 """`--model transformers:PATH`: models on this machine, and those that lie."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -135,9 +136,21 @@ def test_pickled_weights_are_never_read(copied):
     assert_refused(copied)
 
 
-def run(*words):
+def run(*words, **environment):
     command = [sys.executable, "-m", "corelm", *words]
-    return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    options = {"capture_output": True, "encoding": "utf-8", "timeout": 120}
+    return subprocess.run(command, **options, env=os.environ | environment)
+
+
+def test_a_name_in_the_cache_is_opened(folder, tmp_path):
+    repository = tmp_path / "models--someone--small"
+    shutil.copytree(folder, repository / "snapshots" / "0123")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0123")
+    words = ["sample", "the", "--length", "3", "--seed", "1", "--model"]
+    done = run(*words, "transformers:someone/small", HF_HUB_CACHE=str(tmp_path))
+    assert done.stderr == ""
+    assert done.stdout == run(*words, f"transformers:{folder}").stdout
 
 
 def test_the_command_line(folder):
