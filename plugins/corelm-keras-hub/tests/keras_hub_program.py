@@ -108,7 +108,10 @@ def main() -> None:
     samplers = {name: name for name in sys.argv[1:]} | {"a plugin": TopA(a=0.5)}
     engine = {name: engine_texts(causal_lm, s, jit_compile=False) for name, s in samplers.items()}
     expected = {name: corelm_texts(model, s) for name, s in samplers.items()}
-    found = {"differences": differences, "hidden": hidden, "engine": engine, "corelm": expected}
+    causal_lm.compile(sampler=as_sampler("temperature(t=1.5)"), jit_compile=False)
+    free = [causal_lm.generate("the", max_length=LENGTH) for _ in range(2)]
+    found = {"differences": differences, "hidden": hidden, "free": free}
+    found |= {"engine": engine, "corelm": expected}
     print(json.dumps(found))
 
 

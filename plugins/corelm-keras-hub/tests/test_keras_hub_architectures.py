@@ -16,6 +16,7 @@ WINDOW = {"use_sliding_window_attention": True, "sliding_window_size": 4}
 NETWORKS = {
     "Bloom": (SIZES | {"num_heads": 4}, True),
     "Gemma": (GROUPED | WINDOW, True),
+    "GPTNeoX": (SIZES | {"hidden_dim": 32, "num_heads": 2}, False),
     "Gemma3": (GROUPED | {"image_size": 16}, False),
 }
 """The sizes of each network, and True if corelm uses its key/value cache."""
@@ -47,4 +48,5 @@ def test_sessions_agree_with_full_passes(name):
     [expected] = FullPasses(model._full_pass, model.context_length).process(texts, 3)
     np.testing.assert_allclose(session.last_logits(3), expected, atol=1e-5)
     assert hasattr(session, "hidden_states") == cached
-    assert model.context_length == 40  # that of the preprocessor: the networks have no limit
+    limit = 512 if name == "GPTNeoX" else 40  # of the network, else of the preprocessor
+    assert model.context_length == limit

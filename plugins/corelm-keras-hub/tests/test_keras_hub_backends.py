@@ -72,6 +72,13 @@ def test_keras_hub_writes_the_texts_of_corelm(backend):
     assert all(len(row) > 4 for texts in found["engine"].values() for row in texts)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_a_seed_keras_hub_draws_anew_in_each_generation(backend):
+    first, second = results(backend)["free"]
+    assert first.startswith("the")
+    assert first != second
+
+
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 def test_the_texts_are_the_same_on_every_backend(backend):
     expected, found = results(BACKENDS[0])["engine"], results(backend)["engine"]
