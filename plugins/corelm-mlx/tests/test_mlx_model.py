@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corelm_mlx import MlxModel
-from corelm_mlx.scheme import open_model
 from tiny_mlx import (
     CONTEXT,
     END,
     ENGINE,
     TOKENIZER,
+    MlxModel,
     byte_tokenizer,
     mx,
+    open_model,
     save,
     tiny_llama,
     tiny_model,
@@ -200,7 +200,8 @@ def test_the_end_of_a_text_is_not_shown():
     assert MODEL.vocabulary.decode(TOKENIZER.encode(f"the{END}")) == "the"
 
 
-def test_the_example_of_the_readme_runs(folder):
+def test_the_example_of_the_readme_runs(tmp_path):
+    folder = save(tiny_model(SIZE, context_length=512), TOKENIZER, tmp_path / "tiny")
     readme = Path(__file__).parents[1].joinpath("README.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     done = subprocess.run(

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from tiny_mlx import mx
+from tiny_mlx import mx, sample_utils
 
 import corelm
-
-from mlx_lm import sample_utils  # isort: skip
 
 VOCABULARY, TEXTS = 100, 1000
 PENALTIES = {"repetition_penalty": 1.3, "presence_penalty": 0.4, "frequency_penalty": 0.2}

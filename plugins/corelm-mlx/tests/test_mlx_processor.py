@@ -2,11 +2,22 @@
 
 import numpy as np
 import pytest
-from corelm_mlx import MlxModel, as_logits_processor, as_sampler
-from mlx_lm import batch_generate, generate, stream_generate
-from mlx_lm.generate import BatchGenerator
-from mlx_lm.sample_utils import make_sampler
-from tiny_mlx import ENGINE, PROMPTS, SAMPLERS, TOKENIZER, byte_tokenizer, mx
+from tiny_mlx import (
+    ENGINE,
+    PROMPTS,
+    SAMPLERS,
+    TOKENIZER,
+    BatchGenerator,
+    MlxModel,
+    as_logits_processor,
+    as_sampler,
+    batch_generate,
+    byte_tokenizer,
+    generate,
+    mx,
+    sample_utils,
+    stream_generate,
+)
 
 import corelm
 from corelm.errors import UsageError
@@ -49,8 +60,9 @@ def test_the_text_is_that_of_generate():
     processor = as_logits_processor("top_k(k=1)", seed=1)
     options = {"max_tokens": 10, "logits_processors": [processor]}
     [text] = corelm.generate(MODEL, "the cat", sampler="greedy", length=10)
-    # mlx-lm shows a half character at the end of a text, corelm does not.
-    assert generate(ENGINE, TOKENIZER, "the cat", **options).rstrip("\ufffd") == text.text
+    # They differ in what they show of a half character at the end of a text.
+    found = generate(ENGINE, TOKENIZER, "the cat", **options)
+    assert found.rstrip("\ufffd") == text.text.rstrip("\ufffd")
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -115,7 +127,7 @@ def test_without_a_seed_the_distribution_is_the_samplers(sampler, dtype):
 
 def test_mlx_lm_draws_from_the_distribution():
     processor = as_logits_processor("top_k(k=1)")
-    sampler = make_sampler(temp=1.0)
+    sampler = sample_utils.make_sampler(temp=1.0)
     found = tokens("the", 8, logits_processors=[processor], sampler=sampler)
     assert found == expected("the", "greedy", 0, 8)
 

@@ -1,15 +1,24 @@
-"""A tiny random GPT-2 of mlx-lm and its tokenizer, made without a download."""
+"""A tiny random GPT-2 of mlx-lm and its tokenizer, made without a download.
+
+The tests import everything of mlx-lm from here, so that they are skipped where it is missing.
+"""
 
 import json
 
+import numpy as np
 import pytest
 
 mx = pytest.importorskip("mlx.core", reason="mlx is not installed")
 pytest.importorskip("mlx_lm", reason="mlx-lm is not installed")
+pytest.importorskip("corelm_mlx", reason="corelm-mlx is not installed")
 pytest.importorskip("corelm_transformers", reason="corelm-transformers is not installed")
 transformers = pytest.importorskip("transformers")
 
+from corelm_mlx import MlxModel, as_logits_processor, as_sampler  # noqa: E402, F401
+from corelm_mlx.scheme import open_model  # noqa: E402, F401
 from mlx.utils import tree_flatten, tree_map  # noqa: E402
+from mlx_lm import batch_generate, generate, sample_utils, stream_generate  # noqa: E402, F401
+from mlx_lm.generate import BatchGenerator  # noqa: E402, F401
 from mlx_lm.models import gpt2, llama  # noqa: E402
 from mlx_lm.tokenizer_utils import TokenizerWrapper  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors  # noqa: E402
@@ -53,11 +62,11 @@ def byte_tokenizer(start=False):
     )
 
 
-def sizes(vocab_size):
+def sizes(vocab_size, context_length):
     return {
         "model_type": "gpt2",
-        "n_ctx": CONTEXT,
-        "n_positions": CONTEXT,
+        "n_ctx": context_length,
+        "n_positions": context_length,
         "n_embd": 16,
         "n_head": 2,
         "n_layer": 2,
@@ -66,9 +75,9 @@ def sizes(vocab_size):
     }
 
 
-def tiny_model(vocab_size, seed=0):
+def tiny_model(vocab_size, context_length=CONTEXT, seed=0):
     """Return a GPT-2 with large random weights, so that its distributions differ."""
-    return _random(gpt2.Model(gpt2.ModelArgs.from_dict(sizes(vocab_size))), seed)
+    return _random(gpt2.Model(gpt2.ModelArgs.from_dict(sizes(vocab_size, context_length))), seed)
 
 
 def tiny_llama(vocab_size, window):
@@ -90,15 +99,14 @@ def tiny_llama(vocab_size, window):
 
 
 def _random(model, seed):
-    key = mx.random.key(seed)
+    """Replace the weights; those of a new model depend on the time."""
+    numbers = np.random.default_rng(seed)
 
     def weights(array):
-        nonlocal key
-        key, own = mx.random.split(key)
-        return 0.4 * mx.random.normal(array.shape, key=own) if array.ndim > 1 else array
+        center = 0 if array.ndim > 1 else 0.5
+        return mx.array((center + 0.4 * numbers.normal(size=array.shape)).astype(np.float32))
 
     model.update(tree_map(weights, model.parameters()))
-    mx.eval(model.parameters())
     return model
 
 
