@@ -2,12 +2,12 @@
 
     python tests/benchmarks/llama_cpp_chain.py [--rounds 20] [--vocabulary 50257 128000]
 
-Both chains are llama.cpp's default sampling, the preset `llama.cpp`. Each way draws the tokens of a
-text from the same logits, the ways in turn. The table has the median processor time per token in
-microseconds, and its ratio to llama.cpp's own chain; below 1 is faster. Everything runs on one
-thread, as llama.cpp's samplers always do, and processor time leaves out the time of other programs.
+The first chain is llama.cpp's default sampling, the preset `llama.cpp`. Each way draws the tokens
+of a text from the same logits, the ways in turn. The table has the median processor time per token
+in microseconds, and its ratio to llama.cpp's own chain; below 1 is faster. Everything runs on one
+thread, as llama.cpp's samplers always do; processor time leaves out the time of other programs.
 `as_sampler` is one sampler per row; `EngineSampler` has all rows at once, as in `corelm.generate`.
-The last two ways are llama-cpp-python's loop.
+`as_logits_processor` runs in llama-cpp-python's loop, next to that loop's own default stages.
 
 It needs llama-cpp-python, gguf and the package plugins/corelm-llama-cpp.
 """
@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import itertools
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,49 @@ import corelm
 PROMPT, LENGTH = 64, 16
 """Tokens of the prompt and of a text."""
 WIDTH = 32
-PRESET = corelm.presets()["llama.cpp"]
+CHAINS: dict[str, tuple[str, Callable[[int], list[Any]]]] = {
+    "defaults": (
+        corelm.presets()["llama.cpp"],
+        lambda size: [
+            llama.llama_sampler_init_penalties(size, 64, 1.0, 0.0, 0.0),
+            llama.llama_sampler_init_top_n_sigma(-1.0),
+            llama.llama_sampler_init_top_k(40),
+            llama.llama_sampler_init_typical(1.0, 1),
+            llama.llama_sampler_init_top_p(0.95, 1),
+            llama.llama_sampler_init_min_p(0.05, 1),
+            llama.llama_sampler_init_xtc(0.0, 0.1, 1, 0),
+            llama.llama_sampler_init_temp(0.8),
+        ],
+    ),
+    "min_p": (
+        "min_p(p=0.05) | temperature(t=0.8)",
+        lambda size: [
+            llama.llama_sampler_init_min_p(0.05, 1),
+            llama.llama_sampler_init_temp(0.8),
+        ],
+    ),
+    "top_p": (
+        "top_p(p=0.95) | temperature(t=0.8)",
+        lambda size: [
+            llama.llama_sampler_init_top_p(0.95, 1),
+            llama.llama_sampler_init_temp(0.8),
+        ],
+    ),
+    "typical": (
+        "repetition_penalty(penalty=1.1, last=64) | typical(p=0.9) | temperature(t=0.8)",
+        lambda size: [
+            llama.llama_sampler_init_penalties(size, 64, 1.1, 0.0, 0.0),
+            llama.llama_sampler_init_typical(0.9, 1),
+            llama.llama_sampler_init_temp(0.8),
+        ],
+    ),
+    "temperature": (
+        "temperature(t=0.8)",
+        lambda size: [llama.llama_sampler_init_temp(0.8)],
+    ),
+}
+"""Each chain as an expression of corelm, and as a function from the size of the vocabulary to
+llama.cpp's samplers, without the one that draws."""
 TAKE_THE_TOKEN = {"temp": 0.0}
 """With a seed one token is left, which llama.cpp's greedy sampler takes fastest."""
 
@@ -97,40 +139,22 @@ class Logits:
         self.array[:] = rng.normal(0, 0.1, ranks.shape) - 1.4 * np.log(ranks + 1)
 
 
-def own_chain(size: int) -> Any:
-    """Return llama.cpp's default samplers, those that are off included."""
-    chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-    for stage in (
-        llama.llama_sampler_init_penalties(size, 64, 1.0, 0.0, 0.0),
-        llama.llama_sampler_init_top_n_sigma(-1.0),
-        llama.llama_sampler_init_top_k(40),
-        llama.llama_sampler_init_typical(1.0, 1),
-        llama.llama_sampler_init_top_p(0.95, 1),
-        llama.llama_sampler_init_min_p(0.05, 1),
-        llama.llama_sampler_init_xtc(0.0, 0.1, 1, 0),
-        llama.llama_sampler_init_temp(0.8),
-        llama.llama_sampler_init_dist(1),
-    ):
-        llama.llama_sampler_chain_add(chain, stage)
-    return chain
+def chain(stages: list[Any]) -> Any:
+    """Return a chain of llama.cpp that ends with llama.cpp's draw."""
+    made = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+    for stage in [*stages, llama.llama_sampler_init_dist(1)]:
+        llama.llama_sampler_chain_add(made, stage)
+    return made
 
 
 MADE: list[Any] = []
 """The samplers of corelm, whose exceptions llama.cpp hides."""
 
 
-def made(seed: int | None = None) -> Any:
+def ours(expression: str, seed: int | None = None) -> Any:
     """Return corelm's sampler as a `llama_sampler`."""
-    MADE.append(as_sampler(PRESET, seed=seed))
+    MADE.append(as_sampler(expression, seed=seed))
     return MADE[-1]
-
-
-def corelm_chain() -> Any:
-    """Return corelm's sampler, followed by llama.cpp's draw."""
-    chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
-    llama.llama_sampler_chain_add(chain, made())
-    llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(1))
-    return chain
 
 
 def native(logits: Logits, make: Callable[[], Any]) -> Way:
@@ -150,9 +174,9 @@ def native(logits: Logits, make: Callable[[], Any]) -> Way:
     return start, step
 
 
-def together(logits: Logits) -> Way:
+def together(logits: Logits, expression: str) -> Way:
     """Return a way that draws for all rows at once."""
-    engine = corelm.EngineSampler(PRESET, seed=1)
+    engine = corelm.EngineSampler(expression, seed=1)
     texts: list[list[int]] = []
 
     def start() -> None:
@@ -183,18 +207,19 @@ def in_the_loop(llm: llama.Llama, logits: Logits, processor: Any = None) -> Way:
     return start, step
 
 
-def ways(llm: llama.Llama, rows: int) -> dict[str, Way]:
-    """Return the ways to draw by name, llama.cpp's own first."""
-    logits = Logits(llm, rows)
+def ways(llm: llama.Llama, rows: int, name: str) -> dict[str, Way]:
+    """Return the ways to draw with a chain, by name, llama.cpp's own first."""
+    logits, (expression, stages) = Logits(llm, rows), CHAINS[name]
     found = {
-        "llama.cpp's own chain": native(logits, lambda: own_chain(logits.size)),
-        "as_sampler, seed": native(logits, partial(made, seed=1)),
-        "as_sampler, llama.cpp draws": native(logits, corelm_chain),
-        "EngineSampler, seed": together(logits),
+        "llama.cpp": native(logits, lambda: chain(stages(logits.size))),
+        "as_sampler, llama.cpp draws": native(logits, lambda: chain([ours(expression)])),
+        "as_sampler, seed": native(logits, lambda: ours(expression, 1)),
+        "EngineSampler, seed": together(logits, expression),
     }
     if rows == 1:
-        found["llama-cpp-python's own stages"] = in_the_loop(llm, logits)
-        processor = as_logits_processor(PRESET, seed=1)
+        if name == "defaults":
+            found["llama-cpp-python"] = in_the_loop(llm, logits)
+        processor = as_logits_processor(expression, seed=1)
         found["as_logits_processor, seed"] = in_the_loop(llm, logits, processor)
     return found
 
@@ -221,16 +246,18 @@ def main() -> None:
     parser.add_argument("--vocabulary", type=int, nargs="*", default=[50_257, 128_000])
     options = parser.parse_args()
     llama.llama_log_set(SILENT, ctypes.c_void_p(0))
-    print("| vocabulary | rows | way | us per token | ratio |\n|---:|---:|---|---:|---:|")
+    print("| chain | vocabulary | rows | way | us per token | ratio |")
+    print("|---|---:|---:|---|---:|---:|")
     for size in options.vocabulary:
         with tempfile.TemporaryDirectory() as folder:
             write_gguf(Path(folder, "model.gguf"), size)
             llm = llama.Llama(str(Path(folder, "model.gguf")), n_ctx=256, verbose=False)
-        for rows in (1, 16):
-            times = measured(ways(llm, rows), options.rounds, rows)
+        for rows, name in itertools.product((1, 16), CHAINS):
+            times = measured(ways(llm, rows, name), options.rounds, rows)
             own = next(iter(times.values()))
-            for name, value in times.items():
-                print(f"| {size:,} | {rows} | {name} | {value:,.0f} | {value / own:.2f} |")
+            for way, value in times.items():
+                cells = f"{size:,} | {rows} | {way} | {value:,.0f} | {value / own:.2f}"
+                print(f"| {name} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

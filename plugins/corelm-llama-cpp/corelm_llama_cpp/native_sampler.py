@@ -74,10 +74,13 @@ class State:
             candidates.size, candidates.selected, candidates.sorted = 1, 0, True
             return
         [row] = self._stepped(logits, tokens)
-        kept = np.flatnonzero(row > -np.inf)
-        written = records[: len(kept)]
-        written["id"], written["logit"] = kept, row[kept]
-        candidates.size, candidates.selected, candidates.sorted = len(kept), -1, False
+        ids = np.flatnonzero(row > -np.inf)
+        if len(ids) == len(row):  # faster than by an index
+            ids = _numbers(len(row))
+        else:
+            row = row[ids]
+        records[: len(ids)]["id"], records[: len(ids)]["logit"] = ids, row
+        candidates.size, candidates.selected, candidates.sorted = len(ids), -1, False
 
     def _logits(self, records):
         """Return (1, vocabulary) logits; tokens that are no candidates have minus infinity."""
