@@ -27,6 +27,8 @@ from corelm.printable import did_you_mean, reason_of
 MODEL = f"{OWN}:imdb"
 """The model to use when none is named: corelm's own, even if another plugin offers one
 of this name."""
+SHIPPED = ("gpt2", "imdb")
+"""The models that come with corelm."""
 MANIFEST = "manifest.json"
 """The file that makes a folder a model."""
 
@@ -119,7 +121,7 @@ def list_models() -> list[Listed]:
 
 
 def local_models() -> list[str]:
-    """Return the names of corelm's own model and of those in its home; loads no plugin.
+    """Return the names of corelm's own models and of those in its home; loads no plugin.
 
     `load` also takes the models of plugins, of other engines, and paths.
 
@@ -128,7 +130,7 @@ def local_models() -> list[str]:
         >>> "imdb" in corelm.local_models()
         True
     """
-    return sorted({label(MODEL), *(path.name for path in _home_bundles())})
+    return sorted({*SHIPPED, *(path.name for path in _home_bundles())})
 
 
 def bundle_folder(name: str) -> Path:

@@ -68,7 +68,7 @@ def test_other_shells_pass_the_line_up_to_the_word(shell: Run, line: str, words:
     [
         (completion.sampler_names, {"temperature", "top_p", "everything"}),
         (completion.decoder_names, {"ancestral", "wide", "breaks"}),
-        (completion.model_names, {"imdb", "toy"}),
+        (completion.model_names, {"gpt2", "imdb", "toy"}),
         (completion.preset_names, {"llama.cpp", "vllm"}),
         (completion.one_of(("a", 2)), {"a", "2"}),
     ],

@@ -16,6 +16,7 @@ from corelm.model import atomic_files
 from corelm.model.bundle import read
 from corelm.model.export.formats import FORMATS
 from corelm.model.export.write import export
+from corelm.model.load import bundle_folder
 from corelm.model.networks import layers
 from corelm.testing import tiny_gpt2
 
@@ -26,8 +27,13 @@ TEXTS = [TEXT, "", " the", "the movie ", "don't\tstop", "<|endoftext", "ﬁlm ½
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def tiny(tmp_path_factory):
     return tiny_gpt2(tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="module", params=["tiny", "shipped"])
+def folder(tiny, request):
+    return tiny if request.param == "tiny" else bundle_folder("gpt2")
 
 
 @pytest.fixture
@@ -159,8 +165,8 @@ def test_the_files_for_transformers_agree_with_the_model(model, exported):
     assert [tuple(line.split(" ")) for line in merges[1:]] == list(model.vocabulary.merges)
 
 
-def test_an_existing_target_is_replaced_only_on_request(folder, tmp_path):
-    model, target = read(folder), tmp_path / "out"
+def test_an_existing_target_is_replaced_only_on_request(tiny, tmp_path):
+    model, target = read(tiny), tmp_path / "out"
     export(model, "transformers", target)
     with pytest.raises(UsageError, match="already exists; choose another name or overwrite it"):
         export(model, "transformers", target)
@@ -169,26 +175,26 @@ def test_an_existing_target_is_replaced_only_on_request(folder, tmp_path):
     assert json.loads((target / "config.json").read_text())["model_type"] == "gpt2"
 
 
-def test_a_folder_with_other_files_is_never_replaced(folder, tmp_path):
+def test_a_folder_with_other_files_is_never_replaced(tiny, tmp_path):
     (tmp_path / "out" / "photos").mkdir(parents=True)
     (tmp_path / "out" / "photos" / "cat.png").write_bytes(b"")
     with pytest.raises(UsageError, match=r"also holds 'photos/cat\.png'; choose another folder"):
-        export(read(folder), "transformers", tmp_path / "out", overwrite=True)
+        export(read(tiny), "transformers", tmp_path / "out", overwrite=True)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="is a file; this format needs a folder"):
-        export(read(folder), "transformers", tmp_path / "file", overwrite=True)
+        export(read(tiny), "transformers", tmp_path / "file", overwrite=True)
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_failed_export_leaves_the_earlier_one(folder, tmp_path, monkeypatch):
-    target = export(read(folder), "transformers", tmp_path / "out")
+def test_a_failed_export_leaves_the_earlier_one(tiny, tmp_path, monkeypatch):
+    target = export(read(tiny), "transformers", tmp_path / "out")
 
     def fail(new, target):
         raise OSError("full")
 
     monkeypatch.setattr(atomic_files, "_replace", fail)
     with pytest.raises(ModelFileError, match=r"could not be written to .*: full"):
-        export(read(folder), "transformers", target, overwrite=True)
+        export(read(tiny), "transformers", target, overwrite=True)
     assert (target / "config.json").is_file()
     assert [file.name for file in tmp_path.iterdir()] == ["out"]
 
@@ -205,9 +211,9 @@ def test_a_network_without_a_counterpart_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unknown_format_is_refused(folder, tmp_path):
+def test_an_unknown_format_is_refused(tiny, tmp_path):
     with pytest.raises(UsageError, match="no format 'onnx'; there are transformers, keras_hub, gg"):
-        export(read(folder), "onnx", tmp_path / "out")
+        export(read(tiny), "onnx", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -218,24 +224,24 @@ def test_an_unknown_format_is_refused(folder, tmp_path):
     ],
 )
 def test_a_missing_library_is_named_with_the_command(
-    folder, tmp_path, monkeypatch, to, library, command
+    tiny, tmp_path, monkeypatch, to, library, command
 ):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingDependencyError, match=f"install it with: {command}$"):
-        export(read(folder), to, tmp_path / "out")
+        export(read(tiny), to, tmp_path / "out")
 
 
-def test_transformers_is_not_needed_to_write_its_format(folder, tmp_path, monkeypatch):
+def test_transformers_is_not_needed_to_write_its_format(tiny, tmp_path, monkeypatch):
     for library in ("torch", "tokenizers", "transformers"):
         monkeypatch.setitem(sys.modules, library, None)
-    assert (export(read(folder), "transformers", tmp_path / "out") / "config.json").is_file()
+    assert (export(read(tiny), "transformers", tmp_path / "out") / "config.json").is_file()
 
 
 # The tiny model
 
 
-def test_the_tiny_model_depends_on_the_seed_alone(folder, tmp_path):
+def test_the_tiny_model_depends_on_the_seed_alone(tiny, tmp_path):
     for seed, same in ((0, True), (1, False)):
         other = read(tiny_gpt2(tmp_path / "other", seed=seed)).weights
         name = "block_1/qkv/kernel"
-        assert np.array_equal(other[name], read(folder).weights[name]) == same
+        assert np.array_equal(other[name], read(tiny).weights[name]) == same

@@ -34,6 +34,9 @@ def corelm_models():
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv(
+        "CORELM_PLUGINS", "corelm-toys,corelm-schemes"
+    )  # of those installed, these alone
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
 
@@ -107,7 +110,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(home):
     with pytest.raises(UnknownNameError) as refused:
         load("poem")
     assert str(refused.value) == (
-        "there is no model 'poem'; did you mean 'poems'? (there are: imdb, poems; "
+        "there is no model 'poem'; did you mean 'poems'? (there are: gpt2, imdb, poems; "
         "for a folder or a .keras file give its path, such as ./poem)"
     )
 
@@ -141,6 +144,7 @@ def test_models_are_listed_with_where_they_come_from(home, toys):
     write(home / "models" / ".hidden")
     listed = {model.name: (model.source, model.path) for model in list_models()}
     assert listed.pop("imdb")[0] == "corelm:imdb"
+    assert listed.pop("gpt2")[0] == "corelm:gpt2"
     assert listed == {
         "broken": ("corelm-toys:broken", None),
         "mine": ("corelm-toys:mine", None),
@@ -153,7 +157,7 @@ def test_local_models_are_found_without_loading_a_plugin(home, installed_plugin)
     write(home / "models" / "poems")
     (home / "models" / "notes").mkdir()
     installed_plugin("corelm-toys", {"toy": "corelm_toys"}, "import nothing_of_this_name")
-    assert local_models() == ["imdb", "poems"]
+    assert local_models() == ["gpt2", "imdb", "poems"]
     assert not registry().failures
 
 
@@ -169,14 +173,15 @@ def test_the_folder_of_a_model_by_its_name(home, toys):
     assert bundle_folder("imdb").name == "imdb"
     with pytest.raises(UsageError, match="the model 'toy' is not a folder"):
         bundle_folder("toy")
-    with pytest.raises(UsageError, match="no model is called 'poem'; there are, in folders: imdb"):
+    with pytest.raises(UsageError, match=r"no model is called 'poem'; .* in folders: gpt2, imdb"):
         bundle_folder("poem")
 
 
-def test_the_shipped_model_is_offered_without_being_read():
-    [imdb] = [model for model in list_models() if model.name == "imdb"]
-    assert imdb.path.name == "imdb"
-    assert imdb.path.parent.name == "pretrained"
+@pytest.mark.parametrize("name", ["gpt2", "imdb"])
+def test_a_shipped_model_is_offered_without_being_read(name):
+    [model] = [model for model in list_models() if model.name == name]
+    assert model.path.name == name
+    assert model.path.parent.name == "pretrained"
 
 
 def test_load_is_public():

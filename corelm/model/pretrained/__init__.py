@@ -1,4 +1,4 @@
-"""The model that ships with corelm, offered through a plugin like any other model."""
+"""The models that ship with corelm, offered through a plugin like any other model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 from corelm.hookspecs import hookimpl
 from corelm.language_model import LanguageModel
-from corelm.model.load import FromBundle
+from corelm.model.load import SHIPPED, FromBundle
 
 
 @hookimpl
 def corelm_models() -> Mapping[str, Callable[[], LanguageModel]]:
-    """Return the model of IMDB reviews, which is read from disk when it is loaded."""
-    return {"imdb": FromBundle(Path(__file__).with_name("imdb"))}
+    """Return two models of IMDB reviews, each of which is read from disk when it is loaded."""
+    return {name: FromBundle(Path(__file__).with_name(name)) for name in SHIPPED}
