@@ -30,7 +30,17 @@ NEEDS_TENSORFLOW = {
 VALUES = {"API_VERSION", "Array", "hookimpl"}
 """Public names that are no class or function: their comment is in the module."""
 
-IMPORTED_LATER = {"Report", "compare"}
+IMPORTED_LATER = {
+    "EngineSampler",
+    "Explanation",
+    "Report",
+    "Stage",
+    "TokenTrace",
+    "compare",
+    "explain",
+    "preset",
+    "presets",
+}
 """Public names that are imported when they are first asked for."""
 
 NO_EXAMPLE = {
