@@ -130,6 +130,18 @@ def test_a_page_says_what_its_examples_need(tmp_path: Path) -> None:
     assert examples.missing(page) == ["no_such_engine", "no.such", "$no_such_command"]
 
 
+def test_a_block_may_need_more_than_its_page(tmp_path: Path) -> None:
+    """Left out with its output where that is missing, and never in a fresh shell."""
+    page = tmp_path / "page.md"
+    block = "<!-- needs: {} -->\n```bash\necho a\n```\n\n```text\nb\n```\n"
+    page.write_text(block.format("no_such_engine"))
+    assert examples.missing(page) == []
+    assert examples.differences(page) == []
+    page.write_text(block.format("json"))
+    assert examples.differences(page) != []
+    assert examples.script(page) == "set -eu\n"
+
+
 def test_the_shell_keeps_its_folder(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(

@@ -23,6 +23,7 @@ Comments above a block change this:
 - `<!-- source: PATH NAME -->` fills it with one class or function of that file.
 
 A page with `<!-- needs: MODULE $COMMAND ... -->` is left out where one of these is not installed.
+Right above a block the comment leaves out this block alone, and it is in no shell script.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ TITLE = re.compile(r'title="([^"]+)"')
 NOT_RUN = re.compile(r"<!-- not run: .+ -->")
 SOURCE = re.compile(r"<!-- source: (?P<path>\S+)(?: (?P<name>\w+))? -->")
 NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
+PAGE_NEEDS = re.compile(rf"{NEEDS.pattern}(?!\n *```)", re.MULTILINE)
 ANYTHING = "..."
 PROGRESS = re.compile(r"^(matching|teacher forcing|generated texts|figures) \.\.\.\n", re.MULTILINE)
 """Lines of a report's progress where there is no terminal; on a terminal they are bars."""
@@ -111,8 +113,11 @@ def pages() -> list[Path]:
 
 def missing(page: Path) -> list[str]:
     """Return the modules and commands that a page needs and that are not installed."""
-    needed = " ".join(NEEDS.findall(page.read_text("utf-8"))).split()
-    return [name for name in needed if not _is_installed(name)]
+    return _missing(PAGE_NEEDS.findall(page.read_text("utf-8")))
+
+
+def _missing(needs: Sequence[str]) -> list[str]:
+    return [name for name in " ".join(needs).split() if not _is_installed(name)]
 
 
 def _is_installed(name: str) -> bool:
@@ -135,7 +140,7 @@ def blocks(lines: Sequence[str]) -> Iterator[Block]:
             if lines[number].strip():
                 above = lines[number].strip()
                 # One comment may follow another.
-                left_out = bool(NOT_RUN.match(above)) or (left_out and above.startswith("<!--"))
+                left_out = _leaves_out(above) or (left_out and above.startswith("<!--"))
             number += 1
             continue
         block = _block(lines, number, fence, above)
@@ -145,6 +150,11 @@ def blocks(lines: Sequence[str]) -> Iterator[Block]:
             yield block
         above = "```"
         number = block.last + 1
+
+
+def _leaves_out(comment: str) -> bool:
+    """Return whether a comment leaves out the block below it."""
+    return bool(NOT_RUN.match(comment)) or bool(_missing(NEEDS.findall(comment)))
 
 
 def _block(lines: Sequence[str], first: int, fence: re.Match[str], above: str) -> Block:
@@ -288,14 +298,16 @@ def script(page: Path) -> str:
     """Return the blocks of a page in order as one shell script that stops at the first failure.
 
     Blocks that are not run for a reason are part of it: the reason is about the examples, and
-    the script is for a fresh shell. Blocks marked with `<!-- tests -->` are left out.
+    the script is for a fresh shell. Blocks marked with `<!-- tests -->` are left out, and those
+    that need an engine, which is not installed there.
     """
     lines = [line for line in page.read_text("utf-8").split("\n") if not NOT_RUN.match(line)]
     listed = list(blocks(lines))
     parts = ["set -eu"]
     for block, below in zip_longest(listed, listed[1:]):
         output = below.lines if below and below.language == "text" and below.follows else []
-        if "<!-- tests -->" in lines[block.first - 1]:
+        above = lines[block.first - 1]
+        if above == "<!-- tests -->" or NEEDS.match(above):
             continue
         if block.title:
             parts.append(f"cat > {block.title} <<'END'\n{block.text}\nEND")
