@@ -58,8 +58,9 @@ PROGRESS = re.compile(r"^(matching|teacher forcing|generated texts|figures) \.\.
 """Lines of a report's progress where there is no terminal; on a terminal they are bars."""
 
 SESSION = """
-import contextlib, io, json, sys
+import contextlib, importlib, io, json, sys
 for line in sys.stdin:
+    importlib.invalidate_caches()  # a command may have installed something
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(json.loads(line), "the example", "exec"), globals())
