@@ -86,8 +86,8 @@ def table() -> str:
         rows.append(f"| `{cell}` | {does} | {entropy:.2f} | {surprisal:.2f} |")
     how = (
         "Entropy of the distribution drawn from and surprisal under the model, in nats: means over "
-        f"the tokens of {TEXTS} texts of at most {LENGTH} tokens by the model that ships with "
-        f'corelm, prompt "{PROMPT}", seed {SEED}.'
+        f"the tokens of {TEXTS} texts of at most {LENGTH} tokens by the model `imdb`, "
+        f'prompt "{PROMPT}", seed {SEED}.'
     )
     return "\n".join(["", *rows, "", how, "", ""])
 
