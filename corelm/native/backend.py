@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm import native
+from corelm.native.row_blocks import in_blocks
 from corelm.native.rows import Rows
 
 P = ParamSpec("P")
@@ -30,6 +31,7 @@ def kernel(
     check: Callable[..., None] | None = None,
     *,
     in_place: bool = False,
+    by_row: bool = True,
 ) -> Callable[[Callable[Concatenate[Array, P], R]], Callable[Concatenate[Array, P], R]]:
     """Serve a definition by a kernel wherever the kernel can read the logits.
 
@@ -38,22 +40,26 @@ def kernel(
         check: refuses arguments outside their range; called with all of them, so that the
             kernel and the definition refuse the same ones with the same words.
         in_place: the function writes into the logits, so that a copy of them would not do.
+        by_row: an argument with one axis has one entry a row, so that the definition can be called
+            on a few rows at a time.
     """
 
     def decorate(
         definition: Callable[Concatenate[Array, P], R],
     ) -> Callable[Concatenate[Array, P], R]:
+        define = partial(in_blocks, definition) if by_row else definition
+
         @wraps(definition)
         def serve(logits: Array, /, *arguments: P.args, **named: P.kwargs) -> R:
             if check is not None:
                 check(logits, *arguments, **named)
             if native.kernels is None:
-                return definition(logits, *arguments, **named)
+                return define(logits, *arguments, **named)
             if _is_batch(logits):  # the usual case, at the cost of one test
                 result: R = on_rows(logits, *arguments, **named)
                 return result
             if not _can_read(logits, in_place):
-                return definition(logits, *arguments, **named)
+                return define(logits, *arguments, **named)
             if type(logits) is not np.ndarray:
                 tensor = cast("Tensor", logits)
                 arrays = _call(on_rows, tensor.numpy(), *arguments, **named)

@@ -44,7 +44,7 @@ def rows_are_valid(logits: Array) -> bool:
     return bool(xp.all(xp.isfinite(xp.max(logits, axis=-1))))
 
 
-@kernel(rows.mask_tokens, check=check_ids, in_place=True)
+@kernel(rows.mask_tokens, check=check_ids, in_place=True, by_row=False)
 def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
     """Set the logits of some tokens to minus infinity, in place.
 

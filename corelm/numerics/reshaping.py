@@ -68,7 +68,7 @@ def quadratic(logits: Array, factor: float, curve: float) -> Array:
     return keep(xp.astype(subtract_max(bent), logits.dtype), in_play)
 
 
-@kernel(rows.xtc, check=_check_shares)
+@kernel(rows.xtc, check=_check_shares, by_row=False)
 @np.errstate(over="ignore")
 def xtc(
     logits: Array, probability: float, threshold: float, protected: Collection[int] = ()

@@ -1,0 +1,80 @@
+"""Definitions on blocks of rows give what they give on all rows, to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from native_helpers import by_definition, random_rows
+
+from corelm.native import row_blocks
+from corelm.native.row_blocks import in_blocks
+from corelm.numerics import distributions, filters, reshaping
+
+BATCH, VOCABULARY = 7, 50
+UNIFORMS = np.random.default_rng(1).random(BATCH)
+CALLS = {
+    "draw": (distributions.draw, UNIFORMS),
+    "draw with a list": (distributions.draw, UNIFORMS.tolist()),
+    "surprisals": (distributions.surprisals, np.arange(BATCH)),
+    "entropies": (distributions.min_and_shannon_entropy,),
+    "softmax": (distributions.softmax,),
+    "one temperature": (distributions.apply_temperature, 0.7),
+    "a temperature for each row": (distributions.apply_temperature, UNIFORMS),
+    "greedy": (distributions.greedy,),
+    "top_k": (filters.top_k, 5),
+    "top_p": (filters.top_p, 0.9),
+    "within_nats": (filters.within_nats, 5 * UNIFORMS),
+    "typical": (filters.typical, 0.9),
+    "top_h": (filters.top_h, 0.4),
+    "logit_std": (filters.logit_std,),
+    "quadratic": (reshaping.quadratic, 0.3, 1.5),
+    "xtc with as many protected tokens as rows": (reshaping.xtc, 0.5, 0.01, tuple(range(BATCH))),
+}
+
+
+def arrays(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("function", "arguments"), [(c[0], c[1:]) for c in CALLS.values()], ids=CALLS
+)
+def test_blocks_change_no_bit(function, arguments, dtype, monkeypatch):
+    logits = random_rows(BATCH, VOCABULARY).astype(dtype)
+    logits[:, ::6] = -np.inf
+    whole = arrays(by_definition(function, logits, *arguments))
+    monkeypatch.setattr(row_blocks, "BLOCK", 2 * VOCABULARY)  # blocks of 2, 2, 2 and 1 rows
+    in_parts = arrays(by_definition(function, logits, *arguments))
+    for expected, found in zip(whole, in_parts, strict=True):
+        np.testing.assert_array_equal(found, expected, strict=True)
+
+
+def test_a_block_has_no_more_rows_than_fit_and_at_least_one(monkeypatch):
+    monkeypatch.setattr(row_blocks, "BLOCK", 25)
+    for vocabulary, sizes in ((10, [2, 2, 1]), (40, [1, 1, 1, 1, 1]), (5, [5])):
+        seen = []
+        in_blocks(lambda rows, seen=seen: seen.append(len(rows)) or rows, np.zeros((5, vocabulary)))
+        assert seen == sizes
+
+
+def test_a_flag_holds_for_all_blocks(monkeypatch):
+    monkeypatch.setattr(row_blocks, "BLOCK", VOCABULARY)
+    for row in range(BATCH):
+        logits = random_rows(BATCH, VOCABULARY)
+        assert by_definition(distributions.rows_are_valid, logits)
+        logits[row] = np.nan
+        assert not by_definition(distributions.rows_are_valid, logits)
+
+
+def test_masks_in_place_reach_every_row(monkeypatch):
+    monkeypatch.setattr(row_blocks, "BLOCK", VOCABULARY)
+    logits, tokens = random_rows(BATCH, VOCABULARY), np.arange(BATCH)
+    assert by_definition(distributions.mask_tokens, logits, tokens)
+    assert (logits[:, tokens] == -np.inf).all()
+
+
+def test_masked_arrays_stay_masked_arrays(monkeypatch):
+    monkeypatch.setattr(row_blocks, "BLOCK", VOCABULARY)
+    logits = np.ma.masked_array(random_rows(2, VOCABULARY))
+    assert type(in_blocks(lambda rows: rows, logits)) is type(logits)
