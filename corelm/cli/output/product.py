@@ -37,12 +37,16 @@ class Output:
         text = printable(text)
         if self.terminal:
             text = self._breaker.broken(text)
-        self.stream.write(typer.style(text, **style) if style and not self._plain else text)
-        self.stream.flush()
+        self.document(typer.style(text, **style) if style and not self._plain else text)
 
     def json(self, document: Any) -> None:
         """Write one strict JSON document in ASCII; other characters are escaped."""
-        self.stream.write(json.dumps(strict(document), indent=2, allow_nan=False) + "\n")
+        self.document(json.dumps(strict(document), indent=2, allow_nan=False) + "\n")
+
+    def document(self, content: str) -> None:
+        """Write a text as it is."""
+        self.stream.write(content)
+        self.stream.flush()  # messages on standard error, which come later, must not overtake it
 
     @property
     def endless(self) -> bool:
@@ -69,8 +73,7 @@ class Output:
     def _write(self, console: Console, block: RenderableType) -> None:
         with console.capture() as capture:
             console.print(block)
-        self.stream.write(re.sub(" +$", "", capture.get(), flags=re.MULTILINE))
-        self.stream.flush()  # messages on standard error, which come later, must not overtake it
+        self.document(re.sub(" +$", "", capture.get(), flags=re.MULTILINE))
 
     @property
     def width(self) -> int:

@@ -63,7 +63,7 @@ class ReportFiles:
         for form, path in self.files.items():
             content = FORMS[form](report)
             if path == STDOUT:
-                out.stream.write(content)
+                out.document(content)
             else:
                 atomic_files.write_file(content.encode("utf-8", "replace"), Path(path))
         plots = [] if self.plots is None else _write_plots(report, Path(self.plots))
