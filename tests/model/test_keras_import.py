@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
+from importlib import metadata
 
 import pytest
 
-from corelm.model import keras_import
 from corelm.model.keras_import import keras_is_missing
 
 COMMAND = 'install them with: pip install "corelm[train]"'
@@ -16,7 +16,7 @@ COMMAND = 'install them with: pip install "corelm[train]"'
     [("3.10.0", "the installed Keras is 3.10.0"), ("3.15.1", "no such layer"), ("4.0", "no such")],
 )
 def test_the_reason_is_in_the_line(monkeypatch, installed, reason):
-    monkeypatch.setattr(keras_import, "version", lambda name: installed)
+    monkeypatch.setattr(metadata, "version", lambda name: installed)
     message = str(keras_is_missing("training", AttributeError("no such layer.\nmore")))
     assert message.startswith("training needs Keras 3.15.1 or later and TensorFlow (" + reason)
     assert message.endswith(COMMAND)
@@ -25,7 +25,7 @@ def test_the_reason_is_in_the_line(monkeypatch, installed, reason):
 
 def test_an_unknown_backend_is_named_with_the_way_out(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "nope")
-    monkeypatch.setattr(keras_import, "version", lambda name: "3.15.1")
+    monkeypatch.setattr(metadata, "version", lambda name: "3.15.1")
     message = str(keras_is_missing("training", ValueError("Unable to import backend : nope")))
     assert message == (
         "training needs Keras with the backend tensorflow (Unable to import backend : nope): "
@@ -35,9 +35,9 @@ def test_an_unknown_backend_is_named_with_the_way_out(monkeypatch):
 
 def test_nothing_of_keras_is_installed(monkeypatch):
     def missing(name):
-        raise keras_import.PackageNotFoundError(name)
+        raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(keras_import, "version", missing)
+    monkeypatch.setattr(metadata, "version", missing)
     assert str(keras_is_missing("training", ImportError("x"))) == (
         "training needs Keras 3.15.1 or later and TensorFlow (Keras is not installed); " + COMMAND
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 RESERVED = frozenset(
     {
-        "--batch", "--decoder", "--help", "--json", "--length", "--model", "--no-stream",
-        "--preset", "--prompt", "--prompt-file", "--sampler", "--samples", "--seconds", "--seed",
-        "--stop", "--token", "--top", "--unknown",
+        "--batch", "--decoder", "--device", "--dtype", "--help", "--json", "--length", "--model",
+        "--no-stream", "--preset", "--prompt", "--prompt-file", "--sampler", "--samples",
+        "--seconds", "--seed", "--stop", "--token", "--top", "--unknown",
     }
 )  # fmt: skip
 """The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""

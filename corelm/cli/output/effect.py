@@ -25,8 +25,8 @@ HISTORY = (0, 0)
 class _Vocabulary:
     """The words of the example, for samplers that use words or the end token."""
 
-    padding = unknown = None
-    end = len(WORDS) - 1
+    padding = unknown = start = None
+    ends = (len(WORDS) - 1,)
 
     def __len__(self) -> int:
         return len(WORDS)
