@@ -103,6 +103,8 @@ def _check_configuration(path):
 def _refuse_missing(name):
     """Refuse a name that is neither a folder nor in the cache, before anything is imported."""
     if not Path(name).is_dir() and name not in installed():
+        if name.startswith((".", "~")) or Path(name).is_absolute():
+            raise CorelmError(f"there is no folder {name}")
         raise CorelmError(
             f"there is no folder {name}, and no model of that name with safetensors in the cache "
             f"of Hugging Face; to download one, run: hf download {name}"

@@ -59,6 +59,13 @@ def test_a_name_is_never_downloaded(monkeypatch, tmp_path):
         corelm.load("transformers:someone/model")
 
 
+def test_a_path_that_is_not_there_is_not_taken_for_a_name(tmp_path):
+    missing = tmp_path / "missing"
+    with pytest.raises(CorelmError) as caught:
+        corelm.load(f"transformers:{missing}")
+    assert str(caught.value) == f"there is no folder {missing}"
+
+
 def test_models_in_the_cache_are_listed(monkeypatch, tmp_path, folder):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name, weights in {"someone--small": "model.safetensors", "old": "model.bin"}.items():
