@@ -38,8 +38,7 @@ class MinLength(Sampler):
         ends = () if context.vocabulary is None else tuple(context.vocabulary.ends)
         if not ends or context.step >= self.n:
             return logits
-        rows, tokens = np.divmod(np.arange(len(logits) * len(ends)), len(ends))
-        return remove_tokens(logits, rows, np.take(ends, tokens))
+        return remove_tokens(logits, np.arange(len(logits))[:, None], ends)
 
 
 @hookimpl

@@ -50,6 +50,9 @@ SAMPLERS = (
     "repetition_penalty(penalty=1.1) | top_k(k=100) | min_p(p=0.02) | temperature(t=1.2)",
 )
 
+FORMATS = {"transformers": "transformers", "keras_hub": "keras_hub", "gguf": "gguf.gguf"}
+"""The formats that the model is exported to, and the file or folder of each."""
+
 Texts = list[list[int]]
 Write = Callable[[corelm.Sampler, int], Texts]
 SEEN: dict[tuple[int, ...], np.ndarray] = {}
@@ -267,9 +270,6 @@ def main() -> int:
         after = rest.partition(END)[2]
         PAGE.write_text(f"{before}{BEGIN}\n{table(found)}\n{END}{after}", "utf-8")
     return bool(differing(found))
-
-
-FORMATS = {"transformers": "transformers", "keras_hub": "keras_hub", "gguf": "gguf.gguf"}
 
 
 if __name__ == "__main__":

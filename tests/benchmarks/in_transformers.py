@@ -1,4 +1,4 @@
-"""Time the sampling of a token in transformers: corelm's chain beside the engine's processors.
+"""Time the sampling of a token in transformers: corelm's chain and the engine's own processors.
 
     pip install -e ".[bench]" ./plugins/corelm-transformers
     python tests/benchmarks/in_transformers.py [--seconds 1] [--threads 1]

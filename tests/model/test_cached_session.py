@@ -1,4 +1,4 @@
-"""Sessions on another engine's key/value cache, beside full passes without a cache."""
+"""Sessions on another engine's key/value cache, against full passes without a cache."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import pytest
 from native_helpers import by_definition, embedding, some, step_input
 
 from corelm import native
-from corelm.model.networks import default as networks
 from corelm.model.networks import layers
+from corelm.model.networks import pre_norm as networks
 from corelm.model.networks.graph import INPUT, Graph, plan
 
 

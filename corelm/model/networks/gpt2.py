@@ -5,41 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from corelm.model.architectures import Architecture
-from corelm.model.networks.base import Transformer, dense_layer, embedding_layer, weights_below
-from corelm.model.networks.default import pre_norm_block
-from corelm.model.networks.graph import INPUT, Graph
-from corelm.model.networks.layers import Attend, Linear, Norm, Weights
+from corelm.model.networks.base import dense_layer
+from corelm.model.networks.layers import Linear, Norm, Weights
+from corelm.model.networks.pre_norm import PreNormTransformer
 from corelm.model.networks.shapes import Shapes, dense_shapes, embedding_shapes, layer_norm_shapes
 
 EPSILON = np.float32(1e-5)
 
 
-class Gpt2(Transformer):
+class Gpt2(PreNormTransformer):
     """Pre-norm blocks with biases, layer normalisation, gelu and tied embeddings."""
 
-    def __init__(self, a: Architecture, w: Weights) -> None:
-        body, hidden = Graph(), Graph(a.width)
-        tokens, embed = embedding_layer(w)
-        x = body.add(embed, INPUT)
-        for i in range(a.blocks):
-            block = weights_below(w, f"block_{i}")
-            x = pre_norm_block(
-                body,
-                x,
-                Attend(a.heads, a.width, layer=i),
-                norms=[_norm(block, f"{name}_norm") for name in ("attention", "dense")],
-                qkv=dense_layer(block, "qkv"),
-                attention_out=dense_layer(block, "attention_out"),
-                dense_in=dense_layer(block, "dense_in", activation="gelu"),
-                dense_out=dense_layer(block, "dense_out"),
-            )
-        hidden.add(_norm(w, "norm"), INPUT)
-        cache_shape = (a.blocks, 2, a.heads, a.context_length, a.width // a.heads)
-        super().__init__(cache_shape, body, hidden, Linear(tokens.T))
+    activation = "gelu"
 
+    @staticmethod
+    def norm(w: Weights, name: str) -> Norm:
+        return Norm(w[f"{name}/gamma"], w[f"{name}/beta"], EPSILON)
 
-def _norm(w: Weights, name: str) -> Norm:
-    return Norm(w[f"{name}/gamma"], w[f"{name}/beta"], EPSILON)
+    @staticmethod
+    def dense(w: Weights, name: str, activation: str = "") -> Linear:
+        return dense_layer(w, name, activation=activation)
 
 
 def weight_shapes(a: Architecture) -> Shapes:

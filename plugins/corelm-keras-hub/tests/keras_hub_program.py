@@ -1,4 +1,4 @@
-"""What the tests compare, computed on one backend of Keras and printed as JSON.
+"""Compute the figures that the tests compare on one backend of Keras, and print JSON.
 
 KERAS_BACKEND=jax python keras_hub_program.py SAMPLER...
 """

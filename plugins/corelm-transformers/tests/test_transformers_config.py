@@ -1,4 +1,4 @@
-"""A model's settings as a chain, and a chain as settings, beside the engine's own processors."""
+"""A model's settings as a chain, and a chain as settings, against the engine's own processors."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Models of transformers as language models: sessions on their cache beside full passes."""
+"""Models of transformers as language models: sessions on their cache against full passes."""
 
 import numpy as np
 import pytest

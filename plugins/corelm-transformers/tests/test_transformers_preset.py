@@ -1,4 +1,4 @@
-"""corelm's preset `transformers` beside the engine's own processors with its defaults."""
+"""corelm's preset `transformers` against the engine's own processors with its defaults."""
 
 import numpy as np
 import pytest

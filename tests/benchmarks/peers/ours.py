@@ -11,9 +11,9 @@ from corelm.generation.benchmark import Products, measure
 from corelm.generation.generate import steps
 from corelm.model.architectures import Architecture
 from corelm.model.networks.base import Transformer
-from corelm.model.networks.default import pre_norm_block
 from corelm.model.networks.graph import INPUT, Graph
 from corelm.model.networks.layers import Attend, Embed, Linear, Matrix, Norm
+from corelm.model.networks.pre_norm import pre_norm_block
 from corelm.model.networks.products import bare_products
 from corelm.model.numpy_model import NumpyModel, NumpySession
 from corelm.model.sliding_window import SlidingWindow
