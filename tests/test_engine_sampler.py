@@ -133,6 +133,22 @@ def test_samplers_find_words_in_the_vocabulary_of_the_engine():
         EngineSampler("ban(words='cat')")(prepared([3])[None], [[3]])
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_start_token_is_no_part_of_a_text(sampler):
+    vocabulary = copy.copy(MODEL.vocabulary)
+    vocabulary.start = vocabulary.padding  # which the toy model begins a text with
+    prompts = [vocabulary.encode(text) for text in ("the cat", "the")]
+    started = [[vocabulary.start, *prompts[0]], prompts[1]]
+    expected = run(EngineSampler(sampler, seed=7), prompts, 8)
+    found = run(EngineSampler(sampler, seed=7, vocabulary=vocabulary), started, 8)
+    assert found == [[vocabulary.start, *expected[0]], expected[1]]
+    lengths = [len(text) for text in started]
+    logits = np.stack([prepared(text) for text in found])
+    later, straight = (EngineSampler(sampler, seed=7, vocabulary=v) for v in (vocabulary, None))
+    drawn = later.draw(logits, found, prompt_lengths=lengths)
+    assert drawn.tolist() == straight.draw(logits, expected, prompt_lengths=[2, 1]).tolist()
+
+
 def test_bad_logits_and_shapes_are_refused():
     engine = EngineSampler("stochastic")
     with pytest.raises(ModelOutputError, match="the engine's logits hold NaN in row 1"):

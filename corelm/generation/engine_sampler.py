@@ -38,7 +38,8 @@ class EngineSampler:
     Args:
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to the engine.
-        vocabulary: the engine's, for samplers that name words or the end of a text.
+        vocabulary: the engine's, for samplers that name words or the end of a text, and for the
+            start token, which is no part of a text.
 
     Attributes:
         reads: the parts of the context that the sampler reads.
@@ -84,11 +85,13 @@ class EngineSampler:
 
         Args:
             logits: (batch, vocabulary), of the engine's model.
-            tokens: for each row the ids of its text so far, without padding; of any lengths.
+            tokens: for each row the ids of its text so far, without padding; of any lengths. The
+                start token of the vocabulary may come first.
             samples: for each row the index of its sample, from an engine whose rows start at
                 different steps; a row then continues only a text of the same sample.
-            prompt_lengths: for each row the length of its prompt, from an engine that may begin in
-                the middle of a text, whose surprisals are then not known.
+            prompt_lengths: for each row the length of its prompt, with the start token if there
+                is one, from an engine that may begin in the middle of a text, whose surprisals
+                are then not known.
 
         Returns:
             (batch, vocabulary), float32 or float64.
@@ -165,11 +168,27 @@ class EngineSampler:
             )
         check_logits(scores, "the engine's logits")
         if tracked:
-            self._engine_rows.advance(tokens, samples, prompt_lengths)
+            texts, lengths = self._without_start(tokens, prompt_lengths)
+            self._engine_rows.advance(texts, samples, lengths)
         result = self._apply(scores)
         if self.reads & {"surprisal", "model_surprisal"}:
             self._engine_rows.remember(scores, result)
         return result
+
+    def _without_start(
+        self,
+        tokens: Sequence[ArrayLike],
+        prompt_lengths: Sequence[int] | NDArray[np.int64] | None,
+    ) -> tuple[list[NDArray[np.int64]], Sequence[int] | NDArray[np.int64] | None]:
+        """Return the texts, and the lengths of their prompts, without the start token."""
+        texts = [np.asarray(text, dtype=np.int64) for text in tokens]
+        start = None if self._vocabulary is None else self._vocabulary.start
+        if start is None:
+            return texts, prompt_lengths
+        begins = [int(len(text) > 0 and text[0] == start) for text in texts]
+        if prompt_lengths is not None:
+            prompt_lengths = [max(n - b, 0) for n, b in zip(prompt_lengths, begins, strict=True)]
+        return [text[b:] for text, b in zip(texts, begins, strict=True)], prompt_lengths
 
     def _apply(self, scores: Array) -> Array:
         if not self.reads:  # rows of any lengths together

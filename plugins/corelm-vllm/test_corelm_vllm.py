@@ -22,13 +22,19 @@ SamplingParams, BatchUpdate = stand_ins.SamplingParams, stand_ins.BatchUpdate
 SWAP, MOVE = stand_ins.MoveDirectionality.SWAP, stand_ins.MoveDirectionality.UNIDIRECTIONAL
 
 MODEL = ToyModel(end=False)
-CONFIG = types.SimpleNamespace(
-    model_config=types.SimpleNamespace(
-        tokenizer_object=stand_ins.Tokenizer(MODEL.vocabulary),
-        hf_config=types.SimpleNamespace(eos_token_id=5),
-        get_vocab_size=lambda: len(MODEL.vocabulary),
-    )
-)
+
+
+def config(**model):
+    """Return a configuration of the engine with the toy model's tokenizer."""
+    settings = {
+        "tokenizer_object": stand_ins.Tokenizer(MODEL.vocabulary),
+        "hf_config": types.SimpleNamespace(eos_token_id=5),
+        "get_vocab_size": lambda: len(MODEL.vocabulary),
+    }
+    return types.SimpleNamespace(model_config=types.SimpleNamespace(**settings | model))
+
+
+CONFIG = config()
 SAMPLERS = [
     "temperature(t=0.7)",
     "top_p(p=0.8)",
@@ -127,6 +133,17 @@ class TestV2:
         engine.step([0], logits_of)
         engine.add(0, [3, 4], SamplingParams())
         np.testing.assert_array_equal(engine.step([0], logits_of)[0], logits_of([3, 4]))
+
+    @pytest.mark.parametrize("sampler", SAMPLERS)
+    def test_the_start_token_is_no_part_of_the_text(self, processor, sampler):
+        start = MODEL.vocabulary.padding  # which the toy model begins a text with
+        tokenizer = stand_ins.Tokenizer(MODEL.vocabulary, [start])
+        started = config(tokenizer_object=tokenizer)
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, started)
+        engine.add(1, tokenizer.encode("the cat"), asking(sampler, 4))
+        for _ in range(10):
+            engine.commit(1, engine.step([1], logits_of)[0].argmax())
+        assert engine.text(1) == [start, *expected(sampler, "the cat", 4)]
 
     @pytest.mark.parametrize("sampler", ["temperature(t=0.9)", "repetition_penalty(penalty=1.4)"])
     def test_an_interrupted_request_continues_its_text(self, processor, sampler):
@@ -241,6 +258,13 @@ class TestV1:
 
     def test_it_may_change_the_most_likely_token(self, engine):
         assert engine.is_argmax_invariant() is False
+
+    def test_an_engine_without_a_tokenizer_knows_no_start_token(self, processor):
+        settings = config(skip_tokenizer_init=True, tokenizer_object=None)
+        engine = processor.CorelmLogitsProcessor(settings, torch.device("cpu"), False)
+        engine.update_state(BatchUpdate(1, added=[(0, asking("top_k(k=1)", 3), [3], [])]))
+        [row] = engine.apply(torch.from_numpy(logits_of([3])[None]))
+        assert row.argmax() == logits_of([3]).argmax()
 
 
 @pytest.mark.parametrize(

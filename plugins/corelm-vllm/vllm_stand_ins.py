@@ -116,14 +116,18 @@ class V1LogitsProcessor(ABC):
 
 
 class Tokenizer:
-    """A tokenizer of the toy model's words."""
+    """A tokenizer of the toy model's words.
 
-    def __init__(self, vocabulary):
-        self._vocabulary = vocabulary
+    Args:
+        vocabulary: the toy model's.
+        start: the ids that it puts before a text.
+    """
+
+    def __init__(self, vocabulary, start=()):
+        self._vocabulary, self._start = vocabulary, start
 
     def encode(self, text, add_special_tokens=True):
-        assert not add_special_tokens
-        return self._vocabulary.encode(text)
+        return [*(self._start if add_special_tokens else ()), *self._vocabulary.encode(text)]
 
     def decode(self, ids):
         return self._vocabulary.decode(ids)

@@ -107,5 +107,4 @@ class CorelmSampler(keras_hub.samplers.RandomSampler):
         if mask is None:  # every row is known up to the index
             mask = ops.broadcast_to(ops.arange(ops.shape(prompt)[1]) < index, ops.shape(prompt))
         lengths = ops.sum(ops.cast(mask, "int32"), axis=-1)
-        start = vocabulary and vocabulary.start
-        return make_step(engine, self.seed, prompt, lengths, tuple(stop or ()), start, model)
+        return make_step(engine, self.seed, prompt, lengths, tuple(stop or ()), model)

@@ -38,14 +38,10 @@ class HostStep:
         engine: the sampler.
         lengths: (batch,) numbers of tokens in the prompts, with the start token.
         stop: ids that end a text.
-        start: the token that the preprocessor puts before every text; None if it puts none.
     """
 
-    def __init__(
-        self, engine: EngineSampler, lengths: Any, stop: Sequence[int], start: int | None
-    ) -> None:
-        self._engine, self._lengths = engine, lengths
-        self._stop, self._start = stop, start
+    def __init__(self, engine: EngineSampler, lengths: Any, stop: Sequence[int]) -> None:
+        self._engine, self._lengths, self._stop = engine, lengths, stop
 
     def __call__(self, logits: Any, prompt: Any, index: Any) -> Any:
         arrays = logits, prompt, index, self._lengths
@@ -76,17 +72,13 @@ class HostStep:
         open_rows = [i for i in range(len(prompt)) if self._is_open(prompt[i, :time], lengths[i])]
         result = np.array(logits, dtype=np.float32)
         if open_rows:
-            texts = [self._without_start(prompt[i, :time]) for i in open_rows]
+            texts = [prompt[i, :time] for i in open_rows]
             result[open_rows] = self._engine(result[open_rows], texts, open_rows)
         return result
 
     def _is_open(self, tokens: NDArray[Any], prompt_length: int) -> bool:
         generated = tokens[prompt_length:]
         return len(tokens) >= prompt_length and not np.isin(generated, self._stop).any()
-
-    def _without_start(self, tokens: NDArray[Any]) -> NDArray[Any]:
-        """Drop the start token, which is no part of a text in corelm."""
-        return tokens[1:] if len(tokens) and tokens[0] == self._start else tokens
 
 
 class NativeDraw:
@@ -118,7 +110,6 @@ def make_step(
     prompt: Any,
     lengths: Any,
     stop: Sequence[int],
-    start: int | None,
     model: Any,
 ) -> Step:
     """Return the step that suits the backend.
@@ -127,7 +118,7 @@ def make_step(
     graph. On an accelerator, a portable sampler leaves the logits where they are.
 
     Args:
-        engine, lengths, stop, start: as for `HostStep`.
+        engine, lengths, stop: as for `HostStep`.
         seed: that of the engine sampler.
         prompt: (batch, time) ids.
         model: the causal language model, or None.
@@ -138,13 +129,13 @@ def make_step(
     # The loop of TensorFlow with XLA is the only one that cannot call back.
     compiled = backend() == "tensorflow" and _is_compiled(model)
     if not compiled and (seed is not None or not on_accelerator(prompt)):
-        return HostStep(engine, lengths, stop, start)
+        return HostStep(engine, lengths, stop)
     reason = _why_not_native(engine)
     if reason and compiled:
         raise UsageError(NO_CALLBACK.format(sampler=engine.sampler, reason=reason))
     if reason:
         logger.warning(ON_HOST, engine.sampler, reason)
-        return HostStep(engine, lengths, stop, start)
+        return HostStep(engine, lengths, stop)
     if seed is None:
         return lambda logits, prompt, index: engine.native(logits)
     return NativeDraw(engine, lengths, _uniforms(seed, prompt.shape))

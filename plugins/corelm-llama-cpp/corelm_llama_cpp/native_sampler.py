@@ -16,7 +16,6 @@ import numpy as np
 from corelm import EngineSampler
 from corelm.errors import UsageError
 from corelm_llama_cpp.library import llama
-from corelm_llama_cpp.texts import without_start
 
 RECORD = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """`llama_token_data`."""
@@ -28,12 +27,11 @@ class State:
     Args:
         engine: the sampler, at the beginning of a text.
         draws: choose a token, instead of leaving the draw to a later sampler of the chain.
-        vocabulary: the model's, or None.
         failures: exceptions of this sampler and its clones.
     """
 
-    def __init__(self, engine, draws, vocabulary, failures):
-        self._engine, self._draws, self._vocabulary = engine, draws, vocabulary
+    def __init__(self, engine, draws, failures):
+        self._engine, self._draws = engine, draws
         self.failures = failures
         self._size = 0  # the number of ids seen, where llama.cpp passes a part of the vocabulary
         self.reset()
@@ -68,7 +66,8 @@ class State:
         # A step counts once its token is accepted: llama.cpp may apply a sampler again, for
         # instance when a grammar rejects the token.
         self._stepped = copy.copy(self._engine)
-        logits, tokens = self._logits(records), [without_start(self._tokens, self._vocabulary)]
+        # A copy, since Python cannot lengthen an array whose memory NumPy holds.
+        logits, tokens = self._logits(records), [np.array(self._tokens)]
         if self._draws:
             records[0] = self._stepped.draw(logits, tokens)[0], 0, 1
             candidates.size, candidates.selected, candidates.sorted = 1, 0, True
@@ -161,7 +160,7 @@ def as_sampler(sampler, *, seed=None, vocabulary=None):
         UsageError: an expression that cannot be read, or a seed below 0.
     """
     engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
-    return LlamaCppSampler(State(engine, seed is not None, vocabulary, []))
+    return LlamaCppSampler(State(engine, seed is not None, []))
 
 
 def _records(candidates):

@@ -3,7 +3,6 @@
 import numpy as np
 
 from corelm import EngineSampler
-from corelm_llama_cpp.texts import without_start
 
 
 class LogitsProcessor:
@@ -16,9 +15,8 @@ class LogitsProcessor:
         error: the first exception of a call; None if there was none.
     """
 
-    def __init__(self, engine, vocabulary=None):
-        self.error = None
-        self._engine, self._vocabulary = engine, vocabulary
+    def __init__(self, engine):
+        self.error, self._engine = None, engine
 
     def __call__(self, input_ids, scores):
         """Return the logits of the next token, (vocabulary,).
@@ -30,9 +28,8 @@ class LogitsProcessor:
         Raises:
             CorelmError: as `corelm.EngineSampler`.
         """
-        tokens = without_start(input_ids, self._vocabulary)
         try:
-            return self._engine(np.ascontiguousarray(scores)[None], [tokens])[0]
+            return self._engine(np.ascontiguousarray(scores)[None], [input_ids])[0]
         except BaseException as error:
             self.error = self.error or error
             raise
@@ -68,4 +65,4 @@ def as_logits_processor(sampler, *, seed=None, vocabulary=None):
         >>> processor(np.array([0, 2]), np.array([1, 3, 2], np.float32)).tolist()
         [-inf, 3.0, -inf]
     """
-    return LogitsProcessor(EngineSampler(sampler, seed=seed, vocabulary=vocabulary), vocabulary)
+    return LogitsProcessor(EngineSampler(sampler, seed=seed, vocabulary=vocabulary))

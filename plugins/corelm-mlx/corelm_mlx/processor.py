@@ -38,8 +38,6 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
     """
     vocabulary = None if tokenizer is None else vocabulary_of(tokenizer)
     engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
-    start = None if vocabulary is None else vocabulary.start
-
     texts = Texts(engine, alone=seed is not None)
 
     def logits_processor(tokens, logits):
@@ -47,8 +45,7 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
         native = engine.native(logits) if on_device else None
         if native is not None:
             return native
-        ids = to_numpy(tokens)
-        text = texts.find(ids[1:] if start is not None and ids[:1] == start else ids)
+        text = texts.find(to_numpy(tokens))
         return mx.array(text.engine(to_numpy(logits), [text.tokens], [sample]))
 
     return logits_processor

@@ -57,7 +57,6 @@ class SamplerProcessor(LogitsProcessor):
     def __init__(self, sampler, seed=None, vocabulary=None, padding=None, lengths=None):
         self._engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
         self._draws = seed is not None
-        self._start = None if vocabulary is None else vocabulary.start
         self._padding, self._lengths = padding, lengths
         self._remarks = set()
         # Its batches change from step to step, and come without the text before the last token.
@@ -87,7 +86,7 @@ class SamplerProcessor(LogitsProcessor):
         return self._draws or bool(self._engine.reads)
 
     def _texts(self, input_ids):
-        """Return the ids of each row without the padding and the start token before them."""
+        """Return the ids of each row without the padding before them."""
         rows = input_ids.cpu().numpy()
         if self._lengths is not None:
             starts = self._lengths
@@ -103,11 +102,7 @@ class SamplerProcessor(LogitsProcessor):
                     "pass the tokenizer to as_logits_processor()",
                     self,
                 )
-        return [self._text(row[start:]) for row, start in zip(rows, starts, strict=True)]
-
-    def _text(self, ids):
-        """Return the ids of a text without its start token, as `corelm.generate` has them."""
-        return ids[1:] if self._start is not None and ids[:1] == self._start else ids
+        return [row[start:] for row, start in zip(rows, starts, strict=True)]
 
     def _check_followers(self, caller):
         """Warn if processors that change the distribution follow in the list of the caller.

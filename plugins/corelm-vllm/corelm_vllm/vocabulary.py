@@ -10,7 +10,7 @@ class VllmVocabulary:
         model_config: of the engine's configuration.
     """
 
-    padding = unknown = start = None
+    padding = unknown = None
 
     def __init__(self, model_config):
         self._config = model_config
@@ -20,6 +20,14 @@ class VllmVocabulary:
         from vllm.tokenizers import cached_tokenizer_from_config
 
         return cached_tokenizer_from_config(self._config)
+
+    @cached_property
+    def start(self):
+        """The token that the tokenizer puts before every text; None if it puts none."""
+        if getattr(self._config, "skip_tokenizer_init", False):
+            return None
+        plain, whole = self.encode("a"), list(self._tokenizer.encode("a"))
+        return whole[0] if whole[1 : 1 + len(plain)] == plain else None
 
     @property
     def ends(self):
