@@ -85,19 +85,18 @@ class OpenTexts:
     def take(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Add each step to the texts and yield it, until every text has met a stop string."""
         for step in steps:
-            for row, at in enumerate(step.samples.tolist()):
-                if not self.texts[at].stopped:
-                    self._add(step, row, at)
+            samples, tokens = step.samples.tolist(), step.tokens.tolist()
+            measured = _figures(step) if self._measured else None
+            for row, (at, token) in enumerate(zip(samples, tokens, strict=True)):
+                if self.texts[at].stopped:
+                    continue
+                added = self.texts[at].add(token)
+                self.tokens[at].append(token)
+                if measured:
+                    self.records[at].append(TokenRecord(token, added, *measured[row]))
             yield step
             if all(text.stopped for text in self.texts):
                 return
-
-    def _add(self, step: Step, row: int, at: int) -> None:
-        token = int(step.tokens[row])
-        added = self.texts[at].add(token)
-        self.tokens[at].append(token)
-        if self._measured:
-            self.records[at].append(_record(step, row, token, added))
 
     def generations(self, seed: int) -> list[Generation]:
         """Return the texts so far."""
@@ -108,15 +107,10 @@ class OpenTexts:
         ]
 
 
-def _record(step: Step, row: int, token: int, text: str) -> TokenRecord:
-    return TokenRecord(
-        token,
-        text,
-        float(step.surprisal[row]),
-        float(step.model_surprisal[row]),
-        float(step.entropy[row]),
-        float(step.model_entropy[row]),
-    )
+def _figures(step: Step) -> list[tuple[float, float, float, float]]:
+    """The figures of a `TokenRecord` behind its text, for each row of a step."""
+    figures = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
+    return list(zip(*(column.tolist() for column in figures), strict=True))
 
 
 def _check_count(name: str, value: int) -> None:

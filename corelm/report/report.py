@@ -46,6 +46,19 @@ class Report:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         check(document)
+        self._store(document)
+
+    @classmethod
+    def of_run(cls, document: Mapping[str, Any]) -> Report:
+        """Return the report of a document that a run has just made.
+
+        It follows the schema by construction; checking that again would take half a second.
+        """
+        report = cls.__new__(cls)
+        report._store(document)
+        return report
+
+    def _store(self, document: Mapping[str, Any]) -> None:
         try:
             self._json = atomic_files.dump_json(dict(document)).decode()
         except (TypeError, ValueError, RecursionError) as error:
@@ -180,7 +193,7 @@ def compare(
         loaded, name, samplers, prompts=prompts, n=n, length=length, seed=seed,
         reference=reference, match=match_entropy,
     )  # fmt: skip
-    return Report(ReportRun(asked, Journal(), progress or _silent).document())
+    return Report.of_run(ReportRun(asked, Journal(), progress or _silent).document())
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from corelm.metrics.texts import (
     GROUPS,
     compression,
     distinct,
+    distinct_left_out,
     diversity,
     left_out,
     loops,
@@ -20,6 +22,7 @@ from corelm.metrics.texts import (
     repetition,
     text_figures,
     zipf,
+    zipf_left_out,
 )
 
 
@@ -159,3 +162,12 @@ def test_no_text_has_no_figures():
     assert set(text_figures([], []).values()) == {None}
     figures = text_figures([[]], [""])
     assert {name for name, value in figures.items() if value is not None} == {"loops"}
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 64, 65, 200])
+def test_figures_without_a_text_are_those_of_the_smaller_set(size):
+    rng = np.random.default_rng(size)
+    texts = [rng.integers(0, 9, rng.integers(0, 12)).tolist() for _ in range(size)]
+    for n in (1, 2, 3):
+        assert distinct_left_out(texts, n) == left_out(partial(distinct, n=n), texts)
+    assert zipf_left_out(texts) == left_out(zipf, texts)

@@ -67,7 +67,7 @@ class ReportOutput:
                 messages.note("the finished parts are kept; --resume continues the report")
                 raise
             document["header"]["command"] = command
-            return self._finish(Report(document), conditions)
+            return self._finish(Report.of_run(document), conditions)
 
     def _conditions(self, rows: Sequence[tuple[str, str]]) -> list[Condition]:
         return [condition(text, rows) for text in self.fail_if]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, TypedDict
 
 import numpy as np
@@ -223,11 +222,10 @@ def _intervals(
     # are not means: leaving out one text at a time shows how much they vary.
     per_text = {f"rep_{n}": metrics.repetition(tokens, n) for n in (2, 3, 4)}
     per_text["diversity"] = metrics.diversity(tokens)
-    distinct = [(f"distinct_{n}", partial(metrics.distinct, n=n)) for n in (1, 2, 3)]
     left_out = {
-        **{name: metrics.left_out(figure, tokens) for name, figure in distinct},
+        **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
         "self_bleu_4": self_bleu_left_out(tokens),
-        "zipf": metrics.left_out(metrics.zipf, tokens),
+        "zipf": metrics.zipf_left_out(tokens),
         "compression": metrics.left_out(metrics.compression, written),
     }
     return {
