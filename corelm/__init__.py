@@ -20,6 +20,7 @@ from corelm.generation.generate import Generation, TokenRecord, generate, stream
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
     ByteVocabulary,
+    ContextualVocabulary,
     HiddenStateSession,
     LanguageModel,
     ModelScheme,
@@ -60,6 +61,7 @@ __all__ = [
     "Chain",
     "Context",
     "ContextBuilder",
+    "ContextualVocabulary",
     "CorelmError",
     "Decoder",
     "Decoding",

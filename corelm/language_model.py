@@ -71,6 +71,21 @@ class IncrementalVocabulary(Vocabulary, Protocol):
         """Return a function from each next id of a text to the text that it adds."""
 
 
+@runtime_checkable
+class ContextualVocabulary(Vocabulary, Protocol):
+    """A vocabulary in which the text of a token depends on the tokens before it.
+
+    A vocabulary of words puts spaces and capitals where the words before ask for them. Samplers
+    that constrain the text need the text of every token.
+    """
+
+    def texts_after(self, ids: Iterable[int]) -> Sequence[str]:
+        """Return for each id of the vocabulary the text that it would add after these ids.
+
+        Padding and ends add none. The result may be the same object after many texts.
+        """
+
+
 class Session(Protocol):
     """Decoding in progress: a batch of texts and the model's key/value cache of them."""
 

@@ -45,6 +45,7 @@ IMPORTED_LATER = {
 
 NO_EXAMPLE = {
     "ByteVocabulary": "a protocol",
+    "ContextualVocabulary": "a protocol",
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",

@@ -7,7 +7,7 @@ again, except for a hyphen between hyphens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from string import ascii_lowercase
 
 NO_SPACE_BEFORE = frozenset(".,!?;:)]}%")
@@ -17,6 +17,8 @@ QUOTES = frozenset("\"'")
 SENTENCE_ENDS = frozenset(".!?")
 RUNS = frozenset(".!?-")
 """Marks that form one token in a row, so that two such tokens need a space between them."""
+NUMBER_MARKS = frozenset(".,:")
+"""Marks inside numbers, such as 3.5, 10,000 and 10:30."""
 
 
 def join(tokens: Iterable[str]) -> str:
@@ -30,7 +32,13 @@ def join(tokens: Iterable[str]) -> str:
 
 
 class Writer:
-    """Write the tokens of one text in turn, and keep what the next one depends on."""
+    """Write the tokens of one text in turn, and keep what the next one depends on.
+
+    Example:
+        >>> writer = Writer()
+        >>> writer.piece("good"), writer.text_of("film"), writer.text_of(".")
+        ('Good', ' film', '.')
+    """
 
     def __init__(self) -> None:
         self.previous = ""
@@ -41,16 +49,27 @@ class Writer:
 
     def piece(self, token: str) -> str:
         """Return the token with the space and the capital that it needs after those before it."""
-        closes = token in self.open
-        space = " " if self._needs_space(token, closes) else ""
-        written = self._capitalised(token)
-        self._remember(token, closes)
-        return space + written
+        text = self.text_of(token)
+        self._remember(token, token in self.open)
+        return text
 
-    def _needs_space(self, token: str, closes: bool) -> bool:
+    def text_of(self, token: str) -> str:
+        """Return the text of a token if it came next, without writing it."""
+        space = " " if self._needs_space(token) else ""
+        return space + self._capitalised(token)
+
+    @property
+    def state(self) -> Hashable:
+        """All that the text of the next token depends on: equal states write alike."""
+        before, previous = self.before_previous, self.previous
+        run = previous[0] if previous[:1] in RUNS else ""
+        number = previous if before.isdigit() and previous in NUMBER_MARKS else ""
+        return self.glue, self.capital, frozenset(self.open), run, number
+
+    def _needs_space(self, token: str) -> bool:
         if token[0] in RUNS and self.previous.startswith(token[0]):
             return True
-        if self.glue or closes or token[0] in NO_SPACE_BEFORE or _tight(token):
+        if self.glue or token in self.open or token[0] in NO_SPACE_BEFORE or _tight(token):
             return False
         return not _one_number(self.before_previous, self.previous, token)
 

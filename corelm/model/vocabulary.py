@@ -7,8 +7,8 @@ TextVectorization by the same rules, so the ids are the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 from corelm.errors import ModelFileError
 from corelm.model import detokenize
@@ -46,41 +46,61 @@ def _words_and_punctuation(text: str) -> list[str]:
     return _marked.findall(_dash.sub(" -- ", text.translate(_LOWER)))
 
 
+class Writer(Protocol):
+    """Writes the tokens of one text in turn."""
+
+    def piece(self, token: str) -> str:
+        """Write the next token: return its text."""
+
+    def text_of(self, token: str) -> str:
+        """Return the text of a token if it came next, without writing it."""
+
+    @property
+    def state(self) -> Hashable:
+        """All that the text of the next token depends on: equal states write alike."""
+
+
 class Style(NamedTuple):
     """A way to split a text into tokens and to write tokens as a text."""
 
     split: Callable[[str], list[str]]
-    writer: Callable[[], Callable[[str], str]]
-    """Make a function that takes the tokens of one text in turn and returns the text of each."""
+    writer: Callable[[], Writer]
     help: str
 
 
-def _with_spaces() -> Callable[[str], str]:
-    first = True
+class _Spaced:
+    """Write each token but the first with a space before it."""
 
-    def write(token: str) -> str:
-        nonlocal first
-        before, first = "" if first else " ", False
-        return before + token
+    state = ""  # what comes before a token
 
-    return write
+    def piece(self, token: str) -> str:
+        text, self.state = self.state + token, " "
+        return text
 
-
-def _punctuated() -> Callable[[str], str]:
-    return detokenize.Writer().piece
+    def text_of(self, token: str) -> str:
+        return self.state + token
 
 
-def _as_they_are() -> Callable[[str], str]:
-    return str
+class _Plain:
+    """Write each token as it is."""
+
+    state = None
+
+    def piece(self, token: str) -> str:
+        return token
+
+    text_of = piece
 
 
 STYLES = {
-    "words": Style(_words, _with_spaces, "lower-case words, punctuation stripped (the chapter's)"),
+    "words": Style(_words, _Spaced, "lower-case words, punctuation stripped (the chapter's)"),
     "words+punctuation": Style(
-        _words_and_punctuation, _punctuated, "lower-case words; punctuation marks are tokens"
+        _words_and_punctuation,
+        detokenize.Writer,
+        "lower-case words; punctuation marks are tokens",
     ),
-    "characters": Style(list, _as_they_are, "single characters, unchanged"),
-    "symbols": Style(_spaced.findall, _with_spaces, "anything between spaces, unchanged"),
+    "characters": Style(list, _Plain, "single characters, unchanged"),
+    "symbols": Style(_spaced.findall, _Spaced, "anything between spaces, unchanged"),
 }
 
 
@@ -112,6 +132,8 @@ class WordVocabulary:
             twice = next(word for i, word in enumerate(self.words) if self._ids[word] != i)
             raise ModelFileError(f"a vocabulary holds each word once, not {twice!r} twice")
 
+        self._texts: dict[Hashable, tuple[str, ...]] = {}  # of all tokens, by the writer's state
+        self._shared: dict[str, str] = {}  # the same strings in all of them
         self.start = self._ids.get(END)  # the end of one text is the start of the next
         self.ends = () if self.start is None else (self.start,)
 
@@ -133,8 +155,29 @@ class WordVocabulary:
 
     def writer(self) -> Callable[[int], str]:
         """Return a function that takes the ids of one text in turn and returns the text of each."""
-        silent, write = (self.padding, *self.ends), STYLES[self.style].writer()
+        silent, write = (self.padding, *self.ends), STYLES[self.style].writer().piece
         return lambda i: "" if i in silent else write(self.words[i])
+
+    def texts_after(self, ids: Iterable[int]) -> Sequence[str]:
+        """Return for each token the text that it would add after these ids.
+
+        Made once for each state of the writer, of which a text meets a few dozen.
+
+        Example:
+            >>> vocabulary = WordVocabulary(["", "[UNK]", "good", "."], "words+punctuation")
+            >>> vocabulary.texts_after([2]), vocabulary.texts_after([2, 3])
+            (('', ' [UNK]', ' good', '.'), ('', ' [UNK]', ' Good', ' .'))
+        """
+        silent, writer = {self.padding, *self.ends}, STYLES[self.style].writer()
+        for i in ids:
+            if i not in silent:
+                writer.piece(self.words[i])
+        texts = self._texts.get(writer.state)
+        if texts is None:
+            written = ("" if i in silent else writer.text_of(w) for i, w in enumerate(self.words))
+            texts = tuple(self._shared.setdefault(text, text) for text in written)
+            self._texts[writer.state] = texts
+        return texts
 
     def dumps(self) -> str:
         """Return one token a line, with backslash, newline and carriage return escaped."""

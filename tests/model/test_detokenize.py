@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corelm.model.detokenize import join
@@ -114,3 +114,16 @@ def test_any_tokens_can_be_written(tokens):
     """A model may draw tokens in an order that no text has."""
     letters = "".join(join(tokens).split()).lower()
     assert letters == "".join("".join(tokens).split()).lower()
+
+
+@pytest.mark.parametrize("style", STYLES)
+@settings(max_examples=30)
+@given(written=st.sampled_from([*WRITTEN]), data=st.data())
+def test_the_text_of_every_next_token_is_known_beforehand(style, written, data):
+    words = sorted({word for text in WRITTEN for word in text.split()})
+    vocabulary = WordVocabulary(["", "[UNK]", "[end]", *words], style)
+    ids = [3 + words.index(word) for word in written.split()]
+    ids = ids[: data.draw(st.integers(0, len(ids)))]
+    before = vocabulary.decode(ids)
+    whole = [vocabulary.decode([*ids, token]) for token in range(len(vocabulary))]
+    assert [before + text for text in vocabulary.texts_after(ids)] == whole
