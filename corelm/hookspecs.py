@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pluggy
 
@@ -37,6 +37,11 @@ def corelm_decoders() -> Mapping[str, type[Decoder]]:  # type: ignore[empty-body
 @hookspec
 def corelm_models() -> Mapping[str, ModelLoader]:  # type: ignore[empty-body]
     """Return the models this plugin offers: a mapping from name to a function or a ModelScheme."""
+
+
+@hookspec
+def corelm_commands() -> Mapping[str, Any]:  # type: ignore[empty-body]
+    """Return the commands this plugin offers: a mapping from name to Typer app."""
 
 
 @hookspec

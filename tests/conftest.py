@@ -47,7 +47,9 @@ def installed_plugin(
     """
     modules: list[str] = []
 
-    def install(name: str, points: Mapping[str, str], code: str | bytes) -> Path:
+    def install(
+        name: str, points: Mapping[str, str], code: str | bytes, group: str = "corelm"
+    ) -> Path:
         site = tmp_path_factory.mktemp("site")
         modules.append(name.replace("-", "_"))
         text = code.encode() if isinstance(code, str) else code
@@ -55,7 +57,7 @@ def installed_plugin(
         metadata = site / f"{modules[-1]}-1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        lines = ["[corelm]", *(f"{point} = {value}" for point, value in points.items()), ""]
+        lines = [f"[{group}]", *(f"{point} = {value}" for point, value in points.items()), ""]
         (metadata / "entry_points.txt").write_text("\n".join(lines))
         monkeypatch.syspath_prepend(str(site))
         inherited = [path for path in [os.environ.get("PYTHONPATH")] if path]

@@ -1,4 +1,4 @@
-"""The hooks: four, each with one true sentence, and an API with a version."""
+"""The hooks: five, each with one true sentence, and an API with a version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import corelm
 from corelm import hookspecs
 from corelm.plugins.registry import HOOKS, Registry
 
-NAMES = ("corelm_samplers", "corelm_decoders", "corelm_models", "corelm_next_token")
+NAMES = (
+    "corelm_samplers",
+    "corelm_decoders",
+    "corelm_models",
+    "corelm_commands",
+    "corelm_next_token",
+)
 
 
 def test_these_are_the_hooks():
@@ -26,7 +32,7 @@ def test_each_says_what_it_is_in_one_sentence(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments"), [*((name, []) for name in NAMES[:3]), (NAMES[3], ["step"])]
+    ("name", "arguments"), [*((name, []) for name in NAMES[:-1]), (NAMES[-1], ["step"])]
 )
 def test_their_arguments(name, arguments):
     assert list(inspect.signature(getattr(hookspecs, name)).parameters) == arguments

@@ -24,15 +24,14 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
     words, debug = _without_debug(arguments)
     command = command_of(words)
-    help = f"corelm {command} --help" if command in COMMANDS else "corelm --help"
+    known = command in COMMANDS or _is_added(command)
+    help = f"corelm {command} --help" if known else "corelm --help"
 
     def work() -> int | None:
         completing = completed_words()
         app = build(words if completing is None else completing)
-        code: int | None = app(
-            _expanded(words) or ["--help"], standalone_mode=False, prog_name="corelm"
-        )
-        return code
+        code = app(_expanded(words) or ["--help"], standalone_mode=False, prog_name="corelm")
+        return code if isinstance(code, int) else None  # a plugin's command may return anything
 
     return exit_code(work, help, debug)
 
@@ -40,8 +39,8 @@ def run(arguments: Sequence[str]) -> int:
 def build(words: Sequence[str] = ()) -> typer.Typer:
     """Return the application.
 
-    Only the module of the command that is called is imported; without one, as in
-    `corelm --help`, all of them are.
+    Only the module of the command that is called is imported, corelm's or a plugin's; without
+    one, as in `corelm --help`, all of corelm's are, and the commands of plugins are only listed.
 
     Args:
         words: the command line. `sample`, `explain` and `bench` have the options of the sampler
@@ -60,11 +59,32 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     app.callback()(_global_options)
     command = command_of(words)
     after = words[list(words).index(command) + 1 :] if command else ()
-    alone = bool(words) and words[0] in COMMANDS
-    for name in (command,) if alone else COMMANDS:
+    for name in _needed(words, command):
         module = import_module(f"corelm.cli.commands.{name}")
         module.register(app, after if name == command else None)
+    if command not in COMMANDS:
+        from corelm.cli.plugin_commands import add_commands
+
+        add_commands(app, command, COMMANDS)
     return app
+
+
+def _needed(words: Sequence[str], command: str) -> Sequence[str]:
+    """Return the commands of corelm whose modules the command line needs."""
+    if not words or words[0] != command:
+        return COMMANDS
+    if command in COMMANDS:
+        return (command,)
+    return () if _is_added(command) else COMMANDS
+
+
+def _is_added(command: str) -> bool:
+    """Return True if the command is a plugin's."""
+    if not command or command in COMMANDS:
+        return False  # nothing is imported and no folder is searched on the way to a text
+    from corelm.cli.plugin_commands import is_command
+
+    return is_command(command)
 
 
 def _expanded(words: list[str]) -> list[str]:

@@ -48,7 +48,10 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
     """Return one line for the user, and the exit code."""
     match error:
         case typer.TyperException():
-            return f"{error.format_message().rstrip('.')}; see `{help}`", error.exit_code
+            message = error.format_message().rstrip(".")
+            return f"{message}{package_hint(message)}; see `{help}`", error.exit_code
+        case typer.Abort():
+            return "aborted", FAILED
         case UnknownNameError():
             return str(error) + package_hint(str(error)), WRONG_USAGE
         case UsageError():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from corelm.decoder import Decoder
 from corelm.errors import PluginError
@@ -42,6 +42,10 @@ class Offer(NamedTuple):
         return f"{self.source.distribution}:{self.name}"
 
 
+Check: TypeAlias = Callable[[Offer], None]
+"""Raises a `PluginError` for something that must not be offered."""
+
+
 def check_name(offer: Offer) -> None:
     """Refuse a name that cannot be typed in an expression or a command."""
     if not isinstance(offer.name, str) or not NAME.fullmatch(offer.name):
@@ -69,12 +73,12 @@ def check_model(offer: Offer) -> None:
         )
 
 
-CHECKS: Mapping[str, Callable[[Offer], None]] = {
+CHECKS: Mapping[str, Check] = {
     "corelm_samplers": check_sampler,
     "corelm_decoders": check_decoder,
     "corelm_models": check_model,
 }
-"""The hooks that offer something under a name, and the check of each."""
+"""The hooks of the group `corelm` that offer something under a name, and the check of each."""
 
 
 def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:

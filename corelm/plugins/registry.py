@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import pluggy
 
@@ -29,13 +29,19 @@ from corelm.plugins.loading import (
     stdout_to_stderr,
     wanted_points,
 )
-from corelm.plugins.offers import CHECKS, Offer, Source, check_name, distinct
+from corelm.plugins.offers import CHECKS, Check, Offer, Source, check_name, distinct
 from corelm.printable import did_you_mean, shown
 from corelm.sampler import Sampler
 
-GROUP = "corelm"
 OBSERVER = "corelm_next_token"
-HOOKS = (*CHECKS, OBSERVER)
+COMMANDS = "corelm_commands"
+HOOKS = (*CHECKS, COMMANDS, OBSERVER)
+KINDS = {
+    "corelm_samplers": "sampler",
+    "corelm_decoders": "decoder",
+    "corelm_models": "model",
+    COMMANDS: "command",
+}
 
 logger = logging.getLogger("corelm")
 
@@ -48,8 +54,17 @@ class Registry:
         strict: raise when a plugin fails, instead of setting it aside.
     """
 
+    group: ClassVar[str] = "corelm"
+    """The group of entry points."""
+
+    checks: ClassVar[Mapping[str, Check]] = CHECKS
+    """The hooks that a plugin of the group is asked for, and the check of what each offers."""
+
+    hooks: ClassVar[tuple[str, ...]] = (*CHECKS, OBSERVER)
+    """The hooks that a plugin of the group may implement."""
+
     def __init__(self, points: list[EntryPoint] | None = None, strict: bool | None = None) -> None:
-        self._points = wanted_points(entry_points(GROUP) if points is None else points)
+        self._points = wanted_points(entry_points(self.group) if points is None else points)
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
         self._silenced: set[str] = set()
@@ -82,17 +97,23 @@ class Registry:
         for source in self.sources():
             self.load(source)
 
+    def offers(self, hook: str) -> list[Offer]:
+        """Load every plugin and return all offers through a hook, such as `corelm_samplers`."""
+        self.load_all()
+        offers = [offer for offered in self._offered.values() for offer in offered[hook]]
+        return sorted(distinct(offers), key=lambda o: (o.name, o.full_name))
+
     def samplers(self) -> list[Offer]:
         """Load every plugin and return all samplers."""
-        return self._all("corelm_samplers")
+        return self.offers("corelm_samplers")
 
     def decoders(self) -> list[Offer]:
         """Load every plugin and return all decoders."""
-        return self._all("corelm_decoders")
+        return self.offers("corelm_decoders")
 
     def models(self) -> list[Offer]:
         """Load every plugin and return all models that plugins offer."""
-        return self._all("corelm_models")
+        return self.offers("corelm_models")
 
     def sampler(self, name: str) -> type[Sampler]:
         """Return the sampler class of a name, or of a full name such as `corelm-nucleus:top_p`."""
@@ -176,11 +197,6 @@ class Registry:
             o for s in sources if self.load(s) for o in self._offered[s][hook] if o.name == name
         ]
 
-    def _all(self, hook: str) -> list[Offer]:
-        self.load_all()
-        offers = [offer for offered in self._offered.values() for offer in offered[hook]]
-        return sorted(distinct(offers), key=lambda o: (o.name, o.full_name))
-
     def _by_hand(self, hook: str) -> list[Offer]:
         sources = [source for source in self._offered if source not in self._points]
         return [offer for source in sources for offer in self._offered[source][hook]]
@@ -194,25 +210,33 @@ class Registry:
                 if not known:
                     self._manager.register(plugin, name=str(source))
                     self._check_hooks(plugin)
-                offered = {hook: self._ask(hook, source, plugin) for hook in CHECKS}
+                offered = {hook: self._ask(hook, source, plugin) for hook in self.checks}
         except PluginError:
             if not known and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
             raise
         self._offered[source] = offered
-        for offer in [*offered["corelm_samplers"], *offered["corelm_decoders"]]:
-            offer.value.register_as(offer.name)
+        for hook in ("corelm_samplers", "corelm_decoders"):
+            for offer in offered.get(hook, ()):
+                offer.value.register_as(offer.name)
 
     def _check_hooks(self, plugin: Any) -> None:
         try:
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
             raise PluginError(f"not a plugin: {error}; the hooks are {', '.join(HOOKS)}") from error
-        if not self._manager.get_hookcallers(plugin):
+        callers = self._manager.get_hookcallers(plugin)
+        if not callers:
             raise PluginError(
                 "not a plugin: no function in it is marked with @corelm.hookimpl; "
                 f"the hooks are {', '.join(HOOKS)}"
             )
+        for caller in callers:
+            if caller.name not in self.hooks:
+                raise PluginError(
+                    f"not a plugin of the group {self.group}: it has the hook {caller.name}; "
+                    "put commands into a module of their own, in the group corelm.commands"
+                )
 
     def _ask(self, hook: str, source: Source, plugin: Any) -> list[Offer]:
         """Return the checked offers of a plugin through one hook."""
@@ -228,7 +252,7 @@ class Registry:
             offers += [Offer(name, value, source) for name, value in answer.items()]
         for offer in offers:
             check_name(offer)
-            CHECKS[hook](offer)
+            self.checks[hook](offer)
         return offers
 
     def _warn(self, plugin: Source | str, reason: str) -> None:
@@ -238,11 +262,11 @@ class Registry:
         logger.warning("%s", message)
 
     def _unknown(self, hook: str, name: str) -> str:
-        kind = {"corelm_samplers": "sampler", "corelm_decoders": "decoder"}.get(hook, "model")
+        kind = KINDS[hook]
         for source, reason in self.failures.items():
             if name in (source.entry_point, str(source)):
                 return f"the {kind} {name!r} cannot be used: plugin {source} failed: {reason}"
-        names = sorted({offer.name for offer in self._all(hook)})
+        names = sorted({offer.name for offer in self.offers(hook)})
         hint = did_you_mean(name, names)
         return f"there is no {kind} {name!r}{hint} (there are: {', '.join(names) or 'none'})"
 

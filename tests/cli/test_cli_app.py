@@ -8,7 +8,10 @@ from corelm.cli import main
 from corelm.cli.app import COMMANDS
 
 
-def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_every_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORELM_PLUGINS", "")
     assert main(["--help"]) == 0
     lines = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
     assert {line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "} == set(

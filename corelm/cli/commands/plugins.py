@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -15,11 +15,12 @@ from corelm.cli.options.parameters import flag
 from corelm.cli.options.reserved import RESERVED
 from corelm.cli.output import describe, messages
 from corelm.cli.output.product import product
+from corelm.cli.plugin_commands import CommandRegistry
 from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.plugins.offers import Source, shadowing_parameters
-from corelm.plugins.registry import OBSERVER, Registry
+from corelm.plugins.registry import KINDS, OBSERVER, Registry
 
-KINDS = ("sampler", "decoder", "model")
+R = TypeVar("R", bound=Registry)
 Check = Annotated[
     bool, typer.Option("--check", help="Exit with code 1 if a plugin failed to load.")
 ]
@@ -47,18 +48,19 @@ def plugins(context: typer.Context, check: Check = False, json: Json = False) ->
 def list_plugins(check: Check = False, json: Json = False) -> int | None:
     """List the installed plugins, what each offers, and the ones that failed to load."""
     with product() as out:
-        registry = _loaded()
-        offers = _offers(registry)
-        sources = registry.sources()
+        registry, commands = _loaded(Registry), _loaded(CommandRegistry)
+        offers = _offers(registry, commands)
+        failures = registry.failures | commands.failures
+        sources = sorted([*registry.sources(), *commands.sources()], key=str)
         if json:
-            out.json([_as_json(source, offers, registry) for source in sources])
+            out.json([_as_json(source, offers, failures) for source in sources])
         else:
             headers = ("plugin", "from", "offers")
-            out.rows(headers, [_row(source, offers, registry) for source in sources])
+            out.rows(headers, [_row(source, offers, failures) for source in sources])
     if check:
         _warn_of_clashes(registry)
     strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1"
-    return FAILED if registry.failures and (check or strict) else None
+    return FAILED if failures and (check or strict) else None
 
 
 def _warn_of_clashes(registry: Registry) -> None:
@@ -72,22 +74,23 @@ def _warn_of_clashes(registry: Registry) -> None:
             )
 
 
-def _loaded() -> Registry:
-    """Load all plugins; without warnings, because the table shows the failures."""
+def _loaded(kind: type[R]) -> R:
+    """Load the plugins of a group; without warnings, because the table shows the failures."""
     logger = logging.getLogger("corelm")
     logger.setLevel(logging.ERROR)
-    registry = Registry(strict=False)
+    registry = kind(strict=False)
     registry.load_all()
     logger.setLevel(logging.WARNING)
     return registry
 
 
-def _offers(registry: Registry) -> dict[Source, list[tuple[str, str]]]:
+def _offers(*registries: Registry) -> dict[Source, list[tuple[str, str]]]:
     """Return the offers of each plugin: pairs of kind and name."""
     found: dict[Source, list[tuple[str, str]]] = {}
-    for kind in KINDS:
-        for offer in getattr(registry, f"{kind}s")():
-            found.setdefault(offer.source, []).append((kind, offer.name))
+    for registry in registries:
+        for hook in registry.checks:
+            for offer in registry.offers(hook):
+                found.setdefault(offer.source, []).append((KINDS[hook], offer.name))
     return found
 
 
@@ -98,14 +101,16 @@ def _words(source: Source, offers: dict[Source, list[tuple[str, str]]]) -> Itera
         yield "observes every step"
 
 
-def _row(source: Source, offers: dict[Source, Any], registry: Registry) -> tuple[str, ...]:
-    reason = registry.failures.get(source)
+def _row(source: Source, offers: dict[Source, Any], failures: dict[Source, str]) -> tuple[str, ...]:
+    reason = failures.get(source)
     offered = f"FAILED: {reason}" if reason else ", ".join(_words(source, offers)) or "nothing"
     return source.entry_point, describe.origin(source), offered
 
 
-def _as_json(source: Source, offers: dict[Source, Any], registry: Registry) -> dict[str, Any]:
+def _as_json(
+    source: Source, offers: dict[Source, Any], failures: dict[Source, str]
+) -> dict[str, Any]:
     return describe.plugin_as_json(source) | {
         "offers": [{"kind": kind, "name": name} for kind, name in offers.get(source, [])],
-        "failure": registry.failures.get(source),
+        "failure": failures.get(source),
     }

@@ -1,4 +1,4 @@
-"""The packages of corelm's repository that offer samplers, decoders and models."""
+"""The packages of corelm's repository that offer samplers, decoders, models and commands."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PACKAGES = {
     "speculative": "corelm-speculative",
     "transformers": "corelm-transformers",
 }
-"""The package of each sampler, decoder and scheme of models."""
+"""The package of each sampler, decoder, scheme of models and command."""
 
-UNKNOWN = re.compile(r"there is no (?:sampler|decoder|model) '(\w+)[':]")
+UNKNOWN = re.compile(r"(?:there is no (?:sampler|decoder|model)|No such command) '(\w+)[':]")
 
 
 def package_hint(message: str) -> str:

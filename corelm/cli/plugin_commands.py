@@ -1,0 +1,84 @@
+"""The commands that plugins add to the command line.
+
+Their entry points have a group of their own. So `corelm --help` can list them without importing a
+plugin, and no other command imports a module that imports Typer again.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Collection
+
+import typer
+from typer.main import get_command
+
+from corelm.cli.options.completion import completed_words
+from corelm.cli.output import describe
+from corelm.cli.text_values import TextGroup
+from corelm.errors import CorelmError, PluginError
+from corelm.plugins.offers import Offer, Source
+from corelm.plugins.registry import COMMANDS, Registry
+from corelm.printable import one_line, shown
+
+
+def check_command(offer: Offer) -> None:
+    """Refuse a command that is not a Typer app, or one that Typer cannot build."""
+    if not isinstance(offer.value, typer.Typer):
+        raise PluginError(f"not a command: {offer.name} is {shown(offer.value)}, not a typer.Typer")
+    get_command(offer.value)
+
+
+class CommandRegistry(Registry):
+    """The installed plugins that offer commands."""
+
+    group = "corelm.commands"
+    checks = {COMMANDS: check_command}  # noqa: RUF012 - declared as a ClassVar in the base class
+    hooks = (COMMANDS,)
+
+
+def is_command(name: str) -> bool:
+    """Return True if a plugin has a command of the name or the full name; nothing is imported."""
+    return any(name in (source.entry_point, str(source)) for source in CommandRegistry().sources())
+
+
+def add_commands(app: typer.Typer, called: str, own: Collection[str]) -> None:
+    """Add the command that is called, and list the others without importing them.
+
+    Args:
+        app: the application.
+        called: the command in the command line; empty when there is none.
+        own: corelm's commands, which no plugin can replace.
+
+    Raises:
+        CorelmError: the command that is called cannot be used.
+    """
+    if called and is_command(called):
+        try:
+            _add(app, called, CommandRegistry().find(COMMANDS, called).value)
+        except CorelmError:
+            if completed_words() is None:  # a failure while the shell completes would be noise
+                raise
+    for name, source in _names(CommandRegistry().sources(), own).items():
+        if name != called:
+            text = f"From the plugin {describe.origin(source)}."
+            unloaded = typer.Typer(callback=lambda: None, cls=TextGroup)
+            app.add_typer(unloaded, name=one_line(name), short_help=one_line(text))
+
+
+def _names(sources: Collection[Source], own: Collection[str]) -> dict[str, Source]:
+    """Return the name to call each command by: the full name where the short one is taken."""
+    counts = Counter(source.entry_point for source in sources)
+    counts.update(own)
+    return {str(s) if counts[s.entry_point] > 1 else s.entry_point: s for s in sources}
+
+
+def _add(app: typer.Typer, name: str, command: typer.Typer) -> None:
+    """Add a Typer app as a group, or as one command if it consists of one."""
+    alone = not (command.registered_groups or command.registered_callback or command.info.callback)
+    if alone and len(command.registered_commands) == 1:
+        renamed = copy.copy(command.registered_commands[0])
+        renamed.name = name
+        app.registered_commands.append(renamed)
+    else:
+        app.add_typer(command, name=name)

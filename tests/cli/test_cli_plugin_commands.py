@@ -1,0 +1,254 @@
+"""Commands that plugins add: listed without an import, loaded when called, each able to fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corelm.cli import main
+
+Run = Callable[..., Any]
+Install = Callable[..., Path]
+GROUP = "corelm.commands"
+
+HELLO = '''
+import typer
+
+import corelm
+
+print("imported hello")
+
+
+def hello(name: str = "you", fail: bool = False):
+    """Say hello."""
+    if fail:
+        raise corelm.CorelmError("nobody is here")
+    typer.echo(f"hello {name}")
+    return "not an exit code"
+
+
+@corelm.hookimpl
+def corelm_commands():
+    app = typer.Typer()
+    app.command()(hello)
+    return {"hello": app}
+'''
+
+GROUPED = """
+import typer
+
+import corelm
+
+app = typer.Typer(help="Do two things.")
+
+
+@app.command()
+def one():
+    return 3
+
+
+@app.command()
+def two(stop: bool = False):
+    raise typer.Abort if stop else typer.Exit(4)
+
+
+@corelm.hookimpl
+def corelm_commands():
+    return {"hello": app}
+"""
+
+OFFER = "\nimport corelm\n@corelm.hookimpl\ndef corelm_commands(): return {'hello': app}\n"
+
+
+@pytest.fixture
+def install(installed_plugin: Install, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """A function that installs a package with one command, next to nothing but corelm's own."""
+    installed: list[str] = []
+
+    def install(code: str, name: str = "corelm-hello", command: str = "hello") -> Path:
+        installed.append(name)
+        monkeypatch.setenv("CORELM_PLUGINS", ",".join(installed))
+        return installed_plugin(name, {command: name.replace("-", "_")}, code, group=GROUP)
+
+    return install
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    return main(words), *capsys.readouterr()
+
+
+def listed(help: str) -> list[str]:
+    lines = help.partition("Commands:\n")[2].splitlines()
+    return [line for line in lines if "From the plugin" in line]
+
+
+def test_help_lists_a_command_without_importing_its_module(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(HELLO)
+    code, out, err = run(capsys, "--help")
+    assert (code, err) == (0, "")
+    assert listed(out) == ["  hello     From the plugin corelm-hello 1.0."]
+    assert "corelm_hello" not in sys.modules
+
+
+def test_an_app_of_one_command_is_that_command(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(HELLO)
+    assert run(capsys, "hello") == (0, "hello you\n", "imported hello\n")
+    assert run(capsys, "hello", "--name", "world") == (0, "hello world\n", "")
+    code, out, _ = run(capsys, "hello", "-h")
+    assert code == 0
+    assert out.startswith("Usage: corelm hello [OPTIONS]\n\n  Say hello.\n")
+    assert run(capsys, "corelm-hello:hello", "--name", "1")[:2] == (0, "hello 1\n")
+
+
+def test_an_app_of_several_commands_is_a_group(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(GROUPED)
+    assert run(capsys, "hello", "one") == (3, "", "")
+    assert run(capsys, "hello", "two") == (4, "", "")
+    assert run(capsys, "hello", "two", "--stop") == (1, "", "error: aborted\n")
+    code, out, _ = run(capsys, "hello", "--help")
+    assert code == 0
+    assert "Do two things." in out
+    assert "completion" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["hello", "--fail"], (1, "nobody is here")),
+        (["hello", "-x"], (2, "No such option: -x; see `corelm hello --help`")),
+        (["helo"], (2, "No such command 'helo'. Did you mean 'hello'?; see `corelm --help`")),
+    ],
+)
+def test_wrong_usage(
+    install: Install,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: tuple[int, str],
+) -> None:
+    install(HELLO)
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (message[0], "")
+    assert err.splitlines()[-1] == f"error: {message[1]}"
+
+
+BROKEN = [
+    ("1 / 0", "ZeroDivisionError: division by zero"),
+    ("raise SystemExit(3)", "SystemExit: 3"),
+    ("app = 3" + OFFER, "not a command: hello is 3, not a typer.Typer"),
+    ("import typer; app = typer.Typer()" + OFFER, "RuntimeError: Could not get a command"),
+    ("x = 1", "not a plugin: no function in it is marked with @corelm.hookimpl"),
+    (
+        "import corelm\n@corelm.hookimpl\ndef corelm_models(): return {}",
+        "not a plugin of the group corelm.commands: it has the hook corelm_models",
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "reason"), BROKEN)
+def test_a_broken_command_fails_alone(
+    install: Install, capsys: pytest.CaptureFixture[str], code: str, reason: str
+) -> None:
+    install(code)
+    exit_code, out, err = run(capsys, "hello")
+    assert (exit_code, out) == (2, "")
+    beginning = "error: the command 'hello' cannot be used: plugin corelm-hello:hello failed: "
+    assert err.splitlines()[-1].startswith(beginning + reason)
+    assert run(capsys, "--help")[0] == 0
+    assert run(capsys, "presets")[0] == 0
+    exit_code, out, err = run(capsys, "plugins", "--check")
+    assert (exit_code, err) == (1, "")
+    [row] = [line for line in out.splitlines() if line.startswith("hello")]
+    assert f"FAILED: {reason}" in row
+
+
+def test_plugins_lists_commands(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install(HELLO)
+    _, out, _ = run(capsys, "plugins")
+    [row] = [line for line in out.splitlines() if line.startswith("hello")]
+    assert row.split() == ["hello", "corelm-hello", "1.0", "command", "hello"]
+
+
+def test_a_command_in_the_group_of_samplers_is_refused(
+    installed_plugin: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed_plugin("corelm-hello", {"hello": "corelm_hello"}, HELLO)
+    _, out, _ = run(capsys, "plugins")
+    [row] = [line for line in out.splitlines() if line.startswith("hello")]
+    assert row.endswith(
+        "FAILED: not a plugin of the group corelm: it has the hook corelm_commands; "
+        "put commands into a module of their own, in the group corelm.commands"
+    )
+
+
+def test_no_plugin_replaces_a_command_of_corelm(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(HELLO.replace('"hello":', '"presets":'), command="presets")
+    assert "keras-hub" in run(capsys, "presets")[1]
+    assert listed(run(capsys, "--help")[1]) == [
+        "  corelm-hello:presets  From the plugin corelm-hello 1.0."
+    ]
+    assert run(capsys, "corelm-hello:presets")[:2] == (0, "hello you\n")
+
+
+def test_one_name_of_two_plugins_is_refused_with_both_full_names(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(HELLO)
+    install(HELLO.replace("hello {name}", "bye {name}"), "corelm-bye")
+    code, _, err = run(capsys, "hello")
+    assert (code, err.splitlines()[-1]) == (
+        2,
+        "error: 2 plugins offer 'hello'; say which one: corelm-bye:hello or corelm-hello:hello",
+    )
+    assert run(capsys, "corelm-bye:hello")[1] == "bye you\n"
+
+
+def test_other_commands_import_neither_the_module_nor_the_list_of_commands(
+    install: Install,
+) -> None:
+    install(HELLO)
+    code = (
+        "import sys; from corelm.cli import main; main(sys.argv[1:]);"
+        "names = {'corelm_hello', 'corelm.cli.plugin_commands'} & set(sys.modules);"
+        "print(*names, 'is all', file=sys.stderr)"
+    )
+    words = ["sample", "--length", "1", "--seed", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.stderr.strip() == "is all"
+
+
+@pytest.mark.parametrize(
+    ("line", "names"), [("corelm hel", ["hello"]), ("corelm hello t", ["two"])]
+)
+def test_the_shell_completes_commands_of_plugins(
+    install: Install, line: str, names: list[str]
+) -> None:
+    install(GROUPED)
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    environment = {**os.environ, "_CORELM_COMPLETE": "complete_bash", **asked}
+    command = [sys.executable, "-m", "corelm"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, names, "")
+
+
+def test_a_broken_command_is_no_error_while_the_shell_completes(install: Install) -> None:
+    install("1 / 0")
+    asked = {"COMP_WORDS": "corelm hello t", "COMP_CWORD": "2"}
+    environment = {**os.environ, "_CORELM_COMPLETE": "complete_bash", **asked}
+    command = [sys.executable, "-m", "corelm"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.strip()) == (0, "")
+    assert "error" not in done.stderr
