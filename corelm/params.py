@@ -22,7 +22,11 @@ import numpy as np
 from corelm.errors import ParameterError, PluginError
 from corelm.printable import shown
 
-FIELD_TYPES = (float, int, bool, str, tuple, dict)
+FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
+"""The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""
+
+READERS: dict[type, Callable[[str], Any]] = {}
+"""Functions that read a value of such a class from text: for `Sampler`, that of expressions."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,9 @@ def param(
 ) -> Any:
     """Declare one parameter of a sampler or a decoder.
 
+    The type of the field is `float`, `int`, `bool`, `str`, `tuple`, `dict`, `int | str` for a
+    token, or `Sampler`.
+
     Args:
         default: the value when the caller passes none.
         help: one line for `--help` and the reference.
@@ -100,17 +107,27 @@ class Parameter:
 
     Attributes:
         name: the name of the field.
-        type: one of `FIELD_TYPES`.
+        type: one of `FIELD_TYPES`, or a class such as `Sampler`.
         default: the value when the caller passes none.
         rule: its help line, bounds and other names.
         item_type: the type of the items of a tuple; None for any.
     """
 
     name: str
-    type: type
+    type: Any
     default: Any
     rule: Rule
     item_type: Any = None
+
+    @property
+    def type_name(self) -> str:
+        """The name of the type, such as `float` or `int | str`."""
+        return getattr(self.type, "__name__", str(self.type))
+
+    @property
+    def is_nested(self) -> bool:
+        """True if its values have parameters of their own, as samplers have."""
+        return _is_parameterized(self.type)
 
     def convert(self, value: Any) -> Any:
         """Return a value as the declared type.
@@ -126,6 +143,8 @@ class Parameter:
         return converted
 
     def _cast(self, value: Any) -> Any:
+        if self.is_nested:
+            return self._nested(value)
         cast = _CASTS[self.type]
         try:
             return cast(value, self.item_type)
@@ -133,6 +152,18 @@ class Parameter:
             kind = _KINDS[self.type]
             items = f" of items that are each {_KINDS[self.item_type]}" if self.item_type else ""
             raise ParameterError(f"{self.name} must be {kind}{items}, not {shown(value)}") from None
+
+    def _nested(self, value: Any) -> Any:
+        if isinstance(value, str) and self.type in READERS:
+            value = READERS[self.type](value)
+        if not isinstance(value, self.type):
+            kind = self.type.__name__.lower()
+            raise ParameterError(f"{self.name} must be a {kind}, not {shown(value)}")
+        return value
+
+
+def _is_parameterized(type_: Any) -> bool:
+    return isinstance(type_, type) and issubclass(type_, Parameterized)
 
 
 def _to_float(value: Any, _: Any) -> float:
@@ -308,11 +339,16 @@ class Parameterized:
     @property
     def expression(self) -> str:
         """The expression that `corelm.sampler` reads back, such as `temperature(t=0.2)`."""
-        values = [f"{p.name}={getattr(self, p.name)!r}" for p in self.parameters()]
+        values = [f"{p.name}={written(getattr(self, p.name))}" for p in self.parameters()]
         return f"{self.name}({', '.join(values)})" if values else self.name
 
     def __str__(self) -> str:
         return self.expression
+
+
+def written(value: Any) -> str:
+    """Return the value of a parameter as an expression has it."""
+    return value.expression if isinstance(value, Parameterized) else repr(value)
 
 
 def _refuse_unusable(cls: type) -> None:
@@ -350,12 +386,12 @@ def _declared(cls: type[Parameterized]) -> tuple[Parameter, ...]:
 
 def _parameter(cls: type, field: dataclasses.Field[Any], hints: dict[str, Any]) -> Parameter:
     hint = hints[field.name]
-    origin = typing.get_origin(hint) or hint
-    if origin not in FIELD_TYPES:
-        names = ", ".join(t.__name__ for t in FIELD_TYPES)
+    origin = hint if hint in FIELD_TYPES else typing.get_origin(hint) or hint
+    if origin not in FIELD_TYPES and not _is_parameterized(origin):
+        names = ", ".join(getattr(t, "__name__", str(t)) for t in FIELD_TYPES)
         raise PluginError(
             f"{_not_a(cls)}: {cls.__name__}.{field.name} has the type {hint!r}; "
-            f"a parameter is one of {names}"
+            f"a parameter is one of {names}, or a Sampler"
         )
     arguments = typing.get_args(hint)
     item_type = arguments[0] if origin is tuple and arguments and arguments[0] in _CASTS else None

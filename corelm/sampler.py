@@ -8,7 +8,7 @@ keeps nothing and changes nothing; the core draws once, from the logits that it 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -65,6 +65,11 @@ class Sampler(Parameterized, ABC):
         super().__init_subclass__(**kwargs)
         check_attributes(cls)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if nested := self.nested.values():
+            _derive_attributes(self, [self, *nested])
+
     @abstractmethod
     def __call__(self, logits: Array, context: Context) -> Array:
         """Return the logits to draw from.
@@ -87,6 +92,18 @@ class Sampler(Parameterized, ABC):
     def active_stages(self) -> tuple[Sampler, ...]:
         """The stages that are not at their neutral values."""
         return () if self.is_neutral else (self,)
+
+    @property
+    def nested(self) -> dict[str, Sampler]:
+        """The parameters that are samplers, by name."""
+        return {p.name: getattr(self, p.name) for p in self.parameters() if p.is_nested}
+
+    def acting(self, context: Context) -> Sampler:
+        """Return the sampler that acts in a context of one row, for explanations.
+
+        That is the sampler itself, or one of its parameters if it chooses between them.
+        """
+        return self
 
     @cached_property
     def is_neutral(self) -> bool:
@@ -121,14 +138,8 @@ class Chain(Sampler):
         flat = tuple(stage for sampler in self.samplers for stage in sampler.stages)
         if not flat:
             raise ParameterError("a chain needs at least one sampler")
-        derived = {
-            "samplers": flat,
-            "reads": frozenset().union(*(stage.reads for stage in flat)),
-            "is_argmax_invariant": all(stage.is_argmax_invariant for stage in flat),
-            "is_shift_invariant": all(stage.is_shift_invariant for stage in flat),
-        }
-        for name, value in derived.items():
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "samplers", flat)
+        _derive_attributes(self, flat)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if isinstance(logits, np.ndarray):
@@ -136,6 +147,10 @@ class Chain(Sampler):
         for stage in self.active_stages:  # of another array library: nothing checks the rows
             logits = stage(logits, context)
         return logits
+
+    @property
+    def nested(self) -> dict[str, Sampler]:
+        return {}
 
     @property
     def stages(self) -> tuple[Sampler, ...]:
@@ -155,6 +170,17 @@ class Chain(Sampler):
 
     def __repr__(self) -> str:
         return self.expression
+
+
+def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:
+    """Set what a sampler declares to what follows from its parts."""
+    derived = {
+        "reads": frozenset().union(*(part.reads for part in parts)),
+        "is_argmax_invariant": all(part.is_argmax_invariant for part in parts),
+        "is_shift_invariant": all(part.is_shift_invariant for part in parts),
+    }
+    for name, value in derived.items():
+        object.__setattr__(sampler, name, value)
 
 
 def sampling_distribution(

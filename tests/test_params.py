@@ -464,7 +464,7 @@ def test_a_type_that_no_parameter_can_have():
         Odd()
     assert str(caught.value) == (
         "not a sampler: Odd.t has the type <class 'complex'>; "
-        "a parameter is one of float, int, bool, str, tuple, dict"
+        "a parameter is one of float, int, bool, str, tuple, dict, int | str, or a Sampler"
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm.caching import cached_property
-from corelm.context import protect
+from corelm.context import Context, protect
 from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
 from corelm.language_model import LanguageModel, Vocabulary
@@ -32,6 +33,8 @@ class Stage:
         removed_mass: their probability in the distribution before this stage.
         mass_kept: the model's probability of all tokens that can still be drawn.
         changed: True if the stage changed the distribution.
+        branch: the sampler and the parameter that chose this stage for the context, such as
+            `phase outside`; empty for a stage that always acts.
     """
 
     sampler: Sampler | None
@@ -40,6 +43,7 @@ class Stage:
     removed_mass: float = 0.0
     mass_kept: float = 1.0
     changed: bool = False
+    branch: str = ""
 
     def __post_init__(self) -> None:
         protect(self, "logits", "removed_tokens")
@@ -115,7 +119,8 @@ class Explanation:
         prompt: the prompt.
         tokens: the ids of the prompt.
         sampler: the sampler or chain.
-        stages: the model's own distribution, then one for each sampler of the chain.
+        stages: the model's own distribution, then one for each sampler of the chain; where one
+            chooses between others, those that act in this context.
         vocabulary: the vocabulary of the ids.
     """
 
@@ -198,13 +203,27 @@ def explain(
     decoding = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown).start()
     logits, context = decoding.model_logits(), decoding.context
     stages = [Stage(None, logits[0], np.empty(0, dtype=np.int64))]
-    for stage in chain.stages:
+    for stage, branch in _acting_stages(chain, context):
         logits = apply(stage, logits, context)
-        stages.append(_after(stages, stage, logits[0]))
+        stages.append(_after(stages, stage, logits[0], branch))
     return Explanation(prompt, tuple(ids.tolist()), chain, tuple(stages), model.vocabulary)
 
 
-def _after(stages: list[Stage], sampler: Sampler, logits: Array) -> Stage:
+def _acting_stages(
+    sampler: Sampler, context: Context, branch: str = ""
+) -> Iterator[tuple[Sampler, str]]:
+    """Yield the stages that act in a context of one row, each with its branch."""
+    for stage in sampler.stages:
+        chosen = stage.acting(context)
+        if chosen is stage:
+            yield stage, branch
+            continue
+        names = (name for name, nested in stage.nested.items() if nested is chosen)
+        path = f"{stage.name} {next(names, '')}".strip()
+        yield from _acting_stages(chosen, context, f"{branch}, {path}" if branch else path)
+
+
+def _after(stages: list[Stage], sampler: Sampler, logits: Array, branch: str) -> Stage:
     """Return the next stage, compared with the last one and with the model."""
     model, before = stages[0].distribution, stages[-1]
     possible = logits > -np.inf
@@ -218,4 +237,5 @@ def _after(stages: list[Stage], sampler: Sampler, logits: Array) -> Stage:
         # The same sum on both sides, so that all of it is exactly 1.
         mass_kept=float(np.where(possible, model, 0).sum() / model.sum()),
         changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
+        branch=branch,
     )

@@ -6,9 +6,10 @@ import ast
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from corelm.errors import CorelmError, ExpressionError, ParameterError
+from corelm.params import READERS, Parameter
 from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
 from corelm.printable import reason_of, shown
@@ -16,14 +17,26 @@ from corelm.sampler import Chain, Sampler
 
 LONGEST = 10_000
 """Characters; a longer expression is refused unread."""
+DEEPEST = 16
+"""Levels of samplers inside samplers; a deeper expression is refused."""
 
 _STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
 # A quoted text as a whole, or one character.
 _PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+_PARAMETER = re.compile(r"(?:([^\W\d]\w*)\s*=(?!=)\s*)?(.*)", re.DOTALL)
+_UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
+"""The errors of Python's parser for a text that is not a literal."""
 
 Written = tuple[str, list[Any], dict[str, Any]]
 """A stage as written: the name, the parameters by position, and those by name."""
+
+
+class Nested(NamedTuple):
+    """A sampler as written in a parameter of another one."""
+
+    text: str
+    stages: list[Written]
 
 
 def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
@@ -58,6 +71,9 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
     return build(stages)
 
 
+READERS[Sampler] = sampler
+
+
 def read_stages(expression: str) -> list[Written]:
     """Return the stages of an expression as written, without looking up their names.
 
@@ -75,7 +91,7 @@ def read_stages(expression: str) -> list[Written]:
         )
     if len(expression) > LONGEST:
         raise ExpressionError(f"an expression has at most {LONGEST} characters")
-    return [_read_stage(part) for part in _split(expression)]
+    return _read_stages(expression, 0)
 
 
 def built_in(expression: str) -> Sampler:
@@ -107,8 +123,13 @@ def is_name(expression: str) -> bool:
     return match is not None and match[2] is None
 
 
-def _build(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
+def _build(name: str, values: list[Any], named: dict[str, Any], own: bool = False) -> Sampler:
     cls = registry().sampler(name)
+    declared = cls.parameters()
+    places: dict[int | str, Parameter] = dict(enumerate(declared))
+    places |= {each: p for p in declared for each in (p.name, *p.rule.aliases)}
+    values = [_built(value, places.get(at), name, own) for at, value in enumerate(values)]
+    named = {key: _built(value, places.get(key), name, own) for key, value in named.items()}
     try:
         return cls.build(*values, **named).renamed(name)
     except (CorelmError, KeyboardInterrupt):
@@ -119,54 +140,96 @@ def _build(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
 
 def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
     offer = registry().find("corelm_samplers", name if ":" in name else f"{OWN}:{name}")
-    made = _build(offer.full_name, values, named)
+    made = _build(offer.full_name, values, named, own=True)
     return made if registry().is_contested(offer) else made.renamed(name)
 
 
-def _split(expression: str) -> Iterator[str]:
-    """Split an expression at the bars outside quotes and brackets."""
+def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any:
+    """Make the sampler of a nested value; return any other as it is."""
+    if not isinstance(value, Nested):
+        return value
+    if parameter is not None and not parameter.is_nested:
+        raise _unreadable(name, f"{parameter.name}={value.text}")
+    return build(value.stages, own=own)
+
+
+def _split(text: str, mark: str) -> Iterator[str]:
+    """Split a text at the marks outside quotes and brackets."""
     open_brackets, start = [], 0
-    for piece in _PIECE.finditer(expression):
+    for piece in _PIECE.finditer(text):
         character = piece[0]
         if character in _CLOSING:
             open_brackets.append(_CLOSING[character])
         elif open_brackets and character == open_brackets[-1]:
             open_brackets.pop()
-        elif character == "|" and not open_brackets:
-            yield expression[start : piece.start()]
+        elif character == mark and not open_brackets:
+            yield text[start : piece.start()]
             start = piece.end()
-    yield expression[start:]
+    yield text[start:]
 
 
-def _read_stage(text: str) -> Written:
-    match = _STAGE.fullmatch(text.strip())
+def _read_stages(text: str, depth: int) -> list[Written]:
+    if depth > DEEPEST:
+        raise ExpressionError(f"samplers in an expression nest at most {DEEPEST} deep")
+    return [_read_stage(part.strip(), depth) for part in _split(text, "|")]
+
+
+def _read_stage(text: str, depth: int) -> Written:
+    match = _STAGE.fullmatch(text)
     if not match:
         raise ExpressionError(
-            f"cannot read {shown(text.strip())} as a sampler; write name or "
+            f"cannot read {shown(text)} as a sampler; write name or "
             "name(parameter=value), and put | between two"
         )
     name, arguments = match[1], (match[2] or "").strip()
-    try:
-        return name, *_read_arguments(arguments)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise ExpressionError(
-            f"cannot read the parameters of {name}: {shown(arguments)}; write each once, as "
-            "parameter=value with a number, a quoted text, a list or a mapping"
-        ) from None
+    values: list[Any] = []
+    named: dict[str, Any] = {}
+    for key, text in _parameters(arguments):
+        if key in named or (named and not key):
+            raise _unreadable(name, arguments)
+        try:
+            value = _literal(text)
+        except _UNREADABLE:
+            if not _names_samplers(text):
+                raise _unreadable(name, arguments) from None
+            value = Nested(text, _read_stages(text, depth + 1))
+        if key:
+            named[key] = value
+        else:
+            values.append(value)
+    return name, values, named
 
 
-def _read_arguments(arguments: str) -> tuple[list[Any], dict[str, Any]]:
+def _parameters(arguments: str) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each parameter; the name is empty for one by position."""
+    parts = [*_split(arguments, ",")]
+    for part in parts if parts[-1].strip() else parts[:-1]:  # a comma may follow the last one
+        match = _PARAMETER.fullmatch(part.strip())
+        yield (match[1] or "", match[2]) if match else ("", "")
+
+
+def _names_samplers(text: str) -> bool:
+    return all(_STAGE.fullmatch(part.strip()) for part in _split(text, "|"))
+
+
+def _unreadable(name: str, arguments: str) -> ExpressionError:
+    return ExpressionError(
+        f"cannot read the parameters of {name}: {shown(arguments)}; write each once, as "
+        "parameter=value with a number, a quoted text, a list, a mapping or a sampler"
+    )
+
+
+def _literal(text: str) -> Any:
+    """Return the value of a literal; raise one of `_UNREADABLE` for any other text."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # such as Python's opinion on "\d"
-        call = ast.parse(f"_({arguments})", mode="eval").body
-    # Parameters such as `t=1)(2` close the bracket and open another one: a call of a call.
+        call = ast.parse(f"_({text})", mode="eval").body
+    # A text such as `1)(2` closes the bracket and opens another one: a call of a call.
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        raise ValueError("not a list of parameters")
-    names = [keyword.arg for keyword in call.keywords]
-    if None in names or len(set(names)) < len(names):
-        raise ValueError("a parameter without a name, or one given twice")
-    values = [_value(node) for node in call.args]
-    return values, {str(k.arg): _value(k.value) for k in call.keywords}
+        raise ValueError("more than one value")
+    if len(call.args) != 1 or call.keywords:
+        raise ValueError("not one value")
+    return _value(call.args[0])
 
 
 def _value(node: ast.expr) -> Any:

@@ -37,13 +37,47 @@ def notes(sampler: Sampler) -> list[str]:
         ['temperature(t=0.7) changes nothing before greedy, which takes the most likely token \
 anyway; leave it out']
     """
-    stages = sampler.active_stages
+    found = dict.fromkeys(_notes(sampler.active_stages))
+    for place, inner, whole in _with_nested(sampler.active_stages):
+        # A stage outside that a nested sampler makes idle may still act on other rows.
+        inside = (*_notes(inner), *_notes_on_order(_changing(whole)))
+        found |= dict.fromkeys(f"{place}: {note}" for note in inside if note not in found)
+    return [*found]
+
+
+def _with_nested(stages: Stages) -> Iterator[tuple[str, Stages, Stages]]:
+    """Yield each nested sampler: its place, its stages, and the chain with them in that place."""
+    for at, stage in enumerate(stages):
+        for parameter, nested in stage.nested.items():
+            place, inner = f"{_name(stage)} {parameter}", nested.active_stages
+            yield place, inner, (*stages[:at], *inner, *stages[at + 1 :])
+            for deeper, innermost, whole in _with_nested(inner):
+                yield f"{place}, {deeper}", innermost, (*stages[:at], *whole, *stages[at + 1 :])
+
+
+def _notes(stages: Stages) -> list[str]:
     if len(stages) == 1:
         return [*_filter_without_effect(stages)]
-    before = [*takewhile(lambda stage: not leaves_one_token(stage), stages)]
-    found = [*_around_the_last_choice(before, stages[len(before) :])]
-    changing = [stage for stage in before if temperature_of(stage) != 1]
-    return found + [note for rule in RULES for note in rule(changing)]
+    before = _before_the_last_choice(stages)
+    return [
+        *_around_the_last_choice(before, stages[len(before) :]),
+        *_notes_on_order(_changing(stages)),
+        *_filter_without_effect(_changing(stages)),
+    ]
+
+
+def _notes_on_order(stages: Stages) -> list[str]:
+    return [note for rule in RULES for note in rule(stages)]
+
+
+def _before_the_last_choice(stages: Stages) -> Stages:
+    """Return the stages before one such as greedy, which leaves one token."""
+    return [*takewhile(lambda stage: not leaves_one_token(stage), stages)]
+
+
+def _changing(stages: Stages) -> Stages:
+    """Return the stages that can matter: before the last choice, and not at temperature 1."""
+    return [stage for stage in _before_the_last_choice(stages) if temperature_of(stage) != 1]
 
 
 def _around_the_last_choice(before: Stages, rest: Stages) -> Iterator[str]:
@@ -137,9 +171,9 @@ RULES: tuple[Callable[[Stages], Iterator[str]], ...] = (
     _filter_after_heat,
     _filter_after_uniform,
     _penalty_after_filter,
-    _filter_without_effect,
     _change_after_feedback,
 )
+"""The rules on the order of two stages."""
 
 
 def _keeps_the_most_likely(stage: Sampler) -> bool:

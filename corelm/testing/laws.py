@@ -142,7 +142,10 @@ def treats_tokens_alike(sampler: Sampler, ask: Ask) -> Complaints:
 
 def _names_tokens(stage: Sampler) -> bool:
     lists = (p.name for p in stage.parameters() if p.type in (tuple, dict))
-    return any(getattr(stage, name) for name in lists)
+    named = any(getattr(stage, name) for name in lists)
+    one = any(p.type == int | str for p in stage.parameters())
+    inner = (part for nested in stage.nested.values() for part in nested.stages)
+    return named or one or any(map(_names_tokens, inner))
 
 
 @_law("Minus infinity means never: pass the result through `keep(result, logits > -np.inf)`.")

@@ -189,7 +189,7 @@ def test_the_message_says_how_to_write_it():
         corelm.sampler("temperature(t=x)")
     assert str(caught.value) == (
         "cannot read the parameters of temperature: 't=x'; write each once, as parameter=value "
-        "with a number, a quoted text, a list or a mapping"
+        "with a number, a quoted text, a list, a mapping or a sampler"
     )
 
 

@@ -112,6 +112,7 @@ def _stage(explanation: Explanation, at: int, top: int) -> dict[str, Any]:
     ]
     return {
         "sampler": None if stage.sampler is None else str(stage.sampler),
+        "branch": stage.branch,
         "changed": stage.changed,
         "entropy": stage.entropy,
         "entropy_bits": stage.entropy_bits,

@@ -9,11 +9,12 @@ from typing import Any
 
 import typer
 
-from corelm.cli.options.completion import one_of
+from corelm.cli.options.completion import one_of, sampler_names
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
 from corelm.params import Parameter, Parameterized
 from corelm.printable import one_line
+from corelm.sampler import Sampler
 
 METAVARS = {
     float: "NUMBER",
@@ -21,6 +22,8 @@ METAVARS = {
     str: "TEXT",
     tuple: "ITEM,...",
     dict: "KEY=VALUE,...",
+    int | str: "TOKEN",
+    Sampler: "SAMPLER",
 }
 WIDEST = 48
 """The largest width of a metavar that lists choices."""
@@ -123,16 +126,21 @@ def _argument(key: str, parameter: Parameter, names: Sequence[str]) -> inspect.P
         names = [f"{name}/{_no(name)}" for name in names]
     elif parameter.type in (tuple, dict):
         annotation, default = list[str] | None, _listed(parameter.default)
-    choices = parameter.rule.choices
     option = typer.Option(
         default,
         *names,
         help=help_of(parameter),
         metavar=_alternatives(parameter) or METAVARS.get(parameter.type),
-        autocompletion=one_of(choices) if choices else None,
+        autocompletion=_completion(parameter),
     )
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(key, kind, default=option, annotation=annotation)
+
+
+def _completion(parameter: Parameter) -> Callable[..., Any] | None:
+    if parameter.rule.choices:
+        return one_of(parameter.rule.choices)
+    return sampler_names if parameter.type is Sampler else None
 
 
 def _alternatives(parameter: Parameter) -> str:

@@ -37,7 +37,8 @@ def _section(cls: type[Parameterized], title: str) -> str:
 
 def example_expression(cls: type[Parameterized], name: str) -> str:
     """Return the first call in the docstring as an expression, or the bare name."""
-    found = re.search(rf"\b{re.escape(cls.__name__)}(\([^()\n]*\))", _docstring(cls))
+    name_in_code, nested = re.escape(cls.__name__), r"\([^()\n]*\)"
+    found = re.search(rf"\b{name_in_code}(\((?:[^()\n]|{nested})*\))", _docstring(cls))
     return f"{name}{found[1]}" if found else name
 
 
@@ -65,7 +66,7 @@ def parameter_as_json(parameter: Parameter) -> dict[str, Any]:
     """Return a declared parameter for JSON."""
     return {
         "name": parameter.name,
-        "type": parameter.type.__name__,
+        "type": parameter.type_name,
         "default": _default(parameter.default),
         "rule": str(parameter.rule),
         "help": parameter.rule.help,
@@ -74,9 +75,10 @@ def parameter_as_json(parameter: Parameter) -> dict[str, Any]:
 
 
 def _default(value: Any) -> Any:
-    """Return a default for JSON; infinity becomes text."""
+    """Return a default for JSON; infinity and samplers become text."""
     exact = isinstance(value, (bool, int, str, tuple, dict))
-    return value if exact or math.isfinite(value) else str(value)
+    exact = exact or (isinstance(value, float) and math.isfinite(value))
+    return value if exact else str(value)
 
 
 def _docstring(cls: type[Parameterized]) -> str:

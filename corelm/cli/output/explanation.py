@@ -9,6 +9,7 @@ from rich.console import RenderableType
 
 from corelm.cli.output import blocks
 from corelm.generation.explain import Explanation, Stage, TokenTrace
+from corelm.params import written
 from corelm.printable import one_line
 from corelm.sampler import Sampler
 
@@ -55,8 +56,11 @@ class ExplanationPage:
 
     def _name(self, at: int) -> str:
         """Return the number and the name of a stage."""
-        sampler = self._stages[at].sampler
-        return "model" if sampler is None else f"{at} {_short(sampler)}"
+        stage = self._stages[at]
+        if stage.sampler is None:
+            return "model"
+        branch = f"{stage.branch}: " if stage.branch else ""
+        return f"{at} {branch}{_short(stage.sampler)}"
 
     def _entropies(self) -> RenderableType:
         stages = list(enumerate(self._stages))
@@ -149,7 +153,8 @@ def _short(sampler: Sampler) -> str:
     """Return the expression of a sampler without parameters that have their default."""
     values_of = {p.name: getattr(sampler, p.name) for p in sampler.parameters()}
     defaults = {p.name: p.default for p in sampler.parameters()}
-    values = [f"{name}={value!r}" for name, value in values_of.items() if value != defaults[name]]
+    changed = {name: value for name, value in values_of.items() if value != defaults[name]}
+    values = [f"{name}={written(value)}" for name, value in changed.items()]
     return f"{sampler.name}({', '.join(values)})" if values else sampler.name
 
 

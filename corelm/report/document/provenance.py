@@ -65,10 +65,15 @@ def source_of(sampler: Sampler) -> Source:
     return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
 
 
-def release_of(sampler: Sampler) -> str:
-    """Return the plugin of one sampler and its version."""
-    source = source_of(sampler)
-    return f"{source} {source.version}".strip()
+def releases_of(sampler: Sampler) -> list[str]:
+    """Return the plugin and its version of each stage, and of the samplers in its parameters."""
+    releases = []
+    for stage in sampler.stages:
+        source = source_of(stage)
+        releases.append(f"{source} {source.version}".strip())
+        for nested in stage.nested.values():
+            releases += releases_of(nested)
+    return releases
 
 
 def _stage(sampler: Sampler) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import built_in, read_stages
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
-from corelm.report.document.provenance import release_of
+from corelm.report.document.provenance import releases_of
 from corelm.report.measure.defaults import LENGTH, PROMPT, SEED, N
 from corelm.report.measure.free_parameter import FreeParameter
 from corelm.sampler import Sampler
@@ -105,7 +105,7 @@ class Settings:
             "corelm": version("corelm"),
             "numpy": np.__version__,
             "model": [self.model_name, self.sha256 or self._fingerprint()],
-            "samplers": [[c.row, *map(release_of, c.sampler.stages)] for c in self.candidates],
+            "samplers": [[c.row, *releases_of(c.sampler)] for c in self.candidates],
             "prompts": list(self.prompts),
             "n": self.n,
             "length": self.length,
