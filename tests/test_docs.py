@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import corelm
+import corelm.adapters
 from corelm import errors, hookspecs
 from corelm.plugins import registry
 from corelm.testing import LAWS
@@ -297,7 +298,8 @@ def depth(error: Any) -> int:
 def test_every_public_name_is_documented() -> None:
     entries = reference.entries(DOCS / "reference" / "contract.md")
     documented = [entry.rpartition(".")[2] for entry in entries]
-    assert sorted(documented) == sorted({*corelm.__all__, *corelm.filters.__all__})
+    public = {*corelm.__all__, *corelm.adapters.__all__, *corelm.filters.__all__}
+    assert sorted(documented) == sorted(public)
 
 
 @pytest.mark.parametrize("page", reference.pages(), ids=name_of)

@@ -112,6 +112,17 @@ def test_a_copy_continues_the_same_text_independently(sampler):
     assert run(other, [text], 6) == first == run(EngineSampler(sampler, seed=5), [prompt], 10)
 
 
+def test_an_engine_may_ask_which_text_a_row_continues():
+    engine = EngineSampler("repetition_penalty(penalty=2.0)")
+    texts = [[3, 4], [5]]
+    assert not engine.continues(texts[0])
+    engine(np.stack([prepared(text) for text in texts]), texts)
+    continued = [engine.continues(text) for text in ([3, 4, 7], [5, 7], [3, 4], [4, 4, 7], [])]
+    assert continued == [True, True, False, False, False]
+    engine.reset()
+    assert not engine.continues([5, 7])
+
+
 def test_without_a_seed_the_logits_are_those_of_the_sampler():
     logits = np.log(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32))
     result = EngineSampler("top_k(k=1)")(logits, [[0], [1]])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import corelm
+import corelm.adapters
 
 ROOT = Path(corelm.__file__).parents[1]
 MODULES = sorted((ROOT / "corelm").rglob("*.py"))
@@ -28,7 +29,7 @@ RANKS = [
     {"decoder"},
     {"plugins"},
     {"generation"},
-    {"model"},
+    {"adapters", "model"},
     {"testing"},
     {"report"},
     {"cli"},
@@ -58,6 +59,7 @@ KERAS_HUB = "plugins.corelm-keras-hub."
 PUBLIC = {
     "corelm": set(corelm.__all__),
     "corelm.errors": {name for name in vars(corelm.errors) if name[0].isupper()},
+    "corelm.adapters": set(corelm.adapters.__all__),
     "corelm.filters": set(corelm.filters.__all__),
 }
 

@@ -27,6 +27,8 @@ NEEDS_TENSORFLOW = {
     "corelm.model.training.callbacks",
 }
 
+NEEDS_TRANSFORMERS = {"corelm.model.tokenizer_vocabulary", "corelm.testing.adapters"}
+
 VALUES = {"API_VERSION", "Array", "hookimpl"}
 """Public names that are no class or function: their comment is in the module."""
 
@@ -160,6 +162,8 @@ def modules_with_examples() -> list[str]:
 def test_the_examples_run(name):
     if name in NEEDS_TENSORFLOW:
         pytest.importorskip("tensorflow")
+    if name in NEEDS_TRANSFORMERS:
+        pytest.importorskip("transformers")
     if name == "corelm.model.load" and not SHIPPED_MODEL.exists():
         pytest.skip("the shipped model is not in this checkout")
     module = importlib.import_module(name)

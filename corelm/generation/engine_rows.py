@@ -88,15 +88,26 @@ class EngineRows:
         """Keep the distributions of this step, for the surprisals of the next tokens."""
         self._logits = model_logits, logits
 
+    def continued(self, tokens: Ids, candidates: Iterable[int] | None = None) -> int | None:
+        """Return the row of the last step that these tokens continue by one, or None.
+
+        Args:
+            tokens: (time,) ids.
+            candidates: the rows to try, in this order; all when left out.
+        """
+        for j in range(len(self.rows)) if candidates is None else candidates:
+            before = self.rows[j].tokens
+            if len(before) + 1 == len(tokens) and np.array_equal(before, tokens[:-1]):
+                return j
+        return None
+
     def _row(self, new: Row, candidates: Iterable[int]) -> Row:
         """Return a row that continues a text of the last step, or the new text."""
-        tokens = new.tokens
-        for j in candidates:
-            before = self.rows[j]
-            if len(before.tokens) + 1 == len(tokens) and np.array_equal(before.tokens, tokens[:-1]):
-                nats = self._surprisals(j, tokens[-1:])
-                return Row(tokens, before.prompt_length, before.sample, *nats)
-        return new
+        j = self.continued(new.tokens, candidates)
+        if j is None:
+            return new
+        before, nats = self.rows[j], self._surprisals(j, new.tokens[-1:])
+        return Row(new.tokens, before.prompt_length, before.sample, *nats)
 
     def _candidates(self, i: int) -> Iterator[int]:
         """Yield the rows of the last step, the one in the same place first."""

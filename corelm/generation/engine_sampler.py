@@ -126,6 +126,17 @@ class EngineSampler:
         """Forget the texts: each row of the next call starts one, with its tokens as the prompt."""
         self._engine_rows.clear()
 
+    def continues(self, tokens: ArrayLike) -> bool:
+        """Return True if the tokens are a text of the last call and one more.
+
+        An engine that passes one row at a time, and not which, finds the row by it.
+
+        Args:
+            tokens: (time,) ids, as for a call.
+        """
+        [text], _ = self._without_start([tokens], None)
+        return self._engine_rows.continued(text) is not None
+
     def native(self, logits: Any) -> Any:
         """Return the sampler's logits, computed by the array's own library, on its device.
 

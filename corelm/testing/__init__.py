@@ -8,6 +8,7 @@ Each law raises an AssertionError, which says what is wrong and what to do about
 samplers and those of plugins pass the same examination.
 """
 
+from corelm.testing.adapters import SAMPLERS, tiny_tokenizer
 from corelm.testing.laws import (
     LAWS,
     changes_nothing_when_neutral,
@@ -30,6 +31,7 @@ from corelm.testing.toy_model import ToyModel
 
 __all__ = [
     "LAWS",
+    "SAMPLERS",
     "ToyModel",
     "changes_nothing_when_neutral",
     "ignores_a_constant",
@@ -44,6 +46,7 @@ __all__ = [
     "survives_a_point_mass",
     "survives_extreme_values",
     "tiny_gpt2",
+    "tiny_tokenizer",
     "treats_rows_alone",
     "treats_tokens_alike",
 ]

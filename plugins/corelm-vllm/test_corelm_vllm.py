@@ -36,16 +36,7 @@ def config(**model):
 
 CONFIG = config()
 SAMPLERS = [
-    "temperature(t=0.7)",
-    "top_p(p=0.8)",
-    "min_p(p=0.05) | temperature(t=0.8)",
-    "typical(p=0.8)",
-    "top_k(k=3)",
-    "repetition_penalty(penalty=1.5)",
-    "dry(multiplier=2.0)",
-    "mirostat(tau=1.5)",
-    "xtc(probability=0.5)",
-    "no_repeat_ngram(n=2)",
+    *corelm.testing.SAMPLERS,
     "p_less",
     "ban(words='cat') | top_p(p=0.9) | frequency_penalty(penalty=0.4) | temperature(t=1.2)",
 ]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import glob
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corelm import ModelScheme, hookimpl
+from corelm.adapters import quiet_tensorflow
 from corelm.errors import MissingDependencyError, ModelFileError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 CONFIG, TASK = "config.json", "task.json"
 """The files of a preset that describe its network, and the whole model."""
-
-LOG_LEVEL, SILENT = "TF_CPP_MIN_LOG_LEVEL", "3"
 
 NOT_HERE = (
     "there is no folder {name!r}, and no preset of that name in the cache of KerasHub; to download "
@@ -45,7 +42,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     """
     folder = _folder(name)
     try:
-        with _muted_tensorflow():
+        with quiet_tensorflow():
             import keras
             import keras_hub
 
@@ -98,26 +95,6 @@ def _task(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return task if isinstance(task, dict) else {}
-
-
-@contextmanager
-def _muted_tensorflow() -> Iterator[None]:
-    """Discard the messages of TensorFlow's import, unless the environment sets its log level.
-
-    The level alone does not silence it: it writes before it has set up its log.
-    """
-    if os.environ.setdefault(LOG_LEVEL, SILENT) != SILENT or sys.stderr is None:
-        yield
-        return
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with open(os.devnull, "wb") as devnull:
-        os.dup2(devnull.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
 
 
 def _policy(keras: Any, dtype: str) -> Any:

@@ -12,25 +12,14 @@ from pathlib import Path
 
 import pytest
 
+import corelm.testing
+
 pytest.importorskip("keras_hub")
 
 PROGRAM = Path(__file__).with_name("keras_hub_program.py")
 BACKENDS = ["tensorflow", "jax", "torch"]
-SAMPLERS = [
-    "temperature(t=0.7)",
-    "top_p(p=0.9)",
-    "min_p(p=0.05)",
-    "typical(p=0.9)",
-    "top_k(k=20)",
-    "repetition_penalty(penalty=1.3)",
-    "dry(multiplier=1.0, allowed_length=1)",
-    "mirostat(tau=3)",
-    "xtc(probability=0.5)",
-    "no_repeat_ngram(n=2)",
-    "ban(words='cat')",
-    "repetition_penalty(penalty=1.2) | top_k(k=50) | min_p(p=0.02) | temperature(t=0.8)",
-]
-FEWER = [SAMPLERS[7], SAMPLERS[-1]]
+SAMPLERS = [*corelm.testing.SAMPLERS, "ban(words='cat')"]
+FEWER = ["mirostat(tau=3)", SAMPLERS[-2]]
 """Samplers on JAX and torch, which take longer: the samplers run in NumPy on every backend."""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import corelm
+import corelm.testing
 from corelm import Sampler, keep, param, softmax
 from corelm.errors import CorelmError, SamplerError, UsageError
 
@@ -19,20 +20,11 @@ from corelm_llama_cpp import LlamaCppModel, LlamaCppVocabulary, as_logits_proces
 from corelm_llama_cpp.native_sampler import _STATES
 
 SAMPLERS = [
-    "temperature(t=0.8)",
-    "top_p(p=0.8)",
-    "min_p(p=0.1)",
-    "typical(p=0.7)",
-    "top_k(k=5)",
-    "repetition_penalty(penalty=1.5)",
-    "frequency_penalty(penalty=0.5, skip_prompt=True)",
+    *corelm.testing.SAMPLERS,
+    "presence_penalty(penalty=0.5, skip_prompt=True)",
     "dry(multiplier=2.0, sequence_breakers='e')",
-    "mirostat(tau=3)",
     "adaptive_p(target=0.4)",
-    "xtc(probability=0.5)",
-    "no_repeat_ngram(n=2)",
     "min_length(n=20)",
-    "repetition_penalty(penalty=1.2) | top_k(k=50) | min_p(p=0.02) | temperature(t=1.3)",
 ]
 PROMPTS = ["This movie", "the", "This is the movie of the"]
 LENGTH = 20

@@ -2,9 +2,9 @@
 
 import mlx.core as mx
 import numpy as np
-from corelm_transformers.vocabulary import vocabulary_of
 
 from corelm import EngineSampler
+from corelm.adapters import vocabulary_of
 from corelm.errors import UsageError
 from corelm_mlx.arrays import to_numpy
 from corelm_mlx.texts import Texts
@@ -45,8 +45,8 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
         native = engine.native(logits) if on_device else None
         if native is not None:
             return native
-        text = texts.find(to_numpy(tokens))
-        return mx.array(text.engine(to_numpy(logits), [text.tokens], [sample]))
+        ids = to_numpy(tokens)
+        return mx.array(texts.sampler_of(ids)(to_numpy(logits), [ids], [sample]))
 
     return logits_processor
 

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from corelm_transformers.scheme import installed
-
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
+from corelm.adapters import check_hub_model, hub_models
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -45,16 +44,12 @@ def open_model(name, dtype=None):
 
 def _folder(name):
     """Return the folder of a model, before anything slow is imported."""
+    check_hub_model(name)
     if Path(name).is_dir():
         return Path(name)
-    if name in installed():
-        from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download
 
-        return Path(snapshot_download(name, local_files_only=True))
-    raise CorelmError(
-        f"there is no folder {name}, and no model of that name with safetensors in the cache of "
-        f"Hugging Face; to download one, run: hf download {name}"
-    )
+    return Path(snapshot_download(name, local_files_only=True))
 
 
 def _line(error):
@@ -65,4 +60,4 @@ def _line(error):
 
 @hookimpl
 def corelm_models():
-    return {"mlx": ModelScheme(open_model, "PATH", ("dtype",), installed)}
+    return {"mlx": ModelScheme(open_model, "PATH", ("dtype",), hub_models)}

@@ -11,16 +11,15 @@ import numpy as np
 import pytest
 from tiny_mlx import (
     CONTEXT,
-    END,
     ENGINE,
     TOKENIZER,
     MlxModel,
-    byte_tokenizer,
     mx,
     open_model,
     save,
     tiny_llama,
     tiny_model,
+    tiny_tokenizer,
 )
 
 import corelm
@@ -123,7 +122,7 @@ def test_the_vocabulary_is_the_tokenizers():
 
 
 def test_a_model_has_several_ends_and_a_start():
-    tokenizer = byte_tokenizer(start=True)
+    tokenizer = tiny_tokenizer(start=True)
     tokenizer.add_eos_token("t")
     model = MlxModel(ENGINE, tokenizer)
     assert model.vocabulary.start == tokenizer.eos_token_id
@@ -197,7 +196,7 @@ def test_a_model_that_is_not_there_is_refused():
 
 
 def test_the_end_of_a_text_is_not_shown():
-    assert MODEL.vocabulary.decode(TOKENIZER.encode(f"the{END}")) == "the"
+    assert MODEL.vocabulary.decode(TOKENIZER.encode(f"the{TOKENIZER.eos_token}")) == "the"
 
 
 def test_the_example_of_the_readme_runs(tmp_path):

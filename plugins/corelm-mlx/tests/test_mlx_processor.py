@@ -12,11 +12,11 @@ from tiny_mlx import (
     as_logits_processor,
     as_sampler,
     batch_generate,
-    byte_tokenizer,
     generate,
     mx,
     sample_utils,
     stream_generate,
+    tiny_tokenizer,
 )
 
 import corelm
@@ -133,7 +133,7 @@ def test_mlx_lm_draws_from_the_distribution():
 
 
 def test_the_start_token_is_no_part_of_the_text():
-    tokenizer = byte_tokenizer(start=True)
+    tokenizer = tiny_tokenizer(start=True)
     model, sampler = MlxModel(ENGINE, tokenizer), "repetition_penalty(penalty=3.0)"
     processor = as_logits_processor(sampler, seed=2, tokenizer=tokenizer)
     found = tokens("the cat", tokenizer=tokenizer, logits_processors=[processor])

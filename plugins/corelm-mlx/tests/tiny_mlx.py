@@ -11,8 +11,6 @@ import pytest
 mx = pytest.importorskip("mlx.core", reason="mlx is not installed")
 pytest.importorskip("mlx_lm", reason="mlx-lm is not installed")
 pytest.importorskip("corelm_mlx", reason="corelm-mlx is not installed")
-pytest.importorskip("corelm_transformers", reason="corelm-transformers is not installed")
-transformers = pytest.importorskip("transformers")
 
 from corelm_mlx import MlxModel, as_logits_processor, as_sampler  # noqa: E402, F401
 from corelm_mlx.scheme import open_model  # noqa: E402, F401
@@ -21,45 +19,18 @@ from mlx_lm import batch_generate, generate, sample_utils, stream_generate  # no
 from mlx_lm.generate import BatchGenerator  # noqa: E402, F401
 from mlx_lm.models import gpt2, llama  # noqa: E402
 from mlx_lm.tokenizer_utils import TokenizerWrapper  # noqa: E402
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors  # noqa: E402
 
-END = "<|endoftext|>"
-MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "c"), ("a", "t"), ("Ġc", "at"), ("Ġ", "s")]
+from corelm import testing  # noqa: E402
+
 CONTEXT = 32
 
-SAMPLERS = [
-    "temperature(t=0.8)",
-    "top_p(p=0.9)",
-    "min_p(p=0.02)",
-    "typical(p=0.9)",
-    "top_k(k=20)",
-    "repetition_penalty(penalty=1.5)",
-    "dry(multiplier=1.0, allowed_length=1)",
-    "mirostat(tau=3.0)",
-    "xtc(probability=0.5)",
-    "no_repeat_ngram(n=2)",
-    "p_less",
-    "frequency_penalty(penalty=0.5) | min_p(p=0.01) | top_k(k=50) | temperature(t=1.2)",
-]
-"""Samplers of every kind; p_less is a plugin."""
-
+SAMPLERS = [*testing.SAMPLERS, "p_less"]  # a plugin
 PROMPTS = ["see the cat sit", "the", "a cat"]
 
 
-def byte_tokenizer(start=False):
-    """Return a byte-level tokenizer with a few merges, as mlx-lm wraps it."""
-    pieces = sorted(pre_tokenizers.ByteLevel.alphabet()) + ["".join(pair) for pair in MERGES]
-    vocabulary = {piece: i for i, piece in enumerate([*pieces, END])}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=MERGES))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    if start:
-        backend.post_processor = processors.TemplateProcessing(
-            single=f"{END} $A", special_tokens=[(END, vocabulary[END])]
-        )
-    return TokenizerWrapper(
-        transformers.PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=END, eos_token=END)
-    )
+def tiny_tokenizer(**options):
+    """Return a tokenizer with a few merges, as mlx-lm wraps it."""
+    return TokenizerWrapper(testing.tiny_tokenizer(**options))
 
 
 def sizes(vocab_size, context_length):
@@ -125,5 +96,5 @@ def save(model, tokenizer, folder):
     return folder
 
 
-TOKENIZER = byte_tokenizer()
+TOKENIZER = tiny_tokenizer()
 ENGINE = tiny_model(len(TOKENIZER._tokenizer))

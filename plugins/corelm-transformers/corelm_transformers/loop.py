@@ -4,8 +4,8 @@ import logging
 
 from transformers import LogitsProcessorList
 
+from corelm.adapters import vocabulary_of
 from corelm_transformers.processor import SamplerProcessor
-from corelm_transformers.vocabulary import vocabulary_of
 
 logger = logging.getLogger("corelm.transformers")
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from corelm import CorelmError, softmax
+from corelm.adapters import vocabulary_of
 from corelm_transformers.cache import TransformersCache, TransformersSession
-from corelm_transformers.vocabulary import vocabulary_of
 
 UNLIMITED = 2**31
 """The context length of a model whose configuration names none."""

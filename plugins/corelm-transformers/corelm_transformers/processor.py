@@ -8,7 +8,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from corelm import EngineSampler
-from corelm_transformers.vocabulary import vocabulary_of
+from corelm.adapters import vocabulary_of
 
 logger = logging.getLogger("corelm.transformers")
 

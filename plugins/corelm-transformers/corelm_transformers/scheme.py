@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
+from corelm.adapters import check_hub_model, hub_models
 
 DTYPES = ("float32", "float16", "bfloat16")
 LARGEST_FILE = 2**20
@@ -42,18 +43,9 @@ def open_model(name, device=None, dtype=None):
     return TransformersModel(model, tokenizer)
 
 
-def installed():
-    """Yield the names of the models in the cache of Hugging Face that have safetensors."""
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    for folder in sorted(Path(HF_HUB_CACHE).glob("models--*")):
-        if any(folder.glob("snapshots/*/*.safetensors")):
-            yield folder.name.removeprefix("models--").replace("--", "/")
-
-
 def _load(name, dtype):
     """Return the model and the tokenizer of a folder or a name."""
-    _refuse_missing(name)
+    check_hub_model(name)
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import cached_file
 
@@ -100,17 +92,6 @@ def _check_configuration(path):
                 raise ValueError(f"config.json has {name} = {value}, more than {most}")
 
 
-def _refuse_missing(name):
-    """Refuse a name that is neither a folder nor in the cache, before anything is imported."""
-    if not Path(name).is_dir() and name not in installed():
-        if name.startswith((".", "~")) or Path(name).is_absolute():
-            raise CorelmError(f"there is no folder {name}")
-        raise CorelmError(
-            f"there is no folder {name}, and no model of that name with safetensors in the cache "
-            f"of Hugging Face; to download one, run: hf download {name}"
-        )
-
-
 def _line(error):
     """Return the first line of a message."""
     lines = str(error).strip().splitlines()
@@ -120,5 +101,5 @@ def _line(error):
 @hookimpl
 def corelm_models():
     return {
-        "transformers": ModelScheme(open_model, "PATH", ("device", "dtype"), installed),
+        "transformers": ModelScheme(open_model, "PATH", ("device", "dtype"), hub_models),
     }

@@ -5,9 +5,7 @@ import pytest
 import torch
 import transformers
 from corelm_transformers import TransformersModel
-from corelm_transformers.vocabulary import vocabulary_of
-from tiny_transformers import ENGINE, MERGES, TOKENIZER, byte_tokenizer, tiny_model
-from tokenizers import Tokenizer, decoders, models
+from tiny_transformers import ENGINE, TOKENIZER, tiny_model, tiny_tokenizer
 
 import corelm
 from corelm import CorelmError, HiddenStateSession, RewindableSession
@@ -140,71 +138,8 @@ def test_decoders_of_every_kind():
     ].text
 
 
-# The vocabulary
-
-
-TEXTS = ["see the cat", " the\n", "naïve 日本 👩‍🔬", "", "a  b"]
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_byte_level_tokens_are_bytes(text):
-    vocabulary = vocabulary_of(TOKENIZER)
-    ids = vocabulary.encode(text)
-    assert b"".join(map(vocabulary.token_bytes, ids)) == text.encode()
-    assert vocabulary.decode(ids) == text
-    assert isinstance(vocabulary, corelm.ByteVocabulary)
-
-
-def sentencepiece_tokenizer():
-    """Return a tokenizer in the manner of Llama's, with a token that begins every text."""
-    pieces = ["<unk>", "<s>", "</s>", *[f"<0x{byte:02X}>" for byte in range(256)]]
-    pieces += ["▁", "t", "h", "e", "th", "the", "▁the"]
-    merges = [("t", "h"), ("th", "e"), ("▁", "the")]
-    backend = Tokenizer(
-        models.BPE(
-            vocab={piece: i for i, piece in enumerate(pieces)},
-            merges=merges,
-            unk_token="<unk>",
-            byte_fallback=True,
-            fuse_unk=True,
-        )
-    )
-    return transformers.LlamaTokenizer(vocab=dict(backend.get_vocab()), merges=merges)
-
-
-def test_tokens_in_the_manner_of_sentencepiece_are_bytes():
-    tokenizer = sentencepiece_tokenizer()
-    vocabulary = vocabulary_of(tokenizer)
-    ids = vocabulary.encode("the the é")
-    pieces = tokenizer.convert_ids_to_tokens(ids)
-    assert "<0xC3>" in pieces, pieces
-    assert b"".join(map(vocabulary.token_bytes, ids)).decode().strip() == "the the é"
-    assert vocabulary.decode(ids) == "the the é"
-
-
-def test_added_and_special_tokens():
-    tokenizer = byte_tokenizer()
-    tokenizer.add_tokens(["<think>"])
-    vocabulary = vocabulary_of(tokenizer)
-    think, end = len(tokenizer) - 1, tokenizer.eos_token_id
-    assert vocabulary.token_bytes(think) == b"<think>"
-    assert vocabulary.token_bytes(end) == b""
-    assert vocabulary.decode([end, think]) == "<think>"
-
-
-def test_other_tokenizers_decode_whole_texts():
-    backend = Tokenizer(models.WordPiece(vocab={"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]"))
-    backend.decoder = decoders.WordPiece()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
-    vocabulary = vocabulary_of(tokenizer)
-    assert not isinstance(vocabulary, corelm.ByteVocabulary)
-    assert vocabulary.decode(vocabulary.encode("ab")) == "ab"
-    assert vocabulary.ends == ()
-
-
 def test_the_start_token_is_that_of_the_tokenizer():
-    assert vocabulary_of(TOKENIZER).start is None
-    tokenizer = byte_tokenizer(start=True)
+    tokenizer = tiny_tokenizer(start=True)
     model = TransformersModel(tiny_model(tokenizer), tokenizer)
     assert model.vocabulary.start == tokenizer.bos_token_id
     assert model.vocabulary.encode("the") == TOKENIZER.encode("the")
@@ -222,12 +157,6 @@ def test_several_tokens_may_end_a_text():
     assert TransformersModel(engine, TOKENIZER).vocabulary.ends == (3, 263)
 
 
-def test_nothing_is_masked():
-    vocabulary = vocabulary_of(TOKENIZER)
-    assert vocabulary.padding is None
-    assert vocabulary.unknown is None
-
-
 def test_a_model_may_have_more_logits_than_tokens():
     config = {"vocab_size": SIZE + 5}
     engine = tiny_model(TOKENIZER)
@@ -239,7 +168,7 @@ def test_a_model_may_have_more_logits_than_tokens():
 
 
 def test_a_model_of_another_tokenizer_is_refused():
-    tokenizer = byte_tokenizer()
+    tokenizer = tiny_tokenizer()
     tokenizer.add_tokens(["one more"])
     with pytest.raises(CorelmError, match="do not belong together"):
         TransformersModel(ENGINE, tokenizer)
@@ -248,7 +177,3 @@ def test_a_model_of_another_tokenizer_is_refused():
 def test_a_model_without_a_head_is_refused():
     with pytest.raises(CorelmError, match="GPT2Model is not a causal language model"):
         TransformersModel(ENGINE.transformer, TOKENIZER)
-
-
-def test_the_merges_are_used():
-    assert len(TOKENIZER.encode(" the")) == 1, MERGES

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from corelm_transformers import TransformersModel, scheme
+from corelm_transformers import TransformersModel
 from tiny_transformers import ENGINE, TOKENIZER
 
 import corelm
@@ -64,15 +64,6 @@ def test_a_path_that_is_not_there_is_not_taken_for_a_name(tmp_path):
     with pytest.raises(CorelmError) as caught:
         corelm.load(f"transformers:{missing}")
     assert str(caught.value) == f"there is no folder {missing}"
-
-
-def test_models_in_the_cache_are_listed(monkeypatch, tmp_path, folder):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    for name, weights in {"someone--small": "model.safetensors", "old": "model.bin"}.items():
-        snapshot = tmp_path / f"models--{name}" / "snapshots" / "0123"
-        snapshot.mkdir(parents=True)
-        (snapshot / weights).touch()
-    assert list(scheme.installed()) == ["someone/small"]
 
 
 @pytest.mark.parametrize(
@@ -170,14 +161,15 @@ def test_the_command_line(folder):
     assert done.stderr == ""
     assert text.text
     missing = run("sample", "--model", "transformers:no/where")
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert missing.stderr.startswith("error: there is no folder no/where")
     assert missing.stderr.count("\n") <= 4
 
 
 def test_listing_models_imports_no_engine():
     code = (
-        "import sys\nfrom corelm_transformers import scheme\nlist(scheme.installed())\n"
+        "import sys\nfrom corelm_transformers.scheme import corelm_models\n"
+        "list(corelm_models()['transformers'].installed())\n"
         "print([name for name in ('torch', 'transformers') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

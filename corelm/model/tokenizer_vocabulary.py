@@ -1,26 +1,43 @@
-"""The tokenizer of a model as a vocabulary."""
+"""The tokenizers of Hugging Face as vocabularies."""
+
+from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
-from corelm import CorelmError
+from corelm.errors import UsageError
+from corelm.language_model import Vocabulary
+from corelm.model.byte_pairs import byte_alphabet
 
 SPACE = "▁"
 """The space of tokenizers in the manner of SentencePiece."""
 BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
-def vocabulary_of(tokenizer, size=None, ends=None):
-    """Return a tokenizer as a vocabulary.
+def vocabulary_of(
+    tokenizer: Any, size: int | None = None, ends: Iterable[int] | None = None
+) -> Vocabulary:
+    """Return a tokenizer of Hugging Face's transformers, or of mlx-lm, as a vocabulary.
+
+    It is a `ByteVocabulary` if the texts of the tokenizer are the bytes of their tokens. Nothing is
+    masked: engines draw padding and unknown words too.
 
     Args:
-        tokenizer: one of transformers.
+        tokenizer: a `PreTrainedTokenizer`, or an object with its methods.
         size: the number of ids, of which a model may have more than its tokenizer; None for the
             tokenizer's.
         ends: the ids that end a text; None for the tokenizer's.
 
     Raises:
-        CorelmError: a tokenizer that puts several tokens before a text.
+        UsageError: a tokenizer that puts several tokens before a text.
+
+    Example:
+        >>> from corelm.testing import tiny_tokenizer
+        >>> vocabulary = vocabulary_of(tiny_tokenizer())
+        >>> vocabulary.decode(vocabulary.encode("the cat"))
+        'the cat'
     """
     size = len(tokenizer) if size is None else size
     if ends is None:
@@ -37,38 +54,41 @@ class TokenizerVocabulary:
     padding = None
     unknown = None
 
-    def __init__(self, tokenizer, size, ends):
+    def __init__(self, tokenizer: Any, size: int, ends: Iterable[int]) -> None:
         self._tokenizer, self._size = tokenizer, size
         self.ends = tuple(ends)
         self.start = _start_token(tokenizer)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._size
 
-    def encode(self, text):
+    def encode(self, text: str) -> list[int]:
         """Return the ids of a text, without the tokens that the tokenizer puts around it."""
         return _encode(self._tokenizer, text)
 
-    def decode(self, ids):
+    def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens."""
         ids = [int(token) for token in ids]
-        return self._tokenizer.decode(
+        text: str = self._tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
+        return text
 
 
 class BytesVocabulary(TokenizerVocabulary):
     """A vocabulary of a tokenizer whose texts are the bytes of their tokens."""
 
-    def __init__(self, tokenizer, size, ends, to_bytes):
+    def __init__(
+        self, tokenizer: Any, size: int, ends: Iterable[int], to_bytes: Callable[[str], bytes]
+    ) -> None:
         super().__init__(tokenizer, size, ends)
         self._to_bytes = to_bytes
-        self._added = {
+        self._added: dict[int, bytes] = {
             token: b"" if added.special else added.content.encode()
             for token, added in tokenizer.added_tokens_decoder.items()
         }
 
-    def token_bytes(self, token):
+    def token_bytes(self, token: int) -> bytes:
         """Return the bytes that a token adds to a text; none for special tokens and ends."""
         token = int(token)
         if token in self.ends:
@@ -79,21 +99,22 @@ class BytesVocabulary(TokenizerVocabulary):
         return b"" if piece is None else self._to_bytes(piece)
 
 
-def _encode(tokenizer, text, special=False):
-    return tokenizer.encode(text, add_special_tokens=special, verbose=False)
+def _encode(tokenizer: Any, text: str, special: bool = False) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=special, verbose=False)
+    return ids
 
 
-def _start_token(tokenizer):
+def _start_token(tokenizer: Any) -> int | None:
     """Return the token that a tokenizer puts before every text, or None."""
     plain, whole = _encode(tokenizer, "a"), _encode(tokenizer, "a", special=True)
     places = range(len(whole) - len(plain) + 1)
     at = next((i for i in places if whole[i : i + len(plain)] == plain), 0)
     if at > 1:
-        raise CorelmError(f"this tokenizer puts {at} tokens before a text; corelm knows one")
+        raise UsageError(f"this tokenizer puts {at} tokens before a text; corelm knows one")
     return whole[0] if at else None
 
 
-def _bytes_of(tokenizer):
+def _bytes_of(tokenizer: Any) -> Callable[[str], bytes] | None:
     """Return a function from the name of a token to its bytes; None for other tokenizers."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     decoder = getattr(backend, "decoder", None)
@@ -101,30 +122,20 @@ def _bytes_of(tokenizer):
         decoder = json.loads(decoder.__getstate__())
     kinds = {part["type"] for part in _parts(decoder)}
     if kinds == {"ByteLevel"}:
-        table = _byte_level_table()
+        table = {character: byte for byte, character in enumerate(byte_alphabet())}
         return lambda piece: bytes(table[character] for character in piece if character in table)
     if kinds and kinds <= {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}:
         return _sentencepiece_bytes
     return None
 
 
-def _parts(decoder):
+def _parts(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
     if decoder is None:
         return []
-    return decoder["decoders"] if decoder["type"] == "Sequence" else [decoder]
+    parts: list[dict[str, Any]] = decoder.get("decoders", [decoder])
+    return parts
 
 
-def _sentencepiece_bytes(piece):
+def _sentencepiece_bytes(piece: str) -> bytes:
     byte = BYTE.fullmatch(piece)
     return bytes([int(byte[1], 16)]) if byte else piece.replace(SPACE, " ").encode()
-
-
-def _byte_level_table():
-    """Return the byte of each character of byte-level BPE.
-
-    Printable bytes of Latin-1 are their own characters; the others follow from 256 on, in order.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    codes = {byte: byte for byte in printable} | {b: 256 + i for i, b in enumerate(others)}
-    return {chr(code): byte for byte, code in codes.items()}
