@@ -168,6 +168,85 @@ def test_a_sampler_that_fails_is_named():
         generate(sampler=Fails())
 
 
+# Why a text ended
+
+
+class Fails(corelm.Sampler):
+    """Take the most likely token, and raise at step 2."""
+
+    def __call__(self, logits, context):
+        if context.step == 2:
+            raise RuntimeError("no")
+        return corelm.filters.greedy(logits)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"length": 3}, "length"),
+        ({"length": 3, "stop": "sat"}, "stop"),
+        ({"length": 3, "stop": "sat on"}, "stop"),  # with the last token
+        ({"length": 3, "stop": "sat on!"}, "length"),
+        ({"length": 0}, "length"),
+        ({"prompt": "under the mat", "length": 1}, "end"),
+    ],
+)
+def test_a_text_says_why_it_ended(options, expected):
+    [text] = generate(sampler="greedy", **options)
+    assert text.finish_reason == expected
+    reasons = [step.finish_reason for step in streamed(sampler="greedy", **options)]
+    assert reasons == [None] * (len(text.tokens) - 1) + [expected] * bool(text.tokens)
+
+
+def test_texts_of_one_batch_end_for_different_reasons():
+    texts = generate(n=64, length=5, stop="saw")
+    assert {text.finish_reason for text in texts} == {"end", "length", "stop"}
+    for text in texts:
+        ended = text.tokens[-1] == MODEL.vocabulary.start
+        assert (text.finish_reason == "end") == ended
+        assert (text.finish_reason == "length") <= (len(text.tokens) == 5)
+
+
+def test_texts_that_have_all_ended_or_stopped_ask_for_no_more_tokens():
+    drawn = []
+
+    class Counts(corelm.Decoder):
+        def __call__(self, task):
+            for step in corelm.Ancestral()(task):
+                drawn.append(step.position)
+                yield step
+
+    ends_or_goes_on = ToyModel(["a", "b"], logits=[0, 0, 9, 9, -9], end=True)
+    texts = generate("a", ends_or_goes_on, n=9, length=30, stop="a", decoder=Counts())
+    assert {text.finish_reason for text in texts} == {"end", "stop"}
+    assert len(drawn) == max(len(text.tokens) for text in texts) < 30
+
+
+def test_an_exception_has_the_texts_so_far():
+    with pytest.raises(SamplerError, match="failed at step 2: RuntimeError: no") as caught:
+        generate(sampler=Fails())
+    [text] = caught.value.generations
+    assert (text.text, text.finish_reason, len(text.steps)) == (" cat sat", "error", 2)
+    with pytest.raises(SamplerError) as caught:
+        streamed(sampler=Fails(), stop="sat on")
+    assert caught.value.generations[0].text == " cat sat"
+
+
+def test_the_exception_of_a_later_batch_has_the_earlier_texts():
+    class Second(corelm.Sampler):
+        """Raise in the second batch, which is smaller."""
+
+        def __call__(self, logits, context):
+            if len(logits) < 64 and context.step == 1:
+                raise RuntimeError("no")
+            return corelm.filters.greedy(logits)
+
+    with pytest.raises(SamplerError) as caught:
+        generate(n=66, sampler=Second(), length=2)
+    reasons = [text.finish_reason for text in caught.value.generations]
+    assert reasons == ["length"] * 64 + ["error"] * 2
+
+
 # Stop strings
 
 

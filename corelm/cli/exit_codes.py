@@ -19,6 +19,19 @@ from corelm.printable import message_of
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
 
+class PartialError(Exception):
+    """Some of the work is finished and kept; an error ended the rest.
+
+    Args:
+        error: the error.
+        kept: what is finished, in words.
+    """
+
+    def __init__(self, error: Exception, kept: str) -> None:
+        super().__init__(f"{error}; {kept}")
+        self.error, self.kept = error, kept
+
+
 def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) -> int:
     """Do the work and return the exit code.
 
@@ -47,6 +60,8 @@ def exit_code(work: Callable[[], int | None], help: str, debug: bool = False) ->
 def _explain(error: BaseException, help: str) -> tuple[str, int]:
     """Return one line for the user, and the exit code."""
     match error:
+        case PartialError():
+            return f"{_explain(error.error, help)[0]}; {error.kept}", PARTLY_FAILED
         case typer.TyperException():
             message = error.format_message().rstrip(".")
             return f"{message}{package_hint(message)}; see `{help}`", error.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from corelm.caching import cached_property
 from corelm.context import protect
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, surprisals
+
+FinishReason = Literal["end", "length", "stop", "loop", "error"]
+"""Why a text ended; `corelm.Generation` explains the words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,7 @@ class Step:
         logits: (batch, vocabulary) the sampler's logits; tokens are drawn from softmax(logits).
         surprisal: (batch,) nats, of each drawn token under the distribution drawn from.
         text: the text that the drawn token added, when one text is streamed.
+        finish_reason: why the text ended, at the last step of a stream; None at the others.
     """
 
     position: int
@@ -35,14 +40,16 @@ class Step:
     logits: Array
     surprisal: NDArray[np.float64]
     text: str = ""
+    finish_reason: FinishReason | None = None
 
     def __post_init__(self) -> None:
         protect(self, "samples", "tokens", "model_logits", "logits", "surprisal")
 
-    def with_text(self, text: str) -> Step:
+    def with_text(self, text: str, finish_reason: FinishReason | None = None) -> Step:
         """Return the same step with a text. Figures that it has computed are kept."""
         step = copy(self)
         object.__setattr__(step, "text", text)
+        object.__setattr__(step, "finish_reason", finish_reason)
         return step
 
     @cached_property

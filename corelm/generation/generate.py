@@ -9,7 +9,7 @@ import numpy as np
 
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.random_stream import RandomStream, fresh_seed
-from corelm.decoding.step import Step
+from corelm.decoding.step import FinishReason, Step
 from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.detokenizer import Text
@@ -44,6 +44,9 @@ class Generation:
         seed: the seed of the run.
         text: the text after the prompt, up to a stop string.
         tokens: the ids drawn.
+        finish_reason: why it ended: `end`, an end token was drawn; `length`, as many tokens as
+            asked for were drawn, or the decoder found no more; `stop`, a stop string appeared;
+            `error`, an exception cut it short.
         steps: one record per token.
     """
 
@@ -52,6 +55,7 @@ class Generation:
     seed: int
     text: str
     tokens: list[int]
+    finish_reason: FinishReason
     steps: list[TokenRecord] = field(repr=False)
 
 
@@ -62,8 +66,16 @@ class OpenTexts:
         model: the language model.
         prompt: the prompt of all texts.
         samples: the indices of the samples in the run.
+        seed: the seed of the run.
+        length: the largest number of tokens of a text.
         stop: strings that end a text.
         measured: keep a `TokenRecord` for each token; computing its entropies takes time.
+
+    Attributes:
+        texts: the text of each sample.
+        tokens: the ids drawn for each.
+        records: the records of these tokens.
+        finish_reasons: why each text ended; None while it grows.
     """
 
     def __init__(
@@ -71,6 +83,9 @@ class OpenTexts:
         model: LanguageModel,
         prompt: str,
         samples: Sequence[int] = (0,),
+        *,
+        seed: int,
+        length: int,
         stop: Sequence[str] | str = (),
         measured: bool = False,
     ) -> None:
@@ -79,31 +94,63 @@ class OpenTexts:
         self.texts = [Text(model.vocabulary, ids, stop) for _ in self.samples]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
-        self._prompt = prompt
+        self.finish_reasons: list[FinishReason | None] = [None for _ in self.samples]
+        self.prompt, self._seed, self._length = prompt, seed, length
+        self._ends = model.vocabulary.ends
         self._measured = measured
+        self._failed = False
 
     def take(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """Add each step to the texts and yield it, until every text has met a stop string."""
-        for step in steps:
-            samples, tokens = step.samples.tolist(), step.tokens.tolist()
-            measured = _figures(step) if self._measured else None
-            for row, (at, token) in enumerate(zip(samples, tokens, strict=True)):
-                if self.texts[at].stopped:
-                    continue
-                added = self.texts[at].add(token)
-                self.tokens[at].append(token)
-                if measured:
-                    self.records[at].append(TokenRecord(token, added, *measured[row]))
-            yield step
-            if all(text.stopped for text in self.texts):
-                return
+        """Add each step to the texts and yield it, until every text has ended.
 
-    def generations(self, seed: int) -> list[Generation]:
+        An exception of the steps gets an attribute `generations`: the texts so far.
+        """
+        try:
+            for step in steps:
+                self._add(step)
+                yield step
+                # A decoder whose texts end by themselves ends by itself.
+                if None not in self.finish_reasons and "stop" in self.finish_reasons:
+                    return
+        except (Exception, KeyboardInterrupt) as error:
+            self._failed = True
+            error.generations = self.generations()  # type: ignore[union-attr]
+            raise
+
+    def _add(self, step: Step) -> None:
+        samples, tokens = step.samples.tolist(), step.tokens.tolist()
+        measured = _figures(step) if self._measured else None
+        for row, (at, token) in enumerate(zip(samples, tokens, strict=True)):
+            if self.finish_reasons[at] is not None:
+                continue
+            added = self.texts[at].add(token)
+            self.tokens[at].append(token)
+            if measured:
+                self.records[at].append(TokenRecord(token, added, *measured[row]))
+            self.finish_reasons[at] = self._finish_reason(at)
+
+    def _finish_reason(self, at: int) -> FinishReason | None:
+        """Return why a text ends with its last token; None if it grows."""
+        if self.texts[at].stopped:
+            return "stop"
+        if self.tokens[at][-1] in self._ends:
+            return "end"
+        return "length" if len(self.tokens[at]) >= self._length else None
+
+    def generations(self) -> list[Generation]:
         """Return the texts so far."""
-        parts = zip(self.samples, self.texts, self.tokens, self.records, strict=True)
+        otherwise: FinishReason = "error" if self._failed else "length"
         return [
-            Generation(self._prompt, sample, seed, text.value, tokens, records)
-            for sample, text, tokens, records in parts
+            Generation(
+                self.prompt,
+                sample,
+                self._seed,
+                self.texts[at].value,
+                self.tokens[at],
+                self.finish_reasons[at] or otherwise,
+                self.records[at],
+            )
+            for at, sample in enumerate(self.samples)
         ]
 
 
@@ -179,7 +226,7 @@ def stream(
     """Write one text and yield each step as it is drawn, with its `text`.
 
     The arguments are those of `generate`, with the index of one `sample`. Text that may begin a
-    stop string is held back until the next tokens decide.
+    stop string is held back until the next tokens decide. The last step has the `finish_reason`.
 
     Example:
         >>> import corelm
@@ -189,15 +236,15 @@ def stream(
          cat sat on
     """
     chosen = fresh_seed() if seed is None else seed
-    open_texts = OpenTexts(model, prompt, (sample,), stop)
+    open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, stop=stop)
     [text] = open_texts.texts
     all_steps = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
         decoder=decoder, unknown=unknown,
     )  # fmt: skip
     for step in open_texts.take(all_steps):
-        last = step.position + 1 == length or step.tokens[0] in model.vocabulary.ends
-        yield step.with_text(text.take_settled(last))
+        [reason] = open_texts.finish_reasons
+        yield step.with_text(text.take_settled(last=reason is not None), reason)
 
 
 def generate(
@@ -227,23 +274,37 @@ def generate(
         stop: strings that end a text and are not part of it, or one such string.
         unknown: allow [UNK] to be sampled.
 
+    Raises:
+        UsageError: a request that cannot be met.
+        SamplerError: the sampler raised, or its result is not a distribution.
+        ModelOutputError: the model's logits are not a distribution.
+
+    An exception in the middle of the texts, also one of the model or the decoder, has an attribute
+    `generations`: the texts so far, with the `finish_reason` of each.
+
     Example:
         >>> import corelm
         >>> from corelm.testing import ToyModel
         >>> [text] = corelm.generate(ToyModel(), "the", sampler="greedy", length=3)
-        >>> text.text, text.steps[0].entropy
-        (' cat sat on', 0.0)
+        >>> text.text, text.finish_reason, text.steps[0].entropy
+        (' cat sat on', 'length', 0.0)
     """
     _check_count("n", n)
     chosen = fresh_seed() if seed is None else seed
     texts: list[Generation] = []
     for samples in batches(n):
-        open_texts = OpenTexts(model, prompt, samples, stop, measured=True)
+        open_texts = OpenTexts(
+            model, prompt, samples, seed=chosen, length=length, stop=stop, measured=True
+        )
         all_steps = steps(
             model, prompt, sampler=sampler, length=length, samples=samples, seed=chosen,
             decoder=decoder, unknown=unknown,
         )  # fmt: skip
-        for _ in open_texts.take(all_steps):
-            pass
-        texts += open_texts.generations(chosen)
+        try:
+            for _ in open_texts.take(all_steps):
+                pass
+        except (Exception, KeyboardInterrupt) as error:
+            error.generations = texts + error.generations  # type: ignore[union-attr]
+            raise
+        texts += open_texts.generations()
     return texts

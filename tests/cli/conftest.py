@@ -55,6 +55,15 @@ class Fails(corelm.Sampler):
         return corelm.filters.greedy(logits)
 
 
+class BreaksAlone(corelm.Sampler):
+    """Raise at step 1 of a text that is decoded alone."""
+
+    def __call__(self, logits, context):
+        if len(logits) == context.step == 1:
+            raise ValueError("alone")
+        return corelm.filters.greedy(logits)
+
+
 class Ends(corelm.Sampler):
     """Ask the program to end."""
 
@@ -94,7 +103,13 @@ def corelm_models():
 
 @corelm.hookimpl
 def corelm_samplers():
-    return {"everything": Everything, "fails": Fails, "ends": Ends, "interrupts": Interrupts}
+    return {
+        "everything": Everything,
+        "fails": Fails,
+        "breaks_alone": BreaksAlone,
+        "ends": Ends,
+        "interrupts": Interrupts,
+    }
 
 
 @corelm.hookimpl
@@ -119,7 +134,8 @@ class Result(NamedTuple):
 @pytest.fixture
 def toy(installed_plugin: Callable[..., Path]) -> None:
     """The package, installed."""
-    points = ["toy", "everything", "fails", "ends", "interrupts", "wide", "breaks"]
+    samplers = ["everything", "fails", "breaks_alone", "ends", "interrupts"]
+    points = ["toy", *samplers, "wide", "breaks"]
     installed_plugin("corelm-toy", dict.fromkeys(points, "corelm_toy"), TOY)
 
 

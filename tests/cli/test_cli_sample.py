@@ -253,7 +253,7 @@ def test_json_holds_the_run_and_every_token(run: Run) -> None:
         "length": 2,
         "stop": [],
     }
-    assert (text["sample"], text["text"]) == (0, " cat sat")
+    assert (text["sample"], text["text"], text["finish_reason"]) == (0, " cat sat", "length")
     assert [token["text"] for token in text["tokens"]] == [" cat", " sat"]
     first = text["tokens"][0]
     assert set(first) == {
@@ -285,8 +285,26 @@ def test_a_sampler_that_fails_leaves_every_text_of_its_batch(run: Run) -> None:
 def test_json_of_a_sampler_that_fails_says_so(run: Run) -> None:
     result = run(*TOY, "the", "--sampler", "fails", "--seed", "1", "--json")
     assert result.code == 1
-    assert [text["text"] for text in result.json["texts"]] == [" cat sat"]
+    [text] = result.json["texts"]
+    assert (text["text"], text["finish_reason"]) == (" cat sat", "error")
     assert "failed at step 2" in result.json["error"]
+
+
+def test_a_sampler_that_fails_after_complete_texts_is_a_partial_failure(run: Run) -> None:
+    words = (*TOY, "the", "--sampler", "breaks_alone", "--seed", "1", "-n", "65", "--length", "2")
+    result = run(*words)
+    assert result.code == 3
+    assert result.out.endswith("[63]\nthe cat sat\n\n[64]\nthe cat\n\n")
+    assert result.err.splitlines()[-1] == (
+        "error: breaks_alone failed at step 1: ValueError: alone; 64 of 65 texts are complete"
+    )
+    texts = run(*words, "--json").json["texts"]
+    assert [text["finish_reason"] for text in texts] == ["length"] * 64 + ["error"]
+
+
+def test_a_failure_shows_the_text_that_was_held_back(run: Run) -> None:
+    result = run(*TOY, "the", "--sampler", "fails", "--seed", "1", "--stop", "sat on")
+    assert (result.code, result.out) == (1, "the cat sat\n")
 
 
 def test_a_sampler_cannot_end_the_program(run: Run) -> None:

@@ -82,6 +82,9 @@ def test_the_end_token_is_measured_but_not_part_of_the_text():
         measured = (record["surprisal"], record["entropy"], record["model_entropy"])
         assert [len(values) for values in measured] == [len(record["tokens"]) + 1] * 3
         assert "[end]" not in record["text"]
+        assert record["finish_reason"] == "end"
+    reasons = [text["finish_reason"] for text in detailed(drawn(length=4, samples=range(5)))]
+    assert reasons == ["length", "length", "length", "end", "length"]
 
 
 def test_unknown_words_are_drawn_when_asked_for_and_counted():

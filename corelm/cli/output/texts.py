@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from corelm.cli.exit_codes import PartialError
 from corelm.cli.output.product import Output
 from corelm.decoder import Decoder
 from corelm.generation.generate import Generation, OpenTexts, batches, steps, stream
@@ -44,9 +45,15 @@ def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]
 def _write_stream(request: Request, out: Output) -> None:
     drawn = stream(request.model, request.prompt, stop=request.stop, **request.settings)
     out.text(request.prompt, bold=True)
+    shown = 0
     try:
         for step in drawn:
             out.text(step.text)
+            shown += len(step.text)
+    except (Exception, KeyboardInterrupt) as error:
+        for text in getattr(error, "generations", ()):
+            out.text(text.text[shown:])  # held back, as it may have begun a stop string
+        raise
     finally:
         out.text("\n")
 
@@ -89,12 +96,23 @@ def _write_json(request: Request, out: Output) -> None:
 
 
 def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
-    """Yield the texts; on failure, yield the texts so far and then raise."""
+    """Yield the texts; on failure, yield the texts so far and then raise.
+
+    Raises:
+        PartialError: an error ended a text after others were complete.
+    """
+    complete = 0
     for samples in batches(request.n):
-        texts = OpenTexts(request.model, request.prompt, samples, request.stop, measured)
+        texts = OpenTexts(
+            request.model, request.prompt, samples, seed=request.seed, length=request.length,
+            stop=request.stop, measured=measured,
+        )  # fmt: skip
         drawn = steps(request.model, request.prompt, samples=samples, **request.settings)
         failure = _failure(texts.take(drawn))
-        yield from texts.generations(request.seed)
+        yield from texts.generations()
+        complete += sum(reason is not None for reason in texts.finish_reasons)
+        if isinstance(failure, Exception) and complete:
+            raise PartialError(failure, f"{complete} of {request.n} texts are complete")
         if failure:
             raise failure
 
@@ -113,5 +131,6 @@ def _as_json(text: Generation) -> dict[str, Any]:
     return {
         "sample": text.sample,
         "text": text.text,
+        "finish_reason": text.finish_reason,
         "tokens": [asdict(step) for step in text.steps],
     }

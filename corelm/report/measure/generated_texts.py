@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from corelm.decoding.step import Step
+from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH, Generation, OpenTexts, steps
 from corelm.language_model import LanguageModel, Vocabulary
@@ -31,6 +31,7 @@ class Record(TypedDict):
         sample: its index; its random numbers depend on the seed and the index alone.
         text: the text behind the prompt.
         tokens: the ids, without the end token.
+        finish_reason: why it ended, `end` or `length`.
         unknown: the number of [UNK] tokens.
         surprisal: under the model's own distribution.
         entropy: of the distribution drawn from.
@@ -42,6 +43,7 @@ class Record(TypedDict):
     sample: int
     text: str
     tokens: list[int]
+    finish_reason: FinishReason
     unknown: int
     surprisal: list[float]
     entropy: list[float]
@@ -87,7 +89,8 @@ def draw(
         drawn = steps(
             model, prompt, sampler=sampler, length=length, samples=some, seed=seed, unknown=unknown
         )
-        records += _records(model, prompt, some, seed, _possible(drawn, sampler))
+        texts = OpenTexts(model, prompt, some, seed=seed, length=length, measured=True)
+        records += _records(model, texts, _possible(drawn, sampler))
     return records
 
 
@@ -102,20 +105,17 @@ def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
         yield step
 
 
-def _records(
-    model: LanguageModel, prompt: str, samples: Sequence[int], seed: int, drawn: Iterable[Step]
-) -> list[Record]:
+def _records(model: LanguageModel, open_texts: OpenTexts, drawn: Iterable[Step]) -> list[Record]:
     """The records of samples that are decoded in one batch."""
-    open_texts = OpenTexts(model, prompt, samples, measured=True)
-    found: list[list[Details]] = [[] for _ in samples]
-    prompt_ids = model.vocabulary.encode(prompt)
+    found: list[list[Details]] = [[] for _ in open_texts.samples]
+    prompt_ids = model.vocabulary.encode(open_texts.prompt)
     for step in open_texts.take(drawn):
         for row, at in enumerate(step.samples.tolist()):
-            if samples[at] < DETAILED:
+            if open_texts.samples[at] < DETAILED:
                 past = [*prompt_ids, *open_texts.tokens[at][:-1]]
                 token = open_texts.records[at][-1]
                 found[at].append(details(step, row, token, past, model.vocabulary))
-    texts = zip(open_texts.generations(seed), found, strict=True)
+    texts = zip(open_texts.generations(), found, strict=True)
     return [_record(text, tokens, model.vocabulary) for text, tokens in texts]
 
 
@@ -127,6 +127,7 @@ def _record(text: Generation, tokens: list[Details], vocabulary: Vocabulary) -> 
         sample=text.sample,
         text=text.text,
         tokens=text.tokens[:-1] if ended else text.tokens,
+        finish_reason=text.finish_reason,
         unknown=sum(token == vocabulary.unknown for token in text.tokens),
         surprisal=[step.model_surprisal for step in text.steps],
         entropy=[step.entropy for step in text.steps],
@@ -151,6 +152,7 @@ def detailed(records: Sequence[Record]) -> list[dict[str, Any]]:
             "prompt": record["prompt"],
             "sample": record["sample"],
             "text": record["text"],
+            "finish_reason": record["finish_reason"],
             "tokens": record["details"],
         }
         for record in records

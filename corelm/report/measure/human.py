@@ -54,6 +54,7 @@ def _text(
         sample=i,
         text=model.vocabulary.decode(tokens),
         tokens=tokens,
+        finish_reason="end",
         unknown=len(record["surprisal"][i]) - len(known),
         surprisal=[nats for nats, _ in known],
         entropy=entropies,
