@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
 from corelm.decoding.step import Step
 from corelm.language_model import LanguageModel
+from corelm.numerics.distributions import surprisals
 from corelm.params import Parameterized
 from corelm.sampler import Sampler
 
@@ -61,6 +63,28 @@ class DecodingTask:
         """
         return replace(self, random_stream=RandomStream(self.random_stream.seed, samples))
 
+    def replay(self, texts: Sequence[Sequence[int]]) -> Iterator[Step]:
+        """Yield the steps of texts whose tokens are known.
+
+        For decoders that search before they yield a step.
+
+        Args:
+            texts: the token ids of each sample; none for a sample without a text.
+        """
+        length = max(map(len, texts), default=0)
+        if length == 0:
+            return
+        decoding = self.start()
+        for position in range(length):
+            decoding.select(np.array([position < len(texts[i]) for i in decoding.samples]))
+            tokens = np.array([texts[i][position] for i in decoding.samples])
+            model_logits, logits = decoding.next()
+            surprisal = surprisals(logits, tokens)
+            step = Step(position, decoding.samples, tokens, model_logits, logits, surprisal)
+            if position + 1 < length:
+                decoding.advance(tokens)
+            yield step
+
     def __bool__(self) -> bool:
         """True if there is a token to draw."""
         return self.length > 0 and len(self.random_stream) > 0
@@ -68,6 +92,9 @@ class DecodingTask:
 
 class Decoder(Parameterized, ABC):
     """A way to write texts from next-token distributions. A frozen dataclass, like a sampler."""
+
+    is_ancestral: ClassVar[bool] = False
+    """True if each text by itself is distributed as with ancestral sampling: a law checks it."""
 
     @abstractmethod
     def __call__(self, task: DecodingTask) -> Iterator[Step]:

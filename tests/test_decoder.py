@@ -478,3 +478,48 @@ def test_the_drawn_tokens_are_appended_when_none_are_passed():
     assert decoding.context.drawn[:, 0].tolist() == step.tokens[[2, 0]].tolist()
     with pytest.raises(UsageError, match="no tokens were drawn; pass the tokens to append"):
         decoding.advance()
+
+
+def steps_as_lists(steps):
+    names = ("samples", "tokens", "model_logits", "logits", "surprisal")
+    return [{name: getattr(step, name).tolist() for name in names} for step in steps]
+
+
+@pytest.mark.parametrize("sampler", ["stochastic", "repetition_penalty(penalty=1.5)"])
+def test_a_replay_yields_the_steps_of_the_texts(sampler):
+    asked = task(samples=range(9), sampler=corelm.sampler(sampler), length=12)
+    drawn, texts = [*Ancestral()(asked)], [[] for _ in range(9)]
+    for step in drawn:
+        for sample, token in zip(step.samples, step.tokens, strict=True):
+            texts[sample].append(token)
+    assert len({len(text) for text in texts}) > 2
+    assert steps_as_lists(asked.replay(texts)) == steps_as_lists(drawn)
+
+
+@pytest.mark.parametrize("texts", [[], [[]], [[], []]])
+def test_a_replay_of_nothing_has_no_steps(texts):
+    assert list(task(samples=range(len(texts))).replay(texts)) == []
+
+
+def test_a_text_is_resumed_where_it_was_cut():
+    asked = task(model=ToyModel(end=False), samples=range(5), sampler=Reads(), prompt="the cat")
+    decoding = asked.start()
+    for _ in range(6):
+        step = decoding.draw()
+        decoding.advance()
+        if step.position == 2:
+            before = decoding.context
+    rows = np.array([4, 1])
+    past = {
+        name: getattr(before, name)[rows] for name in ("tokens", "surprisal", "model_surprisal")
+    }
+    again = decoding.resume(replace(before, **past), rows)
+    assert again.samples.tolist() == [4, 1]
+    for _ in range(3):
+        again.draw()
+        again.advance()
+    assert again.context.step == 6
+    for name in past:
+        full = getattr(decoding.context, name)[rows]
+        assert np.array_equal(getattr(again.context, name), full, equal_nan=True)
+    assert decoding.context.step == 6

@@ -132,10 +132,12 @@ def test_every_public_method_is_documented(name):
             assert inspect.getdoc(getattr(value, attribute)), f"{name}.{attribute}"
 
 
-@pytest.mark.parametrize("name", ["LAWS", "ToyModel", "obeys_the_laws"])
+@pytest.mark.parametrize(
+    "name", ["DECODER_LAWS", "LAWS", "ToyModel", "obeys_the_decoder_laws", "obeys_the_laws"]
+)
 def test_the_test_kit_is_public_too(name):
     assert hasattr(corelm.testing, name)
-    for law in corelm.testing.LAWS:
+    for law in (*corelm.testing.LAWS, *corelm.testing.DECODER_LAWS):
         assert getattr(corelm.testing, law.__name__) is law
 
 

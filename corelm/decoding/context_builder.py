@@ -50,6 +50,22 @@ class ContextBuilder:
         self._tokens[:, : self._length] = prompt
         self._protect()
 
+    @classmethod
+    def of(cls, context: Context, ahead: int = 0) -> ContextBuilder:
+        """Return a builder that continues a context.
+
+        Args:
+            context: the texts so far, with their surprisals.
+            ahead: the number of tokens expected.
+        """
+        batch, length = context.tokens.shape
+        builder = cls(np.zeros(length, dtype=np.int64), batch, ahead, context.vocabulary)
+        builder._prompt_length = context.prompt_length
+        builder._tokens[:, :length] = context.tokens
+        builder._surprisal[:, :length] = context.surprisal
+        builder._model_surprisal[:, :length] = context.model_surprisal
+        return builder
+
     @property
     def step(self) -> int:
         """The number of tokens drawn so far."""

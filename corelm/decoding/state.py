@@ -64,6 +64,7 @@ class Decoding:
         unknown: bool = False,
     ) -> None:
         batch = len(random_stream)
+        self._model = model
         self.session: Session = model.start(prompt[None, :])
         self.session.select(np.zeros(batch, dtype=np.int64))
         self.samples: Ids = np.arange(batch)
@@ -173,6 +174,21 @@ class Decoding:
     def is_end(self, tokens: Ids) -> NDArray[np.bool_]:
         """Return True for each token that ends a text."""
         return is_end(tokens, self._vocabulary)
+
+    def resume(self, context: Context, samples: Ids) -> Decoding:
+        """Return a state that continues other texts, which a new session reads in one pass.
+
+        For decoders that go back and write a part of a text again.
+
+        Args:
+            context: texts of one length and their surprisals, such as an earlier context cut off.
+            samples: (batch,) the sample of each text, an index into those of the random stream.
+        """
+        other = copy(self)
+        other.session, other.samples = self._model.start(context.tokens), samples
+        other._builder = ContextBuilder.of(context)
+        other._logits = other._rows = other._drawn = None
+        return other
 
     def with_session(self, session: Session) -> Decoding:
         """Return a copy with a context of its own and another session of the same rows.

@@ -12,6 +12,8 @@ from corelm.hookspecs import hookimpl
 class Ancestral(Decoder):
     """Draw each token from the distribution that the sampler returns, given those before it."""
 
+    is_ancestral = True
+
     def __call__(self, task: DecodingTask) -> Iterator[Step]:
         if not task:
             return

@@ -5,10 +5,23 @@
         law(sampler)
 
 Each law raises an AssertionError, which says what is wrong and what to do about it. Built-in
-samplers and those of plugins pass the same examination.
+samplers and those of plugins pass the same examination. `obeys_the_decoder_laws` does the same
+for decoders.
 """
 
 from corelm.testing.adapters import SAMPLERS, tiny_tokenizer
+from corelm.testing.decoder_laws import (
+    DECODER_LAWS,
+    draws_possible_tokens,
+    ends_each_text,
+    matches_ancestral_sampling,
+    obeys_the_decoder_laws,
+    repeats_its_texts,
+    reports_what_it_drew_from,
+    treats_samples_alone,
+    writes_nothing_when_nothing_is_asked,
+)
+from corelm.testing.enumeration import g_test, text_probabilities
 from corelm.testing.laws import (
     LAWS,
     changes_nothing_when_neutral,
@@ -30,23 +43,34 @@ from corelm.testing.tiny_gpt2 import tiny_gpt2
 from corelm.testing.toy_model import ToyModel
 
 __all__ = [
+    "DECODER_LAWS",
     "LAWS",
     "SAMPLERS",
     "ToyModel",
     "changes_nothing_when_neutral",
+    "draws_possible_tokens",
+    "ends_each_text",
+    "g_test",
     "ignores_a_constant",
     "is_a_distribution",
     "is_portable",
     "keeps_the_most_likely_token",
     "leaves_its_input_alone",
+    "matches_ancestral_sampling",
     "never_restores_a_token",
+    "obeys_the_decoder_laws",
     "obeys_the_laws",
     "reads_only_what_it_declares",
+    "repeats_its_texts",
     "repeats_itself",
+    "reports_what_it_drew_from",
     "survives_a_point_mass",
     "survives_extreme_values",
+    "text_probabilities",
     "tiny_gpt2",
     "tiny_tokenizer",
     "treats_rows_alone",
+    "treats_samples_alone",
     "treats_tokens_alike",
+    "writes_nothing_when_nothing_is_asked",
 ]

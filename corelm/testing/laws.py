@@ -98,13 +98,13 @@ def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
 )
 def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
     """Give the same answer to the same question: keep no state and draw no random number."""
-    questions, before = ask(*ALL), _global_random_state()
+    questions, before = ask(*ALL), global_random_state()
     first = [_answer(sampler, case) for case in questions]
     for _ in range(REPEATS):
         for case, answer in zip(questions, first, strict=True):
             if not np.array_equal(_answer(sampler, case), answer):
                 yield case, "gave two answers to one question"
-    if _global_random_state() != before:
+    if global_random_state() != before:
         yield questions[0], "drew random numbers"
 
 
@@ -363,7 +363,7 @@ def _answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
     return result
 
 
-def _global_random_state() -> tuple[Any, ...]:
+def global_random_state() -> tuple[Any, ...]:
     """Return the state of the generators that a sampler might be tempted to use."""
     _, key, position, *rest = np.random.get_state()
     return (random.getstate(), np.asarray(key).tobytes(), position, *rest)

@@ -5,7 +5,6 @@ import numpy as np
 from corelm import (
     Decoder,
     ParameterError,
-    Step,
     hookimpl,
     log_softmax,
     param,
@@ -48,7 +47,7 @@ class Beam(Decoder):
             n = max(ranks) + 1
             raise ParameterError(f"width must be at least {n} to find {n} texts, not {self.width}")
         texts = self._search(task.with_samples([0]))
-        yield from _replay(task, [texts[i] if i < len(texts) else [] for i in ranks])
+        yield from task.replay([texts[i] if i < len(texts) else [] for i in ranks])
 
     def _search(self, task):
         """Return the tokens of each text found, the best first."""
@@ -89,18 +88,6 @@ def _likeliest(logits, nats, count):
     costs = nats[rows] - log_softmax(logits.astype(np.float64)).take(places)
     best = np.lexsort((tokens, rows, costs))[:count]
     return rows[best], tokens[best]
-
-
-def _replay(task, texts):
-    """Yield the steps of texts whose tokens are known."""
-    decoding = task.start()
-    for position in range(max(map(len, texts))):
-        decoding.select(np.array([position < len(texts[i]) for i in decoding.samples]))
-        tokens = np.array([texts[i][position] for i in decoding.samples])
-        model_logits, logits = decoding.next()
-        surprisal = surprisals(logits, tokens)
-        yield Step(position, decoding.samples, tokens, model_logits, logits, surprisal)
-        decoding.advance(tokens)
 
 
 @hookimpl

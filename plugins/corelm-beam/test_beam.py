@@ -12,7 +12,7 @@ from corelm_beam import Beam
 
 import corelm
 from corelm import ParameterError, Sampler
-from corelm.testing import ToyModel
+from corelm.testing import ToyModel, obeys_the_decoder_laws
 
 INF = float("inf")
 PADDING, UNKNOWN, END, A, B, C = range(6)
@@ -182,6 +182,11 @@ def test_with_the_shipped_model_a_wider_beam_finds_no_worse():
         )  # fmt: skip
         nats.append(sum(step.surprisal for step in text.steps))
     assert nats[0] >= nats[1] >= nats[2]
+
+
+@obeys_the_decoder_laws(Beam(width=2), Beam(width=5, length_penalty=0))
+def test_law(decoder, law):
+    law(decoder)
 
 
 def test_it_is_installed():

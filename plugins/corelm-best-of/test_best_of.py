@@ -11,7 +11,7 @@ from corelm_best_of import BestOf, likelihood, total_likelihood
 
 import corelm
 from corelm import CorelmError, ParameterError
-from corelm.testing import ToyModel
+from corelm.testing import ToyModel, obeys_the_decoder_laws
 
 
 def texts(n=1, decoder=None, sampler="stochastic", length=6):
@@ -109,6 +109,11 @@ def test_an_invalid_scorer_is_refused(scorer, error, reason):
 @pytest.mark.parametrize(("length", "n"), [(0, 2), (3, 0)])
 def test_nothing_asked_for(length, n):
     assert [text.tokens for text in texts(n, BestOf(), length=length)] == [[]] * n
+
+
+@obeys_the_decoder_laws(BestOf(candidates=1), BestOf(scorer="total_likelihood"))
+def test_law(decoder, law):
+    law(decoder)
 
 
 def test_it_is_installed():

@@ -11,7 +11,7 @@ from corelm_contrastive import Contrastive
 
 import corelm
 from corelm import ParameterError
-from corelm.testing import ToyModel
+from corelm.testing import ToyModel, obeys_the_decoder_laws
 
 END, A, B, C = range(2, 6)
 
@@ -151,6 +151,11 @@ def test_a_model_that_hides_its_states():
 
     with pytest.raises(ParameterError, match="this model does not offer"):
         tokens(Hides(), "the")
+
+
+@obeys_the_decoder_laws(Contrastive(), Contrastive(k=1), Contrastive(alpha=1))
+def test_law(decoder, law):
+    law(decoder)
 
 
 def test_it_is_installed():

@@ -45,6 +45,8 @@ class Speculative(Decoder):
         True
     """
 
+    is_ancestral = True
+
     draft: str = param(
         LOOKUP, f"the draft: {LOOKUP}, or the name or path of a model with the same vocabulary"
     )

@@ -12,7 +12,7 @@ from corelm_speculative import Speculative
 
 import corelm
 from corelm import ParameterError
-from corelm.testing import ToyModel
+from corelm.testing import ToyModel, obeys_the_decoder_laws
 
 SAMPLERS = [
     "greedy",
@@ -206,6 +206,11 @@ def test_a_model_that_cannot_go_back():
 
     with pytest.raises(ParameterError, match="this model cannot drop tokens that it has read"):
         texts(Forward(), Speculative())
+
+
+@obeys_the_decoder_laws(Speculative(), Speculative(guesses=1, ngram=1))
+def test_law(decoder, law):
+    law(decoder)
 
 
 def test_it_is_installed_and_reports():

@@ -1,0 +1,325 @@
+"""The laws that every decoder obeys, built-in or not.
+
+A law is a function that takes a decoder and raises an AssertionError, which says what is wrong, for
+which task, and what to do about it. The docstring of a law is the law.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial, wraps
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from corelm.context import Context
+from corelm.decoder import Decoder, DecodingTask
+from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.step import Step
+from corelm.errors import UsageError
+from corelm.language_model import LanguageModel
+from corelm.numerics.distributions import Array, softmax, surprisals
+from corelm.numerics.filters import top_k
+from corelm.sampler import Sampler
+from corelm.testing.enumeration import Text, g_test, text_probabilities
+from corelm.testing.laws import global_random_state
+from corelm.testing.toy_model import ToyModel
+
+if TYPE_CHECKING:
+    import pytest
+
+DRAWS = 800
+"""Seeds of the law that counts texts."""
+LONGEST = 3
+"""Tokens of the texts that are counted."""
+CHANCE = 1e-6
+"""The p-value below which chance does not explain the counts."""
+
+
+class _Unchanged(Sampler):
+    """Leave the model's distribution as it is."""
+
+    name = "unchanged"
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        return logits.copy()
+
+
+class _TwoLikeliest(Sampler):
+    """Make all but two tokens impossible."""
+
+    name = "two_likeliest"
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        two: Array = top_k(logits, 2)
+        return two
+
+
+class _ReadsThePast(Sampler):
+    """Lower the tokens of the text so far, the more the more surprising that text was."""
+
+    name = "reads_the_past"
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        ids = np.arange(logits.shape[1])
+        counts = (context.tokens[:, :, None] == ids).sum(axis=1)
+        weight = 0.3 + 0.1 * np.nan_to_num(context.surprisal).sum(axis=1, keepdims=True)
+        lowered: Array = (logits - weight * counts).astype(logits.dtype)
+        return lowered
+
+
+SAMPLERS: tuple[Sampler, ...] = (_Unchanged(), _TwoLikeliest(), _ReadsThePast())
+
+
+def _small_model() -> ToyModel:
+    """Return a model of three words, so that its texts of three tokens can be listed."""
+    logits = np.random.default_rng(3).normal(size=(6, 6)) * 1.2
+    return ToyModel(["a", "b", "c"], logits.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One task for a decoder."""
+
+    decoder: Decoder
+    model: LanguageModel
+    sampler: Sampler = field(default_factory=_Unchanged)
+    samples: Sequence[int] = (0, 1)
+    seed: int = 1
+    length: int = 5
+    prompt: str = "a b"
+
+    def __str__(self) -> str:
+        return (
+            f"samples {list(self.samples)} of seed {self.seed} with {self.sampler.name} and "
+            f"length {self.length}"
+        )
+
+    @property
+    def ids(self) -> list[int]:
+        return self.model.vocabulary.encode(self.prompt)
+
+    def steps(self) -> list[Step]:
+        stream = RandomStream(self.seed, self.samples)
+        ids = np.array(self.ids, dtype=np.int64)
+        return list(self.decoder(DecodingTask(self.model, ids, self.sampler, stream, self.length)))
+
+    def texts(self) -> list[Text]:
+        """Return the tokens of each sample."""
+        texts: list[list[int]] = [[] for _ in self.samples]
+        for step in self.steps():
+            for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
+                texts[sample].append(token)
+        return [tuple(text) for text in texts]
+
+
+Ask = Callable[..., _Question]
+"""A function that makes a question to the decoder under examination."""
+Complaints = Iterator[tuple[_Question, str]]
+
+
+class DecoderLaw(Protocol):
+    """A function that raises an AssertionError for a decoder that breaks it."""
+
+    __name__: str
+
+    def __call__(self, decoder: Decoder, *, model: LanguageModel | None = None) -> None:
+        """Examine a decoder.
+
+        Args:
+            decoder: the decoder, with the parameters to try.
+            model: the model that writes the texts; a toy model when left out.
+        """
+
+
+def _law(way_out: str) -> Callable[[Callable[[Ask], Complaints]], DecoderLaw]:
+    """Make a law of a generator of complaints: raise the first one, with the way out."""
+
+    def decorate(complaints: Callable[[Ask], Complaints]) -> DecoderLaw:
+        @wraps(complaints)
+        def law(decoder: Decoder, *, model: LanguageModel | None = None) -> None:
+            ask = partial(_Question, decoder, model or _small_model())
+            for question, complaint in complaints(ask):
+                asked = f"(asked for {question})"
+                raise AssertionError(f"{decoder!r} {complaint} {asked}. {way_out}")
+
+        return law
+
+    return decorate
+
+
+def _questions(ask: Ask) -> Iterator[_Question]:
+    for sampler in SAMPLERS:
+        for seed, length in ((1, 1), (2, 2), (3, 5), (4, 12)):
+            yield ask(sampler, seed=seed, length=length)
+    yield ask(prompt="", seed=5)
+
+
+@_law("Take every random number from `task.random_stream`, and keep nothing between two calls.")
+def repeats_its_texts(ask: Ask) -> Complaints:
+    """Give the same texts for the same seed, and draw no random number of another source."""
+    before = global_random_state()
+    for question in _questions(ask):
+        if question.texts() != question.texts():
+            yield question, "gave two answers to one seed"
+        if global_random_state() != before:
+            yield question, "drew random numbers that the seed does not decide"
+
+
+@_law(
+    "Index random numbers by `decoding.samples`, not by row, and keep session, context and samples "
+    "in step with `decoding.select`."
+)
+def treats_samples_alone(ask: Ask) -> Complaints:
+    """Give a sample the same text alone, in a batch and in any order."""
+    for together in _questions(ask):
+        first, second = together.texts()
+        for samples, texts in (((1, 0), [second, first]), ((0,), [first]), ((1,), [second])):
+            other = ask(together.sampler, samples, together.seed, together.length, together.prompt)
+            if other.texts() != texts:
+                yield other, f"wrote other texts than for samples {list(together.samples)}"
+
+
+@_law("Drop the rows where `decoding.is_end(tokens)` is true, and stop at `task.length`.")
+def ends_each_text(ask: Ask) -> Complaints:
+    """End each text with the end token or at the length, and leave its row out from then on."""
+    for question in _questions(ask):
+        positions = [step.position for step in question.steps()]
+        if positions != list(range(len(positions))):
+            yield question, f"yielded the positions {positions}"
+        for text in question.texts():
+            ends = [token in question.model.vocabulary.ends for token in text]
+            if any(ends[:-1]) or len(text) > question.length:
+                yield question, f"wrote {len(text)} tokens, past an end token or the length"
+            if text and not ends[-1] and len(text) < question.length:
+                yield question, f"stopped after {len(text)} tokens without an end token"
+        if not all(question.texts()) and isinstance(question.sampler, _Unchanged):
+            yield question, "left a text empty, although every token is possible"
+        for before, after in pairwise(question.steps()):
+            if not set(after.samples.tolist()) <= set(before.samples.tolist()):
+                yield question, "yielded a sample that the step before did not have"
+
+
+@_law("Begin with `if not task: return`.")
+def writes_nothing_when_nothing_is_asked(ask: Ask) -> Complaints:
+    """Yield no step for a length of 0 or for no samples."""
+    for question in (ask(length=0), ask(samples=()), ask(samples=(), length=0)):
+        if question.steps():
+            yield question, "yielded a step"
+
+
+@_law("Choose among the tokens whose logits in `decoding.next()[1]` are above minus infinity.")
+def draws_possible_tokens(ask: Ask) -> Complaints:
+    """Draw no token of probability zero."""
+    for question in _questions(ask):
+        for step in question.steps():
+            rows = np.arange(len(step.tokens))
+            for logits in (step.logits, step.model_logits):
+                if (logits[rows, step.tokens] == -np.inf).any():
+                    yield question, f"drew a token of probability zero at step {step.position}"
+
+
+@_law("Yield the logits of `decoding.next()`, or the step of `decoding.draw()`, as they are.")
+def reports_what_it_drew_from(ask: Ask) -> Complaints:
+    """Yield the sampler's logits after the text so far, and the surprisal of each token in them."""
+    for question in _questions(ask):
+        past = [Context.of([question.ids], vocabulary=question.model.vocabulary)]
+        past *= len(question.samples)
+        for step in question.steps():
+            where = f"at step {step.position}"
+            expected = [
+                question.sampler(logits[None], past[sample])
+                for logits, sample in zip(step.model_logits, step.samples.tolist(), strict=True)
+            ]
+            if not np.allclose(softmax(step.logits), softmax(np.concatenate(expected)), atol=1e-5):
+                yield question, f"yielded logits other than the sampler's {where}"
+            if not np.allclose(step.surprisal, surprisals(step.logits, step.tokens), atol=1e-5):
+                yield question, f"yielded surprisals that do not follow from the logits {where}"
+            for row, sample in enumerate(step.samples.tolist()):
+                past[sample] = _extended(past[sample], step, row)
+
+
+def _extended(context: Context, step: Step, row: int) -> Context:
+    """Return the context of one text with one more token."""
+
+    def append(past: Array, more: Array) -> Array:
+        return np.append(past, more[row : row + 1][None], axis=1)
+
+    return replace(
+        context,
+        tokens=append(context.tokens, step.tokens),
+        surprisal=append(context.surprisal, step.surprisal),
+        model_surprisal=append(context.model_surprisal, step.model_surprisal),
+    )
+
+
+@_law("Draw each token with probability softmax(logits), or set `is_ancestral = False`.")
+def matches_ancestral_sampling(ask: Ask) -> Complaints:
+    """Write each text with its probability in ancestral sampling, if `is_ancestral` is True."""
+    question = ask(_ReadsThePast(), length=LONGEST)
+    if not question.decoder.is_ancestral:
+        return
+    expected = text_probabilities(
+        question.model, question.prompt, sampler=question.sampler, length=LONGEST
+    )
+    for sample in (0, 5):
+        runs = [ask(question.sampler, (sample,), seed, LONGEST) for seed in range(DRAWS)]
+        counts = Counter(text for run in runs for text in run.texts())
+        p = g_test(counts, expected)
+        if p < CHANCE:
+            what = f"wrote texts with other probabilities than ancestral sampling (p = {p:.0e})"
+            yield runs[-1], f"{what} in {DRAWS} runs, the last of them"
+
+
+DECODER_LAWS: tuple[DecoderLaw, ...] = (
+    repeats_its_texts,
+    treats_samples_alone,
+    ends_each_text,
+    writes_nothing_when_nothing_is_asked,
+    draws_possible_tokens,
+    reports_what_it_drew_from,
+    matches_ancestral_sampling,
+)
+"""Every law of decoders, for use without pytest: `for law in DECODER_LAWS: law(decoder)`."""
+
+
+def obeys_the_decoder_laws(
+    *decoders: Decoder, model: LanguageModel | None = None
+) -> pytest.MarkDecorator:
+    """Make one pytest test for each decoder and law of a function that calls `law(decoder)`.
+
+    The tests are called `Beam(width=2)-repeats_its_texts` and so on. The laws ask for two samples.
+
+    Args:
+        *decoders: decoders with the parameters to try; the ends of their ranges are worth it.
+        model: the model that writes the texts, for decoders that need a special one; a toy model
+            of three words when left out.
+
+    Raises:
+        UsageError: no decoder, or something other than one, such as the class itself.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import DECODER_LAWS, obeys_the_decoder_laws
+        >>> @obeys_the_decoder_laws(corelm.Ancestral())
+        ... def test_law(decoder, law):
+        ...     law(decoder)
+        >>> for law in DECODER_LAWS:  # the same without pytest
+        ...     law(corelm.Ancestral())
+    """
+    import pytest
+
+    if not decoders:
+        raise UsageError("obeys_the_decoder_laws needs at least one decoder, or it tests nothing")
+    for decoder in decoders:
+        if not isinstance(decoder, Decoder):
+            raise UsageError(
+                f"obeys_the_decoder_laws takes decoders, such as Beam(width=2), not {decoder!r}"
+            )
+    pairs = [(decoder, law) for decoder in decoders for law in DECODER_LAWS]
+    tests = [(d, law if model is None else partial(law, model=model)) for d, law in pairs]
+    ids = [f"{decoder!r}-{law.__name__}" for decoder, law in pairs]
+    return pytest.mark.parametrize(("decoder", "law"), tests, ids=ids)
