@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +42,7 @@ VOCABULARY_LIMIT = 2**26
 """Bytes; a larger file is refused unread, as is JSON above `JSON_LIMIT`."""
 
 StrPath = str | os.PathLike[str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,11 +126,13 @@ def read(path: StrPath) -> Bundle:
     folder = _folder(path)
     described = describe(folder)
     a, files = described.architecture, described.manifest["files"]
+    # The checksum of the weights takes longer than all the rest, and needs no interpreter.
+    verified = _in_background(partial(_verified, folder / WEIGHTS, files, _most_bytes(a)))
     with _naming(folder / VOCABULARY) as file:
         words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
         vocabulary = read_vocabulary(words, described.tokens)
-    with _naming(folder / WEIGHTS) as file:
-        weights = parse_weights(_verified(file, files, _most_bytes(a)), a)
+    with _naming(folder / WEIGHTS):
+        weights = parse_weights(verified(), a)
         check(a, vocabulary, weights)
     return Bundle(a, vocabulary, weights, described.manifest)
 
@@ -261,6 +266,29 @@ def _naming(file: Path) -> Iterator[Path]:
         yield file
     except ModelFileError as error:
         raise ModelFileError(f"{str(file)!r}: {error}") from error
+
+
+def _in_background(work: Callable[[], T]) -> Callable[[], T]:
+    """Start some work in another thread; return a function that waits for its result."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # raised again where the result is wanted
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def result() -> T:
+        thread.join()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    return result
 
 
 def _verified(file: Path, files: dict[str, dict[str, Any]], limit: int) -> memoryview:

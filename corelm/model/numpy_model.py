@@ -18,7 +18,7 @@ from corelm.model.networks.base import BackgroundStep, Network
 from corelm.model.networks.layers import Matrix, Weights
 from corelm.model.sliding_window import SlidingWindow
 from corelm.model.vocabularies import StoredVocabulary
-from corelm.model.weights import check
+from corelm.model.weights import check_fit
 from corelm.numerics.distributions import Array, softmax
 
 
@@ -54,7 +54,7 @@ class NumpyModel:
         weights: Weights,
         manifest: Mapping[str, Any] | None = None,
     ) -> None:
-        check(architecture, vocabulary, weights)
+        check_fit(architecture, vocabulary, weights)
         self.architecture = architecture
         self.vocabulary = vocabulary
         self.manifest = dict(manifest or {})

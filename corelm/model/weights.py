@@ -20,11 +20,22 @@ CHUNK = 2**16
 
 
 def check(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[str, Array]) -> None:
+    """Refuse weights or a vocabulary that do not fit an architecture, and weights that overflowed.
+
+    Raises:
+        ModelFileError: as `check_fit`, or a weight that is not finite.
+    """
+    check_fit(a, vocabulary, weights)
+    for name, weight in weights.items():
+        if not _is_finite(weight):
+            raise ModelFileError(f"the weights {name!r} hold numbers that are not finite")
+
+
+def check_fit(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[str, Array]) -> None:
     """Refuse weights or a vocabulary that do not fit an architecture.
 
     Raises:
-        ModelFileError: a missing, extra, misshapen or non-finite weight, or a vocabulary of
-            another size.
+        ModelFileError: a missing, extra or misshapen weight, or a vocabulary of another size.
     """
     if len(vocabulary) != a.vocabulary_size:
         raise ModelFileError(
@@ -33,9 +44,6 @@ def check(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[str, A
     if a.kind in ("default", "gpt2") and a.width % a.heads:
         raise ModelFileError(f"{a.heads} heads cannot share a width of {a.width}")
     check_shapes(a, {name: weight.shape for name, weight in weights.items()})
-    for name, weight in weights.items():
-        if not _is_finite(weight):
-            raise ModelFileError(f"the weights {name!r} hold numbers that are not finite")
 
 
 def _is_finite(weight: Array) -> bool:
