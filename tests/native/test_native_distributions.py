@@ -65,7 +65,7 @@ def test_rows_of_nan_cause_no_access_outside_them(size):
     result = np.empty((2, 1, 3))
     native.kernels.moments(logits, np.ones(1), result)
     stats, tokens = np.zeros((2, 4)), np.zeros(2, dtype=np.int64)
-    native.kernels.divergence(logits, logits, stats, tokens, np.empty((2, 8)))
+    native.kernels.divergence(logits, logits, stats, tokens, np.empty((2, 11)))
 
 
 @given(rows(), st.sets(st.integers(0, 299)))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
 
 import corelm
 from corelm import Context, native
@@ -22,6 +23,8 @@ from corelm.report.measure.divergence import (
 
 INF = float("inf")
 LN2 = math.log(2)
+NAMED = ("entropy", "model_entropy", "kl_to_model", "mass_kept", "tokens_kept",
+         "expected_surprisal", "top_probability")  # fmt: skip
 P = np.log([0.5, 0.25, 0.125, 0.125])  # surprisals of 1, 2, 3 and 3 bits; 1.75 bits in all
 NOWHERE = Context.of([[0]])
 
@@ -37,23 +40,21 @@ def figures(expression, logits=P):
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
-        ("stochastic", Divergence(1.75 * LN2, 1.75 * LN2, 0, 1, 4, 1.75 * LN2, 0.5)),
-        ("greedy", Divergence(0, 1.75 * LN2, LN2, 0.5, 1, LN2, 1)),
+        ("stochastic", (1.75 * LN2, 1.75 * LN2, 0, 1, 4, 1.75 * LN2, 0.5)),
+        ("greedy", (0, 1.75 * LN2, LN2, 0.5, 1, LN2, 1)),
         # a quarter each: (1 + 2 + 3 + 3) / 4 bits under the model, 2 under itself
-        ("uniform", Divergence(2 * LN2, 1.75 * LN2, 0.25 * LN2, 1, 4, 2.25 * LN2, 0.25)),
+        ("uniform", (2 * LN2, 1.75 * LN2, 0.25 * LN2, 1, 4, 2.25 * LN2, 0.25)),
         # two thirds and one third
         (
             "top_k(k=2)",
-            Divergence(
-                math.log(3) - 2 / 3 * LN2, 1.75 * LN2, -math.log(0.75), 0.75, 2, 4 / 3 * LN2, 2 / 3
-            ),
+            (math.log(3) - 2 / 3 * LN2, 1.75 * LN2, -math.log(0.75), 0.75, 2, 4 / 3 * LN2, 2 / 3),
         ),
         # the likeliest goes, the second of 2 bits stays alone
-        ("typical(p=0.2)", Divergence(0, 1.75 * LN2, 2 * LN2, 0.25, 1, 2 * LN2, 1)),
+        ("typical(p=0.2)", (0, 1.75 * LN2, 2 * LN2, 0.25, 1, 2 * LN2, 1)),
         # 16, 4, 1 and 1 of 22
         (
             "temperature(t=0.5)",
-            Divergence(
+            (
                 math.log(22) - (16 * 4 + 4 * 2) / 22 * LN2,
                 1.75 * LN2,
                 (16 + 4 * 2 + 2 * 3) / 22 * LN2 - (math.log(22) - (16 * 4 + 4 * 2) / 22 * LN2),
@@ -67,14 +68,35 @@ def figures(expression, logits=P):
 )
 def test_figures_by_hand(expression, expected):
     found = figures(expression)
-    for name in vars(expected):
-        assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-14), name
+    for name, value in zip(NAMED, expected, strict=True):
+        assert getattr(found, name) == pytest.approx(value, abs=1e-14), name
+
+
+@pytest.mark.parametrize(
+    ("expression", "q", "varentropy"),
+    [
+        ("stochastic", [1 / 2, 1 / 4, 1 / 8, 1 / 8], (3.75 - 1.75**2) * LN2**2),
+        ("greedy", [1, 0, 0, 0], 0),
+        ("uniform", [1 / 4] * 4, 0),
+        ("top_k(k=2)", [2 / 3, 1 / 3, 0, 0], 2 / 9 * LN2**2),
+        ("typical(p=0.2)", [0, 1, 0, 0], 0),
+        # twice the bits of surprisal, plus a constant
+        ("temperature(t=0.5)", [16 / 22, 4 / 22, 1 / 22, 1 / 22],
+         (50 / 22 - (30 / 22) ** 2) * 4 * LN2**2),
+    ],
+)  # fmt: skip
+def test_distances_by_hand_and_by_scipy(expression, q, varentropy):
+    found = figures(expression)
+    assert found.varentropy == pytest.approx(varentropy, abs=1e-14)
+    half = sum(abs(a - b) for a, b in zip(q, np.exp(P), strict=True)) / 2
+    assert found.total_variation == pytest.approx(half, abs=1e-14)
+    assert found.jensen_shannon == pytest.approx(jensenshannon(q, np.exp(P)) ** 2, abs=1e-14)
 
 
 def test_an_unchanged_distribution_has_no_divergence():
     logits = np.random.default_rng(0).normal(0, 3, 1000).astype(np.float32)
     found = figures("temperature(t=1) | top_p(p=1) | top_k(k=0)", logits)
-    assert found.kl_to_model == 0.0
+    assert found.kl_to_model == found.total_variation == found.jensen_shannon == 0.0
     assert found.mass_kept == 1.0
     assert found.expected_surprisal == found.entropy == found.model_entropy
 
@@ -150,6 +172,10 @@ def test_figures_keep_their_bounds(row, expression, dtype):
     assert 0 <= found.mass_kept <= 1
     assert 1 <= found.tokens_kept <= possible
     assert 1 / found.tokens_kept - 1e-6 <= found.top_probability <= 1
+    assert found.varentropy >= 0
+    assert 0 <= found.total_variation <= 1 + 1e-12
+    assert 0 <= found.jensen_shannon <= LN2 + 1e-12
+    assert found.total_variation**2 <= found.kl_to_model / 2 + 1e-6  # Pinsker
 
 
 @given(ROWS, SAMPLERS)
@@ -204,7 +230,7 @@ def test_unchanged_rows_have_no_divergence(dtype):
     logits = np.random.default_rng(3).normal(0, 3, (4, 1000)).astype(dtype)
     for row in ModelRows(logits).compare(logits.copy(), np.zeros(4, np.int64)).figures:
         found = Divergence(*row)
-        assert found.kl_to_model == 0.0
+        assert found.kl_to_model == found.total_variation == found.jensen_shannon == 0.0
         assert found.mass_kept == 1.0
         assert found.expected_surprisal == found.entropy == found.model_entropy
 

@@ -52,8 +52,13 @@ def test_the_figures_of_one_sampler_at_each_position(model, contexts):
         "tokens_kept": 2,
         "expected_surprisal": 4 / 3 * LN2,
         "top_probability": 2 / 3,
+        "varentropy": 2 / 9 * LN2**2,
+        "total_variation": 0.25,
+        "jensen_shannon": (math.log(2 / 1.75) + 0.75 * math.log(1.5 / 1.75) + 0.25 * LN2) / 2,
     }
-    assert record.keys() == {"text", *expected}
+    assert record.keys() == {"text", "token_surprisal", *expected}
+    # The second word is kept, the unknown one and the fourth cannot be drawn.
+    assert record["token_surprisal"] == [[pytest.approx(LN3), None, None], [None]]
     assert record["text"] == [0, 1]
     for name, value in expected.items():
         assert [len(text) for text in record[name]] == [3, 1]
@@ -79,6 +84,18 @@ def test_the_entropy_of_the_model_and_the_surprisal_of_the_tokens(model, context
         {"position": 1, "n": 1, "entropy": pytest.approx(1.75 * LN2)},
         {"position": 2, "n": 1, "entropy": pytest.approx(1.75 * LN2)},
     ]
+
+
+def test_human_recall_counts_the_words_that_the_sampler_could_have_drawn(model, contexts):
+    """Of three words that the model can draw, `top_k(k=2)` keeps the one of 2 bits."""
+    unit = measured(model, contexts, "top_k(k=2)", "stochastic")
+    filtered, plain = (summary(record, unit["model"]) for record in unit["samplers"])
+    assert filtered["human_recall"] == pytest.approx(1 / 3)
+    assert filtered["human_surprisal"] == pytest.approx(math.log(3))
+    assert filtered["ci95"]["human_recall"] == pytest.approx([0, 1 / 2])
+    assert plain["human_recall"] == 1.0
+    assert plain["human_surprisal"] == pytest.approx(8 / 3 * LN2)
+    assert "human_recall" not in summary(unit["samplers"][0])  # the model wrote the contexts
 
 
 @pytest.fixture

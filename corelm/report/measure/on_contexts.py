@@ -29,6 +29,8 @@ Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""
 
 IN_NATS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
+TOKEN_SURPRISAL = "token_surprisal"
+"""The key of the surprisal of each position's next token under the sampler, in nats."""
 
 
 def measure(
@@ -155,7 +157,7 @@ class _SamplerRun:
     def __init__(self, sampler: Sampler, group: Group) -> None:
         self._sampler = sampler
         self._reader = Reader(sampler, group)
-        self._columns = _Columns(group, FIGURES)
+        self._columns = _Columns(group, (*FIGURES, TOKEN_SURPRISAL))
         self._error: Record | None = None
 
     @property
@@ -172,7 +174,7 @@ class _SamplerRun:
         except (SamplerError, UsageError) as error:
             self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
             return
-        self._columns.add(position, found.figures)
+        self._columns.add(position, np.column_stack([found.figures, found.surprisal]))
         self._reader.store(position, found.surprisal)
 
     def _compared(self, position: Position, model: ModelRows) -> Comparison:
@@ -212,7 +214,7 @@ class _Curve:
         }
 
 
-def summary(record: Record) -> dict[str, Any]:
+def summary(record: Record, people: Record | None = None) -> dict[str, Any]:
     """Compute the figures of one sampler on all contexts: `teacher_forced` of a report.
 
     Means are over positions, with intervals by bootstrap over texts. Entropies and surprisals are
@@ -220,20 +222,44 @@ def summary(record: Record) -> dict[str, Any]:
 
     Args:
         record: that of one sampler, from `measure`, merged.
+        people: that of the model, if people wrote the contexts.
     """
     n = sum(map(len, record["entropy"]))
     means = {name: _mean(record[name]) for name in FIGURES}
     entropy = entropy_summary(record)
+    recall = _human_recall(record, people) if people else {}
     return {
         "n": n,
         "entropy": entropy,
         "effective_choices": None if entropy["mean"] is None else math.exp(entropy["mean"]),
         **{name: means[name] for name in FIGURES if name != "entropy"},
+        **{name: _mean(values) for name, values in recall.items()},
         "bits": {name: _in_bits(means[name]) for name in IN_NATS},
-        "ci95": {name: _interval(record[name]) for name in FIGURES if name != "entropy"},
+        "ci95": {
+            name: _interval(values)
+            for name, values in ({name: record[name] for name in FIGURES[1:]} | recall).items()
+        },
         "by_position": by_position(
             {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
         ),
+    }
+
+
+def _human_recall(record: Record, people: Record) -> Record:
+    """Say of each word of people whether the sampler could have drawn it, and how likely it was.
+
+    Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
+    keep 90 % of the words of people if the model were calibrated.
+
+    Source: Meister et al. 2023, On the efficacy of sampling adapters, arXiv 2307.03749.
+    """
+    pairs = [
+        [nats for nats, under_model in zip(*texts, strict=True) if under_model is not None]
+        for texts in zip(record[TOKEN_SURPRISAL], people["surprisal"], strict=True)
+    ]
+    return {
+        "human_recall": [[float(nats is not None) for nats in text] for text in pairs],
+        "human_surprisal": [[nats for nats in text if nats is not None] for text in pairs],
     }
 
 

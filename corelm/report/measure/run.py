@@ -87,9 +87,10 @@ class ReportRun:
         self._match(matcher, target)
         at = temperatures([row.sampler for row in self._rows])
         measured = self._on_contexts(contexts, at)
-        generated = self._generated_texts()
+        generated, band = self._generated_texts(), human.band(people)
         size, never = len(settings.model.vocabulary), never_drawn(settings.model.vocabulary)
-        rows = self._documents(measured["samplers"], generated, human.band(people))
+        written_by_people = measured["model"] if contexts.source == "human" else None
+        rows = self._documents(measured["samplers"], written_by_people, generated, band)
         return {
             "schema": "corelm.report/1",
             "header": self._header(contexts, target),
@@ -212,6 +213,7 @@ class ReportRun:
     def _documents(
         self,
         measured: list[Document],
+        people: Document | None,
         generated: list[list[generated_texts.Record]],
         band: tuple[float, float] | None,
     ) -> Iterator[Document]:
@@ -222,7 +224,7 @@ class ReportRun:
             figures: Document = {"teacher_forced": None, "generated_texts": None, "texts": []}
             if row.error is None:
                 figures = {
-                    "teacher_forced": on_contexts.summary(record),
+                    "teacher_forced": on_contexts.summary(record, people),
                     "generated_texts": generated_texts.summary(texts, band),
                     "texts": generated_texts.detailed(texts),
                 }

@@ -89,8 +89,10 @@ COLUMNS = (
         ENTROPY, "mass kept", "mass_kept", share, priority=8, compared=False,
         meaning="the model's probability of the tokens that can still be drawn",
     ),
+    Column(ENTROPY, "human recall", "human_recall", share, compared=False),
     Column(ENTROPY, "tokens kept", "tokens_kept", count, compared=False),
     Column(ENTROPY, "surprisal", "expected_surprisal", human_metric="surprisal"),
+    Column(ENTROPY, "varentropy", "varentropy", compared=False),
     Column(ENTROPY, "top 1", "top_probability", share, compared=False),
     Column(
         LIKELIHOOD, "surprisal", "surprisal", priority=4, to_human=9,

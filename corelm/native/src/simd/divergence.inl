@@ -9,7 +9,8 @@ static const float LOWEST = -1e30f; /* takes the place of minus infinity: 0 * LO
 
 /* Sums over the tokens of a row. */
 struct divergence_sums {
-    doubles weight, below, model; /* weights; times the logits; times the model's logits */
+    doubles weight, below, squared; /* weights; times the logits; times their squares */
+    doubles model;                 /* weights times the model's logits */
     size_t possible;              /* tokens */
     unsigned restored, changed;    /* is any impossible in the model, or has another logit? */
 };
@@ -18,7 +19,8 @@ INLINE void add_block(struct divergence_sums *sums, const float *row, const floa
                       size_t count, float largest, float model_largest)
 {
     const floats never = splat(-INFINITY), floor = splat(-MAX_DEPTH);
-    floats weight[PARTS] = {{0}}, below[PARTS] = {{0}}, of_model[PARTS] = {{0}};
+    floats weight[PARTS] = {{0}}, below[PARTS] = {{0}}, squared[PARTS] = {{0}};
+    floats of_model[PARTS] = {{0}};
     for (size_t k = 0; k < count; k += SIXTEEN)
         EACH_PART(v) {
             floats x = load_logits(row + k, count - k, v);
@@ -26,9 +28,10 @@ INLINE void add_block(struct divergence_sums *sums, const float *row, const floa
             if (!possible) /* so is most of what a filter leaves */
                 continue;
             floats y = load_logits(model + k, count - k, v), shifted = x - splat(largest);
-            floats w = exp_nonpositive(shifted);
+            floats w = exp_nonpositive(shifted), depth = max(shifted, floor);
             weight[v] += w;
-            below[v] = fmadd(w, max(shifted, floor), below[v]);
+            below[v] = fmadd(w, depth, below[v]);
+            squared[v] = fmadd(w * depth, depth, squared[v]);
             of_model[v] = fmadd(w, max(y - splat(model_largest), splat(LOWEST)), of_model[v]);
             sums->possible += (size_t)__builtin_popcount(possible);
             sums->restored |= possible & ~movemask(y > never);
@@ -36,6 +39,7 @@ INLINE void add_block(struct divergence_sums *sums, const float *row, const floa
         }
     sums->weight += fold_to_doubles(weight);
     sums->below += fold_to_doubles(below);
+    sums->squared += fold_to_doubles(squared);
     sums->model += fold_to_doubles(of_model);
 }
 
@@ -80,6 +84,82 @@ INLINE double model_mass(const float *row, const float *model, size_t vocabulary
     return sum_of_doubles(sum) + (row[likeliest] > -INFINITY);
 }
 
+/* ---- distances between the two: total variation and Jensen-Shannon ---- */
+
+struct distances { double variation, jensen_shannon; };
+
+/* The distances of a filter that keeps this mass: what it keeps grows by the same factor. */
+INLINE struct distances distances_of_filter(double mass)
+{
+    double grown = log(2 / (1 + mass)), kept = mass > 0 ? mass * log(2 * mass / (1 + mass)) : 0;
+    double nats = (grown + kept + (1 - mass) * log(2)) / 2;
+    return (struct distances){1 - mass, nats > 0 ? nats : 0};
+}
+
+INLINE floats where_else(ints where, floats a, floats b)
+{
+    return (floats)((where & (ints)a) | (~where & (ints)b));
+}
+
+/* x ln x for 0 <= x <= 2. With x = 2^n m and m between the roots of 1/2 and 2, ln m is
+ * 2 atanh(z) for z = (m - 1) / (m + 1), whose series needs five terms. */
+INLINE floats x_log_x(floats x)
+{
+    const ints root_half = (ints)splat(0.70710678f), one = (ints)splat(1.0f);
+    floats positive = max(x, splat(1e-30f));
+    ints exponent = ((ints)positive - root_half) >> 23;
+    floats m = (floats)((ints)positive - (exponent << 23)), n = {0};
+    n = __builtin_convertvector(exponent, floats);
+    floats z = (m - (floats)one) / (m + (floats)one), square = z * z;
+    floats series = fmadd(square, splat(2.0f / 9), splat(2.0f / 7));
+    series = fmadd(square, series, splat(2.0f / 5));
+    series = fmadd(square, series, splat(2.0f / 3));
+    series = fmadd(square, series, splat(2.0f));
+    return x * fmadd(n, splat(0.69314718f), z * series);
+}
+
+/* ((1 + d) ln(1 + d) + (1 - d) ln(1 - d)) / 2 for -1 <= d <= 1. The two terms cancel where d is
+ * small, so there it is the series of d^2k / (2k (2k - 1)). */
+INLINE floats imbalance(floats d)
+{
+    floats square = d * d, series = splat(1.0f / 132);
+    series = fmadd(square, series, splat(1.0f / 90));
+    series = fmadd(square, series, splat(1.0f / 56));
+    series = fmadd(square, series, splat(1.0f / 30));
+    series = fmadd(square, series, splat(1.0f / 12));
+    series = fmadd(square, series, splat(1.0f / 2));
+    floats exact = splat(0.5f) * (x_log_x(splat(1.0f) + d) + x_log_x(splat(1.0f) - d));
+    return where_else(square < splat(0.1225f), square * series, exact);
+}
+
+/* The distances from probabilities a and b, token by token: of |a - b| / 2 and of
+ * (a + b) imbalance((a - b) / (a + b)) / 2 the sums. */
+INLINE struct distances distances_of_rows(const float *row, const float *model, size_t vocabulary,
+                                          float largest, float model_largest, float scale,
+                                          float model_scale)
+{
+    doubles variation = {0}, jensen_shannon = {0};
+    for (size_t start = 0; start < vocabulary; start += BLOCK) {
+        size_t count = vocabulary - start < BLOCK ? vocabulary - start : BLOCK;
+        floats apart[PARTS] = {{0}}, nats[PARTS] = {{0}};
+        for (size_t k = 0; k < count; k += SIXTEEN)
+            EACH_PART(v) {
+                floats x = load_logits(row + start + k, count - k, v);
+                floats y = load_logits(model + start + k, count - k, v);
+                floats a = exp_nonpositive(x - splat(largest)) * splat(scale);
+                floats b = exp_nonpositive(y - splat(model_largest)) * splat(model_scale);
+                floats difference = a - b, sum = a + b;
+                floats d = difference / max(sum, splat(1e-37f));
+                apart[v] += max(difference, -difference);
+                nats[v] = fmadd(sum, imbalance(d), nats[v]);
+            }
+        variation += fold_to_doubles(apart);
+        jensen_shannon += fold_to_doubles(nats);
+    }
+    double tv = sum_of_doubles(variation) / 2, js = sum_of_doubles(jensen_shannon) / 2;
+    return (struct distances){tv < 1 ? tv : 1, js < log(2) ? js : log(2)};
+}
+
 /* INVALID is a row that isn't a distribution, or in which a token is possible that isn't in the
  * model's. As in `entropy_row`, the likeliest token, of weight 1, is added last. */
 TARGET static enum status divergence_row(const void *work, size_t i, struct scratch *scratch)
@@ -106,7 +186,14 @@ TARGET static enum status divergence_row(const void *work, size_t i, struct scra
                                                         scratch->block_max);
         mass = kept / exp(stats[MODEL_MIN_ENTROPY]);
     }
-    double entropy = min_entropy - sum_of_doubles(sums.below) / (1 + rest);
+    double below = sum_of_doubles(sums.below) / (1 + rest), entropy = min_entropy - below;
+    double varentropy = sum_of_doubles(sums.squared) / (1 + rest) - below * below;
+    int is_filter = !sums.changed && largest == model[likeliest];
+    struct distances apart =
+        is_filter ? distances_of_filter(mass < 1 ? mass : 1)
+                  : distances_of_rows(row, model, vocabulary, largest, model_largest,
+                                      (float)(1 / (1 + rest)),
+                                      (float)exp(-stats[MODEL_MIN_ENTROPY]));
     double expected = stats[MODEL_MIN_ENTROPY] -
                       (sum_of_doubles(sums.model) + (double)of_model) / (1 + rest);
     float logit = row[args->tokens[i]];
@@ -117,6 +204,9 @@ TARGET static enum status divergence_row(const void *work, size_t i, struct scra
     out[OUT_TOKENS_KEPT] = possible;
     out[OUT_EXPECTED_SURPRISAL] = expected;
     out[OUT_TOP_PROBABILITY] = 1 / (1 + rest);
+    out[OUT_VARENTROPY] = varentropy > 0 ? varentropy : 0;
+    out[OUT_TOTAL_VARIATION] = apart.variation;
+    out[OUT_JENSEN_SHANNON] = apart.jensen_shannon;
     out[OUT_SURPRISAL] =
         logit > -INFINITY ? min_entropy + ((double)largest - (double)logit) : (double)NAN;
     int valid = is_valid(scratch->block_max, block_count(vocabulary), largest);
