@@ -10,6 +10,7 @@ import typer
 
 from corelm.cli.exit_codes import exit_code
 from corelm.cli.options.completion import completed_words
+from corelm.cli.options.prescan import with_optional_values
 from corelm.cli.text_values import TextGroup
 
 DEBUG = "--debug"
@@ -23,6 +24,7 @@ COMMANDS = (
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
     words, debug = _without_debug(arguments)
+    words = with_optional_values(words)
     command = command_of(words)
     known = command in COMMANDS or _is_added(command)
     help = f"corelm {command} --help" if known else "corelm --help"

@@ -1,24 +1,22 @@
-"""The growing text of one sample: the text that each token adds, up to a stop string."""
+"""The growing text of one sample: the text that each token adds, up to a stop string or pattern."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Sequence
 
-from corelm.errors import UsageError
+from corelm.generation.patterns import TextPatterns
 from corelm.language_model import ByteVocabulary, IncrementalVocabulary, Vocabulary
 
 
 class Text:
-    """The text after a prompt, token by token, until a stop string appears.
+    """The text after a prompt, token by token, until a stop string or pattern appears.
 
     Args:
         vocabulary: the vocabulary of the ids.
         prompt: the ids of the prompt.
-        stop: strings that end the text and are not part of it, or one such string.
-
-    Raises:
-        UsageError: an empty stop string.
+        stop: strings that end the text and are not part of it.
+        patterns: the same for regular expressions.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -29,37 +27,30 @@ class Text:
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, prompt: Sequence[int], stop: Sequence[str] | str = ()
+        self,
+        vocabulary: Vocabulary,
+        prompt: Sequence[int],
+        stop: Sequence[str] = (),
+        patterns: TextPatterns | None = None,
     ) -> None:
-        self._stop = (stop,) if isinstance(stop, str) else tuple(stop)
-        if "" in self._stop:
-            raise UsageError("a stop string needs at least one character")
-        self._decode = _incremental_decoder(vocabulary)
+        self._stop, self._patterns = stop, patterns
+        self._decode = text_writer(vocabulary)
         for token in prompt:
             self._decode(token)
-        self._settled: list[str] = []
-        self._taken = 0  # the number of settled parts that `take_settled` has returned
-        self._held = ""  # the end of the text, which may be the beginning of a stop string
-        self.stopped = False
-        """True once a stop string has appeared; the text ends before it."""
-
-    @property
-    def value(self) -> str:
+        self.value = ""
         """The text after the prompt."""
-        return "".join(self._settled) + self._held
+        self._settled = 0  # characters; those behind may be the beginning of a stop string
+        self._taken = 0  # the characters that `take_settled` has returned
+        self.stopped = False
+        """True once a stop string or pattern has appeared; the text ends before it."""
 
     def add(self, token: int) -> str:
         """Append a token and return the text that it adds."""
-        before = len(self._held)
-        text = self._held + self._decode(int(token))
-        ends = [at for stop in self._stop if (at := text.find(stop)) >= 0]
-        if ends:
-            self.stopped = True
-            text = text[: min(ends)]
-        held = 0 if ends else max((_overlap(text, stop) for stop in self._stop), default=0)
-        self._settled.append(text[: len(text) - held])
-        self._held = text[len(text) - held :]
-        return text[before:]
+        text = self.value + self._decode(int(token))
+        end, settled = self._search(text)
+        before, self.value = len(self.value), text[:end]
+        self.stopped, self._settled = end is not None, settled
+        return self.value[before:]
 
     def take_settled(self, last: bool = False) -> str:
         """Return the text that has settled since the last call.
@@ -67,9 +58,18 @@ class Text:
         Args:
             last: no token follows, so nothing needs to be held back.
         """
-        parts = self._settled[self._taken :]
-        self._taken = len(self._settled)
-        return "".join(parts) + (self._held if last else "")
+        start, self._taken = self._taken, len(self.value) if last else self._settled
+        return self.value[start : self._taken]
+
+    def _search(self, text: str) -> tuple[int | None, int]:
+        """Return where a text ends, or None, and the number of its characters that have settled."""
+        ends = [at for stop in self._stop if (at := text.find(stop, self._settled)) >= 0]
+        settled = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
+        if self._patterns:
+            end, may_begin = self._patterns.search(text, self._settled)
+            ends += [] if end is None else [end]
+            settled = min(settled, may_begin)
+        return (min(ends), min(ends)) if ends else (None, settled)
 
 
 def _overlap(text: str, stop: str) -> int:
@@ -77,8 +77,18 @@ def _overlap(text: str, stop: str) -> int:
     return max((k for k in range(1, len(stop)) if text.endswith(stop[:k])), default=0)
 
 
-def _incremental_decoder(vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from each next id of a text to the text that it adds."""
+def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
+    """Return a function from each next id of a text to the text that it adds.
+
+    The ids include those of the prompt, whose text decides spaces and the ends of characters.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> vocabulary = ToyModel().vocabulary
+        >>> write = text_writer(vocabulary)
+        >>> [write(token) for token in vocabulary.encode("the cat sat")]
+        ['the', ' cat', ' sat']
+    """
     if isinstance(vocabulary, IncrementalVocabulary):
         return vocabulary.writer()
     if isinstance(vocabulary, ByteVocabulary):

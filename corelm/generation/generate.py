@@ -13,6 +13,7 @@ from corelm.decoding.step import FinishReason, Step
 from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.detokenizer import Text
+from corelm.generation.endings import Endings
 from corelm.language_model import LanguageModel
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.registry import registry
@@ -45,8 +46,8 @@ class Generation:
         text: the text after the prompt, up to a stop string.
         tokens: the ids drawn.
         finish_reason: why it ended: `end`, an end token was drawn; `length`, as many tokens as
-            asked for were drawn, or the decoder found no more; `stop`, a stop string appeared;
-            `error`, an exception cut it short.
+            asked for were drawn, or the decoder found no more; `stop`, a stop string or pattern
+            appeared; `loop`, its last phrase was repeated; `error`, an exception cut it short.
         steps: one record per token.
     """
 
@@ -68,7 +69,7 @@ class OpenTexts:
         samples: the indices of the samples in the run.
         seed: the seed of the run.
         length: the largest number of tokens of a text.
-        stop: strings that end a text.
+        endings: what ends a text before its end token and its length.
         measured: keep a `TokenRecord` for each token; computing its entropies takes time.
 
     Attributes:
@@ -86,12 +87,14 @@ class OpenTexts:
         *,
         seed: int,
         length: int,
-        stop: Sequence[str] | str = (),
+        endings: Endings | None = None,
         measured: bool = False,
     ) -> None:
         ids = model.vocabulary.encode(prompt)
         self.samples = tuple(samples)
-        self.texts = [Text(model.vocabulary, ids, stop) for _ in self.samples]
+        self._endings = endings or Endings()
+        stops = self._endings.stop, self._endings.stop_regex
+        self.texts = [Text(model.vocabulary, ids, *stops) for _ in self.samples]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
         self.finish_reasons: list[FinishReason | None] = [None for _ in self.samples]
@@ -110,7 +113,8 @@ class OpenTexts:
                 self._add(step)
                 yield step
                 # A decoder whose texts end by themselves ends by itself.
-                if None not in self.finish_reasons and "stop" in self.finish_reasons:
+                reasons = set(self.finish_reasons)
+                if None not in reasons and reasons & {"stop", "loop"}:
                     return
         except (Exception, KeyboardInterrupt) as error:
             self._failed = True
@@ -135,6 +139,8 @@ class OpenTexts:
             return "stop"
         if self.tokens[at][-1] in self._ends:
             return "end"
+        if self._endings.is_loop(self.tokens[at]):
+            return "loop"
         return "length" if len(self.tokens[at]) >= self._length else None
 
     def generations(self) -> list[Generation]:
@@ -221,12 +227,15 @@ def stream(
     seed: int | None = None,
     decoder: Decoder | None = None,
     stop: Sequence[str] | str = (),
+    stop_regex: Sequence[str] | str = (),
+    stop_on_loop: int | None = None,
     unknown: bool = False,
 ) -> Iterator[Step]:
     """Write one text and yield each step as it is drawn, with its `text`.
 
     The arguments are those of `generate`, with the index of one `sample`. Text that may begin a
-    stop string is held back until the next tokens decide. The last step has the `finish_reason`.
+    stop string or pattern is held back until the next tokens decide. The last step has the
+    `finish_reason`.
 
     Example:
         >>> import corelm
@@ -236,7 +245,8 @@ def stream(
          cat sat on
     """
     chosen = fresh_seed() if seed is None else seed
-    open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, stop=stop)
+    endings = Endings.of(stop, stop_regex, stop_on_loop)
+    open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
     [text] = open_texts.texts
     all_steps = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
@@ -257,6 +267,8 @@ def generate(
     seed: int | None = None,
     decoder: Decoder | None = None,
     stop: Sequence[str] | str = (),
+    stop_regex: Sequence[str] | str = (),
+    stop_on_loop: int | None = None,
     unknown: bool = False,
 ) -> list[Generation]:
     """Write n texts.
@@ -272,6 +284,10 @@ def generate(
         seed: decides the random numbers; drawn afresh, and reported, when left out.
         decoder: the decoder; `Ancestral()` when left out.
         stop: strings that end a text and are not part of it, or one such string.
+        stop_regex: the same for regular expressions of the package `regex`; after each token, the
+            first match in the text so far ends it.
+        stop_on_loop: end a text when its last phrase, of at least two tokens, has occurred this
+            many times in a row, at least 2; the repeats stay in the text. None for never.
         unknown: allow [UNK] to be sampled.
 
     Raises:
@@ -291,10 +307,11 @@ def generate(
     """
     _check_count("n", n)
     chosen = fresh_seed() if seed is None else seed
+    endings = Endings.of(stop, stop_regex, stop_on_loop)
     texts: list[Generation] = []
     for samples in batches(n):
         open_texts = OpenTexts(
-            model, prompt, samples, seed=chosen, length=length, stop=stop, measured=True
+            model, prompt, samples, seed=chosen, length=length, endings=endings, measured=True
         )
         all_steps = steps(
             model, prompt, sampler=sampler, length=length, samples=samples, seed=chosen,

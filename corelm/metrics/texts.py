@@ -10,11 +10,12 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.metrics.loops import ends_in_loop
 from corelm.metrics.ngrams import Texts, flat, ngrams
 from corelm.metrics.self_bleu import self_bleu
 from corelm.native.cpu import cpu_limit
@@ -78,30 +79,13 @@ def diversity(texts: Texts) -> Floats:
 
 
 def loops(texts: Texts) -> NDArray[np.bool_]:
-    """Return True for texts that end by repeating one phrase: (texts,).
-
-    The phrase has two or more tokens and occurs three or more times. The text may break off
-    inside it, because the same loop then ends in another phrase of that length. One token six
-    times in a row counts as a phrase of two.
-
-    Source: Holtzman et al. 2020, The curious case of neural text degeneration,
-    arXiv 1904.09751.
+    """Return True for texts that end by repeating one phrase three times, `ends_in_loop`: (texts,).
 
     Example:
         >>> loops([[9, 3, 4, 3, 4, 3, 4], [3, 4, 3, 4], [3, 3, 3], [3] * 6]).tolist()
         [True, False, False, True]
     """
-    return np.array([_loops(np.asarray(text)) for text in texts], dtype=np.bool_)
-
-
-def _loops(text: NDArray[Any]) -> bool:
-    """True if, for some phrase length, the last three phrases are equal."""
-    end = len(text)
-    # Three phrases are equal if their last two thirds equal their first two thirds.
-    return any(
-        np.array_equal(text[end - 2 * size :], text[end - 3 * size : end - size])
-        for size in range(2, end // 3 + 1)
-    )
+    return np.array([ends_in_loop(list(text)) for text in texts], dtype=np.bool_)
 
 
 def zipf(texts: Texts) -> float | None:

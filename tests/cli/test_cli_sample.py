@@ -157,6 +157,8 @@ def test_help_shows_the_options_of_the_chosen_sampler(run: Run) -> None:
         (("--sampler", "everything", "--mode", "c"), "mode must be one of a, b, not 'c'"),
         (("--sampler", "everything", "--bias", "x"), "bias must be KEY=VALUE, not 'x'"),
         (("--decoder", "wide", "--width", "0"), "width must be at least 1, not 0"),
+        (("--stop-loop", "1"), "stop_loop must be at least 2, not 1"),
+        (("--stop-regex", "("), "the pattern '(' is not valid: missing ) at position 1"),
         (("--length", "-1"), "length must be at least 0, not -1"),
         (("--length", "many"), "length must be a whole number, not 'many'"),
         (("--samples", "-1"), "samples must be at least 1, not -1"),
@@ -228,6 +230,29 @@ def test_nothing_of_a_stop_string_is_written(run: Run) -> None:
     assert result.out == "the cat \n"
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("--stop-regex", "o."), "the cat sat "),
+        (("--stop-regex", "zebra", "--stop-regex", r"\bs"), "the cat "),
+        (("--stop-loop",), "the" + " cat sat on the" * 3),
+        (("--stop-loop", "2"), "the" + " cat sat on the" * 2),
+        (("--stop-loop=2",), "the" + " cat sat on the" * 2),
+        (("--stop_loop", "--stop", "zebra"), "the" + " cat sat on the" * 3),
+    ],
+)
+def test_ways_to_end_a_text(run: Run, words: tuple[str, ...], shown: str) -> None:
+    assert run(*GREEDY, *words, "the", "--length", "20").out == f"{shown}\n"
+
+
+def test_json_holds_the_endings(run: Run) -> None:
+    words = ("--stop", "zebra", "--stop-regex", "x+", "--stop-loop", "the")
+    document = run(*GREEDY, *words, "--length", "20", "--json").json
+    assert (document["stop"], document["stop_regex"]) == (["zebra"], ["x+"])
+    assert (document["stop_on_loop"], document["prompt"]) == (3, "the")
+    assert document["texts"][0]["finish_reason"] == "loop"
+
+
 def test_text_that_only_begins_like_a_stop_string_is_written(run: Run) -> None:
     result = run(*GREEDY, "the", "--length", "3", "--stop", "on zebra", "--stop", "sat on zebra")
     assert result.out == "the cat sat on\n"
@@ -252,6 +277,8 @@ def test_json_holds_the_run_and_every_token(run: Run) -> None:
         "prompt": "the",
         "length": 2,
         "stop": [],
+        "stop_regex": [],
+        "stop_on_loop": None,
     }
     assert (text["sample"], text["text"], text["finish_reason"]) == (0, " cat sat", "length")
     assert [token["text"] for token in text["tokens"]] == [" cat", " sat"]

@@ -28,13 +28,15 @@ from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
-from corelm.errors import UsageError
+from corelm.generation.endings import Endings
+from corelm.metrics.loops import REPEATS
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
 
 LENGTH = Parameter("length", int, 50, Rule(ge=0))
 SAMPLES = Parameter("samples", int, 1, Rule(ge=1))
 SEED = Parameter("seed", int, None, Rule(ge=0))
+LOOP = Parameter("stop_loop", int, None, Rule(ge=2))
 SHORT_HELP = "Write texts with a language model."
 
 
@@ -75,6 +77,20 @@ def sample(
         list[str] | None,
         typer.Option(metavar="TEXT", help="End before this text; may be given more than once."),
     ] = None,
+    stop_regex: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="End before a match of this regular expression; may be given more than once.",
+        ),
+    ] = None,
+    stop_loop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[N]",
+            help=f"End when the last phrase has occurred N times in a row. Without N: {REPEATS}.",
+        ),
+    ] = None,
     prompt_file: PromptFile = None,
     unknown: Unknown = False,
     json: Annotated[
@@ -103,7 +119,11 @@ def sample(
             "length": LENGTH.convert(length),
             "n": SAMPLES.convert(samples),
             "seed": fresh_seed() if seed is None else SEED.convert(seed),
-            "stop": _stops(stop or []),
+            "endings": Endings.of(
+                [text_argument(text) for text in stop or []],
+                [text_argument(pattern) for pattern in stop_regex or []],
+                None if stop_loop is None else LOOP.convert(stop_loop),
+            ),
         }
         language_model = loaded(model, device, dtype)
         request = Request(
@@ -119,9 +139,3 @@ def sample(
             messages.note(f"drawn with --seed {request.seed}")
         write = writer(request.n, json=json, whole=no_stream)
         write(request, out)
-
-
-def _stops(texts: Sequence[str]) -> tuple[str, ...]:
-    if "" in texts:
-        raise UsageError("a stop string needs at least one character")
-    return tuple(map(text_argument, texts))

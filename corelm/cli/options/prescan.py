@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from corelm.cli.options.parameters import Chosen, flag
-from corelm.cli.options.reserved import SHORT
+from corelm.cli.options.reserved import OPTIONAL, SHORT
 from corelm.errors import UsageError
 from corelm.plugins.registry import registry
 from corelm.printable import did_you_mean
@@ -58,6 +59,26 @@ def scan(
         elif word == "-" or not word.startswith("-"):
             words.append(word)
     return options, words
+
+
+def with_optional_values(words: Sequence[str]) -> list[str]:
+    """Return a command line in which every option has a value that may be left out.
+
+    Example:
+        >>> with_optional_values(["--stop-loop", "The film", "--stop-loop", "4"])
+        ['--stop-loop=3', 'The film', '--stop-loop', '4']
+    """
+    end = words.index("--") if "--" in words else len(words)
+    return [
+        f"{word}={OPTIONAL[name]}"
+        if i < end and (name := flag(word[2:])) in OPTIONAL and not _is_number(after)
+        else word
+        for i, (word, after) in enumerate(zip_longest(words, words[1:], fillvalue=""))
+    ]
+
+
+def _is_number(word: str) -> bool:
+    return word.removeprefix("-").isdecimal()
 
 
 def refuse_unknown(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from corelm.metrics.loops import REPEATS
+
 RESERVED = frozenset(
     {
         "--batch", "--decoder", "--device", "--dtype", "--help", "--json", "--length", "--model",
         "--no-stream", "--preset", "--prompt", "--prompt-file", "--sampler", "--samples",
-        "--seconds", "--seed", "--stop", "--token", "--top", "--unknown",
+        "--seconds", "--seed", "--stop", "--stop-loop", "--stop-regex", "--token", "--top",
+        "--unknown",
     }
 )  # fmt: skip
 """The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""
+
+OPTIONAL = {"--stop-loop": str(REPEATS)}
+"""The options that need no value, and the one that each then has."""
 
 SHORT = {"-n": "--samples"}
 """The short options, and the long one of each."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from corelm.cli.exit_codes import PartialError
 from corelm.cli.output.product import Output
 from corelm.decoder import Decoder
+from corelm.generation.endings import Endings
 from corelm.generation.generate import Generation, OpenTexts, batches, steps, stream
 from corelm.language_model import LanguageModel
 from corelm.sampler import Sampler
@@ -25,7 +26,7 @@ class Request(NamedTuple):
     length: int
     n: int
     seed: int
-    stop: tuple[str, ...]
+    endings: Endings
     unknown: bool
 
     @property
@@ -33,6 +34,13 @@ class Request(NamedTuple):
         """The keyword arguments that `steps` and `stream` share."""
         names = ("sampler", "decoder", "length", "seed", "unknown")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def stops(self) -> dict[str, Any]:
+        """The keyword arguments of `stream` that end a text."""
+        ends = self.endings
+        patterns = ends.stop_regex.patterns
+        return {"stop": ends.stop, "stop_regex": patterns, "stop_on_loop": ends.stop_on_loop}
 
 
 def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]:
@@ -43,7 +51,7 @@ def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]
 
 
 def _write_stream(request: Request, out: Output) -> None:
-    drawn = stream(request.model, request.prompt, stop=request.stop, **request.settings)
+    drawn = stream(request.model, request.prompt, **request.stops, **request.settings)
     out.text(request.prompt, bold=True)
     shown = 0
     try:
@@ -83,7 +91,7 @@ def _write_json(request: Request, out: Output) -> None:
         "seed": request.seed,
         "prompt": request.prompt,
         "length": request.length,
-        "stop": request.stop,
+        **request.stops,
         "texts": [],
     }
     try:
@@ -105,7 +113,7 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
     for samples in batches(request.n):
         texts = OpenTexts(
             request.model, request.prompt, samples, seed=request.seed, length=request.length,
-            stop=request.stop, measured=measured,
+            endings=request.endings, measured=measured,
         )  # fmt: skip
         drawn = steps(request.model, request.prompt, samples=samples, **request.settings)
         failure = _failure(texts.take(drawn))

@@ -1,0 +1,56 @@
+"""What ends a text before its end token and its length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from corelm.errors import UsageError
+from corelm.generation.patterns import TextPatterns
+
+
+@dataclass(frozen=True)
+class Endings:
+    """What ends a text before its end token and its length.
+
+    Attributes:
+        stop: strings that end a text and are not part of it.
+        stop_regex: the same for regular expressions.
+        stop_on_loop: the number of repeats of a text's last phrase that end it, or None.
+
+    Example:
+        >>> Endings.of("and", r"d\\w+g", 3).stop
+        ('and',)
+    """
+
+    stop: tuple[str, ...] = ()
+    stop_regex: TextPatterns = field(default_factory=TextPatterns)
+    stop_on_loop: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        stop: Sequence[str] | str = (),
+        stop_regex: Sequence[str] | str = (),
+        stop_on_loop: int | None = None,
+    ) -> Endings:
+        """Return the endings of the arguments of `generate`.
+
+        Raises:
+            UsageError: an empty string, an invalid pattern, or a number of repeats below 2.
+        """
+        strings = (stop,) if isinstance(stop, str) else tuple(stop)
+        if "" in strings:
+            raise UsageError("a stop string needs at least one character")
+        repeats = stop_on_loop
+        if repeats is not None and (type(repeats) is not int or repeats < 2):
+            raise UsageError(f"stop_on_loop must be a whole number, at least 2, not {repeats!r}")
+        return cls(strings, TextPatterns(patterns=stop_regex), repeats)
+
+    def is_loop(self, tokens: Sequence[int]) -> bool:
+        """Return True if a text of these ids ends in the loop that ends it."""
+        if self.stop_on_loop is None:
+            return False
+        from corelm.metrics.loops import ends_in_loop  # late: few programs need it
+
+        return ends_in_loop(tokens, self.stop_on_loop)

@@ -1,0 +1,115 @@
+"""Strings and regular expressions that are searched for in a growing text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from corelm.errors import UsageError
+from corelm.printable import shown
+
+TIMEOUT = 1.0
+"""Seconds that one search may take; the usual one takes microseconds."""
+MOST_REPEATS = 100_000
+"""The largest product of a pattern's counts: `regex` unrolls counted repeats when it compiles."""
+COUNT = re.compile(r"(?<!\\)\{(\d+)")
+
+
+class TextPatterns:
+    """Strings and regular expressions that are searched for in a growing text.
+
+    A match is one in the text so far. So `cat` and `cat\\b` match when a token ends in "cat", even
+    if the next token makes it "cats"; `cat\\W` waits for the next character.
+
+    Args:
+        strings: texts to find as they are, or one such text.
+        patterns: regular expressions of the package `regex`, whose syntax is that of Python's `re`
+            and more, or one such expression.
+        ignore_case: do not distinguish upper and lower case.
+
+    Raises:
+        UsageError: an empty string, or a pattern that is invalid or matches the empty text.
+
+    Example:
+        >>> patterns = TextPatterns("cat sat", r"d\\w+g", ignore_case=True)
+        >>> patterns.search("The Cat sat"), patterns.search("The ca"), patterns.search("The mat")
+        ((4, 4), (None, 4), (None, 7))
+    """
+
+    def __init__(
+        self,
+        strings: Sequence[str] | str = (),
+        patterns: Sequence[str] | str = (),
+        *,
+        ignore_case: bool = False,
+    ) -> None:
+        self.strings = (strings,) if isinstance(strings, str) else tuple(strings)
+        self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        if "" in self.strings:
+            raise UsageError("a string to search for needs at least one character")
+        self._compiled = _compiled_strings(self.strings, ignore_case) + [
+            _compiled(pattern, ignore_case) for pattern in self.patterns
+        ]
+
+    def __bool__(self) -> bool:
+        """True if there is anything to search for."""
+        return bool(self._compiled)
+
+    def search(self, text: str, start: int = 0) -> tuple[int | None, int]:
+        """Find the first match in a text that may grow, and the first beginning of one.
+
+        Args:
+            text: the text so far.
+            start: the first character at which a match may begin.
+
+        Returns:
+            The first character of the first match, or None; and the first character at which a
+            match begins or may begin when the text grows, or the length of the text.
+
+        Raises:
+            UsageError: the search takes more than a second.
+        """
+        found = [match for each in self._compiled if (match := _search(each, text, start))]
+        matches = [match.start() for match in found if not match.partial]
+        return min(matches, default=None), min((m.start() for m in found), default=len(text))
+
+
+def _compiled_strings(strings: Sequence[str], ignore_case: bool) -> list[Any]:
+    import regex  # late: few programs need it
+
+    flags = regex.IGNORECASE if ignore_case else 0
+    return [regex.compile("|".join(map(regex.escape, strings)), flags)] if strings else []
+
+
+def _compiled(pattern: str, ignore_case: bool) -> Any:
+    import regex
+
+    repeats = math.prod(map(int, COUNT.findall(pattern)))
+    if repeats > MOST_REPEATS:
+        raise UsageError(
+            f"the pattern {shown(pattern)} repeats too much: the product of its counts must be at "
+            f"most {MOST_REPEATS:,}, not {repeats:,}"
+        )
+    try:
+        compiled = regex.compile(pattern, regex.IGNORECASE if ignore_case else 0)
+    except (regex.error, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(f"the pattern {shown(pattern)} is not valid: {error}") from None
+    if compiled.search("", timeout=TIMEOUT):
+        raise UsageError(
+            f"the pattern {shown(pattern)} matches the empty text, so it would match at once; make "
+            "it need a character"
+        )
+    return compiled
+
+
+def _search(compiled: Any, text: str, start: int) -> Any:
+    """Return a match or, if there is none, the beginning of one at the end of the text."""
+    try:
+        return compiled.search(text, start, partial=True, timeout=TIMEOUT)
+    except TimeoutError:
+        raise UsageError(
+            f"the pattern {shown(compiled.pattern)} takes more than {TIMEOUT:g} second on a text "
+            f"of {len(text)} characters; write it without repeats inside repeats"
+        ) from None

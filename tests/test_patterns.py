@@ -1,0 +1,74 @@
+"""Patterns in a growing text: what has matched, and what may still match."""
+
+from __future__ import annotations
+
+import pytest
+
+from corelm.errors import UsageError
+from corelm.generation.patterns import TextPatterns
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("cat", "a cat sat", (2, 2)),
+        ("cat", "a ca", (None, 2)),
+        ("cat", "a dog", (None, 5)),
+        ("cat|a dog", "a do", (None, 0)),
+        ("c.*t", "a cab", (None, 2)),
+        (r"\bcat\W", "a cat", (None, 2)),
+        (r"\bcat\b", "a cat", (2, 2)),  # the text so far
+        ("a(?=bc)", "xab", (None, 1)),
+        (r"(?<=\.)", "Yes.", (4, 4)),
+        ("^cat", "a cat", (None, 5)),
+        (r"(\w+) \1 ", "the the", (None, 0)),
+        ("(?i)CAT", "a cat", (2, 2)),
+    ],
+)
+def test_a_match_and_the_beginning_of_one(pattern, text, expected):
+    assert TextPatterns(patterns=pattern).search(text) == expected
+
+
+def test_a_search_begins_at_a_character_and_sees_those_before():
+    patterns = TextPatterns(patterns=["(?<=a )cat", "^dog", "o"])
+    assert patterns.search("dog a cat", 2) == (6, 6)
+
+
+def test_strings_are_no_patterns():
+    patterns = TextPatterns(["a.c", "{1000000000}"])
+    assert patterns.search("abc {1000000000") == (None, 4)
+    assert patterns.search("a.c") == (0, 0)
+    assert TextPatterns("İstanbul", ignore_case=True).search("in iSTANBUL")[0] in (None, 3)
+
+
+@pytest.mark.parametrize("text", ["A CAT", "a cat"])
+def test_case_is_ignored_if_asked(text):
+    assert TextPatterns("Cat", "x", ignore_case=True).search(text) == (2, 2)
+    assert TextPatterns("Cat", "x").search(text)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", r"the pattern '\(' is not valid: missing \) at position 1"),
+        ("a**", "is not valid: multiple repeat"),
+        ("x*", "matches the empty text"),
+        ("$", "matches the empty text"),
+        ("(a{1000}){1000}", "the product of its counts must be at most 100,000, not 1,000,000"),
+    ],
+)
+def test_a_pattern_that_cannot_be_used(pattern, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        TextPatterns(patterns=pattern)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_empty_string_is_refused():
+    with pytest.raises(UsageError, match="needs at least one character"):
+        TextPatterns(["a", ""])
+
+
+def test_a_pattern_that_takes_exponential_time_is_stopped(monkeypatch):
+    monkeypatch.setattr("corelm.generation.patterns.TIMEOUT", 0.1)
+    with pytest.raises(UsageError, match=r"takes more than 0.1 second on a text of 41 characters"):
+        TextPatterns(patterns="(a|aa)+$").search("a" * 40 + "b")
