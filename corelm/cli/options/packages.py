@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 PACKAGES = {
+    "arithmetic": "corelm-arithmetic",
     "beam": "corelm-beam",
     "best_of": "corelm-best-of",
     "contrastive": "corelm-contrastive",
