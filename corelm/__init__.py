@@ -51,6 +51,7 @@ if typing.TYPE_CHECKING:
     from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
     from corelm.plugins.engine_presets import preset, presets
     from corelm.report.report import Report, compare
+    from corelm.settings.convert import EngineSettings, from_settings, to_settings
 
 __all__ = [
     "API_VERSION",
@@ -67,6 +68,7 @@ __all__ = [
     "Decoding",
     "DecodingTask",
     "EngineSampler",
+    "EngineSettings",
     "Explanation",
     "Generation",
     "HiddenStateSession",
@@ -90,6 +92,7 @@ __all__ = [
     "draw",
     "entropy",
     "explain",
+    "from_settings",
     "generate",
     "hookimpl",
     "keep",
@@ -105,6 +108,7 @@ __all__ = [
     "softmax",
     "stream",
     "surprisals",
+    "to_settings",
 ]
 
 
@@ -113,6 +117,7 @@ _LATER = {
     "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.plugins.engine_presets": ("preset", "presets"),
     "corelm.report.report": ("Report", "compare"),
+    "corelm.settings.convert": ("EngineSettings", "from_settings", "to_settings"),
 }
 """Modules that are imported when one of their names is first used: few programs need them."""
 

@@ -13,6 +13,7 @@
     ├── ModelFileError          a model on disk that is damaged, foreign or incomplete
     ├── DataError               a data set that is missing, empty, damaged or unsafe
     ├── TrainingError           training that cannot start, continue or be resumed
+    ├── SettingsError           another engine's settings that cannot be read or written
     ├── ReportError             a report that is damaged or foreign, or cannot be stored
     └── MissingDependencyError  a package that only this command needs is not installed
 
@@ -73,6 +74,10 @@ class DataError(CorelmError):
 
 class TrainingError(CorelmError):
     """Training that cannot start, continue or be resumed."""
+
+
+class SettingsError(CorelmError):
+    """Another engine's settings that cannot be read, or cannot say what a chain does."""
 
 
 class ReportError(CorelmError):

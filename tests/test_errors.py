@@ -29,6 +29,7 @@ def test_the_tree_is_the_one_that_the_module_draws():
         "ModelFileError",
         "DataError",
         "TrainingError",
+        "SettingsError",
         "ReportError",
         "MissingDependencyError",
     ]

@@ -28,6 +28,7 @@ RANKS = [
     {"decoding"},
     {"decoder"},
     {"plugins"},
+    {"settings"},
     {"generation"},
     {"adapters", "model"},
     {"testing"},

@@ -34,14 +34,17 @@ VALUES = {"API_VERSION", "Array", "hookimpl"}
 
 IMPORTED_LATER = {
     "EngineSampler",
+    "EngineSettings",
     "Explanation",
     "Report",
     "Stage",
     "TokenTrace",
     "compare",
     "explain",
+    "from_settings",
     "preset",
     "presets",
+    "to_settings",
 }
 """Public names that are imported when they are first asked for."""
 
@@ -51,6 +54,7 @@ NO_EXAMPLE = {
     "CorelmError": "the root of the errors",
     "Decoder": "the tests and how-to pages write one",
     "TokenRecord": "a record, seen in the example of generate",
+    "EngineSettings": "a record, seen in the example of from_settings",
     "Explanation": "a record, seen in the example of explain",
     "TokenTrace": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",

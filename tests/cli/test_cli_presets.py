@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,3 +93,117 @@ def test_a_preset_that_there_is_not(run: Run) -> None:
     assert result.err.startswith(
         "error: there is no preset 'llamacpp'; did you mean 'llama.cpp'? (there are: llama.cpp, "
     )
+
+
+# Settings, both ways
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., str]:
+    """A function that writes a file of settings and returns its path."""
+
+    def write(content: str) -> str:
+        file = tmp_path / "settings"
+        file.write_text(content)
+        return str(file)
+
+    return write
+
+
+REQUEST = (
+    '{"model": "m", "messages": [], "temperature": 0.7, "seed": 3, "max_tokens": 9, "colour": 1}'
+)
+
+
+def test_settings_in_a_file_are_printed_as_an_expression(run: Run, written: Run) -> None:
+    result = run("presets", "--from", written(REQUEST))
+    assert (result.code, result.out) == (0, "temperature(t=0.7)\n")
+    assert result.err.splitlines() == [
+        "the settings of openai; keys that are left out have its defaults",
+        "not samplers, left out: model, messages, seed (--seed), max_tokens (--length)",
+        "warning: unknown to corelm, left out: colour",
+    ]
+
+
+def test_settings_as_json(run: Run, written: Run) -> None:
+    assert run("presets", "--json", "--from", written(REQUEST)).json == {
+        "engine": "openai",
+        "sampler": "temperature(t=0.7)",
+        "unsupported": {},
+        "idle": [],
+        "other": {"model": "m", "messages": [], "seed": 3, "max_tokens": 9},
+        "unknown": ["colour"],
+    }
+
+
+def test_a_setting_without_a_counterpart_is_part_of_a_failure(run: Run, written: Run) -> None:
+    result = run(
+        "presets", "--format", "transformers", "--from",
+        written('{"num_beams": 4, "top_p": 0.5, "bad_words_ids": [[1, 2]]}'),
+    )  # fmt: skip
+    assert (result.code, result.out) == (3, "greedy\n")
+    assert result.err.splitlines()[1:] == [
+        "warning: no counterpart in corelm: num_beams, bad_words_ids (corelm bans one token by its "
+        "id, not a sequence)",
+        "without effect in transformers here: top_p",
+    ]
+
+
+def test_one_engine_in_the_words_of_another(run: Run, written: Run) -> None:
+    result = run("presets", "--from", written("temp: 0.7\n"), "--format", "sillytavern",
+                 "--to", "openai")  # fmt: skip
+    assert result.code == 0
+    assert result.json == corelm.to_settings("temperature(t=0.7)", "openai")
+    flags = run("presets", "--sampler", "min_p(p=0.1)", "--to", "llama.cpp-cli")
+    assert " --min-p 0.1 " in flags.out
+    assert run("presets", "vllm", "--to", "vllm").json["top_p"] == 1.0
+
+
+def test_a_chain_that_an_engine_does_not_have(run: Run) -> None:
+    result = run("presets", "llama.cpp", "--to", "openai")
+    assert (result.code, result.out) == (1, "")
+    assert result.err == ("error: top_k(k=40), min_p(p=0.05) have no counterpart in openai\n")
+
+
+def test_settings_from_standard_input(spawn: Run) -> None:
+    result = spawn("presets", "--from", "-", input=b"--temp 0 --mlock")
+    assert (result.code, result.out) == (0, "greedy\n")
+    assert "unknown to corelm, left out: --mlock" in result.err
+    broken = spawn("presets", "--from", "-", input=b"{")
+    assert (broken.code, broken.out) == (1, "")
+    assert broken.err.startswith(
+        "error: cannot read the settings in standard input: it is not JSON"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (("vllm", "--from", "x"), 2, "a NAME, --from or --sampler, not several of them"),
+        (("--format", "vllm"), 2,
+         "--format says which engine's the file of --from is; give --from too"),
+        (("--to", "vllm"), 2, "--to writes a chain: give a NAME, --from or --sampler too"),
+        (("--sampler", "greedy"), 2,
+         "--sampler is for --to, which names the engine to write the chain for"),
+        (("--from", "x", "--to", "vlm"), 2,
+         "there is no engine 'vlm'; did you mean 'vllm'? (there are: transformers, llama.cpp, "
+         "llama.cpp-cli, openai, vllm, sillytavern, text-generation-webui)"),
+        (("--from", "no-such-file"), 1, "no-such-file: No such file or directory"),
+    ],
+)  # fmt: skip
+def test_settings_and_options_that_do_not_go_together(
+    run: Run, words: tuple[str, ...], code: int, sentence: str
+) -> None:
+    result = run("presets", *words)
+    assert (result.code, result.out) == (code, "")
+    assert result.err == f"error: {sentence}\n"
+
+
+def test_hostile_keys_are_shortened_and_printable(run: Run, written: Run) -> None:
+    keys = {f"{i}\x1b[31m" + "a" * 500: 1 for i in range(20)}
+    result = run("presets", "--from", written(json.dumps({"temp": 1, **keys})))
+    assert result.out == "stochastic\n"
+    line = result.err.splitlines()[-1]
+    assert line.endswith(" and 8 more")
+    assert "\x1b" not in line
+    assert len(line) < 1000

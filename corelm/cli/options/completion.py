@@ -63,6 +63,13 @@ def preset_names() -> list[str]:
     return list(presets())
 
 
+def engine_names() -> list[str]:
+    """Return the names of the engines whose settings corelm reads and writes."""
+    from corelm.settings.convert import ENGINES
+
+    return list(ENGINES)
+
+
 def one_of(values: Sequence[object]) -> Callable[[], list[str]]:
     """Return a completion of fixed choices."""
     return lambda: [str(value) for value in values]

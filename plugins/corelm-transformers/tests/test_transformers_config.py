@@ -10,7 +10,7 @@ from tiny_transformers import ENGINE, TOKENIZER, tiny_model
 from transformers import GenerationConfig
 
 import corelm
-from corelm import CorelmError, ParameterError
+from corelm import CorelmError
 
 SIZE = ENGINE.config.vocab_size
 
@@ -170,10 +170,27 @@ def test_files_that_cannot_be_read_are_refused_in_one_line(tmp_path, content):
 def test_values_outside_their_rule(tmp_path):
     file = tmp_path / "generation_config.json"
     file.write_text('{"do_sample": true, "typical_p": -2.0}')
-    with pytest.raises(ParameterError, match="p must be above 0"):
+    with pytest.raises(CorelmError, match=r"typical_p=-2.0: p must be above 0"):
         from_generation_config(file)
 
 
 def test_a_name_that_is_nowhere(monkeypatch):
     with pytest.raises(CorelmError, match="cannot read the settings in no/such-model"):
         from_generation_config("no/such-model")
+
+
+def test_every_field_of_transformers_is_known_and_none_is_invented():
+    """No field is unknown to corelm, and corelm writes and reads no field that is not there."""
+    fields = vars(GenerationConfig()).keys()
+    assert corelm.from_settings(dict.fromkeys(fields, None), "transformers").unknown == ()
+    assert corelm.to_settings("stochastic", "transformers").keys() <= fields
+
+
+def test_what_switches_a_sampler_off_is_the_default_of_transformers():
+    """All but `do_sample`, which is off there, and `top_k`, which keeps 50 tokens."""
+    defaults = GenerationConfig._get_default_generation_params()
+    off = corelm.to_settings("stochastic", "transformers")
+    shared = off.keys() & defaults.keys() - {"do_sample", "top_k"}
+    assert len(shared) == 9
+    assert {name: off[name] for name in shared} == {name: defaults[name] for name in shared}
+    assert (defaults["do_sample"], defaults["top_k"]) == (False, 50)

@@ -1,0 +1,1 @@
+"""The sampler settings of other engines, read as chains and written from chains."""
