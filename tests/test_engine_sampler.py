@@ -123,6 +123,18 @@ def test_an_engine_may_ask_which_text_a_row_continues():
     assert not engine.continues([5, 7])
 
 
+@pytest.mark.parametrize("sampler", ["mirostat(tau=1.5)", "adaptive_p(target=0.3)"])
+def test_an_engine_may_overwrite_its_logits(sampler):
+    engine, straight = EngineSampler(sampler, seed=5), EngineSampler(sampler, seed=5)
+    memory, texts = np.zeros((1, len(MODEL.vocabulary)), np.float32), [[3], [3]]
+    for _ in range(6):
+        memory[0] = prepared(texts[0])
+        texts[0].extend(engine.draw(memory, texts[:1]))
+        texts[1].extend(straight.draw(prepared(texts[1])[None], texts[1:]))
+        memory[:] = 0
+    assert texts[0] == texts[1]
+
+
 def test_without_a_seed_the_logits_are_those_of_the_sampler():
     logits = np.log(np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32))
     result = EngineSampler("top_k(k=1)")(logits, [[0], [1]])

@@ -183,7 +183,9 @@ class EngineSampler:
             self._engine_rows.advance(texts, samples, lengths)
         result = self._apply(scores)
         if self.reads & {"surprisal", "model_surprisal"}:
-            self._engine_rows.remember(scores, result)
+            kept = scores.copy()  # the engine may overwrite its memory before the next step
+            shared = np.may_share_memory(result, scores)
+            self._engine_rows.remember(kept, kept if shared else result)
         return result
 
     def _without_start(

@@ -30,7 +30,7 @@ os.environ["CORELM_THREADS"] = "1"  # before corelm starts its threads
 import gguf
 import llama_cpp as llama
 import numpy as np
-from corelm_llama_cpp import as_logits_processor, as_sampler
+from corelm_llama_cpp import LlamaCppSampler, as_logits_processor, as_sampler
 
 import corelm
 
@@ -83,6 +83,7 @@ llama.cpp's samplers, without the one that draws."""
 TAKE_THE_TOKEN = {"temp": 0.0}
 """With a seed one token is left, which llama.cpp's greedy sampler takes fastest."""
 
+IN_CHAIN = llama.llama_sampler_sample
 SILENT = llama.llama_log_callback(lambda level, text, data: None)
 
 Way = tuple[Callable[[], None], Callable[[], None]]
@@ -157,7 +158,7 @@ def ours(expression: str, seed: int | None = None) -> Any:
     return MADE[-1]
 
 
-def native(logits: Logits, make: Callable[[], Any]) -> Way:
+def native(logits: Logits, make: Callable[[], Any], sample: Callable[..., int] = IN_CHAIN) -> Way:
     """Return a way that draws with a `llama_sampler` for each row."""
     samplers = [make() for _ in range(logits.rows)]
 
@@ -169,7 +170,7 @@ def native(logits: Logits, make: Callable[[], Any]) -> Way:
 
     def step() -> None:
         for i, sampler in enumerate(samplers):
-            llama.llama_sampler_sample(sampler, logits.context, i)
+            sample(sampler, logits.context, i)
 
     return start, step
 
@@ -214,6 +215,9 @@ def ways(llm: llama.Llama, rows: int, name: str) -> dict[str, Way]:
         "llama.cpp": native(logits, lambda: chain(stages(logits.size))),
         "as_sampler, llama.cpp draws": native(logits, lambda: chain([ours(expression)])),
         "as_sampler, seed": native(logits, lambda: ours(expression, 1)),
+        "as_sampler(...).sample, seed": native(
+            logits, lambda: ours(expression, 1), LlamaCppSampler.sample
+        ),
         "EngineSampler, seed": together(logits, expression),
     }
     if rows == 1:

@@ -31,7 +31,7 @@ class State:
     """
 
     def __init__(self, engine, draws, failures):
-        self._engine, self._draws = engine, draws
+        self._engine, self.draws = engine, draws
         self.failures = failures
         self._size = 0  # the number of ids seen, where llama.cpp passes a part of the vocabulary
         self.reset()
@@ -62,31 +62,45 @@ class State:
             self.failures.append(error)
             candidates.selected = 0  # llama.cpp ends the process without a selected token
 
+    def draw(self, logits):
+        """Return the next token of (1, vocabulary) logits."""
+        [token] = self._step().draw(logits, self._text())
+        return int(token)
+
     def _apply(self, candidates, records):
-        # A step counts once its token is accepted: llama.cpp may apply a sampler again, for
-        # instance when a grammar rejects the token.
-        self._stepped = copy.copy(self._engine)
-        # A copy, since Python cannot lengthen an array whose memory NumPy holds.
-        logits, tokens = self._logits(records), [np.array(self._tokens)]
-        if self._draws:
-            records[0] = self._stepped.draw(logits, tokens)[0], 0, 1
+        logits = self._logits(records)
+        if self.draws:
+            records[0] = self.draw(logits), 0, 1
             candidates.size, candidates.selected, candidates.sorted = 1, 0, True
             return
-        [row] = self._stepped(logits, tokens)
-        ids = np.flatnonzero(row > -np.inf)
-        if len(ids) == len(row):  # faster than by an index
-            ids = _numbers(len(row))
+        [row] = self._step()(logits, self._text())
+        count = np.count_nonzero(row > -np.inf)
+        if count == len(records):  # all of them, in the order of their ids
+            records["logit"] = row
         else:
-            row = row[ids]
-        records[: len(ids)]["id"], records[: len(ids)]["logit"] = ids, row
-        candidates.size, candidates.selected, candidates.sorted = len(ids), -1, False
+            ids = np.flatnonzero(row > -np.inf)
+            records[:count]["id"], records[:count]["logit"] = ids, row[ids]
+        candidates.size, candidates.selected, candidates.sorted = count, -1, False
+
+    def _step(self):
+        """Return the sampler for a step, which counts once its token is accepted.
+
+        llama.cpp may apply a sampler again, for instance when a grammar rejects the token.
+        """
+        self._stepped = copy.copy(self._engine)
+        return self._stepped
+
+    def _text(self):
+        # A copy, since Python cannot lengthen an array whose memory NumPy holds.
+        return [np.array(self._tokens)]
 
     def _logits(self, records):
         """Return (1, vocabulary) logits; tokens that are no candidates have minus infinity."""
-        ids, logits = records["id"], records["logit"]
+        # Copies without gaps: NumPy compares them several times as fast.
+        ids, logits = np.ascontiguousarray(records["id"]), np.ascontiguousarray(records["logit"])
         if np.array_equal(ids, _numbers(len(ids))):
             self._size = max(self._size, len(ids))
-            return np.ascontiguousarray(logits)[None]
+            return logits[None]
         self._size = max(self._size, int(ids.max()) + 1)
         scattered = np.full((1, self._size), -np.inf, dtype=np.float32)
         scattered[0, ids] = logits
@@ -118,17 +132,30 @@ class LlamaCppSampler:
         return self._pointer
 
     def sample(self, context, index=-1):
-        """Draw and accept the next token.
+        """Draw and accept the next token, faster than `llama_sampler_sample`.
+
+        The logits are read where llama.cpp has them, without a list of candidates.
 
         Args:
             context: a `llama_context`, such as `Llama.ctx`.
             index: the output of the last batch; -1 is the last one.
 
         Raises:
+            UsageError: a sampler without a seed, which leaves the draw to llama.cpp; or an output
+                that does not exist.
             CorelmError: as `corelm.EngineSampler`.
         """
-        token = llama.llama_sampler_sample(self, context, index)
-        self.raise_error()
+        state = _state(self._as_parameter_)
+        if not state.draws:
+            raise UsageError("without a seed llama.cpp draws; add this sampler to a chain")
+        vocabulary = llama.llama_model_get_vocab(llama.llama_get_model(context))
+        size = llama.llama_vocab_n_tokens(vocabulary)
+        logits = llama.llama_get_logits_ith(context, index)
+        if not logits:
+            raise UsageError(f"the last batch of this context has no output {index}")
+        memory = (ctypes.c_float * size).from_address(ctypes.addressof(logits.contents))
+        token = state.draw(np.frombuffer(memory, np.float32)[None])
+        state.accept(token)
         return token
 
     def raise_error(self):

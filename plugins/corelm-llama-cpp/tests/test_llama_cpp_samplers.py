@@ -16,7 +16,13 @@ from corelm.errors import CorelmError, SamplerError, UsageError
 pytest.importorskip("llama_cpp")
 
 import llama_cpp as llama
-from corelm_llama_cpp import LlamaCppModel, LlamaCppVocabulary, as_logits_processor, as_sampler
+from corelm_llama_cpp import (
+    LlamaCppModel,
+    LlamaCppSampler,
+    LlamaCppVocabulary,
+    as_logits_processor,
+    as_sampler,
+)
 from corelm_llama_cpp.native_sampler import _STATES
 
 SAMPLERS = [
@@ -88,10 +94,10 @@ class Loop:
         for token in tokens:
             llama.llama_sampler_accept(sampler, token)
 
-    def run(self, sampler, length=LENGTH):
+    def run(self, sampler, length=LENGTH, sample=llama.llama_sampler_sample):
         tokens = []
         while len(tokens) < length and not (tokens and tokens[-1] in self.ends):
-            tokens.append(llama.llama_sampler_sample(sampler, self.llm.ctx, -1))
+            tokens.append(sample(sampler, self.llm.ctx, -1))
             self.llm.eval(tokens[-1:])
         return tokens
 
@@ -119,9 +125,10 @@ def test_with_a_seed_the_text_is_that_of_corelm(sampler, model, llm, loop, vocab
     assert [generate(llm, prompt, processor) for prompt in PROMPTS] == expected
     own = as_sampler(sampler, seed=3, vocabulary=vocabulary)
     for prompt, tokens in zip(PROMPTS, expected, strict=True):
-        llama.llama_sampler_reset(own)
-        loop.prompt(prompt, own)
-        assert loop.run(own) == tokens
+        for sample in (llama.llama_sampler_sample, LlamaCppSampler.sample):
+            llama.llama_sampler_reset(own)
+            loop.prompt(prompt, own)
+            assert loop.run(own, sample=sample) == tokens
     own.raise_error()
     own.free()
 
@@ -239,6 +246,13 @@ def test_a_step_counts_once_its_token_is_accepted():
             llama.llama_sampler_accept(own, token)
     for own in (twice, once):
         own.free()
+
+
+def test_a_sampler_that_leaves_the_draw_to_llama_cpp_does_not_sample(loop):
+    own = as_sampler("top_k(k=3)")
+    with pytest.raises(UsageError, match=r"without a seed llama\.cpp draws"):
+        own.sample(loop.llm.ctx)
+    own.free()
 
 
 def test_an_exception_is_raised_after_llama_cpp_returned(loop):
