@@ -23,7 +23,7 @@ HISTORY = (0, 0)
 
 
 class _Vocabulary:
-    """The words of the example, for samplers that use words or the end token."""
+    """The words of the example, for samplers that use words, their text or the end token."""
 
     padding = unknown = start = None
     ends = (len(WORDS) - 1,)
@@ -36,6 +36,9 @@ class _Vocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         return " ".join(WORDS[i] for i in ids)
+
+    def token_bytes(self, token: int) -> bytes:
+        return b"" if token in self.ends else f" {WORDS[token]}".encode()
 
 
 @dataclass(frozen=True)

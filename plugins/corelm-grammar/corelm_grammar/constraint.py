@@ -1,0 +1,43 @@
+"""The part that all constraints share."""
+
+from abc import abstractmethod
+
+import numpy as np
+
+from corelm import ParameterError, Sampler, keep
+from corelm.filters import greedy
+from corelm_grammar.states import allowed_tokens
+
+PURE = '%llguidance {"no_forcing": true}'
+"""Allow every way to write a text in tokens, not only the tokenizer's own."""
+LONGEST = 200_000
+"""Characters of a pattern, a schema, a list or a grammar."""
+
+
+class Constraint(Sampler):
+    """Keep the tokens with which the text after the prompt can still become a match."""
+
+    kind = "mask"
+    reads = frozenset({"tokens", "vocabulary"})
+
+    def __post_init__(self):
+        super().__post_init__()
+        object.__setattr__(self, "_grammar", self._compile())
+
+    @abstractmethod
+    def _compile(self):
+        """Return the constraint in llguidance's form of Lark, or raise a ParameterError."""
+
+    def __call__(self, logits, context):
+        allowed = allowed_tokens(self._grammar, context, logits.shape[-1])
+        kept = keep(logits, allowed)
+        emptied = kept.max(axis=-1, keepdims=True) == -np.inf
+        return np.where(emptied, greedy(logits), kept) if emptied.any() else kept
+
+
+def check_length(name, text):
+    """Refuse a parameter that is empty or too long to be read in reasonable time."""
+    if not text:
+        raise ParameterError(f"{name} is missing; give one")
+    if len(text) > LONGEST:
+        raise ParameterError(f"{name} has {len(text):,} characters; at most {LONGEST:,} are read")

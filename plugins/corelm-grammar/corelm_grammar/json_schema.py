@@ -1,0 +1,104 @@
+"""JSON texts that are valid against a schema."""
+
+import json
+from collections.abc import Mapping
+
+from llguidance import LLMatcher
+
+from corelm import ParameterError, hookimpl, param
+from corelm_grammar.constraint import PURE, Constraint, check_length
+
+MOST_TRIED = 500
+"""Parts of a schema that are tried to find the one at fault."""
+
+
+class JsonSchema(Constraint):
+    """Keep the tokens with which the text can still become JSON that is valid against a schema.
+
+    Properties come in the order of the schema. Keywords that llguidance does not know, such as
+    `not` and `uniqueItems`, are refused. The text may begin with a space.
+
+    Related: regex, lark.
+
+    Example:
+        >>> JsonSchema(schema={"type": "integer", "minimum": 1})
+        JsonSchema(schema='{"type": "integer", "minimum": 1}', space=True, whitespace=True)
+        >>> JsonSchema(schema='{"items": {"type": "number?"}}')
+        Traceback (most recent call last):
+        corelm.errors.ParameterError: schema at #/items: Invalid type: number?
+    """
+
+    schema: str = param("{}", "the JSON schema, as text; in Python also as a mapping")
+    space: bool = param(True, "allow a space before the text")
+    whitespace: bool = param(True, "allow spaces and line breaks between the parts")
+
+    def __post_init__(self):
+        if isinstance(self.schema, (Mapping, bool)):
+            object.__setattr__(self, "schema", json.dumps(self.schema, ensure_ascii=False))
+        super().__post_init__()
+
+    def _compile(self):
+        check_length("schema", self.schema)
+        schema = _read(self.schema)
+        fault = _fault(schema)
+        if fault:
+            raise ParameterError(f"schema at #{_place(schema, fault)}: {fault}")
+        if not self.whitespace and isinstance(schema, dict):
+            schema = schema | {"x-guidance": {"whitespace_flexible": False}}
+        return _grammar(schema, 'start: " "? text' if self.space else "start: text")
+
+
+def _grammar(schema, start="start: text"):
+    return f"{PURE}\n{start}\ntext: %json {json.dumps(schema)}"
+
+
+def _read(text):
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        reason = f"line {error.lineno}, column {error.colno}: {error.msg}"
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except ValueError as error:
+        reason = str(error)
+    raise ParameterError(f"schema is not JSON: {reason}")
+
+
+def _refuse(constant):
+    raise ValueError(f"there is no {constant}")
+
+
+def _fault(schema):
+    """Return what is wrong with a schema; empty if nothing is."""
+    wrong, messages = LLMatcher.validate_grammar_with_warnings(_grammar(schema))
+    if not wrong:
+        return ""
+    first = messages[0].partition("\n")[0]
+    return first.rpartition("failed to compile JSON schema: ")[2]
+
+
+def _place(schema, fault):
+    """Return the pointer of the smallest part of a schema that has the same fault by itself."""
+    parts = sorted(_parts(schema, ()), key=lambda part: len(part[0]), reverse=True)
+    for keys, part in parts[:MOST_TRIED]:
+        if _fault(part) == fault:
+            return "".join(f"/{_escaped(key)}" for key in keys)
+    return ""
+
+
+def _parts(node, keys):
+    """Yield the keys of every mapping in a schema, and the mapping."""
+    if isinstance(node, dict):
+        yield keys, node
+    if isinstance(node, (dict, list)):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _parts(child, (*keys, key))
+
+
+def _escaped(key):
+    return str(key).replace("~", "~0").replace("/", "~1")
+
+
+@hookimpl
+def corelm_samplers():
+    return {"json_schema": JsonSchema}

@@ -1,0 +1,189 @@
+"""The tokens that a grammar allows after a text.
+
+The state of a grammar is a function of the text so far, so it is found by the text and there is
+nothing to reset, fork or rewind: a state that is no longer remembered is worked out again.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+from llguidance import LLMatcher, LLParserLimits
+
+from corelm.errors import UsageError
+from corelm_grammar.tokens import reader_of
+
+LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
+"""Those of llguidance, which bound the work of a step; an eighth of its memory."""
+REMEMBERED_TEXTS, REMEMBERED_GRAMMARS = 1024, 32
+MOST_TRIED = 64
+"""Tokens up to which each is tried to see whether anything can follow it."""
+
+
+class State(NamedTuple):
+    """A grammar after a text. Neither part is changed, so threads share it.
+
+    Attributes:
+        matcher: llguidance's; None after a text that the grammar does not allow.
+        mask: bits, one for each token of llguidance: may it come next?
+    """
+
+    matcher: LLMatcher | None
+    mask: np.ndarray
+
+
+NOWHERE = State(None, np.empty(0, np.uint8))
+"""The state after a text that cannot become a match."""
+
+
+class States:
+    """The states of one grammar, by the text that leads to them.
+
+    Args:
+        texts: the tokens of llguidance.
+        grammar: in llguidance's form of Lark.
+
+    Raises:
+        UsageError: a grammar that goes beyond llguidance's limits.
+    """
+
+    def __init__(self, texts, grammar):
+        self._texts = texts
+        matcher = LLMatcher(texts.tokenizer, grammar, limits=LIMITS, log_level=0)
+        self._start = _state(matcher)
+        self._known = OrderedDict()
+
+    def after(self, text):
+        """Return the state after bytes.
+
+        Raises:
+            UsageError: the grammar goes beyond llguidance's limits.
+        """
+        state = self._known.get(text) if text else self._start
+        if state is None:
+            state = self._known[text] = self._worked_out(text)
+            if len(self._known) > REMEMBERED_TEXTS:
+                self._known.popitem(last=False)
+        return state
+
+    def _worked_out(self, text):
+        """Continue from the longest beginning of the text that is known."""
+        beginnings = (length for length in range(len(text) - 1, 0, -1))
+        length = next((n for n in beginnings if text[:n] in self._known), 0)
+        before = self._known.get(text[:length], self._start)
+        if before is NOWHERE:
+            return NOWHERE
+        matcher, rest = before.matcher.deep_copy(), self._texts.tokens_of(text[length:])
+        if matcher.try_consume_tokens(rest) < len(rest) and not matcher.is_error():
+            return NOWHERE
+        return _state(matcher)
+
+
+def _state(matcher):
+    if not matcher.is_error():
+        try:
+            return State(matcher, np.frombuffer(matcher.compute_bitmask(), np.uint8))
+        except ValueError:
+            pass
+    reason = matcher.get_error().partition("\n")[0]
+    raise UsageError(f"too much for the limits of llguidance: {reason}; make it simpler")
+
+
+def allowed_tokens(grammar, context, size):
+    """Return the tokens with which the text after the prompt can still become a match.
+
+    Args:
+        grammar: in llguidance's form of Lark.
+        context: the tokens so far, with their vocabulary.
+        size: the number of ids.
+
+    Returns:
+        (batch, size), True for allowed tokens; everything in a row whose text no longer can.
+
+    Raises:
+        UsageError: no token is allowed, the vocabulary has no texts, or the grammar is too large.
+    """
+    matching = Matching(grammar, context.vocabulary)
+    allowed = np.zeros((len(context.tokens), size), dtype=bool)
+    for row, tokens in zip(allowed, context.tokens.tolist(), strict=True):
+        found = matching.allowed(tokens, context.prompt_length)[:size]
+        row[: len(found)] = found
+    return allowed
+
+
+class Matching:
+    """A grammar and a vocabulary.
+
+    Args:
+        grammar: in llguidance's form of Lark.
+        vocabulary: the vocabulary of a context.
+
+    Raises:
+        UsageError: the vocabulary has no texts.
+    """
+
+    def __init__(self, grammar, vocabulary):
+        self._grammar, self._vocabulary = grammar, vocabulary
+        self._read = reader_of(vocabulary)
+        self._silent = {vocabulary.padding, *vocabulary.ends}
+
+    def allowed(self, tokens, prompt_length):
+        """Return the tokens that may follow a list of ids: (vocabulary,), True if allowed.
+
+        Raises:
+            UsageError: none is, or the grammar is too large.
+        """
+        reading = self._reading(tokens, prompt_length)
+        if reading is None:
+            return np.ones(len(self._vocabulary), dtype=bool)
+        state, allowed = reading
+        if self._read.has_dead_ends:
+            self._leave_out_dead_ends(allowed, tokens, prompt_length)
+        if not allowed.any():
+            text = self._read(tokens, prompt_length).drawn.decode(errors="replace")
+            raise UsageError(_dead_end(text, state))
+        return allowed
+
+    def _reading(self, tokens, prompt_length):
+        """Return the state and the tokens that may follow by their bytes; None outside it."""
+        if not self._silent.isdisjoint(tokens[prompt_length:]):
+            return None
+        reading = self._read(tokens, prompt_length)
+        state = _states(reading.texts, self._grammar).after(reading.drawn)
+        if state is NOWHERE:
+            return None
+        bits = np.unpackbits(state.mask, bitorder="little").view(bool)
+        allowed = bits[reading.columns]
+        allowed[list(self._vocabulary.ends)] = bits[reading.texts.end]
+        return state, allowed
+
+    def _leave_out_dead_ends(self, allowed, tokens, prompt_length):
+        """Take out tokens that nothing can follow, where few are allowed.
+
+        In a vocabulary of words, `t` begins `title`, but the next word would bring a space.
+        """
+        candidates = np.flatnonzero(allowed)
+        if len(candidates) > MOST_TRIED:
+            return
+        for token in candidates.tolist():
+            reading = self._reading([*tokens, token], prompt_length)
+            if reading is not None and not reading[1].any():
+                allowed[token] = False
+
+
+def _states(texts, grammar):
+    known = texts.states.get(grammar)
+    if known is None:
+        if len(texts.states) >= REMEMBERED_GRAMMARS:
+            texts.states.clear()
+        known = texts.states[grammar] = States(texts, grammar)
+    return known
+
+
+def _dead_end(text, state):
+    if state.matcher.is_accepting():
+        return (
+            f"the text {text[-40:]!r} is complete, and this model has no token that ends it; draw "
+            "fewer tokens, or let the text go on"
+        )
+    return f"no token of this vocabulary continues the text {text[-40:]!r} towards a match"

@@ -1,0 +1,171 @@
+"""The texts of a vocabulary's tokens, as a tokenizer of llguidance.
+
+llguidance sees bytes. In a vocabulary of bytes a token is the same bytes everywhere, so it has one
+text. In a vocabulary of words a token has several, such as `film`, ` film` and ` Film`; the tokens
+before decide which. The tokenizer then holds every text, and each step looks up those that apply.
+"""
+
+import os
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from llguidance import LLTokenizer, TokenizerWrapper
+
+from corelm import ByteVocabulary, ContextualVocabulary
+from corelm.errors import UsageError
+
+MOST_STATES = 256
+"""States of a writer whose columns are kept; a vocabulary of words has a few dozen."""
+
+
+class Texts:
+    """Texts as the tokens of llguidance, followed by the 256 bytes and by the end.
+
+    The bytes let a matcher read any text, also one that no tokens of the vocabulary make up.
+
+    Args:
+        texts: the bytes of each token; none for a token that has no text.
+
+    Attributes:
+        end: the token that ends a text.
+        tokenizer: llguidance's tokenizer.
+        states: for `corelm_grammar.states`: those of each grammar that was matched.
+    """
+
+    def __init__(self, texts):
+        self._first_byte = len(texts)
+        self.end = len(texts) + 256
+        tokens = [*texts, *(bytes([byte]) for byte in range(256)), b""]
+        wrapped = TokenizerWrapper(_Tokens(tokens, self.end, self.tokens_of))
+        self.tokenizer = LLTokenizer(wrapped, n_vocab=len(tokens), eos_token=self.end)
+        self.states = {}
+
+    def tokens_of(self, text):
+        """Return the tokens of bytes: one for each."""
+        return [self._first_byte + byte for byte in text]
+
+
+class _Tokens:
+    """The attributes that `TokenizerWrapper` reads."""
+
+    bos_token_id = None
+
+    def __init__(self, tokens, end, encode):
+        self.tokens, self.eos_token_id, self.special_token_ids = tokens, end, [end]
+        self._encode = encode
+
+    def __call__(self, text):
+        return self._encode(text if isinstance(text, bytes) else text.encode())
+
+
+class Reading(NamedTuple):
+    """A row of a context, read as text.
+
+    Attributes:
+        texts: the tokens of llguidance.
+        drawn: the bytes of the text after the prompt.
+        columns: for each token of the vocabulary, the token of llguidance that it would be next.
+    """
+
+    texts: Texts
+    drawn: bytes
+    columns: Any
+
+
+class ByteReader:
+    """Reads rows of a `corelm.ByteVocabulary`, whose tokens are the same bytes everywhere."""
+
+    has_dead_ends = False  # any bytes can follow any others
+
+    def __init__(self, vocabulary):
+        self._bytes = [bytes(vocabulary.token_bytes(i)) for i in range(len(vocabulary))]
+        self._texts = Texts(self._bytes)
+
+    def __call__(self, tokens, prompt_length):
+        """Return the `Reading` of a list of ids."""
+        drawn = b"".join([self._bytes[token] for token in tokens[prompt_length:]])
+        return Reading(self._texts, drawn, slice(len(self._bytes)))
+
+
+class WordReader:
+    """Reads rows of a `corelm.ContextualVocabulary`, whose tokens have several texts."""
+
+    has_dead_ends = True
+
+    def __init__(self, vocabulary):
+        self._vocabulary = vocabulary
+        self._forms = _Forms(Texts([b""]), {"": 0})
+        self._columns = {}
+
+    def __call__(self, tokens, prompt_length):
+        """Return the `Reading` of a list of ids."""
+        decode = self._vocabulary.decode
+        drawn = decode(tokens)[len(decode(tokens[:prompt_length])) :]
+        texts, columns = self._look_up(self._vocabulary.texts_after(tokens))
+        return Reading(texts, drawn.encode(), columns)
+
+    def _look_up(self, written):
+        """Return the tokens of llguidance, and which of them these texts are."""
+        # The vocabulary returns the same object in the same state, so its id finds the columns.
+        known, forms, columns = self._columns.get(id(written), (None, None, None))
+        if known is not written or forms is not self._forms:
+            forms = self._forms = self._forms.extended(written)
+            columns = np.array([forms.places[text] for text in written])
+            if len(self._columns) >= MOST_STATES:
+                self._columns.clear()
+            self._columns[id(written)] = written, forms, columns
+        return forms.texts, columns
+
+
+class _Forms(NamedTuple):
+    """All texts that were met, and their places among the tokens of llguidance."""
+
+    texts: Texts
+    places: dict
+
+    def extended(self, written):
+        """Return forms that include these texts."""
+        if self.places.keys() >= set(written):
+            return self
+        # Most words are met with and without a space and a capital sooner or later; adding these
+        # at once saves building the tokenizer again.
+        words = dict.fromkeys(text.lstrip(" ") for text in written)
+        cased = dict.fromkeys(form for word in words for form in (word, _capitalised(word)))
+        met = [*self.places, *written, *cased, *(" " + form for form in cased)]
+        places = {text: place for place, text in enumerate(dict.fromkeys(met))}
+        return _Forms(Texts([text.encode() for text in places]), places)
+
+
+def _capitalised(word):
+    return word[:1].upper() + word[1:]
+
+
+_READERS = WeakKeyDictionary()
+# A thread of the parent may have held a lock of llguidance's while the process forked.
+os.register_at_fork(after_in_child=_READERS.clear)
+
+
+def reader_of(vocabulary):
+    """Return the reader of a vocabulary, made once.
+
+    Raises:
+        UsageError: no vocabulary, or one that does not say the text of each token.
+    """
+    if vocabulary is None:
+        raise UsageError("needs the texts of the tokens; sample from a model that has a vocabulary")
+    reader = _READERS.get(vocabulary)
+    if reader is None:
+        reader = _READERS[vocabulary] = _made(vocabulary)
+    return reader
+
+
+def _made(vocabulary):
+    if isinstance(vocabulary, ByteVocabulary):
+        return ByteReader(vocabulary)
+    if isinstance(vocabulary, ContextualVocabulary):
+        return WordReader(vocabulary)
+    raise UsageError(
+        f"{type(vocabulary).__name__} does not say which text each token adds; it needs the method "
+        "token_bytes or texts_after"
+    )
