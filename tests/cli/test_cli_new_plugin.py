@@ -21,6 +21,7 @@ PIP = (
     "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
     "--disable-pip-version-check", "--root-user-action", "ignore",
 )  # fmt: skip
+KINDS = ["sampler", "decoder", "model", "command"]
 FILES = ["README.md", "corelm_top_a.py", "pyproject.toml", "test_top_a.py"]
 
 
@@ -104,8 +105,9 @@ def test_a_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
     assert result.err.splitlines()[-1] == f"error: {file / 'corelm-top-a'}: Not a directory"
 
 
-def test_it_is_as_ruff_would_write_it(run: Run, tmp_path: Path) -> None:
-    run("plugins", "new", "top_a", "--into", str(tmp_path))
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_as_ruff_would_write_it(run: Run, tmp_path: Path, kind: str) -> None:
+    run("plugins", "new", "top_a", f"--{kind}", "--into", str(tmp_path))
     for words in (["format", "--check"], ["check"]):
         command = [sys.executable, "-m", "ruff", *words, "--quiet", "."]
         done = subprocess.run(command, cwd=tmp_path / "corelm-top-a", capture_output=True)
@@ -143,3 +145,49 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
     done = subprocess.run(tests, env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
     assert "40 passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "entry", "words", "output", "passed"),
+    [
+        ("decoder", "top_a", ("sample", "--model", "toy", "the", "--length", "3", "--decoder",
+                              "top_a", "--sure", "3"), "the cat sat on\n", 26),
+        ("model", "top_a", ("sample", "--model", "top_a", "the ", "--length", "4", "--sampler",
+                            "greedy"), "the the \n", 5),
+        ("command", "top-a", ("top-a", "This movie"), "3.16\n", 3),
+    ],
+)  # fmt: skip
+def test_every_kind_of_package_works_and_passes_its_tests(
+    run: Run, tmp_path: Path, kind: str, entry: str, words: list[str], output: str, passed: int
+) -> None:
+    assert run("plugins", "new", "top_a", f"--{kind}", "--into", str(tmp_path)).code == 0
+    package, site = tmp_path / "corelm-top-a", tmp_path / "site"
+    subprocess.run([sys.executable, *PIP, "--target", site, package], check=True)
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
+    options = {"env": environment, "capture_output": True, "text": True, "cwd": tmp_path}
+
+    corelm = [sys.executable, "-m", "corelm"]
+    listed = subprocess.run([*corelm, "plugins", "--check", "--json"], **options)
+    assert listed.returncode == 0, listed.stderr
+    [plugin] = [p for p in json.loads(listed.stdout) if p["distribution"] == "corelm-top-a"]
+    assert plugin["offers"] == [{"kind": kind, "name": entry}]
+    assert subprocess.run([*corelm, *words], **options).stdout == output
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", package]
+    done = subprocess.run(tests, **options)
+    assert done.returncode == 0, done.stdout
+    assert f"{passed} passed" in done.stdout
+
+
+def test_a_package_offers_one_thing(run: Run, tmp_path: Path) -> None:
+    result = run("plugins", "new", "a", "--model", "--decoder", "--into", str(tmp_path))
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "error: --decoder or --model, not both: a package to start from offers one thing\n"
+    )
+
+
+def test_the_message_about_a_name_is_of_its_kind(run: Run) -> None:
+    result = run("plugins", "new", "1a", "--command")
+    assert result.err.startswith("error: '1a' cannot name a command: ")
+    assert result.err.endswith("for example next_entropy\n")

@@ -1,10 +1,11 @@
-"""`corelm plugins new`: create a package with a sampler."""
+"""`corelm plugins new`: create a package with a sampler, a decoder, a model or a command."""
 
 from __future__ import annotations
 
 import keyword
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -15,23 +16,77 @@ import typer
 
 from corelm.cli.output import describe, messages
 from corelm.cli.output.product import product
+from corelm.cli.plugin_commands import CommandRegistry
 from corelm.errors import UsageError
 from corelm.hookspecs import API_VERSION
-from corelm.plugins.registry import registry
+from corelm.plugins.registry import COMMANDS, Registry, registry
 
 PREFIX = "corelm_"
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 FILES = {
     "pyproject.toml": "pyproject.toml",
-    "sampler.py": "$module.py",
+    "module.py": "$module.py",
     "test.py": "test_$name.py",
     "README.md": "README.md",
 }
 """The files of the package, by the template of each."""
+CORELM = '"corelm>=$version"'
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing that a package can offer.
+
+    Attributes:
+        name: the word for it, which is also the folder of its templates.
+        hook: the hook that returns it.
+        example: a name that it might have.
+        attempt: the command that tries it.
+        group: the group of its entry point.
+        dependencies: the packages that it needs, as pyproject.toml has them.
+        lint: a section for ruff.
+    """
+
+    name: str
+    hook: str
+    example: str
+    attempt: str
+    group: str = "corelm"
+    dependencies: str = CORELM
+    lint: str = ""
+
+
+SAMPLER = Kind(
+    "sampler",
+    "corelm_samplers",
+    "top_a",
+    "corelm samplers $name",
+    lint='[tool.ruff.lint]\nignore = ["RUF012"] # corelm freezes the attributes of a sampler',
+)
+DECODER = Kind("decoder", "corelm_decoders", "sure_start", "corelm decoders $name")
+MODEL = Kind("model", "corelm_models", "letters", 'corelm sample "the cat" --model $name')
+COMMAND = Kind(
+    "command",
+    COMMANDS,
+    "next_entropy",
+    "corelm $entry --help",
+    group='"corelm.commands"',
+    dependencies=f'{CORELM}, "typer>=0.29"',
+)
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the sampler.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of what it offers.")],
+    sampler: Annotated[
+        bool, typer.Option("--sampler", help="The package offers a sampler (the default).")
+    ] = False,
+    decoder: Annotated[
+        bool, typer.Option("--decoder", help="The package offers a decoder.")
+    ] = False,
+    model: Annotated[bool, typer.Option("--model", help="The package offers a model.")] = False,
+    command: Annotated[
+        bool, typer.Option("--command", help="The package adds a command to corelm.")
+    ] = False,
     into: Annotated[
         str | None,
         typer.Option(
@@ -40,27 +95,33 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Create a package with a sampler to start from, and print its folder.
+    """Create a package to start from, with a sampler, a decoder, a model or a command.
 
-    The package can be installed and passes its tests as it is.
+    Its folder is printed. The package can be installed and passes its tests as it is.
 
     \b
     corelm plugins new top_a
+    corelm plugins new sure_start --decoder
     pip install -e ./corelm-top-a
     """
-    words = named(name)
+    flags = {SAMPLER: sampler, DECODER: decoder, MODEL: model, COMMAND: command}
+    chosen = [kind for kind, given in flags.items() if given] or [SAMPLER]
+    if len(chosen) > 1:
+        names = " or ".join(f"--{kind.name}" for kind in chosen)
+        raise UsageError(f"{names}, not both: a package to start from offers one thing")
+    [kind] = chosen
+    words = named(name, kind)
     with product() as out:
-        _warn_of_namesakes(words["name"])
+        _warn_of_namesakes(words["entry"], kind)
         folder = Path(into or "") / words["package"]
-        _write(folder, words)
+        _write(folder, words, kind)
         out.text(f"{folder}\n")
-    messages.note(
-        f"try it: pip install -e {folder}; pytest {folder}; corelm samplers {words['name']}"
-    )
+    attempt = Template(kind.attempt).substitute(words)
+    messages.note(f"try it: pip install -e {folder}; pytest {folder}; {attempt}")
 
 
-def named(given: str) -> dict[str, str]:
-    """Return the names that belong to a sampler: of its class, module and package.
+def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
+    """Return the words that the templates leave open, such as the names of class and module.
 
     Raises:
         UsageError: a name that cannot be typed or imported.
@@ -74,31 +135,37 @@ def named(given: str) -> dict[str, str]:
     cls = "".join(part.capitalize() for part in name.split("_"))
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or keyword.iskeyword(cls):
         raise UsageError(
-            f"{given!r} cannot name a sampler: use letters, digits and single _, begin with a "
-            "letter, and avoid Python's keywords; for example top_a"
+            f"{given!r} cannot name a {kind.name}: use letters, digits and single _, begin with a "
+            f"letter, and avoid Python's keywords; for example {kind.example}"
         )
     module = PREFIX + name
-    return {
+    words = {
         "name": name,
+        "entry": name.replace("_", "-") if kind is COMMAND else name,  # typed on a command line
         "cls": cls,
         "module": module,
         "package": module.replace("_", "-"),
         "version": ".".join(version("corelm").split(".")[:2]),
         "api": str(API_VERSION),
+        "kind": kind.name,
+        "group": kind.group,
+        "lint": kind.lint,
     }
+    return words | {"dependencies": Template(kind.dependencies).substitute(words)}
 
 
-def _warn_of_namesakes(name: str) -> None:
-    for offer in registry().samplers():
+def _warn_of_namesakes(name: str, kind: Kind) -> None:
+    known: Registry = CommandRegistry() if kind is COMMAND else registry()
+    for offer in known.offers(kind.hook):
         if offer.name == name:
             origin = describe.origin(offer.source)
             messages.warn(
-                f"{origin} already has a sampler {name}: with both installed, each is chosen by "
-                "its full name"
+                f"{origin} already has a {kind.name} {name}: with both installed, each is chosen "
+                "by its full name"
             )
 
 
-def _write(folder: Path, words: Mapping[str, str]) -> None:
+def _write(folder: Path, words: Mapping[str, str], kind: Kind) -> None:
     """Write the files into a new folder."""
     templates = resources.files("corelm.cli") / "template"
     try:
@@ -108,6 +175,7 @@ def _write(folder: Path, words: Mapping[str, str]) -> None:
             f"{folder} already exists; choose another name, or another folder with --into"
         ) from None
     for template, file in FILES.items():
-        text = (templates / f"{template}.txt").read_text("utf-8")
+        own = templates / kind.name / f"{template}.txt"
+        text = (own if own.is_file() else templates / f"{template}.txt").read_text("utf-8")
         path = folder / Template(file).substitute(words)
-        path.write_text(Template(text).substitute(words), "utf-8")
+        path.write_text(Template(text).substitute(words).rstrip() + "\n", "utf-8")

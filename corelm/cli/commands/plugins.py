@@ -32,7 +32,7 @@ def register(app: typer.Typer, words: Sequence[str] | None) -> None:
     group = typer.Typer(rich_markup_mode=None, cls=TextGroup)
     group.callback(invoke_without_command=True)(plugins)
     group.command("list", cls=TextCommand, short_help="List the plugins.")(list_plugins)
-    group.command("new", cls=TextCommand, short_help="Create a package with a sampler.")(new)
+    group.command("new", cls=TextCommand, short_help="Create a package to start from.")(new)
     app.add_typer(group, name="plugins", short_help="List the plugins, or create one.")
 
 
