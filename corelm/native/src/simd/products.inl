@@ -207,17 +207,29 @@ TARGET static int pack_panel(const struct pack_args *args, size_t panel)
     return !movemask(changed);
 }
 
-/* Copy one panel from half precision to half precision. */
-static void copy_panel(const struct pack_args *args, size_t panel)
+/* Copy a number of the units of a panel, for every input; zeros for the rest. */
+INLINE void copy_units(const struct pack_args *args, const uint16_t *from, uint16_t *to,
+                       const size_t units)
 {
-    const uint16_t *from = args->matrix;
-    uint16_t *to = (uint16_t *)args->panels + panel * args->inputs * PANEL;
-    const size_t first = panel * PANEL, left = args->units - first;
-    for (size_t k = 0; k < args->inputs; k++, to += PANEL)
+    for (size_t k = 0; k < args->inputs; k++, from += args->input_stride, to += PANEL)
         for (size_t i = 0; i < PANEL; i++)
-            to[i] = i < left ? from[(ptrdiff_t)k * args->input_stride +
-                                    (ptrdiff_t)(first + i) * args->unit_stride]
-                             : 0;
+            to[i] = i < units ? from[(ptrdiff_t)i * args->unit_stride] : 0;
+}
+
+/* Copy panels from half precision to half precision. */
+TARGET static void copy_panels(const void *job, size_t begin, size_t end)
+{
+    const struct pack_args *args = job;
+    for (size_t panel = begin; panel < end; panel++) {
+        const uint16_t *from = (const uint16_t *)args->matrix +
+                               (ptrdiff_t)(panel * PANEL) * args->unit_stride;
+        uint16_t *to = (uint16_t *)args->panels + panel * args->inputs * PANEL;
+        const size_t left = args->units - panel * PANEL;
+        if (left < PANEL)
+            copy_units(args, from, to, left);
+        else /* the compiler knows the number, and unrolls the loop */
+            copy_units(args, from, to, PANEL);
+    }
 }
 
 /* Store a matrix as panels. INVALID if half precision changes a weight, or if the processor has
@@ -227,10 +239,13 @@ static enum status pack(const struct pack_args *args)
     size_t panels = (args->units + PANEL - 1) / PANEL;
     if (args->halves_out && !HAS_HALF_PRECISION)
         return INVALID;
+    if (args->halves_in && args->halves_out) {
+        int parallel = args->inputs * args->units >= MIN_PARALLEL_MULTIPLY;
+        parallel_for(copy_panels, args, panels, GRAIN, parallel);
+        return OK;
+    }
     for (size_t panel = 0; panel < panels; panel++)
-        if (args->halves_in && args->halves_out)
-            copy_panel(args, panel);
-        else if (!pack_panel(args, panel))
+        if (!pack_panel(args, panel))
             return INVALID;
     return OK;
 }
