@@ -59,7 +59,7 @@ TARGET static enum status top_h_row(const void *work, size_t i, struct scratch *
     const struct goal goal = {limit, 1, largest, 0};
     struct selected selected = {.value = largest};
     if (keys.count) /* in a distribution there is one */
-        selected = select_keys(keys, (struct prefix){0, 0}, &goal, scratch);
+        selected = select_keys(keys, sum_keys(&keys, &goal), (struct prefix){0, 0}, &goal, scratch);
     keep_selected(row, vocabulary, selected.value, selected.ties, selected.fit, out);
     return OK;
 }

@@ -162,7 +162,7 @@ TARGET static enum status top_k_row(const void *work, size_t i, struct scratch *
         bar = find_bar(column_max, columns, k, max_logit(column_max, columns));
     struct keys keys = find_at_least(row, vocabulary, bar, column_max, scratch);
     if (keys.count > k) {
-        struct selected selected = select_mass(keys, 0, (double)k, 0, scratch);
+        struct selected selected = select_mass(keys, (double)keys.count, 0, (double)k, 0, scratch);
         keep_to_goal(row, vocabulary, &selected, out);
     } else {
         keep_at_least(row, vocabulary, bar, out);

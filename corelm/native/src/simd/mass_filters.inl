@@ -50,7 +50,7 @@ TARGET static enum status top_p_row(const void *work, size_t i, struct scratch *
     struct keys keys = find_keys(row, vocabulary, largest, depth, scratch);
     struct selected selected = {.value = largest};
     if (keys.count) /* in a distribution there is one */
-        selected = select_mass(keys, 0, enough, 0, scratch);
+        selected = select_mass(keys, sum_weights(keys.weights, keys.count), 0, enough, 0, scratch);
     keep_to_goal(row, vocabulary, &selected, out);
     return OK;
 }
@@ -81,42 +81,38 @@ INLINE doubles exact_distances(doubles logits, double largest, double centre)
     return (doubles)((longs)excess & INT64_MAX); /* the absolute value */
 }
 
-/* The exact distances less another one. The difference of near numbers fits a float: what is lost
- * is far below the tolerance. */
-INLINE floats distances_less(floats logits, float largest, double centre, double far)
+/* Keys of the nearest come first: the exact distances, less one of them, negated. The difference of
+ * near numbers fits a float: what is lost is far below the tolerance. */
+INLINE floats nearness(floats logits, float largest, double centre, double from)
 {
-    eight away[EIGHTS];
+    eight keys[EIGHTS];
     UNROLLED for (int e = 0; e < EIGHTS; e++) {
         eight x = eight_of(logits, e);
-        four low = to_floats(exact_distances(low_of(x), (double)largest, centre) - far);
-        four high = to_floats(exact_distances(high_of(x), (double)largest, centre) - far);
-        away[e] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+        four low = to_floats(from - exact_distances(low_of(x), (double)largest, centre));
+        four high = to_floats(from - exact_distances(high_of(x), (double)largest, centre));
+        keys[e] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
     }
-    return join_eights(away);
+    return join_eights(keys);
 }
 
-/* The distance at which the weights reach enough, nearly: in single precision. The resolution is
- * finer than the margin of `keep_nearer`. */
-INLINE float sufficient_distance(float largest, double centre, double enough,
-                                 const struct scratch *scratch, size_t count)
+/* The nearness at which the weights of the candidates reach enough. */
+INLINE float find_cut(float largest, double centre, double from, float resolution, double mass,
+                      double enough, const struct scratch *scratch, size_t count)
 {
     struct keys keys = {.values = scratch->keys, .weights = scratch->weights};
-    for (size_t k = 0; k < count; k += LANES) /* the nearest have the largest keys */
-        store(keys.values + k, -distances(load(scratch->logits + k), largest, centre));
-    end_keys(&keys, count);
-    const float resolution = 1e-6f * fabsf((float)centre);
-    return -select_mass(keys, 0, enough, resolution, scratch).value;
-}
-
-INLINE double sum_weights(const float *weights, size_t count)
-{
     struct sixteen_doubles sums = {{{0}}};
     for (size_t k = 0; k < count; k += SIXTEEN) {
         floats w[PARTS];
-        EACH_PART(v) w[v] = load_part(weights + k, count - k, v, 0.0f);
+        EACH_PART(v) {
+            floats x = load(scratch->logits + k + v * LANES);
+            store(keys.values + k + v * LANES, nearness(x, largest, centre, from));
+            w[v] = load_part(keys.weights + k, count - k, v, 0.0f);
+        }
         add_sixteen(&sums, w);
     }
-    return sum_of_sixteen(&sums);
+    end_keys(&keys, count);
+    double sum = sum_of_sixteen(&sums);
+    return select_mass(keys, sum, mass, enough, resolution, scratch).value;
 }
 
 /* How many weights, from the first one on, it takes to bring a sum to enough. */
@@ -175,29 +171,16 @@ INLINE double keep_nearer(const float *row, float largest, double centre, float 
     return sum_weights(scratch->key_weights, nearer);
 }
 
-/* The exact distances of the candidates, less a near one, take the place of their logits. Returns
- * the one at which the weights reach enough. All are negated, for the nearest come first. */
-INLINE float exact_cut(float largest, double centre, float far, double tolerance, double mass,
-                       double enough, const struct scratch *scratch, size_t count)
-{
-    struct keys keys = {.values = scratch->logits, .weights = scratch->weights};
-    for (size_t k = 0; k < count; k += LANES) {
-        floats x = load(scratch->logits + k);
-        store(keys.values + k, -distances_less(x, largest, centre, (double)far));
-    }
-    end_keys(&keys, count);
-    const float resolution = (float)(1e-3 * tolerance);
-    return select_mass(keys, mass, enough, resolution, scratch).value;
-}
-
-/* Keep the candidates of larger keys, and of those that tie the first until there is enough. */
-INLINE void keep_to_cut(const float *row, float cut, double tolerance, double mass, double enough,
+/* Keep the candidates that are nearer than the cut, and of those that tie with it the first until
+ * there is enough. */
+INLINE void keep_to_cut(const float *row, float largest, double centre, double from, float cut,
+                        double tolerance, double mass, double enough,
                         const struct scratch *scratch, size_t count, float *out)
 {
     const float upper = (float)((double)cut + tolerance), lower = (float)((double)cut - tolerance);
     size_t nearer = 0, tied = 0;
     for (size_t k = 0; k < count; k += LANES) {
-        floats key = load(scratch->logits + k);
+        floats key = nearness(load(scratch->logits + k), largest, centre, from);
         unsigned lanes = lanes_before(count - k);
         unsigned near = movemask(key > splat(upper)) & lanes;
         unsigned ties = movemask(key >= splat(lower)) & lanes & ~near;
@@ -238,11 +221,18 @@ TARGET static enum status typical_row(const void *work, size_t i, struct scratch
         out[token] = -INFINITY;
     if (!count) /* not a distribution */
         return OK;
-    float far = sufficient_distance(largest, centre, enough, scratch, count);
-    double tolerance = TOLERANCE * (1 + (double)far);
-    double mass = keep_nearer(row, largest, centre, far, tolerance, scratch, &count, out);
-    float cut = exact_cut(largest, centre, far, tolerance, mass, enough, scratch, count);
-    keep_to_cut(row, cut, tolerance, mass, enough, scratch, count, out);
+    /* Distances are measured from that of the likeliest token. Where a row is nearly flat, so that
+     * most tokens are candidates, that is exact. Elsewhere it is done again, from near the cut. */
+    double from = fabs(centre), mass = 0, tolerance = TOLERANCE * (1 + from);
+    float resolution = (float)(1e-3 * tolerance);
+    float cut = find_cut(largest, centre, from, resolution, mass, enough, scratch, count);
+    if ((double)(fabsf(cut) * FLT_EPSILON) > 0.01 * tolerance) {
+        from -= (double)cut;
+        tolerance = TOLERANCE * (1 + from);
+        mass = keep_nearer(row, largest, centre, (float)from, tolerance, scratch, &count, out);
+        cut = find_cut(largest, centre, from, resolution, mass, enough, scratch, count);
+    }
+    keep_to_cut(row, largest, centre, from, cut, tolerance, mass, enough, scratch, count, out);
     return OK;
 }
 

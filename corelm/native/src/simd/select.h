@@ -80,9 +80,21 @@ INLINE double sum_of_sixteen(const struct sixteen_doubles *sums)
 }
 #endif
 
+INLINE double sum_weights(const float *weights, size_t count)
+{
+    struct sixteen_doubles sums = {{{0}}};
+    for (size_t k = 0; k < count; k += SIXTEEN) {
+        floats w[PARTS];
+        EACH_PART(v) w[v] = load_part(weights + k, count - k, v, 0.0f);
+        add_sixteen(&sums, w);
+    }
+    return sum_of_sixteen(&sums);
+}
+
 /* ---- keys, and sums over the larger ones ---- */
 
-enum { SAMPLE = 32, SORTED = 32, MARGIN = 3 }; /* margin: places in the sample around the answer */
+enum { SMALL_SAMPLE = 32, LARGE_SAMPLE = 64, MANY = 1 << 14, SORTED = 32 };
+enum { MARGINS = 10 }; /* in a sample, the part of its places between the answer and a pivot */
 
 /* Keys and their weights. After the last one is room for SIXTEEN. */
 struct keys {
@@ -231,13 +243,13 @@ static void sort_keys(float *values, float *weights, size_t count)
     }
 }
 
-/* Take one key from each of SAMPLE equal parts. */
-INLINE void sample_keys(const struct keys *keys, float *values, float *weights)
+/* Take one key from each of some equal parts. */
+INLINE void sample_keys(const struct keys *keys, size_t size, float *values, float *weights)
 {
     uint32_t random = 1;
-    for (size_t i = 0; i < SAMPLE; i++) {
+    for (size_t i = 0; i < size; i++) {
         random = random * 1664525 + 1013904223;
-        size_t place = (keys->count * i + keys->count * (random >> 24) / 256) / SAMPLE;
+        size_t place = (keys->count * i + keys->count * (random >> 24) / 256) / size;
         values[i] = keys->values[place], weights[i] = keys->weights[place];
     }
 }
@@ -245,22 +257,25 @@ INLINE void sample_keys(const struct keys *keys, float *values, float *weights)
 /* Two pivots around the value at which the sums reach the goal, if each key of a sample stands for
  * an equal number of keys. The sums down to the smallest key are `all`; going up from there, keys
  * are taken out of them. For the other way round, a sample tells too little: it may hold none of
- * the few largest weights. */
+ * the few largest weights. The answer is rarely more than a tenth of the sample away. To miss it
+ * costs a pass over most keys, so that of many keys a larger sample is taken. */
 INLINE void find_pivots(const struct keys *keys, struct prefix all, const struct goal *goal,
-                        int margin, float *low, float *high)
+                        int apart, float *low, float *high)
 {
-    float values[SAMPLE], weights[SAMPLE];
-    const double times = (double)keys->count / SAMPLE;
-    sample_keys(keys, values, weights);
-    sort_keys(values, weights, SAMPLE);
-    int place = SAMPLE - 1;
+    float values[LARGE_SAMPLE], weights[LARGE_SAMPLE];
+    const int size = keys->count < MANY ? SMALL_SAMPLE : LARGE_SAMPLE;
+    const int margin = apart ? size / MARGINS : 0;
+    const double times = (double)keys->count / size;
+    sample_keys(keys, (size_t)size, values, weights);
+    sort_keys(values, weights, (size_t)size);
+    int place = size - 1;
     for (; place > 0; place--) {
         all = add_times(all, -times, prefix_of(values[place], weights[place], goal));
         if (!reaches(all, goal))
             break;
     }
     *high = values[place > margin ? place - margin : 0];
-    *low = values[place + margin < SAMPLE ? place + margin : SAMPLE - 1];
+    *low = values[place + margin < size ? place + margin : size - 1];
 }
 
 /* ---- the selection ---- */
@@ -304,20 +319,18 @@ INLINE struct selected select_sorted(const struct keys *keys, struct prefix befo
     return selected;
 }
 
-/* Select among at least one key, all of them finite. If rounding keeps the goal out of reach, the
- * answer is the smallest key. */
-INLINE struct selected select_keys(struct keys keys, struct prefix before, const struct goal *goal,
-                                   const struct scratch *scratch)
+/* Select among at least one key, all of them finite, whose sums are known. If rounding keeps the
+ * goal out of reach, the answer is the smallest key. */
+INLINE struct selected select_keys(struct keys keys, struct prefix sums, struct prefix before,
+                                   const struct goal *goal, const struct scratch *scratch)
 {
-    struct prefix all = before;
-    int margin = MARGIN;
-    if (keys.count > SORTED)
-        all = add_times(before, 1, sum_keys(&keys, goal));
+    struct prefix all = add_times(before, 1, sums);
+    int apart = 1;
     while (keys.count > SORTED) {
         struct part above, between;
         const size_t count = keys.count;
         float low, high;
-        find_pivots(&keys, all, goal, margin, &low, &high);
+        find_pivots(&keys, all, goal, apart, &low, &high);
         sum_parts(&keys, goal, low, high, &above, &between);
         struct prefix to_high = add_times(before, 1, above.sums);
         struct prefix to_low = add_times(to_high, 1, between.sums);
@@ -334,18 +347,18 @@ INLINE struct selected select_keys(struct keys keys, struct prefix before, const
             keys = copy_between(&keys, -FLT_MAX, nextafterf(low, -INFINITY), scratch);
         }
         /* Two pivots around many ties leave few keys out; a single one sets its ties apart. */
-        margin = keys.count < count / 2 || !margin ? MARGIN : 0;
+        apart = keys.count < count / 2 || !apart;
     }
     return select_sorted(&keys, before, goal);
 }
 
-/* Select among at least one key, all of them finite, by weight. */
-INLINE struct selected select_mass(struct keys keys, double before, double enough,
+/* Select among at least one key, all of them finite, by weight; `sum` is that of all of them. */
+INLINE struct selected select_mass(struct keys keys, double sum, double before, double enough,
                                    float resolution, const struct scratch *scratch)
 {
     const struct goal goal = {.enough = fmax(enough, DBL_MIN), /* the largest key always counts */
                               .resolution = resolution};
-    return select_keys(keys, (struct prefix){before, 0}, &goal, scratch);
+    return select_keys(keys, (struct prefix){sum, 0}, (struct prefix){before, 0}, &goal, scratch);
 }
 
 /* Keep the logits above a bar, and of those that equal it the first ones. */
