@@ -11,9 +11,9 @@ from corelm.settings.convert import EngineSettings
 
 OPTIONS = {
     "seed": "--seed",
-    "n": "--n",
-    "n_cmpl": "--n",
-    "num_return_sequences": "--n",
+    "n": "--samples",
+    "n_cmpl": "--samples",
+    "num_return_sequences": "--samples",
     "stop": "--stop",
     "stop_strings": "--stop",
     "stopping_strings": "--stop",
