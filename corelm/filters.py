@@ -45,6 +45,7 @@ from corelm.token_edits import (
     token_id,
     token_sequence,
 )
+from corelm.token_texts import find_in_turn
 
 __all__ = [
     "apply_temperature",
@@ -53,6 +54,7 @@ __all__ = [
     "change_logits",
     "entropy_of_logits",
     "falling_logits",
+    "find_in_turn",
     "find_tokens",
     "first_tokens",
     "first_true",

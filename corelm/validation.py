@@ -71,7 +71,7 @@ def apply(sampler: Sampler, logits: Array, context: Context) -> Array:
     """
     result = run_stages(sampler, logits, context)
     if result is not logits:
-        check_result(sampler, result, context.step)
+        check_result(sampler, result, context)
     return result
 
 
@@ -86,15 +86,15 @@ def run_stages(sampler: Sampler, logits: Array, context: Context) -> Array:
     stages = sampler.active_stages
     for i, stage in enumerate(stages):
         if i:  # the logits of the model, which come first, were checked before
-            check_result(stages[i - 1], logits, context.step)
+            check_result(stages[i - 1], logits, context)
         logits = _call(stage, logits, context)
     return logits
 
 
-def check_result(sampler: Sampler, logits: Array, step: int) -> None:
+def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
     """Refuse what the last stage of a sampler returned unless each row is a valid distribution."""
     if not rows_are_valid(logits):
-        raise invalid_result(sampler, logits, step)
+        raise invalid_result(sampler, logits, context.step)
 
 
 def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:

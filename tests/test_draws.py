@@ -36,6 +36,7 @@ EXPRESSIONS = [
     "top_p(p=0.9)",
     "typical(p=0.8)",
     "xtc(probability=0.5, threshold=0.02)",
+    "phase(start=1, end=0, outside=top_p(p=0.9) | temperature(t=0.7))",
     "top_k(k=50) | typical(p=0.9) | top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)",
 ]
 MUTANTS = [(0.2, 0.19), (0.5, 0.525), (0.7, 0.665), (1.0, 1.05), (1.5, 1.425)]

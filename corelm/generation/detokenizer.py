@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from corelm.generation.patterns import TextPatterns
 from corelm.language_model import ByteVocabulary, IncrementalVocabulary, Vocabulary
+from corelm.token_texts import decode_prefixes
 
 
 class Text:
@@ -95,13 +96,4 @@ def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
         # Holds back the first bytes of a character until its last one has come.
         characters = codecs.getincrementaldecoder("utf-8")("replace")
         return lambda token: characters.decode(vocabulary.token_bytes(token))
-    ids: list[int] = []
-    text = ""
-
-    def decode(token: int) -> str:
-        nonlocal text
-        ids.append(token)
-        before, text = text, vocabulary.decode(ids)
-        return text[len(before) :]
-
-    return decode
+    return decode_prefixes(vocabulary)

@@ -52,6 +52,10 @@ CHOSEN = (
     "logit_bias(bias={'movie': 2.0})",
     "ban(words=('movie', 'film'))",
     "min_length(n=20)",
+    "length_bias(weight=0.1)",
+    "force(words=('of', 'course'), at=5)",
+    "phase(start='(', end=')', inside=greedy)",
+    "schedule(first=temperature(t=0.3), last=temperature(t=1.2), over=50)",
 )
 PROMPT, TEXTS, LENGTH, SEED = "This movie", 16, 50, 1
 TOLERANCE = 0.05

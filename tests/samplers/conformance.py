@@ -76,6 +76,9 @@ OTHERS = (
     "quadratic(factor=0.1, curve=4)",
     "xtc(probability=0.5, threshold=0.05)",
     "xtc(probability=1, threshold=0.01, special=(1, 3))",
+    "phase(start=0, end=1, inside=top_p(p=0.9) | temperature(t=0.7))",
+    "phase(start=1, end=0, inside=greedy, outside=min_p(p=0.05))",
+    "schedule(first=temperature(t=1.5), last=temperature(t=0.5))",
     "top_p(p=0.9) | temperature(t=0.7) | min_p(p=0.05)",
 )
 """Expressions of the samplers that are no filters of one parameter, and of a chain."""

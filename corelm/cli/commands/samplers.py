@@ -135,7 +135,7 @@ def _options(cls: type[Sampler]) -> dict[str, list[str]]:
 def _command(name: str, sampler: Sampler) -> str:
     """Return the command that writes a text with this sampler."""
     changed = [p for p in sampler.parameters() if getattr(sampler, p.name) != p.default]
-    if any(p.type in (bool, tuple, dict) for p in changed):
+    if any(p.type in (bool, tuple, dict, int | str) for p in changed):
         return f"corelm sample --sampler {shlex.quote(str(sampler))}"
     names = _options(type(sampler))
     values = [f"{names[p.name][0]} {shlex.quote(str(getattr(sampler, p.name)))}" for p in changed]

@@ -100,7 +100,7 @@ class Effect:
 
 def _distribution(sampler: Sampler, tokens: tuple[int, ...]) -> Any:
     """Apply the sampler to the example after some tokens."""
-    context = Context.of(tokens, vocabulary=_Vocabulary())
+    context = Context.of(tokens, prompt_length=0, vocabulary=_Vocabulary())
     return softmax(apply(sampler, np.log(BEFORE)[None], context))[0]
 
 

@@ -92,4 +92,5 @@ def _parameters(
 ) -> Iterator[tuple[str, str]]:
     for p in cls.parameters():
         rule = f"{p.rule}, " if str(p.rule) else ""
-        yield ", ".join(options[p.name]), f"{p.rule.help} ({rule}default {p.default})".strip()
+        default = repr(p.default) if p.default == "" else p.default
+        yield ", ".join(options[p.name]), f"{p.rule.help} ({rule}default {default})".strip()

@@ -1,0 +1,141 @@
+"""Find marks, such as `</think>`, in the text of the tokens so far.
+
+For samplers that change as a text grows. The search reads each token once: it is remembered for
+the texts that were asked about last, so the next token of one of them costs one look.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import UsageError
+from corelm.language_model import ByteVocabulary, IncrementalVocabulary, Vocabulary
+
+REMEMBERED = 1024
+"""Texts whose searches are remembered; the one unused for longest is forgotten first."""
+
+
+def find_in_turn(
+    tokens: NDArray[np.int64], marks: Sequence[int | str], vocabulary: Vocabulary | None
+) -> tuple[int, ...]:
+    """Find one mark after another in a text, and the first again after the last.
+
+    A text may begin and end inside tokens. A text that is one token without text of its own, as
+    special tokens are, is found by its id.
+
+    Args:
+        tokens: (time,) ids of one text.
+        marks: texts or ids. After one of them only the next counts.
+        vocabulary: maps ids to texts, such as `context.vocabulary`; marks that are ids need none.
+
+    Returns:
+        For each mark that was found, the number of tokens up to its end.
+
+    Raises:
+        UsageError: a mark that is a text, without a vocabulary.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> vocabulary = ToyModel("(a)").vocabulary
+        >>> tokens = np.array(vocabulary.encode("a ( ( a ) ) a ("))
+        >>> find_in_turn(tokens, ["(", ")"], vocabulary)
+        (2, 5, 8)
+    """
+    key = (id(vocabulary), tuple(marks))  # a search keeps its vocabulary, so no other has its id
+    ids = np.ascontiguousarray(tokens, dtype=np.int64)
+    known = _remembered.get((*key, ids.tobytes()))
+    if known is not None:
+        return known[1]
+    # A search that goes on is taken out, so that no other text goes on with the same one.
+    search, _ = _remembered.pop((*key, ids[:-1].tobytes()), (None, ()))
+    unread = ids if search is None else ids[-1:]
+    if search is None:
+        search = _Search(marks, vocabulary)
+    for token in unread.tolist():
+        search.read(token)
+    found = tuple(search.places)
+    _remembered[(*key, ids.tobytes())] = search, found
+    while len(_remembered) > REMEMBERED:
+        _remembered.popitem(last=False)
+    return found
+
+
+class _Search:
+    """A search in a growing text."""
+
+    def __init__(self, marks: Sequence[int | str], vocabulary: Vocabulary | None) -> None:
+        self.places: list[int] = []
+        self._piece, self._nothing = _pieces(vocabulary)
+        self._marks = [_mark(mark, vocabulary) for mark in marks]
+        self._longest = max((len(text) for text, _ in self._marks if text), default=1)
+        self._tail = self._nothing  # the last text, in which the next mark may have begun
+        self._read = 0
+
+    def read(self, token: int) -> None:
+        """Read the next token."""
+        self._read += 1
+        piece = self._piece(token)
+        if token == self._next[1]:
+            self.places.append(self._read)
+            self._tail = self._nothing
+            return
+        self._tail += piece
+        while (text := self._next[0]) and text in self._tail:
+            self.places.append(self._read)
+            self._tail = self._tail.partition(text)[2]
+        self._tail = self._tail[-self._longest :]
+
+    @property
+    def _next(self) -> tuple[Any, int | None]:
+        return self._marks[len(self.places) % len(self._marks)]
+
+
+def _mark(mark: int | str, vocabulary: Vocabulary | None) -> tuple[Any, int | None]:
+    """Return the text of a mark, in bytes where those of tokens are, and the token to find."""
+    if not isinstance(mark, str):
+        return None, mark
+    if vocabulary is None:
+        raise UsageError(
+            f"the text {mark!r} cannot be found where there is no vocabulary; "
+            "give a token id, or sample from a model"
+        )
+    ids = vocabulary.encode(mark)
+    special = len(ids) == 1 and ids[0] != vocabulary.unknown and not vocabulary.decode(ids)
+    text = mark.encode() if isinstance(vocabulary, ByteVocabulary) else mark
+    return text, ids[0] if special else None
+
+
+def _pieces(vocabulary: Vocabulary | None) -> tuple[Callable[[int], Any], Any]:
+    """Return a function from each next id to the text that it adds, and the empty text."""
+    if vocabulary is None:
+        return lambda token: "", ""
+    if isinstance(vocabulary, ByteVocabulary):
+        return vocabulary.token_bytes, b""
+    if isinstance(vocabulary, IncrementalVocabulary):
+        return vocabulary.writer(), ""
+    return decode_prefixes(vocabulary), ""
+
+
+def decode_prefixes(vocabulary: Vocabulary) -> Callable[[int], str]:
+    """Return a function from each next id of a text to the text that it adds.
+
+    For vocabularies that only decode whole texts: it decodes one for each token.
+    """
+    ids: list[int] = []
+    text = ""
+
+    def decode(token: int) -> str:
+        nonlocal text
+        ids.append(token)
+        before, text = text, vocabulary.decode(ids)
+        return text[len(before) :]
+
+    return decode
+
+
+_remembered: OrderedDict[tuple[Any, ...], tuple[_Search, tuple[int, ...]]] = OrderedDict()

@@ -1,0 +1,77 @@
+"""Write chosen words at a chosen place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.filters import find_in_turn, token_sequence
+
+
+class Force(Sampler):
+    """Make the tokens of chosen words, in their order, the only possible ones at one place.
+
+    The place is after `at` drawn tokens; with `after`, that many tokens after each appearance of
+    this text, prompt included. An appearance before the words are complete doesn't count. After the
+    words, and before them, nothing changes. If a token is impossible already, the most likely one
+    stays instead.
+
+    To limit how long a model thinks, use it in a phase: it acts only if the phase goes on for too
+    long.
+
+    Related: phase, min_length, ban.
+
+    Example:
+        >>> import corelm
+        >>> corelm.sampling_distribution(Force(words=[2, 2, 2]), [1.0, 0.0, -1.0]).tolist()
+        [0.0, 0.0, 1.0]
+        >>> from corelm.testing import ToyModel
+        >>> forced = Force(words=["the dog"], at=2) | corelm.sampler("greedy")
+        >>> [text] = corelm.generate(ToyModel(), "the", sampler=forced, length=4)
+        >>> text.text
+        ' cat sat the dog'
+    """
+
+    kind = "mask"
+    neutral = {"words": ()}
+    reads = frozenset({"tokens", "step", "vocabulary"})
+
+    words: tuple[int | str, ...] = param((), "the words or token ids to write, in order")
+    at: int = param(0, "how many tokens come before them", ge=0)
+    after: str = param("", "the text to count from; empty counts from the first drawn token")
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        size, vocabulary = logits.shape[-1], context.vocabulary
+        ids = [i for word in self.words for i in token_sequence(word, vocabulary, size)]
+        turn = self._turn(context, len(ids))
+        rows = np.flatnonzero((turn >= 0) & (turn < len(ids)))
+        wanted = np.array(ids, dtype=np.int64)[turn[rows]]
+        impossible = logits[rows, wanted] == -np.inf
+        wanted = np.where(impossible, logits[rows].argmax(axis=-1), wanted)
+        result = logits.copy()
+        result[rows] = -np.inf
+        result[rows, wanted] = logits[rows, wanted]
+        return result
+
+    def _turn(self, context: Context, count: int) -> NDArray[np.int64]:
+        """Return the index of the word that each row must write now: (batch,)."""
+        if not self.after:
+            return np.full(len(context.tokens), context.step - self.at)
+        read = context.tokens.shape[1]
+        return np.array([read - self._place(row, context, count) for row in context.tokens])
+
+    def _place(self, row: NDArray[np.int64], context: Context, count: int) -> int:
+        """Return the number of tokens of a row that come before its words; too many if none do."""
+        place = -1
+        for found in find_in_turn(row, (self.after,), context.vocabulary):
+            if place < 0 or found > place + count:
+                place = found + self.at
+        return len(row) + 1 if place < 0 else place
+
+
+@hookimpl
+def corelm_samplers() -> Mapping[str, type[Sampler]]:
+    return {"force": Force}

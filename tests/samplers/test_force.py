@@ -1,0 +1,138 @@
+"""Force: chosen words at a chosen place, whatever the model says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_samplers.force import Force
+from corelm_samplers.phase import Phase
+
+from corelm import Context, generate, sampler, sampling_distribution
+from corelm.errors import UsageError
+from corelm.testing import ToyModel, obeys_the_laws
+
+INF = float("inf")
+MODEL = ToyModel("abc()")
+VOCABULARY = MODEL.vocabulary
+A, B, C = VOCABULARY.encode("a b c")
+
+
+@obeys_the_laws(Force(), Force(words=[0]), Force(words=[0, 0, 0], at=5))
+def test_law(sampler, law):
+    law(sampler)
+
+
+@obeys_the_laws(
+    Force(words=["a b"], at=6), Force(words=["c"], after="a"), vocabulary=ToyModel("abc").vocabulary
+)
+def test_law_with_words(sampler, law):
+    law(sampler)
+
+
+def forced(force, text, prompt=""):
+    """Return the only token that may follow a text; None if all may."""
+    tokens = VOCABULARY.encode(f"{prompt} {text}")
+    length = len(VOCABULARY.encode(prompt))
+    context = Context.of(tokens, prompt_length=length, vocabulary=VOCABULARY)
+    kept = np.flatnonzero(force(np.zeros((1, len(VOCABULARY))), context)[0] > -INF)
+    if len(kept) == len(VOCABULARY):
+        return None
+    [token] = kept
+    return VOCABULARY.words[token]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("", None), ("c", None), ("c c", "a"), ("c c a", "b"), ("c c a b", None), ("c c c c c", None)],
+)
+def test_the_words_come_after_so_many_drawn_tokens(text, word):
+    assert forced(Force(words=["a b"], at=2), text) == word
+    assert forced(Force(words=["a", B], at=2), text, prompt="c c c") == word
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("a b", None),
+        ("(", "a"),
+        ("( a", "b"),
+        ("( a b", None),
+        ("( a b c (", "a"),  # at each appearance
+        ("c ( c c", None),
+    ],
+)
+def test_the_words_come_after_a_text(text, word):
+    assert forced(Force(words=["a b"], after="("), text) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("(", None),
+        ("( c c", "a"),
+        ("( ( c", "a"),  # the second one comes before the words
+        ("( c c a", "("),
+        ("( c c a (", None),  # that one is one of the words
+        ("( c c a ( c c", None),
+        ("( c c a ( ( c c", "a"),
+    ],
+)
+def test_the_words_come_so_many_tokens_after_a_text(text, word):
+    assert forced(Force(words=["a ("], at=2, after="("), text) == word
+
+
+def test_the_text_may_be_in_the_prompt():
+    assert forced(Force(words=["a"], after="(", at=1), "c", prompt="b (") == "a"
+
+
+def test_each_row_has_its_place():
+    context = Context.of([[A, 5], [5, A], [A, A]], vocabulary=VOCABULARY)
+    logits = np.zeros((3, len(VOCABULARY)))
+    kept = Force(words=[B], after="a")(logits, context) > -INF
+    assert kept.sum(axis=-1).tolist() == [len(VOCABULARY), 1, len(VOCABULARY)]
+    assert kept[1, B]
+
+
+def test_the_logit_stays():
+    assert Force(words=[1])(np.array([[3.0, 2.0]]), Context.of([[0]])).tolist() == [[-INF, 2.0]]
+
+
+def test_an_impossible_word_leaves_the_most_likely_token():
+    impossible = [1.0, 2.0, -INF]
+    assert sampling_distribution(Force(words=[2]), impossible).tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("force", "message"),
+    [
+        (Force(words=["x"]), "force: the vocabulary of this model does not have 'x'; leave it out"),
+        (Force(words=[99]), "force: there is no token 99; the ids go from 0 to 7"),
+    ],
+)
+def test_words_that_the_model_lacks(force, message):
+    with pytest.raises(UsageError) as caught:
+        generate(MODEL, "a", sampler=force, length=1)
+    assert str(caught.value) == message
+
+
+BUDGET = Phase("(", ")", inside=Force(words=[")"], at=3, after="(")) | sampler("greedy")
+"""At most three tokens in brackets."""
+
+
+def written(after):
+    """Return what a model writes that knows one word after each."""
+    words = ["(", ")", "a", "b"]
+    logits = np.full((6, 6), -9.0)
+    for word, following in after.items():
+        logits[2 + words.index(word), 2 + words.index(following)] = 9
+    model = ToyModel(words, logits=logits, end=False)
+    [text] = generate(model, "a (", sampler=BUDGET, length=7)
+    return text.text
+
+
+def test_a_phase_that_goes_on_for_too_long_is_ended():
+    assert written({"(": "a", "a": "a", ")": "b", "b": "("}) == " a a a ) b ( a"
+
+
+def test_a_phase_that_ends_in_time_is_left_alone():
+    assert written({"(": "a", "a": ")", ")": "b", "b": "b"}) == " a ) b b b b b"
