@@ -42,51 +42,71 @@ class Beam(Decoder):
         """Yield the steps of the texts, position by position, once the search is done."""
         if not task:
             return
+        check_count(task, self.width, "width")
+        texts, _ = search(task.with_samples([0]), self.width, self.length_penalty)
         ranks = task.random_stream.samples
-        if max(ranks) >= self.width:
-            n = max(ranks) + 1
-            raise ParameterError(f"width must be at least {n} to find {n} texts, not {self.width}")
-        texts = self._search(task.with_samples([0]))
         yield from task.replay([texts[i] if i < len(texts) else [] for i in ranks])
 
-    def _search(self, task):
-        """Return the tokens of each text found, the best first."""
-        decoding = task.start()
-        nats, finished = np.zeros(1), []  # surprisal of each beginning; (cost, tokens)
-        for position in range(task.length):
-            logits = decoding.next()[1]
-            rows, tokens = _likeliest(logits, nats, self.width - len(finished))
-            nats = nats[rows] + surprisals(logits[rows], tokens)
-            decoding.select(rows)
-            texts = np.column_stack([decoding.context.drawn, tokens])
-            ended = decoding.is_end(tokens) | (position + 1 == task.length)
-            costs = self._costs(nats[ended], position + 1)
-            finished += zip(costs, texts[ended].tolist(), strict=True)
-            if ended.all():
-                break
-            nats = nats[~ended]
-            decoding.select(~ended)
-            decoding.advance(tokens[~ended])
-        return [text for _, text in sorted(finished, key=lambda entry: entry[0])]
 
-    def _costs(self, nats, length):
-        """Return the rank criterion: surprisal in nats over a power of the length."""
-        return (nats * float(length) ** -self.length_penalty).tolist()
+def check_count(task, count, parameter):
+    """Refuse more samples than texts that a search finds.
+
+    Raises:
+        ParameterError: names the parameter that limits their number.
+    """
+    n = max(task.random_stream.samples) + 1
+    if n > count:
+        raise ParameterError(f"{parameter} must be at least {n} to find {n} texts, not {count}")
 
 
-def _likeliest(logits, nats, count):
-    """Return the rows and tokens of the most likely extensions, the most likely first.
+def search(task, width, length_penalty, penalties=None):
+    """Return the texts that beam search finds, and the tokens that it chooses on the way.
+
+    Args:
+        task: a task of one sample.
+        width: the number of beginnings kept.
+        length_penalty: costs are divided by the length to this power.
+        penalties: a function from a position to (vocabulary,) nats that its tokens cost more.
+
+    Returns:
+        The tokens of each text, the best first; the tokens chosen at each position.
+    """
+    decoding = task.start()
+    costs, finished, chosen = np.zeros(1), [], []  # of each beginning; (cost, tokens)
+    for position in range(task.length):
+        logits = decoding.next()[1]
+        extra = np.zeros(logits.shape[1]) if penalties is None else penalties(position)
+        rows, tokens = _cheapest(logits, costs, extra, width - len(finished))
+        costs = costs[rows] + surprisals(logits[rows], tokens) + extra[tokens]
+        chosen.append(tokens)
+        decoding.select(rows)
+        texts = np.column_stack([decoding.context.drawn, tokens])
+        ended = decoding.is_end(tokens) | (position + 1 == task.length)
+        ranks = costs[ended] * float(position + 1) ** -length_penalty
+        finished += zip(ranks.tolist(), texts[ended].tolist(), strict=True)
+        if ended.all():
+            break
+        costs = costs[~ended]
+        decoding.select(~ended)
+        decoding.advance(tokens[~ended])
+    return [text for _, text in sorted(finished, key=lambda entry: entry[0])], chosen
+
+
+def _cheapest(logits, costs, extra, count):
+    """Return the rows and tokens of the cheapest extensions, the cheapest first.
 
     Args:
         logits: (batch, vocabulary).
-        nats: (batch,) the surprisal of each beginning.
+        costs: (batch,) nats, of each beginning.
+        extra: (vocabulary,) nats that the tokens cost more than their surprisal.
         count: the number of extensions.
     """
     vocabulary = logits.shape[1]
-    places = np.flatnonzero(top_k(logits, min(count, vocabulary)) > -np.inf)
+    kept = top_k(logits - extra.astype(logits.dtype), min(count, vocabulary))
+    places = np.flatnonzero(kept > -np.inf)
     rows, tokens = np.divmod(places, vocabulary)
-    costs = nats[rows] - log_softmax(logits.astype(np.float64)).take(places)
-    best = np.lexsort((tokens, rows, costs))[:count]
+    nats = -log_softmax(logits.astype(np.float64)).take(places) + extra[tokens]
+    best = np.lexsort((tokens, rows, costs[rows] + nats))[:count]
     return rows[best], tokens[best]
 
 

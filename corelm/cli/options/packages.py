@@ -10,6 +10,7 @@ PACKAGES = {
     "best_of": "corelm-best-of",
     "choice": "corelm-grammar",
     "contrastive": "corelm-contrastive",
+    "diverse_beam": "corelm-beam",
     "gguf": "corelm-llama-cpp",
     "json_schema": "corelm-grammar",
     "keras_hub": "corelm-keras-hub",
@@ -18,7 +19,9 @@ PACKAGES = {
     "mlx": "corelm-mlx",
     "p_less": "corelm-p-less",
     "regex": "corelm-grammar",
+    "power": "corelm-power",
     "speculative": "corelm-speculative",
+    "stochastic_beam": "corelm-beam",
     "transformers": "corelm-transformers",
 }
 """The package of each sampler, decoder, scheme of models and command."""

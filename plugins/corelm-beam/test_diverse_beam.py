@@ -1,0 +1,124 @@
+"""Diverse beam search: the definition written out, and numbers worked out by hand."""
+
+import doctest
+import subprocess
+import sys
+from collections import Counter
+
+import corelm_diverse_beam
+import numpy as np
+import pytest
+from corelm_beam import Beam
+from corelm_diverse_beam import DiverseBeam
+
+import corelm
+from corelm import ParameterError
+from corelm.testing import ToyModel, obeys_the_decoder_laws
+
+END, A, B, C = range(2, 6)
+SAMPLER = corelm.sampler("frequency_penalty(penalty=0.4)")  # few texts have equal costs under it
+
+
+@obeys_the_decoder_laws(DiverseBeam(), DiverseBeam(groups=1, width=2), DiverseBeam(diversity=9))
+def test_law(decoder, law):
+    law(decoder)
+
+
+def random_model(seed):
+    return ToyModel(["a", "b", "c"], np.random.default_rng(seed).normal(size=(6, 6)) * 1.5)
+
+
+def texts(model, n=1, sampler="stochastic", length=4, decoder=None, **parameters):
+    found = corelm.generate(
+        model, "a", sampler=sampler, length=length, n=n, seed=1,
+        decoder=decoder or DiverseBeam(**parameters),
+    )  # fmt: skip
+    return [text.tokens for text in found]
+
+
+def written_out(model, groups, width, diversity, length):
+    """Return the texts of each group, searched side by side as in the paper's figure."""
+    beams = [[(0.0, [])] for _ in range(groups)]
+    finished = [[] for _ in range(groups)]
+    for _ in range(length):
+        counts = Counter()
+        for group in range(groups):
+            extensions = []
+            for cost, text in beams[group]:
+                logits = model.start([[A, *text]]).next_logits()
+                logits[:, :2] = -np.inf
+                p = corelm.sampling_distribution(SAMPLER, logits, [A, *text])[0]
+                for token in range(END, 6):
+                    more = cost - np.log(p[token]) + diversity * counts[token]
+                    extensions.append((more, [*text, token]))
+            kept = sorted(extensions)[: width - len(finished[group])]
+            finished[group] += [(cost, text) for cost, text in kept if text[-1] == END]
+            beams[group] = [(cost, text) for cost, text in kept if text[-1] != END]
+            counts.update(text[-1] for _, text in kept)
+    ranked = (
+        sorted((c / len(t), t) for c, t in [*f, *b]) for f, b in zip(finished, beams, strict=True)
+    )
+    return [[text for _, text in group] for group in ranked]
+
+
+@pytest.mark.parametrize(("groups", "width", "diversity"), [(3, 1, 0.5), (3, 2, 0.7), (2, 3, 5.0)])
+def test_it_is_the_definition(groups, width, diversity):
+    for seed in range(5):
+        expected = written_out(random_model(seed), groups, width, diversity, length=4)
+        found = texts(
+            random_model(seed),
+            groups * width,
+            SAMPLER,
+            groups=groups,
+            width=width,
+            diversity=diversity,
+        )
+        assert found == [expected[i % groups][i // groups] for i in range(groups * width)]
+
+
+def always(end, a, b, c):
+    return ToyModel(["a", "b", "c"], np.log([1, 1, end, a, b, c]))
+
+
+def test_by_hand():
+    # a costs 0.69, b 1.20, c 1.83, and a and b 0.6 more for each group that has them
+    model = always(0.04, 0.5, 0.3, 0.16)
+    expected = [[A, A], [B, B], [A, A], [B, B], [C, C]]
+    assert texts(model, 5, length=2, groups=5, diversity=0.6) == expected
+
+
+def test_without_diversity_each_group_is_beam_search():
+    beam = texts(random_model(1), 2, decoder=Beam(width=2))
+    assert texts(random_model(1), 6, groups=3, width=2, diversity=0) == [
+        *[beam[0]] * 3,
+        *[beam[1]] * 3,
+    ]
+
+
+def test_one_group_is_beam_search():
+    assert texts(random_model(2), 4, groups=1, width=4) == texts(
+        random_model(2), 4, decoder=Beam(width=4)
+    )
+
+
+def test_groups_find_more_different_texts():
+    model = corelm.load("imdb")
+    ids = {"decoder": DiverseBeam(groups=4, diversity=1.0)}, {"decoder": Beam(width=4)}
+    diverse, similar = (texts(model, 4, length=12, **options) for options in ids)
+    assert len({tuple(text[:2]) for text in diverse}) > len({tuple(text[:2]) for text in similar})
+
+
+def test_at_most_as_many_texts_as_beginnings():
+    with pytest.raises(ParameterError, match=r"groups \* width must be at least 7 to find 7 texts"):
+        texts(random_model(0), 7, groups=3, width=2)
+
+
+def test_it_is_installed():
+    command = "sample --decoder diverse_beam --groups 2 -n 2 --length 5 --sampler stochastic"
+    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.startswith("[0]\nThis movie ")
+
+
+def test_its_example_runs():
+    assert doctest.testmod(corelm_diverse_beam).failed == 0
