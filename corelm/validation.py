@@ -11,7 +11,7 @@ import numpy as np
 
 from corelm.context import Context
 from corelm.errors import ModelOutputError, PluginError, SamplerError, UsageError
-from corelm.numerics.distributions import Array, rows_are_valid
+from corelm.numerics.distributions import Array, greedy, rows_are_valid
 from corelm.printable import message_of
 
 if TYPE_CHECKING:
@@ -83,12 +83,38 @@ def run_stages(sampler: Sampler, logits: Array, context: Context) -> Array:
 
     Args, returns and raises: as for `apply`.
     """
-    stages = sampler.active_stages
+    model_logits, stages = logits, sampler.active_stages
     for i, stage in enumerate(stages):
         if i:  # the logits of the model, which come first, were checked before
             check_result(stages[i - 1], logits, context)
-        logits = _call(stage, logits, context)
+        logits = run_stage(stage, logits, model_logits, context)
     return logits
+
+
+def run_stage(stage: Sampler, logits: Array, model_logits: Array, context: Context) -> Array:
+    """Call one stage of a chain; leave the rows of the result for the caller to check.
+
+    A mask removes tokens by the context alone, so it allows what it leaves of the model's own
+    distribution. Where earlier stages kept nothing that it allows, the model's likeliest allowed
+    token is left, so that a mask is never broken.
+
+    Args:
+        stage: the stage.
+        logits: (batch, vocabulary), those that the stages before it returned.
+        model_logits: (batch, vocabulary), those that the first stage took.
+        context: the past of each row.
+
+    Raises:
+        SamplerError, UsageError: as for `apply`.
+    """
+    if stage.kind != "mask" or logits is model_logits:
+        return _call(stage, logits, context)
+    allowed = _call(stage, model_logits, context)
+    kept: Array = np.where(allowed > -np.inf, logits, -np.inf).astype(logits.dtype, copy=False)
+    emptied = kept.max(axis=-1) == -np.inf
+    if emptied.any():
+        kept[emptied] = greedy(allowed[emptied])
+    return kept
 
 
 def check_result(sampler: Sampler, logits: Array, context: Context) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +12,14 @@ from corelm.caching import cached_property
 from corelm.context import Context, protect
 from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
+from corelm.generation.masks import acting_stages, allowed_by, mass_of
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, subtract_max
 from corelm.numerics.ranking import in_falling_order, rank
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.sampler import Sampler
 from corelm.token_edits import token_id
-from corelm.validation import apply
+from corelm.validation import check_result, run_stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +35,10 @@ class Stage:
         changed: True if the stage changed the distribution.
         branch: the sampler and the parameter that chose this stage for the context, such as
             `phase outside`; empty for a stage that always acts.
+        allowed_mass: for a mask, the model's probability of all tokens that it allows; None for
+            the other stages.
+        fell_back: True if the stages before a mask kept nothing that it allows, so that the
+            model's likeliest allowed token was left.
     """
 
     sampler: Sampler | None
@@ -44,6 +48,8 @@ class Stage:
     mass_kept: float = 1.0
     changed: bool = False
     branch: str = ""
+    allowed_mass: float | None = None
+    fell_back: bool = False
 
     def __post_init__(self) -> None:
         protect(self, "logits", "removed_tokens")
@@ -201,41 +207,32 @@ def explain(
     chain = read_sampler(sampler)
     # Nothing is drawn; the random stream only sets the number of rows.
     decoding = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown).start()
-    logits, context = decoding.model_logits(), decoding.context
-    stages = [Stage(None, logits[0], np.empty(0, dtype=np.int64))]
-    for stage, branch in _acting_stages(chain, context):
-        logits = apply(stage, logits, context)
-        stages.append(_after(stages, stage, logits[0], branch))
+    context = decoding.context
+    stages = [Stage(None, decoding.model_logits()[0], np.empty(0, dtype=np.int64))]
+    for stage, branch in acting_stages(chain, context):
+        stages.append(_after(stages, stage, branch, context))
     return Explanation(prompt, tuple(ids.tolist()), chain, tuple(stages), model.vocabulary)
 
 
-def _acting_stages(
-    sampler: Sampler, context: Context, branch: str = ""
-) -> Iterator[tuple[Sampler, str]]:
-    """Yield the stages that act in a context of one row, each with its branch."""
-    for stage in sampler.stages:
-        chosen = stage.acting(context)
-        if chosen is stage:
-            yield stage, branch
-            continue
-        names = (name for name, nested in stage.nested.items() if nested is chosen)
-        path = f"{stage.name} {next(names, '')}".strip()
-        yield from _acting_stages(chosen, context, f"{branch}, {path}" if branch else path)
-
-
-def _after(stages: list[Stage], sampler: Sampler, logits: Array, branch: str) -> Stage:
+def _after(stages: list[Stage], sampler: Sampler, branch: str, context: Context) -> Stage:
     """Return the next stage, compared with the last one and with the model."""
-    model, before = stages[0].distribution, stages[-1]
-    possible = logits > -np.inf
+    model, before = stages[0], stages[-1]
+    logits = run_stage(sampler, before.logits[None], model.logits[None], context)
+    check_result(sampler, logits, context)
+    possible = logits[0] > -np.inf
     removed = before.ranked_tokens
     removed = removed[~possible[removed]]
+    is_mask = sampler.kind == "mask"
     return Stage(
         sampler,
-        logits,
+        logits[0],
         removed,
         removed_mass=float(before.distribution[removed].sum()),
-        # The same sum on both sides, so that all of it is exactly 1.
-        mass_kept=float(np.where(possible, model, 0).sum() / model.sum()),
-        changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
+        mass_kept=mass_of(possible, model.logits),
+        changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits[0])),
         branch=branch,
+        allowed_mass=mass_of(allowed_by(sampler, model.logits, context), model.logits)
+        if is_mask
+        else None,
+        fell_back=is_mask and bool((possible & ~before.possible).any()),
     )

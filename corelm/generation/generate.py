@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.detokenizer import Text
 from corelm.generation.endings import Endings
+from corelm.generation.masks import ConstrainedText, has_masks
 from corelm.language_model import LanguageModel
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.registry import registry
@@ -21,6 +22,8 @@ from corelm.sampler import Sampler
 
 BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""
+CUT_OFF = ("length", "loop", "error")
+"""Reasons to end a text that do not ask whether it is complete."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class TokenRecord:
     model_surprisal: float
     entropy: float
     model_entropy: float
+    allowed_mass: float = 1.0
+    """The model's probability of the tokens that the masks of the sampler allow."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,12 @@ class Generation:
             asked for were drawn, or the decoder found no more; `stop`, a stop string or pattern
             appeared; `loop`, its last phrase was repeated; `error`, an exception cut it short.
         steps: one record per token.
+        constraint_cost: nats, the sum of -ln of the mass that the masks of the sampler allow at
+            each token: by how much they make the text more likely than it is to the model. None
+            without masks, or if they agreed on no token at some place.
+        fallbacks: the tokens at which the stages before a mask kept nothing that it allows, so
+            that the model's likeliest allowed token was drawn.
+        is_cut_off: True if the text ends where a mask allows no end, as in the middle of a grammar.
     """
 
     prompt: str
@@ -58,6 +69,9 @@ class Generation:
     tokens: list[int]
     finish_reason: FinishReason
     steps: list[TokenRecord] = field(repr=False)
+    constraint_cost: float | None = None
+    fallbacks: int = 0
+    is_cut_off: bool = False
 
 
 class OpenTexts:
@@ -69,6 +83,7 @@ class OpenTexts:
         samples: the indices of the samples in the run.
         seed: the seed of the run.
         length: the largest number of tokens of a text.
+        sampler: the sampler, whose masks are measured; None to measure none.
         endings: what ends a text before its end token and its length.
         measured: keep a `TokenRecord` for each token; computing its entropies takes time.
 
@@ -87,10 +102,16 @@ class OpenTexts:
         *,
         seed: int,
         length: int,
+        sampler: Sampler | None = None,
         endings: Endings | None = None,
         measured: bool = False,
     ) -> None:
         ids = model.vocabulary.encode(prompt)
+        self._constrained = (
+            [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
+            if sampler and has_masks(sampler)
+            else []
+        )
         self.samples = tuple(samples)
         self._endings = endings or Endings()
         stops = self._endings.stop, self._endings.stop_regex
@@ -121,6 +142,13 @@ class OpenTexts:
             error.generations = self.generations()  # type: ignore[union-attr]
             raise
 
+    def stream(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """Take the steps of the one sample, and yield each with the text that has settled."""
+        [text] = self.texts
+        for step in self.take(steps):
+            [reason] = self.finish_reasons
+            yield step.with_text(text.take_settled(last=reason is not None), reason)
+
     def _add(self, step: Step) -> None:
         samples, tokens = step.samples.tolist(), step.tokens.tolist()
         measured = _figures(step) if self._measured else None
@@ -129,8 +157,9 @@ class OpenTexts:
                 continue
             added = self.texts[at].add(token)
             self.tokens[at].append(token)
+            mass = self._constrained[at].add(step, row) if self._constrained else 1.0
             if measured:
-                self.records[at].append(TokenRecord(token, added, *measured[row]))
+                self.records[at].append(TokenRecord(token, added, *measured[row], mass))
             self.finish_reasons[at] = self._finish_reason(at)
 
     def _finish_reason(self, at: int) -> FinishReason | None:
@@ -145,19 +174,29 @@ class OpenTexts:
 
     def generations(self) -> list[Generation]:
         """Return the texts so far."""
-        otherwise: FinishReason = "error" if self._failed else "length"
+        texts = [self._generation(at) for at in range(len(self.samples))]
+        if not self._constrained:
+            return texts
         return [
-            Generation(
-                self.prompt,
-                sample,
-                self._seed,
-                self.texts[at].value,
-                self.tokens[at],
-                self.finish_reasons[at] or otherwise,
-                self.records[at],
+            replace(
+                text,
+                constraint_cost=constrained.cost,
+                fallbacks=constrained.fallbacks,
+                is_cut_off=text.finish_reason in CUT_OFF and constrained.is_cut_off(),
             )
-            for at, sample in enumerate(self.samples)
+            for text, constrained in zip(texts, self._constrained, strict=True)
         ]
+
+    def _generation(self, at: int) -> Generation:
+        return Generation(
+            self.prompt,
+            self.samples[at],
+            self._seed,
+            self.texts[at].value,
+            self.tokens[at],
+            self.finish_reasons[at] or ("error" if self._failed else "length"),
+            self.records[at],
+        )
 
 
 def _figures(step: Step) -> list[tuple[float, float, float, float]]:
@@ -247,14 +286,11 @@ def stream(
     chosen = fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_on_loop)
     open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
-    [text] = open_texts.texts
     all_steps = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
         decoder=decoder, unknown=unknown,
     )  # fmt: skip
-    for step in open_texts.take(all_steps):
-        [reason] = open_texts.finish_reasons
-        yield step.with_text(text.take_settled(last=reason is not None), reason)
+    yield from open_texts.stream(all_steps)
 
 
 def generate(
@@ -307,14 +343,15 @@ def generate(
     """
     _check_count("n", n)
     chosen = fresh_seed() if seed is None else seed
-    endings = Endings.of(stop, stop_regex, stop_on_loop)
+    endings, chain = Endings.of(stop, stop_regex, stop_on_loop), read_sampler(sampler)
     texts: list[Generation] = []
     for samples in batches(n):
         open_texts = OpenTexts(
-            model, prompt, samples, seed=chosen, length=length, endings=endings, measured=True
-        )
+            model, prompt, samples, seed=chosen, length=length, sampler=chain, endings=endings,
+            measured=True,
+        )  # fmt: skip
         all_steps = steps(
-            model, prompt, sampler=sampler, length=length, samples=samples, seed=chosen,
+            model, prompt, sampler=chain, length=length, samples=samples, seed=chosen,
             decoder=decoder, unknown=unknown,
         )  # fmt: skip
         try:

@@ -285,8 +285,10 @@ def test_json_holds_the_run_and_every_token(run: Run) -> None:
     first = text["tokens"][0]
     assert set(first) == {
         "token", "text", "surprisal", "model_surprisal", "entropy", "model_entropy",
+        "allowed_mass",
     }  # fmt: skip
-    assert (first["surprisal"], first["entropy"]) == (0.0, 0.0)
+    assert (first["surprisal"], first["entropy"], first["allowed_mass"]) == (0.0, 0.0, 1.0)
+    assert (text["constraint_cost"], text["fallbacks"], text["is_cut_off"]) == (None, 0, False)
     assert first["model_entropy"] > first["model_surprisal"] > 0
 
 

@@ -104,7 +104,7 @@ def test_a_matched_row_is_named_by_the_expression_given(document):
 def test_every_metric_of_a_report_can_be_named(document):
     row = document["samplers"][2]
     missing = {metric for metric in metrics() if figure(row, metric) is None}
-    assert missing <= {"zipf"}  # too few words
+    assert missing <= {"zipf", "constraint_cost"}  # too few words; no sampler has a mask
     measured = {
         name
         for view in ("teacher_forced", "generated_texts")

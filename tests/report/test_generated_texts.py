@@ -236,6 +236,7 @@ def record(**changes):
         "surprisal": [1.0] * 6,
         "entropy": [0.5] * 6,
         "model_entropy": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
+        "constraint_cost": None,
         "details": [],
     }
     return {**plain, **changes}
@@ -272,6 +273,7 @@ def test_every_figure_has_its_interval_around_it():
     figures = summary(drawn(samples=range(30), length=20), (0.5, 1.5))
     counts = {"n", "tokens", "ci95", "by_position"}
     assert figures["ci95"].keys() == figures.keys() - counts
+    assert figures["ci95"].pop("constraint_cost") is None  # there is no mask
     for name, (low, high) in figures["ci95"].items():
         assert low <= figures[name] <= high, name
         if name != "unknown":

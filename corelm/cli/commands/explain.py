@@ -122,6 +122,8 @@ def _stage(explanation: Explanation, at: int, top: int) -> dict[str, Any]:
         "removed": len(stage.removed_tokens),
         "removed_mass": stage.removed_mass,
         "likeliest_removed": removed,
+        "allowed_mass": stage.allowed_mass,
+        "fell_back": stage.fell_back,
     }
 
 

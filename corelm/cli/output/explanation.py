@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rich.cells import cell_len
@@ -45,6 +46,9 @@ class ExplanationPage:
         yield blocks.heading(_tail(self._explanation.prompt))
         yield blocks.line("")
         yield from blocks.section("stages", self._entropies())
+        masks = list(self._masks())
+        if masks:
+            yield from blocks.section("constraints", blocks.several(masks))
         likeliest = self._explanation.likeliest(top)
         if likeliest:
             yield from blocks.section("likeliest tokens", blocks.several(self._tokens(likeliest)))
@@ -82,6 +86,16 @@ class ExplanationPage:
             return "changes nothing"
         nats, bits, choices, tokens, mass = _figures(self._stages[at])
         return f"{nats} nats, {bits} bits, {choices} choices, {tokens} tokens, mass {mass}"
+
+    def _masks(self) -> Iterator[RenderableType]:
+        """Yield what each mask allows of the model's distribution, and the cost of that."""
+        for at, stage in enumerate(self._stages):
+            if stage.allowed_mass is not None:
+                cost = -math.log(stage.allowed_mass) if stage.allowed_mass else math.inf
+                facts = f"allows {_share(stage.allowed_mass)} of the model's mass: {cost:.2f} nats"
+                if stage.fell_back:
+                    facts += "; the stages before kept none of it, so its likeliest token is left"
+                yield from blocks.entry(self._name(at), (), facts)
 
     def _tokens(self, likeliest: Sequence[TokenTrace]) -> Iterator[RenderableType]:
         """Yield the probabilities at the active stages, in as many columns as fit."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from corelm.cli.exit_codes import PartialError
+from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.decoder import Decoder
+from corelm.decoding.step import Step
 from corelm.generation.endings import Endings
-from corelm.generation.generate import Generation, OpenTexts, batches, steps, stream
+from corelm.generation.generate import Generation, OpenTexts, batches, steps
 from corelm.language_model import LanguageModel
 from corelm.sampler import Sampler
 
@@ -31,13 +33,24 @@ class Request(NamedTuple):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The keyword arguments that `steps` and `stream` share."""
+        """The keyword arguments of `steps`."""
         names = ("sampler", "decoder", "length", "seed", "unknown")
         return {name: getattr(self, name) for name in names}
 
+    def open_texts(self, samples: Sequence[int], measured: bool = False) -> OpenTexts:
+        """Return the texts of some samples, which have not begun."""
+        return OpenTexts(
+            self.model, self.prompt, samples, seed=self.seed, length=self.length,
+            sampler=self.sampler, endings=self.endings, measured=measured,
+        )  # fmt: skip
+
+    def steps(self, samples: Sequence[int]) -> Iterator[Step]:
+        """Yield the steps of some samples."""
+        return steps(self.model, self.prompt, samples=samples, **self.settings)
+
     @property
     def stops(self) -> dict[str, Any]:
-        """The keyword arguments of `stream` that end a text."""
+        """The settings that end a text."""
         ends = self.endings
         patterns = ends.stop_regex.patterns
         return {"stop": ends.stop, "stop_regex": patterns, "stop_on_loop": ends.stop_on_loop}
@@ -51,11 +64,11 @@ def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]
 
 
 def _write_stream(request: Request, out: Output) -> None:
-    drawn = stream(request.model, request.prompt, **request.stops, **request.settings)
+    open_texts = request.open_texts((0,))
     out.text(request.prompt, bold=True)
     shown = 0
     try:
-        for step in drawn:
+        for step in open_texts.stream(request.steps((0,))):
             out.text(step.text)
             shown += len(step.text)
     except (Exception, KeyboardInterrupt) as error:
@@ -64,15 +77,37 @@ def _write_stream(request: Request, out: Output) -> None:
         raise
     finally:
         out.text("\n")
+    _note_masks(open_texts.generations())
 
 
 def _write_texts(request: Request, out: Output) -> None:
     """Write texts in order; several of them each under its number."""
+    texts = []
     for text in _texts(request):
         if request.n > 1:
             out.text(f"[{text.sample}]\n", dim=True)
         out.text(request.prompt, bold=True)
         out.text(text.text + ("\n\n" if request.n > 1 else "\n"))
+        texts.append(text)
+    _note_masks(texts)
+
+
+def _note_masks(texts: Sequence[Generation]) -> None:
+    """Say where a mask was cut off, or overruled the stages before it."""
+    cut_off = sum(text.is_cut_off for text in texts)
+    if cut_off:
+        subject = "the text is" if len(texts) == 1 else f"{cut_off} of {len(texts)} texts are"
+        messages.note(
+            f"note: {subject} cut off where the sampler allows no end; "
+            "draw more tokens with --length"
+        )
+    fallbacks = sum(text.fallbacks for text in texts)
+    if fallbacks:
+        tokens = "one token" if fallbacks == 1 else f"{fallbacks} tokens"
+        messages.note(
+            f"note: at {tokens}, the stages before a mask kept nothing that it allows, so the "
+            "likeliest of these was drawn; put the mask first"
+        )
 
 
 def _write_json(request: Request, out: Output) -> None:
@@ -111,12 +146,8 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
     """
     complete = 0
     for samples in batches(request.n):
-        texts = OpenTexts(
-            request.model, request.prompt, samples, seed=request.seed, length=request.length,
-            endings=request.endings, measured=measured,
-        )  # fmt: skip
-        drawn = steps(request.model, request.prompt, samples=samples, **request.settings)
-        failure = _failure(texts.take(drawn))
+        texts = request.open_texts(samples, measured)
+        failure = _failure(texts.take(request.steps(samples)))
         yield from texts.generations()
         complete += sum(reason is not None for reason in texts.finish_reasons)
         if isinstance(failure, Exception) and complete:
@@ -140,5 +171,8 @@ def _as_json(text: Generation) -> dict[str, Any]:
         "sample": text.sample,
         "text": text.text,
         "finish_reason": text.finish_reason,
+        "is_cut_off": text.is_cut_off,
+        "constraint_cost": text.constraint_cost,
+        "fallbacks": text.fallbacks,
         "tokens": [asdict(step) for step in text.steps],
     }

@@ -36,6 +36,7 @@ class Record(TypedDict):
         surprisal: under the model's own distribution.
         entropy: of the distribution drawn from.
         model_entropy: of the model's own distribution.
+        constraint_cost: that of a `Generation`.
         details: of each token, for the first samples; empty for the others.
     """
 
@@ -48,6 +49,7 @@ class Record(TypedDict):
     surprisal: list[float]
     entropy: list[float]
     model_entropy: list[float]
+    constraint_cost: float | None
     details: list[Details]
 
 
@@ -89,7 +91,9 @@ def draw(
         drawn = steps(
             model, prompt, sampler=sampler, length=length, samples=some, seed=seed, unknown=unknown
         )
-        texts = OpenTexts(model, prompt, some, seed=seed, length=length, measured=True)
+        texts = OpenTexts(
+            model, prompt, some, seed=seed, length=length, sampler=sampler, measured=True
+        )
         records += _records(model, texts, _possible(drawn, sampler))
     return records
 
@@ -132,6 +136,7 @@ def _record(text: Generation, tokens: list[Details], vocabulary: Vocabulary) -> 
         surprisal=[step.model_surprisal for step in text.steps],
         entropy=[step.entropy for step in text.steps],
         model_entropy=[step.model_entropy for step in text.steps],
+        constraint_cost=text.constraint_cost,
         details=tokens,
     )
 
@@ -207,12 +212,14 @@ def _sums(records: Sequence[Record], human_band: Band | None) -> dict[str, Sums]
     entropies = [record["model_entropy"] for record in records]
     surprisal = total([record["surprisal"] for record in records])
     nothing = [0.0] * len(records)  # 0 / 0: undefined without human text
+    costs = [record["constraint_cost"] for record in records]
     return {
         "surprisal": surprisal,
         "model_entropy": total(entropies),
         "entropy_drift": drift(entropies),
         "outside_human_band": outside(entropies, human_band) if human_band else (nothing, nothing),
         "unknown": ([record["unknown"] for record in records], surprisal[1]),
+        "constraint_cost": ([c or 0.0 for c in costs], [float(c is not None) for c in costs]),
     }
 
 

@@ -59,6 +59,7 @@ def _text(
         surprisal=[nats for nats, _ in known],
         entropy=entropies,
         model_entropy=entropies,
+        constraint_cost=None,
         details=[],
     )
 

@@ -112,6 +112,7 @@ COLUMNS = (
         LIKELIHOOD, "loops", "loops", share, priority=5,
         meaning="the share of texts that end by repeating one phrase",
     ),
+    Column(LIKELIHOOD, "constraint", "constraint_cost", compared=False),
     Column(VARIETY, "distinct-1", "distinct_1", share),
     Column(
         VARIETY, "distinct-2", "distinct_2", share, priority=7,

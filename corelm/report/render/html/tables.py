@@ -52,19 +52,28 @@ class Line:
 
 
 def lines(document: Row, table: Table) -> Iterator[Line]:
-    """Yield the rows of a table, the human one first."""
+    """Yield the rows of a table, the human one first.
+
+    A figure that no row has, such as the cost of a constraint, gets no column.
+    """
     reference = document["reference"]
+    measured = [row for row in (reference, *document["samplers"]) if row and not row.get("error")]
+    columns = [
+        column
+        for column in columns_of(table)
+        if any(_figure(column, row, row is reference) for row in measured)
+    ]
     if reference:
-        yield _line("human text", reference, document, table)
+        yield _line("human text", reference, document, table, columns)
     for row in document["samplers"]:
         if row["error"]:
             reason = f"{row['error']['type']}: {row['error']['message']}"
             yield Line(row["sampler"], error=reason)
         else:
-            yield _line(row["sampler"], row, document, table)
+            yield _line(row["sampler"], row, document, table, columns)
 
 
-def _line(name: str, row: Row, document: Row, table: Table) -> Line:
+def _line(name: str, row: Row, document: Row, table: Table, columns: Sequence[Column]) -> Line:
     human = document["reference"]
     n = (row[table.view] or {}).get("n")
     return Line(
@@ -72,7 +81,7 @@ def _line(name: str, row: Row, document: Row, table: Table) -> Line:
         human=row is human,
         n="" if n is None else f"{n:,}",
         strip=_strip(row, human, document["bounds"]["max"]) if table is ENTROPY else None,
-        cells=[_cell(column, row, human) for column in columns_of(table)],
+        cells=[_cell(column, row, human) for column in columns],
     )
 
 
