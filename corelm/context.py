@@ -13,12 +13,12 @@ from corelm.language_model import Vocabulary
 
 def protect(holder: Any, *names: str) -> None:
     """Replace these arrays of a frozen dataclass by read-only views."""
+    fields = vars(holder)  # past `__setattr__`, which refuses everything
     for name in names:
-        array = getattr(holder, name)
+        array = fields[name]
         if array.flags.writeable:
-            view = array.view()
-            view.setflags(write=False)
-            object.__setattr__(holder, name, view)
+            fields[name] = view = array.view()
+            view.flags.writeable = False
 
 
 @dataclass(frozen=True, eq=False)

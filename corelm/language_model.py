@@ -199,10 +199,10 @@ def is_end(tokens: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.bool
         >>> is_end(np.array([1, 2, 3]), ToyModel().vocabulary).tolist()
         [False, True, False]
     """
-    ended = np.zeros(tokens.shape, dtype=bool)
+    ended: NDArray[np.bool_] | None = None
     for end in vocabulary.ends:  # nearly always one, so this is faster than np.isin
-        ended |= tokens == end
-    return ended
+        ended = tokens == end if ended is None else ended | (tokens == end)
+    return np.zeros(tokens.shape, dtype=bool) if ended is None else ended
 
 
 def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int64]:

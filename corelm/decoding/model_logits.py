@@ -9,6 +9,8 @@ from corelm.language_model import Vocabulary, never_drawn
 from corelm.numerics.distributions import Array, mask_tokens
 from corelm.validation import check_logits
 
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
 
 class ModelLogits:
     """Validate a model's logits and mask the tokens that are never drawn.
@@ -34,7 +36,7 @@ class ModelLogits:
         """
         logits = np.asarray(logits)
         shape, dtype = logits.shape, logits.dtype
-        if len(shape) != 2 or shape[1] != self._size or dtype not in (np.float32, np.float64):
+        if len(shape) != 2 or shape[1] != self._size or dtype not in FLOATS:
             raise ModelOutputError(
                 f"the model's logits must be (batch, {self._size}) in float32 or float64, "
                 f"not {shape} in {dtype}"

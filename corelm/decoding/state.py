@@ -158,7 +158,7 @@ class Decoding:
         """
         rows = np.asarray(rows)
         if rows.dtype == bool:
-            if rows.all():  # as at most steps: no cache is copied
+            if np.count_nonzero(rows) == len(rows):  # as at most steps: no cache is copied
                 return
             rows = np.flatnonzero(rows)
         elif len(rows) == len(self.samples) and np.array_equal(rows, np.arange(len(rows))):

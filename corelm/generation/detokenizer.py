@@ -64,6 +64,8 @@ class Text:
 
     def _search(self, text: str) -> tuple[int | None, int]:
         """Return where a text ends, or None, and the number of its characters that have settled."""
+        if not self._stop and not self._patterns:  # as in most runs, at every token
+            return None, len(text)
         ends = [at for stop in self._stop if (at := text.find(stop, self._settled)) >= 0]
         settled = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
         if self._patterns:
