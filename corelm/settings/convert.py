@@ -16,6 +16,7 @@ from corelm.settings import (
     files,
     llama_cpp,
     llama_cpp_flags,
+    mlx_lm,
     openai,
     sillytavern,
     text_generation_webui,
@@ -32,6 +33,7 @@ ENGINES: Mapping[str, Engine] = {
         llama_cpp_flags,
         openai,
         vllm,
+        mlx_lm,
         sillytavern,
         text_generation_webui,
     )
@@ -74,8 +76,8 @@ def from_settings(
     Args:
         source: the settings; or a file with them in JSON, in YAML of one level, or as flags of
             llama.cpp; or the folder of a model with a `generation_config.json`.
-        engine: one of transformers, llama.cpp, llama.cpp-cli, openai, vllm, sillytavern and
-            text-generation-webui; when left out, the one whose keys these are.
+        engine: one of transformers, llama.cpp, llama.cpp-cli, openai, vllm, mlx-lm, sillytavern
+            and text-generation-webui; when left out, the one whose keys these are.
 
     Raises:
         SettingsError: a file that cannot be read, or a value that a sampler cannot have.
@@ -166,9 +168,9 @@ def read_values(values: Values, name: str | None) -> EngineSettings:
 
 
 def _detected(values: Values) -> EngineSettings:
-    """Read the values as those of the engine that knows most of the keys.
+    """Read the values as those of the engine that knows most of the keys, samplers' keys first.
 
-    Engines that know equally many must agree on the sampler.
+    Engines that know equally many, and allow the values, must agree on the sampler.
     """
     flags = any(key.startswith("-") for key in values)
     engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
@@ -179,14 +181,26 @@ def _detected(values: Values) -> EngineSettings:
             f"no key is a sampler's in {_any_of(e.name for e in engines)}; say which engine they "
             "are for: --format, or engine= in Python"
         )
-    candidates = [engine for engine, count in known.items() if count == most]
-    found = [_read(engine, values) for engine in candidates]
+    found = _readable([engine for engine, count in known.items() if count == most], values)
     if any(settings.sampler != found[0].sampler for settings in found):
         raise UsageError(
-            f"the keys may be those of {_any_of([engine.name for engine in candidates])}, where "
+            f"the keys may be those of {_any_of(settings.engine for settings in found)}, where "
             "they mean different samplers; say which one: --format, or engine= in Python"
         )
     return found[0]
+
+
+def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:
+    """Return what the values mean to each engine that allows them, and to one at least."""
+    found, failures = [], []
+    for engine in engines:
+        try:
+            found.append(_read(engine, values))
+        except SettingsError as error:
+            failures.append(error)
+    if not found:
+        raise failures[0]
+    return found
 
 
 def _any_of(names: Iterable[str]) -> str:

@@ -187,7 +187,7 @@ def test_settings_from_standard_input(spawn: Run) -> None:
          "--sampler is for --to, which names the engine to write the chain for"),
         (("--from", "x", "--to", "vlm"), 2,
          "there is no engine 'vlm'; did you mean 'vllm'? (there are: transformers, llama.cpp, "
-         "llama.cpp-cli, openai, vllm, sillytavern, text-generation-webui)"),
+         "llama.cpp-cli, openai, vllm, mlx-lm, sillytavern, text-generation-webui)"),
         (("--from", "no-such-file"), 1, "no-such-file: No such file or directory"),
     ],
 )  # fmt: skip

@@ -20,6 +20,7 @@ READ = [
     ("transformers", {"do_sample": True}, "top_k(k=50)"),
     ("vllm", {}, "stochastic"),
     ("openai", {}, "stochastic"),
+    ("mlx-lm", {}, "greedy"),
     ("sillytavern", {}, "stochastic"),
     ("text-generation-webui", {}, "stochastic"),
     # 0, 1 and -1 are off, each where the engine says so; null is the default.
@@ -27,6 +28,7 @@ READ = [
     ("llama.cpp", {"top_k": None}, f"top_k(k=40) | {NUCLEUS}"),
     ("vllm", {"top_k": -1, "temperature": 1}, "stochastic"),
     ("llama.cpp", {"top_k": 0, "top_n_sigma": 0}, NUCLEUS),
+    ("mlx-lm", {"temperature": 0.5, "top_p": 0, "repetition_penalty": 0}, "temperature(t=0.5)"),
     ("llama.cpp", {"top_k": 0, "top_n_sigma": 1.5}, f"top_n_sigma(n=1.5) | {NUCLEUS}"),
     ("llama.cpp", {"top_k": 0, "xtc_probability": 0.5, "xtc_threshold": 0.6}, NUCLEUS),
     # Windows: 0 is none in llama.cpp and all in the others, -1 all in llama.cpp.
@@ -40,6 +42,7 @@ READ = [
     ("text-generation-webui", {"repetition_penalty": 1.2}, PENALTY.format(1024)),
     ("sillytavern", {"rep_pen": 1.2}, PENALTY.format(0)),
     ("vllm", {"repetition_penalty": 1.2}, PENALTY.format(0)),
+    ("mlx-lm", {"repetition_penalty": 1.2}, f"{PENALTY.format(20)} | greedy"),
     (
         "openai",
         {"presence_penalty": 0.5, "frequency_penalty": 0.25},
@@ -125,11 +128,13 @@ def test_settings_as_a_chain(engine, values, expression):
 
 
 @pytest.mark.parametrize(
-    ("engine", "values"), [("llama.cpp", {}), ("transformers", {"do_sample": True}), ("vllm", {})]
+    ("engine", "values"),
+    [("llama.cpp", {}), ("transformers", {"do_sample": True}), ("vllm", {}), ("mlx-lm", {})],
 )
 def test_the_defaults_are_those_of_the_preset(engine, values):
     stages = from_settings(values, engine).sampler.active_stages
-    assert stages == (preset(engine).active_stages or sampler("stochastic").stages)
+    of_preset = preset(engine).active_stages or sampler("stochastic").stages
+    assert stages == (sampler("greedy").stages if engine == "mlx-lm" else of_preset)
 
 
 def test_every_key_is_accounted_for():
@@ -187,6 +192,7 @@ def test_what_the_engine_ignores_is_named(values, idle):
         ({"model": "m", "messages": [], "temperature": 0.7}, "openai"),
         ({"model": "m", "messages": [], "top_k": 5, "repetition_penalty": 1.1}, "vllm"),
         ({"messages": [], "top_k": 5, "repeat_penalty": 1.1}, "llama.cpp"),
+        ({"temperature": 0.7, "repetition_context_size": 9}, "mlx-lm"),
         ({"temp": 0.7, "top_k": 5}, "sillytavern"),
         ({"temperature": 0.7, "smoothing_factor": 0.2}, "text-generation-webui"),
         ({"--temp": 0.7, "--top-k": 5}, "llama.cpp-cli"),
@@ -201,8 +207,9 @@ def test_keys_of_several_engines_are_refused_unless_they_mean_the_same():
     with pytest.raises(UsageError) as caught:
         from_settings({"temperature": 0.7, "top_p": 0.9})
     assert str(caught.value) == (
-        "the keys may be those of transformers, llama.cpp, openai, vllm or text-generation-webui, "
-        "where they mean different samplers; say which one: --format, or engine= in Python"
+        "the keys may be those of transformers, llama.cpp, openai, vllm, mlx-lm or "
+        "text-generation-webui, where they mean different samplers; say which one: --format, or "
+        "engine= in Python"
     )
     assert str(from_settings({"temperature": 0.7}, "vllm").sampler) == "temperature(t=0.7)"
 

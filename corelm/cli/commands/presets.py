@@ -70,7 +70,7 @@ def presets(
             metavar="ENGINE",
             autocompletion=engine_names,
             help="Write the settings of this engine: transformers, llama.cpp, llama.cpp-cli, "
-            "openai, vllm, sillytavern or text-generation-webui.",
+            "openai, vllm, mlx-lm, sillytavern or text-generation-webui.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
@@ -81,8 +81,9 @@ def presets(
     to be edited and passed to --sampler.
 
     With --from, the settings in a file are read as such an expression: a generation_config.json,
-    a request to llama.cpp's, OpenAI's or vLLM's server, flags of llama.cpp, a preset of SillyTavern
-    or text-generation-webui. With --to, a chain is written as the settings of an engine.
+    a request to the server of llama.cpp, OpenAI, vLLM or mlx-lm, flags of llama.cpp, a preset of
+    SillyTavern or text-generation-webui. With --to, a chain is written as the settings of an
+    engine.
 
     The exit code is 3 if a setting that changes the text has no counterpart in corelm, and 1, with
     nothing written, if the engine of --to cannot do what the chain does.

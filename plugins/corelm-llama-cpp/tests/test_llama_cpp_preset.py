@@ -12,7 +12,7 @@ llama = pytest.importorskip("llama_cpp")
 PENALTIES = {"last": 64, "repeat": 1.0, "frequency": 0.0, "presence": 0.0}
 DRY = {"multiplier": 0.0, "base": 1.75, "allowed_length": 2}
 FILTERS = {"n_sigma": -1.0, "k": 40, "typical": 1.0, "top_p": 0.95, "min_p": 0.05}
-DEFAULTS = PENALTIES | DRY | FILTERS | {"xtc": 0.0, "threshold": 0.1, "t": 0.8}
+DEFAULTS = PENALTIES | DRY | FILTERS | {"xtc": 0.0, "threshold": 0.1, "t": 0.8, "range": 0.0}
 BREAKERS = ["\n", ":", '"', "*"]
 
 CASES = {
@@ -66,7 +66,7 @@ class Chain:
             llama.llama_sampler_init_top_p(o["top_p"], 1),
             llama.llama_sampler_init_min_p(o["min_p"], 1),
             llama.llama_sampler_init_xtc(o["xtc"], o["threshold"], 1, 0),
-            llama.llama_sampler_init_temp(o["t"]),
+            llama.llama_sampler_init_temp_ext(o["t"], o["range"], 1.0),
         ):
             llama.llama_sampler_chain_add(self._chain, stage)
 
@@ -107,10 +107,47 @@ def context(rng, size):
 @pytest.mark.parametrize("case", CASES)
 def test_the_chain_gives_the_distribution_of_llama_cpp(case, model):
     options, changes = CASES[case]
-    sampler, chain = expression(changes), Chain(model.pointer, **options)
+    texts = 1000 if case == "defaults" else 200
+    assert largest_difference(expression(changes), model, texts, **options) < 1e-5
+
+
+SETTINGS = [
+    ({}, {}),
+    (
+        {"repeat_penalty": 1.3, "frequency_penalty": 0.2, "presence_penalty": 0.3,
+         "repeat_last_n": 5},
+        {"repeat": 1.3, "frequency": 0.2, "presence": 0.3, "last": 5},
+    ),
+    ({"repeat_penalty": 1.3, "repeat_last_n": 0}, {"repeat": 1.3, "last": 0}),
+    (
+        {"dry_multiplier": 0.8, "dry_base": 1.5, "dry_allowed_length": 1},
+        {"multiplier": 0.8, "base": 1.5, "allowed_length": 1},
+    ),
+    ({"top_n_sigma": 1.2, "top_k": 9}, {"n_sigma": 1.2, "k": 9}),
+    ({"typical_p": 0.7, "top_k": 9}, {"typical": 0.7, "k": 9}),
+    ({"top_n_sigma": 0, "top_k": -1, "min_p": 0, "top_p": 1},
+     {"n_sigma": 0.0, "k": -1, "min_p": 0.0, "top_p": 1.0}),
+    ({"xtc_probability": 1, "xtc_threshold": 0.6}, {"xtc": 1.0, "threshold": 0.6}),
+    ({"xtc_probability": 1, "xtc_threshold": 0.05}, {"xtc": 1.0, "threshold": 0.05}),
+    ({"temperature": 0}, {"t": 0.0}),
+    ({"temperature": 0.8, "dynatemp_range": 0.5}, {"t": 0.8, "range": 0.5}),
+    ({"temperature": 0.3, "dynatemp_range": 0.5}, {"t": 0.3, "range": 0.5}),
+]  # fmt: skip
+"""The body of a request to llama.cpp's server, and the same parameters of the library."""
+
+
+@pytest.mark.parametrize(("settings", "options"), SETTINGS)
+def test_settings_mean_what_they_mean_in_llama_cpp(settings, options, model):
+    sampler = corelm.from_settings(settings, "llama.cpp").sampler
+    assert largest_difference(sampler, model, 100, **options) < 1e-5
+
+
+def largest_difference(sampler, model, texts, **options):
+    """Return the largest difference between two probabilities, over random logits and texts."""
+    chain = Chain(model.pointer, **options)
     rng, size = np.random.default_rng(0), len(model.vocabulary)
     differences = []
-    for _ in range(1000 if case == "defaults" else 200):
+    for _ in range(texts):
         logits = (rng.normal(size=size) * rng.uniform(0.5, 6)).astype(np.float32)
         tokens = context(rng, size)
         past = corelm.Context.of(tokens[None], vocabulary=model.vocabulary)
@@ -118,4 +155,4 @@ def test_the_chain_gives_the_distribution_of_llama_cpp(case, model):
         theirs = chain.distribution(logits, tokens)
         differences.append(float(np.abs(ours - theirs).max()))
     chain.free()
-    assert max(differences) < 1e-5
+    return max(differences)
