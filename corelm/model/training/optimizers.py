@@ -13,6 +13,9 @@ WARM_UP = 0.05
 FINAL = 0.02
 """The learning rate at the last step, as a share of its peak."""
 WEIGHT_DECAY = 0.05
+UNDECAYED = ["scale", "gamma", "beta", "bias"]
+"""The variables without weight decay: those of norms, and biases. Keras looks for these words in
+the name of a variable alone, which does not say to which layer it belongs."""
 
 
 def optimizer(recipe: Recipe, steps: int) -> Any:
@@ -37,5 +40,5 @@ def optimizer(recipe: Recipe, steps: int) -> Any:
         weight_decay=WEIGHT_DECAY,
         adam_weight_decay=WEIGHT_DECAY,
     )
-    muon.exclude_from_weight_decay(var_names=["norm"])
+    muon.exclude_from_weight_decay(var_names=UNDECAYED)
     return muon
