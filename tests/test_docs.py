@@ -21,7 +21,7 @@ import corelm
 import corelm.adapters
 from corelm import errors, hookspecs
 from corelm.plugins import registry
-from corelm.testing import DECODER_LAWS, LAWS
+from corelm.testing import DECODER_LAWS, LAWS, MODEL_LAWS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -319,7 +319,7 @@ def test_a_reference_shows_signature_text_arguments_and_example() -> None:
 
 def test_every_law_is_documented() -> None:
     table = re.findall(r"^\| `(\w+)` \|", read("reference/laws.md"), re.MULTILINE)
-    assert table == [law.__name__ for law in (*LAWS, *DECODER_LAWS)]
+    assert table == [law.__name__ for law in (*LAWS, *DECODER_LAWS, *MODEL_LAWS)]
 
 
 @pytest.mark.parametrize("name", ["entropy_table", "pictures"])

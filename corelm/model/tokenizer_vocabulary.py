@@ -67,8 +67,8 @@ class TokenizerVocabulary:
         return _encode(self._tokenizer, text)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, without special tokens."""
-        ids = [int(token) for token in ids]
+        """Return the text of ids, without special tokens and ends."""
+        ids = [int(token) for token in ids if token not in self.ends]
         text: str = self._tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )

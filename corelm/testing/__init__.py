@@ -6,7 +6,7 @@
 
 Each law raises an AssertionError, which says what is wrong and what to do about it. Built-in
 samplers and those of plugins pass the same examination. `obeys_the_decoder_laws` does the same
-for decoders.
+for decoders, `obeys_the_model_laws` for language models.
 """
 
 from corelm.testing.adapters import SAMPLERS, tiny_tokenizer
@@ -39,17 +39,34 @@ from corelm.testing.laws import (
     treats_rows_alone,
     treats_tokens_alike,
 )
+from corelm.testing.model_laws import (
+    MODEL_LAWS,
+    extends_as_it_starts,
+    follows_any_operations,
+    forgets_what_it_rewinds,
+    obeys_the_model_laws,
+    reads_back_its_texts,
+    returns_distributions,
+    returns_logits,
+    selects_rows,
+    slides_its_window,
+    treats_texts_alone,
+)
 from corelm.testing.tiny_gpt2 import tiny_gpt2
 from corelm.testing.toy_model import ToyModel
 
 __all__ = [
     "DECODER_LAWS",
     "LAWS",
+    "MODEL_LAWS",
     "SAMPLERS",
     "ToyModel",
     "changes_nothing_when_neutral",
     "draws_possible_tokens",
     "ends_each_text",
+    "extends_as_it_starts",
+    "follows_any_operations",
+    "forgets_what_it_rewinds",
     "g_test",
     "ignores_a_constant",
     "is_a_distribution",
@@ -60,10 +77,16 @@ __all__ = [
     "never_restores_a_token",
     "obeys_the_decoder_laws",
     "obeys_the_laws",
+    "obeys_the_model_laws",
+    "reads_back_its_texts",
     "reads_only_what_it_declares",
     "repeats_its_texts",
     "repeats_itself",
     "reports_what_it_drew_from",
+    "returns_distributions",
+    "returns_logits",
+    "selects_rows",
+    "slides_its_window",
     "survives_a_point_mass",
     "survives_extreme_values",
     "text_probabilities",
@@ -71,6 +94,7 @@ __all__ = [
     "tiny_tokenizer",
     "treats_rows_alone",
     "treats_samples_alone",
+    "treats_texts_alone",
     "treats_tokens_alike",
     "writes_nothing_when_nothing_is_asked",
 ]

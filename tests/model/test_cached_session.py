@@ -10,6 +10,7 @@ import corelm
 from corelm import CachedSession, HiddenStateSession, RewindableSession
 from corelm.errors import UsageError
 from corelm.language_model import window_start
+from corelm.testing import MODEL_LAWS
 
 SIZE, CONTEXT, WIDTH = 30, 8, 4
 rng = np.random.default_rng(0)
@@ -67,6 +68,21 @@ def start(engine, tokens, vocabulary):
     return WithHiddenStates(engine, tokens, vocabulary, CONTEXT)
 
 
+class Model:
+    """The engine's network as a language model."""
+
+    context_length = CONTEXT
+
+    def __init__(self, vocabulary, rewinds):
+        self.vocabulary, self._rewinds = vocabulary, rewinds
+
+    def start(self, tokens):
+        return start(Engine(self._rewinds), tokens, self.vocabulary)
+
+    def next_token_distribution(self, tokens):
+        return corelm.softmax(self.start(tokens).next_logits())
+
+
 def full_pass(texts, vocabulary):
     """Return the outputs after a text, from one pass over its window."""
     texts = np.asarray(texts)
@@ -87,33 +103,9 @@ def assert_same(session, texts, vocabulary, count=1):
     np.testing.assert_allclose(session.next_logits(), logits[:, -1], atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_any_operations_in_any_order(engine, vocabulary, seed):
-    rng = np.random.default_rng(seed)
-    texts = rng.integers(3, SIZE, (3, rng.integers(1, 20)))
-    session = start(engine, texts, vocabulary)
-    for _ in range(60):
-        length = texts.shape[1]
-        match rng.integers(5):
-            case 0:
-                new = rng.integers(3, SIZE, (len(texts), rng.integers(0, 2 * CONTEXT)))
-                session.extend(new)
-                texts = np.concatenate([texts, new], axis=1)
-            case 1:
-                new = rng.integers(3, SIZE, len(texts))
-                session.extend(new)
-                texts = np.concatenate([texts, new[:, None]], axis=1)
-            case 2:
-                count = rng.integers(0, length)
-                session.rewind(count)
-                texts = texts[:, : length - count]
-            case 3:
-                rows = rng.integers(0, len(texts), rng.integers(1, 5))
-                session.select(rows)
-                texts = texts[rows]
-            case 4:
-                assert_same(session, texts, vocabulary, rng.integers(1, length + 1))
-    assert_same(session, texts, vocabulary)
+@pytest.mark.parametrize("law", MODEL_LAWS)
+def test_a_model_with_such_sessions_obeys_the_laws(vocabulary, engine, law):
+    law(Model(vocabulary, engine.rewinds))
 
 
 def test_each_token_of_a_window_is_processed_once(engine):
@@ -200,14 +192,9 @@ def test_an_empty_text_begins_with_the_start_token(engine):
 
 
 def test_decoding_beyond_the_context(engine, vocabulary):
-    class Model:
-        context_length = CONTEXT
-
-        def start(self, tokens):
-            return start(engine, tokens, self.vocabulary)
-
-    Model.vocabulary = vocabulary
-    [text] = corelm.generate(Model(), "w4 w5", sampler="greedy", length=25)
+    [text] = corelm.generate(
+        Model(vocabulary, engine.rewinds), "w4 w5", sampler="greedy", length=25
+    )
     tokens = vocabulary.encode("w4 w5")
     for token in text.tokens:
         logits = full_pass([tokens], vocabulary)[0][0]

@@ -11,6 +11,7 @@ from corelm.errors import UsageError
 from corelm.model import bundle, keras_model
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.numerics.distributions import log_softmax
+from corelm.testing import obeys_the_model_laws
 
 WORDS = numbered_words(6)
 
@@ -32,6 +33,11 @@ class LastToken:
 
 COUNTING = np.arange(36).reshape(6, 6)
 CERTAIN = np.eye(6)[[1, 2, 3, 4, 5, 0]]  # after token t comes t + 1, surely
+
+
+@obeys_the_model_laws(KerasLanguageModel(LastToken(COUNTING), WORDS, 10), tolerance=0)
+def test_it_obeys_the_laws_of_models(model, law):
+    law(model)
 
 
 def test_logits_are_those_after_the_last_token():

@@ -94,4 +94,5 @@ def test_the_size_and_the_ends_are_the_models():
     vocabulary = vocabulary_of(TOKENIZER, 300, [3, 263])
     assert (len(vocabulary), vocabulary.ends) == (300, (3, 263))
     assert (vocabulary.token_bytes(290), vocabulary.decode([290])) == (b"", "")
+    assert (vocabulary.token_bytes(3), vocabulary.decode([257, 3])) == (b"", "the")
     assert (vocabulary.padding, vocabulary.unknown) == (None, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,8 @@ keras_hub = pytest.importorskip("keras_hub")
 
 from corelm_keras_hub import KerasHubModel  # noqa: E402
 from corelm_keras_hub.cache import FullPasses  # noqa: E402
+
+from corelm.testing import MODEL_LAWS  # noqa: E402
 
 SIZES = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 16, "intermediate_dim": 32}
 GROUPED = SIZES | {"num_query_heads": 4, "num_key_value_heads": 2, "head_dim": 4}
@@ -22,11 +26,12 @@ NETWORKS = {
 """The sizes of each network, and True if corelm uses its key/value cache."""
 
 
-def model_of(name, sizes):
+@functools.cache  # with the passes that were compiled for it
+def model_of(name):
     tokenizer = keras_hub.tokenizers.ByteTokenizer()
     tokenizer.start_token_id, tokenizer.end_token_id, tokenizer.pad_token_id = None, 1, 0
     preprocessor = keras_hub.models.CausalLMPreprocessor(tokenizer, sequence_length=40)
-    backbone = getattr(keras_hub.models, f"{name}Backbone")(**sizes)
+    backbone = getattr(keras_hub.models, f"{name}Backbone")(**NETWORKS[name][0])
     rng = np.random.default_rng(0)
     for weight in backbone.weights:
         weight.assign(rng.normal(size=weight.shape) * 0.4)
@@ -34,10 +39,15 @@ def model_of(name, sizes):
     return KerasHubModel(task(backbone=backbone, preprocessor=preprocessor))
 
 
+@pytest.mark.parametrize("law", MODEL_LAWS)
+def test_a_model_obeys_the_laws(law):
+    law(model_of("Bloom"))
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_sessions_agree_with_full_passes(name):
-    sizes, cached = NETWORKS[name]
-    model = model_of(name, sizes)
+    _, cached = NETWORKS[name]
+    model = model_of(name)
     session = model.start([[3, 4, 5, 6, 7]])
     session.select([0, 0, 0])
     session.extend([[1, 2], [3, 4], [5, 6]])

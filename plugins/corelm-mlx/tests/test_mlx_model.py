@@ -25,6 +25,7 @@ from tiny_mlx import (
 import corelm
 from corelm import CorelmError, ParameterError
 from corelm.language_model import window_start
+from corelm.testing import MODEL_LAWS
 
 MODEL = MlxModel(ENGINE, TOKENIZER)
 SIZE = ENGINE.args.vocab_size
@@ -56,44 +57,20 @@ def test_a_session_has_the_logits_of_full_passes_beyond_the_context():
         session.extend(ids[:, length])
 
 
-@pytest.mark.parametrize("length", [10, 31, 40])
-def test_forks_and_rewinds_have_the_logits_of_full_passes(length):
-    ids = texts(3, length)
-    session = MODEL.start(ids)
-    session.next_logits()
-    for rows in ([2, 0, 0, 1], [3, 1], [1, 1, 0]):
-        session.select(rows)
-        ids = ids[rows]
-        np.testing.assert_allclose(session.next_logits(), full_pass(ids), atol=1e-5)
-        more = texts(len(ids), 3, seed=length)
-        session.extend(more)
-        ids = np.concatenate([ids, more], axis=1)
-        np.testing.assert_allclose(session.next_logits(), full_pass(ids), atol=1e-5)
-        session.rewind(2)
-        ids = ids[:, :-2]
-        last = session.last_logits(2)
-        np.testing.assert_allclose(last[:, 1], full_pass(ids), atol=1e-5)
-        np.testing.assert_allclose(last[:, 0], full_pass(ids[:, :-1]), atol=1e-5)
+@pytest.mark.parametrize("window", [None, 8], ids=["gpt2", "rotating"])
+@pytest.mark.parametrize("law", MODEL_LAWS)
+def test_it_obeys_the_laws_of_models(window, law):
+    law(MODEL if window is None else MlxModel(tiny_llama(SIZE, window=window), TOKENIZER))
 
 
-def test_a_cache_that_rotates_forks_and_rewinds():
-    engine = tiny_llama(SIZE, window=8)
-    model, ids = MlxModel(engine, TOKENIZER), texts(2, 30)
+def test_a_cache_that_rotates_has_the_logits_of_full_passes():
+    engine, ids = tiny_llama(SIZE, window=8), texts(2, 30)
+    model = MlxModel(engine, TOKENIZER)
     assert model.context_length == 256
-    session = model.start(ids[:, :5])
-    for length in (5, 6, 12, 30):
-        session.extend(ids[:, session_length(session) : length])
+    for length in (5, 12, 30):
         expected = full_pass(ids[:, :length], engine, 256)
-        np.testing.assert_allclose(session.next_logits(), expected, atol=1e-5)
-    session.select([1, 0, 1])
-    session.rewind(4)
-    session.extend(ids[[1, 0, 1], 26:28])
-    expected = full_pass(ids[[1, 0, 1], :28], engine, 256)
-    np.testing.assert_allclose(session.next_logits(), expected, atol=1e-5)
-
-
-def session_length(session):
-    return session._window.length
+        found = model.start(ids[:, :length]).next_logits()
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_long_prompt_is_processed_in_parts(monkeypatch):

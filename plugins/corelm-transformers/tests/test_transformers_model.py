@@ -9,6 +9,7 @@ from tiny_transformers import ENGINE, TOKENIZER, tiny_model, tiny_tokenizer
 
 import corelm
 from corelm import CorelmError, HiddenStateSession, RewindableSession
+from corelm.testing import MODEL_LAWS
 
 SIZE = len(TOKENIZER)
 SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "vocab_size": SIZE}
@@ -40,23 +41,13 @@ def model(request):
     return TransformersModel(engine, TOKENIZER)
 
 
-def full_passes(model, texts, count=1):
-    """Return the logits after the last tokens, each from one pass over its window."""
-    length = texts.shape[1]
-    return np.stack(
-        [model.start(texts[:, : length - i]).next_logits() for i in reversed(range(count))], axis=1
-    )
-
-
 def tolerance(model):
     return 1e-5 if model._model.dtype == torch.float32 else 0.1
 
 
-def assert_same(model, session, texts, count=1):
-    expected = full_passes(model, texts, count)
-    atol = tolerance(model)
-    np.testing.assert_allclose(session.last_logits(count), expected, atol=atol, rtol=1e-5)
-    np.testing.assert_allclose(session.next_logits(), expected[:, -1], atol=atol, rtol=1e-5)
+@pytest.mark.parametrize("law", MODEL_LAWS)
+def test_it_obeys_the_laws_of_models(model, law):
+    law(model, tolerance=tolerance(model))
 
 
 def test_a_pass_is_that_of_the_engine(model):
@@ -69,37 +60,6 @@ def test_a_pass_is_that_of_the_engine(model):
     np.testing.assert_allclose(
         model.next_token_distribution(texts), corelm.softmax(logits), atol=tolerance(model)
     )
-
-
-def test_fork_rewind_and_select(model):
-    rng = np.random.default_rng(1)
-    texts = rng.integers(0, SIZE, (2, 6))
-    session = model.start(texts)
-    assert_same(model, session, texts, 3)
-    session.select([1, 0, 1])
-    new = rng.integers(0, SIZE, (3, 4))
-    session.extend(new)
-    texts = np.concatenate([texts[[1, 0, 1]], new], axis=1)
-    assert_same(model, session, texts, 4)
-    session.rewind(3)
-    session.extend(new[:, 0])
-    texts = np.concatenate([texts[:, :-3], new[:, :1]], axis=1)
-    assert_same(model, session, texts)
-    session.select([2])
-    assert_same(model, session, texts[[2]], 2)
-
-
-def test_texts_longer_than_the_context(model):
-    if model.context_length > 100:
-        pytest.skip("it has no longest text")
-    texts = np.random.default_rng(2).integers(0, SIZE, (2, 3 * model.context_length))
-    session = model.start(texts[:, :1])
-    for time in range(1, texts.shape[1]):
-        session.extend(texts[:, time])
-        if time % 5 == 0:
-            assert_same(model, session, texts[:, : time + 1])
-    session.rewind(model.context_length)
-    assert_same(model, session, texts[:, : -model.context_length])
 
 
 def test_the_engine_sees_each_token_once():

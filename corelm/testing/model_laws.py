@@ -1,0 +1,320 @@
+"""The laws that every language model obeys, of corelm or of another engine.
+
+A law is a function that takes a model and raises an AssertionError, which says what is wrong and
+what to do about it. The docstring of a law is the law. The laws compare a model with itself: what
+the right logits are, only a test against the engine can say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import UsageError
+from corelm.language_model import (
+    ByteVocabulary,
+    HiddenStateSession,
+    LanguageModel,
+    RewindableSession,
+    Session,
+    never_drawn,
+)
+from corelm.numerics.distributions import Array, softmax
+from corelm.validation import fault_of_rows
+
+if TYPE_CHECKING:
+    import pytest
+
+TOLERANCE = 1e-5
+"""The largest difference of two logits that count as equal."""
+OPERATIONS = 30
+LONGEST = 40
+"""The number of tokens of the longest text, but for the law on long texts."""
+LONG_CONTEXT = 128
+"""A context with more tokens takes too long to fill."""
+
+Ids = NDArray[np.int64]
+Complaints = Iterator[str]
+
+
+class ModelLaw(Protocol):
+    """A function that raises an AssertionError for a model that breaks it."""
+
+    __name__: str
+
+    def __call__(self, model: LanguageModel, *, tolerance: float = TOLERANCE) -> None:
+        """Examine a model.
+
+        Args:
+            model: the model.
+            tolerance: the largest difference of two logits that count as equal; 0 for a model
+                that computes a text bit for bit the same in any way.
+        """
+
+
+class _Examination:
+    """A model, with texts for it and their logits."""
+
+    def __init__(self, model: LanguageModel, tolerance: float) -> None:
+        self.model, self._tolerance = model, tolerance
+        self.rng = np.random.default_rng(0)
+        vocabulary = model.vocabulary
+        self._ids = np.setdiff1d(np.arange(len(vocabulary)), never_drawn(vocabulary))
+        self.shortest = 1 if vocabulary.start is None else 0
+
+    def texts(self, batch: int, length: int) -> Ids:
+        """Return random texts, (batch, length)."""
+        return self.rng.choice(self._ids, (batch, length))
+
+    def logits(self, texts: Ids) -> Array:
+        """Return the logits after texts, from a new session."""
+        return self.model.start(texts).next_logits()
+
+    def compare(self, found: Array, expected: Array, when: str) -> Complaints:
+        """Complain if two arrays differ by more than the tolerance."""
+        if np.shape(found) != np.shape(expected):
+            yield f"returned the shape {np.shape(found)} instead of {np.shape(expected)} {when}"
+        elif (difference := _difference(found, expected)) > self._tolerance:
+            yield f"differs by {difference:.2g} {when}, where {self._tolerance:g} is allowed"
+
+    def check(self, session: Session, texts: Ids, when: str) -> Complaints:
+        """Complain if a session differs from a new one with the same texts."""
+        yield from self.compare(session.next_logits(), self.logits(texts), when)
+
+    def check_all(self, session: Session, texts: Ids, when: str) -> Complaints:
+        """Complain if any output of a session differs from those of new ones."""
+        yield from self.check(session, texts, when)
+        most = min(texts.shape[1] - self.shortest + 1, 3)
+        count = int(self.rng.integers(1, most + 1))
+        if isinstance(session, RewindableSession):
+            ends = range(texts.shape[1] - count + 1, texts.shape[1] + 1)
+            expected = np.stack([self.logits(texts[:, :end]) for end in ends], axis=1)
+            last = session.last_logits(count)
+            yield from self.compare(last, expected, f"in last_logits({count}) {when}")
+        fresh = self.model.start(texts)
+        if isinstance(session, HiddenStateSession) and isinstance(fresh, HiddenStateSession):
+            states = session.hidden_states(count), fresh.hidden_states(count)
+            yield from self.compare(*states, f"in hidden_states({count}) {when}")
+
+
+def _difference(one: Array, other: Array) -> float:
+    """Return the largest difference; equal infinities do not differ, and NaN differs from all."""
+    with np.errstate(invalid="ignore"):
+        difference = np.where(one == other, 0, np.abs(one - other))
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
+
+
+def _law(way_out: str) -> Callable[[Callable[[_Examination], Complaints]], ModelLaw]:
+    """Make a law of a generator of complaints: raise the first one, with the way out."""
+
+    def decorate(complaints: Callable[[_Examination], Complaints]) -> ModelLaw:
+        @wraps(complaints)
+        def law(model: LanguageModel, *, tolerance: float = TOLERANCE) -> None:
+            for complaint in complaints(_Examination(model, tolerance)):
+                raise AssertionError(f"{type(model).__name__} {complaint}. {way_out}")
+
+        return law
+
+    return decorate
+
+
+@_law("Return a new array (batch, vocabulary) of float32 or float64; mask tokens with -inf.")
+def returns_logits(ask: _Examination) -> Complaints:
+    """Return logits of every token, each row with a finite entry, in an array of the caller."""
+    texts = ask.texts(3, 4)
+    session = ask.model.start(texts)
+    logits = session.next_logits()
+    size = len(texts), len(ask.model.vocabulary)
+    if logits.shape != size or logits.dtype not in (np.float32, np.float64):
+        yield f"returned {logits.dtype} logits of the shape {logits.shape} instead of {size}"
+    if fault := fault_of_rows(logits):
+        yield f"returned {fault}"
+    expected = logits.copy()
+    logits[:] = np.nan
+    yield from ask.compare(session.next_logits(), expected, "after the caller overwrote its logits")
+
+
+@_law("Return softmax(logits) of the session's logits.")
+def returns_distributions(ask: _Examination) -> Complaints:
+    """Return the probabilities of the session's logits; each row sums to 1."""
+    texts = ask.texts(3, 5)
+    p = np.asarray(ask.model.next_token_distribution(texts))
+    yield from ask.compare(p, softmax(ask.logits(texts)), "in next_token_distribution")
+    if not np.allclose(p.sum(axis=-1), 1, atol=1e-4) or (p < 0).any():
+        yield f"returned probabilities that sum to {p.sum(axis=-1)}"
+
+
+@_law("The logits of a text depend on its tokens, not on the calls that brought them.")
+def extends_as_it_starts(ask: _Examination) -> Complaints:
+    """Give a text the same logits if its tokens come at once, one by one or several at a time."""
+    texts, length = ask.texts(2, 12), ask.shortest
+    session = ask.model.start(texts[:, :length])
+    yield from ask.check(session, texts[:, :length], "at the beginning")
+    for count in (1, 1, 0, 3, 4):
+        session.extend(texts[:, length : length + count])
+        length += count
+        yield from ask.check(session, texts[:, :length], f"after extending by {count}")
+    for token in texts[:, length:].T:
+        session.extend(token)
+    yield from ask.check(session, texts, "after tokens without an answer in between")
+
+
+@_law("Move keys and values, texts and lengths with the rows, and copy those of a fork.")
+def selects_rows(ask: _Examination) -> Complaints:
+    """Drop, reorder and fork rows; each continues as its text does."""
+    texts = ask.texts(3, 6)
+    session = ask.model.start(texts)
+    for rows in ([2, 0, 1], [1, 1, 0, 2], [3, 0], [1, 0, 0], [0]):
+        session.select(rows)
+        yield from ask.check(session, texts[rows], f"after select({rows})")
+        more = ask.texts(len(rows), 2)
+        texts = np.concatenate([texts[rows], more], axis=1)
+        session.extend(more)
+        yield from ask.check(session, texts, f"after select({rows}) and two tokens")
+
+
+@_law("Forget the keys and values of dropped tokens, or process the rest of the text again.")
+def forgets_what_it_rewinds(ask: _Examination) -> Complaints:
+    """Forget tokens that were dropped, if the session can rewind."""
+    texts = ask.texts(2, 9)
+    session = ask.model.start(texts)
+    if not isinstance(session, RewindableSession):
+        return
+    for count in (0, 1, 5):
+        session.rewind(count)
+        texts = texts[:, : texts.shape[1] - count]
+        yield from ask.check_all(session, texts, f"after rewind({count})")
+        more = ask.texts(2, 2)
+        session.extend(more)
+        texts = np.concatenate([texts, more], axis=1)
+        yield from ask.check_all(session, texts, f"after rewind({count}) and two tokens")
+
+
+@_law("Compare the laws on extend, select and rewind first: they try one operation at a time.")
+def follows_any_operations(ask: _Examination) -> Complaints:
+    """Give the logits of the texts after any operations in any order."""
+    texts = ask.texts(2, 5)
+    session, done = ask.model.start(texts), ["start"]
+    for _ in range(OPERATIONS):
+        texts, operation = _operate(ask, session, texts)
+        done.append(operation)
+        if ask.rng.random() < 0.4:
+            yield from ask.check_all(session, texts, f"after {', '.join(done[-4:])}")
+    yield from ask.check_all(session, texts, f"after {', '.join(done[-4:])}")
+
+
+def _operate(ask: _Examination, session: Session, texts: Ids) -> tuple[Ids, str]:
+    """Change a session and its texts at random; return the texts and the name of the operation."""
+    batch, length = texts.shape
+    kind = ask.rng.choice(["one", "several", "select", "rewind"])
+    if kind == "rewind" and isinstance(session, RewindableSession):
+        count = int(ask.rng.integers(0, length - ask.shortest + 1))
+        session.rewind(count)
+        return texts[:, : length - count], f"rewind({count})"
+    if kind == "select" or length > LONGEST - 8:
+        rows = ask.rng.integers(0, batch, ask.rng.integers(1, 4)).tolist()
+        session.select(rows)
+        return texts[rows], f"select({rows})"
+    count = 1 if kind == "one" else int(ask.rng.integers(0, 8))
+    more = ask.texts(batch, count)
+    session.extend(more[:, 0] if kind == "one" else more)
+    return np.concatenate([texts, more], axis=1), f"{count} tokens"
+
+
+@_law("Compute each row by itself; 0 as tolerance asks for the same bits, 1e-5 for rounding.")
+def treats_texts_alone(ask: _Examination) -> Complaints:
+    """Give a text the same logits alone, in a batch and in any order."""
+    texts = ask.texts(5, 7)
+    together = ask.logits(texts)
+    yield from ask.compare(ask.logits(texts[::-1])[::-1], together, "in another order")
+    for i in range(len(texts)):
+        alone = ask.logits(texts[i : i + 1])
+        yield from ask.compare(alone, together[i : i + 1], "between a text alone and in a batch")
+
+
+@_law("Slide the window by `window_start`, which depends on the length alone; CachedSession does.")
+def slides_its_window(ask: _Examination) -> Complaints:
+    """Continue texts beyond the context, with the same logits in any session."""
+    context = ask.model.context_length
+    if context > LONG_CONTEXT:
+        return
+    texts = ask.texts(2, 2 * context + 3)
+    session, length = ask.model.start(texts[:, :2]), 2
+    for stop in (context - 1, context, context + 1, context + context // 2 + 1, 2 * context + 3):
+        session.extend(texts[:, length : max(stop, length)])
+        length = max(stop, length)
+        yield from ask.check(session, texts[:, :length], f"at {length} tokens of {context}")
+
+
+@_law("Let `decode` return what `encode` reads; special tokens add no text.")
+def reads_back_its_texts(ask: _Examination) -> Complaints:
+    """Encode a text that it decoded, and decode it to the same text."""
+    vocabulary = ask.model.vocabulary
+    marks: list[Any] = [vocabulary.padding, vocabulary.unknown, vocabulary.start, *vocabulary.ends]
+    if wrong := [m for m in marks if m is not None and not 0 <= m < len(vocabulary)]:
+        yield f"names the tokens {wrong}, but has {len(vocabulary)}"
+    for row in ask.texts(20, 6).tolist():
+        text = vocabulary.decode(vocabulary.encode(vocabulary.decode(row)))
+        again = vocabulary.decode(vocabulary.encode(text))
+        if again != text:
+            yield f"decoded {text!r}, encoded it, and decoded {again!r}"
+        if isinstance(vocabulary, ByteVocabulary):
+            whole = b"".join(map(vocabulary.token_bytes, row)).decode("utf-8", "replace")
+            if _trimmed(whole) != _trimmed(vocabulary.decode(row)):
+                yield f"decoded {vocabulary.decode(row)!r}, but the bytes of its tokens {whole!r}"
+
+
+def _trimmed(text: str) -> str:
+    """Drop what may differ: the first space of SentencePiece, a half character at the end."""
+    return text.lstrip().rstrip("\ufffd")
+
+
+MODEL_LAWS: tuple[ModelLaw, ...] = (
+    returns_logits,
+    returns_distributions,
+    extends_as_it_starts,
+    selects_rows,
+    forgets_what_it_rewinds,
+    follows_any_operations,
+    treats_texts_alone,
+    slides_its_window,
+    reads_back_its_texts,
+)
+"""The laws of models, from the simplest to the rest."""
+
+
+def obeys_the_model_laws(
+    *models: LanguageModel, tolerance: float = TOLERANCE
+) -> pytest.MarkDecorator:
+    """Make one pytest test for each model and law of a function that calls `law(model)`.
+
+    The tests are called `ToyModel-selects_rows` and so on. For a model that a fixture makes,
+    parametrise with `MODEL_LAWS` itself.
+
+    Args:
+        *models: the models.
+        tolerance: the largest difference of two logits that count as equal.
+
+    Raises:
+        UsageError: no model.
+
+    Example:
+        >>> from corelm.testing import MODEL_LAWS, ToyModel, obeys_the_model_laws
+        >>> @obeys_the_model_laws(ToyModel(), tolerance=0)
+        ... def test_law(model, law):
+        ...     law(model)
+        >>> for law in MODEL_LAWS:  # the same without pytest
+        ...     law(ToyModel(), tolerance=0)
+    """
+    import pytest
+
+    if not models:
+        raise UsageError("obeys_the_model_laws needs at least one model, or nothing is tested")
+    pairs = [(model, law) for model in models for law in MODEL_LAWS]
+    tests = [(model, partial(law, tolerance=tolerance)) for model, law in pairs]
+    ids = [f"{type(model).__name__}-{law.__name__}" for model, law in pairs]
+    return pytest.mark.parametrize(("model", "law"), tests, ids=ids)

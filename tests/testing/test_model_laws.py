@@ -1,0 +1,144 @@
+"""The laws of language models: corelm's own obey them, and broken ones are found out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm.errors import UsageError
+from corelm.testing import MODEL_LAWS, ToyModel, obeys_the_model_laws, tiny_gpt2
+
+
+@obeys_the_model_laws(ToyModel(), ToyModel(end=False), corelm.load("imdb"), tolerance=0)
+def test_corelms_models_obey_the_laws_bit_for_bit(model, law):
+    law(model)
+
+
+@pytest.mark.parametrize("law", MODEL_LAWS)
+def test_a_network_with_byte_pairs_obeys_the_laws_bit_for_bit(law, tmp_path):
+    law(corelm.load(tiny_gpt2(tmp_path / "tiny")), tolerance=0)
+
+
+class Model(ToyModel):
+    """A toy model of 12 tokens of context, with sessions of another class."""
+
+    context_length = 12
+
+    def __init__(self, session, vocabulary=None):
+        super().__init__()
+        self.vocabulary = vocabulary or self.vocabulary
+        self._session = session
+
+    def start(self, tokens):
+        session = super().start(tokens)
+        session.__class__ = self._session
+        return session
+
+
+SESSION = type(ToyModel().start([[3]]))
+
+
+class NotANumber(SESSION):
+    def next_logits(self):
+        return super().next_logits() * np.nan
+
+
+class Shared(SESSION):
+    memory = None
+
+    def next_logits(self):
+        if self.memory is None:
+            self.memory = super().next_logits()
+        return self.memory
+
+    def extend(self, tokens):
+        super().extend(tokens)
+        self.memory = None
+
+
+class LosesAToken(SESSION):
+    def extend(self, tokens):
+        super().extend(np.asarray(tokens)[:, :-1] if np.ndim(tokens) == 2 else tokens)
+
+
+class KeepsTheOrder(SESSION):
+    def select(self, rows):
+        super().select(sorted(rows))
+
+
+class NeverForgets(SESSION):
+    def rewind(self, count):
+        pass
+
+
+class ForgetsForks(SESSION):
+    def select(self, rows):
+        super().select(rows)
+        if len(set(rows)) < len(rows):
+            self._tokens[-1] = self._tokens[-1] * 0
+
+
+class NormalisesTheBatch(SESSION):
+    def next_logits(self):
+        logits = super().next_logits()
+        return logits - logits.mean()
+
+
+class StopsAtTheContext(SESSION):
+    def extend(self, tokens):
+        super().extend(tokens)
+        if len(self._tokens) > 13:
+            self._tokens[-1] = self._tokens[12]
+
+
+class Halves(SESSION):
+    def next_logits(self):
+        return super().next_logits().astype(np.float16)
+
+
+@pytest.mark.parametrize(
+    ("session", "law", "complaint"),
+    [
+        (NotANumber, "returns_logits", "returned NaN"),
+        (Halves, "returns_logits", "returned float16 logits"),
+        (Shared, "returns_logits", "after the caller overwrote its logits"),
+        (LosesAToken, "extends_as_it_starts", "after extending by 1"),
+        (KeepsTheOrder, "selects_rows", r"after select\(\[2, 0, 1\]\)"),
+        (ForgetsForks, "selects_rows", r"after select\(\[1, 1, 0, 2\]\)"),
+        (NeverForgets, "forgets_what_it_rewinds", r"after rewind\(1\)"),
+        (NeverForgets, "follows_any_operations", r"after .*rewind"),
+        (NormalisesTheBatch, "treats_texts_alone", "between a text alone and in a batch"),
+        (StopsAtTheContext, "slides_its_window", "at 13 tokens of 12"),
+    ],
+)
+def test_a_broken_session_is_found_out(session, law, complaint):
+    by_name = {law.__name__: law for law in MODEL_LAWS}
+    with pytest.raises(AssertionError, match=f"^Model .*{complaint}"):
+        by_name[law](Model(session), tolerance=1e-5)
+
+
+def test_probabilities_of_another_distribution_are_found_out():
+    model = ToyModel()
+    model.next_token_distribution = lambda tokens: np.full((len(tokens), 13), 1 / 13)
+    with pytest.raises(AssertionError, match=r"differs by .* in next_token_distribution"):
+        corelm.testing.returns_distributions(model)
+
+
+def test_a_vocabulary_that_changes_its_texts_is_found_out():
+    class Shouts(type(ToyModel().vocabulary)):
+        def decode(self, ids):
+            return super().decode(ids).upper()
+
+        def encode(self, text):
+            return [*super().encode(text.lower()), 4]
+
+    model = ToyModel()
+    model.vocabulary.__class__ = Shouts
+    with pytest.raises(AssertionError, match="encoded it, and decoded"):
+        corelm.testing.reads_back_its_texts(model)
+
+
+def test_without_a_model_nothing_would_be_tested():
+    with pytest.raises(UsageError, match="at least one model"):
+        obeys_the_model_laws()
