@@ -12,6 +12,7 @@ PACKAGES = {
     "contrastive": "corelm-contrastive",
     "diverse_beam": "corelm-beam",
     "gguf": "corelm-llama-cpp",
+    "green_list": "corelm-watermark",
     "json_schema": "corelm-grammar",
     "keras_hub": "corelm-keras-hub",
     "lark": "corelm-grammar",
@@ -22,7 +23,9 @@ PACKAGES = {
     "power": "corelm-power",
     "speculative": "corelm-speculative",
     "stochastic_beam": "corelm-beam",
+    "synthid": "corelm-watermark",
     "transformers": "corelm-transformers",
+    "watermark": "corelm-watermark",
 }
 """The package of each sampler, decoder, scheme of models and command."""
 

@@ -1,0 +1,126 @@
+"""`corelm watermark`: detect a watermark, and measure how well that works."""
+
+import json as json_format
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import corelm
+from corelm.errors import UsageError
+from corelm_watermark.detection import detect, watermark_of
+
+LARGEST = 2**25
+"""Bytes of a text: more than any that a detector needs, and a bound for files without an end."""
+
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME|PATH", help="The model whose vocabulary splits the text into tokens."
+    ),
+]
+
+
+def detect_text(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A text in UTF-8; - reads standard input.")
+    ],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="The secret text, or env:NAME for an environment variable that holds it.",
+        ),
+    ] = None,
+    sampler: Annotated[
+        str,
+        typer.Option(
+            metavar="SAMPLER",
+            help="The watermark: green_list, synthid, or the expression that wrote the text.",
+        ),
+    ] = "green_list",
+    model: Model = "imdb",
+    json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Look for a watermark in a text.
+
+    The p-value is the probability of such a score, or a higher one, without the watermark.
+
+    \b
+    corelm watermark detect review.txt --key env:WATERMARK_KEY
+    corelm watermark detect - --sampler synthid --key env:WATERMARK_KEY
+    """
+    watermark = read_watermark(sampler, key)
+    found = detect(watermark, read_text(file), corelm.load(model).vocabulary)
+    if json:
+        typer.echo(json_format.dumps({"watermark": watermark.name} | asdict(found), indent=2))
+        return
+    rows = {
+        "tokens": found.tokens,
+        "scored": found.scored,
+        "score": f"{found.score:.1%} (by chance {found.chance:.1%})",
+        "z-score": f"{found.z:.2f}",
+        "p-value": f"{found.p_value:.2g}",
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:8} {value}")
+
+
+def measure_power(
+    texts: Annotated[int, typer.Option(help="Texts of each kind.", min=1)] = 200,
+    human: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Measure false positives on the texts of a folder."),
+    ] = None,
+    most: Annotated[int, typer.Option(help="Texts of the folder.", min=1)] = 2500,
+    level: Annotated[float, typer.Option(help="Detected means a p-value of at most this.")] = 0.01,
+    model: Model = "imdb",
+    seed: Annotated[int, typer.Option(help="The seed of the texts.")] = 1,
+) -> None:
+    """Measure how often each watermark is found, by the length of the text.
+
+    The texts are written at three temperatures, with and without a watermark.
+    """
+    from corelm_watermark.power import tables
+
+    for line in tables(corelm.load(model), texts, human, most, level, seed):
+        typer.echo(line)
+
+
+def read_watermark(sampler, key):
+    """Return the watermark of a name and a key, or of an expression that holds the key."""
+    if key is None:
+        return watermark_of(corelm.sampler(sampler))
+    if "(" in sampler:
+        raise UsageError("give the key in --sampler or as --key, not both")
+    return watermark_of(corelm.sampler(sampler, key=key))
+
+
+def read_text(file):
+    """Return the text of a file, or of standard input for `-`."""
+    source = "standard input" if file == "-" else file
+    try:
+        if file == "-":
+            data = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with Path(file).open("rb") as stream:
+                data = stream.read(LARGEST + 1)
+    except (OSError, ValueError, AttributeError) as error:  # a closed standard input is None
+        reason = getattr(error, "strerror", None) or "it is closed or not a path"
+        raise UsageError(f"cannot read {source}: {reason}") from None
+    if len(data) > LARGEST:
+        raise UsageError(f"{source} is too long: more than {LARGEST >> 20} MiB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source} is not UTF-8: byte {error.start} cannot be read") from None
+
+
+@corelm.hookimpl
+def corelm_commands():
+    app = typer.Typer(help="Detect a watermark in a text, or measure how well that works.")
+    app.command("detect")(detect_text)
+    app.command("power")(measure_power)
+    return {"watermark": app}

@@ -1,0 +1,149 @@
+"""The detector: what counts, its null distributions, texts that try to deceive it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corelm_watermark import GreenList, SynthID, detect
+from corelm_watermark.detection import binomial_tail, watermark_of
+from corelm_watermark.power import human_texts, rates, tables
+from scipy import stats
+
+import corelm
+from corelm.errors import UsageError
+from corelm.testing import ToyModel
+
+WORDS = [f"w{i}" for i in range(60)]
+MODEL = ToyModel(WORDS, end=False)
+VOCABULARY = MODEL.vocabulary
+KEY = GreenList(key="a key")
+
+
+def chain_of(colour, length):
+    """A text of different pairs of tokens, all of them green or all red."""
+    tokens = [2]
+    seen = set()
+    while len(tokens) < length:
+        green = KEY.green(np.array([[tokens[-1]]]), np.arange(62)[None], 62)[0]
+        fits = np.flatnonzero(green == (colour == "green"))
+        following = next(t for t in fits.tolist() if t > 1 and (tokens[-1], t) not in seen)
+        seen.add((tokens[-1], following))
+        tokens.append(following)
+    return tokens
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "p"),
+    [(0, 9, 0.5), (1, 9, 0.25), (9, 9, 0.25), (30, 100, 0.25), (5, 1000, 0.25),
+     (400, 1000, 0.25), (90_000, 100_000, 0.25), (1, 100_000, 0.25), (25_300, 100_000, 0.25)],
+)  # fmt: skip
+def test_the_tail_of_the_binomial_distribution(successes, n, p):
+    expected = stats.binom.sf(successes - 1, n, p)
+    assert binomial_tail(successes, n, p) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_a_text_of_green_tokens_alone():
+    found = detect(KEY, chain_of("green", 11), VOCABULARY)
+    assert (found.tokens, found.scored, found.score, found.chance) == (11, 10, 1.0, 0.25)
+    assert found.z == pytest.approx((10 - 2.5) / 1.875**0.5)
+    assert found.p_value == pytest.approx(0.25**10)
+
+
+def test_a_text_of_red_tokens_alone():
+    found = detect(KEY, chain_of("red", 11), VOCABULARY)
+    assert (found.score, found.p_value) == (0.0, 1.0)
+
+
+def test_one_green_pair_many_times_counts_once():
+    """Nobody can forge a watermark by repeating a phrase that was once marked."""
+    found = detect(KEY, chain_of("green", 2) * 100, VOCABULARY)
+    assert (found.tokens, found.scored) == (200, 2)
+    assert found.p_value >= 0.25**2
+
+
+def test_unknown_words_do_not_count():
+    tokens = chain_of("green", 11)
+    split = [*tokens[:6], VOCABULARY.unknown, *tokens[6:]]
+    assert detect(KEY, split, VOCABULARY).scored == 9
+    text = VOCABULARY.decode(tokens[:6]) + " zebra " + VOCABULARY.decode(tokens[6:])
+    assert detect(KEY, text, VOCABULARY).scored == 9
+
+
+@pytest.mark.parametrize("text", ["", "w1", "zebra zebra zebra", [0, 0, 0]])
+def test_a_text_without_an_n_gram_is_refused(text):
+    message = r"the text is too short: \d tokens, and not 2 known ones in a row"
+    with pytest.raises(UsageError, match=message):
+        detect(KEY, text, VOCABULARY)
+
+
+def test_synthid_weighs_its_layers():
+    """Ten for the first layer, one for the last; only the first token after a context counts."""
+    sampler = SynthID(keys=[654, 400, 836], context=1)
+    tokens = [2, 5, 7, 2, 9, 11]  # the second token after 2 does not count
+    grams = np.array([[2, 5], [5, 7], [7, 2], [9, 11]])
+    weights = np.array([10, 5.5, 1]) / 16.5
+    score = sampler.marks(grams, 62).mean(axis=0) @ weights
+    chance = 32743 / 65536  # the ones in the table of g-values
+    found = detect(sampler, tokens, VOCABULARY)
+    assert found.scored == 4
+    assert (found.score, found.chance) == (pytest.approx(score), chance)
+    deviation = np.sqrt(chance * (1 - chance) * (weights**2).sum() / 4)
+    assert found.z == pytest.approx((score - chance) / deviation)
+    assert found.p_value == pytest.approx(stats.norm.sf(found.z))
+
+
+@pytest.mark.parametrize("name", ["green_list", "synthid"])
+def test_the_p_values_of_other_texts_are_uniform(name):
+    rng = np.random.default_rng(1)
+    watermark = corelm.sampler(name, key="a key")
+    found = [detect(watermark, rng.integers(2, 62, 200), VOCABULARY) for _ in range(400)]
+    z = np.array([f.z for f in found])
+    assert z.mean() == pytest.approx(0, abs=0.2)  # four deviations
+    assert z.std() == pytest.approx(1, abs=0.15)
+    assert np.mean([f.p_value <= 0.05 for f in found]) == pytest.approx(0.05, abs=0.044)
+
+
+@pytest.mark.parametrize("name", ["green_list", "synthid"])
+def test_the_key_finds_its_own_texts_and_no_others(name):
+    watermark = corelm.sampler(name, key="a key")
+    texts = corelm.generate(MODEL, "w1", sampler=watermark, length=60, n=8, seed=1)
+    assert max(detect(watermark, text.text, VOCABULARY).p_value for text in texts) < 1e-3
+    other = corelm.sampler(name, key="another key")
+    assert min(detect(other, text.text, VOCABULARY).p_value for text in texts) > 1e-3
+
+
+def test_the_watermark_is_found_in_a_chain():
+    chain = corelm.sampler("top_k(k=3)") | KEY | corelm.sampler("stochastic")
+    assert watermark_of(chain) is KEY
+    for wrong, count in ((corelm.sampler("stochastic"), 0), (KEY | KEY, 2)):
+        with pytest.raises(UsageError, match=f"expected one watermark, .*, not {count}"):
+            watermark_of(wrong)
+
+
+def test_rates_by_length():
+    tokens = [chain_of("green", 60), chain_of("red", 60), [2] * 30]
+    found = rates([(KEY, text) for text in tokens], MODEL, 0.01)
+    assert found[:2] == [1 / 3, 0.5]
+    assert np.isnan(found[2:]).all()
+    assert rates([(KEY, [VOCABULARY.unknown] * 25)], MODEL, 0.01)[0] == 0
+
+
+def test_human_texts_are_spread_over_the_folder(tmp_path):
+    for i in range(9):
+        (tmp_path / f"{i}.txt").write_text(f"text {i}")
+    assert human_texts(tmp_path, 3) == ["text 0", "text 4", "text 8"]
+    assert len(human_texts(tmp_path, 100)) == 9
+    with pytest.raises(UsageError, match=r"there are no \.txt files in"):
+        human_texts(tmp_path / "none", 3)
+
+
+def test_the_tables(tmp_path):
+    (tmp_path / "a.txt").write_text(" ".join(WORDS))
+    lines = list(tables(ToyModel(WORDS), 2, human=str(tmp_path)))
+    assert lines[0].split("  ")[0] == "detected at p <= 0.01"
+    assert lines[0].split()[-2:] == ["200", "tokens"]
+    assert [line.split("  ")[0] for line in lines[1:3]] == [
+        "1 human texts, green_list",
+        "1 human texts, synthid",
+    ]
+    assert sum("%" in line for line in lines) == 14
