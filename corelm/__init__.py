@@ -16,7 +16,9 @@ from corelm.decoding.state import Decoding
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
+from corelm.generation.detokenizer import text_writer
 from corelm.generation.generate import Generation, TokenRecord, generate, stream
+from corelm.generation.patterns import TextPatterns
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
     ByteVocabulary,
@@ -83,6 +85,7 @@ __all__ = [
     "Session",
     "Stage",
     "Step",
+    "TextPatterns",
     "TokenRecord",
     "TokenTrace",
     "Vocabulary",
@@ -108,6 +111,7 @@ __all__ = [
     "softmax",
     "stream",
     "surprisals",
+    "text_writer",
     "to_settings",
 ]
 

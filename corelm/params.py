@@ -40,6 +40,7 @@ class Rule:
     le: float | None = None
     choices: tuple[Any, ...] | None = None
     aliases: tuple[str, ...] = ()
+    whole: bool = False
 
     def __str__(self) -> str:
         """Return the bounds in words, such as `at least 0 and at most 1`; empty without bounds."""
@@ -72,6 +73,7 @@ def param(
     le: float | None = None,
     choices: Sequence[Any] | None = None,
     aliases: Sequence[str] = (),
+    whole: bool = False,
 ) -> Any:
     """Declare one parameter of a sampler or a decoder.
 
@@ -84,6 +86,8 @@ def param(
         gt, ge, lt, le: bounds (greater than, at least, less than, at most).
         choices: the allowed values, if only a few are allowed.
         aliases: other names for the command-line option.
+        whole: for a `tuple`, read a text as one item, even if it has commas; several items are
+            given by repeating the option.
 
     Example:
         >>> from corelm import Sampler, param
@@ -95,7 +99,7 @@ def param(
         Traceback (most recent call last):
         corelm.errors.ParameterError: t must be at least 0, not -1.0
     """
-    rule = Rule(help, gt, ge, lt, le, tuple(choices) if choices else None, tuple(aliases))
+    rule = Rule(help, gt, ge, lt, le, tuple(choices) if choices else None, tuple(aliases), whole)
     if isinstance(default, (dict, list, set)):
         return dataclasses.field(default_factory=lambda: default, metadata={"rule": rule})
     return dataclasses.field(default=default, metadata={"rule": rule})
@@ -146,6 +150,7 @@ class Parameter:
         if self.is_nested:
             return self._nested(value)
         cast = _CASTS[self.type]
+        value = (value,) if self.rule.whole and isinstance(value, str) else value
         try:
             return cast(value, self.item_type)
         except (TypeError, ValueError, OverflowError):

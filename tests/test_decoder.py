@@ -523,3 +523,58 @@ def test_a_text_is_resumed_where_it_was_cut():
         full = getattr(decoding.context, name)[rows]
         assert np.array_equal(getattr(again.context, name), full, equal_nan=True)
     assert decoding.context.step == 6
+
+
+class Forward:
+    """A model whose sessions can't drop tokens."""
+
+    def __init__(self, model):
+        self.vocabulary, self._model = model.vocabulary, model
+
+    def start(self, tokens):
+        session = self._model.start(tokens)
+
+        class Session:
+            next_logits, extend, select = session.next_logits, session.extend, session.select
+
+        return Session()
+
+
+@pytest.mark.parametrize("model", [ToyModel(end=False), Forward(ToyModel(end=False))])
+def test_a_text_that_goes_back_draws_the_same_again(model):
+    decoding = task(model=model, samples=range(5), sampler=corelm.sampler("mirostat")).start()
+    logits = []
+    for _ in range(6):
+        logits.append(decoding.draw().logits)
+        decoding.advance()
+    tokens = decoding.context.tokens
+    decoding.rewind(4)
+    with pytest.raises(UsageError, match="no tokens were drawn"):
+        decoding.advance()
+    for position in range(2, 6):
+        assert np.array_equal(decoding.draw().logits, logits[position])
+        decoding.advance()
+    assert decoding.context.tokens.tolist() == tokens.tolist()
+
+
+def test_a_token_that_is_excluded_is_not_offered_to_the_sampler():
+    model = ToyModel(["a", "b", "c"], logits=np.log([1, 1, 0.5, 0.3, 0.2]), end=False)
+    decoding = task(model=model, prompt="", sampler=GREEDY, samples=range(3)).start()
+    step = decoding.draw(exclude=[2])
+    assert step.tokens.tolist() == [3, 3, 3]
+    assert step.surprisal.tolist() == [0, 0, 0]
+    assert step.model_surprisal == pytest.approx([-math.log(0.3)] * 3)
+    assert np.isfinite(step.model_logits[:, 2:]).all()
+    assert decoding.draw().tokens.tolist() == [2, 2, 2]
+    with pytest.raises(UsageError, match="every token that is possible at step 0 is excluded"):
+        decoding.draw(exclude=[2, 3, 4])
+
+
+def test_another_attempt_has_random_numbers_of_its_own():
+    model = ToyModel(["a", "b"], logits=np.zeros(4), end=False)
+    decoding = task(model=model, prompt="", samples=range(40), seed=7).start()
+    decoding.select(np.arange(1, 40, 2))
+    for attempt in (1, 2):
+        numbers = RandomStream(7, range(40)).redraw(0, attempt, np.arange(1, 40, 2))
+        drawn = decoding.draw(attempt=attempt)
+        assert drawn.tokens.tolist() == np.where(numbers < 0.5, 2, 3).tolist()

@@ -170,6 +170,17 @@ def test_a_value_becomes_the_declared_type(values, name, expected):
     assert type(value) is type(expected) or isinstance(value, dict)
 
 
+def test_a_whole_text_is_one_item_of_a_list():
+    class Bans(Sampler):
+        texts: tuple[str, ...] = param((), "texts", whole=True)
+
+        def __call__(self, logits, context):
+            return logits
+
+    assert Bans(texts="Well, well").texts == ("Well, well",)
+    assert Bans(texts=("a, b", "c")).texts == ("a, b", "c")
+
+
 def test_the_defaults():
     assert repr(AllKinds()) == (
         "AllKinds(number=1.0, count=2, flag=False, word='a', ids=(), words=('x',), "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.context import Context
+from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
 
@@ -105,6 +106,17 @@ class ContextBuilder:
         other = copy(self)
         other.select(np.arange(len(self._tokens)))  # copies the arrays, which `copy` shares
         return other
+
+    def rewind(self, count: int) -> None:
+        """Drop the last tokens of each row; contexts from before keep them.
+
+        Raises:
+            UsageError: more tokens than were drawn.
+        """
+        if not 0 <= count <= self.step:
+            raise UsageError(f"{self.step} tokens were drawn, so the last {count} can't be dropped")
+        self._length -= count
+        self.select(np.arange(len(self._tokens)))  # copies the arrays, of which contexts are views
 
     def select(self, rows: Array) -> None:
         """Keep these rows in this order; a row named twice is forked."""

@@ -54,6 +54,22 @@ class RandomStream:
             self._uniforms = np.concatenate([self._uniforms, more], axis=1)
         return self._uniforms[:, position]
 
+    def redraw(self, position: int, attempt: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (rows,) numbers in [0, 1) for drawing a position again.
+
+        Each depends on the seed, the sample, the position and the attempt alone.
+
+        Args:
+            position: as for `at`.
+            attempt: 1 for the first time that the position is drawn again.
+            rows: (rows,) indices into the samples.
+        """
+        key = position, attempt
+        seeds = [
+            np.random.SeedSequence([self.seed, self.samples[row]], spawn_key=key) for row in rows
+        ]
+        return np.array([np.random.default_rng(seed).random() for seed in seeds])
+
 
 def fresh_seed() -> int:
     """Return a random seed that is short enough to type again."""

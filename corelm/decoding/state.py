@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
@@ -14,8 +15,8 @@ from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Session, is_end
-from corelm.numerics.distributions import Array, draw_checked, surprisals
+from corelm.language_model import LanguageModel, RewindableSession, Session, is_end
+from corelm.numerics.distributions import Array, draw_checked, mask_tokens, surprisals
 from corelm.sampler import Sampler
 from corelm.validation import apply, invalid_result, run_stages
 
@@ -27,8 +28,9 @@ class Decoding:
     """The state that a decoder moves forward.
 
     It starts with the prompt read once and forked for every sample. `next` or `draw` ask for the
-    next distribution; `advance` appends one token to each row; `select` drops, reorders or forks
-    rows. Session, context and samples always refer to the same rows.
+    next distribution; `advance` appends one token to each row, and `rewind` drops the last ones;
+    `select` drops, reorders or forks rows. Session, context and samples always refer to the same
+    rows.
 
     Args:
         model: the language model.
@@ -102,21 +104,28 @@ class Decoding:
         model_logits = self.model_logits(scores)
         return self._remember(model_logits, apply(self._sampler, model_logits, context))
 
-    def draw(self, scores: Array | None = None) -> Step:
+    def draw(
+        self, scores: Array | None = None, *, exclude: Sequence[int] = (), attempt: int = 0
+    ) -> Step:
         """Draw one token for each row with the random number of its sample.
 
         Args:
             scores: as for `next`.
+            exclude: ids that can't be drawn here, in any row: the sampler gets the model's logits
+                without them. The step has the model's own.
+            attempt: the number of times that this position was drawn before; each has random
+                numbers of its own.
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
             SamplerError: the sampler raised, or its result is not a distribution.
+            UsageError: no token is left.
         """
         context = self.context  # made while the session may still be reading
         position = context.step
         model_logits = self.model_logits(scores)
-        logits = self._reshaped(model_logits, context)
-        tokens, surprisal = self._draw_from(logits, position)
+        logits = self._reshaped(_without(model_logits, exclude, position), context)
+        tokens, surprisal = self._draw_from(logits, position, attempt)
         self._remember(model_logits, logits)
         self._drawn = tokens, surprisal
         return Step(position, self.samples, tokens, model_logits, logits, surprisal)
@@ -148,6 +157,21 @@ class Decoding:
             surprisal = self._surprisal_of(tokens, 1)
         model = self._surprisal_of(tokens, 0) if self._reads_model_surprisal else None
         self._builder.append(tokens, surprisal, model)
+        self._logits = self._rows = self._drawn = None
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row.
+
+        A session that can't drop tokens is replaced by a new one, which reads the others again.
+
+        Raises:
+            UsageError: more tokens than were drawn.
+        """
+        self._builder.rewind(count)
+        if isinstance(self.session, RewindableSession):
+            self.session.rewind(count)
+        else:
+            self.session = self._model.start(self.context.tokens)
         self._logits = self._rows = self._drawn = None
 
     def select(self, rows: NDArray[Any]) -> None:
@@ -215,9 +239,12 @@ class Decoding:
         """Return the sampler's logits, unvalidated: the draw validates them in its own pass."""
         return run_stages(self._sampler, model_logits, context)
 
-    def _draw_from(self, logits: Array, position: int) -> tuple[Ids, Nats]:
+    def _draw_from(self, logits: Array, position: int, attempt: int) -> tuple[Ids, Nats]:
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
-        uniforms = self._random_stream.at(position)[self.samples]
+        if attempt:
+            uniforms = self._random_stream.redraw(position, attempt, self.samples)
+        else:
+            uniforms = self._random_stream.at(position)[self.samples]
         tokens, surprisal, valid = draw_checked(logits, uniforms)
         if not valid:
             raise invalid_result(self._sampler, logits, position)
@@ -238,3 +265,17 @@ class Decoding:
             return np.full(len(tokens), np.nan)
         logits = self._logits[which]
         return surprisals(logits if self._rows is None else logits[self._rows], tokens)
+
+
+def _without(logits: Array, exclude: Sequence[int], position: int) -> Array:
+    """Return logits with these ids at minus infinity.
+
+    Raises:
+        UsageError: no id is left in some row.
+    """
+    if not len(exclude):
+        return logits
+    others = logits.copy()
+    if not mask_tokens(others, np.array(exclude, dtype=np.int64)):
+        raise UsageError(f"every token that is possible at step {position} is excluded")
+    return others

@@ -191,9 +191,9 @@ class TimedDecoding(Decoding):
         return logits
 
     def _draw_from(
-        self, logits: Array, position: int
+        self, logits: Array, position: int, attempt: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        drawn = super()._draw_from(logits, position)
+        drawn = super()._draw_from(logits, position, attempt)
         self._marks.append(perf_counter())
         return drawn
 

@@ -130,7 +130,7 @@ def _argument(key: str, parameter: Parameter, names: Sequence[str]) -> inspect.P
         default,
         *names,
         help=help_of(parameter),
-        metavar=_alternatives(parameter) or METAVARS.get(parameter.type),
+        metavar=_metavar(parameter),
         autocompletion=_completion(parameter),
     )
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -141,6 +141,11 @@ def _completion(parameter: Parameter) -> Callable[..., Any] | None:
     if parameter.rule.choices:
         return one_of(parameter.rule.choices)
     return sampler_names if parameter.type is Sampler else None
+
+
+def _metavar(parameter: Parameter) -> str | None:
+    type_ = str if parameter.rule.whole else parameter.type
+    return _alternatives(parameter) or METAVARS.get(type_)
 
 
 def _alternatives(parameter: Parameter) -> str:

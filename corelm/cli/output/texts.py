@@ -66,17 +66,20 @@ def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]
 def _write_stream(request: Request, out: Output) -> None:
     open_texts = request.open_texts((0,))
     out.text(request.prompt, bold=True)
-    shown = 0
+    shown, line_end = 0, "\n"
     try:
         for step in open_texts.stream(request.steps((0,))):
             out.text(step.text)
             shown += len(step.text)
+            if step.finish_reason:  # before messages of a decoder that has finished
+                out.text(line_end)
+                line_end = ""
     except (Exception, KeyboardInterrupt) as error:
         for text in getattr(error, "generations", ()):
             out.text(text.text[shown:])  # held back, as it may have begun a stop string
         raise
     finally:
-        out.text("\n")
+        out.text(line_end)
     _note_masks(open_texts.generations())
 
 

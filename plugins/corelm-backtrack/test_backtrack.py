@@ -1,0 +1,347 @@
+"""Backtracking: what it takes back, and the distribution that it draws from."""
+
+import doctest
+import re
+import subprocess
+import sys
+from collections import Counter, defaultdict
+
+import corelm_backtrack
+import numpy as np
+import pytest
+from corelm_backtrack import Backtrack
+
+import corelm
+from corelm.testing import (
+    DECODER_LAWS,
+    ToyModel,
+    g_test,
+    obeys_the_decoder_laws,
+    text_probabilities,
+)
+
+WORDS = ["a", "b", "c"]
+
+
+def small_model(end=True, seed=3):
+    """A model of three words, each of which is followed by some more often than by others."""
+    size = len(WORDS) + 2 + end
+    return ToyModel(WORDS, np.random.default_rng(seed).normal(size=(size, size)), end=end)
+
+
+def texts(decoder, model=None, prompt="the", sampler="greedy", length=6, n=1, seed=1, **options):
+    return corelm.generate(
+        model or ToyModel(), prompt, sampler=sampler, length=length, n=n, seed=seed,
+        decoder=decoder, **options,
+    )  # fmt: skip
+
+
+# What is taken back
+
+
+@pytest.mark.parametrize(
+    ("banned", "patterns", "expected"),
+    [
+        ((), (), " cat sat on the cat sat"),
+        (("dog",), (), " cat sat on the cat sat"),
+        (("sat",), (), " cat and the cat and the"),
+        ((" sat on",), (), " cat and the cat and sat"),  # also behind "and"
+        (("sat on the",), (), " cat and the cat sat on"),
+        (("SAT ON",), (), " cat and the cat and sat"),
+        (("t sat",), (), " dog"),  # begins in "cat"; the text ends after "dog"
+        ((), ("s.t",), " cat and the cat and the"),
+        ((), (r"\bon\b", "zebra"), " cat sat"),
+        (("cat",), ("d.g",), " mat"),
+    ],
+)
+def test_greedy_takes_the_next_likeliest_token_where_a_banned_text_begins(
+    banned, patterns, expected
+):
+    [text] = texts(Backtrack(banned=banned, patterns=patterns))
+    assert text.text == expected
+
+
+def test_case_counts_if_asked():
+    [text] = texts(Backtrack(banned=("SAT",), ignore_case=False), length=3)
+    assert text.text == " cat sat on"
+
+
+def test_the_prompt_is_not_searched():
+    [text] = texts(Backtrack(banned=("the cat sat",)), length=2)
+    assert text.text == " cat sat"
+
+
+def test_nothing_banned_is_left_in_any_text():
+    decoder = Backtrack(banned=("cat sat", "the dog"), patterns=(r"on the \w+ sat", r"(\w)\w+ \1"))
+    found = texts(decoder, sampler="stochastic", n=40, length=15)
+    assert not any(
+        re.search(r"cat sat|the dog|on the \w+ sat|(\w)\w+ \1", text.text) for text in found
+    )
+    assert {text.finish_reason for text in found} == {"end", "length"}
+
+
+def test_the_redrawn_token_has_the_distribution_without_those_taken_out():
+    model = ToyModel(WORDS, logits=np.log([1, 1, 0.5, 0.3, 0.2]), end=False)
+    [text] = texts(Backtrack(banned=("a",)), model, prompt="b", sampler="stochastic", length=30)
+    assert set(text.tokens) == {3, 4}
+    redrawn = [step for step in text.steps if step.entropy < 0.9]
+    assert 5 < len(redrawn) < 25
+    for step in redrawn:
+        p = 0.6 if step.token == 3 else 0.4
+        assert step.surprisal == pytest.approx(-np.log(p))
+        assert step.model_surprisal == pytest.approx(-np.log(p / 2))
+
+
+# Its work is bounded
+
+
+def test_a_place_without_another_token_is_given_up(caplog):
+    with caplog.at_level("INFO", "corelm.backtrack"):
+        [text] = texts(Backtrack(patterns=("[ab]",)), ToyModel(["a", "b"], end=False), length=3)
+    assert text.text == " a a a"
+    assert caplog.messages[0] == "backtrack: redraws: 6; tokens taken back: 6"
+    assert caplog.messages[1].startswith(
+        "backtrack: places given up, at which banned text may begin: 3;"
+    )
+
+
+def test_a_place_is_given_up_after_the_largest_number_of_redraws(caplog):
+    model = ToyModel(list("abcdefgh"), logits=-np.arange(10.0), end=False)
+    [text] = texts(Backtrack(patterns=(r"\w",), redraws=3), model, length=2)
+    assert text.text == " a a"
+    assert caplog.messages[-1].startswith(
+        "backtrack: places given up, at which banned text may begin: 2;"
+    )
+
+
+def test_a_sampler_that_leaves_no_token_gives_the_place_up():
+    class OnlyA(corelm.Sampler):
+        """Keep the token a."""
+
+        def __call__(self, logits, context):
+            return corelm.keep(logits, np.arange(logits.shape[-1]) == 2)
+
+    [text] = texts(Backtrack(banned=("a",)), ToyModel(["a", "b"], end=False), sampler=OnlyA())
+    assert text.text == " a a a a a a"
+
+
+def test_the_number_of_draws_is_bounded():
+    """Patterns that begin everywhere and end late: each place is drawn again at most twice."""
+    drawn = []
+
+    class Counts(corelm.Sampler):
+        def __call__(self, logits, context):
+            drawn.append(context.step)
+            return logits.copy()
+
+    decoder = Backtrack(patterns=(r"\w( \w){3}", r"\w \w", "[ab] "), redraws=2)
+    texts(decoder, small_model(end=False), prompt="a", sampler=Counts(), length=30)
+    returns = 30 * (2 + 1)
+    assert len(drawn) <= 30 + returns * 4
+
+
+# Random numbers
+
+
+def test_until_a_banned_text_appears_a_text_is_that_of_ancestral_sampling():
+    decoder = Backtrack(banned=("cat sat",))
+    plain, found = (texts(d, sampler="stochastic", n=64, length=12) for d in (None, decoder))
+    same = [a.steps == b.steps for a, b in zip(plain, found, strict=True)]
+    assert same == ["cat sat" not in text.text for text in plain]
+    assert 3 < same.count(False) < 40
+
+
+@pytest.mark.parametrize("sampler", ["temperature(t=0.8)", "mirostat(tau=2)", "dry(multiplier=1)"])
+def test_a_sample_is_the_same_alone_and_in_any_batch(sampler):
+    options = {"sampler": sampler, "length": 12, "seed": 5}
+    decoder = Backtrack(banned=("cat", "on the"), patterns=("s.. .*d",))
+    together = texts(decoder, n=70, **options)
+    for i in (0, 7, 63, 69):
+        steps = list(corelm.stream(ToyModel(), "the", sample=i, decoder=decoder, **options))
+        assert [int(step.tokens[0]) for step in steps] == together[i].tokens
+        assert [step.position for step in steps] == list(range(len(steps)))
+        assert "".join(step.text for step in steps) == together[i].text
+        assert [float(step.surprisal[0]) for step in steps] == [
+            step.surprisal for step in together[i].steps
+        ]
+
+
+class OnlyForward:
+    """A model whose sessions can't drop tokens."""
+
+    def __init__(self, model):
+        self.vocabulary, self.context_length = model.vocabulary, model.context_length
+        self._model = model
+
+    def start(self, tokens):
+        session = self._model.start(tokens)
+
+        class Forward:
+            next_logits, extend, select = session.next_logits, session.extend, session.select
+
+        assert not isinstance(Forward(), corelm.RewindableSession)
+        return Forward()
+
+
+@pytest.mark.parametrize("model", [ToyModel(), corelm.load("imdb")], ids=["toy", "imdb"])
+def test_a_session_that_cannot_go_back_writes_the_same_text(model):
+    options = {"sampler": "temperature(t=0.9)", "n": 3, "length": 20}
+    decoder = Backtrack(banned=("cat", "movie", " is", "."))
+    found = [texts(decoder, each, **options) for each in (model, OnlyForward(model))]
+    assert found[0] == found[1]
+
+
+# The distribution
+
+
+def exact(model, sampler, length, first_banned):
+    """Return the probability of every text, by the definition in the README.
+
+    Args:
+        first_banned: a function from the words of a text to the first word with which a banned
+            text begins, or None.
+    """
+    ends, impossible = model.vocabulary.ends, [0, 1]
+
+    def q(text, without):
+        logits = np.array(model.start([text]).next_logits())
+        logits[:, [*impossible, *without]] = -np.inf
+        return corelm.sampling_distribution(sampler, logits, [text])[0]
+
+    def outcomes(text):
+        """Return the probabilities of texts, and of going back to an earlier place."""
+        drawn = text[1:]
+        if (place := first_banned([WORDS[token - 3] for token in drawn if token > 2])) is not None:
+            return {place: 1.0}
+        if len(drawn) == length or (drawn[-1:] and drawn[-1] in ends):
+            return {tuple(drawn): 1.0}
+        found, taken_out = defaultdict(float), {(): 1.0}
+        while taken_out:
+            without = min(taken_out, key=len)
+            p = taken_out.pop(without)
+            for token in np.flatnonzero(probabilities := q(text, without)).tolist():
+                for outcome, chance in outcomes([*text, token]).items():
+                    weight = p * probabilities[token] * chance
+                    if outcome == len(drawn):
+                        more = tuple(sorted((*without, token)))
+                        taken_out[more] = taken_out.get(more, 0.0) + weight
+                    else:
+                        found[outcome] += weight
+        return found
+
+    return outcomes([3])
+
+
+def first_of(*phrases):
+    """Return a function from words to the first word with which one of these phrases begins."""
+
+    def first(words):
+        places = range(len(words))
+        return next(
+            (i for i in places for p in phrases if words[i : i + len(p.split())] == p.split()), None
+        )
+
+    return first
+
+
+@pytest.mark.parametrize(
+    ("phrases", "sampler", "differs"),
+    [
+        (("a",), "stochastic", True),
+        (("b c", "c c a"), "temperature(t=1.5)", False),  # by too little for so few texts
+        (("a b", "b c c"), "top_k(k=2)", True),
+        (("b b",), "repetition_penalty(penalty=1.5)", False),
+    ],
+)
+def test_texts_have_the_probabilities_of_the_definition(phrases, sampler, differs):
+    model, chosen = small_model(), corelm.sampler(sampler)
+    expected = exact(model, chosen, 4, first_of(*phrases))
+    assert sum(expected.values()) == pytest.approx(1)
+    decoder = Backtrack(banned=phrases)
+    found = texts(decoder, model, prompt="a", sampler=chosen, length=4, n=2000, seed=2)
+    counts = Counter(tuple(text.tokens) for text in found)
+    assert g_test(counts, expected) > 1e-3
+    # The sampler's probabilities, given that nothing banned appears, differ.
+    plain = text_probabilities(model, "a", sampler=chosen, length=4)
+    allowed = {text: p for text, p in plain.items() if text in expected}
+    given = {text: p / sum(allowed.values()) for text, p in allowed.items()}
+    assert (g_test(counts, given) < 1e-6) == differs
+
+
+# Streams, laws, installation
+
+
+def test_a_step_is_yielded_when_it_can_no_longer_be_taken_back():
+    drawn, yielded = [], []
+
+    class Sees(corelm.Sampler):
+        def __call__(self, logits, context):
+            drawn.append(len(yielded))
+            return corelm.filters.greedy(logits)
+
+    decoder = Backtrack(banned=("sat on a",))
+    for step in corelm.stream(ToyModel(), "the", sampler=Sees(), length=6, decoder=decoder, seed=1):
+        yielded.append(step.text)
+    assert yielded == [" cat", " sat", " on", " the", " cat", " sat"]
+    # The number of steps yielded before each draw: "sat on" is held back until "the" follows.
+    assert drawn == [0, 1, 1, 1, 4, 5]
+
+
+def test_a_step_is_held_back_while_a_return_behind_it_could_change_what_follows():
+    """In "a a a", a "b" takes back the last "a", and then the next "b" the one before."""
+    model = ToyModel(["a", "b"], logits=[0, 0, 2, 0], end=False)
+    yielded = []
+
+    class Sees(corelm.Sampler):
+        def __call__(self, logits, context):
+            assert len(yielded) == 0
+            return logits.copy()
+
+    decoder = Backtrack(banned=("a b",))
+    for step in corelm.stream(
+        model, "b", sampler=Sees(), length=9, decoder=decoder, sample=2, seed=1
+    ):
+        yielded.append(step.text)
+    assert "".join(yielded) == " a a a a a a a a a"
+
+
+@obeys_the_decoder_laws(Backtrack(), Backtrack(banned=("zebra",)))
+def test_law(decoder, law):
+    law(decoder)
+
+
+@pytest.mark.parametrize(
+    "law", [law for law in DECODER_LAWS if law.__name__ != "reports_what_it_drew_from"]
+)
+def test_law_with_banned_texts(law):
+    """A step has the model's own logits, but the sampler's without the tokens taken out."""
+    law(Backtrack(banned=("a b", "c"), redraws=1000))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"banned": ("",)}, "needs at least one character"),
+        ({"patterns": ("(",)}, "is not valid: missing"),
+        ({"redraws": 0}, "redraws must be at least 1, not 0"),
+    ],
+)
+def test_wrong_settings_are_refused(options, message):
+    with pytest.raises(corelm.errors.UsageError, match=message):
+        Backtrack(**options)
+
+
+def test_it_is_installed_and_a_comma_is_part_of_a_text():
+    command = "sample --decoder backtrack --length 12 --sampler greedy --seed 1"
+    words = [sys.executable, "-m", "corelm", *command.split()]
+    banned = ["--banned", "is, was", "--banned", "a must", "--pattern", r"(?<=\.) I\b"]
+    done = subprocess.run([*words, *banned], capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout.startswith("This movie is")
+    assert "a must" not in done.stdout
+    assert "backtrack: redraws: " in done.stderr
+    shown = subprocess.run([*words[:3], "decoders", "backtrack"], capture_output=True, check=True)
+    assert b"--banned TEXT" in shown.stdout or b"banned" in shown.stdout
+
+
+def test_its_example_runs():
+    assert doctest.testmod(corelm_backtrack).failed == 0
