@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from corelm import Array, Context, Sampler, hookimpl, param
+from corelm import Array, Context, Sampler, hookimpl, log_softmax, param
 from corelm.filters import change_logits, known_tokens, past_tokens
 
 
@@ -17,6 +17,9 @@ class RepetitionPenalty(Sampler):
     Its logit l becomes l / penalty if it is above 0, and l * penalty otherwise, so that a penalty
     above 1 always lowers it; one below 1 is a reward. The definition depends on the sign of the
     raw logits: adding a constant to a row changes the result.
+
+    If it is normalised, it acts on log-probabilities instead, which are never above 0: ln p becomes
+    penalty ln p. Then a constant changes nothing.
 
     Source: Keskar et al. 2019, CTRL: a conditional transformer language model for controllable
     generation, arXiv 1909.05858; multiplying the negative logits is what every engine does.
@@ -42,8 +45,15 @@ class RepetitionPenalty(Sampler):
     )
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "count only tokens that were drawn")
+    normalised: bool = param(False, "penalise log-probabilities instead of logits")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "is_shift_invariant", self.normalised)
 
     def __call__(self, logits: Array, context: Context) -> Array:
+        if self.normalised:
+            logits = log_softmax(logits)
         past = past_tokens(context, self.last, self.skip_prompt)
         rows, ids = known_tokens(past, logits.shape[-1])
         return change_logits(logits, rows, ids, self._penalised)

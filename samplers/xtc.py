@@ -14,7 +14,8 @@ class Xtc(Sampler):
     Good are the tokens of at least the threshold's probability, without those of `special`; one of
     them, the last in falling order, stays. The coin and the draw after it are one draw from the
     mixture of the cut and the uncut distribution, and that mixture is returned. probability = 0
-    switches it off. A word of `special` that the model's vocabulary lacks is skipped.
+    switches it off. A word of `special` that the model's vocabulary lacks is skipped; `end` stands
+    for the end tokens, and `newline` for the token of a line break.
 
     Source: p-e-w 2024, Exclude top choices (XTC), text-generation-webui pull request 6335.
 
@@ -38,17 +39,22 @@ class Xtc(Sampler):
     probability: float = param(0.0, "how often it acts; 0 is off", ge=0, le=1)
     threshold: float = param(0.1, "the least probability of a good token", ge=0, le=1)
     special: tuple[int | str, ...] = param(
-        (), "tokens that it leaves alone: words, ids, or end for the end token"
+        (),
+        "tokens that it leaves alone: words, ids, end and newline for the ends of texts and lines",
     )
 
     def __call__(self, logits: Array, context: Context) -> Array:
         return xtc(logits, self.probability, self.threshold, self._protected(context.vocabulary))
 
     def _protected(self, vocabulary: Vocabulary | None) -> set[int]:
-        ids = find_tokens((token for token in self.special if token != "end"), vocabulary)
-        if vocabulary is not None and "end" in self.special:
-            return ids.union(vocabulary.ends)
-        return ids
+        named = {"end", "newline"}.intersection(self.special)
+        ids = find_tokens((token for token in self.special if token not in named), vocabulary)
+        if vocabulary is None:
+            return ids
+        ends = vocabulary.ends if "end" in named else ()
+        # Some tokenizers put the mark of a space before it; the line break is the last token.
+        breaks = vocabulary.encode("\n")[-1:] if "newline" in named else []
+        return ids.union(ends, set(breaks) - {vocabulary.unknown})
 
 
 @hookimpl

@@ -90,8 +90,8 @@ def from_settings(
         >>> settings.engine, settings.other
         ('sillytavern', {'seed': 3})
         >>> corelm.from_settings({"top_k": 20, "repeat_penalty": 1.1, "repeat_last_n": 32}).sampler
-        repetition_penalty(penalty=1.1, last=32, skip_prompt=False) | top_k(k=20) | \
-top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)
+        repetition_penalty(penalty=1.1, last=32, skip_prompt=False, normalised=False) | \
+top_k(k=20) | top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)
     """
     if isinstance(source, Mapping):
         return read_values(source, engine)

@@ -18,6 +18,8 @@ LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])
 @obeys_the_laws(
     *(RepetitionPenalty(penalty=p) for p in (1e-300, 0.5, 1, 1.2, 1e300)),
     RepetitionPenalty(penalty=2, last=3, skip_prompt=True),
+    RepetitionPenalty(penalty=1.2, normalised=True),
+    RepetitionPenalty(penalty=1e300, normalised=True),
 )
 def test_law(sampler, law):
     law(sampler)
@@ -72,6 +74,17 @@ def test_impossible_tokens_stay_impossible_and_no_others_become_so(dtype):
     assert after.dtype == dtype
     least = float(np.finfo(dtype).min)
     assert after.tolist() == [[-INF, 0.0 if dtype == np.float32 else 1e-270, least, 0.0]]
+
+
+def test_normalised_it_multiplies_log_probabilities():
+    """0.25 becomes 0.0625; 0.5 and 0.25 stay, and all are divided by 0.8125."""
+    sampler = RepetitionPenalty(penalty=2, normalised=True)
+    for constant in (0, 100):
+        found = sampling_distribution(sampler, np.log([0.25, 0.5, 0.25]) + constant, tokens=[0, 0])
+        assert found.tolist() == pytest.approx([1 / 13, 8 / 13, 4 / 13])
+    assert sampler.is_shift_invariant
+    assert not RepetitionPenalty().is_shift_invariant
+    assert (sampler | RepetitionPenalty()).is_shift_invariant is False
 
 
 def test_one_changes_nothing():

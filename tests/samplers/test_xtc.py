@@ -117,6 +117,28 @@ def test_special_tokens_are_words_ids_or_the_end(special, expected):
     assert result[0].tolist() == pytest.approx(expected, rel=1e-12)
 
 
+def test_newline_is_the_token_of_a_line_break():
+    class Lines:
+        unknown, ends = None, ()
+
+        def encode(self, text):
+            assert text == "\n"
+            return [7, 1]  # the mark of a space, and the line break
+
+    context = Context.of([[3]], vocabulary=Lines())
+    found = Xtc(probability=1, threshold=0.1, special=("newline",))(
+        np.log([[0.4, 0.4, 0.2]]), context
+    )
+    assert softmax(found)[0].tolist() == pytest.approx([0, 2 / 3, 1 / 3])
+
+
+def test_a_model_without_line_breaks_has_no_newline():
+    context = Context.of([[3]], vocabulary=ToyModel(["so", "no"]).vocabulary)
+    logits = np.log([[0.4, 0.4, 0.2 / 3, 0.2 / 3, 0.2 / 3]])
+    by_name, plain = (Xtc(probability=1, special=special) for special in (("newline",), ()))
+    assert np.array_equal(by_name(logits, context), plain(logits, context))
+
+
 def test_a_special_word_needs_a_vocabulary_and_end_does_not():
     with pytest.raises(UsageError, match="the word 'so' has no id where there is no vocabulary"):
         drawn_from(Xtc(probability=1, special=("so",)), P)

@@ -152,8 +152,8 @@ def test_flags_can_be_pasted_into_a_shell():
         (
             "llama.cpp",
             "repetition_penalty(penalty=1.2)",
-            "repetition_penalty(penalty=1.2, last=0, skip_prompt=False) (a window is needed there, "
-            "such as last=64) has no counterpart in llama.cpp",
+            "repetition_penalty(penalty=1.2, last=0, skip_prompt=False, normalised=False) (a "
+            "window is needed there, such as last=64) has no counterpart in llama.cpp",
         ),
         ("llama.cpp", "ban(words=['cat'])",
          "ban(words=('cat',)) (it takes token ids, not words) has no counterpart in llama.cpp"),

@@ -32,8 +32,8 @@ PAIRS = [
     ({"top_k": 0}, "stochastic"),
     (
         {"min_p": 0.05, "temperature": 1.5, "top_k": 40, "repetition_penalty": 1.1, "top_p": 0.95},
-        "repetition_penalty(penalty=1.1, last=0, skip_prompt=False) | temperature(t=1.5) | "
-        "top_k(k=40) | top_p(p=0.95) | min_p(p=0.05)",
+        "repetition_penalty(penalty=1.1, last=0, skip_prompt=False, normalised=False) | "
+        "temperature(t=1.5) | top_k(k=40) | top_p(p=0.95) | min_p(p=0.05)",
     ),
 ]
 
@@ -94,7 +94,7 @@ def test_settings_of_the_model_do_not_shine_through():
 
 def test_without_sampling_the_filters_do_not_act():
     config = GenerationConfig(repetition_penalty=1.5, temperature=0.5, top_p=0.9)
-    chain = "repetition_penalty(penalty=1.5, last=0, skip_prompt=False) | greedy"
+    chain = "repetition_penalty(penalty=1.5, last=0, skip_prompt=False, normalised=False) | greedy"
     assert str(from_generation_config(config)) == chain
     back = to_generation_config("repetition_penalty(penalty=1.5) | top_p(p=0.9) | greedy")
     assert back.do_sample is False
