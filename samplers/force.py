@@ -8,19 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, Sampler, hookimpl, param
+from corelm.errors import ParameterError
 from corelm.filters import find_in_turn, token_sequence
 
 
 class Force(Sampler):
     """Make the tokens of chosen words, in their order, the only possible ones at one place.
 
-    The place is after `at` drawn tokens; with `after`, that many tokens after each appearance of
-    this text, prompt included. An appearance before the words are complete doesn't count. After the
+    The place is after `at` drawn tokens; with `after`, that many tokens after the last appearance
+    of this text, prompt included. An appearance in the words themselves doesn't count. After the
     words, and before them, nothing changes. If a token is impossible already, the most likely one
     stays instead.
 
-    To limit how long a model thinks, use it in a phase: it acts only if the phase goes on for too
-    long.
+    With `unless`, nothing is forced where that text has come since, and `after` counts again only
+    behind it. So `after="<think>", unless="</think>"` limits how long a model thinks.
 
     Related: phase, min_length, ban.
 
@@ -42,6 +43,12 @@ class Force(Sampler):
     words: tuple[int | str, ...] = param((), "the words or token ids to write, in order")
     at: int = param(0, "how many tokens come before them", ge=0)
     after: str = param("", "the text to count from; empty counts from the first drawn token")
+    unless: str = param("", "the text after which they are not needed")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.unless and not self.after:
+            raise ParameterError("unless needs after, the text to count from")
 
     def __call__(self, logits: Array, context: Context) -> Array:
         size, vocabulary = logits.shape[-1], context.vocabulary
@@ -65,11 +72,14 @@ class Force(Sampler):
 
     def _place(self, row: NDArray[np.int64], context: Context, count: int) -> int:
         """Return the number of tokens of a row that come before its words; too many if none do."""
-        place = -1
-        for found in find_in_turn(row, (self.after,), context.vocabulary):
-            if place < 0 or found > place + count:
-                place = found + self.at
-        return len(row) + 1 if place < 0 else place
+        never, place = len(row) + 1, -1 - count
+        if self.unless:
+            found = find_in_turn(row, (self.after, self.unless), context.vocabulary)
+            return found[-1] + self.at if len(found) % 2 else never
+        for appearance in find_in_turn(row, (self.after,), context.vocabulary):
+            if not place < appearance <= place + count:  # one of the words doesn't count
+                place = appearance + self.at
+        return place if place >= 0 else never
 
 
 @hookimpl

@@ -15,10 +15,10 @@ from corelm.filters import array_namespace, find_in_turn
 class Phase(Sampler):
     """Let one sampler act after the start of a phase and before its end, and another elsewhere.
 
-    The start and the end are texts or token ids, such as `<think>` and `</think>`. They are looked
-    for in the text so far, prompt included. A text may span several tokens. A start inside the
-    phase doesn't count, and an end outside it doesn't either. If both are the same, such as a
-    quotation mark, the phase begins and ends at every other one.
+    The start and the end are texts or token ids, such as `<think>` and `</think>`, in the
+    prompt or after it. A text may span several tokens. A start inside the phase doesn't count, and
+    an end outside it doesn't either. If both are the same, such as a quotation mark, the phase
+    begins and ends at every other one.
 
     Related: schedule, force.
 

@@ -76,12 +76,16 @@ def _cases(kinds: tuple[Kind, ...], vocabulary: Any) -> tuple[Case, ...]:
 def _past(
     rng: Generator, shape: Shape, prompt: int, drawn: int, vocabulary: Vocabulary | None
 ) -> Context:
-    """Make a context of few different tokens, so that some of it repeats."""
+    """Make a context of few different tokens, so that some of it repeats.
+
+    With a vocabulary they are the last ones: the first are often special, the last are words.
+    """
     batch, size = shape
+    least, most = (0, min(size, 3)) if vocabulary is None else (max(size - 5, 0), size)
     time = (batch, prompt + drawn)
     drawn_from, model = rng.exponential(2.0, (2, *time))
     drawn_from[:, :prompt] = model[:, :prompt] = np.nan
-    return Context(rng.integers(0, min(size, 3), time), drawn_from, model, prompt, vocabulary)
+    return Context(rng.integers(least, most, time), drawn_from, model, prompt, vocabulary)
 
 
 def eighths(rng: Generator, shape: Shape, dtype: Any) -> Array:

@@ -350,6 +350,11 @@ def _call(sampler: Sampler, logits: Array, context: Context, case: Case) -> Arra
         return sampler(logits, context)
     except Exception as error:
         way_out = "Answer every batch, vocabulary and context, an empty one too; warnings count."
+        if isinstance(error, UsageError) and context.vocabulary is None:
+            way_out = (
+                "If it names words, give the laws a vocabulary: "
+                "obeys_the_laws(..., vocabulary=ToyModel().vocabulary)."
+            )
         raise _broken(sampler, f"raised {type(error).__name__}: {error}", case, way_out) from error
 
 

@@ -8,7 +8,7 @@ from corelm_samplers.force import Force
 from corelm_samplers.phase import Phase
 
 from corelm import Context, generate, sampler, sampling_distribution
-from corelm.errors import UsageError
+from corelm.errors import ParameterError, UsageError
 from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
@@ -23,7 +23,10 @@ def test_law(sampler, law):
 
 
 @obeys_the_laws(
-    Force(words=["a b"], at=6), Force(words=["c"], after="a"), vocabulary=ToyModel("abc").vocabulary
+    Force(words=["a b"], at=6),
+    Force(words=["c"], after="a"),
+    Force(words=["c", "b"], at=1, after="a", unless="b"),
+    vocabulary=ToyModel("abc").vocabulary,
 )
 def test_law_with_words(sampler, law):
     law(sampler)
@@ -70,7 +73,9 @@ def test_the_words_come_after_a_text(text, word):
     [
         ("(", None),
         ("( c c", "a"),
-        ("( ( c", "a"),  # the second one comes before the words
+        ("( ( c", None),  # the last one counts
+        ("( ( c c", "a"),
+        ("( c ( c", None),
         ("( c c a", "("),
         ("( c c a (", None),  # that one is one of the words
         ("( c c a ( c c", None),
@@ -115,24 +120,49 @@ def test_words_that_the_model_lacks(force, message):
     assert str(caught.value) == message
 
 
-BUDGET = Phase("(", ")", inside=Force(words=[")"], at=3, after="(")) | sampler("greedy")
-"""At most three tokens in brackets."""
+BUDGET = {"words": ["b )"], "at": 3, "after": "(", "unless": ")"}
+"""At most three tokens in brackets, and two that close them."""
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("c c c c", None),
+        ("( c c", None),
+        ("( c c c", "b"),
+        ("( ( c c", "b"),  # a bracket in brackets is one of the three tokens
+        ("( c c c b", ")"),
+        ("( c c c b )", None),
+        ("( c ) c c c c", None),
+        ("( c ) ( c c", None),
+        ("( c ) ( c c c", "b"),
+    ],
+)
+def test_a_text_makes_the_words_unnecessary(text, word):
+    assert forced(Force(**BUDGET), text) == word
+    assert forced(Phase("(", ")", inside=Force(**BUDGET)), text) == word
+
+
+def test_unless_needs_after():
+    with pytest.raises(ParameterError, match=r"^unless needs after, the text to count from$"):
+        Force(words=["b"], unless=")")
 
 
 def written(after):
-    """Return what a model writes that knows one word after each."""
+    """Return what a model writes that knows one word after each, under the budget."""
     words = ["(", ")", "a", "b"]
     logits = np.full((6, 6), -9.0)
     for word, following in after.items():
         logits[2 + words.index(word), 2 + words.index(following)] = 9
     model = ToyModel(words, logits=logits, end=False)
-    [text] = generate(model, "a (", sampler=BUDGET, length=7)
+    chain = Force(**BUDGET) | sampler("greedy")
+    [text] = generate(model, "a (", sampler=chain, length=8)
     return text.text
 
 
-def test_a_phase_that_goes_on_for_too_long_is_ended():
-    assert written({"(": "a", "a": "a", ")": "b", "b": "("}) == " a a a ) b ( a"
+def test_a_bracket_that_stays_open_for_too_long_is_closed():
+    assert written({"(": "a", "a": "a", "b": "(", ")": "("}) == " a a a b ) ( a a"
 
 
-def test_a_phase_that_ends_in_time_is_left_alone():
-    assert written({"(": "a", "a": ")", ")": "b", "b": "b"}) == " a ) b b b b b"
+def test_a_bracket_that_is_closed_in_time_is_left_alone():
+    assert written({"(": "a", "a": ")", ")": "b", "b": "b"}) == " a ) b b b b b b"
