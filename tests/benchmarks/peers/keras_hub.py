@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from corelm.model.export.keras_hub import causal_lm
 from peers import gpt2
 from peers.peer import IDS, TEMPERATURE, Peer
 
@@ -21,17 +21,7 @@ class KerasHub(Peer):
         import keras
         import keras_hub
 
-        a = gpt2.SHAPE
-        backbone = keras_hub.models.GPT2Backbone(
-            vocabulary_size=a.vocabulary_size,
-            num_layers=a.blocks,
-            num_heads=a.heads,
-            hidden_dim=a.width,
-            intermediate_dim=a.dense,
-            dropout=0,
-            max_sequence_length=a.context_length,
-        )
-        _set_weights(backbone, gpt2.weights())
+        backbone = causal_lm(gpt2.bundle(), gpt2.vocabulary()).backbone
         self._ops = keras.ops
         self._model = keras_hub.models.GPT2CausalLM(backbone, preprocessor=None)
         sampler = keras_hub.samplers.RandomSampler(temperature=TEMPERATURE, seed=0)
@@ -58,32 +48,6 @@ class KerasHub(Peer):
             {"token_ids": ids, "padding_mask": mask}, stop_token_ids=None
         )
         assert written["token_ids"].shape == ids.shape
-
-
-def _set_weights(backbone: Any, w: gpt2.Weights) -> None:
-    backbone.token_embedding.embeddings.assign(w["wte.weight"])
-    backbone.position_embedding.position_embeddings.assign(w["wpe.weight"])
-    for i, layer in enumerate(backbone.transformer_layers):
-        attention = layer._self_attention_layer
-        qkv = zip(*(np.split(x, 3, axis=-1) for x in _pair(w, f"h.{i}.attn.c_attn")), strict=True)
-        for name, (kernel, bias) in zip(("query", "key", "value"), qkv, strict=True):
-            _assign(getattr(attention, f"_{name}_dense"), kernel, bias)
-        _assign(attention._output_dense, *_pair(w, f"h.{i}.attn.c_proj"))
-        _assign(layer._feedforward_intermediate_dense, *_pair(w, f"h.{i}.mlp.c_fc"))
-        _assign(layer._feedforward_output_dense, *_pair(w, f"h.{i}.mlp.c_proj"))
-        _assign(layer._self_attention_layer_norm, *_pair(w, f"h.{i}.ln_1"))
-        _assign(layer._feedforward_layer_norm, *_pair(w, f"h.{i}.ln_2"))
-    _assign(backbone.layer_norm, *_pair(w, "ln_f"))
-
-
-def _pair(w: gpt2.Weights, name: str) -> tuple[np.ndarray, np.ndarray]:
-    return w[f"{name}.weight"], w[f"{name}.bias"]
-
-
-def _assign(layer: Any, *arrays: np.ndarray) -> None:
-    """The kernel or the scale, then the bias; some have axes for the heads."""
-    for variable, array in zip(layer.weights, arrays, strict=True):
-        variable.assign(array.reshape(variable.shape))
 
 
 def peer(backend: str) -> KerasHub:

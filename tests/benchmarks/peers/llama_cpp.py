@@ -11,28 +11,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import gguf
 import llama_cpp as llama
 import numpy as np
 
+from corelm.model.export.gguf import files
 from peers import gpt2
 from peers.peer import IDS, TEMPERATURE, Peer
 
 CORES = os.cpu_count() or 1
-NAMES = {
-    "wte": "token_embd",
-    "wpe": "position_embd",
-    "ln_1": "attn_norm",
-    "attn.c_attn": "attn_qkv",
-    "attn.c_proj": "attn_output",
-    "ln_2": "ffn_norm",
-    "mlp.c_fc": "ffn_up",
-    "mlp.c_proj": "ffn_down",
-    "ln_f": "output_norm",
-}
-"""The layers of GPT-2 as llama.cpp calls them."""
 F32, F16 = 0, 1
-"""Types of the key/value cache."""
+"""Types of the weights, and of the key/value cache."""
 
 
 class LlamaCpp(Peer):
@@ -49,10 +37,9 @@ class LlamaCpp(Peer):
         llama.llama_backend_init()
         folder = Path(tempfile.mkdtemp())
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        write_gguf(folder / "gpt2.gguf", half)
+        path = write_gguf(folder, half)
         parameters = llama.llama_model_default_params()
-        path = os.fsencode(folder / "gpt2.gguf")
-        self._model = llama.llama_model_load_from_file(path, parameters)
+        self._model = llama.llama_model_load_from_file(os.fsencode(path), parameters)
         assert self._model
         self._batches: dict[tuple[str, int], Batch] = {}
 
@@ -149,43 +136,18 @@ def _configured(samplers: Sequence[int]) -> ctypes.Array[llama.llama_sampler_seq
     return array
 
 
-def write_gguf(path: Path, half: bool) -> None:
-    """The weights as a GGUF file without a tokenizer."""
-    a = gpt2.SHAPE
-    file = gguf.GGUFWriter(path, "gpt2")
-    file.add_context_length(a.context_length)
-    file.add_embedding_length(a.width)
-    file.add_block_count(a.blocks)
-    file.add_feed_forward_length(a.dense)
-    file.add_head_count(a.heads)
-    file.add_layer_norm_eps(gpt2.EPSILON)
-    file.add_vocab_size(a.vocabulary_size)
-    file.add_tokenizer_model("none")
-    types = gguf.LlamaFileType
-    file.add_file_type(types.MOSTLY_F16 if half else types.ALL_F32)
-    for name, array in gpt2.weights().items():
-        file.add_tensor(_renamed(name), _turned(name, array, half))
-    file.write_header_to_file()
-    file.write_kv_data_to_file()
-    file.write_tensors_to_file()
-    file.close()
-
-
-def _renamed(name: str) -> str:
-    """`h.0.attn.c_attn.weight` as `blk.0.attn_qkv.weight`."""
-    layer, _, part = name.rpartition(".")
-    if not layer.startswith("h."):
-        return f"{NAMES[layer]}.{part}"
-    _, block, layer = layer.split(".", maxsplit=2)
-    return f"blk.{block}.{NAMES[layer]}.{part}"
-
-
-def _turned(name: str, array: np.ndarray, half: bool) -> np.ndarray:
-    """Outputs first, as in GGUF; what is added stays in float32."""
-    if name.startswith("h.") and array.ndim == 2:
-        array = np.ascontiguousarray(array.T)
-    halved = half and array.ndim == 2 and not name.startswith("wpe")
-    return array.astype(np.float16) if halved else array
+def write_gguf(folder: Path, half: bool) -> Path:
+    """Write the network into a folder, with llama.cpp's own conversion to half precision."""
+    path, halves = folder / "f32.gguf", folder / "f16.gguf"
+    path.write_bytes(files(gpt2.bundle(), gpt2.vocabulary()))
+    if not half:
+        return path
+    parameters = llama.llama_model_quantize_default_params()
+    parameters.ftype = F16
+    paths = os.fsencode(path), os.fsencode(halves)
+    failed = llama.llama_model_quantize(*paths, ctypes.byref(parameters))
+    assert not failed
+    return halves
 
 
 def peer(precision: str) -> LlamaCpp:

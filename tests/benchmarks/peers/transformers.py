@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 
+from corelm.model.export.transformers import files
 from peers import gpt2
 from peers.peer import IDS, TEMPERATURE, Peer
 
@@ -21,24 +24,11 @@ class Transformers(Peer):
     """
 
     def __init__(self) -> None:
-        a = gpt2.SHAPE
-        config = transformers.GPT2Config(
-            vocab_size=a.vocabulary_size,
-            n_positions=a.context_length,
-            n_embd=a.width,
-            n_layer=a.blocks,
-            n_head=a.heads,
-            n_inner=a.dense,
-            layer_norm_epsilon=gpt2.EPSILON,
-            bos_token_id=None,
-            eos_token_id=None,
-        )
-        self._model = transformers.GPT2LMHeadModel(config).eval()
-        weights = {name: torch.from_numpy(x) for name, x in gpt2.weights().items()}
-        result = self._model.transformer.load_state_dict(weights)
-        assert not result.missing_keys
-        assert not result.unexpected_keys
-        self._model.tie_weights()
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files(gpt2.bundle(), gpt2.vocabulary()).items():
+                (Path(folder) / name).write_bytes(content)
+            self._model = transformers.GPT2LMHeadModel.from_pretrained(folder).eval()
+        self._model.generation_config.eos_token_id = None  # every text has the same length
 
     def logits(self, prompt: Sequence[int]) -> np.ndarray:
         cache = transformers.DynamicCache()
