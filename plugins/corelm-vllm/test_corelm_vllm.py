@@ -282,14 +282,23 @@ def test_a_wrong_request_is_refused_in_one_line(processor, params, message):
 
 
 def test_other_requests_pass(processor):
-    for params in (
+    def is_refused(params):
+        try:
+            processor.CorelmLogitsProcessor.validate_params(params)
+        except ValueError:
+            return True
+        return False
+
+    wrong = asking("min_p", top_k=1)
+    requests = [
         SamplingParams(temperature=0.2),
         SamplingParams(extra_args={"target_token": 3}),
         asking("min_p(p=0.05) | temperature(t=0.8)"),
         asking("min_p", 7, temperature=0.0, top_k=1),
         asking("min_p", top_k=-1),
-    ):
-        processor.CorelmLogitsProcessor.validate_params(params)
+        wrong,
+    ]
+    assert [params for params in requests if is_refused(params)] == [wrong]
 
 
 def test_the_methods_take_what_each_interface_passes(processor, interfaces):

@@ -68,12 +68,22 @@ def test_the_option_of_a_name() -> None:
     assert [flag("t"), flag("t_min")] == ["--t", "--t-min"]
 
 
-def test_known_options_pass() -> None:
+def test_exactly_the_unknown_options_are_refused() -> None:
     chosen = Chosen.of("sampler", Two, taken=())
-    refuse_unknown(["--t", "--json"], {**TAKES_VALUE, **chosen.options}, [chosen])
+    known = {**TAKES_VALUE, **chosen.options}
+
+    def is_refused(option: str) -> bool:
+        try:
+            refuse_unknown([option], known, [chosen])
+        except UsageError:
+            return True
+        return False
+
+    options = ["--t", "--json", "--a-b", "--temp", "--no-on", "--tem", "--a-c"]
+    assert [option for option in options if is_refused(option)] == ["--tem", "--a-c"]
 
 
-def test_unknown_options_do_not() -> None:
+def test_an_unknown_option_is_refused_with_the_way_out() -> None:
     with pytest.raises(UsageError, match="no option --x: the sampler two has --t, --a-b, --on"):
         refuse_unknown(["--x"], TAKES_VALUE, [Chosen.of("sampler", Two, taken=())])
     with pytest.raises(UsageError, match="no option --jsno; did you mean '--json'"):

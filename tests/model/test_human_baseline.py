@@ -103,7 +103,8 @@ def test_figures_of_texts_are_those_of_sets_as_large_as_a_report():
 
 def test_json_can_hold_them():
     for texts in (["a b c"], [""]):
-        json.dumps(human_figures(scores(), texts, VOCABULARY), allow_nan=False)
+        figures = human_figures(scores(), texts, VOCABULARY)
+        assert json.loads(json.dumps(figures, allow_nan=False)) == figures
 
 
 @pytest.mark.skipif(not SHIPPED_MODEL.exists(), reason="the shipped model is not in this checkout")

@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import gc
 import json
 import subprocess
 import sys
@@ -203,9 +204,18 @@ def test_a_foreign_file_is_refused_in_one_line(tmp_path):
     assert errors.count("\n") == 1
 
 
-def test_many_sessions_leave_no_memory_behind(model):
+def test_many_sessions_leave_no_memory_behind(model, monkeypatch):
+    freed, free = [], llama_cpp.llama_free
+
+    def counted(context):
+        freed.append(context)
+        free(context)
+
+    monkeypatch.setattr(llama_cpp, "llama_free", counted)
     for _ in range(20):
         model.start([[1, 2]]).next_logits()
+    gc.collect()
+    assert len(freed) == 20
 
 
 def test_models_in_several_threads(gguf_file, model):
