@@ -135,10 +135,10 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
         used = _written(target, target.acting(values), stages[:-1], values)
     else:
         used = _written(target, target.settings, stages, values)
-    values |= target.arranged(used)
-    if _stages(target, values, {}) != stages:
+    words = target.to_words({**values, **target.arranged(used)})
+    if _stages(target, target.from_words(words), {}) != stages:
         raise SettingsError(f"{target.name} cannot do the same as {sampler}")
-    return dict(target.to_words(values))
+    return dict(words)
 
 
 def engine_named(name: str) -> Engine:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 from corelm.errors import ParameterError, SettingsError
@@ -75,7 +76,16 @@ class Setting:
         return written
 
 
-def plain(sampler: str, parameter: str, key: str, off: Any, **more: Any) -> Setting:
+def plain(
+    sampler: str,
+    parameter: str,
+    key: str,
+    off: Any,
+    *,
+    default: Any = None,
+    place: str = "",
+    fixed: Values = MappingProxyType({}),
+) -> Setting:
     """Return the setting whose one key has the value of one parameter.
 
     Args:
@@ -83,17 +93,17 @@ def plain(sampler: str, parameter: str, key: str, off: Any, **more: Any) -> Sett
         parameter: its parameter.
         key: the key of the engine.
         off: the value that switches it off.
-        more: `default` of the engine where it is not `off`; `place`; and `fixed`, the other
-            parameters as the engine has them.
+        default: the engine's default, where it is on.
+        place: its name in the engine's list of samplers, where that is not the key.
+        fixed: the other parameters as the engine has them.
     """
-    fixed = more.get("fixed", {})
     return Setting(
         sampler,
-        {key: more.get("default", off)},
+        {key: off if default is None else default},
         {key: off},
         lambda value: {parameter: value, **fixed},
         lambda stage: {key: getattr(stage, parameter)},
-        more.get("place", key),
+        place or key,
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.printable import shown
+from corelm.printable import printable, shown
 from corelm.settings import llama_cpp
 from corelm.settings.engine import Values
 
@@ -173,7 +173,15 @@ def _flag_value(key: str, value: Any) -> Any:
 
 
 def _escaped(text: str) -> str:
-    return text.encode("unicode_escape").decode() if text.isascii() else text.replace("\n", "\\n")
+    """Return a text with escapes that llama.cpp replaces, such as backslash n.
+
+    Raises:
+        SettingsError: a control character beyond ASCII, which has no escape there.
+    """
+    escaped = "".join(c.encode("unicode_escape").decode() if c.isascii() else c for c in text)
+    if printable(escaped) != escaped:
+        raise SettingsError(f"a flag cannot hold the control characters in {shown(text)}")
+    return escaped
 
 
 def _unescaped(text: Any) -> Any:
@@ -181,7 +189,11 @@ def _unescaped(text: Any) -> Any:
     if not isinstance(text, str):
         return text
     pairs = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
-    return re.sub(r"\\(.)", lambda m: pairs.get(m[1], m[0]), text)
+    return re.sub(
+        r"\\(?:x([0-9a-fA-F]{2})|(.))",
+        lambda m: chr(int(m[1], 16)) if m[1] else pairs.get(m[2], m[0]),
+        text,
+    )
 
 
 _SERVER = llama_cpp.ENGINE

@@ -31,7 +31,7 @@ ENGINE = webui.PriorityEngine(
         webui.penalty("presence_penalty", "presence_pen", 0.0, "rep_pen_range"),
         webui.penalty("frequency_penalty", "freq_pen", 0.0, "rep_pen_range"),
         webui.dry("dry_penalty_last_n", 0, BREAKERS),
-        webui.above_zero("top_n_sigma", {"nsigma": 0.0}, n="nsigma", place="top_n_sigma"),
+        webui.above_zero("top_n_sigma", "top_n_sigma", {"nsigma": 0.0}, n="nsigma"),
         _temperature(),
         webui.dynamic("dynatemp", "min_temp", "max_temp", 0.0, 2.0),
         webui.QUADRATIC,

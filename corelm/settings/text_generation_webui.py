@@ -115,15 +115,15 @@ def cutoff(sampler: str, key: str) -> Setting:
     )
 
 
-def above_zero(sampler: str, keys: Values, **parameters: str) -> Setting:
+def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Setting:
     """Return the setting that is off where its first key is 0 or less.
 
     Args:
         sampler: the name of the sampler.
+        place: its name in the list of samplers.
         keys: its keys and the engine's defaults.
-        parameters: `place`, and the key of each parameter.
+        parameters: the key of each parameter.
     """
-    place = parameters.pop("place")
     first = next(iter(keys))
 
     def read(*given: Any) -> Values | None:
@@ -182,16 +182,16 @@ def dynamic(switch: str, low: str, high: str, lowest: float, highest: float) -> 
 
 
 QUADRATIC = above_zero(
-    "quadratic", {"smoothing_factor": 0.0, "smoothing_curve": 1.0},
-    factor="smoothing_factor", curve="smoothing_curve", place="quadratic_sampling",
+    "quadratic", "quadratic_sampling", {"smoothing_factor": 0.0, "smoothing_curve": 1.0},
+    factor="smoothing_factor", curve="smoothing_curve",
 )  # fmt: skip
 ADAPTIVE = above_zero(
-    "adaptive_p", {"adaptive_target": 0.0, "adaptive_decay": 0.9},
-    target="adaptive_target", decay="adaptive_decay", place="adaptive_p",
+    "adaptive_p", "adaptive_p", {"adaptive_target": 0.0, "adaptive_decay": 0.9},
+    target="adaptive_target", decay="adaptive_decay",
 )  # fmt: skip
 XTC = above_zero(
-    "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1},
-    probability="xtc_probability", threshold="xtc_threshold", place="xtc",
+    "xtc", "xtc", {"xtc_probability": 0.0, "xtc_threshold": 0.1},
+    probability="xtc_probability", threshold="xtc_threshold",
 )  # fmt: skip
 FILTERS = (
     plain("top_k", "k", "top_k", 0),
@@ -201,9 +201,7 @@ FILTERS = (
     cutoff("eta", "eta_cutoff"),
     plain("min_p", "p", "min_p", 0.0),
 )
-NO_REPEAT = plain(
-    "no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_repeat_ngram"
-)  # fmt: skip
+NO_REPEAT = plain("no_repeat_ngram", "n", "no_repeat_ngram_size", 0, place="no_repeat_ngram")
 LATE = ("temperature", "dynamic_temperature", "quadratic_sampling")
 """The samplers that `temperature_last` puts at the end."""
 
@@ -232,9 +230,8 @@ class PriorityEngine(ListingEngine):
         if last:
             places = [*(p for p in places if p not in LATE), *LATE]
         settings = self.at([*(p for p in UNLISTED if p not in places), *places])
-        if self.is_greedy(values):
-            return [s for s in settings if s in super(PriorityEngine, self).acting(values)]
-        return settings
+        allowed = super().acting(values)
+        return [setting for setting in settings if setting in allowed]
 
     def arranged(self, used: Sequence[Setting]) -> Values:
         order = self.order_of(used)
@@ -261,7 +258,7 @@ ENGINE = TextGenerationWebui(
         penalty("presence_penalty", "presence_penalty", 0.0, "repetition_penalty_range", 1024),
         penalty("frequency_penalty", "frequency_penalty", 0.0, "repetition_penalty_range", 1024),
         dry("repetition_penalty_range", 1024),
-        above_zero("top_n_sigma", {"top_n_sigma": 0.0}, n="top_n_sigma", place="top_n_sigma"),
+        above_zero("top_n_sigma", "top_n_sigma", {"top_n_sigma": 0.0}, n="top_n_sigma"),
         plain("temperature", "t", "temperature", 1.0),
         dynamic("dynamic_temperature", "dynatemp_low", "dynatemp_high", 1.0, 1.0),
         QUADRATIC,

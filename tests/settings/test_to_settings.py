@@ -127,6 +127,15 @@ def test_flags_can_be_pasted_into_a_shell():
     ) in text
 
 
+def test_a_control_character_does_not_reach_the_terminal():
+    settings = to_settings(
+        "dry(multiplier=1, sequence_breakers=['\x1b[31m'], last=9)", "llama.cpp-cli"
+    )
+    assert settings["--dry-sequence-breaker"] == ["\\x1b[31m"]
+    with pytest.raises(SettingsError, match="a flag cannot hold the control characters in"):
+        to_settings("dry(multiplier=1, sequence_breakers=['\x9b31m'], last=9)", "llama.cpp-cli")
+
+
 @pytest.mark.parametrize(
     ("engine", "expression", "message"),
     [
