@@ -1,6 +1,6 @@
-"""p-less sampling: a filter without a parameter."""
+"""p-less sampling: a filter without a number to choose."""
 
-from corelm import Sampler, hookimpl
+from corelm import Sampler, hookimpl, param
 from corelm.filters import apply_temperature, array_namespace, min_entropy, within_nats
 
 
@@ -8,7 +8,8 @@ class PLess(Sampler):
     """Keep the tokens that are at least as likely as two draws are to be equal.
 
     Two independent draws are equal with probability sum p^2: high if the model is confident, low
-    if it is not. The most likely token always stays.
+    if it is not. The most likely token always stays. With norm, the bar is lower: of V tokens,
+    (V sum p^2 - 1) / (V - 1), which is 0 where all are equally likely.
 
     Source: Tan et al. 2025, p-less sampling, arXiv 2509.23234.
 
@@ -22,11 +23,19 @@ class PLess(Sampler):
     reads = frozenset()
     is_argmax_invariant = True
 
+    norm: bool = param(False, "use the lower bar")
+
     def __call__(self, logits, context):
         # With M the min-entropy, -ln max p, sum p^2 is M(logits) - M(2 * logits) nats below max p.
         # Rounding may put that below 0.
-        nats = min_entropy(logits) - min_entropy(apply_temperature(logits, 0.5))
-        return within_nats(logits, array_namespace(logits).maximum(nats, 0.0))
+        xp, size = array_namespace(logits), logits.shape[-1]
+        first, second = min_entropy(logits), min_entropy(apply_temperature(logits, 0.5))
+        nats = xp.maximum(first - second, 0.0)
+        if self.norm:  # the lower bar is sum p^2 times this share
+            share = (size - xp.exp(2 * first - second)) / max(size - 1, 1)
+            some = share > 0
+            nats = xp.where(some, nats - xp.log(xp.where(some, share, 1.0)), float("inf"))
+        return within_nats(logits, nats)
 
 
 @hookimpl

@@ -8,7 +8,7 @@ import corelm
 from corelm.testing import obeys_the_laws
 
 
-@obeys_the_laws(PLess())
+@obeys_the_laws(PLess(), PLess(norm=True))
 def test_law(sampler, law):
     law(sampler)
 
@@ -34,6 +34,28 @@ def test_the_kept_tokens(p, expected, dtype):
     with np.errstate(divide="ignore"):
         logits = np.log(np.array(p, dtype))
     kept = corelm.sampling_distribution(PLess(), logits)
+    assert kept.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [
+        # (4 * 0.315 - 1) / 3 = 0.0867
+        ([0.4, 0.35, 0.15, 0.1], [0.4, 0.35, 0.15, 0.1]),
+        # (4 * 0.34375 - 1) / 3 = 0.125: the last two meet the bar
+        ([0.5, 0.25, 0.125, 0.125], [0.5, 0.25, 0.125, 0.125]),
+        # (3 * 0.435 - 1) / 2 = 0.1525
+        ([0.55, 0.35, 0.1], [11 / 18, 7 / 18, 0]),
+        # (3 * 0.82 - 1) / 2 = 0.73
+        ([0.9, 0.1, 0], [1, 0, 0]),
+        ([0.1] * 10, [0.1] * 10),
+        ([1, 0, 0], [1, 0, 0]),
+        ([1], [1]),
+    ],
+)
+def test_the_kept_tokens_of_the_lower_bar(p, expected):
+    with np.errstate(divide="ignore"):
+        kept = corelm.sampling_distribution(PLess(norm=True), np.log(np.array(p)))
     assert kept.tolist() == pytest.approx(expected, rel=1e-6)
 
 
