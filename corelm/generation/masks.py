@@ -92,7 +92,7 @@ class ConstrainedText:
     @property
     def cost(self) -> float | None:
         """The sum of -ln of the masses, in nats; None if one of them is 0."""
-        return -sum(map(math.log, self.masses)) if all(self.masses) else None
+        return sum((-math.log(mass) for mass in self.masses), 0.0) if all(self.masses) else None
 
     def add(self, step: Step, row: int) -> float:
         """Add the token of a step; return the model's probability of the tokens allowed there."""
