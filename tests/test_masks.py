@@ -138,6 +138,8 @@ def test_an_explanation_has_the_mass_of_each_mask():
     assert stages[2].allowed_mass == pytest.approx(P[2] + P[3], rel=1e-12)
     assert [stage.fell_back for stage in stages] == [False, False, True]
     assert stages[2].ranked_tokens.tolist() == [B]
+    [_, neutral] = corelm.explain(MODEL, "a", "ban").stages
+    assert neutral.allowed_mass is None
 
 
 def test_all_of_the_mass_is_exactly_one():

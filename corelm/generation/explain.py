@@ -217,12 +217,14 @@ def explain(
 def _after(stages: list[Stage], sampler: Sampler, branch: str, context: Context) -> Stage:
     """Return the next stage, compared with the last one and with the model."""
     model, before = stages[0], stages[-1]
-    logits = run_stage(sampler, before.logits[None], model.logits[None], context)
-    check_result(sampler, logits, context)
+    logits = before.logits[None]
+    if not sampler.is_neutral:
+        logits = run_stage(sampler, logits, model.logits[None], context)
+        check_result(sampler, logits, context)
     possible = logits[0] > -np.inf
     removed = before.ranked_tokens
     removed = removed[~possible[removed]]
-    is_mask = sampler.kind == "mask"
+    is_mask = sampler.kind == "mask" and not sampler.is_neutral
     return Stage(
         sampler,
         logits[0],
