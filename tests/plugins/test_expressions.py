@@ -47,6 +47,7 @@ TEMPERATURE = corelm.sampler("temperature").__class__
     [
         ("temperature", TEMPERATURE()),
         (" temperature ", TEMPERATURE()),
+        pytest.param("temperature".ljust(LONGEST), TEMPERATURE(), id="the longest"),
         ("temperature()", TEMPERATURE()),
         ("temperature( )", TEMPERATURE()),
         ("temperature(t=0.2)", TEMPERATURE(t=0.2)),
@@ -81,6 +82,7 @@ def test_nan_is_read_as_a_number():
 def test_built_in_takes_bare_and_full_names():
     assert built_in("temperature(t=0.5)") == TEMPERATURE(t=0.5)
     assert built_in("corelm:temperature(t=0.5)") == TEMPERATURE(t=0.5)
+    assert str(built_in("temperature(t=0.5)")) == "temperature(t=0.5)"
 
 
 def test_a_chain():
@@ -184,11 +186,17 @@ def test_the_message_says_how_to_write_it():
         "cannot read 'temperature t=1' as a sampler; write name or name(parameter=value), "
         "and put | between two"
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"), [("t=x", "t=x"), ("greedy", "t=greedy"), ("t=greedy", "t=greedy")]
+)
+def test_the_message_says_how_to_write_parameters(written, shown):
     with pytest.raises(ExpressionError) as caught:
-        corelm.sampler("temperature(t=x)")
+        corelm.sampler(f"temperature({written})")
     assert str(caught.value) == (
-        "cannot read the parameters of temperature: 't=x'; write each once, as parameter=value "
-        "with a number, a quoted text, a list, a mapping or a sampler"
+        f"cannot read the parameters of temperature: {shown!r}; write each once, as "
+        "parameter=value with a number, a quoted text, a list, a mapping or a sampler"
     )
 
 

@@ -112,7 +112,7 @@ class Distribution:
 
         Needs a distribution that looks at all tokens.
         """
-        if other.count == self.count:
+        if other.count == self.count:  # exactly: summing the same weights again might round
             return 1.0
         chosen = other.possible
         total = _sum(self._others[other._tokens] * chosen[other._tokens])
@@ -177,6 +177,8 @@ def divergence(q: Distribution, p: Distribution) -> Divergence:
     """
     expected = p.peak - q.mean(p.below)
     variation, jensen_shannon = _distances(q.probabilities, p.probabilities)
+    # KL(q || p) = H(q, p) - H(q): a sum of q * ln(q / p) would need the logits of q and p side by
+    # side, and 0 * inf where q is 0.
     return Divergence(
         entropy=q.entropy,
         model_entropy=p.entropy,
@@ -282,6 +284,7 @@ class ModelRows:
     def _for_kernel(self) -> Floats:
         """The columns that the kernel needs of each row; the entropy is the last one."""
         peak, entropy = min_and_shannon_entropy(self.logits)
+        # The same for every sampler at this position, so it is computed once and not by each call.
         possible = np.count_nonzero(self.logits > -np.inf, axis=1)
         return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
 

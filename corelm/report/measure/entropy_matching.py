@@ -89,6 +89,7 @@ class Matcher:
             found[value] = whole(value)
             if abs(found[value] - target) <= CLOSE:
                 break
+            # The part differs from the whole by about as much at the next value as at this one.
             aim = part(value) + target - found[value]
         nearest = min(found, key=lambda value: abs(found[value] - target))
         if not abs(found[nearest] - target) <= TOLERANCE:  # refuses nan too
@@ -112,7 +113,7 @@ def _solve(mean: Mean, free: FreeParameter, aim: float) -> float:
     """Return the value closest to a mean entropy, rounded as far as that costs nothing."""
     values = free.values()
     between = _around(mean, free, values, aim)
-    if between is None:
+    if between is None:  # out of reach; the caller reports the nearest
         return min(values, key=lambda value: abs(mean(value) - aim))
     (a, b), tried = between, [*between]
     # A line through both ends meets the aim quickly, but where the mean jumps it may crawl: every

@@ -91,6 +91,7 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
     Raises:
         UsageError: to resume, and the journal is damaged or has other settings.
     """
+    # Through JSON and back: as they will be read, with lists in place of tuples.
     header = json.dumps(json.loads(atomic_files.dump_json(dict(settings)))).encode()
     key = _checksum(b"", header)
     path = home() / FOLDER / f"{key.decode()}.jsonl"
@@ -105,6 +106,7 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
             if file is not None:
                 with suppress(OSError):
                     file.close()
+        # Reached only if nothing was raised: an interrupted report keeps its journal.
         if file is not None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
@@ -135,6 +137,7 @@ def _locked(path: Path) -> Iterator[bool]:
 
 def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> IO[bytes] | None:
     """Write the journal up to here and open it to append; return None if that fails."""
+    # Written again and not appended to: the last line of the old file may be torn.
     units = (_line(key, json.dumps([unit, result]).encode()) for unit, result in done.items())
     try:
         atomic_files.write_file(b"".join([_line(b"", header), *units]), path)

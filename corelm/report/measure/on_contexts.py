@@ -169,6 +169,7 @@ class _SamplerRun:
         """Measure the sampler at one position, on the model's distributions there."""
         if self._error is not None:
             return
+        # A sampler that fails costs its own row of the report, not the report.
         try:
             found = self._compared(position, model)
         except (SamplerError, UsageError) as error:

@@ -110,9 +110,11 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
     rows: Ids | slice = slice(None)
     for time in range(group.prompt_length, group.tokens.shape[1]):
         reached = group.lengths[rows] > time
+        # A text that has ended leaves the session, so that the model computes no padding.
         if not reached.all():
             rows = np.arange(len(group.texts))[rows][reached]
             session.select(np.flatnonzero(reached))
+        # One token behind: the last one of a text is scored and never read.
         if time > group.prompt_length:
             session.extend(group.tokens[rows, time - 1])
         step = time - group.prompt_length
