@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -223,6 +224,7 @@ class EngineSampler:
         return np.array([stream.at(row.position)[row.sample] for row in rows])
 
 
+@lru_cache(maxsize=8)  # arrays of a context are read-only
 def _empty_context(batch: int) -> Context:
     """Return a context for samplers that read logits only."""
     return Context.of(np.empty((batch, 0), dtype=np.int64))

@@ -66,19 +66,23 @@ class HostStep:
         The other rows keep the model's logits: KerasHub ignores what it draws from them.
         """
         logits, prompt, index, lengths = map(np.asarray, arrays)
-        time = int(index)
-        if time <= lengths.min():
+        texts = prompt[:, : int(index)]
+        if int(index) <= lengths.min():
             self._engine.reset()
-        open_rows = [i for i in range(len(prompt)) if self._is_open(prompt[i, :time], lengths[i])]
+        rows = self._open_rows(texts, lengths)
+        if len(rows) == len(texts):  # the usual case, without copies
+            result = self._engine(logits, texts, rows)
+            return result.copy() if np.may_share_memory(result, logits) else result
         result = np.array(logits, dtype=np.float32)
-        if open_rows:
-            texts = [prompt[i, :time] for i in open_rows]
-            result[open_rows] = self._engine(result[open_rows], texts, open_rows)
+        if len(rows):
+            result[rows] = self._engine(result[rows], texts[rows], rows)
         return result
 
-    def _is_open(self, tokens: NDArray[Any], prompt_length: int) -> bool:
-        generated = tokens[prompt_length:]
-        return len(tokens) >= prompt_length and not np.isin(generated, self._stop).any()
+    def _open_rows(self, texts: NDArray[Any], lengths: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the rows whose prompt has ended and whose text has not."""
+        time = texts.shape[1]
+        ends = np.isin(texts, self._stop) & (np.arange(time) >= lengths[:, None])
+        return np.flatnonzero((time >= lengths) & ~ends.any(axis=1))
 
 
 class NativeDraw:

@@ -19,7 +19,7 @@ pytest.importorskip("keras_hub")
 PROGRAM = Path(__file__).with_name("keras_hub_program.py")
 BACKENDS = ["tensorflow", "jax", "torch"]
 SAMPLERS = [*corelm.testing.SAMPLERS, "ban(words='cat')"]
-FEWER = ["mirostat(tau=3)", SAMPLERS[-2]]
+FEWER = ["mirostat(tau=3.0)", SAMPLERS[-2]]
 """Samplers on JAX and torch, which take longer: the samplers run in NumPy on every backend."""
 
 
