@@ -6,6 +6,7 @@ import re
 
 PACKAGES = {
     "arithmetic": "corelm-arithmetic",
+    "backtrack": "corelm-backtrack",
     "beam": "corelm-beam",
     "best_of": "corelm-best-of",
     "choice": "corelm-grammar",
@@ -29,7 +30,7 @@ PACKAGES = {
 }
 """The package of each sampler, decoder, scheme of models and command."""
 
-UNKNOWN = re.compile(r"(?:there is no (?:sampler|decoder|model)|No such command) '(\w+)[':]")
+UNKNOWN = re.compile(r"(?:there is no (?:sampler|decoder|model)|No such command) '([\w-]+)[':]")
 
 
 def package_hint(message: str) -> str:
