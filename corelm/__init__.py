@@ -29,6 +29,7 @@ from corelm.language_model import (
     RewindableSession,
     Session,
     Vocabulary,
+    same_vocabulary,
 )
 from corelm.model.cached_session import CachedSession, KeyValueCache
 from corelm.model.load import load, local_models
@@ -106,6 +107,7 @@ __all__ = [
     "preset",
     "presets",
     "reweight_distribution",
+    "same_vocabulary",
     "sampler",
     "sampling_distribution",
     "softmax",

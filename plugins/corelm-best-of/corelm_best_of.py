@@ -65,13 +65,13 @@ class BestOf(Decoder):
 
     def __post_init__(self):
         super().__post_init__()
-        _scorer(self.scorer)
+        find_function("scorer", self.scorer, SCORERS)
 
     def __call__(self, task):
         """Yield the steps of the best texts, once all are written."""
         if not task:
             return
-        score = _scorer(self.scorer)
+        score = find_function("scorer", self.scorer, SCORERS)
         best = [self._best(task, sample, score) for sample in task.random_stream.samples]
         yield from Ancestral()(task.with_samples(best))
 
@@ -79,11 +79,12 @@ class BestOf(Decoder):
         """Return the index, in an ordinary run, of the best candidate of a sample."""
         first = sample * self.candidates
         samples = range(first, first + self.candidates)
-        written = _written(task.with_samples(samples))
-        return first + int(np.argmax([_number(score(text), self.scorer) for text in written]))
+        written = candidates(task.with_samples(samples))
+        scores = [as_number(score(text), f"the scorer {self.scorer}") for text in written]
+        return first + int(np.argmax(scores))
 
 
-def _written(task):
+def candidates(task):
     """Return the candidates of ancestral sampling."""
     drawn = [[] for _ in task.random_stream.samples]
     for step in Ancestral()(task):
@@ -101,19 +102,24 @@ def _candidate(task, facts):
     return Candidate(prompt, text, tokens, surprisal, model_surprisal)
 
 
-def _scorer(name):
-    """Return the scorer of a name, or the function at MODULE:FUNCTION.
+def find_function(parameter, name, functions):
+    """Return the function of a name, or the one at MODULE:FUNCTION.
+
+    Args:
+        parameter: the parameter that has the name, for messages.
+        name: its value.
+        functions: the functions that need no module, by name.
 
     Raises:
-        ParameterError: there is no such scorer or function.
+        ParameterError: there is no such function.
     """
-    if name in SCORERS:
-        return SCORERS[name]
-    wanted = f"scorer must be {', '.join(SCORERS)} or MODULE:FUNCTION"
+    if name in functions:
+        return functions[name]
+    wanted = f"{parameter} must be {', '.join(functions)} or MODULE:FUNCTION"
     if ":" not in name:
         raise ParameterError(f"{wanted}, not {name!r}")
     try:
-        function = EntryPoint("scorer", name, "").load()
+        function = EntryPoint(parameter, name, "").load()
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ParameterError(f"{wanted}; {name!r} cannot be imported: {reason}") from error
@@ -122,18 +128,22 @@ def _scorer(name):
     return function
 
 
-def _number(value, scorer):
+def as_number(value, source):
     """Return a score as a number.
 
+    Args:
+        value: what the function returned.
+        source: the function, for messages.
+
     Raises:
-        CorelmError: the scorer returned something else.
+        CorelmError: the function returned something else.
     """
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
     if number != number:
-        raise CorelmError(f"the scorer {scorer} returned {value!r} for a text, not a number")
+        raise CorelmError(f"{source} returned {value!r} for a text, not a number")
     return number
 
 

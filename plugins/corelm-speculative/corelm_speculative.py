@@ -15,6 +15,7 @@ from corelm import (
     hookimpl,
     load,
     param,
+    same_vocabulary,
 )
 
 logger = logging.getLogger("corelm.speculative")
@@ -80,18 +81,12 @@ def _draft_model(name, model):
         ParameterError: its vocabulary differs from the model's.
     """
     draft = load(name)
-    if _tokens(draft.vocabulary) != _tokens(model.vocabulary):
+    if not same_vocabulary(draft.vocabulary, model.vocabulary):
         raise ParameterError(
             f"draft must be a model with the same vocabulary, which {name!r} is not; "
             f"{LOOKUP} needs no model"
         )
     return draft
-
-
-def _tokens(vocabulary):
-    """Return the special ids of a vocabulary and the text of each id."""
-    special = vocabulary.padding, vocabulary.unknown, *vocabulary.ends
-    return special, [vocabulary.decode([i]) for i in range(len(vocabulary))]
 
 
 def _look_up(tokens, ngram, count):
