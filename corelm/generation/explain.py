@@ -230,10 +230,10 @@ def _after(stages: list[Stage], sampler: Sampler, branch: str, context: Context)
         logits[0],
         removed,
         removed_mass=float(before.distribution[removed].sum()),
-        mass_kept=mass_of(possible, model.logits),
+        mass_kept=mass_of(possible, model.distribution),
         changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits[0])),
         branch=branch,
-        allowed_mass=mass_of(allowed_by(sampler, model.logits, context), model.logits)
+        allowed_mass=mass_of(allowed_by(sampler, model.logits, context), model.distribution)
         if is_mask
         else None,
         fell_back=is_mask and bool((possible & ~before.possible).any()),

@@ -17,7 +17,7 @@ from corelm.context import Context
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array, softmax
+from corelm.numerics.distributions import Array
 from corelm.sampler import Sampler
 from corelm.validation import run_stage
 
@@ -54,19 +54,19 @@ def allowed_by(mask: Sampler, model_logits: Array, context: Context) -> NDArray[
     return allowed
 
 
-def mass_of(tokens: NDArray[np.bool_], model_logits: Array) -> float:
-    """Return the model's probability of some tokens.
+def mass_of(tokens: NDArray[np.bool_], distribution: Array) -> float:
+    """Return the probability of some tokens; of all of them it is exactly 1.
 
     Args:
         tokens: (vocabulary,), True for these tokens.
-        model_logits: (vocabulary,).
+        distribution: (vocabulary,), the model's probabilities.
 
     Example:
-        >>> mass_of(np.array([True, False, True, True]), np.array([0.0, 0.0, -np.inf, 0.0]))
-        0.6666666666666666
+        >>> mass_of(np.array([True, False, True]), np.array([0.5, 0.25, 0.25]))
+        0.75
     """
-    p = softmax(model_logits.astype(np.float64))
-    return float(np.where(tokens, p, 0).sum() / p.sum())  # all of it is exactly 1
+    some = np.where(tokens, distribution, 0)
+    return float(some.sum(dtype=np.float64) / distribution.sum(dtype=np.float64))
 
 
 class ConstrainedText:
@@ -106,7 +106,7 @@ class ConstrainedText:
                 allowed &= possible
             if at < len(stages):
                 logits = run_stage(stage, logits, model_logits[None], context)
-        mass = mass_of(allowed, model_logits)
+        mass = mass_of(allowed, step.model_distribution[row])
         self.masses.append(mass)
         self.fallbacks += fell_back
         self._tokens.append(int(step.tokens[row]))
