@@ -1,5 +1,7 @@
 """Models of transformers as language models: sessions on their cache against full passes."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -115,6 +117,45 @@ def test_several_tokens_may_end_a_text():
     engine = tiny_model(TOKENIZER)
     engine.generation_config.eos_token_id = [3, 263]
     assert TransformersModel(engine, TOKENIZER).vocabulary.ends == (3, 263)
+
+
+def test_a_text_ends_with_any_of_the_end_tokens(tmp_path):
+    """The finish reasons of a model that `corelm.load` opens; the end token adds no text."""
+    engine = tiny_model(TOKENIZER)
+    engine.generation_config.eos_token_id = [100, 101, 102, 263]
+    engine.save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    model = corelm.load(f"transformers:{tmp_path}")
+    options = {"sampler": "uniform", "length": 60, "seed": 1}
+    texts = corelm.generate(model, "the", n=40, **options)
+    ended = [text for text in texts if text.finish_reason == "end"]
+    assert len({text.tokens[-1] for text in ended}) >= 3
+    for text in texts:
+        ends = [token in model.vocabulary.ends for token in text.tokens]
+        assert ends == [False] * (len(ends) - 1) + [text.finish_reason == "end"]
+        assert text.finish_reason == "end" or len(text.tokens) == 60
+        assert text.steps[-1].text == "" or text.finish_reason == "length"
+    sample = next(text.sample for text in ended if len(text.tokens) > 1)
+    stream = corelm.stream(model, "the", sample=sample, **options)
+    *others, last = list(stream)
+    assert last.finish_reason == "end"
+    assert {step.finish_reason for step in others} == {None}
+    [looped] = corelm.generate(model, "the", sampler="greedy", length=60, stop_on_loop=3, seed=1)
+    assert looped.finish_reason == "loop"
+
+
+def test_banned_text_is_taken_back_on_the_cache_of_the_engine(model):
+    """Going back on the engine's cache gives the texts of new sessions."""
+    backtrack = pytest.importorskip("corelm_backtrack").Backtrack(patterns=("[a-m]{2}", "cat"))
+    options = {"sampler": "temperature(t=1.5)", "length": 14, "seed": 3, "decoder": backtrack}
+    texts = corelm.generate(model, "the", n=3, **options)
+    assert not any(re.search("[a-m]{2}", text.text, re.IGNORECASE) for text in texts)
+    ids = TOKENIZER.encode("the")
+    for text in texts:
+        session = model.start([ids + text.tokens[:-1]])
+        logits = session.next_logits()[0]
+        expected = -corelm.log_softmax(logits.astype(np.float64))[text.tokens[-1]]
+        assert text.steps[-1].model_surprisal == pytest.approx(expected, abs=10 * tolerance(model))
 
 
 def test_a_model_may_have_more_logits_than_tokens():
