@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Interval = list[float]
 """The lower and the upper end."""
+Sums = tuple[ArrayLike, ArrayLike]
+"""Two numbers for each text; the figure is the ratio of their sums over all texts."""
 
 ROUNDS = 1000
 NORMAL = 1.959964
@@ -43,16 +45,86 @@ def mean_interval(
         >>> 1 < low < 2.5 < high < 4
         True
     """
+    return _percentiles(_means(sums, counts, seed, rounds))
+
+
+def difference_interval(
+    first: Sums, second: Sums, seed: int = 0, rounds: int = ROUNDS
+) -> Interval | None:
+    """Return the paired bootstrap interval of the difference of two means over the same texts.
+
+    Text i of the first set and text i of the second are drawn together, so what they share, such
+    as their contexts or their random numbers, cancels. None if `mean_interval` of either is.
+
+    Args:
+        first: (texts,) the sum of the values of each text, and (texts,) their number.
+        second: those of the set that is subtracted, text by text.
+        seed: the random seed of the resampling.
+        rounds: the number of resampled sets.
+
+    Example:
+        >>> values = [1.0, 5.0, 2.0, 8.0]  # the second set is the first less 1, text by text
+        >>> difference_interval((values, [1] * 4), ([value - 1 for value in values], [1] * 4))
+        [1.0, 1.0]
+    """
+    means, other = _means(*first, seed, rounds), _means(*second, seed, rounds)
+    return _percentiles(means - other) if len(means) == len(other) else None
+
+
+def farther_interval(
+    first: Sums, second: Sums, target: float, seed: int = 0, rounds: int = ROUNDS
+) -> Interval | None:
+    """Return the paired bootstrap interval of how much farther a mean is from a target.
+
+    That is of |first - target| - |second - target|, for means over the same texts. None if
+    `mean_interval` of either is.
+    """
+    means, other = _means(*first, seed, rounds), _means(*second, seed, rounds)
+    if len(means) != len(other):
+        return None
+    return _percentiles(abs(means - target) - abs(other - target))
+
+
+def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArray[np.float64]:
+    """The means of the resampled sets, nan for one with nothing to count; none if all are."""
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if len(totals) < 2 or not numbers.any():
-        return None
+        return np.empty(0)
     resampled = _resampled(len(totals), seed, rounds)
-    numbers = resampled @ numbers
-    means = (resampled @ totals)[numbers > 0] / numbers[numbers > 0]
-    return [float(end) for end in np.percentile(means, (2.5, 97.5))]
+    with np.errstate(invalid="ignore"):
+        return np.asarray((resampled @ totals) / (resampled @ numbers))
 
 
-@lru_cache(maxsize=1)
+def _percentiles(values: NDArray[np.float64]) -> Interval | None:
+    defined = values[~np.isnan(values)]
+    return [float(end) for end in np.percentile(defined, (2.5, 97.5))] if len(defined) else None
+
+
+def independent_difference(
+    first: float, first_ends: Interval, second: float, second_ends: Interval
+) -> Interval:
+    """Return the interval of the difference of two figures of different texts.
+
+    Source: Zou and Donner 2008, Construction of confidence limits about effect measures: a
+    general approach (the method of variance estimates recovery).
+
+    Args:
+        first: the first figure.
+        first_ends: its interval.
+        second: the figure that is subtracted.
+        second_ends: its interval.
+
+    Example:
+        >>> independent_difference(5.0, [2.0, 8.0], 1.0, [-3.0, 5.0])
+        [-1.0, 9.0]
+    """
+    below = math.hypot(first - first_ends[0], second_ends[1] - second)
+    above = math.hypot(first_ends[1] - first, second - second_ends[0])
+    return [first - second - below, first - second + above]
+
+
+# A report resamples its contexts and its generated texts in turn.
+@lru_cache(maxsize=2)
 def _resampled(texts: int, seed: int, rounds: int) -> NDArray[np.float64]:
     """Return how often each text is in each resampled set: (rounds, texts)."""
     rng = np.random.default_rng(seed)

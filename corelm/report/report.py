@@ -148,6 +148,7 @@ def compare(
     seed: int = SEED,
     reference: str | Path | Sequence[str] | None = None,
     match_entropy: Match = None,
+    against: str | Sampler | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Compare samplers on one model.
@@ -171,6 +172,8 @@ def compare(
             `top_p`, gets the value at which its mean entropy on the same contexts is this one.
             "human" is the same share of the model's own entropy there as the surprisal of human
             text is of the model's entropy on human text.
+        against: the sampler that every other one is compared with, one of `samplers`, or "human".
+            If left out, human text if there is any, otherwise the first sampler.
         progress: called with a stage, its finished units of work and its total.
 
     Raises:
@@ -191,7 +194,7 @@ def compare(
     loaded = load(model) if isinstance(model, str) else model
     asked = settings(
         loaded, name, samplers, prompts=prompts, n=n, length=length, seed=seed,
-        reference=reference, match=match_entropy,
+        reference=reference, match=match_entropy, against=against,
     )  # fmt: skip
     return Report.of_run(ReportRun(asked, Journal(), progress or _silent).document())
 

@@ -88,7 +88,8 @@ def hostile(document: Document) -> Document:
 
 def _poisoned(part: Any) -> Any:
     if isinstance(part, dict):
-        return {name: _poisoned(inner) for name, inner in part.items()}
+        chosen = ("finish_reason",)  # from a fixed list, so no text can be put there
+        return {n: inner if n in chosen else _poisoned(inner) for n, inner in part.items()}
     if isinstance(part, list):
         return [_poisoned(inner) for inner in part]
     return EVIL + BACKWARDS if isinstance(part, str) else part

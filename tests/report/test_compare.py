@@ -170,7 +170,8 @@ def test_the_division_of_the_work_changes_nothing(monkeypatch):
 def test_a_row_does_not_depend_on_the_others():
     together = compare(["greedy", "temperature(t=0.7)", "uniform"])
     alone = compare(["temperature(t=0.7)"])
-    assert together["samplers"][1] == alone["samplers"][0]
+    row = together["samplers"][1] | {"differences": None}  # there is nothing to compare with alone
+    assert row == alone["samplers"][0]
 
 
 # Matching

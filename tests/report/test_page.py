@@ -73,7 +73,7 @@ def read(whole: str) -> Reader:
 
 def test_the_sections_are_in_the_order_of_a_reader(read):
     ids = [section["id"] for section in read.all("section")]
-    in_order = ["summary", "table", "temperature", "quality", "texts", "positions", "try"]
+    in_order = ["summary", "temperature", "quality", "table", "texts", "positions", "try"]
     assert ids == [*in_order, "settings"]
     targets = [link["href"] for link in read.all("a")]
     assert targets == [*(f"#{name}" for name in ids[1:]), "#definitions"]
@@ -131,10 +131,14 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
         mean=1, ci95=[0.9, 1.25], median=1.1, p05=0.25, p95=2.25
     )
     document["reference"]["teacher_forced"]["entropy"]["mean"] = 1.5
+    difference = row["differences"]["teacher_forced"]["entropy.mean"]
+    difference.update(value=-0.5, ci95=[-0.75, -0.25])
     lines = tables.lines(document, columns.ENTROPY)
     line = next(line for line in lines if line.name == "temperature(t=0.5)")
     found = {cell.title: cell for cell in line.cells}
-    assert found["entropy"] == tables.Cell("entropy", "1.00", "0.90\N{EN DASH}1.25", "\u22120.50")
+    assert found["entropy"] == tables.Cell(
+        "entropy", "1.00", "0.90\N{EN DASH}1.25", "\u22120.50", "\u22120.75 to \u22120.25", True
+    )
     assert found["bits"].text == "1.44"
     assert found["choices"].text == "2.7"
     assert found["median"] == tables.Cell("median", "1.10", "0.25\N{EN DASH}2.25")
@@ -211,6 +215,7 @@ def test_any_numbers_can_be_shown(document, number):
 def test_a_report_without_people_without_texts_without_a_playground(document):
     for row in document["samplers"]:
         row["texts"] = []
+        row["differences"] = None
     document.update(reference=None, try_it=None)
     check(document)
     written = page(document)

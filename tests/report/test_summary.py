@@ -26,16 +26,35 @@ def on_contexts(expected, model=4.0, **own):
     return {"error": None, "teacher_forced": same, "generated_texts": own}
 
 
+def surprised(value, *ends):
+    """A row with this surprisal, and these ends of the interval of its difference from people."""
+    difference = {"value": value - 4.2, "ci95": list(ends)}
+    differences = {"teacher_forced": {}, "generated_texts": {"surprisal": difference}}
+    return figures(surprisal=value) | {"differences": {"against": "human", **differences}}
+
+
 def test_the_closest_to_human_text(rows):
-    document = rows(
-        HUMAN, a=figures(surprisal=1.5), b=figures(surprisal=4.0), c=figures(surprisal=9)
+    document = rows(HUMAN, a=figures(surprisal=1.5), b=surprised(4.0, -0.3, -0.1))
+    document["closest"] = ["b"]
+    assert summary(document) == (
+        "b is closest to human text by surprisal: 4.00 against 4.20 nats per token."
     )
-    assert summary(document) == ("b is closest to human text: 4.00 against 4.20 nats per token.")
 
 
-def test_the_closest_may_be_two_at_once(rows):
-    same = figures(surprisal=4.1)
-    assert summary(rows(HUMAN, a=same, b=same)).startswith("a and b are closest to human text: ")
+def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
+    document = rows(HUMAN, a=surprised(4.1, -0.2, -0.05), b=surprised(4.25, -0.1, 0.2))
+    document["closest"] = ["a", "b"]
+    assert summary(document) == (
+        "a and b are closest to human text by surprisal: 4.10 and 4.25 against 4.20 nats per "
+        "token; at this number of texts they cannot be told apart. "
+        "b is not distinguishable from human text by that figure."
+    )
+
+
+def test_one_that_is_like_people_is_said_to_be(rows):
+    document = rows(HUMAN, a=surprised(4.1, -0.2, 0.05))
+    document["closest"] = ["a"]
+    assert summary(document).endswith(" It is not distinguishable from human text by that figure.")
 
 
 def test_without_human_text_nothing_is_closest(rows):
@@ -95,7 +114,7 @@ def test_reports_without_figures(rows, samplers, says):
 
 def test_the_summary_of_a_whole_report(made):
     text = summary(made)
-    assert text.startswith("temperature(t=0.5) is closest to human text: ")
+    assert text.startswith("temperature(t=0.5) is closest to human text by surprisal: ")
     assert text.endswith("breaks(at=5) failed.")
     assert [name for name, _ in named_rows(made)] == [
         "human", "greedy", "temperature(t=0.5)", "uniform",

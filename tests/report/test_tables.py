@@ -9,6 +9,7 @@ import pytest
 
 from corelm.report.document.numbers import number, share
 from corelm.report.render import text
+from corelm.report.render.columns import overview_columns
 from corelm.report.render.csv import to_csv
 from corelm.report.render.markdown import to_markdown
 
@@ -109,8 +110,8 @@ def test_a_prompt_stays_text(document):
 
 def test_the_settings_are_stated(document):
     document["header"]["prompts"] = list("abcde")
-    said = text.settings(document)
-    assert 'prompt "a", "b", "c" and 2 more, seed 1, model ToyModel.' in said
+    said = text.settings(document, overview_columns(document))
+    assert 'prompt "a", "b", "c" and 2 more, seed 1. Model: ToyModel.' in said
     assert "over the same 17 positions of 4 texts (4 texts given)" in said
 
 

@@ -29,7 +29,7 @@ from corelm.report.measure.defaults import LENGTH, SEED, N
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "samples", "length", "seed", "model", "match_entropy",
-    "resume",
+    "against", "resume",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from."""
 
@@ -103,6 +103,14 @@ def report(
             "entropy is this value, or that of the human texts.",
         ),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SAMPLER|human",
+            help="The row whose differences from the others are shown. Default: human text if "
+            "there is any, else the first sampler.",
+        ),
+    ] = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -155,6 +163,7 @@ def report(
             seed=seed,
             reference=None if reference is None else Path(reference),
             match=match_entropy,
+            against=None if against is None else text_argument(against),
         )
         return output.measure(asked, resume, shlex.join(["corelm", *context.obj]))
 

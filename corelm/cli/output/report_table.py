@@ -13,7 +13,13 @@ from corelm.printable import one_line
 from corelm.report.document.lookup import Row, figure, rows
 from corelm.report.document.summary import summary
 from corelm.report.render import text
-from corelm.report.render.columns import BARS, NOTHING, overview, overview_columns
+from corelm.report.render.columns import (
+    BARS,
+    NOTHING,
+    OverviewColumn,
+    overview,
+    overview_columns,
+)
 
 NARROW = 60
 """Columns below which the figures of a sampler are written under it instead of in a table."""
@@ -30,23 +36,33 @@ def report_table(document: Row, width: int, unicode: bool = True) -> Iterator[Re
         unicode: draw with block characters.
     """
     named = rows(document)
-    if named:
-        yield _stacked(document) if width < NARROW else _table(document, named, width, unicode)
+    shown = overview_columns(document)
+    if named and width < NARROW:
+        yield _stacked(document)
+        yield blocks.line("")
+    elif named:
+        chosen = _chosen(document, named, width, unicode)
+        shown = [column.of for column in chosen if column.of]
+        yield _table(named, chosen, width)
         yield blocks.line("")
     for name, reason in text.failures(document):
         yield blocks.line(f"{name} failed: {reason}", "red")
-    yield blocks.line(text.settings(document), "dim")
-    yield blocks.line(text.legend(document), "dim")
+    yield blocks.line(text.settings(document, shown), "dim")
+    yield blocks.line(text.legend(shown), "dim")
     yield blocks.line("")
     yield blocks.line(summary(document), "bold")
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of the terminal's table: its priority, and its cells with the title first."""
+    """A column of the terminal's table: its priority, its cells with the title first.
+
+    `of` is the column of the overview that it shows; the bars have none.
+    """
 
     priority: int
     cells: list[str]
+    of: OverviewColumn | None = None
 
     @property
     def width(self) -> int:
@@ -54,22 +70,37 @@ class _Column:
 
 
 def _table(
-    document: Row, named: Sequence[tuple[str, Row]], width: int, unicode: bool
+    named: Sequence[tuple[str, Row]], chosen: Sequence[_Column], width: int
 ) -> RenderableType:
     names = [one_line(name) for name, _ in named]
-    longest = min(max(map(cell_len, names)), max(NAME, width // 3))
-    chosen = _that_fit(_columns(document, named, unicode), width - longest)
     titles, *lines = zip(["", *names], *(column.cells for column in chosen), strict=True)
-    return blocks.figures(titles, lines, widest=longest)
+    return blocks.figures(titles, lines, widest=_longest(names, width))
 
 
-def _columns(document: Row, named: Sequence[tuple[str, Row]], unicode: bool) -> list[_Column]:
+def _longest(names: Sequence[str], width: int) -> int:
+    return min(max(map(cell_len, names)), max(NAME, width // 3))
+
+
+def _chosen(
+    document: Row, named: Sequence[tuple[str, Row]], width: int, unicode: bool
+) -> list[_Column]:
+    """Return the columns that fit: with intervals if all fit so, else the most important ones."""
+    room = width - _longest([one_line(name) for name, _ in named], width)
+    with_intervals = _columns(document, named, unicode, intervals=True)
+    if len(_that_fit(with_intervals, room)) == len(with_intervals):
+        return with_intervals
+    return _that_fit(_columns(document, named, unicode, intervals=False), room)
+
+
+def _columns(
+    document: Row, named: Sequence[tuple[str, Row]], unicode: bool, intervals: bool
+) -> list[_Column]:
     """Return all columns, with the bars after the entropies."""
     most = document["bounds"]["max"]
     bars = [f"0 to {most:.2f}", *(_bar(row, most, unicode) for _, row in named)]
-    cells = zip(*(cells for _, cells in overview(document)), strict=True)
+    cells = zip(*(cells for _, cells in overview(document, intervals)), strict=True)
     columns = [
-        _Column(column.priority, [column.title, *texts])
+        _Column(column.priority, [column.title, *texts], column)
         for column, texts in zip(overview_columns(document), cells, strict=True)
     ]
     before = sum(column.priority < BARS for column in columns)

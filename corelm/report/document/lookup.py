@@ -68,6 +68,22 @@ def figure(row: Row, metric: str, view: str | None = None) -> Figure | None:
     return next(found, None)
 
 
+def against(document: Row) -> str:
+    """Return the name of the row that the differences of a report are from."""
+    found = (row["differences"] for row in document["samplers"] if row.get("differences"))
+    return next((each["against"] for each in found), HUMAN)
+
+
+def difference(row: Row, metric: str, view: str) -> Figure | None:
+    """Return the difference of a figure from that of another row, if the report has it."""
+    wanted = MEAN if metric == "entropy" else metric
+    found = ((row.get("differences") or {}).get(view) or {}).get(wanted)
+    if not found or found["value"] is None:
+        return None
+    low, high = found["ci95"] or (None, None)
+    return Figure(view, wanted, found["value"], low, high, None)
+
+
 def value(row: Row | None, metric: str, view: str) -> float | None:
     """Return the number of a metric, or None if it was not measured."""
     found = figure(row, metric, view) if row else None

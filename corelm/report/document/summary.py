@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, Row, figure, rows
+from corelm.report.document.lookup import (
+    GENERATED,
+    HUMAN,
+    TEACHER_FORCED,
+    Row,
+    difference,
+    figure,
+    rows,
+)
 from corelm.report.document.numbers import number, share
 
 LOOPING = 0.01
@@ -26,7 +34,7 @@ def summary(document: Mapping[str, Any]) -> str:
     if not samplers:
         return "Every sampler failed." if document["samplers"] else "No sampler was measured."
     parts = (
-        _closest(samplers, people),
+        _closest(document, samplers, people),
         _repeating(samplers),
         _looping(samplers),
         _straying(samplers),
@@ -35,24 +43,41 @@ def summary(document: Mapping[str, Any]) -> str:
     return " ".join(filter(None, parts))
 
 
-def _closest(samplers: Samplers, people: Row | None) -> str:
+def _closest(document: Mapping[str, Any], samplers: Samplers, people: Row | None) -> str:
     """Name the samplers whose texts surprise the model as much as human text does."""
     human = people and figure(people, "surprisal", GENERATED)
-    measured = [
-        (name, found.value)
-        for name, row in samplers
-        if (found := figure(row, "surprisal", GENERATED))
-    ]
-    if not human or not measured:
+    named = dict(samplers)
+    found = {
+        name: measured.value
+        for name in document.get("closest") or ()
+        if name in named and (measured := figure(named[name], "surprisal", GENERATED))
+    }
+    if not human or not found:
         return ""
-    distance = {name: round(abs(value - human.value), 3) for name, value in measured}
-    least = min(distance.values())
-    closest = [(name, value) for name, value in measured if distance[name] == least]
-    names = [name for name, _ in closest]
-    return (
-        f"{_listed(names)} {_singular(names, 'is', 'are')} closest to human text: "
-        f"{number(closest[0][1])} against {number(human.value)} nats per token."
+    names = list(found)
+    values = _listed(list(dict.fromkeys(map(number, found.values()))))
+    sentence = (
+        f"{_listed(names)} {_singular(names, 'is', 'are')} closest to human text by surprisal: "
+        f"{values} against {number(human.value)} nats per token"
     )
+    if len(names) > 1:
+        sentence += "; at this number of texts they cannot be told apart"
+    return f"{sentence}.{_same_as_people(named, names)}"
+
+
+def _same_as_people(named: Mapping[str, Row], names: Sequence[str]) -> str:
+    """Name those of the closest whose difference from human text may be chance."""
+    found = {name: difference(named[name], "surprisal", GENERATED) for name in names}
+    within = [
+        name
+        for name, each in found.items()
+        if each and each.low is not None and each.high is not None and each.low <= 0 <= each.high
+    ]
+    if not within:
+        return ""
+    verb = _singular(within, "is", "are")
+    subject = _singular(names, "It", "They") if within == list(names) else _listed(within)
+    return f" {subject} {verb} not distinguishable from human text by that figure."
 
 
 def _repeating(samplers: Samplers) -> str:

@@ -1,9 +1,8 @@
-"""The texts that each sampler writes, and their figures."""
+"""The texts that each sampler writes, with what is measured on each token."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -12,10 +11,6 @@ from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH, Generation, OpenTexts, steps
 from corelm.language_model import LanguageModel, Vocabulary
-from corelm.metrics import texts as metrics
-from corelm.metrics.intervals import jackknife, mean_interval, share_interval
-from corelm.metrics.positions import Band, Sums, by_position, drift, outside, ratio, total
-from corelm.metrics.self_bleu import self_bleu_left_out
 from corelm.report.measure.token_details import Details, details
 from corelm.sampler import Sampler
 
@@ -163,85 +158,3 @@ def detailed(records: Sequence[Record]) -> list[dict[str, Any]]:
         for record in records
         if record["sample"] < DETAILED
     ]
-
-
-def summary(records: Sequence[Record], human_band: Band | None = None) -> dict[str, Any]:
-    """Compute the figures of one sampler's texts: `generated_texts` of a report.
-
-    A figure that is undefined for these texts is None.
-
-    Args:
-        records: those of all its texts.
-        human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
-            positions of human text.
-
-    Example:
-        >>> import corelm
-        >>> from corelm.testing import ToyModel
-        >>> greedy = corelm.sampler("greedy")
-        >>> figures = summary(draw(ToyModel(), "the", greedy, 9, range(2), seed=1))
-        >>> figures["n"], figures["tokens"], figures["self_bleu_4"], figures["loops"]
-        (2, 18, 1.0, 0.0)
-    """
-    tokens = [record["tokens"] for record in records]
-    written = [record["text"] for record in records]
-    sums, of_set = _sums(records, human_band), metrics.text_figures(tokens, written)
-    means = {name: ratio(of_texts) for name, of_texts in sums.items()}
-    ci95 = {name: mean_interval(*of_texts) for name, of_texts in sums.items()}
-    ends, surprisal = ci95["surprisal"], means["surprisal"]
-    ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
-    return {
-        "n": len(records),
-        "tokens": sum(len(record["surprisal"]) for record in records),
-        "perplexity": None if surprisal is None else _perplexity(surprisal),
-        **means,
-        **of_set,
-        "ci95": {**ci95, **_intervals(of_set, tokens, written)},
-        "by_position": by_position(
-            {name: [r[name] for r in records] for name in ("entropy", "model_entropy")}
-        ),
-    }
-
-
-def _perplexity(surprisal: float) -> float:
-    return math.exp(min(surprisal, 700.0))  # math.exp overflows beyond 709
-
-
-def _sums(records: Sequence[Record], human_band: Band | None) -> dict[str, Sums]:
-    """The figures that are ratios of two sums over texts."""
-    entropies = [record["model_entropy"] for record in records]
-    surprisal = total([record["surprisal"] for record in records])
-    nothing = [0.0] * len(records)  # 0 / 0: undefined without human text
-    costs = [record["constraint_cost"] for record in records]
-    return {
-        "surprisal": surprisal,
-        "model_entropy": total(entropies),
-        "entropy_drift": drift(entropies),
-        "outside_human_band": outside(entropies, human_band) if human_band else (nothing, nothing),
-        "unknown": ([record["unknown"] for record in records], surprisal[1]),
-        "constraint_cost": ([c or 0.0 for c in costs], [float(c is not None) for c in costs]),
-    }
-
-
-def _intervals(
-    of_set: Mapping[str, float | None], tokens: list[list[int]], written: list[str]
-) -> dict[str, list[float] | None]:
-    """The intervals of the figures of `metrics.text_figures`."""
-    # Texts are independent, so means over them have the usual interval. Figures of the whole set
-    # are not means: leaving out one text at a time shows how much they vary.
-    per_text = {f"rep_{n}": metrics.repetition(tokens, n) for n in (2, 3, 4)}
-    per_text["diversity"] = metrics.diversity(tokens)
-    left_out = {
-        **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
-        "self_bleu_4": self_bleu_left_out(tokens),
-        "zipf": metrics.zipf_left_out(tokens),
-        "compression": metrics.left_out(metrics.compression, written),
-    }
-    return {
-        **{
-            name: mean_interval(np.nan_to_num(values), ~np.isnan(values))
-            for name, values in per_text.items()
-        },
-        "loops": share_interval(int(metrics.loops(tokens).sum()), len(tokens)),
-        **{name: jackknife(of_set[name], values) for name, values in left_out.items()},
-    }

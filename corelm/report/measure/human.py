@@ -13,6 +13,7 @@ from corelm.report.document.schema import fault, schema
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import Contexts
 from corelm.report.measure.settings import Settings, manifest_of
+from corelm.report.measure.text_set import TextSet
 
 Record = Mapping[str, Any]
 OF_SETS = ("distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression")
@@ -34,7 +35,7 @@ def from_texts(
     """
     same = on_contexts.model_summary({key: values[:some] for key, values in record.items()})
     texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
-    own = generated_texts.summary(texts, band({"teacher_forced": same}))
+    own = TextSet(texts, band({"teacher_forced": same})).summary()
     positions = sum(map(len, record["surprisal"]))
     own |= {"unknown": sum(text["unknown"] for text in texts) / positions, "by_position": []}
     return _row(f"{len(texts)} texts: {contexts.description}", same, own)

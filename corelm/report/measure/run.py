@@ -12,22 +12,27 @@ from typing import Any
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.generate import batches
 from corelm.language_model import never_drawn
+from corelm.metrics.positions import Band
 from corelm.plugins.expressions import sampler as read_sampler
+from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import described, failed_plugins, made_with, name_of
 from corelm.report.measure import generated_texts, human, on_contexts
 from corelm.report.measure.contexts import Contexts, human_contexts, model_contexts
+from corelm.report.measure.differences import Measured, closest, from_people, from_row
 from corelm.report.measure.entropy_matching import Matcher
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.playground import try_it
 from corelm.report.measure.settings import CONTEXTS, Candidate, Settings
 from corelm.report.measure.temperature_curve import curve, temperatures
+from corelm.report.measure.text_set import TextSet
 from corelm.sampler import Sampler
 
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""
 INTERVALS = (
     "95 %: bootstrap over texts for means, Wilson's score interval for shares of texts, jackknife "
-    "over texts for figures of a whole set"
+    "over texts for figures of a whole set; those of differences are paired by text, except from "
+    "texts of people"
 )
 
 Progress = Callable[[str, int, int], None]
@@ -82,15 +87,20 @@ class ReportRun:
         texts = self._texts()
         contexts = texts.some(range(min(CONTEXTS, len(texts.texts))))
         people = self._people(texts, len(contexts.texts))
+        if settings.against == HUMAN and people is None:
+            raise UsageError(
+                "there is no human text to compare with: give some as the reference, or compare "
+                "with one of the samplers"
+            )
         matcher = Matcher(settings.model, contexts)
         target = self._target(people, matcher)
         self._match(matcher, target)
         at = temperatures([row.sampler for row in self._rows])
         measured = self._on_contexts(contexts, at)
-        generated, band = self._generated_texts(), human.band(people)
+        generated = self._generated_texts()
+        rows = self._measurements(measured["samplers"], generated, human.band(people))
         size, never = len(settings.model.vocabulary), never_drawn(settings.model.vocabulary)
         written_by_people = measured["model"] if contexts.source == "human" else None
-        rows = self._documents(measured["samplers"], written_by_people, generated, band)
         return {
             "schema": "corelm.report/1",
             "header": self._header(contexts, target),
@@ -99,7 +109,8 @@ class ReportRun:
             "drawable": size - len(never),
             "bounds": {"min": 0.0, "max": math.log(size - len(never))},
             "reference": people,
-            "samplers": list(rows),
+            "samplers": list(self._documents(rows, people, written_by_people, generated)),
+            "closest": closest(self._named(rows), people),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
             "warnings": list(settings.warnings),
@@ -210,26 +221,55 @@ class ReportRun:
         result: Document = self._journal.do(unit, attempt)
         return result
 
+    def _measurements(
+        self, records: list[Document], texts: list[list[generated_texts.Record]], band: Band | None
+    ) -> list[Measured | None]:
+        """The measurements of each row; None for a sampler that has failed."""
+        found: list[Measured | None] = []
+        for row, record, drawn in zip(self._rows, records, texts, strict=True):
+            self._progress("figures", len(found), len(self._rows))
+            found.append(None if row.error else Measured(record, TextSet(drawn, band)))
+        self._progress("figures", len(self._rows), len(self._rows))
+        return found
+
+    def _named(self, measured: list[Measured | None]) -> dict[str, Measured]:
+        """The measurements by the name that a row has in the report."""
+        pairs = zip(self._rows, measured, strict=True)
+        return {str(row.sampler): own for row, own in pairs if own is not None}
+
     def _documents(
         self,
-        measured: list[Document],
+        measured: list[Measured | None],
         people: Document | None,
-        generated: list[list[generated_texts.Record]],
-        band: tuple[float, float] | None,
+        contexts: Document | None,
+        texts: list[list[generated_texts.Record]],
     ) -> Iterator[Document]:
-        """The part of the report about each sampler."""
-        parts = zip(self._rows, measured, generated, strict=True)
-        for done, (row, record, texts) in enumerate(parts):
-            self._progress("figures", done, len(self._rows))
+        """The part of the report about each sampler.
+
+        Args:
+            measured: the measurements of each.
+            people: the human row.
+            contexts: the record of the model on the contexts, if people wrote them.
+            texts: the texts of each.
+        """
+        rows = {row.candidate.row: str(row.sampler) for row in self._rows}
+        against = self._settings.against or (HUMAN if people else next(iter(rows)))
+        name = rows.get(against, against)
+        other = self._named(measured).get(name)
+        for row, own, drawn in zip(self._rows, measured, texts, strict=True):
             figures: Document = {"teacher_forced": None, "generated_texts": None, "texts": []}
-            if row.error is None:
+            differences = None
+            if own is not None:
                 figures = {
-                    "teacher_forced": on_contexts.summary(record, people),
-                    "generated_texts": generated_texts.summary(texts, band),
-                    "texts": generated_texts.detailed(texts),
+                    "teacher_forced": on_contexts.summary(own.record, contexts),
+                    "generated_texts": own.texts.summary(),
+                    "texts": generated_texts.detailed(drawn),
                 }
-            yield {**row.described(), "error": row.error, **figures}
-        self._progress("figures", len(self._rows), len(self._rows))
+                if people and against == HUMAN:
+                    differences = from_people(figures, own, people, contexts)
+                elif other and own is not other:
+                    differences = from_row(name, own, other)
+            yield {**row.described(), "error": row.error, **figures, "differences": differences}
 
     def _header(self, contexts: Contexts, target: float | None) -> Document:
         """The facts about a report besides its figures; the command line fills in `command`."""

@@ -20,6 +20,7 @@ from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import built_in, read_stages
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
+from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import releases_of
 from corelm.report.measure.defaults import LENGTH, PROMPT, SEED, N
 from corelm.report.measure.free_parameter import FreeParameter
@@ -78,6 +79,8 @@ class Settings:
         seed: the random seed.
         reference: human texts, if there are any.
         match: the mean entropy in nats to match, or "human".
+        against: the row that the others are compared with, or "human"; None for human text, or
+            without any for the first sampler.
         warnings: likely mistakes in these settings.
     """
 
@@ -90,6 +93,7 @@ class Settings:
     seed: int
     reference: Reference | None
     match: Match
+    against: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -112,6 +116,7 @@ class Settings:
             "seed": self.seed,
             "reference": reference,
             "match_entropy": self.match,
+            "against": self.against,
         }
 
     def _fingerprint(self) -> str:
@@ -132,6 +137,7 @@ def settings(
     seed: int | str = SEED,
     reference: Any = None,
     match: Match = None,
+    against: str | Sampler | None = None,
 ) -> Settings:
     """Check the settings of a report, convert numbers given as text, and fill in defaults.
 
@@ -153,6 +159,7 @@ def settings(
         texts,
         reference=_reference(reference, model, wanted),
         match=_target(match),
+        against=_against(against, candidates),
         warnings=(*warnings, *_notes(candidates)),
         **numbers,
     )
@@ -198,6 +205,22 @@ def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str
 def _notes(candidates: Iterable[Candidate]) -> list[str]:
     """The likely mistakes in the chains."""
     return [note for candidate in candidates for note in notes(candidate.sampler)]
+
+
+def _against(given: str | Sampler | None, candidates: Sequence[Candidate]) -> str | None:
+    """The row to compare with; a sampler may be written in any way that reads as the same."""
+    if given is None or given == HUMAN:
+        return given
+    rows = [candidate.row for candidate in candidates]
+    if isinstance(given, str) and given.strip() in rows:
+        return given.strip()
+    sampler = read_sampler(given)
+    found = [c.row for c in candidates if c.open is None and c.sampler == sampler]
+    if not found:
+        raise UsageError(
+            f"{sampler} is not in the report; compare with human, or with one of: {', '.join(rows)}"
+        )
+    return found[0]
 
 
 def _target(match: Match) -> Match:

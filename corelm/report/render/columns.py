@@ -16,9 +16,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, figure, rows
+from corelm.report.document.lookup import (
+    GENERATED,
+    HUMAN,
+    TEACHER_FORCED,
+    Figure,
+    against,
+    difference,
+    figure,
+    rows,
+)
 from corelm.report.document.numbers import number, share
-from corelm.report.render.format import Format, choices, count, difference, in_bits, per_hundred
+from corelm.report.render.format import (
+    MINUS,
+    Format,
+    choices,
+    count,
+    in_bits,
+    interval,
+    per_hundred,
+    signed,
+)
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""
@@ -37,10 +55,11 @@ class Column:
         meaning: its definition in a few words; only columns of the overview need one.
         priority: its place among the columns of the overview when there is not room for all,
             1 for the most important; 0 keeps it out of the overview.
-        to_human: the same for the column behind it, which has the difference to human text.
-        human_metric: the figure of the human row to compare with, if it has another name.
-        compared: whether the page shows the difference to human text. It says nothing new where
-            the figure follows from another one, and there is none for what people do not have.
+        difference: the same for the column behind it, which has the difference from human text,
+            or from the sampler that the report compares with.
+        human_metric: the figure of the human row, if it has another name.
+        compared: whether the page shows the difference. It says nothing new where the figure
+            follows from another one.
         between: two figures that the page shows instead of the 95 % interval.
     """
 
@@ -50,7 +69,7 @@ class Column:
     form: Format = number
     meaning: str = ""
     priority: int = 0
-    to_human: int = 0
+    difference: int = 0
     human_metric: str = ""
     compared: bool = True
     between: tuple[str, str] | None = None
@@ -75,7 +94,7 @@ VARIETY = Table("variety", GENERATED)
 
 COLUMNS = (
     Column(
-        ENTROPY, "entropy", "entropy", priority=1, to_human=2,
+        ENTROPY, "entropy", "entropy", priority=1, difference=2,
         meaning="how random the next token is, in nats (1 nat = 1.44 bits)",
     ),
     Column(ENTROPY, "bits", "entropy", in_bits, compared=False),
@@ -85,6 +104,8 @@ COLUMNS = (
     ),
     Column(ENTROPY, "choices", "entropy", choices, compared=False),
     Column(ENTROPY, "KL to model", "kl_to_model", compared=False),
+    Column(ENTROPY, "TV", "total_variation", share, compared=False),
+    Column(ENTROPY, "JS", "jensen_shannon", compared=False),
     Column(
         ENTROPY, "mass kept", "mass_kept", share, priority=8, compared=False,
         meaning="the model's probability of the tokens that can still be drawn",
@@ -95,7 +116,7 @@ COLUMNS = (
     Column(ENTROPY, "varentropy", "varentropy", compared=False),
     Column(ENTROPY, "top 1", "top_probability", share, compared=False),
     Column(
-        LIKELIHOOD, "surprisal", "surprisal", priority=4, to_human=9,
+        LIKELIHOOD, "surprisal", "surprisal", priority=4, difference=9,
         meaning="how unexpected the tokens written are to the model, -ln p in nats",
     ),
     Column(LIKELIHOOD, "perplexity", "perplexity", count),
@@ -124,6 +145,8 @@ COLUMNS = (
     Column(VARIETY, "compression", "compression"),
     Column(VARIETY, "[UNK]", "unknown", share),
 )  # fmt: skip
+LAST = 10
+"""More than the priority of any column."""
 BARS = 3
 """The priority of the bars that the terminal draws next to the entropies."""
 
@@ -135,50 +158,70 @@ def columns_of(table: Table) -> tuple[Column, ...]:
 
 @dataclass(frozen=True)
 class OverviewColumn:
-    """A column of the overview: the figures of a column, or their differences to human text."""
+    """A column of the overview: the figures of a column, or their differences from another row.
+
+    Attributes:
+        column: the column.
+        against: the row that the differences are from; empty for the figures themselves.
+        with_interval: show the 95 % interval behind each number.
+    """
 
     column: Column
-    to_human: bool = False
+    against: str = ""
+    with_interval: bool = False
 
     @property
     def title(self) -> str:
         """Its heading."""
-        return "to human" if self.to_human else self.column.title
+        if not self.against:
+            return self.column.title
+        return "to human" if self.against == HUMAN else "difference"
 
     @property
     def priority(self) -> int:
         """Its place among the columns when there is not room for all; 1 is the first."""
-        return self.column.to_human if self.to_human else self.column.priority
+        if not self.against:
+            return self.column.priority
+        # People are what one compares with first; another sampler is there to look up.
+        return self.column.difference + (0 if self.against == HUMAN else LAST)
 
-    def cell(self, row: Row, human: Row | None) -> str:
+    def cell(self, row: Row) -> str:
         """Return the text of its cell in a row."""
         column = self.column
-        found = figure(row, column.metric, column.view)
+        lookup = difference if self.against else figure
+        found = lookup(row, column.metric, column.view)
         if found is None:
             return NOTHING
-        if not self.to_human:
-            return column.form(found.value)
-        other = human and figure(human, column.human_metric or column.metric, column.view)
-        if not other or row is human:
-            return NOTHING
-        return difference(column.form, found.value - other.value, minus="-")
+        if not self.against:
+            return self._with_interval(column.form(found.value), found)
+        return self._with_interval(signed(column.form, found.value, minus="-"), found)
+
+    def _with_interval(self, text: str, found: Figure) -> str:
+        if not self.with_interval or found.low is None or found.high is None:
+            return text
+        ends = interval(self.column.form, found.low, found.high)
+        return f"{text} ({ends.replace(MINUS, '-')})" if ends else text
 
 
-def overview_columns(document: Row) -> list[OverviewColumn]:
-    """Return the columns of the overview; differences need a human row."""
+def overview_columns(document: Row, intervals: bool = False) -> list[OverviewColumn]:
+    """Return the columns of the overview.
+
+    Args:
+        document: the report.
+        intervals: show the 95 % intervals.
+    """
     chosen: list[OverviewColumn] = []
+    compared = any(row.get("differences") for row in document["samplers"])
     for column in COLUMNS:
         if column.priority:
-            chosen.append(OverviewColumn(column))
-        if column.to_human and document["reference"]:
-            chosen.append(OverviewColumn(column, to_human=True))
+            chosen.append(OverviewColumn(column, with_interval=intervals))
+        if column.difference and compared:
+            chosen.append(OverviewColumn(column, against(document), intervals))
     return chosen
 
 
-def overview(document: Row) -> Iterator[tuple[str, list[str]]]:
+def overview(document: Row, intervals: bool = False) -> Iterator[tuple[str, list[str]]]:
     """Yield the name and the cells of each row, the human row first, without those that failed."""
-    named = rows(document)
-    human = next((row for name, row in named if name == HUMAN), None)
-    columns = overview_columns(document)
-    for name, row in named:
-        yield name, [column.cell(row, human) for column in columns]
+    columns = overview_columns(document, intervals)
+    for name, row in rows(document):
+        yield name, [column.cell(row) for column in columns]

@@ -63,14 +63,14 @@ def interval(form: Format, low: float, high: float) -> str:
     return f"{first.removesuffix('%') if last.endswith('%') else first}{DASH}{last}"
 
 
-def difference(form: Format, value: float, minus: str = MINUS) -> str:
+def signed(form: Format, value: float, minus: str = MINUS) -> str:
     """Format a difference with its sign; that of two shares is in percentage points (pp).
 
     Example:
         >>> from corelm.report.document.numbers import share
-        >>> difference(number, 0.5), difference(share, 0.25), difference(number, 0.0)
+        >>> signed(number, 0.5), signed(share, 0.25), signed(number, 0.0)
         ('+0.50', '+25.0 pp', '0.00')
-        >>> difference(share, -0.00001)
+        >>> signed(share, -0.00001)
         '<0.01 pp'
     """
     text = form(abs(value))

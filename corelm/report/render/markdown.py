@@ -21,7 +21,8 @@ def to_markdown(document: Mapping[str, Any]) -> str:
         _row([_code(name), f"failed: {_plain(reason)}", *[""] * (len(titles) - 1)])
         for name, reason in text.failures(document)
     ]
-    notes = (_plain(each(document)) for each in (text.settings, text.legend))
+    columns = overview_columns(document)
+    notes = (_plain(text.settings(document, columns)), _plain(text.legend(columns)))
     return "\n\n".join([_plain(summary(document)), "\n".join(lines), *notes]) + "\n"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corelm.report.document.lookup import TEACHER_FORCED
-from corelm.report.render.columns import overview_columns
+from corelm.report.document.lookup import HUMAN, TEACHER_FORCED
+from corelm.report.render.columns import OverviewColumn
 
 PROMPTS = 3
 """The number of prompts that are quoted."""
@@ -18,36 +18,49 @@ def failures(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(row["sampler"], row["error"]["message"]) for row in failed]
 
 
-def settings(document: Mapping[str, Any]) -> str:
-    """Say how each column of the overview was measured, in two sentences."""
+def settings(document: Mapping[str, Any], columns: Sequence[OverviewColumn]) -> str:
+    """Say how the columns of a table were measured, in two sentences."""
     header = document["header"]
     contexts, model = header["contexts"], header["model"]
     prompts = ", ".join(f'"{prompt}"' for prompt in header["prompts"][:PROMPTS])
     more = len(header["prompts"]) - PROMPTS
     n = header["n"] * len(header["prompts"])
-    on_contexts, on_texts = _titles(document)
-    return (
+    on_contexts, on_texts = _titles(columns)
+    parts = [
         f"{on_contexts}: means over the same {contexts['positions']:,} positions of "
-        f"{contexts['texts']:,} texts ({contexts['description']}). {on_texts}: from {n:,} texts "
-        f"of at most {header['length']:,} tokens that each sampler wrote, prompt {prompts}"
-        f"{f' and {more} more' if more > 0 else ''}, seed {header['seed']}, model {model['name']}."
-    )
+        f"{contexts['texts']:,} texts ({contexts['description']})."
+    ]
+    if on_texts:
+        parts.append(
+            f"{on_texts}: from {n:,} texts of at most {header['length']:,} tokens that each "
+            f"sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, seed "
+            f"{header['seed']}."
+        )
+    return f"{' '.join(parts)} Model: {model['name']}."
 
 
-def _titles(document: Mapping[str, Any]) -> tuple[str, str]:
+def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:
     """The columns on the same contexts, and those on each sampler's own texts, as lists."""
     views: dict[bool, list[str]] = {True: [], False: []}
-    for each in overview_columns(document):
-        if not each.to_human:
+    for each in columns:
+        if not each.against:
             views[each.column.view == TEACHER_FORCED].append(each.title)
-    first, second = (f"{', '.join(titles[:-1])} and {titles[-1]}" for titles in views.values())
-    return first.capitalize(), second.capitalize()
+    first, second = (
+        " and ".join(filter(None, (", ".join(titles[:-1]), *titles[-1:])))
+        for titles in views.values()
+    )
+    return _capitalised(first), _capitalised(second)
 
 
-def legend(document: Mapping[str, Any]) -> str:
-    """Define the columns of the overview in one paragraph."""
-    columns = [each.column for each in overview_columns(document) if not each.to_human]
-    meanings = [f"{column.title}: {column.meaning}" for column in columns]
-    if document["reference"]:
-        meanings.insert(1, "to human: the difference to human text")
-    return f"{'; '.join(meanings)}."
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def legend(columns: Sequence[OverviewColumn]) -> str:
+    """Define the columns of a table in one paragraph."""
+    meanings = {each.title: each.column.meaning for each in columns if not each.against}
+    for each in columns:
+        if each.against:
+            of = "human text" if each.against == HUMAN else each.against
+            meanings[each.title] = f"the difference from {of}"
+    return f"{'; '.join(f'{title}: {meaning}' for title, meaning in meanings.items())}."

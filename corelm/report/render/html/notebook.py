@@ -13,10 +13,11 @@ from corelm.report.render.columns import overview, overview_columns
 
 def to_notebook(document: Mapping[str, Any]) -> str:
     """Render a report as a piece of HTML, in which every string is escaped."""
-    head = _row("th", ["sampler", *(column.title for column in overview_columns(document))])
+    columns = overview_columns(document)
+    head = _row("th", ["sampler", *(column.title for column in columns)])
     rows = [_row("td", [name, *cells]) for name, cells in overview(document)]
     failed = [f"{name} failed: {reason}" for name, reason in text.failures(document)]
-    notes = [*failed, text.settings(document), text.legend(document)]
+    notes = [*failed, text.settings(document, columns), text.legend(columns)]
     table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
     return "".join([_paragraph(summary(document)), table, *map(_paragraph, notes)])
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from corelm.report.document.lookup import TEACHER_FORCED, value
+from corelm.report.document.lookup import HUMAN, TEACHER_FORCED, against, value
 from corelm.report.document.numbers import number, share
 from corelm.report.document.summary import summary
 from corelm.report.render import columns
@@ -45,6 +45,7 @@ def page(document: Mapping[str, Any]) -> str:
             document=document,
             header=document["header"],
             summary=summary(document),
+            against=_against(document),
             same=list(tables.lines(document, columns.ENTROPY)),
             likely=list(tables.lines(document, columns.LIKELIHOOD)),
             varied=list(tables.lines(document, columns.VARIETY)),
@@ -58,6 +59,14 @@ def page(document: Mapping[str, Any]) -> str:
             **{name: Markup(text) for name, text in files.items()},
         )
     )
+
+
+def _against(document: Mapping[str, Any]) -> str:
+    """The row that the differences are from; empty if there are none."""
+    if not any(row.get("differences") for row in document["samplers"]):
+        return ""
+    name = against(document)
+    return "human text" if name == HUMAN else name
 
 
 def _plugins(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

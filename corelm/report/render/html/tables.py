@@ -1,4 +1,4 @@
-"""The tables of the page: each cell has a figure, its interval and its difference to people."""
+"""The tables of the page: each cell has a figure, its interval and a difference."""
 
 from __future__ import annotations
 
@@ -6,21 +6,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.report.document.lookup import TEACHER_FORCED, Figure, figure, value
+from corelm.report.document.lookup import TEACHER_FORCED, Figure, difference, figure, value
 from corelm.report.render.columns import ENTROPY, Column, Table, columns_of
-from corelm.report.render.format import MINUS, difference, interval
+from corelm.report.render.format import MINUS, interval, signed
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of one cell: a figure, its interval, its difference to human text."""
+    """The text of one cell: a figure, its interval, its difference from human text.
+
+    Attributes:
+        title: the heading of its column.
+        text: the figure.
+        interval: its 95 % interval.
+        difference: the difference.
+        difference_interval: its own interval.
+        clear: True if the interval of the difference does not hold 0.
+    """
 
     title: str
     text: str = ""
     interval: str = ""
     difference: str = ""
+    difference_interval: str = ""
+    clear: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,9 +103,20 @@ def _cell(column: Column, row: Row, human: Row | None) -> Cell:
         return Cell(column.title)
     low, high = _ends(column, found, row)
     ends = "" if low is None or high is None else interval(column.form, low, high)
-    other = _figure(column, human, True) if human and column.compared and not is_human else None
-    far = difference(column.form, found.value - other.value) if other else ""
-    return Cell(column.title, column.form(found.value).replace("-", MINUS), ends, far)
+    other = difference(row, column.metric, column.view) if column.compared else None
+    text = column.form(found.value).replace("-", MINUS)
+    if other is None:
+        return Cell(column.title, text, ends)
+    return Cell(column.title, text, ends, *_difference(column, other))
+
+
+def _difference(column: Column, found: Figure) -> tuple[str, str, bool]:
+    """The text of a difference, that of its interval, and True if this does not hold 0."""
+    text = signed(column.form, found.value)
+    if found.low is None or found.high is None:
+        return text, "", False
+    ends = interval(column.form, found.low, found.high)
+    return text, ends, not found.low <= 0 <= found.high
 
 
 def _figure(column: Column, row: Row, human: bool) -> Figure | None:

@@ -1,0 +1,133 @@
+"""The differences of the rows of a report from one of them, or from human text.
+
+All samplers are measured on the same contexts, and their generated texts share prompts and random
+numbers. So the difference of two rows varies less than either of them, and has an interval of its
+own. The texts of people are other texts, whose interval is independent of those of a sampler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corelm.metrics.intervals import (
+    Interval,
+    difference_interval,
+    farther_interval,
+    independent_difference,
+)
+from corelm.metrics.positions import Sums, ratio, total
+from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, Figure, figures
+from corelm.report.measure.divergence import FIGURES
+from corelm.report.measure.text_set import TextSet
+
+Document = dict[str, Any]
+Record = dict[str, Any]
+HUMAN_FIGURES = {(TEACHER_FORCED, "expected_surprisal"): "surprisal"}
+"""The figures of a sampler that compare with a figure of people of another name."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one sampler: on the contexts, and on texts of its own."""
+
+    record: Record
+    texts: TextSet
+
+
+def from_row(name: str, own: Measured, other: Measured) -> Document:
+    """Return the differences of one sampler from another one.
+
+    Args:
+        name: the row of the other one.
+        own: the measurements of the sampler.
+        other: those of the other one.
+    """
+    pairs = {_key(name): (total(own.record[name]), total(other.record[name])) for name in FIGURES}
+    return {
+        "against": name,
+        TEACHER_FORCED: {metric: _paired(*sums) for metric, sums in pairs.items()},
+        GENERATED: {
+            metric: _difference(value, ends)
+            for metric, (value, ends) in own.texts.differences(other.texts).items()
+        },
+    }
+
+
+def from_people(row: Record, own: Measured, people: Record, contexts: Record | None) -> Document:
+    """Return the differences of one sampler from human text.
+
+    Args:
+        row: the figures of the sampler, as the report shows them.
+        own: its measurements.
+        people: the human row.
+        contexts: the record of the model, if people wrote the contexts.
+    """
+    found: Document = {"against": HUMAN, TEACHER_FORCED: {}, GENERATED: {}}
+    theirs = {(figure.view, figure.metric): figure for figure in figures(people)}
+    for figure in figures(row):
+        key = figure.view, figure.metric
+        other = theirs.get((figure.view, HUMAN_FIGURES.get(key, figure.metric)))
+        if other is not None:
+            difference = _difference(figure.value - other.value, _independent(figure, other))
+            found[figure.view][figure.metric] = difference
+    if contexts is not None:
+        found[TEACHER_FORCED] |= _on_human_contexts(own.record, contexts)
+    return found
+
+
+def _independent(figure: Figure, other: Figure) -> Interval | None:
+    if figure.low is None or figure.high is None or other.low is None or other.high is None:
+        return None
+    ends, others_ends = [figure.low, figure.high], [other.low, other.high]
+    return independent_difference(figure.value, ends, other.value, others_ends)
+
+
+def _on_human_contexts(record: Record, contexts: Record) -> Document:
+    """The differences from the model and from people at the same positions: these are paired."""
+    words = [[nats for nats in text if nats is not None] for text in contexts["surprisal"]]
+    return {
+        _key("entropy"): _paired(total(record["entropy"]), total(contexts["entropy"])),
+        "expected_surprisal": _paired(total(record["expected_surprisal"]), total(words)),
+    }
+
+
+def closest(rows: Mapping[str, Measured], people: Record | None) -> list[str]:
+    """Return the rows whose surprisal is closest to that of people, as far as can be told.
+
+    These are the closest one, and those that are not farther from people beyond chance: the paired
+    interval of the additional distance includes 0.
+
+    Args:
+        rows: the measurements of the samplers, by row.
+        people: the human row.
+    """
+    target = ((people or {}).get(GENERATED) or {}).get("surprisal")
+    sums = {name: row.texts.ratios["surprisal"] for name, row in rows.items()}
+    means = {name: mean for name, each in sums.items() if (mean := ratio(each)) is not None}
+    if target is None or not means:
+        return []
+    best = min(means, key=lambda name: abs(means[name] - target))
+    farther = {name: farther_interval(sums[name], sums[best], target) for name in means}
+    return [
+        name
+        for name, ends in farther.items()
+        if name == best or (ends is not None and ends[0] <= 0)
+    ]
+
+
+def _paired(own: Sums, other: Sums) -> Document:
+    first, second = ratio(own), ratio(other)
+    value = None if first is None or second is None else first - second
+    return _difference(value, difference_interval(own, other))
+
+
+def _difference(value: float | None, ends: Sequence[float] | None) -> Document:
+    interval: Interval | None = None if ends is None else list(ends)
+    return {"value": value, "ci95": interval}
+
+
+def _key(name: str) -> str:
+    """The name of a figure in a report."""
+    return "entropy.mean" if name == "entropy" else name

@@ -1,0 +1,140 @@
+"""The figures of one sampler's texts, and their differences from those of another one's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from corelm.metrics import texts as metrics
+from corelm.metrics.intervals import (
+    Interval,
+    difference_interval,
+    jackknife,
+    mean_interval,
+    share_interval,
+)
+from corelm.metrics.positions import Band, Sums, by_position, drift, outside, ratio, total
+from corelm.metrics.self_bleu import self_bleu_left_out
+from corelm.report.measure.generated_texts import Record
+
+
+class TextSet:
+    """The texts of one sampler, or of people, and their figures.
+
+    A figure that is undefined for these texts is None.
+
+    Args:
+        records: those of all the texts.
+        human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
+            positions of human text.
+
+    Attributes:
+        ratios: the figures that are ratios of two sums over texts, as those sums.
+        of_set: the figures of `metrics.text_figures`.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.report.measure.generated_texts import draw
+        >>> from corelm.testing import ToyModel
+        >>> greedy = corelm.sampler("greedy")
+        >>> figures = TextSet(draw(ToyModel(), "the", greedy, 9, range(2), seed=1)).summary()
+        >>> figures["n"], figures["tokens"], figures["self_bleu_4"], figures["loops"]
+        (2, 18, 1.0, 0.0)
+    """
+
+    def __init__(self, records: Sequence[Record], human_band: Band | None = None) -> None:
+        self._records = records
+        self._tokens = [record["tokens"] for record in records]
+        written = [record["text"] for record in records]
+        self.ratios = self._ratios(human_band)
+        self.of_set = metrics.text_figures(self._tokens, written)
+        # Texts are independent, so means over them have the usual interval. Figures of the whole
+        # set are not means: leaving out one text at a time shows how much they vary.
+        self._per_text = self._means()
+        self._left_out = {
+            **{f"distinct_{n}": metrics.distinct_left_out(self._tokens, n) for n in (1, 2, 3)},
+            "self_bleu_4": self_bleu_left_out(self._tokens),
+            "zipf": metrics.zipf_left_out(self._tokens),
+            "compression": metrics.left_out(metrics.compression, written),
+        }
+
+    def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
+        entropies = [record["model_entropy"] for record in self._records]
+        surprisal = total([record["surprisal"] for record in self._records])
+        nothing = [0.0] * len(self._records)  # 0 / 0: undefined without human text
+        band = outside(entropies, human_band) if human_band else (nothing, nothing)
+        costs = [record["constraint_cost"] for record in self._records]
+        return {
+            "surprisal": surprisal,
+            "model_entropy": total(entropies),
+            "entropy_drift": drift(entropies),
+            "outside_human_band": band,
+            "unknown": ([record["unknown"] for record in self._records], surprisal[1]),
+            "constraint_cost": ([c or 0.0 for c in costs], [float(c is not None) for c in costs]),
+        }
+
+    def _means(self) -> dict[str, Sums]:
+        """The figures of `of_set` that are means over texts, as sums."""
+        values = {f"rep_{n}": metrics.repetition(self._tokens, n) for n in (2, 3, 4)}
+        values["diversity"] = metrics.diversity(self._tokens)
+        values["loops"] = metrics.loops(self._tokens).astype(np.float64)
+        return {
+            name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
+            for name, each in values.items()
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures with their intervals: `generated_texts` of a report."""
+        means = {name: ratio(sums) for name, sums in self.ratios.items()}
+        ci95 = {name: mean_interval(*sums) for name, sums in (self.ratios | self._per_text).items()}
+        ends, surprisal = ci95["surprisal"], means["surprisal"]
+        ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
+        # A share near 0 or 1 needs an interval with a width there.
+        looping = int(sum(self._per_text["loops"][0]))
+        ci95["loops"] = share_interval(looping, len(self._records))
+        for name, values in self._left_out.items():
+            ci95[name] = jackknife(self.of_set[name], values)
+        return {
+            "n": len(self._records),
+            "tokens": sum(len(record["surprisal"]) for record in self._records),
+            "perplexity": None if surprisal is None else _perplexity(surprisal),
+            **means,
+            **self.of_set,
+            "ci95": ci95,
+            "by_position": by_position(
+                {name: [r[name] for r in self._records] for name in ("entropy", "model_entropy")}
+            ),
+        }
+
+    def differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
+        """Return each figure less that of another set, with the interval of the difference.
+
+        The sets are paired: their texts of the same index share a prompt and random numbers.
+        """
+        found = {}
+        for name in self.ratios:
+            found[name] = (
+                _less(ratio(self.ratios[name]), ratio(other.ratios[name])),
+                (difference_interval(self.ratios[name], other.ratios[name])),
+            )
+        for name in self.of_set:
+            value = _less(self.of_set[name], other.of_set[name])
+            found[name] = value, self._paired(other, name, value)
+        return {name: (value, ends) for name, (value, ends) in found.items() if value is not None}
+
+    def _paired(self, other: TextSet, name: str, difference: float | None) -> Interval | None:
+        if name in self._per_text:
+            return difference_interval(self._per_text[name], other._per_text[name])
+        pairs = list(zip(self._left_out[name], other._left_out[name], strict=False))
+        return jackknife(difference, [_less(own, their) for own, their in pairs])
+
+
+def _less(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first - second
+
+
+def _perplexity(surprisal: float) -> float:
+    return math.exp(min(surprisal, 700.0))  # math.exp overflows beyond 709
