@@ -13,13 +13,12 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, dataclass_transform
 
-import numpy as np
-
 from corelm.errors import ParameterError, PluginError
+from corelm.param_values import CASTS, KINDS
 from corelm.printable import shown
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
@@ -149,13 +148,13 @@ class Parameter:
     def _cast(self, value: Any) -> Any:
         if self.is_nested:
             return self._nested(value)
-        cast = _CASTS[self.type]
+        cast = CASTS[self.type]
         value = (value,) if self.rule.whole and isinstance(value, str) else value
         try:
             return cast(value, self.item_type)
         except (TypeError, ValueError, OverflowError):
-            kind = _KINDS[self.type]
-            items = f" of items that are each {_KINDS[self.item_type]}" if self.item_type else ""
+            kind = KINDS[self.type]
+            items = f" of items that are each {KINDS[self.item_type]}" if self.item_type else ""
             raise ParameterError(f"{self.name} must be {kind}{items}, not {shown(value)}") from None
 
     def _nested(self, value: Any) -> Any:
@@ -169,96 +168,6 @@ class Parameter:
 
 def _is_parameterized(type_: Any) -> bool:
     return isinstance(type_, type) and issubclass(type_, Parameterized)
-
-
-def _to_float(value: Any, _: Any) -> float:
-    if isinstance(value, bool):
-        raise TypeError
-    return float(value)
-
-
-def _to_int(value: Any, _: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError
-    if isinstance(value, str):
-        return int(value)
-    if value != int(value):
-        raise ValueError
-    return int(value)
-
-
-def _to_bool(value: Any, _: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
-        raise TypeError
-    return value
-
-
-def _to_str(value: Any, _: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _to_token(value: Any, _: Any) -> int | str:
-    return value if isinstance(value, str) and value else _to_int(value, None)
-
-
-def _to_tuple(value: Any, item_type: Any) -> tuple[Any, ...]:
-    if isinstance(value, str):
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-        value = parts or value.split()  # "," alone is a comma
-    if item_type is None:
-        return tuple(_plain(item) for item in value)
-    return tuple(_CASTS[item_type](item, None) for item in value)
-
-
-def _to_dict(value: Any, _: Any) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError
-    return FrozenDict((_plain(key), _plain(item)) for key, item in value.items())
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy number as Python's own, whose `repr` can be read back."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
-class FrozenDict(dict[Any, Any]):
-    """A dict that cannot be changed, and hashes: a sampler that holds one is still a value."""
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
-
-    def __reduce__(self) -> tuple[Any, ...]:  # pickle and copy would fill it item by item
-        return FrozenDict, (dict(self),)
-
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("a parameter cannot be changed; make a new sampler with other values")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-
-_CASTS: dict[Any, Callable[[Any, Any], Any]] = {
-    float: _to_float,
-    int: _to_int,
-    bool: _to_bool,
-    str: _to_str,
-    tuple: _to_tuple,
-    dict: _to_dict,
-    int | str: _to_token,
-}
-_KINDS: dict[Any, str] = {
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    str: "a text",
-    tuple: "a list",
-    dict: "a mapping",
-    int | str: "a token id or a word",
-}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(param,))
@@ -399,7 +308,7 @@ def _parameter(cls: type, field: dataclasses.Field[Any], hints: dict[str, Any]) 
             f"a parameter is one of {names}, or a Sampler"
         )
     arguments = typing.get_args(hint)
-    item_type = arguments[0] if origin is tuple and arguments and arguments[0] in _CASTS else None
+    item_type = arguments[0] if origin is tuple and arguments and arguments[0] in CASTS else None
     rule = field.metadata.get("rule", Rule())
     made = field.default_factory
     default = field.default if made is dataclasses.MISSING else made()

@@ -23,7 +23,7 @@ PLUGINS = [
 
 RANKS = [
     {"caching", "errors", "machine", "metrics", "native", "printable"},
-    {"params", "language_model", "context", "numerics", "hookspecs"},
+    {"param_values", "params", "language_model", "context", "numerics", "hookspecs"},
     {"filters", "sampler", "token_edits", "token_texts", "validation"},
     {"decoding"},
     {"decoder"},

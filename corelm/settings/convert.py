@@ -74,7 +74,7 @@ def from_settings(
     otherwise.
 
     Args:
-        source: the settings; or a file with them in JSON, in YAML of one level, or as flags of
+        source: the settings; or a file with them in JSON, in YAML, or as flags of
             llama.cpp; or the folder of a model with a `generation_config.json`.
         engine: one of transformers, llama.cpp, llama.cpp-cli, openai, vllm, mlx-lm, sillytavern
             and text-generation-webui; when left out, the one whose keys these are.

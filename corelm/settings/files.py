@@ -1,4 +1,4 @@
-"""Read a file of settings: JSON, flat YAML, or the flags of a command line."""
+"""Read a file of settings: JSON, YAML, or the flags of a command line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import SettingsError
-from corelm.printable import shown
-from corelm.settings import flat_yaml, llama_cpp_flags
+from corelm.printable import one_line, shown
+from corelm.settings import llama_cpp_flags
 
 LARGEST_FILE = 2**20
 """Bytes; a larger file is refused."""
@@ -55,7 +55,7 @@ def parsed(content: bytes) -> tuple[dict[str, Any], str]:
     if text.lstrip()[:1] in ("{", "["):
         return _json(text), "json"
     if _YAML.search(text):
-        return flat_yaml.parsed(text), "yaml"
+        return _yaml(text), "yaml"
     flags = llama_cpp_flags.parsed(text)
     if not flags:
         raise SettingsError("it has neither JSON nor lines `key: value` nor flags")
@@ -71,3 +71,33 @@ def _json(text: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise SettingsError(f"it has {shown(values)}, not a JSON object of settings")
     return dict(values)
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    import yaml  # takes 10 ms, which most files of settings do not need
+
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            # A few lines of aliases can stand for more values than any memory holds.
+            raise SettingsError("it has an alias (*name); write its value out")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"it is not YAML: {_reason(error)}") from None
+    except (ValueError, RecursionError) as error:
+        reason = "too deep" if isinstance(error, RecursionError) else one_line(str(error))
+        raise SettingsError(f"it is not YAML: {reason}") from None
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise SettingsError("it is YAML, but not lines `key: value`")
+    keys = [key.value for key, _ in node.value]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:  # YAML's own rule; the library takes the last one
+        raise SettingsError(f"the key {shown(twice)} is given twice")
+    return dict(values)
+
+
+def _reason(error: Any) -> str:
+    """The reason of a YAML library in one line, with the place."""
+    mark = getattr(error, "problem_mark", None)
+    where = "" if mark is None else f"line {mark.line + 1}: "
+    return where + one_line(getattr(error, "problem", None) or str(error))

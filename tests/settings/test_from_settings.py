@@ -11,7 +11,7 @@ from corelm.errors import SettingsError, UnknownNameError, UsageError
 from corelm.settings.convert import ENGINES
 
 NUCLEUS = "top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)"
-PENALTY = "repetition_penalty(penalty=1.2, last={}, skip_prompt=False)"
+PENALTY = "repetition_penalty(penalty=1.2, last={}, skip_prompt=False, normalised=False)"
 
 READ = [
     # What an engine does by default.

@@ -1,4 +1,4 @@
-"""Files of settings: JSON, flat YAML and flags; hostile ones are refused in one line."""
+"""Files of settings: JSON, YAML and flags; hostile ones are refused in one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from corelm import from_settings
 from corelm.errors import SettingsError
-from corelm.settings import files, flat_yaml
+from corelm.settings import files
 
 YAML = """\
 # a preset
@@ -34,13 +34,13 @@ folded: "one
 """
 
 
-def test_flat_yaml_is_read_as_a_yaml_library_reads_it():
-    yaml = pytest.importorskip("yaml")
-    found = flat_yaml.parsed(YAML)
-    assert found["sampler_priority"] == "top_k\ntop_p\nmin_p"
-    assert found == yaml.safe_load(YAML)
-    values = {"a": "x\ny", "b": [1, "c"], "d": 0.5, "e": True, "f": "it's: odd", "g": -3, "h": ""}
-    assert flat_yaml.parsed(yaml.dump(values, sort_keys=False)) == values
+def test_yaml_values(tmp_path):
+    file = tmp_path / "preset.yaml"
+    file.write_text(YAML)
+    values, syntax = files.parsed(file.read_bytes())
+    assert syntax == "yaml"
+    assert values["min_p"] == 0.02
+    assert values["sampler_priority"] == "top_k\ntop_p\nmin_p"
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,14 @@ def test_the_folder_of_a_model(tmp_path):
         (b"just words", "it has neither JSON nor lines `key: value` nor flags"),
         (b"--temp 'open", "the flags cannot be read: No closing quotation"),
         (b"--temp 1 2", "the flag --temp has several values: '2' after another"),
-        (b"a: 1\na: 2", "the key a is given twice"),
-        (b"a:\n  b: 1", "line 2 is 'b: 1': corelm reads YAML of one level, `key: value`; "),
-        (b"a: !!python/object:os.system x", "cannot read '!!python/object:os.system x': quote"),
-        (b"a: &x 1\nb: *x", "cannot read '&x 1': quote it"),
-        (b"a: 'open", "the text of a has no closing '"),
-        (b"a: [1, ", "cannot read '[1,'; write it as JSON does"),
+        (b"a: 1\na: 2", "the key 'a' is given twice"),
+        (b"a: !!python/object:os.system x", "it is not YAML: line 1: could not determine a "),
+        (b"a: &x [1]\nb: [*x, *x]", "it has an alias (*name); write its value out"),
+        (b"a: 'open", "it is not YAML: line 1: found unexpected end of stream"),
+        (b"a: [1, ", "it is not YAML: line 1: "),
+        (b"a: " + b"[" * 5000 + b"]" * 5000, "it is not YAML: too deep"),
+        (b"a: 1" + b"0" * 5000, "it is not YAML: Exceeds the limit"),
+        (b"a: 1\n2: 3", "it is YAML, but not lines `key: value`"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, content, reason):
