@@ -107,7 +107,7 @@ def test_without_samplers_there_is_a_set_that_shows_the_range():
 def test_a_sampler_named_twice_is_measured_once():
     document = compare(["greedy", "temperature(t=1.0)", "temperature", "greedy"])
     assert [row["sampler"] for row in document["samplers"]] == ["greedy", "temperature(t=1.0)"]
-    assert document["warnings"] == [
+    assert document["warnings"][:2] == [
         "greedy was named more than once; it is measured once",
         "temperature(t=1.0) was named more than once; it is measured once",
     ]
@@ -165,6 +165,21 @@ def test_the_division_of_the_work_changes_nothing(monkeypatch):
     monkeypatch.setattr(run, "UNIT", 1)
     monkeypatch.setattr(run, "batches", lambda n: (range(i, i + 1) for i in range(n)))
     assert same(whole, compare(**asked))
+
+
+@pytest.mark.parametrize(("n", "warned"), [(1, True), (6, False)])
+def test_too_little_to_measure_is_a_warning(n, warned):
+    found = compare(["stochastic"], n=n, length=12)["warnings"]
+    assert [text.split(",")[0] for text in found] == (
+        ["the samplers were compared at 12 positions only"] if warned else []
+    )
+
+
+def test_the_target_of_a_match_is_stated():
+    document = compare(["temperature"], match_entropy=0.5, n=6)
+    assert (
+        "matched to a mean entropy of 0.50 nats. Model: " in corelm.Report(document).to_markdown()
+    )
 
 
 def test_a_row_does_not_depend_on_the_others():

@@ -67,6 +67,8 @@ class ReportOutput:
                 messages.note("the finished parts are kept; --resume continues the report")
                 raise
             document["header"]["command"] = command
+            for text in document["warnings"][len(settings.warnings) :]:
+                messages.warn(text)
             return self._finish(Report.of_run(document), conditions)
 
     def _conditions(self, rows: Sequence[tuple[str, str]]) -> list[Condition]:

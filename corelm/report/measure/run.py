@@ -27,6 +27,8 @@ from corelm.report.measure.temperature_curve import curve, temperatures
 from corelm.report.measure.text_set import TextSet
 from corelm.sampler import Sampler
 
+FEW = 30
+"""The number of positions below which a report warns that its figures say little."""
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""
 INTERVALS = (
@@ -113,7 +115,7 @@ class ReportRun:
             "closest": closest(self._named(rows), people),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
-            "warnings": list(settings.warnings),
+            "warnings": [*settings.warnings, *_few(contexts)],
         }
 
     def _texts(self) -> Contexts:
@@ -298,3 +300,12 @@ class ReportRun:
 
 def _matched(matcher: Matcher, expression: str, target: float) -> str:
     return str(matcher.match(expression, target))
+
+
+def _few(contexts: Contexts) -> Iterator[str]:
+    """Warn if there is too little to measure for a conclusion."""
+    if contexts.positions < FEW:
+        yield (
+            f"the samplers were compared at {contexts.positions} positions only, which is too few "
+            "for a conclusion; write more texts (--samples) or longer ones (--length)"
+        )

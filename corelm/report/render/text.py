@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corelm.report.document.lookup import HUMAN, TEACHER_FORCED
+from corelm.report.document.numbers import number
 from corelm.report.render.columns import OverviewColumn
 
 PROMPTS = 3
@@ -36,6 +37,9 @@ def settings(document: Mapping[str, Any], columns: Sequence[OverviewColumn]) -> 
             f"sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, seed "
             f"{header['seed']}."
         )
+    target = header.get("match_entropy")
+    if target is not None:
+        parts.append(f"Open parameters were matched to a mean entropy of {number(target)} nats.")
     return f"{' '.join(parts)} Model: {model['name']}."
 
 
