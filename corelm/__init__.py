@@ -31,6 +31,7 @@ from corelm.language_model import (
     Vocabulary,
     same_vocabulary,
 )
+from corelm.metric import Metric
 from corelm.model.cached_session import CachedSession, KeyValueCache
 from corelm.model.load import load, local_models
 from corelm.native.cpu import cpu_limit
@@ -77,6 +78,7 @@ __all__ = [
     "HiddenStateSession",
     "KeyValueCache",
     "LanguageModel",
+    "Metric",
     "ModelScheme",
     "ParameterError",
     "RandomStream",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from corelm.decoder import Decoder
     from corelm.decoding.step import Step
     from corelm.language_model import LanguageModel, ModelScheme
+    from corelm.metric import Metric
     from corelm.sampler import Sampler
 
     ModelLoader: TypeAlias = Callable[[], LanguageModel] | ModelScheme
@@ -37,6 +38,11 @@ def corelm_decoders() -> Mapping[str, type[Decoder]]:  # type: ignore[empty-body
 @hookspec
 def corelm_models() -> Mapping[str, ModelLoader]:  # type: ignore[empty-body]
     """Return the models this plugin offers: a mapping from name to a function or a ModelScheme."""
+
+
+@hookspec
+def corelm_metrics() -> Mapping[str, Metric]:  # type: ignore[empty-body]
+    """Return the figures this plugin offers for sets of texts: a mapping from name to Metric."""
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""The hooks: five, each with one true sentence, and an API with a version."""
+"""The hooks: six, each with one true sentence, and an API with a version."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ NAMES = (
     "corelm_samplers",
     "corelm_decoders",
     "corelm_models",
+    "corelm_metrics",
     "corelm_commands",
     "corelm_next_token",
 )

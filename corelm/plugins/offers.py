@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from corelm.decoder import Decoder
 from corelm.errors import PluginError
 from corelm.language_model import ModelScheme
+from corelm.metric import Metric
 from corelm.params import Parameterized
 from corelm.printable import shown
 from corelm.sampler import Sampler
@@ -73,10 +74,22 @@ def check_model(offer: Offer) -> None:
         )
 
 
+def check_metric(offer: Offer) -> None:
+    """Refuse a metric that is not a `Metric` with a meaning and a function."""
+    name, value = offer.name, offer.value
+    if not isinstance(value, Metric):
+        raise PluginError(f"not a metric: {name} is {shown(value)}, not a corelm.Metric")
+    if not isinstance(value.meaning, str) or not value.meaning.strip():
+        raise PluginError(f"not a metric: {name} has no meaning; define it in a few words")
+    if not callable(value.figure):
+        raise PluginError(f"not a metric: the figure of {name} is not a function")
+
+
 CHECKS: Mapping[str, Check] = {
     "corelm_samplers": check_sampler,
     "corelm_decoders": check_decoder,
     "corelm_models": check_model,
+    "corelm_metrics": check_metric,
 }
 """The hooks of the group `corelm` that offer something under a name, and the check of each."""
 

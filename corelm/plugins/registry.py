@@ -40,6 +40,7 @@ KINDS = {
     "corelm_samplers": "sampler",
     "corelm_decoders": "decoder",
     "corelm_models": "model",
+    "corelm_metrics": "metric",
     COMMANDS: "command",
 }
 
@@ -114,6 +115,10 @@ class Registry:
     def models(self) -> list[Offer]:
         """Load every plugin and return all models that plugins offer."""
         return self.offers("corelm_models")
+
+    def metrics(self) -> list[Offer]:
+        """Load every plugin and return all metrics."""
+        return self.offers("corelm_metrics")
 
     def sampler(self, name: str) -> type[Sampler]:
         """Return the sampler class of a name, or of a full name such as `corelm-nucleus:top_p`."""

@@ -84,7 +84,7 @@ class Report:
 
     @property
     def failed(self) -> dict[str, str]:
-        """The samplers that failed, each with the reason."""
+        """The samplers that failed and the metrics that failed on one, each with the reason."""
         return dict(text.failures(self._document))
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,6 +149,7 @@ def compare(
     reference: str | Path | Sequence[str] | None = None,
     match_entropy: Match = None,
     against: str | Sampler | None = None,
+    metrics: str | Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Compare samplers on one model.
@@ -174,10 +175,12 @@ def compare(
             text is of the model's entropy on human text.
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
             If left out, human text if there is any, otherwise the first sampler.
+        metrics: names of metrics that plugins offer, to measure on the texts too.
         progress: called with a stage, its finished units of work and its total.
 
     Raises:
         UsageError: the settings cannot be met.
+        UnknownNameError, AmbiguousNameError: no such sampler or metric, or several.
         DataError: the reference cannot be read.
         ModelOutputError: the model returned logits that no sampler can use.
 
@@ -194,7 +197,7 @@ def compare(
     loaded = load(model) if isinstance(model, str) else model
     asked = settings(
         loaded, name, samplers, prompts=prompts, n=n, length=length, seed=seed,
-        reference=reference, match=match_entropy, against=against,
+        reference=reference, match=match_entropy, against=against, metrics=metrics,
     )  # fmt: skip
     return Report.of_run(ReportRun(asked, Journal(), progress or _silent).document())
 

@@ -411,8 +411,8 @@ def test_a_misspelt_hook_names_those_there_are(installed_plugin, only):
     registry = Registry()
     registry.load_all()
     assert failure(registry, "corelm-bad").endswith(
-        "the hooks are corelm_samplers, corelm_decoders, corelm_models, corelm_commands, "
-        "corelm_next_token"
+        "the hooks are corelm_samplers, corelm_decoders, corelm_models, corelm_metrics, "
+        "corelm_commands, corelm_next_token"
     )
 
 
@@ -758,7 +758,8 @@ def test_a_module_without_hooks_is_refused_with_the_list_of_hooks():
         Registry(points=[]).register(SimpleNamespace())
     assert str(caught.value) == (
         "not a plugin: no function in it is marked with @corelm.hookimpl; the hooks are "
-        "corelm_samplers, corelm_decoders, corelm_models, corelm_commands, corelm_next_token"
+        "corelm_samplers, corelm_decoders, corelm_models, corelm_metrics, corelm_commands, "
+        "corelm_next_token"
     )
 
 

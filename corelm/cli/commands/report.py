@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.choices import Device, Dtype, Model, loaded
-from corelm.cli.options.completion import sampler_names
+from corelm.cli.options.completion import metric_names, sampler_names
 from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import (
     note_unknown_words,
@@ -29,7 +29,7 @@ from corelm.report.measure.defaults import LENGTH, SEED, N
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "samples", "length", "seed", "model", "match_entropy",
-    "against", "resume",
+    "against", "metric", "resume",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from."""
 
@@ -111,6 +111,15 @@ def report(
             "there is any, else the first sampler.",
         ),
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC",
+            autocompletion=metric_names,
+            help="Measure this figure of the texts too, which a plugin offers (`corelm plugins` "
+            "lists them); may be given more than once.",
+        ),
+    ] = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -164,6 +173,7 @@ def report(
             reference=None if reference is None else Path(reference),
             match=match_entropy,
             against=None if against is None else text_argument(against),
+            metrics=[text_argument(name) for name in metric or []],
         )
         return output.measure(asked, resume, shlex.join(["corelm", *context.obj]))
 

@@ -47,6 +47,15 @@ def decoder_names() -> list[str]:
         return [offer.name for offer in registry().decoders()]
 
 
+def metric_names() -> list[str]:
+    """Return the names of the metrics of plugins."""
+    from corelm.cli.output.product import product
+    from corelm.plugins.registry import registry
+
+    with product():
+        return [offer.name for offer in registry().metrics()]
+
+
 def model_names() -> list[str]:
     """Return the names of the models."""
     from corelm.cli.output.product import product

@@ -1,4 +1,4 @@
-"""The packages of corelm's repository that offer samplers, decoders, models and commands."""
+"""The packages of corelm's repository, by the names that they offer."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ PACKAGES = {
     "json_schema": "corelm-grammar",
     "keras_hub": "corelm-keras-hub",
     "lark": "corelm-grammar",
+    "mattr": "corelm-lexical",
     "mbr": "corelm-best-of",
     "min_k": "corelm-min-k",
     "mlx": "corelm-mlx",
+    "mtld": "corelm-lexical",
     "p_less": "corelm-p-less",
     "power": "corelm-power",
     "regex": "corelm-grammar",
@@ -30,9 +32,11 @@ PACKAGES = {
     "transformers": "corelm-transformers",
     "watermark": "corelm-watermark",
 }
-"""The package of each sampler, decoder, scheme of models and command."""
+"""The package of each sampler, decoder, scheme of models, metric and command."""
 
-UNKNOWN = re.compile(r"(?:there is no (?:sampler|decoder|model)|No such command) '([\w-]+)[':]")
+UNKNOWN = re.compile(
+    r"(?:there is no (?:sampler|decoder|model|metric)|No such command) '([\w-]+)[':]"
+)
 
 
 def package_hint(message: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from corelm.cli.exit_codes import DONE, FAILED, PARTLY_FAILED
@@ -12,6 +12,7 @@ from corelm.cli.output.progress import stages
 from corelm.cli.output.report_files import ReportFiles
 from corelm.cli.output.report_table import report_table
 from corelm.report.document.gate import Condition, condition
+from corelm.report.document.lookup import plugin_metrics
 from corelm.report.document.provenance import name_of
 from corelm.report.measure.journal import opened
 from corelm.report.measure.run import ReportRun
@@ -41,8 +42,9 @@ class ReportOutput:
             UsageError: a condition about a sampler or figure that the report lacks.
         """
         report = Report.read(path)
-        rows = [(row["sampler"], row["name"]) for row in report.to_dict()["samplers"]]
-        return self._finish(report, self._conditions(rows))
+        document = report.to_dict()
+        rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
+        return self._finish(report, self._conditions(rows, plugin_metrics(document)))
 
     def measure(self, settings: Settings, resume: bool, command: str) -> int:
         """Measure, write and check a report; return the exit code.
@@ -56,7 +58,9 @@ class ReportOutput:
             UsageError: a condition about something that is not measured, or nothing to resume.
             ModelOutputError: logits that no sampler can use.
         """
-        conditions = self._conditions([(c.row, name_of(c.sampler)) for c in settings.candidates])
+        rows = [(c.row, name_of(c.sampler)) for c in settings.candidates]
+        offered = [metric.full_name for metric in settings.metrics]
+        conditions = self._conditions(rows, offered)
         for text in settings.warnings:
             messages.tell(f"note: {text}")
         with opened(settings.as_json(), resume) as journal:
@@ -71,8 +75,10 @@ class ReportOutput:
                 messages.warn(text)
             return self._finish(Report.of_run(document), conditions)
 
-    def _conditions(self, rows: Sequence[tuple[str, str]]) -> list[Condition]:
-        return [condition(text, rows) for text in self.fail_if]
+    def _conditions(
+        self, rows: Sequence[tuple[str, str]], offered: Iterable[str]
+    ) -> list[Condition]:
+        return [condition(text, rows, offered) for text in self.fail_if]
 
     def _finish(self, report: Report, conditions: Sequence[Condition]) -> int:
         document = report.to_dict()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import CorelmError, UsageError
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.printable import did_you_mean, shown
-from corelm.report.document.lookup import figure, metrics
+from corelm.report.document.lookup import figure, metrics, short_names
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"(.+?)\s*(>=|<=|>|<)\s*([-+]?[\d._]+(?:e[-+]?\d+)?)", re.DOTALL | re.I)
@@ -44,8 +44,7 @@ class Condition:
         row = _row(document, self.sampler)
         found = None if row is None or row["error"] else figure(row, self.metric)
         if found is None:
-            why = row["error"]["message"] if row and row["error"] else "it was not measured"
-            return f"{self.text}: {why}"
+            return f"{self.text}: {_reason(row, self.metric)}"
         if not OPERATORS[self.operator](found.value, self.bound):
             return ""
         interval = (
@@ -54,12 +53,15 @@ class Condition:
         return f"{self.text}: it is {found.value:.4g}{interval}"
 
 
-def condition(text: str, samplers: Sequence[tuple[str, str]]) -> Condition:
+def condition(
+    text: str, samplers: Sequence[tuple[str, str]], offered: Iterable[str] = ()
+) -> Condition:
     """Parse a condition, before anything is measured.
 
     Args:
         text: such as `temperature(t=0.2).loops > 0.3`.
         samplers: the expression and the name of every row of the report.
+        offered: the full names of the metrics of plugins in the report.
 
     Raises:
         UsageError: the text is not a condition, or names no row or no metric of the report.
@@ -73,7 +75,7 @@ def condition(text: str, samplers: Sequence[tuple[str, str]]) -> Condition:
     match = _CONDITION.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"cannot read the condition {shown(text)}; {FORM}")
-    sampler, metric = _parts(match[1], text)
+    sampler, metric = _parts(match[1], text, _known(offered))
     try:
         bound = float(match[3])
     except ValueError:
@@ -81,16 +83,32 @@ def condition(text: str, samplers: Sequence[tuple[str, str]]) -> Condition:
     return Condition(text.strip(), _named(sampler, samplers), metric, match[2], bound)
 
 
-def _parts(named: str, text: str) -> tuple[str, str]:
+def _known(offered: Iterable[str]) -> dict[str, str]:
+    """The names of all metrics as a condition may have them, each with the report's name."""
+    short = short_names(offered)
+    return {name: name for name in (*metrics(), *short)} | {
+        own: name for name, own in short.items()
+    }
+
+
+def _reason(row: Mapping[str, Any] | None, metric: str) -> str:
+    """Say why a figure is missing."""
+    if row is None or not row["error"]:
+        failed = (row or {}).get("failed_metrics", {}).get(metric)
+        return f"the metric failed: {failed}" if failed else "it was not measured"
+    return str(row["error"]["message"])
+
+
+def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str]:
     """Split `sampler.metric` at the first point that a metric follows.
 
     Both parts may contain points themselves: `temperature(t=0.2).entropy.mean`.
     """
     for point in re.finditer(r"\.", named):
-        if named[point.end() :] in metrics():
-            return named[: point.start()].strip(), named[point.end() :]
+        if named[point.end() :] in known:
+            return named[: point.start()].strip(), known[named[point.end() :]]
     word = named.rpartition(".")[2]
-    hint = did_you_mean(word, metrics()) or f"; the metrics are: {', '.join(metrics())}"
+    hint = did_you_mean(word, known) or f"; the metrics are: {', '.join(known)}"
     raise UsageError(f"{shown(text)} names no metric{hint}")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -88,6 +89,28 @@ def value(row: Row | None, metric: str, view: str) -> float | None:
     """Return the number of a metric, or None if it was not measured."""
     found = figure(row, metric, view) if row else None
     return found.value if found else None
+
+
+def plugin_metrics(document: Row) -> dict[str, str]:
+    """Return the metrics of plugins in a report: a mapping from full name to the name for short.
+
+    Example:
+        >>> plugin_metrics({"header": {"metrics": [{"name": "corelm-lexical:mtld"}]}})
+        {'corelm-lexical:mtld': 'mtld'}
+    """
+    return short_names(each["name"] for each in document["header"].get("metrics", ()))
+
+
+def short_names(full_names: Iterable[str]) -> dict[str, str]:
+    """Map full names to the part behind the colon, unless that names another figure too.
+
+    Example:
+        >>> short_names(["a:mtld", "b:mtld", "a:loops", "a:mattr"])
+        {'a:mtld': 'a:mtld', 'b:mtld': 'b:mtld', 'a:loops': 'a:loops', 'a:mattr': 'mattr'}
+    """
+    short = {name: name.rpartition(":")[2] for name in full_names}
+    uses = Counter([*short.values(), *metrics()])
+    return {name: own if uses[own] == 1 else name for name, own in short.items()}
 
 
 @cache

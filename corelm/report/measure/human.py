@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corelm.language_model import LanguageModel
 from corelm.metrics.positions import Band
+from corelm.plugins.offers import Offer
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.schema import fault, schema
 from corelm.report.measure import generated_texts, on_contexts
@@ -23,7 +24,11 @@ OF_TEXTS = ("rep_2", "rep_3", "rep_4", "diversity", "loops")
 
 
 def from_texts(
-    model: LanguageModel, contexts: Contexts, record: Record, some: int
+    model: LanguageModel,
+    contexts: Contexts,
+    record: Record,
+    some: int,
+    offered: Sequence[Offer] = (),
 ) -> dict[str, Any]:
     """Measure the human row on human texts.
 
@@ -32,13 +37,16 @@ def from_texts(
         contexts: the human texts.
         record: the part `model` of `on_contexts.measure` on them, merged.
         some: the number of texts, the first ones, that are the contexts of the samplers.
+        offered: the metrics of plugins to measure too.
     """
     same = on_contexts.model_summary({key: values[:some] for key, values in record.items()})
     texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
-    own = TextSet(texts, band({"teacher_forced": same})).summary()
+    of_texts = TextSet(texts, band({"teacher_forced": same}), offered)
+    own = of_texts.summary()
     positions = sum(map(len, record["surprisal"]))
     own |= {"unknown": sum(text["unknown"] for text in texts) / positions, "by_position": []}
-    return _row(f"{len(texts)} texts: {contexts.description}", same, own)
+    row = _row(f"{len(texts)} texts: {contexts.description}", same, own)
+    return row | {"failed_metrics": of_texts.failures}
 
 
 def _text(

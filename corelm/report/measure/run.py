@@ -115,7 +115,7 @@ class ReportRun:
             "closest": closest(self._named(rows), people),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
-            "warnings": [*settings.warnings, *_few(contexts)],
+            "warnings": [*settings.warnings, *_few(contexts), *self._failed_metrics(people, rows)],
         }
 
     def _texts(self) -> Contexts:
@@ -141,7 +141,7 @@ class ReportRun:
         if texts.source != "human":
             return human.from_manifest(self._settings)
         record = self._measured("human texts", texts, [], ())["model"]
-        return human.from_texts(self._settings.model, texts, record, some)
+        return human.from_texts(self._settings.model, texts, record, some, self._settings.metrics)
 
     def _target(self, people: Document | None, matcher: Matcher) -> float | None:
         """The entropy to match, in nats; that of people is converted to these contexts."""
@@ -230,9 +230,23 @@ class ReportRun:
         found: list[Measured | None] = []
         for row, record, drawn in zip(self._rows, records, texts, strict=True):
             self._progress("figures", len(found), len(self._rows))
-            found.append(None if row.error else Measured(record, TextSet(drawn, band)))
+            found.append(None if row.error else self._measure(record, drawn, band))
         self._progress("figures", len(self._rows), len(self._rows))
         return found
+
+    def _measure(
+        self, record: Document, drawn: list[generated_texts.Record], band: Band | None
+    ) -> Measured:
+        return Measured(record, TextSet(drawn, band, self._settings.metrics))
+
+    def _failed_metrics(
+        self, people: Document | None, measured: list[Measured | None]
+    ) -> Iterator[str]:
+        """The metrics of plugins that failed, each with its row and the reason."""
+        failed = {HUMAN: (people or {}).get("failed_metrics", {})}
+        failed |= {name: own.texts.failures for name, own in self._named(measured).items()}
+        for name, reasons in failed.items():
+            yield from (f"{name}: the metric {m} failed: {why}" for m, why in reasons.items())
 
     def _named(self, measured: list[Measured | None]) -> dict[str, Measured]:
         """The measurements by the name that a row has in the report."""
@@ -271,7 +285,8 @@ class ReportRun:
                     differences = from_people(figures, own, people, contexts)
                 elif other and own is not other:
                     differences = from_row(name, own, other)
-            yield {**row.described(), "error": row.error, **figures, "differences": differences}
+            found = {**row.described(), "error": row.error, **figures, "differences": differences}
+            yield found | {"failed_metrics": own.texts.failures if own else {}}
 
     def _header(self, contexts: Contexts, target: float | None) -> Document:
         """The facts about a report besides its figures; the command line fills in `command`."""
@@ -293,6 +308,10 @@ class ReportRun:
             },
             "failed_plugins": failed_plugins(),
             "settings_tried": dict(Counter(name_of(row.sampler) for row in self._rows)),
+            "metrics": [
+                {"name": o.full_name, "version": o.source.version, "meaning": o.value.meaning}
+                for o in s.metrics
+            ],
             "match_entropy": target,
             "ci": INTERVALS,
         }

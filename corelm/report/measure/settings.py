@@ -20,6 +20,8 @@ from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import built_in, read_stages
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
+from corelm.plugins.offers import Offer
+from corelm.plugins.registry import registry
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import releases_of
 from corelm.report.measure.defaults import LENGTH, PROMPT, SEED, N
@@ -81,6 +83,7 @@ class Settings:
         match: the mean entropy in nats to match, or "human".
         against: the row that the others are compared with, or "human"; None for human text, or
             without any for the first sampler.
+        metrics: the metrics of plugins to measure on the texts.
         warnings: likely mistakes in these settings.
     """
 
@@ -94,6 +97,7 @@ class Settings:
     reference: Reference | None
     match: Match
     against: str | None = None
+    metrics: tuple[Offer, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -117,6 +121,7 @@ class Settings:
             "reference": reference,
             "match_entropy": self.match,
             "against": self.against,
+            "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
         }
 
     def _fingerprint(self) -> str:
@@ -138,11 +143,13 @@ def settings(
     reference: Any = None,
     match: Match = None,
     against: str | Sampler | None = None,
+    metrics: str | Iterable[str] = (),
 ) -> Settings:
     """Check the settings of a report, convert numbers given as text, and fill in defaults.
 
     Raises:
         UsageError: the settings cannot be met.
+        UnknownNameError, AmbiguousNameError: no such metric, or several.
         DataError: the reference cannot be read.
     """
     candidates, warnings = _once(_candidates(samplers, match))
@@ -160,6 +167,7 @@ def settings(
         reference=_reference(reference, model, wanted),
         match=_target(match),
         against=_against(against, candidates),
+        metrics=_metrics(metrics),
         warnings=(*warnings, *_notes(candidates)),
         **numbers,
     )
@@ -221,6 +229,13 @@ def _against(given: str | Sampler | None, candidates: Sequence[Candidate]) -> st
             f"{sampler} is not in the report; compare with human, or with one of: {', '.join(rows)}"
         )
     return found[0]
+
+
+def _metrics(given: str | Iterable[str]) -> tuple[Offer, ...]:
+    """The metrics of these names, each once."""
+    names = [given] if isinstance(given, str) else given
+    offers = [registry().find("corelm_metrics", name) for name in names]
+    return tuple({offer.full_name: offer for offer in offers}.values())
 
 
 def _target(match: Match) -> Match:

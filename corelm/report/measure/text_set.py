@@ -18,6 +18,8 @@ from corelm.metrics.intervals import (
 )
 from corelm.metrics.positions import Band, Sums, by_position, drift, outside, ratio, total
 from corelm.metrics.self_bleu import self_bleu_left_out
+from corelm.plugins.offers import Offer
+from corelm.report.measure import plugin_metrics
 from corelm.report.measure.generated_texts import Record
 
 
@@ -30,10 +32,12 @@ class TextSet:
         records: those of all the texts.
         human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
             positions of human text.
+        offered: the metrics of plugins to measure too.
 
     Attributes:
         ratios: the figures that are ratios of two sums over texts, as those sums.
-        of_set: the figures of `metrics.text_figures`.
+        of_set: the figures of `metrics.text_figures`, and those of plugins by full name.
+        failures: the reason of each metric of a plugin that failed, by full name.
 
     Example:
         >>> import corelm
@@ -45,12 +49,19 @@ class TextSet:
         (2, 18, 1.0, 0.0)
     """
 
-    def __init__(self, records: Sequence[Record], human_band: Band | None = None) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        human_band: Band | None = None,
+        offered: Sequence[Offer] = (),
+    ) -> None:
         self._records = records
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = self._ratios(human_band)
-        self.of_set = metrics.text_figures(self._tokens, written)
+        of_plugins = plugin_metrics.measure(offered, self._tokens, written)
+        self.failures = of_plugins.failures
+        self.of_set = metrics.text_figures(self._tokens, written) | of_plugins.values
         # Texts are independent, so means over them have the usual interval. Figures of the whole
         # set are not means: leaving out one text at a time shows how much they vary.
         self._per_text = self._means()
@@ -59,6 +70,7 @@ class TextSet:
             "self_bleu_4": self_bleu_left_out(self._tokens),
             "zipf": metrics.zipf_left_out(self._tokens),
             "compression": metrics.left_out(metrics.compression, written),
+            **of_plugins.left_out,
         }
 
     def _ratios(self, human_band: Band | None) -> dict[str, Sums]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from corelm.printable import one_line
 from corelm.report.document.lookup import (
     GENERATED,
     HUMAN,
@@ -24,6 +25,7 @@ from corelm.report.document.lookup import (
     against,
     difference,
     figure,
+    plugin_metrics,
     rows,
 )
 from corelm.report.document.numbers import number, share
@@ -147,13 +149,32 @@ COLUMNS = (
 )  # fmt: skip
 LAST = 10
 """More than the priority of any column."""
+ASKED_FOR = 4
+"""The priority of the metrics of plugins, which are there because somebody asked for them."""
 BARS = 3
 """The priority of the bars that the terminal draws next to the entropies."""
 
 
-def columns_of(table: Table) -> tuple[Column, ...]:
+def all_columns(document: Row) -> tuple[Column, ...]:
+    """Return the columns of the tables: corelm's own, and one for each metric of a plugin."""
+    offered = document["header"].get("metrics", ())
+    names = plugin_metrics(document)
+    titles = {column.title for column in COLUMNS}
+    return COLUMNS + tuple(
+        Column(
+            VARIETY,
+            one_line(each["name"] if names[each["name"]] in titles else names[each["name"]]),
+            each["name"],
+            priority=ASKED_FOR,
+            meaning=one_line(each["meaning"]),
+        )
+        for each in offered
+    )
+
+
+def columns_of(table: Table, document: Row) -> tuple[Column, ...]:
     """Return the columns of a table of the page."""
-    return tuple(column for column in COLUMNS if column.table is table)
+    return tuple(column for column in all_columns(document) if column.table is table)
 
 
 @dataclass(frozen=True)
@@ -212,7 +233,7 @@ def overview_columns(document: Row, intervals: bool = False) -> list[OverviewCol
     """
     chosen: list[OverviewColumn] = []
     compared = any(row.get("differences") for row in document["samplers"])
-    for column in COLUMNS:
+    for column in all_columns(document):
         if column.priority:
             chosen.append(OverviewColumn(column, with_interval=intervals))
         if column.difference and compared:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from corelm.report.document.lookup import HUMAN, TEACHER_FORCED
+from corelm.report.document.lookup import HUMAN, TEACHER_FORCED, rows
 from corelm.report.document.numbers import number
 from corelm.report.render.columns import OverviewColumn
 
@@ -14,9 +14,16 @@ PROMPTS = 3
 
 
 def failures(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the samplers that failed, each with the reason."""
+    """Return what failed, each with the reason: samplers, and metrics as `SAMPLER.METRIC`."""
     failed = [row for row in document["samplers"] if row["error"]]
-    return [(row["sampler"], row["error"]["message"]) for row in failed]
+    return [
+        *((row["sampler"], row["error"]["message"]) for row in failed),
+        *(
+            (f"{name}.{metric}", reason)
+            for name, row in rows(document)
+            for metric, reason in row.get("failed_metrics", {}).items()
+        ),
+    ]
 
 
 def settings(document: Mapping[str, Any], columns: Sequence[OverviewColumn]) -> str:

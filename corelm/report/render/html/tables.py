@@ -71,7 +71,7 @@ def lines(document: Row, table: Table) -> Iterator[Line]:
     measured = [row for row in (reference, *document["samplers"]) if row and not row.get("error")]
     columns = [
         column
-        for column in columns_of(table)
+        for column in columns_of(table, document)
         if any(_figure(column, row, row is reference) for row in measured)
     ]
     if reference:

@@ -1,0 +1,33 @@
+"""The contract of a metric: a figure of a set of texts that a plugin adds to reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a set of texts, which `corelm report --metric NAME` adds to a report.
+
+    corelm adds the 95 % interval and the difference from another row. For these it computes the
+    figure again without each of up to 64 parts of the set, in several threads, so the function
+    must depend on its arguments alone.
+
+    Attributes:
+        meaning: its definition in a few words, such as "the mean number of words in a text".
+        figure: called with the token ids of each text, without the end token, and with the same
+            texts as strings, without their prompts. It returns a finite number, or None if the
+            figure is undefined for these texts.
+
+    Example:
+        >>> import corelm
+        >>> def words(tokens, texts):
+        ...     return sum(len(text.split()) for text in texts) / len(texts)
+        >>> metric = corelm.Metric("the mean number of words in a text", words)
+        >>> metric.figure([[3, 4], [3]], ["the cat", "the"])
+        1.5
+    """
+
+    meaning: str
+    figure: Callable[[Sequence[Sequence[int]], Sequence[str]], float | None]

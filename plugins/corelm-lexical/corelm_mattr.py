@@ -1,0 +1,57 @@
+"""MATTR: the moving-average type-token ratio."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from corelm_lexical_words import mean, words
+
+import corelm
+
+CORELM_API_VERSION = 1
+WINDOW = 50
+"""The number of words in a window: short enough for texts of a hundred tokens."""
+
+
+def mattr(text: Sequence[str], window: int = WINDOW) -> float | None:
+    """Return the share of different words in a window, mean over all windows of a text.
+
+    Unlike the plain type-token ratio it does not fall with the length of the text. None for a
+    text with fewer words than the window.
+
+    Source: Covington and McFall 2010, Cutting the Gordian knot: the moving-average type-token
+    ratio (MATTR), Journal of Quantitative Linguistics 17(2).
+
+    Example:
+        >>> mattr(["a", "b", "a", "c"], window=3)  # the windows have 2 and 3 different words
+        0.8333333333333334
+    """
+    if len(text) < window:
+        return None
+    inside = Counter(text[:window])
+    different = len(inside)
+    for leaving, entering in zip(text, text[window:], strict=False):
+        inside[entering] += 1
+        inside[leaving] -= 1
+        if not inside[leaving]:
+            del inside[leaving]
+        different += len(inside)
+    return different / (window * (len(text) - window + 1))
+
+
+@lru_cache(maxsize=4096)  # a report asks for each text some sixty times, to find the interval
+def _of_text(text: str) -> float | None:
+    return mattr(words(text))
+
+
+def _of_texts(tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> float | None:
+    return mean(_of_text, texts)
+
+
+@corelm.hookimpl
+def corelm_metrics() -> Mapping[str, corelm.Metric]:
+    """Return the metric by name."""
+    meaning = f"the share of different words in a window of {WINDOW} words (MATTR)"
+    return {"mattr": corelm.Metric(meaning, _of_texts)}

@@ -1,0 +1,61 @@
+"""MTLD: the measure of textual lexical diversity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from corelm_lexical_words import mean, words
+
+import corelm
+
+CORELM_API_VERSION = 1
+THRESHOLD = 0.72
+"""The type-token ratio at which a stretch of words ends; the paper's."""
+
+
+def mtld(text: Sequence[str], threshold: float = THRESHOLD) -> float | None:
+    """Return the mean length of stretches whose share of different words is above a threshold.
+
+    It is the mean of reading the text forward and backward. None for a text in which no word
+    repeats, in either direction.
+
+    Source: McCarthy and Jarvis 2010, MTLD, vocd-D, and HD-D: a validation study of sophisticated
+    approaches to lexical diversity assessment, Behavior Research Methods 42(2).
+
+    Example:
+        >>> mtld("of the people by the people for the people".split())
+        9.0
+    """
+    forward, backward = _factors(text, threshold), _factors(reversed(text), threshold)
+    if not forward or not backward:
+        return None
+    return (len(text) / forward + len(text) / backward) / 2
+
+
+def _factors(text: Iterable[str], threshold: float) -> float:
+    """The number of stretches, the last one in proportion to how far its ratio has fallen."""
+    whole, length, different = 0, 0, set[str]()
+    for word in text:
+        length += 1
+        different.add(word)
+        if len(different) <= threshold * length:
+            whole, length, different = whole + 1, 0, set()
+    rest = (1 - len(different) / length) / (1 - threshold) if length else 0.0
+    return whole + rest
+
+
+@lru_cache(maxsize=4096)  # a report asks for each text some sixty times, to find the interval
+def _of_text(text: str) -> float | None:
+    return mtld(words(text))
+
+
+def _of_texts(tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> float | None:
+    return mean(_of_text, texts)
+
+
+@corelm.hookimpl
+def corelm_metrics() -> Mapping[str, corelm.Metric]:
+    """Return the metric by name."""
+    meaning = f"the mean number of words until only {THRESHOLD:.0%} are different (MTLD)"
+    return {"mtld": corelm.Metric(meaning, _of_texts)}
