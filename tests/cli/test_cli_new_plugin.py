@@ -21,7 +21,7 @@ PIP = (
     "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
     "--disable-pip-version-check", "--root-user-action", "ignore",
 )  # fmt: skip
-KINDS = ["sampler", "decoder", "model", "command"]
+KINDS = ["sampler", "decoder", "model", "metric", "command"]
 FILES = ["README.md", "corelm_top_a.py", "pyproject.toml", "test_top_a.py"]
 
 
@@ -154,6 +154,9 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
                               "top_a", "--sure", "3"), "the cat sat on\n", 26),
         ("model", "top_a", ("sample", "--model", "top_a", "the ", "--length", "4", "--sampler",
                             "greedy"), "the the \n", 5),
+        ("metric", "top_a", ("report", "greedy", "--model", "toy", "-n", "2", "--length", "3",
+                             "--metric", "top_a", "--csv", "-"),
+         "greedy,generated_texts,corelm-top-a:top_a,3.0,3.0,3.0,2\n", 6),
         ("command", "top-a", ("top-a", "This movie"), "3.16\n", 3),
     ],
 )  # fmt: skip
@@ -172,7 +175,8 @@ def test_every_kind_of_package_works_and_passes_its_tests(
     assert listed.returncode == 0, listed.stderr
     [plugin] = [p for p in json.loads(listed.stdout) if p["distribution"] == "corelm-top-a"]
     assert plugin["offers"] == [{"kind": kind, "name": entry}]
-    assert subprocess.run([*corelm, *words], **options).stdout == output
+    written = subprocess.run([*corelm, *words], **options).stdout
+    assert written.splitlines(keepends=True)[-1] == output
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", package]
     done = subprocess.run(tests, **options)
     assert done.returncode == 0, done.stdout

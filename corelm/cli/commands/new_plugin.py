@@ -1,4 +1,4 @@
-"""`corelm plugins new`: create a package with a sampler, a decoder, a model or a command."""
+"""`corelm plugins new`: create a package that offers a sampler or something else."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ SAMPLER = Kind(
 )
 DECODER = Kind("decoder", "corelm_decoders", "sure_start", "corelm decoders $name")
 MODEL = Kind("model", "corelm_models", "letters", 'corelm sample "the cat" --model $name')
+METRIC = Kind("metric", "corelm_metrics", "words_per_text", "corelm report greedy --metric $name")
 COMMAND = Kind(
     "command",
     COMMANDS,
@@ -84,6 +85,7 @@ def new(
         bool, typer.Option("--decoder", help="The package offers a decoder.")
     ] = False,
     model: Annotated[bool, typer.Option("--model", help="The package offers a model.")] = False,
+    metric: Annotated[bool, typer.Option("--metric", help="The package offers a metric.")] = False,
     command: Annotated[
         bool, typer.Option("--command", help="The package adds a command to corelm.")
     ] = False,
@@ -95,7 +97,7 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Create a package to start from, with a sampler, a decoder, a model or a command.
+    """Create a package to start from, with a sampler, decoder, model, metric or command.
 
     Its folder is printed. The package can be installed and passes its tests as it is.
 
@@ -104,7 +106,9 @@ def new(
     corelm plugins new sure_start --decoder
     pip install -e ./corelm-top-a
     """
-    flags = {SAMPLER: sampler, DECODER: decoder, MODEL: model, COMMAND: command}
+    flags = {
+        SAMPLER: sampler, DECODER: decoder, MODEL: model, METRIC: metric, COMMAND: command,
+    }  # fmt: skip
     chosen = [kind for kind, given in flags.items() if given] or [SAMPLER]
     if len(chosen) > 1:
         names = " or ".join(f"--{kind.name}" for kind in chosen)
