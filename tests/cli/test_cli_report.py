@@ -230,6 +230,77 @@ def test_failures_are_warnings_when_there_is_no_table(run: Run) -> None:
     assert "warning: fails(at=3) failed: fails(at=3) failed at step 3: ValueError: " in result.err
 
 
+METRICS = """
+import corelm
+
+
+def words(tokens, texts):
+    print("printed by a metric")
+    return sum(len(text.split()) for text in texts) / len(texts)
+
+
+def leaves(tokens, texts):
+    raise SystemExit("\x1b[31mno")
+
+
+@corelm.hookimpl
+def corelm_metrics():
+    return {"words": corelm.Metric("the words of a text", words),
+            "leaves": corelm.Metric("nothing", leaves)}
+"""
+
+
+def test_metrics_of_plugins(report: Run, installed_plugin: Run, tmp_path: Path) -> None:
+    installed_plugin("corelm-words", {"words": "corelm_words"}, METRICS)
+    conditions = ("--fail-if", "greedy.words > 90", "--fail-if", "uniform.corelm-words:words > 90")
+    result = report("--metric", "words", *conditions, "--json", "report.json")
+    assert result.code == 0
+    assert result.out.splitlines()[0].split()[-1] == "words"
+    assert "words: the words of a text" in " ".join(result.out.split())
+    assert "printed by a metric" in result.err
+
+
+def test_a_metric_that_fails_costs_its_figure_alone(
+    report: Run, run: Run, installed_plugin: Run, tmp_path: Path
+) -> None:
+    installed_plugin("corelm-words", {"words": "corelm_words"}, METRICS)
+    result = report(
+        "--metric", "leaves", "--metric", "words", "--csv", "-", "--json", "report.json"
+    )
+    assert result.code == 3
+    names = {row[2] for row in csv.reader(io.StringIO(result.out))}
+    assert {"corelm-words:words", "loops"} <= names
+    assert "corelm-words:leaves" not in names
+    failed = [
+        f"{name}.corelm-words:leaves failed: SystemExit: [31mno" for name in ("greedy", "uniform")
+    ]
+    warned = [line for line in result.err.splitlines() if line.startswith("warning: ")]
+    assert [line.removeprefix("warning: ") for line in warned if "leaves" in line] == failed
+    again = run("report", "--from", "report.json", "--fail-if", "greedy.leaves > 0")
+    assert again.code == 1
+    assert "error: greedy.leaves > 0: the metric failed: SystemExit: [31mno" in again.err
+    assert failed[0] in " ".join(again.out.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("wods", "there is no metric 'wods'; did you mean 'words'?"),
+        ("broken", "the metric 'broken' cannot be used: plugin corelm-broken:broken failed: "),
+        ("mtld", "; the package corelm-lexical offers it: pip install ./plugins/corelm-lexical"),
+    ],
+)
+def test_a_metric_that_is_not_there(
+    report: Run, installed_plugin: Run, name: str, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-toy,corelm-words,corelm-broken")
+    installed_plugin("corelm-words", {"words": "corelm_words"}, METRICS)
+    installed_plugin("corelm-broken", {"broken": "corelm_broken"}, "1 / 0")
+    result = report("--metric", name)
+    assert (result.code, result.out) == (2, "")
+    assert error in result.err
+
+
 def test_conditions_that_hold_are_errors_and_the_exit_code_is_1(report: Run) -> None:
     result = report("--fail-if", "uniform.entropy > 2", "--fail-if", "greedy.entropy > 0")
     assert result.code == 1

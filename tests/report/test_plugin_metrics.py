@@ -92,11 +92,11 @@ def test_the_difference_is_paired(document):
 def test_a_failure_leaves_one_figure_missing_and_says_why(report, document):
     reason = "ValueError: one text"
     assert report.failed == {"greedy.my-package:fails": reason}
-    assert document["warnings"][-1] == f"greedy: the metric my-package:fails failed: {reason}"
     assert document["samplers"][0]["generated_texts"]["my-package:fails"] is None
     assert document["samplers"][0]["failed_metrics"] == {"my-package:fails": reason}
     assert document["samplers"][2]["generated_texts"]["my-package:fails"] == 5.0
     assert f"| `greedy.my-package:fails` | failed: {reason} |" in report.to_markdown()
+    assert f"<bdi>greedy.my-package:fails</bdi> failed: <bdi>{reason}</bdi>" in report.to_html()
 
 
 def test_every_form_has_them(report, document):

@@ -115,7 +115,7 @@ class ReportRun:
             "closest": closest(self._named(rows), people),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
-            "warnings": [*settings.warnings, *_few(contexts), *self._failed_metrics(people, rows)],
+            "warnings": [*settings.warnings, *_few(contexts)],
         }
 
     def _texts(self) -> Contexts:
@@ -238,15 +238,6 @@ class ReportRun:
         self, record: Document, drawn: list[generated_texts.Record], band: Band | None
     ) -> Measured:
         return Measured(record, TextSet(drawn, band, self._settings.metrics))
-
-    def _failed_metrics(
-        self, people: Document | None, measured: list[Measured | None]
-    ) -> Iterator[str]:
-        """The metrics of plugins that failed, each with its row and the reason."""
-        failed = {HUMAN: (people or {}).get("failed_metrics", {})}
-        failed |= {name: own.texts.failures for name, own in self._named(measured).items()}
-        for name, reasons in failed.items():
-            yield from (f"{name}: the metric {m} failed: {why}" for m, why in reasons.items())
 
     def _named(self, measured: list[Measured | None]) -> dict[str, Measured]:
         """The measurements by the name that a row has in the report."""

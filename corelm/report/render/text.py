@@ -16,13 +16,16 @@ PROMPTS = 3
 def failures(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what failed, each with the reason: samplers, and metrics as `SAMPLER.METRIC`."""
     failed = [row for row in document["samplers"] if row["error"]]
+    samplers = [(row["sampler"], row["error"]["message"]) for row in failed]
+    return samplers + failed_metrics(document)
+
+
+def failed_metrics(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the metrics of plugins that failed, as `SAMPLER.METRIC`, each with the reason."""
     return [
-        *((row["sampler"], row["error"]["message"]) for row in failed),
-        *(
-            (f"{name}.{metric}", reason)
-            for name, row in rows(document)
-            for metric, reason in row.get("failed_metrics", {}).items()
-        ),
+        (f"{name}.{metric}", reason)
+        for name, row in rows(document)
+        for metric, reason in row.get("failed_metrics", {}).items()
     ]
 
 

@@ -16,6 +16,7 @@ from corelm.report.render.format import bits, visible
 from corelm.report.render.html import tables, texts
 from corelm.report.render.html.playground import playground
 from corelm.report.render.plots.files import drawings
+from corelm.report.render.text import failed_metrics
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -52,6 +53,7 @@ def page(document: Mapping[str, Any]) -> str:
             plots={name: Markup(svg) for name, svg in drawings(document).items()},
             groups=texts.groups(document),
             legend=list(texts.legend()),
+            failed_metrics=failed_metrics(document),
             playground=playground(document),
             person=value(document["reference"], "entropy", TEACHER_FORCED),
             plugins=list(_plugins(document)),
