@@ -8,6 +8,8 @@ To add a figure to the report:
 3. Add one `Column` to `COLUMNS`. The page has it then; with a `priority`, so do the terminal,
    Markdown and notebooks.
 4. Define it in `html/template/definitions.html.jinja`, where its formula belongs.
+
+A plugin adds a figure of texts through the hook `corelm_metrics`, and gets its column by itself.
 """
 
 from __future__ import annotations
