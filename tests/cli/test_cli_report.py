@@ -17,6 +17,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from corelm.cli.options.completion import metric_names
 from corelm.report.document.schema import schema
 
 Run = Callable[..., Any]
@@ -258,6 +259,7 @@ def test_metrics_of_plugins(report: Run, installed_plugin: Run, tmp_path: Path) 
     assert result.out.splitlines()[0].split()[-1] == "words"
     assert "words: the words of a text" in " ".join(result.out.split())
     assert "printed by a metric" in result.err
+    assert "words" in metric_names()
 
 
 def test_a_metric_that_fails_costs_its_figure_alone(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.errors import PluginError, UnknownNameError
+from corelm.errors import PluginError, UnknownNameError, UsageError
 from corelm.metrics.intervals import jackknife
 from corelm.plugins.offers import Offer, Source, check_metric
 from corelm.plugins.registry import Registry
@@ -135,6 +135,8 @@ def test_an_unknown_name_suggests(monkeypatch):
     monkeypatch.setattr(settings, "registry", lambda: plugins)
     with pytest.raises(UnknownNameError, match="no metric 'per_txt'; did you mean 'per_text'"):
         corelm.compare(ToyModel(), ["greedy"], metrics="per_txt")
+    with pytest.raises(UsageError, match="a metric is the name of one, such as 'mattr', not 3"):
+        corelm.compare(ToyModel(), ["greedy"], metrics=[3])
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
 from corelm.plugins.offers import Offer
 from corelm.plugins.registry import registry
+from corelm.printable import shown
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import releases_of
 from corelm.report.measure.defaults import LENGTH, PROMPT, SEED, N
@@ -233,7 +234,10 @@ def _against(given: str | Sampler | None, candidates: Sequence[Candidate]) -> st
 
 def _metrics(given: str | Iterable[str]) -> tuple[Offer, ...]:
     """The metrics of these names, each once."""
-    names = [given] if isinstance(given, str) else given
+    names = [given] if isinstance(given, str) else list(given)
+    for name in names:
+        if not isinstance(name, str):
+            raise UsageError(f"a metric is the name of one, such as 'mattr', not {shown(name)}")
     offers = [registry().find("corelm_metrics", name) for name in names]
     return tuple({offer.full_name: offer for offer in offers}.values())
 

@@ -21,8 +21,8 @@ def to_csv(document: Mapping[str, Any]) -> str:
     table = csv.writer(written, lineterminator="\n")
     table.writerow(HEADER)
     for name, found in records(document):
-        row = (found.view, found.metric, found.value, found.low, found.high, found.n)
-        table.writerow([_harmless(name), *row])
+        texts = (_harmless(name), found.view, _harmless(found.metric))
+        table.writerow([*texts, found.value, found.low, found.high, found.n])
     return written.getvalue()
 
 
