@@ -396,7 +396,7 @@ def test_no_control_codes_in_a_file(spawn: Run, words: list[str]) -> None:
     ("line", "names"),
     [
         ("corelm mod", "models"),
-        ("corelm sample --sampler gre", "greedy"),
+        ("corelm sample --sampler greed", "greedy"),
         ("corelm sample --decoder anc", "ancestral"),
         ("corelm sample --model to", "toy"),
         ("corelm samplers every", "everything"),
