@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -103,6 +102,8 @@ def bench(
             ]
         about = {"model": label(model), "sampler": str(chosen), "prompt": text, "length": tokens}
         if json:
+            from importlib.metadata import version  # takes 13 ms
+
             document = {"corelm": version("corelm"), "machine": machine(), **about}
             out.json(document | {"batches": list(map(_figures, speeds))})
             return

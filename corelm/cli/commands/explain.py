@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -93,6 +92,8 @@ def _document(
     model: str, explanation: Explanation, trace: TokenTrace | None, top: int
 ) -> dict[str, Any]:
     """Return the explanation for JSON; entropies are in nats unless their name says bits."""
+    from importlib.metadata import version  # takes 13 ms
+
     return {
         "corelm": version("corelm"),
         "model": model,

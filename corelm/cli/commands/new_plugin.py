@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 from typing import Annotated
@@ -142,6 +141,8 @@ def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
             f"{given!r} cannot name a {kind.name}: use letters, digits and single _, begin with a "
             f"letter, and avoid Python's keywords; for example {kind.example}"
         )
+    from importlib.metadata import version  # takes 13 ms
+
     module = PREFIX + name
     words = {
         "name": name,

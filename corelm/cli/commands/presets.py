@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from corelm.cli.exit_codes import PARTLY_FAILED
 from corelm.cli.options.completion import engine_names, preset_names
 from corelm.cli.output import messages
-from corelm.cli.output.engine_settings import as_json, comment
 from corelm.cli.output.product import Output, product
 from corelm.cli.text_values import TextCommand
 from corelm.errors import SettingsError, UsageError
 from corelm.plugins.engine_presets import ENGINES, EnginePreset, preset
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.sampler import Sampler
-from corelm.settings import files
-from corelm.settings.convert import (
-    EngineSettings,
-    engine_named,
-    from_settings,
-    read_content,
-    to_settings,
-)
+
+if TYPE_CHECKING:
+    from corelm.settings.convert import EngineSettings
 
 SHORT_HELP = "List the default samplers of other engines; read and write their settings."
 STDIN = "-"
@@ -96,6 +90,8 @@ def presets(
     corelm presets --from preset.json --to llama.cpp-cli
     corelm presets --sampler "min_p(p=0.05) | temperature(t=0.7)" --to llama.cpp
     """
+    from corelm.cli.output.engine_settings import as_json, comment
+
     _check(name, source, format, sampler, to)
     with product() as out:
         settings = None if source is None else _read(source, format)
@@ -115,6 +111,8 @@ def _check(
     name: str | None, source: str | None, format: str | None, sampler: str | None, to: str | None
 ) -> None:
     """Refuse options that do not go together."""
+    from corelm.settings.convert import engine_named
+
     chains = [word for word in (name, source, sampler) if word is not None]
     if len(chains) > 1:
         raise UsageError("a NAME, --from or --sampler, not several of them")
@@ -130,6 +128,9 @@ def _check(
 
 
 def _read(source: str, format: str | None) -> EngineSettings:
+    from corelm.settings import files
+    from corelm.settings.convert import from_settings, read_content
+
     if source != STDIN:
         return from_settings(source, format)
     if sys.stdin is None:
@@ -151,6 +152,8 @@ def _chain(
 
 
 def _write(out: Output, chain: Sampler, to: str, json: bool) -> None:
+    from corelm.settings.convert import engine_named, to_settings
+
     values = to_settings(chain, to)
     if json:
         out.json(values)
