@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from documents import TEXTS, compare
@@ -14,6 +16,7 @@ from corelm.metrics.intervals import (
     independent_difference,
     mean_interval,
 )
+from corelm.report.measure.differences import Measured, closest
 
 ONES = [1.0] * 40
 
@@ -75,6 +78,13 @@ def test_human_text_comes_first_if_there_is_some():
     entropy = row["differences"]["teacher_forced"]["entropy.mean"]
     assert entropy == {"value": 0.0, "ci95": [0.0, 0.0]}  # paired with the model on the same text
     assert document["closest"] == ["stochastic"]
+    difference = row["differences"]["generated_texts"]["surprisal"]
+    own, people = (each["generated_texts"] for each in (row, document["reference"]))
+    assert difference["value"] == own["surprisal"] - people["surprisal"]
+    assert difference["ci95"] == independent_difference(
+        own["surprisal"], own["ci95"]["surprisal"],
+        people["surprisal"], people["ci95"]["surprisal"],
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("against", ["uniform", "uniform()", corelm.sampler("uniform")])
@@ -100,3 +110,25 @@ def test_differences_of_texts_are_paired():
         for name, each in same[view].items():
             assert each["value"] == 0, name
             assert each["ci95"] in (None, [0.0, 0.0]), name
+
+
+def row_with(values):
+    """Measurements of a sampler whose texts have these surprisals."""
+    ratios = {"surprisal": (list(values), [1.0] * len(values))}
+    return Measured({}, SimpleNamespace(ratios=ratios))
+
+
+def test_the_closest_are_those_that_cannot_be_told_from_the_closest_one(values):
+    """At 3 nats: one at 3, one that crosses it from text to text, one surely 1 nat farther."""
+    centred = values - values.mean() + 3
+    noisy = 3.05 + np.random.default_rng(8).normal(0, 2, 40)
+    rows = {
+        "farther": row_with(centred + 1),
+        "noisy": row_with(noisy),
+        "best": row_with(centred),
+        "nothing": row_with([]),
+    }
+    people = {"generated_texts": {"surprisal": 3.0}}
+    assert closest(rows, people) == ["noisy", "best"]
+    assert closest({"farther": rows["farther"]}, people) == ["farther"]
+    assert closest(rows, None) == closest({}, people) == []
