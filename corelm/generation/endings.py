@@ -1,4 +1,4 @@
-"""What ends a text before its end token and its length."""
+"""The conditions that end a text before its end token and its length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from corelm.generation.patterns import TextPatterns
 
 @dataclass(frozen=True)
 class Endings:
-    """What ends a text before its end token and its length.
+    """The conditions that end a text before its end token and its length.
 
     Attributes:
         stop: strings that end a text and are not part of it.

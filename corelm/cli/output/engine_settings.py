@@ -1,4 +1,4 @@
-"""What became of the settings of an engine: notes, and JSON."""
+"""The settings of an engine as notes on standard error, and as JSON."""
 
 from __future__ import annotations
 

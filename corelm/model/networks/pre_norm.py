@@ -1,4 +1,4 @@
-"""What `default` and `gpt2` share: pre-norm blocks and tied embeddings."""
+"""The parts that `default` and `gpt2` share: pre-norm blocks and tied embeddings."""
 
 from __future__ import annotations
 
