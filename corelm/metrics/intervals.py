@@ -12,10 +12,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.metrics.positions import Sums
+
 Interval = list[float]
 """The lower and the upper end."""
-Sums = tuple[ArrayLike, ArrayLike]
-"""Two numbers for each text; the figure is the ratio of their sums over all texts."""
 
 ROUNDS = 1000
 NORMAL = 1.959964

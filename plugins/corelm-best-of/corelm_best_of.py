@@ -77,11 +77,25 @@ class BestOf(Decoder):
 
     def _best(self, task, sample, score):
         """Return the index, in an ordinary run, of the best candidate of a sample."""
-        first = sample * self.candidates
-        samples = range(first, first + self.candidates)
-        written = candidates(task.with_samples(samples))
-        scores = [as_number(score(text), f"the scorer {self.scorer}") for text in written]
-        return first + int(np.argmax(scores))
+        source = f"the scorer {self.scorer}"
+        return best_candidate(
+            task, sample, self.candidates, lambda text, _: as_number(score(text), source)
+        )
+
+
+def best_candidate(task, sample, n, score):
+    """Return the index, in an ordinary run, of the best of n candidates of a sample.
+
+    Args:
+        task: the task.
+        sample: the sample; its candidates are the samples from `sample * n` on.
+        n: the number of candidates.
+        score: a function from a candidate and all of them to a number; the first candidate with
+            the highest one is best.
+    """
+    first = sample * n
+    texts = candidates(task.with_samples(range(first, first + n)))
+    return first + int(np.argmax([score(text, texts) for text in texts]))
 
 
 def candidates(task):

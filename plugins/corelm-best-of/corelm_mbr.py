@@ -2,8 +2,7 @@
 
 from collections import Counter
 
-import numpy as np
-from corelm_best_of import as_number, candidates, find_function
+from corelm_best_of import as_number, best_candidate, find_function
 
 from corelm import Ancestral, Decoder, hookimpl, param
 
@@ -30,6 +29,7 @@ def _ngrams(tokens, n):
     """Count the n-grams of a text.
 
     Example:
+        >>> import numpy as np
         >>> _ngrams(np.array([7, 8, 7, 8]), 2)
         Counter({(7, 8): 2, (8, 7): 1})
     """
@@ -81,16 +81,12 @@ class Mbr(Decoder):
 
     def _kept(self, task, sample):
         """Return the index, in an ordinary run, of the candidate kept for a sample."""
-        first = sample * self.candidates
-        texts = candidates(task.with_samples(range(first, first + self.candidates)))
-        return first + int(np.argmax([self._mean(text, texts) for text in texts]))
+        return best_candidate(task, sample, self.candidates, self._mean)
 
     def _mean(self, text, texts):
         """Return the mean likeness of a text to the others; 0 if there are none."""
-        likeness, source = (
-            find_function("metric", self.metric, METRICS),
-            f"the metric {self.metric}",
-        )
+        likeness = find_function("metric", self.metric, METRICS)
+        source = f"the metric {self.metric}"
         scores = [as_number(likeness(text, other), source) for other in texts if other is not text]
         return sum(scores) / max(len(scores), 1)
 
