@@ -14,7 +14,7 @@ from corelm.model import atomic_files
 from corelm.model.load import label, load
 from corelm.report.document.schema import check
 from corelm.report.document.summary import summary
-from corelm.report.measure.defaults import LENGTH, PROMPT, SEED, N
+from corelm.report.measure.defaults import LENGTH, SEED, N
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.run import Progress, ReportRun
 from corelm.report.measure.settings import Match, settings
@@ -142,7 +142,7 @@ def compare(
     model: LanguageModel | str,
     samplers: Iterable[str | Sampler] | None = None,
     *,
-    prompts: str | Sequence[str] = PROMPT,
+    prompts: str | Sequence[str] | None = None,
     n: int = N,
     length: int = LENGTH,
     seed: int = SEED,
@@ -162,7 +162,8 @@ def compare(
         model: the language model, or the name of one.
         samplers: samplers, registered names or expressions. If left out, a set that shows the
             range from greedy to uniform.
-        prompts: the beginning of the texts, or several beginnings.
+        prompts: the beginning of the texts, or several beginnings. If left out, the prompt of the
+            model.
         n: texts of each sampler for each prompt.
         length: tokens to draw for each text, at most.
         seed: the random seed of all texts.

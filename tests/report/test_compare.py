@@ -118,6 +118,19 @@ def test_a_likely_mistake_in_a_chain_is_a_warning():
     assert "put the temperature last" in document["warnings"][0]
 
 
+def test_without_a_prompt_the_texts_begin_with_that_of_the_model():
+    model = ToyModel()
+    assert compare(model=model, prompts=None)["header"]["prompts"] == ["and"]
+    model.default_prompt = "the dog"
+    assert compare(model=model, prompts=None)["header"]["prompts"] == ["the dog"]
+
+
+def test_words_of_prompts_that_the_model_lacks_are_a_warning():
+    found = compare(prompts=["the", "the zebra", "the gnu"])["warnings"]
+    assert found[0] == ("the model does not know 'zebra', 'gnu'; it reads unknown words as [UNK]")
+    assert not any("does not know" in text for text in compare()["warnings"])
+
+
 def test_several_prompts_each_have_their_texts():
     document = compare(["greedy"], prompts=["the", "the cat", "the"], n=2)
     [row] = document["samplers"]

@@ -12,16 +12,10 @@ import typer
 from corelm.cli.options.choices import Device, Dtype, Model, loaded
 from corelm.cli.options.completion import metric_names, sampler_names
 from corelm.cli.options.parameters import flag
-from corelm.cli.options.prompt import (
-    note_unknown_words,
-    prompt_for,
-    read_prompts,
-    text_argument,
-)
+from corelm.cli.options.prompt import read_prompts, text_argument
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
 from corelm.report.measure.defaults import LENGTH, SEED, N
@@ -166,7 +160,7 @@ def report(
             language_model,
             label(model),
             None if not samplers else [text_argument(text) for text in samplers],
-            prompts=_prompts(language_model, prompts),
+            prompts=None if prompts is None else read_prompts(prompts),
             n=count,
             length=length,
             seed=seed,
@@ -176,15 +170,6 @@ def report(
             metrics=[text_argument(name) for name in metric or []],
         )
         return output.measure(asked, resume, shlex.join(["corelm", *context.obj]))
-
-
-def _prompts(model: LanguageModel, file: str | None) -> list[str]:
-    """Return the prompts, and note the words in them that the model does not know."""
-    if file is None:
-        return [prompt_for(model, None)]
-    prompts = read_prompts(file)
-    note_unknown_words(model.vocabulary, prompts)
-    return prompts
 
 
 def _refuse_measuring(context: typer.Context) -> None:

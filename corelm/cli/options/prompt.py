@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
 from corelm.cli.output import messages
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, Vocabulary
-from corelm.model.unknown_words import unknown_words
+from corelm.language_model import LanguageModel
+from corelm.model.prompts import default_prompt, unknown_words_note
 
-DEFAULT = "This movie"
-"""The prompt for models that offer none of their own but know these words."""
 STDIN = "-"
 LARGEST = 2**25
 """Bytes of a prompt, or of a file of prompts, at most."""
-LISTED = 8
-"""Unknown words that a note lists at most."""
 
 
 def read_prompt(argument: str | None, file: str | None) -> str | None:
@@ -55,27 +50,12 @@ def read_prompts(file: str) -> list[str]:
 
 
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
-    """Return the prompt, or the model's own if there is none; note words it does not know.
-
-    A bundle states its prompt in its manifest. A model that states none gets "This movie" if it
-    knows these words, and otherwise the first word of its vocabulary.
-    """
+    """Return the prompt, or the model's own if there is none; note words it does not know."""
     if prompt is None:
-        return _own_prompt(model)
-    note_unknown_words(model.vocabulary, [prompt])
+        return default_prompt(model)
+    if note := unknown_words_note(model.vocabulary, [prompt]):
+        messages.tell(f"note: {note}")
     return prompt
-
-
-def note_unknown_words(vocabulary: Vocabulary, prompts: Iterable[str]) -> None:
-    """Note the words of prompts that a model does not know, by name, on standard error."""
-    found = (word for text in prompts for word in unknown_words(vocabulary, text))
-    words = list(dict.fromkeys(found))
-    if not words:
-        return
-    listed = ", ".join(map(repr, words[:LISTED]))
-    if len(words) > LISTED:
-        listed += f" and {len(words) - LISTED:,} more"
-    messages.tell(f"note: the model does not know {listed}; it reads unknown words as [UNK]")
 
 
 def text_argument(text: str) -> str:
@@ -89,18 +69,6 @@ def text_argument(text: str) -> str:
         return text
     except UnicodeEncodeError:  # bytes that the locale could not decode
         return _decoded(os.fsencode(text), "the text on the command line")
-
-
-def _own_prompt(model: LanguageModel) -> str:
-    stated = getattr(model, "default_prompt", None)
-    if isinstance(stated, str):
-        return stated
-    vocabulary = model.vocabulary
-    if not unknown_words(vocabulary, DEFAULT):
-        return DEFAULT
-    words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
-    known = (word for word in words if word.isalpha() and not unknown_words(vocabulary, word))
-    return next(known, DEFAULT)
 
 
 def _file_bytes(file: str) -> bytes:

@@ -2,5 +2,5 @@
 
 from corelm import metrics
 
-PROMPT, N, LENGTH, SEED = "This movie", metrics.TEXTS, metrics.LENGTH, 1
-"""The prompt, the texts of each sampler for each prompt, the tokens of a text, the random seed."""
+N, LENGTH, SEED = metrics.TEXTS, metrics.LENGTH, 1
+"""The texts of each sampler for each prompt, the tokens of a text, the random seed."""

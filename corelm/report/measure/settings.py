@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.model.corpus import read_texts
 from corelm.model.paths import home
+from corelm.model.prompts import default_prompt, unknown_words_note
 from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import built_in, read_stages
 from corelm.plugins.expressions import sampler as read_sampler
@@ -25,7 +26,7 @@ from corelm.plugins.registry import registry
 from corelm.printable import shown
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import releases_of
-from corelm.report.measure.defaults import LENGTH, PROMPT, SEED, N
+from corelm.report.measure.defaults import LENGTH, SEED, N
 from corelm.report.measure.free_parameter import FreeParameter
 from corelm.sampler import Sampler
 
@@ -137,7 +138,7 @@ def settings(
     model_name: str,
     samplers: Iterable[str | Sampler] | None = None,
     *,
-    prompts: str | Sequence[str] = PROMPT,
+    prompts: str | Sequence[str] | None = None,
     n: int | str = N,
     length: int | str = LENGTH,
     seed: int | str = SEED,
@@ -156,9 +157,7 @@ def settings(
     candidates, warnings = _once(_candidates(samplers, match))
     asked = {"n": n, "length": length, "seed": seed}
     numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
-    texts = (prompts,) if isinstance(prompts, str) else tuple(dict.fromkeys(prompts))
-    if not texts:
-        raise UsageError("a report needs at least one prompt")
+    texts = _prompts(prompts, model)
     wanted = max(CONTEXTS, numbers["n"] * len(texts))
     return Settings(
         model,
@@ -169,7 +168,7 @@ def settings(
         match=_target(match),
         against=_against(against, candidates),
         metrics=_metrics(metrics),
-        warnings=(*warnings, *_notes(candidates)),
+        warnings=(*warnings, *_notes(candidates, model, texts)),
         **numbers,
     )
 
@@ -211,9 +210,24 @@ def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str
     return tuple(kept[row] for row in rows), warnings
 
 
-def _notes(candidates: Iterable[Candidate]) -> list[str]:
-    """The likely mistakes in the chains."""
-    return [note for candidate in candidates for note in notes(candidate.sampler)]
+def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[str, ...]:
+    """The prompts, each once; the model's own if none was given."""
+    if given is None:
+        return (default_prompt(model),)
+    prompts = (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+    if not prompts:
+        raise UsageError("a report needs at least one prompt")
+    return prompts
+
+
+def _notes(
+    candidates: Iterable[Candidate], model: LanguageModel, prompts: Iterable[str]
+) -> Iterator[str]:
+    """The likely mistakes in the chains and in the prompts."""
+    for candidate in candidates:
+        yield from notes(candidate.sampler)
+    if note := unknown_words_note(model.vocabulary, prompts):
+        yield note
 
 
 def _against(given: str | Sampler | None, candidates: Sequence[Candidate]) -> str | None:
