@@ -78,6 +78,30 @@ def outside(entropies: Sequence[ArrayLike], band: Band) -> Sums:
     )
 
 
+def along_texts(
+    surprisals: Sequence[ArrayLike], entropies: Sequence[ArrayLike], band: Band | None
+) -> dict[str, Sums]:
+    """Return the figures of the model's surprisals and entropies along texts, as sums.
+
+    Args:
+        surprisals: those of the tokens of each text, in nats.
+        entropies: the model's at each position of each text, in nats.
+        band: that of `outside`; None if it is unknown, which leaves the figure undefined.
+
+    Example:
+        >>> figures = along_texts([[1.0], [2.0]], [[0.5, 1.5], [2.5, 3.5]], (1.0, 3.0))
+        >>> {name: ratio(sums) for name, sums in figures.items()}
+        {'surprisal': 1.5, 'model_entropy': 2.0, 'entropy_drift': 1.0, 'outside_human_band': 0.5}
+    """
+    nothing = [0.0] * len(entropies)
+    return {
+        "surprisal": total(surprisals),
+        "model_entropy": total(entropies),
+        "entropy_drift": drift(entropies),
+        "outside_human_band": outside(entropies, band) if band else (nothing, nothing),
+    }
+
+
 def by_position(values: Mapping[str, Sequence[Sequence[float]]]) -> list[dict[str, Any]]:
     """Return the means over texts at the first position, at the second, and so on.
 

@@ -8,7 +8,7 @@ only between sets with the same number of texts of the same length.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -75,7 +75,7 @@ def diversity(texts: Texts) -> Floats:
         >>> diversity([[3, 4, 5, 6], [3, 4, 3, 4, 3, 4]]).round(4).tolist()
         [1.0, 0.1333]
     """
-    return np.asarray(np.prod([1 - repetition(texts, n) for n in (2, 3, 4)], axis=0))
+    return by_text(texts)["diversity"]
 
 
 def loops(texts: Texts) -> NDArray[np.bool_]:
@@ -156,11 +156,32 @@ def text_figures(texts: Texts, written: Sequence[str]) -> dict[str, float | None
         >>> figures["distinct_1"], figures["diversity"], figures["loops"]
         (0.625, 1.0, 0.0)
     """
+    return of_set(texts, written, by_text(texts))
+
+
+def by_text(texts: Texts) -> dict[str, Floats]:
+    """Return the figures that are means over texts, each for every text: (texts,); nan if none.
+
+    Example:
+        >>> figures = by_text([[3, 4, 3, 4, 3, 4], [3, 4]])
+        >>> figures["rep_2"].tolist(), figures["loops"].tolist()
+        ([0.6, 0.0], [1.0, 0.0])
+    """
+    repeated = {f"rep_{n}": repetition(texts, n) for n in (2, 3, 4)}
+    return {
+        **repeated,
+        "diversity": np.asarray(np.prod([1 - each for each in repeated.values()], axis=0)),
+        "loops": loops(texts).astype(np.float64),
+    }
+
+
+def of_set(
+    texts: Texts, written: Sequence[str], values: Mapping[str, Floats]
+) -> dict[str, float | None]:
+    """Return the figures of `text_figures`, from those of `by_text`."""
     return {
         **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)},
-        **{f"rep_{n}": mean(repetition(texts, n)) for n in (2, 3, 4)},
-        "diversity": mean(diversity(texts)),
-        "loops": mean(loops(texts).astype(np.float64)),
+        **{name: mean(each) for name, each in values.items()},
         "self_bleu_4": self_bleu(texts),
         "zipf": zipf(texts),
         "compression": compression(written),

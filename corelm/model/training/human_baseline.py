@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.metrics import LENGTH, TEXTS
 from corelm.metrics.intervals import mean_interval
-from corelm.metrics.positions import Sums, drift, outside, ratio, total
+from corelm.metrics.positions import Sums, along_texts, ratio
 from corelm.metrics.sets import figures_of_sets
 from corelm.model.vocabularies import StoredVocabulary
 
@@ -74,9 +74,9 @@ def human_figures(
     sets = figures_of_sets(ids, vocabulary.decode, TEXTS, LENGTH)
     entropy = _summary(scores.entropy[scores.real])
     sums = _sums(scores, unknown, entropy["band"])
+    entropy["ci95"] = mean_interval(*sums.pop("model_entropy"))
     means = {name: ratio(of_texts) for name, of_texts in sums.items()}
     ci95 = {name: mean_interval(*of_texts) for name, of_texts in sums.items()}
-    entropy["ci95"] = ci95.pop("entropy")
     return {
         "held_out": _held_out(scores, unknown),
         "human": _rounded(
@@ -111,13 +111,8 @@ def _is(id: int | None, tokens: NDArray[Any]) -> NDArray[np.bool_]:
 def _sums(scores: Scores, unknown: int | None, band: Sequence[float]) -> dict[str, Sums]:
     """Return the figures that are quotients of two sums over texts."""
     known = scores.real & ~_is(unknown, scores.targets)
-    entropies = scores.rows(scores.entropy, scores.real)
-    return {
-        "surprisal": total(scores.rows(scores.surprisal + scores.kept, known)),
-        "entropy": total(entropies),
-        "entropy_drift": drift(entropies),
-        "outside_human_band": outside(entropies, (band[0], band[1])),
-    }
+    surprisals = scores.rows(scores.surprisal + scores.kept, known)
+    return along_texts(surprisals, scores.rows(scores.entropy, scores.real), (band[0], band[1]))
 
 
 def _summary(values: NDArray[np.float32]) -> dict[str, Any]:

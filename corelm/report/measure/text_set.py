@@ -16,7 +16,7 @@ from corelm.metrics.intervals import (
     mean_interval,
     share_interval,
 )
-from corelm.metrics.positions import Band, Sums, by_position, drift, outside, ratio, total
+from corelm.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.metrics.self_bleu import self_bleu_left_out
 from corelm.plugins.offers import Offer
 from corelm.report.measure import plugin_metrics
@@ -61,10 +61,14 @@ class TextSet:
         self.ratios = self._ratios(human_band)
         of_plugins = plugin_metrics.measure(offered, self._tokens, written)
         self.failures = of_plugins.failures
-        self.of_set = metrics.text_figures(self._tokens, written) | of_plugins.values
+        values = metrics.by_text(self._tokens)
+        self.of_set = metrics.of_set(self._tokens, written, values) | of_plugins.values
         # Texts are independent, so means over them have the usual interval. Figures of the whole
         # set are not means: leaving out one text at a time shows how much they vary.
-        self._per_text = self._means()
+        self._per_text: dict[str, Sums] = {
+            name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
+            for name, each in values.items()
+        }
         self._left_out = {
             **{f"distinct_{n}": metrics.distinct_left_out(self._tokens, n) for n in (1, 2, 3)},
             "self_bleu_4": self_bleu_left_out(self._tokens),
@@ -74,28 +78,16 @@ class TextSet:
         }
 
     def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
-        entropies = [record["model_entropy"] for record in self._records]
-        surprisal = total([record["surprisal"] for record in self._records])
-        nothing = [0.0] * len(self._records)  # 0 / 0: undefined without human text
-        band = outside(entropies, human_band) if human_band else (nothing, nothing)
-        costs = [record["constraint_cost"] for record in self._records]
-        return {
-            "surprisal": surprisal,
-            "model_entropy": total(entropies),
-            "entropy_drift": drift(entropies),
-            "outside_human_band": band,
-            "unknown": ([record["unknown"] for record in self._records], surprisal[1]),
+        records = self._records
+        found = along_texts(
+            [record["surprisal"] for record in records],
+            [record["model_entropy"] for record in records],
+            human_band,
+        )
+        costs = [record["constraint_cost"] for record in records]
+        return found | {
+            "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
             "constraint_cost": ([c or 0.0 for c in costs], [float(c is not None) for c in costs]),
-        }
-
-    def _means(self) -> dict[str, Sums]:
-        """The figures of `of_set` that are means over texts, as sums."""
-        values = {f"rep_{n}": metrics.repetition(self._tokens, n) for n in (2, 3, 4)}
-        values["diversity"] = metrics.diversity(self._tokens)
-        values["loops"] = metrics.loops(self._tokens).astype(np.float64)
-        return {
-            name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
-            for name, each in values.items()
         }
 
     def summary(self) -> dict[str, Any]:
