@@ -20,7 +20,7 @@ LONGEST = 10_000
 DEEPEST = 16
 """Levels of samplers inside samplers; a deeper expression is refused."""
 
-_STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
+STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
 # A quoted text as a whole, or one character.
 _PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -119,7 +119,7 @@ def build(stages: Iterable[Written], *, own: bool = False) -> Sampler:
 
 def is_name(expression: str) -> bool:
     """Return True if an expression is one bare name, so that its parameters may be given apart."""
-    match = _STAGE.fullmatch(expression.strip())
+    match = STAGE.fullmatch(expression.strip())
     return match is not None and match[2] is None
 
 
@@ -153,7 +153,7 @@ def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any
     return build(value.stages, own=own)
 
 
-def _split(text: str, mark: str) -> Iterator[str]:
+def split(text: str, mark: str) -> Iterator[str]:
     """Split a text at the marks outside quotes and brackets."""
     open_brackets, start = [], 0
     for piece in _PIECE.finditer(text):
@@ -171,11 +171,11 @@ def _split(text: str, mark: str) -> Iterator[str]:
 def _read_stages(text: str, depth: int) -> list[Written]:
     if depth > DEEPEST:
         raise ExpressionError(f"samplers in an expression nest at most {DEEPEST} deep")
-    return [_read_stage(part.strip(), depth) for part in _split(text, "|")]
+    return [_read_stage(part.strip(), depth) for part in split(text, "|")]
 
 
 def _read_stage(text: str, depth: int) -> Written:
-    match = _STAGE.fullmatch(text)
+    match = STAGE.fullmatch(text)
     if not match:
         raise ExpressionError(
             f"cannot read {shown(text)} as a sampler; write name or "
@@ -184,7 +184,7 @@ def _read_stage(text: str, depth: int) -> Written:
     name, arguments = match[1], (match[2] or "").strip()
     values: list[Any] = []
     named: dict[str, Any] = {}
-    for key, text in _parameters(arguments):
+    for key, text in parameters_of(arguments):
         if key in named or (named and not key):
             raise _unreadable(name, arguments)
         try:
@@ -200,16 +200,16 @@ def _read_stage(text: str, depth: int) -> Written:
     return name, values, named
 
 
-def _parameters(arguments: str) -> Iterator[tuple[str, str]]:
+def parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each parameter; the name is empty for one by position."""
-    parts = [*_split(arguments, ",")]
+    parts = [*split(arguments, ",")]
     for part in parts if parts[-1].strip() else parts[:-1]:  # a comma may follow the last one
         match = _PARAMETER.fullmatch(part.strip())
         yield (match[1] or "", match[2]) if match else ("", "")
 
 
 def _names_samplers(text: str) -> bool:
-    return all(_STAGE.fullmatch(part.strip()) for part in _split(text, "|"))
+    return all(STAGE.fullmatch(part.strip()) for part in split(text, "|"))
 
 
 def _unreadable(name: str, arguments: str) -> ExpressionError:

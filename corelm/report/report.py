@@ -160,8 +160,9 @@ def compare(
 
     Args:
         model: the language model, or the name of one.
-        samplers: samplers, registered names or expressions. If left out, a set that shows the
-            range from greedy to uniform.
+        samplers: samplers, registered names or expressions, which may sweep over parameters as in
+            `temperature(t=0.1..2.0/20)` or `top_p(p=0.5,0.8,0.9)`. If left out, a set that shows
+            the range from greedy to uniform.
         prompts: the beginning of the texts, or several beginnings. If left out, the prompt of the
             model.
         n: texts of each sampler for each prompt.

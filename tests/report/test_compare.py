@@ -164,6 +164,34 @@ def test_progress_goes_from_nothing_to_all():
         assert done[-1][0] == done[-1][1] > 0
 
 
+# Sweeps
+
+
+def test_every_setting_of_a_sweep_is_a_row_that_knows_it():
+    document = compare(["top_k(k=1,2) | temperature(t=0.5..1.5/2)", "greedy"])
+    jsonschema.validate(document, schema())
+    rows = [(row["sampler"], row["sweep"]) for row in document["samplers"]]
+    assert rows == [
+        ("top_k(k=1) | temperature(t=0.5)", "top_k(k=1) | temperature(t=0.5..1.5/2)"),
+        ("top_k(k=1) | temperature(t=1.5)", "top_k(k=1) | temperature(t=0.5..1.5/2)"),
+        ("top_k(k=2) | temperature(t=0.5)", "top_k(k=2) | temperature(t=0.5..1.5/2)"),
+        ("top_k(k=2) | temperature(t=1.5)", "top_k(k=2) | temperature(t=0.5..1.5/2)"),
+        ("greedy", None),
+    ]
+    assert document["header"]["settings_tried"] == {"top_k | temperature": 4, "greedy": 1}
+
+
+def test_the_settings_of_a_sweep_are_matched_each():
+    document = compare(["top_k(k=3,4) | temperature"], match_entropy=0.5)
+    first, second = document["samplers"]
+    assert [row["sampler"].split(" |")[0] for row in (first, second)] == [
+        "top_k(k=3)",
+        "top_k(k=4)",
+    ]
+    assert first["sweep"] == second["sweep"] == "top_k(k=3,4) | temperature"
+    assert abs(second["teacher_forced"]["entropy"]["mean"] - 0.5) <= 0.01
+
+
 # Reproducibility
 
 

@@ -47,8 +47,9 @@ def report(
         typer.Argument(
             metavar="SAMPLER",
             autocompletion=sampler_names,
-            help="Names from `corelm samplers`, or expressions such as 'top_p(p=0.9)'. Default: "
-            "greedy, five temperatures, uniform and top_p.",
+            help="Names from `corelm samplers`, or expressions such as 'top_p(p=0.9)', or sweeps "
+            "such as 'temperature(t=0.1..2.0/20)' and 'top_p(p=0.5,0.8,0.9)'. Default: greedy, "
+            "five temperatures, uniform and top_p.",
         ),
     ] = None,
     *,

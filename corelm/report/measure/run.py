@@ -276,7 +276,13 @@ class ReportRun:
                     differences = from_people(figures, own, people, contexts)
                 elif other and own is not other:
                     differences = from_row(name, own, other)
-            found = {**row.described(), "error": row.error, **figures, "differences": differences}
+            found = {
+                **row.described(),
+                "sweep": row.candidate.sweep,
+                "error": row.error,
+                **figures,
+                "differences": differences,
+            }
             yield found | {"failed_metrics": own.texts.failures if own else {}}
 
     def _header(self, contexts: Contexts, target: float | None) -> Document:

@@ -23,6 +23,7 @@ from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
 from corelm.plugins.offers import Offer
 from corelm.plugins.registry import registry
+from corelm.plugins.sweeps import Setting, settings_of
 from corelm.printable import shown
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import releases_of
@@ -50,10 +51,12 @@ class Candidate:
     Attributes:
         sampler: the sampler to measure; before matching, the one with the default parameter.
         open: the expression that leaves a parameter open to match; None if nothing is matched.
+        sweep: the sweep that it is a setting of, as `sweeps.Setting` has it.
     """
 
     sampler: Sampler
     open: str | None = None
+    sweep: str | None = None
 
     @property
     def row(self) -> str:
@@ -179,16 +182,24 @@ def _candidates(samplers: Iterable[str | Sampler] | None, match: Match) -> list[
     given = [samplers] if isinstance(samplers, (str, Sampler)) else list(samplers)
     if not given:
         raise UsageError("a report needs at least one sampler")
-    return [_candidate(each, match is not None) for each in given]
+    return [candidate for each in given for candidate in _settings_of(each, match is not None)]
 
 
-def _candidate(given: str | Sampler, matching: bool) -> Candidate:
+def _settings_of(given: str | Sampler, matching: bool) -> list[Candidate]:
+    """Return a candidate for each setting of a sweep; one for anything else."""
+    if not isinstance(given, str):
+        return [Candidate(read_sampler(given))]
+    return [_candidate(setting, matching) for setting in settings_of(given)]
+
+
+def _candidate(setting: Setting, matching: bool) -> Candidate:
     """Decide if a sampler is matched: it is if its expression leaves a parameter out."""
-    sampler = read_sampler(given)
-    if not matching or isinstance(given, Sampler) or _gives_all(given, sampler):
-        return Candidate(sampler)
-    FreeParameter.of(given)  # raises if several are left open
-    return Candidate(sampler, given.strip())
+    expression, sweep = setting
+    sampler = read_sampler(expression)
+    if not matching or _gives_all(expression, sampler):
+        return Candidate(sampler, sweep=sweep)
+    FreeParameter.of(expression)  # raises if several are left open
+    return Candidate(sampler, expression, sweep)
 
 
 def _gives_all(expression: str, sampler: Sampler) -> bool:
