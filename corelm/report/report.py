@@ -14,11 +14,12 @@ from corelm.model import atomic_files
 from corelm.model.load import label, load
 from corelm.report.document.schema import check
 from corelm.report.document.summary import summary
-from corelm.report.measure.defaults import LENGTH, SEED, N
+from corelm.report.measure.defaults import LENGTH, SEED, TEXTS, N
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.run import Progress, ReportRun
 from corelm.report.measure.settings import Match, settings
 from corelm.report.render import csv, markdown, text
+from corelm.report.render.frames import columns
 from corelm.sampler import Sampler
 
 LARGEST = 2**28
@@ -110,11 +111,28 @@ class Report:
 
         return page(self._document)
 
-    def to_pandas(self) -> Any:
-        """Return a data frame with the lines of `to_csv`.
+    def to_pandas(self, level: str = "figure") -> Any:
+        """Return a data frame.
+
+        Args:
+            level: what a line is. "figure": one figure of a sampler, as in `to_csv`. "sampler": a
+                sampler with all its figures, or people. "text" and "token": one of those that the
+                report keeps, all with `texts="all"`. Except for "figure", the parameters of the
+                samplers, the target of matching, the seed, the prompt and the index of the sample
+                are columns of their own.
 
         Raises:
             MissingDependencyError: pandas is not installed.
+            ReportError: there is no such level, or an earlier version made the report without
+                figures of texts.
+
+        Example:
+            >>> import corelm
+            >>> from corelm.testing import ToyModel
+            >>> report = corelm.compare(ToyModel(), ["top_k(k=2)"], prompts="the", n=2, length=3)
+            >>> frame = report.to_pandas("token")
+            >>> frame[["top_k.k", "sample", "text", "entropy"]].round(3).values.tolist()[:2]
+            [[2, 0, ' cat', 0.687], [2, 0, ' sat', 0.643]]
         """
         try:
             import pandas
@@ -122,11 +140,7 @@ class Report:
             raise MissingDependencyError(
                 f"to_pandas needs pandas ({error}); install it with: pip install pandas"
             ) from error
-        rows = [
-            (name, f.view, f.metric, f.value, f.low, f.high, f.n)
-            for name, f in csv.records(self._document)
-        ]
-        return pandas.DataFrame(rows, columns=list(csv.HEADER))
+        return pandas.DataFrame(columns(self._document, level))
 
     def __repr__(self) -> str:
         return f"<corelm report of {len(self._document['samplers'])} samplers: {self.summary}>"
@@ -150,6 +164,7 @@ def compare(
     match_entropy: Match = None,
     against: str | Sampler | None = None,
     metrics: str | Sequence[str] = (),
+    texts: int | str = TEXTS,
     progress: Progress | None = None,
 ) -> Report:
     """Compare samplers on one model.
@@ -178,6 +193,7 @@ def compare(
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
             If left out, human text if there is any, otherwise the first sampler.
         metrics: names of metrics that plugins offer, to measure on the texts too.
+        texts: the number of texts of each prompt that the report keeps, or "all".
         progress: called with a stage, its finished units of work and its total.
 
     Raises:
@@ -199,7 +215,7 @@ def compare(
     loaded = load(model) if isinstance(model, str) else model
     asked = settings(
         loaded, name, samplers, prompts=prompts, n=n, length=length, seed=seed,
-        reference=reference, match=match_entropy, against=against, metrics=metrics,
+        reference=reference, match=match_entropy, against=against, metrics=metrics, texts=texts,
     )  # fmt: skip
     return Report.of_run(ReportRun(asked, Journal(), progress or _silent).document())
 

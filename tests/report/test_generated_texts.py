@@ -14,7 +14,8 @@ from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH
 from corelm.model.vocabulary import WordVocabulary
 from corelm.report.document.schema import fault, schema
-from corelm.report.measure.generated_texts import DETAILED, detailed, draw
+from corelm.report.measure.generated_texts import DETAILED, draw
+from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.text_set import TextSet
 from corelm.testing import ToyModel
 
@@ -35,6 +36,10 @@ def drawn(model=None, sampler="stochastic", length=10, samples=range(3), seed=1,
     prompt = other.pop("prompt", "the")
     chosen = corelm.sampler(sampler)
     return draw(model or ToyModel(), prompt, chosen, length, samples, seed, **other)
+
+
+def detailed(records):
+    return kept_texts(TextSet(records), DETAILED)
 
 
 # Drawing

@@ -112,6 +112,20 @@ def test_the_lists_of_a_curve_have_one_length(document):
         check(document)
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("entropy", [1.0], r"by_token: expected lists of the same length, got 12 in token"),
+        ("entropy", ["a"] * 12, r"samplers\[0\].texts\[0\].by_token.entropy: expected numbers"),
+        ("text", [1] * 12, r"by_token.text: expected texts"),
+    ],
+)
+def test_the_columns_of_a_text_fit_together(document, column, values, message):
+    document["samplers"][0]["texts"][0]["by_token"][column] = values
+    with pytest.raises(ReportError, match=message):
+        check(document)
+
+
 def test_sampling_does_not_import_the_validator():
     """It takes 0.2 s to import, which only a report is worth."""
     code = (

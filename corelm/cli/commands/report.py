@@ -18,12 +18,12 @@ from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
-from corelm.report.measure.defaults import LENGTH, SEED, N
+from corelm.report.measure.defaults import LENGTH, SEED, TEXTS, N
 
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "samples", "length", "seed", "model", "match_entropy",
-    "against", "metric", "resume",
+    "against", "metric", "texts", "resume",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from."""
 
@@ -115,6 +115,14 @@ def report(
             "lists them); may be given more than once.",
         ),
     ] = None,
+    texts: Annotated[
+        str,
+        typer.Option(
+            metavar="INTEGER|all",
+            help="The number of texts of each prompt that the report keeps, with the figures of "
+            "each text and token.",
+        ),
+    ] = str(TEXTS),
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -169,6 +177,7 @@ def report(
             match=match_entropy,
             against=None if against is None else text_argument(against),
             metrics=[text_argument(name) for name in metric or []],
+            texts=texts,
         )
         return output.measure(asked, resume, shlex.join(["corelm", *context.obj]))
 

@@ -54,7 +54,7 @@ def check(document: Any) -> None:
             f"it follows {shown(document['schema'])}; this version of corelm reads "
             f"{schema()['title']}"
         )
-    wrong = fault(document) or _fault_of_curve(document["curve"])
+    wrong = fault(document) or _fault_of_curve(document["curve"]) or _fault_of_texts(document)
     if wrong:
         raise ReportError(f"it does not follow {schema()['title']}: {wrong}")
 
@@ -78,11 +78,32 @@ def fault(value: Any, part: str = "") -> str:
 
 def _fault_of_curve(curve: Mapping[str, Any]) -> str:
     """JSON Schema cannot say that several lists have the same length."""
-    lengths = {key: len(curve[key]) for key in ("t", "entropy", "slope")}
-    if len(set(lengths.values())) == 1:
+    lists = {key: curve[key] for key in ("t", "entropy", "slope")}
+    return _fault_of_lengths("curve", lists)
+
+
+def _fault_of_texts(document: Mapping[str, Any]) -> str:
+    """Check the lists of tokens, at a hundredth of the time that a JSON Schema would take."""
+    for i, row in enumerate(document["samplers"]):
+        for j, text in enumerate(row["texts"]):
+            path, lists = f"samplers[{i}].texts[{j}].by_token", text.get("by_token", {})
+            for name, values in lists.items():
+                kind = str if name == "text" else (int, float)
+                if not all(isinstance(value, kind) for value in values):
+                    return (
+                        f"{path}.{_short(name)}: expected {'texts' if kind is str else 'numbers'}"
+                    )
+            if wrong := _fault_of_lengths(path, lists):
+                return wrong
+    return ""
+
+
+def _fault_of_lengths(path: str, lists: Mapping[str, Sequence[Any]]) -> str:
+    lengths = {key: len(values) for key, values in lists.items()}
+    if len(set(lengths.values())) <= 1:
         return ""
-    found = ", ".join(f"{length} in {key}" for key, length in lengths.items())
-    return f"curve: expected lists of the same length, got {found}"
+    found = ", ".join(f"{length} in {_short(key)}" for key, length in lengths.items())
+    return f"{path}: expected lists of the same length, got {found}"
 
 
 @cache

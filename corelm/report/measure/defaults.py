@@ -4,3 +4,5 @@ from corelm import metrics
 
 N, LENGTH, SEED = metrics.TEXTS, metrics.LENGTH, 1
 """The texts of each sampler for each prompt, the tokens of a text, the random seed."""
+TEXTS = 5
+"""The texts of each prompt that a report keeps, the first ones."""

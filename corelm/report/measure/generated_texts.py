@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
@@ -26,9 +26,12 @@ class Record(TypedDict):
         sample: its index; its random numbers depend on the seed and the index alone.
         text: the text behind the prompt.
         tokens: the ids, without the end token.
+        end: the id of the end token if one was drawn.
         finish_reason: why it ended, `end` or `length`.
         unknown: the number of [UNK] tokens.
+        words: the text that each token drawn added; none for the end token.
         surprisal: under the model's own distribution.
+        sampler_surprisal: under the distribution drawn from.
         entropy: of the distribution drawn from.
         model_entropy: of the model's own distribution.
         constraint_cost: that of a `Generation`.
@@ -39,9 +42,12 @@ class Record(TypedDict):
     sample: int
     text: str
     tokens: list[int]
+    end: int | None
     finish_reason: FinishReason
     unknown: int
+    words: list[str]
     surprisal: list[float]
+    sampler_surprisal: list[float]
     entropy: list[float]
     model_entropy: list[float]
     constraint_cost: float | None
@@ -126,35 +132,14 @@ def _record(text: Generation, tokens: list[Details], vocabulary: Vocabulary) -> 
         sample=text.sample,
         text=text.text,
         tokens=text.tokens[:-1] if ended else text.tokens,
+        end=text.tokens[-1] if ended else None,
         finish_reason=text.finish_reason,
         unknown=sum(token == vocabulary.unknown for token in text.tokens),
+        words=[step.text for step in text.steps],
         surprisal=[step.model_surprisal for step in text.steps],
+        sampler_surprisal=[step.surprisal for step in text.steps],
         entropy=[step.entropy for step in text.steps],
         model_entropy=[step.model_entropy for step in text.steps],
         constraint_cost=text.constraint_cost,
         details=tokens,
     )
-
-
-def detailed(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return the first texts of each prompt with details of their tokens: `texts` of a report.
-
-    Example:
-        >>> import corelm
-        >>> from corelm.testing import ToyModel
-        >>> greedy = corelm.sampler("greedy")
-        >>> [text] = detailed(draw(ToyModel(), "the", greedy, 3, range(1), seed=1))
-        >>> text["tokens"][0]["token"], text["tokens"][0]["rank"], text["tokens"][0]["q"]
-        (' cat', 1, 1.0)
-    """
-    return [
-        {
-            "prompt": record["prompt"],
-            "sample": record["sample"],
-            "text": record["text"],
-            "finish_reason": record["finish_reason"],
-            "tokens": record["details"],
-        }
-        for record in records
-        if record["sample"] < DETAILED
-    ]

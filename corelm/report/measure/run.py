@@ -21,6 +21,7 @@ from corelm.report.measure.contexts import Contexts, human_contexts, model_conte
 from corelm.report.measure.differences import Measured, closest, from_people, from_row
 from corelm.report.measure.entropy_matching import Matcher
 from corelm.report.measure.journal import Journal
+from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.playground import try_it
 from corelm.report.measure.settings import CONTEXTS, Candidate, Settings
 from corelm.report.measure.temperature_curve import curve, temperatures
@@ -111,7 +112,7 @@ class ReportRun:
             "drawable": size - len(never),
             "bounds": {"min": 0.0, "max": math.log(size - len(never))},
             "reference": people,
-            "samplers": list(self._documents(rows, people, written_by_people, generated)),
+            "samplers": list(self._documents(rows, people, written_by_people)),
             "closest": closest(self._named(rows), people),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
@@ -249,7 +250,6 @@ class ReportRun:
         measured: list[Measured | None],
         people: Document | None,
         contexts: Document | None,
-        texts: list[list[generated_texts.Record]],
     ) -> Iterator[Document]:
         """The part of the report about each sampler.
 
@@ -257,20 +257,19 @@ class ReportRun:
             measured: the measurements of each.
             people: the human row.
             contexts: the record of the model on the contexts, if people wrote them.
-            texts: the texts of each.
         """
         rows = {row.candidate.row: str(row.sampler) for row in self._rows}
         against = self._settings.against or (HUMAN if people else next(iter(rows)))
         name = rows.get(against, against)
         other = self._named(measured).get(name)
-        for row, own, drawn in zip(self._rows, measured, texts, strict=True):
+        for row, own in zip(self._rows, measured, strict=True):
             figures: Document = {"teacher_forced": None, "generated_texts": None, "texts": []}
             differences = None
             if own is not None:
                 figures = {
                     "teacher_forced": on_contexts.summary(own.record, contexts),
                     "generated_texts": own.texts.summary(),
-                    "texts": generated_texts.detailed(drawn),
+                    "texts": kept_texts(own.texts, self._settings.texts),
                 }
                 if people and against == HUMAN:
                     differences = from_people(figures, own, people, contexts)

@@ -27,7 +27,7 @@ from corelm.plugins.sweeps import Setting, settings_of
 from corelm.printable import shown
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import releases_of
-from corelm.report.measure.defaults import LENGTH, SEED, N
+from corelm.report.measure.defaults import LENGTH, SEED, TEXTS, N
 from corelm.report.measure.free_parameter import FreeParameter
 from corelm.sampler import Sampler
 
@@ -41,7 +41,7 @@ MATCHED = ("temperature", "top_p", "min_p", "typical")
 Match = float | str | None
 """Nats, or `human`."""
 NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
-           (("n", 1), ("length", 1), ("seed", 0))}  # fmt: skip
+           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0))}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ class Settings:
         against: the row that the others are compared with, or "human"; None for human text, or
             without any for the first sampler.
         metrics: the metrics of plugins to measure on the texts.
+        texts: the texts of each prompt to keep, the first ones; None for all.
         warnings: likely mistakes in these settings.
     """
 
@@ -103,6 +104,7 @@ class Settings:
     match: Match
     against: str | None = None
     metrics: tuple[Offer, ...] = ()
+    texts: int | None = TEXTS
     warnings: tuple[str, ...] = ()
 
     @property
@@ -149,6 +151,7 @@ def settings(
     match: Match = None,
     against: str | Sampler | None = None,
     metrics: str | Iterable[str] = (),
+    texts: int | str = TEXTS,
 ) -> Settings:
     """Check the settings of a report, convert numbers given as text, and fill in defaults.
 
@@ -160,18 +163,19 @@ def settings(
     candidates, warnings = _once(_candidates(samplers, match))
     asked = {"n": n, "length": length, "seed": seed}
     numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
-    texts = _prompts(prompts, model)
-    wanted = max(CONTEXTS, numbers["n"] * len(texts))
+    beginnings = _prompts(prompts, model)
+    wanted = max(CONTEXTS, numbers["n"] * len(beginnings))
     return Settings(
         model,
         model_name,
         candidates,
-        texts,
+        beginnings,
         reference=_reference(reference, model, wanted),
         match=_target(match),
         against=_against(against, candidates),
         metrics=_metrics(metrics),
-        warnings=(*warnings, *_notes(candidates, model, texts)),
+        texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
+        warnings=(*warnings, *_notes(candidates, model, beginnings)),
         **numbers,
     )
 

@@ -35,6 +35,7 @@ class TextSet:
         offered: the metrics of plugins to measure too.
 
     Attributes:
+        records: those of all the texts.
         ratios: the figures that are ratios of two sums over texts, as those sums.
         of_set: the figures of `metrics.text_figures`, and those of plugins by full name.
         failures: the reason of each metric of a plugin that failed, by full name.
@@ -55,7 +56,7 @@ class TextSet:
         human_band: Band | None = None,
         offered: Sequence[Offer] = (),
     ) -> None:
-        self._records = records
+        self.records = records
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = self._ratios(human_band)
@@ -78,7 +79,7 @@ class TextSet:
         }
 
     def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
-        records = self._records
+        records = self.records
         found = along_texts(
             [record["surprisal"] for record in records],
             [record["model_entropy"] for record in records],
@@ -90,6 +91,18 @@ class TextSet:
             "constraint_cost": ([c or 0.0 for c in costs], [float(c is not None) for c in costs]),
         }
 
+    def by_text(self) -> list[dict[str, float | None]]:
+        """Return the figures of each text; those of a whole set have none.
+
+        The drift of one text says little, and it is about the middle of all texts.
+        """
+        sums = {n: s for n, s in (self.ratios | self._per_text).items() if n != "entropy_drift"}
+        return [
+            {"tokens": len(record["surprisal"])}
+            | {name: ratio(([tops[at]], [bottoms[at]])) for name, (tops, bottoms) in sums.items()}
+            for at, record in enumerate(self.records)
+        ]
+
     def summary(self) -> dict[str, Any]:
         """Return the figures with their intervals: `generated_texts` of a report."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
@@ -98,18 +111,18 @@ class TextSet:
         ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
         looping = int(sum(self._per_text["loops"][0]))
-        ci95["loops"] = share_interval(looping, len(self._records))
+        ci95["loops"] = share_interval(looping, len(self.records))
         for name, values in self._left_out.items():
             ci95[name] = jackknife(self.of_set[name], values)
         return {
-            "n": len(self._records),
-            "tokens": sum(len(record["surprisal"]) for record in self._records),
+            "n": len(self.records),
+            "tokens": sum(len(record["surprisal"]) for record in self.records),
             "perplexity": None if surprisal is None else _perplexity(surprisal),
             **means,
             **self.of_set,
             "ci95": ci95,
             "by_position": by_position(
-                {name: [r[name] for r in self._records] for name in ("entropy", "model_entropy")}
+                {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
             ),
         }
 

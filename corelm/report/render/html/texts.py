@@ -60,6 +60,8 @@ def groups(document: Mapping[str, Any]) -> list[Group]:
     found: dict[tuple[str, int], dict[int, Text]] = {}
     for place, row in enumerate(document["samplers"]):
         for text in row["texts"]:
+            if not text["tokens"]:
+                continue  # one of the texts that the report keeps without details
             written = Text(row["sampler"], _words(text["tokens"]))
             found.setdefault((text["prompt"], text["sample"]), {})[place] = written
     failed = {
