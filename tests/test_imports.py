@@ -32,6 +32,7 @@ RANKS = [
     {"generation"},
     {"adapters", "model"},
     {"testing"},
+    {"engines"},
     {"report"},
     {"cli"},
 ]

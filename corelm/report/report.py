@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from corelm.engines.engine import Serial
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError
 from corelm.language_model import LanguageModel
 from corelm.model import atomic_files
@@ -217,7 +218,9 @@ def compare(
         loaded, name, samplers, prompts=prompts, n=n, length=length, seed=seed,
         reference=reference, match=match_entropy, against=against, metrics=metrics, texts=texts,
     )  # fmt: skip
-    return Report.of_run(ReportRun(asked, Journal(), progress or _silent).document())
+    return Report.of_run(
+        ReportRun(asked, Serial(loaded), Journal(), progress or _silent).document()
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -516,7 +516,7 @@ def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
     interrupted(home, 5, signal.SIGINT)
     kept, again = units(home), corelm(*LONG, WAIT="1")
     assert again.stderr
-    assert again.stderr.readline() == "teacher forcing ...\n"
+    assert again.stderr.readline() == "contexts ...\n"
     again.send_signal(signal.SIGINT)
     again.communicate()
     assert (again.returncode, units(home) < kept) == (130, True)

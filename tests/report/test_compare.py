@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import math
 
 import jsonschema
@@ -10,6 +12,7 @@ from documents import TEXTS, carrier, compare
 
 import corelm
 from corelm import Sampler
+from corelm.engines.engine import Serial
 from corelm.errors import UnreachableError, UsageError
 from corelm.report.document.schema import schema
 from corelm.report.measure import run
@@ -143,10 +146,12 @@ def test_several_prompts_each_have_their_texts():
 
 def test_contexts_are_of_every_prompt(monkeypatch):
     monkeypatch.setattr(run, "CONTEXTS", 4)
-    prompts, journal = ["the cat", "the dog", "a"], Journal()
+    prompts, file = ["the cat", "the dog", "a"], io.BytesIO()
     asked = settings(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2)
-    run.ReportRun(asked, journal, lambda *call: None).document()
-    contexts = journal.do("contexts", pytest.fail)
+    engine, journal = Serial(asked.model), Journal(file=file)
+    run.ReportRun(asked, engine, journal, lambda *call: None).document()
+    name, contexts = json.loads(file.getvalue().splitlines()[0].partition(b" ")[2])
+    assert name == "contexts"
     begins = [ToyModel().vocabulary.decode(text[:2]) for text in contexts["texts"][:4]]
     assert [begins[i] for i in (0, 1, 3)] == ["the cat", "the dog", "the cat"]
     assert contexts["prompt_lengths"][:4] == [2, 2, 1, 2]
@@ -156,7 +161,7 @@ def test_progress_goes_from_nothing_to_all():
     calls = []
     compare(progress=lambda *call: calls.append(call))
     stages = list(dict.fromkeys(stage for stage, _, _ in calls))
-    assert stages == ["teacher forcing", "generated texts", "figures"]
+    assert stages == ["contexts", "teacher forcing", "generated texts", "figures"]
     for stage in stages:
         done = [(count, total) for name, count, total in calls if name == stage]
         assert done == sorted(done)

@@ -11,6 +11,7 @@ from corelm.cli.output.product import Output
 from corelm.cli.output.progress import stages
 from corelm.cli.output.report_files import ReportFiles
 from corelm.cli.output.report_table import report_table
+from corelm.engines.engine import Serial
 from corelm.report.document.gate import Condition, condition
 from corelm.report.document.lookup import plugin_metrics
 from corelm.report.document.provenance import name_of
@@ -66,7 +67,9 @@ class ReportOutput:
         with opened(settings.as_json(), resume) as journal:
             try:
                 with stages("units") as progress:
-                    document = ReportRun(settings, journal, progress).document()
+                    document = ReportRun(
+                        settings, Serial(settings.model), journal, progress
+                    ).document()
             except KeyboardInterrupt:
                 messages.note("the finished parts are kept; --resume continues the report")
                 raise

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -32,19 +32,19 @@ Settings = Mapping[str, Any]
 
 
 class Journal:
-    """The finished units of a report. Without a file they are kept in memory alone.
+    """The finished units of a report, by name. Without a file, new ones are not stored.
 
     Args:
-        done: the results of units that are finished already, by unit.
+        done: the results of units that are finished already.
         file: the file to which each unit is appended when it is finished.
         key: the checksum of the settings.
 
     Example:
-        >>> journal = Journal()
-        >>> journal.do("a unit", lambda: (1, 2))
-        [1, 2]
-        >>> journal.do("a unit", lambda: 1 / 0)
-        [1, 2]
+        >>> journal = Journal({"a unit": [1, 2]})
+        >>> "a unit" in journal, journal.take("a unit")
+        (True, [1, 2])
+        >>> journal.keep("another", "[3, 4]")
+        [3, 4]
     """
 
     def __init__(
@@ -54,16 +54,18 @@ class Journal:
         self._file = file
         self._key = key
 
-    def do(self, unit: str, work: Callable[[], Any]) -> Any:
-        """Return the result of a unit: the kept one, or that of doing the work now.
+    def __contains__(self, unit: str) -> bool:
+        return unit in self._done
 
-        A new result makes the round trip through JSON too, so that both are the same.
-        """
-        if unit not in self._done:
-            body = json.dumps([unit, work()]).encode()
-            self._append(_line(self._key, body))
-            self._done[unit] = json.loads(body)[1]
-        return self._done[unit]
+    def take(self, unit: str) -> Any:
+        """Return the result of a finished unit, once: it may be large."""
+        return self._done.pop(unit)
+
+    def keep(self, unit: str, result: str) -> Any:
+        """Store the result of a unit, given as JSON, and return its value."""
+        # From the text also where the value is at hand, so that a resumed report has the same one.
+        self._append(_line(self._key, f"[{json.dumps(unit)}, {result}]".encode()))
+        return json.loads(result)
 
     def _append(self, line: bytes) -> None:
         if self._file is None:

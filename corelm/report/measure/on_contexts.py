@@ -84,6 +84,20 @@ def merge(units: Sequence[Record]) -> Record:
     }
 
 
+def numbered_from(first: int, unit: Record) -> Record:
+    """Return the document of a unit with indices that begin at the first one of its texts.
+
+    Args:
+        first: the index of this text among all texts.
+        unit: from `measure` on texts that were numbered from 0.
+    """
+    records = [unit["model"], *unit["samplers"], unit["curve"]]
+    for record in records:
+        if "error" not in record:
+            record["text"] = [first + text for text in record["text"]]
+    return unit
+
+
 def _merged(records: Sequence[Record]) -> Record:
     failed = [record for record in records if "error" in record]
     if failed:

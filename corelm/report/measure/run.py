@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from corelm.errors import SamplerError, UsageError
+from corelm.engines.engine import Engine, PickledAsText, Unit
+from corelm.errors import UsageError
 from corelm.generation.generate import batches
 from corelm.language_model import never_drawn
 from corelm.metrics.positions import Band
@@ -17,15 +17,22 @@ from corelm.plugins.expressions import sampler as read_sampler
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import described, failed_plugins, made_with, name_of
 from corelm.report.measure import generated_texts, human, on_contexts
-from corelm.report.measure.contexts import Contexts, human_contexts, model_contexts
+from corelm.report.measure.contexts import Contexts, human_contexts
 from corelm.report.measure.differences import Measured, closest, from_people, from_row
-from corelm.report.measure.entropy_matching import Matcher
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.playground import try_it
 from corelm.report.measure.settings import CONTEXTS, Candidate, Settings
 from corelm.report.measure.temperature_curve import curve, temperatures
 from corelm.report.measure.text_set import TextSet
+from corelm.report.measure.units import (
+    DrawContexts,
+    DrawTexts,
+    Match,
+    Matchers,
+    MeasureOnContexts,
+    ModelEntropy,
+)
 from corelm.sampler import Sampler
 
 FEW = 30
@@ -41,6 +48,7 @@ INTERVALS = (
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the number of its units that are finished, and the number of all."""
 Document = dict[str, Any]
+AnyUnit = TypeVar("AnyUnit", bound=Unit)
 
 
 @dataclass
@@ -69,12 +77,16 @@ class ReportRun:
 
     Args:
         settings: the settings of the report.
+        engine: does the units of work.
         journal: the units that are finished.
         progress: called at every unit.
     """
 
-    def __init__(self, settings: Settings, journal: Journal, progress: Progress) -> None:
+    def __init__(
+        self, settings: Settings, engine: Engine, journal: Journal, progress: Progress
+    ) -> None:
         self._settings = settings
+        self._engine = engine
         self._journal = journal
         self._progress = progress
         self._rows = [Row(candidate, candidate.sampler) for candidate in settings.candidates]
@@ -95,9 +107,9 @@ class ReportRun:
                 "there is no human text to compare with: give some as the reference, or compare "
                 "with one of the samplers"
             )
-        matcher = Matcher(settings.model, contexts)
-        target = self._target(people, matcher)
-        self._match(matcher, target)
+        matchers = Matchers(contexts)
+        target = self._target(people, matchers)
+        self._match(matchers, target)
         at = temperatures([row.sampler for row in self._rows])
         measured = self._on_contexts(contexts, at)
         generated = self._generated_texts()
@@ -119,19 +131,52 @@ class ReportRun:
             "warnings": [*settings.warnings, *_few(contexts)],
         }
 
+    def _results(
+        self, stage: str, units: Iterable[AnyUnit], total: int
+    ) -> Iterator[tuple[AnyUnit, Any]]:
+        """Yield units with their results, in their order; those in the journal are not done again.
+
+        Units are taken one by one, so a unit may be left out because of the results before it.
+        """
+        order: deque[AnyUnit] = deque()
+        results: dict[str, Any] = {}
+        journal, done = self._journal, 0
+
+        def missing() -> Iterator[AnyUnit]:
+            nonlocal done
+            for unit in units:
+                order.append(unit)
+                if unit.name not in journal:
+                    yield unit
+                else:
+                    done += 1
+
+        def in_order() -> Iterator[tuple[AnyUnit, Any]]:
+            while order and ((name := order[0].name) in results or name in journal):
+                yield order.popleft(), results.pop(name) if name in results else journal.take(name)
+
+        self._progress(stage, 0, total)
+        for unit, result in self._engine.run(missing()):
+            results[unit.name] = journal.keep(unit.name, result)
+            done += 1
+            self._progress(stage, done, total)
+            yield from in_order()
+        self._progress(stage, total, total)
+        yield from in_order()
+
+    def _result(self, unit: Unit) -> Any:
+        """The result of a unit that is a stage of its own."""
+        return next(self._results(unit.name, [unit], 1))[1]
+
     def _texts(self) -> Contexts:
         """The contexts of the samplers; if people wrote them, further texts behind those."""
-        found = self._journal.do("contexts", lambda: asdict(self._new_texts()))
-        texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
-        return Contexts(found["source"], found["description"], texts, lengths)
-
-    def _new_texts(self) -> Contexts:
         s = self._settings
         if s.reference is None:
-            prompts, each = len(s.prompts), min(s.n, -(-CONTEXTS // len(s.prompts)))
-            by_prompt = model_contexts(s.model, s.prompts, each, s.length, s.seed)
-            # The first sample of every prompt, then the second: no prompt is left out.
-            return by_prompt.some([p * each + i for i in range(each) for p in range(prompts)])
+            each = min(s.n, -(-CONTEXTS // len(s.prompts)))
+            unit = DrawContexts(s.prompts, each, s.length, s.seed)
+            found = self._result(unit)
+            texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
+            return Contexts(found["source"], found["description"], texts, lengths)
         whole = human_contexts(s.model, s.reference.texts, s.reference.description)
         pairs = zip(whole.texts, whole.prompt_lengths, strict=True)
         cut = tuple(text[: prompt + s.length] for text, prompt in pairs)
@@ -144,7 +189,7 @@ class ReportRun:
         record = self._measured("human texts", texts, [], ())["model"]
         return human.from_texts(self._settings.model, texts, record, some, self._settings.metrics)
 
-    def _target(self, people: Document | None, matcher: Matcher) -> float | None:
+    def _target(self, people: Document | None, matchers: Matchers) -> float | None:
         """The entropy to match, in nats; that of people is converted to these contexts."""
         match = self._settings.match
         if match is None or match != "human":
@@ -155,21 +200,20 @@ class ReportRun:
                 "there are no human texts to match: give some as the reference, or give the "
                 "entropy in nats"
             )
-        own = self._journal.do("entropy of the model", lambda: {"mean": matcher.model_entropy()})
+        unit = ModelEntropy(matchers)
+        own = self._result(unit)
         return float(share * own["mean"])
 
-    def _match(self, matcher: Matcher, target: float | None) -> None:
+    def _match(self, matchers: Matchers, target: float | None) -> None:
         """Find the parameters that candidates leave open."""
         rows = [row for row in self._rows if row.candidate.open is not None]
         if target is None or not rows:
             return
-        for done, row in enumerate(rows):
-            self._progress("matching", done, len(rows))
-            name = row.candidate.row
-            result = self._attempt(f"match {name}", partial(_matched, matcher, name, target))
+        units = [Match(row.candidate.row, target, matchers) for row in rows]
+        results = self._results("matching", units, len(units))
+        for row, (_, result) in zip(rows, results, strict=True):
             found = row.take(result)
             row.sampler = read_sampler(found["value"]) if found else row.sampler
-        self._progress("matching", len(rows), len(rows))
 
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Document:
         """The result of `on_contexts.measure`, with one of its `samplers` for every row."""
@@ -185,44 +229,29 @@ class ReportRun:
         self, stage: str, contexts: Contexts, samplers: list[Sampler], at: Sequence[float]
     ) -> Document:
         """The result of `on_contexts.measure` on all texts, one unit of them after the other."""
-        model, n = self._settings.model, len(contexts.texts)
-        units = []
-        for first in range(0, n, UNIT):
-            self._progress(stage, first, n)
-            some = range(first, min(first + UNIT, n))
-            work = partial(on_contexts.measure, model, contexts, samplers, some, at)
-            units.append(self._journal.do(f"{stage} {first}", work))
-        self._progress(stage, n, n)
-        return on_contexts.merge(units)
+        n, pickled = len(contexts.texts), tuple(map(PickledAsText, samplers))
+        parts = [range(first, min(first + UNIT, n)) for first in range(0, n, UNIT)]
+        units = [
+            MeasureOnContexts(stage, part[0], contexts.some(part), pickled, tuple(at))
+            for part in parts
+        ]
+        return on_contexts.merge([result for _, result in self._results(stage, units, len(units))])
 
     def _generated_texts(self) -> list[list[generated_texts.Record]]:
         """The texts of each row; none for a sampler that has failed."""
         s = self._settings
         parts = [(prompt, samples) for prompt in s.prompts for samples in batches(s.n)]
+        units = (
+            DrawTexts(at, number, prompt, PickledAsText(row.sampler), s.length, samples, s.seed)
+            for at, row in enumerate(self._rows)
+            for number, (prompt, samples) in enumerate(parts)
+            if row.error is None
+        )
         found: list[list[generated_texts.Record]] = [[] for _ in self._rows]
-        total = len(found) * len(parts)
-        for at, row in enumerate(self._rows):
-            for number, (prompt, samples) in enumerate(parts):
-                self._progress("generated texts", at * len(parts) + number, total)
-                if row.error is None:
-                    draw = partial(generated_texts.draw, s.model, prompt, row.sampler)
-                    work = partial(draw, s.length, samples, s.seed)
-                    result = row.take(self._attempt(f"generated texts {at} {number}", work))
-                    found[at] += result["value"] if result else []
-        self._progress("generated texts", total, total)
+        for unit, result in self._results("generated texts", units, len(found) * len(parts)):
+            record = self._rows[unit.row].take(result)
+            found[unit.row] += record["value"] if record else []
         return found
-
-    def _attempt(self, unit: str, work: Callable[[], Any]) -> Document:
-        """The value of a unit of one sampler, or the error that stopped it."""
-
-        def attempt() -> Document:
-            try:
-                return {"value": work()}
-            except (SamplerError, UsageError) as error:
-                return {"error": {"type": type(error).__name__, "message": str(error)}}
-
-        result: Document = self._journal.do(unit, attempt)
-        return result
 
     def _measurements(
         self, records: list[Document], texts: list[list[generated_texts.Record]], band: Band | None
@@ -311,10 +340,6 @@ class ReportRun:
             "match_entropy": target,
             "ci": INTERVALS,
         }
-
-
-def _matched(matcher: Matcher, expression: str, target: float) -> str:
-    return str(matcher.match(expression, target))
 
 
 def _few(contexts: Contexts) -> Iterator[str]:

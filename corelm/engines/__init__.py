@@ -1,0 +1,1 @@
+"""Engines: the same units of work here, in processes of this machine, or on a Dask cluster."""

@@ -1,0 +1,67 @@
+"""The contract of an engine: units of work go in, their results come out as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from corelm.language_model import LanguageModel
+from corelm.plugins.expressions import sampler as read_sampler
+from corelm.sampler import Sampler
+
+
+class Unit(Protocol):
+    """A unit of work: a small value that can be pickled, and whose result depends on it alone."""
+
+    @property
+    def name(self) -> str:
+        """What tells the unit from all others of a run."""
+
+    def __call__(self, model: LanguageModel) -> Any:
+        """Do the work; return a value that JSON can hold."""
+
+
+class Engine(Protocol):
+    """A place where units of work are done."""
+
+    def run(self, units: Iterator[Unit | None]) -> Iterator[tuple[Unit, str]]:
+        """Yield each unit with its result as JSON when it is finished, in any order.
+
+        A unit is taken when a worker is free for it, so `units` may be endless. It may yield None
+        while it has no unit to give; it is asked again after the next result.
+
+        Raises:
+            EngineError: a worker that cannot be used, or a unit whose workers die.
+        """
+
+
+class Serial:
+    """Does one unit after the other in this process."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model = model
+
+    def run(self, units: Iterator[Unit | None]) -> Iterator[tuple[Unit, str]]:
+        """Yield the units in their order."""
+        while (unit := next(units, None)) is not None:
+            yield unit, json.dumps(unit(self._model))
+
+
+class PickledAsText:
+    """A sampler that is pickled as its expression: its class and its values stay here.
+
+    Args:
+        sampler: the sampler.
+
+    Example:
+        >>> import corelm, pickle
+        >>> pickle.loads(pickle.dumps(PickledAsText(corelm.sampler("top_p(p=0.9)")))).sampler
+        TopP(p=0.9)
+    """
+
+    def __init__(self, sampler: Sampler | str) -> None:
+        self.sampler = read_sampler(sampler)
+
+    def __reduce__(self) -> tuple[type[PickledAsText], tuple[str]]:
+        return PickledAsText, (str(self.sampler),)
