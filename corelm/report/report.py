@@ -18,7 +18,7 @@ from corelm.report.document.summary import summary
 from corelm.report.measure.defaults import LENGTH, SEED, TEXTS, N
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.run import Progress, ReportRun
-from corelm.report.measure.settings import Match, settings
+from corelm.report.measure.settings import Match, NamedModel, settings
 from corelm.report.render import csv, markdown, text
 from corelm.report.render.frames import columns
 from corelm.sampler import Sampler
@@ -166,6 +166,7 @@ def compare(
     against: str | Sampler | None = None,
     metrics: str | Sequence[str] = (),
     texts: int | str = TEXTS,
+    scorer: LanguageModel | str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Compare samplers on one model.
@@ -195,6 +196,8 @@ def compare(
             If left out, human text if there is any, otherwise the first sampler.
         metrics: names of metrics that plugins offer, to measure on the texts too.
         texts: the number of texts of each prompt that the report keeps, or "all".
+        scorer: a second language model, or the name of one, under which the surprisal of the texts
+            is measured too. Bits per byte compare models with different vocabularies.
         progress: called with a stage, its finished units of work and its total.
 
     Raises:
@@ -212,15 +215,21 @@ def compare(
         >>> [row["sampler"] for row in report.to_dict()["samplers"]]
         ['greedy', 'temperature(t=0.5)']
     """
-    name = label(model) if isinstance(model, str) else type(model).__name__
-    loaded = load(model) if isinstance(model, str) else model
+    own = _named(model)
     asked = settings(
-        loaded, name, samplers, prompts=prompts, n=n, length=length, seed=seed,
+        own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
         reference=reference, match=match_entropy, against=against, metrics=metrics, texts=texts,
+        scorer=None if scorer is None else _named(scorer),
     )  # fmt: skip
     return Report.of_run(
         ReportRun(asked, Serial(loaded), Journal(), progress or _silent).document()
     )
+
+
+def _named(model: LanguageModel | str) -> NamedModel:
+    if isinstance(model, str):
+        return NamedModel(load(model), label(model))
+    return NamedModel(model, type(model).__name__)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -67,6 +67,8 @@ def forms(document: dict[str, Any]) -> str:
 def test_any_number_and_any_text(document):
     """All at once, in a hundred mixtures."""
     document = shortened({**document, "samplers": document["samplers"][::3]})
+    for text in document["samplers"][0]["texts"]:  # what only data frames have
+        del text["figures"], text["by_token"]
     choices = [(*place, allowed(document, *place)) for place in places(document)]
     rng = random.Random(0)
     for _ in range(100):

@@ -58,6 +58,9 @@ def test_it_agrees_with_jsonschema(made):
     validator = jsonschema.Draft202012Validator(schema())
     document = {**shortened(made), "samplers": shortened(made["samplers"][-1:])}  # one that failed
     document["samplers"] += shortened(made["samplers"][:1])
+    [text] = document["samplers"][1]["texts"]
+    for part in ("figures", "by_token"):  # whose values are alike
+        text[part] = dict(list(text[part].items())[:2])
     faults = 0
     for path in paths(document):
         for value in VALUES if path else ():

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.choices import Device, Dtype, Model, loaded
-from corelm.cli.options.completion import metric_names, sampler_names
+from corelm.cli.options.completion import metric_names, model_names, sampler_names
 from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import read_prompts, text_argument
 from corelm.cli.output.product import product
@@ -23,7 +23,7 @@ from corelm.report.measure.defaults import LENGTH, SEED, TEXTS, N
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
     "samplers", "reference", "prompts", "samples", "length", "seed", "model", "match_entropy",
-    "against", "metric", "texts", "resume",
+    "against", "metric", "texts", "scorer", "resume",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from."""
 
@@ -115,6 +115,15 @@ def report(
             "lists them); may be given more than once.",
         ),
     ] = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            autocompletion=model_names,
+            help="Measure the surprisal of the texts under this model too, in nats per token and "
+            "in bits per byte.",
+        ),
+    ] = None,
     texts: Annotated[
         str,
         typer.Option(
@@ -153,7 +162,7 @@ def report(
     """
     from corelm.cli.output.finish_report import ReportOutput
     from corelm.cli.output.report_files import ReportFiles
-    from corelm.report.measure.settings import settings
+    from corelm.report.measure.settings import NamedModel, settings
 
     with product() as out:
         files = {"json": json, "csv": csv, "markdown": markdown, "html": html}
@@ -178,6 +187,7 @@ def report(
             against=None if against is None else text_argument(against),
             metrics=[text_argument(name) for name in metric or []],
             texts=texts,
+            scorer=None if scorer is None else NamedModel(loaded(scorer), label(scorer)),
         )
         return output.measure(asked, resume, shlex.join(["corelm", *context.obj]))
 

@@ -11,6 +11,7 @@ from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH, Generation, OpenTexts, steps
 from corelm.language_model import LanguageModel, Vocabulary
+from corelm.report.measure.scoring import count_bytes
 from corelm.report.measure.token_details import Details, details
 from corelm.sampler import Sampler
 
@@ -29,6 +30,7 @@ class Record(TypedDict):
         end: the id of the end token if one was drawn.
         finish_reason: why it ended, `end` or `length`.
         unknown: the number of [UNK] tokens.
+        bytes: what the tokens with a surprisal add to the text, in UTF-8.
         words: the text that each token drawn added; none for the end token.
         surprisal: under the model's own distribution.
         sampler_surprisal: under the distribution drawn from.
@@ -45,6 +47,7 @@ class Record(TypedDict):
     end: int | None
     finish_reason: FinishReason
     unknown: int
+    bytes: int
     words: list[str]
     surprisal: list[float]
     sampler_surprisal: list[float]
@@ -121,10 +124,12 @@ def _records(model: LanguageModel, open_texts: OpenTexts, drawn: Iterable[Step])
                 token = open_texts.records[at][-1]
                 found[at].append(details(step, row, token, past, model.vocabulary))
     texts = zip(open_texts.generations(), found, strict=True)
-    return [_record(text, tokens, model.vocabulary) for text, tokens in texts]
+    return [_record(text, prompt_ids, tokens, model.vocabulary) for text, tokens in texts]
 
 
-def _record(text: Generation, tokens: list[Details], vocabulary: Vocabulary) -> Record:
+def _record(
+    text: Generation, prompt: list[int], tokens: list[Details], vocabulary: Vocabulary
+) -> Record:
     # The end token is measured, but it is not a word of the text: all texts would repeat it.
     ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
     return Record(
@@ -135,6 +140,7 @@ def _record(text: Generation, tokens: list[Details], vocabulary: Vocabulary) -> 
         end=text.tokens[-1] if ended else None,
         finish_reason=text.finish_reason,
         unknown=sum(token == vocabulary.unknown for token in text.tokens),
+        bytes=count_bytes(vocabulary, prompt, text.tokens[:-1] if ended else text.tokens),
         words=[step.text for step in text.steps],
         surprisal=[step.model_surprisal for step in text.steps],
         sampler_surprisal=[step.surprisal for step in text.steps],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corelm.language_model import LanguageModel
@@ -13,10 +13,12 @@ from corelm.report.document.lookup import HUMAN
 from corelm.report.document.schema import fault, schema
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import Contexts
+from corelm.report.measure.scoring import Score, count_bytes
 from corelm.report.measure.settings import Settings, manifest_of
 from corelm.report.measure.text_set import TextSet
 
 Record = Mapping[str, Any]
+Scorer = Callable[[Sequence[generated_texts.Record]], Sequence[Score]]
 OF_SETS = ("distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression")
 """The figures that depend on the number of texts and on their length."""
 OF_TEXTS = ("rep_2", "rep_3", "rep_4", "diversity", "loops")
@@ -29,6 +31,7 @@ def from_texts(
     record: Record,
     some: int,
     offered: Sequence[Offer] = (),
+    scorer: Scorer | None = None,
 ) -> dict[str, Any]:
     """Measure the human row on human texts.
 
@@ -38,10 +41,12 @@ def from_texts(
         record: the part `model` of `on_contexts.measure` on them, merged.
         some: the number of texts, the first ones, that are the contexts of the samplers.
         offered: the metrics of plugins to measure too.
+        scorer: returns the scores of texts under a second model, if there is one.
     """
     same = on_contexts.model_summary({key: values[:some] for key, values in record.items()})
     texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
-    of_texts = TextSet(texts, band({"teacher_forced": same}), offered)
+    scores = scorer(texts) if scorer else ()
+    of_texts = TextSet(texts, band({"teacher_forced": same}), offered, scores)
     own = of_texts.summary()
     positions = sum(map(len, record["surprisal"]))
     own |= {"unknown": sum(text["unknown"] for text in texts) / positions, "by_position": []}
@@ -53,11 +58,13 @@ def _text(
     model: LanguageModel, contexts: Contexts, record: Record, i: int
 ) -> generated_texts.Record:
     """The record of a human text, as if it had been drawn, without tokens that cannot be."""
-    unknown = model.vocabulary.unknown
+    unknown, prompt = model.vocabulary.unknown, contexts.prompt_lengths[i]
     tokens = [token for token in contexts.texts[i] if token != unknown]
     values = zip(record["surprisal"][i], record["entropy"][i], strict=True)
     known = [(nats, entropy) for nats, entropy in values if nats is not None]
     entropies = [entropy for _, entropy in known]
+    ids = zip(contexts.texts[i][prompt:], record["surprisal"][i], strict=True)
+    scored = [token for token, nats in ids if nats is not None]
     return generated_texts.Record(
         prompt="",
         sample=i,
@@ -66,6 +73,7 @@ def _text(
         end=None,
         finish_reason="end",
         unknown=len(record["surprisal"][i]) - len(known),
+        bytes=count_bytes(model.vocabulary, contexts.texts[i][:prompt], scored),
         words=[],
         surprisal=[nats for nats, _ in known],
         sampler_surprisal=[],

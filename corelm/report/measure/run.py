@@ -22,6 +22,7 @@ from corelm.report.measure.differences import Measured, closest, from_people, fr
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.playground import try_it
+from corelm.report.measure.scoring import Score, score
 from corelm.report.measure.settings import CONTEXTS, Candidate, Settings
 from corelm.report.measure.temperature_curve import curve, temperatures
 from corelm.report.measure.text_set import TextSet
@@ -187,7 +188,9 @@ class ReportRun:
         if texts.source != "human":
             return human.from_manifest(self._settings)
         record = self._measured("human texts", texts, [], ())["model"]
-        return human.from_texts(self._settings.model, texts, record, some, self._settings.metrics)
+        s = self._settings
+        scorer = partial(self._scores, "human texts")
+        return human.from_texts(s.model, texts, record, some, s.metrics, scorer)
 
     def _target(self, people: Document | None, matchers: Matchers) -> float | None:
         """The entropy to match, in nats; that of people is converted to these contexts."""
@@ -260,14 +263,31 @@ class ReportRun:
         found: list[Measured | None] = []
         for row, record, drawn in zip(self._rows, records, texts, strict=True):
             self._progress("figures", len(found), len(self._rows))
-            found.append(None if row.error else self._measure(record, drawn, band))
+            scores = self._scores(f"generated texts {len(found)}", drawn)
+            found.append(None if row.error else self._measure(record, drawn, band, scores))
         self._progress("figures", len(self._rows), len(self._rows))
         return found
 
     def _measure(
-        self, record: Document, drawn: list[generated_texts.Record], band: Band | None
+        self,
+        record: Document,
+        drawn: list[generated_texts.Record],
+        band: Band | None,
+        scores: list[Score],
     ) -> Measured:
-        return Measured(record, TextSet(drawn, band, self._settings.metrics))
+        return Measured(record, TextSet(drawn, band, self._settings.metrics, scores))
+
+    def _scores(self, stage: str, texts: Sequence[generated_texts.Record]) -> list[Score]:
+        """The scores of texts under the second scorer; none without one."""
+        scorer = self._settings.scorer
+        found: list[Score] = []
+        if scorer is None:
+            return found
+        for some in batches(len(texts)):
+            pairs = [(texts[i]["prompt"], texts[i]["text"]) for i in some]
+            work = partial(score, scorer.model, pairs)
+            found += self._journal.do(f"second scorer, {stage} {some.start}", work)
+        return found
 
     def _named(self, measured: list[Measured | None]) -> dict[str, Measured]:
         """The measurements by the name that a row has in the report."""
@@ -321,6 +341,7 @@ class ReportRun:
             "command": None,
             "model": {"name": s.model_name, "sha256": s.sha256},
             "scorer": s.model_name,
+            "second_scorer": s.scorer and {"name": s.scorer.name, "sha256": s.scorer.sha256},
             "prompts": list(s.prompts),
             "n": s.n,
             "length": s.length,

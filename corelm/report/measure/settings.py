@@ -73,6 +73,28 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class NamedModel:
+    """A language model and the name that it was loaded by."""
+
+    model: LanguageModel
+    name: str
+
+    @property
+    def sha256(self) -> str | None:
+        """The checksum of the model's manifest, or None if it has none."""
+        checksum = manifest_of(self.model).get("checksum")
+        return checksum if isinstance(checksum, str) else None
+
+    def fingerprint(self, prompt: str) -> str:
+        """Return the checksum; for a model without one, that of its distribution after a prompt."""
+        if self.sha256:
+            return self.sha256
+        ids = np.array([self.model.vocabulary.encode(prompt)], dtype=np.int64)
+        distribution = np.asarray(self.model.next_token_distribution(ids))
+        return hashlib.sha256(distribution.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings of a report; `settings` checks and makes them.
 
@@ -90,6 +112,7 @@ class Settings:
             without any for the first sampler.
         metrics: the metrics of plugins to measure on the texts.
         texts: the texts of each prompt to keep, the first ones; None for all.
+        scorer: a second model, under which the surprisal of the texts is measured too.
         warnings: likely mistakes in these settings.
     """
 
@@ -105,13 +128,13 @@ class Settings:
     against: str | None = None
     metrics: tuple[Offer, ...] = ()
     texts: int | None = TEXTS
+    scorer: NamedModel | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
-        checksum = manifest_of(self.model).get("checksum")
-        return checksum if isinstance(checksum, str) else None
+        return NamedModel(self.model, self.model_name).sha256
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on, to tell one report from another."""
@@ -119,7 +142,8 @@ class Settings:
         return {
             "corelm": version("corelm"),
             "numpy": np.__version__,
-            "model": [self.model_name, self.sha256 or self._fingerprint()],
+            "model": self._identified(NamedModel(self.model, self.model_name)),
+            "scorer": self.scorer and self._identified(self.scorer),
             "samplers": [[c.row, *releases_of(c.sampler)] for c in self.candidates],
             "prompts": list(self.prompts),
             "n": self.n,
@@ -131,11 +155,8 @@ class Settings:
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
         }
 
-    def _fingerprint(self) -> str:
-        """A checksum for a model without one: of its distribution after the first prompt."""
-        ids = np.array([self.model.vocabulary.encode(self.prompts[0])], dtype=np.int64)
-        distribution = np.asarray(self.model.next_token_distribution(ids))
-        return hashlib.sha256(distribution.tobytes()).hexdigest()
+    def _identified(self, model: NamedModel) -> list[str]:
+        return [model.name, model.fingerprint(self.prompts[0])]
 
 
 def settings(
@@ -152,6 +173,7 @@ def settings(
     against: str | Sampler | None = None,
     metrics: str | Iterable[str] = (),
     texts: int | str = TEXTS,
+    scorer: NamedModel | None = None,
 ) -> Settings:
     """Check the settings of a report, convert numbers given as text, and fill in defaults.
 
@@ -175,6 +197,7 @@ def settings(
         against=_against(against, candidates),
         metrics=_metrics(metrics),
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
+        scorer=scorer,
         warnings=(*warnings, *_notes(candidates, model, beginnings)),
         **numbers,
     )

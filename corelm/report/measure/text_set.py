@@ -21,6 +21,7 @@ from corelm.metrics.self_bleu import self_bleu_left_out
 from corelm.plugins.offers import Offer
 from corelm.report.measure import plugin_metrics
 from corelm.report.measure.generated_texts import Record
+from corelm.report.measure.scoring import Score, bits_per_byte, scorer_sums
 
 
 class TextSet:
@@ -33,6 +34,7 @@ class TextSet:
         human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
             positions of human text.
         offered: the metrics of plugins to measure too.
+        scores: those of the texts under a second scorer, if there is one.
 
     Attributes:
         records: those of all the texts.
@@ -55,11 +57,12 @@ class TextSet:
         records: Sequence[Record],
         human_band: Band | None = None,
         offered: Sequence[Offer] = (),
+        scores: Sequence[Score] = (),
     ) -> None:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
-        self.ratios = self._ratios(human_band)
+        self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
         of_plugins = plugin_metrics.measure(offered, self._tokens, written)
         self.failures = of_plugins.failures
         values = metrics.by_text(self._tokens)
@@ -86,7 +89,13 @@ class TextSet:
             human_band,
         )
         costs = [record["constraint_cost"] for record in records]
+        # The end of a text has no bytes, so its surprisal is left out.
+        nats = [
+            math.fsum(r["surprisal"][: len(r["surprisal"]) - (r["end"] is not None)])
+            for r in records
+        ]
         return found | {
+            "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
             "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
             "constraint_cost": ([c or 0.0 for c in costs], [float(c is not None) for c in costs]),
         }

@@ -124,6 +124,12 @@ COLUMNS = (
         meaning="how unexpected the tokens written are to the model, -ln p in nats",
     ),
     Column(LIKELIHOOD, "perplexity", "perplexity", count),
+    Column(LIKELIHOOD, "bits/byte", "bits_per_byte"),
+    Column(
+        LIKELIHOOD, "scorer", "scorer_bits_per_byte", priority=4,
+        meaning="how unexpected the texts are to the second scorer, in bits per byte of text",
+    ),
+    Column(LIKELIHOOD, "scorer surprisal", "scorer_surprisal"),
     Column(LIKELIHOOD, "outside band", "outside_human_band", share),
     Column(LIKELIHOOD, "drift", "entropy_drift", per_hundred),
     Column(LIKELIHOOD, "rep-2", "rep_2", share),
@@ -227,7 +233,7 @@ class OverviewColumn:
 
 
 def overview_columns(document: Row, intervals: bool = False) -> list[OverviewColumn]:
-    """Return the columns of the overview.
+    """Return the columns of the overview, without figures that no row has.
 
     Args:
         document: the report.
@@ -235,7 +241,10 @@ def overview_columns(document: Row, intervals: bool = False) -> list[OverviewCol
     """
     chosen: list[OverviewColumn] = []
     compared = any(row.get("differences") for row in document["samplers"])
+    measured = [row for _, row in rows(document)]
     for column in all_columns(document):
+        if measured and not any(figure(row, column.metric, column.view) for row in measured):
+            continue
         if column.priority:
             chosen.append(OverviewColumn(column, with_interval=intervals))
         if column.difference and compared:

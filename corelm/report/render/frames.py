@@ -92,7 +92,8 @@ def _identity(document: Row, row: Row) -> dict[str, Any]:
 
 def _parameters(row: Row) -> dict[str, Any]:
     """The parameters by stage and name, such as `top_p.p`; a second such stage is `top_p_2`."""
-    found, seen = {}, Counter[str]()
+    found: dict[str, Any] = {}
+    seen = Counter[str]()
     for stage in row.get("stages", ()):
         name = stage["name"]
         seen[name] += 1

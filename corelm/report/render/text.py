@@ -50,7 +50,10 @@ def settings(document: Mapping[str, Any], columns: Sequence[OverviewColumn]) -> 
     target = header.get("match_entropy")
     if target is not None:
         parts.append(f"Open parameters were matched to a mean entropy of {number(target)} nats.")
-    return f"{' '.join(parts)} Model: {model['name']}."
+    parts.append(f"Model: {model['name']}.")
+    if header.get("second_scorer"):
+        parts.append(f"Second scorer: {header['second_scorer']['name']}.")
+    return " ".join(parts)
 
 
 def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:
