@@ -222,7 +222,7 @@ def compare(
         scorer=None if scorer is None else _named(scorer),
     )  # fmt: skip
     return Report.of_run(
-        ReportRun(asked, Serial(loaded), Journal(), progress or _silent).document()
+        ReportRun(asked, Serial(own.model), Journal(), progress or _silent).document()
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from corelm.engines.engine import Engine, PickledAsText, Unit
+from corelm.engines.engine import Engine, PickledAsText, Serial, Unit
 from corelm.errors import UsageError
 from corelm.generation.generate import batches
 from corelm.language_model import never_drawn
@@ -22,7 +22,7 @@ from corelm.report.measure.differences import Measured, closest, from_people, fr
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.playground import try_it
-from corelm.report.measure.scoring import Score, score
+from corelm.report.measure.scoring import Score
 from corelm.report.measure.settings import CONTEXTS, Candidate, Settings
 from corelm.report.measure.temperature_curve import curve, temperatures
 from corelm.report.measure.text_set import TextSet
@@ -33,6 +33,7 @@ from corelm.report.measure.units import (
     Matchers,
     MeasureOnContexts,
     ModelEntropy,
+    ScoreTexts,
 )
 from corelm.sampler import Sampler
 
@@ -133,7 +134,11 @@ class ReportRun:
         }
 
     def _results(
-        self, stage: str, units: Iterable[AnyUnit], total: int
+        self,
+        stage: str,
+        units: Iterable[AnyUnit],
+        total: int,
+        engine: Engine | None = None,
     ) -> Iterator[tuple[AnyUnit, Any]]:
         """Yield units with their results, in their order; those in the journal are not done again.
 
@@ -157,7 +162,7 @@ class ReportRun:
                 yield order.popleft(), results.pop(name) if name in results else journal.take(name)
 
         self._progress(stage, 0, total)
-        for unit, result in self._engine.run(missing()):
+        for unit, result in (engine or self._engine).run(missing()):
             results[unit.name] = journal.keep(unit.name, result)
             done += 1
             self._progress(stage, done, total)
@@ -189,8 +194,11 @@ class ReportRun:
             return human.from_manifest(self._settings)
         record = self._measured("human texts", texts, [], ())["model"]
         s = self._settings
-        scorer = partial(self._scores, "human texts")
-        return human.from_texts(s.model, texts, record, some, s.metrics, scorer)
+        return human.from_texts(s.model, texts, record, some, s.metrics, self._scores_of_people)
+
+    def _scores_of_people(self, texts: Sequence[generated_texts.Record]) -> list[Score]:
+        [scores] = self._scores("second scorer, human texts", [texts])
+        return scores
 
     def _target(self, people: Document | None, matchers: Matchers) -> float | None:
         """The entropy to match, in nats; that of people is converted to these contexts."""
@@ -261,9 +269,9 @@ class ReportRun:
     ) -> list[Measured | None]:
         """The measurements of each row; None for a sampler that has failed."""
         found: list[Measured | None] = []
-        for row, record, drawn in zip(self._rows, records, texts, strict=True):
+        scored = self._scores("second scorer", texts)
+        for row, record, drawn, scores in zip(self._rows, records, texts, scored, strict=True):
             self._progress("figures", len(found), len(self._rows))
-            scores = self._scores(f"generated texts {len(found)}", drawn)
             found.append(None if row.error else self._measure(record, drawn, band, scores))
         self._progress("figures", len(self._rows), len(self._rows))
         return found
@@ -277,16 +285,22 @@ class ReportRun:
     ) -> Measured:
         return Measured(record, TextSet(drawn, band, self._settings.metrics, scores))
 
-    def _scores(self, stage: str, texts: Sequence[generated_texts.Record]) -> list[Score]:
-        """The scores of texts under the second scorer; none without one."""
+    def _scores(
+        self, stage: str, texts: Sequence[Sequence[generated_texts.Record]]
+    ) -> list[list[Score]]:
+        """The scores of the texts of each row under the second scorer; none without one."""
+        found: list[list[Score]] = [[] for _ in texts]
         scorer = self._settings.scorer
-        found: list[Score] = []
         if scorer is None:
             return found
-        for some in batches(len(texts)):
-            pairs = [(texts[i]["prompt"], texts[i]["text"]) for i in some]
-            work = partial(score, scorer.model, pairs)
-            found += self._journal.do(f"second scorer, {stage} {some.start}", work)
+        units = [
+            ScoreTexts(stage, row, some.start, tuple((t["prompt"], t["text"]) for t in part))
+            for row, drawn in enumerate(texts)
+            for some in batches(len(drawn))
+            if (part := drawn[some.start : some.stop])
+        ]
+        for unit, scores in self._results(stage, units, len(units), Serial(scorer.model)):
+            found[unit.row] += scores
         return found
 
     def _named(self, measured: list[Measured | None]) -> dict[str, Measured]:

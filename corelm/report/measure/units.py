@@ -13,6 +13,7 @@ from corelm.language_model import LanguageModel
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import Contexts, model_contexts
 from corelm.report.measure.entropy_matching import Matcher
+from corelm.report.measure.scoring import Score, score
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,31 @@ class DrawTexts:
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         draw = partial(generated_texts.draw, model, self.prompt, self.sampler.sampler)
         return attempted(lambda: draw(self.length, self.samples, self.seed))
+
+
+@dataclass(frozen=True)
+class ScoreTexts:
+    """Score some texts under the model, which is the second scorer here.
+
+    Attributes:
+        stage: the stage of the report.
+        row: the number of their row.
+        first: the index of the first text.
+        texts: the prompt of each text, and the text.
+    """
+
+    stage: str
+    row: int
+    first: int
+    texts: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"{self.stage} {self.row} {self.first}"
+
+    def __call__(self, model: LanguageModel) -> list[Score]:
+        return score(model, self.texts)
 
 
 def attempted(work: Callable[[], Any]) -> dict[str, Any]:
