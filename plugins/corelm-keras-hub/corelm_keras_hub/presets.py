@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corelm import ModelScheme, hookimpl
-from corelm.adapters import quiet_tensorflow
-from corelm.errors import MissingDependencyError, ModelFileError, UnknownNameError, UsageError
+from corelm.adapters import check_model_folder, quiet_tensorflow, requires
+from corelm.errors import ModelFileError, UnknownNameError, UsageError
+from corelm_keras_hub import ENGINE
 
 if TYPE_CHECKING:
     from corelm_keras_hub.model import KerasHubModel
@@ -26,6 +27,7 @@ NOT_HERE = (
 )
 
 
+@requires(*ENGINE)
 def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     """Return the model of a preset. Nothing is downloaded.
 
@@ -38,17 +40,16 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
         UnknownNameError: neither a folder nor a downloaded preset.
         UsageError: an unknown dtype.
         ModelFileError: a folder that is not a preset of a causal language model, or is damaged.
-        MissingDependencyError: the backend of Keras is not installed.
+        MissingDependencyError: KerasHub or the backend of Keras is not installed, or has another
+            interface.
     """
     folder = _folder(name)
-    try:
-        with quiet_tensorflow():
-            import keras
-            import keras_hub
+    check_model_folder(folder)
+    with quiet_tensorflow():
+        import keras
+        import keras_hub
 
-            from corelm_keras_hub.model import KerasHubModel
-    except (ImportError, ValueError) as error:  # Keras raises either for its backend
-        raise MissingDependencyError(f"KerasHub cannot be imported: {_line(error)}") from error
+        from corelm_keras_hub.model import KerasHubModel
     options = {} if dtype is None else {"dtype": _policy(keras, dtype)}
     try:
         causal_lm = keras_hub.models.CausalLM.from_preset(str(folder), **options)

@@ -2,6 +2,11 @@
 
 import importlib
 
+from corelm.adapters import requires
+
+ENGINE = ("llama-cpp-python", "0.3.36")
+"""The engine, and its oldest version that works."""
+
 _MODULES = {
     "LlamaCppModel": "model",
     "LlamaCppSampler": "native_sampler",
@@ -17,4 +22,5 @@ __all__ = sorted(_MODULES)
 def __getattr__(name):
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with requires(*ENGINE):
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,36 +1,11 @@
-"""llama-cpp-python, imported once and checked."""
+"""llama-cpp-python and its log."""
 
 import ctypes
 import logging
-import re
 import threading
 from contextlib import contextmanager
 
-from corelm.errors import MissingDependencyError
-
-LEAST = (0, 3, 36)
-INSTALL = 'pip install "llama-cpp-python>=0.3.36"'
-
-
-def _import():
-    """Return the module `llama_cpp`.
-
-    Raises:
-        MissingDependencyError: it is not installed, or too old.
-    """
-    try:
-        import llama_cpp
-    except ImportError as error:
-        raise MissingDependencyError(f"llama-cpp-python is missing; {INSTALL}") from error
-    version = tuple(map(int, re.findall(r"\d+", llama_cpp.__version__)[:3]))
-    if version < LEAST:
-        raise MissingDependencyError(
-            f"llama-cpp-python {llama_cpp.__version__} is too old; {INSTALL}"
-        )
-    return llama_cpp
-
-
-llama = _import()
+import llama_cpp as llama
 
 logger = logging.getLogger("corelm.llama_cpp")
 ERROR = 4  # ggml's level

@@ -2,8 +2,6 @@
 
 import ctypes
 import gc
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -288,20 +286,3 @@ def test_requests_that_cannot_be_met_are_refused_at_once(make):
         make("top_q(p=0.5)")
     with pytest.raises(UsageError, match="seed"):
         make("top_p(p=0.5)", seed=-1)
-
-
-@pytest.mark.parametrize(
-    ("module", "message"),
-    [
-        ("raise ImportError", "llama-cpp-python is missing; pip install"),
-        ("__version__ = '0.2.90'", "llama-cpp-python 0.2.90 is too old; pip install"),
-        ("__version__ = '0.3.35'", "llama-cpp-python 0.3.35 is too old; pip install"),
-    ],
-)
-def test_an_engine_that_is_missing_or_old_is_an_error_in_one_line(module, message, tmp_path):
-    (tmp_path / "llama_cpp.py").write_text(module)
-    command = [sys.executable, "-m", "corelm", "sample", "--model", "gguf:x.gguf"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {message}")
-    assert done.stderr.count("\n") == 1

@@ -2,6 +2,11 @@
 
 import importlib
 
+from corelm.adapters import requires
+
+ENGINE = ("mlx-lm", "0.32")
+"""The engine, and its oldest version that works."""
+
 _MODULES = {
     "MlxModel": "model",
     "as_logits_processor": "processor",
@@ -15,4 +20,5 @@ __all__ = [*_MODULES]
 def __getattr__(name):
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    with requires(*ENGINE):
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

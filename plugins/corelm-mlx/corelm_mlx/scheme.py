@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
-from corelm.adapters import check_hub_model, hub_models
+from corelm.adapters import check_hub_model, check_model_folder, hub_models, requires
+from corelm_mlx import ENGINE
 
 DTYPES = ("float32", "float16", "bfloat16")
 
 
+@requires(*ENGINE)
 def open_model(name, dtype=None):
     """Return the model in a folder, or of a name in the cache of Hugging Face.
 
@@ -21,15 +23,14 @@ def open_model(name, dtype=None):
     Raises:
         ParameterError: no such dtype.
         CorelmError: a model that is missing, damaged or foreign.
+        MissingDependencyError: mlx-lm is not installed, or has another interface.
     """
     if dtype not in (None, *DTYPES):
         raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
     folder = _folder(name)
-    try:
-        from mlx_lm import load
-    except ImportError as error:
-        raise CorelmError(f"mlx-lm cannot be imported: {_line(error)}") from error
+    check_model_folder(folder)
     import mlx.core as mx
+    from mlx_lm import load
 
     from corelm_mlx.model import MlxModel
 

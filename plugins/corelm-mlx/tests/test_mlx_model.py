@@ -142,7 +142,9 @@ def test_the_command_line_writes_a_text(folder):
     assert len(expected.tokens) == 8
 
 
-@pytest.mark.parametrize("damage", ["cut", "shape", "missing", "kind", "config", "code", "none"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "shape", "missing", "kind", "config", "code", "none", "layers"]
+)
 def test_a_damaged_model_is_refused_in_one_line(folder, tmp_path, damage):
     copy = shutil.copytree(folder, tmp_path / "copy")
     config, weights = copy / "config.json", copy / "model.safetensors"
@@ -160,9 +162,11 @@ def test_a_damaged_model_is_refused_in_one_line(folder, tmp_path, damage):
     elif damage == "code":
         config.write_text(json.dumps(settings | {"model_file": "model.py"}))
         (copy / "model.py").write_text("raise SystemExit('run')")
+    elif damage == "layers":
+        config.write_text(json.dumps(settings | {"n_layer": 10**9}))
     elif damage == "none":
         weights.unlink()
-    with pytest.raises(CorelmError, match=r"^mlx-lm cannot open ") as caught:
+    with pytest.raises(CorelmError, match=r"^mlx-lm cannot open |config\.json': ") as caught:
         open_model(str(copy))
     assert "\n" not in str(caught.value)
 

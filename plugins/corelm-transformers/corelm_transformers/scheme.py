@@ -1,20 +1,16 @@
 """Open the models of transformers on this machine: `--model transformers:PATH`."""
 
-import json
-import os
 from contextlib import contextmanager
 from pathlib import Path
 
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
-from corelm.adapters import check_hub_model, hub_models
+from corelm.adapters import check_hub_model, check_model_folder, hub_models, requires
+from corelm_transformers import ENGINE
 
 DTYPES = ("float32", "float16", "bfloat16")
-LARGEST_FILE = 2**20
-LARGEST_SIZE = 2**30
-MOST_LAYERS = 1000
-"""Bounds on a configuration, which transformers builds a network of before it reads weights."""
 
 
+@requires(*ENGINE)
 def open_model(name, device=None, dtype=None):
     """Return the model in a folder, or of a name in the cache of Hugging Face.
 
@@ -29,6 +25,7 @@ def open_model(name, device=None, dtype=None):
     Raises:
         ParameterError: no such device or dtype.
         CorelmError: a model that is missing, damaged or foreign.
+        MissingDependencyError: transformers is not installed, or has another interface.
     """
     if dtype not in (None, *DTYPES):
         raise ParameterError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
@@ -51,7 +48,7 @@ def _load(name, dtype):
 
     offline = {"local_files_only": True, "trust_remote_code": False}
     try:
-        _check_configuration(cached_file(name, "config.json", local_files_only=True))
+        check_model_folder(Path(cached_file(name, "config.json", local_files_only=True)).parent)
         with _no_progress_bar():
             tokenizer = AutoTokenizer.from_pretrained(name, **offline)
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -76,20 +73,6 @@ def _no_progress_bar():
     finally:
         if enabled:
             logging.enable_progress_bar()
-
-
-def _check_configuration(path):
-    """Refuse a configuration of impossible sizes, in itself or in a part of it."""
-    if os.path.getsize(path) > LARGEST_FILE:
-        raise ValueError(f"config.json has more than {LARGEST_FILE} bytes")
-    parts = [json.loads(Path(path).read_bytes())]
-    while parts:
-        for name, value in parts.pop().items():
-            if isinstance(value, dict):
-                parts.append(value)
-            most = MOST_LAYERS if name.endswith(("layers", "layer")) else LARGEST_SIZE
-            if isinstance(value, int) and value > most:
-                raise ValueError(f"config.json has {name} = {value}, more than {most}")
 
 
 def _line(error):

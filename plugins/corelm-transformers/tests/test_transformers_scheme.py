@@ -117,6 +117,11 @@ def test_damaged_files_are_refused(copied, file, content):
     assert_refused(copied)
 
 
+def test_a_tokenizer_of_five_gigabytes_is_refused_unread(copied):
+    os.truncate(copied / "tokenizer.json", 5 * 2**30)  # sparse
+    assert_refused(copied)
+
+
 def test_a_cut_file_of_weights_is_refused(copied):
     file = copied / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])

@@ -1,0 +1,116 @@
+"""The engines of adapters: which version works, and bounds on the files that they read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from corelm.errors import CorelmError, MissingDependencyError, ModelFileError
+from corelm.printable import reason_of
+
+CONFIG = "config.json"
+LARGEST_CONFIG = 2**20
+LARGEST_FILE = 2**28
+"""Bytes of a tokenizer or another file that is read whole; the largest in use have 2**25."""
+
+READ_WHOLE = {".json", ".jinja", ".model", ".tiktoken", ".txt"}
+LARGEST_SIZE, MOST_LAYERS = 2**30, 1000
+"""Bounds on a configuration, of which engines build a network before they read weights."""
+
+
+@contextmanager
+def requires(package: str, version: str) -> Iterator[None]:
+    """Turn the failure of an engine into one line that has the version that works.
+
+    Put it around the import of an engine, or as a decorator around a function that uses it.
+    corelm's own errors pass.
+
+    Args:
+        package: the name of the engine for pip, such as `mlx-lm`.
+        version: the oldest version that works, such as `0.32`.
+
+    Raises:
+        MissingDependencyError: the engine is not installed, too old or broken, or it has changed
+            its interface.
+
+    Example:
+        >>> with requires("a-fast-engine", "1.2"):
+        ...     import a_fast_engine
+        Traceback (most recent call last):
+        corelm.errors.MissingDependencyError: a-fast-engine is not installed; pip install "a-fast-engine>=1.2"
+    """  # noqa: E501  the last line of a traceback
+    installed = _installed(package)
+    newer = f'pip install "{package}>={version}"'
+    if installed is not None and _numbers(installed) < _numbers(version):
+        raise MissingDependencyError(f"{package} {installed} is too old; {newer}")
+    try:
+        yield
+    except CorelmError:
+        raise
+    except Exception as error:
+        if installed is None and isinstance(error, ModuleNotFoundError):
+            raise MissingDependencyError(f"{package} is not installed; {newer}") from error
+        found = package if installed is None else f"{package} {installed}"
+        raise MissingDependencyError(
+            f"{found} cannot be used: {reason_of(error)}; a version that works: "
+            f'pip install "{package}=={version}.*"'
+        ) from error
+
+
+def _installed(package: str) -> str | None:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> list[int]:
+    """The numbers at the start of a version, which say which of two is older."""
+    release = re.match(r"[\d.]*", version)
+    return [int(part) for part in release[0].split(".") if part] if release else []
+
+
+def check_model_folder(folder: Path) -> None:
+    """Refuse a folder whose files would cost an engine more memory or time than any model needs.
+
+    Call it before an engine reads the folder. Weights are left to the engine, which maps them.
+
+    Args:
+        folder: a folder with a `config.json`.
+
+    Raises:
+        ModelFileError: a file that is too large or not regular, or an impossible size in
+            `config.json`; the message has the file and the reason.
+    """
+    for file in sorted(folder.rglob("*")):
+        if file.is_dir() or not file.exists():  # an engine names what it lacks
+            continue
+        if not file.is_file():
+            raise ModelFileError(f"{str(file)!r}: it isn't a regular file")
+        most = LARGEST_CONFIG if file.name == CONFIG else LARGEST_FILE
+        if file.suffix in READ_WHOLE and file.stat().st_size > most:
+            raise ModelFileError(f"{str(file)!r}: it has more than {most} bytes")
+    _check_configuration(folder / CONFIG)
+
+
+def _check_configuration(file: Path) -> None:
+    """Refuse a configuration of impossible sizes, in itself or in a part of it."""
+    try:
+        parts: list[Any] = [json.loads(file.read_bytes())]
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{str(file)!r}: it cannot be read: {error}") from error
+    while parts:
+        part = parts.pop()
+        items = part.items() if isinstance(part, dict) else [("", value) for value in part]
+        for name, value in items:
+            if isinstance(value, (dict, list)):
+                parts.append(value)
+            most = MOST_LAYERS if name.endswith(("layers", "layer")) else LARGEST_SIZE
+            if isinstance(value, int) and value > most:
+                raise ModelFileError(f"{str(file)!r}: {name} = {value} is more than {most}")
