@@ -44,6 +44,8 @@ from corelm.numerics import distributions, filters, reshaping
         ("top_k", (zeros(2, 3), 0, zeros(2, 3))),
         ("top_k", (zeros(2, 3), -1, zeros(2, 3))),
         ("top_k", (zeros(2, 3), 1, zeros(2, 4))),
+        ("moments", (zeros(2, 3), np.array([1.0, -1.0]), np.zeros((2, 2, 3)))),
+        ("moments", (zeros(2, 3), np.array([0.0, 1.0]), np.zeros((2, 2, 3)))),
         ("rows_are_valid", (zeros(3),)),
         ("min_and_shannon_entropy", (zeros(2, 3), np.zeros(2), np.zeros(1))),
     ],

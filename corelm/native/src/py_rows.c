@@ -364,6 +364,17 @@ PyObject *py_divergence(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return return_bool(&call, status);
 }
 
+/* Below 0, or nan, no exponent of `exp_nonpositive` would be in its range. */
+static int expect_positive(const double *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!(numbers[i] > 0)) {
+            PyErr_SetString(PyExc_ValueError, "temperatures: expected numbers above 0");
+            return 0;
+        }
+    return 1;
+}
+
 /* (logits, temperatures, out) */
 PyObject *py_moments(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
@@ -373,6 +384,7 @@ PyObject *py_moments(PyObject *self, PyObject *const *args, Py_ssize_t count)
     Py_buffer *temperatures, *out;
     if (!expect_arguments("moments", count, 3) || !get_logits(&call, args[0], &job.logits) ||
         !(temperatures = get_array(&call, args[1], "temperatures", FLOAT64, 1, READ)) ||
+        !expect_positive(temperatures->buf, length(temperatures, 0)) ||
         !(out = get_array(&call, args[2], "out", FLOAT64, 3, WRITE)) ||
         !expect_length("out", out, 0, job.logits.batch) ||
         !expect_length("out", out, 1, length(temperatures, 0)) ||

@@ -185,12 +185,22 @@ def _kept(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
                     "leave out --resume to start again"
                 )
             body = _body(key if number > 1 else b"", line)
-            if body is None or (number == 1 and body != header):
+            if number == 1:
+                damaged = int(body != header)
+            elif (unit := _unit(body)) is None:
                 damaged = number
-            elif number > 1:
-                unit, result = json.loads(body)
-                done[unit] = result
+            else:
+                done[unit[0]] = unit[1]
     return done
+
+
+def _unit(body: bytes | None) -> tuple[str, Any] | None:
+    """The unit and its result in the JSON of a line; None if it is something else."""
+    with suppress(ValueError, RecursionError):
+        match json.loads(body or b""):
+            case [str(unit), result]:
+                return unit, result
+    return None
 
 
 def _refuse_other_settings(folder: Path, settings: Settings) -> None:

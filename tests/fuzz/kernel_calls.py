@@ -1,0 +1,154 @@
+"""Calls of every kernel, with arguments that fit, nearly fit, or don't."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from random_plans import REFUSED, RandomPlan
+
+from corelm import native
+
+CALLS = 8
+"""Calls for each input of the fuzzer."""
+ALLOWED = (*REFUSED, MemoryError, OverflowError)
+"""The ways to refuse an argument."""
+EXTREMES = np.array([-np.inf, np.inf, np.nan, 0.0, -0.0, 1e38, -1e38, 1e-45, 5.0], np.float32)
+NUMBERS = (0, 1, -1, 0.5, 1e300, np.inf, np.nan, 5e-324, 2**31, 2**63, None, "1", 3)
+
+
+class RandomCall:
+    """Arguments of one kernel on rows or on a layer; they fit but for a few changes."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.batch, self.vocabulary = int(rng.integers(0, 4)), int(rng.choice([1, 7, 40, 129, 700]))
+        self.units, self.width = int(rng.integers(1, 40)), int(rng.integers(1, 40))
+        self.rows = self.floats(self.batch, self.vocabulary)
+
+    def floats(self, *shape: int, dtype: str = "f4") -> np.ndarray:
+        """Normal numbers, ties, or extremes."""
+        values = self.rng.normal(0, 4, shape)
+        if self.rng.random() < 0.3:
+            values = np.round(values)
+        if self.rng.random() < 0.3:
+            values = np.where(
+                self.rng.random(shape) < 0.5, self.rng.choice(EXTREMES, shape), values
+            )
+        with np.errstate(over="ignore"):
+            return values.astype(dtype)
+
+    def empty(self, *shape: int, dtype: str = "f4") -> np.ndarray:
+        return np.full(shape, 7, dtype)
+
+    def ids(self, count: int) -> np.ndarray:
+        return self.rng.integers(0, self.vocabulary, count)
+
+    def number(self) -> Any:
+        usual = self.rng.random() < 0.7
+        return float(self.rng.random()) if usual else NUMBERS[self.rng.integers(len(NUMBERS))]
+
+    def arguments(self, name: str) -> list[Any]:
+        """Arguments that fit."""
+        rows, batch, vocabulary = self.rows, self.batch, self.vocabulary
+        out, column = self.empty(batch, vocabulary), self.empty(batch, dtype="f8")
+        half = "f2" if self.rng.random() < 0.5 else "f4"
+        panels = self.floats(-(-self.units // 16), self.width, 16, dtype=half)
+        x = self.floats(batch, self.width)
+        made: dict[str, list[Any]] = {
+            "pack": [self.floats(self.width, self.units, dtype=half), np.empty_like(panels)],
+            "multiply": [x, panels, None, int(self.rng.integers(4)), None,
+                         self.empty(batch, self.units)],
+            "normalise": [x, self.floats(self.width), None, 1e-6, self.empty(batch, self.width)],
+            "mask_tokens": [rows, self.ids(3), rows if self.rng.random() < 0.5 else out],
+            "rows_are_valid": [rows],
+            "apply_temperature": [rows, self.per_row(), out],
+            "draw": [rows, self.rng.random(batch), self.empty(batch, dtype="i8"), column],
+            "surprisals": [rows, self.ids(batch), column],
+            "min_and_shannon_entropy": [rows, column, column.copy()],
+            "greedy": [rows, out],
+            "within_nats": [rows, self.per_row(), out],
+            "top_k": [rows, int(self.rng.integers(1, vocabulary + 1)), out],
+            "softmax": [rows, out],
+            "quadratic": [rows, self.number(), self.number(), out],
+            "xtc": [rows, self.number(), self.number(), self.ids(2), out],
+            "logit_std": [rows, column],
+            "divergence": [rows, self.floats(batch, vocabulary), self.floats(batch, 4, dtype="f8"),
+                           self.ids(batch), self.empty(batch, 11, dtype="f8")],
+            "moments": [rows, self.floats(3, dtype="f8"), self.empty(batch, 3, 3, dtype="f8")],
+        }  # fmt: skip
+        return made.get(name) or [rows, self.number(), out]
+
+    def per_row(self) -> Any:
+        return self.number() if self.rng.random() < 0.5 else self.floats(self.batch, dtype="f8")
+
+    def misfit(self, argument: Any) -> Any:
+        """Something else in the place of an argument."""
+        if not isinstance(argument, np.ndarray):
+            return self.number()
+        kinds: list[Callable[[], Any]] = [
+            lambda: argument[:-1],
+            lambda: argument[..., :-1],
+            lambda: argument[..., ::-1],
+            lambda: argument.T,
+            lambda: argument.astype(">f4"),
+            lambda: argument.astype(self.rng.choice(["f2", "f4", "f8", "i8", "i4", "?"])),
+            lambda: np.repeat(argument, 2, axis=int(self.rng.integers(argument.ndim))),
+            lambda: argument[None],
+            lambda: misaligned(argument),
+            lambda: np.broadcast_to(argument, argument.shape),  # read-only
+            lambda: np.full_like(argument, self.rng.choice([-1, 2**40])),
+            self.number,
+        ]
+        with np.errstate(all="ignore"):
+            return kinds[self.rng.integers(len(kinds))]()
+
+    def call(self, name: str) -> None:
+        arguments = self.arguments(name)
+        for _ in range(self.rng.integers(0, 2)):
+            at = int(self.rng.integers(len(arguments)))
+            arguments[at] = self.misfit(arguments[at])
+        if self.rng.random() < 0.03:
+            arguments = arguments[:-1] if self.rng.random() < 0.5 else [*arguments, None]
+        getattr(native.loaded(), name)(*arguments)
+
+
+def misaligned(array: np.ndarray) -> np.ndarray:
+    """The same array one byte further on."""
+    moved = np.zeros(array.nbytes + 1, np.uint8)[1:].view(np.uint8)
+    return np.ndarray(array.shape, array.dtype, moved.data)
+
+
+ROW_AND_LAYER_KERNELS = [
+    name
+    for name in dir(native.kernels)
+    if not name.startswith("_")
+    and name not in ("PANEL", "plan", "run", "begin", "wait", "use_cores", "use_vector_width")
+]
+
+
+def call_kernels(data: bytes) -> None:
+    """Make calls that follow from the bytes: rows, layers, and a plan with steps."""
+    rng = np.random.default_rng(list(data) or [0])
+    native.loaded().use_vector_width(int(rng.choice([8, 16])))
+    native.loaded().use_cores(int(rng.integers(1, 4)))
+    for _ in range(CALLS):
+        with contextlib.suppress(*ALLOWED):
+            RandomCall(rng).call(str(rng.choice(ROW_AND_LAYER_KERNELS)))
+    with contextlib.suppress(*ALLOWED):
+        _run_a_plan(rng)
+
+
+def _run_a_plan(rng: np.random.Generator) -> None:
+    made = RandomPlan(rng)
+    for _ in range(rng.integers(0, 3)):
+        made.change()
+    plan = native.loaded().plan(*made.arguments())
+    for _ in range(2):
+        step = made.step()
+        made.run(plan, step, fill=85)
+        started = native.loaded().begin(plan, *made.arrays(step, fill=85))
+        if rng.random() < 0.7:  # a run that nobody waits for is dropped
+            native.loaded().wait(started)

@@ -1,0 +1,16 @@
+"""No kernel crashes, whatever its arguments; `.ci/sanitize` runs this under the sanitizers."""
+
+from __future__ import annotations
+
+import pytest
+from kernel_calls import call_kernels
+
+from corelm import native
+
+
+@pytest.mark.skipif(native.kernels is None, reason="the kernels are not compiled here")
+def test_calls_are_refused_or_return():
+    width = native.loaded().use_vector_width(16)
+    for seed in range(100):
+        call_kernels(bytes([seed]))
+    native.loaded().use_vector_width(width)
