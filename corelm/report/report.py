@@ -15,10 +15,10 @@ from corelm.model import atomic_files
 from corelm.model.load import label, load
 from corelm.report.document.schema import check
 from corelm.report.document.summary import summary
-from corelm.report.measure.defaults import LENGTH, SEED, TEXTS, N
+from corelm.report.measure.defaults import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.run import Progress, ReportRun
-from corelm.report.measure.settings import Match, NamedModel, settings
+from corelm.report.measure.settings import NamedModel, settings
 from corelm.report.render import csv, markdown, text
 from corelm.report.render.frames import columns
 from corelm.sampler import Sampler
@@ -162,7 +162,8 @@ def compare(
     length: int = LENGTH,
     seed: int = SEED,
     reference: str | Path | Sequence[str] | None = None,
-    match_entropy: Match = None,
+    contexts: int = CONTEXTS,
+    match: str | Sequence[str] = (),
     against: str | Sampler | None = None,
     metrics: str | Sequence[str] = (),
     texts: int | str = TEXTS,
@@ -188,10 +189,12 @@ def compare(
         reference: human texts to compare with, or the path of a file or a folder of them. If left
             out, the IMDB reviews that the model has not seen, provided that they were fetched and
             the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
-        match_entropy: nats, or "human". A sampler that leaves one parameter open, such as
-            `top_p`, gets the value at which its mean entropy on the same contexts is this one.
-            "human" is the same share of the model's own entropy there as the surprisal of human
-            text is of the model's entropy on human text.
+        contexts: texts on whose positions the samplers are compared, at most.
+        match: a target such as "entropy=3", "mass_kept=0.9", "human_recall=0.95" or
+            "entropy=human", or several. A sampler that leaves one parameter open, such as `top_p`,
+            gets the value at which the figure on the same contexts is this one, in a row for each
+            target. "human" is the same share of the model's own entropy there as the surprisal of
+            human text is of the model's entropy on human text.
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
             If left out, human text if there is any, otherwise the first sampler.
         metrics: names of metrics that plugins offer, to measure on the texts too.
@@ -218,8 +221,8 @@ def compare(
     own = _named(model)
     asked = settings(
         own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
-        reference=reference, match=match_entropy, against=against, metrics=metrics, texts=texts,
-        scorer=None if scorer is None else _named(scorer),
+        reference=reference, contexts=contexts, match=match, against=against, metrics=metrics,
+        texts=texts, scorer=None if scorer is None else _named(scorer),
     )  # fmt: skip
     return Report.of_run(
         ReportRun(asked, Serial(own.model), Journal(), progress or _silent).document()

@@ -54,7 +54,10 @@ SOURCE = re.compile(r"<!-- source: (?P<path>\S+)(?: (?P<name>\w+))? -->")
 NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 PAGE_NEEDS = re.compile(rf"{NEEDS.pattern}(?!\n *```)", re.MULTILINE)
 ANYTHING = "..."
-PROGRESS = re.compile(r"^(matching|teacher forcing|generated texts|figures) \.\.\.\n", re.MULTILINE)
+STAGES = (
+    "contexts", "entropy of the model", "matching", "teacher forcing", "generated texts", "figures",
+)  # fmt: skip
+PROGRESS = re.compile(rf"^({'|'.join(STAGES)}) \.\.\.\n", re.MULTILINE)
 """Lines of a report's progress where there is no terminal; on a terminal they are bars."""
 
 SESSION = """

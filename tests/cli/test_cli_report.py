@@ -180,10 +180,8 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
         (["--samples", "x"], "samples must be a whole number, not 'x'"),
         (["--length", "0"], "length must be at least 1, not 0"),
         (["--seed", "-1"], "seed must be at least 0, not -1"),
-        (
-            ["--match-entropy", "x"],
-            "the entropy to match must be a number of nats or 'human', not 'x'",
-        ),
+        (["--match", "entropy=x"], "entropy must be a number or 'human', not 'x'"),
+        (["--contexts", "0"], "contexts must be at least 1, not 0"),
         (["--prompts", "no.txt"], "cannot read the prompt file no.txt"),
         (["--prompts", "empty.txt"], "there is no prompt in empty.txt"),
         (["nucleus"], "there is no sampler 'nucleus'"),
@@ -371,7 +369,8 @@ def test_a_file_that_is_not_a_report(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "what"),
     [(["greedy"], "a sampler"), (["--samples", "64"], "--samples"), (["--resume"], "--resume"),
-     (["--match-entropy", "3"], "--match-entropy"), (["--model", "imdb"], "--model")],
+     (["--match", "entropy=3"], "--match"), (["--contexts", "3"], "--contexts"),
+     (["--model", "imdb"], "--model")],
 )  # fmt: skip
 def test_nothing_that_is_given_is_ignored(run: Run, words: list[str], what: str) -> None:
     result = run("report", "--from", "r.json", *words)

@@ -14,6 +14,7 @@ import corelm
 from corelm import Sampler
 from corelm.engines.engine import Serial
 from corelm.errors import UnreachableError, UsageError
+from corelm.report.document import gate
 from corelm.report.document.schema import schema
 from corelm.report.measure import run
 from corelm.report.measure.journal import Journal
@@ -144,10 +145,9 @@ def test_several_prompts_each_have_their_texts():
     assert row["generated_texts"]["n"] == 4
 
 
-def test_contexts_are_of_every_prompt(monkeypatch):
-    monkeypatch.setattr(run, "CONTEXTS", 4)
+def test_contexts_are_of_every_prompt():
     prompts, file = ["the cat", "the dog", "a"], io.BytesIO()
-    asked = settings(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2)
+    asked = settings(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2, contexts=4)
     engine, journal = Serial(asked.model), Journal(file=file)
     run.ReportRun(asked, engine, journal, lambda *call: None).document()
     name, contexts = json.loads(file.getvalue().splitlines()[0].partition(b" ")[2])
@@ -187,7 +187,7 @@ def test_every_setting_of_a_sweep_is_a_row_that_knows_it():
 
 
 def test_the_settings_of_a_sweep_are_matched_each():
-    document = compare(["top_k(k=3,4) | temperature"], match_entropy=0.5)
+    document = compare(["top_k(k=3,4) | temperature"], match="entropy=0.5")
     first, second = document["samplers"]
     assert [row["sampler"].split(" |")[0] for row in (first, second)] == [
         "top_k(k=3)",
@@ -222,7 +222,7 @@ def test_too_little_to_measure_is_a_warning(n, warned):
 
 
 def test_the_target_of_a_match_is_stated():
-    document = compare(["temperature"], match_entropy=0.5, n=6)
+    document = compare(["temperature"], match="entropy=0.5", n=6)
     assert (
         "matched to a mean entropy of 0.50 nats. Model: " in corelm.Report(document).to_markdown()
     )
@@ -239,31 +239,72 @@ def test_a_row_does_not_depend_on_the_others():
 
 
 def test_samplers_are_matched_to_an_entropy():
-    document = compare(["temperature", "top_k(k=2)", "min_p", "greedy"], match_entropy=0.5)
+    document = compare(["temperature", "top_k(k=2)", "min_p", "greedy"], match="entropy=0.5")
     matched = [row for row in document["samplers"] if row["name"] in ("temperature", "min_p")]
     assert [row["sampler"] for row in document["samplers"]][1::2] == ["top_k(k=2)", "greedy"]
-    assert document["header"]["match_entropy"] == 0.5
+    target = {"figure": "entropy", "asked": "entropy=0.5", "target": 0.5}
+    assert document["header"]["matched"] == [target]
+    assert [row["matched"] for row in document["samplers"]] == [
+        {"open": "temperature", **target}, None, {"open": "min_p", **target}, None,
+    ]  # fmt: skip
     assert abs(matched[0]["teacher_forced"]["entropy"]["mean"] - 0.5) <= 0.01
 
 
+def test_every_open_sampler_gets_a_row_for_each_target():
+    document = compare(
+        ["temperature", "greedy", "top_k"],
+        match=["entropy=0.5", "tokens_kept=3", "human_recall=0.9"],
+        reference=TEXTS,
+        against="top_k at tokens_kept=3",
+    )
+    jsonschema.validate(document, schema())
+    rows = [(row["name"], (row["matched"] or {}).get("asked")) for row in document["samplers"]]
+    targets = ["entropy=0.5", "tokens_kept=3", "human_recall=0.9"]
+    assert rows == [
+        *(("temperature", each) for each in targets),
+        ("greedy", None),
+        *(("top_k", each) for each in targets),
+    ]
+    assert document["samplers"][5]["sampler"] == "top_k(k=3)"
+    assert document["samplers"][5]["differences"] is None
+    assert document["samplers"][0]["differences"]["against"] == "top_k(k=3)"
+    words = (
+        "matched to a mean entropy of 0.50 nats, a mean number of tokens kept of 3.00 and a human "
+        "recall of 90.0%. Model: "
+    )
+    report = corelm.Report(document)
+    assert words in report.to_markdown()
+    assert "| `top_k(k=3)` | tokens kept 3.00 | " in report.to_markdown()
+    assert "human recall 90.0%" in report.to_html()
+    condition = gate.condition(
+        "top_k at tokens_kept=3.entropy > 99", [("top_k at tokens_kept=3", "top_k")]
+    )
+    assert condition.tripped(document) == ""
+
+
+def test_a_sampler_with_no_number_left_open_is_measured_as_it_is():
+    document = compare(["phase(inside=greedy)", "temperature"], match="entropy=0.5")
+    assert [row["matched"] is None for row in document["samplers"]] == [True, False]
+
+
 def test_human_entropy_can_be_matched():
-    document = compare(["temperature"], match_entropy="human", reference=TEXTS)
+    document = compare(["temperature"], match="entropy=human", reference=TEXTS)
     [row] = document["samplers"]
     human = document["reference"]["teacher_forced"]["surprisal"]  # the contexts are people's
-    assert document["header"]["match_entropy"] == pytest.approx(human, rel=1e-9)
+    assert document["header"]["matched"][0]["target"] == pytest.approx(human, rel=1e-9)
     assert abs(row["teacher_forced"]["entropy"]["mean"] - human) <= 0.01
 
 
 def test_people_are_matched_on_other_contexts_by_their_share_of_the_models_entropy():
-    document = compare(["temperature", "stochastic"], match_entropy="human", model=carrier())
+    document = compare(["temperature", "stochastic"], match="entropy=human", model=carrier())
     matched, model = (row["teacher_forced"]["entropy"]["mean"] for row in document["samplers"])
     target = 1.1 / 1.2 * model
-    assert document["header"]["match_entropy"] == pytest.approx(target, rel=1e-6)
+    assert document["header"]["matched"][0]["target"] == pytest.approx(target, rel=1e-6)
     assert abs(matched - target) <= 0.01
 
 
 def test_a_sampler_without_a_match_has_an_error_row():
-    document = compare(["temperature", "top_p"], match_entropy=2.3)
+    document = compare(["temperature", "top_p"], match="entropy=2.3")
     first, second = document["samplers"]
     assert first["error"] is None
     assert second["error"]["type"] == UnreachableError.__name__
@@ -346,11 +387,17 @@ def test_a_word_that_the_model_lacks_fails_only_its_sampler():
         ({"reference": []}, "the reference must be a path of texts, or a list of texts"),
         ({"reference": [5]}, "the reference must be a path of texts, or a list of texts"),
         ({"reference": ["", "  "]}, "the reference must be a path of texts, or a list of texts"),
-        ({"match_entropy": "people"}, "must be a number of nats or 'human', not 'people'"),
-        ({"match_entropy": -1}, "the entropy to match must be at least 0 nats, not -1"),
-        ({"match_entropy": float("nan")}, "the entropy to match must be at least 0 nats, not nan"),
-        ({"match_entropy": "human", "samplers": ["temperature"]}, "there are no human texts to"),
-        ({"match_entropy": 1, "samplers": ["mirostat"]}, "leaves"),
+        ({"match": "entropy"}, "cannot read the target 'entropy'; write FIGURE=NUMBER"),
+        ({"match": [3]}, "cannot read the target 3"),
+        ({"match": "entropy=people"}, "entropy must be a number or 'human', not 'people'"),
+        ({"match": "entropy=-1"}, "entropy must be at least 0, not -1"),
+        ({"match": "entropy=nan"}, "entropy must be at least 0, not nan"),
+        ({"match": "mass_kept=90"}, "mass_kept must be between 0 and 1, not 90"),
+        ({"match": "mass_kept=human"}, "the mass_kept of human text is not known; entropy and"),
+        ({"match": "entropi=3"}, "'entropi' cannot be matched; did you mean 'entropy'?"),
+        ({"match": "human_recall=0.9"}, "human_recall needs contexts that people wrote"),
+        ({"match": "entropy=human", "samplers": ["temperature"]}, "there are no human texts to"),
+        ({"match": "entropy=1", "samplers": ["mirostat"]}, "leaves"),
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(asked, says):

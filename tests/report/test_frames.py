@@ -80,8 +80,8 @@ def test_the_lists_of_tokens_are_those_of_generate(report):
 def test_a_line_for_each_token_with_what_tells_it_apart(report):
     frame = columns(report.to_dict(), "token")
     assert list(frame) == [
-        "sampler", "name", "top_k.k", "temperature.t", "temperature_2.t", "match_entropy", "seed",
-        "prompt", "sample", "position", "token", "text", "surprisal", "sampler_surprisal",
+        "sampler", "name", "top_k.k", "temperature.t", "temperature_2.t", "matched", "target",
+        "seed", "prompt", "sample", "position", "token", "text", "surprisal", "sampler_surprisal",
         "entropy", "model_entropy",
     ]  # fmt: skip
     [length] = {len(column) for column in frame.values()}
@@ -115,4 +115,4 @@ def test_levels_and_reports_without_them(report):
     del earlier["samplers"][0]["texts"][0]["by_token"]
     with pytest.raises(ReportError, match="an earlier version of corelm made it"):
         columns(earlier, "text")
-    assert report.to_pandas("token").shape == (len(columns(report.to_dict(), "token")["seed"]), 16)
+    assert report.to_pandas("token").shape == (len(columns(report.to_dict(), "token")["seed"]), 17)

@@ -25,6 +25,13 @@ from corelm.report.measure.free_parameter import FreeParameter
         ("top_k(k=50) | temperature | min_p(p=0.1)", 0.5,
          "top_k(k=50) | temperature(t=0.5) | min_p(p=0.1)"),
         ("greedy | top_p", 0.5, "greedy | top_p(p=0.5)"),
+        ("schedule(first=top_k(k=3) | temperature, last=greedy, over=9)", 0.5,
+         "schedule(first=top_k(k=3) | temperature(t=0.5), last=greedy, over=9, shape='linear')"),
+        ("schedule(temperature, over=9)", 0.5,
+         "schedule(first=temperature(t=0.5), last=stochastic, over=9, shape='linear')"),
+        ("greedy | phase(inside=schedule(first=greedy, last=top_p, over=9))", 0.5,
+         "greedy | phase(start='<think>', end='</think>', inside=schedule(first=greedy, "
+         "last=top_p(p=0.5), over=9, shape='linear'), outside=stochastic)"),
     ],
 )  # fmt: skip
 def test_the_number_that_is_left_out(expression, value, sampler):
@@ -40,6 +47,9 @@ def test_the_number_that_is_left_out(expression, value, sampler):
         ("repetition_penalty(penalty=2)", "leaves no number open"),
         ("mirostat", "mirostat leaves tau and eta open; give all of them except one"),
         ("temperature | top_k", "leaves t and k open"),
+        ("phase(inside=top_p, outside=temperature)", "leaves p and t open"),
+        ("schedule(first=greedy, last=top_p)", "leaves over and p open"),
+        ("phase(inside=top_p(p=0.5))", "leaves no number open"),
     ],
 )
 def test_none_or_several(expression, fault):

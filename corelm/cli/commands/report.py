@@ -18,12 +18,12 @@ from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
-from corelm.report.measure.defaults import LENGTH, SEED, TEXTS, N
+from corelm.report.measure.defaults import CONTEXTS, LENGTH, SEED, TEXTS, N
 
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
-    "samplers", "reference", "prompts", "samples", "length", "seed", "model", "match_entropy",
-    "against", "metric", "texts", "scorer", "resume",
+    "samplers", "reference", "prompts", "samples", "length", "seed", "model", "contexts",
+    "match", "against", "metric", "texts", "scorer", "resume",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from."""
 
@@ -68,6 +68,13 @@ def report(
             "the reviews of `corelm data imdb`, if they were downloaded.",
         ),
     ] = None,
+    contexts: Annotated[
+        str,
+        typer.Option(
+            metavar="INTEGER",
+            help="The largest number of texts on whose positions the samplers are compared.",
+        ),
+    ] = str(CONTEXTS),
     prompts: Annotated[
         str | None,
         typer.Option(
@@ -90,12 +97,13 @@ def report(
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = None,
-    match_entropy: Annotated[
-        str | None,
+    match: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="NATS|human",
-            help="Choose the open parameter of each sampler, such as top_p, so that its mean "
-            "entropy is this value, or that of the human texts.",
+            metavar="FIGURE=VALUE",
+            help="Choose the open parameter of each sampler, such as top_p, so that a figure on "
+            "the same contexts has this value: entropy=3, mass_kept=0.9, human_recall=0.95, or "
+            "entropy=human for that of human text; may be given more than once, each for a row.",
         ),
     ] = None,
     against: Annotated[
@@ -157,7 +165,7 @@ def report(
     \b
     corelm report --html report.html
     corelm report "temperature(t=0.7)" "min_p(p=0.05)" -n 200 --json report.json
-    corelm report temperature top_p min_p --match-entropy 3
+    corelm report temperature top_p min_p --match entropy=3
     corelm report --from report.json --html report.html
     """
     from corelm.cli.output.finish_report import ReportOutput
@@ -183,7 +191,8 @@ def report(
             length=length,
             seed=seed,
             reference=None if reference is None else Path(reference),
-            match=match_entropy,
+            contexts=contexts,
+            match=[text_argument(text) for text in match or []],
             against=None if against is None else text_argument(against),
             metrics=[text_argument(name) for name in metric or []],
             texts=texts,

@@ -103,7 +103,7 @@ def _columns(
         _Column(column.priority, [column.title, *texts], column)
         for column, texts in zip(overview_columns(document), cells, strict=True)
     ]
-    before = sum(column.priority < BARS for column in columns)
+    before = 1 + max(at for at, column in enumerate(columns) if column.priority < BARS)
     return [*columns[:before], _Column(BARS, bars), *columns[before:]]
 
 

@@ -128,7 +128,14 @@ def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
 
 
 def _row(document: Mapping[str, Any], sampler: str) -> Mapping[str, Any] | None:
-    """The row of an expression, or of a name whose parameter was found by matching."""
-    exact = [row for row in document["samplers"] if row["sampler"] == sampler]
-    named = [row for row in document["samplers"] if row["name"] == sampler]
-    return next(iter(exact or named), None)
+    """The row of an expression, or of one whose parameter was found by matching."""
+    rows = document["samplers"]
+    exact = [row for row in rows if row["sampler"] == sampler]
+    asked = [row for row in rows if (found := row.get("matched")) and sampler in _asked(found)]
+    named = [row for row in rows if row["name"] == sampler]
+    return next(iter(exact or asked or named), None)
+
+
+def _asked(matched: Mapping[str, Any]) -> tuple[str, str]:
+    """The names that a matched row has before its parameter is found."""
+    return matched["open"], f"{matched['open']} at {matched['asked']}"

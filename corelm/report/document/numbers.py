@@ -1,6 +1,8 @@
-"""Numbers in the form in which people read them."""
+"""Numbers and lists in the form in which people read them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def share(p: float) -> str:
@@ -28,3 +30,13 @@ def number(value: float) -> str:
         return f"{value:.0e}"
     text = f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
     return text.removeprefix("-") if float(text.replace(",", "")) == 0 else text
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does.
+
+    Example:
+        >>> listed(["a", "b", "c"]), listed(["a"]), listed([])
+        ('a, b and c', 'a', '')
+    """
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

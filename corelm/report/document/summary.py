@@ -14,7 +14,7 @@ from corelm.report.document.lookup import (
     figure,
     rows,
 )
-from corelm.report.document.numbers import number, share
+from corelm.report.document.numbers import listed, number, share
 
 LOOPING = 0.01
 """The share of texts ending in a loop from which a sampler is reported; people's is 0.003."""
@@ -55,9 +55,9 @@ def _closest(document: Mapping[str, Any], samplers: Samplers, people: Row | None
     if not human or not found:
         return ""
     names = list(found)
-    values = _listed(list(dict.fromkeys(map(number, found.values()))))
+    values = listed(list(dict.fromkeys(map(number, found.values()))))
     sentence = (
-        f"{_listed(names)} {_singular(names, 'is', 'are')} closest to human text by surprisal: "
+        f"{listed(names)} {_singular(names, 'is', 'are')} closest to human text by surprisal: "
         f"{values} against {number(human.value)} nats per token"
     )
     if len(names) > 1:
@@ -76,7 +76,7 @@ def _same_as_people(named: Mapping[str, Row], names: Sequence[str]) -> str:
     if not within:
         return ""
     verb = _singular(within, "is", "are")
-    subject = _singular(names, "It", "They") if within == list(names) else _listed(within)
+    subject = _singular(names, "It", "They") if within == list(names) else listed(within)
     return f" {subject} {verb} not distinguishable from human text by that figure."
 
 
@@ -84,7 +84,7 @@ def _repeating(samplers: Samplers) -> str:
     """Name the samplers that often write a phrase of four tokens again."""
     names = _with_share(samplers, "rep_4", REPEATING, "of 4-grams")
     verb = _singular(names or [], "repeats itself", "repeat themselves")
-    return f"{_listed(names)} {verb}." if names else ""
+    return f"{listed(names)} {verb}." if names else ""
 
 
 def _looping(samplers: Samplers) -> str:
@@ -93,7 +93,7 @@ def _looping(samplers: Samplers) -> str:
         return ""
     if not names:
         return "None of them ends in a loop." if len(samplers) > 1 else "It does not end in a loop."
-    return f"{_listed(names)} {_singular(names, 'ends', 'end')} in loops."
+    return f"{listed(names)} {_singular(names, 'ends', 'end')} in loops."
 
 
 def _with_share(samplers: Samplers, metric: str, least: float, of: str) -> list[str] | None:
@@ -111,9 +111,9 @@ def _straying(samplers: Samplers) -> str:
     if not far:
         return ""
     names = [name for name, _, _ in far]
-    nats = _listed([number(drawn) for _, drawn, _ in far])
+    nats = listed([number(drawn) for _, drawn, _ in far])
     return (
-        f"{_listed(names)} {_singular(names, 'samples', 'sample')} from the tail "
+        f"{listed(names)} {_singular(names, 'samples', 'sample')} from the tail "
         f"(expected surprisal {nats} nats, the model's own {number(far[0][2])})."
     )
 
@@ -127,13 +127,8 @@ def _expected(row: Row) -> tuple[float, float]:
 
 def _failed(document: Mapping[str, Any]) -> str:
     failed = [row["sampler"] for row in document["samplers"] if row["error"]]
-    return f"{_listed(failed)} failed." if failed else ""
+    return f"{listed(failed)} failed." if failed else ""
 
 
 def _singular(names: Sequence[str], one: str, several: str) -> str:
     return one if len(names) == 1 else several
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Join names as a sentence does: a, b and c."""
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from corelm.errors import ParameterError, UsageError
 from corelm.params import Parameter
-from corelm.plugins.expressions import Written, build, read_stages
+from corelm.plugins.expressions import Nested, Written, build, read_stages
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
@@ -23,6 +24,10 @@ BEYOND = (
 """Distances from the end of a range that has only one."""
 
 
+Path = tuple[tuple[int, int | str], ...]
+"""The way into nested samplers: at each level the index of a stage and the key of a parameter."""
+
+
 @dataclass(frozen=True)
 class FreeParameter:
     """A parameter whose value is to be found.
@@ -30,12 +35,14 @@ class FreeParameter:
     Attributes:
         expression: the sampler as the user wrote it, without the parameter.
         stages: its stages.
-        stage: the index of the stage with the parameter.
+        path: the way to the stages that the parameter is in; empty if it is not nested.
+        stage: the index of its stage there.
         parameter: the parameter with its rules.
     """
 
     expression: str
     stages: tuple[Written, ...]
+    path: Path
     stage: int
     parameter: Parameter
 
@@ -43,7 +50,8 @@ class FreeParameter:
     def of(cls, expression: str) -> FreeParameter:
         """Return the number that an expression leaves open.
 
-        The candidates of a stage are its real numbers, or its integers if it has no real ones.
+        The candidates of a stage are its real numbers, or its integers if it has no real ones,
+        and those of the samplers in its parameters.
 
         Raises:
             UsageError: the expression leaves no number open, or several.
@@ -52,22 +60,33 @@ class FreeParameter:
             >>> FreeParameter.of("top_k(k=50) | temperature").parameter.name
             't'
         """
+        found = cls.find(expression)
+        if found is None:
+            raise UsageError(
+                f"{expression} leaves no number open to match; write the bare name of a sampler "
+                "that has one, such as top_p"
+            )
+        return found
+
+    @classmethod
+    def find(cls, expression: str) -> FreeParameter | None:
+        """Return the number that an expression leaves open; None if it leaves none open.
+
+        Raises:
+            UsageError: it leaves several open.
+        """
         stages = tuple(read_stages(expression))
-        open_ = [
-            cls(expression, stages, at, parameter)
-            for at, stage in enumerate(stages)
-            for parameter in _left_open(stage)
-        ]
-        if len(open_) != 1:
-            raise UsageError(f"{expression} {_fault(open_)}")
-        return open_[0]
+        open_ = [cls(expression, stages, *each) for each in _open(stages)]
+        if len(open_) > 1:
+            names = [each.parameter.name for each in open_]
+            raise UsageError(
+                f"{expression} leaves {' and '.join(names)} open; give all of them except one"
+            )
+        return open_[0] if open_ else None
 
     def at(self, value: float) -> Sampler:
         """Return the sampler with this value."""
-        name, values, named = self.stages[self.stage]
-        whole = list(self.stages)
-        whole[self.stage] = (name, values, {**named, self.parameter.name: value})
-        return build(whole)
+        return build(_put(self.stages, self.path, self.stage, {self.parameter.name: value}))
 
     def values(self) -> list[float]:
         """Return values from one end of its range to the other, in rising order."""
@@ -103,6 +122,42 @@ class FreeParameter:
             return
 
 
+def _open(stages: Sequence[Written]) -> Iterator[tuple[Path, int, Parameter]]:
+    """Yield the open parameters of stages and of the samplers nested in them, with their places."""
+    for at, stage in enumerate(stages):
+        yield from (((), at, parameter) for parameter in _left_open(stage))
+        for key, value in _arguments(stage).items():
+            if isinstance(value, Nested):
+                for path, inner, parameter in _open(value.stages):
+                    yield ((at, key), *path), inner, parameter
+
+
+def _put(
+    stages: Sequence[Written], path: Path, stage: int, given: dict[str, float]
+) -> list[Written]:
+    """Return the stages with parameters given to one of them, the one at the end of a path."""
+    whole = list(stages)
+    if not path:
+        name, values, named = whole[stage]
+        whole[stage] = (name, values, named | given)
+        return whole
+    (at, key), *rest = path
+    name, values, named = whole[at]
+    nested = _arguments(whole[at])[key]
+    new = {key: nested._replace(stages=_put(nested.stages, tuple(rest), stage, given))}
+    whole[at] = (
+        name,
+        [new.get(place, value) for place, value in enumerate(values)],
+        {each: new.get(each, value) for each, value in named.items()},
+    )
+    return whole
+
+
+def _arguments(stage: Written) -> dict[int | str, Any]:
+    """The parameters of a stage by place or by name."""
+    return dict(enumerate(stage[1])) | stage[2]
+
+
 def _left_open(stage: Written) -> list[Parameter]:
     name, values, named = stage
     declared = registry().sampler(name).parameters()
@@ -110,13 +165,3 @@ def _left_open(stage: Written) -> list[Parameter]:
     open_ = [p for p in unnamed if not {p.name, *p.rule.aliases} & set(named)]
     kind = float if any(p.type is float for p in declared) else int
     return [p for p in open_ if p.type is kind]
-
-
-def _fault(open_: list[FreeParameter]) -> str:
-    if not open_:
-        return (
-            "leaves no number open to match; write the bare name of a sampler that has one, such "
-            "as top_p"
-        )
-    names = [each.parameter.name for each in open_]
-    return f"leaves {' and '.join(names)} open; give all of them except one"

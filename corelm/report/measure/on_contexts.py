@@ -19,11 +19,10 @@ from corelm.language_model import LanguageModel
 from corelm.metrics.intervals import mean_interval
 from corelm.metrics.positions import by_position, total
 from corelm.report.measure.contexts import Contexts
-from corelm.report.measure.divergence import FIGURES, Comparison, ModelRows
+from corelm.report.measure.divergence import FIGURES, ModelRows
 from corelm.report.measure.teacher_forcing import Group, Position, Reader, groups, read
 from corelm.report.measure.temperature_curve import at_temperatures
 from corelm.sampler import Sampler
-from corelm.validation import invalid_result
 
 Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""
@@ -169,7 +168,6 @@ class _SamplerRun:
     """The run of one sampler over a group; it stops at the first failure."""
 
     def __init__(self, sampler: Sampler, group: Group) -> None:
-        self._sampler = sampler
         self._reader = Reader(sampler, group)
         self._columns = _Columns(group, (*FIGURES, TOKEN_SURPRISAL))
         self._error: Record | None = None
@@ -185,24 +183,12 @@ class _SamplerRun:
             return
         # A sampler that fails costs its own row of the report, not the report.
         try:
-            found = self._compared(position, model)
+            found = self._reader.compare(position, model)
         except (SamplerError, UsageError) as error:
             self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
             return
         self._columns.add(position, np.column_stack([found.figures, found.surprisal]))
         self._reader.store(position, found.surprisal)
-
-    def _compared(self, position: Position, model: ModelRows) -> Comparison:
-        logits = self._reader.unvalidated_logits(position)
-        found = model.compare(logits, position.tokens)
-        if found is None:
-            raise invalid_result(self._sampler, logits, position.step)
-        if found.restored is not None:
-            raise SamplerError(
-                f"{self._sampler} restored token {found.restored}, which is never drawn, "
-                f"at step {position.step}"
-            )
-        return found
 
 
 class _Curve:

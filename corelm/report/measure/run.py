@@ -23,7 +23,8 @@ from corelm.report.measure.journal import Journal
 from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.playground import try_it
 from corelm.report.measure.scoring import Score
-from corelm.report.measure.settings import CONTEXTS, Candidate, Settings
+from corelm.report.measure.settings import Candidate, Settings
+from corelm.report.measure.targets import Target
 from corelm.report.measure.temperature_curve import curve, temperatures
 from corelm.report.measure.text_set import TextSet
 from corelm.report.measure.units import (
@@ -59,14 +60,22 @@ class Row:
 
     candidate: Candidate
     sampler: Sampler
+    target: float | None = None
     error: dict[str, str] | None = None
 
     def described(self) -> Document:
         """Describe the sampler; if its parameter was not found, as the user wrote it."""
-        found = described(self.sampler)
+        found = {**described(self.sampler), "sweep": self.candidate.sweep, "matched": self._match()}
         if self.candidate.open is not None and self.sampler is self.candidate.sampler:
-            return found | {"sampler": self.candidate.open, "params": {}, "temperature": None}
+            return found | {"sampler": self.candidate.row, "params": {}, "temperature": None}
         return found
+
+    def _match(self) -> Document | None:
+        """Say what its open parameter was matched to."""
+        open_, target = self.candidate.open, self.candidate.target
+        if open_ is None or target is None:
+            return None
+        return {"open": open_, "figure": target.figure, "target": self.target, "asked": str(target)}
 
     def take(self, result: Document) -> Document | None:
         """Accept the result of a unit; return None if the sampler failed in it."""
@@ -91,6 +100,7 @@ class ReportRun:
         self._engine = engine
         self._journal = journal
         self._progress = progress
+        self._targets: dict[Target, float] = {}
         self._rows = [Row(candidate, candidate.sampler) for candidate in settings.candidates]
 
     def document(self) -> Document:
@@ -102,7 +112,7 @@ class ReportRun:
         """
         settings = self._settings
         texts = self._texts()
-        contexts = texts.some(range(min(CONTEXTS, len(texts.texts))))
+        contexts = texts.some(range(min(settings.contexts, len(texts.texts))))
         people = self._people(texts, len(contexts.texts))
         if settings.against == HUMAN and people is None:
             raise UsageError(
@@ -110,8 +120,8 @@ class ReportRun:
                 "with one of the samplers"
             )
         matchers = Matchers(contexts)
-        target = self._target(people, matchers)
-        self._match(matchers, target)
+        self._targets = self._target_values(people, matchers)
+        self._match(matchers)
         at = temperatures([row.sampler for row in self._rows])
         measured = self._on_contexts(contexts, at)
         generated = self._generated_texts()
@@ -120,7 +130,7 @@ class ReportRun:
         written_by_people = measured["model"] if contexts.source == "human" else None
         return {
             "schema": "corelm.report/1",
-            "header": self._header(contexts, target),
+            "header": self._header(contexts),
             "units": "nats",
             "vocabulary": size,
             "drawable": size - len(never),
@@ -178,7 +188,7 @@ class ReportRun:
         """The contexts of the samplers; if people wrote them, further texts behind those."""
         s = self._settings
         if s.reference is None:
-            each = min(s.n, -(-CONTEXTS // len(s.prompts)))
+            each = min(s.n, -(-s.contexts // len(s.prompts)))
             unit = DrawContexts(s.prompts, each, s.length, s.seed)
             found = self._result(unit)
             texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
@@ -200,28 +210,35 @@ class ReportRun:
         [scores] = self._scores("second scorer, human texts", [texts])
         return scores
 
-    def _target(self, people: Document | None, matchers: Matchers) -> float | None:
-        """The entropy to match, in nats; that of people is converted to these contexts."""
-        match = self._settings.match
-        if match is None or match != "human":
-            return None if match is None else float(match)
+    def _target_values(self, people: Document | None, matchers: Matchers) -> dict[Target, float]:
+        """The value of each target; that of people is converted to these contexts."""
+        return {
+            target: self._of_people(people, matchers) if target.value is None else target.value
+            for target in self._settings.match
+        }
+
+    def _of_people(self, people: Document | None, matchers: Matchers) -> float:
+        """The entropy or the surprisal of people on these contexts, in nats."""
         share = human.share_of_the_models_entropy(people)
         if share is None:
             raise UsageError(
-                "there are no human texts to match: give some as the reference, or give the "
-                "entropy in nats"
+                "there are no human texts to match: give some as the reference, or give a number "
+                "of nats"
             )
         unit = ModelEntropy(matchers)
         own = self._result(unit)
         return float(share * own["mean"])
 
-    def _match(self, matchers: Matchers, target: float | None) -> None:
+    def _match(self, matchers: Matchers) -> None:
         """Find the parameters that candidates leave open."""
-        rows = [row for row in self._rows if row.candidate.open is not None]
-        if target is None or not rows:
-            return
-        units = [Match(row.candidate.row, target, matchers) for row in rows]
-        results = self._results("matching", units, len(units))
+        rows, units = [], []
+        for row in self._rows:
+            open_, target = row.candidate.open, row.candidate.target
+            if open_ is not None and target is not None:
+                row.target = self._targets[target]
+                rows.append(row)
+                units.append(Match(open_, target.figure, row.target, matchers))
+        results = self._results("matching", units, len(units)) if units else ()
         for row, (_, result) in zip(rows, results, strict=True):
             found = row.take(result)
             row.sampler = read_sampler(found["value"]) if found else row.sampler
@@ -340,14 +357,13 @@ class ReportRun:
                     differences = from_row(name, own, other)
             found = {
                 **row.described(),
-                "sweep": row.candidate.sweep,
                 "error": row.error,
                 **figures,
                 "differences": differences,
             }
             yield found | {"failed_metrics": own.texts.failures if own else {}}
 
-    def _header(self, contexts: Contexts, target: float | None) -> Document:
+    def _header(self, contexts: Contexts) -> Document:
         """The facts about a report besides its figures; the command line fills in `command`."""
         s = self._settings
         return {
@@ -372,7 +388,10 @@ class ReportRun:
                 {"name": o.full_name, "version": o.source.version, "meaning": o.value.meaning}
                 for o in s.metrics
             ],
-            "match_entropy": target,
+            "matched": [
+                {"figure": target.figure, "asked": str(target), "target": value}
+                for target, value in self._targets.items()
+            ],
             "ci": INTERVALS,
         }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,7 +17,7 @@ from corelm.model.corpus import read_texts
 from corelm.model.paths import home
 from corelm.model.prompts import default_prompt, unknown_words_note
 from corelm.params import Parameter, Rule
-from corelm.plugins.expressions import built_in, read_stages
+from corelm.plugins.expressions import built_in
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
 from corelm.plugins.offers import Offer
@@ -27,21 +26,18 @@ from corelm.plugins.sweeps import Setting, settings_of
 from corelm.printable import shown
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import releases_of
-from corelm.report.measure.defaults import LENGTH, SEED, TEXTS, N
+from corelm.report.measure.defaults import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm.report.measure.free_parameter import FreeParameter
+from corelm.report.measure.targets import OF_PEOPLE, Target
 from corelm.sampler import Sampler
 
-CONTEXTS = 32
-"""The number of texts on whose positions the samplers are compared, at most."""
 DEFAULT = ("greedy", *(f"temperature(t={t})" for t in (0.2, 0.5, 0.7, 1.0, 1.5)), "uniform",
            "top_p(p=0.9)")  # fmt: skip
 MATCHED = ("temperature", "top_p", "min_p", "typical")
 """The samplers to compare and to match by default; the built-in ones."""
 
-Match = float | str | None
-"""Nats, or `human`."""
 NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
-           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0))}  # fmt: skip
+           (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,17 +47,23 @@ class Candidate:
     Attributes:
         sampler: the sampler to measure; before matching, the one with the default parameter.
         open: the expression that leaves a parameter open to match; None if nothing is matched.
+        target: what it is matched to.
+        alone: True if it is matched to nothing else, so that the expression names its row.
         sweep: the sweep that it is a setting of, as `sweeps.Setting` has it.
     """
 
     sampler: Sampler
     open: str | None = None
+    target: Target | None = None
+    alone: bool = True
     sweep: str | None = None
 
     @property
     def row(self) -> str:
         """The name of its row before anything is measured."""
-        return str(self.sampler) if self.open is None else self.open
+        if self.open is None:
+            return str(self.sampler)
+        return self.open if self.alone else f"{self.open} at {self.target}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class Settings:
         length: tokens of a text, at most.
         seed: the random seed.
         reference: human texts, if there are any.
-        match: the mean entropy in nats to match, or "human".
+        contexts: texts on whose positions the samplers are compared, at most.
+        match: the figures to match.
         against: the row that the others are compared with, or "human"; None for human text, or
             without any for the first sampler.
         metrics: the metrics of plugins to measure on the texts.
@@ -124,7 +127,8 @@ class Settings:
     length: int
     seed: int
     reference: Reference | None
-    match: Match
+    contexts: int
+    match: tuple[Target, ...]
     against: str | None = None
     metrics: tuple[Offer, ...] = ()
     texts: int | None = TEXTS
@@ -150,7 +154,8 @@ class Settings:
             "length": self.length,
             "seed": self.seed,
             "reference": reference,
-            "match_entropy": self.match,
+            "contexts": self.contexts,
+            "match": [str(target) for target in self.match],
             "against": self.against,
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
         }
@@ -169,7 +174,8 @@ def settings(
     length: int | str = LENGTH,
     seed: int | str = SEED,
     reference: Any = None,
-    match: Match = None,
+    contexts: int | str = CONTEXTS,
+    match: str | Iterable[str] = (),
     against: str | Sampler | None = None,
     metrics: str | Iterable[str] = (),
     texts: int | str = TEXTS,
@@ -182,18 +188,21 @@ def settings(
         UnknownNameError, AmbiguousNameError: no such metric, or several.
         DataError: the reference cannot be read.
     """
-    candidates, warnings = _once(_candidates(samplers, match))
-    asked = {"n": n, "length": length, "seed": seed}
+    targets = _targets(match)
+    candidates, warnings = _once(_candidates(samplers, targets))
+    asked = {"n": n, "length": length, "seed": seed, "contexts": contexts}
     numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
     beginnings = _prompts(prompts, model)
-    wanted = max(CONTEXTS, numbers["n"] * len(beginnings))
+    wanted = max(numbers["contexts"], numbers["n"] * len(beginnings))
+    people = _reference(reference, model, wanted)
+    _refuse_without_people(targets, people)
     return Settings(
         model,
         model_name,
         candidates,
         beginnings,
-        reference=_reference(reference, model, wanted),
-        match=_target(match),
+        reference=people,
+        match=targets,
         against=_against(against, candidates),
         metrics=_metrics(metrics),
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
@@ -203,35 +212,32 @@ def settings(
     )
 
 
-def _candidates(samplers: Iterable[str | Sampler] | None, match: Match) -> list[Candidate]:
+def _candidates(
+    samplers: Iterable[str | Sampler] | None, targets: Sequence[Target]
+) -> list[Candidate]:
     if samplers is None:
-        samplers = [*map(built_in, DEFAULT)] if match is None else _names(MATCHED)
+        samplers = _names(MATCHED) if targets else [*map(built_in, DEFAULT)]
     given = [samplers] if isinstance(samplers, (str, Sampler)) else list(samplers)
     if not given:
         raise UsageError("a report needs at least one sampler")
-    return [candidate for each in given for candidate in _settings_of(each, match is not None)]
+    return [candidate for each in given for candidate in _settings_of(each, targets)]
 
 
-def _settings_of(given: str | Sampler, matching: bool) -> list[Candidate]:
+def _settings_of(given: str | Sampler, targets: Sequence[Target]) -> list[Candidate]:
     """Return a candidate for each setting of a sweep; one for anything else."""
     if not isinstance(given, str):
         return [Candidate(read_sampler(given))]
-    return [_candidate(setting, matching) for setting in settings_of(given)]
+    return [found for setting in settings_of(given) for found in _matches(setting, targets)]
 
 
-def _candidate(setting: Setting, matching: bool) -> Candidate:
-    """Decide if a sampler is matched: it is if its expression leaves a parameter out."""
+def _matches(setting: Setting, targets: Sequence[Target]) -> list[Candidate]:
+    """Return a candidate for each target if the expression leaves a number open, else one."""
     expression, sweep = setting
     sampler = read_sampler(expression)
-    if not matching or _gives_all(expression, sampler):
-        return Candidate(sampler, sweep=sweep)
-    FreeParameter.of(expression)  # raises if several are left open
-    return Candidate(sampler, expression, sweep)
-
-
-def _gives_all(expression: str, sampler: Sampler) -> bool:
-    written = zip(read_stages(expression), sampler.stages, strict=True)
-    return all(len(v) + len(named) == len(s.parameters()) for (_, v, named), s in written)
+    if not targets or FreeParameter.find(expression) is None:
+        return [Candidate(sampler, sweep=sweep)]
+    alone = len(targets) == 1
+    return [Candidate(sampler, expression, target, alone, sweep) for target in targets]
 
 
 def _names(samplers: Iterable[str]) -> list[str]:
@@ -294,18 +300,18 @@ def _metrics(given: str | Iterable[str]) -> tuple[Offer, ...]:
     return tuple({offer.full_name: offer for offer in offers}.values())
 
 
-def _target(match: Match) -> Match:
-    if match is None or match == "human":
-        return match
-    try:
-        target = float(match)
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"the entropy to match must be a number of nats or 'human', not {match!r}"
-        ) from None
-    if not 0 <= target < math.inf:
-        raise UsageError(f"the entropy to match must be at least 0 nats, not {target:g}")
-    return target
+def _targets(match: str | Iterable[str]) -> tuple[Target, ...]:
+    """Read the figures to match, each once."""
+    texts = [match] if isinstance(match, str) else list(match)
+    return tuple(dict.fromkeys(Target.read(text) for text in texts))
+
+
+def _refuse_without_people(targets: Iterable[Target], people: Reference | None) -> None:
+    for target in targets:
+        if people is None and target.figure in OF_PEOPLE:
+            raise UsageError(
+                f"{target.figure} needs contexts that people wrote: give some as the reference"
+            )
 
 
 def _reference(given: Any, model: LanguageModel, count: int) -> Reference | None:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoding.model_logits import ModelLogits
+from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, surprisals
 from corelm.report.measure.contexts import Contexts
-from corelm.report.measure.divergence import nan_if_impossible
+from corelm.report.measure.divergence import Comparison, ModelRows, nan_if_impossible
 from corelm.sampler import Sampler
-from corelm.validation import apply, run_stages
+from corelm.validation import apply, invalid_result, run_stages
 
 Ids = NDArray[np.int64]
 
@@ -157,9 +158,28 @@ class Reader:
         """
         return apply(self._sampler, position.logits, self._context(position))
 
-    def unvalidated_logits(self, position: Position) -> Array:
-        """Return the same, but leave it to the caller to validate the last stage's output."""
-        return run_stages(self._sampler, position.logits, self._context(position))
+    def compare(self, position: Position, model: ModelRows) -> Comparison:
+        """Return the figures of the sampler's distributions at a position.
+
+        Args:
+            position: the position.
+            model: the model's distributions there.
+
+        Raises:
+            SamplerError: the sampler raised, did not return distributions, or restored a token.
+            UsageError: the sampler does not fit this model.
+        """
+        # The comparison validates the last stage's output in the same pass.
+        logits = run_stages(self._sampler, position.logits, self._context(position))
+        found = model.compare(logits, position.tokens)
+        if found is None:
+            raise invalid_result(self._sampler, logits, position.step)
+        if found.restored is not None:
+            raise SamplerError(
+                f"{self._sampler} restored token {found.restored}, which is never drawn, "
+                f"at step {position.step}"
+            )
+        return found
 
     def _context(self, position: Position) -> Context:
         return Context(

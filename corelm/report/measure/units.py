@@ -12,7 +12,7 @@ from corelm.errors import SamplerError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import Contexts, model_contexts
-from corelm.report.measure.entropy_matching import Matcher
+from corelm.report.measure.matching import Matcher
 from corelm.report.measure.scoring import Score, score
 
 
@@ -71,17 +71,18 @@ class Match:
     """Find the parameter that an expression leaves open; the result is a sampler's expression."""
 
     expression: str
+    figure: str
     target: float
     matchers: Matchers
 
     @property
     def name(self) -> str:
         """The name in the journal."""
-        return f"match {self.expression}"
+        return f"match {self.expression} {self.figure} {self.target!r}"
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         matcher = self.matchers.matcher(model)
-        return attempted(lambda: str(matcher.match(self.expression, self.target)))
+        return attempted(lambda: str(matcher.match(self.expression, self.figure, self.target)))
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ A plugin adds a figure of texts through the hook `corelm_metrics`, and gets its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from corelm.printable import one_line
@@ -30,6 +30,7 @@ from corelm.report.document.lookup import (
     plugin_metrics,
     rows,
 )
+from corelm.report.document.matched import in_short
 from corelm.report.document.numbers import number, share
 from corelm.report.render.format import (
     MINUS,
@@ -65,6 +66,7 @@ class Column:
         compared: whether the page shows the difference. It says nothing new where the figure
             follows from another one.
         between: two figures that the page shows instead of the 95 % interval.
+        text: the function from a row to the text of its cell, for a column without a figure.
     """
 
     table: Table
@@ -77,6 +79,7 @@ class Column:
     human_metric: str = ""
     compared: bool = True
     between: tuple[str, str] | None = None
+    text: Callable[[Row], str] | None = None
 
     @property
     def view(self) -> str:
@@ -155,6 +158,11 @@ COLUMNS = (
     Column(VARIETY, "compression", "compression"),
     Column(VARIETY, "[UNK]", "unknown", share),
 )  # fmt: skip
+MATCHED = Column(
+    ENTROPY, "matched to", "", compared=False, text=in_short, priority=9,
+    meaning="what its open parameter was chosen for",
+)  # fmt: skip
+"""The column of matched rows; where they were matched to different targets, it comes first."""
 LAST = 10
 """More than the priority of any column."""
 ASKED_FOR = 4
@@ -168,7 +176,7 @@ def all_columns(document: Row) -> tuple[Column, ...]:
     offered = document["header"].get("metrics", ())
     names = plugin_metrics(document)
     titles = {column.title for column in COLUMNS}
-    return COLUMNS + tuple(
+    of_plugins = [
         Column(
             VARIETY,
             one_line(each["name"] if names[each["name"]] in titles else names[each["name"]]),
@@ -177,7 +185,14 @@ def all_columns(document: Row) -> tuple[Column, ...]:
             meaning=one_line(each["meaning"]),
         )
         for each in offered
-    )
+    ]
+    return (*_matched(document), *COLUMNS, *of_plugins)
+
+
+def _matched(document: Row) -> tuple[Column, ...]:
+    """The column of the targets, if there are any."""
+    targets = {in_short(row) for row in document["samplers"]} - {""}
+    return (replace(MATCHED, priority=1) if len(targets) > 1 else MATCHED,) if targets else ()
 
 
 def columns_of(table: Table, document: Row) -> tuple[Column, ...]:
@@ -217,6 +232,8 @@ class OverviewColumn:
     def cell(self, row: Row) -> str:
         """Return the text of its cell in a row."""
         column = self.column
+        if column.text is not None:
+            return column.text(row) or NOTHING
         lookup = difference if self.against else figure
         found = lookup(row, column.metric, column.view)
         if found is None:
@@ -243,7 +260,8 @@ def overview_columns(document: Row, intervals: bool = False) -> list[OverviewCol
     compared = any(row.get("differences") for row in document["samplers"])
     measured = [row for _, row in rows(document)]
     for column in all_columns(document):
-        if measured and not any(figure(row, column.metric, column.view) for row in measured):
+        found = any(figure(row, column.metric, column.view) for row in measured)
+        if measured and not found and column.text is None:
             continue
         if column.priority:
             chosen.append(OverviewColumn(column, with_interval=intervals))

@@ -80,13 +80,14 @@ def _texts(document: Row) -> Iterator[tuple[dict[str, Any], Row]]:
 
 def _identity(document: Row, row: Row) -> dict[str, Any]:
     """The sampler of a row, every parameter of its stages, what it was matched to, the seed."""
-    header = document["header"]
+    matched = row.get("matched") or {}
     return {
         "sampler": row["sampler"],
         "name": row["name"],
         **_parameters(row),
-        "match_entropy": header.get("match_entropy"),
-        "seed": header["seed"],
+        "matched": matched.get("asked"),
+        "target": matched.get("target"),
+        "seed": document["header"]["seed"],
     }
 
 

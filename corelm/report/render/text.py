@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corelm.report.document.lookup import HUMAN, TEACHER_FORCED, rows
-from corelm.report.document.numbers import number
+from corelm.report.document.matched import in_words
+from corelm.report.document.numbers import listed
 from corelm.report.render.columns import OverviewColumn
 
 PROMPTS = 3
@@ -47,25 +48,27 @@ def settings(document: Mapping[str, Any], columns: Sequence[OverviewColumn]) -> 
             f"sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, seed "
             f"{header['seed']}."
         )
-    target = header.get("match_entropy")
-    if target is not None:
-        parts.append(f"Open parameters were matched to a mean entropy of {number(target)} nats.")
+    if matched := targets(document):
+        parts.append(f"Open parameters were matched to {matched}.")
     parts.append(f"Model: {model['name']}.")
     if header.get("second_scorer"):
         parts.append(f"Second scorer: {header['second_scorer']['name']}.")
     return " ".join(parts)
 
 
+def targets(document: Mapping[str, Any]) -> str:
+    """Say what open parameters were matched to; empty if nothing was matched."""
+    found = document["header"].get("matched", ())
+    return listed([in_words(each["figure"], each["target"]) for each in found])
+
+
 def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:
     """The columns on the same contexts, and those on each sampler's own texts, as lists."""
     views: dict[bool, list[str]] = {True: [], False: []}
     for each in columns:
-        if not each.against:
+        if not each.against and each.column.text is None:
             views[each.column.view == TEACHER_FORCED].append(each.title)
-    first, second = (
-        " and ".join(filter(None, (", ".join(titles[:-1]), *titles[-1:])))
-        for titles in views.values()
-    )
+    first, second = (listed(titles) for titles in views.values())
     return _capitalised(first), _capitalised(second)
 
 

@@ -16,7 +16,7 @@ from corelm.report.render.format import bits, visible
 from corelm.report.render.html import tables, texts
 from corelm.report.render.html.playground import playground
 from corelm.report.render.plots.files import drawings
-from corelm.report.render.text import failed_metrics
+from corelm.report.render.text import failed_metrics, targets
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,6 +54,7 @@ def page(document: Mapping[str, Any]) -> str:
             groups=texts.groups(document),
             legend=list(texts.legend()),
             failed_metrics=failed_metrics(document),
+            matched=targets(document),
             playground=playground(document),
             person=value(document["reference"], "entropy", TEACHER_FORCED),
             plugins=list(_plugins(document)),

@@ -72,7 +72,7 @@ def lines(document: Row, table: Table) -> Iterator[Line]:
     columns = [
         column
         for column in columns_of(table, document)
-        if any(_figure(column, row, row is reference) for row in measured)
+        if any(_cell(column, row, reference).text for row in measured)
     ]
     if reference:
         yield _line("human text", reference, document, table, columns)
@@ -97,6 +97,8 @@ def _line(name: str, row: Row, document: Row, table: Table, columns: Sequence[Co
 
 
 def _cell(column: Column, row: Row, human: Row | None) -> Cell:
+    if column.text is not None:
+        return Cell(column.title, column.text(row))
     is_human = row is human
     found = _figure(column, row, is_human)
     if found is None:
