@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -27,6 +28,21 @@ def pytest_configure() -> None:
         os.environ.pop(name, None)
         # readline, which pytest imports, sets the first two behind the back of os.environ.
         os.unsetenv(name)
+
+
+VARIANTS = pytest.StashKey[Counter[str]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Count the variants of each test, before any of them is deselected."""
+    config.stash[VARIANTS] = Counter(item.nodeid.partition("[")[0] for item in items)
+
+
+@pytest.fixture
+def variants(pytestconfig: pytest.Config) -> Counter[str]:
+    """The number of variants of each test of this session, by `path::name`."""
+    return pytestconfig.stash[VARIANTS]
 
 
 @pytest.fixture(autouse=True, scope="session")
