@@ -35,6 +35,9 @@ class Engine(Protocol):
             EngineError: a worker that cannot be used, or a unit whose workers die.
         """
 
+    def close(self) -> None:
+        """End the workers."""
+
 
 class Serial:
     """Does one unit after the other in this process."""
@@ -46,6 +49,9 @@ class Serial:
         """Yield the units in their order."""
         while (unit := next(units, None)) is not None:
             yield unit, json.dumps(unit(self._model))
+
+    def close(self) -> None:
+        """Do nothing: there are no workers."""
 
 
 class PickledAsText:

@@ -20,7 +20,7 @@ from corelm.errors import (
 from corelm.language_model import LanguageModel, ModelScheme
 from corelm.model.paths import home
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
-from corelm.plugins.offers import Offer
+from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import registry
 from corelm.printable import did_you_mean, reason_of
 
@@ -98,7 +98,7 @@ def load(
         return _from_scheme(*scheme, given)
     if given:
         raise UsageError(f"the model {name!s} has no choice of {' or '.join(given)}")
-    return _from_path(Path(name).expanduser()) if _is_path(name) else _from_name(str(name))
+    return _from_path(Path(name).expanduser()) if is_path(name) else _from_name(str(name))
 
 
 def label(name: str) -> str:
@@ -109,6 +109,16 @@ def label(name: str) -> str:
         'imdb'
     """
     return name.removeprefix(f"{OWN}:")
+
+
+def plugin_of(name: str) -> Source | None:
+    """Return the plugin that loads the model of a name; None for paths and corelm's home."""
+    scheme = _scheme(name)
+    if scheme:
+        return registry().find("corelm_models", scheme[0]).source
+    if is_path(name) or _places(name):
+        return None
+    return registry().find("corelm_models", name).source
 
 
 def list_models() -> list[Listed]:
@@ -139,7 +149,7 @@ def bundle_folder(name: str) -> Path:
     Raises:
         UsageError: no model of that name, several, or one that is not a folder.
     """
-    if _is_path(name):
+    if is_path(name):
         return Path(name).expanduser()
     found = [model for model in list_models() if name in (model.name, model.source)]
     if len(found) == 1 and found[0].path is not None:
@@ -186,7 +196,8 @@ def _installed(offer: Offer) -> list[str]:
         return []
 
 
-def _is_path(name: str | os.PathLike[str]) -> bool:
+def is_path(name: str | os.PathLike[str]) -> bool:
+    """Return True for what `load` takes for a path and not for a name."""
     if not isinstance(name, str):
         return True
     return "/" in name or os.sep in name or name.endswith(".keras") or name in (".", "..", "~")

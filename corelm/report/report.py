@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from corelm.engines.engine import Serial
-from corelm.errors import MissingDependencyError, ModelFileError, ReportError
+from corelm.engines.choice import choose
+from corelm.engines.job import Job
+from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.model import atomic_files
 from corelm.model.load import label, load
@@ -169,6 +170,9 @@ def compare(
     texts: int | str = TEXTS,
     scorer: LanguageModel | str | None = None,
     progress: Progress | None = None,
+    engine: str = "serial",
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Report:
     """Compare samplers on one model.
 
@@ -202,9 +206,14 @@ def compare(
         scorer: a second language model, or the name of one, under which the surprisal of the texts
             is measured too. Bits per byte compare models with different vocabularies.
         progress: called with a stage, its finished units of work and its total.
+        engine: `serial`, in this process; `processes` on this machine; or `dask`, a cluster. The
+            report is the same. Workers load the model themselves, so they need its name.
+        workers: the number of processes; the number of processors when left out.
+        scheduler: the address of a Dask scheduler; a cluster on this machine when left out.
 
     Raises:
         UsageError: the settings cannot be met.
+        EngineError: workers that die, that cannot be reached, or that have other versions.
         UnknownNameError, AmbiguousNameError: no such sampler or metric, or several.
         DataError: the reference cannot be read.
         ModelOutputError: the model returned logits that no sampler can use.
@@ -224,9 +233,15 @@ def compare(
         reference=reference, contexts=contexts, match=match, against=against, metrics=metrics,
         texts=texts, scorer=None if scorer is None else _named(scorer),
     )  # fmt: skip
-    return Report.of_run(
-        ReportRun(asked, Serial(own.model), Journal(), progress or _silent).document()
-    )
+
+    def job() -> Job:
+        if not isinstance(model, str):
+            raise UsageError(f"workers load the model themselves: give its name, not a {own.name}")
+        return asked.job(model)
+
+    with choose(engine, workers, scheduler).opened(own.model, job) as opened:
+        run = ReportRun(asked, opened, Journal(), progress or _silent)
+        return Report.of_run(run.document())
 
 
 def _named(model: LanguageModel | str) -> NamedModel:

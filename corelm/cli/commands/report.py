@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.options.choices import Device, Dtype, Model, loaded
+from corelm.cli.options.choices import Device, Dtype, EngineName, Model, Scheduler, Workers, loaded
 from corelm.cli.options.completion import metric_names, model_names, sampler_names
 from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import read_prompts, text_argument
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
+from corelm.engines.choice import choose
 from corelm.errors import UsageError
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
@@ -148,6 +149,9 @@ def report(
             "be given more than once.",
         ),
     ] = None,
+    engine: EngineName = "serial",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue an interrupted report.")
     ] = False,
@@ -180,7 +184,7 @@ def report(
         if from_ is not None:
             _refuse_measuring(context)
             return output.rewrite(from_)
-        count = SAMPLES.convert(samples)
+        count, chosen = SAMPLES.convert(samples), choose(engine, workers, scheduler)
         language_model = loaded(model, device, dtype)
         asked = settings(
             language_model,
@@ -198,7 +202,8 @@ def report(
             texts=texts,
             scorer=None if scorer is None else NamedModel(loaded(scorer), label(scorer)),
         )
-        return output.measure(asked, resume, shlex.join(["corelm", *context.obj]))
+        opened = chosen.opened(language_model, lambda: asked.job(model, device, dtype))
+        return output.measure(asked, opened, resume, shlex.join(["corelm", *context.obj]))
 
 
 def _refuse_measuring(context: typer.Context) -> None:

@@ -15,6 +15,7 @@ from corelm.cli.options.prescan import own_options, refuse_unknown, scan
 from corelm.cli.options.reserved import RESERVED
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
+from corelm.engines.choice import ENGINES
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.model.load import MODEL, label, load
@@ -73,6 +74,29 @@ Device = Annotated[
 Dtype = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The number format of its weights, such as bfloat16."),
+]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="|".join(ENGINES),
+        help="Where to do the work: in this process, in several, or on a Dask cluster. The result "
+        "is the same.",
+    ),
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INTEGER",
+        help="The number of processes. Default: the number of processors.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="The Dask scheduler, such as tcp://10.0.0.1:8786. Default: a cluster on this machine.",
+    ),
 ]
 Unknown = Annotated[
     bool,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from corelm.cli.exit_codes import DONE, FAILED, PARTLY_FAILED
@@ -11,7 +12,7 @@ from corelm.cli.output.product import Output
 from corelm.cli.output.progress import stages
 from corelm.cli.output.report_files import ReportFiles
 from corelm.cli.output.report_table import report_table
-from corelm.engines.engine import Serial
+from corelm.engines.engine import Engine
 from corelm.report.document.gate import Condition, condition
 from corelm.report.document.lookup import plugin_metrics
 from corelm.report.document.provenance import name_of
@@ -47,11 +48,18 @@ class ReportOutput:
         rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
         return self._finish(report, self._conditions(rows, plugin_metrics(document)))
 
-    def measure(self, settings: Settings, resume: bool, command: str) -> int:
+    def measure(
+        self,
+        settings: Settings,
+        engine: AbstractContextManager[Engine],
+        resume: bool,
+        command: str,
+    ) -> int:
         """Measure, write and check a report; return the exit code.
 
         Args:
             settings: what to measure.
+            engine: does the work.
             resume: continue an interrupted report.
             command: the command line, for the header.
 
@@ -66,10 +74,8 @@ class ReportOutput:
             messages.tell(f"note: {text}")
         with opened(settings.as_json(), resume) as journal:
             try:
-                with stages("units") as progress:
-                    document = ReportRun(
-                        settings, Serial(settings.model), journal, progress
-                    ).document()
+                with engine as workers, stages("units") as progress:
+                    document = ReportRun(settings, workers, journal, progress).document()
             except KeyboardInterrupt:
                 messages.note("the finished parts are kept; --resume continues the report")
                 raise

@@ -8,13 +8,14 @@ from typing import Any
 
 from corelm.language_model import LanguageModel
 from corelm.metrics.positions import Band
+from corelm.model.identity import manifest_of
 from corelm.plugins.offers import Offer
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.schema import fault, schema
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import Contexts
 from corelm.report.measure.scoring import Score, count_bytes
-from corelm.report.measure.settings import Settings, manifest_of
+from corelm.report.measure.settings import Settings
 from corelm.report.measure.text_set import TextSet
 
 Record = Mapping[str, Any]

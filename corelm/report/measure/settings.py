@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from corelm.engines.job import Job
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.model.corpus import read_texts
+from corelm.model.identity import checksum_of, identity_of, manifest_of
 from corelm.model.paths import home
 from corelm.model.prompts import default_prompt, unknown_words_note
 from corelm.params import Parameter, Rule
@@ -84,16 +86,11 @@ class NamedModel:
     @property
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
-        checksum = manifest_of(self.model).get("checksum")
-        return checksum if isinstance(checksum, str) else None
+        return checksum_of(self.model)
 
     def fingerprint(self, prompt: str) -> str:
         """Return the checksum; for a model without one, that of its distribution after a prompt."""
-        if self.sha256:
-            return self.sha256
-        ids = np.array([self.model.vocabulary.encode(prompt)], dtype=np.int64)
-        distribution = np.asarray(self.model.next_token_distribution(ids))
-        return hashlib.sha256(distribution.tobytes()).hexdigest()
+        return identity_of(self.model, prompt)
 
 
 @dataclass(frozen=True)
@@ -139,6 +136,20 @@ class Settings:
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
         return NamedModel(self.model, self.model_name).sha256
+
+    def job(self, name: str, device: str | None = None, dtype: str | None = None) -> Job:
+        """Return what workers need for this report.
+
+        Args:
+            name: the name or path by which the model was loaded.
+            device: the device that it was loaded with.
+            dtype: the number format that it was loaded with.
+
+        Raises:
+            UsageError: a sampler that they cannot have.
+        """
+        samplers = [candidate.sampler for candidate in self.candidates]
+        return Job.of(name, self.model, self.prompts[0], samplers, device, dtype)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on, to tell one report from another."""
@@ -328,12 +339,6 @@ def _reference(given: Any, model: LanguageModel, count: int) -> Reference | None
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
     return Reference(texts[:count], f"{len(texts[:count])} texts given")
-
-
-def manifest_of(model: LanguageModel) -> Mapping[str, Any]:
-    """Return the manifest of a model; empty if it has none."""
-    manifest = getattr(model, "manifest", None)
-    return manifest if isinstance(manifest, Mapping) else {}
 
 
 def _digest(texts: Sequence[str]) -> str:

@@ -1,0 +1,270 @@
+"""Engines: the same bytes from every one, whoever dies or comes late."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+import corelm
+from corelm import Sampler
+from corelm.engines.choice import choose
+from corelm.engines.engine import PickledAsText, Serial, Unit
+from corelm.engines.job import Job
+from corelm.engines.processes import Processes
+from corelm.engines.worker import _loaded, do, packed
+from corelm.errors import CorelmError, EngineError, SamplerError, UsageError
+from corelm.testing import ToyModel
+
+SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails"]
+
+PLUGIN = '''
+import os
+import signal
+
+import corelm
+from corelm.testing import ToyModel
+
+
+class KillsOnce(corelm.Sampler):
+    """Change nothing; the first process that comes to the third token is killed there."""
+
+    def __call__(self, logits, context):
+        if context.step == 3 and not os.path.exists(os.environ["KILLED"]):
+            open(os.environ["KILLED"], "x").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return logits
+
+
+class Fails(corelm.Sampler):
+    """Fail at the tenth token, so on texts of its own alone."""
+
+    def __call__(self, logits, context):
+        if context.step == 9:
+            raise ValueError("no more words")
+        return logits
+
+
+@corelm.hookimpl
+def corelm_samplers():
+    return {"kills_once": KillsOnce, "fails": Fails}
+
+
+@corelm.hookimpl
+def corelm_models():
+    return {"toy": ToyModel}
+'''
+
+
+@dataclass(frozen=True)
+class Double:
+    """A unit: twice its number."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        return f"double {self.number}"
+
+    def __call__(self, model: object) -> int:
+        return 2 * self.number
+
+
+@dataclass(frozen=True)
+class Suicide:
+    """A unit that kills its process."""
+
+    name: str = "suicide"
+
+    def __call__(self, model: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Raise:
+    """A unit that raises an error."""
+
+    error: type[Exception]
+    name: str = "raise"
+
+    def __call__(self, model: object) -> None:
+        raise self.error("1 of them")
+
+
+class OddError(Exception):
+    """An error that does not survive pickling."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, "odd")
+
+
+@pytest.fixture
+def killed(
+    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The file that exists once a worker was killed."""
+    names = ("kills_once", "fails", "toy")
+    installed_plugin("corelm-kills", dict.fromkeys(names, "corelm_kills"), PLUGIN)
+    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.environ["PYTHONPATH"] + os.pathsep + str(Path(__file__).parent)
+    )
+    return tmp_path / "killed"
+
+
+@pytest.fixture
+def serial(killed: Path) -> str:
+    """The report of the engine `serial`."""
+    killed.touch()
+    report = compare()
+    killed.unlink()
+    return report
+
+
+def compare(**engine: object) -> str:
+    """Make a report of several units in each stage; return its JSON without the time."""
+    prompts = ["the", "the cat", "the dog", "a"]
+    report = corelm.compare("toy", SAMPLERS, prompts=prompts, n=6, length=12, **engine)
+    document = report.to_dict()
+    del document["header"]["created"]
+    return json.dumps(document)
+
+
+def job(*samplers: Sampler, text: str = "the") -> Job:
+    return Job.of("toy", ToyModel(), text, samplers)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_processes_make_the_same_report_though_one_is_killed(serial, killed, workers, caplog):
+    assert compare(engine="processes", workers=workers) == serial
+    assert killed.exists()
+    assert caplog.messages == [
+        "a worker died in 'teacher forcing 0' by SIGKILL; another one does it again"
+    ]
+
+
+@contextmanager
+def dask_worker(address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker of a Dask cluster, in a process of its own."""
+    code = "from distributed.cli.dask_worker import main; main()"
+    words = [address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def models() -> int:
+    """The number of models that a worker has loaded."""
+    return _loaded.cache_info().currsize
+
+
+def test_dask_makes_the_same_report_though_workers_come_and_go(serial, killed):
+    distributed = pytest.importorskip("distributed")
+    here = {"host": "127.0.0.1", "dashboard_address": None}
+    with (
+        distributed.LocalCluster(n_workers=0, **here) as cluster,
+        distributed.Client(cluster) as client,
+        ExitStack() as workers,
+    ):
+        address = cluster.scheduler_address
+        first, second = (workers.enter_context(dask_worker(address)) for _ in range(2))
+        client.wait_for_workers(2)
+
+        def add_a_worker(stage: str, done: int, total: int) -> None:
+            if (stage, done) == ("generated texts", 0):
+                workers.enter_context(dask_worker(address))
+                client.wait_for_workers(2)
+
+        report = compare(engine="dask", scheduler=address, progress=add_a_worker)
+        assert report == serial
+        assert address.startswith("tcp://127.0.0.1:")
+        assert list(client.run(models).values()) == [1, 1]  # the late one worked too
+        assert killed.exists()
+        assert {first.poll(), second.poll()} == {None, -signal.SIGKILL}
+
+
+def results(engine: object, units: list[Unit]) -> dict[str, str]:
+    return {unit.name: result for unit, result in engine.run(iter(units))}
+
+
+def test_units_are_done_again_a_few_times_and_the_engine_works_afterwards(killed):
+    engine = Processes(job(), 2)
+    try:
+        with pytest.raises(
+            EngineError, match=r"^3 workers died in 'suicide', the last one by SIGK"
+        ):
+            results(engine, [Double(1), Suicide(), Double(2)])
+        for raised, expected in [(SamplerError, SamplerError), (OddError, EngineError)]:
+            with pytest.raises(expected, match="1 of them"):
+                results(engine, [Raise(raised)])
+        doubled = {f"double {n}": str(2 * n) for n in range(5)}
+        assert results(engine, [Double(n) for n in range(5)]) == doubled
+        assert results(Serial(ToyModel()), [Double(n) for n in range(5)]) == doubled
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": "0" * 64}, r"another model toy: \w{64} there, 0{64} here; install the same"),
+        ({"versions": (("corelm-kills", "0.9"),)}, r"another corelm-kills: 1\.0 there, 0\.9 here"),
+        ({"versions": (("corelm-gone", "1.0"),)}, r"another corelm-gone: none there, 1\.0 here"),
+    ],
+)
+def test_a_worker_with_other_versions_is_refused_with_both(killed, changes, message):
+    with pytest.raises(EngineError, match=f"^a worker has {message}"):
+        do(replace(job(), **changes), packed(Double(1)))
+
+
+def test_a_job_has_the_versions_of_all_plugins(killed):
+    nested = corelm.sampler("top_k(k=3) | fails")
+    names = {"corelm", "numpy", "corelm-kills", "platform", "kernels", "vector_width"}
+    assert dict(job(nested).versions).keys() == names
+    assert dict(job(nested).versions)["corelm-kills"] == "1.0"
+
+
+class Local(Sampler):
+    """A sampler that no plugin offers."""
+
+    def __call__(self, logits, context):
+        return logits
+
+
+def test_what_workers_cannot_have_is_refused_at_once(killed):
+    with pytest.raises(UsageError, match=r"^local exists in this process alone, where workers"):
+        job(corelm.sampler("greedy") | Local())
+    with pytest.raises(UsageError, match=r"^workers load the model themselves: give its name, not"):
+        corelm.compare(ToyModel(), ["greedy"], engine="processes")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"engine": "process"}, "there is no engine 'process'; did you mean 'processes'?"),
+        ({"workers": 2}, "the engine serial has no workers; choose processes or dask"),
+        ({"engine": "processes", "workers": 0}, "workers must be at least 1, not 0"),
+        ({"engine": "processes", "scheduler": "tcp://a:1"}, "a scheduler is for the engine dask"),
+        ({"engine": "dask", "scheduler": "tcp://a:1", "workers": 1}, "a scheduler has its own"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused(asked, message):
+    with pytest.raises(CorelmError) as refused:
+        choose(**asked)
+    assert str(refused.value).startswith(message)
+
+
+def test_a_sampler_travels_as_its_expression():
+    sampler = corelm.sampler("top_p(p=0.9) | temperature(t=0.7)")
+    assert PickledAsText(sampler).__reduce__() == (PickledAsText, (str(sampler),))
