@@ -145,7 +145,7 @@ def test_it_opens_and_shows_every_section(opened):
     for section in tab.locator("section").all():
         assert section.is_visible()
     assert tab.locator("#try form").is_visible()
-    assert tab.locator("svg").count() == 4
+    assert tab.locator("svg").count() == 5
 
 
 SETTINGS = [
@@ -265,6 +265,36 @@ def test_a_telephone_shows_it_without_scrolling_sideways(opened, scheme):
             assert not overflow(tab)
     for svg in tab.locator("svg").all():
         assert svg.bounding_box()["width"] <= 400
+
+
+def test_headings_explain_themselves_to_mouse_keyboard_and_finger(opened):
+    tab = opened(java_script_enabled=False)
+    term = tab.locator(".term").first
+    assert term.evaluate("each => each.firstChild.textContent") == "entropy"
+    assert not tip(term).is_visible()
+    term.hover()
+    assert "q ln q" in tip(term).inner_text()
+    assert "nats" in tip(term).inner_text()
+    tab.mouse.move(0, 0)
+    tab.locator(".wide").first.focus()
+    tab.keyboard.press("Tab")
+    assert tip(term).is_visible()
+    finger = opened(viewport=TELEPHONE, has_touch=True)
+    for each in finger.locator(".term").all():
+        each.tap()
+        box = tip(each).bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 400
+        assert not overflow(finger)
+    finger.mouse.move(0, 0)
+    finger.keyboard.press("Escape")
+    assert not finger.locator(".term > span:visible").count()
+
+
+@pytest.mark.parametrize(("size", "screens"), [({"width": 1280, "height": 900}, 1), (TELEPHONE, 2)])
+def test_the_first_picture_is_on_the_first_screens(opened, size, screens):
+    box = opened(viewport=size).locator("figure svg").first.bounding_box()
+    assert box["y"] + box["height"] <= screens * size["height"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

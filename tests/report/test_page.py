@@ -19,12 +19,15 @@ from corelm.errors import ReportError
 from corelm.report.document.schema import check
 from corelm.report.document.summary import summary
 from corelm.report.render import columns
+from corelm.report.render.definitions import definition
 from corelm.report.render.format import visible
 from corelm.report.render.html import tables, texts
-from corelm.report.render.html.page import page
+from corelm.report.render.html.page import TABLES, page
 
 Document = dict[str, Any]
 Attributes = dict[str, str | None]
+ABSENT = ("constraint", "scorer", "scorer surprisal")
+"""The columns of figures that need a mask or a second scorer, which the report lacks."""
 
 
 class Reader(HTMLParser):
@@ -73,10 +76,12 @@ def read(whole: str) -> Reader:
 
 def test_the_sections_are_in_the_order_of_a_reader(read):
     ids = [section["id"] for section in read.all("section")]
-    in_order = ["summary", "temperature", "quality", "table", "texts", "positions", "try"]
-    assert ids == [*in_order, "settings"]
+    first = ["entropy-against-temperature", "quality-against-diversity"]
+    others = ["recall-against-mass-kept", "entropy-by-position", "mass-kept-by-position"]
+    parts = ["table", "texts", "pictures", "try", "settings"]
+    assert ids == ["summary", *first, *parts[:3], *others, *parts[3:]]
     targets = [link["href"] for link in read.all("a")]
-    assert targets == [*(f"#{name}" for name in ids[1:]), "#definitions"]
+    assert targets == [*(f"#{name}" for name in first + parts), "#definitions"]
     assert [tag["id"] for tag in read.all("h3") if "id" in tag] == ["definitions"]
 
 
@@ -121,7 +126,7 @@ def test_the_human_row_is_first_and_every_sampler_below(made, read):
         assert lines[0].human
         assert [line.name for line in lines[1:]] == [row["sampler"] for row in made["samplers"]]
         titles = [column.title for column in columns.columns_of(table, made)]
-        titles = [title for title in titles if title != "constraint"]  # no sampler has a mask
+        titles = [title for title in titles if title not in ABSENT]
         assert all([c.title for c in line.cells] == titles for line in lines if not line.error)
 
 
@@ -137,11 +142,11 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
     line = next(line for line in lines if line.name == "temperature(t=0.5)")
     found = {cell.title: cell for cell in line.cells}
     assert found["entropy"] == tables.Cell(
-        "entropy", "1.00", "0.90\N{EN DASH}1.25", "\u22120.50", "\u22120.75 to \u22120.25", True
+        "entropy", "1.00", "", "0.90\N{EN DASH}1.25", "\u22120.50", "\u22120.75 to \u22120.25", True
     )
     assert found["bits"].text == "1.44"
     assert found["choices"].text == "2.7"
-    assert found["median"] == tables.Cell("median", "1.10", "0.25\N{EN DASH}2.25")
+    assert found["median"] == tables.Cell("median", "1.10", "", "0.25\N{EN DASH}2.25")
     greatest = document["bounds"]["max"]
     places = [round(100 * nats / greatest, 1) for nats in (1.0, 0.25, 2.25, 1.5)]
     assert line.strip == tables.RangeStrip(*places)
@@ -161,11 +166,42 @@ def test_a_failed_sampler_has_its_reason_in_every_table_and_no_text(whole):
 def test_every_word_can_be_reached_and_has_its_figures(made, whole):
     written = [text for row in made["samplers"] for text in row["texts"]]
     tokens = sum(len(text["tokens"]) for text in written)
-    assert whole.count('tabindex="0">') == tokens + 4  # and the four tables that scroll
+    headings = whole.count('<span class="term"')
+    assert whole.count('tabindex="0">') == tokens + headings + 4  # and the tables that scroll
     token = made["samplers"][1]["texts"][0]["tokens"][0]
     shown = texts.word(token)
     inner = f"{shown.text}<span>{shown.about}<i>{shown.likely}</i></span>"
     assert html.unescape(inner) in html.unescape(whole)
+
+
+def test_every_heading_of_a_figure_has_its_definition(made, read):
+    shown = [column for table in TABLES for column in tables.shown_columns(made, table)]
+    meanings = [each for each in read.all("span") if each.get("role") == "tooltip"]
+    assert len(meanings) == len(shown) == len({(c.view, c.title) for c in shown})
+    for column in columns.COLUMNS:
+        found = definition(column, made)
+        assert found.text.endswith(".")
+        assert found.text in read.text or column.title in ABSENT
+        assert found.unit or column.title in ("self-BLEU-4", "Zipf", "compression")
+
+
+def test_formulas_have_variables_and_minus_signs(whole):
+    entropy = "<var>H</var>(<var>q</var>) = \N{MINUS SIGN}\u03a3 <var>q</var> ln <var>q</var>"
+    assert f"<i>{entropy}</i>" in whole
+    assert "(1 \N{MINUS SIGN} rep-2)(1" in whole
+    assert "&lt;" not in whole[whole.index("<i>words with") :][:40]
+
+
+def test_figures_of_other_texts_say_so(document):
+    row = next(iter(tables.lines(document, columns.ENTROPY)))
+    assert row.note == ""
+    assert [c.note for c in row.cells if c.title == "expected surprisal"] == [
+        "of the words written"
+    ]
+    document["header"]["contexts"]["source"] = "model"
+    lines = list(tables.lines(document, columns.ENTROPY))
+    assert lines[0].note == "measured on other texts"
+    assert not any(line.note for line in lines[1:])
 
 
 def test_levels_of_surprisal_are_those_of_the_legend():
@@ -221,7 +257,8 @@ def test_a_report_without_people_without_texts_without_a_playground(document):
     written = page(document)
     assert "No sampler wrote a text." in written or "No text: the sampler failed." in written
     assert 'id="try"' not in written
-    assert "human text" not in Reader(written).text.split("Definitions")[0]
+    assert 'class="human"' not in written
+    assert not any("human" in text for text in re.findall("<figcaption>(.*?)</", written))
 
 
 def test_a_report_of_nothing(document):

@@ -6,7 +6,6 @@ import copy
 import io
 import math
 import re
-from itertools import combinations
 from typing import Any
 
 import matplotlib as mpl
@@ -17,25 +16,36 @@ from documents import EVIL, every_number, hostile
 import corelm
 from corelm.report.document.schema import check
 from corelm.report.render.format import visible
-from corelm.report.render.plots import canvas, charts
+from corelm.report.render.plots import canvas
+from corelm.report.render.plots.charts import charts
 from corelm.report.render.plots.files import drawings, plots
 from corelm.report.render.plots.labels import labels, shortened
-from corelm.report.render.plots.placement import Box, shared
+from corelm.report.render.plots.placement import Box, pieces, shared
+from corelm.report.render.plots.quality import front
 from corelm.testing import ToyModel
 
 Document = dict[str, Any]
-NAMES = tuple(charts.CHARTS)
+NAMES = (
+    "entropy-against-temperature",
+    "quality-against-diversity",
+    "recall-against-mass-kept",
+    "entropy-by-position",
+    "mass-kept-by-position",
+)
+
+
+def axes_of(document: Document, name: str) -> list[Any]:
+    """The axes of one chart of a report."""
+    [chart] = [chart for chart in charts(document) if chart.name == name]
+    with canvas.style():
+        return chart.draw(document).axes
 
 
 @pytest.fixture
 def drawn(document: Document):
     """A function that draws one plot of the document."""
 
-    def draw(name: str):
-        with canvas.style():
-            return charts.CHARTS[name](document).axes[0]
-
-    return draw
+    return lambda name: axes_of(document, name)[0]
 
 
 def marks(axes) -> dict[str, tuple[float, float]]:
@@ -137,9 +147,8 @@ def strange():
 def test_a_plugins_temperature_lies_on_the_curve_at_its_value(strange):
     assert [row["temperature"] for row in strange["samplers"]] == [0.33, 40.0, 0.4, None, None]
     assert 0.33 in strange["curve"]["t"]
-    with canvas.style():
-        axes = charts.CHARTS["entropy-against-temperature"](strange).axes[0]
-        found = marks(axes)
+    axes = axes_of(strange, "entropy-against-temperature")[0]
+    found = marks(axes)
     temperatures = ["heat = 0.33", "heat = 40.0", "double = 0.8"]
     assert list(found) == [*temperatures, "keep 2", "keep 2 | heat = 2.0"]
     assert found["heat = 0.33"][0] == 0.33
@@ -149,9 +158,8 @@ def test_a_plugins_temperature_lies_on_the_curve_at_its_value(strange):
 
 
 def test_a_plugins_filter_has_its_label_and_its_colour(strange):
-    with canvas.style():
-        axes = charts.CHARTS["mass-kept-by-position"](strange).axes[0]
-        names = [text.get_text() for text in axes.texts]
+    axes = axes_of(strange, "mass-kept-by-position")[0]
+    names = [text.get_text() for text in axes.texts]
     assert names == ["keep 2", "keep 2 | heat = 2.0", "all others"]
     colours = [line.get_color() for line in axes.lines]
     assert len(set(colours)) == 3
@@ -189,7 +197,7 @@ def test_quality_and_diversity_of_every_sampler_and_of_people(document, drawn):
 
 def test_the_pareto_front_leaves_out_points_beaten_in_both():
     points = [(0.2, 1.0), (0.5, 2.0), (0.4, 2.5), (0.5, 2.2), (0.9, 4.0), (0.1, 1.0)]
-    assert charts.front(points) == [(0.2, 1.0), (0.5, 2.0), (0.9, 4.0)]
+    assert front(points) == [(0.2, 1.0), (0.5, 2.0), (0.9, 4.0)]
 
 
 def test_lines_by_position_are_those_of_the_document(document, drawn):
@@ -214,20 +222,89 @@ def test_a_failed_sampler_is_not_drawn(document):
     assert "breaks" not in "".join(drawings(document).values()).lower()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_labels_of_many_samplers_do_not_overlap(document, name):
-    greedy, half, uniform, _ = document["samplers"]
+@pytest.fixture(scope="module")
+def kinds(made: Document) -> dict[str, Document]:
+    """Reports of default, matched, swept and crowded samplers, and one without human texts."""
+    asked: dict[str, Any] = {"prompts": "the", "n": 4, "length": 8}
+    people = asked | {"reference": ["the cat sat on the mat", "a dog ran", "the dog sat"]}
+    steps = [round(0.05 * i, 2) for i in range(1, 21)]
+    found = {
+        "default": corelm.compare(ToyModel(), **people),
+        "matched": corelm.compare(ToyModel(), match="entropy=1", **people),
+        "swept": corelm.compare(ToyModel(), [f"temperature(t={t})" for t in steps], **people),
+        "twenty": corelm.compare(ToyModel(), [f"top_p(p={p})" for p in steps], **people),
+        "machine's": corelm.compare(ToyModel(), ["greedy"], **asked),
+    }
+    documents = {name: report.to_dict() for name, report in found.items()}
+    for row in documents["swept"]["samplers"]:
+        row["sweep"] = "temperature(t=0.05..1.0/20)"
+    return {"made": made, "one place": one_place(made), **documents}
+
+
+def one_place(document: Document) -> Document:
+    """A report of many samplers that have the same figures."""
+    greedy, half, uniform, _ = copy.deepcopy(document["samplers"])
     rows = [copy.deepcopy(half) for _ in range(6)]
     for number, row in enumerate(rows):
         row["sampler"], row["name"] = f"top_k(k={number})", "top_k"
         row["teacher_forced"]["mass_kept"] = 0.5
-    document["samplers"] = [greedy, half, uniform, *rows]
-    with canvas.style():
-        texts = charts.CHARTS[name](document).axes[0].texts
-        # Of the height, the letters of a line take about two thirds.
-        boxes = [Box(x0, y0 + 2, x1, y1 - 2) for x0, y0, x1, y1 in map(_extents, texts)]
-    assert len(boxes) > 6
-    assert sum(shared([one], [two])[0] for one, two in combinations(boxes, 2)) == 0
+    return copy.deepcopy(document) | {"samplers": [greedy, half, uniform, *rows]}
+
+
+@pytest.mark.parametrize("kind", ["made", "one place", "default", "matched", "swept", "twenty"])
+def test_no_label_lies_on_a_line_a_mark_or_another_label(kinds, kind):
+    document = kinds[kind]
+    drawn = list(charts(document))
+    assert len(drawn) >= 4
+    for chart in drawn:
+        with canvas.style():
+            figure = chart.draw(document)
+            for axes in figure.axes:
+                texts = [_letters(text) for text in [*axes.texts, *_ticks(axes)] if _shown(text)]
+                frame = Box(*axes.get_window_extent().extents)
+                lines = [piece for line in axes.lines for piece in _line(line, frame)]
+                alone = shared(texts, texts) - [shared([text], [text])[0] for text in texts]
+                assert alone.max(initial=0) < 1e-6, chart.name
+                assert not shared(texts, lines).any(), chart.name
+                page = Box(0, 0, *figure.bbox.size)
+                assert all(_inside(text, page) for text in texts), chart.name
+
+
+def _shown(text) -> bool:
+    return bool(text.get_text()) and text.get_visible()
+
+
+def _ticks(axes) -> list[Any]:
+    """The numbers at the axes, and the names of the axes."""
+    axes.figure.draw_without_rendering()
+    numbers = [*axes.get_xticklabels(), *axes.get_yticklabels()]
+    inside = [text for text in numbers if axes.get_window_extent().contains(*_middle(text))]
+    assert not inside
+    return [axes.xaxis.label, axes.yaxis.label]
+
+
+def _middle(text) -> tuple[float, float]:
+    x0, y0, x1, y1 = _extents(text)
+    return (x0 + x1) / 2, (y0 + y1) / 2
+
+
+def _letters(text) -> Box:
+    """The part of a label that its letters fill: of the height, about two thirds."""
+    x0, y0, x1, y1 = _extents(text)
+    return Box(x0, y0 + 2, x1, y1 - 2)
+
+
+def _line(line, frame: Box) -> list[Box]:
+    """The visible part of a line, in pieces."""
+    points = line.get_transform().transform(line.get_xydata()).tolist()
+    if len(points) == 1:
+        return pieces(points, 4, 4)
+    found = pieces(points, 8, 0.5)
+    return [piece for piece, area in zip(found, shared(found, [frame]), strict=True) if area > 0]
+
+
+def _inside(text: Box, page: Box) -> bool:
+    return text.left >= page.left and text.right <= page.right and text.top <= page.top + 2
 
 
 def _extents(text) -> tuple[float, float, float, float]:
@@ -236,13 +313,101 @@ def _extents(text) -> tuple[float, float, float, float]:
     return box.x0, box.y0, box.x1, box.y1
 
 
+def test_matched_samplers_have_a_dot_for_each_figure_first(kinds):
+    document = kinds["matched"]
+    assert next(charts(document)).name == "matched-samplers"
+    panels = axes_of(document, "matched-samplers")
+    assert [axes.get_xlabel() for axes in panels] == [
+        "surprisal (nats)", "diversity", "self-BLEU-4", "mass kept",
+    ]  # fmt: skip
+    names = [text.get_text() for text in panels[0].get_yticklabels()]
+    assert names[0] == "human text"
+    assert len(names) == 1 + len([row for row in document["samplers"] if not row["error"]])
+    for axes, metric in zip(panels[:3], ("surprisal", "diversity", "self_bleu_4"), strict=True):
+        rows = [row["generated_texts"] for row in document["samplers"] if not row["error"]]
+        dots = [line for line in axes.lines if line.get_marker() == "o"]
+        assert [line.get_xdata()[0] for line in dots] == [row[metric] for row in rows]
+        low = min(row["ci95"][metric][0] for row in rows)
+        assert axes.get_xlim()[0] < low
+        ends = [tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2]
+        assert all(tuple(row["ci95"][metric]) in ends for row in rows)
+
+
+def test_the_curve_of_matched_samplers_shows_the_part_around_them(kinds):
+    document = kinds["matched"]
+    axes = axes_of(document, "entropy-against-temperature")[0]
+    low, high = axes.get_xlim()
+    places = [x for x, _ in marks(axes).values()]
+    assert low <= min(places) <= max(places) <= high
+    whole = axes_of(kinds["default"], "entropy-against-temperature")[0]
+    assert high - low < whole.get_xlim()[1] / 2
+
+
+def test_a_sweep_has_a_line_for_each_figure_first_and_names_only_at_its_ends(kinds):
+    document = kinds["swept"]
+    assert next(charts(document)).name == "figures-of-sweeps"
+    rows = document["samplers"]
+    panels = axes_of(document, "figures-of-sweeps")
+    assert len(panels) == 3
+    for axes, (view, metric) in zip(
+        panels,
+        [("teacher_forced", "entropy"), ("generated_texts", "surprisal"),
+         ("generated_texts", "diversity")],
+        strict=True,
+    ):  # fmt: skip
+        [line] = [line for line in axes.lines if len(line.get_xdata()) > 2]
+        assert line.get_xdata().tolist() == [row["params"]["t"] for row in rows]
+        figures = [row[view][metric] for row in rows]
+        means = [each["mean"] if isinstance(each, dict) else each for each in figures]
+        assert line.get_ydata().tolist() == means
+    axes = axes_of(document, "quality-against-diversity")[0]
+    named = {text.get_text() for text in axes.texts}
+    assert named == {"t = 0.05", "t = 1.0", "human text"}
+    assert len([line for line in axes.lines if line.get_marker() == "o"]) == 20
+
+
+def test_sweeps_of_other_parameters_have_columns_and_of_the_same_share_one(kinds):
+    document = copy.deepcopy(kinds["twenty"])
+    for number, row in enumerate(document["samplers"]):
+        row["sweep"] = f"top_p(p=...) {number % 2}"
+    panels = axes_of(document, "figures-of-sweeps")
+    assert len(panels) == 3
+    assert [len(line.get_xdata()) for line in panels[0].lines].count(10) == 2
+    for row in document["samplers"][:6]:
+        row.update(sweep="k", stages=[{"name": "k", "params": {"k": row["params"]["p"] * 20}}])
+    panels = axes_of(document, "figures-of-sweeps")
+    assert [axes.get_xlabel() for axes in panels[4:]] == ["k", "p"]
+    document["samplers"][0]["stages"][0]["params"]["other"] = 3  # two parameters differ
+    assert len(axes_of(document, "figures-of-sweeps")) == 3
+
+
+def test_recall_is_drawn_against_mass_kept_where_people_wrote_the_contexts(kinds):
+    document = kinds["twenty"]
+    axes = axes_of(document, "recall-against-mass-kept")[0]
+    points = [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() == "o"]
+    rows = [row["teacher_forced"] for row in document["samplers"]]
+    assert set(points) == {(row["mass_kept"], row["human_recall"]) for row in rows}
+    assert [line for line in axes.lines if np.array_equal(line.get_xdata(), line.get_ydata())]
+    positions = document["header"]["contexts"]["positions"]
+    assert f"words at {positions} positions" in axes.get_ylabel()
+    ends = [tuple(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 2]
+    assert all(tuple(row["ci95"]["human_recall"]) in ends for row in rows)
+    assert "recall-against-mass-kept" not in [chart.name for chart in charts(kinds["machine's"])]
+
+
 def test_a_document_without_figures_is_drawn_empty(document):
     for row in document["samplers"]:
         row.update(teacher_forced=None, generated_texts=None)
     empty = document | {"reference": None, "curve": {"t": [], "entropy": [], "slope": []}}
     check(empty)
-    assert set(drawings(empty)) == set(NAMES)
-    assert set(drawings(empty | {"samplers": []})) == set(NAMES)
+    always = {name for name in NAMES if "recall" not in name}
+    assert set(drawings(empty)) == always
+    assert set(drawings(empty | {"samplers": []})) == always
+    matched = empty | {
+        "header": empty["header"]
+        | {"matched": [{"figure": "entropy", "asked": "1", "target": 1.0}]}
+    }
+    assert set(drawings(matched)) == {*always, "matched-samplers"}
 
 
 @pytest.mark.parametrize("number", [0.0, -1.0, 1e308, -1e308, 5e-324])

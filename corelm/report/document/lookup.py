@@ -91,6 +91,11 @@ def value(row: Row | None, metric: str, view: str) -> float | None:
     return found.value if found else None
 
 
+def is_matched(document: Row) -> bool:
+    """Return True if parameters of the samplers were matched to a figure."""
+    return bool(document["header"].get("matched"))
+
+
 def plugin_metrics(document: Row) -> dict[str, str]:
     """Return the metrics of plugins in a report: a mapping from full name to the name for short.
 

@@ -7,7 +7,7 @@ To add a figure to the report:
 2. Name the key in `document/schema.json`. JSON, CSV, pandas and `--fail-if` then have it.
 3. Add one `Column` to `COLUMNS`. The page has it then; with a `priority`, so do the terminal,
    Markdown and notebooks.
-4. Define it in `html/template/definitions.html.jinja`, where its formula belongs.
+4. Define it in `definitions.py`: its formula, its unit, and what it says.
 
 A plugin adds a figure of texts through the hook `corelm_metrics`, and gets its column by itself.
 """
@@ -119,7 +119,7 @@ COLUMNS = (
     ),
     Column(ENTROPY, "human recall", "human_recall", share, compared=False),
     Column(ENTROPY, "tokens kept", "tokens_kept", count, compared=False),
-    Column(ENTROPY, "surprisal", "expected_surprisal", human_metric="surprisal"),
+    Column(ENTROPY, "expected surprisal", "expected_surprisal", human_metric="surprisal"),
     Column(ENTROPY, "varentropy", "varentropy", compared=False),
     Column(ENTROPY, "top 1", "top_probability", share, compared=False),
     Column(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -11,16 +12,20 @@ from typing import TYPE_CHECKING, Any
 from corelm.report.document.lookup import HUMAN, TEACHER_FORCED, against, value
 from corelm.report.document.numbers import number, share
 from corelm.report.document.summary import summary
-from corelm.report.render import columns
-from corelm.report.render.format import bits, visible
+from corelm.report.render.columns import ENTROPY, LIKELIHOOD, VARIETY, Table
+from corelm.report.render.definitions import Definition, definition, term
+from corelm.report.render.format import MINUS, bits, visible
 from corelm.report.render.html import tables, texts
 from corelm.report.render.html.playground import playground
+from corelm.report.render.plots.charts import charts
 from corelm.report.render.plots.files import drawings
 from corelm.report.render.text import failed_metrics, targets
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
+TABLES = (ENTROPY, LIKELIHOOD, VARIETY)
 TEMPLATE = "corelm.report.render.html.template"
 
 
@@ -47,9 +52,8 @@ def page(document: Mapping[str, Any]) -> str:
             header=document["header"],
             summary=summary(document),
             against=_against(document),
-            same=list(tables.lines(document, columns.ENTROPY)),
-            likely=list(tables.lines(document, columns.LIKELIHOOD)),
-            varied=list(tables.lines(document, columns.VARIETY)),
+            tables={table.name: _table(document, table) for table in TABLES},
+            charts=list(charts(document)),
             plots={name: Markup(svg) for name, svg in drawings(document).items()},
             groups=texts.groups(document),
             legend=list(texts.legend()),
@@ -58,10 +62,26 @@ def page(document: Mapping[str, Any]) -> str:
             playground=playground(document),
             person=value(document["reference"], "entropy", TEACHER_FORCED),
             plugins=list(_plugins(document)),
+            definitions=_definitions(document),
             hashes={name: _checksum(text) for name, text in files.items()},
             **{name: Markup(text) for name, text in files.items()},
         )
     )
+
+
+def _table(document: Mapping[str, Any], table: Table) -> dict[str, Any]:
+    """The columns of a table, each with its definition, and its lines."""
+    shown = tables.shown_columns(document, table)
+    return {
+        "columns": [(column.title, definition(column, document)) for column in shown],
+        "lines": list(tables.lines(document, table)),
+    }
+
+
+def _definitions(document: Mapping[str, Any]) -> dict[str, Definition]:
+    """The definitions of all columns that the page has, by term."""
+    shown = [column for table in TABLES for column in tables.shown_columns(document, table)]
+    return {term(column, document): definition(column, document) for column in shown}
 
 
 def _against(document: Mapping[str, Any]) -> str:
@@ -79,6 +99,14 @@ def _plugins(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             if plugin := stage["plugin"]:
                 package = f"{plugin['distribution']} {plugin['version']}"
                 yield stage["name"], package, plugin["entry_point"]
+
+
+def _formula(text: str) -> Markup:
+    """Write the letters of a formula that stand alone as variables, and minus signs as such."""
+    from markupsafe import Markup, escape
+
+    signs = re.sub(r"(?<![A-Za-z])-", MINUS, str(escape(text)))
+    return Markup(re.sub(r"(?<![A-Za-z&;-])[A-Za-z](?![A-Za-z-])", r"<var>\g<0></var>", signs))
 
 
 def _file(name: str) -> str:
@@ -101,5 +129,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters |= {"number": number, "share": share, "bits": bits}
+    environment.filters |= {"number": number, "share": share, "bits": bits, "formula": _formula}
     return environment

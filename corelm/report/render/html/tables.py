@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.report.document.lookup import TEACHER_FORCED, Figure, difference, figure, value
+from corelm.report.document.lookup import (
+    HUMAN,
+    TEACHER_FORCED,
+    Figure,
+    difference,
+    figure,
+    value,
+)
 from corelm.report.render.columns import ENTROPY, Column, Table, columns_of
 from corelm.report.render.format import MINUS, interval, signed
 
@@ -20,6 +27,7 @@ class Cell:
     Attributes:
         title: the heading of its column.
         text: the figure.
+        note: what is different about this figure.
         interval: its 95 % interval.
         difference: the difference.
         difference_interval: its own interval.
@@ -28,6 +36,7 @@ class Cell:
 
     title: str
     text: str = ""
+    note: str = ""
     interval: str = ""
     difference: str = ""
     difference_interval: str = ""
@@ -55,6 +64,7 @@ class Line:
     """One row of a table: a sampler or people, and its cells or the reason that it has none."""
 
     name: str
+    note: str = ""
     human: bool = False
     error: str = ""
     n: str = ""
@@ -63,17 +73,9 @@ class Line:
 
 
 def lines(document: Row, table: Table) -> Iterator[Line]:
-    """Yield the rows of a table, the human one first.
-
-    A figure that no row has, such as the cost of a constraint, gets no column.
-    """
+    """Yield the rows of a table, the human one first."""
     reference = document["reference"]
-    measured = [row for row in (reference, *document["samplers"]) if row and not row.get("error")]
-    columns = [
-        column
-        for column in columns_of(table, document)
-        if any(_cell(column, row, reference).text for row in measured)
-    ]
+    columns = shown_columns(document, table)
     if reference:
         yield _line("human text", reference, document, table, columns)
     for row in document["samplers"]:
@@ -84,11 +86,27 @@ def lines(document: Row, table: Table) -> Iterator[Line]:
             yield _line(row["sampler"], row, document, table, columns)
 
 
+def shown_columns(document: Row, table: Table) -> list[Column]:
+    """Return the columns of a table, without those of figures that no row has.
+
+    Only samplers with a mask have a cost of their constraint, for example.
+    """
+    reference = document["reference"]
+    measured = [row for row in (reference, *document["samplers"]) if row and not row.get("error")]
+    return [
+        column
+        for column in columns_of(table, document)
+        if any(_cell(column, row, reference).text for row in measured)
+    ]
+
+
 def _line(name: str, row: Row, document: Row, table: Table, columns: Sequence[Column]) -> Line:
     human = document["reference"]
     n = (row[table.view] or {}).get("n")
+    elsewhere = document["header"]["contexts"]["source"] != HUMAN
     return Line(
         name,
+        note="measured on other texts" if row is human and elsewhere else "",
         human=row is human,
         n="" if n is None else f"{n:,}",
         strip=_strip(row, human, document["bounds"]["max"]) if table is ENTROPY else None,
@@ -107,9 +125,10 @@ def _cell(column: Column, row: Row, human: Row | None) -> Cell:
     ends = "" if low is None or high is None else interval(column.form, low, high)
     other = difference(row, column.metric, column.view) if column.compared else None
     text = column.form(found.value).replace("-", MINUS)
+    note = "of the words written" if is_human and column.human_metric else ""
     if other is None:
-        return Cell(column.title, text, ends)
-    return Cell(column.title, text, ends, *_difference(column, other))
+        return Cell(column.title, text, note, ends)
+    return Cell(column.title, text, note, ends, *_difference(column, other))
 
 
 def _difference(column: Column, found: Figure) -> tuple[str, str, bool]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from corelm.report.render.plots.canvas import COLOURS, style
-from corelm.report.render.plots.charts import CHARTS
+from corelm.report.render.plots.charts import charts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,8 +58,8 @@ def _drawn(document: Mapping[str, Any], letters: str) -> Iterator[tuple[str, Fig
     with warnings.catch_warnings(), style(**{"svg.fonttype": letters}):
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figures = _bounded({name: part for name, part in document.items() if name != "try_it"})
-        for name, draw in CHARTS.items():
-            yield name, draw(figures)
+        for chart in charts(figures):
+            yield chart.name, chart.draw(figures)
 
 
 def _bounded(part: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -110,6 +110,19 @@ def place_labels(
         others = [box for j, at in chosen.items() if j != i for box in choices[j].taken(at)]
         chosen[i] = int(np.argmin(costs[i] + COVERED * choices[i].clash(others)))
     return [choices[i].boxes[chosen[i]] for i in range(len(points))]
+
+
+def clear(labels: Sequence[Box], inside: Box, others: Sequence[Box]) -> bool:
+    """Return True if no label leaves a frame, or shares an area with another or with others.
+
+    Example:
+        >>> clear([Box(0, 0, 2, 2), Box(1, 1, 3, 3)], Box(0, 0, 9, 9), [])
+        False
+    """
+    areas = sum(float(shared([label], [label])[0]) for label in labels)
+    within = float(shared(labels, [inside]).sum())
+    apart = all(not shared([a], [b]).any() for a, b in combinations(labels, 2))
+    return apart and within > areas - 1e-6 and not shared(labels, others).any()
 
 
 def _freedom(costs: Floats) -> int:

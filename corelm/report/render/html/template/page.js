@@ -16,6 +16,11 @@ for (const text of document.querySelectorAll(".words")) {
   });
 }
 
+// Escape closes the meaning of a heading.
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.activeElement.matches(".term")) document.activeElement.blur();
+});
+
 // Reshape one distribution as corelm does: in float32, with the same rules for ties and limits.
 const section = document.getElementById("try");
 if (section) {
