@@ -16,7 +16,7 @@ from corelm.cli.text_values import TextGroup
 DEBUG = "--debug"
 COMMANDS = (
     "sample", "explain", "report", "bench", "samplers", "decoders", "presets", "plugins",
-    "models", "data", "train",
+    "models", "data", "train", "clean",
 )  # fmt: skip
 """The commands in the order of the help; each has a module of its name in `commands`."""
 

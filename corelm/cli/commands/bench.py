@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from corelm.generation.benchmark import Speed
 
 BATCHES = ("1", "8", "64")
-BATCH = Parameter("batch", int, None, Rule(ge=1))
+BATCH = Parameter("batch", int, None, Rule(ge=1, le=2**20))
 LENGTH = Parameter("length", int, 50, Rule(ge=2))
 SECONDS = Parameter("seconds", float, 10, Rule(ge=0))
 NARROW = 60

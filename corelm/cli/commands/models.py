@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from corelm.cli.keras_import import import_keras
 from corelm.cli.options.completion import model_names
-from corelm.cli.output.product import Output, product
+from corelm.cli.output.product import Output, confirmed, product
 from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import CorelmError, UsageError
 from corelm.model.export.formats import FORMATS
@@ -171,7 +170,7 @@ def remove(
     """
     with product() as out:
         folder = _removable(name)
-        if not yes and not _confirmed(f"Delete the model {folder.name} in {folder}?"):
+        if not yes and not confirmed(f"Delete the model {folder.name} in {folder}?"):
             raise CorelmError(
                 f"nothing was deleted; to delete {folder.name}, answer y or add --yes"
             )
@@ -195,13 +194,6 @@ def _removable(name: str) -> Path:
             f"{folder} is not in {models}: corelm removes only the models that are stored there"
         )
     return folder
-
-
-def _confirmed(question: str) -> bool:
-    """Ask on standard error; without a terminal the answer is no."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        return False
-    return typer.confirm(question, err=True)
 
 
 def _find(name: str) -> Listed:

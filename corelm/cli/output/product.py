@@ -133,3 +133,10 @@ def _undisturbed(stream: TextIO, descriptor: int | None) -> Iterator[TextIO]:
         descriptor, "w", encoding=stream.encoding, errors=stream.errors, closefd=False
     ) as copy:
         yield copy
+
+
+def confirmed(question: str) -> bool:
+    """Ask on standard error; without a terminal the answer is no."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    return typer.confirm(question, err=True)
