@@ -7,7 +7,7 @@ distribution, draws one token for each row, and repeats.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -96,6 +96,10 @@ class Decoder(Parameterized, ABC):
     is_ancestral: ClassVar[bool] = False
     """True if each text by itself is distributed as with ancestral sampling: a law checks it."""
 
+    is_deterministic: ClassVar[bool] = False
+    """True if it uses no random numbers: a law checks it. A report then has its first text of each
+    prompt alone."""
+
     @abstractmethod
     def __call__(self, task: DecodingTask) -> Iterator[Step]:
         """Yield the steps of the samples, position by position.
@@ -103,3 +107,10 @@ class Decoder(Parameterized, ABC):
         A sample ends with its end token or after `task.length` tokens; later steps no longer have
         its row. All randomness comes from `task.random_stream`.
         """
+
+    def next_tokens(self, task: DecodingTask) -> Mapping[int, float] | None:
+        """Return the tokens that it considers after the prompt, for explanations.
+
+        Each token has its score, the best one first. None if the decoder cannot say.
+        """
+        return None

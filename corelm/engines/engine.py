@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from corelm.language_model import LanguageModel
-from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.strategies import Strategy
+from corelm.plugins.strategies import strategy as read_strategy
 from corelm.sampler import Sampler
 
 
@@ -55,10 +56,12 @@ class Serial:
 
 
 class PickledAsText:
-    """A sampler that is pickled as its expression: its class and its values stay here.
+    """A sampler, or a decoder with its sampler, that is pickled as its expression.
+
+    Its class and its values stay here.
 
     Args:
-        sampler: the sampler.
+        strategy: the sampler, or the strategy.
 
     Example:
         >>> import corelm, pickle
@@ -66,8 +69,10 @@ class PickledAsText:
         TopP(p=0.9)
     """
 
-    def __init__(self, sampler: Sampler | str) -> None:
-        self.sampler = read_sampler(sampler)
+    def __init__(self, strategy: Strategy | Sampler | str) -> None:
+        read = strategy if isinstance(strategy, Strategy) else read_strategy(strategy)
+        self._strategy = read
+        self.sampler, self.decoder = read
 
     def __reduce__(self) -> tuple[type[PickledAsText], tuple[str]]:
-        return PickledAsText, (str(self.sampler),)
+        return PickledAsText, (str(self._strategy),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.caching import cached_property
 from corelm.context import Context, protect
-from corelm.decoder import DecodingTask
+from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.random_stream import RandomStream
 from corelm.generation.masks import acting_stages, allowed_by, mass_of
 from corelm.language_model import LanguageModel, Vocabulary
@@ -128,6 +129,9 @@ class Explanation:
         stages: the model's own distribution, then one for each sampler of the chain; where one
             chooses between others, those that act in this context.
         vocabulary: the vocabulary of the ids.
+        decoder: the decoder around the sampler; None for ancestral sampling.
+        next_tokens: the tokens that the decoder considers and their scores, the best first; None
+            if it cannot say.
     """
 
     prompt: str
@@ -135,6 +139,8 @@ class Explanation:
     sampler: Sampler
     stages: tuple[Stage, ...]
     vocabulary: Vocabulary
+    decoder: Decoder | None = None
+    next_tokens: Mapping[int, float] | None = None
 
     def trace(self, token: int | str) -> TokenTrace:
         """Trace one token through all stages.
@@ -176,7 +182,12 @@ class Explanation:
 
 
 def explain(
-    model: LanguageModel, prompt: str, sampler: Sampler | str, *, unknown: bool = False
+    model: LanguageModel,
+    prompt: str,
+    sampler: Sampler | str,
+    *,
+    decoder: Decoder | None = None,
+    unknown: bool = False,
 ) -> Explanation:
     """Measure what each stage of a sampler does to the distribution of one next token.
 
@@ -184,6 +195,8 @@ def explain(
         model: the language model.
         prompt: the prompt.
         sampler: a sampler, a registered name or an expression.
+        decoder: a decoder, which is asked for the tokens that it considers. Which of them it takes
+            may depend on the rest of the text, so that is not explained.
         unknown: allow [UNK] to be sampled.
 
     Raises:
@@ -206,12 +219,15 @@ def explain(
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     chain = read_sampler(sampler)
     # Nothing is drawn; the random stream only sets the number of rows.
-    decoding = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown).start()
+    task = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown)
+    decoding = task.start()
     context = decoding.context
     stages = [Stage(None, decoding.model_logits()[0], np.empty(0, dtype=np.int64))]
     for stage, branch in acting_stages(chain, context):
         stages.append(_after(stages, stage, branch, context))
-    return Explanation(prompt, tuple(ids.tolist()), chain, tuple(stages), model.vocabulary)
+    considered = None if decoder is None else decoder.next_tokens(task)
+    tokens = tuple(ids.tolist())
+    return Explanation(prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered)
 
 
 def _after(stages: list[Stage], sampler: Sampler, branch: str, context: Context) -> Stage:

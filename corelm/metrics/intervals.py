@@ -27,7 +27,7 @@ def mean_interval(
 ) -> Interval | None:
     """Return the percentile bootstrap interval of a mean over tokens, or of another ratio of sums.
 
-    None for fewer than two texts, or if none has anything to count. All rows of a report are
+    None if fewer than two texts have anything to count. All rows of a report are
     resampled with the same random numbers, so that their intervals compare.
 
     Args:
@@ -86,9 +86,9 @@ def farther_interval(
 
 
 def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArray[np.float64]:
-    """The means of the resampled sets, nan for one with nothing to count; none if all are."""
+    """The means of the resampled sets, nan for one with nothing to count; none of one text."""
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
-    if len(totals) < 2 or not numbers.any():
+    if np.count_nonzero(numbers) < 2:
         return np.empty(0)
     resampled = _resampled(len(totals), seed, rounds)
     with np.errstate(invalid="ignore"):

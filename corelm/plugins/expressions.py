@@ -6,10 +6,10 @@ import ast
 import re
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from corelm.errors import CorelmError, ExpressionError, ParameterError
-from corelm.params import READERS, Parameter
+from corelm.params import READERS, Parameter, Parameterized
 from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
 from corelm.printable import reason_of, shown
@@ -28,6 +28,7 @@ _PARAMETER = re.compile(r"(?:([^\W\d]\w*)\s*=(?!=)\s*)?(.*)", re.DOTALL)
 _UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 """The errors of Python's parser for a text that is not a literal."""
 
+T = TypeVar("T", bound=Parameterized)
 Written = tuple[str, list[Any], dict[str, Any]]
 """A stage as written: the name, the parameters by position, and those by name."""
 
@@ -124,7 +125,22 @@ def is_name(expression: str) -> bool:
 
 
 def _build(name: str, values: list[Any], named: dict[str, Any], own: bool = False) -> Sampler:
-    cls = registry().sampler(name)
+    return make(registry().sampler(name), name, values, named, own)
+
+
+def make(cls: type[T], name: str, values: list[Any], named: dict[str, Any], own: bool = False) -> T:
+    """Make the sampler or decoder of a stage.
+
+    Args:
+        cls: its class.
+        name: the name that it was written with.
+        values: the parameters by position.
+        named: the parameters by name.
+        own: take bare names in parameters for corelm's own samplers.
+
+    Raises:
+        ParameterError: a parameter that it does not have, or a value outside its rule.
+    """
     declared = cls.parameters()
     places: dict[int | str, Parameter] = dict(enumerate(declared))
     places |= {each: p for p in declared for each in (p.name, *p.rule.aliases)}

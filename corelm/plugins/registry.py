@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -165,20 +165,28 @@ class Registry:
             UnknownNameError: no plugin offers it; the message suggests a close name.
             AmbiguousNameError: several plugins offer it; the message has their full names.
         """
+        return self.find_any((hook,), name)
+
+    def find_any(self, hooks: Sequence[str], name: str) -> Offer:
+        """Return the one offer of a name through any of these hooks; the errors are as for `find`.
+
+        Args:
+            hooks: such as `corelm_samplers` and `corelm_decoders`.
+            name: a name, or a full name such as `corelm-nucleus:top_p`.
+        """
         distribution, _, short = name.rpartition(":")
         mine = [s for s in self.sources() if distribution in ("", s.distribution)]
         # An import is slow and may fail: try the entry points of that very name first.
-        offers = self._offers(hook, short, [s for s in mine if s.entry_point == short])
-        offers = offers or self._offers(hook, short, mine)
-        offers += [o for o in self._by_hand(hook) if o.name == short and not distribution]
+        named = [s for s in mine if s.entry_point == short]
+        offers = [o for hook in hooks for o in self._offers(hook, short, named)]
+        offers = offers or [o for hook in hooks for o in self._offers(hook, short, mine)]
+        by_hand = [o for hook in hooks for o in self._by_hand(hook)]
+        offers += [o for o in by_hand if o.name == short and not distribution]
         offers = distinct(offers)
         if len(offers) > 1:
-            names = " or ".join(sorted(offer.full_name for offer in offers))
-            raise AmbiguousNameError(
-                f"{len(offers)} plugins offer {name!r}; say which one: {names}"
-            )
+            raise AmbiguousNameError(_ambiguous(name, offers))
         if not offers:
-            raise UnknownNameError(self._unknown(hook, name))
+            raise UnknownNameError(self._unknown(hooks, name))
         return offers[0]
 
     def offer_of(self, value: type[Parameterized]) -> Offer | None:
@@ -266,14 +274,21 @@ class Registry:
             raise PluginError(message)
         logger.warning("%s", message)
 
-    def _unknown(self, hook: str, name: str) -> str:
-        kind = KINDS[hook]
+    def _unknown(self, hooks: Sequence[str], name: str) -> str:
+        kind = " or ".join(KINDS[hook] for hook in hooks)
         for source, reason in self.failures.items():
             if name in (source.entry_point, str(source)):
                 return f"the {kind} {name!r} cannot be used: plugin {source} failed: {reason}"
-        names = sorted({offer.name for offer in self.offers(hook)})
+        names = sorted({offer.name for hook in hooks for offer in self.offers(hook)})
         hint = did_you_mean(name, names)
         return f"there is no {kind} {name!r}{hint} (there are: {', '.join(names) or 'none'})"
+
+
+def _ambiguous(name: str, offers: Sequence[Offer]) -> str:
+    names = sorted({offer.full_name for offer in offers})
+    if len(names) == 1:
+        return f"{names[0]} is both a sampler and a decoder; its package must rename one of them"
+    return f"{len(offers)} plugins offer {name!r}; say which one: {' or '.join(names)}"
 
 
 @cache

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from corelm.decoder import Decoder
 from corelm.engines.choice import choose
 from corelm.engines.job import Job
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
@@ -156,7 +157,7 @@ class Report:
 
 def compare(
     model: LanguageModel | str,
-    samplers: Iterable[str | Sampler] | None = None,
+    samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
     prompts: str | Sequence[str] | None = None,
     n: int = N,
@@ -165,7 +166,7 @@ def compare(
     reference: str | Path | Sequence[str] | None = None,
     contexts: int = CONTEXTS,
     match: str | Sequence[str] = (),
-    against: str | Sampler | None = None,
+    against: str | Sampler | Decoder | None = None,
     metrics: str | Sequence[str] = (),
     texts: int | str = TEXTS,
     scorer: LanguageModel | str | None = None,

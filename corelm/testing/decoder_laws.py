@@ -274,6 +274,15 @@ def matches_ancestral_sampling(ask: Ask) -> Complaints:
             yield runs[-1], f"{what} in {DRAWS} runs, the last of them"
 
 
+@_law("Use no number of `task.random_stream`, or set `is_deterministic = False`.")
+def ignores_the_seed_if_deterministic(ask: Ask) -> Complaints:
+    """Write the same texts for every seed, if `is_deterministic` is True."""
+    for question in _questions(ask):
+        other = replace(question, seed=question.seed + 1)
+        if question.decoder.is_deterministic and other.texts() != question.texts():
+            yield other, f"wrote other texts than for seed {question.seed}"
+
+
 DECODER_LAWS: tuple[DecoderLaw, ...] = (
     repeats_its_texts,
     treats_samples_alone,
@@ -282,6 +291,7 @@ DECODER_LAWS: tuple[DecoderLaw, ...] = (
     draws_possible_tokens,
     reports_what_it_drew_from,
     matches_ancestral_sampling,
+    ignores_the_seed_if_deterministic,
 )
 """Every law of decoders, for use without pytest: `for law in DECODER_LAWS: law(decoder)`."""
 

@@ -10,7 +10,7 @@ from corelm import (
     param,
     surprisals,
 )
-from corelm.filters import top_k
+from corelm.filters import likeliest_tokens, top_k
 
 
 class Beam(Decoder):
@@ -33,6 +33,8 @@ class Beam(Decoder):
         [' cat sat on', ' cat saw the']
     """
 
+    is_deterministic = True
+
     width: int = param(4, "beginnings kept at each position", ge=1, aliases=("beams",))
     length_penalty: float = param(
         1.0, "surprisals are divided by the length to this power; 0 favours short texts", ge=0
@@ -46,6 +48,13 @@ class Beam(Decoder):
         texts, _ = search(task.with_samples([0]), self.width, self.length_penalty)
         ranks = task.random_stream.samples
         yield from task.replay([texts[i] if i < len(texts) else [] for i in ranks])
+
+    def next_tokens(self, task):
+        """Return the first tokens that it keeps, with their log-probabilities in nats."""
+        logits = task.with_samples([0]).start().next()[1][0]
+        tokens = likeliest_tokens(logits, self.width)
+        scores = log_softmax(logits.astype(np.float64))[tokens]
+        return dict(zip(tokens.tolist(), scores.tolist(), strict=True))
 
 
 def check_count(task, count, parameter):

@@ -25,6 +25,8 @@ class DiverseBeam(Decoder):
         [' cat sat on', ' dog', ' mat']
     """
 
+    is_deterministic = True
+
     groups: int = param(4, "groups of beginnings", ge=1)
     width: int = param(1, "beginnings kept in each group at each position", ge=1)
     diversity: float = param(

@@ -32,6 +32,8 @@ class Contrastive(Decoder):
         ' cat sat on'
     """
 
+    is_deterministic = True
+
     k: int = param(4, "candidates: the most likely tokens", ge=1)
     alpha: float = param(0.6, "weight of the similarity to earlier tokens; 0 is greedy", ge=0, le=1)
 
@@ -51,22 +53,37 @@ class Contrastive(Decoder):
         past_states = _prompt_states(task, decoding.session)
         for position in range(task.length):
             model_logits, logits = decoding.next()
-            candidates = likeliest_tokens(logits[0], self.k)
-            decoding.select(np.zeros(len(candidates), dtype=np.int64))
-            decoding.advance(candidates)
-            states = _unit(decoding.session.hidden_states(1)[:, 0])  # (candidates, width)
-            p = softmax(logits[0].astype(np.float64))[candidates]
-            best = self._choose(p, states, past_states)
+            candidates, states, scores = self._scored(decoding, logits[0], past_states)
+            best = int(scores.argmax())  # the most likely on ties
             yield position, candidates[best], model_logits[0], logits[0]
             if candidates[best] in task.model.vocabulary.ends:
                 return
             decoding.select(np.array([best]))
             past_states = np.concatenate([past_states, states[[best]]])
 
-    def _choose(self, p, states, past_states):
-        """Return the index of the candidate with the best score, the most likely on ties."""
+    def _scored(self, decoding, logits, past_states):
+        """Return the candidates, their hidden states and their scores, and append one to each row.
+
+        Args:
+            decoding: the one text.
+            logits: (vocabulary,) the sampler's.
+            past_states: (time, width) the hidden states of the text.
+        """
+        candidates = likeliest_tokens(logits, self.k)
+        decoding.select(np.zeros(len(candidates), dtype=np.int64))
+        decoding.advance(candidates)
+        states = _unit(decoding.session.hidden_states(1)[:, 0])  # (candidates, width)
+        p = softmax(logits.astype(np.float64))[candidates]
         similarity = (states @ past_states.T).max(axis=1) if len(past_states) else 0
-        return int(((1 - self.alpha) * p - self.alpha * similarity).argmax())
+        return candidates, states, (1 - self.alpha) * p - self.alpha * similarity
+
+    def next_tokens(self, task):
+        """Return the candidates with their scores."""
+        decoding = task.with_samples([0]).start()
+        past_states = _prompt_states(task, decoding.session)
+        tokens, _, scores = self._scored(decoding, decoding.next()[1][0], past_states)
+        best = np.argsort(-scores, kind="stable")
+        return dict(zip(tokens[best].tolist(), scores[best].tolist(), strict=True))
 
 
 def _prompt_states(task, session):

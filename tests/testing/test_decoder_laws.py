@@ -18,6 +18,7 @@ from corelm.testing import (
     draws_possible_tokens,
     ends_each_text,
     g_test,
+    ignores_the_seed_if_deterministic,
     matches_ancestral_sampling,
     obeys_the_decoder_laws,
     repeats_its_texts,
@@ -119,6 +120,10 @@ class Flattens(Chooses):
         return logits / 2
 
 
+class SaysThatItIsDeterministic(Chooses):
+    is_deterministic = True
+
+
 @pytest.mark.parametrize(
     ("decoder", "laws"),
     [
@@ -132,6 +137,7 @@ class Flattens(Chooses):
         (DrawsFromTheModel(), {draws_possible_tokens}),
         (ReportsTheModel(), {reports_what_it_drew_from}),
         (Flattens(), {matches_ancestral_sampling}),
+        (SaysThatItIsDeterministic(), {ignores_the_seed_if_deterministic}),
     ],
     ids=lambda value: "" if isinstance(value, set) else repr(value),  # sets show addresses
 )

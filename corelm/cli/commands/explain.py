@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.options.choices import (
+    DECODER,
+    DecoderChoice,
     Device,
     Dtype,
     Model,
@@ -23,6 +25,8 @@ from corelm.cli.options.choices import (
 from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
+from corelm.decoder import Decoder
+from corelm.generation.ancestral import Ancestral
 from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.generation.explain import explain as measure
 from corelm.model.load import MODEL, label
@@ -42,6 +46,7 @@ def explain(
     *,
     sampler: SamplerChoice = None,
     preset: Preset = None,
+    decoder: DecoderChoice = DECODER,
     token: Annotated[
         str | None, typer.Option(metavar="WORD", help="Trace this word through all stages.")
     ] = None,
@@ -65,12 +70,14 @@ def explain(
     Shows the entropy and the number of tokens left after each stage, the likeliest tokens with
     their probability before and after it, and the tokens that it removed. Entropy measures how
     open the choice is, in nats (1 nat is 1.44 bits); "choices" is the number of equally likely
-    tokens with the same entropy.
+    tokens with the same entropy. A decoder is asked for the tokens that it considers next; which of
+    them it takes may depend on the rest of the text.
 
     \b
     corelm explain "This movie" --sampler "top_p(p=0.9) | temperature(t=0.7)"
     corelm explain "This movie" --sampler top_k --k 40 --token terrible
     corelm explain "This movie" --preset llama.cpp
+    corelm explain "This movie" --sampler stochastic --decoder beam --width 4
     """
     with product() as out:
         given = read_prompt(prompt, prompt_file)
@@ -78,7 +85,8 @@ def explain(
         count = TOP.convert(top)
         language_model = loaded(model, device, dtype)
         text = prompt_for(language_model, given)
-        explanation = measure(language_model, text, chosen, unknown=unknown)
+        around = None if isinstance(built["decoder"], Ancestral) else built["decoder"]
+        explanation = measure(language_model, text, chosen, decoder=around, unknown=unknown)
         trace = None if token is None else explanation.trace(text_argument(token))
         if json:
             out.json(_document(label(model), explanation, trace, count))
@@ -101,6 +109,7 @@ def _document(
         "prompt": explanation.prompt,
         "stages": [_stage(explanation, at, top) for at in range(len(explanation.stages))],
         "likeliest": [_trace_as_json(one) for one in explanation.likeliest(top)],
+        "decoder": explanation.decoder and _decoder(explanation, explanation.decoder),
         "followed": trace and _trace_as_json(trace),
     }
 
@@ -125,6 +134,21 @@ def _stage(explanation: Explanation, at: int, top: int) -> dict[str, Any]:
         "likeliest_removed": removed,
         "allowed_mass": stage.allowed_mass,
         "fell_back": stage.fell_back,
+    }
+
+
+def _decoder(explanation: Explanation, decoder: Decoder) -> dict[str, Any]:
+    considered = explanation.next_tokens
+    return {
+        "decoder": str(decoder),
+        "description": decoder.description(),
+        "is_ancestral": decoder.is_ancestral,
+        "next_tokens": None
+        if considered is None
+        else [
+            {"token": token, "text": explanation.text_of(token), "score": score}
+            for token, score in considered.items()
+        ],
     }
 
 

@@ -9,6 +9,7 @@ import typer
 
 from corelm.cli.options.choices import (
     DECODER,
+    DecoderChoice,
     Device,
     Dtype,
     Model,
@@ -21,7 +22,6 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_choices,
 )
-from corelm.cli.options.completion import decoder_names
 from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
@@ -50,12 +50,7 @@ def sample(
     *,
     sampler: SamplerChoice = None,
     preset: Preset = None,
-    decoder: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", autocompletion=decoder_names, help="A name from `corelm decoders`."
-        ),
-    ] = DECODER,
+    decoder: DecoderChoice = DECODER,
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = None,

@@ -9,7 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from corelm.cli.keras_import import import_keras
-from corelm.cli.options.completion import completed_words, model_names, preset_names, sampler_names
+from corelm.cli.options.completion import (
+    completed_words,
+    decoder_names,
+    model_names,
+    preset_names,
+    sampler_names,
+)
 from corelm.cli.options.parameters import Chosen, extended, flag
 from corelm.cli.options.prescan import own_options, refuse_unknown, scan
 from corelm.cli.options.reserved import RESERVED
@@ -47,6 +53,12 @@ SamplerChoice = Annotated[
         autocompletion=sampler_names,
         help=f"A name from `corelm samplers`, or an expression such as "
         f"'temperature(t=0.5) | greedy'. Default: {SAMPLER} at t={TEMPERATURE}.",
+    ),
+]
+DecoderChoice = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", autocompletion=decoder_names, help="A name from `corelm decoders`."
     ),
 ]
 Preset = Annotated[

@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.cli.output import blocks
+from corelm.decoder import Decoder
 from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.params import written
 from corelm.printable import one_line
@@ -55,8 +56,27 @@ class ExplanationPage:
         removed = list(self._removed(top))
         if removed:
             yield from blocks.section("removed", blocks.several(removed))
+        decoder = self._explanation.decoder
+        if decoder:
+            yield from blocks.section(str(decoder), blocks.several(self._decoder(decoder)))
         if trace:
             yield from self._path(trace)
+
+    def _decoder(self, decoder: Decoder) -> Iterator[RenderableType]:
+        """Yield what the decoder is, the tokens that it considers, and what cannot be said."""
+        yield blocks.line(decoder.description())
+        considered = self._explanation.next_tokens
+        if considered is not None:
+            scores = [[self._word(token), f"{score:.3f}"] for token, score in considered.items()]
+            yield blocks.figures(("", "score"), scores, widest=WORD)
+        if decoder.is_ancestral:
+            yield blocks.line("It draws each token with the probability after the last stage.")
+            return
+        unsaid = "" if considered is not None else ", and it does not say which it considers"
+        yield blocks.line(
+            "The stages are what its sampler does at this step. Which token it takes may depend on "
+            f"the text that follows, which is not written here{unsaid}."
+        )
 
     def _name(self, at: int) -> str:
         """Return the number and the name of a stage."""
@@ -144,7 +164,11 @@ class ExplanationPage:
             return f"removed by {self._name(trace.removed_by)}"
         if trace.ranks[0] is None:
             return "can never be drawn"
-        return f"drawn with probability {_share(trace.probabilities[-1])}"
+        p = _share(trace.probabilities[-1])
+        decoder = self._explanation.decoder
+        if decoder is not None and not decoder.is_ancestral:
+            return f"probability {p} after the last stage"
+        return f"drawn with probability {p}"
 
     def _word(self, token: int, text: str | None = None) -> str:
         """Return a token as text: the end as [end], punctuation and symbols in quotes."""

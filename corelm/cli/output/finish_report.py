@@ -67,7 +67,7 @@ class ReportOutput:
             UsageError: a condition about something that is not measured, or nothing to resume.
             ModelOutputError: logits that no sampler can use.
         """
-        rows = [(c.row, name_of(c.sampler)) for c in settings.candidates]
+        rows = [(c.row, name_of(c.strategy)) for c in settings.candidates]
         offered = [metric.full_name for metric in settings.metrics]
         conditions = self._conditions(rows, offered)
         for text in settings.warnings:

@@ -119,9 +119,11 @@ def _that_fit(columns: Sequence[_Column], room: int) -> list[_Column]:
 
 
 def _bar(row: Row, most: float, unicode: bool) -> str:
-    """Draw the entropy as a bar that is full at the upper bound."""
+    """Draw the entropy as a bar that is full at the upper bound; a decoder has none."""
     found = figure(row, "entropy", "teacher_forced")
-    share = found.value / most if found and most > 0 else 0.0
+    if found is None:
+        return ""
+    share = found.value / most if most > 0 else 0.0
     full = round(min(max(share, 0.0), 1.0) * BAR)
     return ("█" if unicode else "#") * full + ("░" if unicode else ".") * (BAR - full)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import CorelmError, UsageError
-from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.strategies import strategy as read_strategy
 from corelm.printable import did_you_mean, shown
 from corelm.report.document.lookup import figure, metrics, short_names
 
@@ -115,7 +115,7 @@ def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str]:
 def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
     """Return the expression of the one row that is meant."""
     try:
-        expression = str(read_sampler(sampler))
+        expression = str(read_strategy(sampler))
     except CorelmError:
         expression = sampler  # a row of an earlier report, whose plugin is not installed here
     exact = list(dict.fromkeys(row for row, _ in samplers if row in (expression, sampler)))

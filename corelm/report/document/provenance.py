@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from corelm.decoder import Decoder
 from corelm.machine import machine
 from corelm.params import Parameterized
 from corelm.plugins.offers import Source
 from corelm.plugins.probing import temperature_of
 from corelm.plugins.registry import registry
+from corelm.plugins.strategies import Strategy
 from corelm.sampler import Sampler
 
 
@@ -34,23 +36,23 @@ def failed_plugins() -> list[dict[str, str]]:
     return [{"plugin": str(source), "reason": reason} for source, reason in failures]
 
 
-def described(sampler: Sampler) -> dict[str, Any]:
-    """Describe a sampler, its parameters and its plugin; for a chain, those of each stage."""
-    stages = [_stage(stage) for stage in sampler.stages]
+def described(strategy: Strategy) -> dict[str, Any]:
+    """Describe a strategy, its parameters and its plugin; for a chain, those of each stage."""
+    stages = [_stage(stage) for stage in strategy.stages]
     alone = stages[0] if len(stages) == 1 else {"params": {}, "plugin": None}
     return {
-        "sampler": str(sampler),
-        "name": name_of(sampler),
+        "sampler": str(strategy),
+        "name": name_of(strategy),
         "params": alone["params"],
         "plugin": alone["plugin"],
-        "temperature": _temperature(sampler),
+        "temperature": _temperature(strategy.sampler) if strategy.decoder is None else None,
         "stages": stages,
     }
 
 
-def name_of(sampler: Sampler) -> str:
+def name_of(strategy: Strategy) -> str:
     """Return the registered name; for a chain, those of its stages with bars between."""
-    return " | ".join(stage.name for stage in sampler.stages)
+    return " | ".join(stage.name for stage in strategy.stages)
 
 
 def _temperature(sampler: Sampler) -> float | None:
@@ -59,24 +61,26 @@ def _temperature(sampler: Sampler) -> float | None:
     return t if t is not None and math.isfinite(t) else None
 
 
-def source_of(sampler: Sampler) -> Source:
-    """Return the plugin of one sampler; this process for a class that no plugin offers."""
+def source_of(sampler: Sampler | Decoder) -> Source:
+    """Return the plugin of a sampler or decoder; this process for a class that none offers."""
     offer = registry().offer_of(type(sampler))
     return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
 
 
-def releases_of(sampler: Sampler) -> list[str]:
+def releases_of(strategy: Strategy) -> list[str]:
     """Return the plugin and its version of each stage, and of the samplers in its parameters."""
     releases = []
-    for stage in sampler.stages:
+    for stage in strategy.stages:
         source = source_of(stage)
         releases.append(f"{source} {source.version}".strip())
-        for nested in stage.nested.values():
-            releases += releases_of(nested)
+        for parameter in stage.parameters():
+            nested = getattr(stage, parameter.name)
+            if isinstance(nested, Sampler):
+                releases += releases_of(Strategy(nested))
     return releases
 
 
-def _stage(sampler: Sampler) -> dict[str, Any]:
+def _stage(sampler: Sampler | Decoder) -> dict[str, Any]:
     source = source_of(sampler)
     plugin = {
         "distribution": source.distribution,
@@ -85,7 +89,7 @@ def _stage(sampler: Sampler) -> dict[str, Any]:
     }
     return {
         "name": sampler.name,
-        "kind": sampler.kind,
+        "kind": "decoder" if isinstance(sampler, Decoder) else sampler.kind,
         "params": parameters(sampler),
         "plugin": plugin,
     }

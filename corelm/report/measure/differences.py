@@ -30,7 +30,10 @@ HUMAN_FIGURES = {(TEACHER_FORCED, "expected_surprisal"): "surprisal"}
 
 @dataclass(frozen=True)
 class Measured:
-    """The measurements of one sampler: on the contexts, and on texts of its own."""
+    """The measurements of one sampler: on the contexts, and on texts of its own.
+
+    A decoder has no record.
+    """
 
     record: Record
     texts: TextSet
@@ -44,7 +47,9 @@ def from_row(name: str, own: Measured, other: Measured) -> Document:
         own: the measurements of the sampler.
         other: those of the other one.
     """
-    pairs = {_key(name): (total(own.record[name]), total(other.record[name])) for name in FIGURES}
+    # A decoder is measured by its texts alone.
+    names = FIGURES if own.record and other.record else ()
+    pairs = {_key(name): (total(own.record[name]), total(other.record[name])) for name in names}
     return {
         "against": name,
         TEACHER_FORCED: {metric: _paired(*sums) for metric, sums in pairs.items()},
@@ -72,7 +77,7 @@ def from_people(row: Record, own: Measured, people: Record, contexts: Record | N
         if other is not None:
             difference = _difference(figure.value - other.value, _independent(figure, other))
             found[figure.view][figure.metric] = difference
-    if contexts is not None:
+    if contexts is not None and own.record:
         found[TEACHER_FORCED] |= _on_human_contexts(own.record, contexts)
     return found
 
@@ -103,6 +108,8 @@ def closest(rows: Mapping[str, Measured], people: Record | None) -> list[str]:
         rows: the measurements of the samplers, by row.
         people: the human row.
     """
+    several = {name: row for name, row in rows.items() if len(row.texts.records) > 1}
+    rows = several or rows  # one text of a decoder may be close by chance
     target = ((people or {}).get(GENERATED) or {}).get("surprisal")
     sums = {name: row.texts.ratios["surprisal"] for name, row in rows.items()}
     means = {name: mean for name, each in sums.items() if (mean := ratio(each)) is not None}

@@ -7,10 +7,12 @@ from typing import TypedDict
 
 import numpy as np
 
+from corelm.decoder import Decoder
 from corelm.decoding.step import FinishReason, Step
 from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH, Generation, OpenTexts, steps
 from corelm.language_model import LanguageModel, Vocabulary
+from corelm.report.measure.cost import CountedModel
 from corelm.report.measure.scoring import count_bytes
 from corelm.report.measure.token_details import Details, details
 from corelm.sampler import Sampler
@@ -37,6 +39,8 @@ class Record(TypedDict):
         entropy: of the distribution drawn from.
         model_entropy: of the model's own distribution.
         constraint_cost: that of a `Generation`.
+        model_calls: the calls of the model that the text took; None if they were not counted.
+        tokens_read: the tokens that the model read for it; likewise.
         details: of each token, for the first samples; empty for the others.
     """
 
@@ -54,6 +58,8 @@ class Record(TypedDict):
     entropy: list[float]
     model_entropy: list[float]
     constraint_cost: float | None
+    model_calls: int | None
+    tokens_read: int | None
     details: list[Details]
 
 
@@ -65,6 +71,7 @@ def draw(
     samples: Sequence[int],
     seed: int,
     unknown: bool = False,
+    decoder: Decoder | None = None,
 ) -> list[Record]:
     """Draw some texts of a run with one sampler, and return a record for each.
 
@@ -78,6 +85,7 @@ def draw(
         samples: the indices of the texts within the run.
         seed: the random seed; samplers compared with one seed use the same random numbers.
         unknown: True to allow [UNK] to be sampled.
+        decoder: the decoder; `Ancestral()` when left out.
 
     Raises:
         SamplerError: the sampler raised, did not return a distribution, or restored a token.
@@ -93,13 +101,38 @@ def draw(
     for first in range(0, len(samples), BATCH):
         some = samples[first : first + BATCH]
         drawn = steps(
-            model, prompt, sampler=sampler, length=length, samples=some, seed=seed, unknown=unknown
-        )
+            model, prompt, sampler=sampler, length=length, samples=some, seed=seed,
+            unknown=unknown, decoder=decoder,
+        )  # fmt: skip
         texts = OpenTexts(
             model, prompt, some, seed=seed, length=length, sampler=sampler, measured=True
         )
         records += _records(model, texts, _possible(drawn, sampler))
     return records
+
+
+def draw_counted(
+    model: LanguageModel,
+    prompt: str,
+    sampler: Sampler,
+    length: int,
+    sample: int,
+    seed: int,
+    decoder: Decoder | None = None,
+) -> Record:
+    """Draw one text alone, as `draw` does, and count the calls of the model.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> record = draw_counted(ToyModel(), "the", corelm.sampler("greedy"), 3, 0, seed=1)
+        >>> record["model_calls"], record["tokens_read"]
+        (3, 3)
+    """
+    counted = CountedModel(model, len(model.vocabulary.encode(prompt)))
+    [record] = draw(counted, prompt, sampler, length, (sample,), seed, decoder=decoder)
+    record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
+    return record
 
 
 def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
@@ -147,5 +180,7 @@ def _record(
         entropy=[step.entropy for step in text.steps],
         model_entropy=[step.model_entropy for step in text.steps],
         constraint_cost=text.constraint_cost,
+        model_calls=None,
+        tokens_read=None,
         details=tokens,
     )

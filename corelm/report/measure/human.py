@@ -81,6 +81,8 @@ def _text(
         entropy=entropies,
         model_entropy=entropies,
         constraint_cost=None,
+        model_calls=None,
+        tokens_read=None,
         details=[],
     )
 

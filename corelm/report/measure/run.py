@@ -6,6 +6,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar
 
 from corelm.engines.engine import Engine, PickledAsText, Serial, Unit
@@ -14,6 +15,7 @@ from corelm.generation.generate import batches
 from corelm.language_model import never_drawn
 from corelm.metrics.positions import Band
 from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.strategies import Strategy
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import described, failed_plugins, made_with, name_of
 from corelm.report.measure import generated_texts, human, on_contexts
@@ -63,9 +65,23 @@ class Row:
     target: float | None = None
     error: dict[str, str] | None = None
 
+    @property
+    def strategy(self) -> Strategy:
+        """The sampler and the decoder around it."""
+        return Strategy(self.sampler, self.candidate.decoder)
+
+    @property
+    def name(self) -> str:
+        """The name that the row has in the report."""
+        return str(self.strategy)
+
     def described(self) -> Document:
         """Describe the sampler; if its parameter was not found, as the user wrote it."""
-        found = {**described(self.sampler), "sweep": self.candidate.sweep, "matched": self._match()}
+        found = {
+            **described(self.strategy),
+            "sweep": self.candidate.sweep,
+            "matched": self._match(),
+        }
         if self.candidate.open is not None and self.sampler is self.candidate.sampler:
             return found | {"sampler": self.candidate.row, "params": {}, "temperature": None}
         return found
@@ -122,7 +138,7 @@ class ReportRun:
         matchers = Matchers(contexts)
         self._targets = self._target_values(people, matchers)
         self._match(matchers)
-        at = temperatures([row.sampler for row in self._rows])
+        at = temperatures([row.sampler for row in self._rows if row.candidate.decoder is None])
         measured = self._on_contexts(contexts, at)
         generated = self._generated_texts()
         rows = self._measurements(measured["samplers"], generated, human.band(people))
@@ -140,7 +156,7 @@ class ReportRun:
             "closest": closest(self._named(rows), people),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
-            "warnings": [*settings.warnings, *_few(contexts)],
+            "warnings": [*settings.warnings, *_few(contexts), *self._of_one_text()],
         }
 
     def _results(
@@ -244,12 +260,15 @@ class ReportRun:
             row.sampler = read_sampler(found["value"]) if found else row.sampler
 
     def _on_contexts(self, contexts: Contexts, at: Sequence[float]) -> Document:
-        """The result of `on_contexts.measure`, with one of its `samplers` for every row."""
-        samplers = [row.sampler for row in self._rows if row.error is None]
-        found = self._measured("teacher forcing", contexts, samplers, at)
-        records = iter(found["samplers"])
+        """The result of `on_contexts.measure`, with one of its `samplers` for every row.
+
+        A decoder has none: the next token depends on what it has searched.
+        """
+        rows = [row for row in self._rows if row.error is None and row.candidate.decoder is None]
+        found = self._measured("teacher forcing", contexts, [row.sampler for row in rows], at)
+        records = {id(row): each for row, each in zip(rows, found["samplers"], strict=True)}
         found["samplers"] = [
-            {} if row.error else (row.take(next(records)) or {}) for row in self._rows
+            (row.take(records[id(row)]) or {}) if id(row) in records else {} for row in self._rows
         ]
         return found
 
@@ -268,18 +287,41 @@ class ReportRun:
     def _generated_texts(self) -> list[list[generated_texts.Record]]:
         """The texts of each row; none for a sampler that has failed."""
         s = self._settings
-        parts = [(prompt, samples) for prompt in s.prompts for samples in batches(s.n)]
+        counted = any(row.candidate.decoder for row in self._rows)
+        parts = [[(p, part) for p in s.prompts for part in self._parts(row)] for row in self._rows]
         units = (
-            DrawTexts(at, number, prompt, PickledAsText(row.sampler), s.length, samples, s.seed)
+            DrawTexts(at, number, prompt, PickledAsText(row.strategy), s.length, samples, s.seed,
+                      counted and len(samples) == 1)
             for at, row in enumerate(self._rows)
-            for number, (prompt, samples) in enumerate(parts)
+            for number, (prompt, samples) in enumerate(parts[at])
             if row.error is None
-        )
+        )  # fmt: skip
         found: list[list[generated_texts.Record]] = [[] for _ in self._rows]
-        for unit, result in self._results("generated texts", units, len(found) * len(parts)):
+        for unit, result in self._results("generated texts", units, sum(map(len, parts))):
             record = self._rows[unit.row].take(result)
             found[unit.row] += record["value"] if record else []
         return found
+
+    def _parts(self, row: Row) -> Iterator[range]:
+        """The samples of a row that are decoded together.
+
+        Next to a decoder the first one is decoded alone, to count the calls of the model.
+        """
+        n, decoder = self._settings.n, row.candidate.decoder
+        if not any(each.candidate.decoder for each in self._rows):
+            return batches(n)
+        if decoder is not None and decoder.is_deterministic:
+            return iter([range(1)])
+        return chain([range(1)], (range(p.start + 1, p.stop + 1) for p in batches(n - 1)))
+
+    def _of_one_text(self) -> Iterator[str]:
+        """Say which rows have one text for each prompt where the others have more."""
+        for row in self._rows if self._settings.n > 1 else ():
+            if row.candidate.decoder is not None and row.candidate.decoder.is_deterministic:
+                yield (
+                    f"{row.name} draws nothing at random, so it wrote one text for each prompt; "
+                    "give more prompts (--prompts) for more"
+                )
 
     def _measurements(
         self, records: list[Document], texts: list[list[generated_texts.Record]], band: Band | None
@@ -323,7 +365,7 @@ class ReportRun:
     def _named(self, measured: list[Measured | None]) -> dict[str, Measured]:
         """The measurements by the name that a row has in the report."""
         pairs = zip(self._rows, measured, strict=True)
-        return {str(row.sampler): own for row, own in pairs if own is not None}
+        return {row.name: own for row, own in pairs if own is not None}
 
     def _documents(
         self,
@@ -338,7 +380,7 @@ class ReportRun:
             people: the human row.
             contexts: the record of the model on the contexts, if people wrote them.
         """
-        rows = {row.candidate.row: str(row.sampler) for row in self._rows}
+        rows = {row.candidate.row: row.name for row in self._rows}
         against = self._settings.against or (HUMAN if people else next(iter(rows)))
         name = rows.get(against, against)
         other = self._named(measured).get(name)
@@ -347,7 +389,9 @@ class ReportRun:
             differences = None
             if own is not None:
                 figures = {
-                    "teacher_forced": on_contexts.summary(own.record, contexts),
+                    "teacher_forced": on_contexts.summary(own.record, contexts)
+                    if own.record
+                    else None,
                     "generated_texts": own.texts.summary(),
                     "texts": kept_texts(own.texts, self._settings.texts),
                 }
@@ -383,7 +427,7 @@ class ReportRun:
                 "positions": contexts.positions,
             },
             "failed_plugins": failed_plugins(),
-            "settings_tried": dict(Counter(name_of(row.sampler) for row in self._rows)),
+            "settings_tried": dict(Counter(name_of(row.strategy) for row in self._rows)),
             "metrics": [
                 {"name": o.full_name, "version": o.source.version, "meaning": o.value.meaning}
                 for o in s.metrics

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from corelm.decoder import Decoder
 from corelm.engines.job import Job
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
@@ -20,10 +21,11 @@ from corelm.model.paths import home
 from corelm.model.prompts import default_prompt, unknown_words_note
 from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import built_in
-from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.lint import notes
 from corelm.plugins.offers import Offer
 from corelm.plugins.registry import registry
+from corelm.plugins.strategies import Strategy
+from corelm.plugins.strategies import strategy as read_strategy
 from corelm.plugins.sweeps import Setting, settings_of
 from corelm.printable import shown
 from corelm.report.document.lookup import HUMAN
@@ -52,6 +54,7 @@ class Candidate:
         target: what it is matched to.
         alone: True if it is matched to nothing else, so that the expression names its row.
         sweep: the sweep that it is a setting of, as `sweeps.Setting` has it.
+        decoder: the decoder around the sampler; None for ancestral sampling.
     """
 
     sampler: Sampler
@@ -59,12 +62,18 @@ class Candidate:
     target: Target | None = None
     alone: bool = True
     sweep: str | None = None
+    decoder: Decoder | None = None
+
+    @property
+    def strategy(self) -> Strategy:
+        """The sampler and the decoder."""
+        return Strategy(self.sampler, self.decoder)
 
     @property
     def row(self) -> str:
         """The name of its row before anything is measured."""
         if self.open is None:
-            return str(self.sampler)
+            return str(self.strategy)
         return self.open if self.alone else f"{self.open} at {self.target}"
 
 
@@ -159,7 +168,7 @@ class Settings:
             "numpy": np.__version__,
             "model": self._identified(NamedModel(self.model, self.model_name)),
             "scorer": self.scorer and self._identified(self.scorer),
-            "samplers": [[c.row, *releases_of(c.sampler)] for c in self.candidates],
+            "samplers": [[c.row, *releases_of(c.strategy)] for c in self.candidates],
             "prompts": list(self.prompts),
             "n": self.n,
             "length": self.length,
@@ -178,7 +187,7 @@ class Settings:
 def settings(
     model: LanguageModel,
     model_name: str,
-    samplers: Iterable[str | Sampler] | None = None,
+    samplers: Iterable[str | Sampler | Decoder] | None = None,
     *,
     prompts: str | Sequence[str] | None = None,
     n: int | str = N,
@@ -187,7 +196,7 @@ def settings(
     reference: Any = None,
     contexts: int | str = CONTEXTS,
     match: str | Iterable[str] = (),
-    against: str | Sampler | None = None,
+    against: str | Sampler | Decoder | None = None,
     metrics: str | Iterable[str] = (),
     texts: int | str = TEXTS,
     scorer: NamedModel | None = None,
@@ -224,29 +233,30 @@ def settings(
 
 
 def _candidates(
-    samplers: Iterable[str | Sampler] | None, targets: Sequence[Target]
+    samplers: Iterable[str | Sampler | Decoder] | None, targets: Sequence[Target]
 ) -> list[Candidate]:
     if samplers is None:
         samplers = _names(MATCHED) if targets else [*map(built_in, DEFAULT)]
-    given = [samplers] if isinstance(samplers, (str, Sampler)) else list(samplers)
+    given = [samplers] if isinstance(samplers, (str, Sampler, Decoder)) else list(samplers)
     if not given:
         raise UsageError("a report needs at least one sampler")
     return [candidate for each in given for candidate in _settings_of(each, targets)]
 
 
-def _settings_of(given: str | Sampler, targets: Sequence[Target]) -> list[Candidate]:
+def _settings_of(given: str | Sampler | Decoder, targets: Sequence[Target]) -> list[Candidate]:
     """Return a candidate for each setting of a sweep; one for anything else."""
     if not isinstance(given, str):
-        return [Candidate(read_sampler(given))]
+        sampler, decoder = read_strategy(given)
+        return [Candidate(sampler, decoder=decoder)]
     return [found for setting in settings_of(given) for found in _matches(setting, targets)]
 
 
 def _matches(setting: Setting, targets: Sequence[Target]) -> list[Candidate]:
     """Return a candidate for each target if the expression leaves a number open, else one."""
     expression, sweep = setting
-    sampler = read_sampler(expression)
-    if not targets or FreeParameter.find(expression) is None:
-        return [Candidate(sampler, sweep=sweep)]
+    sampler, decoder = read_strategy(expression)
+    if decoder is not None or not targets or FreeParameter.find(expression) is None:
+        return [Candidate(sampler, sweep=sweep, decoder=decoder)]
     alone = len(targets) == 1
     return [Candidate(sampler, expression, target, alone, sweep) for target in targets]
 
@@ -285,18 +295,19 @@ def _notes(
         yield note
 
 
-def _against(given: str | Sampler | None, candidates: Sequence[Candidate]) -> str | None:
+def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:
     """The row to compare with; a sampler may be written in any way that reads as the same."""
     if given is None or given == HUMAN:
         return given
     rows = [candidate.row for candidate in candidates]
     if isinstance(given, str) and given.strip() in rows:
         return given.strip()
-    sampler = read_sampler(given)
-    found = [c.row for c in candidates if c.open is None and c.sampler == sampler]
+    strategy = read_strategy(given)
+    found = [c.row for c in candidates if c.open is None and c.strategy == strategy]
     if not found:
         raise UsageError(
-            f"{sampler} is not in the report; compare with human, or with one of: {', '.join(rows)}"
+            f"{strategy} is not in the report; compare with human, or with one of: "
+            f"{', '.join(rows)}"
         )
     return found[0]
 

@@ -12,6 +12,7 @@ from corelm.metrics import texts as metrics
 from corelm.metrics.intervals import (
     Interval,
     difference_interval,
+    independent_difference,
     jackknife,
     mean_interval,
     share_interval,
@@ -88,7 +89,7 @@ class TextSet:
             [record["model_entropy"] for record in records],
             human_band,
         )
-        costs = [record["constraint_cost"] for record in records]
+        drawn = [float(len(record["surprisal"])) for record in records]
         # The end of a text has no bytes, so its surprisal is left out.
         nats = [
             math.fsum(r["surprisal"][: len(r["surprisal"]) - (r["end"] is not None)])
@@ -97,7 +98,9 @@ class TextSet:
         return found | {
             "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
             "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
-            "constraint_cost": ([c or 0.0 for c in costs], [float(c is not None) for c in costs]),
+            "constraint_cost": _where_known(records, "constraint_cost", [1.0] * len(records)),
+            "model_calls": _where_known(records, "model_calls", drawn),
+            "tokens_read": _where_known(records, "tokens_read", drawn),
         }
 
     def by_text(self) -> list[dict[str, float | None]]:
@@ -138,8 +141,11 @@ class TextSet:
     def differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
         """Return each figure less that of another set, with the interval of the difference.
 
-        The sets are paired: their texts of the same index share a prompt and random numbers.
+        Sets of the same samples are paired: their texts share a prompt and random numbers. A set
+        of fewer samples, such as that of beam search, is compared as one of other texts.
         """
+        if self._samples() != other._samples():
+            return self._independent_differences(other)
         found = {}
         for name in self.ratios:
             found[name] = (
@@ -151,11 +157,37 @@ class TextSet:
             found[name] = value, self._paired(other, name, value)
         return {name: (value, ends) for name, (value, ends) in found.items() if value is not None}
 
+    def _samples(self) -> list[tuple[str, int]]:
+        return [(record["prompt"], record["sample"]) for record in self.records]
+
+    def _independent_differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
+        mine, theirs = self.summary(), other.summary()
+        found = {}
+        for name in (*self.ratios, *self.of_set):
+            pair, ends = (mine[name], theirs[name]), (mine["ci95"][name], theirs["ci95"][name])
+            if None not in pair:
+                known = None not in ends
+                interval = (
+                    independent_difference(pair[0], ends[0], pair[1], ends[1]) if known else None
+                )
+                found[name] = pair[0] - pair[1], interval
+        return found
+
     def _paired(self, other: TextSet, name: str, difference: float | None) -> Interval | None:
         if name in self._per_text:
             return difference_interval(self._per_text[name], other._per_text[name])
         pairs = list(zip(self._left_out[name], other._left_out[name], strict=False))
         return jackknife(difference, [_less(own, their) for own, their in pairs])
+
+
+def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> Sums:
+    """The sums of a value per text or token, over the texts that have it."""
+    values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
+    known = [value is not None for value in values]
+    return (
+        [value or 0.0 for value in values],
+        [each if there else 0.0 for each, there in zip(per, known, strict=True)],
+    )
 
 
 def _less(first: float | None, second: float | None) -> float | None:

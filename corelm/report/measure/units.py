@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 from corelm.engines.engine import PickledAsText
-from corelm.errors import SamplerError, UsageError
+from corelm.errors import PluginError, SamplerError, UsageError
 from corelm.language_model import LanguageModel
+from corelm.plugins.loading import plugin_errors
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import Contexts, model_contexts
 from corelm.report.measure.matching import Matcher
@@ -117,25 +118,27 @@ class MeasureOnContexts:
 
 @dataclass(frozen=True)
 class DrawTexts:
-    """Draw some of the texts of one sampler.
+    """Draw some of the texts of one sampler or decoder.
 
     Attributes:
         row: the number of the sampler.
         number: the number of the unit among those of the sampler.
         prompt: the beginning of the texts.
-        sampler: the sampler.
+        strategy: the sampler, and the decoder if there is one.
         length: tokens of a text, at most.
         samples: the indices of the texts in the run.
         seed: the random seed.
+        counted: count the calls of the model for the one text.
     """
 
     row: int
     number: int
     prompt: str
-    sampler: PickledAsText
+    strategy: PickledAsText
     length: int
     samples: Sequence[int]
     seed: int
+    counted: bool = False
 
     @property
     def name(self) -> str:
@@ -143,8 +146,22 @@ class DrawTexts:
         return f"generated texts {self.row} {self.number}"
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
-        draw = partial(generated_texts.draw, model, self.prompt, self.sampler.sampler)
-        return attempted(lambda: draw(self.length, self.samples, self.seed))
+        # A sampler fails with one of corelm's errors; a decoder is code of a plugin itself.
+        guarded = plugin_errors if self.strategy.decoder else nullcontext
+
+        def work() -> list[generated_texts.Record]:
+            with guarded():
+                return self._draw(model)
+
+        return attempted(work)
+
+    def _draw(self, model: LanguageModel) -> list[generated_texts.Record]:
+        strategy = self.strategy
+        given = model, self.prompt, strategy.sampler, self.length
+        if self.counted:
+            [sample] = self.samples
+            return [generated_texts.draw_counted(*given, sample, self.seed, strategy.decoder)]
+        return generated_texts.draw(*given, self.samples, self.seed, decoder=strategy.decoder)
 
 
 @dataclass(frozen=True)
@@ -179,5 +196,5 @@ def attempted(work: Callable[[], Any]) -> dict[str, Any]:
     """
     try:
         return {"value": work()}
-    except (SamplerError, UsageError) as error:
+    except (SamplerError, PluginError, UsageError) as error:
         return {"error": {"type": type(error).__name__, "message": str(error)}}

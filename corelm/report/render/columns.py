@@ -147,6 +147,14 @@ COLUMNS = (
         meaning="the share of texts that end by repeating one phrase",
     ),
     Column(LIKELIHOOD, "constraint", "constraint_cost", compared=False),
+    Column(
+        LIKELIHOOD, "model calls", "model_calls", priority=7, compared=False,
+        meaning="calls of the model for each token of a text written alone",
+    ),
+    Column(
+        LIKELIHOOD, "tokens read", "tokens_read", priority=4, compared=False,
+        meaning="tokens that the model read for each token written",
+    ),
     Column(VARIETY, "distinct-1", "distinct_1", share),
     Column(
         VARIETY, "distinct-2", "distinct_2", share, priority=7,
