@@ -88,6 +88,10 @@ class Wide(corelm.Decoder):
     def __call__(self, task):
         yield from corelm.Ancestral()(task)
 
+    def next_tokens(self, task):
+        p = corelm.softmax(task.start().next()[1][0])
+        return {int(token): float(p[token]) for token in (-p).argsort()[: self.width]}
+
 
 class Breaks(corelm.Decoder):
     """Not a decoder that works."""

@@ -114,12 +114,37 @@ def test_columns_that_have_no_room_stand_below(run: Run, monkeypatch: pytest.Mon
     assert ["6"] in lines
 
 
+def test_a_decoder_that_says_what_it_considers(run: Run) -> None:
+    decoder = ("--sampler", "stochastic", "--decoder", "wide", "--width", "2")
+    text = " ".join(run(*TOY, *decoder, "--token", "dog").out.split())
+    assert "wide(width=2) The ordinary decoder with a parameter. score cat 0.421 dog 0.339" in text
+    assert "The stages are what its sampler does at this step. Which token it takes may" in text
+    assert "does not say" not in text
+    assert "probability 33.9% after the last stage" in text
+    found = run(*TOY, *decoder, "--json").json["decoder"]
+    assert (found["decoder"], found["is_ancestral"]) == ("wide(width=2)", False)
+    assert [(each["text"], round(each["score"], 3)) for each in found["next_tokens"]] == [
+        (" cat", 0.421), (" dog", 0.339),
+    ]  # fmt: skip
+
+
+def test_a_decoder_that_does_not_say(run: Run) -> None:
+    text = " ".join(run(*TOY, "--decoder", "breaks").out.split())
+    assert "breaks Not a decoder that works. The stages are what its sampler does" in text
+    assert "not written here, and it does not say which it considers." in text
+    assert run(*TOY, "--decoder", "breaks", "--json").json["decoder"]["next_tokens"] is None
+
+
+def test_the_ordinary_decoder_needs_no_words(run: Run) -> None:
+    assert run(*TOY, "--decoder", "ancestral").out == run(*TOY).out
+
+
 def test_as_json(run: Run) -> None:
     document = run(*TOY, "--sampler", CHAIN, "--token", "mat", "--top", "2", "--json").json
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", document.pop("corelm"))
     stages, likeliest = document.pop("stages"), document.pop("likeliest")
     followed = document.pop("followed")
-    assert document == {"model": "toy", "sampler": CHAIN, "prompt": "the"}
+    assert document == {"model": "toy", "sampler": CHAIN, "prompt": "the", "decoder": None}
     assert [stage["sampler"] for stage in stages] == [None, *CHAIN.split(" | ")]
     assert [stage["kept"] for stage in stages] == [11, 3, 2, 2]
     assert [stage["removed"] for stage in stages] == [0, 8, 1, 0]
@@ -190,7 +215,6 @@ def test_the_word_for_everything_unknown(run: Run) -> None:
         (("--top", "x"), "top must be a whole number, not 'x'"),
         (("--tokn", "x"), "there is no option --tokn; did you mean '--token'?"),
         (("--length", "3"), "there is no option --length: the sampler temperature has --t"),
-        (("--decoder", "wide"), "there is no option --decoder: the sampler temperature has --t"),
         (("--token", "zebra"),
          "the vocabulary of this model does not have 'zebra'; leave it out"),
         (("--token", "the cat"), "'the cat' is 2 tokens; give each of them by itself"),

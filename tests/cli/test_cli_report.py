@@ -184,7 +184,7 @@ def test_a_folder_that_is_read_only_is_refused_before_the_work(report: Run) -> N
         (["--contexts", "0"], "contexts must be at least 1, not 0"),
         (["--prompts", "no.txt"], "cannot read the prompt file no.txt"),
         (["--prompts", "empty.txt"], "there is no prompt in empty.txt"),
-        (["nucleus"], "there is no sampler 'nucleus'"),
+        (["nucleus"], "there is no sampler or decoder 'nucleus'"),
         (["--fail-if", "greedy.lops > 1"], "did you mean 'loops'?"),
         (["--fail-if", "top_p.loops > 1"], "'top_p' matches no row"),
         (["--fail-if", "greedy"], "cannot read the condition 'greedy'"),

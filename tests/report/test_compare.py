@@ -377,7 +377,7 @@ def test_a_word_that_the_model_lacks_fails_only_its_sampler():
     ("asked", "says"),
     [
         ({"samplers": []}, "a report needs at least one sampler"),
-        ({"samplers": ["nucleus"]}, "there is no sampler 'nucleus'"),
+        ({"samplers": ["nucleus"]}, "there is no sampler or decoder 'nucleus'"),
         ({"samplers": ["greedy("]}, "cannot read"),
         ({"n": 0}, "n must be at least 1, not 0"),
         ({"length": 0}, "length must be at least 1, not 0"),

@@ -35,7 +35,8 @@ PACKAGES = {
 """The package of each sampler, decoder, scheme of models, metric and command."""
 
 UNKNOWN = re.compile(
-    r"(?:there is no (?:sampler|decoder|model|metric)|No such command) '([\w-]+)[':]"
+    r"(?:there is no (?:sampler|decoder|sampler or decoder|model|metric)|No such command)"
+    r" '([\w-]+)[':]"
 )
 
 
