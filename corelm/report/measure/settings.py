@@ -157,8 +157,9 @@ class Settings:
         Raises:
             UsageError: a sampler that they cannot have.
         """
-        samplers = [candidate.sampler for candidate in self.candidates]
-        return Job.of(name, self.model, self.prompts[0], samplers, device, dtype)
+        strategies = [candidate.strategy for candidate in self.candidates]
+        things = [thing for strategy in strategies for thing in strategy if thing is not None]
+        return Job.of(name, self.model, self.prompts[0], things, device, dtype)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on, to tell one report from another."""
