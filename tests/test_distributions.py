@@ -27,6 +27,7 @@ from corelm.numerics.distributions import (
     rows_are_valid,
     softmax,
     surprisals,
+    surprisals_and_entropy,
 )
 
 INF = float("inf")
@@ -232,6 +233,16 @@ def test_surprisals_are_those_of_the_distribution():
 def test_the_surprisal_of_certainty_is_zero_and_of_the_impossible_infinite():
     logits = np.array([[-np.inf, 7.0], [-np.inf, 7.0]], np.float32)
     assert corelm.surprisals(logits, np.array([1, 0])).tolist() == [0.0, np.inf]
+    assert surprisals_and_entropy(logits, np.array([1, 0]))[0].tolist() == [0.0, np.inf]
+
+
+@BOTH
+def test_surprisals_and_entropy_are_those_of_the_distribution(dtype):
+    logits = np.log([[0.5, 0.25, 0.25], [0.125, 0.375, 0.5]]).astype(dtype) + dtype(3)
+    nats, entropy = surprisals_and_entropy(logits, np.array([1, 0]))
+    assert nats.tolist() == pytest.approx([math.log(4), math.log(8)], rel=1e-6)
+    expected = [1.5 * math.log(2), 0.875 * math.log(2) + 0.375 * math.log(8 / 3)]
+    assert entropy.tolist() == pytest.approx(expected, rel=1e-6)
 
 
 @BOTH

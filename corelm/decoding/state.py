@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,19 @@ from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, RewindableSession, Session, is_end
-from corelm.numerics.distributions import Array, draw_checked, mask_tokens, surprisals
+from corelm.numerics.distributions import (
+    Array,
+    draw_checked,
+    mask_tokens,
+    surprisals,
+    surprisals_and_entropy,
+)
 from corelm.sampler import Sampler
 from corelm.validation import apply, invalid_result, run_stages
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
+T = TypeVar("T", bound=np.generic)
 
 
 class Decoding:
@@ -69,7 +76,7 @@ class Decoding:
         self._model = model
         self.session: Session = model.start(prompt[None, :])
         self.session.select(np.zeros(batch, dtype=np.int64))
-        self.samples: Ids = np.arange(batch)
+        self.samples: Ids = _read_only(np.arange(batch))
         self._builder = ContextBuilder(prompt, batch, length, model.vocabulary)
         self._sampler, self._random_stream = sampler, random_stream
         self._vocabulary = model.vocabulary
@@ -189,7 +196,7 @@ class Decoding:
             return
         self.session.select(rows)
         self._builder.select(rows)
-        self.samples = self.samples[rows]
+        self.samples = _read_only(self.samples[rows])
         # Composing indices is cheap; copying the logits would not be, and few decoders need them.
         self._rows = rows if self._rows is None else self._rows[rows]
         if self._drawn is not None:
@@ -248,7 +255,7 @@ class Decoding:
         tokens, surprisal, valid = draw_checked(logits, uniforms)
         if not valid:
             raise invalid_result(self._sampler, logits, position)
-        return tokens, surprisal
+        return _read_only(tokens), _read_only(surprisal)
 
     def _drawn_tokens(self) -> Ids:
         if self._drawn is None:
@@ -264,7 +271,16 @@ class Decoding:
         if self._logits is None:
             return np.full(len(tokens), np.nan)
         logits = self._logits[which]
-        return surprisals(logits if self._rows is None else logits[self._rows], tokens)
+        if self._rows is not None:
+            logits = logits[self._rows]
+        # To the last bit what a step says, whose model surprisal comes with the entropy.
+        return surprisals(logits, tokens) if which else surprisals_and_entropy(logits, tokens)[0]
+
+
+def _read_only(array: NDArray[T]) -> NDArray[T]:
+    """Protect an array that is new and nobody else's, so that a step need not make a view of it."""
+    array.flags.writeable = False
+    return array
 
 
 def _without(logits: Array, exclude: Sequence[int], position: int) -> Array:

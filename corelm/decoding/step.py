@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.caching import cached_property
 from corelm.context import protect
-from corelm.numerics.distributions import Array, entropy_of_logits, softmax, surprisals
+from corelm.numerics.distributions import Array, entropy_of_logits, softmax, surprisals_and_entropy
 
 FinishReason = Literal["end", "length", "stop", "loop", "error"]
 """Why a text ended; `corelm.Generation` explains the words."""
@@ -52,10 +52,10 @@ class Step:
         object.__setattr__(step, "finish_reason", finish_reason)
         return step
 
-    @cached_property
+    @property
     def model_surprisal(self) -> NDArray[np.float64]:
         """(batch,) nats, of each drawn token under the model's own distribution."""
-        return surprisals(self.model_logits, self.tokens)
+        return self._of_model[0]
 
     @cached_property
     def distribution(self) -> Array:
@@ -72,7 +72,11 @@ class Step:
         """(batch,) nats: the entropy of the distribution drawn from."""
         return entropy_of_logits(self.logits)
 
-    @cached_property
+    @property
     def model_entropy(self) -> NDArray[np.float64]:
         """(batch,) nats: the entropy of the model's distribution."""
-        return entropy_of_logits(self.model_logits)
+        return self._of_model[1]
+
+    @cached_property
+    def _of_model(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return surprisals_and_entropy(self.model_logits, self.tokens)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import numpy as np
+
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.step import Step
 from corelm.hookspecs import hookimpl
@@ -21,7 +23,7 @@ class Ancestral(Decoder):
         for position in range(task.length):
             step = decoding.draw()
             unfinished = ~decoding.is_end(step.tokens)
-            finished = position + 1 == task.length or not unfinished.any()
+            finished = position + 1 == task.length or not np.count_nonzero(unfinished)
             if not finished:
                 decoding.select(unfinished)
                 decoding.advance()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context
 from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array, surprisals
+from corelm.numerics.distributions import Array, surprisals, surprisals_and_entropy
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
@@ -123,7 +123,8 @@ class EngineRows:
         before = self.rows[j]
         if self._logits is None:
             return NONE, NONE
-        model, sampler = (surprisals(logits[j : j + 1], token) for logits in self._logits)
+        of_model, of_sampler = (logits[j : j + 1] for logits in self._logits)
+        model, sampler = surprisals_and_entropy(of_model, token)[0], surprisals(of_sampler, token)
         return np.append(before.surprisal, sampler), np.append(before.model_surprisal, model)
 
 

@@ -134,8 +134,7 @@ class OpenTexts:
                 self._add(step)
                 yield step
                 # A decoder whose texts end by themselves ends by itself.
-                reasons = set(self.finish_reasons)
-                if None not in reasons and reasons & {"stop", "loop"}:
+                if None not in self.finish_reasons and {"stop", "loop"} & {*self.finish_reasons}:
                     return
         except (Exception, KeyboardInterrupt) as error:
             self._failed = True

@@ -77,10 +77,12 @@ class TextPatterns:
 
 
 def _compiled_strings(strings: Sequence[str], ignore_case: bool) -> list[Any]:
-    import regex  # late: few programs need it
+    if not strings:
+        return []
+    import regex  # late: few programs need it, and it is slow to import
 
     flags = regex.IGNORECASE if ignore_case else 0
-    return [regex.compile("|".join(map(regex.escape, strings)), flags)] if strings else []
+    return [regex.compile("|".join(map(regex.escape, strings)), flags)]
 
 
 def _compiled(pattern: str, ignore_case: bool) -> Any:

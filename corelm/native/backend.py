@@ -30,6 +30,7 @@ def kernel(
     on_rows: Callable[Concatenate[Rows, P], Any],
     check: Callable[..., None] | None = None,
     *,
+    check_entries: Callable[..., None] | None = None,
     in_place: bool = False,
     by_row: bool = True,
 ) -> Callable[[Callable[Concatenate[Array, P], R]], Callable[Concatenate[Array, P], R]]:
@@ -39,6 +40,9 @@ def kernel(
         on_rows: a function of `corelm.native.rows`, which takes the arguments of the definition.
         check: refuses arguments outside their range; called with all of them, so that the
             kernel and the definition refuse the same ones with the same words.
+        check_entries: the same for arguments of one entry a row. The kernel refuses wrong ones
+            itself,
+            so this is called only to word its refusal.
         in_place: the function writes into the logits, so that a copy of them would not do.
         by_row: an argument with one axis has one entry a row, so that the definition can be called
             on a few rows at a time.
@@ -53,18 +57,23 @@ def kernel(
         def serve(logits: Array, /, *arguments: P.args, **named: P.kwargs) -> R:
             if check is not None:
                 check(logits, *arguments, **named)
-            if native.kernels is None:
-                return define(logits, *arguments, **named)
-            # Rows that the kernel can read as they lie: eight calls of a decoding step come here.
             if (
                 type(logits) is np.ndarray
                 and logits.dtype is FLOAT32
                 and logits.ndim == 2
-                and logits.size
-                and _is_behaved(logits)
+                and native.kernels is not None
             ):
-                result: R = on_rows(logits, *arguments, **named)
-                return result
+                # Five calls of a decoding step wait here one after the other, so the kernel is
+                # asked without further questions: it refuses rows that it can't read as they lie.
+                try:
+                    result: R = on_rows(logits, *arguments, **named)
+                    return result
+                except ValueError:
+                    pass
+            if check_entries is not None:
+                check_entries(logits, *arguments, **named)
+            if native.kernels is None:
+                return define(logits, *arguments, **named)
             if not _can_read(logits, in_place):
                 return define(logits, *arguments, **named)
             if type(logits) is not np.ndarray:

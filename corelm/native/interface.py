@@ -119,6 +119,11 @@ class Kernels(Protocol):
     def surprisals(self, logits: Floats, tokens: Ids, out: Doubles, /) -> None:
         """Compute the surprisal of one token of each row, in nats."""
 
+    def surprisals_and_entropy(
+        self, logits: Floats, tokens: Ids, surprisals: Doubles, entropy: Doubles, /
+    ) -> None:
+        """Compute the surprisal of one token of each row and the row's entropy, in nats."""
+
     def min_and_shannon_entropy(
         self, logits: Floats, min_entropy: Doubles, entropy: Doubles | None, /
     ) -> None:

@@ -47,6 +47,12 @@ def surprisals(rows: Rows, tokens: Ids) -> Doubles:
     return out
 
 
+def surprisals_and_entropy(rows: Rows, tokens: Ids) -> tuple[Doubles, Doubles]:
+    nats, entropy = np.empty(len(rows)), np.empty(len(rows))
+    loaded().surprisals_and_entropy(rows, _ids(tokens), nats, entropy)
+    return nats, entropy
+
+
 def min_entropy(rows: Rows) -> Doubles:
     out = np.empty(len(rows))
     loaded().min_and_shannon_entropy(rows, out, None)

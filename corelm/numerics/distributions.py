@@ -44,7 +44,7 @@ def rows_are_valid(logits: Array) -> bool:
     return bool(xp.all(xp.isfinite(xp.max(logits, axis=-1))))
 
 
-@kernel(rows.mask_tokens, check=check_ids, in_place=True, by_row=False)
+@kernel(rows.mask_tokens, check_entries=check_ids, in_place=True, by_row=False)
 def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
     """Set the logits of some tokens to minus infinity, in place.
 
@@ -292,7 +292,7 @@ def surprisal(probability: float) -> float:
     return 0.0 - math.log(probability) if probability > 0 else math.inf
 
 
-@kernel(rows.surprisals, check=check_one_id_a_row)
+@kernel(rows.surprisals, check_entries=check_one_id_a_row)
 def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
     """Return the surprisal of one token of each row, -ln p, in nats, in float64.
 
@@ -309,6 +309,28 @@ def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
     """
     below, _, total = _weights(array_namespace(logits), logits)
     return _surprisal(below, total, tokens)
+
+
+@kernel(rows.surprisals_and_entropy, check_entries=check_one_id_a_row)
+def surprisals_and_entropy(
+    logits: Array, tokens: Array
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the surprisal of one token of each row and the entropy of the row, in one pass.
+
+    Their last bits may differ from those of `surprisals`, which sums in the order of the draw.
+
+    Args and raises: as for `surprisals`.
+
+    Example:
+        >>> nats, entropy = surprisals_and_entropy(np.log([[0.25, 0.75]]), np.array([0]))
+        >>> nats.round(4).tolist(), entropy.round(4).tolist()
+        ([1.3863], [0.5623])
+    """
+    xp = array_namespace(logits)
+    least, entropy = min_and_shannon_entropy(logits)
+    chosen = xp.take_along_axis(subtract_max(logits), xp.asarray(tokens)[:, None], axis=-1)
+    nats = least - xp.astype(chosen, least.dtype)[:, 0]
+    return xp.maximum(nats, xp.zeros_like(nats)), entropy
 
 
 def _surprisal(below: Array, total: Array, tokens: Any) -> Any:
@@ -345,7 +367,7 @@ def draw(logits: Array, uniforms: Array) -> tuple[NDArray[np.int64], NDArray[np.
     return draw_checked(logits, uniforms)[:2]
 
 
-@kernel(rows.draw, check=check_uniforms)
+@kernel(rows.draw, check_entries=check_uniforms)
 @np.errstate(over="ignore", invalid="ignore")
 def draw_checked(
     logits: Array, uniforms: Array

@@ -38,6 +38,8 @@ from corelm.numerics import distributions, filters, reshaping
         ("draw", (zeros(2, 0), np.zeros(2), np.zeros(2, int), np.zeros(2))),
         ("surprisals", (zeros(2, 3), np.array([0, 3]), np.zeros(2))),
         ("surprisals", (zeros(2, 3), np.array([0, -1]), np.zeros(2))),
+        ("surprisals_and_entropy", (zeros(2, 3), np.array([0, 3]), np.zeros(2), np.zeros(2))),
+        ("surprisals_and_entropy", (zeros(2, 3), np.array([0, 1]), np.zeros(2), np.zeros(3))),
         ("mask_tokens", (zeros(2, 3), np.array([3]), zeros(2, 3))),
         ("apply_temperature", (zeros(2, 3), 1.0, zeros(2, 4))),
         ("top_p", (zeros(2, 3), None, zeros(2, 3))),

@@ -21,6 +21,7 @@ from corelm.numerics.distributions import (
     rows_are_valid,
     softmax,
     surprisals,
+    surprisals_and_entropy,
 )
 from corelm.numerics.filters import top_k, top_p, typical
 
@@ -124,6 +125,14 @@ def test_surprisals(logits, random):
     np.testing.assert_allclose(
         surprisals(logits, tokens), by_definition(surprisals, logits, tokens), rtol=2e-6, atol=2e-6
     )
+
+
+@given(rows(), st.randoms(use_true_random=False))
+def test_surprisals_and_entropy(logits, random):
+    tokens = np.array([random.randrange(logits.shape[1]) for _ in logits])
+    nats, entropy = surprisals_and_entropy(logits, tokens)
+    np.testing.assert_allclose(nats, surprisals(logits, tokens), rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(entropy, min_and_shannon_entropy(logits)[1])
 
 
 @given(rows(), st.floats(0, 1, exclude_max=True))

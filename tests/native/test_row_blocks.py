@@ -16,6 +16,7 @@ CALLS = {
     "draw": (distributions.draw, UNIFORMS),
     "draw with a list": (distributions.draw, UNIFORMS.tolist()),
     "surprisals": (distributions.surprisals, np.arange(BATCH)),
+    "surprisals and entropy": (distributions.surprisals_and_entropy, np.arange(BATCH)),
     "entropies": (distributions.min_and_shannon_entropy,),
     "softmax": (distributions.softmax,),
     "one temperature": (distributions.apply_temperature, 0.7),

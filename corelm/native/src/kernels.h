@@ -105,6 +105,13 @@ struct surprisals_args {
     double *out;           /* (batch), nats */
 };
 
+struct surprisals_and_entropy_args {
+    struct logits logits;
+    const int64_t *tokens; /* (batch) */
+    double *surprisals;    /* (batch), nats */
+    double *entropy;       /* (batch), nats */
+};
+
 struct min_and_shannon_entropy_args {
     struct logits logits;
     double *min_entropy; /* (batch), nats */

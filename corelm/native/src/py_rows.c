@@ -148,6 +148,25 @@ PyObject *py_surprisals(PyObject *self, PyObject *const *args, Py_ssize_t count)
     return return_none(&call, status);
 }
 
+/* (logits, tokens, surprisals, entropy) */
+PyObject *py_surprisals_and_entropy(PyObject *self, PyObject *const *args, Py_ssize_t count)
+{
+    (void)self;
+    struct call call = {.count = 0};
+    struct surprisals_and_entropy_args job;
+    const struct logits *logits = &job.logits;
+    if (!expect_arguments("surprisals_and_entropy", count, 4) ||
+        !get_logits(&call, args[0], &job.logits) ||
+        !(job.tokens = get_column(&call, args[1], "tokens", INT64, logits, READ)) ||
+        !expect_tokens(job.tokens, logits->batch, logits) ||
+        !(job.surprisals = get_column(&call, args[2], "surprisals", FLOAT64, logits, WRITE)) ||
+        !(job.entropy = get_column(&call, args[3], "entropy", FLOAT64, logits, WRITE)))
+        return fail(&call);
+    enum status status;
+    RUN_KERNEL(status, surprisals_and_entropy, &job);
+    return return_none(&call, status);
+}
+
 /* (logits, min_entropy, entropy): the last one may be None */
 PyObject *py_min_and_shannon_entropy(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {

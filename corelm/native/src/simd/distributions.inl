@@ -251,6 +251,23 @@ TARGET static enum status surprisals_row(const void *work, size_t i, struct scra
 
 KERNEL_OF_ROWS(surprisals)
 
+/* ln of the sum is the min-entropy, since the largest logit counts as 0. */
+TARGET static enum status surprisals_and_entropy_row(const void *work, size_t i,
+                                                     struct scratch *scratch)
+{
+    const struct surprisals_and_entropy_args *args = work;
+    const size_t vocabulary = args->logits.vocabulary;
+    const float *row = args->logits.values + i * vocabulary;
+    float largest = find_block_max(row, vocabulary, scratch->block_max);
+    double min_entropy;
+    entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, args->entropy + i);
+    double nats = min_entropy - (double)(row[args->tokens[i]] - largest);
+    args->surprisals[i] = nats > 0 ? nats : 0;
+    return OK;
+}
+
+KERNEL_OF_ROWS(surprisals_and_entropy)
+
 TARGET static enum status min_and_shannon_entropy_row(const void *work, size_t i,
                                                       struct scratch *scratch)
 {
