@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TypedDict
 
 import numpy as np
 
 from corelm.decoding.step import Step
 from corelm.generation.generate import TokenRecord
-from corelm.language_model import Vocabulary
+from corelm.language_model import ContextualVocabulary, Vocabulary
 from corelm.model.vocabulary import END
 from corelm.numerics.distributions import Array, softmax
 from corelm.numerics.ranking import likeliest_tokens, rank
@@ -52,14 +53,14 @@ def details(
         vocabulary: the vocabulary of the ids.
     """
     logits = step.model_logits[row]
-    p, words = softmax(logits.astype(np.float64)), _Words(vocabulary, past[-TAIL:])
+    p, text_of = softmax(logits.astype(np.float64)), _texts_after(past[-TAIL:], vocabulary)
     return {
         "token": END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
         "q": math.exp(-drawn.surprisal),
         "entropy": drawn.entropy,
-        "alternatives": [[words.written(i), float(p[i])] for i in _likeliest(logits)],
+        "alternatives": [[text_of(i), float(p[i])] for i in _likeliest(logits)],
     }
 
 
@@ -68,15 +69,11 @@ def _likeliest(logits: Array) -> list[int]:
     return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
 
 
-class _Words:
-    """The texts that tokens would add after a past."""
-
-    def __init__(self, vocabulary: Vocabulary, past: list[int]) -> None:
-        self._vocabulary, self._past = vocabulary, past
-        self._start = len(vocabulary.decode(past))
-
-    def written(self, token: int) -> str:
-        """Return the text of a token, the end by its name."""
-        if token in self._vocabulary.ends:
-            return END
-        return self._vocabulary.decode([*self._past, token])[self._start :]
+def _texts_after(past: list[int], vocabulary: Vocabulary) -> Callable[[int], str]:
+    """Return a function from a token to the text that it would add, the end by its name."""
+    if isinstance(vocabulary, ContextualVocabulary):  # one pass over the past for all tokens
+        text_of = vocabulary.texts_after(past).__getitem__
+    else:
+        start = len(vocabulary.decode(past))
+        text_of = lambda token: vocabulary.decode([*past, token])[start:]  # noqa: E731
+    return lambda token: END if token in vocabulary.ends else text_of(token)
