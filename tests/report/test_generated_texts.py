@@ -242,6 +242,10 @@ def record(**changes):
         "sample": 0,
         "text": "a b a b a b",
         "tokens": [3, 4] * 3,
+        "end": None,
+        "bytes": 11,
+        "model_calls": None,
+        "tokens_read": None,
         "unknown": 0,
         "surprisal": [1.0] * 6,
         "entropy": [0.5] * 6,
@@ -283,7 +287,8 @@ def test_every_figure_has_its_interval_around_it():
     figures = summary(drawn(samples=range(30), length=20), (0.5, 1.5))
     counts = {"n", "tokens", "ci95", "by_position"}
     assert figures["ci95"].keys() == figures.keys() - counts
-    assert figures["ci95"].pop("constraint_cost") is None  # there is no mask
+    for name in ("constraint_cost", "model_calls", "tokens_read"):
+        assert figures["ci95"].pop(name) is None  # there is neither a mask nor a decoder
     for name, (low, high) in figures["ci95"].items():
         assert low <= figures[name] <= high, name
         if name != "unknown":
