@@ -20,8 +20,8 @@ API_VERSION = 1
 """The version of the plugin contract. A plugin module may state its own as
 `CORELM_API_VERSION = 1`; corelm refuses a plugin made for another version."""
 
-hookspec = pluggy.HookspecMarker("corelm")
-hookimpl = pluggy.HookimplMarker("corelm")
+hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker("corelm")
+hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker("corelm")
 """Mark a function as the implementation of the hook of the same name."""
 
 

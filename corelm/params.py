@@ -170,7 +170,7 @@ def _is_parameterized(type_: Any) -> bool:
     return isinstance(type_, type) and issubclass(type_, Parameterized)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(param,))
+@dataclass_transform(frozen_default=True)
 class Parameterized:
     """A value whose fields are its parameters: frozen, checked, compared by its fields."""
 

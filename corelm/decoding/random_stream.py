@@ -36,8 +36,8 @@ class RandomStream:
     def __init__(self, seed: int, samples: Sequence[int]) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise UsageError(f"the seed must be a whole number of at least 0, not {seed!r}")
-        self.seed = int(seed)
-        self.samples = tuple(samples)
+        self.seed: int = int(seed)
+        self.samples: tuple[int, ...] = tuple(samples)
         # The pair is the seed: with the sum, sample 1 of seed 1 would repeat sample 0 of seed 2.
         self._generators = [np.random.default_rng([self.seed, index]) for index in self.samples]
         self._uniforms = np.empty((len(self.samples), 0))

@@ -38,11 +38,11 @@ class Text:
         self._decode = text_writer(vocabulary)
         for token in prompt:
             self._decode(token)
-        self.value = ""
+        self.value: str = ""
         """The text after the prompt."""
         self._settled = 0  # characters; those behind may be the beginning of a stop string
         self._taken = 0  # the characters that `take_settled` has returned
-        self.stopped = False
+        self.stopped: bool = False
         """True once a stop string or pattern has appeared; the text ends before it."""
 
     def add(self, token: int) -> str:

@@ -61,8 +61,9 @@ class EngineSampler:
         seed: int | None = None,
         vocabulary: Vocabulary | None = None,
     ) -> None:
-        self.sampler = read_sampler(sampler)
-        self.reads = frozenset().union(*(stage.reads for stage in self.sampler.active_stages))
+        self.sampler: Sampler = read_sampler(sampler)
+        stages = self.sampler.active_stages
+        self.reads: frozenset[str] = frozenset[str]().union(*(stage.reads for stage in stages))
         self._draws, self._vocabulary = seed is not None, vocabulary
         self._random_stream = RandomStream(fresh_seed() if seed is None else seed, [])
         self._engine_rows = EngineRows()

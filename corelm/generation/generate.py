@@ -112,14 +112,15 @@ class OpenTexts:
             if sampler and has_masks(sampler)
             else []
         )
-        self.samples = tuple(samples)
+        self.samples: tuple[int, ...] = tuple(samples)
         self._endings = endings or Endings()
         stops = self._endings.stop, self._endings.stop_regex
-        self.texts = [Text(model.vocabulary, ids, *stops) for _ in self.samples]
+        self.texts: list[Text] = [Text(model.vocabulary, ids, *stops) for _ in self.samples]
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
         self.finish_reasons: list[FinishReason | None] = [None for _ in self.samples]
-        self.prompt, self._seed, self._length = prompt, seed, length
+        self.prompt: str = prompt
+        self._seed, self._length = seed, length
         self._ends = model.vocabulary.ends
         self._measured = measured
         self._failed = False

@@ -45,8 +45,10 @@ class TextPatterns:
         *,
         ignore_case: bool = False,
     ) -> None:
-        self.strings = (strings,) if isinstance(strings, str) else tuple(strings)
-        self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        self.strings: tuple[str, ...] = (strings,) if isinstance(strings, str) else tuple(strings)
+        self.patterns: tuple[str, ...] = (
+            (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        )
         if "" in self.strings:
             raise UsageError("a string to search for needs at least one character")
         self._compiled = _compiled_strings(self.strings, ignore_case) + [

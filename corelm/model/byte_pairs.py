@@ -70,13 +70,14 @@ class BytePairVocabulary:
         'so good'
     """
 
-    padding, start = range(FIRST_BYTE)
-    unknown = None
-    ends = (start,)
-    style = STYLE
+    padding: int = SPECIAL.index(PADDING)
+    start: int = SPECIAL.index(END)
+    unknown: None = None
+    ends: tuple[int, ...] = (start,)
+    style: str = STYLE
 
     def __init__(self, merges: Iterable[Merge]) -> None:
-        self.merges = tuple(merges)
+        self.merges: tuple[Merge, ...] = tuple(merges)
         self.words: list[str] = [*SPECIAL, *ALPHABET]
         self._merged: dict[tuple[int, int], int] = {}
         ids = {word: i for i, word in enumerate(self.words) if i >= FIRST_BYTE}

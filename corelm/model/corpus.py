@@ -16,7 +16,7 @@ import numpy as np
 from corelm.errors import DataError
 from corelm.model.paths import home
 
-logger = logging.getLogger("corelm")
+logger: logging.Logger = logging.getLogger("corelm")
 
 Item = TypeVar("Item")
 

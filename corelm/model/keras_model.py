@@ -13,7 +13,7 @@ from corelm.language_model import Vocabulary
 from corelm.model.sliding_window import SlidingWindow
 from corelm.numerics.distributions import Array, softmax
 
-logger = logging.getLogger("corelm")
+logger: logging.Logger = logging.getLogger("corelm")
 
 AT_ONCE = 2**24
 """Scores in one call at most, so that a large batch needs no huge array."""
@@ -72,7 +72,7 @@ class KerasLanguageModel:
         self.default_prompt: str | None = None
         self._model = model
         self._fixed = _fixed_length(model)
-        self.context_length = min(context_length, self._fixed or context_length)
+        self.context_length: int = min(context_length, self._fixed or context_length)
         self._causal = True  # until the check below, which scores padded inputs
         self._probabilities = (
             self._returns_probabilities() if probabilities is None else probabilities

@@ -35,7 +35,7 @@ MANIFEST = "manifest.json"
 ASIDE = ".old"
 """The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
 
-logger = logging.getLogger("corelm")
+logger: logging.Logger = logging.getLogger("corelm")
 
 Loader = Callable[[], LanguageModel]
 

@@ -57,9 +57,9 @@ class NumpyModel:
         check_fit(architecture, vocabulary, weights)
         self.architecture = architecture
         self.vocabulary = vocabulary
-        self.manifest = dict(manifest or {})
+        self.manifest: dict[str, Any] = dict(manifest or {})
         self.default_prompt: str | None = self.manifest.get("prompt")
-        self.context_length = architecture.context_length
+        self.context_length: int = architecture.context_length
         self._network = NETWORKS[architecture.kind](architecture, weights)
 
     @property

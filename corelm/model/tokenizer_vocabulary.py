@@ -56,8 +56,8 @@ class TokenizerVocabulary:
 
     def __init__(self, tokenizer: Any, size: int, ends: Iterable[int]) -> None:
         self._tokenizer, self._size = tokenizer, size
-        self.ends = tuple(ends)
-        self.start = _start_token(tokenizer)
+        self.ends: tuple[int, ...] = tuple(ends)
+        self.start: int | None = _start_token(tokenizer)
 
     def __len__(self) -> int:
         return self._size

@@ -125,7 +125,7 @@ class WordVocabulary:
             raise ModelFileError("a vocabulary begins with an empty line and [UNK]")
         if style not in STYLES:
             raise ModelFileError(f"there are no tokens {style!r}; there are {', '.join(STYLES)}")
-        self.words = tuple(words)
+        self.words: tuple[str, ...] = tuple(words)
         self.style = style
         self._ids = {word: i for i, word in enumerate(self.words)}
         if len(self._ids) != len(self.words):
@@ -134,10 +134,11 @@ class WordVocabulary:
 
         self._texts: dict[Hashable, tuple[str, ...]] = {}  # of all tokens, by the writer's state
         self._shared: dict[str, str] = {}  # the same strings in all of them
-        self.start = self._ids.get(END)  # the end of one text is the start of the next
-        self.ends = () if self.start is None else (self.start,)
+        self.start: int | None = self._ids.get(END)  # the end of one text is the start of the next
+        self.ends: tuple[int, ...] = () if self.start is None else (self.start,)
 
-    padding, unknown = 0, 1
+    padding: int = 0
+    unknown: int = 1
 
     def __len__(self) -> int:
         return len(self.words)

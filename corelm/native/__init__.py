@@ -31,7 +31,7 @@ def _load() -> Kernels | None:
     return kernels
 
 
-kernels = _load()
+kernels: Kernels | None = _load()
 """The compiled module, or None."""
 
 

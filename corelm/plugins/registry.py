@@ -44,7 +44,7 @@ KINDS = {
     COMMANDS: "command",
 }
 
-logger = logging.getLogger("corelm")
+logger: logging.Logger = logging.getLogger("corelm")
 
 
 class Registry:

@@ -30,7 +30,7 @@ PENALTIES = (
 )
 TEMPERATURE = plain("temperature", "t", "temperature", 1.0)
 TOP_P = plain("top_p", "p", "top_p", 1.0)
-UNSUPPORTED = {"response_format": None, "best_of": 1}
+UNSUPPORTED: Values = {"response_format": None, "best_of": 1}
 OTHER = (
     "model messages prompt seed stop max_tokens max_completion_tokens n stream stream_options "
     "logprobs top_logprobs user suffix echo tools tool_choice parallel_tool_calls store metadata "

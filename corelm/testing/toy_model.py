@@ -59,7 +59,9 @@ class ToyModel:
     ) -> None:
         own = sorted({word for sentence in SENTENCES for word in sentence.split()})
         special = [PADDING, UNKNOWN, END] if end else [PADDING, UNKNOWN]
-        self.vocabulary = WordVocabulary([*special, *(own if words is None else words)], "symbols")
+        self.vocabulary: WordVocabulary = WordVocabulary(
+            [*special, *(own if words is None else words)], "symbols"
+        )
         if logits is None:
             logits = _counted(self.vocabulary) if words is None else np.zeros(len(self.vocabulary))
         self._after = _table(logits, len(self.vocabulary))  # row i: the logits after token i

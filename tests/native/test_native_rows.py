@@ -55,3 +55,11 @@ def test_the_time_is_bounded(name):
     usual = fastest(lambda: FILTERS[name](ROWS["usual"]), 20)
     for row in ROWS.values():
         assert fastest(lambda row=row: FILTERS[name](row), 5) < 60 * usual + 1e-3
+
+
+def test_top_k_ends_where_many_logits_are_infinite():
+    """Such a row is not a distribution, but the public filter takes it."""
+    row = np.zeros((1, 700), np.float32)
+    row[0, ::10], row[0, 1::10], row[0, 2::10] = np.inf, np.nan, -np.inf
+    assert np.flatnonzero(top_k(row, 28) > -np.inf).tolist() == list(range(0, 280, 10))
+    assert np.flatnonzero(top_k(row, 70) > -np.inf).tolist() == list(range(0, 700, 10))

@@ -319,7 +319,7 @@ INLINE struct selected select_sorted(const struct keys *keys, struct prefix befo
     return selected;
 }
 
-/* Select among at least one key, all of them finite, whose sums are known. If rounding keeps the
+/* Select among at least one key, none of them nan, whose sums are known. If rounding keeps the
  * goal out of reach, the answer is the smallest key. */
 INLINE struct selected select_keys(struct keys keys, struct prefix sums, struct prefix before,
                                    const struct goal *goal, const struct scratch *scratch)
@@ -336,10 +336,10 @@ INLINE struct selected select_keys(struct keys keys, struct prefix sums, struct 
         struct prefix to_low = add_times(to_high, 1, between.sums);
         if (reaches(to_high, goal)) {
             all = to_high;
-            keys = copy_between(&keys, nextafterf(high, INFINITY), FLT_MAX, scratch);
+            keys = copy_between(&keys, nextafterf(high, INFINITY), INFINITY, scratch);
         } else if (reaches(to_low, goal) || above.count + between.count == count) {
             before = to_high, all = to_low;
-            if (high - low <= goal->resolution)
+            if (high == low || high - low <= goal->resolution) /* inf - inf is nan */
                 return select_tied(low, &between, before, goal);
             keys = copy_between(&keys, low, high, scratch);
         } else {
@@ -352,7 +352,7 @@ INLINE struct selected select_keys(struct keys keys, struct prefix sums, struct 
     return select_sorted(&keys, before, goal);
 }
 
-/* Select among at least one key, all of them finite, by weight; `sum` is that of all of them. */
+/* Select among at least one key, none of them nan, by weight; `sum` is that of all of them. */
 INLINE struct selected select_mass(struct keys keys, double sum, double before, double enough,
                                    float resolution, const struct scratch *scratch)
 {
