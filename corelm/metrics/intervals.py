@@ -131,15 +131,17 @@ def _resampled(texts: int, seed: int, rounds: int) -> NDArray[np.float64]:
     return rng.multinomial(texts, np.full(texts, 1 / texts), size=rounds).astype(np.float64)
 
 
-def jackknife(whole: float | None, left_out: Sequence[float | None]) -> Interval | None:
+def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interval | None:
     """Return the jackknife interval of a figure of a whole set, from the set without each part.
+
+    With several independent sets the figure is the mean over them.
 
     It suits figures that a bootstrap would bias: a set that holds a text twice is less diverse
     by that alone. None for fewer than two parts, or if the set without one has no figure.
 
     Args:
         whole: the figure of the whole set.
-        left_out: the figure of the set without each of its parts, which have the same size.
+        left_out: for each set, its figure without each of its parts, which have the same size.
 
     Source: Tukey 1958, Bias and confidence in not-quite large samples.
 
@@ -148,10 +150,12 @@ def jackknife(whole: float | None, left_out: Sequence[float | None]) -> Interval
         >>> round((high - 2) / 1.96, 3)  # the standard error, 1 / sqrt(3)
         0.577
     """
-    values = [value for value in left_out if value is not None]
-    if whole is None or len(values) < max(len(left_out), 2):
+    sets = [[value for value in each if value is not None] for each in left_out]
+    missing = any(len(s) < max(len(each), 2) for s, each in zip(sets, left_out, strict=True))
+    if whole is None or missing:
         return None
-    half = NORMAL * math.sqrt((len(values) - 1) * float(np.var(values)))
+    variances = [(len(values) - 1) * float(np.var(values)) for values in sets]
+    half = NORMAL * math.sqrt(math.fsum(variances)) / len(sets)
     return [whole - half, whole + half]
 
 

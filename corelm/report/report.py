@@ -17,7 +17,7 @@ from corelm.model import atomic_files
 from corelm.model.load import label, load
 from corelm.report.document.schema import check
 from corelm.report.document.summary import summary
-from corelm.report.measure.defaults import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm.report.measure.defaults import CONTEXTS, LENGTH, TEXTS, N
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.run import Progress, ReportRun
 from corelm.report.measure.settings import NamedModel, settings
@@ -162,7 +162,8 @@ def compare(
     prompts: str | Sequence[str] | None = None,
     n: int = N,
     length: int = LENGTH,
-    seed: int = SEED,
+    seed: int | None = None,
+    seeds: str | Sequence[int] | None = None,
     reference: str | Path | Sequence[str] | None = None,
     contexts: int = CONTEXTS,
     match: str | Sequence[str] = (),
@@ -190,7 +191,9 @@ def compare(
             model.
         n: texts of each sampler for each prompt.
         length: tokens to draw for each text, at most.
-        seed: the random seed of all texts.
+        seed: the random seed of all texts; 1 if left out.
+        seeds: several seeds instead, such as `[1, 2, 3]` or "1..3". Every sampler writes its n
+            texts for each of them, and `by_seed` has the figures of each.
         reference: human texts to compare with, or the path of a file or a folder of them. If left
             out, the IMDB reviews that the model has not seen, provided that they were fetched and
             the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
@@ -231,6 +234,7 @@ def compare(
     own = _named(model)
     asked = settings(
         own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
+        seeds=seeds,
         reference=reference, contexts=contexts, match=match, against=against, metrics=metrics,
         texts=texts, scorer=None if scorer is None else _named(scorer),
     )  # fmt: skip

@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import json
 import math
+import operator
+import re
+import statistics
 
 import jsonschema
+import numpy as np
 import pytest
 from documents import TEXTS, carrier, compare
 
@@ -195,6 +199,49 @@ def test_the_settings_of_a_sweep_are_matched_each():
     ]
     assert first["sweep"] == second["sweep"] == "top_k(k=3,4) | temperature"
     assert abs(second["teacher_forced"]["entropy"]["mean"] - 0.5) <= 0.01
+
+
+# Seeds
+
+
+def test_several_seeds_are_pooled_and_their_spread_is_given():
+    asked = {"samplers": ["temperature(t=0.5)", "uniform"], "against": "uniform", "n": 6}
+    alone = [compare(seed=seed, **asked)["samplers"] for seed in (1, 2, 7)]
+    document = compare(seeds="1..2,7", **asked)
+    jsonschema.validate(document, schema())
+    assert document["header"]["seeds"] == [1, 2, 7]
+    first, own = document["samplers"][0], document["samplers"][0]["generated_texts"]
+    assert own["n"] == 18
+    for name, kind in (("loops", "mean"), ("distinct_2", "set"), ("perplexity", "ratio")):
+        each = [rows[0]["generated_texts"][name] for rows in alone]
+        assert own["by_seed"][name]["values"] == pytest.approx(each)
+        assert own["by_seed"][name]["sd"] == pytest.approx(statistics.stdev(each))
+        if kind != "ratio":
+            assert own[name] == pytest.approx(statistics.mean(each))
+    tokens = [rows[0]["generated_texts"]["tokens"] for rows in alone]
+    surprisal = [rows[0]["generated_texts"]["surprisal"] for rows in alone]
+    pooled = sum(map(operator.mul, surprisal, tokens)) / sum(tokens)
+    assert own["surprisal"] == pytest.approx(pooled)
+    # Three independent sets vary less than one of them.
+    half = [(rows[0]["generated_texts"]["ci95"]["zipf"] or [0, 0]) for rows in alone]
+    together = math.hypot(*(high - low for low, high in half)) / 3
+    assert np.subtract(*own["ci95"]["zipf"][::-1]) == pytest.approx(together)
+    assert [text["seed"] for text in first["texts"]] == [1] * 5
+    paired = first["differences"]["generated_texts"]["distinct_2"]
+    assert paired["value"] == pytest.approx(
+        own["distinct_2"] - document["samplers"][1]["generated_texts"]["distinct_2"]
+    )
+    assert paired["ci95"] is not None
+
+
+def test_the_spread_over_seeds_is_shown_in_words():
+    report = corelm.Report(compare(["uniform"], seeds=[1, 2]))
+    assert (
+        "from 6 texts of at most 8 tokens that each sampler wrote, prompt" in report.to_markdown()
+    )
+    assert ", seeds 1 and 2. Model" in report.to_markdown()
+    assert re.search(r"<small>sd [\d.]+ over seeds</small>", report.to_html())
+    assert "per prompt, seed and sampler" in report.to_html()
 
 
 # Reproducibility
@@ -387,6 +434,10 @@ def test_a_word_that_the_model_lacks_fails_only_its_sampler():
         ({"reference": []}, "the reference must be a path of texts, or a list of texts"),
         ({"reference": [5]}, "the reference must be a path of texts, or a list of texts"),
         ({"reference": ["", "  "]}, "the reference must be a path of texts, or a list of texts"),
+        ({"seed": 1, "seeds": [2]}, "seed and seeds contradict each other; give one of them"),
+        ({"seeds": "1..x"}, "cannot read the range '1..x'"),
+        ({"seeds": "1,x"}, "seed must be a whole number, not 'x'"),
+        ({"seeds": []}, "a report needs at least one seed"),
         ({"match": "entropy"}, "cannot read the target 'entropy'; write FIGURE=NUMBER"),
         ({"match": [3]}, "cannot read the target 3"),
         ({"match": "entropy=people"}, "entropy must be a number or 'human', not 'people'"),

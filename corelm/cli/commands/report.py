@@ -23,7 +23,7 @@ from corelm.report.measure.defaults import CONTEXTS, LENGTH, SEED, TEXTS, N
 
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
-    "samplers", "reference", "prompts", "samples", "length", "seed", "model", "contexts",
+    "samplers", "reference", "prompts", "samples", "length", "seed", "seeds", "model", "contexts",
     "match", "against", "metric", "texts", "scorer", "resume",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from."""
@@ -94,7 +94,17 @@ def report(
     length: Annotated[
         str, typer.Option(metavar="INTEGER", help="The largest number of tokens in a text.")
     ] = str(LENGTH),
-    seed: Annotated[str, typer.Option(metavar="INTEGER", help="The random seed.")] = str(SEED),
+    seed: Annotated[
+        str | None, typer.Option(metavar="INTEGER", help=f"The random seed. Default: {SEED}.")
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Several random seeds instead, such as 1..5 or 1,2,7: every sampler writes texts "
+            "for each, and the report has the spread of its figures over them.",
+        ),
+    ] = None,
     model: Model = MODEL,
     device: Device = None,
     dtype: Dtype = None,
@@ -194,6 +204,7 @@ def report(
             n=count,
             length=length,
             seed=seed,
+            seeds=seeds,
             reference=None if reference is None else Path(reference),
             contexts=contexts,
             match=[text_argument(text) for text in match or []],

@@ -69,6 +69,17 @@ def figure(row: Row, metric: str, view: str | None = None) -> Figure | None:
     return next(found, None)
 
 
+def spread(row: Row, metric: str) -> float | None:
+    """Return the standard deviation of a figure of the texts over the seeds, if there are several.
+
+    Example:
+        >>> spread({"generated_texts": {"by_seed": {"loops": {"sd": 0.25}}}}, "loops")
+        0.25
+    """
+    found = ((row.get(GENERATED) or {}).get("by_seed") or {}).get(metric)
+    return found["sd"] if found else None
+
+
 def against(document: Row) -> str:
     """Return the name of the row that the differences of a report are from."""
     found = (row["differences"] for row in document["samplers"] if row.get("differences"))
@@ -124,7 +135,7 @@ def metrics() -> tuple[str, ...]:
     definitions = schema()["$defs"]
     named = [name for view in VIEWS for name in definitions[view]["properties"]]
     entropy = [f"entropy.{name}" for name in definitions["entropy"]["properties"] if name != "ci95"]
-    left_out = {*COUNTS, "bits", "ci95", "by_position"}
+    left_out = {*COUNTS, "bits", "ci95", "by_seed", "by_position"}
     return (*dict.fromkeys(name for name in named if name not in left_out), *entropy)
 
 

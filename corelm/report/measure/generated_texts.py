@@ -26,6 +26,7 @@ class Record(TypedDict):
 
     Keys:
         prompt: its beginning.
+        seed: the random seed; 0 for a text of people.
         sample: its index; its random numbers depend on the seed and the index alone.
         text: the text behind the prompt.
         tokens: the ids, without the end token.
@@ -45,6 +46,7 @@ class Record(TypedDict):
     """
 
     prompt: str
+    seed: int
     sample: int
     text: str
     tokens: list[int]
@@ -167,6 +169,7 @@ def _record(
     ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
     return Record(
         prompt=text.prompt,
+        seed=text.seed,
         sample=text.sample,
         text=text.text,
         tokens=text.tokens[:-1] if ended else text.tokens,

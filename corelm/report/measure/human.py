@@ -68,6 +68,7 @@ def _text(
     scored = [token for token, nats in ids if nats is not None]
     return generated_texts.Record(
         prompt="",
+        seed=0,
         sample=i,
         text=model.vocabulary.decode(tokens),
         tokens=tokens,

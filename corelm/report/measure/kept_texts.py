@@ -15,16 +15,16 @@ IN_NATS = ("surprisal", "sampler_surprisal", "entropy", "model_entropy")
 
 
 def kept_texts(texts: TextSet, count: int | None = TEXTS) -> list[dict[str, Any]]:
-    """Return the first texts of each prompt with their figures and those of their tokens.
+    """Return the first texts of each prompt, of the first seed, with figures of texts and tokens.
 
     Args:
         texts: all texts of one sampler.
         count: the number of samples to keep of each prompt; None for all.
 
     Returns:
-        For each text its prompt, sample, text and finish reason; the details of each token if it
-        is one of the first samples; its `figures`; and `by_token`, a list for each figure of
-        tokens, among them their ids and their words.
+        For each text its prompt, seed, sample, text and finish reason; the details of each token
+        if it is one of the first samples; its `figures`; and `by_token`, a list for each figure
+        of tokens, among them their ids and their words.
 
     Example:
         >>> import corelm
@@ -40,6 +40,7 @@ def kept_texts(texts: TextSet, count: int | None = TEXTS) -> list[dict[str, Any]
     return [
         {
             "prompt": record["prompt"],
+            "seed": record["seed"],
             "sample": record["sample"],
             "text": record["text"],
             "finish_reason": record["finish_reason"],
@@ -53,7 +54,8 @@ def kept_texts(texts: TextSet, count: int | None = TEXTS) -> list[dict[str, Any]
 
 def _chosen(texts: TextSet, count: int | None) -> Iterator[tuple[Record, dict[str, float | None]]]:
     for record, figures in zip(texts.records, texts.by_text(), strict=True):
-        if count is None or record["sample"] < count:
+        first = record["seed"] == texts.records[0]["seed"]
+        if count is None or (first and record["sample"] < count):
             yield record, figures
 
 

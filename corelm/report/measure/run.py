@@ -205,7 +205,7 @@ class ReportRun:
         s = self._settings
         if s.reference is None:
             each = min(s.n, -(-s.contexts // len(s.prompts)))
-            unit = DrawContexts(s.prompts, each, s.length, s.seed)
+            unit = DrawContexts(s.prompts, each, s.length, s.seeds[0])
             found = self._result(unit)
             texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
             return Contexts(found["source"], found["description"], texts, lengths)
@@ -288,12 +288,20 @@ class ReportRun:
         """The texts of each row; none for a sampler that has failed."""
         s = self._settings
         counted = any(row.candidate.decoder for row in self._rows)
-        parts = [[(p, part) for p in s.prompts for part in self._parts(row)] for row in self._rows]
+        parts = [
+            [
+                (seed, p, part)
+                for seed in self._seeds(row)
+                for p in s.prompts
+                for part in self._parts(row)
+            ]
+            for row in self._rows
+        ]
         units = (
-            DrawTexts(at, number, prompt, PickledAsText(row.strategy), s.length, samples, s.seed,
+            DrawTexts(at, number, prompt, PickledAsText(row.strategy), s.length, samples, seed,
                       counted and len(samples) == 1)
             for at, row in enumerate(self._rows)
-            for number, (prompt, samples) in enumerate(parts[at])
+            for number, (seed, prompt, samples) in enumerate(parts[at])
             if row.error is None
         )  # fmt: skip
         found: list[list[generated_texts.Record]] = [[] for _ in self._rows]
@@ -301,6 +309,12 @@ class ReportRun:
             record = self._rows[unit.row].take(result)
             found[unit.row] += record["value"] if record else []
         return found
+
+    def _seeds(self, row: Row) -> tuple[int, ...]:
+        """The seeds of a row: one for a decoder that draws nothing at random."""
+        decoder = row.candidate.decoder
+        alone = decoder is not None and decoder.is_deterministic
+        return self._settings.seeds[:1] if alone else self._settings.seeds
 
     def _parts(self, row: Row) -> Iterator[range]:
         """The samples of a row that are decoded together.
@@ -419,7 +433,8 @@ class ReportRun:
             "prompts": list(s.prompts),
             "n": s.n,
             "length": s.length,
-            "seed": s.seed,
+            "seed": s.seeds[0],
+            "seeds": list(s.seeds),
             "contexts": {
                 "source": contexts.source,
                 "description": contexts.description,

@@ -26,7 +26,7 @@ from corelm.plugins.offers import Offer
 from corelm.plugins.registry import registry
 from corelm.plugins.strategies import Strategy
 from corelm.plugins.strategies import strategy as read_strategy
-from corelm.plugins.sweeps import Setting, settings_of
+from corelm.plugins.sweeps import Setting, numbers_of, settings_of
 from corelm.printable import shown
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import releases_of
@@ -113,7 +113,7 @@ class Settings:
         prompts: the beginnings of the texts.
         n: texts of each sampler for each prompt.
         length: tokens of a text, at most.
-        seed: the random seed.
+        seeds: the random seeds of the texts; the first one is that of contexts from the model.
         reference: human texts, if there are any.
         contexts: texts on whose positions the samplers are compared, at most.
         match: the figures to match.
@@ -131,7 +131,7 @@ class Settings:
     prompts: tuple[str, ...]
     n: int
     length: int
-    seed: int
+    seeds: tuple[int, ...]
     reference: Reference | None
     contexts: int
     match: tuple[Target, ...]
@@ -173,7 +173,7 @@ class Settings:
             "prompts": list(self.prompts),
             "n": self.n,
             "length": self.length,
-            "seed": self.seed,
+            "seeds": list(self.seeds),
             "reference": reference,
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
@@ -193,7 +193,8 @@ def settings(
     prompts: str | Sequence[str] | None = None,
     n: int | str = N,
     length: int | str = LENGTH,
-    seed: int | str = SEED,
+    seed: int | str | None = None,
+    seeds: str | Iterable[int | str] | None = None,
     reference: Any = None,
     contexts: int | str = CONTEXTS,
     match: str | Iterable[str] = (),
@@ -211,7 +212,7 @@ def settings(
     """
     targets = _targets(match)
     candidates, warnings = _once(_candidates(samplers, targets))
-    asked = {"n": n, "length": length, "seed": seed, "contexts": contexts}
+    asked = {"n": n, "length": length, "contexts": contexts}
     numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
     beginnings = _prompts(prompts, model)
     wanted = max(numbers["contexts"], numbers["n"] * len(beginnings))
@@ -222,6 +223,7 @@ def settings(
         model_name,
         candidates,
         beginnings,
+        seeds=_seeds(seed, seeds),
         reference=people,
         match=targets,
         against=_against(against, candidates),
@@ -311,6 +313,19 @@ def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candida
             f"{', '.join(rows)}"
         )
     return found[0]
+
+
+def _seeds(seed: int | str | None, seeds: str | Iterable[int | str] | None) -> tuple[int, ...]:
+    """The random seeds, each once; one of them unless several were asked for."""
+    if seed is not None and seeds is not None:
+        raise UsageError("seed and seeds contradict each other; give one of them")
+    given: Iterable[int | str] = [SEED if seed is None else seed]
+    if seeds is not None:
+        given = numbers_of(seeds) if isinstance(seeds, str) else seeds
+    found = tuple(dict.fromkeys(NUMBERS["seed"].convert(each) for each in given))
+    if not found:
+        raise UsageError("a report needs at least one seed")
+    return found
 
 
 def _metrics(given: str | Iterable[str]) -> tuple[Offer, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm.metrics import texts as metrics
 from corelm.metrics.intervals import (
@@ -28,10 +30,12 @@ from corelm.report.measure.scoring import Score, bits_per_byte, scorer_sums
 class TextSet:
     """The texts of one sampler, or of people, and their figures.
 
-    A figure that is undefined for these texts is None.
+    A figure that is undefined for these texts is None. With several seeds, means are over all
+    texts, and a figure of a whole set, which depends on the number of texts, is the mean of those
+    of the texts of each seed.
 
     Args:
-        records: those of all the texts.
+        records: those of all the texts, one seed after the other.
         human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
             positions of human text.
         offered: the metrics of plugins to measure too.
@@ -64,23 +68,24 @@ class TextSet:
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
-        of_plugins = plugin_metrics.measure(offered, self._tokens, written)
-        self.failures = of_plugins.failures
         values = metrics.by_text(self._tokens)
-        self.of_set = metrics.of_set(self._tokens, written, values) | of_plugins.values
+        self._parts = _parts([record["seed"] for record in records])
+        self._sets = [_Set(self._tokens[p], written[p], values, p, offered) for p in self._parts]
+        self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
+        self.of_set = {
+            name: metrics.mean(values[name]) if name in values else _mean(self._of_sets(name))
+            for name in self._sets[0].values
+        }
         # Texts are independent, so means over them have the usual interval. Figures of the whole
         # set are not means: leaving out one text at a time shows how much they vary.
         self._per_text: dict[str, Sums] = {
             name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
             for name, each in values.items()
         }
-        self._left_out = {
-            **{f"distinct_{n}": metrics.distinct_left_out(self._tokens, n) for n in (1, 2, 3)},
-            "self_bleu_4": self_bleu_left_out(self._tokens),
-            "zipf": metrics.zipf_left_out(self._tokens),
-            "compression": metrics.left_out(metrics.compression, written),
-            **of_plugins.left_out,
-        }
+
+    def _of_sets(self, name: str) -> list[float | None]:
+        """A figure of a set for the texts of each seed."""
+        return [each.values[name] for each in self._sets]
 
     def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
         records = self.records
@@ -124,8 +129,8 @@ class TextSet:
         # A share near 0 or 1 needs an interval with a width there.
         looping = int(sum(self._per_text["loops"][0]))
         ci95["loops"] = share_interval(looping, len(self.records))
-        for name, values in self._left_out.items():
-            ci95[name] = jackknife(self.of_set[name], values)
+        for name in self._sets[0].left_out:
+            ci95[name] = jackknife(self.of_set[name], *(s.left_out[name] for s in self._sets))
         return {
             "n": len(self.records),
             "tokens": sum(len(record["surprisal"]) for record in self.records),
@@ -133,10 +138,22 @@ class TextSet:
             **means,
             **self.of_set,
             "ci95": ci95,
+            "by_seed": self._by_seed() if len(self._parts) > 1 else None,
             "by_position": by_position(
                 {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
             ),
         }
+
+    def _by_seed(self) -> dict[str, Any]:
+        """The figures of the texts of each seed, and their standard deviation over the seeds."""
+        found = {name: self._ratio_of_each(sums) for name, sums in self.ratios.items()}
+        found["perplexity"] = [n if n is None else _perplexity(n) for n in found["surprisal"]]
+        found |= {name: self._of_sets(name) for name in self.of_set}
+        return {name: {"sd": _deviation(each), "values": each} for name, each in found.items()}
+
+    def _ratio_of_each(self, sums: Sums) -> list[float | None]:
+        tops, bottoms = sums
+        return [ratio((tops[part], bottoms[part])) for part in self._parts]
 
     def differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
         """Return each figure less that of another set, with the interval of the difference.
@@ -157,8 +174,8 @@ class TextSet:
             found[name] = value, self._paired(other, name, value)
         return {name: (value, ends) for name, (value, ends) in found.items() if value is not None}
 
-    def _samples(self) -> list[tuple[str, int]]:
-        return [(record["prompt"], record["sample"]) for record in self.records]
+    def _samples(self) -> list[tuple[str, int, int]]:
+        return [(r["prompt"], r["seed"], r["sample"]) for r in self.records]
 
     def _independent_differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
         mine, theirs = self.summary(), other.summary()
@@ -176,8 +193,64 @@ class TextSet:
     def _paired(self, other: TextSet, name: str, difference: float | None) -> Interval | None:
         if name in self._per_text:
             return difference_interval(self._per_text[name], other._per_text[name])
-        pairs = list(zip(self._left_out[name], other._left_out[name], strict=False))
-        return jackknife(difference, [_less(own, their) for own, their in pairs])
+        sets = zip(self._sets, other._sets, strict=True)
+        left_out = [
+            [_less(*pair) for pair in zip(own.left_out[name], their.left_out[name], strict=False)]
+            for own, their in sets
+        ]
+        return jackknife(difference, *left_out)
+
+
+class _Set:
+    """The figures of the texts of one seed, as a whole set.
+
+    Args:
+        tokens, written: the texts.
+        values: the figures of each of all texts.
+        part: the place of these texts among them.
+        offered: the metrics of plugins.
+
+    Attributes:
+        values: the figures of `metrics.of_set`, and those of plugins.
+        left_out: for a jackknife, those that are not means, without some of the texts.
+        failures: the metrics that failed, with the reason.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[list[int]],
+        written: Sequence[str],
+        values: Mapping[str, NDArray[np.float64]],
+        part: slice,
+        offered: Sequence[Offer],
+    ) -> None:
+        of_plugins = plugin_metrics.measure(offered, tokens, written)
+        own = {name: each[part] for name, each in values.items()}
+        self.values = metrics.of_set(tokens, written, own) | of_plugins.values
+        self.failures = of_plugins.failures
+        self.left_out: dict[str, list[float | None]] = {
+            **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
+            "self_bleu_4": self_bleu_left_out(tokens),
+            "zipf": metrics.zipf_left_out(tokens),
+            "compression": metrics.left_out(metrics.compression, written),
+            **of_plugins.left_out,
+        }
+
+
+def _parts(seeds: Sequence[int]) -> list[slice]:
+    """The place of the texts of each seed; one place if there are no texts."""
+    starts = [at for at, seed in enumerate(seeds) if at == 0 or seed != seeds[at - 1]] or [0]
+    return [slice(*ends) for ends in pairwise([*starts, len(seeds)])]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
+
+
+def _deviation(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.std(known, ddof=1)) if len(known) == len(values) > 1 else None
 
 
 def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> Sums:

@@ -29,6 +29,7 @@ from corelm.report.document.lookup import (
     figure,
     plugin_metrics,
     rows,
+    spread,
 )
 from corelm.report.document.matched import in_short
 from corelm.report.document.numbers import number, share
@@ -247,14 +248,21 @@ class OverviewColumn:
         if found is None:
             return NOTHING
         if not self.against:
-            return self._with_interval(column.form(found.value), found)
+            return self._with_interval(column.form(found.value), found, spread_text(column, row))
         return self._with_interval(signed(column.form, found.value, minus="-"), found)
 
-    def _with_interval(self, text: str, found: Figure) -> str:
+    def _with_interval(self, text: str, found: Figure, spread_of: str = "") -> str:
         if not self.with_interval or found.low is None or found.high is None:
             return text
-        ends = interval(self.column.form, found.low, found.high)
-        return f"{text} ({ends.replace(MINUS, '-')})" if ends else text
+        ends = interval(self.column.form, found.low, found.high).replace(MINUS, "-")
+        inside = ", ".join(filter(None, (ends, spread_of)))
+        return f"{text} ({inside})" if inside else text
+
+
+def spread_text(column: Column, row: Row) -> str:
+    """Return the standard deviation of a figure over the seeds in words; empty if it has none."""
+    found = spread(row, column.metric) if column.view == GENERATED else None
+    return "" if found is None else f"sd {column.form(found)} over seeds"
 
 
 def overview_columns(document: Row, intervals: bool = False) -> list[OverviewColumn]:

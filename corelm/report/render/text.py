@@ -36,7 +36,7 @@ def settings(document: Mapping[str, Any], columns: Sequence[OverviewColumn]) -> 
     contexts, model = header["contexts"], header["model"]
     prompts = ", ".join(f'"{prompt}"' for prompt in header["prompts"][:PROMPTS])
     more = len(header["prompts"]) - PROMPTS
-    n = header["n"] * len(header["prompts"])
+    n = header["n"] * len(header["prompts"]) * len(header.get("seeds") or [1])
     on_contexts, on_texts = _titles(columns)
     parts = [
         f"{on_contexts}: means over the same {contexts['positions']:,} positions of "
@@ -45,8 +45,8 @@ def settings(document: Mapping[str, Any], columns: Sequence[OverviewColumn]) -> 
     if on_texts:
         parts.append(
             f"{on_texts}: from {n:,} texts of at most {header['length']:,} tokens that each "
-            f"sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, seed "
-            f"{header['seed']}."
+            f"sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
+            f"{seeds(header)}."
         )
     if matched := targets(document):
         parts.append(f"Open parameters were matched to {matched}.")
@@ -54,6 +54,17 @@ def settings(document: Mapping[str, Any], columns: Sequence[OverviewColumn]) -> 
     if header.get("second_scorer"):
         parts.append(f"Second scorer: {header['second_scorer']['name']}.")
     return " ".join(parts)
+
+
+def seeds(header: Mapping[str, Any]) -> str:
+    """Name the random seeds.
+
+    Example:
+        >>> seeds({"seed": 1}), seeds({"seed": 1, "seeds": [1, 2, 7]})
+        ('seed 1', 'seeds 1, 2 and 7')
+    """
+    several = header.get("seeds") or [header["seed"]]
+    return f"seed{'s' if len(several) > 1 else ''} {listed([*map(str, several)])}"
 
 
 def targets(document: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from corelm.report.render.html import tables, texts
 from corelm.report.render.html.playground import playground
 from corelm.report.render.plots.charts import charts
 from corelm.report.render.plots.files import drawings
-from corelm.report.render.text import failed_metrics, targets
+from corelm.report.render.text import failed_metrics, seeds, targets
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -59,6 +59,7 @@ def page(document: Mapping[str, Any]) -> str:
             legend=list(texts.legend()),
             failed_metrics=failed_metrics(document),
             matched=targets(document),
+            seeds=seeds(document["header"]),
             playground=playground(document),
             person=value(document["reference"], "entropy", TEACHER_FORCED),
             plugins=list(_plugins(document)),

@@ -14,7 +14,7 @@ from corelm.report.document.lookup import (
     figure,
     value,
 )
-from corelm.report.render.columns import ENTROPY, Column, Table, columns_of
+from corelm.report.render.columns import ENTROPY, Column, Table, columns_of, spread_text
 from corelm.report.render.format import MINUS, interval, signed
 
 Row = Mapping[str, Any]
@@ -27,7 +27,7 @@ class Cell:
     Attributes:
         title: the heading of its column.
         text: the figure.
-        note: what is different about this figure.
+        note: what is different about this figure, or its spread over the seeds.
         interval: its 95 % interval.
         difference: the difference.
         difference_interval: its own interval.
@@ -125,7 +125,7 @@ def _cell(column: Column, row: Row, human: Row | None) -> Cell:
     ends = "" if low is None or high is None else interval(column.form, low, high)
     other = difference(row, column.metric, column.view) if column.compared else None
     text = column.form(found.value).replace("-", MINUS)
-    note = "of the words written" if is_human and column.human_metric else ""
+    note = "of the words written" if is_human and column.human_metric else spread_text(column, row)
     if other is None:
         return Cell(column.title, text, note, ends)
     return Cell(column.title, text, note, ends, *_difference(column, other))

@@ -1,0 +1,153 @@
+"""Count how often the 95 % intervals of a report hold the truth, over many simulated studies.
+
+    python tests/long/coverage.py [--studies 1000] [--texts 64] [--prompts 1] [--length 20]
+
+Every study draws its own texts from the toy model with two samplers, as a report does, with a seed
+of its own. The truth is the mean over all studies: of a mean over tokens the pooled one, of a
+figure of a set the mean of the figure of such sets. It is known about thirty times as exactly as
+one study knows it. Prints a Markdown table: the share of the studies whose interval holds the
+truth, for each figure and for its paired difference between the samplers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import corelm
+from corelm import Sampler
+from corelm.metrics.intervals import Interval, difference_interval
+from corelm.metrics.positions import total
+from corelm.report.measure import generated_texts, on_contexts
+from corelm.report.measure.contexts import model_contexts
+from corelm.report.measure.text_set import TextSet
+from corelm.testing import ToyModel
+
+SAMPLERS = ("temperature(t=0.8)", "top_p(p=0.8)")
+PROMPTS = ("the", "the cat", "the dog", "a")
+CONTEXTS = 32
+"""The number of texts on whose positions a report compares samplers."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """The settings of a study.
+
+    Attributes:
+        texts: texts of each sampler for each prompt.
+        prompts: the number of prompts.
+        length: tokens of a text, at most.
+    """
+
+    texts: int = 64
+    prompts: int = 1
+    length: int = 20
+
+    def run(self, seed: int) -> dict[str, Figure]:
+        """Return every figure of a study, and the paired differences of its two samplers."""
+        model = ToyModel()
+        samplers = [corelm.sampler(each) for each in SAMPLERS]
+        first, second = (self._texts(model, sampler, seed) for sampler in samplers)
+        summary = first.summary()
+        found = {
+            name: Figure(summary[name], summary["ci95"][name])
+            for name in summary["ci95"]
+            if summary[name] is not None
+        }
+        found |= {
+            f"difference of {name}": Figure(value, ends)
+            for name, (value, ends) in first.differences(second).items()
+        }
+        return found | self._teacher_forced(model, samplers, seed)
+
+    def _texts(self, model: ToyModel, sampler: Sampler, seed: int) -> TextSet:
+        drawn = [
+            generated_texts.draw(model, prompt, sampler, self.length, range(self.texts), seed)
+            for prompt in PROMPTS[: self.prompts]
+        ]
+        return TextSet([record for part in drawn for record in part], (0.5, 1.5))
+
+    def _teacher_forced(
+        self, model: ToyModel, samplers: Sequence[Sampler], seed: int
+    ) -> dict[str, Figure]:
+        contexts = model_contexts(model, PROMPTS[:1], CONTEXTS, self.length, seed)
+        records = on_contexts.measure(model, contexts, samplers, range(CONTEXTS))["samplers"]
+        found = {}
+        for name in ("entropy", "mass_kept", "expected_surprisal"):
+            first, second = (total(record[name]) for record in records)
+            difference = sum(first[0]) / sum(first[1]) - sum(second[0]) / sum(second[1])
+            ends = difference_interval(first, second)
+            found[f"difference of {name}, same contexts"] = Figure(difference, ends)
+        return found
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of one study, with its interval."""
+
+    value: float
+    ends: Interval | None
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often the interval of a figure holds the truth.
+
+    Attributes:
+        truth: the mean over the studies.
+        share: the share of the studies whose interval holds it.
+        below, above: the shares in which it is below and above the interval.
+        studies: the number of studies with an interval.
+    """
+
+    truth: float
+    share: float
+    below: float
+    above: float
+    studies: int
+
+
+def coverage(studies: Iterable[Mapping[str, Figure]]) -> dict[str, Coverage]:
+    """Return the coverage of each figure over some studies."""
+    columns: dict[str, list[Figure]] = defaultdict(list)
+    for study in studies:
+        for name, figure in study.items():
+            columns[name].append(figure)
+    return {name: _of(figures) for name, figures in columns.items()}
+
+
+def _of(figures: Sequence[Figure]) -> Coverage:
+    truth = math.fsum(each.value for each in figures) / len(figures)
+    ends = np.array([each.ends for each in figures if each.ends is not None])
+    if not len(ends):
+        return Coverage(truth, math.nan, math.nan, math.nan, 0)
+    slack = 1e-9 * max(abs(truth), 1)
+    below, above = (ends[:, 0] > truth + slack).mean(), (ends[:, 1] < truth - slack).mean()
+    return Coverage(truth, float(1 - below - above), float(below), float(above), len(ends))
+
+
+def main() -> None:
+    """Run the studies and print the table."""
+    parser = argparse.ArgumentParser(description="Count how often intervals hold the truth.")
+    parser.add_argument("--studies", type=int, default=1000)
+    for name, default in (("texts", 64), ("prompts", 1), ("length", 20)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    asked = parser.parse_args()
+    study = Study(asked.texts, asked.prompts, asked.length)
+    found = coverage(study.run(seed) for seed in range(1, asked.studies + 1))
+    print("| figure | truth | covered | truth below | above | studies |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name, each in found.items():
+        print(
+            f"| {name} | {each.truth:.4f} | {each.share:.1%} | {each.below:.1%} "
+            f"| {each.above:.1%} | {each.studies} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
