@@ -115,7 +115,7 @@ def test_differences_of_texts_are_paired():
 def row_with(values):
     """Measurements of a sampler whose texts have these surprisals."""
     ratios = {"surprisal": (list(values), [1.0] * len(values))}
-    return Measured({}, SimpleNamespace(ratios=ratios))
+    return Measured({}, SimpleNamespace(ratios=ratios, records=values))
 
 
 def test_the_closest_are_those_that_cannot_be_told_from_the_closest_one(values):

@@ -26,8 +26,8 @@ from corelm.report.render.html.page import TABLES, page
 
 Document = dict[str, Any]
 Attributes = dict[str, str | None]
-ABSENT = ("constraint", "scorer", "scorer surprisal")
-"""The columns of figures that need a mask or a second scorer, which the report lacks."""
+ABSENT = ("constraint", "scorer", "scorer surprisal", "model calls", "tokens read")
+"""The columns of figures that need a mask, a second scorer or a decoder; the report has none."""
 
 
 class Reader(HTMLParser):

@@ -115,7 +115,9 @@ def test_every_form_has_them(report, document):
     assert [title for title in chosen if title in titles] == titles
     assert "per\\_text: the mean number of tokens in a text" in report.to_markdown()
     page = report.to_html()
-    assert "<bdi>a metric that fails on greedy &lt;b&gt;text&lt;/b&gt;</bdi>" in page
+    assert (
+        "<bdi>a metric that fails on greedy &lt;b&gt;text&lt;/b&gt;: a metric of a plugin" in page
+    )
 
 
 @pytest.mark.parametrize("name", ["per_text", "my-package:per_text"])

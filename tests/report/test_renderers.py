@@ -40,7 +40,7 @@ def places(value: Any):
 def allowed(document: Any, holder: Any, key: Any) -> list[Any]:
     """The other values that the schema allows there."""
     before, values = holder[key], []
-    for value in [*NUMBERS, *TEXTS]:
+    for value in TEXTS if isinstance(before, str) else NUMBERS:
         holder[key] = value
         values += [] if fault(document) else [value]
     holder[key] = before
@@ -65,13 +65,13 @@ def forms(document: dict[str, Any]) -> str:
 
 
 def test_any_number_and_any_text(document):
-    """All at once, in a hundred mixtures."""
-    document = shortened({**document, "samplers": document["samplers"][::3]})
+    """All at once, in thirty mixtures."""
+    document = shortened({**document, "samplers": document["samplers"][::4]})
     for text in document["samplers"][0]["texts"]:  # what only data frames have
         del text["figures"], text["by_token"]
     choices = [(*place, allowed(document, *place)) for place in places(document)]
     rng = random.Random(0)
-    for _ in range(100):
+    for _ in range(30):
         for holder, key, values in choices:
             if values and rng.random() < 0.5:
                 holder[key] = rng.choice(values)

@@ -62,12 +62,12 @@ def test_it_agrees_with_jsonschema(made):
     for part in ("figures", "by_token"):  # whose values are alike
         text[part] = dict(list(text[part].items())[:2])
     faults = 0
-    for path in paths(document):
-        for value in VALUES if path else ():
+    for number, path in enumerate(paths(document)):
+        for value in VALUES[number % 3 :: 3] if path else ():  # two of the six at each place
             other = changed(document, path, value)
             assert validator.is_valid(other) == (fault(other) == ""), (path, value)
             faults += fault(other) != ""
-    assert faults > 1000
+    assert faults > 500
 
 
 @pytest.mark.parametrize(

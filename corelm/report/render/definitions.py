@@ -126,6 +126,15 @@ DEFINITIONS: Mapping[str, Definition] = {
         "The cost of a mask, such as a grammar: 0 if it changes nothing; its exponential is the "
         "factor by which it makes the text more likely.",
     ),
+    "model calls": Definition(
+        "calls / tokens written", "calls per token",
+        "What a decoder costs: how often it calls the model for each token of a text that is "
+        "written alone.",
+    ),
+    "tokens read": Definition(
+        "tokens read / tokens written", "tokens per token",
+        "What a decoder costs: how many tokens the model reads for each token written.",
+    ),
     "distinct-n": Definition(
         "distinct n-grams / n-grams", SHARE,
         "The share of phrases of n tokens in all texts together that are different. It falls as "
