@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from draws import INF, draws_of, example_logits, g_test
 from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy import stats
 
 import corelm
-from corelm import Context, Sampler, draw, sampling_distribution
+from corelm import Sampler, draw, sampling_distribution
 from corelm.decoding.random_stream import RandomStream
-from corelm.validation import apply
 
-INF = float("inf")
 BLOCK = 128  # tokens that the kernel sums at a time
 ALMOST_ONE = np.nextafter(1.0, 0.0)
 
-N = 100_000
-VOCABULARY = 300  # more than two blocks of the draw
 EXPRESSIONS = [
     "greedy",
     "stochastic",
@@ -41,38 +37,6 @@ EXPRESSIONS = [
 ]
 MUTANTS = [(0.2, 0.19), (0.5, 0.525), (0.7, 0.665), (1.0, 1.05), (1.5, 1.425)]
 ALPHA = 1e-6 / (len(EXPRESSIONS) + len(MUTANTS) + 8)  # Bonferroni's correction
-
-
-def example_logits() -> np.ndarray:
-    """Logits of widely different tokens, a third of them impossible."""
-    logits = np.random.default_rng(11).normal(0, 2, VOCABULARY)
-    logits[::3] = -INF
-    return logits.astype(np.float32)
-
-
-def draws_of(sampler: Sampler, logits: np.ndarray, seed: int) -> np.ndarray:
-    """Count each token in N draws, with the random streams of a thousand samples."""
-    changed = apply(sampler, logits[None, :], Context.of([[0]]))
-    rows = np.broadcast_to(changed, (1000, len(logits)))
-    stream = RandomStream(seed, range(1000))
-    counts = np.zeros(len(logits), dtype=np.int64)
-    for position in range(N // 1000):
-        counts += np.bincount(draw(rows, stream.at(position))[0], minlength=len(logits))
-    return counts
-
-
-def g_test(counts: np.ndarray, probabilities: np.ndarray) -> float:
-    """The p-value of a likelihood-ratio test; rare tokens are counted together."""
-    expected = probabilities.astype(np.float64) * counts.sum()
-    assert counts[expected == 0].sum() == 0, "a token of probability zero was drawn"
-    common = expected >= 5
-    observed = np.append(counts[common], counts[~common].sum())
-    wanted = np.append(expected[common], expected[~common].sum())
-    observed, wanted = observed[wanted > 0], wanted[wanted > 0]
-    if len(wanted) == 1:
-        return 1.0
-    wanted *= observed.sum() / wanted.sum()
-    return float(stats.power_divergence(observed, wanted, lambda_="log-likelihood").pvalue)
 
 
 # Statistics

@@ -1,0 +1,105 @@
+"""Every registered sampler draws what its definition says, and the same in any batch.
+
+A new sampler is tested without a line here, unless its defaults change nothing or it needs
+parameters: then it needs an example.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from draws import VOCABULARY, draws_of, example_logits, g_test
+from small_models import numbered_words
+
+import corelm
+from corelm import Context, Sampler, native
+from corelm.generation.generate import steps
+from corelm.plugins.registry import registry
+from corelm.testing import ToyModel
+from corelm.validation import apply
+
+EXAMPLES = {
+    "adaptive_p": "adaptive_p(target=0.3)",
+    "ban": "ban(words=('w1', 'w5'))",
+    "choice": "choice(words=('w5 w1 w5 w7 w1 w2', 'w5 w1 w5 w7 w1 w3 w4', 'w2 w3'))",
+    "dry": "dry(multiplier=0.8, base=2, allowed_length=1)",
+    "dynamic_temperature": "dynamic_temperature(t_min=0.5, t_max=1.5)",
+    "epsilon": "epsilon(epsilon=0.01)",
+    "eta": "eta(epsilon=0.05)",
+    "force": "force(words=('w2',))",
+    "frequency_penalty": "frequency_penalty(penalty=0.7)",
+    "green_list": "green_list(key='a secret text')",
+    "lark": "lark(grammar='start: /w[0-9]+( w[0-9]+)*/')",
+    "length_bias": "length_bias(weight=0.5)",
+    "logit_bias": "logit_bias(bias={'w3': 1.5, 7: -2})",
+    "min_length": "min_length(n=9)",
+    "min_p": "min_p(p=0.1)",
+    "no_repeat_ngram": "no_repeat_ngram(n=2)",
+    "phase": "phase(start=1, end=0, outside=top_p(p=0.9) | temperature(t=0.7))",
+    "presence_penalty": "presence_penalty(penalty=0.7)",
+    "quadratic": "quadratic(factor=0.2, curve=2)",
+    "regex": "regex(pattern='w[57]( w[0-9])*')",
+    "repetition_penalty": "repetition_penalty(penalty=1.5)",
+    "schedule": "schedule(first=temperature(t=1.5), last=temperature(t=0.5))",
+    "synthid": "synthid(keys='a secret text')",
+    "temperature": "temperature(t=0.7)",
+    "top_h": "top_h(h=0.8)",
+    "top_k": "top_k(k=10)",
+    "top_p": "top_p(p=0.9)",
+    "typical": "typical(p=0.8)",
+    "xtc": "xtc(probability=0.5, threshold=0.02)",
+}
+"""Samplers whose defaults change nothing, or that need parameters."""
+NAMES = sorted({offer.name for offer in registry().offers("corelm_samplers")})
+ALPHA = 1e-6 / len(NAMES)  # Bonferroni's correction
+WORDS = numbered_words(VOCABULARY, end=True)
+TOKENS = [9, 4, 8, 4, 8, 10, 4]
+"""A text that repeats itself, for penalties: two tokens of prompt, and five that were drawn."""
+CONTEXT = Context.of(
+    [TOKENS],
+    prompt_length=2,
+    surprisal=np.array([[np.nan, np.nan, 1.0, 3.0, 2.5, 0.5, 1.5]]),
+    model_surprisal=np.array([[np.nan, np.nan, 1.5, 2.0, 2.5, 1.0, 1.0]]),
+    vocabulary=WORDS,
+)
+
+
+@cache
+def example(name: str) -> Sampler:
+    sampler = corelm.sampler(EXAMPLES.get(name, name))
+    assert not sampler.is_neutral or name == "stochastic", f"{name} needs an example"
+    return sampler
+
+
+def exact(sampler: Sampler, logits: np.ndarray) -> np.ndarray:
+    """The distribution by the definitions alone, in double precision."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(native, "kernels", None)
+        return corelm.softmax(apply(sampler, logits[None, :].astype(np.float64), CONTEXT))[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_draws_follow_the_definition(name):
+    logits = example_logits()
+    counts = draws_of(example(name), logits, seed=7, context=CONTEXT)
+    assert g_test(counts, exact(example(name), logits)) > ALPHA
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_text_is_the_same_alone_and_in_a_batch(name):
+    """And so on any number of workers, each of which draws some of the samples."""
+    words = [*WORDS.words[3:20], "7"]  # a number is JSON
+    model = ToyModel(words, np.random.default_rng(2).normal(0, 2, (21, 21)))
+    sampler = corelm.sampler(EXAMPLES.get(name, name))
+
+    def tokens(samples: tuple[int, ...]) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {i: [] for i in samples}
+        for step in steps(model, "w1 w2", sampler=sampler, length=8, samples=samples, seed=5):
+            for row, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
+                found[samples[row]].append(token)
+        return found
+
+    together = tokens((0, 1, 2, 3))
+    assert tokens((2, 3)) | tokens((0,)) | tokens((1,)) == together
