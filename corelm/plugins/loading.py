@@ -12,6 +12,7 @@ from corelm import hookspecs
 from corelm.errors import CorelmError, PluginError
 from corelm.plugins.entry_points import EntryPoint
 from corelm.plugins.offers import Source
+from corelm.plugins.shared_redirect import SharedRedirect, Undo
 from corelm.printable import message_of, one_line, reason_of
 
 OWN = "corelm"
@@ -42,6 +43,36 @@ def import_plugin(point: EntryPoint) -> Any:
         return point.load()
 
 
+def _python_stdout_to_stderr() -> Undo:
+    stdout, sys.stdout = sys.stdout, sys.stderr
+
+    def undo() -> None:
+        sys.stdout = stdout
+
+    return undo
+
+
+def _descriptor_to_stderr() -> Undo:
+    try:
+        saved = os.dup(1)
+    except OSError:  # closed: there is nothing to protect
+        return lambda: None
+    _flush_stdout()  # what is buffered belongs to the product
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
+
+    def undo() -> None:
+        _flush_stdout()
+        os.dup2(saved, 1)
+        os.close(saved)
+
+    return undo
+
+
+_python_redirect = SharedRedirect(_python_stdout_to_stderr)
+_descriptor_redirect = SharedRedirect(_descriptor_to_stderr)
+
+
 @contextlib.contextmanager
 def plugin_errors() -> Iterator[None]:
     """Turn every exception of a plugin's code into a `PluginError` of one line.
@@ -50,7 +81,7 @@ def plugin_errors() -> Iterator[None]:
     Only an interruption by the user passes.
     """
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with _python_redirect.entered():
             yield
     except KeyboardInterrupt:
         raise
@@ -71,19 +102,15 @@ def stdout_to_stderr() -> Iterator[int | None]:
         Another descriptor of standard output; None if it is closed.
     """
     try:
-        saved = os.dup(1)
-    except OSError:  # closed: there is nothing to protect
+        own = os.dup(1)
+    except OSError:  # closed
         yield None
         return
     try:
-        _flush_stdout()  # what is buffered belongs to the product
-        with contextlib.suppress(OSError):
-            os.dup2(2, 1)
-        yield saved
+        with _descriptor_redirect.entered():
+            yield own
     finally:
-        _flush_stdout()
-        os.dup2(saved, 1)
-        os.close(saved)
+        os.close(own)
 
 
 def _flush_stdout() -> None:

@@ -236,6 +236,22 @@ def test_a_forked_process_can_use_the_kernels():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
+def test_ctrl_c_while_a_kernel_runs_is_raised_when_it_is_done():
+    expected, arguments = draw_all().tolist(), long_run()
+    timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+
+    def keep_running():
+        while timer.is_alive() or not timer.finished.is_set():
+            native.kernels.run(*arguments)
+
+    with pytest.raises(KeyboardInterrupt):
+        keep_running()
+    timer.join()
+    assert draw_all().tolist() == expected
+
+
 def unaligned(array):
     """A copy at an odd address."""
     memory = np.zeros(array.nbytes + 1, np.uint8)

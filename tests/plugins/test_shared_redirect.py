@@ -1,0 +1,81 @@
+"""Threads that redirect standard output at once leave it as it was."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from corelm.plugins.shared_redirect import SharedRedirect
+
+PROGRAM = """
+import os, sys, threading, time
+from corelm.plugins.loading import plugin_errors, stdout_to_stderr
+
+
+def load(start, end):
+    time.sleep(start)
+    with plugin_errors(), stdout_to_stderr():
+        print("from a plugin")
+        os.write(1, b"from its C code\\n")
+        time.sleep(end - start)
+
+
+# The second thread enters while the first is in, and leaves after it.
+threads = [threading.Thread(target=load, args=times) for times in ((0, 0.2), (0.1, 0.4))]
+for thread in threads:
+    thread.start()
+{while_in}
+for thread in threads:
+    thread.join()
+print("from Python")
+sys.stdout.flush()
+os.write(1, b"from the descriptor\\n")
+"""
+
+FORK = """
+time.sleep(0.25)  # the second thread is in
+child = os.fork()
+if child == 0:
+    print("from the child", flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+ENDING = "from Python\nfrom the descriptor\n"
+
+
+@pytest.mark.parametrize(
+    ("while_in", "written"),
+    [
+        ("", ENDING),
+        pytest.param(
+            FORK,
+            f"from the child\n{ENDING}",
+            marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+        ),
+    ],
+    ids=["threads", "fork"],
+)
+def test_standard_output_comes_back(while_in: str, written: str) -> None:
+    program = PROGRAM.format(while_in=while_in)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == written
+    assert sorted(done.stderr.splitlines()) == ["from a plugin"] * 2 + ["from its C code"] * 2
+
+
+def test_it_redirects_once_for_blocks_within_blocks() -> None:
+    events: list[str] = []
+
+    def redirect() -> object:
+        events.append("redirect")
+        return lambda: events.append("undo")
+
+    shared = SharedRedirect(redirect)  # type: ignore[arg-type]
+    with shared.entered(), shared.entered():
+        assert events == ["redirect"]
+    with pytest.raises(ZeroDivisionError), shared.entered():
+        raise ZeroDivisionError
+    assert events == ["redirect", "undo"] * 2
