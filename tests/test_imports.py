@@ -45,6 +45,7 @@ KERAS = {"keras", "tensorflow"}
 KERAS_AT_THE_TOP = {
     "corelm.model.keras_layers",
     "corelm.model.training.batches",
+    "corelm.model.training.devices",
     "corelm.model.training.optimizers",
     "corelm.model.training.run",
     "corelm.model.training.scoring",

@@ -22,6 +22,7 @@ from corelm.model.training import checkpoint, precision, presets  # noqa: E402
 from corelm.model.training.batches import ShuffledBatches  # noqa: E402
 from corelm.model.training.callbacks import TextGeneration  # noqa: E402
 from corelm.model.training.checkpoint import Checkpoint  # noqa: E402
+from corelm.model.training.devices import Devices  # noqa: E402
 from corelm.model.training.lock import only_run  # noqa: E402
 from corelm.model.training.progress import Reporter  # noqa: E402
 from corelm.model.training.run import Run, checkpoint_path, train  # noqa: E402
@@ -268,9 +269,51 @@ def test_tensorflow_does_not_warn_of_retracing(texts, caplog):
 
 
 def test_another_backend_is_refused_in_one_line(texts, monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(MissingDependencyError, match="set KERAS_BACKEND=tensorflow"):
+    with pytest.raises(MissingDependencyError, match=r"not tensorflow: .* set KERAS_BACKEND=jax"):
+        train(settings(texts, distribute="data"), Notes())
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(MissingDependencyError, match="not torch: set KERAS_BACKEND=tensorflow"):
         train(settings(texts), Notes())
+
+
+@pytest.mark.parametrize(
+    ("process", "rows"),
+    [(0, [[1, 1], [2, 2], [3, 3], [4, 4]]), (1, [[5, 5], [0, 0], [0, 0], [0, 0]])],
+)
+def test_a_batch_is_filled_up_so_that_every_device_gets_as_many_rows(process, rows):
+    devices = Devices()
+    devices.count, devices.processes, devices.process = 4, 2, process
+    batch = np.repeat(np.arange(1, 6)[:, None], 2, axis=1)
+    assert devices.share(batch).tolist() == rows
+
+
+def test_a_process_that_trains_something_else_is_refused(monkeypatch):
+    devices = Devices()
+    devices.agree({"seed": 1, "epochs": (2,)})
+    monkeypatch.setattr(devices, "by_first", lambda work: {**work(), "seed": 3})
+    with pytest.raises(
+        TrainingError, match=r"process 0 trains .* seed is 1, not 3; give all of th"
+    ):
+        devices.agree({"seed": 1})
+
+
+def test_a_full_disk_at_the_end_keeps_the_training(texts):
+    disk = pytest.MonkeyPatch()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    class FullAtTheEnd(Notes):
+        def texts(self, epoch, texts):
+            disk.setattr("os.fsync", full)
+
+    chosen = settings(texts, epochs=1)
+    with pytest.raises(TrainingError, match=r"No space left .* kept in '.*model.checkpoint': make"):
+        train(chosen, FullAtTheEnd())
+    disk.undo()
+    notes = Notes()
+    assert bundle.read(train(settings(texts, epochs=1), notes, resume=True)).manifest["training"]
+    assert notes.steps == []  # nothing is left to do but to write the model
 
 
 @pytest.mark.parametrize(
@@ -332,6 +375,7 @@ def test_a_checkpoint_needs_its_metadata(tmp_path):
         ({"seed": -1}, "seed must be from 0 to 4294967295, not -1"),
         ({"batch": 0}, "batch is too small: 0"),
         ({"precision": "float8"}, "precision is"),
+        ({"distribute": "model"}, "distribute is 'data' or nothing, not 'model'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(texts, changes, message):

@@ -20,7 +20,8 @@ from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
 from corelm.model.paths import home
 from corelm.model.training.presets import PRESETS
-from corelm.model.training.settings import TrainingSettings
+from corelm.model.training.processes import is_first_process
+from corelm.model.training.settings import DATA, TrainingSettings
 from corelm.model.vocabularies import TOKENS
 from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import sampler as read_sampler
@@ -64,6 +65,8 @@ SETTINGS = (
     _setting("precision", str, "the number format; auto is bfloat16 if the processor has it",
              choices=("auto", "float32", "mixed_bfloat16")),
     _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
+    _setting("distribute", str, "share every batch among the devices of this machine, or of "
+             "several processes (needs KERAS_BACKEND=jax)", choices=(DATA,)),
 )  # fmt: skip
 
 
@@ -123,18 +126,28 @@ def _train(
     settings.resolve()
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
+    first = is_first_process(settings.distribute)
+    if first:
+        _check_target(settings.out)
     with product() as stdout:
-        stdout.text(f"{_run(settings, resume, context.obj)}\n")
+        written = _run(settings, resume, context.obj)
+        if first:
+            stdout.text(f"{written}\n")
+
+
+def _check_target(out: Path) -> None:
+    """Refuse a place that cannot be written before Keras is imported, which takes seconds."""
+    from corelm.model.bundle import check_target
+    from corelm.model.training.lock import only_run
+
+    with only_run(out):
+        check_target(out)
 
 
 def _run(settings: TrainingSettings, resume: bool, words: Sequence[str]) -> Path:
     """Train; after Ctrl-C, say how to continue."""
     from corelm.cli.output.training import training_report
-    from corelm.model.bundle import check_target
-    from corelm.model.training.lock import only_run
 
-    with only_run(settings.out):  # importing Keras takes seconds, and a refusal should not
-        check_target(settings.out)
     with training_report() as report:
         try:
             return _trainer()(settings, report, resume)

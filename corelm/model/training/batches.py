@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,12 +20,21 @@ class ShuffledBatches(keras.utils.PyDataset):
         seed: decides the order.
         epoch: the number of the next epoch, from 0.
         skip: batches of that epoch that are done.
+        share: chooses the rows of a batch that this process computes; None takes all.
     """
 
-    def __init__(self, rows: TokenRows, batch: int, seed: int, epoch: int, skip: int = 0) -> None:
+    def __init__(
+        self,
+        rows: TokenRows,
+        batch: int,
+        seed: int,
+        epoch: int,
+        skip: int = 0,
+        share: Callable[[Any], Any] | None = None,
+    ) -> None:
         super().__init__()
         self._rows, self._batch, self._seed = rows, batch, seed
-        self._epoch, self._skip = epoch, skip
+        self._epoch, self._skip, self._share = epoch, skip, share
         self._order = self._shuffle()
 
     def _shuffle(self) -> Any:
@@ -36,6 +46,8 @@ class ShuffledBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         start = (index + self._skip) * self._batch
         batch = self._rows[self._order[start : start + self._batch]].astype(np.int32)
+        if self._share is not None:
+            batch = self._share(batch)
         return batch[:, :-1], batch[:, 1:]
 
     def on_epoch_end(self) -> None:

@@ -76,8 +76,8 @@ class Checkpoint:
                 "an earlier one is unchanged: make room, then continue with --resume"
             ) from error
 
-    def load(self, variables: list[Any]) -> float:
-        """Assign the saved values to the variables; return the seconds spent so far.
+    def load(self, shapes: list[tuple[int, ...]]) -> tuple[float, list[NDArray[Any]]]:
+        """Return the seconds spent so far, and the saved values of variables of these shapes.
 
         Raises:
             TrainingError: no checkpoint, a damaged one, or one of another run.
@@ -86,11 +86,9 @@ class Checkpoint:
         self._refuse_other(state.identity)
         if state.sha256 != _digest(arrays):
             raise self._damaged("its weights differ from its checksum")
-        if [a.shape for a in arrays] != [tuple(v.shape) for v in variables]:
+        if [a.shape for a in arrays] != shapes:
             raise TrainingError(f"the checkpoint {self.path.name} holds another network")
-        for variable, array in zip(variables, arrays, strict=True):
-            variable.assign(array)
-        return state.seconds
+        return state.seconds, arrays
 
     def saved_precision(self) -> str | None:
         """Return the precision of the saved run; None if none is readable."""

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from corelm.errors import MissingDependencyError, TrainingError
+from corelm.errors import ModelFileError, TrainingError
 from corelm.machine import platform_name
 from corelm.model import bundle
 from corelm.model.architectures import Architecture
 from corelm.model.atomic_files import remove_leftovers
+from corelm.model.keras_import import quiet_tensorflow
 from corelm.model.keras_layers import build
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.training.batches import ShuffledBatches
-from corelm.model.training.callbacks import ProgressAndCheckpoints, TextGeneration
+from corelm.model.training.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm.model.training.checkpoint import Checkpoint, fingerprint
+from corelm.model.training.devices import Devices, connect, device_errors, undistributed
 from corelm.model.training.human_baseline import human_figures
 from corelm.model.training.lock import only_run
 from corelm.model.training.material import Material, prepare
@@ -52,38 +54,38 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
         ModelFileError: a place where the model could not be written.
         TrainingError: nothing to resume, a checkpoint of other settings, vocabulary or data,
             another run into the same folder, or too little memory.
-        MissingDependencyError: Keras with another backend than TensorFlow.
+        MissingDependencyError: a backend of Keras that cannot train, or not on several devices.
         KeyboardInterrupt: Ctrl-C; a checkpoint is kept once a step is done.
     """
     architecture, recipe = settings.resolve()
-    _require_tensorflow()
+    devices = connect(settings.distribute)
     kept = Checkpoint(checkpoint_path(settings.out), {}).saved_precision() if resume else None
+    precision = devices.by_first(lambda: choose_precision(settings.precision, kept))
     with (
-        only_run(settings.out),
-        _dtype_policy(choose_precision(settings.precision, kept)),
-        _memory_errors(),
+        only_run(settings.out) if devices.is_first else nullcontext(),
+        _dtype_policy(precision),
+        device_errors(devices),
+        devices.scope(),
     ):
-        bundle.check_target(settings.out)
-        for path in (settings.out, checkpoint_path(settings.out)):
-            remove_leftovers(path)
-        keras.utils.set_random_seed(settings.seed)
-        run = Run(settings, architecture, recipe, report)
+        devices.by_first(lambda: _clear_target(settings.out))
+        with quiet_tensorflow():  # on JAX this imports it
+            keras.utils.set_random_seed(settings.seed)
+        run = Run(settings, architecture, recipe, report, devices)
         run.begin(resume)
         try:
             run.fit()
-            return run.finish()
+            devices.by_first(run.finish)
         except KeyboardInterrupt:
             run.keep()
             raise
+        return settings.out
 
 
-def _require_tensorflow() -> None:
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise MissingDependencyError(
-            f"training needs Keras with the backend tensorflow, not {backend}: "
-            "set KERAS_BACKEND=tensorflow"
-        )
+def _clear_target(out: Path) -> None:
+    """Refuse a place that cannot be written; remove what killed runs left there."""
+    bundle.check_target(out)
+    for path in (out, checkpoint_path(out)):
+        remove_leftovers(path)
 
 
 @contextmanager
@@ -96,17 +98,6 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        raise TrainingError(
-            "this needs more memory than there is: choose a smaller batch, vocabulary size or "
-            "context length"
-        ) from error
-
-
 class Run:
     """One training run: its data, its network, its checkpoint."""
 
@@ -116,8 +107,10 @@ class Run:
         architecture: Architecture,
         recipe: Recipe,
         report: Reporter,
+        devices: Devices | None = None,
     ) -> None:
         self.settings, self.recipe, self.report = settings, recipe, report
+        self.devices = devices or Devices()
         start = bundle.read(settings.start_from) if settings.start_from else None
         material = self._material(architecture, start)
         self.corpus, self.vocabulary = material.corpus, material.vocabulary
@@ -126,8 +119,9 @@ class Run:
         self.architecture = replace(architecture, vocabulary_size=len(self.vocabulary))
         self.steps_per_epoch = -(-len(self.rows) // recipe.batch)
         self.steps = self.steps_per_epoch * settings.epochs
-        self.network = self._network(start)
-        self.scorer = Scorer(self.network, self.vocabulary)
+        self.network, self.steps_done = self._network(start), 0
+        self.measured_network = self._measured_network()
+        self.scorer = Scorer(self.measured_network, self.vocabulary)
         self.identity = self._identity()
         self.checkpoint = Checkpoint(checkpoint_path(settings.out), self.identity)
         self.seconds_before, self.started = 0.0, time.monotonic()
@@ -143,12 +137,25 @@ class Run:
             optimizer=optimizer(self.recipe, self.steps),
             loss=keras.losses.SparseCategoricalCrossentropy(
                 from_logits=not gives_probabilities(network),
-                ignore_class=None if self.recipe.packed else 0,
+                # Full rows have no padding, but for those that fill up a batch for all devices.
+                ignore_class=None if self.recipe.packed and not self.devices.is_shared else 0,
             ),
-            jit_compile=False,  # oneDNN's bfloat16 products are twice as fast as XLA's on a CPU
+            # oneDNN's bfloat16 products are twice as fast as XLA's on a CPU.
+            jit_compile=keras.backend.backend() != "tensorflow",
         )
         network.optimizer.build(network.trainable_variables)
         return network
+
+    def _measured_network(self) -> Any:
+        """Return the network to measure: if others compute too, a copy for this process alone."""
+        if not self.devices.is_shared:
+            return self.network
+        with undistributed():
+            return build(self.architecture)
+
+    def _copy_to_measured(self) -> None:
+        if self.measured_network is not self.network:
+            bundle.set_weights(self.measured_network, bundle.weights_of(self.network))
 
     def _identity(self) -> dict[str, Any]:
         """Return everything that must be the same for a checkpoint to be resumed."""
@@ -158,17 +165,13 @@ class Run:
             "epochs": self.settings.epochs,
             "seed": self.settings.seed,
             "precision": keras.config.dtype_policy().name,
+            "backend": keras.backend.backend(),
             "vocabulary": fingerprint(self.vocabulary.dumps().encode()),
             "data": fingerprint(self.rows.tobytes()),
         }
         if self.settings.start_from is not None:
             identity["start"] = bundle.describe(self.settings.start_from).manifest["checksum"]
         return identity
-
-    @property
-    def steps_done(self) -> int:
-        """Return the optimizer's own count, so that weights and place in the data agree."""
-        return int(self.network.optimizer.iterations)
 
     @property
     def seconds(self) -> float:
@@ -196,22 +199,50 @@ class Run:
 
     def begin(self, resume: bool) -> None:
         """Load the checkpoint, or refuse to overwrite one by mistake."""
+        self.devices.agree(self.identity)
         if resume:
-            self.seconds_before = self.checkpoint.load(self._variables())
-        elif self.checkpoint.path.exists():
+            self._load()
+        else:
+            self.devices.by_first(self._refuse_to_overwrite)
+        self.report.started(self.plan)
+
+    def _refuse_to_overwrite(self) -> None:
+        if self.checkpoint.path.exists():
             raise TrainingError(
                 f"{self.checkpoint.path.name} is left from an interrupted run; "
                 "continue it with --resume, or delete it to start again"
             )
-        self.report.started(self.plan)
+
+    def _load(self) -> None:
+        variables = self._variables()
+        shapes = [tuple(variable.shape) for variable in variables]
+        arrays = [np.empty(shape, v.dtype) for shape, v in zip(shapes, variables, strict=True)]
+
+        def read() -> float:
+            seconds, arrays[:] = self.checkpoint.load(shapes)
+            return seconds
+
+        self.seconds_before = self.devices.by_first(read)
+        for variable, array in zip(variables, self.devices.arrays_of_first(arrays), strict=True):
+            variable.assign(array)
+        self.steps_done = self._steps_of_optimizer()
+
+    def _steps_of_optimizer(self) -> int:
+        """Return the optimizer's own count, which agrees with the weights at any moment."""
+        return int(self.network.optimizer.iterations)
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; the first process does, for all of them."""
+        if not self.devices.is_first:
+            return
+        if keras.backend.backend() == "jax":
+            self.network.jax_state_sync()  # until then the variables are empty
         self.checkpoint.save(self._variables(), self.seconds)
 
     def keep(self) -> None:
         """Write the checkpoint of an interrupted run, if there is a step to keep."""
-        if self.steps_done:
+        self.steps_done = self._steps_of_optimizer()
+        if self.steps_done and self.devices.is_first:
             self.save()
             self.report.kept(self.checkpoint.path, self.steps_done, self.steps)
 
@@ -228,14 +259,18 @@ class Run:
             epoch, skip = end, 0
 
     def _fit(self, epoch: int, end: int, skip: int) -> None:
-        self.network.fit(
-            ShuffledBatches(self.rows, self.recipe.batch, self.settings.seed, epoch, skip),
-            initial_epoch=epoch,
-            epochs=end,
-            shuffle=False,
-            verbose=0,
-            callbacks=[ProgressAndCheckpoints(self), self._texts()],
-        )
+        share = self.devices.share if self.devices.is_shared else None
+        with FinishSteps() as finish_steps:
+            self.network.fit(
+                ShuffledBatches(
+                    self.rows, self.recipe.batch, self.settings.seed, epoch, skip, share
+                ),
+                initial_epoch=epoch,
+                epochs=end,
+                shuffle=False,
+                verbose=0,
+                callbacks=[finish_steps, ProgressAndCheckpoints(self, self._texts())],
+            )
 
     def _texts(self) -> TextGeneration:
         return TextGeneration(
@@ -249,7 +284,7 @@ class Run:
     def language_model(self) -> KerasLanguageModel:
         """Return the network with its present weights as a language model."""
         return KerasLanguageModel(
-            self.network,
+            self.measured_network,
             self.vocabulary,
             self.architecture.context_length,
             probabilities=gives_probabilities(self.network),
@@ -258,14 +293,29 @@ class Run:
 
     def perplexity(self) -> float:
         """Return the perplexity of the beginnings of the held-out texts."""
+        self._copy_to_measured()
         return self.scorer(self.opening).perplexity
 
-    def finish(self) -> Path:
-        """Write the bundle with its figures, and remove the checkpoint."""
+    def finish(self) -> None:
+        """Write the bundle with its figures, and remove the checkpoint.
+
+        Raises:
+            TrainingError: the bundle cannot be written; the checkpoint stays.
+        """
+        try:
+            self._write_bundle()
+        except ModelFileError as error:
+            raise TrainingError(
+                f"{error}; the training is kept in {str(self.checkpoint.path)!r}: "
+                "make room, then continue with --resume"
+            ) from error
+        self.checkpoint.delete()
+
+    def _write_bundle(self) -> None:
         weights = bundle.weights_of(self.network)
         # The figures are those of the weights in the file, which are rounded.
         rounded = {name: w.astype(np.float16).astype(np.float32) for name, w in weights.items()}
-        with _dtype_policy("float32"):
+        with _dtype_policy("float32"), undistributed():
             network = build(self.architecture)
             bundle.set_weights(network, rounded)
             scores = Scorer(network, self.vocabulary)(self.opening)
@@ -278,8 +328,6 @@ class Run:
             figures=human_figures(scores, self.measured, self.vocabulary),
             prompt=self.prompt,
         )
-        self.checkpoint.delete()
-        return self.settings.out
 
     def _training(self) -> dict[str, Any]:
         return {
@@ -293,7 +341,8 @@ class Run:
             "seconds": round(self.seconds),
             "preset": self.settings.preset,
             "keras": keras.__version__,
-            "tensorflow": tf.__version__,
+            self.identity["backend"]: version(self.identity["backend"]),
+            "devices": self.devices.count,
         }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from corelm.language_model import never_drawn
 from corelm.model.training.human_baseline import Scores
@@ -21,8 +22,8 @@ LEAST_PROBABILITY = 1e-30
 class Scorer:
     """A compiled function that scores rows with one network.
 
-    Make one for each run: TensorFlow compiles every such function again, and warns if there are
-    many.
+    Make one for each run: backends compile every such function again, and TensorFlow warns if
+    there are many.
 
     Args:
         network: a Keras network from `corelm.model.keras_layers.build`.
@@ -30,30 +31,36 @@ class Scorer:
     """
 
     def __init__(self, network: Any, vocabulary: StoredVocabulary) -> None:
-        self._network = network
-        self._first_drawn = len(never_drawn(vocabulary))
-        self._probabilities = gives_probabilities(network)
-        self._compiled = tf.function(self._score, autograph=False, reduce_retracing=True)
+        rows = keras.Input((None,), dtype="int32", name="rows")
+        score = _TokenScores(len(never_drawn(vocabulary)), gives_probabilities(network))
+        self._scored = keras.Model(rows, score(network(rows[:, :-1]), rows[:, 1:]))
 
     def __call__(self, rows: TokenRows) -> Scores:
         """Score (rows, context + 1) token ids; `Scores` leaves padding out."""
-        parts = []
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            batch = rows[start : start + ROWS_AT_ONCE].astype(np.int32)
-            parts.append([np.asarray(part) for part in self._compiled(tf.constant(batch))])
+        parts = [
+            self._scored.predict_on_batch(rows[start : start + ROWS_AT_ONCE].astype(np.int32))
+            for start in range(0, len(rows), ROWS_AT_ONCE)
+        ]
         surprisal, entropy, kept = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Scores(rows[:, 1:], surprisal, entropy, kept)
 
-    def _score(self, batch: Any) -> Any:
-        scores = tf.cast(self._network(batch[:, :-1], training=False), tf.float32)
+
+class _TokenScores(keras.layers.Layer):
+    """Surprisals, entropies and kept mass of next-token scores: the arrays of `Scores`."""
+
+    def __init__(self, first_drawn: int, probabilities: bool) -> None:
+        super().__init__(dtype="float32")
+        self._first_drawn, self._probabilities = first_drawn, probabilities
+        self.supports_masking = True
+
+    def call(self, scores: Any, targets: Any) -> Any:
         if self._probabilities:
-            scores = tf.math.log(tf.maximum(scores, LEAST_PROBABILITY))
-        surprisal = tf.nn.sparse_softmax_cross_entropy_with_logits(batch[:, 1:], scores)
+            scores = ops.log(ops.maximum(scores, LEAST_PROBABILITY))
+        surprisal = ops.sparse_categorical_crossentropy(targets, scores, from_logits=True)
         drawn = scores[:, :, self._first_drawn :]
-        log_p = tf.nn.log_softmax(drawn)
-        entropy = -tf.reduce_sum(tf.exp(log_p) * log_p, axis=-1)
-        kept = tf.reduce_logsumexp(drawn, -1) - tf.reduce_logsumexp(scores, -1)
-        return surprisal, entropy, kept
+        log_p = ops.log_softmax(drawn)
+        entropy = -ops.sum(ops.exp(log_p) * log_p, axis=-1)
+        return surprisal, entropy, ops.logsumexp(drawn, -1) - ops.logsumexp(scores, -1)
 
 
 def gives_probabilities(network: Any) -> bool:

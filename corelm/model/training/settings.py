@@ -14,6 +14,9 @@ from corelm.model.training.presets import PRESETS, Preset
 from corelm.model.training.recipes import Recipe
 from corelm.model.vocabularies import TOKENS
 
+DATA = "data"
+"""The one way to distribute a training: every device computes a share of each batch."""
+
 LARGEST_SIZE = 2**24
 LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
 
@@ -57,6 +60,8 @@ class TrainingSettings:
         checkpoint_steps: steps between two checkpoints.
         start_from: the folder of a model to train further; its network, vocabulary and weights
             are the first ones of the run.
+        distribute: `data` shares every batch among the devices of this machine, or of all
+            processes that the environment names; None uses one device.
     """
 
     data: str
@@ -76,6 +81,7 @@ class TrainingSettings:
     precision: str = "auto"
     checkpoint_steps: int = 500
     start_from: Path | None = None
+    distribute: str | None = None
 
     def resolve(self) -> tuple[Architecture, Recipe]:
         """Return the preset's architecture and recipe with the settings that replace parts.
@@ -113,6 +119,8 @@ class TrainingSettings:
             raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
         if self.tokens is not None and self.tokens not in TOKENS:
             raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(TOKENS)}")
+        if self.distribute not in (None, DATA):
+            raise UsageError(f"distribute is {DATA!r} or nothing, not {self.distribute!r}")
 
     def _check_numbers(self) -> None:
         for name, least in LEAST.items():

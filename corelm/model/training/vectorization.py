@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corelm.errors import DataError, UsageError
+from corelm.model.keras_import import quiet_tensorflow
 from corelm.model.vocabulary import DASH, END, MARKED, PADDING, UNKNOWN, WordVocabulary
 
 BATCH = 1024
@@ -21,7 +22,9 @@ def text_vectorization(style: str, max_tokens: int, words: Sequence[str] | None 
         words: the vocabulary; None for a layer that is adapted later.
     """
     import keras
-    import tensorflow as tf
+
+    with quiet_tensorflow():
+        import tensorflow as tf
 
     def marked(text: Any) -> Any:
         text = tf.strings.regex_replace(tf.strings.lower(text), DASH, " -- ")
