@@ -22,7 +22,8 @@ class SharedRedirect:
     """
 
     def __init__(self, redirect: Callable[[], Undo]) -> None:
-        self._redirect, self._undo = redirect, lambda: None
+        self._redirect = redirect
+        self._undo: Undo = lambda: None
         self._entries = Counter[int]()  # by thread
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):

@@ -1,6 +1,7 @@
 """Kill `corelm train` at random moments, resume it, and compare with a run that nobody killed.
 
     python tests/long/kill_training.py --kills 50
+    python tests/long/kill_training.py --kills 25 --presets rnn,gpt2
 
 Each run is a process of its own that SIGKILL ends: while it starts, in a step, in the writing of a
 checkpoint, in the measuring after an epoch or in the writing of the model. It is resumed and killed
@@ -36,11 +37,7 @@ MOMENTS = {
 }
 """What a process was doing when it was killed, by the mark that it writes to its pipe."""
 
-CONFIGURATIONS = [
-    (preset, precision)
-    for preset in ("book", "default", "rnn", "gpt2")
-    for precision in ("float32", "mixed_bfloat16")
-]
+PRESETS, PRECISIONS = "book,default,rnn,gpt2", ("float32", "mixed_bfloat16")
 EPOCHS, ROWS, BATCH = 3, 40, 8
 DIGEST = "digest"
 
@@ -159,15 +156,15 @@ def start(words: Sequence[str], folder: Path) -> Marked:
 def kill_at(words: Sequence[str], folder: Path, moment: bytes, rng: random.Random) -> str | None:
     """Start a training, kill it in a moment, and return the moment in which it died.
 
-    None is a training that ended before. The delay is drawn up to the longest that the moment
-    took in the unbroken run, so that every part of it can be hit.
+    None is a training that ended before. The delay is drawn up to the time that the moment took
+    once in the unbroken run, so that every part of it can be hit.
     """
-    longest = LONGEST.get(moment, 0.01)
+    whole = rng.choice(SECONDS.get(moment, [0.01]))
     running, seen, wanted = start(words, folder), 0, rng.choice((1, 1, 2))
     while mark := running.read():
         seen += mark == moment
         if seen == (1 if moment in b"sm" else wanted):
-            deadline = time.perf_counter() + rng.random() * longest
+            deadline = time.perf_counter() + rng.random() * whole
             while (left := deadline - time.perf_counter()) > 0 and running.read(left):
                 pass
             running.process.send_signal(signal.SIGKILL)
@@ -180,8 +177,8 @@ def kill_at(words: Sequence[str], folder: Path, moment: bytes, rng: random.Rando
     return None
 
 
-LONGEST: dict[bytes, float] = {}
-"""The seconds that each moment took at most in the last unbroken run."""
+SECONDS: dict[bytes, list[float]] = {b"m": [0.1]}  # the end of the saving has no mark
+"""The seconds that each moment took in unbroken runs, once for each time."""
 
 
 def resuming(words: Sequence[str], out: Path) -> list[str]:
@@ -229,14 +226,16 @@ def unbroken(words: Sequence[str], folder: Path) -> None:
     if running.end():
         raise SystemExit(f"the training failed:\n{(folder / 'log').read_text()}")
     for (mark, begin), (_, end) in zip(running.marks, running.marks[1:], strict=False):
-        LONGEST[mark] = max(LONGEST.get(mark, 0.0), end - begin)
-    LONGEST[b"m"] = 0.1  # its end has no mark
+        SECONDS.setdefault(mark, []).append(end - begin)
 
 
-def plans(kills: int, rng: random.Random) -> Iterator[tuple[tuple[str, str], list[bytes]]]:
+def plans(
+    presets: Sequence[str], kills: int, rng: random.Random
+) -> Iterator[tuple[tuple[str, str], list[bytes]]]:
     """Share kills among the configurations: moments of training in any order, then the saving."""
-    for i, configuration in enumerate(CONFIGURATIONS):
-        count = kills * (i + 1) // len(CONFIGURATIONS) - kills * i // len(CONFIGURATIONS)
+    configurations = [(preset, precision) for preset in presets for precision in PRECISIONS]
+    for i, configuration in enumerate(configurations):
+        count = kills * (i + 1) // len(configurations) - kills * i // len(configurations)
         moments = [*b"stcvcm"]
         chosen = [bytes([m]) for m in (moments * -(-count // len(moments)))[:count]]
         rng.shuffle(chosen)
@@ -247,12 +246,13 @@ def main() -> None:
     """Kill as often as the command line says, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--presets", default=PRESETS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng, began = random.Random(options.seed), time.monotonic()
     print("| preset | precision | kills | killed | same weights |\n|---|---|---|---|---|")
     total, held = Counter[str](), 0
-    for (preset, precision), moments in plans(options.kills, rng):
+    for (preset, precision), moments in plans(options.presets.split(","), options.kills, rng):
         died, same = [], 0
         with tempfile.TemporaryDirectory() as scratch:
             whole = Path(scratch, "whole", "model")

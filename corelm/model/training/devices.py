@@ -179,7 +179,7 @@ def _join(address: str, processes: int, process: int) -> None:
         return
     if process:
         wait_for_first(address)
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # type: ignore[no-untyped-call]
     try:
         jax.distributed.initialize(
             address,
@@ -222,13 +222,13 @@ def device_errors(devices: Devices) -> Iterator[None]:
         if devices.processes > 1:
             _leave(INTERRUPTED)
         raise
-    except (MemoryError, RuntimeError, _tensorflow_error()) as error:
+    except (MemoryError, RuntimeError, ValueError, _tensorflow_error()) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in _status(error):
             raise TrainingError(
                 "this needs more memory than there is: choose a smaller batch, vocabulary size or "
                 "context length"
             ) from error
-        if devices.processes > 1 and type(error).__name__ == "JaxRuntimeError":
+        if devices.processes > 1 and _is_of_transport(error):
             _leave(1)
             raise TrainingError(
                 f"another process of this training has ended ({_first_line(error)}); "
@@ -263,6 +263,11 @@ def _tensorflow_error() -> type[Exception]:
 def _status(error: BaseException) -> str:
     exhausted = type(error).__name__ == "ResourceExhaustedError"
     return "RESOURCE_EXHAUSTED" if exhausted else str(error)
+
+
+def _is_of_transport(error: BaseException) -> bool:
+    """Return True if a process could not reach another; CPUs reach each other through Gloo."""
+    return type(error).__name__ == "JaxRuntimeError" or "Gloo" in str(error)
 
 
 def _first_line(error: BaseException) -> str:
