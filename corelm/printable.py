@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 LONGEST = 60
@@ -93,3 +93,17 @@ def did_you_mean(word: str, names: Iterable[str], cutoff: float = 0.6) -> str:
     """
     near = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return the settings that differ, with both values.
+
+    Example:
+        >>> differences({"seed": 1, "length": 5}, {"seed": 2, "length": 5})
+        'seed 1, here 2'
+    """
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return "; ".join(
+        f"{name.replace('_', ' ')} {shown(before.get(name))}, here {shown(now.get(name))}"
+        for name in names
+    )

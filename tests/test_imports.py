@@ -33,6 +33,7 @@ RANKS = [
     {"adapters", "model"},
     {"testing"},
     {"engines"},
+    {"text_files"},
     {"report"},
     {"cli"},
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from corelm.engines import ENGINES
 from corelm.engines.engine import Engine, Serial
 from corelm.engines.job import Job
 from corelm.errors import UsageError
@@ -14,7 +15,6 @@ from corelm.native.cpu import cpu_limit
 from corelm.params import Parameter, Rule
 from corelm.printable import did_you_mean, shown
 
-ENGINES = ("serial", "processes", "dask")
 WORKERS = Parameter("workers", int, None, Rule(ge=1))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,12 +12,15 @@ from corelm.cli.options.choices import (
     DecoderChoice,
     Device,
     Dtype,
+    EngineName,
     Model,
     Preset,
     Prompt,
     PromptFile,
     SamplerChoice,
+    Scheduler,
     Unknown,
+    Workers,
     loaded,
     sampler_of,
     with_choices,
@@ -28,10 +31,14 @@ from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
+from corelm.errors import UsageError
 from corelm.generation.endings import Endings
 from corelm.metrics.loops import REPEATS
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
+
+if TYPE_CHECKING:
+    from corelm.cli.output.many_texts import Destination
 
 LENGTH = Parameter("length", int, 50, Rule(ge=0))
 SAMPLES = Parameter("samples", int, 1, Rule(ge=1))
@@ -96,6 +103,20 @@ def sample(
         bool,
         typer.Option("--no-stream", help="Write each text when it is complete, not word by word."),
     ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the texts into this file, a line of JSON each, or as Parquet if its name "
+            "ends with .parquet.",
+        ),
+    ] = None,
+    engine: EngineName = "serial",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an unfinished file of --output.")
+    ] = False,
     built: Mapping[str, Any],
 ) -> None:
     """Write texts with a language model.
@@ -106,10 +127,17 @@ def sample(
     \b
     corelm sample "This movie" --sampler temperature --t 0.2
     corelm sample --sampler "temperature(t=0.5) | greedy" --samples 3 --seed 1
+    corelm sample --samples 1000000 --output texts.jsonl --engine processes
     """
+    where = (engine, workers, scheduler, resume)
+    _refuse_unused(output, where, json or no_stream)
     with product() as out:
         given = read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
+        file = None if output is None else _destination(output, where)
+        stored = None if file is None else file.stored_seed()
+        if seed is None and stored is not None:
+            seed = str(stored)
         settings: dict[str, Any] = {
             "length": LENGTH.convert(length),
             "n": SAMPLES.convert(samples),
@@ -132,5 +160,22 @@ def sample(
         )
         if seed is None:
             messages.note(f"drawn with --seed {request.seed}")
+        if file is not None:
+            file.write(request, model, device, dtype)
+            return
         write = writer(request.n, json=json, whole=no_stream)
         write(request, out)
+
+
+def _destination(output: str, where: tuple[Any, ...]) -> Destination:
+    from corelm.cli.output.many_texts import Destination  # late: few texts need no engine
+
+    return Destination.of(output, *where)
+
+
+def _refuse_unused(output: str | None, where: tuple[Any, ...], shown: bool) -> None:
+    """Refuse options that would have no effect."""
+    if output is None and where != ("serial", None, None, False):
+        raise UsageError("--engine, --workers, --scheduler and --resume need --output FILE")
+    if output is not None and shown:
+        raise UsageError("--json and --no-stream are for standard output: leave out --output")

@@ -21,7 +21,7 @@ from corelm.cli.options.prescan import own_options, refuse_unknown, scan
 from corelm.cli.options.reserved import RESERVED
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.engines.choice import ENGINES
+from corelm.engines import ENGINES
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.model.load import MODEL, label, load

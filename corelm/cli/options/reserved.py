@@ -6,10 +6,10 @@ from corelm.metrics.loops import REPEATS
 
 RESERVED = frozenset(
     {
-        "--batch", "--decoder", "--device", "--dtype", "--help", "--json", "--length", "--model",
-        "--no-stream", "--preset", "--prompt", "--prompt-file", "--sampler", "--samples",
-        "--seconds", "--seed", "--stop", "--stop-loop", "--stop-regex", "--token", "--top",
-        "--unknown",
+        "--batch", "--decoder", "--device", "--dtype", "--engine", "--help", "--json", "--length",
+        "--model", "--no-stream", "--output", "--preset", "--prompt", "--prompt-file", "--resume",
+        "--sampler", "--samples", "--scheduler", "--seconds", "--seed", "--stop", "--stop-loop",
+        "--stop-regex", "--token", "--top", "--unknown", "--workers",
     }
 )  # fmt: skip
 """The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from corelm.errors import UsageError
 from corelm.model import atomic_files
 from corelm.model.paths import home
-from corelm.printable import shown
+from corelm.printable import differences
 
 FOLDER = "reports"
 DIGITS = 16
@@ -216,15 +216,7 @@ def _refuse_other_settings(folder: Path, settings: Settings) -> None:
             if header is not None:
                 raise UsageError(
                     "the interrupted report has other settings: "
-                    f"{_differences(json.loads(header), settings)}; give the same ones, or leave "
+                    f"{differences(json.loads(header), settings)}; give the same ones, or leave "
                     "out --resume"
                 )
     logger.info("no interrupted report to resume: starting from the beginning")
-
-
-def _differences(before: Settings, now: Settings) -> str:
-    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-    return "; ".join(
-        f"{name.replace('_', ' ')} {shown(before.get(name))}, here {shown(now.get(name))}"
-        for name in names
-    )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from killing import install
 
 import corelm
 from corelm import Sampler
@@ -24,44 +25,7 @@ from corelm.engines.worker import _loaded, do, packed
 from corelm.errors import CorelmError, EngineError, SamplerError, UsageError
 from corelm.testing import ToyModel
 
-SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails"]
-
-PLUGIN = '''
-import os
-import signal
-
-import corelm
-from corelm.testing import ToyModel
-
-
-class KillsOnce(corelm.Sampler):
-    """Change nothing; the first process that comes to the third token is killed there."""
-
-    def __call__(self, logits, context):
-        if context.step == 3 and not os.path.exists(os.environ["KILLED"]):
-            open(os.environ["KILLED"], "x").close()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return logits
-
-
-class Fails(corelm.Sampler):
-    """Fail at the tenth token, so on texts of its own alone."""
-
-    def __call__(self, logits, context):
-        if context.step == 9:
-            raise ValueError("no more words")
-        return logits
-
-
-@corelm.hookimpl
-def corelm_samplers():
-    return {"kills_once": KillsOnce, "fails": Fails}
-
-
-@corelm.hookimpl
-def corelm_models():
-    return {"toy": ToyModel}
-'''
+SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails_late"]
 
 
 @dataclass(frozen=True)
@@ -111,13 +75,7 @@ def killed(
     installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """The file that exists once a worker was killed."""
-    names = ("kills_once", "fails", "toy")
-    installed_plugin("corelm-kills", dict.fromkeys(names, "corelm_kills"), PLUGIN)
-    monkeypatch.setenv("KILLED", str(tmp_path / "killed"))
-    monkeypatch.setenv(
-        "PYTHONPATH", os.environ["PYTHONPATH"] + os.pathsep + str(Path(__file__).parent)
-    )
-    return tmp_path / "killed"
+    return install(installed_plugin, tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -132,14 +90,14 @@ def serial(killed: Path) -> str:
 def compare(**engine: object) -> str:
     """Make a report of several units in each stage; return its JSON without the time."""
     prompts = ["the", "the cat", "the dog", "a"]
-    report = corelm.compare("toy", SAMPLERS, prompts=prompts, n=6, length=12, **engine)
+    report = corelm.compare("cats", SAMPLERS, prompts=prompts, n=6, length=12, **engine)
     document = report.to_dict()
     del document["header"]["created"]
     return json.dumps(document)
 
 
 def job(*samplers: Sampler, text: str = "the") -> Job:
-    return Job.of("toy", ToyModel(), text, samplers)
+    return Job.of("cats", ToyModel(), text, samplers)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -218,7 +176,7 @@ def test_units_are_done_again_a_few_times_and_the_engine_works_afterwards(killed
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sha256": "0" * 64}, r"another model toy: \w{64} there, 0{64} here; install the same"),
+        ({"sha256": "0" * 64}, r"another model cats: \w{64} there, 0{64} here; install the same"),
         ({"versions": (("corelm-kills", "0.9"),)}, r"another corelm-kills: 1\.0 there, 0\.9 here"),
         ({"versions": (("corelm-gone", "1.0"),)}, r"another corelm-gone: none there, 1\.0 here"),
     ],
@@ -229,7 +187,7 @@ def test_a_worker_with_other_versions_is_refused_with_both(killed, changes, mess
 
 
 def test_a_job_has_the_versions_of_all_plugins(killed):
-    nested = corelm.sampler("top_k(k=3) | fails")
+    nested = corelm.sampler("top_k(k=3) | fails_late")
     names = {"corelm", "numpy", "corelm-kills", "platform", "kernels", "vector_width"}
     assert dict(job(nested).versions).keys() == names
     assert dict(job(nested).versions)["corelm-kills"] == "1.0"

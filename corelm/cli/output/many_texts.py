@@ -1,0 +1,93 @@
+"""Writes many texts into a file, with progress and a count of the reasons why they ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corelm.cli.output import messages
+from corelm.cli.output.progress import stages
+from corelm.cli.output.texts import Request
+from corelm.engines.choice import EngineChoice, choose
+from corelm.engines.engine import Engine
+from corelm.engines.job import Job
+from corelm.model.identity import identity_of
+from corelm.text_files.text_file import opened, stored_settings
+from corelm.text_files.units import Texts, in_order
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The file of `--output`, and how it is written.
+
+    Attributes:
+        path: the file.
+        engine: the engine that draws the texts.
+        resume: True to continue an unfinished file.
+    """
+
+    path: Path
+    engine: EngineChoice
+    resume: bool
+
+    @classmethod
+    def of(
+        cls, path: str, engine: str, workers: str | None, scheduler: str | None, resume: bool
+    ) -> Destination:
+        """Return the destination of these options.
+
+        Raises:
+            UsageError: no such engine, or a setting that it does not have.
+        """
+        return cls(Path(path), choose(engine, workers, scheduler), resume)
+
+    def stored_seed(self) -> int | None:
+        """Return the seed of the file that is to be continued; None if there is none."""
+        stored = stored_settings(self.path) if self.resume else None
+        seed = (stored or {}).get("seed")
+        return seed if isinstance(seed, int) else None
+
+    def write(self, request: Request, name: str, device: str | None, dtype: str | None) -> None:
+        """Write the texts of a request.
+
+        Args:
+            request: the texts.
+            name: the name or path by which the model was loaded.
+            device: the device that it was loaded with.
+            dtype: the number format that it was loaded with.
+        """
+        r, things = request, (request.sampler, request.decoder)
+        texts = Texts(r.prompt, r.sampler, r.decoder, r.length, r.n, r.seed, r.endings, r.unknown)
+        origin = {
+            "corelm": version("corelm"),
+            "numpy": np.__version__,
+            "model": [r.model_name, identity_of(r.model, r.prompt)],
+        }
+        job = lambda: Job.of(name, r.model, r.prompt, things, device, dtype)  # noqa: E731
+        self._write(texts, self.engine.opened(r.model, job), origin)
+
+    def _write(
+        self, texts: Texts, engine: AbstractContextManager[Engine], origin: Mapping[str, Any]
+    ) -> None:
+        with opened(self.path, {**origin, **texts.as_json()}, self.resume) as file:
+            if file.written:
+                messages.note(f"continuing after {file.written} texts")
+            try:
+                with engine as workers, stages("units") as progress:
+                    progress("texts", file.written, texts.n)
+                    for lines in in_order(workers, texts.units(file.written)):
+                        file.add(json.loads(lines))
+                        progress("texts", file.written, texts.n)
+            except BaseException:
+                messages.note("the finished texts are kept; --resume continues the file")
+                raise
+        counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())
+        messages.note(f"finish reasons: {counts}")
+        messages.note(f"written to {self.path}")

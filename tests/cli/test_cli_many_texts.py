@@ -1,0 +1,153 @@
+"""`corelm sample --output`: many texts in a file, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from killing import install
+
+import corelm
+from corelm.text_files import units
+from corelm.text_files.units import in_order
+
+WORDS = (
+    "sample", "the", "--model", "cats", "--sampler", "kills_once", "--samples", "134",
+    "--length", "8", "--seed", "3", "--output",
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(
+    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The current folder, in which nothing has been killed yet; the third batch of texts is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KILL_AT", "0 6")  # the first step of a batch of 6 texts
+    install(installed_plugin, tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture
+def whole(folder, run) -> bytes:
+    """The bytes of a file that was written in one go."""
+    (folder / "killed").touch()
+    result = run(*WORDS, "whole.jsonl")
+    assert (result.code, result.out) == (0, "")
+    (folder / "killed").unlink()
+    content = (folder / "whole.jsonl").read_bytes()
+    (folder / "whole.jsonl").unlink()
+    return content
+
+
+def corelm_process(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "corelm", *words], capture_output=True, text=True)
+
+
+def test_a_file_has_the_texts_that_generate_writes(whole, folder, run):
+    texts = corelm.generate(
+        corelm.load("cats"), "the", sampler="stochastic", length=8, n=134, seed=3
+    )
+    lines = [json.loads(line) for line in whole.splitlines()]
+    assert [(line["sample"], line["text"], line["tokens"]) for line in lines] == [
+        (text.sample, text.text, text.tokens) for text in texts
+    ]
+    reasons = Counter(text.finish_reason for text in texts)
+    assert set(reasons) == {"length", "end"}
+    (folder / "killed").touch()
+    last = run(*WORDS, "again.jsonl").err.splitlines()[-2:]
+    assert last[0] == "finish reasons: " + ", ".join(f"{n} {r}" for r, n in reasons.most_common())
+    assert last[1] == "written to again.jsonl"
+
+
+def test_a_killed_command_leaves_no_file_and_continues_to_the_same_bytes(whole, folder, run):
+    assert corelm_process(*WORDS, "t.jsonl").returncode == -signal.SIGKILL
+    assert not (folder / "t.jsonl").exists()
+    part = folder / "t.jsonl.part"
+    assert whole.startswith(part.read_bytes())
+    assert part.read_bytes().count(b"\n") == 128
+    part.write_bytes(part.read_bytes() + whole.splitlines()[128][:50])  # a torn line
+    # Neither without --resume nor with other settings is the work of the first run thrown away.
+    assert "t.jsonl.part is unfinished: continue it with --resume" in run(*WORDS, "t.jsonl").err
+    other = run(*WORDS, "t.jsonl", "--resume", "--length", "9")
+    assert (other.code, "has other settings: length 8, here 9" in other.err) == (2, True)
+    without_seed = [word for word in WORDS if word not in ("--seed", "3")]
+    result = run(*without_seed, "t.jsonl", "--resume")
+    assert (result.code, result.err.splitlines()[0]) == (0, "continuing after 128 texts")
+    assert (folder / "t.jsonl").read_bytes() == whole
+    assert sorted(path.name for path in folder.iterdir()) == ["killed", "t.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "at", [0, 63, 64, 100], ids="in line {}".format
+)  # the batch of a damaged line is written again
+def test_what_is_damaged_is_written_again(whole, folder, run, at):
+    corelm_process(*WORDS, "t.jsonl")
+    part = folder / "t.jsonl.part"
+    lines = part.read_bytes().splitlines(keepends=True)
+    lines[at] = b"\0" * len(lines[at])
+    part.write_bytes(b"".join(lines))
+    assert run(*WORDS, "t.jsonl", "--resume").code == 0
+    assert (folder / "t.jsonl").read_bytes() == whole
+
+
+def test_processes_write_the_same_bytes_though_one_is_killed(whole, folder):
+    result = corelm_process(*WORDS, "t.jsonl", "--engine", "processes", "--workers", "2")
+    assert result.returncode == 0
+    assert "a worker died in 'texts from 128' by SIGKILL" in result.stderr
+    assert (folder / "t.jsonl").read_bytes() == whole
+
+
+def test_parquet_has_the_same_texts(whole, folder, run):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (folder / "killed").touch()
+    assert run(*WORDS, "t.parquet").code == 0
+    rows = parquet.read_table("t.parquet").to_pylist()
+    assert rows == [json.loads(line) for line in whole.splitlines()]
+    assert sorted(path.name for path in folder.iterdir()) == ["killed", "t.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--resume"], "--engine, --workers, --scheduler and --resume need --output FILE"),
+        (["--output", "t.jsonl", "--json"], "--json and --no-stream are for standard output"),
+        (["--output", "."], "'.' is not a file, so texts cannot be written into it"),
+        (["--output", "gone/t.jsonl"], "cannot write to 'gone/t.jsonl': gone is not a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(folder, run, words, message):
+    result = run("sample", "the", "--model", "cats", "--seed", "1", *words)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"error: {message}")
+
+
+def test_results_that_wait_for_an_earlier_one_stay_few(monkeypatch):
+    class Unit:
+        def __init__(self, number):
+            self.name = str(number)
+
+    class Slow:
+        """An engine of two workers, one of which never ends while there is other work."""
+
+        given = 0
+
+        def run(self, units):
+            slow = next(units)
+            while (unit := next(units, None)) is not None:
+                self.given += 1
+                yield unit, json.dumps(unit.name)
+            yield slow, json.dumps(slow.name)
+            while (unit := next(units, None)) is not None:
+                yield unit, json.dumps(unit.name)
+
+    monkeypatch.setattr(units, "EARLY", 3)
+    engine = Slow()
+    assert list(in_order(engine, (Unit(n) for n in range(20)))) == [f'"{n}"' for n in range(20)]
+    assert engine.given == 3
