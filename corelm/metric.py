@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from corelm.language_model import LanguageModel
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -19,6 +21,10 @@ class Metric:
         figure: called with the token ids of each text, without the end token, and with the same
             texts as strings, without their prompts. It returns a finite number, or None if the
             figure is undefined for these texts.
+        compare: in place of `figure`, for a comparison with human text, which needs a report with
+            a reference. Called once for each set with its texts, human texts, and the second
+            scorer of the report or its model without one. It returns a function from the indices
+            of some of the texts to the figure.
 
     Example:
         >>> import corelm
@@ -30,4 +36,11 @@ class Metric:
     """
 
     meaning: str
-    figure: Callable[[Sequence[Sequence[int]], Sequence[str]], float | None]
+    figure: Callable[[Sequence[Sequence[int]], Sequence[str]], float | None] | None = None
+    compare: (
+        Callable[
+            [Sequence[str], Sequence[str], LanguageModel],
+            Callable[[Sequence[int]], float | None],
+        ]
+        | None
+    ) = None

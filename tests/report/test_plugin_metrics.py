@@ -171,12 +171,31 @@ def test_a_metric_cannot_change_the_texts():
     assert (tokens, texts) == ([[3, 4], [5]], ["a b", "c"])
 
 
+def test_a_comparison_is_made_once_for_all_parts_of_a_set():
+    calls = []
+
+    def longer(texts, people, model):
+        calls.append((texts, people, model))
+        return lambda rows: sum(len(texts[i]) for i in rows) / len(people[0])
+
+    offer = Offer("longer", corelm.Metric("a", compare=longer), Source("p", "1", "longer"))
+    model = ToyModel()
+    given = [offer], [[3, 4], [5]], ["ab", "c"]
+    found = plugin_metrics.measure(*given, plugin_metrics.Comparison(["four"], model))
+    assert calls == [(["ab", "c"], ["four"], model)]
+    assert (found.values, found.left_out) == ({"p:longer": 0.75}, {"p:longer": [0.25, 0.5]})
+    for nobody in (None, plugin_metrics.Comparison(None, model)):
+        assert plugin_metrics.measure(*given, nobody).values == {"p:longer": None}
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
         (len, "not a metric: it is <built-in function len>, not a corelm.Metric"),
         (corelm.Metric(" ", len), "not a metric: it has no meaning; define it in a few words"),
         (corelm.Metric("a", 3), "not a metric: the figure of it is not a function"),
+        (corelm.Metric("a"), "not a metric: it needs a figure or compare, and not both"),
+        (corelm.Metric("a", len, len), "not a metric: it needs a figure or compare, and not both"),
     ],
 )
 def test_what_is_no_metric_is_refused_when_it_is_loaded(value, reason):

@@ -19,6 +19,7 @@ PACKAGES = {
     "keras_hub": "corelm-keras-hub",
     "lark": "corelm-grammar",
     "mattr": "corelm-lexical",
+    "mauve": "corelm-mauve",
     "mbr": "corelm-best-of",
     "min_k": "corelm-min-k",
     "mlx": "corelm-mlx",

@@ -55,12 +55,20 @@ def from_texts(
     return row | {"failed_metrics": of_texts.failures}
 
 
+def written(model: LanguageModel, contexts: Contexts) -> list[str]:
+    """Return human texts as the human row has them: without tokens that cannot be drawn."""
+    return [model.vocabulary.decode(_known(model, text)) for text in contexts.texts]
+
+
+def _known(model: LanguageModel, text: Sequence[int]) -> list[int]:
+    return [token for token in text if token != model.vocabulary.unknown]
+
+
 def _text(
     model: LanguageModel, contexts: Contexts, record: Record, i: int
 ) -> generated_texts.Record:
     """The record of a human text, as if it had been drawn, without tokens that cannot be."""
-    unknown, prompt = model.vocabulary.unknown, contexts.prompt_lengths[i]
-    tokens = [token for token in contexts.texts[i] if token != unknown]
+    tokens, prompt = _known(model, contexts.texts[i]), contexts.prompt_lengths[i]
     values = zip(record["surprisal"][i], record["entropy"][i], strict=True)
     known = [(nats, entropy) for nats, entropy in values if nats is not None]
     entropies = [entropy for _, entropy in known]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from numbers import Real
+from typing import Any
 
 from corelm.errors import PluginError
+from corelm.language_model import LanguageModel
+from corelm.metric import Metric
 from corelm.metrics.texts import left_out
 from corelm.plugins.loading import plugin_errors
 from corelm.plugins.offers import Offer
 from corelm.printable import shown
 
+Figure = Callable[[Sequence[int]], Any]
 Text = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""
 
@@ -33,8 +37,24 @@ class PluginFigures:
     failures: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What texts are compared with.
+
+    Attributes:
+        people: the human texts; None for the figures of these themselves.
+        scorer: the model that reads both.
+    """
+
+    people: Sequence[str] | None
+    scorer: LanguageModel
+
+
 def measure(
-    metrics: Sequence[Offer], tokens: Sequence[Sequence[int]], written: Sequence[str]
+    metrics: Sequence[Offer],
+    tokens: Sequence[Sequence[int]],
+    written: Sequence[str],
+    comparison: Comparison | None = None,
 ) -> PluginFigures:
     """Measure a set of texts with the metrics of plugins.
 
@@ -42,6 +62,7 @@ def measure(
         metrics: the metrics, as plugins offer them.
         tokens: the token ids of each text.
         written: the same texts as text.
+        comparison: for metrics that compare with human texts, which are undefined without it.
 
     Example:
         >>> from corelm import Metric
@@ -53,26 +74,34 @@ def measure(
         ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
     """
     texts = list(zip(map(tuple, tokens), written, strict=True))
-    found = PluginFigures()
+    every, found = range(len(texts)), PluginFigures()
     for offer in metrics:
         name = offer.full_name
         found.values[name], found.left_out[name] = None, []
         try:
             with plugin_errors():
-                parts = left_out(partial(_figure, offer), texts)
-                found.values[name] = _figure(offer, texts)
+                figure = partial(_number, _figure(offer.value, texts, comparison))
+                parts = left_out(figure, every)
+                found.values[name] = figure(every)
             found.left_out[name] = parts
         except PluginError as error:
             found.failures[name] = str(error)
     return found
 
 
-def _figure(offer: Offer, texts: Sequence[Text]) -> float | None:
+def _figure(metric: Metric, texts: Sequence[Text], comparison: Comparison | None) -> Figure:
+    """Return the function from the indices of some texts to the metric's value."""
+    figure, compare = metric.figure, metric.compare
+    if compare is None:
+        return lambda rows: figure(*map(list, zip(*(texts[i] for i in rows), strict=True)))  # type: ignore[misc]
+    if comparison is None or comparison.people is None:
+        return lambda rows: None
+    return compare([text for _, text in texts], comparison.people, comparison.scorer)
+
+
+def _number(figure: Figure, rows: Sequence[int]) -> float | None:
     """The figure of some texts; of none it is undefined."""
-    if not texts:
-        return None
-    tokens, written = map(list, zip(*texts, strict=True))
-    value = offer.value.figure(tokens, written)
+    value = figure(rows) if rows else None
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):

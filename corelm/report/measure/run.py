@@ -24,6 +24,7 @@ from corelm.report.measure.differences import Measured, closest, from_people, fr
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.playground import try_it
+from corelm.report.measure.plugin_metrics import Comparison
 from corelm.report.measure.scoring import Score
 from corelm.report.measure.settings import Candidate, Settings
 from corelm.report.measure.targets import Target
@@ -117,6 +118,7 @@ class ReportRun:
         self._journal = journal
         self._progress = progress
         self._targets: dict[Target, float] = {}
+        self._comparison: Comparison | None = None
         self._rows = [Row(candidate, candidate.sampler) for candidate in settings.candidates]
 
     def document(self) -> Document:
@@ -128,6 +130,9 @@ class ReportRun:
         """
         settings = self._settings
         texts = self._texts()
+        if texts.source == "human":
+            scorer = settings.scorer.model if settings.scorer else settings.model
+            self._comparison = Comparison(human.written(settings.model, texts), scorer)
         contexts = texts.some(range(min(settings.contexts, len(texts.texts))))
         people = self._people(texts, len(contexts.texts))
         if settings.against == HUMAN and people is None:
@@ -356,7 +361,8 @@ class ReportRun:
         band: Band | None,
         scores: list[Score],
     ) -> Measured:
-        return Measured(record, TextSet(drawn, band, self._settings.metrics, scores))
+        texts = TextSet(drawn, band, self._settings.metrics, scores, self._comparison)
+        return Measured(record, texts)
 
     def _scores(
         self, stage: str, texts: Sequence[Sequence[generated_texts.Record]]

@@ -227,7 +227,7 @@ def settings(
         reference=people,
         match=targets,
         against=_against(against, candidates),
-        metrics=_metrics(metrics),
+        metrics=_metrics(metrics, people),
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
         scorer=scorer,
         warnings=(*warnings, *_notes(candidates, model, beginnings)),
@@ -328,13 +328,19 @@ def _seeds(seed: int | str | None, seeds: str | Iterable[int | str] | None) -> t
     return found
 
 
-def _metrics(given: str | Iterable[str]) -> tuple[Offer, ...]:
+def _metrics(given: str | Iterable[str], people: Reference | None) -> tuple[Offer, ...]:
     """The metrics of these names, each once."""
     names = [given] if isinstance(given, str) else list(given)
     for name in names:
         if not isinstance(name, str):
             raise UsageError(f"a metric is the name of one, such as 'mattr', not {shown(name)}")
     offers = [registry().find("corelm_metrics", name) for name in names]
+    for offer in offers:
+        if people is None and offer.value.compare is not None:
+            raise UsageError(
+                f"{offer.name} compares with human text: give some as the reference, or leave the "
+                "metric out"
+            )
     return tuple({offer.full_name: offer for offer in offers}.values())
 
 

@@ -40,6 +40,7 @@ class TextSet:
             positions of human text.
         offered: the metrics of plugins to measure too.
         scores: those of the texts under a second scorer, if there is one.
+        comparison: human texts, for metrics that compare with them.
 
     Attributes:
         records: those of all the texts.
@@ -63,6 +64,7 @@ class TextSet:
         human_band: Band | None = None,
         offered: Sequence[Offer] = (),
         scores: Sequence[Score] = (),
+        comparison: plugin_metrics.Comparison | None = None,
     ) -> None:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
@@ -70,7 +72,8 @@ class TextSet:
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
         values = metrics.by_text(self._tokens)
         self._parts = _parts([record["seed"] for record in records])
-        self._sets = [_Set(self._tokens[p], written[p], values, p, offered) for p in self._parts]
+        asked = offered, comparison
+        self._sets = [_Set(self._tokens[p], written[p], values, p, *asked) for p in self._parts]
         self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
         self.of_set = {
             name: metrics.mean(values[name]) if name in values else _mean(self._of_sets(name))
@@ -209,6 +212,7 @@ class _Set:
         values: the figures of each of all texts.
         part: the place of these texts among them.
         offered: the metrics of plugins.
+        comparison: human texts, for metrics that compare with them.
 
     Attributes:
         values: the figures of `metrics.of_set`, and those of plugins.
@@ -223,8 +227,9 @@ class _Set:
         values: Mapping[str, NDArray[np.float64]],
         part: slice,
         offered: Sequence[Offer],
+        comparison: plugin_metrics.Comparison | None,
     ) -> None:
-        of_plugins = plugin_metrics.measure(offered, tokens, written)
+        of_plugins = plugin_metrics.measure(offered, tokens, written, comparison)
         own = {name: each[part] for name, each in values.items()}
         self.values = metrics.of_set(tokens, written, own) | of_plugins.values
         self.failures = of_plugins.failures

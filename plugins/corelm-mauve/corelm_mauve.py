@@ -1,0 +1,137 @@
+"""MAUVE: how close the distribution of generated texts is to that of human texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import corelm
+
+CORELM_API_VERSION = 1
+SCALE = 5.0
+"""The factor of the divergences; the paper's c."""
+MIXTURES = np.linspace(1e-6, 1 - 1e-6, 25)
+"""The weights of the generated texts in the mixtures that both are compared with."""
+VARIANCE = 0.9
+"""The share of the variance of the features that their principal components keep."""
+TEXTS_PER_CLUSTER = 10
+RESTARTS, ROUNDS, SEED = 5, 500, 0
+"""Those of k-means."""
+BATCH = 64
+
+Floats = NDArray[np.float64]
+
+
+def mauve(p: Floats, q: Floats) -> float:
+    """Return the area under the divergence curve of two distributions: 1 if they are the same.
+
+    A point of the curve is exp(-c KL(q, r)) and exp(-c KL(p, r)) for a mixture r of both.
+
+    Source: Pillutla et al. 2021, MAUVE: measuring the gap between neural text and human text using
+    divergence frontiers, arXiv 2102.01454.
+
+    Args:
+        p: (clusters,) the shares of the generated texts.
+        q: (clusters,) those of the human texts.
+
+    Example:
+        >>> round(mauve(np.array([0.5, 0.5]), np.array([0.5, 0.5])), 6)
+        1.0
+        >>> round(mauve(np.array([0.9, 0.1]), np.array([0.5, 0.5])), 3)
+        0.671
+    """
+    mixtures = MIXTURES[:, None] * p + (1 - MIXTURES[:, None]) * q
+    # From the mixture that is nearly q to the one that is nearly p; the ends close the curve.
+    x = np.concatenate([[1.0], np.exp(-SCALE * _divergences(q, mixtures)), [0.0]])
+    y = np.concatenate([[0.0], np.exp(-SCALE * _divergences(p, mixtures)), [1.0]])
+    return float(np.trapezoid(y[::-1], x[::-1]))
+
+
+def _divergences(p: Floats, mixtures: Floats) -> Floats:
+    """The KL divergence of a distribution from each mixture, (mixtures,), in nats."""
+    there = p > 0
+    return np.asarray((p[there] * np.log(p[there] / mixtures[:, there])).sum(axis=1))
+
+
+def clusters(generated: Floats, human: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Put texts into clusters by their features: the cluster of each text.
+
+    Features are scaled to length 1 and reduced to principal components, as in the reference
+    implementation of the paper; a cluster has ten texts of the smaller set on average.
+
+    Args:
+        generated: (texts, width) features.
+        human: (texts, width) features.
+    """
+    from sklearn.cluster import KMeans  # takes a second to import
+
+    together = np.concatenate([human, generated])
+    count = max(round(min(len(generated), len(human)) / TEXTS_PER_CLUSTER), 2)
+    count = min(count, len(np.unique(together, axis=0)))  # greedy texts are all the same
+    points = _principal_components(together)
+    kmeans = KMeans(count, n_init=RESTARTS, max_iter=ROUNDS, random_state=SEED)
+    labels = kmeans.fit(points).labels_.astype(np.int64)
+    return labels[len(human) :], labels[: len(human)]
+
+
+def _principal_components(features: Floats) -> Floats:
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    unit = features / np.maximum(lengths, np.finfo(float).tiny)
+    left, scales, _ = np.linalg.svd(unit - unit.mean(axis=0), full_matrices=False)
+    share = np.cumsum(scales**2) / max((scales**2).sum(), np.finfo(float).tiny)
+    kept = int(np.argmax(share >= VARIANCE)) + 1
+    return np.asarray(left[:, :kept] * scales[:kept])
+
+
+@lru_cache(maxsize=2)  # every sampler is compared with the same human texts
+def features(model: Any, texts: tuple[str, ...]) -> Floats:
+    """Return the model's last hidden state at the last token of each text: (texts, width).
+
+    Raises:
+        CorelmError: the model gives no access to its hidden states.
+    """
+    ids = [model.vocabulary.encode(text)[: model.context_length] for text in texts]
+    rows: dict[int, Floats] = {}
+    # Texts of one length are read together, so that none needs padding.
+    for length in sorted({len(one) for one in ids} - {0}):
+        alike = [i for i, one in enumerate(ids) if len(one) == length]
+        for first in range(0, len(alike), BATCH):
+            some = alike[first : first + BATCH]
+            session = model.start(np.array([ids[i] for i in some]))
+            if not isinstance(session, corelm.HiddenStateSession):
+                raise corelm.CorelmError(
+                    "MAUVE compares hidden states, which this model does not offer; choose another "
+                    "one with --scorer"
+                )
+            rows |= zip(some, np.asarray(session.hidden_states(1)[:, 0], np.float64), strict=True)
+    width = len(next(iter(rows.values()), ()))
+    return np.array([rows.get(i, np.zeros(width)) for i in range(len(ids))])
+
+
+def compare(
+    texts: Sequence[str], people: Sequence[str], model: Any
+) -> Callable[[Sequence[int]], float | None]:
+    """Return the function from some of the texts, by index, to their MAUVE."""
+    if min(len(texts), len(people)) < 2:
+        return lambda rows: None
+    mine, theirs = clusters(features(model, tuple(texts)), features(model, tuple(people)))
+    count = int(max(mine.max(), theirs.max())) + 1
+    q = np.bincount(theirs, minlength=count) / len(theirs)
+
+    def figure(rows: Sequence[int]) -> float | None:
+        # The clusters stay: other ones for each part left out would add the chance of k-means.
+        p = np.bincount(mine[np.asarray(rows)], minlength=count) / len(rows)
+        return mauve(p, q)
+
+    return figure
+
+
+@corelm.hookimpl
+def corelm_metrics() -> Mapping[str, corelm.Metric]:
+    """Return the metric by name."""
+    meaning = "how close the texts are to human text, from 0 to 1 (MAUVE)"
+    return {"mauve": corelm.Metric(meaning, compare=compare)}

@@ -1,0 +1,148 @@
+"""MAUVE: numbers of the reference implementation, and reports with it.
+
+The expected numbers are those of mauve-text 0.4.0 (`compute_mauve` with its defaults) on the same
+features. Its k-means finds these clusters from every seed that was tried; where clusters overlap,
+two runs of it differ by more than it and this package do.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import corelm_mauve
+import numpy as np
+import pytest
+from corelm_mauve import clusters, compare, features, mauve
+
+import corelm
+from corelm.testing import ToyModel
+
+TEXTS = ["the cat sat on the mat", "the dog saw the cat", "the cat ran", "the dog sat"] * 3
+
+
+def drawn(seed, generated, human, width=24):
+    """Features around as many points as there are counts, of any length."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(len(generated), width))
+    found = []
+    for counts in (generated, human):
+        near = centres[np.repeat(np.arange(len(counts)), counts)]
+        scale = rng.uniform(0.5, 2, size=(len(near), 1))
+        found.append(near * scale + 0.05 * rng.normal(size=near.shape))
+    return found
+
+
+def of_features(generated, human):
+    mine, theirs = clusters(generated, human)
+    count = max(*mine, *theirs) + 1
+    return mauve(*(np.bincount(x, minlength=count) / len(x) for x in (mine, theirs)))
+
+
+@pytest.mark.parametrize(
+    ("seed", "generated", "human", "expected"),
+    [
+        (1, [15, 5], [6, 18], 0.5596114605911457),
+        (2, [20, 10, 0], [0, 10, 30], 0.025132807917391774),
+        (4, [10, 10, 10, 10], [5, 9, 14, 16], 0.9735329166279025),
+        (3, [10, 10, 10, 10, 10], [30, 30, 10, 10, 10], 0.9338755940145167),
+    ],
+)
+def test_the_reference_implementation_on_the_same_features(seed, generated, human, expected):
+    assert of_features(*drawn(seed, generated, human)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "expected"),
+    [
+        ([0.9, 0.1], [0.5, 0.5], 0.6710958126174331),
+        ([0.9, 0.1, 0, 0], [0.25, 0.25, 0.25, 0.25], 0.15873427434101678),
+        ([1, 0], [0, 1], 0.0040720962619612555),
+        ([0.2, 0.3, 0.5], [0.3, 0.3, 0.4], 0.9961500329134327),
+        ([0.3, 0.7], [0.3, 0.7], 1.0),
+    ],
+)
+def test_the_reference_implementation_on_the_same_histograms(p, q, expected):
+    assert mauve(np.array(p), np.array(q)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_area_by_integration():
+    """With a thousand times as many mixtures, from the definition."""
+    p, q = np.array([0.7, 0.2, 0.1]), np.array([0.2, 0.2, 0.6])
+    t = np.linspace(0, 1, 25_001)[1:-1, None]
+    r = t * p + (1 - t) * q
+    x, y = (np.exp(-5 * (d * np.log(d / r)).sum(axis=1)) for d in (q, p))
+    area = np.trapezoid(np.concatenate([[1], y[::-1], [0]]), np.concatenate([[0], x[::-1], [1]]))
+    assert mauve(p, q) == pytest.approx(area, rel=2e-3)
+
+
+def test_features_are_the_last_hidden_states_of_texts_of_any_length():
+    model = ToyModel()  # whose hidden states are the tokens as one-hot vectors
+    found = features(model, ("the cat", "dog", "the dog sat", ""))
+    encode = model.vocabulary.encode
+    assert found.argmax(axis=1)[:3].tolist() == [encode(w)[0] for w in ("cat", "dog", "sat")]
+    assert not found[3].any()
+
+
+def test_the_clusters_stay_where_texts_are_left_out():
+    figure = compare(TEXTS[:8], TEXTS, ToyModel())
+    assert figure(range(8)) == pytest.approx(1.0, abs=0.01)
+    assert 0 < figure([0, 4]) < figure(range(8))
+    assert compare(["the"], TEXTS, ToyModel())(range(1)) is None
+
+
+def report(samplers=("stochastic", "uniform"), **options):
+    given = {"prompts": "the", "n": 24, "length": 6, "reference": TEXTS, "metrics": "mauve"}
+    return corelm.compare(ToyModel(), samplers, **given | options).to_dict()
+
+
+def test_a_report_has_it_with_intervals_and_differences():
+    document = report(against="uniform")
+    assert document["reference"]["generated_texts"]["corelm-mauve:mauve"] is None
+    plain, uniform = (row["generated_texts"] for row in document["samplers"])
+    for own in (plain, uniform):
+        low, high = own["ci95"]["corelm-mauve:mauve"]
+        assert low < own["corelm-mauve:mauve"] < high
+    assert plain["corelm-mauve:mauve"] > uniform["corelm-mauve:mauve"]
+    difference = document["samplers"][0]["differences"]["generated_texts"]["corelm-mauve:mauve"]
+    assert difference["value"] > 0
+    assert difference["ci95"] is not None
+
+
+def test_texts_that_are_all_the_same_are_one_cluster():
+    [row] = report(["greedy"])["samplers"]
+    assert 0 < row["generated_texts"]["corelm-mauve:mauve"] < 0.5
+    same = np.ones((20, 3))
+    assert of_features(same, same) == pytest.approx(1)
+
+
+def test_the_features_are_those_of_the_second_scorer():
+    other = ToyModel(["the", "cat", "dog"], end=False)
+    assert report(["uniform"], scorer=other) != report(["uniform"])
+
+
+class NoStates(ToyModel):
+    def start(self, tokens):
+        session = super().start(tokens)
+
+        class Plain:
+            next_logits, extend, select = session.next_logits, session.extend, session.select
+
+        return Plain()
+
+
+def test_a_model_without_hidden_states_fails_alone():
+    [row] = report(["greedy"], scorer=NoStates())["samplers"]
+    reason = row["failed_metrics"]["corelm-mauve:mauve"]
+    assert "hidden states, which this model does not offer; choose another one with" in reason
+    assert row["generated_texts"]["surprisal"] is not None
+
+
+def test_without_human_texts_it_is_refused():
+    with pytest.raises(corelm.CorelmError, match="mauve compares with human text: give some as"):
+        report(reference=None)
+
+
+def test_it_is_installed_under_its_name():
+    [point] = entry_points(group="corelm", name="mauve")
+    assert list(point.load().corelm_metrics()) == ["mauve"]
+    assert corelm_mauve.SCALE == 5
