@@ -258,6 +258,15 @@ def test_the_declarations_can_be_listed():
     assert (bias.type, bias.default) == (dict, {})
 
 
+def test_a_token_is_an_id_or_a_word():
+    class Near(Plain):
+        near: int | str = param("the")
+
+    near = Near.parameters()[-1]
+    assert (near.type, near.item_type, near.default) == (int | str, None, "the")
+    assert (Near(near=7).near, Near(near="cat").near) == (7, "cat")
+
+
 def test_the_description_is_the_first_paragraph():
     class Documented(Plain):
         """Two lines

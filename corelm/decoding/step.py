@@ -47,6 +47,7 @@ class Step:
 
     def with_text(self, text: str, finish_reason: FinishReason | None = None) -> Step:
         """Return the same step with a text. Figures that it has computed are kept."""
+        # `dataclasses.replace` would start without the figures in the instance's dict.
         step = copy(self)
         object.__setattr__(step, "text", text)
         object.__setattr__(step, "finish_reason", finish_reason)
@@ -79,4 +80,5 @@ class Step:
 
     @cached_property
     def _of_model(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # One pass over the vocabulary gives both.
         return surprisals_and_entropy(self.model_logits, self.tokens)

@@ -79,6 +79,7 @@ def first_true(mask: Any) -> Any:
         >>> first_true(np.array([False, True, True])).tolist()
         [False, True, False]
     """
+    # The standard has no argmax of truth values.
     return mask & (running_count(mask) == 1)
 
 
@@ -100,4 +101,5 @@ def positions(array: Any) -> Any:
         >>> positions(np.array([[0.5, 0.5, 0.5]])).tolist()
         [[0, 1, 2]]
     """
+    # `arange` would have to be given the shape and the device; counting truths inherits both.
     return running_count(array == array) - 1

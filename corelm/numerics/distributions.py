@@ -66,6 +66,7 @@ def mask_tokens(logits: Array, tokens: NDArray[np.int64]) -> bool:
     if not rows_are_valid(logits):
         return False
     logits[:, tokens] = -np.inf
+    # Again: a row may have had no other possible token.
     return rows_are_valid(logits)
 
 
@@ -162,6 +163,7 @@ def _divide(logits: Array, t: Any) -> Array:
     xp = array_namespace(logits)
     if isinstance(t, float):
         return _quotient(logits, t)
+    # `where` evaluates both sides, so rows at 0 divide by 1 before the greedy row replaces them.
     t = xp.astype(t, wide_float(xp))[:, None]
     return xp.where(t > 0, _quotient(logits, xp.where(t > 0, t, 1.0)), greedy(logits))
 
@@ -176,6 +178,7 @@ def _quotient(logits: Array, t: Any) -> Array:
         if wide_float(xp) == xp.float32:  # where t, or 1 / t, would be 0 or infinite
             t = min(max(t, 1e-37), 1e37)
     largest = xp.max(wide, axis=-1, keepdims=True)
+    # In the type of the result: a quotient may fit into float64 and overflow float32.
     fits = xp.isfinite(xp.astype(largest / t, logits.dtype))
     shifted = wide - xp.where(fits, 0.0, largest)
     return xp.astype(shifted / t, logits.dtype)
@@ -213,6 +216,7 @@ def _weights(xp: Any, logits: Array) -> tuple[Array, Array, Array]:
     """Return the logits less their maximum, their exponentials, and the sums of those."""
     below = subtract_max(logits)
     weights = xp.exp(below)
+    # A float32 sum would round away the many small weights of a large vocabulary.
     return below, weights, xp.sum(weights, axis=-1, keepdims=True, dtype=wide_float(xp))
 
 
@@ -330,6 +334,7 @@ def surprisals_and_entropy(
     least, entropy = min_and_shannon_entropy(logits)
     chosen = xp.take_along_axis(subtract_max(logits), xp.asarray(tokens)[:, None], axis=-1)
     nats = least - xp.astype(chosen, least.dtype)[:, 0]
+    # The two come from different sums, and rounding may put their difference below 0.
     return xp.maximum(nats, xp.zeros_like(nats)), entropy
 
 

@@ -62,6 +62,7 @@ def quadratic(logits: Array, factor: float, curve: float) -> Array:
     usual = USUAL[0] < factor < USUAL[1]
     below = subtract_max(logits if usual else widen(logits))
     below = xp.where(in_play, below, 0.0)  # 0 * inf would be nan
+    # factor d^2 is taken out of both terms, so that a parabola costs nothing for the cubic.
     bent = -factor * below * below
     if curve > 1:
         bent = bent * ((3 - curve) / 2 - (curve - 1) / 2 * below)
@@ -102,6 +103,7 @@ def xtc(
     good = within_nats(logits, surprisal(threshold) - least) > -np.inf
     for token in protected:
         good = good & (positions(logits) != token)
+    # The last good token stays; of those that tie there, the one with the highest id.
     lowest = xp.min(xp.where(good, logits, np.inf), axis=-1, keepdims=True)
     dropped = good & ~last_true(good & (logits == lowest))
     rest = keep(logits, ~dropped)
@@ -110,6 +112,8 @@ def xtc(
     apart = widen(xp.max(rest, axis=-1)) - widen(xp.max(logits, axis=-1))
     ln_mass = apart + rest_least - least
     cut, uncut = -surprisal(probability), -surprisal(1 - probability)
+    # Among the kept tokens a probability is 1 / m times as large, which turns the factor of the
+    # docstring into probability + m (1 - probability): no division by a mass that may be tiny.
     stays = xp.logaddexp(xp.zeros_like(ln_mass) + cut, ln_mass + uncut) - rest_least
     mixed = xp.where(
         dropped, _shifted(logits, logits, uncut - least), _shifted(logits, rest, stays)

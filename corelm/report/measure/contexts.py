@@ -68,6 +68,7 @@ def human_contexts(model: LanguageModel, texts: Sequence[str], description: str)
         Contexts(source='human', description='a fable', texts=((11, 4),), prompt_lengths=(0,))
     """
     prompt_length = 0 if model.vocabulary.start is not None else 1
+    # Within the model's context no window slides, so one pass over a text measures all positions.
     encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
     kept = tuple(ids for ids in encoded if len(ids) > prompt_length)
     if not kept:

@@ -81,7 +81,7 @@ def _moments(logits: Array, temperatures: NDArray[np.float64]) -> NDArray[np.flo
             weights[p.top] = 0
             for power in range(3):
                 sums[i, power] = weights.sum(dtype=np.float64)
-                weights *= p.below
+                weights *= p.below  # the next power, in the same memory
     return found
 
 
