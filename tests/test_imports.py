@@ -22,7 +22,7 @@ PLUGINS = [
 ]
 
 RANKS = [
-    {"caching", "errors", "machine", "metrics", "native", "printable"},
+    {"caching", "docstrings", "errors", "machine", "metrics", "native", "printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"filters", "sampler", "token_edits", "token_texts", "validation"},
     {"decoding"},

@@ -22,8 +22,10 @@ def self_bleu(texts: Texts) -> float | None:
     1 if all texts are the same; None for fewer than two texts. Smoothed by Chen and Cherry's
     first method with 0.1, as in Texygen. The result is NLTK's, from one pass over the n-grams.
 
-    Source: Zhu et al. 2018, Texygen, arXiv 1802.01886; Papineni et al. 2002; Chen and
-    Cherry 2014, A systematic comparison of smoothing techniques for sentence-level BLEU.
+    Source: Zhu et al. 2018, Texygen: a benchmarking platform for text generation models,
+    arXiv 1802.01886; Papineni et al. 2002, BLEU: a method for automatic evaluation of machine
+    translation, doi 10.3115/1073083.1073135; Chen and Cherry 2014, A systematic comparison of
+    smoothing techniques for sentence-level BLEU, doi 10.3115/v1/W14-3346.
 
     Example:
         >>> round(self_bleu([[3, 4, 5, 6, 7], [3, 4, 5, 6, 8]]), 4)

@@ -93,8 +93,8 @@ def zipf(texts: Texts) -> float | None:
 
     By least squares on the logarithms, each different token once. None for fewer than two.
 
-    Source: Holtzman et al. 2020, arXiv 1904.09751; Zipf 1949, Human behavior and the
-    principle of least effort.
+    Source: Holtzman et al. 2020, The curious case of neural text degeneration,
+    arXiv 1904.09751; Zipf 1949, Human behavior and the principle of least effort.
 
     Example:
         >>> round(zipf([[3] * 12 + [4] * 6 + [5] * 4 + [6] * 3]), 4)  # 12 / rank

@@ -21,7 +21,7 @@ from corelm.report.measure.defaults import CONTEXTS, LENGTH, TEXTS, N
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.run import Progress, ReportRun
 from corelm.report.measure.settings import NamedModel, settings
-from corelm.report.render import csv, markdown, text
+from corelm.report.render import bibtex, csv, markdown, text
 from corelm.report.render.frames import columns
 from corelm.sampler import Sampler
 
@@ -90,6 +90,11 @@ class Report:
     def failed(self) -> dict[str, str]:
         """The samplers that failed and the metrics that failed on one, each with the reason."""
         return dict(text.failures(self._document))
+
+    @property
+    def bibtex(self) -> str:
+        """The methods of the report as BibTeX: corelm, its samplers, its figures."""
+        return bibtex.to_bibtex(self._document)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the document: dicts, lists, strings, numbers and None."""

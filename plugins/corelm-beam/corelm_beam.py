@@ -22,8 +22,9 @@ class Beam(Decoder):
     beam finds fewer texts than samples, the rest stay empty. No random numbers are used.
 
     Source: Graves 2012, Sequence transduction with recurrent neural networks, arXiv 1211.3711;
-    Sutskever, Vinyals, Le 2014, arXiv 1409.3215; the length penalty as a power of the length:
-    Wu et al. 2016, arXiv 1609.08144, there with 5 added to the length.
+    Sutskever, Vinyals, Le 2014, Sequence to sequence learning with neural networks,
+    arXiv 1409.3215; the length penalty as a power of the length: Wu et al. 2016, Google's neural
+    machine translation system, arXiv 1609.08144, there with 5 added to the length.
 
     Example:
         >>> import corelm

@@ -21,9 +21,6 @@ def mattr(text: Sequence[str], window: int = WINDOW) -> float | None:
     Unlike the plain type-token ratio it does not fall with the length of the text. None for a
     text with fewer words than the window.
 
-    Source: Covington and McFall 2010, Cutting the Gordian knot: the moving-average type-token
-    ratio (MATTR), Journal of Quantitative Linguistics 17(2).
-
     Example:
         >>> mattr(["a", "b", "a", "c"], window=3)  # the windows have 2 and 3 different words
         0.8333333333333334
@@ -47,6 +44,11 @@ def _of_text(text: str) -> float | None:
 
 
 def _of_texts(tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> float | None:
+    """Return MATTR, mean over texts.
+
+    Source: Covington and McFall 2010, Cutting the Gordian knot: the moving-average type-token
+    ratio (MATTR), doi 10.1080/09296171003643098.
+    """
     return mean(_of_text, texts)
 
 

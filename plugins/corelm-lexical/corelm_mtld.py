@@ -20,9 +20,6 @@ def mtld(text: Sequence[str], threshold: float = THRESHOLD) -> float | None:
     It is the mean of reading the text forward and backward. None for a text in which no word
     repeats, in either direction.
 
-    Source: McCarthy and Jarvis 2010, MTLD, vocd-D, and HD-D: a validation study of sophisticated
-    approaches to lexical diversity assessment, Behavior Research Methods 42(2).
-
     Example:
         >>> mtld("of the people by the people for the people".split())
         9.0
@@ -51,6 +48,11 @@ def _of_text(text: str) -> float | None:
 
 
 def _of_texts(tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> float | None:
+    """Return MTLD, mean over texts.
+
+    Source: McCarthy and Jarvis 2010, MTLD, vocd-D, and HD-D: a validation study of sophisticated
+    approaches to lexical diversity assessment, doi 10.3758/BRM.42.2.381.
+    """
     return mean(_of_text, texts)
 
 

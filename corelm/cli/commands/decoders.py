@@ -13,6 +13,7 @@ from corelm.cli.options.reserved import RESERVED
 from corelm.cli.output import describe, offers
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
+from corelm.docstrings import source_of
 from corelm.plugins.registry import registry
 
 SHORT_HELP = "List the decoders, or show one."
@@ -51,7 +52,7 @@ def decoders(
         cls = registry().decoder(name)
         offer = registry().find("corelm_decoders", name)
         if json:
-            more = {"definition": describe.definition(cls), "source": describe.source_of(cls)}
+            more = {"definition": describe.definition(cls), "source": source_of(cls)}
             out.json(offers.as_json(name, offer) | more)
             return
         options = Chosen.of("decoder", cls, RESERVED).names

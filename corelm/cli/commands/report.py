@@ -58,6 +58,7 @@ def report(
     json: Annotated[str | None, _file("the whole report as JSON")] = None,
     csv: Annotated[str | None, _file("every figure as CSV")] = None,
     markdown: Annotated[str | None, _file("the table as Markdown")] = None,
+    bibtex: Annotated[str | None, _file("what to cite for the methods as BibTeX")] = None,
     plots: Annotated[
         str | None, typer.Option(metavar="FOLDER", help="Write the plots, as PNG and SVG.")
     ] = None,
@@ -187,7 +188,9 @@ def report(
     from corelm.report.measure.settings import NamedModel, settings
 
     with product() as out:
-        files = {"json": json, "csv": csv, "markdown": markdown, "html": html}
+        files = {
+            "json": json, "csv": csv, "markdown": markdown, "html": html, "bibtex": bibtex,
+        }  # fmt: skip
         places = {form: path for form, path in files.items() if path}
         conditions = [text_argument(text) for text in fail_if or []]
         output = ReportOutput(ReportFiles(places, plots), conditions, out)

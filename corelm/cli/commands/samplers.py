@@ -12,6 +12,7 @@ from corelm.cli.options.completion import sampler_names
 from corelm.cli.output import describe, offers
 from corelm.cli.output.product import Output, product
 from corelm.cli.text_values import TextCommand
+from corelm.docstrings import source_of
 from corelm.errors import CorelmError, MissingDependencyError, UsageError
 from corelm.plugins.expressions import is_name
 from corelm.plugins.expressions import sampler as read_sampler
@@ -67,7 +68,7 @@ def _show(out: Output, text: str, json: bool) -> None:
     if json:
         more = {
             "definition": describe.definition(offer.value),
-            "source": describe.source_of(offer.value),
+            "source": source_of(offer.value),
             "related": describe.related(offer.value),
             "portable": _is_portable(sampler),
             "effect": {"error": effect} if isinstance(effect, str) else effect.as_json(),

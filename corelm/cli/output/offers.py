@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.cli.output import describe, messages
 from corelm.cli.output.product import Output
+from corelm.docstrings import source_of
 from corelm.params import Parameterized
 from corelm.plugins.offers import Offer, offers_by_name
 
@@ -78,7 +79,7 @@ def page(
         yield from blocks.section("parameters", blocks.pairs(_parameters(cls, options)))
     yield from example
     facts = (
-        ("source", describe.source_of(cls)),
+        ("source", source_of(cls)),
         ("related", ", ".join(describe.related(cls))),
         ("portable", portable),
         ("plugin", f"{describe.origin(offer.source)} ({offer.source.value})"),

@@ -19,6 +19,7 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
     "csv": Report.to_csv,
     "markdown": Report.to_markdown,
     "html": Report.to_html,
+    "bibtex": lambda report: report.bibtex,
 }
 
 

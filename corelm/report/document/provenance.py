@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from corelm.decoder import Decoder
+from corelm.docstrings import source_of as source_of_docstring
 from corelm.machine import machine
 from corelm.params import Parameterized
 from corelm.plugins.offers import Source
@@ -92,7 +93,18 @@ def _stage(sampler: Sampler | Decoder) -> dict[str, Any]:
         "kind": "decoder" if isinstance(sampler, Decoder) else sampler.kind,
         "params": parameters(sampler),
         "plugin": plugin,
+        "sources": sources_of(sampler),
     }
+
+
+def sources_of(thing: Sampler | Decoder) -> list[str]:
+    """Return the sources that the docstrings of a strategy and of the samplers inside it name."""
+    sources = [source_of_docstring(type(thing))]
+    for parameter in thing.parameters():
+        nested = getattr(thing, parameter.name)
+        if isinstance(nested, Sampler):
+            sources += [source for stage in nested.stages for source in sources_of(stage)]
+    return list(dict.fromkeys(filter(None, sources)))
 
 
 def parameters(thing: Parameterized) -> dict[str, Any]:

@@ -164,6 +164,8 @@ FIGURES = tuple(field.name for field in fields(Divergence))
 def divergence(q: Distribution, p: Distribution) -> Divergence:
     """Compare a distribution q with the model's p.
 
+    Source: Kullback and Leibler 1951, On information and sufficiency, doi 10.1214/aoms/1177729694.
+
     Args:
         q: a distribution of tokens that are all possible in p.
         p: a distribution that looks at all tokens.
@@ -176,7 +178,7 @@ def divergence(q: Distribution, p: Distribution) -> Divergence:
         (0.6931, 0.6931, 0.5)
     """
     expected = p.peak - q.mean(p.below)
-    variation, jensen_shannon = _distances(q.probabilities, p.probabilities)
+    own, model = q.probabilities, p.probabilities
     # KL(q || p) = H(q, p) - H(q): a sum of q * ln(q / p) would need the logits of q and p side by
     # side, and 0 * inf where q is 0.
     return Divergence(
@@ -189,19 +191,19 @@ def divergence(q: Distribution, p: Distribution) -> Divergence:
         expected_surprisal=expected,
         top_probability=1 / (1 + q.rest),
         varentropy=q.varentropy,
-        total_variation=variation,
-        jensen_shannon=jensen_shannon,
+        total_variation=float(np.abs(own - model).sum()) / 2,
+        jensen_shannon=jensen_shannon(own, model),
     )
 
 
-def _distances(q: Floats, p: Floats) -> tuple[float, float]:
-    """The total variation of two distributions and their Jensen-Shannon divergence in nats.
+def jensen_shannon(q: Floats, p: Floats) -> float:
+    """Return the Jensen-Shannon divergence of two distributions in nats.
 
-    Source: Lin 1991, Divergence measures based on the Shannon entropy.
+    Source: Lin 1991, Divergence measures based on the Shannon entropy, doi 10.1109/18.61115.
     """
     mean = (q + p) / 2
     to_mean = [float(np.sum(x[x > 0] * np.log(x[x > 0] / mean[x > 0]))) for x in (q, p)]
-    return float(np.abs(q - p).sum()) / 2, max(sum(to_mean) / 2, 0.0)
+    return max(sum(to_mean) / 2, 0.0)
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ def summary(record: Record, people: Record | None = None) -> dict[str, Any]:
     n = sum(map(len, record["entropy"]))
     means = {name: _mean(record[name]) for name in FIGURES}
     entropy = entropy_summary(record)
-    recall = _human_recall(record, people) if people else {}
+    recall = human_recall(record, people) if people else {}
     return {
         "n": n,
         "entropy": entropy,
@@ -246,8 +246,8 @@ def summary(record: Record, people: Record | None = None) -> dict[str, Any]:
     }
 
 
-def _human_recall(record: Record, people: Record) -> Record:
-    """Say of each word of people whether the sampler could have drawn it, and how likely it was.
+def human_recall(record: Record, people: Record) -> Record:
+    """Tell of each word of people whether the sampler could have drawn it, and how likely it was.
 
     Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
     keep 90 % of the words of people if the model were calibrated.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeVar
 
+from corelm.docstrings import source_of
 from corelm.engines.engine import Engine, PickledAsText, Serial, Unit
 from corelm.errors import UsageError
 from corelm.generation.generate import batches
@@ -27,6 +28,7 @@ from corelm.report.measure.playground import try_it
 from corelm.report.measure.plugin_metrics import Comparison
 from corelm.report.measure.scoring import Score
 from corelm.report.measure.settings import Candidate, Settings
+from corelm.report.measure.sources import sources
 from corelm.report.measure.targets import Target
 from corelm.report.measure.temperature_curve import curve, temperatures
 from corelm.report.measure.text_set import TextSet
@@ -149,15 +151,16 @@ class ReportRun:
         rows = self._measurements(measured["samplers"], generated, human.band(people))
         size, never = len(settings.model.vocabulary), never_drawn(settings.model.vocabulary)
         written_by_people = measured["model"] if contexts.source == "human" else None
+        documents = list(self._documents(rows, people, written_by_people))
         return {
             "schema": "corelm.report/1",
-            "header": self._header(contexts),
+            "header": self._header(contexts) | {"sources": sources(documents)},
             "units": "nats",
             "vocabulary": size,
             "drawable": size - len(never),
             "bounds": {"min": 0.0, "max": math.log(size - len(never))},
             "reference": people,
-            "samplers": list(self._documents(rows, people, written_by_people)),
+            "samplers": documents,
             "closest": closest(self._named(rows), people),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
@@ -450,7 +453,12 @@ class ReportRun:
             "failed_plugins": failed_plugins(),
             "settings_tried": dict(Counter(name_of(row.strategy) for row in self._rows)),
             "metrics": [
-                {"name": o.full_name, "version": o.source.version, "meaning": o.value.meaning}
+                {
+                    "name": o.full_name,
+                    "version": o.source.version,
+                    "meaning": o.value.meaning,
+                    "source": source_of(o.value.figure or o.value.compare),
+                }
                 for o in s.metrics
             ],
             "matched": [
