@@ -3,7 +3,7 @@
 The minutes are shared by the targets, all of them unless some are named. Every input that makes a
 target run new code is kept for the next one; `--keep` adds the best of them to `corpus/`, which
 the ordinary tests run. An input that raises anything but an error of `corelm.errors`, or takes more
-than 20 seconds or 2 GiB, is written to `crashes/`: `--input FILE TARGET` runs it again. Kernels
+than 60 seconds or 2 GiB, is written to `crashes/`: `--input FILE TARGET` runs it again. Kernels
 run under the address and undefined-behaviour sanitizers.
 
 It needs atheris: pip install atheris
@@ -29,7 +29,7 @@ HELPERS = [str(HERE.parent / folder) for folder in ("", "native", "report")]
 """Folders with modules of the other tests."""
 PLUGINS = "corelm,corelm-grammar,corelm-lexical,corelm-p-less"
 """Those with readers of their own: an unknown name in an expression imports every plugin."""
-TIMEOUT, MEMORY, LONGEST = 20, 2048, 8192
+TIMEOUT, MEMORY, LONGEST = 60, 2048, 8192
 """Seconds and MiB that one input may take, and its bytes."""
 KEPT = 60
 """Inputs of a target that the repository holds at most, the shortest ones."""
@@ -80,7 +80,7 @@ def fuzz(name: str, seconds: float, keep: bool) -> bool:
         state = "FAILED" if done.returncode else "held"
         print(f"{name}: {state}; {''.join(count) or '?'} inputs in {spent:.0f} s", flush=True)
         if done.returncode:
-            print(done.stdout[-6000:], flush=True)
+            print(done.stdout.rpartition("INFO: ")[2][:6000], flush=True)
         elif keep:
             start_worker(name, [fewest, inputs], set_cover_merge=1)
             write_corpus(name, (path.read_bytes() for path in fewest.iterdir()))

@@ -63,10 +63,12 @@ def chosen(data: bytes, options: Any) -> tuple[Any, bytes]:
 def folder() -> Any:
     """A new folder, in memory where the system has a place there."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="corelm-fuzz-", dir=memory) as path:
-        home, os.environ["CORELM_HOME"] = os.environ.get("CORELM_HOME"), path
+    with tempfile.TemporaryDirectory(prefix="corelm-fuzz-", dir=memory) as outside:
+        path = Path(outside, "home")  # whatever is written next to it was written outside
+        path.mkdir()
+        home, os.environ["CORELM_HOME"] = os.environ.get("CORELM_HOME"), str(path)
         try:
-            yield Path(path)
+            yield path
         finally:
             os.environ.pop("CORELM_HOME")
             if home is not None:
@@ -207,11 +209,10 @@ def archive(data: bytes) -> None:
     raw, rest = chosen(data, (False, True))
     with folder() as path:
         (path / "archive").write_bytes(rest if raw else packed(rest))
-        outside = sorted(path.parent.iterdir())
         try:
             fetch_imdb(path / "archive")
         finally:
-            assert sorted(path.parent.iterdir()) == outside
+            assert list(path.parent.iterdir()) == [path]
             assert {each.name for each in path.iterdir()} <= {"archive", "data"}
             assert {each.name for each in (path / "data").iterdir()} <= {"aclImdb", "aclImdb.lock"}
 
