@@ -45,7 +45,7 @@ def read_buffer(file: Path, limit: int) -> memoryview:
             raise ModelFileError("it isn't a regular file")
         if status.st_size > limit:
             raise ModelFileError(
-                f"it has {status.st_size} bytes, more than the {limit} that a model can need"
+                f"it has {status.st_size} bytes, more than the {limit} that are read"
             )
         buffer = np.empty(status.st_size, dtype=np.uint8).data
         with open(file, "rb") as opened:

@@ -163,16 +163,19 @@ def _texts_in_file(file: Path) -> list[str]:
 
 def _read(file: Path) -> str:
     try:
-        mode = file.stat().st_mode
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):  # /dev/zero never ends
+        status = file.stat()
+        if stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):  # /dev/zero never ends
             raise DataError(f"{str(file)!r} is a device; give a file or a folder of texts")
-        with file.open("rb") as opened:
-            content = opened.read(LARGEST_FILE + 1)
+        size = status.st_size
+        if size <= LARGEST_FILE:
+            with file.open("rb") as opened:
+                content = opened.read(LARGEST_FILE + 1)
+            size = len(content)  # a pipe has none before it is read
     except OSError as error:
         raise DataError(f"cannot read {str(file)!r}: {error.strerror}") from error
     except MemoryError as error:
         raise DataError(f"{str(file)!r} does not fit into memory; give a part of it") from error
-    if len(content) > LARGEST_FILE:
+    if size > LARGEST_FILE:
         raise DataError(f"{str(file)!r} has more than {LARGEST_FILE} bytes; give a part of it")
     return _decoded(content, repr(str(file)))
 

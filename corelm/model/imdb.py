@@ -227,6 +227,8 @@ def _extract(archive: Path, folder: Path, progress: Progress) -> None:
     if not archive.is_file() and archive.exists():
         raise DataError("it is not a file; give a tar archive")
     total = _size(archive)
+    if total > LARGEST_UNPACKED:  # before time is spent on it
+        raise DataError(f"it has more than {LARGEST_UNPACKED // MIB} MiB")
     with archive.open("rb") as packed, _damage():
         reader = _Forward(packed)
         with tarfile.open(fileobj=reader, mode="r:") as tar:  # type: ignore[call-overload]

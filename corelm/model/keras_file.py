@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -99,7 +100,9 @@ def _save_network(model: bundle.Bundle, path: Path) -> None:
 
     network = build(model.architecture)
     bundle.set_weights(network, model.weights)
-    network.save(path)
+    with warnings.catch_warnings():  # Keras's own, with NumPy 2
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        network.save(path)
     text_side: dict[str, Any] = {
         "tokens": model.vocabulary.style,
         "context_length": model.architecture.context_length,

@@ -390,7 +390,7 @@ def test_json_that_means_harm(folder, text):
 def test_a_manifest_that_is_too_long_is_not_read(folder):
     with open(folder / "manifest.json", "ab") as file:
         file.truncate(10 * 2**40)  # ten terabytes, none of them on disk
-    assert "more than the 1048576 that a model can need" in refusal(folder, "manifest.json")
+    assert "more than the 1048576 that are read" in refusal(folder, "manifest.json")
 
 
 def header(**entries):

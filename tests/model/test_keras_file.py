@@ -20,8 +20,7 @@ from corelm.numerics.distributions import log_softmax
 
 keras = pytest.importorskip("keras")
 
-# h5py and NumPy disagree about a keyword.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("error")  # as with `python -W error`
 
 
 def small_bundle(kind):

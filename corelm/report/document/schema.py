@@ -52,7 +52,7 @@ def check(document: Any) -> None:
     if document["schema"] != schema()["title"]:
         raise ReportError(
             f"it follows {shown(document['schema'])}; this version of corelm reads "
-            f"{schema()['title']}"
+            f"{schema()['title']}: use the version that wrote it, or make the report again"
         )
     wrong = fault(document) or _fault_of_curve(document["curve"]) or _fault_of_texts(document)
     if wrong:
