@@ -31,9 +31,6 @@ def mauve(p: Floats, q: Floats) -> float:
 
     A point of the curve is exp(-c KL(q, r)) and exp(-c KL(p, r)) for a mixture r of both.
 
-    Source: Pillutla et al. 2021, MAUVE: measuring the gap between neural text and human text using
-    divergence frontiers, arXiv 2102.01454.
-
     Args:
         p: (clusters,) the shares of the generated texts.
         q: (clusters,) those of the human texts.
@@ -115,7 +112,11 @@ def features(model: Any, texts: tuple[str, ...]) -> Floats:
 def compare(
     texts: Sequence[str], people: Sequence[str], model: Any
 ) -> Callable[[Sequence[int]], float | None]:
-    """Return the function from some of the texts, by index, to their MAUVE."""
+    """Return the function from some of the texts, by index, to their MAUVE.
+
+    Source: Pillutla et al. 2021, MAUVE: measuring the gap between neural text and human text using
+    divergence frontiers, arXiv 2102.01454.
+    """
     if min(len(texts), len(people)) < 2:
         return lambda rows: None
     mine, theirs = clusters(features(model, tuple(texts)), features(model, tuple(people)))

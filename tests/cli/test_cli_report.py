@@ -339,6 +339,31 @@ def test_conditions_are_checked_again(report: Run, run: Run) -> None:
     assert run("report", "--from", "r.json", "--fail-if", "top_p.entropy > 2").code == 2
 
 
+def test_two_reports_are_compared(report: Run, run: Run, tmp_path: Path) -> None:
+    report("--json", "a.json")
+    equal = run("report", "--diff", "a.json", "a.json")
+    assert equal.code == 0
+    assert "0 of" in equal.out
+    other = json.loads((tmp_path / "a.json").read_text())
+    [*_, last] = other["samplers"]
+    last["teacher_forced"]["entropy"].update(mean=0.5, ci95=[0.4, 0.6])
+    (tmp_path / "b.json").write_text(json.dumps(other))
+    words = ("--json", "d.json", "--markdown", "d.md")
+    changed = run("report", "--diff", "a.json", "b.json", *words)
+    assert changed.code == 1
+    assert "entropy.mean" in changed.out
+    assert json.loads((tmp_path / "d.json").read_text())["schema"] == "corelm.report-diff/1"
+    assert "entropy.mean" in (tmp_path / "d.md").read_text().replace("\\", "")
+    for given, says in (
+        (("--html", "x.html"), "--diff writes a table, --markdown and --json: leave out --html"),
+        (("--from", "a.json"), "leave out --from"),
+        (("--seed", "3"), "--diff measures nothing: leave out --seed"),
+    ):
+        refused = run("report", "--diff", "a.json", "b.json", *given)
+        assert (refused.code, says in refused.err) == (2, True)
+    assert run("report", "--diff", "a.json", "no.json").code == 1
+
+
 def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
     report("--json", "r.json")
     code = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +26,9 @@ MEASURING = (
     "samplers", "reference", "prompts", "samples", "length", "seed", "seeds", "model", "contexts",
     "match", "against", "metric", "texts", "scorer", "resume",
 )  # fmt: skip
-"""The options that decide what is measured; they contradict --from."""
+"""The options that decide what is measured; they contradict --from and --diff."""
+ONE_REPORT = ("html", "csv", "bibtex", "plots", "fail_if", "from_")
+"""The options for one report; they contradict --diff."""
 
 
 def _file(form: str) -> Any:
@@ -172,6 +174,14 @@ def report(
             "--from", metavar="FILE", help="Measure nothing; write this JSON report in other forms."
         ),
     ] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="FILE FILE",
+            help="Measure nothing; say which figures of the second JSON report differ from the "
+            "first beyond their interval. Exit with code 1 if any does, or a row is missing.",
+        ),
+    ] = None,
 ) -> int:
     """Compare samplers: their entropy on the same contexts, and the texts that they write.
 
@@ -182,8 +192,10 @@ def report(
     corelm report "temperature(t=0.7)" "min_p(p=0.05)" -n 200 --json report.json
     corelm report temperature top_p min_p --match entropy=3
     corelm report --from report.json --html report.html
+    corelm report --diff before.json after.json
     """
     from corelm.cli.output.finish_report import ReportOutput
+    from corelm.cli.output.report_diff import compare_files
     from corelm.cli.output.report_files import ReportFiles
     from corelm.report.measure.settings import NamedModel, settings
 
@@ -192,10 +204,14 @@ def report(
             "json": json, "csv": csv, "markdown": markdown, "html": html, "bibtex": bibtex,
         }  # fmt: skip
         places = {form: path for form, path in files.items() if path}
+        if diff is not None:
+            _refuse_measuring(context, "--diff")
+            _refuse_forms(context)
+            return compare_files(diff, places, out)
         conditions = [text_argument(text) for text in fail_if or []]
         output = ReportOutput(ReportFiles(places, plots), conditions, out)
         if from_ is not None:
-            _refuse_measuring(context)
+            _refuse_measuring(context, "--from")
             return output.rewrite(from_)
         count, chosen = SAMPLES.convert(samples), choose(engine, workers, scheduler)
         language_model = loaded(model, device, dtype)
@@ -220,10 +236,24 @@ def report(
         return output.measure(asked, opened, resume, shlex.join(["corelm", *context.obj]))
 
 
-def _refuse_measuring(context: typer.Context) -> None:
+def _refuse_measuring(context: typer.Context, option: str) -> None:
     """Refuse options that an earlier report has already decided."""
-    for name in MEASURING:
+    for name in _given(context, MEASURING):
+        what = "a sampler" if name == "samplers" else flag(name)
+        raise UsageError(f"{option} measures nothing: leave out {what}")
+
+
+def _refuse_forms(context: typer.Context) -> None:
+    """Refuse what only one report has."""
+    for name in _given(context, ONE_REPORT):
+        raise UsageError(
+            f"--diff writes a table, --markdown and --json: leave out {flag(name.strip('_'))}"
+        )
+
+
+def _given(context: typer.Context, names: Iterable[str]) -> Iterator[str]:
+    """Yield the parameters that the command line gives."""
+    for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            what = "a sampler" if name == "samplers" else flag(name)
-            raise UsageError(f"--from measures nothing: leave out {what}")
+            yield name

@@ -61,14 +61,19 @@ class ReportFiles:
         Raises:
             OSError: a full disk, or a file that can no longer be written.
         """
+        written = self.write_forms(lambda form: FORMS[form](report), out)
+        plots = [] if self.plots is None else _write_plots(report, Path(self.plots))
+        return [*written, *plots]
+
+    def write_forms(self, content_of: Callable[[str], str], out: Output) -> list[str]:
+        """Write the content of each form to its file or standard output; return the paths."""
         for form, path in self.files.items():
-            content = FORMS[form](report)
+            content = content_of(form)
             if path == STDOUT:
                 out.document(content)
             else:
                 atomic_files.write_file(content.encode("utf-8", "replace"), Path(path))
-        plots = [] if self.plots is None else _write_plots(report, Path(self.plots))
-        return [*(path for path in self.files.values() if path != STDOUT), *plots]
+        return [path for path in self.files.values() if path != STDOUT]
 
 
 def _write_plots(report: Report, folder: Path) -> list[str]:

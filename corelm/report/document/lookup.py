@@ -15,6 +15,10 @@ TEACHER_FORCED, GENERATED = VIEWS = ("teacher_forced", "generated_texts")
 """The two views, by their keys: the same contexts for every sampler, and texts of its own."""
 MEAN = "entropy.mean"
 COUNTS = ("n", "tokens")
+OF_SETS = ("distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression")
+"""The figures that depend on the number of texts and on their length."""
+OF_TEXTS = ("rep_2", "rep_3", "rep_4", "diversity", "loops")
+"""The figures that depend on the length of the texts."""
 Row = Mapping[str, Any]
 
 

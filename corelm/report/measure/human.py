@@ -10,7 +10,7 @@ from corelm.language_model import LanguageModel
 from corelm.metrics.positions import Band
 from corelm.model.identity import manifest_of
 from corelm.plugins.offers import Offer
-from corelm.report.document.lookup import HUMAN
+from corelm.report.document.lookup import HUMAN, OF_SETS, OF_TEXTS
 from corelm.report.document.schema import fault, schema
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import Contexts
@@ -20,10 +20,6 @@ from corelm.report.measure.text_set import TextSet
 
 Record = Mapping[str, Any]
 Scorer = Callable[[Sequence[generated_texts.Record]], Sequence[Score]]
-OF_SETS = ("distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression")
-"""The figures that depend on the number of texts and on their length."""
-OF_TEXTS = ("rep_2", "rep_3", "rep_4", "diversity", "loops")
-"""The figures that depend on the length of the texts."""
 
 
 def from_texts(

@@ -15,18 +15,19 @@ from corelm.report.render.columns import overview, overview_columns
 def to_markdown(document: Mapping[str, Any]) -> str:
     """Render a report as Markdown, with a table in the dialect of GitHub."""
     titles = [column.title for column in overview_columns(document)]
-    lines = [_row(["sampler", *titles]), _row(["---", *["---:"] * len(titles)])]
-    lines += [_row([_code(name), *cells]) for name, cells in overview(document)]
+    lines = [table_row(["sampler", *titles]), table_row(["---", *["---:"] * len(titles)])]
+    lines += [table_row([_code(name), *cells]) for name, cells in overview(document)]
     lines += [
-        _row([_code(name), f"failed: {_plain(reason)}", *[""] * (len(titles) - 1)])
+        table_row([_code(name), f"failed: {plain(reason)}", *[""] * (len(titles) - 1)])
         for name, reason in text.failures(document)
     ]
     columns = overview_columns(document)
-    notes = (_plain(text.settings(document, columns)), _plain(text.legend(columns)))
-    return "\n\n".join([_plain(summary(document)), "\n".join(lines), *notes]) + "\n"
+    notes = (plain(text.settings(document, columns)), plain(text.legend(columns)))
+    return "\n\n".join([plain(summary(document)), "\n".join(lines), *notes]) + "\n"
 
 
-def _row(cells: list[str]) -> str:
+def table_row(cells: list[str]) -> str:
+    """Return a row of a table of cells that are Markdown already."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -42,6 +43,6 @@ def _code(name: str) -> str:
     return f"{fence}{space}{name}{space}{fence}".replace("|", "\\|")
 
 
-def _plain(sentence: str) -> str:
-    """Escape every character that Markdown would read as markup."""
+def plain(sentence: str) -> str:
+    """Escape every character of a sentence that Markdown would read as markup."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", one_line(sentence))
