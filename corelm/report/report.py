@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from corelm.decoder import Decoder
 from corelm.engines.choice import choose
@@ -64,7 +66,7 @@ class Report:
 
     def _store(self, document: Mapping[str, Any]) -> None:
         try:
-            self._json = atomic_files.dump_json(dict(document)).decode()
+            self._json = _as_json(document)
         except (TypeError, ValueError, RecursionError) as error:
             raise ReportError(f"it holds a value that JSON cannot: {error}") from error
         self._document = self.to_dict()
@@ -252,6 +254,22 @@ def compare(
     with choose(engine, workers, scheduler).opened(own.model, job) as opened:
         run = ReportRun(asked, opened, Journal(), progress or _silent)
         return Report.of_run(run.document())
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    """Return the document as JSON with each text on one line.
+
+    With a line for each number of a token, as elsewhere, it would be more than twice as long.
+    """
+    mark, texts = uuid4().hex, list[str]()
+
+    def held(text: Any) -> str:
+        texts.append(json.dumps(text, allow_nan=False))
+        return f"{mark}{len(texts) - 1}"
+
+    rows = [row | {"texts": [held(text) for text in row["texts"]]} for row in document["samplers"]]
+    whole = atomic_files.dump_json({**document, "samplers": rows}).decode()
+    return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
 
 
 def _named(model: LanguageModel | str) -> NamedModel:
