@@ -16,13 +16,15 @@ import pytest
 from documents import EVIL, every_number, full, hostile
 
 from corelm.errors import ReportError
-from corelm.report.document.schema import check
+from corelm.report.document.schema import check, schema
 from corelm.report.document.summary import summary
 from corelm.report.render import columns
+from corelm.report.render.bibtex import to_bibtex
 from corelm.report.render.definitions import definition
 from corelm.report.render.format import visible
 from corelm.report.render.html import tables, texts
 from corelm.report.render.html.page import TABLES, page
+from corelm.report.render.markdown import to_markdown
 
 Document = dict[str, Any]
 Attributes = dict[str, str | None]
@@ -259,6 +261,19 @@ def test_a_report_without_people_without_texts_without_a_playground(document):
     assert 'id="try"' not in written
     assert 'class="human"' not in written
     assert not any("human" in text for text in re.findall("<figcaption>(.*?)</", written))
+
+
+def test_a_report_with_nothing_but_what_the_schema_requires(document):
+    """An earlier version of corelm wrote fewer keys."""
+    definitions = schema()["$defs"]
+    header, row = definitions["header"]["required"], definitions["sampler"]["required"]
+    document["header"] = {key: document["header"][key] for key in header}
+    document["samplers"] = [{key: each[key] for key in row} for each in document["samplers"]]
+    earlier = {key: document[key] for key in schema()["required"]}
+    check(earlier)
+    assert Reader(page(earlier)).all("section")
+    assert to_markdown(earlier)
+    assert to_bibtex(earlier).count("@") == 1
 
 
 def test_a_report_of_nothing(document):
