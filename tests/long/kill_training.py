@@ -253,7 +253,7 @@ def main() -> None:
     print("| preset | precision | kills | killed | same weights |\n|---|---|---|---|---|")
     total, held = Counter[str](), 0
     for (preset, precision), moments in plans(options.presets.split(","), options.kills, rng):
-        died, same = [], 0
+        died, same, runs = [], 0, 0
         with tempfile.TemporaryDirectory() as scratch:
             whole = Path(scratch, "whole", "model")
             whole.parent.mkdir()
@@ -261,7 +261,8 @@ def main() -> None:
             unbroken(words, whole.parent)
             expected = result(whole)
             while len(died) < len(moments):
-                folder = Path(scratch, f"broken-{len(died)}")
+                runs += 1
+                folder = Path(scratch, f"broken-{runs}")
                 folder.mkdir()
                 broken = command(write_texts(folder), folder / "model", preset, precision)
                 where = kill_and_resume(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import multiprocessing
 import os
 import subprocess
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from long_programs import long_program
 from small_models import SMALL, small_model
 
 import corelm
@@ -49,6 +49,7 @@ EXIT = """
 import sys, threading
 sys.path.insert(0, {tests!r})
 import corelm
+from long_programs import long_program
 from small_models import SMALL, small_model
 
 model = small_model(SMALL["default"])
@@ -86,12 +87,7 @@ def test_a_program_may_end_in_the_middle_of_texts(kernels):
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_memory_stays_flat():
-    path = TESTS / "long" / "flat_memory.py"
-    spec = importlib.util.spec_from_file_location("flat_memory", path)
-    assert spec is not None
-    assert spec.loader is not None
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
+    program = long_program("flat_memory")
     model = small_model(SMALL["default"], end=True)
     program.generate(model, range(300))
     before = program.resident()
