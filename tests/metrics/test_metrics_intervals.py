@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from corelm.metrics.intervals import jackknife, mean_interval, share_interval
+from corelm.metrics.intervals import (
+    _means,
+    _student,
+    best_of,
+    jackknife,
+    mean_interval,
+    share_interval,
+)
 
 
 def test_a_bootstrap_of_many_texts_is_that_of_the_normal_distribution():
@@ -22,6 +29,35 @@ def test_a_bootstrap_covers_the_true_mean_nineteen_times_in_twenty():
     intervals = [mean_interval(rng.exponential(1, 64), np.ones(64)) for _ in range(400)]
     held = np.mean([low < 1 < high for low, high in intervals])
     assert 0.90 < held < 0.98
+
+
+@pytest.mark.parametrize(("freedom", "tolerance"), [(63, 1e-6), (10, 1e-3), (4, 0.05)])
+def test_few_texts_widen_an_interval_as_students_t_does(freedom, tolerance):
+    assert _student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=tolerance)
+
+
+def test_an_interval_that_few_texts_decide_is_wider():
+    values, ones = np.random.default_rng(3).exponential(1, 100) ** 3, np.ones(100)
+    means = _means(values, ones, 0, 1000)
+    low, high = mean_interval(values, ones)
+    plain = np.percentile(means, (2.5, 97.5))
+    assert low < plain[0] < plain[1] < high
+
+
+def test_the_best_of_many_settings_is_corrected_for_the_choice():
+    """Ten settings of equal mean 0: the largest is above 0 by chance alone, its correction not."""
+    rng, ones = np.random.default_rng(4), np.ones(64)
+    measured, corrected, held = [], [], []
+    for _ in range(60):
+        values = rng.normal(0, 1, (10, 64))
+        best = best_of([(each, ones) for each in values], 5.0)
+        measured.append(values[best.chosen].mean())
+        corrected.append(best.value)
+        held.append(best.ends[0] <= 0 <= best.ends[1])
+    assert np.mean(measured) > 0.15
+    assert abs(np.mean(corrected)) < 0.05
+    assert np.mean(held) >= 0.85
+    assert best_of([([1.0], [1]), ([2.0], [1])], 0.0) is None
 
 
 def test_texts_are_weighted_by_their_number_of_values():
@@ -65,7 +101,7 @@ def test_no_jackknife_of_undefined_figures(whole, left_out):
 @pytest.mark.parametrize(("hits", "n"), [(0, 64), (1, 64), (32, 64), (64, 64), (3, 5)])
 def test_shares_have_the_score_interval(hits, n):
     expected = stats.binomtest(hits, n).proportion_ci(method="wilson")
-    np.testing.assert_allclose(share_interval(hits, n), expected, atol=1e-7)
+    np.testing.assert_allclose(share_interval(hits / n, n), expected, atol=1e-7)
 
 
 def test_no_share_of_nothing():

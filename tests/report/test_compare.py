@@ -18,9 +18,11 @@ import corelm
 from corelm import Sampler
 from corelm.engines.engine import Serial
 from corelm.errors import UnreachableError, UsageError
+from corelm.metrics.intervals import mean_interval
 from corelm.report.document import gate
 from corelm.report.document.schema import schema
 from corelm.report.measure import run
+from corelm.report.measure.generated_texts import draw
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.settings import settings
 from corelm.testing import ToyModel
@@ -201,6 +203,31 @@ def test_the_settings_of_a_sweep_are_matched_each():
     assert abs(second["teacher_forced"]["entropy"]["mean"] - 0.5) <= 0.01
 
 
+def test_the_best_of_a_sweep_and_the_fronts_are_given():
+    document = compare(["temperature(t=0.2..1.8/5)", "greedy"], reference=TEXTS, n=8)
+    jsonschema.validate(document, schema())
+    [best] = document["best"]
+    people = document["reference"]["generated_texts"]["surprisal"]
+    rows = {row["sampler"]: row["generated_texts"] for row in document["samplers"]}
+    swept = [name for name in rows if name != "greedy"]
+    assert (best["name"], best["tried"], best["target"]) == ("temperature", 5, people)
+    assert best["sampler"] == min(swept, key=lambda name: abs(rows[name]["surprisal"] - people))
+    assert best["ci95"][0] < best["corrected"] < best["ci95"][1]
+    quality, recall = document["fronts"]
+    for name in quality["rows"]:
+        assert not any(
+            other["diversity"] > rows[name]["diversity"]
+            and other["surprisal"] < rows[name]["surprisal"]
+            for other in rows.values()
+        )
+    assert "greedy" in recall["rows"]
+    report = corelm.Report(document)
+    sentence = f"Of 5 settings of temperature, {best['sampler']} is closest to human text: "
+    assert sentence in report.summary
+    assert "Best of 5" in report.to_html()
+    assert compare()["best"] == []
+
+
 # Seeds
 
 
@@ -232,6 +259,26 @@ def test_several_seeds_are_pooled_and_their_spread_is_given():
         own["distinct_2"] - document["samplers"][1]["generated_texts"]["distinct_2"]
     )
     assert paired["ci95"] is not None
+
+
+def test_texts_of_one_sample_are_resampled_together():
+    """Their random numbers are the same for every prompt, so they are no independent texts."""
+    [row] = compare(["uniform"], prompts=["the", "the cat"], n=4)["samplers"]
+    [alone] = compare(["uniform"], prompts=["the", "the cat"], n=1)["samplers"]
+    records = [
+        draw(ToyModel(), p, corelm.sampler("uniform"), 8, range(4), 1) for p in ("the", "the cat")
+    ]
+    sums = np.array(
+        [[[sum(r["surprisal"]), len(r["surprisal"])] for r in part] for part in records]
+    )
+    tops, bottoms = sums.sum(axis=0).T
+    assert row["generated_texts"]["ci95"]["surprisal"] == pytest.approx(
+        mean_interval(tops, bottoms)
+    )
+    tops, bottoms = sums[:, 0].T
+    assert alone["generated_texts"]["ci95"]["surprisal"] == pytest.approx(
+        mean_interval(tops, bottoms)
+    )
 
 
 def test_the_spread_over_seeds_is_shown_in_words():

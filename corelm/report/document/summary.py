@@ -20,6 +20,8 @@ LOOPING = 0.01
 """The share of texts ending in a loop from which a sampler is reported; people's is 0.003."""
 REPEATING = 0.1
 """The share of repeated 4-grams from which a sampler is reported; people's is 0.004."""
+FRONT = 5
+"""The number of rows of a Pareto front that are named, at most."""
 TAIL = 1.0
 """Nats by which expected surprisal exceeds the model's entropy from which a sampler is reported."""
 
@@ -35,6 +37,8 @@ def summary(document: Mapping[str, Any]) -> str:
         return "Every sampler failed." if document["samplers"] else "No sampler was measured."
     parts = (
         _closest(document, samplers, people),
+        _best(document),
+        _front(document),
         _repeating(samplers),
         _looping(samplers),
         _straying(samplers),
@@ -63,6 +67,30 @@ def _closest(document: Mapping[str, Any], samplers: Samplers, people: Row | None
     if len(names) > 1:
         sentence += "; at this number of texts they cannot be told apart"
     return f"{sentence}.{_same_as_people(named, names)}"
+
+
+def _best(document: Mapping[str, Any]) -> str:
+    """Give the best setting of each swept sampler, with what is left of it after correction."""
+    swept = {row["name"] for row in document["samplers"] if row.get("sweep")}
+    sentences = []
+    for best in document.get("best") or ():
+        if best["name"] in swept and best["ci95"]:
+            low, high = map(number, best["ci95"])
+            sentences.append(
+                f"Of {best['tried']} settings of {best['name']}, {best['sampler']} is closest to "
+                f"human text: {number(best['corrected'])} nats, corrected for the choice (95 % "
+                f"interval {low} to {high})."
+            )
+    return " ".join(sentences)
+
+
+def _front(document: Mapping[str, Any]) -> str:
+    """Name the swept rows that no other one beats in surprisal and diversity, if they are few."""
+    swept = any(row.get("sweep") for row in document["samplers"])
+    rows_ = [each["rows"] for each in document.get("fronts") or () if each["view"] == GENERATED]
+    if not swept or not rows_ or len(rows_[0]) > FRONT:
+        return ""
+    return f"No other setting is both likelier and more diverse than {listed(rows_[0])}."
 
 
 def _same_as_people(named: Mapping[str, Row], names: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from corelm.metrics.intervals import (
     Interval,
+    best_of,
     difference_interval,
     farther_interval,
     independent_difference,
@@ -111,7 +112,7 @@ def closest(rows: Mapping[str, Measured], people: Record | None) -> list[str]:
     several = {name: row for name, row in rows.items() if len(row.texts.records) > 1}
     rows = several or rows  # one text of a decoder may be close by chance
     target = ((people or {}).get(GENERATED) or {}).get("surprisal")
-    sums = {name: row.texts.ratios["surprisal"] for name, row in rows.items()}
+    sums = {name: row.texts.by_unit(row.texts.ratios["surprisal"]) for name, row in rows.items()}
     means = {name: mean for name, each in sums.items() if (mean := ratio(each)) is not None}
     if target is None or not means:
         return []
@@ -122,6 +123,35 @@ def closest(rows: Mapping[str, Measured], people: Record | None) -> list[str]:
         for name, ends in farther.items()
         if name == best or (ends is not None and ends[0] <= 0)
     ]
+
+
+def best_settings(
+    rows: Mapping[str, Measured], names: Mapping[str, str], people: Record | None
+) -> list[Document]:
+    """Return the setting closest to people of each sampler that was tried with several.
+
+    Args:
+        rows: the measurements of the samplers, by row.
+        names: the registered name of each row.
+        people: the human row.
+    """
+    target = ((people or {}).get(GENERATED) or {}).get("surprisal")
+    settings: dict[str, list[str]] = {}
+    for row in rows:
+        settings.setdefault(names[row], []).append(row)
+    found = []
+    for name, tried in settings.items():
+        texts = [rows[row].texts for row in tried]
+        best = None
+        if target is not None and len(tried) > 1:
+            best = best_of([each.by_unit(each.ratios["surprisal"]) for each in texts], target)
+        if best is not None:
+            found.append({
+                "name": name, "tried": len(tried), "sampler": tried[best.chosen],
+                "figure": "surprisal", "target": target, "corrected": best.value,
+                "ci95": best.ends,
+            })  # fmt: skip
+    return found
 
 
 def _paired(own: Sums, other: Sums) -> Document:

@@ -17,11 +17,18 @@ from corelm.language_model import never_drawn
 from corelm.metrics.positions import Band
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.strategies import Strategy
+from corelm.report.document.fronts import fronts
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import described, failed_plugins, made_with, name_of
 from corelm.report.measure import generated_texts, human, on_contexts
 from corelm.report.measure.contexts import Contexts, human_contexts
-from corelm.report.measure.differences import Measured, closest, from_people, from_row
+from corelm.report.measure.differences import (
+    Measured,
+    best_settings,
+    closest,
+    from_people,
+    from_row,
+)
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.playground import try_it
@@ -48,9 +55,9 @@ FEW = 30
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""
 INTERVALS = (
-    "95 %: bootstrap over texts for means, Wilson's score interval for shares of texts, jackknife "
-    "over texts for figures of a whole set; those of differences are paired by text, except from "
-    "texts of people"
+    "95 %: expanded percentile bootstrap over texts for means, Wilson's score interval for shares "
+    "of texts, jackknife over texts for figures of a whole set; those of differences are paired by "
+    "text, except from texts of people"
 )
 
 Progress = Callable[[str, int, int], None]
@@ -162,6 +169,8 @@ class ReportRun:
             "reference": people,
             "samplers": documents,
             "closest": closest(self._named(rows), people),
+            "best": best_settings(self._named(rows), self._names(), people),
+            "fronts": fronts(documents),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
             "warnings": [*settings.warnings, *_few(contexts), *self._of_one_text()],
@@ -384,6 +393,10 @@ class ReportRun:
         for unit, scores in self._results(stage, units, len(units), Serial(scorer.model)):
             found[unit.row] += scores
         return found
+
+    def _names(self) -> dict[str, str]:
+        """The registered name of each row."""
+        return {row.name: name_of(row.strategy) for row in self._rows}
 
     def _named(self, measured: list[Measured | None]) -> dict[str, Measured]:
         """The measurements by the name that a row has in the report."""

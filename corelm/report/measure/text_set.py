@@ -45,6 +45,9 @@ class TextSet:
     Attributes:
         records: those of all the texts.
         ratios: the figures that are ratios of two sums over texts, as those sums.
+        units: the number of the unit of each text. Texts of one seed and sample have the same
+            random numbers for every prompt, so they are one unit of resampling. If there is a
+            single sample, each prompt is one.
         of_set: the figures of `metrics.text_figures`, and those of plugins by full name.
         failures: the reason of each metric of a plugin that failed, by full name.
 
@@ -72,8 +75,11 @@ class TextSet:
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
         values = metrics.by_text(self._tokens)
         self._parts = _parts([record["seed"] for record in records])
+        self.units = _units([(record["seed"], record["sample"]) for record in records])
         asked = offered, comparison
-        self._sets = [_Set(self._tokens[p], written[p], values, p, *asked) for p in self._parts]
+        self._sets = [
+            _Set(self._tokens[p], written[p], values, p, self.units[p], *asked) for p in self._parts
+        ]
         self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
         self.of_set = {
             name: metrics.mean(values[name]) if name in values else _mean(self._of_sets(name))
@@ -126,12 +132,12 @@ class TextSet:
     def summary(self) -> dict[str, Any]:
         """Return the figures with their intervals: `generated_texts` of a report."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
-        ci95 = {name: mean_interval(*sums) for name, sums in (self.ratios | self._per_text).items()}
+        both = self.ratios | self._per_text
+        ci95 = {name: mean_interval(*self.by_unit(sums)) for name, sums in both.items()}
         ends, surprisal = ci95["surprisal"], means["surprisal"]
         ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
-        looping = int(sum(self._per_text["loops"][0]))
-        ci95["loops"] = share_interval(looping, len(self.records))
+        _, ci95["loops"] = self._loops()
         for name in self._sets[0].left_out:
             ci95[name] = jackknife(self.of_set[name], *(s.left_out[name] for s in self._sets))
         return {
@@ -146,6 +152,12 @@ class TextSet:
                 {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
             ),
         }
+
+    def by_unit(self, sums: Sums) -> Sums:
+        """Add up the sums of the texts of each unit."""
+        units = np.asarray(self.units, np.intp)
+        tops, bottoms = (np.bincount(units, np.asarray(each, np.float64)) for each in sums)
+        return tops.tolist(), bottoms.tolist()
 
     def _by_seed(self) -> dict[str, Any]:
         """The figures of the texts of each seed, and their standard deviation over the seeds."""
@@ -170,7 +182,7 @@ class TextSet:
         for name in self.ratios:
             found[name] = (
                 _less(ratio(self.ratios[name]), ratio(other.ratios[name])),
-                (difference_interval(self.ratios[name], other.ratios[name])),
+                self._difference_interval(other, self.ratios[name], other.ratios[name]),
             )
         for name in self.of_set:
             value = _less(self.of_set[name], other.of_set[name])
@@ -186,22 +198,29 @@ class TextSet:
         for name in (*self.ratios, *self.of_set):
             pair, ends = (mine[name], theirs[name]), (mine["ci95"][name], theirs["ci95"][name])
             if None not in pair:
-                known = None not in ends
-                interval = (
-                    independent_difference(pair[0], ends[0], pair[1], ends[1]) if known else None
-                )
-                found[name] = pair[0] - pair[1], interval
+                own, their = zip(pair, ends, strict=True)
+                found[name] = pair[0] - pair[1], _less_independent(own, their)
         return found
 
     def _paired(self, other: TextSet, name: str, difference: float | None) -> Interval | None:
+        if name == "loops":
+            # Where no text loops, resampling finds no variation: combine the score intervals.
+            return _less_independent(self._loops(), other._loops())
         if name in self._per_text:
-            return difference_interval(self._per_text[name], other._per_text[name])
+            return self._difference_interval(other, self._per_text[name], other._per_text[name])
         sets = zip(self._sets, other._sets, strict=True)
         left_out = [
             [_less(*pair) for pair in zip(own.left_out[name], their.left_out[name], strict=False)]
             for own, their in sets
         ]
         return jackknife(difference, *left_out)
+
+    def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
+        return difference_interval(self.by_unit(own), other.by_unit(their))
+
+    def _loops(self) -> tuple[float | None, Interval | None]:
+        share = self.of_set["loops"]
+        return share, share_interval(share, len(set(self.units)))
 
 
 class _Set:
@@ -211,6 +230,7 @@ class _Set:
         tokens, written: the texts.
         values: the figures of each of all texts.
         part: the place of these texts among them.
+        units: the number of the unit of each of these texts.
         offered: the metrics of plugins.
         comparison: human texts, for metrics that compare with them.
 
@@ -226,6 +246,7 @@ class _Set:
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
         part: slice,
+        units: Sequence[int],
         offered: Sequence[Offer],
         comparison: plugin_metrics.Comparison | None,
     ) -> None:
@@ -233,13 +254,34 @@ class _Set:
         own = {name: each[part] for name, each in values.items()}
         self.values = metrics.of_set(tokens, written, own) | of_plugins.values
         self.failures = of_plugins.failures
-        self.left_out: dict[str, list[float | None]] = {
+        left_out: dict[str, list[float | None]] = {
             **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
             "self_bleu_4": self_bleu_left_out(tokens),
             "zipf": metrics.zipf_left_out(tokens),
             "compression": metrics.left_out(metrics.compression, written),
             **of_plugins.left_out,
         }
+        self.left_out = {n: _together(self.values[n], v, units) for n, v in left_out.items()}
+
+
+def _units(samples: Sequence[tuple[int, int]]) -> list[int]:
+    numbers: dict[tuple[int, int], int] = {}
+    units = [numbers.setdefault(sample, len(numbers)) for sample in samples]
+    return units if len(numbers) > 1 else list(range(len(samples)))
+
+
+def _together(
+    whole: float | None, left_out: list[float | None], units: Sequence[int]
+) -> list[float | None]:
+    """Return a figure without each unit, from the figure without each text, to first order."""
+    if len(set(units)) == len(units) or len(left_out) != len(units) or whole is None:
+        return left_out  # the groups of many texts that `metrics.left_out` makes stay as they are
+    changes: dict[int, float] = dict.fromkeys(units, 0.0)
+    for unit, value in zip(units, left_out, strict=True):
+        if value is None:
+            return [None] * len(changes)
+        changes[unit] += value - whole
+    return [whole + change for change in changes.values()]
 
 
 def _parts(seeds: Sequence[int]) -> list[slice]:
@@ -266,6 +308,16 @@ def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> 
         [value or 0.0 for value in values],
         [each if there else 0.0 for each, there in zip(per, known, strict=True)],
     )
+
+
+def _less_independent(
+    own: tuple[float | None, Interval | None], their: tuple[float | None, Interval | None]
+) -> Interval | None:
+    """The interval of the difference of two figures, as of different texts."""
+    (first, ends), (second, their_ends) = own, their
+    if first is None or second is None or ends is None or their_ends is None:
+        return None
+    return independent_difference(first, ends, second, their_ends)
 
 
 def _less(first: float | None, second: float | None) -> float | None:

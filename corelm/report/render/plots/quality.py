@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from corelm.report.document.fronts import front
 from corelm.report.document.lookup import GENERATED, value
 from corelm.report.render.plots import canvas
 from corelm.report.render.plots.canvas import HUMAN, TEAL
@@ -40,17 +40,3 @@ def quality_against_diversity(document: Document) -> Figure:
 def _quality(row: Row | None) -> Point | None:
     x, y = (value(row, metric, GENERATED) for metric in ("diversity", "surprisal"))
     return None if x is None or y is None else (x, y)
-
-
-def front(points: Iterable[Point]) -> list[Point]:
-    """Return the points that no other one beats in both: more diverse and less surprising.
-
-    Example:
-        >>> front([(0.1, 1.0), (0.9, 3.0), (0.5, 4.0)])
-        [(0.1, 1.0), (0.9, 3.0)]
-    """
-    best: list[Point] = []
-    for x, y in sorted(points, key=lambda point: (point[1], -point[0])):
-        if not best or x > best[-1][0]:
-            best.append((x, y))
-    return best
