@@ -22,7 +22,6 @@ COMMANDS = {
     "report": ["report", "--from"],
     "settings": ["presets", "--from"],
     "archive": ["data", "imdb", "--from"],
-    "corpus": ["train", "--out", "m", "--data"],
     "model": ["sample", "--model"],
     "description": ["models"],
 }

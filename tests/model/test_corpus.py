@@ -378,3 +378,11 @@ def test_a_file_beyond_the_bound_is_refused(tmp_path, monkeypatch):
     (tmp_path / "large.txt").write_text("a few words")
     with pytest.raises(DataError, match=r"large.txt' has more than 10 bytes; give a part of it"):
         corpus(tmp_path / "large.txt")
+
+
+def test_a_file_of_five_gigabytes_is_refused_unread(tmp_path):
+    file = tmp_path / "large.txt"
+    file.touch()
+    os.truncate(file, 5 * 2**30)  # sparse: it takes no room
+    with pytest.raises(DataError, match=r"large.txt' has more than 1073741824 bytes"):
+        corpus(file)
