@@ -1,0 +1,162 @@
+"""Measure how reports and texts scale: speed, the cost of a unit, memory.
+
+python tests/benchmarks/scale.py speed          texts a second on each engine
+python tests/benchmarks/scale.py overhead       milliseconds that a unit costs besides its work
+python tests/benchmarks/scale.py memory         peak memory against the number of texts
+python tests/benchmarks/scale.py vocabulary     peak memory against the vocabulary
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import corelm
+from corelm.engines.choice import choose
+from corelm.engines.job import Job
+from corelm.generation.ancestral import Ancestral
+from corelm.generation.endings import Endings
+from corelm.machine import machine
+from corelm.testing import ToyModel
+from corelm.text_files.units import Texts, in_order
+
+MODEL = "imdb"
+ENGINES = (("serial", None), ("processes", 1), ("processes", 2), ("dask", 2))
+TEXTS, UNITS = 2048, 400
+COUNTS = (100, 1000)
+VOCABULARIES = (16_000, 128_000, 262_000)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """A unit without work, with a result of the size that a batch of texts has."""
+
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The name among all units."""
+        return str(self.number)
+
+    def __call__(self, model: object) -> str:
+        return "x" * 30_000
+
+
+def _texts() -> Texts:
+    sampler = corelm.sampler("top_p(p=0.9)")
+    return Texts("This movie", sampler, Ancestral(), 50, TEXTS, 1, Endings())
+
+
+def speed() -> Iterator[str]:
+    """Texts a second of `corelm sample --output`, without the start of the engine."""
+    model, texts = corelm.load(MODEL), _texts()
+    for name, workers in ENGINES:
+        job = Job.of(MODEL, model, texts.prompt, [texts.sampler])
+        with choose(name, workers).opened(model, lambda job=job: job) as engine:
+            list(in_order(engine, (Nothing(n) for n in range(4))))  # the workers load their models
+            start = time.perf_counter()
+            for _ in in_order(engine, texts.units()):
+                pass
+            took = time.perf_counter() - start
+        yield f"{name} {workers or ''}: {TEXTS / took:.0f} texts of 50 tokens a second"
+
+
+def unit() -> Iterator[str]:
+    """Processor time of a batch of texts on one thread, and the size of its result."""
+    model, texts = corelm.load(MODEL), _texts()
+    first, *rest = [each for each, _ in zip(texts.units(), range(4), strict=False)]
+    first(model)
+    start = time.process_time()
+    sizes = [len(json.dumps(each(model))) for each in rest]
+    took = (time.process_time() - start) / len(rest)
+    yield f"64 texts of 50 tokens: {took:.2f} s of a processor, {max(sizes) / 1000:.0f} kB"
+
+
+def overhead() -> Iterator[str]:
+    """Processor time of the command for a unit that does nothing, with one worker."""
+    model = corelm.load(MODEL)
+    for name, workers in (("serial", None), ("processes", 1), ("dask", 1)):
+        job = Job.of(MODEL, model, "This", [])
+        with choose(name, workers).opened(model, lambda job=job: job) as engine:
+            list(engine.run(iter([Nothing(-1)])))
+            start = time.process_time()
+            for _ in engine.run(iter([Nothing(n) for n in range(UNITS)])):
+                pass
+            took = time.process_time() - start
+        yield f"{name}: {1000 * took / UNITS:.2f} ms of a processor for a unit, in the command"
+
+
+def memory() -> Iterator[str]:
+    """Peak memory of a report of four samplers against the texts of each."""
+    for count in COUNTS:
+        words = ["greedy", "temperature", "top_p(p=0.9)", "min_p(p=0.05)", "-n", str(count)]
+        peak, took = _run("report", *words, "--length", "20", "--json", "r.json")
+        yield f"report of {4 * count} texts of 20 tokens: {peak:.0f} MiB, {took:.0f} s"
+    for count in COUNTS:
+        peak, took = _run("sample", "-n", str(4 * count), "--length", "20", "--output", "t.jsonl")
+        yield f"sample of {4 * count} texts of 20 tokens: {peak:.0f} MiB, {took:.0f} s"
+
+
+def _run(*words: str) -> tuple[float, float]:
+    """Run a command line; return its peak memory in MiB, and its seconds."""
+    code = (
+        "import resource, sys; from corelm.cli import main; code = main(sys.argv[1:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words, "--seed", "1"],
+            cwd=Path(folder), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    return int(done.stderr.splitlines()[-1]) / 1024, time.perf_counter() - start
+
+
+def vocabulary() -> Iterator[str]:
+    """Peak memory of a report of three samplers against the vocabulary; a process for each."""
+    for size in VOCABULARIES:
+        done = subprocess.run(
+            [sys.executable, __file__, "one-vocabulary", str(size)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        yield done.stdout.rstrip()
+
+
+def one_vocabulary(size: int) -> str:
+    """Make the report on one vocabulary in this process."""
+    logits = np.random.default_rng(0).normal(0, 3, size)
+    model = ToyModel([f"w{n}" for n in range(size - 3)], logits)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    start = time.perf_counter()
+    corelm.compare(
+        model, ["greedy", "top_p(p=0.9)", "temperature(t=0.7)"], prompts="w1", n=64, length=4
+    )
+    took = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return f"vocabulary of {size}: {peak - before:.0f} MiB for the report, {took:.0f} s"
+
+
+def main() -> None:
+    what = sys.argv[1] if len(sys.argv) > 1 else ""
+    if what == "one-vocabulary":
+        print(one_vocabulary(int(sys.argv[2])))
+        return
+    programs = {each.__name__: each for each in (speed, unit, overhead, memory, vocabulary)}
+    if what not in programs:
+        sys.exit(__doc__)
+    print(machine()["processor"], machine()["cores"], "cores")
+    for line in programs[what]():
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
