@@ -117,7 +117,9 @@ def work(name: str, arguments: list[str]) -> None:
     def attempt(data: bytes) -> None:
         targets.attempt(name, data)
 
-    atheris.Setup([sys.argv[0], *arguments], attempt)
+    # libFuzzer starts itself again to choose inputs, by a command that a shell reads.
+    again = f"{sys.executable} {HERE / 'run.py'} --worker {name}"
+    atheris.Setup([again, *arguments], attempt)
     atheris.Fuzz()
 
 
