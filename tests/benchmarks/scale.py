@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ import numpy as np
 
 import corelm
 from corelm.engines.choice import choose
+from corelm.engines.engine import PickledAsText
 from corelm.engines.job import Job
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
 from corelm.machine import machine
+from corelm.report.measure.units import DrawTexts
 from corelm.testing import ToyModel
 from corelm.text_files.units import Texts, in_order
 
@@ -95,6 +98,18 @@ def overhead() -> Iterator[str]:
         yield f"{name}: {1000 * took / UNITS:.2f} ms of a processor for a unit, in the command"
 
 
+def record() -> Iterator[str]:
+    """Memory of the record of a text, as the run of a report holds it."""
+    strategy = PickledAsText("top_p(p=0.9)")
+    unit = DrawTexts(0, 1, "This movie", strategy, 50, range(64, 128), 1)
+    result = json.dumps(unit(corelm.load(MODEL)))
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    records = json.loads(result)["value"]
+    took = tracemalloc.get_traced_memory()[0] - before
+    yield f"a text of 50 tokens: {took / len(records) / 1000:.1f} kB"
+
+
 def memory() -> Iterator[str]:
     """Peak memory of a report of four samplers against the texts of each."""
     for count in COUNTS:
@@ -150,7 +165,7 @@ def main() -> None:
     if what == "one-vocabulary":
         print(one_vocabulary(int(sys.argv[2])))
         return
-    programs = {each.__name__: each for each in (speed, unit, overhead, memory, vocabulary)}
+    programs = {each.__name__: each for each in (speed, unit, overhead, record, memory, vocabulary)}
     if what not in programs:
         sys.exit(__doc__)
     print(machine()["processor"], machine()["cores"], "cores")
