@@ -90,23 +90,35 @@ Way = tuple[Callable[[], None], Callable[[], None]]
 """Start a text in each row; draw one token for each row."""
 
 
-def write_gguf(path: Path, size: int) -> None:
-    """Write a network that is there for the place of its logits alone."""
+def write_gguf(path: Path, size: int, width: int = WIDTH, blocks: int = 1) -> None:
+    """Write a network of random weights.
+
+    Args:
+        path: the file.
+        size: the size of the vocabulary.
+        width: of a token; by default the network is there for the place of its logits alone.
+        blocks: the number of transformer blocks.
+    """
     file = gguf.GGUFWriter(path, "llama")
     file.add_context_length(256)
-    file.add_embedding_length(WIDTH)
-    file.add_block_count(1)
-    file.add_feed_forward_length(WIDTH)
-    file.add_head_count(1)
+    file.add_embedding_length(width)
+    file.add_block_count(blocks)
+    file.add_feed_forward_length(4 * width)
+    file.add_head_count(max(width // 64, 1))
     file.add_layer_norm_rms_eps(1e-5)
     file.add_vocab_size(size)
     file.add_tokenizer_model("none")
-    shapes: dict[str, tuple[int, ...]] = {"token_embd": (size, WIDTH), "output_norm": (WIDTH,)}
-    matrices = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
-    shapes |= {f"blk.0.{name}": (WIDTH, WIDTH) for name in matrices}
-    shapes |= {f"blk.0.{name}": (WIDTH,) for name in ("attn_norm", "ffn_norm")}
-    for name, shape in shapes.items():
-        file.add_tensor(f"{name}.weight", np.ones(shape, dtype=np.float32))
+    rng = np.random.default_rng(0)
+    block = {f"attn_{name}": (width, width) for name in ("q", "k", "v", "output")}
+    block |= {"ffn_gate": (4 * width, width), "ffn_up": (4 * width, width)}
+    block |= {"ffn_down": (width, 4 * width)}
+    matrices = {f"blk.{i}.{name}": shape for i in range(blocks) for name, shape in block.items()}
+    for name, shape in {"token_embd": (size, width), **matrices}.items():
+        weights = rng.standard_normal(shape, dtype=np.float32) / np.float32(np.sqrt(width / 8))
+        file.add_tensor(f"{name}.weight", weights.astype(np.float16))
+    norms = [f"blk.{i}.{name}" for i in range(blocks) for name in ("attn_norm", "ffn_norm")]
+    for name in ("output_norm", *norms):
+        file.add_tensor(f"{name}.weight", np.ones(width, dtype=np.float32))
     file.write_header_to_file()
     file.write_kv_data_to_file()
     file.write_tensors_to_file()
