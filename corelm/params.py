@@ -47,7 +47,9 @@ class Rule:
             return "one of " + ", ".join(map(str, self.choices))
         bounds = {"above": self.gt, "at least": self.ge, "below": self.lt, "at most": self.le}
         return " and ".join(
-            f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None
+            f"{word} {bound if isinstance(bound, int) else f'{bound:g}'}"
+            for word, bound in bounds.items()
+            if bound is not None
         )
 
     def allows(self, value: Any) -> bool:

@@ -144,7 +144,7 @@ def test_the_options_of_a_sampler_are_called_as_in_sample(run: Run) -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        (("--batch", "0"), "batch must be at least 1, not 0"),
+        (("--batch", "0"), "batch must be at least 1 and at most 1048576, not 0"),
         (("--batch", "all"), "batch must be a whole number, not 'all'"),
         (("--length", "1"), "length must be at least 2, not 1"),
         (("--seconds", "-1"), "seconds must be at least 0, not -1.0"),

@@ -35,7 +35,7 @@ def kept_texts(texts: TextSet, count: int | None = TEXTS) -> list[dict[str, Any]
         >>> text["tokens"][0]["token"], text["tokens"][0]["rank"], text["tokens"][0]["q"]
         (' cat', 1, 1.0)
         >>> text["by_token"]["text"], text["by_token"]["surprisal"]
-        ([' cat', ' sat', ' on'], [0.9515453, 0.9515453, 0.9515453])
+        ([' cat', ' sat', ' on'], [0.8639649, 1.066351, 0.6690496])
     """
     return [
         {

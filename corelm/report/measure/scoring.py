@@ -42,7 +42,7 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         >>> from corelm.testing import ToyModel
         >>> [found] = score(ToyModel(), [("the", " cat sat")])
         >>> round(found["nats"], 3), found["tokens"], found["bytes"]
-        (1.903, 2, 8)
+        (1.93, 2, 8)
     """
     vocabulary = model.vocabulary
     pairs = [_encoded(vocabulary, prompt, text) for prompt, text in texts]
