@@ -5,8 +5,9 @@
 Every study draws its own texts from the toy model with two samplers, as a report does, with a seed
 of its own. The truth is the mean over all studies: of a mean over tokens the pooled one, of a
 figure of a set the mean of the figure of such sets. It is known about thirty times as exactly as
-one study knows it. Prints a Markdown table: the share of the studies whose interval holds the
-truth, for each figure and for its paired difference between the samplers.
+one study knows it. Of the best of several settings, the one whose surprisal is closest to a target,
+it is the mean of the setting chosen. Prints a Markdown table: the share of the studies whose
+interval holds the truth, for each figure and for its paired difference between the samplers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 import corelm
 from corelm import Sampler
-from corelm.metrics.intervals import Interval, difference_interval
+from corelm.metrics.intervals import Interval, best_of, difference_interval, mean_interval
 from corelm.metrics.positions import total
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import model_contexts
@@ -29,6 +30,12 @@ from corelm.report.measure.text_set import TextSet
 from corelm.testing import ToyModel
 
 SAMPLERS = ("temperature(t=0.8)", "top_p(p=0.8)")
+SETTINGS: tuple[str, ...] = tuple(
+    f"temperature(t={t})" for t in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+)
+TARGET = 1.0
+"""The surprisal that is best, in nats: between those of two settings."""
+BEST, UNCORRECTED = "surprisal of the best of 8 settings", "the same without a correction"
 PROMPTS = ("the", "the cat", "the dog", "a")
 CONTEXTS = 32
 """The number of texts on whose positions a report compares samplers."""
@@ -42,11 +49,13 @@ class Study:
         texts: texts of each sampler for each prompt.
         prompts: the number of prompts.
         length: tokens of a text, at most.
+        settings: the settings of which a study chooses the best one.
     """
 
     texts: int = 64
     prompts: int = 1
     length: int = 20
+    settings: tuple[str, ...] = SETTINGS
 
     def run(self, seed: int) -> dict[str, Figure]:
         """Return every figure of a study, and the paired differences of its two samplers."""
@@ -63,7 +72,24 @@ class Study:
             f"difference of {name}": Figure(value, ends)
             for name, (value, ends) in first.differences(second).items()
         }
-        return found | self._teacher_forced(model, samplers, seed)
+        return found | self._best(model, seed) | self._teacher_forced(model, samplers, seed)
+
+    def _best(self, model: ToyModel, seed: int) -> dict[str, Figure]:
+        """Return the surprisal of each setting, and that of the best one."""
+        sums = {}
+        for setting in self.settings:
+            texts = self._texts(model, corelm.sampler(setting), seed)
+            sums[setting] = texts.by_unit(texts.ratios["surprisal"])
+        means = {name: sum(nats) / sum(tokens) for name, (nats, tokens) in sums.items()}
+        best = best_of(list(sums.values()), TARGET) if sums else None
+        if best is None:
+            return {}
+        name = self.settings[best.chosen]
+        plain = mean_interval(*sums[name])
+        return {f"surprisal of {name}": Figure(mean, None) for name, mean in means.items()} | {
+            BEST: Figure(best.value, best.ends, f"surprisal of {name}"),
+            UNCORRECTED: Figure(means[name], plain, f"surprisal of {name}"),
+        }
 
     def _texts(self, model: ToyModel, sampler: Sampler, seed: int) -> TextSet:
         drawn = [
@@ -88,10 +114,17 @@ class Study:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of one study, with its interval."""
+    """One figure of one study, with its interval.
+
+    Attributes:
+        value: the figure.
+        ends: its interval.
+        of: the figure whose truth the interval should hold; this one when left out.
+    """
 
     value: float
     ends: Interval | None
+    of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +132,7 @@ class Coverage:
     """How often the interval of a figure holds the truth.
 
     Attributes:
-        truth: the mean over the studies.
+        truth: the mean over the studies of the figure itself, or of the one that it is about.
         share: the share of the studies whose interval holds it.
         below, above: the shares in which it is below and above the interval.
         studies: the number of studies with an interval.
@@ -118,17 +151,23 @@ def coverage(studies: Iterable[Mapping[str, Figure]]) -> dict[str, Coverage]:
     for study in studies:
         for name, figure in study.items():
             columns[name].append(figure)
-    return {name: _of(figures) for name, figures in columns.items()}
+    truths = {
+        name: math.fsum(each.value for each in figures) / len(figures)
+        for name, figures in columns.items()
+    }
+    return {name: _of(name, figures, truths) for name, figures in columns.items()}
 
 
-def _of(figures: Sequence[Figure]) -> Coverage:
-    truth = math.fsum(each.value for each in figures) / len(figures)
-    ends = np.array([each.ends for each in figures if each.ends is not None])
-    if not len(ends):
-        return Coverage(truth, math.nan, math.nan, math.nan, 0)
-    slack = 1e-9 * max(abs(truth), 1)
+def _of(name: str, figures: Sequence[Figure], truths: Mapping[str, float]) -> Coverage:
+    known = [each for each in figures if each.ends is not None]
+    if not known:
+        return Coverage(truths[name], math.nan, math.nan, math.nan, 0)
+    ends = np.array([each.ends for each in known])
+    truth = np.array([truths[each.of or name] for each in known])
+    slack = 1e-9 * np.maximum(np.abs(truth), 1)
     below, above = (ends[:, 0] > truth + slack).mean(), (ends[:, 1] < truth - slack).mean()
-    return Coverage(truth, float(1 - below - above), float(below), float(above), len(ends))
+    share = float(1 - below - above)
+    return Coverage(float(truth.mean()), share, float(below), float(above), len(ends))
 
 
 def main() -> None:
@@ -142,6 +181,7 @@ def main() -> None:
     found = coverage(study.run(seed) for seed in range(1, asked.studies + 1))
     print("| figure | truth | covered | truth below | above | studies |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    found = {name: each for name, each in found.items() if each.studies}
     for name, each in found.items():
         print(
             f"| {name} | {each.truth:.4f} | {each.share:.1%} | {each.below:.1%} "
