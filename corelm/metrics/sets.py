@@ -59,7 +59,7 @@ def figures_of_sets(
     means = {name: _mean(values) for name, values in columns.items()}
     ci95 = {name: _interval(values) for name, values in columns.items()}
     looping = loops([text for some in sets for text in some])
-    ci95["loops"] = share_interval(float(looping.mean()), len(looping))
+    ci95["loops"] = share_interval(float(looping.mean()), len(looping)) if looping.size else None
     return SetFigures(count, len(sets[0]), length, means, ci95)
 
 

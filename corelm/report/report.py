@@ -21,8 +21,9 @@ from corelm.report.document.schema import check
 from corelm.report.document.summary import summary
 from corelm.report.measure.defaults import CONTEXTS, LENGTH, TEXTS, N
 from corelm.report.measure.journal import Journal
-from corelm.report.measure.run import Progress, ReportRun
+from corelm.report.measure.run import ReportRun
 from corelm.report.measure.settings import NamedModel, settings
+from corelm.report.measure.stages import Progress
 from corelm.report.render import bibtex, csv, markdown, text
 from corelm.report.render.frames import columns
 from corelm.sampler import Sampler

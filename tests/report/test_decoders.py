@@ -98,7 +98,9 @@ def test_the_cost_of_a_token(document, name, calls, read):
     own = rows(document)[name]["generated_texts"]
     assert own["model_calls"] == calls / 10
     assert own["tokens_read"] == pytest.approx(read / 10)
-    assert own["ci95"]["tokens_read"] == pytest.approx([read / 10] * 2)
+    # Texts of one sample share their random numbers, so those of both prompts count as one.
+    alone = name.startswith("search")
+    assert own["ci95"]["tokens_read"] == (pytest.approx([read / 10] * 2) if alone else None)
     known = [text["figures"]["tokens_read"] for text in rows(document)[name]["texts"]]
     assert sum(value is not None for value in known) == 2  # the first text of each prompt
 

@@ -47,6 +47,14 @@ def test_the_additional_distance_from_a_target(values):
     assert low == high == 0.5
 
 
+def test_the_additional_distance_of_a_set_of_another_size_is_not_paired(values):
+    few = values[:10]
+    low, high = farther_interval((few, [1.0] * 10), (values, ONES), values.mean() - 5)
+    wide = [np.diff(mean_interval(each, [1.0] * len(each)))[0] for each in (few, values)]
+    assert max(wide) < high - low < sum(wide)
+    assert low < few.mean() - values.mean() < high
+
+
 @pytest.mark.parametrize("counts", [[0.0] * 40, [1.0]])
 def test_without_anything_to_count_there_is_no_interval(values, counts):
     empty = [1.0] * len(counts), counts
@@ -118,15 +126,16 @@ def test_differences_of_texts_are_paired():
 def row_with(values):
     """Measurements of a sampler whose texts have these surprisals."""
     ratios = {"surprisal": (list(values), [1.0] * len(values))}
-    return Measured({}, SimpleNamespace(ratios=ratios, records=values))
+    texts = SimpleNamespace(ratios=ratios, records=values, by_unit=lambda sums: sums)
+    return Measured({}, texts)
 
 
 def test_the_closest_are_those_that_cannot_be_told_from_the_closest_one(values):
-    """At 3 nats: one at 3, one that crosses it from text to text, one surely 1 nat farther."""
+    """At 3 nats: one at 3, one that crosses it from text to text, one surely 2 nats farther."""
     centred = values - values.mean() + 3
     noisy = 3.05 + np.random.default_rng(8).normal(0, 2, 40)
     rows = {
-        "farther": row_with(centred + 1),
+        "farther": row_with(centred + 2),
         "noisy": row_with(noisy),
         "best": row_with(centred),
         "nothing": row_with([]),

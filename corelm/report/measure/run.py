@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
-from corelm.docstrings import source_of
-from corelm.engines.engine import Engine, PickledAsText, Serial, Unit
+from corelm.engines.engine import Engine, PickledAsText, Serial
 from corelm.errors import UsageError
 from corelm.generation.generate import batches
 from corelm.language_model import never_drawn
 from corelm.metrics.positions import Band
 from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.strategies import Strategy
 from corelm.report.document.fronts import fronts
 from corelm.report.document.lookup import HUMAN
-from corelm.report.document.provenance import described, failed_plugins, made_with, name_of
+from corelm.report.document.provenance import name_of
 from corelm.report.measure import generated_texts, human, on_contexts
 from corelm.report.measure.contexts import Contexts, human_contexts
 from corelm.report.measure.differences import (
@@ -29,13 +25,16 @@ from corelm.report.measure.differences import (
     from_people,
     from_row,
 )
+from corelm.report.measure.header import header, warnings
 from corelm.report.measure.journal import Journal
 from corelm.report.measure.kept_texts import kept_texts
 from corelm.report.measure.playground import try_it
 from corelm.report.measure.plugin_metrics import Comparison
+from corelm.report.measure.rows import Row
 from corelm.report.measure.scoring import Score
-from corelm.report.measure.settings import Candidate, Settings
+from corelm.report.measure.settings import Settings
 from corelm.report.measure.sources import sources
+from corelm.report.measure.stages import Progress, Stages
 from corelm.report.measure.targets import Target
 from corelm.report.measure.temperature_curve import curve, temperatures
 from corelm.report.measure.text_set import TextSet
@@ -50,63 +49,9 @@ from corelm.report.measure.units import (
 )
 from corelm.sampler import Sampler
 
-FEW = 30
-"""The number of positions below which a report warns that its figures say little."""
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""
-INTERVALS = (
-    "95 %: expanded percentile bootstrap over texts for means, Wilson's score interval for shares "
-    "of texts, jackknife over texts for figures of a whole set; those of differences are paired by "
-    "text, except from texts of people"
-)
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, the number of its units that are finished, and the number of all."""
 Document = dict[str, Any]
-AnyUnit = TypeVar("AnyUnit", bound=Unit)
-
-
-@dataclass
-class Row:
-    """One sampler during the run, until it fails."""
-
-    candidate: Candidate
-    sampler: Sampler
-    target: float | None = None
-    error: dict[str, str] | None = None
-
-    @property
-    def strategy(self) -> Strategy:
-        """The sampler and the decoder around it."""
-        return Strategy(self.sampler, self.candidate.decoder)
-
-    @property
-    def name(self) -> str:
-        """The name that the row has in the report."""
-        return str(self.strategy)
-
-    def described(self) -> Document:
-        """Describe the sampler; if its parameter was not found, as the user wrote it."""
-        found = {
-            **described(self.strategy),
-            "sweep": self.candidate.sweep,
-            "matched": self._match(),
-        }
-        if self.candidate.open is not None and self.sampler is self.candidate.sampler:
-            return found | {"sampler": self.candidate.row, "params": {}, "temperature": None}
-        return found
-
-    def _match(self) -> Document | None:
-        """Say what its open parameter was matched to."""
-        open_, target = self.candidate.open, self.candidate.target
-        if open_ is None or target is None:
-            return None
-        return {"open": open_, "figure": target.figure, "target": self.target, "asked": str(target)}
-
-    def take(self, result: Document) -> Document | None:
-        """Accept the result of a unit; return None if the sampler failed in it."""
-        self.error = self.error or result.get("error")
-        return None if self.error else result
 
 
 class ReportRun:
@@ -123,9 +68,7 @@ class ReportRun:
         self, settings: Settings, engine: Engine, journal: Journal, progress: Progress
     ) -> None:
         self._settings = settings
-        self._engine = engine
-        self._journal = journal
-        self._progress = progress
+        self._stages = Stages(engine, journal, progress)
         self._targets: dict[Target, float] = {}
         self._comparison: Comparison | None = None
         self._rows = [Row(candidate, candidate.sampler) for candidate in settings.candidates]
@@ -161,7 +104,10 @@ class ReportRun:
         documents = list(self._documents(rows, people, written_by_people))
         return {
             "schema": "corelm.report/1",
-            "header": self._header(contexts) | {"sources": sources(documents)},
+            "header": {
+                **header(settings, self._rows, self._targets, contexts),
+                "sources": sources(documents),
+            },
             "units": "nats",
             "vocabulary": size,
             "drawable": size - len(never),
@@ -173,49 +119,8 @@ class ReportRun:
             "fronts": fronts(documents),
             "curve": curve(measured["curve"], at),
             "try_it": try_it(settings.model, settings.prompts[0]),
-            "warnings": [*settings.warnings, *_few(contexts), *self._of_one_text()],
+            "warnings": list(warnings(settings, self._rows, contexts)),
         }
-
-    def _results(
-        self,
-        stage: str,
-        units: Iterable[AnyUnit],
-        total: int,
-        engine: Engine | None = None,
-    ) -> Iterator[tuple[AnyUnit, Any]]:
-        """Yield units with their results, in their order; those in the journal are not done again.
-
-        Units are taken one by one, so a unit may be left out because of the results before it.
-        """
-        order: deque[AnyUnit] = deque()
-        results: dict[str, Any] = {}
-        journal, done = self._journal, 0
-
-        def missing() -> Iterator[AnyUnit]:
-            nonlocal done
-            for unit in units:
-                order.append(unit)
-                if unit.name not in journal:
-                    yield unit
-                else:
-                    done += 1
-
-        def in_order() -> Iterator[tuple[AnyUnit, Any]]:
-            while order and ((name := order[0].name) in results or name in journal):
-                yield order.popleft(), results.pop(name) if name in results else journal.take(name)
-
-        self._progress(stage, 0, total)
-        for unit, result in (engine or self._engine).run(missing()):
-            results[unit.name] = journal.keep(unit.name, result)
-            done += 1
-            self._progress(stage, done, total)
-            yield from in_order()
-        self._progress(stage, total, total)
-        yield from in_order()
-
-    def _result(self, unit: Unit) -> Any:
-        """The result of a unit that is a stage of its own."""
-        return next(self._results(unit.name, [unit], 1))[1]
 
     def _texts(self) -> Contexts:
         """The contexts of the samplers; if people wrote them, further texts behind those."""
@@ -223,7 +128,7 @@ class ReportRun:
         if s.reference is None:
             each = min(s.n, -(-s.contexts // len(s.prompts)))
             unit = DrawContexts(s.prompts, each, s.length, s.seeds[0])
-            found = self._result(unit)
+            found = self._stages.result(unit)
             texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
             return Contexts(found["source"], found["description"], texts, lengths)
         whole = human_contexts(s.model, s.reference.texts, s.reference.description)
@@ -259,7 +164,7 @@ class ReportRun:
                 "of nats"
             )
         unit = ModelEntropy(matchers)
-        own = self._result(unit)
+        own = self._stages.result(unit)
         return float(share * own["mean"])
 
     def _match(self, matchers: Matchers) -> None:
@@ -271,7 +176,7 @@ class ReportRun:
                 row.target = self._targets[target]
                 rows.append(row)
                 units.append(Match(open_, target.figure, row.target, matchers))
-        results = self._results("matching", units, len(units)) if units else ()
+        results = self._stages.results("matching", units, len(units)) if units else ()
         for row, (_, result) in zip(rows, results, strict=True):
             found = row.take(result)
             row.sampler = read_sampler(found["value"]) if found else row.sampler
@@ -299,7 +204,9 @@ class ReportRun:
             MeasureOnContexts(stage, part[0], contexts.some(part), pickled, tuple(at))
             for part in parts
         ]
-        return on_contexts.merge([result for _, result in self._results(stage, units, len(units))])
+        return on_contexts.merge(
+            [result for _, result in self._stages.results(stage, units, len(units))]
+        )
 
     def _generated_texts(self) -> list[list[generated_texts.Record]]:
         """The texts of each row; none for a sampler that has failed."""
@@ -322,37 +229,26 @@ class ReportRun:
             if row.error is None
         )  # fmt: skip
         found: list[list[generated_texts.Record]] = [[] for _ in self._rows]
-        for unit, result in self._results("generated texts", units, sum(map(len, parts))):
+        for unit, result in self._stages.results("generated texts", units, sum(map(len, parts))):
             record = self._rows[unit.row].take(result)
             found[unit.row] += record["value"] if record else []
         return found
 
     def _seeds(self, row: Row) -> tuple[int, ...]:
         """The seeds of a row: one for a decoder that draws nothing at random."""
-        decoder = row.candidate.decoder
-        alone = decoder is not None and decoder.is_deterministic
-        return self._settings.seeds[:1] if alone else self._settings.seeds
+        return self._settings.seeds[:1] if row.writes_one_text else self._settings.seeds
 
     def _parts(self, row: Row) -> Iterator[range]:
         """The samples of a row that are decoded together.
 
         Next to a decoder the first one is decoded alone, to count the calls of the model.
         """
-        n, decoder = self._settings.n, row.candidate.decoder
+        n = self._settings.n
         if not any(each.candidate.decoder for each in self._rows):
             return batches(n)
-        if decoder is not None and decoder.is_deterministic:
+        if row.writes_one_text:
             return iter([range(1)])
         return chain([range(1)], (range(p.start + 1, p.stop + 1) for p in batches(n - 1)))
-
-    def _of_one_text(self) -> Iterator[str]:
-        """Say which rows have one text for each prompt where the others have more."""
-        for row in self._rows if self._settings.n > 1 else ():
-            if row.candidate.decoder is not None and row.candidate.decoder.is_deterministic:
-                yield (
-                    f"{row.name} draws nothing at random, so it wrote one text for each prompt; "
-                    "give more prompts (--prompts) for more"
-                )
 
     def _measurements(
         self, records: list[Document], texts: list[list[generated_texts.Record]], band: Band | None
@@ -361,9 +257,9 @@ class ReportRun:
         found: list[Measured | None] = []
         scored = self._scores("second scorer", texts)
         for row, record, drawn, scores in zip(self._rows, records, texts, scored, strict=True):
-            self._progress("figures", len(found), len(self._rows))
+            self._stages.progress("figures", len(found), len(self._rows))
             found.append(None if row.error else self._measure(record, drawn, band, scores))
-        self._progress("figures", len(self._rows), len(self._rows))
+        self._stages.progress("figures", len(self._rows), len(self._rows))
         return found
 
     def _measure(
@@ -390,7 +286,7 @@ class ReportRun:
             for some in batches(len(drawn))
             if (part := drawn[some.start : some.stop])
         ]
-        for unit, scores in self._results(stage, units, len(units), Serial(scorer.model)):
+        for unit, scores in self._stages.results(stage, units, len(units), Serial(scorer.model)):
             found[unit.row] += scores
         return found
 
@@ -442,50 +338,3 @@ class ReportRun:
                 "differences": differences,
             }
             yield found | {"failed_metrics": own.texts.failures if own else {}}
-
-    def _header(self, contexts: Contexts) -> Document:
-        """The facts about a report besides its figures; the command line fills in `command`."""
-        s = self._settings
-        return {
-            **made_with(),
-            "command": None,
-            "model": {"name": s.model_name, "sha256": s.sha256},
-            "scorer": s.model_name,
-            "second_scorer": s.scorer and {"name": s.scorer.name, "sha256": s.scorer.sha256},
-            "prompts": list(s.prompts),
-            "n": s.n,
-            "length": s.length,
-            "seed": s.seeds[0],
-            "seeds": list(s.seeds),
-            "contexts": {
-                "source": contexts.source,
-                "description": contexts.description,
-                "texts": len(contexts.texts),
-                "positions": contexts.positions,
-            },
-            "failed_plugins": failed_plugins(),
-            "settings_tried": dict(Counter(name_of(row.strategy) for row in self._rows)),
-            "metrics": [
-                {
-                    "name": o.full_name,
-                    "version": o.source.version,
-                    "meaning": o.value.meaning,
-                    "source": source_of(o.value.figure or o.value.compare),
-                }
-                for o in s.metrics
-            ],
-            "matched": [
-                {"figure": target.figure, "asked": str(target), "target": value}
-                for target, value in self._targets.items()
-            ],
-            "ci": INTERVALS,
-        }
-
-
-def _few(contexts: Contexts) -> Iterator[str]:
-    """Warn if there is too little to measure for a conclusion."""
-    if contexts.positions < FEW:
-        yield (
-            f"the samplers were compared at {contexts.positions} positions only, which is too few "
-            "for a conclusion; write more texts (--samples) or longer ones (--length)"
-        )
