@@ -175,6 +175,7 @@ def _join(address: str, processes: int, process: int) -> None:
     """
     import jax
 
+    atexit.unregister(_end)
     if jax.distributed.is_initialized():
         return
     if process:
@@ -240,16 +241,17 @@ def device_errors(devices: Devices) -> Iterator[None]:
 def _leave(code: int) -> None:
     """End this program without the others, which JAX would wait for and then abort it.
 
-    Functions that are registered last are called first, so this comes before JAX's own end.
+    Functions that are registered last are called first, so this comes before JAX's own end. A
+    training that the program begins after all calls it off.
     """
+    atexit.register(_end, code)
 
-    def end() -> None:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):
-                stream.flush()
-        os._exit(code)
 
-    atexit.register(end)
+def _end(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 def _tensorflow_error() -> type[Exception]:
