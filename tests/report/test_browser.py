@@ -349,6 +349,13 @@ def test_paper_has_no_sliders_and_is_white(opened):
     assert not tab.locator("details").nth(1).is_visible()
 
 
+@pytest.mark.parametrize("width", [979, 1047], ids=["letter", "A4"])  # landscape, less its margins
+def test_tables_fit_on_paper(opened, width):
+    tab = opened(viewport={"width": width, "height": 700})
+    tab.emulate_media(media="print")
+    assert not overflow(tab)
+
+
 def test_malicious_strings_do_nothing(opened, made, tmp_path):
     path = tmp_path / "evil.html"
     path.write_text(page(hostile(made)), encoding="utf-8", newline="\n")
