@@ -1,4 +1,4 @@
-"""Draw the figure of `docs/how-to/a-small-study.md` from its report, and print its table.
+"""Draw the figure of `docs/how-to/a-small-study.md` from its report, and print its tables.
 
     python docs/scripts/small_study.py study.json
 
@@ -25,6 +25,11 @@ TITLES = (
     "sampler", "entropy", "human recall", "mass kept", "human surprisal", "tokens kept",
     "own texts: surprisal",
 )  # fmt: skip
+DIFFERENCES = {
+    "human surprisal": ("teacher_forced", "human_surprisal"),
+    "entropy": ("teacher_forced", "entropy.mean"),
+    "own texts: surprisal": ("generated_texts", "surprisal"),
+}
 TEAL = "#00796b"
 Row = Mapping[str, Any]
 
@@ -57,11 +62,25 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def differences(rows: list[Row]) -> str:
+    """Return the paired differences of the rows from the chosen one as a Markdown table."""
+    lines = [f"| less that of the chosen row | {' | '.join(DIFFERENCES)} |"]
+    lines.append(f"| --- |{' ---: |' * len(DIFFERENCES)}")
+    for row in rows:
+        if row["differences"]:
+            each = [row["differences"][view][name] for view, name in DIFFERENCES.values()]
+            cells = [
+                f"{d['value']:+.3f} ({d['ci95'][0]:+.3f} to {d['ci95'][1]:+.3f})" for d in each
+            ]
+            lines.append(f"| `{row['sampler']}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Draw and print."""
     rows = corelm.Report.read(sys.argv[1]).to_dict()["samplers"]
     draw(rows)
-    print(table(rows))
+    print(table(rows), differences(rows), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -123,6 +123,19 @@ def test_differences_of_texts_are_paired():
                 assert each["ci95"] in (None, [0.0, 0.0]), name
 
 
+def test_recall_of_the_words_of_people_has_paired_differences():
+    samplers = ["top_p(p=0.5)", "top_p(p=0.9)"]
+    first, second = compare(samplers, reference=TEXTS, against=samplers[1])["samplers"]
+    for name in ("human_recall", "human_surprisal"):
+        figures = [row["teacher_forced"] for row in (first, second)]
+        found = first["differences"]["teacher_forced"][name]
+        assert found["value"] == pytest.approx(figures[0][name] - figures[1][name])
+        low, high = found["ci95"]
+        assert low <= found["value"] <= high
+        width = min(np.diff(each["ci95"][name])[0] for each in figures)
+        assert high - low < 2 * width
+
+
 def row_with(values):
     """Measurements of a sampler whose texts have these surprisals."""
     ratios = {"surprisal": (list(values), [1.0] * len(values))}

@@ -21,6 +21,7 @@ from corelm.metrics.intervals import (
 from corelm.metrics.positions import Sums, ratio, total
 from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, Figure, figures
 from corelm.report.measure.divergence import FIGURES
+from corelm.report.measure.on_contexts import human_recall
 from corelm.report.measure.text_set import TextSet
 
 Document = dict[str, Any]
@@ -40,20 +41,23 @@ class Measured:
     texts: TextSet
 
 
-def from_row(name: str, own: Measured, other: Measured) -> Document:
+def from_row(name: str, own: Measured, other: Measured, contexts: Record | None = None) -> Document:
     """Return the differences of one sampler from another one.
 
     Args:
         name: the row of the other one.
         own: the measurements of the sampler.
         other: those of the other one.
+        contexts: the record of the model, if people wrote the contexts.
     """
-    # A decoder is measured by its texts alone.
-    names = FIGURES if own.record and other.record else ()
-    pairs = {_key(name): (total(own.record[name]), total(other.record[name])) for name in names}
+    mine, theirs = (_by_text(each.record, contexts) for each in (own, other))
     return {
         "against": name,
-        TEACHER_FORCED: {metric: _paired(*sums) for metric, sums in pairs.items()},
+        TEACHER_FORCED: {
+            _key(figure): _paired(total(mine[figure]), total(theirs[figure]))
+            for figure in mine
+            if figure in theirs  # a decoder is measured by its texts alone
+        },
         GENERATED: {
             metric: _difference(value, ends)
             for metric, (value, ends) in own.texts.differences(other.texts).items()
@@ -81,6 +85,14 @@ def from_people(row: Record, own: Measured, people: Record, contexts: Record | N
     if contexts is not None and own.record:
         found[TEACHER_FORCED] |= _on_human_contexts(own.record, contexts)
     return found
+
+
+def _by_text(record: Record, contexts: Record | None) -> Record:
+    """The values of each figure on the contexts, text by text."""
+    if not record:
+        return {}
+    found = {name: record[name] for name in FIGURES}
+    return found if contexts is None else found | human_recall(record, contexts)
 
 
 def _independent(figure: Figure, other: Figure) -> Interval | None:

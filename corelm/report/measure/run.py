@@ -330,7 +330,7 @@ class ReportRun:
                 if people and against == HUMAN:
                     differences = from_people(figures, own, people, contexts)
                 elif other and own is not other:
-                    differences = from_row(name, own, other)
+                    differences = from_row(name, own, other, contexts)
             found = {
                 **row.described(),
                 "error": row.error,
