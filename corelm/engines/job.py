@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
+from corelm.decoder import Decoder
 from corelm.errors import EngineError, UnknownNameError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.machine import machine
 from corelm.model.identity import identity_of
 from corelm.model.load import is_path, load, plugin_of
-from corelm.params import Parameterized
-from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.registry import registry
+from corelm.plugins.strategies import parts, strategy
 from corelm.sampler import Sampler
 
 OWN = ("corelm", "numpy")
@@ -48,7 +48,7 @@ class Job:
         name: str,
         model: LanguageModel,
         text: str,
-        things: Iterable[Parameterized],
+        things: Iterable[Sampler | Decoder],
         device: str | None = None,
         dtype: str | None = None,
     ) -> Job:
@@ -63,7 +63,7 @@ class Job:
             dtype: the number format that it was loaded with.
 
         Raises:
-            UsageError: a sampler that other processes cannot make from its expression.
+            UsageError: a sampler or decoder that others cannot make from its expression.
         """
         distributions = {found for thing in things for found in _distributions(thing)}
         plugin = plugin_of(name)
@@ -107,33 +107,29 @@ def _version(package: str) -> str:
         return "none"
 
 
-def _distributions(thing: Parameterized) -> Iterator[str]:
-    """Yield the packages that offer a sampler or decoder, its stages and its parameters.
+def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
+    """Yield the packages that offer the parts of a sampler or decoder.
 
     Raises:
         UsageError: it exists in this process alone.
     """
-    for stage in thing.stages if isinstance(thing, Sampler) else (thing,):
-        offer = registry().offer_of(type(stage))
+    for part in parts(thing):
+        offer = registry().offer_of(type(part))
         if offer is None or not offer.source.version:
             raise UsageError(
-                f"{stage.name} exists in this process alone, where workers cannot find it: install "
+                f"{part.name} exists in this process alone, where workers cannot find it: install "
                 "it as a plugin, or leave out the engine"
             )
         yield offer.source.distribution
-        for parameter in stage.parameters():
-            value = getattr(stage, parameter.name)
-            if isinstance(value, Parameterized):
-                yield from _distributions(value)
-    if isinstance(thing, Sampler) and not _reads_back(thing):
+    if not _reads_back(thing):
         raise UsageError(
             f"{thing} cannot be written as an expression, so workers cannot have it; leave out the "
             "engine"
         )
 
 
-def _reads_back(sampler: Sampler) -> bool:
+def _reads_back(thing: Sampler | Decoder) -> bool:
     try:
-        return read_sampler(str(sampler)) == sampler
+        return strategy(str(thing)) == strategy(thing)
     except (UsageError, UnknownNameError):
         return False

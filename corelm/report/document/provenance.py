@@ -15,7 +15,7 @@ from corelm.params import Parameterized
 from corelm.plugins.offers import Source
 from corelm.plugins.probing import temperature_of
 from corelm.plugins.registry import registry
-from corelm.plugins.strategies import Strategy
+from corelm.plugins.strategies import Strategy, parts
 from corelm.sampler import Sampler
 
 
@@ -70,15 +70,8 @@ def source_of(sampler: Sampler | Decoder) -> Source:
 
 def releases_of(strategy: Strategy) -> list[str]:
     """Return the plugin and its version of each stage, and of the samplers in its parameters."""
-    releases = []
-    for stage in strategy.stages:
-        source = source_of(stage)
-        releases.append(f"{source} {source.version}".strip())
-        for parameter in stage.parameters():
-            nested = getattr(stage, parameter.name)
-            if isinstance(nested, Sampler):
-                releases += releases_of(Strategy(nested))
-    return releases
+    sources = [source_of(part) for stage in strategy.stages for part in parts(stage)]
+    return [f"{source} {source.version}".strip() for source in sources]
 
 
 def _stage(sampler: Sampler | Decoder) -> dict[str, Any]:
@@ -99,11 +92,7 @@ def _stage(sampler: Sampler | Decoder) -> dict[str, Any]:
 
 def sources_of(thing: Sampler | Decoder) -> list[str]:
     """Return the sources that the docstrings of a strategy and of the samplers inside it name."""
-    sources = [source_of_docstring(type(thing))]
-    for parameter in thing.parameters():
-        nested = getattr(thing, parameter.name)
-        if isinstance(nested, Sampler):
-            sources += [source for stage in nested.stages for source in sources_of(stage)]
+    sources = [source_of_docstring(type(part)) for part in parts(thing)]
     return list(dict.fromkeys(filter(None, sources)))
 
 
