@@ -18,11 +18,12 @@ from killing import install
 import corelm
 from corelm import Sampler
 from corelm.engines.choice import choose
-from corelm.engines.engine import PickledAsText, Serial, Unit
+from corelm.engines.engine import Serial, Unit
 from corelm.engines.job import Job
 from corelm.engines.processes import Processes
 from corelm.engines.worker import _loaded, do, packed
 from corelm.errors import CorelmError, EngineError, SamplerError, UsageError
+from corelm.plugins.strategies import Strategy, strategy
 from corelm.testing import ToyModel
 
 SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails_late"]
@@ -225,4 +226,4 @@ def test_an_engine_that_cannot_be_is_refused(asked, message):
 
 def test_a_sampler_travels_as_its_expression():
     sampler = corelm.sampler("top_p(p=0.9) | temperature(t=0.7)")
-    assert PickledAsText(sampler).__reduce__() == (PickledAsText, (str(sampler),))
+    assert Strategy(sampler).__reduce__() == (strategy, (str(sampler),))

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from corelm.language_model import LanguageModel
-from corelm.plugins.strategies import Strategy
-from corelm.plugins.strategies import strategy as read_strategy
-from corelm.sampler import Sampler
 
 
 class Unit(Protocol):
@@ -53,26 +50,3 @@ class Serial:
 
     def close(self) -> None:
         """Do nothing: there are no workers."""
-
-
-class PickledAsText:
-    """A sampler, or a decoder with its sampler, that is pickled as its expression.
-
-    Its class and its values stay here.
-
-    Args:
-        strategy: the sampler, or the strategy.
-
-    Example:
-        >>> import corelm, pickle
-        >>> pickle.loads(pickle.dumps(PickledAsText(corelm.sampler("top_p(p=0.9)")))).sampler
-        TopP(p=0.9)
-    """
-
-    def __init__(self, strategy: Strategy | Sampler | str) -> None:
-        read = strategy if isinstance(strategy, Strategy) else read_strategy(strategy)
-        self._strategy = read
-        self.sampler, self.decoder = read
-
-    def __reduce__(self) -> tuple[type[PickledAsText], tuple[str]]:
-        return PickledAsText, (str(self._strategy),)

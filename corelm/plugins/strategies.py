@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from corelm.decoder import Decoder
 from corelm.errors import ExpressionError
@@ -17,7 +18,15 @@ WITHOUT = "stochastic"
 
 
 class Strategy(NamedTuple):
-    """A sampler, and the decoder around it; None for ancestral sampling."""
+    """A sampler, and the decoder around it; None for ancestral sampling.
+
+    It is pickled as its expression, so that its classes and values stay in this process.
+
+    Example:
+        >>> import pickle
+        >>> pickle.loads(pickle.dumps(strategy("top_p(p=0.9)"))).sampler
+        TopP(p=0.9)
+    """
 
     sampler: Sampler
     decoder: Decoder | None = None
@@ -32,6 +41,9 @@ class Strategy(NamedTuple):
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.stages))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return strategy, (str(self),)
 
 
 def strategy(expression: str | Sampler | Decoder) -> Strategy:
@@ -67,6 +79,20 @@ def strategy(expression: str | Sampler | Decoder) -> Strategy:
         raise ExpressionError(f"{name} is a decoder, which must be the last stage")
     inside = build(stages[:-1]) if stages[:-1] else built_in(WITHOUT)
     return Strategy(inside, _decoder(classes[-1], stages[-1]))
+
+
+def parts(thing: Sampler | Decoder) -> Iterator[Sampler | Decoder]:
+    """Yield each stage of a sampler, or a decoder, before the parts of its parameters.
+
+    Example:
+        >>> [part.name for part in parts(strategy("phase(start=1, inside=top_p) | top_k").sampler)]
+        ['phase', 'top_p', 'stochastic', 'top_k']
+    """
+    for stage in thing.stages if isinstance(thing, Sampler) else (thing,):
+        yield stage
+        for parameter in stage.parameters():
+            if parameter.is_nested:
+                yield from parts(getattr(stage, parameter.name))
 
 
 def _decoder(cls: type[Decoder], written: Written) -> Decoder:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.decoder import Decoder
-from corelm.engines.engine import Engine, PickledAsText, Unit
+from corelm.engines.engine import Engine, Unit
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Generation, OpenTexts, batches, steps
 from corelm.language_model import LanguageModel
@@ -61,7 +61,7 @@ class Texts:
 
     def units(self, first: int = 0) -> Iterator[WriteTexts]:
         """Yield the units from a text on, which must be the first of a batch."""
-        strategy, ends = PickledAsText(Strategy(self.sampler, self.decoder)), self.endings
+        strategy, ends = Strategy(self.sampler, self.decoder), self.endings
         for samples in batches(self.n):
             if samples.start >= first:
                 yield WriteTexts(
@@ -75,7 +75,7 @@ class WriteTexts:
     """Write some of the texts; the attributes are those of `Texts`."""
 
     prompt: str
-    strategy: PickledAsText
+    strategy: Strategy
     length: int
     samples: Sequence[int]
     seed: int

@@ -23,11 +23,11 @@ import numpy as np
 
 import corelm
 from corelm.engines.choice import choose
-from corelm.engines.engine import PickledAsText
 from corelm.engines.job import Job
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
 from corelm.machine import machine
+from corelm.plugins.strategies import strategy
 from corelm.report.measure.units import DrawTexts
 from corelm.testing import ToyModel
 from corelm.text_files.units import Texts, in_order
@@ -100,8 +100,7 @@ def overhead() -> Iterator[str]:
 
 def record() -> Iterator[str]:
     """Memory of the record of a text, as the run of a report holds it."""
-    strategy = PickledAsText("top_p(p=0.9)")
-    unit = DrawTexts(0, 1, "This movie", strategy, 50, range(64, 128), 1)
+    unit = DrawTexts(0, 1, "This movie", strategy("top_p(p=0.9)"), 50, range(64, 128), 1)
     result = json.dumps(unit(corelm.load(MODEL)))
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from corelm.engines.engine import Engine, PickledAsText, Serial
+from corelm.engines.engine import Engine, Serial
 from corelm.errors import UsageError
 from corelm.generation.generate import batches
 from corelm.language_model import never_drawn
 from corelm.metrics.positions import Band
 from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.strategies import Strategy
 from corelm.report.document.fronts import fronts
 from corelm.report.document.lookup import HUMAN
 from corelm.report.document.provenance import name_of
@@ -198,10 +199,10 @@ class ReportRun:
         self, stage: str, contexts: Contexts, samplers: list[Sampler], at: Sequence[float]
     ) -> Document:
         """The result of `on_contexts.measure` on all texts, one unit of them after the other."""
-        n, pickled = len(contexts.texts), tuple(map(PickledAsText, samplers))
+        n, strategies = len(contexts.texts), tuple(map(Strategy, samplers))
         parts = [range(first, min(first + UNIT, n)) for first in range(0, n, UNIT)]
         units = [
-            MeasureOnContexts(stage, part[0], contexts.some(part), pickled, tuple(at))
+            MeasureOnContexts(stage, part[0], contexts.some(part), strategies, tuple(at))
             for part in parts
         ]
         return on_contexts.merge(
@@ -222,7 +223,7 @@ class ReportRun:
             for row in self._rows
         ]
         units = (
-            DrawTexts(at, number, prompt, PickledAsText(row.strategy), s.length, samples, seed,
+            DrawTexts(at, number, prompt, row.strategy, s.length, samples, seed,
                       counted and len(samples) == 1)
             for at, row in enumerate(self._rows)
             for number, (seed, prompt, samples) in enumerate(parts[at])

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from corelm.engines.engine import PickledAsText
 from corelm.errors import PluginError, SamplerError, UsageError
 from corelm.language_model import LanguageModel
 from corelm.plugins.loading import plugin_errors
+from corelm.plugins.strategies import Strategy
 from corelm.report.measure import generated_texts, on_contexts
 from corelm.report.measure.contexts import Contexts, model_contexts
 from corelm.report.measure.matching import Matcher
@@ -101,7 +101,7 @@ class MeasureOnContexts:
     stage: str
     first: int
     contexts: Contexts
-    samplers: tuple[PickledAsText, ...]
+    samplers: tuple[Strategy, ...]
     temperatures: tuple[float, ...]
 
     @property
@@ -134,7 +134,7 @@ class DrawTexts:
     row: int
     number: int
     prompt: str
-    strategy: PickledAsText
+    strategy: Strategy
     length: int
     samples: Sequence[int]
     seed: int
