@@ -13,7 +13,7 @@ from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import Step
+from corelm.decoding.step import Step, model_surprisals
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, RewindableSession, Session, is_end
 from corelm.numerics.distributions import (
@@ -21,7 +21,6 @@ from corelm.numerics.distributions import (
     draw_checked,
     mask_tokens,
     surprisals,
-    surprisals_and_entropy,
 )
 from corelm.sampler import Sampler
 from corelm.validation import apply, invalid_result, run_stages
@@ -273,8 +272,7 @@ class Decoding:
         logits = self._logits[which]
         if self._rows is not None:
             logits = logits[self._rows]
-        # To the last bit what a step says, whose model surprisal comes with the entropy.
-        return surprisals(logits, tokens) if which else surprisals_and_entropy(logits, tokens)[0]
+        return surprisals(logits, tokens) if which else model_surprisals(logits, tokens)
 
 
 def _read_only(array: NDArray[T]) -> NDArray[T]:

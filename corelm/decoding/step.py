@@ -82,3 +82,13 @@ class Step:
     def _of_model(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         # One pass over the vocabulary gives both.
         return surprisals_and_entropy(self.model_logits, self.tokens)
+
+
+def model_surprisals(logits: Array, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what a step has as `model_surprisal`, to the last bit, for any tokens.
+
+    Args:
+        logits: (batch, vocabulary) the model's logits.
+        tokens: (batch,) ids.
+    """
+    return surprisals_and_entropy(logits, tokens)[0]

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm.context import Context
+from corelm.decoding.step import model_surprisals
 from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array, surprisals, surprisals_and_entropy
+from corelm.numerics.distributions import Array, surprisals
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
@@ -124,7 +125,7 @@ class EngineRows:
         if self._logits is None:
             return NONE, NONE
         of_model, of_sampler = (logits[j : j + 1] for logits in self._logits)
-        model, sampler = surprisals_and_entropy(of_model, token)[0], surprisals(of_sampler, token)
+        model, sampler = model_surprisals(of_model, token), surprisals(of_sampler, token)
         return np.append(before.surprisal, sampler), np.append(before.model_surprisal, model)
 
 

@@ -41,8 +41,7 @@ def kernel(
         check: refuses arguments outside their range; called with all of them, so that the
             kernel and the definition refuse the same ones with the same words.
         check_entries: the same for arguments of one entry a row. The kernel refuses wrong ones
-            itself,
-            so this is called only to word its refusal.
+            itself, so this is called only to word its refusal.
         in_place: the function writes into the logits, so that a copy of them would not do.
         by_row: an argument with one axis has one entry a row, so that the definition can be called
             on a few rows at a time.
@@ -72,9 +71,7 @@ def kernel(
                     pass
             if check_entries is not None:
                 check_entries(logits, *arguments, **named)
-            if native.kernels is None:
-                return define(logits, *arguments, **named)
-            if not _can_read(logits, in_place):
+            if native.kernels is None or not _can_read(logits, in_place):
                 return define(logits, *arguments, **named)
             if type(logits) is not np.ndarray:
                 tensor = cast("Tensor", logits)

@@ -311,8 +311,9 @@ def surprisals(logits: Array, tokens: Array) -> NDArray[np.float64]:
         >>> surprisals(np.log([[0.25, 0.75]]), np.array([0])).round(4).tolist()
         [1.3863]
     """
-    below, _, total = _weights(array_namespace(logits), logits)
-    return _surprisal(below, total, tokens)
+    xp = array_namespace(logits)
+    below, _, total = _weights(xp, logits)
+    return _surprisal(below, xp.log(total), tokens)
 
 
 @kernel(rows.surprisals_and_entropy, check_entries=check_one_id_a_row)
@@ -330,19 +331,17 @@ def surprisals_and_entropy(
         >>> nats.round(4).tolist(), entropy.round(4).tolist()
         ([1.3863], [0.5623])
     """
-    xp = array_namespace(logits)
+    # Relative to the largest logit, ln of the sum is the min-entropy.
     least, entropy = min_and_shannon_entropy(logits)
-    chosen = xp.take_along_axis(subtract_max(logits), xp.asarray(tokens)[:, None], axis=-1)
-    nats = least - xp.astype(chosen, least.dtype)[:, 0]
-    # The two come from different sums, and rounding may put their difference below 0.
-    return xp.maximum(nats, xp.zeros_like(nats)), entropy
+    return _surprisal(subtract_max(logits), least[:, None], tokens), entropy
 
 
-def _surprisal(below: Array, total: Array, tokens: Any) -> Any:
+def _surprisal(below: Array, ln_total: Array, tokens: Any) -> Any:
     """Return ln of the sum less the token's logit, both relative to the largest logit: (batch,)."""
     xp = array_namespace(below)
     chosen = xp.take_along_axis(below, xp.asarray(tokens)[:, None], axis=-1)
-    nats = xp.log(total) - xp.astype(chosen, total.dtype)
+    nats = ln_total - xp.astype(chosen, ln_total.dtype)
+    # The two come from different sums, and rounding may put their difference below 0.
     return xp.maximum(nats, xp.zeros_like(nats))[:, 0]
 
 
@@ -385,7 +384,7 @@ def draw_checked(
     target = xp.astype(xp.asarray(uniforms), sums.dtype)[:, None] * total
     # The sum reaches its total at the last possible token, which rounding must not pass.
     tokens = running_count((sums <= target) & (sums < total))[:, -1]
-    return tokens, _surprisal(below, total, tokens), rows_are_valid(logits)
+    return tokens, _surprisal(below, xp.log(total), tokens), rows_are_valid(logits)
 
 
 def reweight_distribution(original_distribution: ArrayLike, temperature: float = 0.5) -> Array:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoding.model_logits import ModelLogits
+from corelm.decoding.step import model_surprisals
 from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH
 from corelm.language_model import LanguageModel, Vocabulary
-from corelm.numerics.distributions import Array, surprisals
+from corelm.numerics.distributions import Array
 from corelm.report.measure.contexts import Contexts
 from corelm.report.measure.divergence import Comparison, ModelRows, nan_if_impossible
 from corelm.sampler import Sampler
@@ -122,7 +123,7 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         logits = prepare(session.next_logits(), step)
         # A column of the table: without this, the kernels would copy it for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
-        group.model_surprisal[rows, time] = nan_if_impossible(surprisals(logits, tokens))
+        group.model_surprisal[rows, time] = nan_if_impossible(model_surprisals(logits, tokens))
         past = group.tokens[rows, :time], group.model_surprisal[rows, :time]
         # All samplers get the same arrays: a faulty one must not change the text of the others.
         for array in past:

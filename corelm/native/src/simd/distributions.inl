@@ -185,10 +185,10 @@ TARGET static enum status apply_temperature_row(const void *work, size_t i,
 
 KERNEL_OF_ROWS(apply_temperature)
 
-/* The surprisal of a logit, if the weights of its row sum to `total`. */
-INLINE double surprisal_of(float logit, float largest, double total)
+/* The surprisal of a logit, if ln of the sum of the weights of its row is `ln_total`. */
+INLINE double surprisal_of(float logit, float largest, double ln_total)
 {
-    double nats = log(total) - (double)(logit - largest);
+    double nats = ln_total - (double)(logit - largest);
     return nats > 0 ? nats : 0;
 }
 
@@ -232,7 +232,7 @@ TARGET static enum status draw_row(const void *work, size_t i, struct scratch *s
     exp_block(row + start, count, largest, weights);
     size_t token = start + find_target(weights, count, before, target);
     args->tokens[i] = (int64_t)token;
-    args->surprisals[i] = surprisal_of(row[token], largest, total);
+    args->surprisals[i] = surprisal_of(row[token], largest, log(total));
     return OK;
 }
 
@@ -245,7 +245,7 @@ TARGET static enum status surprisals_row(const void *work, size_t i, struct scra
     const float *row = args->logits.values + i * vocabulary;
     float largest = find_block_max(row, vocabulary, scratch->block_max);
     double total = exp_row(row, vocabulary, largest, scratch, 0);
-    args->out[i] = surprisal_of(row[args->tokens[i]], largest, total);
+    args->out[i] = surprisal_of(row[args->tokens[i]], largest, log(total));
     return OK;
 }
 
@@ -261,8 +261,7 @@ TARGET static enum status surprisals_and_entropy_row(const void *work, size_t i,
     float largest = find_block_max(row, vocabulary, scratch->block_max);
     double min_entropy;
     entropy_row(row, vocabulary, largest, scratch, 0, &min_entropy, args->entropy + i);
-    double nats = min_entropy - (double)(row[args->tokens[i]] - largest);
-    args->surprisals[i] = nats > 0 ? nats : 0;
+    args->surprisals[i] = surprisal_of(row[args->tokens[i]], largest, min_entropy);
     return OK;
 }
 
