@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from corelm.model.atomic_files import ABANDONED, PARTIAL
+from corelm.model.locks import try_lock
 
 DAY = 86_400
 
@@ -110,17 +108,8 @@ def _held(lock: Path | None, drop: bool = False) -> Iterator[bool]:
     if lock is None:
         yield True
         return
-    drop = drop or not lock.exists()
-    own = FileLock(lock)
-    try:
-        own.acquire(blocking=False)
-    except (Timeout, OSError):
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        if drop:
-            with suppress(OSError):
-                os.unlink(lock)  # while held: later it may be another process's
-        own.release()
+    with ExitStack() as stack:
+        held = False
+        with suppress(OSError):
+            held = stack.enter_context(try_lock(lock, remove=drop or not lock.exists()))
+        yield held

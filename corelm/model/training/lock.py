@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from corelm.errors import TrainingError
 from corelm.model.atomic_files import error_reason
+from corelm.model.locks import try_lock
 
 
 @contextmanager
@@ -22,17 +21,15 @@ def only_run(out: Path) -> Iterator[None]:
     Raises:
         TrainingError: another run holds it, or the lock file cannot be written.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out.with_name(f".{out.name}.lock"))
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise TrainingError(
-            f"another run is writing to {str(out)!r}; wait for it, or choose another folder"
-        ) from None
-    except OSError as error:
-        raise TrainingError(f"cannot write next to {str(out)!r}: {error_reason(error)}") from error
-    try:
+    with ExitStack() as stack:
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            alone = stack.enter_context(try_lock(out.with_name(f".{out.name}.lock")))
+        except OSError as error:
+            reason = error_reason(error)
+            raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error
+        if not alone:
+            raise TrainingError(
+                f"another run is writing to {str(out)!r}; wait for it, or choose another folder"
+            )
         yield
-    finally:
-        lock.release()

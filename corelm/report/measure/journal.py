@@ -12,14 +12,13 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from filelock import FileLock, Timeout
-
 from corelm.errors import UsageError
 from corelm.model import atomic_files
+from corelm.model.locks import try_lock
 from corelm.model.paths import home
 from corelm.printable import differences
 
@@ -117,24 +116,19 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """Lock a journal; yield False if another process writes it or the folder cannot be made."""
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        logger.warning("another process is making the same report, so this one cannot be resumed")
-        yield False
-        return
-    except OSError as error:
-        _warn_not_saved(path, error)
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        with suppress(OSError):
-            os.unlink(lock.lock_file)  # while held: later it may be another process's
-        lock.release()
+    with ExitStack() as stack:
+        alone = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            alone = stack.enter_context(try_lock(path.with_suffix(".lock"), remove=True))
+        except OSError as error:
+            _warn_not_saved(path, error)
+        else:
+            if not alone:
+                logger.warning(
+                    "another process is making the same report, so this one cannot be resumed"
+                )
+        yield alone
 
 
 def _started(path: Path, header: bytes, key: bytes, done: Mapping[str, Any]) -> IO[bytes] | None:
