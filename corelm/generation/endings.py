@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from corelm.errors import UsageError
 from corelm.generation.patterns import TextPatterns
@@ -46,6 +47,15 @@ class Endings:
         if repeats is not None and (type(repeats) is not int or repeats < 2):
             raise UsageError(f"stop_on_loop must be a whole number, at least 2, not {repeats!r}")
         return cls(strings, TextPatterns(patterns=stop_regex), repeats)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The arguments of `of`, as JSON can hold them."""
+        return {
+            "stop": list(self.stop),
+            "stop_regex": list(self.stop_regex.patterns),
+            "stop_on_loop": self.stop_on_loop,
+        }
 
     def is_loop(self, tokens: Sequence[int]) -> bool:
         """Return True if a text of these ids ends in the loop that ends it."""

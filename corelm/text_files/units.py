@@ -4,85 +4,44 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.decoder import Decoder
 from corelm.engines.engine import Engine, Unit
-from corelm.generation.endings import Endings
-from corelm.generation.generate import Generation, OpenTexts, batches, steps
+from corelm.generation.generate import Generation, batches
+from corelm.generation.texts import Texts
 from corelm.language_model import LanguageModel
-from corelm.plugins.strategies import Strategy
-from corelm.sampler import Sampler
 
 EARLY = 256
 """The number of results kept in memory that wait for an earlier one."""
 
 
-@dataclass(frozen=True)
-class Texts:
-    """The texts to write.
+def settings_of(texts: Texts) -> dict[str, Any]:
+    """Return everything that texts depend on, besides the model."""
+    return {
+        "sampler": str(texts.strategy.sampler),
+        "decoder": str(texts.strategy.decoder),
+        "prompt": texts.prompt,
+        "length": texts.length,
+        "samples": texts.n,
+        "seed": texts.seed,
+        **texts.endings.settings,
+        "unknown": texts.unknown,
+    }
 
-    Attributes:
-        prompt: the beginning of all texts.
-        sampler: the sampler.
-        decoder: the decoder.
-        length: tokens to draw for each text, at most.
-        n: the number of texts.
-        seed: the random seed.
-        endings: what ends a text before its end token and its length.
-        unknown: True to allow [UNK] to be sampled.
-    """
 
-    prompt: str
-    sampler: Sampler
-    decoder: Decoder
-    length: int
-    n: int
-    seed: int
-    endings: Endings
-    unknown: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """Return everything that the texts depend on, besides the model."""
-        return {
-            "sampler": str(self.sampler),
-            "decoder": str(self.decoder),
-            "prompt": self.prompt,
-            "length": self.length,
-            "samples": self.n,
-            "seed": self.seed,
-            "stop": list(self.endings.stop),
-            "stop_regex": list(self.endings.stop_regex.patterns),
-            "stop_on_loop": self.endings.stop_on_loop,
-            "unknown": self.unknown,
-        }
-
-    def units(self, first: int = 0) -> Iterator[WriteTexts]:
-        """Yield the units from a text on, which must be the first of a batch."""
-        strategy, ends = Strategy(self.sampler, self.decoder), self.endings
-        for samples in batches(self.n):
-            if samples.start >= first:
-                yield WriteTexts(
-                    self.prompt, strategy, self.length, samples, self.seed, ends.stop,
-                    tuple(ends.stop_regex.patterns), ends.stop_on_loop, self.unknown,
-                )  # fmt: skip
+def units_of(texts: Texts, first: int = 0) -> Iterator[WriteTexts]:
+    """Yield the units from a text on, which must be the first of a batch."""
+    return (WriteTexts(texts, samples) for samples in batches(texts.n) if samples.start >= first)
 
 
 @dataclass(frozen=True)
 class WriteTexts:
-    """Write some of the texts; the attributes are those of `Texts`."""
+    """Write some of the texts."""
 
-    prompt: str
-    strategy: Strategy
-    length: int
-    samples: Sequence[int]
-    seed: int
-    stop: tuple[str, ...]
-    stop_regex: tuple[str, ...]
-    stop_on_loop: int | None
-    unknown: bool
+    texts: Texts
+    samples: range
 
     @property
     def name(self) -> str:
@@ -90,17 +49,8 @@ class WriteTexts:
         return f"texts from {self.samples[0]}"
 
     def __call__(self, model: LanguageModel) -> list[str]:
-        sampler = self.strategy.sampler
-        endings = Endings.of(self.stop, self.stop_regex, self.stop_on_loop)
-        open_texts = OpenTexts(
-            model, self.prompt, self.samples, seed=self.seed, length=self.length, sampler=sampler,
-            endings=endings,
-        )  # fmt: skip
-        drawn = steps(
-            model, self.prompt, sampler=sampler, length=self.length, samples=self.samples,
-            seed=self.seed, decoder=self.strategy.decoder, unknown=self.unknown,
-        )  # fmt: skip
-        for _ in open_texts.take(drawn):
+        open_texts = self.texts.open(model, self.samples)
+        for _ in open_texts.take(self.texts.steps(model, self.samples)):
             pass
         return [line(text) for text in open_texts.generations()]
 

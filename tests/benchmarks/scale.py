@@ -24,13 +24,13 @@ import numpy as np
 import corelm
 from corelm.engines.choice import choose
 from corelm.engines.job import Job
-from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
+from corelm.generation.texts import Texts
 from corelm.machine import machine
 from corelm.plugins.strategies import strategy
 from corelm.report.measure.units import DrawTexts
 from corelm.testing import ToyModel
-from corelm.text_files.units import Texts, in_order
+from corelm.text_files.units import in_order, units_of
 
 MODEL = "imdb"
 ENGINES = (("serial", None), ("processes", 1), ("processes", 2), ("dask", 2))
@@ -55,19 +55,18 @@ class Nothing:
 
 
 def _texts() -> Texts:
-    sampler = corelm.sampler("top_p(p=0.9)")
-    return Texts("This movie", sampler, Ancestral(), 50, TEXTS, 1, Endings())
+    return Texts("This movie", strategy("top_p(p=0.9) | ancestral"), 50, TEXTS, 1, Endings())
 
 
 def speed() -> Iterator[str]:
     """Texts a second of `corelm sample --output`, without the start of the engine."""
     model, texts = corelm.load(MODEL), _texts()
     for name, workers in ENGINES:
-        job = Job.of(MODEL, model, texts.prompt, [texts.sampler])
+        job = Job.of(MODEL, model, texts.prompt, [texts.strategy.sampler])
         with choose(name, workers).opened(model, lambda job=job: job) as engine:
             list(in_order(engine, (Nothing(n) for n in range(4))))  # the workers load their models
             start = time.perf_counter()
-            for _ in in_order(engine, texts.units()):
+            for _ in in_order(engine, units_of(texts)):
                 pass
             took = time.perf_counter() - start
         yield f"{name} {workers or ''}: {TEXTS / took:.0f} texts of 50 tokens a second"
@@ -76,7 +75,7 @@ def speed() -> Iterator[str]:
 def unit() -> Iterator[str]:
     """Processor time of a batch of texts on one thread, and the size of its result."""
     model, texts = corelm.load(MODEL), _texts()
-    first, *rest = [each for each, _ in zip(texts.units(), range(4), strict=False)]
+    first, *rest = [each for each, _ in zip(units_of(texts), range(4), strict=False)]
     first(model)
     start = time.process_time()
     sizes = [len(json.dumps(each(model))) for each in rest]

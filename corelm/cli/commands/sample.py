@@ -33,9 +33,11 @@ from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
 from corelm.generation.endings import Endings
+from corelm.generation.texts import Texts
 from corelm.metrics.loops import REPEATS
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
+from corelm.plugins.strategies import Strategy
 
 if TYPE_CHECKING:
     from corelm.cli.output.many_texts import Destination
@@ -149,21 +151,19 @@ def sample(
             ),
         }
         language_model = loaded(model, device, dtype)
-        request = Request(
-            model_name=label(model),
+        texts = Texts(
             prompt=prompt_for(language_model, given),
-            sampler=chosen,
-            decoder=built["decoder"],
+            strategy=Strategy(chosen, built["decoder"]),
             unknown=unknown,
-            model=language_model,
             **settings,
         )
+        request = Request(label(model), language_model, texts)
         if seed is None:
-            messages.note(f"drawn with --seed {request.seed}")
+            messages.note(f"drawn with --seed {texts.seed}")
         if file is not None:
             file.write(request, model, device, dtype)
             return
-        write = writer(request.n, json=json, whole=no_stream)
+        write = writer(texts.n, json=json, whole=no_stream)
         write(request, out)
 
 

@@ -18,9 +18,10 @@ from corelm.cli.output.texts import Request
 from corelm.engines.choice import EngineChoice, choose
 from corelm.engines.engine import Engine
 from corelm.engines.job import Job
+from corelm.generation.texts import Texts
 from corelm.model.identity import identity_of
 from corelm.text_files.text_file import opened, stored_settings
-from corelm.text_files.units import Texts, in_order
+from corelm.text_files.units import in_order, settings_of, units_of
 
 
 @dataclass(frozen=True)
@@ -63,26 +64,26 @@ class Destination:
             device: the device that it was loaded with.
             dtype: the number format that it was loaded with.
         """
-        r, things = request, (request.sampler, request.decoder)
-        texts = Texts(r.prompt, r.sampler, r.decoder, r.length, r.n, r.seed, r.endings, r.unknown)
+        model, texts = request.model, request.texts
         origin = {
             "corelm": version("corelm"),
             "numpy": np.__version__,
-            "model": [r.model_name, identity_of(r.model, r.prompt)],
+            "model": [request.model_name, identity_of(model, texts.prompt)],
         }
-        job = lambda: Job.of(name, r.model, r.prompt, things, device, dtype)  # noqa: E731
-        self._write(texts, self.engine.opened(r.model, job), origin)
+        things = [each for each in texts.strategy if each is not None]
+        job = lambda: Job.of(name, model, texts.prompt, things, device, dtype)  # noqa: E731
+        self._write(texts, self.engine.opened(model, job), origin)
 
     def _write(
         self, texts: Texts, engine: AbstractContextManager[Engine], origin: Mapping[str, Any]
     ) -> None:
-        with opened(self.path, {**origin, **texts.as_json()}, self.resume) as file:
+        with opened(self.path, {**origin, **settings_of(texts)}, self.resume) as file:
             if file.written:
                 messages.note(f"continuing after {file.written} texts")
             try:
                 with engine as workers, stages("units") as progress:
                     progress("texts", file.written, texts.n)
-                    for lines in in_order(workers, texts.units(file.written)):
+                    for lines in in_order(workers, units_of(texts, file.written)):
                         file.add(json.loads(lines))
                         progress("texts", file.written, texts.n)
             except BaseException:

@@ -9,51 +9,26 @@ from typing import Any, NamedTuple
 from corelm.cli.exit_codes import PartialError
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output
-from corelm.decoder import Decoder
 from corelm.decoding.step import Step
-from corelm.generation.endings import Endings
-from corelm.generation.generate import Generation, OpenTexts, batches, steps
+from corelm.generation.generate import Generation, OpenTexts, batches
+from corelm.generation.texts import Texts
 from corelm.language_model import LanguageModel
-from corelm.sampler import Sampler
 
 
 class Request(NamedTuple):
-    """The texts to draw: the model, the prompt and the settings."""
+    """The texts to draw, and the model that draws them."""
 
     model_name: str
     model: LanguageModel
-    prompt: str
-    sampler: Sampler
-    decoder: Decoder
-    length: int
-    n: int
-    seed: int
-    endings: Endings
-    unknown: bool
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The keyword arguments of `steps`."""
-        names = ("sampler", "decoder", "length", "seed", "unknown")
-        return {name: getattr(self, name) for name in names}
+    texts: Texts
 
     def open_texts(self, samples: Sequence[int], measured: bool = False) -> OpenTexts:
         """Return the texts of some samples, which have not begun."""
-        return OpenTexts(
-            self.model, self.prompt, samples, seed=self.seed, length=self.length,
-            sampler=self.sampler, endings=self.endings, measured=measured,
-        )  # fmt: skip
+        return self.texts.open(self.model, samples, measured)
 
     def steps(self, samples: Sequence[int]) -> Iterator[Step]:
         """Yield the steps of some samples."""
-        return steps(self.model, self.prompt, samples=samples, **self.settings)
-
-    @property
-    def stops(self) -> dict[str, Any]:
-        """The settings that end a text."""
-        ends = self.endings
-        patterns = ends.stop_regex.patterns
-        return {"stop": ends.stop, "stop_regex": patterns, "stop_on_loop": ends.stop_on_loop}
+        return self.texts.steps(self.model, samples)
 
 
 def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]:
@@ -65,7 +40,7 @@ def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]
 
 def _write_stream(request: Request, out: Output) -> None:
     open_texts = request.open_texts((0,))
-    out.text(request.prompt, bold=True)
+    out.text(request.texts.prompt, bold=True)
     shown, line_end = 0, "\n"
     try:
         for step in open_texts.stream(request.steps((0,))):
@@ -87,10 +62,10 @@ def _write_texts(request: Request, out: Output) -> None:
     """Write texts in order; several of them each under its number."""
     texts = []
     for text in _texts(request):
-        if request.n > 1:
+        if request.texts.n > 1:
             out.text(f"[{text.sample}]\n", dim=True)
-        out.text(request.prompt, bold=True)
-        out.text(text.text + ("\n\n" if request.n > 1 else "\n"))
+        out.text(request.texts.prompt, bold=True)
+        out.text(text.text + ("\n\n" if request.texts.n > 1 else "\n"))
         texts.append(text)
     _note_masks(texts)
 
@@ -124,12 +99,12 @@ def _write_json(request: Request, out: Output) -> None:
         "corelm": version("corelm"),
         **{key: here[key] for key in ("numpy", "processor", "kernels", "vector_width")},
         "model": request.model_name,
-        "sampler": str(request.sampler),
-        "decoder": str(request.decoder),
-        "seed": request.seed,
-        "prompt": request.prompt,
-        "length": request.length,
-        **request.stops,
+        "sampler": str(request.texts.strategy.sampler),
+        "decoder": str(request.texts.strategy.decoder),
+        "seed": request.texts.seed,
+        "prompt": request.texts.prompt,
+        "length": request.texts.length,
+        **request.texts.endings.settings,
         "texts": [],
     }
     try:
@@ -148,13 +123,13 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
         PartialError: an error ended a text after others were complete.
     """
     complete = 0
-    for samples in batches(request.n):
+    for samples in batches(request.texts.n):
         texts = request.open_texts(samples, measured)
         failure = _failure(texts.take(request.steps(samples)))
         yield from texts.generations()
         complete += sum(reason is not None for reason in texts.finish_reasons)
         if isinstance(failure, Exception) and complete:
-            raise PartialError(failure, f"{complete} of {request.n} texts are complete")
+            raise PartialError(failure, f"{complete} of {request.texts.n} texts are complete")
         if failure:
             raise failure
 
