@@ -108,6 +108,14 @@ def test_a_line_for_each_text_and_for_each_sampler(report):
     assert samplers["teacher_forced.entropy.mean"][1] == 0
 
 
+@pytest.mark.parametrize("words", ["mat", "mat,dog"])
+def test_a_parameter_that_is_a_list_stands_in_each_line_of_its_text(words):
+    expression = f"ban(words=[{', '.join(map(repr, words.split(',')))}])"
+    frame = columns(corelm.compare(ToyModel(), expression, n=2, length=4).to_dict(), "token")
+    assert frame["ban.words"] == [words.split(",")] * len(frame["position"])
+    assert {len(column) for column in frame.values()} == {len(frame["position"])}
+
+
 def test_levels_and_reports_without_them(report):
     with pytest.raises(ReportError, match="level must be one of figure, sampler, text, token, not"):
         columns(report.to_dict(), "word")

@@ -11,8 +11,11 @@ from corelm.report.document.lookup import HUMAN, Row, figures, rows
 from corelm.report.render import csv
 
 Columns = dict[str, list[Any]]
-Block = Mapping[str, Any]
-"""Some lines of a data frame: a list for each column, or one value for all of its lines."""
+Block = tuple[Mapping[str, Any], Mapping[str, list[Any]]]
+"""Some lines of a data frame: the values that all of them share, and the columns of the others.
+
+Without such columns it is one line.
+"""
 
 
 def columns(document: Row, level: str) -> Columns:
@@ -33,7 +36,7 @@ def columns(document: Row, level: str) -> Columns:
 def _of_figures(document: Row) -> Iterator[Block]:
     for name, f in csv.records(document):
         values = (name, f.view, f.metric, f.value, f.low, f.high, f.n)
-        yield {column: [value] for column, value in zip(csv.HEADER, values, strict=True)}
+        yield dict(zip(csv.HEADER, values, strict=True)), {}
 
 
 def _of_samplers(document: Row) -> Iterator[Block]:
@@ -44,19 +47,19 @@ def _of_samplers(document: Row) -> Iterator[Block]:
             ends = {} if f.low is None else {"low": f.low, "high": f.high}
             values |= {f"{f.view}.{f.metric}": f.value}
             values |= {f"{f.view}.{f.metric}.{end}": value for end, value in ends.items()}
-        yield {column: [value] for column, value in (known | values).items()}
+        yield known | values, {}
 
 
 def _of_texts(document: Row) -> Iterator[Block]:
     for known, text in _texts(document):
         own = {"text": text["text"], "finish_reason": text["finish_reason"]}
-        yield {name: [value] for name, value in (known | own | text["figures"]).items()}
+        yield known | own | text["figures"], {}
 
 
 def _of_tokens(document: Row) -> Iterator[Block]:
     for known, text in _texts(document):
         own = text["by_token"]
-        yield {**known, "position": list(range(len(own["token"]))), **own}
+        yield known, {"position": list(range(len(own["token"]))), **own}
 
 
 LEVELS: Mapping[str, Callable[[Row], Iterator[Block]]] = {
@@ -108,8 +111,10 @@ def _joined(blocks: Iterable[Block]) -> Columns:
     joined: Columns = {}
     order: list[str] = []
     lines = 0
-    for block in blocks:
-        count = max((len(value) for value in block.values() if isinstance(value, list)), default=1)
+    for shared, lists in blocks:
+        count = max(map(len, lists.values()), default=1)
+        block = {name: [value] * count for name, value in shared.items()}
+        block.update(lists)
         before = -1
         for name in block:
             if name not in joined:
@@ -117,7 +122,6 @@ def _joined(blocks: Iterable[Block]) -> Columns:
                 order.insert(before + 1, name)  # next to the column that it is next to here
             before = order.index(name)
         for name, column in joined.items():
-            value = block.get(name)
-            column += value if isinstance(value, list) else [value] * count
+            column += block.get(name, [None] * count)
         lines += count
     return {name: joined[name] for name in order}
