@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 from corelm.decoder import Decoder
 from corelm.errors import ExpressionError
-from corelm.plugins.expressions import Written, build, built_in, make, read_stages
-from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.expressions import build, built_in, make, read_stages
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 
@@ -73,12 +72,13 @@ def strategy(expression: str | Sampler | Decoder) -> Strategy:
     classes = [registry().find_any(KINDS, name).value for name, _, _ in stages]
     decoders = [issubclass(cls, Decoder) for cls in classes]
     if not any(decoders):
-        return Strategy(read_sampler(expression))
+        return Strategy(build(stages))
     if any(decoders[:-1]):
         name = stages[decoders.index(True)][0]
         raise ExpressionError(f"{name} is a decoder, which must be the last stage")
     inside = build(stages[:-1]) if stages[:-1] else built_in(WITHOUT)
-    return Strategy(inside, _decoder(classes[-1], stages[-1]))
+    decoder: type[Decoder] = classes[-1]
+    return Strategy(inside, make(decoder, *stages[-1]))
 
 
 def parts(thing: Sampler | Decoder) -> Iterator[Sampler | Decoder]:
@@ -93,8 +93,3 @@ def parts(thing: Sampler | Decoder) -> Iterator[Sampler | Decoder]:
         for parameter in stage.parameters():
             if parameter.is_nested:
                 yield from parts(getattr(stage, parameter.name))
-
-
-def _decoder(cls: type[Decoder], written: Written) -> Decoder:
-    decoder: Decoder = make(cls, *written)
-    return decoder
