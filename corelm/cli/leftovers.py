@@ -5,24 +5,50 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from corelm.model.atomic_files import ABANDONED, PARTIAL
+from corelm.model.atomic_files import ABANDONED, name_when_whole
 from corelm.model.locks import try_lock
+from corelm.model.training import lock as training
+from corelm.report.measure import journal
 
 DAY = 86_400
 
-KINDS = {
-    "reports": {r".+\.jsonl": "interrupted report"},
-    "models": {r"[^.].*\.checkpoint": "interrupted training"},
-    "data": {r".+\.part": "interrupted download"},
-}
-"""By folder: the names of what commands continue, and what it is."""
 
-UNFINISHED = rf"\..+\.[0-9a-f]{{8}}{re.escape(PARTIAL)}"
+class Kind(NamedTuple):
+    """The files or folders in a folder of corelm's home that a command continues.
+
+    Attributes:
+        names: the pattern of their names.
+        words: what they are.
+        lock_of: returns the file that the command locks while it uses one of them.
+    """
+
+    names: str
+    words: str
+    lock_of: Callable[[Path], Path]
+
+
+def _lock_of_download(part: Path) -> Path:
+    from corelm.model.imdb import lock_path  # takes 60 ms
+
+    return lock_path(part.parent)
+
+
+def _lock_of_training(checkpoint: Path) -> Path:
+    return training.lock_path(checkpoint.with_suffix(""))
+
+
+KINDS: Mapping[str, Kind] = {
+    "reports": Kind(r".+\.jsonl", "interrupted report", journal.lock_path),
+    "models": Kind(r"[^.].*\.checkpoint", "interrupted training", _lock_of_training),
+    "data": Kind(r".+\.part", "interrupted download", _lock_of_download),
+}
+"""The kinds by folder."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +87,16 @@ def leftovers(home: Path, days: float) -> Iterator[Leftover]:
         home: corelm's home.
         days: the least age.
     """
-    for folder, kinds in KINDS.items():
+    for folder, kind in KINDS.items():
         for path in sorted(_entries(home / folder)):
-            if re.fullmatch(UNFINISHED, path.name):
+            if name_when_whole(path) is not None:
                 found = _leftover(path, "unfinished file", None)
                 if found.age < ABANDONED / DAY:  # somebody may be writing it
                     continue
+            elif re.fullmatch(kind.names, path.name):
+                found = _leftover(path, kind.words, kind.lock_of(path))
             else:
-                kind = next((k for name, k in kinds.items() if re.fullmatch(name, path.name)), None)
-                if kind is None:
-                    continue
-                found = _leftover(path, kind, _lock_of(path))
+                continue
             with _held(found.lock) as held:
                 if held and found.age >= days:
                     yield found
@@ -81,15 +106,6 @@ def _entries(folder: Path) -> list[Path]:
     with suppress(OSError):
         return list(folder.iterdir())
     return []
-
-
-def _lock_of(path: Path) -> Path:
-    """Return the file that the command locks which writes a leftover."""
-    if path.suffix == ".jsonl":
-        return path.with_suffix(".lock")
-    if path.suffix == ".checkpoint":
-        return path.with_name(f".{path.stem}.lock")
-    return path.with_name("aclImdb.lock")
 
 
 def _leftover(path: Path, kind: str, lock: Path | None) -> Leftover:

@@ -24,6 +24,8 @@ JSON_LIMIT = 2**20
 PARTIAL = ".new"
 """The end of the name of a file or folder while it is written."""
 
+_PARTIAL_NAME = re.compile(rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL)}", re.DOTALL)
+
 ABANDONED = 3600.0
 """Seconds after which nobody writes to an unfinished file any more."""
 
@@ -158,9 +160,8 @@ def remove_leftovers(target: Path, older_than: float = 0.0) -> None:
         target: the file or folder that they were to become.
         older_than: seconds since the last change; another process may still write younger ones.
     """
-    name = re.compile(re.escape(f".{target.name}.") + "[0-9a-f]{8}" + re.escape(PARTIAL))
     with suppress(OSError):
-        for path in [p for p in target.parent.iterdir() if name.fullmatch(p.name)]:
+        for path in [p for p in target.parent.iterdir() if name_when_whole(p) == target.name]:
             if time.time() - path.stat().st_mtime < older_than:
                 continue
             if path.is_dir():
@@ -179,6 +180,17 @@ def check_writable(folder: Path) -> None:
     probe = _partial_path(folder / "probe")
     probe.mkdir()
     probe.rmdir()
+
+
+def name_when_whole(path: Path) -> str | None:
+    """Return the name that an unfinished file or folder was to get; None for any other one.
+
+    Example:
+        >>> name_when_whole(Path("models/.imdb.0123abcd.new"))
+        'imdb'
+    """
+    match = _PARTIAL_NAME.fullmatch(path.name)
+    return match and match[1]
 
 
 def _partial_path(target: Path) -> Path:

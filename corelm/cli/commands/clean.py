@@ -26,7 +26,8 @@ def register(app: typer.Typer, words: Sequence[str] | None) -> None:
 
 def clean(
     days: Annotated[
-        str, typer.Option(metavar="NUMBER", help="Only what has not changed for so many days.")
+        str,
+        typer.Option(metavar="NUMBER", help="Only what has not changed for this number of days."),
     ] = "30",
     yes: Annotated[bool, typer.Option("--yes", help="Remove it without asking.")] = False,
 ) -> None:

@@ -11,6 +11,11 @@ from corelm.model.atomic_files import error_reason
 from corelm.model.locks import try_lock
 
 
+def lock_path(out: Path) -> Path:
+    """Return the file that a run locks while it writes to an output folder."""
+    return out.with_name(f".{out.name}.lock")
+
+
 @contextmanager
 def only_run(out: Path) -> Iterator[None]:
     """Hold the lock of an output folder, which the system releases when the process ends.
@@ -24,7 +29,7 @@ def only_run(out: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(try_lock(out.with_name(f".{out.name}.lock")))
+            alone = stack.enter_context(try_lock(lock_path(out)))
         except OSError as error:
             reason = error_reason(error)
             raise TrainingError(f"cannot write next to {str(out)!r}: {reason}") from error

@@ -113,6 +113,11 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
                 path.unlink(missing_ok=True)
 
 
+def lock_path(path: Path) -> Path:
+    """Return the file that a process locks while it writes a journal."""
+    return path.with_suffix(".lock")
+
+
 @contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """Lock a journal; yield False if another process writes it or the folder cannot be made."""
@@ -120,7 +125,7 @@ def _locked(path: Path) -> Iterator[bool]:
         alone = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            alone = stack.enter_context(try_lock(path.with_suffix(".lock"), remove=True))
+            alone = stack.enter_context(try_lock(lock_path(path), remove=True))
         except OSError as error:
             _warn_not_saved(path, error)
         else:
