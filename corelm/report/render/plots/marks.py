@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm.report.render.plots.canvas import PAPER, TEAL
-from corelm.report.render.plots.rows import Row, ends_of
+from corelm.report.render.plots.rows import Point, Row, ends_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,15 +16,13 @@ MARK: dict[str, Any] = {"ms": 7, "mec": PAPER, "mew": 1.2}
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 
 
-def cross(
-    axes: Axes, row: Row, across: tuple[float, str], up: tuple[float, str], view: str
-) -> None:
+def cross(axes: Axes, row: Row, point: Point, across: str, up: str, view: str) -> None:
     """Draw the 95 % intervals of two figures through their point, if there are any."""
-    (x, first), (y, second) = across, up
+    x, y = point
     how: dict[str, Any] = {"color": TEAL, "lw": 1, "alpha": 0.6, "zorder": 4}
-    if ends := ends_of(row, first, view):
+    if ends := ends_of(row, across, view):
         axes.plot(ends, [y, y], **how)
-    if ends := ends_of(row, second, view):
+    if ends := ends_of(row, up, view):
         axes.plot([x, x], ends, **how)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, value
+from corelm.report.document.lookup import GENERATED, TEACHER_FORCED, value
 from corelm.report.render.plots import canvas
-from corelm.report.render.plots.canvas import BAND, INK, TEAL
-from corelm.report.render.plots.canvas import HUMAN as HUMAN_COLOUR
+from corelm.report.render.plots.canvas import BAND, HUMAN, INK, TEAL
 from corelm.report.render.plots.marks import DASHED, MARK
 from corelm.report.render.plots.rows import Document, Row, ends_of, named
 
@@ -24,14 +23,15 @@ FIGURES = (
     ("mass_kept", TEACHER_FORCED, "mass kept"),
 )
 """Randomness, likelihood, repetition, variety, the cut; without the one that is the same."""
+DOT: dict[str, Any] = MARK | {"ms": 6, "zorder": 5}
 STEP, LEAST = 18.0, 160.0
 """The height of a row, and the least height of the panels, in points."""
 
 
 def matched_samplers(document: Document) -> Figure:
     """Draw a panel for each figure, with a dot for each sampler and a line for human text."""
-    people = [("human text", document["reference"])] if document["reference"] else []
-    rows: list[tuple[str, Row]] = [*people, *named(document)]
+    people: Row | None = document["reference"]
+    rows = [*([("human text", people)] if people else []), *named(document)]
     same = {each["figure"] for each in document["header"]["matched"]}
     shown = [
         each
@@ -44,15 +44,15 @@ def matched_samplers(document: Document) -> Figure:
     [panels] = canvas.panels(drawing, canvas.widest(labels) + 12, canvas.TOP, len(shown) or 1, 1)
     for axes, (metric, view, title) in zip(panels, shown, strict=False):
         axes.set_xlabel(title)
-        _dots(axes, [row for _, row in rows], metric, view)
+        _dots(axes, [row for _, row in rows], people, metric, view)
     panels[0].set_yticks(range(len(rows)), labels)
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
-    for text, row in zip(panels[0].get_yticklabels(), [row for _, row in rows], strict=True):
-        text.set_color(_colour(row) if row is document["reference"] else INK)
+    for text, (_, row) in zip(panels[0].get_yticklabels(), rows, strict=True):
+        text.set_color(HUMAN if row is people else INK)
     return drawing
 
 
-def _dots(axes: Axes, rows: Sequence[Row], metric: str, view: str) -> None:
+def _dots(axes: Axes, rows: Sequence[Row], people: Row | None, metric: str, view: str) -> None:
     """Draw one figure of all rows, each on its own height."""
     axes.grid(axis="y")
     low, high = [], []
@@ -63,21 +63,13 @@ def _dots(axes: Axes, rows: Sequence[Row], metric: str, view: str) -> None:
         ends = ends_of(row, metric, view) or (found, found)
         low.append(min(ends[0], found))
         high.append(max(ends[1], found))
-        colour = _colour(row)
-        if colour == HUMAN_COLOUR:
+        colour, form = (HUMAN, "D") if row is people else (TEAL, "o")
+        if row is people:
             axes.axvspan(*ends, color=BAND, lw=0, zorder=0)
             axes.axvline(found, color=colour, lw=1, ls=DASHED, zorder=1)
         axes.plot(ends, [at, at], color=colour, lw=1.6, alpha=0.6, zorder=4)
-        axes.plot(found, at, "D" if colour == HUMAN_COLOUR else "o", color=colour, **_mark())
+        axes.plot(found, at, form, color=colour, **DOT)
     if low:
         axes.set_xlim(*canvas.padded(min(low), max(high), 0.12))
     ticks = [tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
     axes.set_xticks([*dict.fromkeys((*ticks[:1], *ticks[-1:]))])  # there is room for two labels
-
-
-def _colour(row: Row) -> str:
-    return HUMAN_COLOUR if row.get("name") == HUMAN and "texts" not in row else TEAL
-
-
-def _mark() -> dict[str, Any]:
-    return {"zorder": 5, **MARK, "ms": 6}

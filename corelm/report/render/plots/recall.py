@@ -4,39 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from corelm.report.document.lookup import TEACHER_FORCED, value
+from corelm.report.document.lookup import TEACHER_FORCED
 from corelm.report.render.plots import canvas
 from corelm.report.render.plots.canvas import MUTED, TEAL
 from corelm.report.render.plots.marks import DASHED, MARK, cross, extent
 from corelm.report.render.plots.rows import (
     ALL,
     Document,
-    Point,
-    Row,
     ends_of_sweeps,
     name_of_rest,
     named,
+    point_of,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-X, Y = "mass_kept", "human_recall"
+FIGURES = ("mass_kept", "human_recall", TEACHER_FORCED)
+"""Across, up, and their part of the report."""
 
 
 def recall_against_mass_kept(document: Document) -> Figure:
     """Draw the share of people's words that each sampler keeps against the mass that it keeps."""
     rows = dict(named(document))
-    points = {label: point for label, row in rows.items() if (point := _point(row))}
+    points = {label: point for label, row in rows.items() if (point := point_of(row, *FIGURES))}
     cut = {label: point for label, point in points.items() if min(point) < ALL}
     if rest := [label for label in points if label not in cut]:
         cut[name_of_rest(rest, others=bool(cut))] = (1.0, 1.0)  # they share one point
     drawing, axes = canvas.canvas(right=canvas.RIGHT)
     axes.grid(axis="x")
-    for label, (x, y) in cut.items():
+    for label, point in cut.items():
         if label in rows:
-            cross(axes, rows[label], (x, X), (y, Y), TEACHER_FORCED)
-        axes.plot(x, y, "o", color=TEAL, zorder=5, **MARK)
+            cross(axes, rows[label], point, *FIGURES)
+        axes.plot(*point, "o", color=TEAL, zorder=5, **MARK)
     ends = [*extent(axes, 0), *extent(axes, 1)] if cut else [0, 1]
     low, high = canvas.padded(min(ends), max(ends))
     axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=DASHED, zorder=2)
@@ -50,14 +50,9 @@ def recall_against_mass_kept(document: Document) -> Figure:
 
 def has_recall(document: Document) -> bool:
     """Return True if the recall of a sampler was measured, which takes contexts by people."""
-    return any(_point(row) for _, row in named(document))
+    return any(point_of(row, *FIGURES) for _, row in named(document))
 
 
 def positions(document: Document) -> int:
     """Return the number of positions at which people wrote a word."""
     return int(document["header"]["contexts"]["positions"])
-
-
-def _point(row: Row) -> Point | None:
-    x, y = (value(row, metric, TEACHER_FORCED) for metric in (X, Y))
-    return None if x is None or y is None else (x, y)

@@ -82,6 +82,12 @@ def ends_of_sweeps(document: Document, names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in hidden]
 
 
+def point_of(row: Row | None, across: str, up: str, view: str) -> Point | None:
+    """Return two figures of a row as a point, or None if one of them was not measured."""
+    x, y = (value(row, metric, view) for metric in (across, up))
+    return None if x is None or y is None else (x, y)
+
+
 def ends_of(row: Row, metric: str, view: str) -> Point | None:
     """Return the 95 % interval of a figure, or None if it has none."""
     found = figure(row, metric, view)
