@@ -133,7 +133,7 @@ def _corelm(document: Mapping[str, Any]) -> Entry:
 
 
 def _identity(entry: Entry) -> str:
-    """What two entries of the same work share."""
+    """The identifier of a work, by which two entries of it are one."""
     fields = entry.fields
     return fields.get("eprint") or fields.get("doi") or entry.key + fields.get("title", "")
 

@@ -31,7 +31,9 @@ class Definition:
 
 
 DEFINITIONS: Mapping[str, Definition] = {
-    "matched to": Definition("", "", "What the open parameter of the sampler was chosen for."),
+    "matched to": Definition(
+        "", "", "The target that the open parameter of the sampler was chosen for."
+    ),
     "entropy": Definition(
         "H(q) = -Σ q ln q", NATS,
         "How random the next token is: from 0, one token is certain, to ln V, all are equally "
@@ -128,12 +130,12 @@ DEFINITIONS: Mapping[str, Definition] = {
     ),
     "model calls": Definition(
         "calls / tokens written", "calls per token",
-        "What a decoder costs: how often it calls the model for each token of a text that is "
-        "written alone.",
+        "The cost of a decoder: its calls of the model for each token of a text that is written "
+        "alone.",
     ),
     "tokens read": Definition(
         "tokens read / tokens written", "tokens per token",
-        "What a decoder costs: how many tokens the model reads for each token written.",
+        "The cost of a decoder: the tokens that the model reads for each token written.",
     ),
     "distinct-n": Definition(
         "distinct n-grams / n-grams", SHARE,
