@@ -21,7 +21,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,10 @@ TAKE_THE_TOKEN = {"temp": 0.0}
 
 IN_CHAIN = llama.llama_sampler_sample
 SILENT = llama.llama_log_callback(lambda level, text, data: None)
+
+HEADER = """\
+| chain | vocabulary | rows | way | us per token | ratio |
+|---|---:|---:|---|---:|---:|"""
 
 Way = tuple[Callable[[], None], Callable[[], None]]
 """Start a text in each row; draw one token for each row."""
@@ -255,26 +259,45 @@ def measured(found: Mapping[str, Way], rounds: int, rows: int) -> dict[str, floa
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=20)
+def lines(llm: llama.Llama, rows: int, name: str, rounds: int) -> Iterator[str]:
+    """Measure a chain; yield the cells of each way."""
+    times = measured(ways(llm, rows, name), rounds, rows)
+    own = next(iter(times.values()))
+    for way, value in times.items():
+        yield f"{way} | {value:,.0f} | {value / own:.2f}"
+
+
+def print_table(
+    description: str,
+    rounds: int,
+    header: str,
+    lines: Callable[[llama.Llama, int, str, int], Iterator[str]],
+    **network: int,
+) -> None:
+    """Run the command line of a benchmark.
+
+    Args:
+        description: the docstring of the program.
+        rounds: the number of rounds when left out.
+        header: the titles of the table.
+        lines: measures a chain on a model for a number of rows, in some rounds; yields the cells
+            of each line of the table.
+        network: the size of the network, as `write_gguf` takes it.
+    """
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--vocabulary", type=int, nargs="*", default=[50_257, 128_000])
     options = parser.parse_args()
     llama.llama_log_set(SILENT, ctypes.c_void_p(0))
-    print("| chain | vocabulary | rows | way | us per token | ratio |")
-    print("|---|---:|---:|---|---:|---:|")
+    print(header)
     for size in options.vocabulary:
         with tempfile.TemporaryDirectory() as folder:
-            write_gguf(Path(folder, "model.gguf"), size)
+            write_gguf(Path(folder, "model.gguf"), size, **network)
             llm = llama.Llama(str(Path(folder, "model.gguf")), n_ctx=256, verbose=False)
-        for rows, name in itertools.product((1, 16), CHAINS):
-            times = measured(ways(llm, rows, name), options.rounds, rows)
-            own = next(iter(times.values()))
-            for way, value in times.items():
-                cells = f"{size:,} | {rows} | {way} | {value:,.0f} | {value / own:.2f}"
-                print(f"| {name} | {cells} |", flush=True)
+            for rows, name in itertools.product((1, 16), CHAINS):
+                for cells in lines(llm, rows, name, options.rounds):
+                    print(f"| {name} | {size:,} | {rows} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    print_table(__doc__, 20, HEADER, lines)

@@ -11,23 +11,21 @@ It needs llama-cpp-python, gguf and the package plugins/corelm-llama-cpp.
 
 from __future__ import annotations
 
-import argparse
-import ctypes
-import itertools
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import llama_cpp as llama
 from corelm_llama_cpp import LlamaCppSampler
-from llama_cpp_chain import CHAINS, SILENT, chain, ours, write_gguf
+from llama_cpp_chain import CHAINS, chain, ours, print_table
 
 LENGTH = 16
 """Tokens of a text."""
+HEADER = """\
+| chain | vocabulary | rows | llama.cpp, ms | corelm, ms | ratio |
+|---|---:|---:|---:|---:|---:|"""
 
 
 class Texts:
@@ -90,24 +88,11 @@ def measured(llm: llama.Llama, rows: int, name: str, rounds: int) -> tuple[float
     return own, corelms
 
 
-def main() -> None:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--vocabulary", type=int, nargs="*", default=[50_257, 128_000])
-    options = parser.parse_args()
-    llama.llama_log_set(SILENT, ctypes.c_void_p(0))
-    print("| chain | vocabulary | rows | llama.cpp, ms | corelm, ms | ratio |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for size in options.vocabulary:
-        with tempfile.TemporaryDirectory() as folder:
-            write_gguf(Path(folder, "model.gguf"), size, width=768, blocks=12)
-            llm = llama.Llama(str(Path(folder, "model.gguf")), n_ctx=256, verbose=False)
-            for rows, name in itertools.product((1, 16), CHAINS):
-                own, corelms = measured(llm, rows, name, options.rounds)
-                cells = f"{size:,} | {rows} | {own:.2f} | {corelms:.2f} | {corelms / own:.3f}"
-                print(f"| {name} | {cells} |", flush=True)
+def lines(llm: llama.Llama, rows: int, name: str, rounds: int) -> Iterator[str]:
+    """Measure a chain; yield the cells of its line."""
+    own, corelms = measured(llm, rows, name, rounds)
+    yield f"{own:.2f} | {corelms:.2f} | {corelms / own:.3f}"
 
 
 if __name__ == "__main__":
-    main()
+    print_table(__doc__, 10, HEADER, lines, width=768, blocks=12)
