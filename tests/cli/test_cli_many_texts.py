@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -46,10 +44,6 @@ def whole(folder, run) -> bytes:
     return content
 
 
-def corelm_process(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "corelm", *words], capture_output=True, text=True)
-
-
 def test_a_file_has_the_texts_that_generate_writes(whole, folder, run):
     texts = corelm.generate(
         corelm.load("cats"), "the", sampler="stochastic", length=8, n=134, seed=3
@@ -66,8 +60,8 @@ def test_a_file_has_the_texts_that_generate_writes(whole, folder, run):
     assert last[1] == "written to again.jsonl"
 
 
-def test_a_killed_command_leaves_no_file_and_continues_to_the_same_bytes(whole, folder, run):
-    assert corelm_process(*WORDS, "t.jsonl").returncode == -signal.SIGKILL
+def test_a_killed_command_leaves_no_file_and_continues_to_the_same_bytes(whole, folder, run, spawn):
+    assert spawn(*WORDS, "t.jsonl").code == -signal.SIGKILL
     assert not (folder / "t.jsonl").exists()
     part = folder / "t.jsonl.part"
     assert whole.startswith(part.read_bytes())
@@ -87,8 +81,8 @@ def test_a_killed_command_leaves_no_file_and_continues_to_the_same_bytes(whole, 
 @pytest.mark.parametrize(
     "at", [0, 63, 64, 100], ids="in line {}".format
 )  # the batch of a damaged line is written again
-def test_what_is_damaged_is_written_again(whole, folder, run, at):
-    corelm_process(*WORDS, "t.jsonl")
+def test_what_is_damaged_is_written_again(whole, folder, run, spawn, at):
+    spawn(*WORDS, "t.jsonl")
     part = folder / "t.jsonl.part"
     lines = part.read_bytes().splitlines(keepends=True)
     lines[at] = b"\0" * len(lines[at])
@@ -97,10 +91,10 @@ def test_what_is_damaged_is_written_again(whole, folder, run, at):
     assert (folder / "t.jsonl").read_bytes() == whole
 
 
-def test_processes_write_the_same_bytes_though_one_is_killed(whole, folder):
-    result = corelm_process(*WORDS, "t.jsonl", "--engine", "processes", "--workers", "2")
-    assert result.returncode == 0
-    assert "a worker died in 'texts from 128' by SIGKILL" in result.stderr
+def test_processes_write_the_same_bytes_though_one_is_killed(whole, folder, spawn):
+    result = spawn(*WORDS, "t.jsonl", "--engine", "processes", "--workers", "2")
+    assert result.code == 0
+    assert "a worker died in 'texts from 128' by SIGKILL" in result.err
     assert (folder / "t.jsonl").read_bytes() == whole
 
 
