@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from corelm.language_model import LanguageModel
+from corelm.model.atomic_files import sha256
 
 
 def manifest_of(model: LanguageModel) -> Mapping[str, Any]:
@@ -24,7 +24,7 @@ def checksum_of(model: LanguageModel) -> str | None:
 
 
 def identity_of(model: LanguageModel, text: str) -> str:
-    """Return a sha256 that tells a model from others.
+    """Return a sha256 that distinguishes a model from others.
 
     Args:
         model: the model.
@@ -40,4 +40,4 @@ def identity_of(model: LanguageModel, text: str) -> str:
         return checksum
     ids = np.array([model.vocabulary.encode(text)], dtype=np.int64)
     distribution = np.asarray(model.next_token_distribution(ids))
-    return hashlib.sha256(distribution.tobytes()).hexdigest()
+    return sha256(distribution.tobytes())

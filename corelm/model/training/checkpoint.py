@@ -159,8 +159,3 @@ def _digest(arrays: Iterable[Any]) -> str:
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def fingerprint(content: bytes) -> str:
-    """Return the sha256 of some bytes, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()

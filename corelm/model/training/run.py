@@ -17,13 +17,13 @@ from corelm.errors import ModelFileError, TrainingError
 from corelm.machine import platform_name
 from corelm.model import bundle
 from corelm.model.architectures import Architecture
-from corelm.model.atomic_files import remove_leftovers
+from corelm.model.atomic_files import remove_leftovers, sha256
 from corelm.model.keras_import import quiet_tensorflow
 from corelm.model.keras_layers import build
 from corelm.model.keras_model import KerasLanguageModel
 from corelm.model.training.batches import ShuffledBatches
 from corelm.model.training.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
-from corelm.model.training.checkpoint import Checkpoint, fingerprint
+from corelm.model.training.checkpoint import Checkpoint
 from corelm.model.training.devices import Devices, connect, device_errors, undistributed
 from corelm.model.training.human_baseline import human_figures
 from corelm.model.training.lock import only_run
@@ -122,7 +122,7 @@ class Run:
         self.network, self.steps_done = self._network(start), 0
         self.measured_network = self._measured_network()
         self.scorer = Scorer(self.measured_network, self.vocabulary)
-        self.identity = self._identity()
+        self.identity = self._identity(start)
         self.checkpoint = Checkpoint(checkpoint_path(settings.out), self.identity)
         self.seconds_before, self.started = 0.0, time.monotonic()
 
@@ -157,7 +157,7 @@ class Run:
         if self.measured_network is not self.network:
             bundle.set_weights(self.measured_network, bundle.weights_of(self.network))
 
-    def _identity(self) -> dict[str, Any]:
+    def _identity(self, start: bundle.Bundle | None) -> dict[str, Any]:
         """Return everything that must be the same for a checkpoint to be resumed."""
         identity = {
             "architecture": self.architecture.to_dict(),
@@ -166,11 +166,11 @@ class Run:
             "seed": self.settings.seed,
             "precision": keras.config.dtype_policy().name,
             "backend": keras.backend.backend(),
-            "vocabulary": fingerprint(self.vocabulary.dumps().encode()),
-            "data": fingerprint(self.rows.tobytes()),
+            "vocabulary": sha256(self.vocabulary.dumps().encode()),
+            "data": sha256(self.rows.tobytes()),
         }
-        if self.settings.start_from is not None:
-            identity["start"] = bundle.describe(self.settings.start_from).manifest["checksum"]
+        if start is not None:
+            identity["start"] = start.manifest["checksum"]
         return identity
 
     @property
