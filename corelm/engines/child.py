@@ -39,11 +39,10 @@ class Child:
         self.unit: Unit | None = None
 
     def give(self, unit: Unit) -> None:
-        """Send a unit, unless it has one already."""
-        if self.unit is None:
-            self.unit = unit
-            with suppress(OSError):  # it has died; `take` will find out
-                self.connection.send_bytes(packed(unit))
+        """Send a unit."""
+        self.unit = unit
+        with suppress(OSError):  # it has died; `take` will find out
+            self.connection.send_bytes(packed(unit))
 
     def take(self) -> tuple[Unit, str | None]:
         """Return the unit and its result; None if the process died.
@@ -63,14 +62,14 @@ class Child:
         return unit, str(outcome)
 
     def end(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, even in the middle of a unit."""
         self.connection.close()
         self.process.kill()
         self.process.join()
 
     @property
     def cause_of_death(self) -> str:
-        """How the process ended, in words."""
+        """The signal or the exit code that the process ended with, as a message has it."""
         code = self.process.exitcode or 0
         if code < 0:
             with suppress(ValueError):

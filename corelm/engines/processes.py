@@ -37,8 +37,8 @@ class Processes:
         self._workers += [self._started() for _ in range(self._count - len(self._workers))]
         try:
             while True:
-                for worker in self._workers:
-                    unit = worker.unit or (lost.popleft() if lost else next(units, None))
+                for worker in [each for each in self._workers if each.unit is None]:
+                    unit = lost.popleft() if lost else next(units, None)
                     if unit is None:
                         break
                     worker.give(unit)
