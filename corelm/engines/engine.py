@@ -14,7 +14,7 @@ class Unit(Protocol):
 
     @property
     def name(self) -> str:
-        """What tells the unit from all others of a run."""
+        """The name of the unit, which no other unit of a run has."""
 
     def __call__(self, model: LanguageModel) -> Any:
         """Do the work; return a value that JSON can hold."""
@@ -27,7 +27,7 @@ class Engine(Protocol):
         """Yield each unit with its result as JSON when it is finished, in any order.
 
         A unit is taken when a worker is free for it, so `units` may be endless. It may yield None
-        while it has no unit to give; it is asked again after the next result.
+        while it has no unit; the engine asks it again after the next result.
 
         Raises:
             EngineError: a worker that cannot be used, or a unit whose workers die.

@@ -24,13 +24,13 @@ SAME_BITS = ("platform", "kernels", "vector_width")
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to do units: the name of a model, and what must be as it is here.
+    """The name of a model that workers load, and the versions that must be the same there.
 
     Attributes:
         model: the name of the model; a path is absolute.
         device: its device, for models with a choice.
         dtype: the number format of its weights, likewise.
-        text: a text by which a model without a checksum is told from others.
+        text: a text that distinguishes a model without a checksum from others.
         sha256: that of the model.
         versions: the versions of packages and the facts about a machine, by name.
     """

@@ -28,7 +28,7 @@ def limited_threads(threads: int) -> Iterator[None]:
 
 
 def _libraries(threads: str) -> Mapping[str, str]:
-    """The variables of other libraries, where the user has not set them."""
+    """Return the variables of other libraries that the user has not set."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     return {name: threads for name in names if name not in os.environ}
 

@@ -1,4 +1,4 @@
-"""The side of a worker: it loads the model of a job once, and does units with it."""
+"""Do units in a worker, which loads the model of a job once."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often the interval of a figure holds the truth.
+    """The share of studies in which the interval of a figure holds the truth.
 
     Attributes:
         truth: the mean over the studies of the figure itself, or of the one that it is about.

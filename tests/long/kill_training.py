@@ -35,7 +35,7 @@ MOMENTS = {
     b"v": "in validation",
     b"m": "in the saving",
 }
-"""What a process was doing when it was killed, by the mark that it writes to its pipe."""
+"""The work of a process when it was killed, by the mark that it writes to its pipe."""
 
 PRESETS, PRECISIONS = "book,default,rnn,gpt2", ("float32", "mixed_bfloat16")
 EPOCHS, ROWS, BATCH = 3, 40, 8
