@@ -206,9 +206,14 @@ def _student(freedom: float) -> float:
 
 
 def independent_difference(
-    first: float, first_ends: Interval, second: float, second_ends: Interval
-) -> Interval:
+    first: float | None,
+    first_ends: Interval | None,
+    second: float | None,
+    second_ends: Interval | None,
+) -> Interval | None:
     """Return the interval of the difference of two figures of different texts.
+
+    None if either figure is undefined or has no interval.
 
     Source: Zou and Donner 2008, Construction of confidence limits about effect measures: a
     general approach (the method of variance estimates recovery).
@@ -223,6 +228,8 @@ def independent_difference(
         >>> independent_difference(5.0, [2.0, 8.0], 1.0, [-3.0, 5.0])
         [-1.0, 9.0]
     """
+    if first is None or first_ends is None or second is None or second_ends is None:
+        return None
     below = math.hypot(first - first_ends[0], second_ends[1] - second)
     above = math.hypot(first_ends[1] - first, second - second_ends[0])
     return [first - second - below, first - second + above]

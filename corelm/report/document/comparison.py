@@ -93,7 +93,9 @@ def _changes(before: Document, after: Document, left_out: set[str]) -> Iterator[
     for figure in figures(before):
         other = second.get((figure.view, figure.metric))
         if other is not None and figure.metric not in left_out:
-            ends = _interval(figure, other)
+            ends = independent_difference(
+                other.value, other.interval, figure.value, figure.interval
+            )
             yield {
                 "view": figure.view,
                 "metric": figure.metric,
@@ -103,14 +105,6 @@ def _changes(before: Document, after: Document, left_out: set[str]) -> Iterator[
                 "ci95": ends,
                 "beyond": _is_beyond(figure, other, ends),
             }
-
-
-def _interval(before: Figure, after: Figure) -> list[float] | None:
-    if before.low is None or before.high is None or after.low is None or after.high is None:
-        return None
-    ends, others = [after.low, after.high], [before.low, before.high]
-    found = independent_difference(after.value, ends, before.value, others)
-    return None if found is None else list(found)
 
 
 def _is_beyond(before: Figure, after: Figure, ends: list[float] | None) -> bool | None:

@@ -41,6 +41,11 @@ class Figure:
     high: float | None
     n: int | None
 
+    @property
+    def interval(self) -> list[float] | None:
+        """Both ends of the interval; None if there is none."""
+        return None if self.low is None or self.high is None else [self.low, self.high]
+
 
 def rows(document: Row) -> list[tuple[str, Row]]:
     """Return the name and the content of every row that has figures, the human one first."""

@@ -99,7 +99,7 @@ def _same_as_people(named: Mapping[str, Row], names: Sequence[str]) -> str:
     within = [
         name
         for name, each in found.items()
-        if each and each.low is not None and each.high is not None and each.low <= 0 <= each.high
+        if each and (ends := each.interval) and ends[0] <= 0 <= ends[1]
     ]
     if not within:
         return ""

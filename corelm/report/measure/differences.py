@@ -7,7 +7,7 @@ own. The texts of people are other texts, whose interval is independent of those
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from corelm.metrics.intervals import (
     independent_difference,
 )
 from corelm.metrics.positions import Sums, ratio, total
-from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, Figure, figures
+from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, figures
 from corelm.report.measure.divergence import FIGURES
 from corelm.report.measure.on_contexts import human_recall
 from corelm.report.measure.text_set import TextSet
@@ -80,8 +80,10 @@ def from_people(row: Record, own: Measured, people: Record, contexts: Record | N
         key = figure.view, figure.metric
         other = theirs.get((figure.view, HUMAN_FIGURES.get(key, figure.metric)))
         if other is not None:
-            difference = _difference(figure.value - other.value, _independent(figure, other))
-            found[figure.view][figure.metric] = difference
+            ends = independent_difference(
+                figure.value, figure.interval, other.value, other.interval
+            )
+            found[figure.view][figure.metric] = _difference(figure.value - other.value, ends)
     if contexts is not None and own.record:
         found[TEACHER_FORCED] |= _on_human_contexts(own.record, contexts)
     return found
@@ -93,13 +95,6 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
         return {}
     found = {name: record[name] for name in FIGURES}
     return found if contexts is None else found | human_recall(record, contexts)
-
-
-def _independent(figure: Figure, other: Figure) -> Interval | None:
-    if figure.low is None or figure.high is None or other.low is None or other.high is None:
-        return None
-    ends, others_ends = [figure.low, figure.high], [other.low, other.high]
-    return independent_difference(figure.value, ends, other.value, others_ends)
 
 
 def _on_human_contexts(record: Record, contexts: Record) -> Document:
@@ -172,9 +167,8 @@ def _paired(own: Sums, other: Sums) -> Document:
     return _difference(value, difference_interval(own, other))
 
 
-def _difference(value: float | None, ends: Sequence[float] | None) -> Document:
-    interval: Interval | None = None if ends is None else list(ends)
-    return {"value": value, "ci95": interval}
+def _difference(value: float | None, ends: Interval | None) -> Document:
+    return {"value": value, "ci95": ends}
 
 
 def _key(name: str) -> str:

@@ -196,16 +196,16 @@ class TextSet:
         mine, theirs = self.summary(), other.summary()
         found = {}
         for name in (*self.ratios, *self.of_set):
-            pair, ends = (mine[name], theirs[name]), (mine["ci95"][name], theirs["ci95"][name])
-            if None not in pair:
-                own, their = zip(pair, ends, strict=True)
-                found[name] = pair[0] - pair[1], _less_independent(own, their)
+            value = _less(mine[name], theirs[name])
+            if value is not None:
+                own, their = ((each[name], each["ci95"][name]) for each in (mine, theirs))
+                found[name] = value, independent_difference(*own, *their)
         return found
 
     def _paired(self, other: TextSet, name: str, difference: float | None) -> Interval | None:
         if name == "loops":
             # Where no text loops, resampling finds no variation: combine the score intervals.
-            return _less_independent(self._loops(), other._loops())
+            return independent_difference(*self._loops(), *other._loops())
         if name in self._per_text:
             return self._difference_interval(other, self._per_text[name], other._per_text[name])
         sets = zip(self._sets, other._sets, strict=True)
@@ -308,16 +308,6 @@ def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> 
         [value or 0.0 for value in values],
         [each if there else 0.0 for each, there in zip(per, known, strict=True)],
     )
-
-
-def _less_independent(
-    own: tuple[float | None, Interval | None], their: tuple[float | None, Interval | None]
-) -> Interval | None:
-    """The interval of the difference of two figures, as of different texts."""
-    (first, ends), (second, their_ends) = own, their
-    if first is None or second is None or ends is None or their_ends is None:
-        return None
-    return independent_difference(first, ends, second, their_ends)
 
 
 def _less(first: float | None, second: float | None) -> float | None:
