@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from corelm.cli.leftovers import Leftover, leftovers
 from corelm.cli.output.product import confirmed, product
 from corelm.cli.text_values import TextCommand
 from corelm.model.paths import home
 from corelm.params import Parameter, Rule
+
+if TYPE_CHECKING:
+    from corelm.cli.leftovers import Leftover
 
 DAYS = Parameter("days", float, 30, Rule(ge=0))
 logger = logging.getLogger("corelm")
@@ -36,6 +38,8 @@ def clean(
     These are the journals with which `report --resume` continues, the checkpoints with which
     `train --resume` continues, and parts of downloads and files. What a running command uses stays.
     """
+    from corelm.cli.leftovers import leftovers
+
     with product() as out:
         found = list(leftovers(home(), DAYS.convert(days)))
         if not found:

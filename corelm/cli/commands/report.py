@@ -15,7 +15,6 @@ from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import read_prompts, text_argument
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
-from corelm.engines.choice import choose
 from corelm.errors import UsageError
 from corelm.model.load import MODEL, label
 from corelm.params import Parameter, Rule
@@ -197,6 +196,7 @@ def report(
     from corelm.cli.output.finish_report import ReportOutput
     from corelm.cli.output.report_diff import compare_files
     from corelm.cli.output.report_files import ReportFiles
+    from corelm.engines.choice import choose
     from corelm.report.measure.settings import NamedModel, settings
 
     with product() as out:
