@@ -38,8 +38,8 @@ class Setting(NamedTuple):
     sweep: str | None
 
 
-class _Values(NamedTuple):
-    """The values of a swept parameter, and their text as the user wrote it."""
+class _Part(NamedTuple):
+    """A part of an expression as written, and its values: several if it is swept."""
 
     text: str
     values: list[str]
@@ -78,32 +78,34 @@ def numbers_of(text: str) -> list[str]:
 
 def _settings(text: str, depth: int) -> list[Setting]:
     # What is too long or nests too deeply is refused where samplers are read.
-    parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= LONGEST else [text]
-    swept = [at for at, part in enumerate(parts) if isinstance(part, _Values)]
+    parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= LONGEST else []
+    swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
     if not swept:
         return [Setting(text, None)]
-    choices = [part.values if isinstance(part, _Values) else [part] for part in parts]
-    _refuse_too_many(text, math.prod(map(len, choices)))
+    _refuse_too_many(text, math.prod(len(part.values) for part in parts))
     last = swept[-1]
-    as_written = parts[last].text  # type: ignore[union-attr]
     return [
-        Setting("".join(some), "".join([*some[:last], as_written, *some[last + 1 :]]))
-        for some in product(*choices)
+        Setting("".join(some), "".join([*some[:last], parts[last].text, *some[last + 1 :]]))
+        for some in product(*(part.values for part in parts))
     ]
 
 
-def _parts(text: str, depth: int) -> Iterator[str | _Values]:
-    """Yield the parts of an expression, and the swept values between them."""
+def _parts(text: str, depth: int) -> Iterator[_Part]:
+    """Yield the parts of an expression: the values of its parameters, and the text around them."""
     for at, stage in enumerate(split(text, "|")):
-        yield " | " if at else ""
+        yield _fixed(" | " if at else "")
         match = STAGE.fullmatch(stage.strip())
         if match is None or not match[2]:
-            yield stage.strip()
+            yield _fixed(stage.strip())
             continue
         for number, (key, texts) in enumerate(_by_name(match[2])):
-            yield f"{', ' if number else f'{match[1]}('}{f'{key}=' if key else ''}"
-            yield _swept(key, texts, depth)
-        yield ")"
+            yield _fixed(f"{', ' if number else f'{match[1]}('}{f'{key}=' if key else ''}")
+            yield _parameter(key, texts, depth)
+        yield _fixed(")")
+
+
+def _fixed(text: str) -> _Part:
+    return _Part(text, [text])
 
 
 def _by_name(arguments: str) -> list[tuple[str, list[str]]]:
@@ -117,16 +119,14 @@ def _by_name(arguments: str) -> list[tuple[str, list[str]]]:
     return found
 
 
-def _swept(key: str, texts: list[str], depth: int) -> str | _Values:
+def _parameter(key: str, texts: list[str], depth: int) -> _Part:
     values = [value for text in texts for value in _values(text, depth)]
-    if len(values) == 1:
-        return values[0]
-    if not key:
+    if len(values) > 1 and not key:
         raise ExpressionError(
             f"{shown(texts[0])} has no name before it; write a sweep behind the name of its "
             "parameter, such as t=0.1..2.0/20"
         )
-    return _Values(",".join(texts), values)
+    return _Part(",".join(texts), values)
 
 
 def _values(text: str, depth: int) -> list[str]:
