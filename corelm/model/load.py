@@ -114,11 +114,9 @@ def label(name: str) -> str:
 def plugin_of(name: str) -> Source | None:
     """Return the plugin that loads the model of a name; None for paths and corelm's home."""
     scheme = _scheme(name)
-    if scheme:
-        return registry().find("corelm_models", scheme[0]).source
-    if is_path(name) or _places(name):
+    if scheme is None and (is_path(name) or _places(name)):
         return None
-    return registry().find("corelm_models", name).source
+    return registry().find("corelm_models", scheme[0] if scheme else name).source
 
 
 def list_models() -> list[Listed]:
