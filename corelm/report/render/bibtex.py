@@ -17,7 +17,7 @@ from importlib.metadata import metadata
 from typing import Any
 
 from corelm.printable import one_line
-from corelm.report.document.lookup import short_names
+from corelm.report.document.lookup import plugin_metrics
 
 _WORK = re.compile(r"(?:.*: )?(?P<authors>[^:]+?) (?P<year>(?:1[89]|20)\d\d)(?:, (?P<rest>.+))?")
 _IDENTIFIER = re.compile(
@@ -112,10 +112,10 @@ def _sources(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for row in document["samplers"]:
         for stage in row.get("stages") or ():
             yield from ((stage["name"], source) for source in stage.get("sources", ()))
-    header = document["header"]
-    offered = {each["name"]: each.get("source", "") for each in header.get("metrics", ())}
-    short = short_names(offered)
-    yield from ((short[name], source) for name, source in offered.items() if source)
+    header, short = document["header"], plugin_metrics(document)
+    for each in header.get("metrics", ()):
+        if each.get("source"):
+            yield short[each["name"]], each["source"]
     for each in header.get("sources", ()):
         yield ", ".join(each["of"]), each["source"]
 

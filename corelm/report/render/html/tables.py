@@ -12,6 +12,7 @@ from corelm.report.document.lookup import (
     Figure,
     difference,
     figure,
+    rows,
     value,
 )
 from corelm.report.render.columns import ENTROPY, Column, Table, columns_of, spread_text
@@ -91,8 +92,7 @@ def shown_columns(document: Row, table: Table) -> list[Column]:
 
     Only samplers with a mask have a cost of their constraint, for example.
     """
-    reference = document["reference"]
-    measured = [row for row in (reference, *document["samplers"]) if row and not row.get("error")]
+    reference, measured = document["reference"], [row for _, row in rows(document)]
     return [
         column
         for column in columns_of(table, document)

@@ -47,16 +47,12 @@ class Chart:
 
 def charts(document: Document) -> Iterator[Chart]:
     """Yield the charts of a report; those of matched and of swept samplers come first."""
-    if is_matched(document):
-        yield _matched(document)
-    if sweeps(document):
-        yield _sweep(document)
-    if is_matched(document) or sweeps(document):
-        yield _QUALITY
-        yield _temperature(document)
-    else:
-        yield _temperature(document)
-        yield _QUALITY
+    first = [_matched(document)] if is_matched(document) else []
+    first += [_sweep(document)] if sweeps(document) else []
+    yield from first
+    # The page shows the first two above its tables.
+    temperature = _temperature(document)
+    yield from (_QUALITY, temperature) if first else (temperature, _QUALITY)
     if has_recall(document):
         yield _recall(document)
     yield _entropy(document)
