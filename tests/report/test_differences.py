@@ -153,7 +153,7 @@ def test_the_closest_are_those_that_cannot_be_told_from_the_closest_one(values):
         "best": row_with(centred),
         "nothing": row_with([]),
     }
-    people = {"generated_texts": {"surprisal": 3.0}}
+    people = {"teacher_forced": {}, "generated_texts": {"surprisal": 3.0}}
     assert closest(rows, people) == ["noisy", "best"]
     assert closest({"farther": rows["farther"]}, people) == ["farther"]
     assert closest(rows, None) == closest({}, people) == []

@@ -19,7 +19,7 @@ from corelm.metrics.intervals import (
     independent_difference,
 )
 from corelm.metrics.positions import Sums, ratio, total
-from corelm.report.document.lookup import GENERATED, HUMAN, TEACHER_FORCED, figures
+from corelm.report.document.lookup import GENERATED, HUMAN, MEAN, TEACHER_FORCED, figures, value
 from corelm.report.measure.divergence import FIGURES
 from corelm.report.measure.on_contexts import human_recall
 from corelm.report.measure.text_set import TextSet
@@ -39,6 +39,11 @@ class Measured:
 
     record: Record
     texts: TextSet
+
+    @property
+    def surprisal(self) -> Sums:
+        """The sums of the surprisal of its texts, one for each unit of resampling."""
+        return self.texts.by_unit(self.texts.ratios["surprisal"])
 
 
 def from_row(name: str, own: Measured, other: Measured, contexts: Record | None = None) -> Document:
@@ -118,8 +123,8 @@ def closest(rows: Mapping[str, Measured], people: Record | None) -> list[str]:
     """
     several = {name: row for name, row in rows.items() if len(row.texts.records) > 1}
     rows = several or rows  # one text of a decoder may be close by chance
-    target = ((people or {}).get(GENERATED) or {}).get("surprisal")
-    sums = {name: row.texts.by_unit(row.texts.ratios["surprisal"]) for name, row in rows.items()}
+    target = value(people, "surprisal", GENERATED)
+    sums = {name: row.surprisal for name, row in rows.items()}
     means = {name: mean for name, each in sums.items() if (mean := ratio(each)) is not None}
     if target is None or not means:
         return []
@@ -142,16 +147,15 @@ def best_settings(
         names: the registered name of each row.
         people: the human row.
     """
-    target = ((people or {}).get(GENERATED) or {}).get("surprisal")
+    target = value(people, "surprisal", GENERATED)
     settings: dict[str, list[str]] = {}
     for row in rows:
         settings.setdefault(names[row], []).append(row)
     found = []
     for name, tried in settings.items():
-        texts = [rows[row].texts for row in tried]
         best = None
         if target is not None and len(tried) > 1:
-            best = best_of([each.by_unit(each.ratios["surprisal"]) for each in texts], target)
+            best = best_of([rows[row].surprisal for row in tried], target)
         if best is not None:
             found.append({
                 "name": name, "tried": len(tried), "sampler": tried[best.chosen],
@@ -173,4 +177,4 @@ def _difference(value: float | None, ends: Interval | None) -> Document:
 
 def _key(name: str) -> str:
     """The name of a figure in a report."""
-    return "entropy.mean" if name == "entropy" else name
+    return MEAN if name == "entropy" else name

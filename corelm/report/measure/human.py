@@ -65,11 +65,9 @@ def _text(
 ) -> generated_texts.Record:
     """The record of a human text, as if it had been drawn, without tokens that cannot be."""
     tokens, prompt = _known(model, contexts.texts[i]), contexts.prompt_lengths[i]
-    values = zip(record["surprisal"][i], record["entropy"][i], strict=True)
-    known = [(nats, entropy) for nats, entropy in values if nats is not None]
-    entropies = [entropy for _, entropy in known]
-    ids = zip(contexts.texts[i][prompt:], record["surprisal"][i], strict=True)
-    scored = [token for token, nats in ids if nats is not None]
+    own = contexts.texts[i][prompt:], record["surprisal"][i], record["entropy"][i]
+    scored = [each for each in zip(*own, strict=True) if each[1] is not None]
+    entropies = [entropy for _, _, entropy in scored]
     return generated_texts.Record(
         prompt="",
         seed=0,
@@ -78,10 +76,12 @@ def _text(
         tokens=tokens,
         end=None,
         finish_reason="end",
-        unknown=len(record["surprisal"][i]) - len(known),
-        bytes=count_bytes(model.vocabulary, contexts.texts[i][:prompt], scored),
+        unknown=len(record["surprisal"][i]) - len(scored),
+        bytes=count_bytes(
+            model.vocabulary, contexts.texts[i][:prompt], [token for token, _, _ in scored]
+        ),
         words=[],
-        surprisal=[nats for nats, _ in known],
+        surprisal=[nats for _, nats, _ in scored],
         sampler_surprisal=[],
         entropy=entropies,
         model_entropy=entropies,

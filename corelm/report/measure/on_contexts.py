@@ -97,6 +97,11 @@ def numbered_from(first: int, unit: Record) -> Record:
     return unit
 
 
+def failure(error: Exception) -> Record:
+    """Return the record of a sampler that failed: it costs its row of the report, no more."""
+    return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
 def _merged(records: Sequence[Record]) -> Record:
     failed = [record for record in records if "error" in record]
     if failed:
@@ -181,11 +186,10 @@ class _SamplerRun:
         """Measure the sampler at one position, on the model's distributions there."""
         if self._error is not None:
             return
-        # A sampler that fails costs its own row of the report, not the report.
         try:
             found = self._reader.compare(position, model)
         except (SamplerError, UsageError) as error:
-            self._error = {"error": {"type": type(error).__name__, "message": str(error)}}
+            self._error = failure(error)
             return
         self._columns.add(position, np.column_stack([found.figures, found.surprisal]))
         self._reader.store(position, found.surprisal)

@@ -39,14 +39,14 @@ class PluginFigures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What texts are compared with.
+    """The human texts that texts are compared with, and the model that reads both.
 
     Attributes:
-        people: the human texts; None for the figures of these themselves.
+        people: the human texts.
         scorer: the model that reads both.
     """
 
-    people: Sequence[str] | None
+    people: Sequence[str]
     scorer: LanguageModel
 
 
@@ -94,7 +94,7 @@ def _figure(metric: Metric, texts: Sequence[Text], comparison: Comparison | None
     figure, compare = metric.figure, metric.compare
     if compare is None:
         return lambda rows: figure(*map(list, zip(*(texts[i] for i in rows), strict=True)))  # type: ignore[misc]
-    if comparison is None or comparison.people is None:
+    if comparison is None:
         return lambda rows: None
     return compare([text for _, text in texts], comparison.people, comparison.scorer)
 

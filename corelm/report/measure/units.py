@@ -190,11 +190,8 @@ class ScoreTexts:
 
 
 def attempted(work: Callable[[], Any]) -> dict[str, Any]:
-    """Return the value of one sampler's work, or the error that stopped it.
-
-    A sampler that fails costs its own row of the report, not the report.
-    """
+    """Return the value of one sampler's work, or the error that stopped it."""
     try:
         return {"value": work()}
     except (SamplerError, PluginError, UsageError) as error:
-        return {"error": {"type": type(error).__name__, "message": str(error)}}
+        return on_contexts.failure(error)
