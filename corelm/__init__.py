@@ -42,7 +42,6 @@ from corelm.numerics.distributions import (
     entropy,
     keep,
     log_softmax,
-    reweight_distribution,
     softmax,
     surprisals,
 )
@@ -53,6 +52,7 @@ from corelm.sampler import Chain, Sampler, sampling_distribution
 if typing.TYPE_CHECKING:
     from corelm.generation.engine_sampler import EngineSampler
     from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
+    from corelm.numerics.reweighting import reweight_distribution
     from corelm.plugins.engine_presets import preset, presets
     from corelm.report.report import Report, compare
     from corelm.settings.convert import EngineSettings, from_settings, to_settings
@@ -123,6 +123,7 @@ __all__ = [
 _LATER = {
     "corelm.generation.engine_sampler": ("EngineSampler",),
     "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.numerics.reweighting": ("reweight_distribution",),
     "corelm.plugins.engine_presets": ("preset", "presets"),
     "corelm.report.report": ("Report", "compare"),
     "corelm.settings.convert": ("EngineSettings", "from_settings", "to_settings"),

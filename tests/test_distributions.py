@@ -23,12 +23,12 @@ from corelm.numerics.distributions import (
     mask_tokens,
     min_and_shannon_entropy,
     min_entropy,
-    reweight_distribution,
     rows_are_valid,
     softmax,
     surprisals,
     surprisals_and_entropy,
 )
+from corelm.numerics.reweighting import reweight_distribution
 
 INF = float("inf")
 BLOCK = 128  # tokens that the kernel sums at a time

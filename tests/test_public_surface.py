@@ -44,6 +44,7 @@ IMPORTED_LATER = {
     "from_settings",
     "preset",
     "presets",
+    "reweight_distribution",
     "to_settings",
 }
 """Public names that are imported when they are first asked for."""

@@ -77,14 +77,14 @@ def in_order(engine: Engine, units: Iterator[Unit]) -> Iterator[str]:
     order: deque[str] = deque()
     early: dict[str, str] = {}
 
-    def admitted() -> Iterator[Unit | None]:
+    def taken_units() -> Iterator[Unit | None]:
         for unit in units:
             while len(early) >= EARLY:
                 yield None
             order.append(unit.name)
             yield unit
 
-    for unit, result in engine.run(admitted()):
+    for unit, result in engine.run(taken_units()):
         early[unit.name] = result
         while order and order[0] in early:
             yield early.pop(order.popleft())

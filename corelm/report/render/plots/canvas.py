@@ -132,8 +132,8 @@ def panels(figure: Figure, left: float, top: float, across: int, up: int) -> lis
         rows.append([])
         for column in range(across):
             place = (left + column * (wide + GAP)) / WIDTH, bottom / height
-            beside = rows[row][0] if column else None
-            axes = figure.add_axes((*place, wide / WIDTH, high / height), sharey=beside)
+            shared = rows[row][0] if column else None
+            axes = figure.add_axes((*place, wide / WIDTH, high / height), sharey=shared)
             axes.tick_params(labelleft=column == 0)
             rows[row].append(axes)
     return rows
