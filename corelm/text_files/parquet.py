@@ -51,10 +51,13 @@ def convert(lines: Path, target: Path) -> None:
         ]
     )
     new = target.with_name(f".{target.name}.new")
-    with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
-        for rows in _groups(lines):
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-    new.replace(target)
+    try:
+        with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
+            for rows in _groups(lines):
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        new.replace(target)
+    finally:  # the lines are still there to write it again
+        new.unlink(missing_ok=True)
 
 
 def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ PART = ".part"
 """The end of the name of a file that isn't whole."""
 LIMIT = 2**24
 """Bytes of the settings at most."""
+logger = logging.getLogger("corelm")
 
 
 class TextFile:
@@ -92,19 +94,33 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
         if before is None:
             part.unlink(missing_ok=True)
             atomic_files.write_file(atomic_files.dump_json(now), _settings_of(path))
-        size, written, reasons = _whole(part)
-        with open(part, "ab") as file:
-            file.truncate(size)
-            texts = TextFile(file, written, reasons)
-            yield texts
-            texts.sync()
-        # Reached only if nothing was raised.
-        if path.suffix == parquet.SUFFIX:
-            parquet.convert(part, path)
-        else:
-            part.replace(path)
-        part.unlink(missing_ok=True)
-        _settings_of(path).unlink(missing_ok=True)
+        try:
+            with _growing(part) as file:
+                yield file
+            _give_name(part, path)
+        except BaseException:
+            logger.info("the finished texts are kept; --resume continues the file")
+            raise
+
+
+@contextmanager
+def _growing(part: Path) -> Iterator[TextFile]:
+    """Open an unfinished file behind its last whole batch; sync it unless something fails."""
+    size, written, reasons = _whole(part)
+    with open(part, "ab") as file:
+        file.truncate(size)
+        texts = TextFile(file, written, reasons)
+        yield texts
+        texts.sync()
+
+
+def _give_name(part: Path, path: Path) -> None:
+    if path.suffix == parquet.SUFFIX:
+        parquet.convert(part, path)
+    else:
+        part.replace(path)
+    part.unlink(missing_ok=True)
+    _settings_of(path).unlink(missing_ok=True)
 
 
 def _settings_of(path: Path) -> Path:

@@ -107,6 +107,26 @@ def test_parquet_has_the_same_texts(whole, folder, run):
     assert sorted(path.name for path in folder.iterdir()) == ["killed", "t.parquet"]
 
 
+def test_ctrl_c_while_parquet_is_written_leaves_no_part_of_it(whole, folder, run, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (folder / "killed").touch()
+
+    def interrupt(writer, table):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet.ParquetWriter, "write_table", interrupt)
+        result = run(*WORDS, "t.parquet")
+    assert result.code == 130
+    last = "the finished texts are kept; --resume continues the file"
+    assert result.err.splitlines()[-1] == last
+    assert {path.name for path in folder.iterdir()} == {
+        "killed", "t.parquet.part", "t.parquet.part.json"
+    }  # fmt: skip
+    assert run(*WORDS, "t.parquet", "--resume").code == 0
+    assert parquet.read_table("t.parquet").num_rows == 134
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

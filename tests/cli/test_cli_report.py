@@ -547,6 +547,26 @@ def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
     assert (again.returncode, units(home) < kept) == (130, True)
 
 
+def test_ctrl_c_while_the_files_are_written_keeps_what_is_done(
+    report: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from corelm.report.render.html import page
+
+    def interrupt(document: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(page, "page", interrupt)
+        result = report("greedy", "--html", "r.html")
+    assert result.code == 130
+    last = "the finished parts are kept; --resume continues the report"
+    assert result.err.splitlines()[-1] == last
+    assert not Path("r.html").exists()
+    assert units(home) > 0
+    assert report("greedy", "--html", "r.html", "--resume").code == 0
+    assert units(home) == 0
+
+
 def test_a_report_that_cannot_be_written_is_kept(report: Run, run: Run, home: Path) -> None:
     """The folder goes away during the work; nothing of it is lost."""
     folder = home.parent / "out"

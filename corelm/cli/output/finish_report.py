@@ -76,13 +76,13 @@ class ReportOutput:
             try:
                 with engine as workers, stages("units") as progress:
                     document = ReportRun(settings, workers, journal, progress).document()
+                document["header"]["command"] = command
+                for text in document["warnings"][len(settings.warnings) :]:
+                    messages.warn(text)
+                return self._finish(Report.of_run(document), conditions)
             except KeyboardInterrupt:
                 messages.note("the finished parts are kept; --resume continues the report")
                 raise
-            document["header"]["command"] = command
-            for text in document["warnings"][len(settings.warnings) :]:
-                messages.warn(text)
-            return self._finish(Report.of_run(document), conditions)
 
     def _conditions(
         self, rows: Sequence[tuple[str, str]], offered: Iterable[str]

@@ -80,15 +80,11 @@ class Destination:
         with opened(self.path, {**origin, **settings_of(texts)}, self.resume) as file:
             if file.written:
                 messages.note(f"continuing after {file.written} texts")
-            try:
-                with engine as workers, stages("units") as progress:
+            with engine as workers, stages("units") as progress:
+                progress("texts", file.written, texts.n)
+                for lines in in_order(workers, units_of(texts, file.written)):
+                    file.add(json.loads(lines))
                     progress("texts", file.written, texts.n)
-                    for lines in in_order(workers, units_of(texts, file.written)):
-                        file.add(json.loads(lines))
-                        progress("texts", file.written, texts.n)
-            except BaseException:
-                messages.note("the finished texts are kept; --resume continues the file")
-                raise
         counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())
         messages.note(f"finish reasons: {counts}")
         messages.note(f"written to {self.path}")

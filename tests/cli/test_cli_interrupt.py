@@ -1,0 +1,166 @@
+"""Ctrl-C in a terminal, which reaches the command and all its workers, on every engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
+
+WAITS = '''
+import os
+import time
+from pathlib import Path
+
+import corelm
+from corelm.testing import ToyModel
+
+
+class Waits(corelm.Sampler):
+    """Change nothing, and go no further once enough is done, until the process is ended."""
+
+    def __call__(self, logits, context):
+        if logits.shape[-1] != len(ToyModel().vocabulary):
+            return logits  # the lint of chains tries samplers on rows of its own
+        while lines() >= float(os.environ.get("WAIT", "inf")):
+            time.sleep(0.01)
+        return logits
+
+
+def lines():
+    files = [*Path().glob("home/reports/*.jsonl"), *Path().glob("*.part")]
+    return sum(file.read_bytes().count(b"\\n") for file in files)
+
+
+@corelm.hookimpl
+def corelm_samplers():
+    return {"waits": Waits}
+
+
+@corelm.hookimpl
+def corelm_models():
+    return {"toy": ToyModel}
+'''
+COMMANDS = {  # with the last message, and the files that keep what is done
+    "report": (
+        ("report", "waits", "waits | top_k(k=2)", "--samples", "130", "--json", "product"),
+        "the finished parts are kept; --resume continues the report",
+        "home/reports/*.jsonl",
+    ),
+    "sample": (
+        ("sample", "the", "--sampler", "waits", "--samples", "330", "--seed", "1", "--output",
+         "product"),
+        "the finished texts are kept; --resume continues the file",
+        "product.part*",
+    ),
+}  # fmt: skip
+ENGINES = {
+    "serial": (),
+    "processes": ("--engine", "processes", "--workers", "2"),
+    "dask": ("--engine", "dask", "--workers", "2"),
+}
+ENOUGH = {"report": 4, "sample": 64}
+"""The lines of the journal, or of the unfinished file, after which the command is interrupted."""
+
+
+@pytest.fixture
+def folder(
+    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The current folder, with the home of corelm in it."""
+    installed_plugin("corelm-waits", dict.fromkeys(("waits", "toy"), "corelm_waits"), WAITS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CORELM_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Wait for a command and for all processes that it started.
+
+    Each of them holds standard error, which ends with the last of them.
+    """
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail(f"a process outlives the command: {process.communicate()}")
+    return process.returncode, out, err
+
+
+def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a command as the leader of a group of processes, as a shell does."""
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("corelm"), *words, "--model", "toy", "--length", "4"],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def lines(folder: Path) -> int:
+    """Return the number of finished lines, as the sampler counts them."""
+    files = [*folder.glob("home/reports/*.jsonl"), *folder.glob("*.part")]
+    return sum(file.read_bytes().count(b"\n") for file in files)
+
+
+def product(folder: Path) -> bytes:
+    """Take the file that a command has written, without what tells one run from another."""
+    content = (folder / "product").read_bytes()
+    (folder / "product").unlink()
+    if content.startswith(b'{"prompt"'):
+        return content
+    document = json.loads(content)
+    for name in ("created", "command"):
+        del document["header"][name]
+    return json.dumps(document).encode()
+
+
+def files(folder: Path) -> set[Path]:
+    """Return all files below a folder."""
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("command", "engine"),
+    [
+        ("report", "serial"),
+        ("report", "processes"),
+        ("sample", "serial"),
+        ("sample", "processes"),
+        ("sample", "dask"),
+    ],
+)
+def test_ctrl_c_ends_all_processes_and_the_command_continues_to_the_same_bytes(
+    folder: Path, command: str, engine: str
+) -> None:
+    if engine == "dask":
+        pytest.importorskip("distributed")
+    words, message, keeping = COMMANDS[command]
+    assert finish(start(*words))[0] == 0
+    unbroken = product(folder)
+
+    enough = ENOUGH[command]
+    process = start(*words, *ENGINES[engine], WAIT=str(enough))
+    while lines(folder) < enough and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    code, out, err = finish(process)
+    assert (code, out, err.splitlines()[-1]) == (130, "", message)
+    assert "Traceback" not in err
+    assert files(folder) == set(folder.glob(keeping))
+    assert lines(folder) >= enough
+
+    assert finish(start(*words, *ENGINES[engine], "--resume"))[0] == 0
+    assert product(folder) == unbroken
+    assert files(folder) == set()
