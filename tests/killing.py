@@ -44,7 +44,7 @@ def corelm_samplers():
 
 @corelm.hookimpl
 def corelm_models():
-    return {"cats": ToyModel}
+    return {"cats": ToyModel, "dogs": lambda: ToyModel(end=False)}
 '''
 
 
@@ -52,7 +52,7 @@ def install(
     installed_plugin: Callable[..., Path], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """Install it, and return the path of the file that it creates before it kills."""
-    names = ("kills_once", "fails_late", "cats")
+    names = ("kills_once", "fails_late", "cats", "dogs")
     installed_plugin("corelm-kills", dict.fromkeys(names, "corelm_kills"), PLUGIN)
     monkeypatch.setenv("KILLED", str(folder / "killed"))
     path = [os.environ["PYTHONPATH"], str(Path(__file__).parent)]

@@ -64,6 +64,16 @@ class Raise:
         raise self.error("1 of them")
 
 
+@dataclass(frozen=True)
+class CountWords:
+    """A unit: the number of words of its model."""
+
+    name: str = "words"
+
+    def __call__(self, model: corelm.LanguageModel) -> int:
+        return len(model.vocabulary)
+
+
 class OddError(Exception):
     """An error that does not survive pickling."""
 
@@ -91,8 +101,11 @@ def serial(killed: Path) -> str:
 def compare(**engine: object) -> str:
     """Make a report of several units in each stage; return its JSON without the time."""
     prompts = ["the", "the cat", "the dog", "a"]
-    report = corelm.compare("cats", SAMPLERS, prompts=prompts, n=6, length=12, **engine)
+    report = corelm.compare(
+        "cats", SAMPLERS, prompts=prompts, n=6, length=12, scorer="dogs", **engine
+    )
     document = report.to_dict()
+    assert document["samplers"][0]["generated_texts"]["scorer_surprisal"] > 0
     del document["header"]["created"]
     return json.dumps(document)
 
@@ -148,7 +161,8 @@ def test_dask_makes_the_same_report_though_workers_come_and_go(serial, killed):
         report = compare(engine="dask", scheduler=address, progress=add_a_worker)
         assert report == serial
         assert address.startswith("tcp://127.0.0.1:")
-        assert list(client.run(models).values()) == [1, 1]  # the late one worked too
+        loaded = sorted(client.run(models).values())
+        assert loaded in ([1, 2], [2, 2])  # the late one worked too, and the scorer is there
         assert killed.exists()
         assert {first.poll(), second.poll()} == {None, -signal.SIGKILL}
 
@@ -158,7 +172,7 @@ def results(engine: object, units: list[Unit]) -> dict[str, str]:
 
 
 def test_units_are_done_again_a_few_times_and_the_engine_works_afterwards(killed):
-    engine = Processes(job(), 2)
+    engine = Processes([job()], 2)
     try:
         with pytest.raises(
             EngineError, match=r"^3 workers died in 'suicide', the last one by SIGK"
@@ -172,6 +186,16 @@ def test_units_are_done_again_a_few_times_and_the_engine_works_afterwards(killed
         assert results(Serial(ToyModel()), [Double(n) for n in range(5)]) == doubled
     finally:
         engine.close()
+
+
+def test_an_engine_has_several_models(killed):
+    jobs = [job(), Job.of("dogs", ToyModel(end=False), "the", ())]
+    for engine in (Serial(ToyModel(), ToyModel(end=False)), Processes(jobs, 1)):
+        try:
+            found = [list(engine.run(iter([CountWords()]), model)) for model in (0, 1)]
+        finally:
+            engine.close()
+        assert found == [[(CountWords(), "13")], [(CountWords(), "12")]]
 
 
 @pytest.mark.parametrize(
@@ -204,8 +228,12 @@ class Local(Sampler):
 def test_what_workers_cannot_have_is_refused_at_once(killed):
     with pytest.raises(UsageError, match=r"^local exists in this process alone, where workers"):
         job(corelm.sampler("greedy") | Local())
-    with pytest.raises(UsageError, match=r"^workers load the model themselves: give its name, not"):
+    with pytest.raises(
+        UsageError, match=r"^workers load the models themselves: give the name, not"
+    ):
         corelm.compare(ToyModel(), ["greedy"], engine="processes")
+    with pytest.raises(UsageError, match=r"give the name, not a ToyModel$"):
+        corelm.compare("cats", ["greedy"], scorer=ToyModel(), engine="processes")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import pickle
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -26,23 +27,23 @@ class Child:
     """A process, and the unit that it does.
 
     Args:
-        job: the model that it loads.
+        jobs: the models that it loads.
         threads: the number of threads that it computes with.
     """
 
-    def __init__(self, job: Job, threads: int) -> None:
+    def __init__(self, jobs: Sequence[Job], threads: int) -> None:
         self.connection, there = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=_serve, args=(there, job), daemon=True)
+        self.process = SPAWN.Process(target=_serve, args=(there, jobs), daemon=True)
         with limited_threads(threads), interrupts_held_back():
             self.process.start()
         there.close()  # so that the death of the process ends the connection
         self.unit: Unit | None = None
 
-    def give(self, unit: Unit) -> None:
-        """Send a unit."""
+    def give(self, unit: Unit, model: int) -> None:
+        """Send a unit, and the number of its model."""
         self.unit = unit
         with suppress(OSError):  # it has died; `take` will find out
-            self.connection.send_bytes(packed(unit))
+            self.connection.send((model, packed(unit)))
 
     def take(self) -> tuple[Unit, str | None]:
         """Return the unit and its result; None if the process died.
@@ -80,7 +81,7 @@ class Child:
         )
 
 
-def _serve(connection: Connection, job: Job) -> None:
+def _serve(connection: Connection, jobs: Sequence[Job]) -> None:
     """Do the units that come through a connection until it is closed."""
     # Ctrl-C reaches all processes of a terminal; the parent decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -88,7 +89,8 @@ def _serve(connection: Connection, job: Job) -> None:
     logger.setLevel(logging.ERROR)
     with suppress(EOFError, OSError):
         while True:
-            connection.send(_outcome(job, connection.recv_bytes()))
+            model, unit = connection.recv()
+            connection.send(_outcome(jobs[model], unit))
 
 
 def _outcome(job: Job, unit: bytes) -> str | BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,31 +33,33 @@ class EngineChoice:
     scheduler: str | None
 
     @contextmanager
-    def opened(self, model: LanguageModel, job: Callable[[], Job]) -> Iterator[Engine]:
+    def opened(
+        self, models: Sequence[LanguageModel], jobs: Callable[[], Sequence[Job]]
+    ) -> Iterator[Engine]:
         """Yield the engine; end its workers afterwards.
 
         Args:
-            model: the model, for an engine in this process.
-            job: makes the job for the others.
+            models: the models, for an engine in this process.
+            jobs: makes the job of each for the others.
 
         Raises:
             UsageError: a job that workers cannot do.
             EngineError, MissingDependencyError: the engine cannot start.
         """
-        engine = Serial(model) if self.name == "serial" else self._with_workers(job())
+        engine = Serial(*models) if self.name == "serial" else self._with_workers(jobs())
         try:
             yield engine
         finally:
             engine.close()
 
-    def _with_workers(self, job: Job) -> Engine:
+    def _with_workers(self, jobs: Sequence[Job]) -> Engine:
         if self.name == "processes":
             from corelm.engines.processes import Processes
 
-            return Processes(job, self.workers)
+            return Processes(jobs, self.workers)
         from corelm.engines.dask_cluster import Dask
 
-        return Dask(job, self.scheduler, self.workers)
+        return Dask(jobs, self.scheduler, self.workers)
 
 
 def choose(

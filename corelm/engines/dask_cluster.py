@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from corelm.engines.engine import Unit
@@ -25,7 +25,7 @@ class Dask:
     """Does units on a Dask cluster.
 
     Args:
-        job: the model that its workers load.
+        jobs: the models that its workers load.
         scheduler: the address of the scheduler, such as `tcp://10.0.0.1:8786`; None for a cluster
             on this machine alone.
         workers: the number of workers of a cluster on this machine.
@@ -35,7 +35,7 @@ class Dask:
         EngineError: no scheduler at the address, or no worker.
     """
 
-    def __init__(self, job: Job, scheduler: str | None, workers: int) -> None:
+    def __init__(self, jobs: Sequence[Job], scheduler: str | None, workers: int) -> None:
         try:
             import distributed
         except ImportError as error:
@@ -43,7 +43,7 @@ class Dask:
                 f"the engine dask needs dask.distributed ({error}); install it with: "
                 "pip install 'corelm[dask]'"
             ) from error
-        self._job = job
+        self._jobs = jobs
         with interrupts_held_back():
             self._cluster = None if scheduler else _local_cluster(workers)
             address = scheduler or self._cluster
@@ -65,7 +65,7 @@ class Dask:
                 "dask worker ADDRESS --nthreads 1"
             ) from error
 
-    def run(self, units: Iterator[Unit | None]) -> Iterator[tuple[Unit, str]]:
+    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield units as they are finished; those of a worker that dies are done by another."""
         from distributed import as_completed
 
@@ -78,7 +78,7 @@ class Dask:
                     unit = next(units, None)
                     if unit is None:
                         break
-                    future = self._client.submit(do, self._job, packed(unit), pure=False)
+                    future = self._client.submit(do, self._jobs[model], packed(unit), pure=False)
                     pending[future] = unit
                     finished.add(future)
                 if not pending:

@@ -23,11 +23,15 @@ class Unit(Protocol):
 class Engine(Protocol):
     """A place where units of work are done."""
 
-    def run(self, units: Iterator[Unit | None]) -> Iterator[tuple[Unit, str]]:
+    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield each unit with its result as JSON when it is finished, in any order.
 
         A unit is taken when a worker is free for it, so `units` may be endless. It may yield None
         while it has no unit; the engine asks it again after the next result.
+
+        Args:
+            units: the units.
+            model: the number of their model among those of the engine.
 
         Raises:
             EngineError: a worker that cannot be used, or a unit whose workers die.
@@ -38,15 +42,19 @@ class Engine(Protocol):
 
 
 class Serial:
-    """Does one unit after the other in this process."""
+    """Does one unit after the other in this process.
 
-    def __init__(self, model: LanguageModel) -> None:
-        self._model = model
+    Args:
+        models: the models of the units.
+    """
 
-    def run(self, units: Iterator[Unit | None]) -> Iterator[tuple[Unit, str]]:
+    def __init__(self, *models: LanguageModel) -> None:
+        self._models = models
+
+    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield the units in their order."""
         while (unit := next(units, None)) is not None:
-            yield unit, json.dumps(unit(self._model))
+            yield unit, json.dumps(unit(self._models[model]))
 
     def close(self) -> None:
         """Do nothing: there are no workers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import wait
 
 from corelm.engines.child import Child
@@ -22,15 +22,15 @@ class Processes:
     """Does units in processes of this machine, which start with the first unit.
 
     Args:
-        job: the model that they load.
+        jobs: the models that they load.
         workers: the number of processes, which share the threads of this one.
     """
 
-    def __init__(self, job: Job, workers: int) -> None:
-        self._job, self._count = job, workers
+    def __init__(self, jobs: Sequence[Job], workers: int) -> None:
+        self._jobs, self._count = jobs, workers
         self._workers: list[Child] = []
 
-    def run(self, units: Iterator[Unit | None]) -> Iterator[tuple[Unit, str]]:
+    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield units as they are finished; those of a worker that dies are done again."""
         lost: deque[Unit] = deque()
         deaths: Counter[str] = Counter()
@@ -41,7 +41,7 @@ class Processes:
                     unit = lost.popleft() if lost else next(units, None)
                     if unit is None:
                         break
-                    worker.give(unit)
+                    worker.give(unit, model)
                 busy = {each.connection: each for each in self._workers if each.unit}
                 if not busy:
                     return
@@ -61,7 +61,7 @@ class Processes:
                 self._workers.remove(worker)
 
     def _started(self) -> Child:
-        return Child(self._job, max(1, cpu_limit() // self._count))
+        return Child(self._jobs, max(1, cpu_limit() // self._count))
 
     def _replace(self, worker: Child, unit: Unit, deaths: int) -> None:
         """Start another process instead of one that died.

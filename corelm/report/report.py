@@ -219,7 +219,7 @@ def compare(
             is measured too. Bits per byte compare models with different vocabularies.
         progress: called with a stage, its finished units of work and its total.
         engine: `serial`, in this process; `processes` on this machine; or `dask`, a cluster. The
-            report is the same. Workers load the model themselves, so they need its name.
+            report is the same. Workers load the models themselves, so they need their names.
         workers: the number of processes; the number of processors when left out.
         scheduler: the address of a Dask scheduler; a cluster on this machine when left out.
 
@@ -247,12 +247,10 @@ def compare(
         texts=texts, scorer=None if scorer is None else _named(scorer),
     )  # fmt: skip
 
-    def job() -> Job:
-        if not isinstance(model, str):
-            raise UsageError(f"workers load the model themselves: give its name, not a {own.name}")
-        return asked.job(model)
+    def jobs() -> list[Job]:
+        return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
 
-    with choose(engine, workers, scheduler).opened(own.model, job) as opened:
+    with choose(engine, workers, scheduler).opened(asked.models, jobs) as opened:
         run = ReportRun(asked, opened, Journal(), progress or _silent)
         return Report.of_run(run.document())
 
@@ -277,6 +275,14 @@ def _named(model: LanguageModel | str) -> NamedModel:
     if isinstance(model, str):
         return NamedModel(load(model), label(model))
     return NamedModel(model, type(model).__name__)
+
+
+def _loadable(model: LanguageModel | str) -> str:
+    if isinstance(model, str):
+        return model
+    raise UsageError(
+        f"workers load the models themselves: give the name, not a {type(model).__name__}"
+    )
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -63,7 +63,7 @@ def speed() -> Iterator[str]:
     model, texts = corelm.load(MODEL), _texts()
     for name, workers in ENGINES:
         job = Job.of(MODEL, model, texts.prompt, [texts.strategy.sampler])
-        with choose(name, workers).opened(model, lambda job=job: job) as engine:
+        with choose(name, workers).opened([model], lambda job=job: [job]) as engine:
             list(in_order(engine, (Nothing(n) for n in range(4))))  # the workers load their models
             start = time.perf_counter()
             for _ in in_order(engine, units_of(texts)):
@@ -88,7 +88,7 @@ def overhead() -> Iterator[str]:
     model = corelm.load(MODEL)
     for name, workers in (("serial", None), ("processes", 1), ("dask", 1)):
         job = Job.of(MODEL, model, "This", [])
-        with choose(name, workers).opened(model, lambda job=job: job) as engine:
+        with choose(name, workers).opened([model], lambda job=job: [job]) as engine:
             list(engine.run(iter([Nothing(-1)])))
             start = time.process_time()
             for _ in engine.run(iter([Nothing(n) for n in range(UNITS)])):

@@ -232,7 +232,7 @@ def report(
             texts=texts,
             scorer=None if scorer is None else NamedModel(loaded(scorer), label(scorer)),
         )
-        opened = chosen.opened(language_model, lambda: asked.job(model, device, dtype))
+        opened = chosen.opened(asked.models, lambda: asked.jobs(model, scorer, device, dtype))
         return output.measure(asked, opened, resume, shlex.join(["corelm", *context.obj]))
 
 

@@ -71,8 +71,8 @@ class Destination:
             "model": [request.model_name, identity_of(model, texts.prompt)],
         }
         things = [each for each in texts.strategy if each is not None]
-        job = lambda: Job.of(name, model, texts.prompt, things, device, dtype)  # noqa: E731
-        self._write(texts, self.engine.opened(model, job), origin)
+        jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
+        self._write(texts, self.engine.opened([model], jobs), origin)
 
     def _write(
         self, texts: Texts, engine: AbstractContextManager[Engine], origin: Mapping[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from corelm.engines.engine import Engine, Serial
+from corelm.engines.engine import Engine
 from corelm.errors import UsageError
 from corelm.generation.generate import batches
 from corelm.language_model import never_drawn
@@ -52,6 +52,8 @@ from corelm.sampler import Sampler
 
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""
+SCORER = 1
+"""The number of the second scorer among the models of an engine."""
 Document = dict[str, Any]
 
 
@@ -278,8 +280,7 @@ class ReportRun:
     ) -> list[list[Score]]:
         """The scores of the texts of each row under the second scorer; none without one."""
         found: list[list[Score]] = [[] for _ in texts]
-        scorer = self._settings.scorer
-        if scorer is None:
+        if self._settings.scorer is None:
             return found
         units = [
             ScoreTexts(stage, row, some.start, tuple((t["prompt"], t["text"]) for t in part))
@@ -287,7 +288,7 @@ class ReportRun:
             for some in batches(len(drawn))
             if (part := drawn[some.start : some.stop])
         ]
-        for unit, scores in self._stages.results(stage, units, len(units), Serial(scorer.model)):
+        for unit, scores in self._stages.results(stage, units, len(units), SCORER):
             found[unit.row] += scores
         return found
 

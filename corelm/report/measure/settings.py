@@ -146,12 +146,24 @@ class Settings:
         """The checksum of the model's manifest, or None if it has none."""
         return NamedModel(self.model, self.model_name).sha256
 
-    def job(self, name: str, device: str | None = None, dtype: str | None = None) -> Job:
-        """Return what workers need for this report.
+    @property
+    def models(self) -> list[LanguageModel]:
+        """The model, and the second scorer if there is one."""
+        return [self.model] if self.scorer is None else [self.model, self.scorer.model]
+
+    def jobs(
+        self,
+        name: str,
+        scorer: str | None,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> list[Job]:
+        """Return what workers need for this report, for each of its models.
 
         Args:
             name: the name or path by which the model was loaded.
-            device: the device that it was loaded with.
+            scorer: the same of the second scorer.
+            device: the device that the model was loaded with.
             dtype: the number format that it was loaded with.
 
         Raises:
@@ -159,7 +171,11 @@ class Settings:
         """
         strategies = [candidate.strategy for candidate in self.candidates]
         things = [thing for strategy in strategies for thing in strategy if thing is not None]
-        return Job.of(name, self.model, self.prompts[0], things, device, dtype)
+        text = self.prompts[0]
+        jobs = [Job.of(name, self.model, text, things, device, dtype)]
+        if self.scorer is not None and scorer is not None:
+            jobs.append(Job.of(scorer, self.scorer.model, text, ()))
+        return jobs
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on, to tell one report from another."""

@@ -31,11 +31,17 @@ class Stages:
         stage: str,
         units: Iterable[AnyUnit],
         total: int,
-        engine: Engine | None = None,
+        model: int = 0,
     ) -> Iterator[tuple[AnyUnit, Any]]:
         """Yield units with their results, in their order; those in the journal are not done again.
 
         Units are taken one by one, so a unit may be left out because of the results before it.
+
+        Args:
+            stage: the name of the stage.
+            units: the units.
+            total: their number.
+            model: the number of their model among those of the engine.
         """
         order: deque[AnyUnit] = deque()
         results: dict[str, Any] = {}
@@ -55,7 +61,7 @@ class Stages:
                 yield order.popleft(), results.pop(name) if name in results else journal.take(name)
 
         self.progress(stage, 0, total)
-        for unit, result in (engine or self._engine).run(missing()):
+        for unit, result in self._engine.run(missing(), model):
             results[unit.name] = journal.keep(unit.name, result)
             done += 1
             self.progress(stage, done, total)
