@@ -7,9 +7,12 @@ import pytest
 from scipy import stats
 
 from corelm.metrics.intervals import (
+    ROUNDS,
     _means,
     _student,
+    _tail,
     best_of,
+    difference_interval,
     jackknife,
     mean_interval,
     share_interval,
@@ -36,6 +39,21 @@ def test_few_texts_widen_an_interval_as_students_t_does(freedom, tolerance):
     assert _student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=tolerance)
 
 
+@pytest.mark.parametrize(
+    ("influence", "freedom"),
+    [
+        ([1, -1, 1, -1], 3),  # n - 1
+        ([3, -1, -1, -1], 3),  # the kurtosis would allow 6
+        ([9] + [-1] * 9, 2.8125),  # 2 * 10 / (73 / 9 - 1)
+    ],
+)
+def test_the_ends_are_those_of_students_t_for_the_texts_that_decide(influence, freedom):
+    n = len(influence)
+    quantile = _student(freedom) * np.sqrt(n / (n - 1))
+    assert _tail(np.array(influence, float)) == pytest.approx(stats.norm.sf(quantile), rel=1e-9)
+    assert _tail(np.zeros(n)) == 0.025
+
+
 def test_an_interval_that_few_texts_decide_is_wider():
     values, ones = np.random.default_rng(3).exponential(1, 100) ** 3, np.ones(100)
     means = _means(values, ones, 0, 1000)
@@ -60,6 +78,19 @@ def test_the_best_of_many_settings_is_corrected_for_the_choice():
     assert best_of([([1.0], [1]), ([2.0], [1])], 0.0) is None
 
 
+def test_one_setting_has_the_basic_bootstrap_interval():
+    """What resampling adds to the mean is what the mean has of the truth, so the ends mirror."""
+    texts = ([1.0, 2.0, 4.0, 9.0], [1, 1, 1, 1])
+    low, high = mean_interval(*texts)
+    alone = best_of([texts], 0.0)
+    assert alone.chosen == 0
+    assert alone.value == pytest.approx(8.0 - _means(*texts, 0, ROUNDS).mean())
+    assert alone.ends == pytest.approx([8.0 - high, 8.0 - low])
+    far = ([201.0, 202.0, 204.0, 209.0], [1, 1, 1, 1])  # never the best in any resampled set
+    assert best_of([far, texts], 5.0) == (1, pytest.approx(alone.value), pytest.approx(alone.ends))
+    assert best_of([far, texts], 203.0).chosen == 0
+
+
 def test_texts_are_weighted_by_their_number_of_values():
     # Two texts of 1 and of 99 values; the ends are those of one text alone, drawn twice.
     low, high = mean_interval([0.0, 99.0], [1, 99])
@@ -81,6 +112,7 @@ def test_a_text_may_have_no_values():
 @pytest.mark.parametrize(("sums", "counts"), [([], []), ([1.0], [1]), ([0.0, 0.0], [0, 0])])
 def test_no_interval_from_nothing(sums, counts):
     assert mean_interval(sums, counts) is None
+    assert difference_interval((sums, counts), ([1.0, 2.0], [1, 1])) is None
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from corelm.metrics.positions import drift, outside, ratio, total
+from corelm.metrics.positions import along_texts, by_position, drift, outside, ratio, total
 
 
 def test_a_mean_is_over_all_positions_of_all_texts():
@@ -35,3 +35,26 @@ def test_the_ends_of_a_band_are_inside():
     sums = outside([[1.0, 0.99, 2.0], [3.0, 3.01], []], (1.0, 3.0))
     assert sums == ([1, 1, 0], [3, 2, 0])
     assert ratio(sums) == 0.4
+
+
+def test_figures_along_texts():
+    surprisals, entropies = [[1.0, 4.0], [7.0]], [[0.5, 1.5], [4.0]]
+    figures = along_texts(surprisals, entropies, (1.0, 3.0))
+    assert figures == {
+        "surprisal": ([5.0, 7.0], [2, 1]),
+        "model_entropy": ([2.0, 4.0], [2, 1]),
+        "entropy_drift": drift(entropies),
+        "outside_human_band": ([1, 1], [2, 1]),
+    }
+    unknown = along_texts(surprisals, entropies, None)["outside_human_band"]
+    assert unknown == ([0.0, 0.0], [0.0, 0.0])
+    assert ratio(unknown) is None
+
+
+def test_a_position_has_the_means_of_the_texts_that_reach_it():
+    values = {"entropy": [[1.0, 2.0], [], [4.0]], "surprisal": [[3.0, 9.0], [], [5.0]]}
+    assert by_position(values) == [
+        {"position": 0, "n": 2, "entropy": 2.5, "surprisal": 4.0},
+        {"position": 1, "n": 1, "entropy": 2.0, "surprisal": 9.0},
+    ]
+    assert by_position({}) == []

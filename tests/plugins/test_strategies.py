@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -70,6 +71,7 @@ def test_the_last_stage_may_be_a_decoder(registry, expression, expected, text):
     assert found == expected
     assert str(found) == text
     assert strategy(str(found)) == expected
+    assert pickle.loads(pickle.dumps(found)) == expected
 
 
 @pytest.mark.parametrize(

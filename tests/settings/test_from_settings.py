@@ -172,6 +172,12 @@ def test_what_corelm_does_not_have_is_named(values, unsupported):
     assert from_settings(values, "llama.cpp").unsupported == unsupported
 
 
+def test_a_bias_of_a_sequence_is_named():
+    settings = from_settings({"do_sample": True, "sequence_bias": [[[1, 2], 0.5]]}, "transformers")
+    assert settings.unsupported == {"sequence_bias": "corelm biases one token, not a sequence"}
+    assert str(settings.sampler) == "top_k(k=50)"
+
+
 @pytest.mark.parametrize(
     ("values", "idle"),
     [
@@ -224,6 +230,11 @@ def test_keys_of_several_engines_are_refused_unless_they_mean_the_same():
         ({"top_p": "hot"}, "vllm", SettingsError, "top_p='hot': p must be a number, not 'hot'"),
         ({"top_k": [1]}, "llama.cpp", SettingsError, "top_k=[1]: a value of a wrong type"),
         ({"logit_bias": 5}, "openai", SettingsError, "logit_bias=5: a value of a wrong type"),
+        ({"logit_bias": {"3": True}}, "openai", SettingsError,
+         "logit_bias={'3': True}: a value of a wrong type"),
+        ({"temperature": "x", "n_predict": 9}, None, SettingsError, "temperature='x': a value of "),
+        ({"--dry-multiplier": 1, "--dry-sequence-breaker": [5]}, None, SettingsError,
+         "dry_multiplier=1, dry_sequence_breakers=[5]: a value of a wrong type"),
         ({"samplers": 3}, "llama.cpp", SettingsError, "samplers must be a list of names, not 3"),
         ({"do_sample": 1}, "transformers", SettingsError, "do_sample must be true or false, not 1"),
         ({"--logit-bias": ["a"]}, None, SettingsError, "--logit-bias must be an id and a number"),
@@ -233,6 +244,14 @@ def test_settings_that_cannot_be_read(values, engine, error, message):
     with pytest.raises(error) as caught:
         from_settings(values, engine)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("breakers", [["a", "b"], '["a", "b"]', '"a", "b"'])
+def test_breakers_are_a_list_or_json_with_or_without_its_brackets(breakers):
+    settings = from_settings(
+        {"dry_multiplier": 1, "dry_sequence_breakers": breakers}, "text-generation-webui"
+    )
+    assert settings.sampler == sampler("dry(multiplier=1, sequence_breakers=['a', 'b'], last=1024)")
 
 
 NASTY = [

@@ -164,6 +164,25 @@ def test_a_control_character_does_not_reach_the_terminal():
             "repetition_penalty(penalty=1.2, last=0, skip_prompt=False, normalised=False) (a "
             "window is needed there, such as last=64) has no counterpart in llama.cpp",
         ),
+        ("llama.cpp", "presence_penalty(penalty=1, last=3, skip_prompt=True)",
+         "presence_penalty(penalty=1.0, last=3, skip_prompt=True) (the prompt counts there) has no "
+         "counterpart in llama.cpp"),
+        ("llama.cpp", "dry(multiplier=1, sequence_breakers=['x'], last=9, skip_prompt=True)",
+         "dry(multiplier=1.0, base=1.75, allowed_length=2, sequence_breakers=('x',), last=9, "
+         "skip_prompt=True) (the prompt counts there) has no counterpart in llama.cpp"),
+        ("llama.cpp", "dry(multiplier=1, sequence_breakers=[], last=9)",
+         "dry(multiplier=1.0, base=1.75, allowed_length=2, sequence_breakers=(), last=9, "
+         "skip_prompt=False) (sequence_breakers are needed there, such as ['\\n']) has no "
+         "counterpart in llama.cpp"),
+        ("text-generation-webui", "presence_penalty(penalty=1, last=3, skip_prompt=True)",
+         "presence_penalty(penalty=1.0, last=3, skip_prompt=True) (the prompt counts there) has no "
+         "counterpart in text-generation-webui"),
+        ("text-generation-webui",
+         "dry(multiplier=1, sequence_breakers=['x'], last=9, skip_prompt=True)",
+         "dry(multiplier=1.0, base=1.75, allowed_length=2, sequence_breakers=('x',), last=9, "
+         "skip_prompt=True) (the prompt counts there) has no counterpart in text-generation-webui"),
+        ("openai", "frequency_penalty(penalty=1, last=4)",
+         "frequency_penalty(penalty=1.0, last=4, skip_prompt=False) has no counterpart in openai"),
         ("llama.cpp", "ban(words=['cat'])",
          "ban(words=('cat',)) (it takes token ids, not words) has no counterpart in llama.cpp"),
         ("llama.cpp", "top_k(k=3) | mirostat",
