@@ -77,13 +77,16 @@ def test_the_arrays_of_a_context_are_read_only(name):
 def test_tokens_are_dropped_and_contexts_from_before_keep_them():
     builder = ContextBuilder(np.array([5]), batch=2, ahead=4)
     for token in (6, 7, 8):
-        builder.append(np.array([token, token]), np.array([0.1, 0.2]))
+        builder.append(np.array([token, token]), np.array([0.1, 0.2]), np.array([0.5, 0.6]))
     before = builder.context
     builder.rewind(2)
     assert (builder.step, builder.context.tokens.tolist()) == (1, [[5, 6], [5, 6]])
     builder.append(np.array([9, 9]), np.array([0.3, 0.4]))
     assert builder.context.tokens.tolist() == [[5, 6, 9], [5, 6, 9]]
     assert builder.context.surprisal[0, 1:].tolist() == [0.1, 0.3]
+    assert builder.context.model_surprisal[:, 1].tolist() == [0.5, 0.6]
+    assert np.isnan(builder.context.model_surprisal[:, 2]).all()  # left out, as at first
     assert before.tokens.tolist() == [[5, 6, 7, 8]] * 2
+    assert before.model_surprisal[0, 1:].tolist() == [0.5] * 3
     with pytest.raises(UsageError, match="2 tokens were drawn, so the last 3 can't be dropped"):
         builder.rewind(3)

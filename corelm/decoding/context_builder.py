@@ -97,8 +97,8 @@ class ContextBuilder:
             self._grow()
         self._tokens[:, self._length] = tokens
         self._surprisal[:, self._length] = surprisal
-        if model_surprisal is not None:
-            self._model_surprisal[:, self._length] = model_surprisal
+        model = np.nan if model_surprisal is None else model_surprisal
+        self._model_surprisal[:, self._length] = model
         self._length += 1
 
     def fork(self) -> ContextBuilder:

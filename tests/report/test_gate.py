@@ -78,6 +78,17 @@ def test_a_condition_that_does_not_hold_passes(document):
     assert of(document, "uniform.entropy < 2.39789") == ""
 
 
+@pytest.mark.parametrize(
+    ("operator", "holds"),
+    [("<", [True, False, False]), ("<=", [True, True, False]),
+     (">", [False, False, True]), (">=", [False, True, True])],
+)  # fmt: skip
+def test_the_operators_at_and_around_the_bound(document, operator, holds):
+    document["samplers"][0]["generated_texts"]["zipf"] = 0.5
+    bounds = (0.75, 0.5, 0.25)
+    assert [bool(of(document, f"greedy.zipf {operator} {bound}")) for bound in bounds] == holds
+
+
 def test_one_that_holds_reports_the_figure_and_its_interval(document):
     own = document["samplers"][0]["generated_texts"]
     own["loops"], own["ci95"]["loops"] = 0.41, [0.3, 0.52]
