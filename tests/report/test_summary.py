@@ -90,6 +90,46 @@ def test_sampling_from_the_tail(rows):
     )
 
 
+def swept(rows, front):
+    document = rows(None, **{name: figures(surprisal=1.0) for name in "abcdef"})
+    for row in document["samplers"]:
+        row.update(name="temperature", sweep="temperature(t=1..6/6)")
+    document["fronts"] = [
+        {"view": "teacher_forced", "rows": ["f"]},
+        {"view": "generated_texts", "rows": front},
+    ]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("front", "says"),
+    [
+        (["a", "b"], "No other setting is both likelier and more diverse than a and b."),
+        (
+            list("abcde"),
+            "No other setting is both likelier and more diverse than a, b, c, d and e.",
+        ),
+        (list("abcdef"), ""),
+    ],
+)
+def test_a_front_of_a_sweep_is_named_if_it_is_short(rows, front, says):
+    document = swept(rows, front)
+    assert summary(document) == says
+    document["samplers"] = [{**row, "sweep": None} for row in document["samplers"]]
+    assert summary(document) == ""
+
+
+def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
+    document = swept(rows, list("abcdef"))
+    best = {"name": "temperature", "sampler": "c", "tried": 6, "corrected": 4.126,
+            "ci95": [4.0, 4.251]}  # fmt: skip
+    document["best"] = [best, {**best, "name": "top_p"}, {**best, "ci95": None}]
+    assert summary(document) == (
+        "Of 6 settings of temperature, c is closest to human text: 4.13 nats, corrected for the "
+        "choice (95 % interval 4.00 to 4.25)."
+    )
+
+
 def test_one_alone_is_in_the_singular(rows):
     document = rows(None, a=on_contexts(9, rep_4=0.5, loops=0.5), b=FAILED)
     assert summary(document) == (
