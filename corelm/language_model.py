@@ -225,5 +225,5 @@ def same_vocabulary(one: Vocabulary, other: Vocabulary) -> bool:
 
 def never_drawn(vocabulary: Vocabulary, unknown: bool = False) -> NDArray[np.int64]:
     """Return the ids that are never drawn: padding, and [UNK] unless it is allowed."""
-    ids = {vocabulary.padding, None if unknown else vocabulary.unknown} - {None}
+    ids = {vocabulary.padding, None if unknown else vocabulary.unknown}
     return np.array(sorted(i for i in ids if i is not None), dtype=np.int64)

@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from corelm.language_model import never_drawn, window_start
+from corelm.language_model import never_drawn, same_vocabulary, window_start
 from corelm.testing import ToyModel
 
 
 class Words:
-    def __init__(self, padding, unknown):
-        self.padding, self.unknown = padding, unknown
-        self.start, self.ends = None, ()
+    def __init__(self, padding=0, unknown=1, start=None, ends=(2, 3), words="abcde"):
+        self.padding, self.unknown, self.start, self.ends = padding, unknown, start, ends
+        self.words = words
+
+    def __len__(self):
+        return len(self.words)
+
+    def decode(self, ids):
+        return "".join(self.words[i] for i in ids)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,26 @@ def test_padding_and_the_unknown_word_are_never_drawn(padding, unknown, wanted, 
 
 def test_the_toy_model_never_draws_its_first_two():
     assert never_drawn(ToyModel().vocabulary).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "same"),
+    [
+        ({}, True),
+        ({"ends": [3, 2]}, True),
+        ({"ends": (2,)}, False),
+        ({"padding": None}, False),
+        ({"unknown": 2}, False),
+        ({"start": 0}, False),
+        ({"words": "abcd"}, False),
+        ({"words": "abcdef"}, False),
+        ({"words": "abcdx"}, False),
+        ({"words": "xbcde"}, False),
+    ],
+)
+def test_vocabularies_are_the_same_if_every_id_is_the_same_token(changed, same):
+    assert same_vocabulary(Words(), Words(**changed)) is same
+    assert same_vocabulary(Words(**changed), Words()) is same
 
 
 @pytest.mark.parametrize(
