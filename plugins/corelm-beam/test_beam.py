@@ -11,7 +11,7 @@ import pytest
 from corelm_beam import Beam
 
 import corelm
-from corelm import ParameterError, Sampler
+from corelm import DecodingTask, ParameterError, RandomStream, Sampler
 from corelm.testing import ToyModel, obeys_the_decoder_laws
 
 INF = float("inf")
@@ -91,6 +91,15 @@ def test_a_beam_as_wide_as_all_texts_is_exhaustive_search(sampler, penalty):
 
 # After a: b is likelier than c, but what follows c is surer.
 MISLEADING = {"a": [0, 0, 0.6, 0.4], "b": [0, 0.4, 0.3, 0.3], "c": [0, 0, 0, 1.0]}
+
+
+def test_the_first_tokens_that_it_keeps():
+    model, sampler = model_of(a=(0.1, 0.2, 0.5, 0.2)), corelm.sampler("temperature(t=0.5)")
+    task = DecodingTask(model, np.array([A]), sampler, RandomStream(1, [0]), 4)
+    found = Beam(width=2).next_tokens(task)
+    assert list(found) == [B, A]
+    # squared: 0.01 + 0.04 + 0.25 + 0.04 = 0.34
+    assert list(found.values()) == pytest.approx([np.log(0.25 / 0.34), np.log(0.04 / 0.34)])
 
 
 def test_a_beam_finds_what_greedy_decoding_misses():

@@ -10,7 +10,7 @@ import pytest
 from corelm_contrastive import Contrastive
 
 import corelm
-from corelm import ParameterError
+from corelm import DecodingTask, ParameterError, RandomStream
 from corelm.testing import ToyModel, obeys_the_decoder_laws
 
 END, A, B, C = range(2, 6)
@@ -54,6 +54,15 @@ def always(end, a, b, c):
 )
 def test_by_hand(alpha, expected):
     assert tokens(always(0.04, 0.6, 0.3, 0.06), alpha=alpha, k=4) == expected
+
+
+def test_the_scores_of_the_next_token():
+    model = always(0.04, 0.6, 0.3, 0.06)
+    task = DecodingTask(model, np.array([A]), corelm.sampler("stochastic"), RandomStream(1, [0]), 4)
+    scores = Contrastive(alpha=0.3, k=4).next_tokens(task)
+    assert list(scores) == [B, A, C, END]  # the best first
+    assert list(scores.values()) == pytest.approx([0.21, 0.12, 0.042, 0.028])
+    assert list(Contrastive(alpha=0.3, k=2).next_tokens(task)) == [B, A]
 
 
 def test_only_the_k_likeliest_are_candidates():

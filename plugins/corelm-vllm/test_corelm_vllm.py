@@ -324,3 +324,21 @@ def test_vllm_finds_it(processor):
     [point] = entry_points(group="vllm.logits_processors", name="corelm")
     assert point.load() is processor.CorelmLogitsProcessor
     assert importlib.import_module("corelm_vllm").CheckRequests is processor.CheckRequests
+
+
+@pytest.mark.parametrize(("ids", "ends"), [(5, (5,)), ([5, 7], (5, 7)), (None, ()), (0, (0,))])
+def test_the_vocabulary_is_that_of_the_tokenizer_and_the_configuration(monkeypatch, ids, ends):
+    stand_ins.install(monkeypatch, ["V1"])
+    model = config(hf_config=types.SimpleNamespace(eos_token_id=ids)).model_config
+    vocabulary = importlib.import_module("corelm_vllm.vocabulary").VllmVocabulary(model)
+    assert (len(vocabulary), vocabulary.ends) == (len(MODEL.vocabulary), ends)
+    the_cat = MODEL.vocabulary.encode("the cat")
+    assert vocabulary.encode("the cat") == the_cat
+    assert vocabulary.decode(np.array(the_cat)) == "the cat"
+    assert (vocabulary.start, vocabulary.padding, vocabulary.unknown) == (None, None, None)
+
+
+def test_an_engine_without_a_tokenizer_has_no_start(monkeypatch):
+    stand_ins.install(monkeypatch, ["V1"])
+    model = config(skip_tokenizer_init=True, tokenizer_object=None).model_config
+    assert importlib.import_module("corelm_vllm.vocabulary").VllmVocabulary(model).start is None
