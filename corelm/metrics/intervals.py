@@ -19,6 +19,8 @@ Interval = list[float]
 """The lower and the upper end."""
 
 ROUNDS = 1000
+TOGETHER = 40
+"""The number of resampled sets that are computed with at a time."""
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
 
@@ -168,9 +170,12 @@ def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArra
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if np.count_nonzero(numbers) < 2:
         return np.empty(0)
-    resampled = _resampled(len(totals), seed, rounds)
-    with np.errstate(invalid="ignore"):
-        return np.asarray((resampled @ totals) / (resampled @ numbers))
+    means = []
+    for times in _resampled(len(totals), seed, rounds):
+        weights = times.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            means.append((weights @ totals) / (weights @ numbers))
+    return np.concatenate(means)
 
 
 def _percentiles(values: NDArray[np.float64], influence: NDArray[np.float64]) -> Interval | None:
@@ -237,10 +242,12 @@ def independent_difference(
 
 # A report resamples its contexts and its generated texts in turn.
 @lru_cache(maxsize=2)
-def _resampled(texts: int, seed: int, rounds: int) -> NDArray[np.float64]:
-    """Return how often each text is in each resampled set: (rounds, texts)."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(texts, np.full(texts, 1 / texts), size=rounds).astype(np.float64)
+def _resampled(texts: int, seed: int, rounds: int) -> list[NDArray[np.uint8]]:
+    """Return how often each text is in each resampled set: parts of (sets, texts)."""
+    rng, shares = np.random.default_rng(seed), np.full(texts, 1 / texts)
+    sizes = [min(TOGETHER, rounds - first) for first in range(0, rounds, TOGETHER)]
+    # In bytes, an eighth of the memory: a text is drawn once on average, never 256 times.
+    return [rng.multinomial(texts, shares, size).astype(np.uint8) for size in sizes]
 
 
 def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interval | None:

@@ -2,6 +2,8 @@
 
 python tests/benchmarks/scale.py speed          texts a second on each engine
 python tests/benchmarks/scale.py overhead       milliseconds that a unit costs besides its work
+python tests/benchmarks/scale.py record         memory of the record of a text
+python tests/benchmarks/scale.py figures        seconds of the figures against the number of texts
 python tests/benchmarks/scale.py memory         peak memory against the number of texts
 python tests/benchmarks/scale.py vocabulary     peak memory against the vocabulary
 """
@@ -28,6 +30,8 @@ from corelm.generation.endings import Endings
 from corelm.generation.texts import Texts
 from corelm.machine import machine
 from corelm.plugins.strategies import strategy
+from corelm.report.measure.generated_texts import draw, without_details
+from corelm.report.measure.text_set import TextSet
 from corelm.report.measure.units import DrawTexts
 from corelm.testing import ToyModel
 from corelm.text_files.units import in_order, units_of
@@ -36,6 +40,7 @@ MODEL = "imdb"
 ENGINES = (("serial", None), ("processes", 1), ("processes", 2), ("dask", 2))
 TEXTS, UNITS = 2048, 400
 COUNTS = (100, 1000)
+FIGURES = (1000, 2000, 4000)
 VOCABULARIES = (16_000, 128_000, 262_000)
 
 
@@ -98,14 +103,29 @@ def overhead() -> Iterator[str]:
 
 
 def record() -> Iterator[str]:
-    """Memory of the record of a text, as the run of a report holds it."""
+    """Memory of the record of a text that a report shows, and of one that it does not show."""
     unit = DrawTexts(0, 1, "This movie", strategy("top_p(p=0.9)"), 50, range(64, 128), 1)
     result = json.dumps(unit(corelm.load(MODEL)))
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     records = json.loads(result)["value"]
-    took = tracemalloc.get_traced_memory()[0] - before
-    yield f"a text of 50 tokens: {took / len(records) / 1000:.1f} kB"
+    whole = tracemalloc.get_traced_memory()[0]
+    short = list(map(without_details, records))
+    del records
+    kept = tracemalloc.get_traced_memory()[0]
+    for took in (whole - before, kept - before):
+        yield f"a text of 50 tokens: {took / len(short) / 1000:.1f} kB"
+
+
+def figures() -> Iterator[str]:
+    """Seconds of a processor for the figures of the texts of one sampler."""
+    model, sampler = corelm.load(MODEL), corelm.sampler("top_p(p=0.9)")
+    texts = draw(model, "This movie", sampler, 20, range(max(FIGURES)), 1)
+    for count in FIGURES:
+        start = time.process_time()
+        TextSet(texts[:count]).summary()
+        took = time.process_time() - start
+        yield f"figures of {count} texts of 20 tokens: {took:.1f} s of a processor"
 
 
 def memory() -> Iterator[str]:
@@ -163,7 +183,8 @@ def main() -> None:
     if what == "one-vocabulary":
         print(one_vocabulary(int(sys.argv[2])))
         return
-    programs = {each.__name__: each for each in (speed, unit, overhead, record, memory, vocabulary)}
+    every = (speed, unit, overhead, record, figures, memory, vocabulary)
+    programs = {each.__name__: each for each in every}
     if what not in programs:
         sys.exit(__doc__)
     print(machine()["processor"], machine()["cores"], "cores")

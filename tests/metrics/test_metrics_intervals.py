@@ -105,6 +105,13 @@ def test_the_interval_depends_on_the_seed_alone():
     assert mean_interval(values, counts) != mean_interval(values, counts, seed=1)
 
 
+def test_resampling_in_small_parts_gives_the_means_of_the_whole():
+    sums, counts = np.random.default_rng(2).normal(9, 2, 30), np.arange(1.0, 31.0)
+    times = np.random.default_rng(7).multinomial(30, np.full(30, 1 / 30), size=90)
+    expected = (times @ sums) / (times @ counts)
+    assert np.allclose(_means(sums, counts, 7, 90), expected, rtol=1e-12)
+
+
 def test_a_text_may_have_no_values():
     assert mean_interval([0.0, 2.0, 4.0], [0, 1, 1])[0] == 2.0
 

@@ -502,3 +502,18 @@ def test_impossible_settings_are_refused(asked, says):
     with pytest.raises(UsageError) as refused:
         compare(**asked)
     assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("texts", [0, 2])
+def test_the_figures_do_not_depend_on_the_texts_that_the_report_keeps(texts):
+    asked = {"prompts": ["the", "the cat"], "n": 6, "length": 9, "seeds": [1, 2]}
+    some, every = (
+        corelm.compare(ToyModel(), ["stochastic", "greedy"], texts=count, **asked).to_dict()
+        for count in (texts, "all")
+    )
+    for row, whole in zip(some["samplers"], every["samplers"], strict=True):
+        assert row["generated_texts"] == whole["generated_texts"]
+        assert row["differences"] == whole["differences"]
+        shown = [text for text in whole["texts"] if text["seed"] == 1 and text["sample"] < texts]
+        assert row["texts"] == shown
+        assert len(shown) == 2 * texts

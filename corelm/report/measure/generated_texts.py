@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypedDict
 
@@ -55,10 +56,10 @@ class Record(TypedDict):
     unknown: int
     bytes: int
     words: list[str]
-    surprisal: list[float]
-    sampler_surprisal: list[float]
-    entropy: list[float]
-    model_entropy: list[float]
+    surprisal: Sequence[float]
+    sampler_surprisal: Sequence[float]
+    entropy: Sequence[float]
+    model_entropy: Sequence[float]
     constraint_cost: float | None
     model_calls: int | None
     tokens_read: int | None
@@ -135,6 +136,23 @@ def draw_counted(
     [record] = draw(counted, prompt, sampler, length, (sample,), seed, decoder=decoder)
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
     return record
+
+
+def without_details(record: Record) -> Record:
+    """Return the record of a text that the report does not show, in a fraction of the memory.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> [record] = draw(ToyModel(), "the", corelm.sampler("greedy"), 3, range(1), seed=1)
+        >>> without_details(record)["words"], without_details(record)["entropy"]
+        ([], array('d', [0.0, 0.0, 0.0]))
+    """
+    found = record.copy()
+    found["words"], found["sampler_surprisal"], found["details"] = [], [], []
+    for name in ("surprisal", "entropy", "model_entropy"):
+        found[name] = array("d", record[name])
+    return found
 
 
 def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:

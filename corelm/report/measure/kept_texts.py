@@ -54,9 +54,19 @@ def kept_texts(texts: TextSet, count: int | None = TEXTS) -> list[dict[str, Any]
 
 def _chosen(texts: TextSet, count: int | None) -> Iterator[tuple[Record, dict[str, float | None]]]:
     for record, figures in zip(texts.records, texts.by_text(), strict=True):
-        first = record["seed"] == texts.records[0]["seed"]
-        if count is None or (first and record["sample"] < count):
+        if is_kept(record, texts.records[0]["seed"], count):
             yield record, figures
+
+
+def is_kept(record: Record, seed: int, count: int | None) -> bool:
+    """Return True if a report keeps a text: one of the first samples, of the first seed.
+
+    Args:
+        record: the record of the text.
+        seed: the first seed.
+        count: the number of samples to keep of each prompt; None for all texts.
+    """
+    return count is None or (record["seed"] == seed and record["sample"] < count)
 
 
 def _by_token(record: Record) -> dict[str, list[Any]]:

@@ -28,7 +28,7 @@ from corelm.report.measure.differences import (
 )
 from corelm.report.measure.header import header, warnings
 from corelm.report.measure.journal import Journal
-from corelm.report.measure.kept_texts import kept_texts
+from corelm.report.measure.kept_texts import is_kept, kept_texts
 from corelm.report.measure.playground import try_it
 from corelm.report.measure.plugin_metrics import Comparison
 from corelm.report.measure.rows import Row
@@ -234,7 +234,12 @@ class ReportRun:
         found: list[list[generated_texts.Record]] = [[] for _ in self._rows]
         for unit, result in self._stages.results("generated texts", units, sum(map(len, parts))):
             record = self._rows[unit.row].take(result)
-            found[unit.row] += record["value"] if record else []
+            found[unit.row] += [
+                text
+                if is_kept(text, s.seeds[0], s.texts)
+                else generated_texts.without_details(text)
+                for text in (record["value"] if record else [])
+            ]
         return found
 
     def _seeds(self, row: Row) -> tuple[int, ...]:
