@@ -103,7 +103,7 @@ class Best(NamedTuple):
     Attributes:
         chosen: the index of the setting.
         value: its mean, less what its choice has gained by chance.
-        ends: the interval of its mean.
+        ends: the interval of its mean, moved likewise.
     """
 
     chosen: int
@@ -116,7 +116,8 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
 
     The best of many settings owes a part of its figure to chance, the more the more were tried.
     The bootstrap repeats the choice: in every resampled set the best setting is chosen anew, and
-    the error of its mean is noted. The true means of the settings differ less than the measured
+    the error of its mean is noted. The average of these errors is the gain; the mean and its
+    interval are moved back by it. The true means of the settings differ less than the measured
     ones, whose noise adds to their variance; the resampled ones are centred accordingly.
 
     Args:
@@ -145,12 +146,14 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     kept = math.sqrt(max(1 - noise / spread, 0)) if spread else 0.0
     centres = means.mean() + kept * (means - means.mean())
     chosen = np.abs(centres + errors - target).argmin(axis=1)
-    gained = errors[np.arange(len(errors)), chosen]
+    gained = float(errors[np.arange(len(errors)), chosen].mean())
     index = int(np.abs(means - target).argmin())
-    low = 100 * _tail(_influence(*settings[index]))
-    below, above = np.percentile(gained, (100 - low, low))
-    value = float(means[index])
-    return Best(index, value - float(gained.mean()), [value - float(below), value - float(above)])
+    ends = _percentiles(resampled[:, index], _influence(*settings[index]))
+    if ends is None:
+        return None
+    # The error of a chosen mean varies less than that of any mean, the less the more of them are
+    # as good; but how many are cannot be told, so the interval keeps its width.
+    return Best(index, float(means[index]) - gained, [end - gained for end in ends])
 
 
 def _mean(sums: Sums) -> float:

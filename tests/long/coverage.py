@@ -7,7 +7,8 @@ of its own. The truth is the mean over all studies: of a mean over tokens the po
 figure of a set the mean of the figure of such sets. It is known about thirty times as exactly as
 one study knows it. Of the best of several settings, the one whose surprisal is closest to a target,
 it is the mean of the setting chosen. Prints a Markdown table: the share of the studies whose
-interval holds the truth, for each figure and for its paired difference between the samplers.
+interval holds the truth, for each figure and for its paired difference between the samplers; then
+that of the best of several settings whose true means are known, wherever these lie.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ SETTINGS: tuple[str, ...] = tuple(
 TARGET = 1.0
 """The surprisal that is best, in nats: between those of two settings."""
 BEST, UNCORRECTED = "surprisal of the best of 8 settings", "the same without a correction"
+TRUE_MEANS: dict[str, list[float]] = {
+    "20 at the target": [0.0] * 20,
+    "20, each 0.3 above it": [0.3] * 20,
+    "20 from 0.1 below to 0.1 above it": np.linspace(-0.1, 0.1, 20).tolist(),
+    "20 from 1 below to 1 above it": np.linspace(-1, 1, 20).tolist(),
+    "one at it, 3 above by 2": [0.0, 2.0, 2.0, 2.0],
+}
+"""The distances of settings from the target, in standard deviations of one text."""
+SHARED = 0, 0.8
+"""The share of the variance of a text that is the same for all settings."""
 PROMPTS = ("the", "the cat", "the dog", "a")
 CONTEXTS = 32
 """The number of texts on whose positions a report compares samplers."""
@@ -170,6 +181,27 @@ def _of(name: str, figures: Sequence[Figure], truths: Mapping[str, float]) -> Co
     return Coverage(float(truth.mean()), share, float(below), float(above), len(ends))
 
 
+def coverage_of_the_best(
+    truth: Sequence[float], shared: float, studies: int, texts: int = 64
+) -> float:
+    """Return the share of simulated studies in which the interval of the best setting holds.
+
+    Args:
+        truth: the true mean of each setting, less the target.
+        shared: the share of the variance that is the same for all settings.
+        studies: the number of studies.
+        texts: the number of texts of each setting, whose standard deviation is 1.
+    """
+    rng, held = np.random.default_rng(5), 0
+    for _ in range(studies):
+        noise = math.sqrt(shared) * rng.normal(0, 1, texts)
+        own = math.sqrt(1 - shared) * rng.normal(0, 1, (len(truth), texts))
+        values = np.asarray(truth)[:, None] + noise + own
+        best = best_of([(each, np.ones(texts)) for each in values], 0.0)
+        held += best is not None and best.ends[0] <= truth[best.chosen] <= best.ends[1]
+    return held / studies
+
+
 def main() -> None:
     """Run the studies and print the table."""
     parser = argparse.ArgumentParser(description="Count how often intervals hold the truth.")
@@ -187,6 +219,11 @@ def main() -> None:
             f"| {name} | {each.truth:.4f} | {each.share:.1%} | {each.below:.1%} "
             f"| {each.above:.1%} | {each.studies} |"
         )
+    print("\n| settings | " + " | ".join(f"{share:.0%} shared" for share in SHARED) + " |")
+    print("| --- | ---: | ---: |")
+    for name, truth in TRUE_MEANS.items():
+        shares = (coverage_of_the_best(truth, each, asked.studies) for each in SHARED)
+        print(f"| {name} | " + " | ".join(f"{share:.1%}" for share in shares) + " |")
 
 
 if __name__ == "__main__":

@@ -47,3 +47,10 @@ def test_the_share_that_holds_the_truth(simulation):
     [found] = simulation.coverage(studies).values()
     assert (found.truth, found.share, found.below, found.above) == (1.0, 0.5, 0.5, 0.0)
     assert found.studies == 2
+
+
+@pytest.mark.parametrize("settings", range(5))
+@pytest.mark.parametrize("shared", [0, 0.8])
+def test_the_interval_of_the_best_holds_wherever_the_settings_lie(simulation, settings, shared):
+    truth = list(simulation.TRUE_MEANS.values())[settings]
+    assert simulation.coverage_of_the_best(truth, shared, studies=100) >= 0.9
