@@ -93,12 +93,14 @@ class NumpySession:
 
     Tokens are processed when an answer depends on them, so that a session may be extended, rewound
     and cut down at no cost. Only if all earlier tokens are processed, as in decoding, a single new
-    token is processed at once in the background.
+    token is processed at once in the background. Forks of one text are processed once for as long
+    as they get the same tokens, as under a greedy sampler.
     """
 
     def __init__(self, network: Network, window: SlidingWindow) -> None:
         self._network = network
         self._window = window
+        self._copies = 1  # the number of rows for each text; more than 1 only where there is one
         self._cache = network.new_cache(len(window.texts))
         self._start = self._processed = 0  # the cache covers this range of the texts
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
@@ -111,19 +113,21 @@ class NumpySession:
         The array is handed over, not copied; asked again, the session computes it again.
         """
         logits, self._logits = self._kept_logits(), None
-        return logits
+        return self._by_row(logits)
 
     def last_logits(self, count: int) -> Array:
         """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        return self._network.logits(self.hidden_states(count))
+        return self._by_row(self._network.logits(self._hidden(count)))
 
     def hidden_states(self, count: int) -> Array:
         """Return (batch, count, width): the last hidden states at each of the last tokens."""
-        return self._network.hidden(self._last_outputs(count))
+        return self._by_row(self._hidden(count))
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
         self._finish_background()
+        if self._copies > 1:
+            tokens = self._of_texts(np.asarray(tokens))
         before = self._window.length
         self._window.extend(tokens)
         if self._window.length > before:
@@ -147,17 +151,19 @@ class NumpySession:
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
-        kept: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
-        batch = len(self._window.texts)
+        batch = len(self._window.texts) * self._copies
+        kept: NDArray[np.int64] = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
         if np.array_equal(kept, np.arange(batch)):
+            return
+        if len(self._window.texts) == 1 and len(kept):
+            self._copies = len(kept)
             return
         self._finish_background()
         # Forks share the logits of their row: compute them once, before the fork.
-        logits = self._kept_logits() if len(kept) > batch else self._logits
-        self._cache = self._network.select(self._cache, kept, self._processed - self._start)
-        self._window.select(kept)
-        self._outputs = self._outputs[kept]
-        self._logits = None if logits is None else logits[kept]
+        if len(kept) > batch:
+            self._kept_logits()
+        self._copies = 1
+        self._select_texts(kept)
 
     def _kept_logits(self) -> Array:
         """Return the logits of the next token, and keep them."""
@@ -165,8 +171,29 @@ class NumpySession:
         if self._logits is None:
             self._last_outputs(1)  # with kernels it also sets the logits
         if self._logits is None:
-            self._logits = self.last_logits(1)[:, 0]
+            self._logits = self._network.logits(self._hidden(1))[:, 0]
         return self._logits
+
+    def _hidden(self, count: int) -> Array:
+        return self._network.hidden(self._last_outputs(count))
+
+    def _by_row(self, of_texts: Array) -> Array:
+        """Return an array with an entry for each row from one with an entry for each text."""
+        return of_texts if self._copies == 1 else np.repeat(of_texts, self._copies, axis=0)
+
+    def _of_texts(self, tokens: NDArray[Any]) -> NDArray[Any]:
+        """Return the tokens of each text; copies that get different ones become texts."""
+        if tokens.shape[:1] == (self._copies,) and (tokens == tokens[0]).all():
+            return tokens[:1]
+        copies, self._copies = self._copies, 1
+        self._select_texts(np.zeros(copies, dtype=np.int64))
+        return tokens
+
+    def _select_texts(self, kept: NDArray[np.int64]) -> None:
+        self._cache = self._network.select(self._cache, kept, self._processed - self._start)
+        self._window.select(kept)
+        self._outputs = self._outputs[kept]
+        self._logits = None if self._logits is None else self._logits[kept]
 
     def _finish_background(self) -> None:
         """Wait for the step in the background, if there is one, and keep its results."""

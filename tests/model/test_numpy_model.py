@@ -165,7 +165,9 @@ def test_rows_may_be_forked_after_going_back(model, texts):
     assert np.array_equal(session.next_logits(), model.start(whole).next_logits())
 
 
-def test_the_shared_part_of_forks_is_read_once(model, texts, monkeypatch):
+@pytest.fixture
+def rows_read(model, monkeypatch):
+    """The number of rows at every pass of the network."""
     rows, network = [], model._network
     for name in ("begin", "process_with_logits") if native.kernels else ("process",):
         read = getattr(network, name)
@@ -177,13 +179,53 @@ def test_the_shared_part_of_forks_is_read_once(model, texts, monkeypatch):
             return found
 
         monkeypatch.setattr(network, name, noted)
+    return rows
+
+
+def test_the_shared_part_of_forks_is_read_once(model, texts, rows_read):
     session = model.start(texts[:1, :9])
     session.select([0] * 16)
     assert session.next_logits().shape == (16, 3000)
     session.extend(texts[:16, 9:11])
     session.select([3])  # before it is read
     assert session.next_logits().shape == (1, 3000)
-    assert rows == [1, 1]
+    assert rows_read == [1, 1]
+
+
+def test_forks_are_read_once_until_their_tokens_differ(model, texts, rows_read):
+    session = model.start(texts[:1, :9])
+    session.select([0] * 4)
+    session.next_logits()
+    session.extend(texts[[1] * 4, 9])
+    session.extend(texts[[1] * 4, 10:12])
+    session.select([3, 0, 1])
+    session.next_logits()
+    assert set(rows_read) == {1}
+    session.rewind(1)
+    session.extend(texts[1:4, 11])
+    whole = np.concatenate([texts[[0] * 3, :9], texts[[1] * 3, 9:11], texts[1:4, 11:12]], axis=1)
+    fresh = model.start(whole)
+    assert np.array_equal(session.next_logits(), fresh.next_logits())
+    assert rows_read[-2:] == [3, 3]
+    assert np.array_equal(session.last_logits(4), fresh.last_logits(4))
+    assert np.array_equal(session.hidden_states(2), fresh.hidden_states(2))
+
+
+def test_forks_that_share_a_text_are_rows(model, texts):
+    session, fresh = model.start(texts[:1, :9]), model.start(texts[[0] * 3, :9])
+    session.select([0] * 3)
+    for ask in ("next_logits", "last_logits", "hidden_states"):
+        how_many = () if ask == "next_logits" else (2,)
+        answer, expected = getattr(session, ask)(*how_many), getattr(fresh, ask)(*how_many)
+        assert np.array_equal(answer, expected)
+        answer[0] = 0  # the caller's own: the other rows don't change
+        assert np.array_equal(answer[1:], expected[1:])
+    for wrong in (5, [1, 2], [[3], [4]], [0.5] * 3, [-1] * 3):
+        with pytest.raises(UsageError):
+            session.extend(np.array(wrong))
+    session.select([])
+    session.extend(np.empty(0, dtype=int))
+    assert session.next_logits().shape == (0, 3000)
 
 
 def test_a_token_after_others_that_were_read_is_read_at_once(model, texts):
