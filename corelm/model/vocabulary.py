@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from corelm.errors import ModelFileError
 from corelm.model import detokenize
@@ -132,8 +132,7 @@ class WordVocabulary:
             twice = next(word for i, word in enumerate(self.words) if self._ids[word] != i)
             raise ModelFileError(f"a vocabulary holds each word once, not {twice!r} twice")
 
-        self._texts: dict[Hashable, tuple[str, ...]] = {}  # of all tokens, by the writer's state
-        self._shared: dict[str, str] = {}  # the same strings in all of them
+        self._texts: dict[Hashable, _TextsAfter] = {}  # by the writer's state
         self.start: int | None = self._ids.get(END)  # the end of one text is the start of the next
         self.ends: tuple[int, ...] = () if self.start is None else (self.start,)
 
@@ -162,23 +161,18 @@ class WordVocabulary:
     def texts_after(self, ids: Iterable[int]) -> Sequence[str]:
         """Return for each token the text that it would add after these ids.
 
-        Made once for each state of the writer, of which a text meets a few dozen.
+        The same object for each state of the writer, of which a text meets a few dozen.
 
         Example:
             >>> vocabulary = WordVocabulary(["", "[UNK]", "good", "."], "words+punctuation")
-            >>> vocabulary.texts_after([2]), vocabulary.texts_after([2, 3])
-            (('', ' [UNK]', ' good', '.'), ('', ' [UNK]', ' Good', ' .'))
+            >>> list(vocabulary.texts_after([2])), vocabulary.texts_after([2, 3])[2]
+            (['', ' [UNK]', ' good', '.'], ' Good')
         """
         silent, writer = {self.padding, *self.ends}, STYLES[self.style].writer()
         for i in ids:
             if i not in silent:
                 writer.piece(self.words[i])
-        texts = self._texts.get(writer.state)
-        if texts is None:
-            written = ("" if i in silent else writer.text_of(w) for i, w in enumerate(self.words))
-            texts = tuple(self._shared.setdefault(text, text) for text in written)
-            self._texts[writer.state] = texts
-        return texts
+        return self._texts.setdefault(writer.state, _TextsAfter(self.words, silent, writer))
 
     def dumps(self) -> str:
         """Return one token a line, with backslash, newline and carriage return escaped."""
@@ -196,6 +190,22 @@ class WordVocabulary:
             raise ModelFileError("the vocabulary is cut off: its last line has no end")
         # Few words hold a backslash, and a call for each of the others takes longer than the rest.
         return cls([_unescape(line) if "\\" in line else line for line in lines], style)
+
+
+class _TextsAfter(Sequence[str]):
+    """The text of each token in one state of a writer, made when it is looked at."""
+
+    def __init__(self, words: Sequence[str], silent: set[int], writer: Writer) -> None:
+        self._words, self._silent, self._writer = words, silent, writer
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return tuple(self[at] for at in range(*i.indices(len(self))))
+        word = self._words[i]
+        return "" if i % len(self) in self._silent else self._writer.text_of(word)
 
 
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}

@@ -110,8 +110,9 @@ class WordReader:
         # The vocabulary returns the same object in the same state, so its id finds the columns.
         known, forms, columns = self._columns.get(id(written), (None, None, None))
         if known is not written or forms is not self._forms:
-            forms = self._forms = self._forms.extended(written)
-            columns = np.array([forms.places[text] for text in written])
+            texts = list(written)  # each is made when it is looked at
+            forms = self._forms = self._forms.extended(texts)
+            columns = np.array([forms.places[text] for text in texts])
             if len(self._columns) >= MOST_STATES:
                 self._columns.clear()
             self._columns[id(written)] = written, forms, columns
