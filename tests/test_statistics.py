@@ -46,12 +46,14 @@ EXAMPLES = {
     "synthid": "synthid(keys='a secret text')",
     "temperature": "temperature(t=0.7)",
     "top_h": "top_h(h=0.8)",
-    "top_k": "top_k(k=10)",
+    "top_k": "top_k(k=40)",
     "top_p": "top_p(p=0.9)",
     "typical": "typical(p=0.8)",
     "xtc": "xtc(probability=0.5, threshold=0.02)",
 }
 """Samplers whose defaults change nothing, or that need parameters."""
+FLAT = {"adaptive_p", "choice", "greedy", "min_k", "p_less", "uniform"}
+"""Samplers that leave one token here, or almost equally likely ones."""
 NAMES = sorted({offer.name for offer in registry().offers("corelm_samplers")})
 ALPHA = 1e-6 / len(NAMES)  # Bonferroni's correction
 WORDS = numbered_words(VOCABULARY, end=True)
@@ -80,11 +82,32 @@ def exact(sampler: Sampler, logits: np.ndarray) -> np.ndarray:
         return corelm.softmax(apply(sampler, logits[None, :].astype(np.float64), CONTEXT))[0]
 
 
+@cache
+def drawn(name: str) -> np.ndarray:
+    return draws_of(example(name), example_logits(), seed=7, context=CONTEXT)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_draws_follow_the_definition(name):
-    logits = example_logits()
-    counts = draws_of(example(name), logits, seed=7, context=CONTEXT)
-    assert g_test(counts, exact(example(name), logits)) > ALPHA
+    assert g_test(drawn(name), exact(example(name), example_logits())) > ALPHA
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - FLAT))
+@pytest.mark.parametrize("t", [0.95, 1.05])
+def test_a_temperature_five_percent_off_is_caught(name, t):
+    p = exact(example(name), example_logits()) ** (1 / t)
+    assert g_test(drawn(name), p / p.sum()) < ALPHA
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_token_too_few_or_too_many_is_caught(name):
+    p = exact(example(name), example_logits())
+    least = np.where(p > 1e-3, p, np.inf).argmin()
+    fewer, more = p.copy(), p.copy()
+    fewer[least], more[p.argmin()] = 0, p[least]
+    with pytest.raises(AssertionError, match="probability zero was drawn"):
+        g_test(drawn(name), fewer)
+    assert g_test(drawn(name), more / more.sum()) < ALPHA
 
 
 @pytest.mark.parametrize("name", NAMES)
