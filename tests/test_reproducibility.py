@@ -20,7 +20,7 @@ from corelm.report.measure.journal import Journal
 
 DECODERS = sorted({offer.name for offer in registry().offers("corelm_decoders")} - {"ancestral"})
 STRATEGIES = [EXAMPLES.get(name, name) for name in SAMPLERS] + DECODERS
-SMALL_RUN = "--samples 3 --length 6 --contexts 2 --seed 5 --texts all".split()
+SMALL_RUN = ["--samples", "3", "--length", "6", "--contexts", "2", "--seed", "5", "--texts", "all"]
 Make = Callable[..., dict[str, Any]]
 
 

@@ -9,7 +9,7 @@ samplers and those of plugins pass the same examination. `obeys_the_decoder_laws
 for decoders, `obeys_the_model_laws` for language models.
 """
 
-from corelm.testing.adapters import SAMPLERS, tiny_tokenizer
+from corelm.testing.adapters import SAMPLERS, check_draws, tiny_tokenizer
 from corelm.testing.decoder_laws import (
     DECODER_LAWS,
     draws_possible_tokens,
@@ -63,6 +63,7 @@ __all__ = [
     "SAMPLERS",
     "ToyModel",
     "changes_nothing_when_neutral",
+    "check_draws",
     "draws_possible_tokens",
     "ends_each_text",
     "extends_as_it_starts",

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.plugins.expressions import sampler
+from corelm.sampler import sampling_distribution
+from corelm.testing.enumeration import Text, g_test
 
 SAMPLERS = (
     "temperature(t=0.8)",
@@ -52,3 +61,51 @@ def tiny_tokenizer(*, start: bool = False, **options: Any) -> Any:
     special = {"bos_token": END, "eos_token": END, "pad_token": END}
     make: Any = PreTrainedTokenizerFast  # which has no types
     return make(tokenizer_object=backend, padding_side="left", **special | options)
+
+
+K, T = 40, 0.8
+CHANCE = 1e-6
+"""The p-value below which chance does not explain the counts."""
+
+
+def check_draws(
+    draw: Callable[[NDArray[np.float32], str], Iterable[int]], *, vocabulary: int = 60
+) -> None:
+    """Raise an AssertionError if an adapter draws from another distribution than its sampler's.
+
+    The tokens are counted, and compared with the exact distribution by a likelihood-ratio test. The
+    counts must also tell that distribution from one with a temperature 5 % off, or one token more
+    or less; 20,000 draws do.
+
+    Args:
+        draw: a function that takes the logits of every draw, (vocabulary,), and an expression; it
+            returns the tokens that the engine drew with that sampler.
+        vocabulary: the number of tokens, at least 60.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> def draw(logits, sampler):
+        ...     coins = ToyModel([f"w{i}" for i in range(58)], logits, end=False)
+        ...     [text] = corelm.generate(coins, "", sampler=sampler, length=20_000, seed=1)
+        ...     return text.tokens
+        >>> check_draws(draw)
+    """
+    logits = np.linspace(-0.9, 0, vocabulary, dtype=np.float32)
+    logits[5] = 2.5  # one likely token and many unlikely ones: a wrong temperature shows soonest
+
+    def exact(k: int, t: float) -> dict[Text, float]:
+        p = sampling_distribution(sampler(_chain(k, t)), logits)
+        return {(token,): float(p[token]) for token in np.flatnonzero(p).tolist()}
+
+    counts: Counter[Text] = Counter((int(token),) for token in draw(logits, _chain(K, T)))
+    p_value = g_test(counts, exact(K, T))
+    assert p_value > CHANCE, f"the draws have another distribution (p = {p_value:.0e})"
+    for k, t in ((K - 1, T), (K + 1, T), (K, 0.95 * T), (K, 1.05 * T)):
+        p_value = g_test(counts, exact(k, t))
+        reason = f"{counts.total()} draws are too few: they fit {_chain(k, t)} too"
+        assert p_value < CHANCE, f"{reason} (p = {p_value:.0e})"
+
+
+def _chain(k: int, t: float) -> str:
+    return f"top_k(k={k}) | temperature(t={t})"

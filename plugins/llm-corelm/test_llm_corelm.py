@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import corelm
+from corelm.testing import ToyModel, check_draws
 
 llm = pytest.importorskip("llm", reason="llm is not installed")
 pytest.importorskip("llm_corelm", reason="llm-corelm is not installed")
@@ -46,6 +47,18 @@ def test_the_text_is_that_of_generate(imdb, sampler):
     [expected] = corelm.generate(corelm.load("imdb"), "This movie", **options)
     assert imdb.prompt("This movie", **options).text() == expected.text
     assert imdb.prompt("This movie", stream=False, **options).text() == expected.text
+
+
+def test_the_draws_follow_the_distribution(monkeypatch):
+    words = [f"w{i}" for i in range(58)]
+
+    def draw(logits, sampler):
+        model = ToyModel(words, logits, end=False)
+        monkeypatch.setattr(corelm, "load", lambda name, **options: model)
+        options = {"model": "toy", "sampler": sampler, "length": 20_000, "seed": 1}
+        return model.vocabulary.encode(llm.get_model("corelm").prompt("w1", **options).text())
+
+    check_draws(draw)
 
 
 def test_it_streams(imdb):

@@ -16,6 +16,7 @@ from keras import ops  # noqa: E402
 
 import corelm  # noqa: E402
 from corelm.errors import UnknownNameError, UsageError  # noqa: E402
+from corelm.testing import check_draws  # noqa: E402
 
 VOCABULARY = 50
 
@@ -57,6 +58,17 @@ def test_without_a_seed_keras_hub_draws_from_the_distribution_of_the_sampler():
             expected = corelm.sampling_distribution(sampler, logits[time], ids[:, :time])
             np.testing.assert_allclose(found, expected, atol=1e-6)
         assert all(seen[t - 2][i, ids[i, t]] > 0 for i in range(3) for t in range(2, 6))
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_the_draws_follow_the_distribution(seed):
+    def draw(logits, sampler):
+        keras.utils.set_random_seed(1)
+        rows = np.tile(logits, (2, 20_000, 1))
+        prompt = np.ones((20_000, 2), np.int32)
+        return drive(as_sampler(sampler, seed=seed), rows, prompt, index=1)[0][:, 1]
+
+    check_draws(draw)
 
 
 def test_keras_hub_draws_with_its_own_seed_generator(causal_lm):

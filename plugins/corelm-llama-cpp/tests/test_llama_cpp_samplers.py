@@ -220,6 +220,27 @@ def drawn(sampler, count):
     return tokens
 
 
+@pytest.mark.parametrize("seed", [None, 7])
+def test_the_draws_follow_the_distribution(seed):
+    """Without a seed, those of llama.cpp's own sampler at the end of the chain."""
+
+    def draw(logits, sampler):
+        chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
+        llama.llama_sampler_chain_add(chain, as_sampler(sampler, seed=seed))
+        llama.llama_sampler_chain_add(chain, llama.llama_sampler_init_dist(5))
+        records = (llama.llama_token_data * 60)(*((i, x, 0) for i, x in enumerate(logits.tolist())))
+        for _ in range(20_000):
+            copy = type(records).from_buffer_copy(records)
+            candidates = llama.llama_token_data_array(copy, 60, -1, False)
+            llama.llama_sampler_apply(chain, ctypes.byref(candidates))
+            token = candidates.data[candidates.selected].id
+            llama.llama_sampler_accept(chain, token)
+            yield token
+        llama.llama_sampler_free(chain)
+
+    corelm.testing.check_draws(draw)
+
+
 def test_clones_continue_the_text_on_their_own():
     own = as_sampler("mirostat(tau=2)", seed=4)
     first = drawn(own, 5)

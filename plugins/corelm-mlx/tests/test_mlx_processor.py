@@ -21,6 +21,7 @@ from tiny_mlx import (
 
 import corelm
 from corelm.errors import UsageError
+from corelm.testing import check_draws
 
 MODEL = MlxModel(ENGINE, TOKENIZER)
 ALONE = [sampler for sampler in SAMPLERS if "penalty" not in sampler and "ngram" not in sampler]
@@ -130,6 +131,25 @@ def test_mlx_lm_draws_from_the_distribution():
     sampler = sample_utils.make_sampler(temp=1.0)
     found = tokens("the", 8, logits_processors=[processor], sampler=sampler)
     assert found == expected("the", "greedy", 0, 8)
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_the_draws_follow_the_distribution(seed):
+    def draw(logits, sampler):
+        mx.random.seed(1)
+        return as_sampler(sampler, seed=seed)(mx.array(np.tile(logits, (20_000, 1)))).tolist()
+
+    check_draws(draw)
+
+
+def test_the_draws_of_mlx_lm_follow_the_distribution():
+    def draw(logits, sampler):
+        mx.random.seed(1)
+        [row] = as_logits_processor(sampler)(mx.array([1]), mx.array(logits[None]))
+        rows = mx.repeat(row[None], 20_000, axis=0)
+        return sample_utils.make_sampler(temp=1.0)(rows).tolist()
+
+    check_draws(draw)
 
 
 def test_the_start_token_is_no_part_of_the_text():

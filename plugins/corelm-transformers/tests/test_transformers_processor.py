@@ -11,6 +11,7 @@ from transformers import LogitsProcessor
 
 import corelm
 from corelm import CorelmError
+from corelm.testing import check_draws
 
 MODEL = TransformersModel(ENGINE, TOKENIZER)
 LENGTH = 12
@@ -84,6 +85,22 @@ def test_the_engine_draws_from_the_distribution():
     result = as_logits_processor("top_p(p=0.7)")(torch.tensor([[0]]), logits)
     assert torch.softmax(result, -1)[0].tolist() == pytest.approx([2 / 3, 1 / 3, 0])
     assert result.dtype == torch.float32
+
+
+@pytest.mark.parametrize("seed", [None, 7])
+def test_the_draws_of_the_engine_follow_the_distribution(seed):
+    def draw(logits, sampler):
+        class Fixed(LogitsProcessor):
+            def __call__(self, input_ids, scores):
+                return torch.from_numpy(logits).expand_as(scores)
+
+        torch.manual_seed(1)
+        processors = [Fixed(), as_logits_processor(sampler, seed=seed, tokenizer=TOKENIZER)]
+        options = {"max_new_tokens": 1, "num_return_sequences": 20_000, **NEUTRAL}
+        texts = ENGINE.generate(**encoded(["the"]), logits_processor=processors, **options)
+        return texts[:, -1].tolist()
+
+    check_draws(draw, vocabulary=264)
 
 
 def test_a_sampler_that_changes_nothing_keeps_the_scores():
