@@ -8,6 +8,7 @@ from scipy import stats
 
 from corelm.metrics.intervals import (
     ROUNDS,
+    _influence,
     _means,
     _student,
     _tail,
@@ -37,6 +38,12 @@ def test_a_bootstrap_covers_the_true_mean_nineteen_times_in_twenty():
 @pytest.mark.parametrize(("freedom", "tolerance"), [(63, 1e-6), (10, 1e-3), (4, 0.05)])
 def test_few_texts_widen_an_interval_as_students_t_does(freedom, tolerance):
     assert _student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=tolerance)
+
+
+def test_the_influence_of_a_text_on_a_mean():
+    # 12 values with the mean 2: each text's sum, less 2 for each of its values, divided by 12
+    assert _influence([8.0, 4.0, 12.0], [2, 4, 6]).tolist() == pytest.approx([1 / 3, -1 / 3, 0])
+    assert _influence([0.0, 0.0], [0, 0]).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
