@@ -49,10 +49,15 @@ def drawn(document: Document):
 
 
 def marks(axes) -> dict[str, tuple[float, float]]:
-    """The place of each mark by the label that was written for it, in the order drawn."""
+    """The place of each mark by the label that points at it, in the order drawn.
+
+    Whether a label fits near its mark depends on the widths of letters, which differ by version of
+    matplotlib; it may be in the margin.
+    """
     places = [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() in "oD>"]
-    names = [text.get_text() for text in axes.texts if text.get_ha() == "center"]
-    return dict(zip(names, places, strict=True))
+    found = {text.get_text(): text.xy for text in axes.texts if text.xy in places}
+    assert list(found.values()) == places
+    return found
 
 
 def figures(document: Document, sampler: str) -> Document:
