@@ -36,6 +36,8 @@ os.write(1, b"from the descriptor\\n")
 """
 
 FORK = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # since 3.12, of a fork with threads
 time.sleep(0.25)  # the second thread is in
 child = os.fork()
 if child == 0:
