@@ -243,6 +243,24 @@ def test_a_full_report_is_less_than_a_megabyte(made):
     assert 500_000 < size < 1_000_000
 
 
+@pytest.mark.parametrize(("samplers", "explained"), [(8, 5), (20, 2), (41, 1)])
+def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
+    made, samplers, explained
+):
+    large = full(made, samplers, texts=5, tokens=3)
+    groups = texts.groups(large)
+    assert [group.explained for group in groups] == [True] * explained + [False] * (5 - explained)
+    written = Reader(page(large))
+    rows = [each["class"] for each in written.all("p") if "words" in each.get("class", "")]
+    plain = (5 - explained) * samplers
+    assert rows == ["words"] * (explained * samplers) + ["words plain"] * plain
+    every = "".join(token["token"] for token in large["samplers"][0]["texts"][0]["tokens"])
+    assert written.text.count(every.strip()) == plain
+    note = "only the words of sample "
+    assert (note + ", ".join(map(str, range(explained))) in written.text) == (explained < 5)
+    assert "{" not in written.text[written.text.find(note) :][:80]
+
+
 @pytest.mark.parametrize("number", [0.0, -1.0, 1e308, -1e308, 5e-324])
 def test_any_numbers_can_be_shown(document, number):
     strange = every_number(document, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,6 +15,12 @@ from corelm.report.render.format import visible
 
 LEVELS = (2, 4, 6, 8, 10)
 """Nats of surprisal at which a word gets the next deeper colour and the next thicker line."""
+
+EXPLAINED = 40
+"""The number of texts on a page, at most, whose words have their figures.
+
+They take 14 kB a text of 50 tokens: a page with those of 20 samplers would have almost 2 MB.
+"""
 
 SPACES = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "⇥", " ": "␣"})
 
@@ -48,15 +55,26 @@ class Text:
 
 @dataclass(frozen=True)
 class Group:
-    """The texts that all samplers wrote after one prompt with the same random numbers."""
+    """The texts that all samplers wrote after one prompt with the same random numbers.
+
+    Attributes:
+        prompt: the prompt.
+        sample: the index of the texts.
+        texts: those of each sampler.
+        explained: the words of these texts have their figures.
+    """
 
     prompt: str
     sample: int
     texts: Sequence[Text]
+    explained: bool
 
 
 def groups(document: Mapping[str, Any]) -> list[Group]:
-    """Return the texts by prompt and sample, the samplers in the order of the report."""
+    """Return the texts by prompt and sample, the samplers in the order of the report.
+
+    The first samples of each prompt have the figures of their words: as many as fit, at least one.
+    """
     found: dict[tuple[str, int], dict[int, Text]] = {}
     for place, row in enumerate(document["samplers"]):
         for text in row["texts"]:
@@ -69,10 +87,15 @@ def groups(document: Mapping[str, Any]) -> list[Group]:
         for place, row in enumerate(document["samplers"])
         if row["error"]
     }
-    return [
-        Group(prompt, sample, [text for _, text in sorted((failed | texts).items())])
-        for (prompt, sample), texts in found.items()
-    ]
+    prompts = {prompt for prompt, _ in found}
+    most = max(1, EXPLAINED // max(1, len(prompts) * len(document["samplers"])))
+    earlier: Counter[str] = Counter()
+    made = []
+    for (prompt, sample), texts in found.items():
+        every = [text for _, text in sorted((failed | texts).items())]
+        made.append(Group(prompt, sample, every, explained=earlier[prompt] < most))
+        earlier[prompt] += 1
+    return made
 
 
 def _words(tokens: Sequence[Mapping[str, Any]]) -> list[Word]:

@@ -88,6 +88,8 @@ def element(name: str, svg: str) -> str:
         '<svg viewBox="0 0 9 9" aria-hidden="true"><g fill="var(--teal)"/></svg>'
     """
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    # A hundredth of a point is as fine as anybody sees, and half the bytes.
+    svg = re.sub(r' (d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
     opening, inside = svg[svg.index("<svg") :].split(">", 1)
     size = re.search(r'viewBox="[^"]*"', opening)
     used = set(REFERENCE.findall(inside))

@@ -1,6 +1,6 @@
 "use strict";
 // Tab stops once at each text; the arrow keys, Home and End move between its words.
-for (const text of document.querySelectorAll(".words")) {
+for (const text of document.querySelectorAll(".words:not(.plain)")) {
   const words = [...text.children];
   words.slice(1).forEach((word) => (word.tabIndex = -1));
   text.addEventListener("keydown", (event) => {
