@@ -8,7 +8,7 @@ first; then all choose again, since what the others chose has changed.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import NamedTuple
@@ -59,18 +59,23 @@ class Box(NamedTuple):
         return (self.left + self.right) / 2, (self.bottom + self.top) / 2
 
 
-def shared(some: Iterable[Box], others: Iterable[Box]) -> Floats:
+def shared(some: Sequence[Box] | Floats, others: Sequence[Box] | Floats) -> Floats:
     """Return the area that each of some rectangles shares with others, added up.
 
     Example:
         >>> shared([Box(0, 0, 2, 2)], [Box(1, 1, 5, 5), Box(-1, -1, 9, 9)]).tolist()
         [5.0]
     """
-    a, b = (np.array([*boxes], dtype=np.float64).reshape(-1, 4) for boxes in (some, others))
+    a, b = edges(some), edges(others)
     upper = np.minimum(a[:, None, 2:], b[None, :, 2:])
     lower = np.maximum(a[:, None, :2], b[None, :, :2])
     areas: Floats = np.maximum(upper - lower, 0).prod(axis=-1).sum(axis=-1)
     return areas
+
+
+def edges(boxes: Sequence[Box] | Floats) -> Floats:
+    """Return rectangles as an array: (boxes, 4)."""
+    return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 
 
 def place_labels(
@@ -100,7 +105,7 @@ def place_labels(
         choice.outside(inside)
         + choice.doubt(points)
         + COVERED * choice.clash(written)
-        + CROWDED * shared(choice.boxes, drawn)
+        + CROWDED * shared(choice.edges, drawn)
         for choice in choices
     ]
     # Labels with few good places choose first. Later rounds let each label react to the others,
@@ -138,12 +143,16 @@ class Choice:
         point: the mark.
         boxes: the places.
         leaders: for each place the line to the mark, in pieces; empty if the place is near.
-        owners: for each piece of all those lines, the index of its place.
+        edges: (places, 4) the places.
+        lines: (pieces, 4) the pieces of all those lines.
+        owners: for each of these pieces, the index of its place.
     """
 
     point: Point
     boxes: Sequence[Box]
     leaders: Sequence[Sequence[Box]]
+    edges: Floats
+    lines: Floats
     owners: NDArray[np.intp]
 
     @classmethod
@@ -158,7 +167,8 @@ class Choice:
                 boxes.append(Box.around(x, y, *size))
                 leaders.append(_leader(boxes[-1], point) if distance > NEAR else [])
         owners = np.repeat(np.arange(len(boxes)), [len(line) for line in leaders])
-        return cls(point, boxes, leaders, owners)
+        lines = edges([piece for line in leaders for piece in line])
+        return cls(point, boxes, leaders, edges(boxes), lines, owners)
 
     def taken(self, at: int) -> list[Box]:
         """Return the rectangles that a label covers in one place, with those of its line."""
@@ -166,35 +176,38 @@ class Choice:
 
     def clash(self, others: Sequence[Box]) -> Floats:
         """Return for each place the area that the label and its line share with others."""
-        lines = shared([piece for line in self.leaders for piece in line], others)
-        crossed = np.bincount(self.owners, lines, minlength=len(self.boxes))
-        return np.asarray(shared(self.boxes, others) + crossed)
+        areas = shared(self.lines, others)
+        crossed = np.bincount(self.owners, areas, minlength=len(self.boxes))
+        return np.asarray(shared(self.edges, others) + crossed)
 
     def outside(self, frame: Box) -> Floats:
         """Return for each place the cost of its distance and of the area outside the plot."""
         area = shared(self.boxes[:1], self.boxes[:1])
         far = FAR * np.repeat(DISTANCES, DIRECTIONS)
-        return np.asarray(far + COVERED * (area - shared(self.boxes, [frame])))
+        return np.asarray(far + COVERED * (area - shared(self.edges, [frame])))
 
     def doubt(self, points: Sequence[Point]) -> Floats:
         """Return for each place the cost of looking like the label of another mark."""
         others = [point for point in points if point != self.point]
         if not others:
             return np.zeros(len(self.boxes))
-        nearest = np.min([_gaps(self.boxes, point) for point in others], axis=0)
-        doubt = np.maximum(_gaps(self.boxes, self.point) + CLEAR - nearest, 0)
+        nearest = np.min([_gaps(self.edges, point) for point in others], axis=0)
+        doubt = np.maximum(_gaps(self.edges, self.point) + CLEAR - nearest, 0)
         return np.asarray(DOUBTFUL * doubt)
 
 
 def _leader(box: Box, point: Point) -> list[Box]:
-    line = pieces([box.middle, point], 5, 1)
-    return [piece for piece, inside in zip(line, shared(line, [box]), strict=True) if not inside]
+    return [piece for piece in pieces([box.middle, point], 5, 1) if not _overlap(piece, box)]
 
 
-def _gaps(boxes: Sequence[Box], point: Point) -> Floats:
+def _overlap(a: Box, b: Box) -> bool:
+    across = min(a.right, b.right) > max(a.left, b.left)
+    return across and min(a.top, b.top) > max(a.bottom, b.bottom)
+
+
+def _gaps(boxes: Floats, point: Point) -> Floats:
     """The distance of a point from each of some rectangles."""
-    edges = np.array(boxes)
-    out = np.maximum(np.maximum(edges[:, :2] - point, point - edges[:, 2:]), 0)
+    out = np.maximum(np.maximum(boxes[:, :2] - point, point - boxes[:, 2:]), 0)
     return np.asarray(np.hypot(out[:, 0], out[:, 1]))
 
 
