@@ -77,13 +77,14 @@ def fuzz(name: str, seconds: float, keep: bool) -> bool:
         done = start_worker(name, [inputs], max_total_time=max(1, round(seconds)))
         spent = time.monotonic() - start
         count = done.stdout.rpartition("stat::number_of_executed_units:")[2].split()[:1]
+        if keep and not done.returncode:
+            done = start_worker(name, [fewest, inputs], set_cover_merge=1)  # it may fail as well
+            if not done.returncode:
+                write_corpus(name, (path.read_bytes() for path in fewest.iterdir()))
         state = "FAILED" if done.returncode else "held"
         print(f"{name}: {state}; {''.join(count) or '?'} inputs in {spent:.0f} s", flush=True)
         if done.returncode:
             print(done.stdout.rpartition("INFO: ")[2][:6000], flush=True)
-        elif keep:
-            start_worker(name, [fewest, inputs], set_cover_merge=1)
-            write_corpus(name, (path.read_bytes() for path in fewest.iterdir()))
     return done.returncode == 0
 
 
