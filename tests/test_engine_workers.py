@@ -1,4 +1,4 @@
-"""Engines: the same bytes from every one, whoever dies or comes late."""
+"""Engines: the same bytes from every one, though workers die or come late."""
 
 from __future__ import annotations
 

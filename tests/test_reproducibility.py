@@ -1,4 +1,4 @@
-"""One seed gives the same texts, whoever draws them: with every registered sampler and decoder."""
+"""One seed gives the same texts in any process: with every registered sampler and decoder."""
 
 from __future__ import annotations
 

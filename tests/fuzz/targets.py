@@ -64,7 +64,7 @@ def folder() -> Any:
     """A new folder, in memory where the system has a place there."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="corelm-fuzz-", dir=memory) as outside:
-        path = Path(outside, "home")  # whatever is written next to it was written outside
+        path = Path(outside, "home")  # what is next to it was written outside
         path.mkdir()
         home, os.environ["CORELM_HOME"] = os.environ.get("CORELM_HOME"), str(path)
         try:

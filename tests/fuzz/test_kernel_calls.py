@@ -1,4 +1,4 @@
-"""No kernel crashes, whatever its arguments; `.ci/sanitize` runs this under the sanitizers."""
+"""No kernel crashes for any arguments; `.ci/sanitize` runs this under the sanitizers."""
 
 from __future__ import annotations
 

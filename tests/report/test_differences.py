@@ -41,7 +41,7 @@ def test_a_difference_of_unrelated_sets_is_wider_than_either(values):
 
 
 def test_the_additional_distance_from_a_target(values):
-    """Means of 1 above and 0.5 below the target: 0.5 farther, whatever the sign."""
+    """Means of 1 above and 0.5 below the target: 0.5 farther, on the other side."""
     shifted = values - values.mean()
     low, high = farther_interval((shifted * 0 + 1, ONES), (shifted * 0 - 0.5, ONES), 0.0)
     assert low == high == 0.5

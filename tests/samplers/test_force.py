@@ -1,4 +1,4 @@
-"""Force: chosen words at a chosen place, whatever the model says."""
+"""Force: chosen words at a chosen place, for any model."""
 
 from __future__ import annotations
 
