@@ -54,7 +54,12 @@ def _is_plain_path() -> bool:
     """Return True if all distributions lie in folders of the path."""
     files = any(os.path.isfile(place) or place.endswith(".egg") for place in sys.path)
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
-    return not files and finders == [PathFinder]
+    return not files and all(map(_reads_folders, finders))
+
+
+def _reads_folders(finder: Any) -> bool:
+    # Dask imports the package importlib_metadata, whose finder takes the place of Python's own.
+    return finder is PathFinder or type(finder).__module__ == "importlib_metadata"
 
 
 def _by_importlib(group: str) -> list[EntryPoint]:

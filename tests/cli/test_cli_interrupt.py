@@ -56,7 +56,7 @@ COMMANDS = {  # with the last message, and the files that keep what is done
         "home/reports/*.jsonl",
     ),
     "sample": (
-        ("sample", "the", "--sampler", "waits", "--samples", "330", "--seed", "1", "--output",
+        ("sample", "the", "--sampler", "waits", "--samples", "2000", "--seed", "1", "--output",
          "product"),
         "the finished texts are kept; --resume continues the file",
         "product.part*",

@@ -64,7 +64,20 @@ def test_the_first_of_two_distributions_of_a_name_counts(path):
     assert sorted(entry_points("corelm")) == by_importlib("corelm")
 
 
-def test_metadata_without_a_name_or_in_another_encoding_takes_nothing_down(path):
+class Backport(metadata.DistributionFinder):
+    """The finder of the package importlib_metadata, which cannot read another encoding."""
+
+    __module__ = "importlib_metadata"
+
+    def find_distributions(self, context=None):
+        raise AssertionError("folders are read without it")
+
+
+@pytest.mark.parametrize("finders", [[], [Backport()]], ids=["Python's finder", "a backport's too"])
+def test_metadata_without_a_name_or_in_another_encoding_takes_nothing_down(
+    path, monkeypatch, finders
+):
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, *finders])
     install(path[0], "nameless-1.0.dist-info", "[corelm]\na = b\n", header="")
     (path[1] / "odd-1.0.dist-info").mkdir()
     (path[1] / "odd-1.0.dist-info" / "entry_points.txt").write_bytes(b"[corelm]\n\xff = d\n")
