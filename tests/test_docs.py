@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import codeop
-import importlib.util
 import inspect
 import os
 import re
@@ -16,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from programs import load_program
 
 import corelm
 import corelm.adapters
@@ -55,13 +55,7 @@ DIALECT = (
 
 def script(name: str) -> ModuleType:
     """Import a module of docs/scripts, which is not a package."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_program(DOCS / "scripts" / f"{name}.py")
 
 
 examples, reference = script("examples"), script("reference")

@@ -12,43 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import WAITS, lines
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
 
-WAITS = '''
-import os
-import time
-from pathlib import Path
-
-import corelm
-from corelm.testing import ToyModel
-
-
-class Waits(corelm.Sampler):
-    """Change nothing, and go no further once enough is done, until the process is ended."""
-
-    def __call__(self, logits, context):
-        if logits.shape[-1] != len(ToyModel().vocabulary):
-            return logits  # the lint of chains tries samplers on rows of its own
-        while lines() >= float(os.environ.get("WAIT", "inf")):
-            time.sleep(0.01)
-        return logits
-
-
-def lines():
-    files = [*Path().glob("home/reports/*.jsonl"), *Path().glob("*.part")]
-    return sum(file.read_bytes().count(b"\\n") for file in files)
-
-
-@corelm.hookimpl
-def corelm_samplers():
-    return {"waits": Waits}
-
-
-@corelm.hookimpl
-def corelm_models():
-    return {"toy": ToyModel}
-'''
 COMMANDS = {  # with the last message, and the files that keep what is done
     "report": (
         ("report", "waits", "waits | top_k(k=2)", "--samples", "130", "--json", "product"),
@@ -108,12 +75,6 @@ def start(*words: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def lines(folder: Path) -> int:
-    """Return the number of finished lines, as the sampler counts them."""
-    files = [*folder.glob("home/reports/*.jsonl"), *folder.glob("*.part")]
-    return sum(file.read_bytes().count(b"\n") for file in files)
-
-
 def product(folder: Path) -> bytes:
     """Take the file that a command has written, without what tells one run from another."""
     content = (folder / "product").read_bytes()
@@ -152,14 +113,14 @@ def test_ctrl_c_ends_all_processes_and_the_command_continues_to_the_same_bytes(
 
     enough = ENOUGH[command]
     process = start(*words, *ENGINES[engine], WAIT=str(enough))
-    while lines(folder) < enough and process.poll() is None:
+    while lines() < enough and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     code, out, err = finish(process)
     assert (code, out, err.splitlines()[-1]) == (130, "", message)
     assert "Traceback" not in err
     assert files(folder) == set(folder.glob(keeping))
-    assert lines(folder) >= enough
+    assert lines() >= enough
 
     assert finish(start(*words, *ENGINES[engine], "--resume"))[0] == 0
     assert product(folder) == unbroken

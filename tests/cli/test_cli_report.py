@@ -16,6 +16,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from waiting import WAITS, lines
 
 from corelm.cli.options.completion import metric_names
 from corelm.report.document.schema import schema
@@ -405,40 +406,6 @@ def test_nothing_that_is_given_is_ignored(run: Run, words: list[str], what: str)
 
 # Interrupted
 
-WAITS = '''
-import os
-import time
-from pathlib import Path
-
-import corelm
-from corelm.testing import ToyModel
-
-
-class Waits(corelm.Sampler):
-    """Change nothing, and wait to be interrupted once the journal has enough units."""
-
-    def __call__(self, logits, context):
-        if logits.shape[-1] != len(ToyModel().vocabulary):
-            return logits  # the lint of chains tries samplers on rows of its own
-        while units() >= float(os.environ.get("WAIT", "inf")):
-            time.sleep(0.01)
-        return logits
-
-
-def units():
-    files = Path(os.environ["CORELM_HOME"]).glob("reports/*.jsonl")
-    return sum(file.read_bytes().count(b"\\n") - 1 for file in files)
-
-
-@corelm.hookimpl
-def corelm_samplers():
-    return {"waits": Waits}
-
-
-@corelm.hookimpl
-def corelm_models():
-    return {"toy": ToyModel}
-'''
 LONG = ("report", "waits", "greedy", "temperature(t=0.5)", "waits | temperature(t=0.7)", "--model",
         "toy", "--samples", "130", "--length", "8", "--json", "r.json")  # fmt: skip
 
@@ -463,12 +430,12 @@ def corelm(*words: str, **environment: str) -> subprocess.Popen[str]:
 
 def units(home: Path) -> int:
     """Return the number of units of work in the journal."""
-    return sum(file.read_bytes().count(b"\n") - 1 for file in home.glob("reports/*.jsonl"))
+    return lines() - len([*home.glob("reports/*.jsonl")])
 
 
 def interrupted(home: Path, after: int, sent: int, *more: str) -> subprocess.Popen[str]:
     """Send a signal to a report when it has finished some units."""
-    process = corelm(*LONG, *more, WAIT=str(after))
+    process = corelm(*LONG, *more, WAIT=str(after + 1))  # the first line is no unit
     while units(home) < after and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(sent)
@@ -539,7 +506,7 @@ def test_other_settings_do_not_go_on(waits: Path, home: Path) -> None:
 @posix
 def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
     interrupted(home, 5, signal.SIGINT)
-    kept, again = units(home), corelm(*LONG, WAIT="1")
+    kept, again = units(home), corelm(*LONG, WAIT="2")
     assert again.stderr
     assert again.stderr.readline() == "contexts ...\n"
     again.send_signal(signal.SIGINT)

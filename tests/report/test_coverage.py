@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import pytest
-
-FILE = Path(__file__).parents[1] / "long" / "coverage.py"
+from long_programs import long_program
 
 
 @pytest.fixture(scope="module")
 def simulation():
-    spec = importlib.util.spec_from_file_location("coverage_simulation", FILE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return long_program("coverage")
 
 
 @pytest.mark.parametrize(("prompts", "texts"), [(1, 32), (4, 12)])
