@@ -97,6 +97,7 @@ def files(folder: Path) -> set[Path]:
     [
         ("report", "serial"),
         ("report", "processes"),
+        ("report", "dask"),
         ("sample", "serial"),
         ("sample", "processes"),
         ("sample", "dask"),

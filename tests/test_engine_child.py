@@ -1,0 +1,114 @@
+"""What a worker process does, seen from within: the process here serves its own thread."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from corelm.engines.child import SPAWN, Child, _serve
+from corelm.engines.job import Job
+from corelm.engines.worker import _loaded, packed
+from corelm.errors import EngineError
+from corelm.testing import ToyModel
+
+
+@dataclass(frozen=True)
+class Words:
+    """A unit: the number of words of its model."""
+
+    name: str = "words"
+
+    def __call__(self, model: Any) -> int:
+        return len(model.vocabulary)
+
+
+class OddError(BaseException):
+    """An error that does not survive pickling, nor is an Exception."""
+
+    def __init__(self, reason: str, code: int) -> None:
+        super().__init__(f"{reason} ({code})")
+
+
+@dataclass(frozen=True)
+class Fail:
+    """A unit that raises an error."""
+
+    odd: bool
+    name: str = "fail"
+
+    def __call__(self, model: Any) -> None:
+        raise OddError("it broke", 7) if self.odd else EngineError("it broke")
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a worker changes in its process is put back."""
+    handler, level = signal.getsignal(signal.SIGINT), logging.getLogger("corelm").level
+    monkeypatch.setattr(Job, "load", lambda job: ToyModel(end=job.model == "with an end"))
+    _loaded.cache_clear()
+    yield
+    _loaded.cache_clear()
+    signal.signal(signal.SIGINT, handler)
+    logging.getLogger("corelm").setLevel(level)
+
+
+def job(name: str) -> Job:
+    return Job(name, None, None, "the", "0" * 64, ())
+
+
+def serve(*units: tuple[int, Any]) -> list[Any]:
+    """Give units to a worker with two models; return its answers."""
+    here, there = SPAWN.Pipe()
+    answers: list[Any] = []
+
+    def ask() -> None:
+        for model, unit in units:
+            here.send((model, packed(unit)))
+            answers.append(here.recv())
+        here.close()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    _serve(there, [job("with an end"), job("without")])
+    asking.join()
+    return answers
+
+
+def test_a_worker_answers_until_the_connection_ends_and_ctrl_c_is_not_its_business(worker):
+    assert serve((0, Words()), (1, Words()), (0, Words())) == ["13", "12", "13"]
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert logging.getLogger("corelm").level == logging.ERROR
+
+
+def test_an_error_travels_as_it_is_or_as_its_message(worker):
+    own, odd, after = serve((0, Fail(odd=False)), (0, Fail(odd=True)), (0, Words()))
+    assert (type(own), str(own)) == (EngineError, "it broke")
+    assert (type(odd), str(odd)) == (EngineError, "OddError: it broke (7)")
+    assert after == "13"
+
+
+class Ended:
+    """A process that has ended."""
+
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
+
+
+@pytest.mark.parametrize(
+    ("exitcode", "cause"),
+    [
+        (-9, "by SIGKILL"),
+        (-1000, "with exit code -1000 (a script must call"),
+        (1, "with exit code 1 (a script must call corelm.compare under `if __name__ =="),
+    ],
+)
+def test_the_cause_of_a_death_is_a_signal_or_an_exit_code(exitcode, cause):
+    child = Child.__new__(Child)
+    child.process = Ended(exitcode)
+    assert child.cause_of_death.startswith(cause)
