@@ -18,7 +18,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,16 +72,22 @@ def fuzz(name: str, seconds: float, keep: bool) -> bool:
         fewest.mkdir()
         for data in read_corpus(name):
             (inputs / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
-        start = time.monotonic()
+        start = os.times()
         done = start_worker(name, [inputs], max_total_time=max(1, round(seconds)))
-        spent = time.monotonic() - start
+        end = os.times()
+        spent, busy = end.elapsed - start.elapsed, end.children_user - start.children_user
+        busy += end.children_system - start.children_system
         count = done.stdout.rpartition("stat::number_of_executed_units:")[2].split()[:1]
         if keep and not done.returncode:
             done = start_worker(name, [fewest, inputs], set_cover_merge=1)  # it may fail as well
             if not done.returncode:
                 write_corpus(name, (path.read_bytes() for path in fewest.iterdir()))
         state = "FAILED" if done.returncode else "held"
-        print(f"{name}: {state}; {''.join(count) or '?'} inputs in {spent:.0f} s", flush=True)
+        print(
+            f"{name}: {state}; {''.join(count) or '?'} inputs in {spent:.0f} s, "
+            f"{busy:.0f} s of them on a processor",
+            flush=True,
+        )
         if done.returncode:
             print(done.stdout.rpartition("INFO: ")[2][:6000], flush=True)
     return done.returncode == 0
