@@ -6,8 +6,8 @@ before decide which. The tokenizer then holds every text, and each step looks up
 """
 
 import os
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from llguidance import LLTokenizer, TokenizerWrapper
@@ -15,6 +15,8 @@ from llguidance import LLTokenizer, TokenizerWrapper
 from corelm import ByteVocabulary, ContextualVocabulary
 from corelm.errors import UsageError
 
+MOST_VOCABULARIES = 8
+"""Vocabularies whose readers are kept."""
 MOST_STATES = 256
 """States of a writer whose columns are kept; a vocabulary of words has a few dozen."""
 
@@ -30,20 +32,26 @@ class Texts:
     Attributes:
         end: the token that ends a text.
         tokenizer: llguidance's tokenizer.
+        tokens_of: returns the tokens of bytes, one for each.
         states: for `corelm_grammar.states`: those of each grammar that was matched.
     """
 
     def __init__(self, texts):
-        self._first_byte = len(texts)
         self.end = len(texts) + 256
+        self.tokens_of = partial(_byte_tokens, len(texts))
         tokens = [*texts, *(bytes([byte]) for byte in range(256)), b""]
         wrapped = TokenizerWrapper(_Tokens(tokens, self.end, self.tokens_of))
         self.tokenizer = LLTokenizer(wrapped, n_vocab=len(tokens), eos_token=self.end)
         self.states = {}
 
-    def tokens_of(self, text):
-        """Return the tokens of bytes: one for each."""
-        return [self._first_byte + byte for byte in text]
+
+def _byte_tokens(first, text):
+    """Return the tokens of bytes: one for each.
+
+    It is no method of `Texts`: the tokenizer would hold its owner, and Python's garbage collector
+    does not see what llguidance holds.
+    """
+    return [first + byte for byte in text]
 
 
 class _Tokens:
@@ -142,11 +150,7 @@ def _capitalised(word):
     return word[:1].upper() + word[1:]
 
 
-_READERS = WeakKeyDictionary()
-# A thread of the parent may have held a lock of llguidance's while the process forked.
-os.register_at_fork(after_in_child=_READERS.clear)
-
-
+@lru_cache(maxsize=MOST_VOCABULARIES)
 def reader_of(vocabulary):
     """Return the reader of a vocabulary, made once.
 
@@ -155,10 +159,11 @@ def reader_of(vocabulary):
     """
     if vocabulary is None:
         raise UsageError("needs the texts of the tokens; sample from a model that has a vocabulary")
-    reader = _READERS.get(vocabulary)
-    if reader is None:
-        reader = _READERS[vocabulary] = _made(vocabulary)
-    return reader
+    return _made(vocabulary)
+
+
+# A thread of the parent may have held a lock of llguidance's while the process forked.
+os.register_at_fork(after_in_child=reader_of.cache_clear)
 
 
 def _made(vocabulary):

@@ -1,10 +1,13 @@
 """The tokens that a constraint allows are those of the definition, by enumeration."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from corelm_grammar import Choice, Regex
 from corelm_grammar.states import States, allowed_tokens
-from corelm_grammar.tokens import reader_of
+from corelm_grammar.tokens import MOST_VOCABULARIES, reader_of
 from grammar_models import Bytes, Written
 
 import corelm
@@ -157,3 +160,16 @@ def test_rows_are_told_apart():
         [False, True, False, False],
         [True, False, False, False],
     ]
+
+
+@pytest.mark.parametrize("vocabulary", [lambda: Bytes(PIECES), lambda: ToyModel().vocabulary])
+def test_what_belongs_to_a_vocabulary_goes_when_others_come(vocabulary):
+    first = vocabulary()
+    allowed(Regex(pattern="the cat|a"), first, [])
+    tokenizer_owner = weakref.ref(reader_of(first)([], 0).texts)
+    gone = weakref.ref(first)
+    del first
+    for _ in range(MOST_VOCABULARIES):
+        reader_of(vocabulary())
+    gc.collect()
+    assert (gone(), tokenizer_owner()) == (None, None)
