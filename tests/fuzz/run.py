@@ -30,6 +30,7 @@ PLUGINS = "corelm,corelm-grammar,corelm-lexical,corelm-p-less"
 """Those with readers of their own: an unknown name in an expression imports every plugin."""
 TIMEOUT, MEMORY, LONGEST = 60, 2048, 8192
 """Seconds and MiB that one input may take, and its bytes."""
+STATISTICS = ("number_of_executed_units", "peak_rss_mb")
 KEPT = 60
 """Inputs of a target that the repository holds at most, the shortest ones."""
 
@@ -77,20 +78,25 @@ def fuzz(name: str, seconds: float, keep: bool) -> bool:
         end = os.times()
         spent, busy = end.elapsed - start.elapsed, end.children_user - start.children_user
         busy += end.children_system - start.children_system
-        count = done.stdout.rpartition("stat::number_of_executed_units:")[2].split()[:1]
+        inputs_tried, peak = (statistic(done.stdout, key) for key in STATISTICS)
         if keep and not done.returncode:
             done = start_worker(name, [fewest, inputs], set_cover_merge=1)  # it may fail as well
             if not done.returncode:
                 write_corpus(name, (path.read_bytes() for path in fewest.iterdir()))
         state = "FAILED" if done.returncode else "held"
         print(
-            f"{name}: {state}; {''.join(count) or '?'} inputs in {spent:.0f} s, "
-            f"{busy:.0f} s of them on a processor",
+            f"{name}: {state}; {inputs_tried} inputs in {spent:.0f} s, "
+            f"{busy:.0f} s of them on a processor; {peak} MiB at most",
             flush=True,
         )
         if done.returncode:
             print(done.stdout.rpartition("INFO: ")[2][:6000], flush=True)
     return done.returncode == 0
+
+
+def statistic(output: str, name: str) -> str:
+    """Return a number of libFuzzer's; a question mark if the process ended without it."""
+    return "".join(output.rpartition(f"stat::{name}:")[2].split()[:1]) or "?"
 
 
 def start_worker(
