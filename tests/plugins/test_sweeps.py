@@ -90,3 +90,9 @@ def test_lists_of_numbers():
     assert numbers_of("1..3,7, x") == ["1", "2", "3", "7", "x"]
     assert numbers_of("3..1") == ["3", "2", "1"]
     assert numbers_of("5..5") == ["5"]
+
+
+@pytest.mark.parametrize(("deep", "settings"), [(16, 2), (17, 1), (1000, 1)])
+def test_what_nests_too_deeply_is_left_to_the_reader_of_samplers(deep, settings):
+    found = settings_of("f(a=" * deep + "top_k(k=1,2)" + ")" * deep)
+    assert len(found) == settings
