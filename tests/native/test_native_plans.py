@@ -110,6 +110,19 @@ def test_a_refusal_says_what_was_expected(nodes, widths, message):
         native.kernels.plan(nodes, widths, *HEAD)
 
 
+class Described:
+    """An object whose description needs the interpreter, which checks that no error is set."""
+
+    def __repr__(self):
+        return "described in " + str(len("five!")) + " letters"
+
+
+def test_a_refusal_shows_any_object():
+    multiply = ("multiply", (1,), 2, f(1, 12, 16), None, Described())
+    with pytest.raises(ValueError, match="expected a number from 0 to 3, got described in 5 l"):
+        native.kernels.plan((EMBED, multiply), (0, 12, 4), *HEAD)
+
+
 def test_two_embeddings_with_positions_of_their_own():
     """The shorter one bounds the window."""
     nodes = (EMBED, ("embed", (), 2, f(9, 4), f(3, 4), None), (*EMBED[:2], 3, *EMBED[3:]))

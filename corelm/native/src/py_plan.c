@@ -53,6 +53,7 @@ static const char *label(struct reader *reader, const char *name)
 
 static int node_error(struct reader *reader, const char *format, ...)
 {
+    PyErr_Clear(); /* of the argument: no %R may be written while an error is set */
     va_list arguments;
     va_start(arguments, format);
     PyObject *reason = PyUnicode_FromFormatV(format, arguments);
