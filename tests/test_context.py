@@ -41,7 +41,7 @@ def test_the_array_that_was_given_stays_as_it_was():
 
 
 def test_one_text_is_a_batch_of_one():
-    context = Context.of([3, 4, 5])
+    context = Context.of(np.array([3, 4, 5], dtype=np.int32))
     assert context.tokens.tolist() == [[3, 4, 5]]
     assert context.tokens.dtype == np.int64
     assert context.prompt_length == 3

@@ -43,6 +43,12 @@ def test_where_a_text_ends_and_why(endings, expected, reason, tokens):
     assert (steps[-1].finish_reason, len(steps)) == (reason, tokens)
 
 
+def test_a_text_ends_before_the_first_of_two_stop_strings_in_one_token():
+    model = ToyModel(["yes", "one. two. three"], logits=np.eye(4)[[2, 2, 3, 3]], end=False)
+    [text] = corelm.generate(model, "", sampler="greedy", stop=".", seed=1)
+    assert (text.text, text.finish_reason) == ("yes one", "stop")
+
+
 def test_a_stream_holds_back_what_a_pattern_may_take_away():
     steps = streamed(length=5, stop_regex=["cat sat in", "t o+n z"])
     assert [step.text for step in steps] == [" ", "", "cat sa", "t on the", " cat"]

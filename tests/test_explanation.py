@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+import corelm
 from corelm import Sampler, explain
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.explain import TokenTrace
@@ -138,6 +139,18 @@ def test_the_last_stage_is_the_distribution_drawn_from():
     last = explain(model, "the", chain).stages[-1]
     assert np.array_equal(last.logits, step.logits[0])
     assert last.entropy == pytest.approx(step.entropy[0])
+
+
+def test_a_decoder_says_which_tokens_it_considers(model):
+    class Looks(corelm.Ancestral):
+        """The ordinary decoder, which names what it sees."""
+
+        def next_tokens(self, task):
+            logits = task.start().next()[1][0]
+            return {int(logits.argmax()): 0.25}
+
+    assert explain(model, "north", "greedy", decoder=Looks()).next_tokens == {NORTH: 0.25}
+    assert explain(model, "north", "greedy").next_tokens is None
 
 
 def test_a_stage_that_fails_is_named(model):
