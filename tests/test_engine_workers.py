@@ -167,6 +167,32 @@ def test_dask_makes_the_same_report_though_workers_come_and_go(serial, killed):
         assert {first.poll(), second.poll()} == {None, -signal.SIGKILL}
 
 
+def test_a_dask_cluster_that_cannot_work_is_named(killed, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr("corelm.engines.dask_cluster.PATIENCE", 1)
+    from corelm.engines.dask_cluster import Dask
+
+    with pytest.raises(EngineError, match=r"^no Dask scheduler answers at tcp://127.0.0.1:1: "):
+        Dask([job()], "tcp://127.0.0.1:1", 1)
+    with (
+        distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
+        pytest.raises(EngineError, match=r"^the Dask scheduler has had no worker for 1 seconds; "),
+    ):
+        Dask([job()], cluster.scheduler_address, 1)
+
+
+def test_a_unit_that_kills_every_dask_worker_is_named(killed):
+    pytest.importorskip("distributed")
+    from corelm.engines.dask_cluster import Dask
+
+    engine = Dask([job()], None, 1)
+    try:
+        with pytest.raises(EngineError, match=r"^several workers died in 'suicide'"):
+            results(engine, [Double(1), Suicide()])
+    finally:
+        engine.close()
+
+
 def results(engine: object, units: list[Unit]) -> dict[str, str]:
     return {unit.name: result for unit, result in engine.run(iter(units))}
 

@@ -171,6 +171,30 @@ def test_every_token_has_details(compass):
         assert one["p"] in shares
 
 
+class Decodes:
+    """A vocabulary that says no more of its tokens than the contract asks for."""
+
+    padding, unknown, start, ends = 0, 1, None, ()
+
+    def __len__(self):
+        return 4
+
+    def encode(self, text):
+        return [2]
+
+    def decode(self, ids):
+        return "".join(["?", "-", "ab", "c"][token] for token in ids)
+
+
+def test_details_of_a_vocabulary_that_can_only_decode():
+    model = ToyModel(["ab", "c"], logits=[9.0, 9.0, *np.log([0.75, 0.25])], end=False)
+    model.vocabulary = Decodes()
+    [record] = drawn(model, samples=[0], length=3, prompt="ab")
+    for token in record["details"]:
+        assert token["token"] in ("ab", "c")
+        assert [text for text, _ in token["alternatives"]][:2] == ["ab", "c"]
+
+
 def test_the_five_likeliest_the_lowest_id_first_on_ties():
     model = ToyModel(list("abcdefgh"), logits=[9, 9, 0, 1, 0, 2, 1, 0, 0, 0], end=False)
     [record] = drawn(model, "top_k(k=1)", samples=[0], length=1, prompt="a")
