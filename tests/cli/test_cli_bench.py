@@ -80,7 +80,7 @@ def test_a_row_for_each_batch(run: Run, network: str) -> None:
     assert result.code == 0
     lines = result.out.splitlines()
     assert lines[0] == "./m, temperature(t=0.7), 3 tokens"
-    assert re.search(r", \d+ cores, (kernels|NumPy alone: no kernels)$", lines[1])
+    assert re.search(r", \d+ cores, (kernels|NumPy only, no kernels)$", lines[1])
     assert re.split("  +", lines[3].strip()) == [
         "batch", "tokens/s", "a step", "sampler", "draw", "limit", "of the limit",
     ]  # fmt: skip
