@@ -91,8 +91,11 @@ def test_figures_that_were_not_measured_are_not_cited():
 def test_an_earlier_report_cites_what_it_can(report):
     document = report.to_dict()
     del document["header"]["sources"]
-    for row in document["samplers"]:
-        row.pop("stages")
+    first, *others = document["samplers"]
+    for stage in first["stages"]:
+        del stage["sources"]
+    for row in others:
+        del row["stages"]
     assert list(parsed(to_bibtex(document))) == ["corelm", "covington2010cutting"]
 
 

@@ -6,6 +6,7 @@ import base64
 import copy
 import hashlib
 import html
+import math
 import re
 from html.parser import HTMLParser
 from importlib import resources
@@ -266,6 +267,17 @@ def test_any_numbers_can_be_shown(document, number):
     strange = every_number(document, number)
     check(strange)
     assert Reader(page(strange)).all("section")
+
+
+def test_the_sliders_show_the_entropy_of_human_text(document):
+    strip = next(line for line in page(document).splitlines() if 'id="scale"' in line)
+    entropy = document["reference"]["teacher_forced"]["entropy"]["mean"]
+    greatest = math.log(len(document["try_it"]["words"]))
+    at = float(re.search(r"--person:([\d.]+)%", strip)[1])
+    assert at == pytest.approx(100 * entropy / greatest, abs=0.1)
+    assert "upright line: human text" in strip
+    document["reference"] = None
+    assert "--person:" not in page(document)
 
 
 def test_a_report_without_people_without_texts_without_a_playground(document):
