@@ -160,9 +160,9 @@ def test_a_text_of_known_characters_comes_back_as_it_was(text):
 @pytest.mark.parametrize(
     ("words", "style", "reason"),
     [
-        ([], "words", r"begins with an empty line and \[UNK\]"),
-        ([""], "words", r"begins with an empty line and \[UNK\]"),
-        (["", "this", "[UNK]"], "words", r"begins with an empty line and \[UNK\]"),
+        ([], "words", r"^a vocabulary begins with an empty line and \[UNK\]"),
+        ([""], "words", r"^a vocabulary begins with an empty line and \[UNK\]"),
+        (["", "this", "[UNK]"], "words", r"^a vocabulary begins with an empty line and \[UNK\]"),
         (["", "[UNK]", "a", "b", "a"], "words", "each word once, not 'a' twice"),
         (["", "[UNK]", ""], "words", "each word once, not '' twice"),
         (["", "[UNK]"], "syllables", "no tokens 'syllables'; there are words, words"),
