@@ -29,10 +29,11 @@ class Words:
 
 
 class OddError(BaseException):
-    """An error that does not survive pickling, nor is an Exception."""
+    """An error that cannot be pickled, nor is an Exception."""
 
-    def __init__(self, reason: str, code: int) -> None:
-        super().__init__(f"{reason} ({code})")
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Fail:
     name: str = "fail"
 
     def __call__(self, model: Any) -> None:
-        raise OddError("it broke", 7) if self.odd else EngineError("it broke")
+        raise OddError("it broke oddly") if self.odd else EngineError("it broke")
 
 
 @pytest.fixture
@@ -89,8 +90,18 @@ def test_a_worker_answers_until_the_connection_ends_and_ctrl_c_is_not_its_busine
 def test_an_error_travels_as_it_is_or_as_its_message(worker):
     own, odd, after = serve((0, Fail(odd=False)), (0, Fail(odd=True)), (0, Words()))
     assert (type(own), str(own)) == (EngineError, "it broke")
-    assert (type(odd), str(odd)) == (EngineError, "OddError: it broke (7)")
+    assert (type(odd), str(odd)) == (EngineError, "OddError: it broke oddly")
     assert after == "13"
+
+
+def test_a_worker_ends_with_its_parent(worker):
+    child = Child([], threads=1)
+    try:
+        assert child.process.daemon
+        assert child.process.is_alive()
+    finally:
+        child.end()
+    assert not child.process.is_alive()
 
 
 class Ended:

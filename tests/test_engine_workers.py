@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from corelm.engines.job import Job
 from corelm.engines.processes import Processes
 from corelm.engines.worker import _loaded, do, packed
 from corelm.errors import CorelmError, EngineError, SamplerError, UsageError
+from corelm.native.cpu import VARIABLE
 from corelm.plugins.strategies import Strategy, strategy
 from corelm.testing import ToyModel
 
@@ -143,7 +145,7 @@ def models() -> int:
 
 def test_dask_makes_the_same_report_though_workers_come_and_go(serial, killed):
     distributed = pytest.importorskip("distributed")
-    here = {"host": "127.0.0.1", "dashboard_address": None}
+    here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with (
         distributed.LocalCluster(n_workers=0, **here) as cluster,
         distributed.Client(cluster) as client,
@@ -175,10 +177,42 @@ def test_a_dask_cluster_that_cannot_work_is_named(killed, monkeypatch):
     with pytest.raises(EngineError, match=r"^no Dask scheduler answers at tcp://127.0.0.1:1: "):
         Dask([job()], "tcp://127.0.0.1:1", 1)
     with (
-        distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as cluster,
         pytest.raises(EngineError, match=r"^the Dask scheduler has had no worker for 1 seconds; "),
     ):
         Dask([job()], cluster.scheduler_address, 1)
+
+
+def threads() -> str:
+    """The number of threads that a worker may compute with."""
+    return os.environ[VARIABLE]
+
+
+def test_a_dask_cluster_of_this_machine_listens_here_alone_and_shares_its_threads(
+    killed, monkeypatch, caplog
+):
+    pytest.importorskip("distributed")
+    import psutil  # which Dask needs
+
+    from corelm.engines.dask_cluster import Dask
+
+    monkeypatch.setattr("corelm.engines.dask_cluster.cpu_limit", lambda: 7)
+    with caplog.at_level("INFO", logger="corelm"):
+        engine = Dask([job()], None, 2)
+    try:
+        assert re.fullmatch(r"2 Dask workers at tcp://127\.0\.0\.1:\d+", caplog.messages[-1])
+        assert list(engine._client.nthreads().values()) == [1, 1]
+        assert list(engine._client.run(threads).values()) == ["3", "3"]
+        here = psutil.Process()
+        for process in [here, *here.children(recursive=True)]:
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    assert connection.laddr.ip == "127.0.0.1"
+                    assert connection.laddr.port != 8787
+    finally:
+        engine.close()
 
 
 def test_a_unit_that_kills_every_dask_worker_is_named(killed):

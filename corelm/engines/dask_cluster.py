@@ -134,7 +134,10 @@ def _local_cluster(workers: int) -> Any:
         threads_per_worker=1,
         processes=True,
         host="127.0.0.1",
-        dashboard_address=None,
+        # Without a dashboard too the scheduler serves pages on health, by default on a fixed port,
+        # about which a second cluster would warn.
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
         silence_logs=logging.CRITICAL,
         env={VARIABLE: str(max(1, cpu_limit() // workers))},
     )
