@@ -55,6 +55,11 @@ def test_each_stage_lists_the_tokens_that_it_removed(run: Run) -> None:
     assert "2 top_p(p=0.8) 1 token, 18.6%: mat 18.6%" in text
 
 
+def test_what_a_stage_removed_is_counted_also_where_no_token_is_shown(run: Run) -> None:
+    lines = run(*TOY, "--sampler", "top_k(k=3)", "--top", "0").out.splitlines()
+    assert lines[-1].strip() == "8 tokens, 6.6%"
+
+
 def test_a_word_is_traced(run: Run) -> None:
     lines = shown(run(*TOY, "--sampler", CHAIN, "--token", "mat").out)
     path = lines[lines.index(["mat"]) :]
