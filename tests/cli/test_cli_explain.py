@@ -57,7 +57,7 @@ def test_each_stage_lists_the_tokens_that_it_removed(run: Run) -> None:
 
 def test_what_a_stage_removed_is_counted_also_where_no_token_is_shown(run: Run) -> None:
     lines = run(*TOY, "--sampler", "top_k(k=3)", "--top", "0").out.splitlines()
-    assert lines[-1].strip() == "8 tokens, 6.6%"
+    assert "8 tokens, 6.6%" in [line.strip() for line in lines]
 
 
 def test_a_word_is_traced(run: Run) -> None:
