@@ -22,6 +22,7 @@ from corelm.engines.choice import choose
 from corelm.engines.engine import Serial, Unit
 from corelm.engines.job import Job
 from corelm.engines.processes import Processes
+from corelm.engines.starting import limited_threads
 from corelm.engines.worker import _loaded, do, packed
 from corelm.errors import CorelmError, EngineError, SamplerError, UsageError
 from corelm.native.cpu import VARIABLE
@@ -276,6 +277,35 @@ def test_a_job_has_the_versions_of_all_plugins(killed):
     names = {"corelm", "numpy", "corelm-kills", "platform", "kernels", "vector_width"}
     assert dict(job(nested).versions).keys() == names
     assert dict(job(nested).versions)["corelm-kills"] == "1.0"
+
+
+def test_a_job_has_the_version_of_the_plugin_that_offers_the_model(killed, tmp_path):
+    greedy = corelm.sampler("greedy")
+    assert dict(job(greedy).versions)["corelm-kills"] == "1.0"
+    on_disk = Job.of(f"{tmp_path}/cats", ToyModel(), "the", [greedy])
+    assert "corelm-kills" not in dict(on_disk.versions)
+
+
+def test_a_worker_loads_the_model_as_the_command_did(killed, monkeypatch):
+    asked = []
+
+    def load(name, **options):
+        asked.append((name, options))
+        return ToyModel()
+
+    monkeypatch.setattr("corelm.engines.job.load", load)
+    replace(job(), device="cpu", dtype="float16").load()
+    assert asked == [("cats", {"device": "cpu", "dtype": "float16"})]
+
+
+def test_what_a_worker_imports_computes_with_its_share_of_the_threads(monkeypatch):
+    names = (VARIABLE, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "5")
+    with limited_threads(3):
+        assert [os.environ.get(name) for name in names] == ["3", "3", "3", "5"]
+    assert [os.environ.get(name) for name in names] == [None, None, None, "5"]
 
 
 class Local(Sampler):
