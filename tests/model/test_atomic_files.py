@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from corelm.model.atomic_files import remove_leftovers, write_file, write_folder
+from corelm.errors import ModelFileError
+from corelm.model.atomic_files import parse_json, remove_leftovers, write_file, write_folder
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -73,3 +74,16 @@ def test_a_folder_is_not_replaced(tmp_path):
     with pytest.raises(IsADirectoryError if os.name == "posix" else PermissionError):
         write_file(b"content", tmp_path)
     assert tmp_path.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1]", r"^it isn't a JSON object$"),
+        (b"{", r"^it isn't JSON: "),
+        (b"[" * 100_000, r"^it isn't JSON: "),
+    ],
+)
+def test_json_that_is_no_object_is_refused_with_the_reason(content, message):
+    with pytest.raises(ModelFileError, match=message):
+        parse_json(content)

@@ -15,7 +15,7 @@ from corelm.errors import (
     UnknownNameError,
     UsageError,
 )
-from corelm.model.load import bundle_folder, list_models, load, local_models
+from corelm.model.load import bundle_folder, list_models, load, local_models, plugin_of
 from corelm.model.numpy_model import NumpyModel
 from corelm.plugins.registry import registry
 from corelm.testing import ToyModel
@@ -78,6 +78,12 @@ def test_a_plugins_model_is_loaded_by_name_and_full_name(toys):
     assert isinstance(load("toy"), ToyModel)
     assert isinstance(load("mine"), ToyModel)
     assert isinstance(load("corelm-toys:mine"), ToyModel)
+
+
+def test_the_plugin_of_a_model(home, tmp_path, toys):
+    assert plugin_of("toy").distribution == "corelm-toys"
+    assert plugin_of("imdb").distribution == "corelm"
+    assert plugin_of(str(tmp_path / "somewhere")) is None
 
 
 def test_a_full_name_of_corelm_is_no_folder(home, tmp_path):
