@@ -159,14 +159,6 @@ def reader_of(vocabulary):
     """
     if vocabulary is None:
         raise UsageError("needs the texts of the tokens; sample from a model that has a vocabulary")
-    return _made(vocabulary)
-
-
-# A thread of the parent may have held a lock of llguidance's while the process forked.
-os.register_at_fork(after_in_child=reader_of.cache_clear)
-
-
-def _made(vocabulary):
     if isinstance(vocabulary, ByteVocabulary):
         return ByteReader(vocabulary)
     if isinstance(vocabulary, ContextualVocabulary):
@@ -175,3 +167,7 @@ def _made(vocabulary):
         f"{type(vocabulary).__name__} does not say which text each token adds; it needs the method "
         "token_bytes or texts_after"
     )
+
+
+# A thread of the parent may have held a lock of llguidance's while the process forked.
+os.register_at_fork(after_in_child=reader_of.cache_clear)
