@@ -6,45 +6,16 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from units import CountWords, OddError, Raise
 
 from corelm.engines.child import SPAWN, Child, _serve
 from corelm.engines.job import Job
 from corelm.engines.worker import _loaded, packed
 from corelm.errors import EngineError
 from corelm.testing import ToyModel
-
-
-@dataclass(frozen=True)
-class Words:
-    """A unit: the number of words of its model."""
-
-    name: str = "words"
-
-    def __call__(self, model: Any) -> int:
-        return len(model.vocabulary)
-
-
-class OddError(BaseException):
-    """An error that cannot be pickled, nor is an Exception."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.lock = threading.Lock()
-
-
-@dataclass(frozen=True)
-class Fail:
-    """A unit that raises an error."""
-
-    odd: bool
-    name: str = "fail"
-
-    def __call__(self, model: Any) -> None:
-        raise OddError("it broke oddly") if self.odd else EngineError("it broke")
 
 
 @pytest.fixture
@@ -82,15 +53,15 @@ def serve(*units: tuple[int, Any]) -> list[Any]:
 
 
 def test_a_worker_answers_until_the_connection_ends_and_ctrl_c_is_not_its_business(worker):
-    assert serve((0, Words()), (1, Words()), (0, Words())) == ["13", "12", "13"]
+    assert serve((0, CountWords()), (1, CountWords()), (0, CountWords())) == ["13", "12", "13"]
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     assert logging.getLogger("corelm").level == logging.ERROR
 
 
 def test_an_error_travels_as_it_is_or_as_its_message(worker):
-    own, odd, after = serve((0, Fail(odd=False)), (0, Fail(odd=True)), (0, Words()))
-    assert (type(own), str(own)) == (EngineError, "it broke")
-    assert (type(odd), str(odd)) == (EngineError, "OddError: it broke oddly")
+    own, odd, after = serve((0, Raise(EngineError)), (0, Raise(OddError)), (0, CountWords()))
+    assert (type(own), str(own)) == (EngineError, "1 of them")
+    assert (type(odd), str(odd)) == (EngineError, "OddError: 1 of them")
     assert after == "13"
 
 

@@ -10,15 +10,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from killing import install
+from units import CountWords, Double, OddError, Raise, Suicide
 
 import corelm
 from corelm import Sampler
 from corelm.engines.choice import choose
+from corelm.engines.dask_cluster import Dask
 from corelm.engines.engine import Serial, Unit
 from corelm.engines.job import Job
 from corelm.engines.processes import Processes
@@ -29,59 +31,9 @@ from corelm.native.cpu import VARIABLE
 from corelm.plugins.strategies import Strategy, strategy
 from corelm.testing import ToyModel
 
+HERE = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+"""A cluster that listens on this machine alone, on no fixed port."""
 SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails_late"]
-
-
-@dataclass(frozen=True)
-class Double:
-    """A unit: twice its number."""
-
-    number: int
-
-    @property
-    def name(self) -> str:
-        return f"double {self.number}"
-
-    def __call__(self, model: object) -> int:
-        return 2 * self.number
-
-
-@dataclass(frozen=True)
-class Suicide:
-    """A unit that kills its process."""
-
-    name: str = "suicide"
-
-    def __call__(self, model: object) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-@dataclass(frozen=True)
-class Raise:
-    """A unit that raises an error."""
-
-    error: type[Exception]
-    name: str = "raise"
-
-    def __call__(self, model: object) -> None:
-        raise self.error("1 of them")
-
-
-@dataclass(frozen=True)
-class CountWords:
-    """A unit: the number of words of its model."""
-
-    name: str = "words"
-
-    def __call__(self, model: corelm.LanguageModel) -> int:
-        return len(model.vocabulary)
-
-
-class OddError(Exception):
-    """An error that does not survive pickling."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason, "odd")
 
 
 @pytest.fixture
@@ -146,9 +98,8 @@ def models() -> int:
 
 def test_dask_makes_the_same_report_though_workers_come_and_go(serial, killed):
     distributed = pytest.importorskip("distributed")
-    here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
     with (
-        distributed.LocalCluster(n_workers=0, **here) as cluster,
+        distributed.LocalCluster(n_workers=0, **HERE) as cluster,
         distributed.Client(cluster) as client,
         ExitStack() as workers,
     ):
@@ -173,14 +124,11 @@ def test_dask_makes_the_same_report_though_workers_come_and_go(serial, killed):
 def test_a_dask_cluster_that_cannot_work_is_named(killed, monkeypatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr("corelm.engines.dask_cluster.PATIENCE", 1)
-    from corelm.engines.dask_cluster import Dask
 
     with pytest.raises(EngineError, match=r"^no Dask scheduler answers at tcp://127.0.0.1:1: "):
         Dask([job()], "tcp://127.0.0.1:1", 1)
     with (
-        distributed.LocalCluster(
-            n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as cluster,
+        distributed.LocalCluster(n_workers=0, **HERE) as cluster,
         pytest.raises(EngineError, match=r"^the Dask scheduler has had no worker for 1 seconds; "),
     ):
         Dask([job()], cluster.scheduler_address, 1)
@@ -196,8 +144,6 @@ def test_a_dask_cluster_of_this_machine_listens_here_alone_and_shares_its_thread
 ):
     pytest.importorskip("distributed")
     import psutil  # which Dask needs
-
-    from corelm.engines.dask_cluster import Dask
 
     monkeypatch.setattr("corelm.engines.dask_cluster.cpu_limit", lambda: 7)
     with caplog.at_level("INFO", logger="corelm"):
@@ -218,7 +164,6 @@ def test_a_dask_cluster_of_this_machine_listens_here_alone_and_shares_its_thread
 
 def test_a_unit_that_kills_every_dask_worker_is_named(killed):
     pytest.importorskip("distributed")
-    from corelm.engines.dask_cluster import Dask
 
     engine = Dask([job()], None, 1)
     try:
