@@ -20,6 +20,7 @@ from corelm.generation.detokenizer import text_writer
 from corelm.generation.generate import Generation, TokenRecord, generate, stream
 from corelm.generation.patterns import TextPatterns
 from corelm.hookspecs import API_VERSION, hookimpl
+from corelm.interop.cached_session import CachedSession, KeyValueCache
 from corelm.language_model import (
     ByteVocabulary,
     ContextualVocabulary,
@@ -32,8 +33,7 @@ from corelm.language_model import (
     same_vocabulary,
 )
 from corelm.metric import Metric
-from corelm.model.cached_session import CachedSession, KeyValueCache
-from corelm.model.load import load, local_models
+from corelm.models.load import load, local_models
 from corelm.native.cpu import cpu_limit
 from corelm.numerics.distributions import (
     Array,
@@ -50,12 +50,12 @@ from corelm.plugins.expressions import sampler
 from corelm.sampler import Chain, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
-    from corelm.generation.engine_sampler import EngineSampler
     from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
+    from corelm.interop.engine_presets import preset, presets
+    from corelm.interop.engine_sampler import EngineSampler
+    from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
     from corelm.numerics.reweighting import reweight_distribution
-    from corelm.plugins.engine_presets import preset, presets
-    from corelm.report.report import Report, compare
-    from corelm.settings.convert import EngineSettings, from_settings, to_settings
+    from corelm.reports.report import Report, compare
 
 __all__ = [
     "API_VERSION",
@@ -121,12 +121,12 @@ __all__ = [
 
 
 _LATER = {
-    "corelm.generation.engine_sampler": ("EngineSampler",),
+    "corelm.interop.engine_sampler": ("EngineSampler",),
     "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reweighting": ("reweight_distribution",),
-    "corelm.plugins.engine_presets": ("preset", "presets"),
-    "corelm.report.report": ("Report", "compare"),
-    "corelm.settings.convert": ("EngineSettings", "from_settings", "to_settings"),
+    "corelm.interop.engine_presets": ("preset", "presets"),
+    "corelm.reports.report": ("Report", "compare"),
+    "corelm.interop.engine_settings.convert": ("EngineSettings", "from_settings", "to_settings"),
 }
 """Modules that are imported when one of their names is first used: few programs need them."""
 

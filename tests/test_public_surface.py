@@ -19,15 +19,15 @@ ROOT = Path(corelm.__file__).parent
 SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
 SHIPPED_MODEL = ROOT / "model" / "pretrained" / "imdb" / "manifest.json"
 NEEDS_TENSORFLOW = {
-    "corelm.model.keras_layers",
-    "corelm.model.training.batches",
-    "corelm.model.training.optimizers",
-    "corelm.model.training.run",
-    "corelm.model.training.scoring",
-    "corelm.model.training.callbacks",
+    "corelm.models.keras_layers",
+    "corelm.training.batches",
+    "corelm.training.optimizers",
+    "corelm.training.run",
+    "corelm.training.scoring",
+    "corelm.training.callbacks",
 }
 
-NEEDS_TRANSFORMERS = {"corelm.model.tokenizer_vocabulary", "corelm.testing.adapters"}
+NEEDS_TRANSFORMERS = {"corelm.interop.tokenizer_vocabulary", "corelm.interop.testing"}
 
 VALUES = {"API_VERSION", "Array", "hookimpl"}
 """Public names that are no class or function: their comment is in the module."""
@@ -171,7 +171,7 @@ def test_the_examples_run(name):
         pytest.importorskip("tensorflow")
     if name in NEEDS_TRANSFORMERS:
         pytest.importorskip("transformers")
-    if name == "corelm.model.load" and not SHIPPED_MODEL.exists():
+    if name == "corelm.models.load" and not SHIPPED_MODEL.exists():
         pytest.skip("the shipped model is not in this checkout")
     module = importlib.import_module(name)
     failed, attempted = doctest.testmod(module, optionflags=doctest.IGNORE_EXCEPTION_DETAIL)
@@ -187,7 +187,7 @@ def test_importing_corelm_imports_nothing_heavy():
         "import sys, corelm, corelm.testing\n"
         "corelm.sampler('temperature | greedy')\n"
         "heavy = ['keras', 'tensorflow', 'typer', 'rich', 'click', 'pytest', 'scipy',\n"
-        "         'matplotlib', 'jinja2', 'pandas', 'corelm.report', 'corelm.metrics']\n"
+        "         'matplotlib', 'jinja2', 'pandas', 'corelm.reports', 'corelm.reports.metrics']\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run(

@@ -13,10 +13,10 @@ from test_statistics import EXAMPLES
 from test_statistics import NAMES as SAMPLERS
 
 from corelm.cli import main
-from corelm.model import bundle
-from corelm.model.vocabulary import WordVocabulary
+from corelm.models import bundle
 from corelm.plugins.registry import registry
-from corelm.report.measure.journal import Journal
+from corelm.reports.measure.journal import Journal
+from corelm.word_vocabulary import WordVocabulary
 
 DECODERS = sorted({offer.name for offer in registry().offers("corelm_decoders")} - {"ancestral"})
 STRATEGIES = [EXAMPLES.get(name, name) for name in SAMPLERS] + DECODERS

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from corelm import native
-from corelm.model.networks.graph import INPUT, Graph, plan
-from corelm.model.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
+from corelm.models.networks.graph import INPUT, Graph, plan
+from corelm.models.networks.layers import ACTIVATIONS, Attend, Embed, Linear, Norm
 from corelm.numerics.distributions import (
     apply_temperature,
     draw,
@@ -20,8 +20,8 @@ from corelm.numerics.distributions import (
 )
 from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
 from corelm.numerics.reshaping import quadratic, xtc
-from corelm.report.measure.divergence import ModelRows
-from corelm.report.measure.temperature_curve import at_temperatures
+from corelm.reports.measure.divergence import ModelRows
+from corelm.reports.measure.temperature_curve import at_temperatures
 
 pytestmark = pytest.mark.skipif(
     native.kernels is None or native.kernels.use_vector_width(16) != 16,

@@ -12,9 +12,9 @@ from benchmark_scripts import script
 
 pytest.importorskip("keras")
 
-from corelm.model.training import presets
-from corelm.model.training.human_baseline import Scores
-from corelm.model.vocabulary import END, WordVocabulary
+from corelm.reports.human_baseline import Scores
+from corelm.training import presets
+from corelm.word_vocabulary import END, WordVocabulary
 
 
 @pytest.fixture(scope="module")

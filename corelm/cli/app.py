@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Annotated
 
@@ -14,11 +14,21 @@ from corelm.cli.options.prescan import with_optional_values
 from corelm.cli.text_values import TextGroup
 
 DEBUG = "--debug"
-COMMANDS = (
-    "sample", "explain", "report", "bench", "samplers", "decoders", "presets", "plugins",
-    "models", "data", "train", "clean",
-)  # fmt: skip
-"""The commands in the order of the help; each has a module of its name in `commands`."""
+COMMANDS = {
+    "sample": "corelm.cli.commands.sample",
+    "explain": "corelm.cli.commands.explain",
+    "report": "corelm.reports.cli.commands",
+    "bench": "corelm.bench.commands",
+    "samplers": "corelm.cli.commands.samplers",
+    "decoders": "corelm.cli.commands.decoders",
+    "presets": "corelm.interop.cli.commands",
+    "plugins": "corelm.cli.commands.plugins",
+    "models": "corelm.models.cli.commands",
+    "data": "corelm.training.cli.data",
+    "train": "corelm.training.cli.commands",
+    "clean": "corelm.clean.commands",
+}
+"""The commands in the order of the help, each with its module."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -62,16 +72,16 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     command = command_of(words)
     after = words[list(words).index(command) + 1 :] if command else ()
     for name in _needed(words, command):
-        module = import_module(f"corelm.cli.commands.{name}")
+        module = import_module(COMMANDS[name])
         module.register(app, after if name == command else None)
     if command not in COMMANDS:
         from corelm.cli.plugin_commands import add_commands
 
-        add_commands(app, command, COMMANDS)
+        add_commands(app, command, tuple(COMMANDS))
     return app
 
 
-def _needed(words: Sequence[str], command: str) -> Sequence[str]:
+def _needed(words: Sequence[str], command: str) -> Iterable[str]:
     """Return the commands of corelm whose modules the command line needs."""
     if not words or words[0] != command:
         return COMMANDS
@@ -93,7 +103,7 @@ def _expanded(words: list[str]) -> list[str]:
     """Return the command line with `models NAME` written as `models show NAME`."""
     match words:
         case ["models", name, *_] if not name.startswith("-"):
-            from corelm.cli.commands.models import SUBCOMMANDS
+            from corelm.models.cli.commands import SUBCOMMANDS
 
             if name not in SUBCOMMANDS:
                 return ["models", "show", *words[1:]]

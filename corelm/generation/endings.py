@@ -61,6 +61,6 @@ class Endings:
         """Return True if a text of these ids ends in the loop that ends it."""
         if self.stop_on_loop is None:
             return False
-        from corelm.metrics.loops import ends_in_loop  # late: few programs need it
+        from corelm.generation.loops import ends_in_loop  # late: few programs need it
 
         return ends_in_loop(tokens, self.stop_on_loop)

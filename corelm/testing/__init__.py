@@ -9,7 +9,8 @@ samplers and those of plugins pass the same examination. `obeys_the_decoder_laws
 for decoders, `obeys_the_model_laws` for language models.
 """
 
-from corelm.testing.adapters import SAMPLERS, check_draws, tiny_tokenizer
+from corelm.interop.testing import SAMPLERS, check_draws, tiny_tokenizer
+from corelm.interop.tiny_gpt2 import tiny_gpt2
 from corelm.testing.decoder_laws import (
     DECODER_LAWS,
     draws_possible_tokens,
@@ -53,7 +54,6 @@ from corelm.testing.model_laws import (
     slides_its_window,
     treats_texts_alone,
 )
-from corelm.testing.tiny_gpt2 import tiny_gpt2
 from corelm.testing.toy_model import ToyModel
 
 __all__ = [

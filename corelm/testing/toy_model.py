@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm.errors import UsageError
 from corelm.language_model import Session
-from corelm.model.vocabulary import END, PADDING, UNKNOWN, WordVocabulary
 from corelm.numerics.distributions import Array, softmax
+from corelm.word_vocabulary import END, PADDING, UNKNOWN, WordVocabulary
 
 SENTENCES = (
     "the cat sat on the mat",

@@ -24,7 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, sync_playwright
 
 import corelm
-from corelm.report.render.plots.files import plots
+from corelm.reports.render.plots.files import plots
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 WIDTH = 1280

@@ -94,7 +94,7 @@ def test_nothing_is_loaded_before_it_is_asked_for():
     code = (
         "import sys, llm; names = [m.model_id for m in llm.get_models()]; "
         "assert {'corelm', 'corelm/imdb'} <= set(names), names; "
-        "print([m for m in sys.modules if m in ('corelm_samplers', 'corelm.model.numpy_model')])"
+        "print([m for m in sys.modules if m in ('corelm_samplers', 'corelm.models.numpy_model')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert (done.stdout, done.stderr) == ("[]\n", "")

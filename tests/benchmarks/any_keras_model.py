@@ -21,10 +21,10 @@ import keras
 
 import corelm
 from corelm.machine import machine
-from corelm.model.keras_layers import build
-from corelm.model.keras_model import KerasLanguageModel
-from corelm.model.training.presets import PRESETS
-from corelm.model.vocabulary import WordVocabulary
+from corelm.models.keras_layers import build
+from corelm.models.keras_model import KerasLanguageModel
+from corelm.training.presets import PRESETS
+from corelm.word_vocabulary import WordVocabulary
 
 
 class Counted:

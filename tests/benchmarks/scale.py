@@ -24,17 +24,17 @@ from pathlib import Path
 import numpy as np
 
 import corelm
-from corelm.engines.choice import choose
-from corelm.engines.job import Job
 from corelm.generation.endings import Endings
 from corelm.generation.texts import Texts
 from corelm.machine import machine
 from corelm.plugins.strategies import strategy
-from corelm.report.measure.generated_texts import draw, without_details
-from corelm.report.measure.text_set import TextSet
-from corelm.report.measure.units import DrawTexts
+from corelm.reports.measure.generated_texts import draw, without_details
+from corelm.reports.measure.text_set import TextSet
+from corelm.reports.measure.units import DrawTexts
+from corelm.scaling.choice import choose
+from corelm.scaling.job import Job
+from corelm.scaling.units import in_order, units_of
 from corelm.testing import ToyModel
-from corelm.text_files.units import in_order, units_of
 
 MODEL = "imdb"
 ENGINES = (("serial", None), ("processes", 1), ("processes", 2), ("dask", 2))

@@ -35,17 +35,17 @@ import numpy as np
 import tensorflow as tf
 
 from corelm.machine import machine
-from corelm.model.architectures import Architecture
-from corelm.model.bundle import Bundle
-from corelm.model.training.human_baseline import Scores
-from corelm.model.training.material import Material
-from corelm.model.training.precision import choose_precision
-from corelm.model.training.presets import PRESETS
-from corelm.model.training.progress import Reporter
-from corelm.model.training.rows import TokenRows, opening_rows, packed_rows
-from corelm.model.training.run import Run
-from corelm.model.training.settings import TrainingSettings
-from corelm.model.vocabulary import WordVocabulary
+from corelm.models.architectures import Architecture
+from corelm.models.bundle import Bundle
+from corelm.reports.human_baseline import Scores
+from corelm.training.material import Material
+from corelm.training.precision import choose_precision
+from corelm.training.presets import PRESETS
+from corelm.training.progress import Reporter
+from corelm.training.rows import TokenRows, opening_rows, packed_rows
+from corelm.training.run import Run
+from corelm.training.settings import TrainingSettings
+from corelm.word_vocabulary import WordVocabulary
 
 WORDS = 101
 """Of each review: what `book` reads in one row, inputs and targets."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-import corelm.model.pretrained
+import corelm.models.pretrained
 
 Run = Callable[..., Any]
-PRETRAINED = Path(corelm.model.pretrained.__file__).parent
+PRETRAINED = Path(corelm.models.pretrained.__file__).parent
 
 COMMANDS = {
     "prompt": ["sample", "--model", "toy", "--prompt-file"],

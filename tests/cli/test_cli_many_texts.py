@@ -12,8 +12,8 @@ import pytest
 from killing import install
 
 import corelm
-from corelm.text_files import units
-from corelm.text_files.units import in_order
+from corelm.scaling import units
+from corelm.scaling.units import in_order
 
 WORDS = (
     "sample", "the", "--model", "cats", "--sampler", "kills_once", "--samples", "134",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corelm import Sampler, param
-from corelm.cli.commands.bench import bench
+from corelm.bench.commands import bench
 from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
 from corelm.cli.options.parameters import Chosen, flag

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from corelm.cli.output import training
 from corelm.cli.output.progress import bar_moves, stages
-from corelm.cli.output.training import Interrupt, TrainingLines, duration, training_report
-from corelm.model.training.progress import TrainingPlan
+from corelm.training.cli import output as training
+from corelm.training.cli.output import Interrupt, TrainingLines, duration, training_report
+from corelm.training.progress import TrainingPlan
 
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 PLAN = TrainingPlan(

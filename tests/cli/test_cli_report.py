@@ -19,7 +19,7 @@ import pytest
 from waiting import WAITS, lines
 
 from corelm.cli.options.completion import metric_names
-from corelm.report.document.schema import schema
+from corelm.reports.document.schema import schema
 
 Run = Callable[..., Any]
 TOY = ("report", "--model", "toy", "--samples", "4", "--length", "8")
@@ -353,7 +353,7 @@ def test_two_reports_are_compared(report: Run, run: Run, tmp_path: Path) -> None
     changed = run("report", "--diff", "a.json", "b.json", *words)
     assert changed.code == 1
     assert "entropy.mean" in changed.out
-    assert json.loads((tmp_path / "d.json").read_text())["schema"] == "corelm.report-diff/1"
+    assert json.loads((tmp_path / "d.json").read_text())["schema"] == "corelm.reports-diff/1"
     assert "entropy.mean" in (tmp_path / "d.md").read_text().replace("\\", "")
     for given, says in (
         (("--html", "x.html"), "--diff writes a table, --markdown and --json: leave out --html"),
@@ -369,7 +369,7 @@ def test_no_model_is_loaded_for_it(report: Run, tmp_path: Path) -> None:
     report("--json", "r.json")
     code = (
         "import sys; from corelm.cli import main; code = main(['report', '--from', 'r.json']);"
-        "names = {'corelm.model.numpy_model', 'corelm_toy', 'matplotlib', 'jinja2', 'keras'};"
+        "names = {'corelm.models.numpy_model', 'corelm_toy', 'matplotlib', 'jinja2', 'keras'};"
         "print(code, sorted(names"
         " & set(sys.modules)), file=sys.stderr)"
     )
@@ -517,7 +517,7 @@ def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
 def test_ctrl_c_while_the_files_are_written_keeps_what_is_done(
     report: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from corelm.report.render.html import page
+    from corelm.reports.render.html import page
 
     def interrupt(document: object) -> str:
         raise KeyboardInterrupt
@@ -541,7 +541,7 @@ def test_a_report_that_cannot_be_written_is_kept(report: Run, run: Run, home: Pa
     (folder / "r.csv").symlink_to(home.parent / "gone" / "r.csv")
     (home.parent / "gone").mkdir()
     words = ("fails(at=99)", "--csv", "out/r.csv")
-    from corelm.report.measure import run
+    from corelm.reports.measure import run
 
     finished = run.ReportRun.document
 

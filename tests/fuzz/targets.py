@@ -24,14 +24,14 @@ from kernel_calls import call_kernels
 import corelm
 from corelm.errors import CorelmError
 from corelm.generation.patterns import TextPatterns
-from corelm.model import atomic_files, bundle
-from corelm.model.byte_pairs import ALPHABET, SPECIAL, BytePairVocabulary
-from corelm.model.imdb import fetch_imdb
-from corelm.model.training.checkpoint import Checkpoint
-from corelm.model.vocabulary import STYLES, WordVocabulary
-from corelm.model.weights_file import parse_weights
-from corelm.report.measure import journal
-from corelm.settings.convert import ENGINES, read_content
+from corelm.interop.engine_settings.convert import ENGINES, read_content
+from corelm.models import atomic_files, bundle
+from corelm.models.byte_pairs import ALPHABET, SPECIAL, BytePairVocabulary
+from corelm.models.weights_file import parse_weights
+from corelm.reports.measure import journal
+from corelm.training.checkpoint import Checkpoint
+from corelm.training.imdb import fetch_imdb
+from corelm.word_vocabulary import STYLES, WordVocabulary
 
 TARGETS: dict[str, Callable[[bytes], None]] = {}
 Document = dict[str, Any]

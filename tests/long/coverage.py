@@ -23,11 +23,11 @@ import numpy as np
 
 import corelm
 from corelm import Sampler
-from corelm.metrics.intervals import Interval, best_of, difference_interval, mean_interval
-from corelm.metrics.positions import total
-from corelm.report.measure import generated_texts, on_contexts
-from corelm.report.measure.contexts import model_contexts
-from corelm.report.measure.text_set import TextSet
+from corelm.reports.measure import generated_texts, on_contexts
+from corelm.reports.measure.contexts import model_contexts
+from corelm.reports.measure.text_set import TextSet
+from corelm.reports.metrics.intervals import Interval, best_of, difference_interval, mean_interval
+from corelm.reports.metrics.positions import total
 from corelm.testing import ToyModel
 
 SAMPLERS = ("temperature(t=0.8)", "top_p(p=0.8)")

@@ -66,8 +66,8 @@ def command(texts: Path, out: Path, preset: str, precision: str) -> list[str]:
 
 def mark_moments(pipe: int, digest: Path) -> None:
     """Let the training of this process write a mark to a pipe whenever its moment changes."""
-    from corelm.model import bundle
-    from corelm.model.training import callbacks, checkpoint, run
+    from corelm.models import bundle
+    from corelm.training import callbacks, checkpoint, run
 
     def mark(letter: bytes) -> None:
         os.write(pipe, letter)
@@ -104,7 +104,7 @@ def child(pipe: int, digest: Path, words: Sequence[str]) -> int:
     """Train in this process, with marks."""
     os.write(pipe, b"s")
     from corelm.cli import main
-    from corelm.cli.keras_import import import_keras
+    from corelm.models.cli.keras_import import import_keras
 
     import_keras("training")
     mark_moments(pipe, digest)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from corelm import native
-from corelm.model.networks import layers
-from corelm.model.networks.graph import INPUT, Graph, plan
+from corelm.models.networks import layers
+from corelm.models.networks.graph import INPUT, Graph, plan
 
 
 def by_definition(function, *arguments, **options):

@@ -7,7 +7,7 @@ import pytest
 from native_helpers import by_definition
 
 from corelm import native
-from corelm.model.networks import graph, layers
+from corelm.models.networks import graph, layers
 
 
 @pytest.mark.parametrize("units", [1, 16, 37, 500])

@@ -29,7 +29,7 @@ from corelm.decoder import Decoder
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.generation.explain import explain as measure
-from corelm.model.load import MODEL, label
+from corelm.models.load import MODEL, label
 from corelm.params import Parameter, Rule
 
 TOP = Parameter("top", int, 10, Rule(ge=0))

@@ -33,14 +33,14 @@ from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
 from corelm.generation.endings import Endings
+from corelm.generation.loops import REPEATS
 from corelm.generation.texts import Texts
-from corelm.metrics.loops import REPEATS
-from corelm.model.load import MODEL, label
+from corelm.models.load import MODEL, label
 from corelm.params import Parameter, Rule
 from corelm.plugins.strategies import Strategy
 
 if TYPE_CHECKING:
-    from corelm.cli.output.many_texts import Destination
+    from corelm.scaling.many_texts import Destination
 
 LENGTH = Parameter("length", int, 50, Rule(ge=0))
 SAMPLES = Parameter("samples", int, 1, Rule(ge=1))
@@ -168,7 +168,7 @@ def sample(
 
 
 def _destination(output: str, where: tuple[Any, ...]) -> Destination:
-    from corelm.cli.output.many_texts import Destination  # late: few texts need no engine
+    from corelm.scaling.many_texts import Destination  # late: few texts need no engine
 
     return Destination.of(output, *where)
 

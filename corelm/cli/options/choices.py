@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from corelm.cli.keras_import import import_keras
 from corelm.cli.options.completion import (
     completed_words,
     decoder_names,
@@ -21,15 +20,16 @@ from corelm.cli.options.prescan import own_options, refuse_unknown, scan
 from corelm.cli.options.reserved import RESERVED
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.engines import ENGINES
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.model.load import MODEL, label, load
+from corelm.models.cli.keras_import import import_keras
+from corelm.models.load import MODEL, label, load
 from corelm.plugins.expressions import built_in, is_name
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
+from corelm.scaling import ENGINES
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
 """The defaults; always corelm's own, even if other plugins offer these names."""
@@ -121,7 +121,7 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
     from corelm.plugins.lint import notes
 
     if preset is not None:
-        from corelm.plugins.engine_presets import preset as read_preset
+        from corelm.interop.engine_presets import preset as read_preset
 
         chosen = read_preset(preset)
     else:

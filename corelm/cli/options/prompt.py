@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from corelm.cli.output import messages
 from corelm.errors import UsageError
+from corelm.generation.prompts import default_prompt, unknown_words_note
 from corelm.language_model import LanguageModel
-from corelm.model.prompts import default_prompt, unknown_words_note
 
 STDIN = "-"
 LARGEST = 2**25

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corelm.metrics.loops import REPEATS
+from corelm.generation.loops import REPEATS
 
 RESERVED = frozenset(
     {

@@ -1,6 +1,6 @@
 """Samplers that let a text become only what a pattern, a schema, a list or a grammar allows."""
 
-from corelm.adapters import requires
+from corelm.interop import requires
 
 with requires("llguidance", "1.3"):
     from corelm_grammar.choice import Choice

@@ -3,7 +3,8 @@
 import numpy as np
 
 from corelm import load
-from corelm.testing import ToyModel, tiny_gpt2
+from corelm.testing import tiny_gpt2
+from corelm.testing import ToyModel
 
 WORDS = ["", "[UNK]", "[end]", "a", "good", "bad", "film", ".", ",", '"', "{", "}", ":", "t", "1"]
 
@@ -35,7 +36,7 @@ class Written(ToyModel):
     """A toy model whose words are written with spaces, quotes and capitals."""
 
     def __init__(self, words=WORDS, seed=0):
-        from corelm.model.vocabulary import WordVocabulary
+        from corelm.word_vocabulary import WordVocabulary
 
         rng = np.random.default_rng(seed)
         super().__init__(words[3:], rng.normal(size=(len(words), len(words))))

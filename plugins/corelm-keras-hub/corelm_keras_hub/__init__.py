@@ -3,7 +3,7 @@
 import importlib
 import typing
 
-from corelm.adapters import requires
+from corelm.interop import requires
 
 if typing.TYPE_CHECKING:
     from corelm_keras_hub.model import KerasHubModel

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from corelm import ModelScheme, hookimpl
-from corelm.adapters import check_model_folder, quiet_tensorflow, requires
 from corelm.errors import ModelFileError, UnknownNameError, UsageError
+from corelm.interop import check_model_folder, quiet_tensorflow, requires
 from corelm_keras_hub import ENGINE
 
 if TYPE_CHECKING:

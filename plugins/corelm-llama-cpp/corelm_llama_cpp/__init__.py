@@ -2,7 +2,7 @@
 
 import importlib
 
-from corelm.adapters import requires
+from corelm.interop import requires
 
 ENGINE = ("llama-cpp-python", "0.3.36")
 """The engine, and its oldest version that works."""

@@ -1,7 +1,7 @@
 """GGUF files on the command line: `--model gguf:FILE`."""
 
 from corelm import ModelScheme, hookimpl
-from corelm.adapters import requires
+from corelm.interop import requires
 from corelm_llama_cpp import ENGINE
 
 

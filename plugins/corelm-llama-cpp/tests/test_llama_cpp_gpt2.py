@@ -23,8 +23,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def file(folder):
-    from corelm.model.bundle import read
-    from corelm.model.export.write import export
+    from corelm.models.bundle import read
+    from corelm.models.export.write import export
 
     return export(read(folder), "gguf", folder.with_name("tiny.gguf"))
 

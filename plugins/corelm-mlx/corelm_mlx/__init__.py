@@ -2,7 +2,7 @@
 
 import importlib
 
-from corelm.adapters import requires
+from corelm.interop import requires
 
 ENGINE = ("mlx-lm", "0.32")
 """The engine, and its oldest version that works."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from corelm import CorelmError, ModelScheme, ParameterError, hookimpl
-from corelm.adapters import check_hub_model, check_model_folder, hub_models, requires
+from corelm.interop import check_hub_model, check_model_folder, hub_models, requires
 from corelm_mlx import ENGINE
 
 DTYPES = ("float32", "float16", "bfloat16")

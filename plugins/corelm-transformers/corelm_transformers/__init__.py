@@ -2,7 +2,7 @@
 
 import importlib
 
-from corelm.adapters import requires
+from corelm.interop import requires
 
 ENGINE = ("transformers", "5.18")
 """The engine, and its oldest version that works."""

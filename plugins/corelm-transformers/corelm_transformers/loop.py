@@ -4,7 +4,7 @@ import logging
 
 from transformers import LogitsProcessorList
 
-from corelm.adapters import vocabulary_of
+from corelm.interop import vocabulary_of
 from corelm_transformers.processor import SamplerProcessor
 
 logger = logging.getLogger("corelm.transformers")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from corelm import CorelmError, softmax
-from corelm.adapters import vocabulary_of
+from corelm.interop import vocabulary_of
 from corelm_transformers.cache import TransformersCache, TransformersSession
 
 UNLIMITED = 2**31

@@ -8,7 +8,7 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from corelm import EngineSampler
-from corelm.adapters import vocabulary_of
+from corelm.interop import vocabulary_of
 
 logger = logging.getLogger("corelm.transformers")
 

@@ -10,11 +10,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 
 import corelm
-from corelm.model import bundle
-from corelm.model.architectures import Architecture
-from corelm.model.keras_layers import build
-from corelm.model.training.presets import PRESETS
-from corelm.model.training.vectorization import text_vectorization
+from corelm.models import bundle
+from corelm.models.architectures import Architecture
+from corelm.models.keras_layers import build
+from corelm.training.presets import PRESETS
+from corelm.training.vectorization import text_vectorization
 from peers.ours import random_weights, words
 from peers.peer import PROMPT, TEMPERATURE, Peer
 

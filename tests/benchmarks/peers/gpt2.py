@@ -9,10 +9,10 @@ import itertools
 
 import numpy as np
 
-from corelm.model.architectures import Architecture
-from corelm.model.bundle import Bundle
-from corelm.model.byte_pairs import ALPHABET, BytePairVocabulary
-from corelm.model.weights import shapes
+from corelm.models.architectures import Architecture
+from corelm.models.bundle import Bundle
+from corelm.models.byte_pairs import ALPHABET, BytePairVocabulary
+from corelm.models.weights import shapes
 
 SHAPE = Architecture("gpt2", dense=2048, heads=4)
 """One block, 256 wide, a vocabulary of 15,000, a context of 100."""

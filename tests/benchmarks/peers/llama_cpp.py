@@ -14,7 +14,7 @@ from pathlib import Path
 import llama_cpp as llama
 import numpy as np
 
-from corelm.model.export.gguf import files
+from corelm.models.export.gguf import files
 from peers import gpt2
 from peers.peer import IDS, TEMPERATURE, Peer
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 import corelm
-from corelm.generation.benchmark import Products, measure
+from corelm.bench.benchmark import Products, measure
 from corelm.generation.generate import steps
-from corelm.model.architectures import Architecture
-from corelm.model.numpy_model import NumpyModel
-from corelm.model.training.presets import PRESETS
-from corelm.model.vocabulary import WordVocabulary
-from corelm.model.weights import shapes
+from corelm.models.architectures import Architecture
+from corelm.models.numpy_model import NumpyModel
+from corelm.models.weights import shapes
+from corelm.training.presets import PRESETS
+from corelm.word_vocabulary import WordVocabulary
 from peers import gpt2
 from peers.peer import LEAST, PROMPT, TEMPERATURE, Peer
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import transformers
 
-from corelm.model.export.transformers import files
+from corelm.models.export.transformers import files
 from peers import gpt2
 from peers.peer import IDS, TEMPERATURE, Peer
 

@@ -1,0 +1,131 @@
+"""The files in corelm's home that interrupted commands have left."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from corelm.models.atomic_files import ABANDONED, name_when_whole
+from corelm.models.locks import try_lock
+from corelm.reports.measure import journal
+from corelm.training import lock as training
+
+DAY = 86_400
+
+
+class Kind(NamedTuple):
+    """The files or folders in a folder of corelm's home that a command continues.
+
+    Attributes:
+        names: the pattern of their names.
+        words: what they are.
+        lock_of: returns the file that the command locks while it uses one of them.
+    """
+
+    names: str
+    words: str
+    lock_of: Callable[[Path], Path]
+
+
+def _lock_of_download(part: Path) -> Path:
+    from corelm.training.imdb import lock_path  # takes 60 ms
+
+    return lock_path(part.parent)
+
+
+def _lock_of_training(checkpoint: Path) -> Path:
+    return training.lock_path(checkpoint.with_suffix(""))
+
+
+KINDS: Mapping[str, Kind] = {
+    "reports": Kind(r".+\.jsonl", "interrupted report", journal.lock_path),
+    "models": Kind(r"[^.].*\.checkpoint", "interrupted training", _lock_of_training),
+    "data": Kind(r".+\.part", "interrupted download", _lock_of_download),
+}
+"""The kinds by folder."""
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A file or folder that no command has finished.
+
+    Attributes:
+        path: the file or folder.
+        kind: what it is.
+        size: bytes.
+        age: days since its last change.
+        lock: the file that a running command locks; None if there is none.
+    """
+
+    path: Path
+    kind: str
+    size: int
+    age: float
+    lock: Path | None
+
+    def remove(self) -> bool:
+        """Remove it; return False if a running command uses it, or it cannot be removed."""
+        # A finished report removes its lock too; that of a training run always stays.
+        with _held(self.lock, drop=self.path.suffix == ".jsonl") as held, suppress(OSError):
+            if held and self.path.is_dir():
+                shutil.rmtree(self.path)
+            elif held:
+                self.path.unlink()
+        return not self.path.exists()
+
+
+def leftovers(home: Path, days: float) -> Iterator[Leftover]:
+    """Yield what has not been changed for some days, without what is in use now.
+
+    Args:
+        home: corelm's home.
+        days: the least age.
+    """
+    for folder, kind in KINDS.items():
+        for path in sorted(_entries(home / folder)):
+            if name_when_whole(path) is not None:
+                found = _leftover(path, "unfinished file", None)
+                if found.age < ABANDONED / DAY:  # somebody may be writing it
+                    continue
+            elif re.fullmatch(kind.names, path.name):
+                found = _leftover(path, kind.words, kind.lock_of(path))
+            else:
+                continue
+            with _held(found.lock) as held:
+                if held and found.age >= days:
+                    yield found
+
+
+def _entries(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return list(folder.iterdir())
+    return []
+
+
+def _leftover(path: Path, kind: str, lock: Path | None) -> Leftover:
+    files = [file for file in [path, *path.rglob("*")] if not file.is_dir()]
+    size = sum(file.lstat().st_size for file in files)
+    latest = max(file.lstat().st_mtime for file in [path, *files])
+    return Leftover(path, kind, size, (time.time() - latest) / DAY, lock)
+
+
+@contextmanager
+def _held(lock: Path | None, drop: bool = False) -> Iterator[bool]:
+    """Hold a lock if nobody else does; yield False if somebody does.
+
+    The lock file is removed afterwards if it was not there before, or to be dropped.
+    """
+    if lock is None:
+        yield True
+        return
+    with ExitStack() as stack:
+        held = False
+        with suppress(OSError):
+            held = stack.enter_context(try_lock(lock, remove=drop or not lock.exists()))
+        yield held

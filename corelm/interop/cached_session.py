@@ -1,0 +1,181 @@
+"""A decoding session on the key/value cache of another engine."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.decoding.sliding_window import SlidingWindow
+from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import Array
+
+Outputs = tuple[Array, ...]
+
+
+class KeyValueCache(Protocol):
+    """The key/value cache of an engine, for a batch of equally long rows; empty at first."""
+
+    def process(self, tokens: NDArray[np.int64], count: int) -> Outputs:
+        """Append tokens to the rows and return the network's outputs at the last `count` of them.
+
+        Args:
+            tokens: (batch, time) ids, at least one a row; the first of them set the batch.
+            count: at least 1 and at most time.
+
+        Returns:
+            The logits, (batch, count, vocabulary) in float32, and, for an engine that has them,
+            the last hidden states, (batch, count, width). The caller owns them.
+        """
+
+    def truncate(self, length: int) -> int:
+        """Drop the tokens after the first `length` of each row.
+
+        Returns:
+            The number of tokens that remain: `length`, or 0 for a cache that can only be emptied.
+        """
+
+    def select(self, rows: NDArray[np.int64]) -> None:
+        """Keep these rows in this order; a row named twice is forked. The cache isn't empty."""
+
+
+class CachedSession:
+    """A decoding session on the key/value cache of another engine.
+
+    It keeps the texts, puts the vocabulary's start token before them, slides the window of a text
+    that is longer than the context, and processes tokens when an answer depends on them. So a
+    session may be extended, rewound and cut down at no cost, and the engine sees each token of a
+    window once.
+
+    For an engine that returns hidden states, a subclass adds the method `hidden_states` of
+    `HiddenStateSession`: `return self.last_outputs(count)[1]`.
+
+    Args:
+        cache: the engine's, empty.
+        tokens: (batch, time) ids, each row a text from its beginning.
+        vocabulary: decides the valid ids and the start token.
+        context_length: the largest number of tokens that the engine's model attends to.
+
+    Raises:
+        UsageError: no ids, ids outside the vocabulary, or an empty text without a start token.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> class Engine:
+        ...     "A cache of an engine without attention: it only counts the tokens."
+        ...     length = 0
+        ...     def process(self, tokens, count):
+        ...         self.length += tokens.shape[1]
+        ...         return (np.eye(9, dtype=np.float32)[tokens[:, -count:]],)
+        ...     def truncate(self, length):
+        ...         self.length = length
+        ...         return length
+        ...     def select(self, rows):
+        ...         pass
+        >>> vocabulary = ToyModel(list("abcdef")).vocabulary
+        >>> session = CachedSession(Engine(), [[3, 4]], vocabulary, context_length=100)
+        >>> session.extend([5])
+        >>> session.next_logits().argmax(axis=1).tolist()
+        [5]
+        >>> session.rewind(1)
+        >>> session.next_logits().argmax(axis=1).tolist()
+        [4]
+    """
+
+    def __init__(
+        self,
+        cache: KeyValueCache,
+        tokens: ArrayLike,
+        vocabulary: Vocabulary,
+        context_length: int,
+    ) -> None:
+        self._cache = cache
+        self._window = SlidingWindow(tokens, vocabulary, context_length)
+        self._start = self._stop = 0  # the cache holds this range of the texts
+        self._outputs: Outputs = ()  # at the last tokens of the texts; none if not computed
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row.
+
+        The array is a copy, so that forks and a second call need no pass of the engine.
+        """
+        return self.last_outputs(1)[0][:, 0].copy()
+
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        return self.last_outputs(count)[0]
+
+    def last_outputs(self, count: int) -> Outputs:
+        """Return the engine's outputs at each of the last tokens, as its cache does.
+
+        They belong to the session: do not write into them.
+
+        Args:
+            count: at least 1 and at most the length of a text, with its start token.
+
+        Raises:
+            UsageError: another count.
+        """
+        if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
+            parts = [self._process(*span) for span in self._window.spans(count)]
+            self._outputs = parts[0] if len(parts) == 1 else _joined(parts)
+        return tuple(output[:, -count:] for output in self._outputs)
+
+    def extend(self, tokens: ArrayLike) -> None:
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        before = self._window.length
+        self._window.extend(tokens)
+        if self._window.length > before:
+            self._outputs = ()
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._window.rewind(count)
+        self._truncate(self._window.length)
+        if count and self._outputs:
+            kept = max(self._outputs[0].shape[1] - count, 0)
+            self._outputs = tuple(output[:, :kept] for output in self._outputs)
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        kept: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
+        batch = len(self._window.texts)
+        if np.array_equal(kept, np.arange(batch)):
+            return
+        if len(kept) > batch:
+            self.last_outputs(1)  # forks share the outputs of their row: compute them before
+        if self._stop > self._start:
+            self._cache.select(kept)
+        self._window.select(kept)
+        self._outputs = tuple(output[kept] for output in self._outputs)
+
+    def _process(self, start: int, stop: int, count: int) -> Outputs:
+        """Process the rest of a window; return the outputs at its last `count` tokens."""
+        if start != self._start:
+            self._truncate(self._start)
+            self._start = self._stop = start
+        self._truncate(stop - count)
+        try:
+            outputs = self._cache.process(self._window.texts[:, self._stop : stop], count)
+        except BaseException:  # the pass may have been interrupted between two layers
+            self._truncate(self._start, certain=False)
+            raise
+        self._stop = stop
+        return outputs
+
+    def _truncate(self, position: int, certain: bool = True) -> None:
+        """Drop what the cache holds from a position of the texts on.
+
+        Args:
+            position: a position of the texts.
+            certain: the cache holds what the session believes.
+        """
+        length = max(position - self._start, 0)
+        if length < self._stop - self._start or not certain:
+            self._stop = self._start + self._cache.truncate(length)
+
+
+def _joined(parts: list[Any]) -> Outputs:
+    """Return the outputs of several windows one after the other."""
+    return tuple(np.concatenate(outputs, axis=1) for outputs in zip(*parts, strict=True))

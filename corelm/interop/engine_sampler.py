@@ -1,0 +1,237 @@
+"""A sampler in the generation loop of another engine."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm.context import Context
+from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm.errors import UsageError
+from corelm.interop.engine_rows import EngineRows, context_of
+from corelm.language_model import Vocabulary
+from corelm.numerics.arrays import array_namespace
+from corelm.numerics.distributions import Array, draw
+from corelm.numerics.portability import runs_on
+from corelm.plugins.expressions import sampler as read_sampler
+from corelm.sampler import Sampler
+from corelm.validation import apply, check_logits
+
+
+class EngineSampler:
+    """A sampler in the loop of another engine, which passes logits and tokens at each step.
+
+    Without a seed it returns the sampler's logits, and the engine draws from them. With a seed it
+    draws, and returns 0 for the token drawn and minus infinity for all others, so that nothing
+    that the engine does later changes the text. That text is the one of `corelm.generate` with
+    the same seed; the row of the batch is the index of the sample.
+
+    Each call is one step. A row whose tokens but the last are those of a row of the call before
+    continues that text; any other row starts a text, with its tokens as the prompt. So an engine
+    may reorder, fork and drop rows, and the object can be used for one generation after another.
+    An engine that knows its rows passes `samples` and calls `reset` before each generation.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        seed: decides the random numbers; None leaves the draw to the engine.
+        vocabulary: the engine's, for samplers that name words or the end of a text, and for the
+            start token, which is no part of a text.
+
+    Attributes:
+        reads: the parts of the context that the sampler reads.
+
+    Raises:
+        UsageError: a seed that is not a whole number of at least 0.
+
+    Example:
+        >>> engine = EngineSampler("top_k(k=1)")
+        >>> engine(np.array([[1.0, 3.0, 2.0]]), [[0, 2]]).tolist()
+        [[-inf, 3.0, -inf]]
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler | str,
+        *,
+        seed: int | None = None,
+        vocabulary: Vocabulary | None = None,
+    ) -> None:
+        self.sampler: Sampler = read_sampler(sampler)
+        stages = self.sampler.active_stages
+        self.reads: frozenset[str] = frozenset[str]().union(*(stage.reads for stage in stages))
+        self._draws, self._vocabulary = seed is not None, vocabulary
+        self._random_stream = RandomStream(fresh_seed() if seed is None else seed, [])
+        self._engine_rows = EngineRows()
+        self._native: dict[str, bool] = {}
+
+    def __copy__(self) -> Self:
+        """Return an object that continues the same texts independently of this one."""
+        other = object.__new__(type(self))
+        other.__dict__ |= self.__dict__
+        other._engine_rows = copy.copy(self._engine_rows)
+        return other
+
+    def __call__(
+        self,
+        logits: ArrayLike,
+        tokens: Sequence[ArrayLike],
+        samples: Sequence[int] | NDArray[np.int64] | None = None,
+        prompt_lengths: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> Array:
+        """Return the logits that the engine draws from.
+
+        Args:
+            logits: (batch, vocabulary), of the engine's model.
+            tokens: for each row the ids of its text so far, without padding; of any lengths. The
+                start token of the vocabulary may come first.
+            samples: for each row the index of its sample, from an engine whose rows start at
+                different steps; a row then continues only a text of the same sample.
+            prompt_lengths: for each row the length of its prompt, with the start token if there
+                is one, from an engine that may begin in the middle of a text, whose surprisals
+                are then not known.
+
+        Returns:
+            (batch, vocabulary), float32 or float64.
+
+        Raises:
+            ModelOutputError: logits with NaN, +infinity or an empty row.
+            SamplerError: the sampler raised, or its result is not a distribution.
+            UsageError: arrays of other shapes, or a word that the vocabulary lacks.
+        """
+        if not self._draws:
+            return self._step(logits, tokens, samples, prompt_lengths, tracked=bool(self.reads))
+        drawn = self.draw(logits, tokens, samples, prompt_lengths)
+        only = np.full(np.shape(logits), -np.inf, dtype=np.float32)
+        only[np.arange(len(drawn)), drawn] = 0
+        return only
+
+    def draw(
+        self,
+        logits: ArrayLike,
+        tokens: Sequence[ArrayLike],
+        samples: Sequence[int] | NDArray[np.int64] | None = None,
+        prompt_lengths: Sequence[int] | NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
+        """Return one token for each row, (batch,); without a seed, with a fresh one.
+
+        Args and raises: as for a call.
+        """
+        result = self._step(logits, tokens, samples, prompt_lengths, tracked=True)
+        return draw(result, self._uniforms())[0]
+
+    def reset(self) -> None:
+        """Forget the texts: each row of the next call starts one, with its tokens as the prompt."""
+        self._engine_rows.clear()
+
+    def continues(self, tokens: ArrayLike) -> bool:
+        """Return True if the tokens are a text of the last call and one more.
+
+        An engine that passes one row at a time, and not which, finds the row by it.
+
+        Args:
+            tokens: (time,) ids, as for a call.
+        """
+        [text], _ = self._without_start([tokens], None)
+        return self._engine_rows.continued(text) is not None
+
+    def native(self, logits: Any) -> Any:
+        """Return the sampler's logits, computed by the array's own library, on its device.
+
+        Args:
+            logits: (batch, vocabulary), an array of another library, such as torch or JAX.
+
+        Returns:
+            An array of that library; None if the sampler reads more than logits, or calls
+            functions that need NumPy.
+        """
+        if not self.is_native(logits):
+            return None
+        return self.sampler(logits, _empty_context(logits.shape[0]))
+
+    def is_native(self, array: Any) -> bool:
+        """Return True if `native` works for arrays of this library; tried once, not declared."""
+        library = array_namespace(array).__name__
+        if library not in self._native:
+            self._native[library] = not self.reads and runs_on(self.sampler, array)
+        return self._native[library]
+
+    def _step(
+        self,
+        logits: ArrayLike,
+        tokens: Sequence[ArrayLike],
+        samples: Sequence[int] | NDArray[np.int64] | None,
+        prompt_lengths: Sequence[int] | NDArray[np.int64] | None,
+        tracked: bool,
+    ) -> Array:
+        """Return the sampler's logits.
+
+        Args:
+            tracked: recognise the texts, for the context or the random numbers.
+        """
+        scores = _floats(logits)
+        if scores.ndim != 2 or len(scores) != len(tokens):
+            raise UsageError(
+                f"expected logits (batch, vocabulary) and a list of ids for each row, "
+                f"not {scores.shape} and {len(tokens)} lists"
+            )
+        check_logits(scores, "the engine's logits")
+        if tracked:
+            texts, lengths = self._without_start(tokens, prompt_lengths)
+            self._engine_rows.advance(texts, samples, lengths)
+        result = self._apply(scores)
+        if self.reads & {"surprisal", "model_surprisal"}:
+            kept = scores.copy()  # the engine may overwrite its memory before the next step
+            shared = np.may_share_memory(result, scores)
+            self._engine_rows.remember(kept, kept if shared else result)
+        return result
+
+    def _without_start(
+        self,
+        tokens: Sequence[ArrayLike],
+        prompt_lengths: Sequence[int] | NDArray[np.int64] | None,
+    ) -> tuple[list[NDArray[np.int64]], Sequence[int] | NDArray[np.int64] | None]:
+        """Return the texts, and the lengths of their prompts, without the start token."""
+        texts = [np.asarray(text, dtype=np.int64) for text in tokens]
+        start = None if self._vocabulary is None else self._vocabulary.start
+        if start is None:
+            return texts, prompt_lengths
+        begins = [int(len(text) > 0 and text[0] == start) for text in texts]
+        if prompt_lengths is not None:
+            prompt_lengths = [max(n - b, 0) for n, b in zip(prompt_lengths, begins, strict=True)]
+        return [text[b:] for text, b in zip(texts, begins, strict=True)], prompt_lengths
+
+    def _apply(self, scores: Array) -> Array:
+        if not self.reads:  # rows of any lengths together
+            return apply(self.sampler, scores, _empty_context(len(scores)))
+        rows = self._engine_rows.rows
+        if len({(len(row.tokens), row.prompt_length) for row in rows}) == 1:
+            return apply(self.sampler, scores, context_of(rows, self._vocabulary))
+        result = np.empty_like(scores)
+        for i, row in enumerate(rows):
+            context = context_of([row], self._vocabulary)
+            result[i] = apply(self.sampler, scores[i : i + 1], context)[0]
+        return result
+
+    def _uniforms(self) -> NDArray[np.float64]:
+        rows, stream = self._engine_rows.rows, self._random_stream
+        most = 1 + max((row.sample for row in rows), default=-1)
+        if len(stream) < most:
+            stream = self._random_stream = RandomStream(stream.seed, range(most))
+        return np.array([stream.at(row.position)[row.sample] for row in rows])
+
+
+@lru_cache(maxsize=8)  # arrays of a context are read-only
+def _empty_context(batch: int) -> Context:
+    """Return a context for samplers that read logits only."""
+    return Context.of(np.empty((batch, 0), dtype=np.int64))
+
+
+def _floats(logits: ArrayLike) -> Array:
+    """Return logits in NumPy, those of half precision in float32."""
+    scores = np.asarray(logits)
+    return scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float32)

@@ -1,0 +1,103 @@
+"""Read a file of settings: JSON, YAML, or the flags of a command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from corelm.errors import SettingsError
+from corelm.interop.engine_settings import llama_cpp_flags
+from corelm.printable import one_line, shown
+
+LARGEST_FILE = 2**20
+"""Bytes; a larger file is refused."""
+FILE = "generation_config.json"
+"""The file that is read in the folder of a model."""
+
+_YAML = re.compile(r"^[A-Za-z_][\w.\-]*\s*:(\s|$)", re.MULTILINE)
+
+
+def content_of(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a file, or of the generation_config.json in a folder.
+
+    No more is read than shows that it is too large.
+
+    Raises:
+        OSError: a file that cannot be opened.
+    """
+    file = Path(path) / FILE if os.path.isdir(path) else Path(path)
+    with file.open("rb") as opened:
+        return opened.read(LARGEST_FILE + 1)
+
+
+def parsed(content: bytes) -> tuple[dict[str, Any], str]:
+    """Return the values in the content of a file, and its syntax: json, yaml or flags.
+
+    Raises:
+        SettingsError: more than a megabyte, another encoding than UTF-8, or no settings.
+
+    Example:
+        >>> parsed(b'{"top_p": 0.9}')
+        ({'top_p': 0.9}, 'json')
+        >>> parsed(b"--top-p 0.9")
+        ({'--top-p': 0.9}, 'flags')
+    """
+    if len(content) > LARGEST_FILE:
+        raise SettingsError(f"it has more than {LARGEST_FILE} bytes")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SettingsError("it is not text in UTF-8") from None
+    if text.lstrip()[:1] in ("{", "["):
+        return _json(text), "json"
+    if _YAML.search(text):
+        return _yaml(text), "yaml"
+    flags = llama_cpp_flags.parsed(text)
+    if not flags:
+        raise SettingsError("it has neither JSON nor lines `key: value` nor flags")
+    return flags, "flags"
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "too deep" if isinstance(error, RecursionError) else str(error)
+        raise SettingsError(f"it is not JSON: {reason}") from None
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"it has {shown(values)}, not a JSON object of settings")
+    return dict(values)
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    import yaml  # takes 10 ms, which most files of settings do not need
+
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            # A few lines of aliases can stand for more values than any memory holds.
+            raise SettingsError("it has an alias (*name); write its value out")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"it is not YAML: {_reason(error)}") from None
+    except (ValueError, RecursionError) as error:
+        reason = "too deep" if isinstance(error, RecursionError) else one_line(str(error))
+        raise SettingsError(f"it is not YAML: {reason}") from None
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise SettingsError("it is YAML, but not lines `key: value`")
+    keys = [key.value for key, _ in node.value]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:  # YAML's own rule; the library takes the last one
+        raise SettingsError(f"the key {shown(twice)} is given twice")
+    return dict(values)
+
+
+def _reason(error: Any) -> str:
+    """The reason of a YAML library in one line, with the place."""
+    mark = getattr(error, "problem_mark", None)
+    where = "" if mark is None else f"line {mark.line + 1}: "
+    return where + one_line(getattr(error, "problem", None) or str(error))

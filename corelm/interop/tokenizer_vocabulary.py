@@ -1,0 +1,141 @@
+"""The tokenizers of Hugging Face as vocabularies."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from corelm.errors import UsageError
+from corelm.language_model import Vocabulary
+from corelm.models.byte_pairs import byte_alphabet
+
+SPACE = "▁"
+"""The space of tokenizers in the manner of SentencePiece."""
+BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def vocabulary_of(
+    tokenizer: Any, size: int | None = None, ends: Iterable[int] | None = None
+) -> Vocabulary:
+    """Return a tokenizer of Hugging Face's transformers, or of mlx-lm, as a vocabulary.
+
+    It is a `ByteVocabulary` if the texts of the tokenizer are the bytes of their tokens. Nothing is
+    masked: engines draw padding and unknown words too.
+
+    Args:
+        tokenizer: a `PreTrainedTokenizer`, or an object with its methods.
+        size: the number of ids, of which a model may have more than its tokenizer; None for the
+            tokenizer's.
+        ends: the ids that end a text; None for the tokenizer's.
+
+    Raises:
+        UsageError: a tokenizer that puts several tokens before a text.
+
+    Example:
+        >>> from corelm.testing import tiny_tokenizer
+        >>> vocabulary = vocabulary_of(tiny_tokenizer())
+        >>> vocabulary.decode(vocabulary.encode("the cat"))
+        'the cat'
+    """
+    size = len(tokenizer) if size is None else size
+    if ends is None:
+        ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    to_bytes = _bytes_of(tokenizer)
+    if to_bytes is None:
+        return TokenizerVocabulary(tokenizer, size, ends)
+    return BytesVocabulary(tokenizer, size, ends, to_bytes)
+
+
+class TokenizerVocabulary:
+    """A vocabulary of the tokens of a tokenizer; the engine may draw them all."""
+
+    padding = None
+    unknown = None
+
+    def __init__(self, tokenizer: Any, size: int, ends: Iterable[int]) -> None:
+        self._tokenizer, self._size = tokenizer, size
+        self.ends: tuple[int, ...] = tuple(ends)
+        self.start: int | None = _start_token(tokenizer)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text, without the tokens that the tokenizer puts around it."""
+        return _encode(self._tokenizer, text)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids, without special tokens and ends."""
+        ids = [int(token) for token in ids if token not in self.ends]
+        text: str = self._tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+
+class BytesVocabulary(TokenizerVocabulary):
+    """A vocabulary of a tokenizer whose texts are the bytes of their tokens."""
+
+    def __init__(
+        self, tokenizer: Any, size: int, ends: Iterable[int], to_bytes: Callable[[str], bytes]
+    ) -> None:
+        super().__init__(tokenizer, size, ends)
+        self._to_bytes = to_bytes
+        self._added: dict[int, bytes] = {
+            token: b"" if added.special else added.content.encode()
+            for token, added in tokenizer.added_tokens_decoder.items()
+        }
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return the bytes that a token adds to a text; none for special tokens and ends."""
+        token = int(token)
+        if token in self.ends:
+            return b""
+        if token in self._added:
+            return self._added[token]
+        piece = self._tokenizer.convert_ids_to_tokens(token)
+        return b"" if piece is None else self._to_bytes(piece)
+
+
+def _encode(tokenizer: Any, text: str, special: bool = False) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=special, verbose=False)
+    return ids
+
+
+def _start_token(tokenizer: Any) -> int | None:
+    """Return the token that a tokenizer puts before every text, or None."""
+    plain, whole = _encode(tokenizer, "a"), _encode(tokenizer, "a", special=True)
+    places = range(len(whole) - len(plain) + 1)
+    at = next((i for i in places if whole[i : i + len(plain)] == plain), 0)
+    if at > 1:
+        raise UsageError(f"this tokenizer puts {at} tokens before a text; corelm knows one")
+    return whole[0] if at else None
+
+
+def _bytes_of(tokenizer: Any) -> Callable[[str], bytes] | None:
+    """Return a function from the name of a token to its bytes; None for other tokenizers."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    decoder = getattr(backend, "decoder", None)
+    if decoder is not None:  # its state as JSON; that of the whole tokenizer has megabytes
+        decoder = json.loads(decoder.__getstate__())
+    kinds = {part["type"] for part in _parts(decoder)}
+    if kinds == {"ByteLevel"}:
+        table = {character: byte for byte, character in enumerate(byte_alphabet())}
+        return lambda piece: bytes(table[character] for character in piece if character in table)
+    if kinds and kinds <= {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}:
+        return _sentencepiece_bytes
+    return None
+
+
+def _parts(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if decoder is None:
+        return []
+    parts: list[dict[str, Any]] = decoder.get("decoders", [decoder])
+    return parts
+
+
+def _sentencepiece_bytes(piece: str) -> bytes:
+    byte = BYTE.fullmatch(piece)
+    return bytes([int(byte[1], 16)]) if byte else piece.replace(SPACE, " ").encode()

@@ -1,0 +1,341 @@
+"""A model on disk: a folder that is written whole or not at all, and checked before use.
+
+    config.json         the architecture and the style of the tokens
+    vocabulary.txt      one token a line
+    model.safetensors   the weights, by name
+    manifest.json       size and sha256 of each file, the training, held-out figures
+
+Nothing in it can execute: text, JSON, and arrays of numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import ModelFileError
+from corelm.models import atomic_files
+from corelm.models.architectures import Architecture
+from corelm.models.atomic_files import JSON_LIMIT
+from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
+from corelm.models.weights import check, shapes
+from corelm.models.weights_file import parse_weights
+
+FORMAT = 1
+MANIFEST, CONFIG = "manifest.json", "config.json"
+VOCABULARY, WEIGHTS = "vocabulary.txt", "model.safetensors"
+PROMPT = "prompt"
+"""The optional field of the manifest that holds the model's default prompt."""
+
+VOCABULARY_LIMIT = 2**26
+"""Bytes; a larger file is refused unread, as is JSON above `JSON_LIMIT`."""
+
+StrPath = str | os.PathLike[str]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """A model without its vocabulary and weights.
+
+    Attributes:
+        architecture: the shape of the network.
+        tokens: the style of its tokens.
+        manifest: its fields `training` and `figures`, among others.
+    """
+
+    architecture: Architecture
+    tokens: str
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """The content of a model's folder; the weights are float16 or float32 arrays by name."""
+
+    architecture: Architecture
+    vocabulary: StoredVocabulary
+    weights: dict[str, NDArray[Any]]
+    manifest: dict[str, Any]
+
+    @property
+    def default_prompt(self) -> str | None:
+        """The prompt of the manifest, if it has one."""
+        prompt = self.manifest.get(PROMPT)
+        return prompt if isinstance(prompt, str) else None
+
+
+def write(
+    path: StrPath,
+    architecture: Architecture,
+    vocabulary: StoredVocabulary,
+    weights: Mapping[str, NDArray[Any]],
+    training: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    dtype: str = "float16",
+    prompt: str | None = None,
+) -> None:
+    """Write a model whole or not at all; an earlier one stays until the new one is complete.
+
+    Args:
+        path: the folder; an existing one is replaced if it holds only a model.
+        architecture: the shape of the network.
+        vocabulary: its tokens.
+        weights: arrays by name, as `weights.shapes` lists them.
+        training: a record of the training that JSON can hold.
+        figures: the measurements, that JSON can hold.
+        dtype: the number format in the file, `float16` or `float32`.
+        prompt: the model's default prompt.
+
+    Raises:
+        ModelFileError: weights that do not fit, figures that JSON cannot hold, a folder with
+            other things in it, a full disk, a read-only place.
+    """
+    check(architecture, vocabulary, weights)
+    try:
+        rounded = _rounded(weights, dtype)
+        contents = _contents(architecture, vocabulary, rounded, training, figures, prompt)
+        target = Path(os.path.realpath(path))
+        _refuse_to_replace(target)
+        atomic_files.write_folder(contents, target)
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}; "
+            "an earlier model is unchanged"
+        ) from error
+
+
+def read(path: StrPath) -> Bundle:
+    """Read a model after checking sizes, checksums, names, shapes and numbers.
+
+    Raises:
+        ModelFileError: a model that is missing, damaged, foreign or of a later format; the message
+            has the file and the reason.
+    """
+    folder = _folder(path)
+    described = describe(folder)
+    a, files = described.architecture, described.manifest["files"]
+    # The checksum of the weights takes longer than all the rest, and needs no interpreter.
+    verified = _in_background(partial(_verified, folder / WEIGHTS, files, _most_bytes(a)))
+    with _naming(folder / VOCABULARY) as file:
+        words = atomic_files.decode_text(bytes(_verified(file, files, VOCABULARY_LIMIT)))
+        vocabulary = read_vocabulary(words, described.tokens)
+    with _naming(folder / WEIGHTS):
+        weights = parse_weights(verified(), a)
+        check(a, vocabulary, weights)
+    return Bundle(a, vocabulary, weights, described.manifest)
+
+
+def describe(path: StrPath) -> Description:
+    """Read a model without its vocabulary and weights.
+
+    Raises:
+        ModelFileError: as `read`.
+    """
+    folder = _folder(path)
+    with _naming(folder / MANIFEST) as file:
+        manifest = _checked_manifest(atomic_files.read_file(file, JSON_LIMIT))
+    with _naming(folder / CONFIG) as file:
+        config = atomic_files.parse_json(bytes(_verified(file, manifest["files"], JSON_LIMIT)))
+        _refuse_format(config)
+        if config.keys() != {"format", "architecture", "tokens"}:
+            raise ModelFileError("it holds other fields than format, architecture and tokens")
+        architecture = Architecture.from_dict(config["architecture"])
+    return Description(architecture, str(config["tokens"]), manifest)
+
+
+def weights_of(network: Any) -> dict[str, NDArray[np.float32]]:
+    """Return the weights of a Keras network by name."""
+    return {variable.path: np.asarray(variable, dtype=np.float32) for variable in network.weights}
+
+
+def set_weights(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Assign weights to a Keras network by name.
+
+    Raises:
+        ModelFileError: weights that are not exactly those of this network.
+    """
+    variables = {variable.path: variable for variable in network.weights}
+    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+    if expected != {name: weight.shape for name, weight in weights.items()}:
+        raise ModelFileError("these are not the weights of this network")
+    for name, variable in variables.items():
+        variable.assign(weights[name])
+
+
+def _rounded(weights: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
+    if dtype not in ("float16", "float32"):
+        raise ValueError(f"weights are written as float16 or float32, not {dtype}")
+    with np.errstate(over="ignore"):
+        rounded = {name: np.ascontiguousarray(w, dtype=dtype) for name, w in weights.items()}
+    for name, weight in rounded.items():
+        if not np.isfinite(weight).all():
+            raise ValueError(f"the weights {name!r} are too large for {dtype}")
+    return rounded
+
+
+def _contents(
+    architecture: Architecture,
+    vocabulary: StoredVocabulary,
+    weights: dict[str, NDArray[Any]],
+    training: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    prompt: str | None,
+) -> dict[str, bytes]:
+    """Return the files by name in the order of writing, the manifest last."""
+    from safetensors import numpy as safetensors
+
+    config = {"format": FORMAT, "architecture": architecture.to_dict(), "tokens": vocabulary.style}
+    files = {
+        CONFIG: atomic_files.dump_json(config),
+        VOCABULARY: vocabulary.dumps().encode(),
+        WEIGHTS: safetensors.save(weights),
+    }
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "files": {n: {"size": len(c), "sha256": atomic_files.sha256(c)} for n, c in files.items()},
+        "training": dict(training),
+        "figures": dict(figures),
+    }
+    if prompt is not None:
+        manifest[PROMPT] = prompt
+    manifest["checksum"] = atomic_files.sha256(atomic_files.dump_json(manifest))
+    return {**files, MANIFEST: atomic_files.dump_json(manifest)}
+
+
+def check_target(path: StrPath) -> None:
+    """Refuse a place that `write` could not write to, before hours of work are lost to it.
+
+    Raises:
+        ModelFileError: a file, a folder with other things in it, a read-only place.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        _refuse_to_replace(target)
+        atomic_files.check_writable(target.parent)
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"a model cannot be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+        ) from error
+
+
+def _refuse_to_replace(target: Path) -> None:
+    """Refuse to replace a folder that holds anything but a model."""
+    if not os.path.lexists(target):
+        return
+    if not target.is_dir():
+        raise ValueError("a file has that name")
+    names = {file.name for file in target.iterdir() if not file.name.startswith(".")}
+    foreign = sorted(names - {MANIFEST, CONFIG, VOCABULARY, WEIGHTS})
+    if foreign:
+        raise ValueError(f"the folder also holds {foreign[0]!r}; choose another folder")
+
+
+def _folder(path: StrPath) -> Path:
+    """Return the folder at a path, or the one set aside by an interrupted replacement."""
+    try:
+        real = Path(os.path.realpath(path))
+        folder = Path(path) if os.path.lexists(real) else atomic_files.backup_path(real)
+        mode = folder.stat().st_mode
+    except FileNotFoundError:
+        raise ModelFileError(f"there is no model at {str(path)!r}") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} cannot be read: {atomic_files.error_reason(error)}"
+        ) from error
+    if not stat.S_ISDIR(mode):
+        raise ModelFileError(f"{str(path)!r} isn't a folder; a model is a folder with {MANIFEST}")
+    return folder
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[Path]:
+    """Prefix an error with the name of the file."""
+    try:
+        yield file
+    except ModelFileError as error:
+        raise ModelFileError(f"{str(file)!r}: {error}") from error
+
+
+def _in_background(work: Callable[[], T]) -> Callable[[], T]:
+    """Start some work in another thread; return a function that waits for its result."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # raised again where the result is wanted
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+
+    def result() -> T:
+        thread.join()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    return result
+
+
+def _verified(file: Path, files: dict[str, dict[str, Any]], limit: int) -> memoryview:
+    """Return the content of a file if its size and checksum match the manifest."""
+    content, entry = atomic_files.read_buffer(file, limit), files[file.name]
+    if len(content) != entry["size"]:
+        raise ModelFileError(f"it has {len(content)} bytes, the manifest says {entry['size']}")
+    if atomic_files.sha256(content) != entry["sha256"]:
+        raise ModelFileError("it is damaged: its checksum is not the one in the manifest")
+    return content
+
+
+def _checked_manifest(content: bytes) -> dict[str, Any]:
+    manifest = atomic_files.parse_json(content)
+    _refuse_format(manifest)
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    # corelm writes the checksum last: it is that of the manifest without it.
+    last = b',\n  "checksum": "%s"\n}\n' % str(manifest.get("checksum")).encode()
+    dumped = content.removesuffix(last) + b"\n}\n"
+    if not content.endswith(last) or atomic_files.sha256(dumped) != manifest["checksum"]:
+        raise ModelFileError("it is damaged, or was changed by hand: its checksum does not fit")
+    if not isinstance(rest.pop(PROMPT, ""), str):
+        raise ModelFileError("its prompt is not a text")
+    files = rest.get("files")
+    if (
+        rest.keys() != {"format", "files", "training", "figures"}
+        or not isinstance(rest["training"], dict)
+        or not isinstance(rest["figures"], dict)
+        or not isinstance(files, dict)
+        or files.keys() != {CONFIG, VOCABULARY, WEIGHTS}
+        or any(not isinstance(e, dict) or e.keys() != {"size", "sha256"} for e in files.values())
+    ):
+        raise ModelFileError("it does not list exactly the files of a model")
+    return manifest
+
+
+def _refuse_format(value: dict[str, Any]) -> None:
+    found = value.get("format")
+    if type(found) is int and found > FORMAT:
+        raise ModelFileError(
+            f"a later corelm wrote it, in format {found}; this one reads format {FORMAT}: "
+            "update corelm"
+        )
+    if type(found) is not int or found != FORMAT:
+        raise ModelFileError(f"it does not say format {FORMAT}: corelm did not write it")
+
+
+def _most_bytes(a: Architecture) -> int:
+    """Return the largest size of a file with the weights in float32."""
+    return 8 + JSON_LIMIT + 4 * sum(math.prod(shape) for shape in shapes(a).values())

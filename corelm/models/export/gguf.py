@@ -1,0 +1,95 @@
+"""A GGUF file for llama.cpp: the architecture gpt2 with its byte pairs, in float32."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.errors import MissingDependencyError
+from corelm.models.architectures import Architecture
+from corelm.models.bundle import Bundle
+from corelm.models.byte_pairs import SPECIAL, BytePairVocabulary
+
+LAYERS = {
+    "attention_norm": "attn_norm",
+    "qkv": "attn_qkv",
+    "attention_out": "attn_output",
+    "dense_norm": "ffn_norm",
+    "dense_in": "ffn_up",
+    "dense_out": "ffn_down",
+}
+PARTS = {"gamma": "weight", "kernel": "weight", "beta": "bias", "bias": "bias"}
+
+
+def files(model: Bundle, vocabulary: BytePairVocabulary) -> bytes:
+    """Return the content of the file.
+
+    Raises:
+        MissingDependencyError: gguf is not installed.
+    """
+    try:
+        import gguf
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"writing a GGUF file needs gguf ({error}); install it with: pip install gguf"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.gguf"
+        writer = gguf.GGUFWriter(path, "gpt2")
+        _add_network(writer, model.architecture)
+        _add_vocabulary(writer, vocabulary, gguf.TokenType)
+        for name, weight in model.weights.items():
+            writer.add_tensor(_name(name), _matrix(name, weight))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return path.read_bytes()
+
+
+def _add_network(writer: Any, a: Architecture) -> None:
+    writer.add_name("gpt2")
+    writer.add_block_count(a.blocks)
+    writer.add_context_length(a.context_length)
+    writer.add_embedding_length(a.width)
+    writer.add_feed_forward_length(a.dense)
+    writer.add_head_count(a.heads)
+    writer.add_layer_norm_eps(1e-5)
+    writer.add_file_type(0)  # float32
+
+
+def _add_vocabulary(writer: Any, vocabulary: BytePairVocabulary, types: Any) -> None:
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(vocabulary.words)
+    ordinary = len(vocabulary) - len(SPECIAL)
+    writer.add_token_types([types.CONTROL] * len(SPECIAL) + [types.NORMAL] * ordinary)
+    writer.add_token_merges([f"{left} {right}" for left, right in vocabulary.merges])
+    writer.add_bos_token_id(vocabulary.start)
+    writer.add_eos_token_id(vocabulary.start)
+    writer.add_pad_token_id(vocabulary.padding)
+    writer.add_add_bos_token(True)
+
+
+def _matrix(name: str, weight: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a weight in float32; llama.cpp wants the matrix of a dense layer as (out, in)."""
+    return np.ascontiguousarray(weight.T if name.endswith("kernel") else weight, "float32")
+
+
+def _name(ours: str) -> str:
+    """Return llama.cpp's name of a weight.
+
+    Example:
+        >>> _name("block_0/qkv/kernel")
+        'blk.0.attn_qkv.weight'
+    """
+    first, *middle, part = ours.split("/")
+    if first == "embedding":
+        return f"{'token_embd' if middle == ['token_embeddings'] else 'position_embd'}.weight"
+    if first == "norm":
+        return f"output_norm.{PARTS[part]}"
+    return f"blk.{first.removeprefix('block_')}.{LAYERS[middle[0]]}.{PARTS[part]}"

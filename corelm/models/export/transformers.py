@@ -1,0 +1,140 @@
+"""A folder for transformers: a GPT2LMHeadModel with its fast tokenizer. mlx-lm opens it too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import numpy as safetensors
+
+from corelm.models.architectures import Architecture
+from corelm.models.atomic_files import dump_json
+from corelm.models.bundle import Bundle
+from corelm.models.byte_pairs import END, PADDING, SPECIAL, BytePairVocabulary
+
+LAYERS = {
+    "attention_norm": "ln_1",
+    "qkv": "attn.c_attn",
+    "attention_out": "attn.c_proj",
+    "dense_norm": "ln_2",
+    "dense_in": "mlp.c_fc",
+    "dense_out": "mlp.c_proj",
+}
+PARTS = {"gamma": "weight", "kernel": "weight", "beta": "bias", "bias": "bias"}
+
+
+def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
+    """Return the files of the folder by name."""
+    ids = {word: i for i, word in enumerate(vocabulary.words)}
+    merges = "".join(f"{left} {right}\n" for left, right in vocabulary.merges)
+    special = {"bos_token": END, "eos_token": END, "unk_token": END, "pad_token": PADDING}
+    return {
+        "config.json": dump_json(_config(model.architecture, vocabulary)),
+        "generation_config.json": dump_json(_special_ids(vocabulary)),
+        "model.safetensors": safetensors.save(_weights(model), {"format": "pt"}),
+        "tokenizer.json": dump_json(_tokenizer(vocabulary, ids)),
+        "tokenizer_config.json": dump_json(
+            {
+                "tokenizer_class": "GPT2Tokenizer",
+                "model_max_length": model.architecture.context_length,
+                "add_bos_token": True,
+                "add_prefix_space": False,
+                **special,
+            }
+        ),
+        "special_tokens_map.json": dump_json(special),
+        "vocab.json": dump_json(ids),
+        "merges.txt": f"#version: 0.2\n{merges}".encode(),
+    }
+
+
+def _special_ids(vocabulary: BytePairVocabulary) -> dict[str, int]:
+    return {
+        "bos_token_id": vocabulary.start,
+        "eos_token_id": vocabulary.start,
+        "pad_token_id": vocabulary.padding,
+    }
+
+
+def _config(a: Architecture, vocabulary: BytePairVocabulary) -> dict[str, Any]:
+    return {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "activation_function": "gelu_new",
+        "vocab_size": a.vocabulary_size,
+        "n_positions": a.context_length,
+        "n_ctx": a.context_length,
+        "n_embd": a.width,
+        "n_inner": a.dense,
+        "n_head": a.heads,
+        "n_layer": a.blocks,
+        "layer_norm_epsilon": 1e-5,
+        "attn_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+        "tie_word_embeddings": True,
+        "dtype": "float32",
+        **_special_ids(vocabulary),
+    }
+
+
+def _weights(model: Bundle) -> dict[str, NDArray[np.float32]]:
+    return {_name(name): np.ascontiguousarray(w, "float32") for name, w in model.weights.items()}
+
+
+def _name(ours: str) -> str:
+    """Return transformers' name of a weight, as in the original GPT-2.
+
+    transformers knows the names with and without its prefix `transformer.`, mlx-lm only without.
+
+    Example:
+        >>> _name("block_0/qkv/kernel")
+        'h.0.attn.c_attn.weight'
+    """
+    first, *middle, part = ours.split("/")
+    if first == "embedding":
+        return "wte.weight" if middle == ["token_embeddings"] else "wpe.weight"
+    if first == "norm":
+        return f"ln_f.{PARTS[part]}"
+    block = first.removeprefix("block_")
+    return f"h.{block}.{LAYERS[middle[0]]}.{PARTS[part]}"
+
+
+def _tokenizer(vocabulary: BytePairVocabulary, ids: dict[str, int]) -> dict[str, Any]:
+    """Return the tokenizer as the package tokenizers reads it; it begins texts with `END`."""
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    pair = {"Sequence": {"id": "B", "type_id": 0}}
+    start = {"SpecialToken": {"id": END, "type_id": 0}}
+    flags = ("single_word", "lstrip", "rstrip", "normalized")
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [
+            {"id": ids[word], "content": word, **dict.fromkeys(flags, False), "special": True}
+            for word in SPECIAL
+        ],
+        "normalizer": None,
+        "pre_tokenizer": byte_level | {"use_regex": True},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [start, text],
+            "pair": [start, text, pair],
+            "special_tokens": {END: {"id": END, "ids": [ids[END]], "tokens": [END]}},
+        },
+        "decoder": byte_level | {"use_regex": True},
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": ids,
+            "merges": [list(merge) for merge in vocabulary.merges],
+        },
+    }

@@ -1,0 +1,88 @@
+"""Write corelm's models in the formats of other engines.
+
+A format can hold a network only if its library has the same architecture: so far GPT-2's, with byte
+pairs as its tokens.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from corelm.errors import ModelFileError, UsageError
+from corelm.models import atomic_files
+from corelm.models.bundle import Bundle
+from corelm.models.byte_pairs import BytePairVocabulary
+from corelm.models.export.formats import FORMATS
+
+StrPath = str | os.PathLike[str]
+
+
+def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) -> Path:
+    """Write a model in the format of another engine, whole or not at all.
+
+    Args:
+        model: a bundle from `bundle.read`, with the network `gpt2`.
+        to: `transformers`, `keras_hub` or `gguf`.
+        target: the folder to write; for `gguf` the file.
+        overwrite: replace an existing file, or a folder that holds nothing else.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        UsageError: an unknown format, a network without a counterpart, or a target that exists.
+        ModelFileError: a full disk, a read-only place.
+        MissingDependencyError: the library of the format is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from corelm.models.bundle import read
+        >>> from corelm.testing import tiny_gpt2
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = export(read(tiny_gpt2(f"{folder}/tiny")), "transformers", f"{folder}/out")
+        ...     print((path / "config.json").is_file())
+        True
+    """
+    if to not in FORMATS:
+        raise UsageError(f"there is no format {to!r}; there are {', '.join(FORMATS)}")
+    vocabulary = _exportable(model)
+    path = Path(target)
+    if os.path.lexists(path) and not overwrite:
+        raise UsageError(f"{str(path)!r} already exists; choose another name or overwrite it")
+    files = FORMATS[to].files(model, vocabulary)
+    try:
+        if isinstance(files, bytes):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_files.write_file(files, path)
+        else:
+            _refuse_to_replace(path, set(files))
+            atomic_files.write_folder(files, Path(os.path.realpath(path)))
+    except OSError as error:
+        raise ModelFileError(
+            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+        ) from error
+    return path
+
+
+def _exportable(model: Bundle) -> BytePairVocabulary:
+    """Return the vocabulary of a model that other engines can run."""
+    kind, vocabulary = model.architecture.kind, model.vocabulary
+    if kind == "gpt2" and isinstance(vocabulary, BytePairVocabulary):
+        return vocabulary
+    raise UsageError(
+        f"this model has the network {kind} and the tokens {vocabulary.style}; only gpt2 with "
+        f"byte-pairs can be exported to {', '.join(FORMATS)}, every network to a .keras file"
+    )
+
+
+def _refuse_to_replace(folder: Path, names: set[str]) -> None:
+    """Refuse to replace a file, or a folder that holds anything but an export."""
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{str(folder)!r} is a file; this format needs a folder")
+    found = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+    foreign = sorted(found - names)
+    if foreign:
+        raise UsageError(f"{str(folder)!r} also holds {foreign[0]!r}; choose another folder")

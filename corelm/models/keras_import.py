@@ -1,0 +1,95 @@
+"""Import Keras, or explain in one line how to install it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from corelm.errors import MissingDependencyError
+
+LEAST_KERAS = "3.15.1"
+
+INSTALL = 'pip install "corelm[train]"'
+
+IMPORT_FAILURES = (ImportError, AttributeError, ValueError)
+"""Keras is missing, lacks a layer because it is too old, or is set to an unknown backend."""
+
+
+LOG_LEVEL, SILENT = "TF_CPP_MIN_LOG_LEVEL", "3"
+
+
+@contextmanager
+def quiet_tensorflow() -> Iterator[None]:
+    """Discard the messages of TensorFlow's import, unless the environment sets its log level.
+
+    The log level alone does not silence TensorFlow, which writes before it has set up its log.
+    Python's exceptions propagate.
+
+    Example:
+        >>> import os
+        >>> with quiet_tensorflow():
+        ...     written = os.write(2, b"a message of C++ code")
+    """
+    if os.environ.setdefault(LOG_LEVEL, SILENT) != SILENT or sys.stderr is None:
+        yield
+        return
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with open(os.devnull, "wb") as devnull:
+        os.dup2(devnull.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def import_keras(purpose: str) -> Any:
+    """Import Keras and make corelm's layers known to it; return the module.
+
+    Args:
+        purpose: the beginning of the message if it fails, such as "a .keras file".
+
+    Raises:
+        MissingDependencyError: Keras or its backend is missing, too old or broken.
+    """
+    try:
+        import keras
+
+        from corelm.models import keras_layers  # noqa: F401  registers the layers
+    except IMPORT_FAILURES as error:
+        raise keras_is_missing(purpose, error) from error
+    return keras
+
+
+def keras_is_missing(purpose: str, error: Exception) -> MissingDependencyError:
+    """Return the error for a failed import of Keras: the purpose, the reason, the command."""
+    reason = _reason(error).split("\n")[0].rstrip(".")
+    if isinstance(error, ValueError) and "KERAS_BACKEND" in os.environ:
+        return MissingDependencyError(
+            f"{purpose} needs Keras with the backend tensorflow ({reason}): "
+            "set KERAS_BACKEND=tensorflow"
+        )
+    return MissingDependencyError(
+        f"{purpose} needs Keras {LEAST_KERAS} or later and TensorFlow ({reason}); "
+        f"install them with: {INSTALL}"
+    )
+
+
+def _reason(error: Exception) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        installed = version("keras")
+    except PackageNotFoundError:
+        return "Keras is not installed"
+    if _numbers(installed) < _numbers(LEAST_KERAS):
+        return f"the installed Keras is {installed}"
+    return str(error) or type(error).__name__
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdigit())

@@ -1,0 +1,303 @@
+"""Load a model by name or path."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from corelm.errors import (
+    AmbiguousNameError,
+    CorelmError,
+    PluginError,
+    UnknownNameError,
+    UsageError,
+)
+from corelm.language_model import LanguageModel, ModelScheme
+from corelm.models.paths import home
+from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
+from corelm.plugins.offers import Offer, Source
+from corelm.plugins.registry import registry
+from corelm.printable import did_you_mean, reason_of
+
+MODEL = f"{OWN}:imdb"
+"""The model to use when none is named: corelm's own, even if another plugin offers one
+of this name."""
+SHIPPED = ("gpt2", "imdb")
+"""The models that come with corelm."""
+MANIFEST = "manifest.json"
+"""The file that makes a folder a model."""
+
+ASIDE = ".old"
+"""The end of the hidden name that `atomic_files` gives to a folder while it replaces it."""
+
+logger: logging.Logger = logging.getLogger("corelm")
+
+Loader = Callable[[], LanguageModel]
+
+
+@dataclass(frozen=True)
+class FromBundle:
+    """A function without arguments that loads the model in a folder, for a plugin to offer."""
+
+    path: Path
+
+    def __call__(self) -> LanguageModel:
+        from corelm.models.bundle import read
+        from corelm.models.numpy_model import NumpyModel
+
+        bundle = read(self.path)
+        return NumpyModel(bundle.architecture, bundle.vocabulary, bundle.weights, bundle.manifest)
+
+
+class Listed(NamedTuple):
+    """A model that can be loaded by name.
+
+    Attributes:
+        name: what `load` takes.
+        source: the plugin that offers it, or its folder.
+        path: its folder, if it is known; `bundle.describe` reads more about it.
+    """
+
+    name: str
+    source: str
+    path: Path | None
+
+
+def load(
+    name: str | os.PathLike[str], *, device: str | None = None, dtype: str | None = None
+) -> LanguageModel:
+    """Load a model by name or path.
+
+    Args:
+        name: a name that a plugin offers; or a model in the folder `models` of corelm's home,
+            or in the current folder; or the path of a folder or of a `.keras` file; or a scheme
+            that a plugin offers, a colon and the rest, such as `gguf:FILE`.
+        device: the device of the model, such as `cuda`; for schemes that have a choice.
+        dtype: the number format of its weights, such as `bfloat16`; likewise.
+
+    Raises:
+        UsageError: a device or dtype for a model that has no choice of them.
+        UnknownNameError: no model of that name; the message has the nearest names.
+        AmbiguousNameError: several; the message tells them apart.
+        ModelFileError: a model that is missing, damaged or foreign.
+
+    Example:
+        >>> import corelm
+        >>> len(corelm.load("imdb").vocabulary)
+        15000
+    """
+    options = {"device": device, "dtype": dtype}
+    given = {option: value for option, value in options.items() if value is not None}
+    scheme = _scheme(name)
+    if scheme:
+        return _from_scheme(*scheme, given)
+    if given:
+        raise UsageError(f"the model {name!s} has no choice of {' or '.join(given)}")
+    return _from_path(Path(name).expanduser()) if is_path(name) else _from_name(str(name))
+
+
+def label(name: str) -> str:
+    """Return the name of a model for people: one of corelm's own goes without its plugin.
+
+    Example:
+        >>> label(MODEL)
+        'imdb'
+    """
+    return name.removeprefix(f"{OWN}:")
+
+
+def plugin_of(name: str) -> Source | None:
+    """Return the plugin that loads the model of a name; None for paths and corelm's home."""
+    scheme = _scheme(name)
+    if scheme is None and (is_path(name) or _places(name)):
+        return None
+    return registry().find("corelm_models", scheme[0] if scheme else name).source
+
+
+def list_models() -> list[Listed]:
+    """Return every model with a name: those of plugins, then those in corelm's home.
+
+    Of a scheme, these are the models that it finds on this machine, or its form if there are none.
+    """
+    offered = [listed for offer in registry().models() for listed in _listed(offer)]
+    return offered + [Listed(path.name, str(path), path) for path in _home_bundles()]
+
+
+def local_models() -> list[str]:
+    """Return the names of corelm's own models and of those in its home; loads no plugin.
+
+    `load` also takes the models of plugins, of other engines, and paths.
+
+    Example:
+        >>> import corelm
+        >>> "imdb" in corelm.local_models()
+        True
+    """
+    return sorted({*SHIPPED, *(path.name for path in _home_bundles())})
+
+
+def bundle_folder(name: str) -> Path:
+    """Return the folder of a model by its name or path.
+
+    Raises:
+        UsageError: no model of that name, several, or one that is not a folder.
+    """
+    if is_path(name):
+        return Path(name).expanduser()
+    found = [model for model in list_models() if name in (model.name, model.source)]
+    if len(found) == 1 and found[0].path is not None:
+        return found[0].path
+    if Path(name).is_dir():
+        return Path(name)
+    if len(found) == 1:
+        raise UsageError(f"the model {name!r} is not a folder of corelm's")
+    names = ", ".join(model.name for model in list_models() if model.path) or "none"
+    number = "several models are" if found else "no model is"
+    raise UsageError(f"{number} called {name!r}; there are, in folders: {names}")
+
+
+def _home_bundles() -> list[Path]:
+    """Return the folders of the models in corelm's home."""
+    written = {path for entry in _entries(home() / "models") if (path := _written_path(entry))}
+    return [path for path in sorted(written) if _is_bundle(path)]
+
+
+def _written_path(entry: Path) -> Path | None:
+    """Return the path of a model from its entry in a folder; None for other hidden files."""
+    name = entry.name
+    if not name.startswith("."):
+        return entry
+    return entry.with_name(name[1 : -len(ASIDE)]) if name.endswith(ASIDE) else None
+
+
+def _listed(offer: Offer) -> Iterator[Listed]:
+    if isinstance(offer.value, ModelScheme):
+        rests = _installed(offer) or [offer.value.metavar]
+        yield from (Listed(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
+        return
+    path = offer.value.path if isinstance(offer.value, FromBundle) else None
+    yield Listed(offer.name, offer.full_name, path)
+
+
+def _installed(offer: Offer) -> list[str]:
+    """Return the models that a scheme finds; none if it fails, which must not end a list."""
+    try:
+        with plugin_errors(), stdout_to_stderr():
+            return [str(rest) for rest in offer.value.installed()]
+    except PluginError as error:
+        logger.warning("%s cannot list its models: %s", offer.full_name, error)
+        return []
+
+
+def is_path(name: str | os.PathLike[str]) -> bool:
+    """Return True for what `load` takes for a path and not for a name."""
+    if not isinstance(name, str):
+        return True
+    return "/" in name or os.sep in name or name.endswith(".keras") or name in (".", "..", "~")
+
+
+def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """Split a name into that of a scheme and its rest; None for every other name and for paths."""
+    if not isinstance(name, str) or ":" not in name:
+        return None
+    sources = registry().sources()
+    first, _, rest = name.partition(":")
+    if first in {source.distribution for source in sources}:
+        second, colon, rest = rest.partition(":")
+        return (f"{first}:{second}", rest) if colon else None
+    return (first, rest) if first in {source.entry_point for source in sources} else None
+
+
+def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageModel:
+    offer = registry().find("corelm_models", name)
+    scheme = offer.value
+    if not isinstance(scheme, ModelScheme):
+        raise UsageError(f"the model {name!r} takes nothing after its name, not {rest!r}")
+    if not rest:
+        raise UsageError(f"give the model to open: {name}:{scheme.metavar}")
+    foreign = sorted(options.keys() - set(scheme.options))
+    if foreign:
+        raise UsageError(f"models of {name!r} have no choice of {foreign[0]}")
+    return _called(offer, partial(scheme.open, rest, **options))
+
+
+def _from_path(path: Path) -> LanguageModel:
+    if path.suffix == ".keras":
+        from corelm.models.keras_file import read_keras
+
+        return read_keras(path)
+    return FromBundle(path)()
+
+
+def _from_name(name: str) -> LanguageModel:
+    choices: dict[str, Loader] = {place: FromBundle(Path(place)) for place in _places(name)}
+    # To find a name that is not an entry point, every plugin is imported. A model that is here
+    # spares that.
+    if not choices or name in {source.entry_point for source in registry().sources()}:
+        try:
+            offer = registry().find("corelm_models", name)
+            choices[offer.full_name] = partial(_from_plugin, offer, name)
+        except UnknownNameError as error:
+            if not choices:
+                raise _unknown(name, error) from None
+    if len(choices) > 1:
+        raise AmbiguousNameError(
+            f"{len(choices)} models are called {name!r}; say which one: {' or '.join(choices)}"
+        )
+    return next(iter(choices.values()))()
+
+
+def _places(name: str) -> list[str]:
+    """Return the paths of the models of a name in corelm's home and in the current folder."""
+    if name.startswith(f"{OWN}:"):  # the name says where it is
+        return []
+    places = {str(home() / "models" / name), os.path.join(".", name)}
+    return [place for place in sorted(places) if _is_bundle(Path(place))]
+
+
+def _from_plugin(offer: Offer, name: str) -> LanguageModel:
+    if isinstance(offer.value, ModelScheme):
+        raise UsageError(f"give the model to open: {name}:{offer.value.metavar}")
+    return _called(offer, offer.value)
+
+
+def _called(offer: Offer, loader: Loader) -> LanguageModel:
+    try:
+        return loader()
+    except (CorelmError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        reason = reason_of(error)
+        raise PluginError(f"the model {offer.full_name} could not be loaded: {reason}") from error
+
+
+def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
+    if any(name in (source.entry_point, str(source)) for source in registry().failures):
+        return error  # with the reason why the plugin of that name failed
+    names = sorted({model.name for model in list_models()})
+    hint = did_you_mean(name, names)
+    return UnknownNameError(
+        f"there is no model {name!r}{hint} (there are: {', '.join(names) or 'none'}; "
+        f"for a folder or a .keras file give its path, such as ./{name})"
+    )
+
+
+def _is_bundle(path: Path) -> bool:
+    """Return True for a model's folder, also one that was put aside when a write was killed."""
+    try:
+        place = path if path.exists() else path.with_name(f".{path.name}{ASIDE}")
+        return (place / MANIFEST).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []

@@ -1,0 +1,185 @@
+"""Networks that process a few tokens at a time, with a cache of the tokens before them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import native
+from corelm.models.networks.graph import Graph, plan
+from corelm.models.networks.layers import Embed, Linear, Matrix, StepInput, Weights
+from corelm.numerics.distributions import Array
+
+Ids = NDArray[np.int64]
+
+
+class BackgroundStep(NamedTuple):
+    """A step that another thread computes; its arrays are valid after `wait`."""
+
+    run: Any
+    outputs: Array
+    logits: Array
+
+    def wait(self) -> None:
+        """Wait for the arrays; the waiting thread helps."""
+        native.loaded().wait(self.run)
+
+
+class Network(ABC):
+    """A network with a cache of the tokens that it has processed.
+
+    Args:
+        cache_shape: the shape of the cache of one row. The last axis but one is the time, so that
+            the cache of a text begins with the cache of any prefix.
+    """
+
+    _scores: Linear
+
+    def __init__(self, *cache_shape: int) -> None:
+        self._cache_shape = cache_shape
+
+    def new_cache(self, batch: int) -> Array:
+        """Return an empty cache: (batch, ..., context, size)."""
+        return np.empty((batch, *self._cache_shape), dtype=np.float32)
+
+    def select(self, cache: Array, rows: Ids, time: int) -> Array:
+        """Return the cache of these rows in this order, after `time` tokens of each.
+
+        Where rows are only dropped, the others move up within the same array.
+        """
+        only_dropped = bool((np.diff(rows) > 0).all())
+        kept = cache[: len(rows)] if only_dropped else self.new_cache(len(rows))
+        # Rows that move up go to places already read, so none is overwritten before its turn.
+        for to, row in enumerate(rows):
+            if to != row or not only_dropped:
+                kept[to, ..., :time, :] = cache[row, ..., :time, :]
+        return kept
+
+    @abstractmethod
+    def process(self, window: Ids, new: int, cache: Array) -> Array:
+        """Process the last `new` tokens of each row; the cache holds the earlier ones.
+
+        Args:
+            window: (batch, time) ids.
+            new: tokens to process, at least 1.
+            cache: (batch, ..., context, size); the new tokens are written into it.
+
+        Returns:
+            (batch, new, width): an output for each token, the input of `hidden`.
+        """
+
+    def hidden(self, outputs: Array) -> Array:
+        """Return the last hidden states of outputs: (batch, new, width) to the same shape."""
+        return outputs
+
+    def process_with_logits(
+        self, window: Ids, new: int, cache: Array, asked: int
+    ) -> tuple[Array, Array]:
+        """Do as `process` does, and return the logits after the last `asked` tokens too.
+
+        Returns:
+            (batch, new, width) and (batch, asked, vocabulary).
+        """
+        outputs = self.process(window, new, cache)
+        return outputs, self.logits(self.hidden(outputs[:, new - asked :]))
+
+    def begin(self, window: Ids, new: int, cache: Array, asked: int) -> BackgroundStep | None:
+        """Start `process_with_logits` in another thread; None where that isn't possible."""
+        return None
+
+    @property
+    @abstractmethod
+    def linears(self) -> Iterable[Linear]:
+        """The dense layers in the order of execution."""
+
+    @property
+    def matrices(self) -> list[Matrix]:
+        """The matrices that every new token is multiplied with."""
+        return [linear.matrix for linear in self.linears]
+
+    def logits(self, hidden: Array) -> Array:
+        """Return the scores of the next token: (batch, new, width) to (batch, new, vocabulary)."""
+        return self._scores(hidden)
+
+
+class Transformer(Network):
+    """A network of attention layers, in two graphs.
+
+    Args:
+        cache_shape: (layers, keys_and_values, kv_heads, context, size), as in `StepInput`.
+        body: from a step to (batch, new, width).
+        hidden: from there to the last hidden states.
+        scores: from these to the scores of the next token.
+    """
+
+    def __init__(
+        self, cache_shape: tuple[int, ...], body: Graph, hidden: Graph, scores: Linear
+    ) -> None:
+        super().__init__(*cache_shape)
+        self._body, self._hidden, self._scores = body, hidden, scores
+        head = hidden.then(scores)
+        self._layers, self._width = body.layers + head.layers, body.layers[-1].width
+        self._plan = plan(body, head)  # of both, so that a step is one call of the kernels
+
+    @property
+    def linears(self) -> Iterable[Linear]:
+        return [layer for layer in self._layers if isinstance(layer, Linear)]
+
+    def process(self, window: Ids, new: int, cache: Array) -> Array:
+        if self._plan:
+            return self.process_with_logits(window, new, cache, 0)[0]
+        return self._body(StepInput(window, new, cache, self._attention_mask(window, new)))
+
+    def hidden(self, outputs: Array) -> Array:
+        return self._hidden(np.ascontiguousarray(outputs))
+
+    def process_with_logits(
+        self, window: Ids, new: int, cache: Array, asked: int
+    ) -> tuple[Array, Array]:
+        if not self._plan:
+            return super().process_with_logits(window, new, cache, asked)
+        outputs, logits = self._new_results(len(window), new, asked)
+        mask = self._attention_mask(window, new)
+        native.loaded().run(self._plan, window, cache, mask, outputs, logits)
+        return outputs, logits
+
+    def begin(self, window: Ids, new: int, cache: Array, asked: int) -> BackgroundStep | None:
+        if not self._plan:
+            return None
+        outputs, logits = self._new_results(len(window), new, asked)
+        mask = self._attention_mask(window, new)
+        run = native.loaded().begin(self._plan, window, cache, mask, outputs, logits)
+        return BackgroundStep(run, outputs, logits)
+
+    def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
+        outputs = np.empty((batch, new, self._width), dtype=np.float32)
+        return outputs, np.empty((batch, asked, self._scores.width), dtype=np.float32)
+
+    def _attention_mask(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
+        """Return the mask of `StepInput`: (masks, batch, new, time), or None."""
+        return None
+
+
+def embedding_layer(w: Weights) -> tuple[Array, Embed]:
+    """Return the token embeddings, and the layer that adds those of positions."""
+    tokens = w["embedding/token_embeddings/embeddings"]
+    return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
+
+
+def dense_layer(w: Weights, *names: str, inputs: int = 1, activation: str = "") -> Linear:
+    """Join Keras dense layers side by side; the first `inputs` axes of a kernel are its inputs."""
+    # One wide product reads its inputs once, where several narrow ones would read them each time.
+    kernels = [w[f"{name}/kernel"] for name in names]
+    flat = [kernel.reshape(math.prod(kernel.shape[:inputs]), -1) for kernel in kernels]
+    biases = [w[f"{name}/bias"].ravel() for name in names]
+    return Linear(np.concatenate(flat, axis=1), np.concatenate(biases), activation)
+
+
+def weights_below(w: Weights, name: str) -> Weights:
+    """Return the weights whose names begin with `name/`, without that prefix."""
+    return {k.removeprefix(name + "/"): v for k, v in w.items() if k.startswith(name + "/")}

@@ -1,0 +1,109 @@
+"""Measures or reads a report, writes it, and checks its conditions."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from corelm.cli.exit_codes import DONE, FAILED, PARTLY_FAILED
+from corelm.cli.output import messages
+from corelm.cli.output.product import Output
+from corelm.cli.output.progress import stages
+from corelm.reports.cli.report_files import ReportFiles
+from corelm.reports.cli.report_table import report_table
+from corelm.reports.document.gate import Condition, condition
+from corelm.reports.document.lookup import plugin_metrics
+from corelm.reports.document.provenance import name_of
+from corelm.reports.measure.journal import opened
+from corelm.reports.measure.run import ReportRun
+from corelm.reports.measure.settings import Settings
+from corelm.reports.report import Report
+from corelm.scaling.engine import Engine
+
+
+@dataclass(frozen=True)
+class ReportOutput:
+    """The destination of a report, and the conditions under which the command fails.
+
+    Attributes:
+        files: the files to write.
+        fail_if: the conditions, as typed.
+        out: standard output.
+    """
+
+    files: ReportFiles
+    fail_if: Sequence[str]
+    out: Output
+
+    def rewrite(self, path: str) -> int:
+        """Write and check the report in a file; return the exit code.
+
+        Raises:
+            ReportError: the file holds no report.
+            UsageError: a condition about a sampler or figure that the report lacks.
+        """
+        report = Report.read(path)
+        document = report.to_dict()
+        rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
+        return self._finish(report, self._conditions(rows, plugin_metrics(document)))
+
+    def measure(
+        self,
+        settings: Settings,
+        engine: AbstractContextManager[Engine],
+        resume: bool,
+        command: str,
+    ) -> int:
+        """Measure, write and check a report; return the exit code.
+
+        Args:
+            settings: what to measure.
+            engine: does the work.
+            resume: continue an interrupted report.
+            command: the command line, for the header.
+
+        Raises:
+            UsageError: a condition about something that is not measured, or nothing to resume.
+            ModelOutputError: logits that no sampler can use.
+        """
+        rows = [(c.row, name_of(c.strategy)) for c in settings.candidates]
+        offered = [metric.full_name for metric in settings.metrics]
+        conditions = self._conditions(rows, offered)
+        for text in settings.warnings:
+            messages.tell(f"note: {text}")
+        with opened(settings.as_json(), resume) as journal:
+            try:
+                with engine as workers, stages("units") as progress:
+                    document = ReportRun(settings, workers, journal, progress).document()
+                gc.freeze()  # looking for garbage in a document of this size takes 0.15 s
+                document["header"]["command"] = command
+                for text in document["warnings"][len(settings.warnings) :]:
+                    messages.warn(text)
+                return self._finish(Report.of_run(document), conditions)
+            except KeyboardInterrupt:
+                messages.note("the finished parts are kept; --resume continues the report")
+                raise
+
+    def _conditions(
+        self, rows: Sequence[tuple[str, str]], offered: Iterable[str]
+    ) -> list[Condition]:
+        return [condition(text, rows, offered) for text in self.fail_if]
+
+    def _finish(self, report: Report, conditions: Sequence[Condition]) -> int:
+        document = report.to_dict()
+        written = self.files.write(report, self.out)
+        if self.files.on_stdout is None:
+            self.out.show(*report_table(document, self.out.width, self.out.unicode))
+        else:
+            for name, reason in report.failed.items():
+                messages.warn(f"{name} failed: {reason}")
+        for path in written:
+            messages.note(f"written to {path}")
+        reasons = [reason for each in conditions if (reason := each.tripped(document))]
+        for reason in reasons:
+            messages.error(reason)
+        if reasons:
+            return FAILED
+        return PARTLY_FAILED if report.failed else DONE

@@ -1,0 +1,109 @@
+"""The figures that plugins add to a set of texts, each able to fail alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from numbers import Real
+from typing import Any
+
+from corelm.errors import PluginError
+from corelm.language_model import LanguageModel
+from corelm.metric import Metric
+from corelm.plugins.loading import plugin_errors
+from corelm.plugins.offers import Offer
+from corelm.printable import shown
+from corelm.reports.metrics.texts import left_out
+
+Figure = Callable[[Sequence[int]], Any]
+Text = tuple[tuple[int, ...], str]
+"""The token ids of a text, and the text; neither can be changed by a plugin."""
+
+
+@dataclass(frozen=True)
+class PluginFigures:
+    """The figures of one set of texts, by the full name of the metric.
+
+    Attributes:
+        values: the figures; None if undefined or failed.
+        left_out: the same of the set without each of its parts, as `left_out` returns them.
+        failures: the reason of each metric that failed.
+    """
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    left_out: dict[str, list[float | None]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The human texts that texts are compared with, and the model that reads both.
+
+    Attributes:
+        people: the human texts.
+        scorer: the model that reads both.
+    """
+
+    people: Sequence[str]
+    scorer: LanguageModel
+
+
+def measure(
+    metrics: Sequence[Offer],
+    tokens: Sequence[Sequence[int]],
+    written: Sequence[str],
+    comparison: Comparison | None = None,
+) -> PluginFigures:
+    """Measure a set of texts with the metrics of plugins.
+
+    Args:
+        metrics: the metrics, as plugins offer them.
+        tokens: the token ids of each text.
+        written: the same texts as text.
+        comparison: for metrics that compare with human texts, which are undefined without it.
+
+    Example:
+        >>> from corelm import Metric
+        >>> from corelm.plugins.offers import Source
+        >>> count = Metric("the number of tokens", lambda tokens, texts: sum(map(len, tokens)))
+        >>> offer = Offer("count", count, Source("corelm-count", "1", "count"))
+        >>> figures = measure([offer], [[3, 4], [3]], ["the cat", "the"])
+        >>> figures.values, figures.left_out
+        ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
+    """
+    texts = list(zip(map(tuple, tokens), written, strict=True))
+    every, found = range(len(texts)), PluginFigures()
+    for offer in metrics:
+        name = offer.full_name
+        found.values[name], found.left_out[name] = None, []
+        try:
+            with plugin_errors():
+                figure = partial(_number, _figure(offer.value, texts, comparison))
+                parts = left_out(figure, every)
+                found.values[name] = figure(every)
+            found.left_out[name] = parts
+        except PluginError as error:
+            found.failures[name] = str(error)
+    return found
+
+
+def _figure(metric: Metric, texts: Sequence[Text], comparison: Comparison | None) -> Figure:
+    """Return the function from the indices of some texts to the metric's value."""
+    figure, compare = metric.figure, metric.compare
+    if compare is None:
+        return lambda rows: figure(*map(list, zip(*(texts[i] for i in rows), strict=True)))  # type: ignore[misc]
+    if comparison is None:
+        return lambda rows: None
+    return compare([text for _, text in texts], comparison.people, comparison.scorer)
+
+
+def _number(figure: Figure, rows: Sequence[int]) -> float | None:
+    """The figure of some texts; of none it is undefined."""
+    value = figure(rows) if rows else None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise PluginError(f"it returned {shown(value)}; expected a finite number, or None")
+    return float(value)

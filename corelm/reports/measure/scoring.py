@@ -1,0 +1,111 @@
+"""The surprisal of texts under any model, and their bytes, so that vocabularies compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from corelm.language_model import ByteVocabulary, LanguageModel, Vocabulary
+from corelm.reports.measure.contexts import Contexts
+from corelm.reports.measure.teacher_forcing import groups, read
+from corelm.reports.metrics.positions import Sums
+
+
+class Score(TypedDict):
+    """The score of one text.
+
+    Keys:
+        nats: the sum of the surprisals of its tokens.
+        tokens: their number, without tokens that the model cannot draw.
+        bytes: what these tokens add to the text, in UTF-8.
+    """
+
+    nats: float
+    tokens: int
+    bytes: int
+
+
+def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]:
+    """Return the score of each text under a model, which may have another vocabulary.
+
+    Args:
+        model: the scorer.
+        texts: for each text its prompt, which is read but not scored, and the text.
+
+    Raises:
+        ModelOutputError: the model returned logits that are no distribution.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> [found] = score(ToyModel(), [("the", " cat sat")])
+        >>> round(found["nats"], 3), found["tokens"], found["bytes"]
+        (1.93, 2, 8)
+    """
+    vocabulary = model.vocabulary
+    pairs = [_encoded(vocabulary, prompt, text) for prompt, text in texts]
+    ids = tuple(tuple(before + own) for before, own in pairs)
+    contexts = Contexts("model", "", ids, tuple(len(before) for before, _ in pairs))
+    scores = [Score(nats=0.0, tokens=0, bytes=0) for _ in texts]
+    some = [i for i, (_, own) in enumerate(pairs) if own]
+    for group in groups(model, contexts, some):
+        for _ in read(model, group):
+            pass  # it fills in the surprisals
+        for row, i in enumerate(group.texts):
+            before, own = pairs[i]
+            nats = group.model_surprisal[row, len(before) : len(ids[i])]
+            known = ~np.isnan(nats)
+            kept = [token for token, there in zip(own, known.tolist(), strict=True) if there]
+            size = count_bytes(vocabulary, before, kept)
+            scores[i] = Score(nats=math.fsum(nats[known]), tokens=len(kept), bytes=size)
+    return scores
+
+
+def _encoded(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[list[int], list[int]]:
+    """Return the ids before the first token with a distribution, and those of the text."""
+    before, whole = vocabulary.encode(prompt), vocabulary.encode(prompt + text)
+    if whole[: len(before)] != before:  # a token reaches from the prompt into the text
+        whole = before + vocabulary.encode(text)
+    first = len(before) if before or vocabulary.start is not None else 1
+    return whole[:first], whole[first:]
+
+
+def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int]) -> int:
+    """Return the number of bytes in UTF-8 that ids add to the text of the ids before them.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> vocabulary = ToyModel().vocabulary
+        >>> count_bytes(vocabulary, vocabulary.encode("the"), vocabulary.encode("cat sat"))
+        8
+    """
+    if isinstance(vocabulary, ByteVocabulary):  # a token may be a part of a character
+        return sum(len(vocabulary.token_bytes(token)) for token in ids)
+    prompt, whole = vocabulary.decode(before), vocabulary.decode([*before, *ids])
+    return len(whole[len(prompt) :].encode("utf-8", "surrogatepass"))
+
+
+def bits_per_byte(nats: Sequence[float], sizes: Sequence[int]) -> Sums:
+    """Return the sums of bits per byte over texts.
+
+    Args:
+        nats: (texts,) the sum of the surprisals of each text.
+        sizes: (texts,) its bytes.
+    """
+    return [each / math.log(2) for each in nats], list(sizes)
+
+
+def scorer_sums(scores: Sequence[Score]) -> dict[str, Sums]:
+    """Return the figures of texts under the second scorer, as sums.
+
+    Example:
+        >>> scorer_sums([{"nats": 6.0, "tokens": 2, "bytes": 8}])["scorer_surprisal"]
+        ([6.0], [2])
+    """
+    nats = [each["nats"] for each in scores]
+    return {
+        "scorer_surprisal": (nats, [each["tokens"] for each in scores]),
+        "scorer_bits_per_byte": bits_per_byte(nats, [each["bytes"] for each in scores]),
+    }

@@ -1,0 +1,318 @@
+"""The figures of one sampler's texts, and their differences from those of another one's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.plugins.offers import Offer
+from corelm.reports.measure import plugin_metrics
+from corelm.reports.measure.generated_texts import Record
+from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
+from corelm.reports.metrics import texts as metrics
+from corelm.reports.metrics.intervals import (
+    Interval,
+    difference_interval,
+    independent_difference,
+    jackknife,
+    mean_interval,
+    share_interval,
+)
+from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
+from corelm.reports.metrics.self_bleu import self_bleu_left_out
+
+
+class TextSet:
+    """The texts of one sampler, or of people, and their figures.
+
+    A figure that is undefined for these texts is None. With several seeds, means are over all
+    texts, and a figure of a whole set, which depends on the number of texts, is the mean of those
+    of the texts of each seed.
+
+    Args:
+        records: those of all the texts, one seed after the other.
+        human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
+            positions of human text.
+        offered: the metrics of plugins to measure too.
+        scores: those of the texts under a second scorer, if there is one.
+        comparison: human texts, for metrics that compare with them.
+
+    Attributes:
+        records: those of all the texts.
+        ratios: the figures that are ratios of two sums over texts, as those sums.
+        units: the number of the unit of each text. Texts of one seed and sample have the same
+            random numbers for every prompt, so they are one unit of resampling. If there is a
+            single sample, each prompt is one.
+        of_set: the figures of `metrics.text_figures`, and those of plugins by full name.
+        failures: the reason of each metric of a plugin that failed, by full name.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.reports.measure.generated_texts import draw
+        >>> from corelm.testing import ToyModel
+        >>> greedy = corelm.sampler("greedy")
+        >>> figures = TextSet(draw(ToyModel(), "the", greedy, 9, range(2), seed=1)).summary()
+        >>> figures["n"], figures["tokens"], figures["self_bleu_4"], figures["loops"]
+        (2, 18, 1.0, 0.0)
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        human_band: Band | None = None,
+        offered: Sequence[Offer] = (),
+        scores: Sequence[Score] = (),
+        comparison: plugin_metrics.Comparison | None = None,
+    ) -> None:
+        self.records = records
+        self._tokens = [record["tokens"] for record in records]
+        written = [record["text"] for record in records]
+        self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
+        values = metrics.by_text(self._tokens)
+        self._parts = _parts([record["seed"] for record in records])
+        self.units = _units([(record["seed"], record["sample"]) for record in records])
+        asked = offered, comparison
+        self._sets = [
+            _Set(self._tokens[p], written[p], values, p, self.units[p], *asked) for p in self._parts
+        ]
+        self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
+        self.of_set = {
+            name: metrics.mean(values[name]) if name in values else _mean(self._of_sets(name))
+            for name in self._sets[0].values
+        }
+        # Texts are independent, so means over them have the usual interval. Figures of the whole
+        # set are not means: leaving out one text at a time shows how much they vary.
+        self._per_text: dict[str, Sums] = {
+            name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
+            for name, each in values.items()
+        }
+
+    def _of_sets(self, name: str) -> list[float | None]:
+        """A figure of a set for the texts of each seed."""
+        return [each.values[name] for each in self._sets]
+
+    def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
+        records = self.records
+        found = along_texts(
+            [record["surprisal"] for record in records],
+            [record["model_entropy"] for record in records],
+            human_band,
+        )
+        drawn = [float(len(record["surprisal"])) for record in records]
+        # The end of a text has no bytes, so its surprisal is left out.
+        nats = [
+            math.fsum(r["surprisal"][: len(r["surprisal"]) - (r["end"] is not None)])
+            for r in records
+        ]
+        return found | {
+            "bits_per_byte": bits_per_byte(nats, [record["bytes"] for record in records]),
+            "unknown": ([record["unknown"] for record in records], found["surprisal"][1]),
+            "constraint_cost": _where_known(records, "constraint_cost", [1.0] * len(records)),
+            "model_calls": _where_known(records, "model_calls", drawn),
+            "tokens_read": _where_known(records, "tokens_read", drawn),
+        }
+
+    def by_text(self) -> list[dict[str, float | None]]:
+        """Return the figures of each text; those of a whole set have none.
+
+        The drift of one text says little, and it is about the middle of all texts.
+        """
+        sums = {n: s for n, s in (self.ratios | self._per_text).items() if n != "entropy_drift"}
+        return [
+            {"tokens": len(record["surprisal"])}
+            | {name: ratio(([tops[at]], [bottoms[at]])) for name, (tops, bottoms) in sums.items()}
+            for at, record in enumerate(self.records)
+        ]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures with their intervals: `generated_texts` of a report."""
+        means = {name: ratio(sums) for name, sums in self.ratios.items()}
+        both = self.ratios | self._per_text
+        ci95 = {name: mean_interval(*self.by_unit(sums)) for name, sums in both.items()}
+        ends, surprisal = ci95["surprisal"], means["surprisal"]
+        ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
+        # A share near 0 or 1 needs an interval with a width there.
+        _, ci95["loops"] = self._loops()
+        for name in self._sets[0].left_out:
+            ci95[name] = jackknife(self.of_set[name], *(s.left_out[name] for s in self._sets))
+        return {
+            "n": len(self.records),
+            "tokens": sum(len(record["surprisal"]) for record in self.records),
+            "perplexity": None if surprisal is None else _perplexity(surprisal),
+            **means,
+            **self.of_set,
+            "ci95": ci95,
+            "by_seed": self._by_seed() if len(self._parts) > 1 else None,
+            "by_position": by_position(
+                {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
+            ),
+        }
+
+    def by_unit(self, sums: Sums) -> Sums:
+        """Add up the sums of the texts of each unit."""
+        units = np.asarray(self.units, np.intp)
+        tops, bottoms = (np.bincount(units, np.asarray(each, np.float64)) for each in sums)
+        return tops.tolist(), bottoms.tolist()
+
+    def _by_seed(self) -> dict[str, Any]:
+        """The figures of the texts of each seed, and their standard deviation over the seeds."""
+        found = {name: self._ratio_of_each(sums) for name, sums in self.ratios.items()}
+        found["perplexity"] = [n if n is None else _perplexity(n) for n in found["surprisal"]]
+        found |= {name: self._of_sets(name) for name in self.of_set}
+        return {name: {"sd": _deviation(each), "values": each} for name, each in found.items()}
+
+    def _ratio_of_each(self, sums: Sums) -> list[float | None]:
+        tops, bottoms = sums
+        return [ratio((tops[part], bottoms[part])) for part in self._parts]
+
+    def differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
+        """Return each figure less that of another set, with the interval of the difference.
+
+        Sets of the same samples are paired: their texts share a prompt and random numbers. A set
+        of fewer samples, such as that of beam search, is compared as one of other texts.
+        """
+        if self._samples() != other._samples():
+            return self._independent_differences(other)
+        found = {}
+        for name in self.ratios:
+            found[name] = (
+                _less(ratio(self.ratios[name]), ratio(other.ratios[name])),
+                self._difference_interval(other, self.ratios[name], other.ratios[name]),
+            )
+        for name in self.of_set:
+            value = _less(self.of_set[name], other.of_set[name])
+            found[name] = value, self._paired(other, name, value)
+        return {name: (value, ends) for name, (value, ends) in found.items() if value is not None}
+
+    def _samples(self) -> list[tuple[str, int, int]]:
+        return [(r["prompt"], r["seed"], r["sample"]) for r in self.records]
+
+    def _independent_differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
+        mine, theirs = self.summary(), other.summary()
+        found = {}
+        for name in (*self.ratios, *self.of_set):
+            value = _less(mine[name], theirs[name])
+            if value is not None:
+                own, their = ((each[name], each["ci95"][name]) for each in (mine, theirs))
+                found[name] = value, independent_difference(*own, *their)
+        return found
+
+    def _paired(self, other: TextSet, name: str, difference: float | None) -> Interval | None:
+        if name == "loops":
+            # Where no text loops, resampling finds no variation: combine the score intervals.
+            return independent_difference(*self._loops(), *other._loops())
+        if name in self._per_text:
+            return self._difference_interval(other, self._per_text[name], other._per_text[name])
+        sets = zip(self._sets, other._sets, strict=True)
+        left_out = [
+            [_less(*pair) for pair in zip(own.left_out[name], their.left_out[name], strict=False)]
+            for own, their in sets
+        ]
+        return jackknife(difference, *left_out)
+
+    def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
+        return difference_interval(self.by_unit(own), other.by_unit(their))
+
+    def _loops(self) -> tuple[float | None, Interval | None]:
+        share = self.of_set["loops"]
+        return share, share_interval(share, len(set(self.units)))
+
+
+class _Set:
+    """The figures of the texts of one seed, as a whole set.
+
+    Args:
+        tokens, written: the texts.
+        values: the figures of each of all texts.
+        part: the place of these texts among them.
+        units: the number of the unit of each of these texts.
+        offered: the metrics of plugins.
+        comparison: human texts, for metrics that compare with them.
+
+    Attributes:
+        values: the figures of `metrics.of_set`, and those of plugins.
+        left_out: for a jackknife, those that are not means, without some of the texts.
+        failures: the metrics that failed, with the reason.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[list[int]],
+        written: Sequence[str],
+        values: Mapping[str, NDArray[np.float64]],
+        part: slice,
+        units: Sequence[int],
+        offered: Sequence[Offer],
+        comparison: plugin_metrics.Comparison | None,
+    ) -> None:
+        of_plugins = plugin_metrics.measure(offered, tokens, written, comparison)
+        own = {name: each[part] for name, each in values.items()}
+        self.values = metrics.of_set(tokens, written, own) | of_plugins.values
+        self.failures = of_plugins.failures
+        left_out: dict[str, list[float | None]] = {
+            **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
+            "self_bleu_4": self_bleu_left_out(tokens),
+            "zipf": metrics.zipf_left_out(tokens),
+            "compression": metrics.left_out(metrics.compression, written),
+            **of_plugins.left_out,
+        }
+        self.left_out = {n: _together(self.values[n], v, units) for n, v in left_out.items()}
+
+
+def _units(samples: Sequence[tuple[int, int]]) -> list[int]:
+    numbers: dict[tuple[int, int], int] = {}
+    units = [numbers.setdefault(sample, len(numbers)) for sample in samples]
+    return units if len(numbers) > 1 else list(range(len(samples)))
+
+
+def _together(
+    whole: float | None, left_out: list[float | None], units: Sequence[int]
+) -> list[float | None]:
+    """Return a figure without each unit, from the figure without each text, to first order."""
+    if len(set(units)) == len(units) or len(left_out) != len(units) or whole is None:
+        return left_out  # the groups of many texts that `metrics.left_out` makes stay as they are
+    changes: dict[int, float] = dict.fromkeys(units, 0.0)
+    for unit, value in zip(units, left_out, strict=True):
+        if value is None:
+            return [None] * len(changes)
+        changes[unit] += value - whole
+    return [whole + change for change in changes.values()]
+
+
+def _parts(seeds: Sequence[int]) -> list[slice]:
+    """The place of the texts of each seed; one place if there are no texts."""
+    starts = [at for at, seed in enumerate(seeds) if at == 0 or seed != seeds[at - 1]] or [0]
+    return [slice(*ends) for ends in pairwise([*starts, len(seeds)])]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
+
+
+def _deviation(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.std(known, ddof=1)) if len(known) == len(values) > 1 else None
+
+
+def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> Sums:
+    """The sums of a value per text or token, over the texts that have it."""
+    values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
+    known = [value is not None for value in values]
+    return (
+        [value or 0.0 for value in values],
+        [each if there else 0.0 for each, there in zip(per, known, strict=True)],
+    )
+
+
+def _less(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else first - second
+
+
+def _perplexity(surprisal: float) -> float:
+    return math.exp(min(surprisal, 700.0))  # math.exp overflows beyond 709

@@ -1,0 +1,197 @@
+"""The units of work of a report: small values that an engine does here or anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from corelm.errors import PluginError, SamplerError, UsageError
+from corelm.language_model import LanguageModel
+from corelm.plugins.loading import plugin_errors
+from corelm.plugins.strategies import Strategy
+from corelm.reports.measure import generated_texts, on_contexts
+from corelm.reports.measure.contexts import Contexts, model_contexts
+from corelm.reports.measure.matching import Matcher
+from corelm.reports.measure.scoring import Score, score
+
+
+@dataclass(frozen=True)
+class DrawContexts:
+    """Draw texts from the model, to compare samplers at their positions."""
+
+    prompts: tuple[str, ...]
+    each: int
+    length: int
+    seed: int
+    name: str = "contexts"
+
+    def __call__(self, model: LanguageModel) -> dict[str, Any]:
+        prompts, each = len(self.prompts), self.each
+        by_prompt = model_contexts(model, self.prompts, each, self.length, self.seed)
+        # The first sample of every prompt, then the second: no prompt is left out.
+        return asdict(by_prompt.some([p * each + i for i in range(each) for p in range(prompts)]))
+
+
+class Matchers:
+    """The matcher of some contexts, made once for all units that share this value.
+
+    A pickled copy makes its own.
+
+    Args:
+        contexts: all positions of the report.
+    """
+
+    def __init__(self, contexts: Contexts) -> None:
+        self._contexts = contexts
+        self._made: Matcher | None = None
+
+    def matcher(self, model: LanguageModel) -> Matcher:
+        """Return the matcher on a model, the same one at every call."""
+        self._made = self._made or Matcher(model, self._contexts)
+        return self._made
+
+    def __reduce__(self) -> tuple[type[Matchers], tuple[Contexts]]:
+        return Matchers, (self._contexts,)
+
+
+@dataclass(frozen=True)
+class ModelEntropy:
+    """Measure the mean entropy of the model's own distributions on the contexts."""
+
+    matchers: Matchers
+    name: str = "entropy of the model"
+
+    def __call__(self, model: LanguageModel) -> dict[str, float]:
+        return {"mean": self.matchers.matcher(model).model_entropy()}
+
+
+@dataclass(frozen=True)
+class Match:
+    """Find the parameter that an expression leaves open; the result is a sampler's expression."""
+
+    expression: str
+    figure: str
+    target: float
+    matchers: Matchers
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"match {self.expression} {self.figure} {self.target!r}"
+
+    def __call__(self, model: LanguageModel) -> dict[str, Any]:
+        matcher = self.matchers.matcher(model)
+        return attempted(lambda: str(matcher.match(self.expression, self.figure, self.target)))
+
+
+@dataclass(frozen=True)
+class MeasureOnContexts:
+    """Measure all samplers on some of the contexts.
+
+    Attributes:
+        stage: the stage of the report.
+        first: the index of the first text among all contexts.
+        contexts: those of this unit alone.
+        samplers: the samplers.
+        temperatures: those of the temperature curve.
+    """
+
+    stage: str
+    first: int
+    contexts: Contexts
+    samplers: tuple[Strategy, ...]
+    temperatures: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"{self.stage} {self.first}"
+
+    def __call__(self, model: LanguageModel) -> on_contexts.Record:
+        samplers = [each.sampler for each in self.samplers]
+        texts = range(len(self.contexts.texts))
+        found = on_contexts.measure(model, self.contexts, samplers, texts, self.temperatures)
+        return on_contexts.numbered_from(self.first, found)
+
+
+@dataclass(frozen=True)
+class DrawTexts:
+    """Draw some of the texts of one sampler or decoder.
+
+    Attributes:
+        row: the number of the sampler.
+        number: the number of the unit among those of the sampler.
+        prompt: the beginning of the texts.
+        strategy: the sampler, and the decoder if there is one.
+        length: tokens of a text, at most.
+        samples: the indices of the texts in the run.
+        seed: the random seed.
+        counted: count the calls of the model for the one text.
+    """
+
+    row: int
+    number: int
+    prompt: str
+    strategy: Strategy
+    length: int
+    samples: Sequence[int]
+    seed: int
+    counted: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"generated texts {self.row} {self.number}"
+
+    def __call__(self, model: LanguageModel) -> dict[str, Any]:
+        # A sampler fails with one of corelm's errors; a decoder is code of a plugin itself.
+        guarded = plugin_errors if self.strategy.decoder else nullcontext
+
+        def work() -> list[generated_texts.Record]:
+            with guarded():
+                return self._draw(model)
+
+        return attempted(work)
+
+    def _draw(self, model: LanguageModel) -> list[generated_texts.Record]:
+        strategy = self.strategy
+        given = model, self.prompt, strategy.sampler, self.length
+        if self.counted:
+            [sample] = self.samples
+            return [generated_texts.draw_counted(*given, sample, self.seed, strategy.decoder)]
+        return generated_texts.draw(*given, self.samples, self.seed, decoder=strategy.decoder)
+
+
+@dataclass(frozen=True)
+class ScoreTexts:
+    """Score some texts under the model, which is the second scorer here.
+
+    Attributes:
+        stage: the stage of the report.
+        row: the number of their row.
+        first: the index of the first text.
+        texts: the prompt of each text, and the text.
+    """
+
+    stage: str
+    row: int
+    first: int
+    texts: tuple[tuple[str, str], ...]
+
+    @property
+    def name(self) -> str:
+        """The name in the journal."""
+        return f"{self.stage} {self.row} {self.first}"
+
+    def __call__(self, model: LanguageModel) -> list[Score]:
+        return score(model, self.texts)
+
+
+def attempted(work: Callable[[], Any]) -> dict[str, Any]:
+    """Return the value of one sampler's work, or the error that stopped it."""
+    try:
+        return {"value": work()}
+    except (SamplerError, PluginError, UsageError) as error:
+        return on_contexts.failure(error)

@@ -1,0 +1,77 @@
+"""Figures of many texts, measured on sets as small as those of a report, to compare with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from corelm.reports.metrics.intervals import NORMAL, Interval, share_interval
+from corelm.reports.metrics.ngrams import Texts
+from corelm.reports.metrics.texts import loops, text_figures
+
+
+@dataclass(frozen=True)
+class SetFigures:
+    """The figures of sets of texts of equal size.
+
+    Attributes:
+        sets: the number of sets.
+        texts: the number of texts in each.
+        length: the number of tokens after which a text was cut.
+        figures: those of `text_figures`, each the mean over the sets.
+        ci95: the interval of each figure.
+    """
+
+    sets: int
+    texts: int
+    length: int
+    figures: dict[str, float | None]
+    ci95: dict[str, Interval | None]
+
+
+def figures_of_sets(
+    texts: Texts, decode: Callable[[Sequence[int]], str], size: int, length: int
+) -> SetFigures:
+    """Measure as many disjoint sets of texts as there are, and take the means.
+
+    A set takes texts that are far apart in the order given, because neighbours are often about
+    the same thing. If there are too few texts for a set, they are one set.
+
+    Args:
+        texts: token ids of the texts, without tokens that a model never draws.
+        decode: the function from ids to text.
+        size: the number of texts in a set.
+        length: the number of tokens of a text that count, from its beginning.
+
+    Example:
+        >>> measured = figures_of_sets([[3, 4], [3, 5], [6, 6], [7, 8]], str, size=2, length=2)
+        >>> measured.sets, measured.figures["distinct_1"]
+        (2, 0.875)
+    """
+    cut = [text[:length] for text in texts]
+    count = max(len(cut) // size, 1)
+    sets = [cut[first::count][:size] for first in range(count)]
+    measured = [text_figures(some, [decode(text) for text in some]) for some in sets]
+    columns = {name: [figures[name] for figures in measured] for name in measured[0]}
+    means = {name: _mean(values) for name, values in columns.items()}
+    ci95 = {name: _interval(values) for name, values in columns.items()}
+    looping = loops([text for some in sets for text in some])
+    ci95["loops"] = share_interval(float(looping.mean()), len(looping)) if looping.size else None
+    return SetFigures(count, len(sets[0]), length, means, ci95)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _interval(values: Sequence[float | None]) -> Interval | None:
+    """The interval of the mean, from its standard error over the sets."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return None
+    half = NORMAL * float(np.std(known, ddof=1)) / math.sqrt(len(known))
+    return [float(np.mean(known)) - half, float(np.mean(known)) + half]

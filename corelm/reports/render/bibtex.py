@@ -1,0 +1,158 @@
+"""The methods of a report as BibTeX: corelm, the samplers, and the figures.
+
+The entries come from the sources that docstrings name, which the document of a report holds:
+
+    Source: AUTHORS YEAR, TITLE, arXiv ID; AUTHORS YEAR, TITLE, doi ID.
+
+Remarks after the identifier, and parts without a year, are no entries of their own.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import metadata
+from typing import Any
+
+from corelm.printable import one_line
+from corelm.reports.document.lookup import plugin_metrics
+
+_WORK = re.compile(r"(?:.*: )?(?P<authors>[^:]+?) (?P<year>(?:1[89]|20)\d\d)(?:, (?P<rest>.+))?")
+_IDENTIFIER = re.compile(
+    r",? *\b(?:arXiv:? *(?P<arxiv>[\w.-]+/\d{7}|\d{4}\.\d{4,5})|doi:? *(?P<doi>10\.\d{4,9}/\S*\w))",
+    re.IGNORECASE,
+)
+_NO_WORDS = {"a", "an", "the", "on", "of", "in", "is", "for", "and", "to", "as"}
+"""Words that say little about a title."""
+_ESCAPED = {"{": "(", "}": ")", "\\": "/", "~": "-", "^": ""} | {c: f"\\{c}" for c in "&%$#_"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry.
+
+    Attributes:
+        key: what a text cites it by.
+        fields: the content of each field by name, not yet escaped.
+        uses: what it is cited for.
+    """
+
+    key: str
+    fields: Mapping[str, str]
+    uses: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        uses = ", ".join(self.uses).replace("@", "")  # an @ would begin an entry
+        lines = [f"  {name} = {{{_value(name, text)}}}" for name, text in self.fields.items()]
+        return f"% {uses}\n@misc{{{self.key},\n" + ",\n".join(lines) + "\n}\n"
+
+
+def to_bibtex(document: Mapping[str, Any]) -> str:
+    """Return an entry for corelm and for each source of the samplers and figures of a report."""
+    entries: dict[str, Entry] = {}
+    for name, source in _sources(document):
+        for entry in entries_of(source, name):
+            same = _identity(entry)
+            known = entries.get(same, entry)
+            entries[same] = replace(known, uses=tuple(dict.fromkeys((*known.uses, name))))
+    keys: set[str] = set()
+    written = [str(_corelm(document))]
+    for entry in entries.values():
+        key = next(k for k in _keys(entry.key) if k not in keys)
+        keys.add(key)
+        written.append(str(replace(entry, key=key)))
+    return "\n".join(written)
+
+
+def entries_of(source: str, name: str) -> list[Entry]:
+    """Return the entries of a source, or one for the whole of it if it states no work and year.
+
+    Example:
+        >>> [entry] = entries_of("Fan, Lewis, Dauphin 2018, Stories, arXiv 1805.04833.", "top_k")
+        >>> entry.key, entry.fields["author"], entry.fields["eprint"]
+        ('fan2018stories', 'Fan and Lewis and Dauphin', '1805.04833')
+    """
+    parts = [part.strip() for part in one_line(source).split(";")]
+    found = [entry for part in parts if (entry := _entry(part))]
+    whole = {"title": re.split(r"\.(?: |$)", one_line(source))[0], "note": f"Source of {name}"}
+    return found or [Entry(_ascii(name) or "source", whole)]
+
+
+def _entry(part: str) -> Entry | None:
+    """The entry of a work with authors and a year; None for a remark."""
+    work = _WORK.fullmatch(part.rstrip("."))
+    if work is None:
+        return None
+    rest = work["rest"] or ""
+    identifier = _IDENTIFIER.search(rest)
+    title = rest[: identifier.start()] if identifier else re.split(r"\. ", rest)[0]
+    fields = {"author": _authors(work["authors"]), "title": title.strip(" ."), "year": work["year"]}
+    if identifier and identifier["arxiv"]:
+        fields |= {"eprint": identifier["arxiv"], "archiveprefix": "arXiv"}
+    elif identifier:
+        fields["doi"] = identifier["doi"]
+    words = re.split(r"[\s-]+", fields["title"])
+    telling = [_ascii(word) for word in words if word.lower() not in _NO_WORDS]
+    first = _ascii(fields["author"].split(" and ")[0].split()[-1])
+    key = f"{first}{work['year']}{next(filter(None, telling), '')}"
+    return Entry(key, {name: text for name, text in fields.items() if text})
+
+
+def _authors(text: str) -> str:
+    """The authors as BibTeX joins them."""
+    several = text.removesuffix(" et al.")
+    names = re.split(r", and |, | and ", several)
+    return " and ".join(names if several == text else [*names, "others"])
+
+
+def _sources(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The name and the source of everything in a report that states one."""
+    for row in document["samplers"]:
+        for stage in row.get("stages") or ():
+            yield from ((stage["name"], source) for source in stage.get("sources", ()))
+    header, short = document["header"], plugin_metrics(document)
+    for each in header.get("metrics", ()):
+        if each.get("source"):
+            yield short[each["name"]], each["source"]
+    for each in header.get("sources", ()):
+        yield ", ".join(each["of"]), each["source"]
+
+
+def _corelm(document: Mapping[str, Any]) -> Entry:
+    """The entry of corelm, from the same metadata of the package as its CITATION.cff."""
+    package, header = metadata("corelm"), document["header"]
+    fields = {
+        "author": f"{{{package['Author']}}}",
+        "title": f"corelm: {package['Summary']}",
+        "year": header["created"][:4],
+        "note": f"Version {header['corelm']}",
+    }
+    return Entry("corelm", fields, ("corelm",))
+
+
+def _identity(entry: Entry) -> str:
+    """The identifier of a work, by which two entries of it are one."""
+    fields = entry.fields
+    return fields.get("eprint") or fields.get("doi") or entry.key + fields.get("title", "")
+
+
+def _keys(key: str) -> Iterator[str]:
+    yield key
+    yield from (f"{key}{letter}" for letter in "abcdefghijklmnopqrstuvwxyz")
+    yield from (f"{key}{number}" for number in range(1, 10**6))
+
+
+def _ascii(text: str) -> str:
+    """A word in the letters that a key may have."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "", plain)
+
+
+def _value(name: str, text: str) -> str:
+    """The text of a field, in which nothing is a command of TeX; titles keep their capitals."""
+    if name == "author" and text.startswith("{"):  # one name, not several words of one
+        return f"{{{_value('', text[1:-1])}}}"
+    escaped = "".join(_ESCAPED.get(letter, letter) for letter in one_line(text).replace("`", ""))
+    return f"{{{escaped}}}" if name == "title" else escaped

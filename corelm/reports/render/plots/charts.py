@@ -1,0 +1,156 @@
+"""The charts of a report, in the order in which its page shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from corelm.reports.document.lookup import is_matched
+from corelm.reports.document.numbers import number
+from corelm.reports.render.plots.matched import matched_samplers
+from corelm.reports.render.plots.positions import entropy_by_position, mass_kept_by_position
+from corelm.reports.render.plots.quality import quality_against_diversity
+from corelm.reports.render.plots.recall import (
+    has_recall,
+    positions,
+    recall_against_mass_kept,
+)
+from corelm.reports.render.plots.rows import Document, sweeps
+from corelm.reports.render.plots.sweep import figures_of_sweeps
+from corelm.reports.render.plots.temperature import entropy_against_temperature
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One chart of a report.
+
+    Attributes:
+        name: that of its files, and the anchor on the page.
+        title: its heading.
+        short: the title in a list of links.
+        draw: draws it from a document.
+        caption: how to read it.
+        label: what a reader who cannot see it is told instead.
+    """
+
+    name: str
+    title: str
+    short: str
+    draw: Callable[[Document], Figure]
+    caption: str
+    label: str
+
+
+def charts(document: Document) -> Iterator[Chart]:
+    """Yield the charts of a report; those of matched and of swept samplers come first."""
+    first = [_matched(document)] if is_matched(document) else []
+    first += [_sweep(document)] if sweeps(document) else []
+    yield from first
+    # The page shows the first two above its tables.
+    temperature = _temperature(document)
+    yield from (_QUALITY, temperature) if first else (temperature, _QUALITY)
+    if has_recall(document):
+        yield _recall(document)
+    yield _entropy(document)
+    yield _MASS
+
+
+def _matched(document: Document) -> Chart:
+    return Chart(
+        "matched-samplers",
+        "Matched samplers",
+        "Matched",
+        matched_samplers,
+        "The samplers have the same value of one figure, so that the others compare fairly. The "
+        "line through a dot is its 95% interval."
+        + _of_people(document, "The upright line and band are those of human text."),
+        "Figures of each matched sampler with their intervals. The table has the figures.",
+    )
+
+
+def _sweep(document: Document) -> Chart:
+    return Chart(
+        "figures-of-sweeps",
+        "Along the sweep",
+        "Sweep",
+        figures_of_sweeps,
+        "Each dot is one setting. The band around a line is the 95% interval."
+        + _of_people(document, "The dashed level is that of human text."),
+        "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
+        "figures.",
+    )
+
+
+def _of_people(document: Document, sentence: str) -> str:
+    """A sentence about human text, if the report has any."""
+    return f" {sentence}" if document["reference"] else ""
+
+
+def _temperature(document: Document) -> Chart:
+    greatest = number(document["bounds"]["max"])
+    return Chart(
+        "entropy-against-temperature",
+        "Entropy against temperature",
+        "Temperature",
+        entropy_against_temperature,
+        "The curve is the model's own entropy at each temperature. Every other sampler is placed "
+        "where the curve has the same entropy, so you can read off the temperature that is equally "
+        "random.",
+        f"Mean entropy rises with temperature from 0 to at most {greatest} nats; each sampler is "
+        "a mark on the curve. The table Teacher-forced has the figures.",
+    )
+
+
+_QUALITY = Chart(
+    "quality-against-diversity",
+    "Quality against diversity",
+    "Quality",
+    quality_against_diversity,
+    "Texts further up are more likely to the model, texts further right are more diverse; thin "
+    "crosses are 95% intervals. The line joins the samplers that no other one beats in both: the "
+    "Pareto front.",
+    "Surprisal under the model against diversity for the texts of each sampler. The table "
+    "Generated texts has the figures.",
+)
+
+
+def _recall(document: Document) -> Chart:
+    return Chart(
+        "recall-against-mass-kept",
+        "Human recall against mass kept",
+        "Recall",
+        recall_against_mass_kept,
+        f"The share of the words that people wrote at these {positions(document):,} positions "
+        "which each sampler could still have drawn, against the model's probability that it keeps; "
+        "thin crosses are 95% intervals. On the dashed diagonal the two are equal: below it a "
+        "sampler loses more of people's words than the model expects.",
+        "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
+    )
+
+
+def _entropy(document: Document) -> Chart:
+    people = "The dashed level is the mean of human text, the band the range of its middle 90%."
+    return Chart(
+        "entropy-by-position",
+        "Entropy by position",
+        "Positions",
+        entropy_by_position,
+        "Mean entropy of the distribution drawn from, on the same contexts."
+        + _of_people(document, people),
+        "Mean entropy of each sampler at each position in the text. The table Teacher-forced has "
+        "the means.",
+    )
+
+
+_MASS = Chart(
+    "mass-kept-by-position",
+    "Mass kept by position",
+    "Mass",
+    mass_kept_by_position,
+    "Mean share of the model's probability that is left to draw from, on the same contexts.",
+    "Mean share of the model's probability that each sampler keeps, at each position in the text.",
+)

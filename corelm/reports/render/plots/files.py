@@ -1,0 +1,112 @@
+"""The plots of a report as files, and as drawings inside its page."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from corelm.reports.render.plots.canvas import COLOURS, style
+from corelm.reports.render.plots.charts import charts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 216
+LARGEST = 1e9
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+"""The same report gives the same bytes on any day."""
+
+
+def plots(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """Draw the plots of a report as files, each as PNG and as SVG.
+
+    The bytes depend on the report and on the version of matplotlib alone.
+
+    Args:
+        document: that of a report, as `corelm.report/1` describes it.
+
+    Returns:
+        The content of each file by its name.
+    """
+    files: dict[str, bytes] = {}
+    for name, figure in _drawn(document, letters="path"):
+        files[f"{name}.png"] = _saved(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        files[f"{name}.svg"] = _saved(figure, "svg", metadata=NO_METADATA)
+    return files
+
+
+def drawings(document: Mapping[str, Any]) -> dict[str, str]:
+    """Draw the plots of a report as SVG elements that take their colours from the page.
+
+    Args:
+        document: that of a report, as `corelm.report/1` describes it.
+
+    Returns:
+        The element of each plot by its name.
+    """
+    return {
+        name: element(name, _saved(figure, "svg", metadata=NO_METADATA).decode("utf-8"))
+        for name, figure in _drawn(document, letters="none")
+    }
+
+
+def _drawn(document: Mapping[str, Any], letters: str) -> Iterator[tuple[str, Figure]]:
+    """Draw one plot after the other; save each before asking for the next one."""
+    with warnings.catch_warnings(), style(**{"svg.fonttype": letters}):
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figures = _bounded({name: part for name, part in document.items() if name != "try_it"})
+        for chart in charts(figures):
+            yield chart.name, chart.draw(figures)
+
+
+def _bounded(part: Any) -> Any:
+    """Copy a part of a document with every number in the range that matplotlib can draw."""
+    if isinstance(part, Mapping):
+        return {name: _bounded(inner) for name, inner in part.items() if name != "texts"}
+    if isinstance(part, list):
+        return [_bounded(inner) for inner in part]
+    return min(max(part, -LARGEST), LARGEST) if isinstance(part, float) else part
+
+
+def _saved(figure: Figure, kind: str, **how: Any) -> bytes:
+    written = io.BytesIO()
+    figure.savefig(written, format=kind, **how)
+    return written.getvalue()
+
+
+def element(name: str, svg: str) -> str:
+    """Turn a drawing of matplotlib into an element of a page.
+
+    Everything invisible goes. Colours become variables of the page, which has other ones in the
+    dark; letters take the page's font; ids get the name of the plot, so that no two are equal.
+
+    Example:
+        >>> element("a", '<svg viewBox="0 0 9 9">\\n<g id="g1" fill="#00796b"/></svg>')
+        '<svg viewBox="0 0 9 9" aria-hidden="true"><g fill="var(--teal)"/></svg>'
+    """
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    # A hundredth of a point is as fine as anybody sees, and half the bytes.
+    svg = re.sub(r' (d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), svg)
+    opening, inside = svg[svg.index("<svg") :].split(">", 1)
+    size = re.search(r'viewBox="[^"]*"', opening)
+    used = set(REFERENCE.findall(inside))
+    inside = re.sub("<[^>]*>", lambda tag: _tag(tag[0], name, used), inside)
+    inside = re.sub(r">\s*\n\s*<", "><", inside).strip()
+    return f'<svg {size and size[0]} aria-hidden="true">{inside}'
+
+
+REFERENCE = re.compile(r'(?:href="|url\()#([\w-]+)')
+COLOUR = re.compile("#[0-9a-f]{6}")
+
+
+def _tag(tag: str, name: str, used: set[str]) -> str:
+    """Rewrite one tag of a drawing for the page."""
+    tag = COLOUR.sub(lambda colour: f"var(--{COLOURS[colour[0]]})", tag)
+    tag = re.sub(r' id="([^"]*)"', lambda at: f' id="{name}-{at[1]}"' if at[1] in used else "", tag)
+    tag = REFERENCE.sub(lambda at: at[0].replace("#", f"#{name}-"), tag)
+    tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
+    tag = re.sub(r"font-family: [^;\"]*;?", "", tag)
+    return re.sub(r"\s*\n\s*", " ", re.sub("(?<=[:;]) ", "", tag)).replace(' "', '"')

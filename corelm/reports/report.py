@@ -1,0 +1,289 @@
+"""The two public names of this package: `corelm.compare`, and the `Report` that it returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from corelm.decoder import Decoder
+from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
+from corelm.language_model import LanguageModel
+from corelm.models import atomic_files
+from corelm.models.load import label, load
+from corelm.reports.document.schema import check
+from corelm.reports.document.summary import summary
+from corelm.reports.measure.defaults import CONTEXTS, LENGTH, TEXTS, N
+from corelm.reports.measure.journal import Journal
+from corelm.reports.measure.run import ReportRun
+from corelm.reports.measure.settings import NamedModel, settings
+from corelm.reports.measure.stages import Progress
+from corelm.reports.render import bibtex, csv, markdown, text
+from corelm.reports.render.frames import columns
+from corelm.sampler import Sampler
+from corelm.scaling.choice import choose
+from corelm.scaling.job import Job
+
+LARGEST = 2**28
+"""The size in bytes of the largest report that is read."""
+
+
+class Report:
+    """An entropy comparison report.
+
+    Every form of it is made from one document, which follows the schema `corelm.report/1`.
+
+    Args:
+        document: the content, as `to_dict` returns it.
+
+    Raises:
+        ReportError: the document does not follow the schema.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> report = corelm.compare(ToyModel(), ["greedy", "uniform"], prompts="the", n=2, length=4)
+        >>> corelm.Report(report.to_dict()).to_csv() == report.to_csv()
+        True
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        check(document)
+        self._store(document)
+
+    @classmethod
+    def of_run(cls, document: Mapping[str, Any]) -> Report:
+        """Return the report of a document that a run has just made.
+
+        It follows the schema by construction; checking that again would take half a second.
+        """
+        report = cls.__new__(cls)
+        report._store(document)
+        return report
+
+    def _store(self, document: Mapping[str, Any]) -> None:
+        try:
+            self._json = _as_json(document)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ReportError(f"it holds a value that JSON cannot: {error}") from error
+        self._document = self.to_dict()
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Report:
+        """Read a report from a JSON file, as `to_json` writes it.
+
+        Raises:
+            ReportError: the file is missing, damaged or something else; the message says which.
+        """
+        try:
+            return cls(atomic_files.parse_json(atomic_files.read_file(Path(path), LARGEST)))
+        except (ModelFileError, ReportError) as error:
+            raise ReportError(f"{str(path)!r} is not a report: {error}") from error
+
+    @property
+    def summary(self) -> str:
+        """A few sentences: which sampler is closest to human text, which loop, which stray."""
+        return summary(self._document)
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """The samplers that failed and the metrics that failed on one, each with the reason."""
+        return dict(text.failures(self._document))
+
+    @property
+    def bibtex(self) -> str:
+        """The methods of the report as BibTeX: corelm, its samplers, its figures."""
+        return bibtex.to_bibtex(self._document)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the document: dicts, lists, strings, numbers and None."""
+        document: dict[str, Any] = json.loads(self._json)
+        return document
+
+    def to_json(self) -> str:
+        """Return the document as strict JSON."""
+        return self._json
+
+    def to_csv(self) -> str:
+        """Return every figure on a line: sampler, view, metric, value, low, high, n."""
+        return csv.to_csv(self._document)
+
+    def to_markdown(self) -> str:
+        """Return the summary, the table and how it was measured."""
+        return markdown.to_markdown(self._document)
+
+    def to_html(self) -> str:
+        """Return the whole page, in one file that loads nothing."""
+        from corelm.reports.render.html.page import page
+
+        return page(self._document)
+
+    def to_pandas(self, level: str = "figure") -> Any:
+        """Return a data frame.
+
+        Args:
+            level: what a line is. "figure": one figure of a sampler, as in `to_csv`. "sampler": a
+                sampler with all its figures, or people. "text" and "token": one of those that the
+                report keeps, all with `texts="all"`. Except for "figure", the parameters of the
+                samplers, the target of matching, the seed, the prompt and the index of the sample
+                are columns of their own.
+
+        Raises:
+            MissingDependencyError: pandas is not installed.
+            ReportError: there is no such level, or an earlier version made the report without
+                figures of texts.
+
+        Example:
+            >>> import corelm
+            >>> from corelm.testing import ToyModel
+            >>> report = corelm.compare(ToyModel(), ["top_k(k=2)"], prompts="the", n=2, length=3)
+            >>> frame = report.to_pandas("token")
+            >>> frame[["top_k.k", "sample", "text", "entropy"]].round(3).values.tolist()[:2]
+            [[2, 0, ' cat', 0.687], [2, 0, ' sat', 0.643]]
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"to_pandas needs pandas ({error}); install it with: pip install pandas"
+            ) from error
+        return pandas.DataFrame(columns(self._document, level))
+
+    def __repr__(self) -> str:
+        return f"<corelm report of {len(self._document['samplers'])} samplers: {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        """Return the summary and the table, for a notebook."""
+        from corelm.reports.render.html.notebook import to_notebook
+
+        return to_notebook(self._document)
+
+
+def compare(
+    model: LanguageModel | str,
+    samplers: Iterable[str | Sampler | Decoder] | None = None,
+    *,
+    prompts: str | Sequence[str] | None = None,
+    n: int = N,
+    length: int = LENGTH,
+    seed: int | None = None,
+    seeds: str | Sequence[int] | None = None,
+    reference: str | Path | Sequence[str] | None = None,
+    contexts: int = CONTEXTS,
+    match: str | Sequence[str] = (),
+    against: str | Sampler | Decoder | None = None,
+    metrics: str | Sequence[str] = (),
+    texts: int | str = TEXTS,
+    scorer: LanguageModel | str | None = None,
+    progress: Progress | None = None,
+    engine: str = "serial",
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> Report:
+    """Compare samplers on one model.
+
+    Every sampler is measured twice: exactly, on the model's distributions at the same positions,
+    and on texts of its own, which all samplers draw with the same random numbers. A sampler that
+    fails becomes a row with the reason.
+
+    Args:
+        model: the language model, or the name of one.
+        samplers: samplers, registered names or expressions, which may sweep over parameters as in
+            `temperature(t=0.1..2.0/20)` or `top_p(p=0.5,0.8,0.9)`. If left out, a set that shows
+            the range from greedy to uniform.
+        prompts: the beginning of the texts, or several beginnings. If left out, the prompt of the
+            model.
+        n: texts of each sampler for each prompt.
+        length: tokens to draw for each text, at most.
+        seed: the random seed of all texts; 1 if left out.
+        seeds: several seeds instead, such as `[1, 2, 3]` or "1..3". Every sampler writes its n
+            texts for each of them, and `by_seed` has the figures of each.
+        reference: human texts to compare with, or the path of a file or a folder of them. If left
+            out, the IMDB reviews that the model has not seen, provided that they were fetched and
+            the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
+        contexts: texts on whose positions the samplers are compared, at most.
+        match: a target such as "entropy=3", "mass_kept=0.9", "human_recall=0.95" or
+            "entropy=human", or several. A sampler that leaves one parameter open, such as `top_p`,
+            gets the value at which the figure on the same contexts is this one, in a row for each
+            target. "human" is the same share of the model's own entropy there as the surprisal of
+            human text is of the model's entropy on human text.
+        against: the sampler that every other one is compared with, one of `samplers`, or "human".
+            If left out, human text if there is any, otherwise the first sampler.
+        metrics: names of metrics that plugins offer, to measure on the texts too.
+        texts: the number of texts of each prompt that the report keeps, or "all".
+        scorer: a second language model, or the name of one, under which the surprisal of the texts
+            is measured too. Bits per byte compare models with different vocabularies.
+        progress: called with a stage, its finished units of work and its total.
+        engine: `serial`, in this process; `processes` on this machine; or `dask`, a cluster. The
+            report is the same. Workers load the models themselves, so they need their names.
+        workers: the number of processes; the number of processors when left out.
+        scheduler: the address of a Dask scheduler; a cluster on this machine when left out.
+
+    Raises:
+        UsageError: the settings cannot be met.
+        EngineError: workers that die, that cannot be reached, or that have other versions.
+        UnknownNameError, AmbiguousNameError: no such sampler or metric, or several.
+        DataError: the reference cannot be read.
+        ModelOutputError: the model returned logits that no sampler can use.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> report = corelm.compare(
+        ...     ToyModel(), ["greedy", "temperature(t=0.5)"], prompts="the", n=4, length=8
+        ... )
+        >>> [row["sampler"] for row in report.to_dict()["samplers"]]
+        ['greedy', 'temperature(t=0.5)']
+    """
+    own = _named(model)
+    asked = settings(
+        own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
+        seeds=seeds,
+        reference=reference, contexts=contexts, match=match, against=against, metrics=metrics,
+        texts=texts, scorer=None if scorer is None else _named(scorer),
+    )  # fmt: skip
+
+    def jobs() -> list[Job]:
+        return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
+
+    with choose(engine, workers, scheduler).opened(asked.models, jobs) as opened:
+        run = ReportRun(asked, opened, Journal(), progress or _silent)
+        return Report.of_run(run.document())
+
+
+def _as_json(document: Mapping[str, Any]) -> str:
+    """Return the document as JSON with each text on one line.
+
+    With a line for each number of a token, as elsewhere, it would be more than twice as long.
+    """
+    mark, texts = uuid4().hex, list[str]()
+
+    def held(text: Any) -> str:
+        texts.append(json.dumps(text, allow_nan=False))
+        return f"{mark}{len(texts) - 1}"
+
+    rows = [row | {"texts": [held(text) for text in row["texts"]]} for row in document["samplers"]]
+    whole = atomic_files.dump_json({**document, "samplers": rows}).decode()
+    return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
+
+
+def _named(model: LanguageModel | str) -> NamedModel:
+    if isinstance(model, str):
+        return NamedModel(load(model), label(model))
+    return NamedModel(model, type(model).__name__)
+
+
+def _loadable(model: LanguageModel | str) -> str:
+    if isinstance(model, str):
+        return model
+    raise UsageError(
+        f"workers load the models themselves: give the name, not a {type(model).__name__}"
+    )
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Report no progress."""

@@ -1,0 +1,135 @@
+"""A model by name, with the versions that every worker must have too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from corelm.decoder import Decoder
+from corelm.errors import EngineError, UnknownNameError, UsageError
+from corelm.language_model import LanguageModel
+from corelm.machine import machine
+from corelm.models.identity import identity_of
+from corelm.models.load import is_path, load, plugin_of
+from corelm.plugins.registry import registry
+from corelm.plugins.strategies import parts, strategy
+from corelm.sampler import Sampler
+
+OWN = ("corelm", "numpy")
+SAME_BITS = ("platform", "kernels", "vector_width")
+"""The facts of `machine` that decide the last bits of a result."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The name of a model that workers load, and the versions that must be the same there.
+
+    Attributes:
+        model: the name of the model; a path is absolute.
+        device: its device, for models with a choice.
+        dtype: the number format of its weights, likewise.
+        text: a text that distinguishes a model without a checksum from others.
+        sha256: that of the model.
+        versions: the versions of packages and the facts about a machine, by name.
+    """
+
+    model: str
+    device: str | None
+    dtype: str | None
+    text: str
+    sha256: str
+    versions: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        model: LanguageModel,
+        text: str,
+        things: Iterable[Sampler | Decoder],
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> Job:
+        """Return the job of a model that is loaded here.
+
+        Args:
+            name: its name or path.
+            model: the model.
+            text: any text; for models without a checksum.
+            things: the samplers and decoders that the units have.
+            device: the device that the model was loaded with.
+            dtype: the number format that it was loaded with.
+
+        Raises:
+            UsageError: a sampler or decoder that others cannot make from its expression.
+        """
+        distributions = {found for thing in things for found in _distributions(thing)}
+        plugin = plugin_of(name)
+        names = {*OWN, *distributions, *([plugin.distribution] if plugin else ())}
+        path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
+        versions = tuple(_versions(sorted(names)).items())
+        return cls(path, device, dtype, text, identity_of(model, text), versions)
+
+    def load(self) -> LanguageModel:
+        """Load the model in a worker.
+
+        Raises:
+            EngineError: another version or another model, with both.
+        """
+        expected = dict(self.versions)
+        for name, found in _versions(expected).items():
+            _compare(name, expected[name], found)
+        model = load(self.model, device=self.device, dtype=self.dtype)
+        _compare(f"model {self.model}", self.sha256, identity_of(model, self.text))
+        return model
+
+
+def _compare(name: str, expected: str, found: str) -> None:
+    if found != expected:
+        raise EngineError(
+            f"a worker has another {name}: {found} there, {expected} here; install the same on both"
+        )
+
+
+def _versions(names: Iterable[str]) -> Mapping[str, str]:
+    """Return the versions of these packages, and the facts that decide the last bits."""
+    here = machine()
+    packages = {name: _version(name) for name in names if name not in SAME_BITS}
+    return packages | {name: str(here[name]) for name in SAME_BITS}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
+    """Yield the packages that offer the parts of a sampler or decoder.
+
+    Raises:
+        UsageError: it exists in this process alone.
+    """
+    for part in parts(thing):
+        offer = registry().offer_of(type(part))
+        if offer is None or not offer.source.version:
+            raise UsageError(
+                f"{part.name} exists in this process alone, where workers cannot find it: install "
+                "it as a plugin, or leave out the engine"
+            )
+        yield offer.source.distribution
+    if not _reads_back(thing):
+        raise UsageError(
+            f"{thing} cannot be written as an expression, so workers cannot have it; leave out the "
+            "engine"
+        )
+
+
+def _reads_back(thing: Sampler | Decoder) -> bool:
+    try:
+        return strategy(str(thing)) == strategy(thing)
+    except (UsageError, UnknownNameError):
+        return False

@@ -1,0 +1,90 @@
+"""Writes many texts into a file, with progress and a count of the reasons why they ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corelm.cli.output import messages
+from corelm.cli.output.progress import stages
+from corelm.cli.output.texts import Request
+from corelm.generation.texts import Texts
+from corelm.models.identity import identity_of
+from corelm.scaling.choice import EngineChoice, choose
+from corelm.scaling.engine import Engine
+from corelm.scaling.job import Job
+from corelm.scaling.text_file import opened, stored_settings
+from corelm.scaling.units import in_order, settings_of, units_of
+
+
+@dataclass(frozen=True)
+class Destination:
+    """The file of `--output`, and how it is written.
+
+    Attributes:
+        path: the file.
+        engine: the engine that draws the texts.
+        resume: True to continue an unfinished file.
+    """
+
+    path: Path
+    engine: EngineChoice
+    resume: bool
+
+    @classmethod
+    def of(
+        cls, path: str, engine: str, workers: str | None, scheduler: str | None, resume: bool
+    ) -> Destination:
+        """Return the destination of these options.
+
+        Raises:
+            UsageError: no such engine, or a setting that it does not have.
+        """
+        return cls(Path(path), choose(engine, workers, scheduler), resume)
+
+    def stored_seed(self) -> int | None:
+        """Return the seed of the file that is to be continued; None if there is none."""
+        stored = stored_settings(self.path) if self.resume else None
+        seed = (stored or {}).get("seed")
+        return seed if isinstance(seed, int) else None
+
+    def write(self, request: Request, name: str, device: str | None, dtype: str | None) -> None:
+        """Write the texts of a request.
+
+        Args:
+            request: the texts.
+            name: the name or path by which the model was loaded.
+            device: the device that it was loaded with.
+            dtype: the number format that it was loaded with.
+        """
+        model, texts = request.model, request.texts
+        origin = {
+            "corelm": version("corelm"),
+            "numpy": np.__version__,
+            "model": [request.model_name, identity_of(model, texts.prompt)],
+        }
+        things = [each for each in texts.strategy if each is not None]
+        jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
+        self._write(texts, self.engine.opened([model], jobs), origin)
+
+    def _write(
+        self, texts: Texts, engine: AbstractContextManager[Engine], origin: Mapping[str, Any]
+    ) -> None:
+        with opened(self.path, {**origin, **settings_of(texts)}, self.resume) as file:
+            if file.written:
+                messages.note(f"continuing after {file.written} texts")
+            with engine as workers, stages("units") as progress:
+                progress("texts", file.written, texts.n)
+                for lines in in_order(workers, units_of(texts, file.written)):
+                    file.add(json.loads(lines))
+                    progress("texts", file.written, texts.n)
+        counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())
+        messages.note(f"finish reasons: {counts}")
+        messages.note(f"written to {self.path}")

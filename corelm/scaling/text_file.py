@@ -1,0 +1,181 @@
+"""A file of texts that is written line by line under another name until it is whole."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from filelock import FileLock, Timeout
+
+from corelm.errors import ModelFileError, UsageError
+from corelm.generation.generate import BATCH
+from corelm.models import atomic_files
+from corelm.printable import differences
+from corelm.scaling import parquet
+
+PART = ".part"
+"""The end of the name of a file that isn't whole."""
+LIMIT = 2**24
+"""Bytes of the settings at most."""
+logger = logging.getLogger("corelm")
+
+
+class TextFile:
+    """A file that grows in order; `opened` makes it.
+
+    Attributes:
+        written: the number of texts in it.
+        reasons: the number of texts for each finish reason.
+    """
+
+    def __init__(self, file: IO[bytes], written: int, reasons: Counter[str]) -> None:
+        self._file = file
+        self.written = written
+        self.reasons = reasons
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Append the lines of the texts that follow, all at once."""
+        self._file.write("".join(f"{line}\n" for line in lines).encode())
+        self._file.flush()
+        self.written += len(lines)
+        self.reasons.update(json.loads(line)["finish_reason"] for line in lines)
+
+    def sync(self) -> None:
+        """Wait until everything is on the disk."""
+        os.fsync(self._file.fileno())
+
+
+def stored_settings(path: Path) -> dict[str, Any] | None:
+    """Return the settings of the unfinished file of this name; None if there is none."""
+    try:
+        return atomic_files.parse_json(atomic_files.read_file(_settings_of(path), LIMIT))
+    except ModelFileError:
+        return None
+
+
+@contextmanager
+def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[TextFile]:
+    """Open a file of texts; give it its name at the end, unless something fails.
+
+    Until then it has `.part` behind its name, and holds lines of JSON. A `.parquet`
+    file is written from these at the end.
+
+    Args:
+        path: the file.
+        settings: everything that the texts depend on, as JSON can hold it.
+        resume: True to continue the unfinished file, if there is one.
+
+    Raises:
+        UsageError: a path that isn't a file's, an unfinished file that isn't to be continued or
+            has other settings, or one that another process writes.
+        MissingDependencyError: pyarrow is not installed, for Parquet.
+        OSError: a full disk, a read-only place.
+    """
+    _check(path)
+    part = path.with_name(path.name + PART)
+    with _locked(part):
+        if part.exists() and not resume:
+            raise UsageError(
+                f"{part} is unfinished: continue it with --resume, or delete it to start again"
+            )
+        now = json.loads(json.dumps(settings))
+        before = stored_settings(path) if part.exists() else None
+        if before is not None and before != now:
+            raise UsageError(
+                f"the unfinished {path} has other settings: {differences(before, now)}; give the "
+                "same ones, or leave out --resume"
+            )
+        if before is None:
+            part.unlink(missing_ok=True)
+            atomic_files.write_file(atomic_files.dump_json(now), _settings_of(path))
+        try:
+            with _growing(part) as file:
+                yield file
+            _give_name(part, path)
+        except BaseException:
+            logger.info("the finished texts are kept; --resume continues the file")
+            raise
+
+
+@contextmanager
+def _growing(part: Path) -> Iterator[TextFile]:
+    """Open an unfinished file behind its last whole batch; sync it unless something fails."""
+    size, written, reasons = _whole(part)
+    with open(part, "ab") as file:
+        file.truncate(size)
+        texts = TextFile(file, written, reasons)
+        yield texts
+        texts.sync()
+
+
+def _give_name(part: Path, path: Path) -> None:
+    if path.suffix == parquet.SUFFIX:
+        parquet.convert(part, path)
+    else:
+        part.replace(path)
+    part.unlink(missing_ok=True)
+    _settings_of(path).unlink(missing_ok=True)
+
+
+def _settings_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}{PART}.json")
+
+
+def _check(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{str(path)!r} is not a file, so texts cannot be written into it")
+    if not path.parent.is_dir():
+        raise UsageError(f"cannot write to {str(path)!r}: {path.parent} is not a folder")
+    if path.suffix == parquet.SUFFIX:
+        parquet.check_installed()
+
+
+@contextmanager
+def _locked(part: Path) -> Iterator[None]:
+    lock = FileLock(part.with_name(f"{part.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UsageError(f"another process writes {part}") from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.unlink(lock.lock_file)  # while held: later it may be another process's
+        lock.release()
+
+
+def _whole(part: Path) -> tuple[int, int, Counter[str]]:
+    """Return the bytes, the number and the finish reasons of the texts in whole batches.
+
+    A killed process may leave a part of a batch, and a torn line.
+    """
+    size, whole, reasons, batch = 0, 0, Counter[str](), Counter[str]()
+    end = 0
+    with suppress(FileNotFoundError), open(part, "rb") as file:
+        for number, line in enumerate(file):
+            reason = _reason(line, number)
+            if reason is None:
+                break
+            end += len(line)
+            batch[reason] += 1
+            if (number + 1) % BATCH == 0:
+                size, whole = end, number + 1
+                reasons += batch
+                batch.clear()
+    return size, whole, reasons
+
+
+def _reason(line: bytes, number: int) -> str | None:
+    """Return the finish reason of the text in a line; None if it isn't the line of this text."""
+    with suppress(ValueError, LookupError, TypeError):
+        text = json.loads(line)
+        if line.endswith(b"\n") and text["sample"] == number:
+            return str(text["finish_reason"])
+    return None

@@ -1,0 +1,161 @@
+"""A training run on disk: one file, written whole or not at all.
+
+One safetensors file holds the weights, the optimizer's state and the identity of the run, so that
+none can be there without the others. The position in the data follows from the optimizer's count
+of steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from corelm.errors import TrainingError
+from corelm.models.atomic_files import error_reason, write_file
+
+KEY = "corelm"
+
+EPOCHS = "epochs"
+"""The one part of an identity that may grow from a run to its continuation."""
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """The metadata of a checkpoint.
+
+    Attributes:
+        identity: settings, vocabulary and data of the run.
+        seconds: time spent on training.
+        sha256: the checksum of the arrays.
+    """
+
+    identity: dict[str, Any]
+    seconds: float
+    sha256: str
+
+
+class Checkpoint:
+    """The checkpoint of one run.
+
+    Args:
+        path: the file.
+        identity: settings, vocabulary and data of the run; only the same run may resume it, or
+            one with more epochs.
+    """
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self.path = path
+        self._identity = identity
+
+    def save(self, variables: list[Any], seconds: float) -> None:
+        """Write Keras variables and the time that they took, in seconds.
+
+        Raises:
+            TrainingError: a full disk, a read-only folder; an earlier checkpoint stays.
+        """
+        arrays = {f"{i:04d}": np.asarray(v, order="C") for i, v in enumerate(variables)}
+        state = json.dumps(
+            {"identity": self._identity, "seconds": seconds, "sha256": _digest(arrays.values())}
+        )
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(save(arrays, {KEY: state}), self.path)
+        except OSError as error:
+            raise TrainingError(
+                f"the checkpoint {str(self.path)!r} could not be written: {error_reason(error)}; "
+                "an earlier one is unchanged: make room, then continue with --resume"
+            ) from error
+
+    def load(self, shapes: list[tuple[int, ...]]) -> tuple[float, list[NDArray[Any]]]:
+        """Return the seconds spent so far, and the saved values of variables of these shapes.
+
+        Raises:
+            TrainingError: no checkpoint, a damaged one, or one of another run.
+        """
+        state, arrays = self._read()
+        self._refuse_other(state.identity)
+        if state.sha256 != _digest(arrays):
+            raise self._damaged("its weights differ from its checksum")
+        if [a.shape for a in arrays] != shapes:
+            raise TrainingError(f"the checkpoint {self.path.name} holds another network")
+        return state.seconds, arrays
+
+    def saved_precision(self) -> str | None:
+        """Return the precision of the saved run; None if none is readable."""
+        try:
+            precision = self._read(arrays=False)[0].identity.get("precision")
+        except TrainingError:  # `load` reports it
+            return None
+        return precision if isinstance(precision, str) else None
+
+    def delete(self) -> None:
+        """Remove the file, if there is one."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self, arrays: bool = True) -> tuple[SavedState, list[NDArray[Any]]]:
+        if not self.path.is_file():
+            raise TrainingError(
+                f"there is nothing to resume: no {self.path.name} next to the output; "
+                "to train a finished model further, give it with --from"
+            )
+        try:
+            with safe_open(self.path, "numpy") as file:
+                state = _parse_state((file.metadata() or {})[KEY])
+                names = sorted(file.keys()) if arrays else []
+                return state, [file.get_tensor(name) for name in names]
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, reason: object) -> TrainingError:
+        return TrainingError(
+            f"the checkpoint {self.path.name} is damaged: {reason}; "
+            "delete it, and start again without --resume"
+        )
+
+    def _refuse_other(self, saved: dict[str, Any]) -> None:
+        now = json.loads(json.dumps(self._identity))
+        differing = [
+            f"{name} was {saved.get(name)!r} and is {value!r}"
+            for name, value in now.items()
+            if saved.get(name) != value and not (name == EPOCHS and _grew(saved.get(name), value))
+        ]
+        if differing:
+            raise TrainingError("the checkpoint is of another run: " + "; ".join(differing))
+
+
+def _grew(saved: Any, now: Any) -> bool:
+    return type(saved) is int and type(now) is int and saved < now
+
+
+def _parse_state(text: str) -> SavedState:
+    """Read the metadata, whose every type may be wrong.
+
+    Raises:
+        ValueError, TypeError, KeyError: metadata that `Checkpoint.save` did not write.
+    """
+    state = json.loads(text)
+    if not isinstance(state, dict) or not isinstance(state["identity"], dict):
+        raise TypeError("its metadata is not that of a training run")
+    seconds, sha256 = state["seconds"], state["sha256"]
+    if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"its seconds are {seconds!r}")
+    if not isinstance(sha256, str):
+        raise TypeError("its checksum is not a text")
+    return SavedState(state["identity"], float(seconds), sha256)
+
+
+def _digest(arrays: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

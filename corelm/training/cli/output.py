@@ -1,0 +1,156 @@
+"""Shows a training: a summary, a bar with the time left, the texts, and how to continue."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from corelm.cli.output import messages
+from corelm.cli.output.progress import bar_moves, bars_of
+from corelm.training.progress import Reporter, TrainingPlan
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+LINES = 20
+"""The number of lines about steps in a training, where no bar can move."""
+WARM_UP = 5
+"""Steps before the time is estimated; the first ones compile the network."""
+
+
+@contextmanager
+def training_report() -> Iterator[TrainingLines]:
+    """Yield a reporter for training: a bar with the time left, and the texts of each epoch."""
+    with _interruptible() as interrupt:
+        if not bar_moves():
+            yield TrainingLines(interrupt)
+            return
+        from rich import progress as p
+
+        loss = p.TextColumn("loss {task.fields[loss]}")
+        columns = (p.BarColumn(), p.MofNCompleteColumn(), loss, p.TimeRemainingColumn())
+        with bars_of(*columns) as bars:
+            yield _TrainingBar(interrupt, bars)
+
+
+class Interrupt:
+    """A pressed Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt after Ctrl-C, which TensorFlow's import may have swallowed."""
+        if self.pressed:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def _interruptible() -> Iterator[Interrupt]:
+    """Acknowledge Ctrl-C at once: a step and a checkpoint may take seconds."""
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    earlier = signal.getsignal(signal.SIGINT)
+
+    def acknowledge(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, earlier)  # a second Ctrl-C does not wait
+        interrupt.pressed = True
+        with contextlib.suppress(RuntimeError):  # the signal came in the middle of a message
+            messages.tell("stopping; this may take a moment ...")
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, acknowledge)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, earlier)
+
+
+class TrainingLines(Reporter):
+    """Reports training in lines.
+
+    Attributes:
+        checkpoint: the checkpoint of an interrupted run, once it was saved.
+    """
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        self.checkpoint: Path | None = None
+        self._interrupt = interrupt
+        self._first: tuple[int, float] | None = None
+
+    def note(self, text: str) -> None:
+        self._interrupt.check()
+        messages.note(f"{text} ...")
+
+    def warn(self, text: str) -> None:
+        messages.warn(text)
+
+    def started(self, plan: TrainingPlan) -> None:
+        begin = f", {plan.steps_done:,} of them done" if plan.steps_done else ""
+        messages.tell(
+            f"training {plan.weights:,} weights in {plan.precision} on {plan.tokens:,} tokens of "
+            f"{plan.texts:,} texts: {plan.epochs:,} x {plan.steps_per_epoch:,} steps{begin}"
+        )
+
+    def kept(self, checkpoint: Path, done: int, total: int) -> None:
+        self.checkpoint = checkpoint
+        messages.tell(f"stopped after step {done:,} of {total:,}; kept {checkpoint}")
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        self._interrupt.check()
+        first, began = self._first = self._first or (done, time.monotonic())
+        left = ""
+        if done > first:
+            seconds = (time.monotonic() - began) / (done - first) * (total - done)
+            left = f"{duration(seconds)} left"
+        if done - first == WARM_UP and total > done + LINES:
+            messages.note(f"about {left}")
+        self._show_step(done, total, loss, left)
+
+    def _show_step(self, done: int, total: int, loss: float, left: str) -> None:
+        if done % -(-total // LINES) == 0:
+            text = f"step {done} of {total}, loss {loss:.3f}"
+            messages.note(f"{text}, {left}" if left else text)
+
+    def measured(self, epoch: int, perplexity: float) -> None:
+        messages.note(f"epoch {epoch}: held-out perplexity {perplexity:.1f}")
+
+    def texts(self, epoch: int, texts: dict[float, str]) -> None:
+        for temperature, text in texts.items():
+            messages.tell(f"t={temperature:g}: {text}")
+
+
+class _TrainingBar(TrainingLines):
+    """Reports training with a bar."""
+
+    def __init__(self, interrupt: Interrupt, bars: Progress) -> None:
+        super().__init__(interrupt)
+        self._bars = bars
+        self._task: Any = None
+
+    def step(self, done: int, total: int, loss: float) -> None:
+        if self._task is None:
+            self._task = self._bars.add_task("training", total=total, loss="")
+        self._bars.update(self._task, completed=done, loss=f"{loss:.3f}")
+        super().step(done, total, loss)
+
+    def _show_step(self, done: int, total: int, loss: float, left: str) -> None:
+        """Leave the steps to the bar."""
+
+
+def duration(seconds: float) -> str:
+    """Format a time as minutes and seconds, such as 12:05, or hours, such as 3 h 20 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min"

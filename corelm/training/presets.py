@@ -1,0 +1,41 @@
+"""The networks that `corelm train --preset` names, each with its recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corelm.models.architectures import Architecture
+from corelm.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A network and its recipe."""
+
+    architecture: Architecture
+    recipe: Recipe
+    help: str
+
+
+PRESETS = {
+    "book": Preset(
+        Architecture("book"),
+        Recipe("rmsprop", 0.001, 256, "words", packed=False),
+        "the chapter's network and recipe, 9.8 million weights",
+    ),
+    "default": Preset(
+        Architecture("default", dense=1024, heads=4, blocks=3),
+        Recipe("muon", 0.007, 64, "words+punctuation", packed=True),
+        "pre-norm blocks, tied embeddings, Muon: better and faster",
+    ),
+    "gpt2": Preset(
+        Architecture("gpt2", 4096, 256, width=128, dense=512, heads=4, blocks=4),
+        Recipe("muon", 0.007, 32, "byte-pairs", packed=True),
+        "GPT-2's architecture and tokens, small; it can be exported to other engines",
+    ),
+    "rnn": Preset(
+        Architecture("rnn", dense=512, heads=1),
+        Recipe("rmsprop", 0.001, 64, "words", packed=False),
+        "a recurrent network (GRU)",
+    ),
+}

@@ -1,0 +1,155 @@
+"""Settings of a training run, without Keras, so that the command line can check them at once."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from corelm.errors import UsageError
+from corelm.models.architectures import Architecture
+from corelm.models.vocabularies import TOKENS
+from corelm.training.presets import PRESETS, Preset
+from corelm.training.recipes import Recipe
+
+DATA = "data"
+"""The one way to distribute a training: every device computes a share of each batch."""
+
+LARGEST_SIZE = 2**24
+LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
+
+LEAST = {
+    "epochs": 1,
+    "vocabulary_size": 3,
+    "context_length": 1,
+    "batch": 1,
+    "checkpoint_steps": 1,
+}
+"""The smallest value of each size."""
+
+OF_THE_MODEL = ("tokens", "vocabulary_size", "context_length")
+"""Settings that a model to start from has already decided."""
+
+LISTED_APART = {
+    *("data", "preset", "epochs", "seed"),  # always listed, and first
+    *("out", "prompt", "temperatures", "length", "checkpoint_steps"),  # the weights ignore these
+    "start_from",
+}
+"""Settings that `TrainingSettings.command` leaves out of its list of differences."""
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a training run. `None` leaves the choice to the preset.
+
+    Attributes:
+        data: `imdb`, or a folder or file of texts.
+        out: the folder to write the model to.
+        preset: a key of `corelm.training.presets.PRESETS`.
+        epochs: passes through the data.
+        seed: decides the first weights and the order of the rows; below 2 ** 32.
+        prompt: the beginning of the texts written after each epoch, and the model's default
+            prompt; None takes a frequent beginning of the corpus.
+        temperatures, length: of the texts written after each epoch; length in tokens.
+        tokens, vocabulary_size, context_length, batch, learning_rate: replace the preset's.
+        held_out: share of the texts to hold out, where the data has no test half.
+        precision: `float32`, `mixed_bfloat16`, or `auto`: bfloat16 on a processor with
+            instructions for it.
+        checkpoint_steps: steps between two checkpoints.
+        start_from: the folder of a model to train further; its network, vocabulary and weights
+            are the first ones of the run.
+        distribute: `data` shares every batch among the devices of this machine, or of all
+            processes that the environment names; None uses one device.
+    """
+
+    data: str
+    out: Path
+    preset: str = "default"
+    epochs: int = 1
+    seed: int = 0
+    prompt: str | None = None
+    temperatures: tuple[float, ...] = (0.2, 0.5, 0.7, 1.0, 1.5)
+    length: int = 50
+    tokens: str | None = None
+    vocabulary_size: int | None = None
+    context_length: int | None = None
+    batch: int | None = None
+    learning_rate: float | None = None
+    held_out: float = 0.05
+    precision: str = "auto"
+    checkpoint_steps: int = 500
+    start_from: Path | None = None
+    distribute: str | None = None
+
+    def resolve(self) -> tuple[Architecture, Recipe]:
+        """Return the preset's architecture and recipe with the settings that replace parts.
+
+        Raises:
+            UsageError: an unknown preset or style of tokens, a size or seed out of range, or a
+                setting that the model to start from has decided.
+            ModelFileError: no readable model at `start_from`.
+        """
+        self._check_names()
+        self._check_numbers()
+        preset = self._preset()
+        architecture = replace(
+            preset.architecture, **self._replaced(("vocabulary_size", "context_length"))
+        )
+        recipe = replace(preset.recipe, **self._replaced(("tokens", "batch", "learning_rate")))
+        return architecture, recipe
+
+    def command(self, corpus: str) -> str:
+        """Return the command line that trains the same model on a corpus of this name."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in LISTED_APART}
+        default = {f.name: f.default for f in fields(self)}
+        options = [
+            f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+            for name, value in values.items()
+            if value != default[name]
+        ]
+        if self.start_from is not None:
+            options.append(f"--from {shlex.quote(str(self.start_from))}")
+        preset = f"--preset {self.preset} --epochs {self.epochs} --seed {self.seed}"
+        return " ".join([f"corelm train --data {shlex.quote(corpus)} {preset}", *options])
+
+    def _check_names(self) -> None:
+        if self.preset not in PRESETS:
+            raise UsageError(f"there is no preset {self.preset!r}; there are {', '.join(PRESETS)}")
+        if self.tokens is not None and self.tokens not in TOKENS:
+            raise UsageError(f"there are no tokens {self.tokens!r}; there are {', '.join(TOKENS)}")
+        if self.distribute not in (None, DATA):
+            raise UsageError(f"distribute is {DATA!r} or nothing, not {self.distribute!r}")
+
+    def _check_numbers(self) -> None:
+        for name, least in LEAST.items():
+            size = getattr(self, name)
+            words = name.replace("_", " ")
+            if size is not None and size < least:
+                raise UsageError(f"{words} is too small: {size}")
+            if size is not None and size > LARGEST_SIZE and name != "checkpoint_steps":
+                raise UsageError(f"{words} must be at most {LARGEST_SIZE}, not {size}")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise UsageError(f"seed must be from 0 to {LARGEST_SEED}, not {self.seed}")
+
+    def _preset(self) -> Preset:
+        """Return the preset, or that of the model to start from with its sizes."""
+        if self.start_from is None:
+            return PRESETS[self.preset]
+        for name in OF_THE_MODEL:
+            if getattr(self, name) is not None:
+                option = name.replace("_", "-")
+                raise UsageError(
+                    f"the model in {str(self.start_from)!r} has its own {name.replace('_', ' ')}; "
+                    f"leave --{option} out, or train a new model without --from"
+                )
+        from corelm.models.bundle import describe  # `corelm train --help` does without it
+
+        model = describe(self.start_from)
+        preset = PRESETS[model.architecture.kind]  # presets are named after kinds
+        recipe = replace(preset.recipe, tokens=model.tokens)
+        return replace(preset, architecture=model.architecture, recipe=recipe)
+
+    def _replaced(self, names: Sequence[str]) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}

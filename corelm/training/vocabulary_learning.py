@@ -1,0 +1,74 @@
+"""Learn a vocabulary from texts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from corelm.errors import DataError, MissingDependencyError, UsageError
+from corelm.models import byte_pairs
+from corelm.models.byte_pairs import ALPHABET, FIRST_MERGE, BytePairVocabulary
+from corelm.models.vocabularies import StoredVocabulary
+from corelm.training.vectorization import learn_words
+
+
+def learn_vocabulary(
+    texts: Sequence[str], style: str, size: int, end: bool = True
+) -> StoredVocabulary:
+    """Learn a vocabulary of at most `size` tokens, with the special ones.
+
+    Args:
+        texts: what to learn from.
+        style: a key of `corelm.models.vocabularies.TOKENS`.
+        size: the largest number of tokens.
+        end: give a vocabulary of words a token that ends a text; byte pairs always have one.
+
+    Raises:
+        UsageError: a size that leaves no room for a token of the texts.
+        DataError: texts without tokens.
+        MissingDependencyError: a package that learns this vocabulary is not installed.
+    """
+    if style == byte_pairs.STYLE:
+        return learn_byte_pairs(texts, size)
+    return learn_words(texts, style, size, end)
+
+
+def learn_byte_pairs(texts: Sequence[str], size: int) -> BytePairVocabulary:
+    """Merge the most frequent pairs of neighbours, as often as `size` allows.
+
+    Raises:
+        UsageError: a size without room for a merge.
+        DataError: texts in which no pair of bytes appears twice.
+        MissingDependencyError: tokenizers is not installed.
+    """
+    if size <= FIRST_MERGE:
+        raise UsageError(
+            f"a vocabulary of {byte_pairs.STYLE} needs room for at least {FIRST_MERGE + 1} "
+            f"tokens, not {size}"
+        )
+    merges = _learn_merges(texts, size - FIRST_MERGE)
+    if not merges:
+        raise DataError("the texts are too short: no two letters in them appear together twice")
+    return BytePairVocabulary(merges)
+
+
+def _learn_merges(texts: Sequence[str], count: int) -> list[byte_pairs.Merge]:
+    try:
+        from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"learning {byte_pairs.STYLE} needs tokenizers ({error}); "
+            'install it with: pip install "corelm[train]"'
+        ) from error
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(ALPHABET) + count,
+        initial_alphabet=list(ALPHABET),
+        min_frequency=2,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer, length=len(texts))
+    merges = [(left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"]]
+    # Two merges may make one token, such as a+bc and ab+c; the first is enough to make it.
+    return list({left + right: (left, right) for left, right in reversed(merges)}.values())[::-1]

@@ -1,0 +1,226 @@
+"""Text to token ids and back, in plain Python.
+
+`STYLES` names four ways to split a text into tokens. Training builds the vocabulary with Keras's
+TextVectorization by the same rules, so the ids are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from corelm import detokenize
+from corelm.errors import ModelFileError
+
+PADDING, UNKNOWN = "", "[UNK]"
+END = "[end]"
+
+SPACE = " \t\n\r\f\v"
+PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
+_LETTER = "[^" + re.escape(SPACE + PUNCTUATION) + "]"
+
+STRIPPED = "[" + re.escape(PUNCTUATION) + "]"
+"""The punctuation that the style `words` deletes, as the chapter's TextVectorization does."""
+
+DASH = f"[{SPACE}]-+[{SPACE}]"
+"""A hyphen between spaces is a dash, and becomes the token `--`."""
+
+MARKED = (
+    f"{_LETTER}+(?:'{_LETTER}+)*"  # a word, with its inner apostrophes
+    + r"|\.+|!+|\?+|-+"  # a run of one mark, such as an ellipsis, is one token
+    + f"|{STRIPPED}"
+)
+"""One token of `words+punctuation`; the expression means the same to Python and to RE2."""
+
+_LOWER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
+_stripped, _dash, _marked = re.compile(STRIPPED), re.compile(DASH), re.compile(MARKED)
+_spaced = re.compile(f"[^{SPACE}]+")
+
+
+def _words(text: str) -> list[str]:
+    return _spaced.findall(_stripped.sub("", text.translate(_LOWER)))
+
+
+def _words_and_punctuation(text: str) -> list[str]:
+    return _marked.findall(_dash.sub(" -- ", text.translate(_LOWER)))
+
+
+class Writer(Protocol):
+    """Writes the tokens of one text in turn."""
+
+    def piece(self, token: str) -> str:
+        """Write the next token: return its text."""
+
+    def text_of(self, token: str) -> str:
+        """Return the text of a token if it came next, without writing it."""
+
+    @property
+    def state(self) -> Hashable:
+        """All that the text of the next token depends on: equal states write alike."""
+
+
+class Style(NamedTuple):
+    """A way to split a text into tokens and to write tokens as a text."""
+
+    split: Callable[[str], list[str]]
+    writer: Callable[[], Writer]
+    help: str
+
+
+class _Spaced:
+    """Write each token but the first with a space before it."""
+
+    state = ""  # what comes before a token
+
+    def piece(self, token: str) -> str:
+        text, self.state = self.state + token, " "
+        return text
+
+    def text_of(self, token: str) -> str:
+        return self.state + token
+
+
+class _Plain:
+    """Write each token as it is."""
+
+    state = None
+
+    def piece(self, token: str) -> str:
+        return token
+
+    text_of = piece
+
+
+STYLES = {
+    "words": Style(_words, _Spaced, "lower-case words, punctuation stripped (the chapter's)"),
+    "words+punctuation": Style(
+        _words_and_punctuation,
+        detokenize.Writer,
+        "lower-case words; punctuation marks are tokens",
+    ),
+    "characters": Style(list, _Plain, "single characters, unchanged"),
+    "symbols": Style(_spaced.findall, _Spaced, "anything between spaces, unchanged"),
+}
+
+
+class WordVocabulary:
+    """The tokens of a model, in the order of their ids.
+
+    Args:
+        words: the tokens; the first is padding (""), the second replaces unknown tokens.
+        style: a key of `STYLES`, the way to split a text.
+
+    Example:
+        >>> words = ["", "[UNK]", "[end]", "this", "film", "."]
+        >>> vocabulary = WordVocabulary(words, "words+punctuation")
+        >>> vocabulary.encode("This film. Wow")
+        [3, 4, 5, 1]
+        >>> vocabulary.decode([3, 4, 5, 3])
+        'This film. This'
+    """
+
+    def __init__(self, words: Sequence[str], style: str) -> None:
+        if len(words) < 2 or words[0] != PADDING or words[1] != UNKNOWN:
+            raise ModelFileError("a vocabulary begins with an empty line and [UNK]")
+        if style not in STYLES:
+            raise ModelFileError(f"there are no tokens {style!r}; there are {', '.join(STYLES)}")
+        self.words: tuple[str, ...] = tuple(words)
+        self.style = style
+        self._ids = {word: i for i, word in enumerate(self.words)}
+        if len(self._ids) != len(self.words):
+            twice = next(word for i, word in enumerate(self.words) if self._ids[word] != i)
+            raise ModelFileError(f"a vocabulary holds each word once, not {twice!r} twice")
+
+        self._texts: dict[Hashable, _TextsAfter] = {}  # by the writer's state
+        self.start: int | None = self._ids.get(END)  # the end of one text is the start of the next
+        self.ends: tuple[int, ...] = () if self.start is None else (self.start,)
+
+    padding: int = 0
+    unknown: int = 1
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text; a token that the vocabulary lacks becomes `unknown`."""
+        return [self._ids.get(word, self.unknown) for word in STYLES[self.style].split(text)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Return the text of ids, without padding and end.
+
+        A prefix of the ids decodes to a prefix of the text.
+        """
+        return "".join(map(self.writer(), ids))
+
+    def writer(self) -> Callable[[int], str]:
+        """Return a function that takes the ids of one text in turn and returns the text of each."""
+        silent, write = (self.padding, *self.ends), STYLES[self.style].writer().piece
+        return lambda i: "" if i in silent else write(self.words[i])
+
+    def texts_after(self, ids: Iterable[int]) -> Sequence[str]:
+        """Return for each token the text that it would add after these ids.
+
+        The same object for each state of the writer, of which a text meets a few dozen.
+
+        Example:
+            >>> vocabulary = WordVocabulary(["", "[UNK]", "good", "."], "words+punctuation")
+            >>> list(vocabulary.texts_after([2])), vocabulary.texts_after([2, 3])[2]
+            (['', ' [UNK]', ' good', '.'], ' Good')
+        """
+        silent, writer = {self.padding, *self.ends}, STYLES[self.style].writer()
+        for i in ids:
+            if i not in silent:
+                writer.piece(self.words[i])
+        return self._texts.setdefault(writer.state, _TextsAfter(self.words, silent, writer))
+
+    def dumps(self) -> str:
+        """Return one token a line, with backslash, newline and carriage return escaped."""
+        return "".join(_escape(word) + "\n" for word in self.words)
+
+    @classmethod
+    def loads(cls, text: str, style: str) -> WordVocabulary:
+        """Read the text of `dumps`, also with a byte order mark or Windows line ends.
+
+        Raises:
+            ModelFileError: a text that is cut off, repeats a word or is not a vocabulary.
+        """
+        lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+        if lines.pop() != "":
+            raise ModelFileError("the vocabulary is cut off: its last line has no end")
+        # Few words hold a backslash, and a call for each of the others takes longer than the rest.
+        return cls([_unescape(line) if "\\" in line else line for line in lines], style)
+
+
+class _TextsAfter(Sequence[str]):
+    """The text of each token in one state of a writer, made when it is looked at."""
+
+    def __init__(self, words: Sequence[str], silent: set[int], writer: Writer) -> None:
+        self._words, self._silent, self._writer = words, silent, writer
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return tuple(self[at] for at in range(*i.indices(len(self))))
+        word = self._words[i]
+        return "" if i % len(self) in self._silent else self._writer.text_of(word)
+
+
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES.items()}
+
+
+def _escape(word: str) -> str:
+    return "".join(_ESCAPES.get(character, character) for character in word)
+
+
+def _unescape(line: str) -> str:
+    return re.sub(r"\\.?", _unescaped, line)
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[0] not in _UNESCAPES:
+        raise ModelFileError(f"the vocabulary holds the unknown escape {match[0]!r}")
+    return _UNESCAPES[match[0]]

@@ -1,0 +1,156 @@
+"""An engine that is missing, too old or changed, and model folders that would cost too much."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from corelm.errors import MissingDependencyError, ModelFileError, UsageError
+from corelm.interop.requirements import check_model_folder, requires
+
+ENGINES = {
+    "corelm_llama_cpp": ("gguf:{}", "llama-cpp-python", "0.3.36", ["llama_cpp"]),
+    "corelm_mlx": ("mlx:{}", "mlx-lm", "0.32", ["mlx", "mlx_lm"]),
+    "corelm_transformers": ("transformers:{}", "transformers", "5.18", ["transformers"]),
+    "corelm_keras_hub": ("keras_hub:{}", "keras-hub", "0.32", ["keras_hub", "keras"]),
+}
+"""By adapter: a model, the engine's name for pip, the oldest version that works, its modules."""
+
+INSTALLED = {name: facts for name, facts in ENGINES.items() if find_spec(name)}
+
+OPEN_EACH = """
+import importlib.metadata, json, sys
+models, missing = map(json.loads, sys.argv[1:])
+version = importlib.metadata.version
+def no_version(name):
+    if name in missing.values(): raise importlib.metadata.PackageNotFoundError(name)
+    return version(name)
+importlib.metadata.version = no_version
+sys.modules |= dict.fromkeys(missing)
+import corelm
+for model in models:
+    try: print(corelm.load(model))
+    except corelm.CorelmError as error: print(error)
+"""
+
+
+def errors_of(tmp_path: Path, missing: dict[str, str] | None = None) -> list[str]:
+    """Open a model of each adapter in a process of its own; return the messages."""
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    models = [facts[0].format(model) for facts in INSTALLED.values()]
+    command = [sys.executable, "-c", OPEN_EACH, json.dumps(models), json.dumps(missing or {})]
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def install(site: Path, package: str, version: str, modules: list[str]) -> None:
+    """Install an engine without content."""
+    metadata = site / f"{package.replace('-', '_')}-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+    )
+    for module in modules:
+        (site / f"{module}.py").write_text("")
+
+
+def test_an_engine_that_is_missing(tmp_path: Path) -> None:
+    missing = {name: facts[1] for facts in INSTALLED.values() for name in facts[3]}
+    assert errors_of(tmp_path, missing) == [
+        f'{package} is not installed; pip install "{package}>={version}"'
+        for _, package, version, _ in INSTALLED.values()
+    ]
+
+
+def test_an_engine_that_is_too_old(tmp_path: Path) -> None:
+    for _, package, _, modules in INSTALLED.values():
+        install(tmp_path, package, "0.0.9", modules)
+    assert errors_of(tmp_path) == [
+        f'{package} 0.0.9 is too old; pip install "{package}>={version}"'
+        for _, package, version, _ in INSTALLED.values()
+    ]
+
+
+def test_an_engine_that_has_changed_its_interface(tmp_path: Path) -> None:
+    for _, package, _, modules in INSTALLED.values():
+        install(tmp_path, package, "99.0", modules)
+    found = errors_of(tmp_path)
+    for message, (_, package, version, _) in zip(found, INSTALLED.values(), strict=True):
+        assert message.startswith(f"{package} 99.0 cannot be used: ")
+        assert message.endswith(f'; a version that works: pip install "{package}=={version}.*"')
+
+
+def test_a_version_without_metadata_is_left_out_of_the_message() -> None:
+    message = "^an-engine cannot be used: OSError: no library; a version that works: "
+    with pytest.raises(MissingDependencyError, match=message), requires("an-engine", "1.0"):
+        raise OSError("no library")
+
+
+def test_errors_of_corelm_pass_through() -> None:
+    with pytest.raises(UsageError, match=r"^as it is$"), requires("an-engine", "1.0"):
+        raise UsageError("as it is")
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"n_layer": 10**9}, "n_layer = 1000000000 is more than 1000"),
+        ({"parts": [{"num_layers": 10**9}]}, "num_layers = 1000000000 is more than 1000"),
+        ({"n_embd": 2**40}, "n_embd = 1099511627776 is more than 1073741824"),
+    ],
+)
+def test_a_configuration_of_impossible_sizes_is_refused(
+    tmp_path: Path, config: object, reason: str
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFileError, match=rf"config\.json': {reason}$"):
+        check_model_folder(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 10**5, b"\xff"])
+def test_a_configuration_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"config\.json': it cannot be read: "):
+        check_model_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "most"),
+    [
+        ("config.json", 2**20 + 1, 2**20),
+        ("tokenizer.json", 5 * 2**30, 2**28),
+        ("assets/vocabulary.txt", 5 * 2**30, 2**28),
+    ],
+)
+def test_a_file_that_no_model_needs_is_refused_unread(
+    tmp_path: Path, name: str, size: int, most: int
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").touch()
+    os.truncate(tmp_path / "model.safetensors", 5 * 2**30)  # weights may be large
+    check_model_folder(tmp_path)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    os.truncate(tmp_path / name, size)  # sparse: it takes no room
+    with pytest.raises(ModelFileError, match=f"{name}': it has more than {most} bytes$"):
+        check_model_folder(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_the_folder_does_not_hang(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    os.mkfifo(tmp_path / "tokenizer.json")
+    with pytest.raises(ModelFileError, match="it isn't a regular file"):
+        check_model_folder(tmp_path)

@@ -1,0 +1,45 @@
+"""The names and shapes of weights are those of Keras."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from small_models import SMALL, random_weights
+
+from corelm.models import bundle
+from corelm.models.weights import shapes
+from corelm.training.presets import PRESETS
+
+pytest.importorskip("keras")
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_names_and_shapes_are_those_of_keras(kind):
+    from corelm.models.keras_layers import build
+
+    network = build(SMALL[kind])
+    found = {name: weight.shape for name, weight in bundle.weights_of(network).items()}
+    assert found == shapes(SMALL[kind])
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_weights_put_into_a_network_come_out_again(kind):
+    from corelm.models.keras_layers import build
+
+    network, weights = build(SMALL[kind]), random_weights(SMALL[kind])
+    bundle.set_weights(network, weights)
+    found = bundle.weights_of(network)
+    assert all((found[name] == weight).all() for name, weight in weights.items())
+
+
+def test_weights_of_another_network_are_refused():
+    from corelm.models.keras_layers import build
+
+    with pytest.raises(bundle.ModelFileError, match="not the weights of this network"):
+        bundle.set_weights(build(SMALL["rnn"]), random_weights(SMALL["book"]))
+
+
+def test_the_book_has_the_chapters_number_of_weights():
+    sizes = shapes(PRESETS["book"].architecture).values()
+    assert sum(map(math.prod, sizes)) == 9_825_176

@@ -1,0 +1,154 @@
+"""Intervals: by hand, and their coverage of the true value."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from corelm.reports.metrics.intervals import (
+    ROUNDS,
+    _influence,
+    _means,
+    _student,
+    _tail,
+    best_of,
+    difference_interval,
+    jackknife,
+    mean_interval,
+    share_interval,
+)
+
+
+def test_a_bootstrap_of_many_texts_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(0).normal(3, 2, 400)
+    low, high = mean_interval(values, np.ones(400))
+    error = stats.sem(values)
+    assert np.isclose(low, values.mean() - 1.96 * error, atol=0.25 * error)
+    assert np.isclose(high, values.mean() + 1.96 * error, atol=0.25 * error)
+
+
+def test_a_bootstrap_covers_the_true_mean_nineteen_times_in_twenty():
+    rng = np.random.default_rng(1)
+    intervals = [mean_interval(rng.exponential(1, 64), np.ones(64)) for _ in range(400)]
+    held = np.mean([low < 1 < high for low, high in intervals])
+    assert 0.90 < held < 0.98
+
+
+@pytest.mark.parametrize(("freedom", "tolerance"), [(63, 1e-6), (10, 1e-3), (4, 0.05)])
+def test_few_texts_widen_an_interval_as_students_t_does(freedom, tolerance):
+    assert _student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=tolerance)
+
+
+def test_the_influence_of_a_text_on_a_mean():
+    # 12 values with the mean 2: each text's sum, less 2 for each of its values, divided by 12
+    assert _influence([8.0, 4.0, 12.0], [2, 4, 6]).tolist() == pytest.approx([1 / 3, -1 / 3, 0])
+    assert _influence([0.0, 0.0], [0, 0]).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("influence", "freedom"),
+    [
+        ([1, -1, 1, -1], 3),  # n - 1
+        ([3, -1, -1, -1], 3),  # the kurtosis would allow 6
+        ([9] + [-1] * 9, 2.8125),  # 2 * 10 / (73 / 9 - 1)
+    ],
+)
+def test_the_ends_are_those_of_students_t_for_the_texts_that_decide(influence, freedom):
+    n = len(influence)
+    quantile = _student(freedom) * np.sqrt(n / (n - 1))
+    assert _tail(np.array(influence, float)) == pytest.approx(stats.norm.sf(quantile), rel=1e-9)
+    assert _tail(np.zeros(n)) == 0.025
+
+
+def test_an_interval_that_few_texts_decide_is_wider():
+    values, ones = np.random.default_rng(3).exponential(1, 100) ** 3, np.ones(100)
+    means = _means(values, ones, 0, 1000)
+    low, high = mean_interval(values, ones)
+    plain = np.percentile(means, (2.5, 97.5))
+    assert low < plain[0] < plain[1] < high
+
+
+def test_the_best_of_many_settings_is_corrected_for_the_choice():
+    """Ten settings of equal mean 0: the largest is above 0 by chance alone, its correction not."""
+    rng, ones = np.random.default_rng(4), np.ones(64)
+    measured, corrected, held = [], [], []
+    for _ in range(60):
+        values = rng.normal(0, 1, (10, 64))
+        best = best_of([(each, ones) for each in values], 5.0)
+        measured.append(values[best.chosen].mean())
+        corrected.append(best.value)
+        held.append(best.ends[0] <= 0 <= best.ends[1])
+    assert np.mean(measured) > 0.15
+    assert abs(np.mean(corrected)) < 0.05
+    assert np.mean(held) >= 0.93
+    assert best_of([([1.0], [1]), ([2.0], [1])], 0.0) is None
+
+
+def test_one_setting_has_gained_nothing_but_the_bias_of_its_resampling():
+    texts = ([1.0, 2.0, 4.0, 9.0], [1, 1, 1, 1])
+    low, high = mean_interval(*texts)
+    bias = _means(*texts, 0, ROUNDS).mean() - 4.0
+    alone = best_of([texts], 0.0)
+    assert alone.chosen == 0
+    assert alone.value == pytest.approx(4.0 - bias)
+    assert alone.ends == pytest.approx([low - bias, high - bias])
+    far = ([201.0, 202.0, 204.0, 209.0], [1, 1, 1, 1])  # never the best in any resampled set
+    assert best_of([far, texts], 5.0) == (1, pytest.approx(alone.value), pytest.approx(alone.ends))
+    assert best_of([far, texts], 203.0).chosen == 0
+
+
+def test_texts_are_weighted_by_their_number_of_values():
+    # Two texts of 1 and of 99 values; the ends are those of one text alone, drawn twice.
+    low, high = mean_interval([0.0, 99.0], [1, 99])
+    assert (low, high) == (0.0, 1.0)
+    same = mean_interval([2.0, 4.0, 6.0], [1, 2, 3])
+    assert same == [2.0, 2.0]
+
+
+def test_the_interval_depends_on_the_seed_alone():
+    values, counts = np.arange(20.0), np.ones(20)
+    assert mean_interval(values, counts) == mean_interval(values, counts, seed=0)
+    assert mean_interval(values, counts) != mean_interval(values, counts, seed=1)
+
+
+def test_resampling_in_small_parts_gives_the_means_of_the_whole():
+    sums, counts = np.random.default_rng(2).normal(9, 2, 30), np.arange(1.0, 31.0)
+    times = np.random.default_rng(7).multinomial(30, np.full(30, 1 / 30), size=90)
+    expected = (times @ sums) / (times @ counts)
+    assert np.allclose(_means(sums, counts, 7, 90), expected, rtol=1e-12)
+
+
+def test_a_text_may_have_no_values():
+    assert mean_interval([0.0, 2.0, 4.0], [0, 1, 1])[0] == 2.0
+
+
+@pytest.mark.parametrize(("sums", "counts"), [([], []), ([1.0], [1]), ([0.0, 0.0], [0, 0])])
+def test_no_interval_from_nothing(sums, counts):
+    assert mean_interval(sums, counts) is None
+    assert difference_interval((sums, counts), ([1.0, 2.0], [1, 1])) is None
+
+
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    values = np.random.default_rng(2).exponential(1, 30)
+    left_out = [np.delete(values, i).mean() for i in range(30)]
+    low, high = jackknife(values.mean(), left_out)
+    assert np.isclose(high - low, 2 * stats.norm.ppf(0.975) * stats.sem(values))
+    assert np.isclose((low + high) / 2, values.mean())
+
+
+@pytest.mark.parametrize(
+    ("whole", "left_out"), [(None, [1.0, 2.0]), (1.0, [1.0]), (1.0, []), (1.0, [1.0, None, 2.0])]
+)
+def test_no_jackknife_of_undefined_figures(whole, left_out):
+    assert jackknife(whole, left_out) is None
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 64), (1, 64), (32, 64), (64, 64), (3, 5)])
+def test_shares_have_the_score_interval(hits, n):
+    expected = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    np.testing.assert_allclose(share_interval(hits / n, n), expected, atol=1e-7)
+
+
+def test_no_share_of_nothing():
+    assert share_interval(0, 0) is None

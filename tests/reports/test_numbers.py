@@ -1,0 +1,57 @@
+"""Numbers and matched figures as a reader meets them."""
+
+from __future__ import annotations
+
+import pytest
+
+from corelm.reports.document.matched import in_short, in_words
+from corelm.reports.document.numbers import listed, number, share
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.00009, "<0.01%"), (0.0001, "0.01%"), (0.0099, "0.99%"), (0.01, "1.0%"),
+     (0.999, "99.9%"), (0.9999, "99.9%"), (1, "100%")],
+)  # fmt: skip
+def test_a_share(value, text):
+    assert share(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0.00"), (-0.004, "0.00"), (-0.006, "-0.01"), (999.99, "999.99"), (1000, "1,000"),
+     (-1234.5, "-1,234"), (999999, "999,999"), (1e6, "1e+06"), (-2e6, "-2e+06")],
+)  # fmt: skip
+def test_a_number(value, text):
+    assert number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "text"), [("", ""), ("a", "a"), ("ab", "a and b"), ("abc", "a, b and c")]
+)
+def test_a_list_of_names(names, text):
+    assert listed(list(names)) == text
+
+
+@pytest.mark.parametrize(
+    ("figure", "value", "words", "short"),
+    [
+        ("entropy", 3, "a mean entropy of 3.00 nats", "entropy 3.00"),
+        ("kl_to_model", 0.1, "a mean KL divergence from the model of 0.10 nats",
+         "kl to model 0.10"),
+        ("jensen_shannon", 0.0123, "a mean Jensen-Shannon divergence of 0.0123 nats",
+         "jensen shannon 0.0123"),
+        ("expected_surprisal", 0, "a mean surprisal of 0.00 nats", "surprisal 0.00"),
+        ("varentropy", 2.5, "a mean varentropy of 2.50 nats squared", "varentropy 2.50"),
+        ("mass_kept", 0.9, "a mean mass kept of 90.0%", "mass kept 90.0%"),
+        ("tokens_kept", 12, "a mean number of tokens kept of 12.00", "tokens kept 12.00"),
+        ("mine:new", 0.5, "a mine:new of 0.50", "mine:new 0.50"),
+    ],
+)  # fmt: skip
+def test_a_matched_figure(figure, value, words, short):
+    assert in_words(figure, value) == words
+    assert in_short({"matched": {"figure": figure, "target": value}}) == short
+
+
+def test_a_row_that_was_not_matched():
+    assert in_short({"matched": None}) == in_short({}) == ""

@@ -1,0 +1,325 @@
+"""The page of a report: its content, and that nothing else can get in."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import html
+import math
+import re
+from html.parser import HTMLParser
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from documents import EVIL, every_number, full, hostile
+
+from corelm.errors import ReportError
+from corelm.reports.document.schema import check, schema
+from corelm.reports.document.summary import summary
+from corelm.reports.render import columns
+from corelm.reports.render.bibtex import to_bibtex
+from corelm.reports.render.definitions import definition
+from corelm.reports.render.format import visible
+from corelm.reports.render.html import tables, texts
+from corelm.reports.render.html.page import TABLES, page
+from corelm.reports.render.markdown import to_markdown
+
+Document = dict[str, Any]
+Attributes = dict[str, str | None]
+ABSENT = ("constraint", "scorer", "scorer surprisal", "model calls", "tokens read")
+"""The columns of figures that need a mask, a second scorer or a decoder; the report has none."""
+
+
+class Reader(HTMLParser):
+    """The elements of a page and what is written in each; unbalanced ones are an error."""
+
+    EMPTY = ("meta", "input", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, Attributes]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.EMPTY:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] not in ("script", "style"):
+            self.text += data
+
+    def all(self, *tags: str) -> list[Attributes]:
+        return [attributes for tag, attributes in self.elements if tag in tags]
+
+
+@pytest.fixture(scope="module")
+def whole(made: Document) -> str:
+    """The page of a report."""
+    return page(made)
+
+
+@pytest.fixture(scope="module")
+def read(whole: str) -> Reader:
+    return Reader(whole)
+
+
+def test_the_sections_are_in_the_order_of_a_reader(read):
+    ids = [section["id"] for section in read.all("section")]
+    first = ["entropy-against-temperature", "quality-against-diversity"]
+    others = ["recall-against-mass-kept", "entropy-by-position", "mass-kept-by-position"]
+    parts = ["table", "texts", "pictures", "try", "settings"]
+    assert ids == ["summary", *first, *parts[:3], *others, *parts[3:]]
+    targets = [link["href"] for link in read.all("a")]
+    assert targets == [*(f"#{name}" for name in first + parts), "#definitions"]
+    assert [tag["id"] for tag in read.all("h3") if "id" in tag] == ["definitions"]
+
+
+def test_the_summary_comes_first(made, read):
+    assert summary(made) in read.text
+    assert read.text.index(summary(made)) < read.text.index("The figures")
+
+
+def test_headings_go_down_one_level_at_a_time(read):
+    levels = [int(tag[1]) for tag, _ in read.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+
+
+def test_only_the_page_s_own_script_and_style_are_allowed(whole, read):
+    [policy] = [meta["content"] for meta in read.all("meta") if "http-equiv" in meta]
+    for kind, directive in (("script", "script-src"), ("style", "style-src")):
+        [content] = re.findall(f"<{kind}>(.*?)</{kind}>", whole, re.DOTALL)
+        checksum = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{checksum}';" in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert "http" not in policy
+    assert whole.index("http-equiv") < whole.index("<style")
+
+
+def test_nothing_comes_from_anywhere(whole, read):
+    loading = {"src", "srcset", "href", "xlink:href", "action", "data", "poster", "ping"}
+    for tag, attributes in read.elements:
+        for name in loading & set(attributes):
+            assert attributes[name].startswith("#"), (tag, name)
+    assert not re.search(r"url\((?!#)|@import|fetch\(|XMLHttpRequest|import\(", whole)
+
+
+def test_no_attribute_runs_a_script(read):
+    assert not [name for _, attributes in read.elements for name in attributes if name[:2] == "on"]
+
+
+def test_the_human_row_is_first_and_every_sampler_below(made, read):
+    for table in (columns.ENTROPY, columns.LIKELIHOOD, columns.VARIETY):
+        lines = list(tables.lines(made, table))
+        assert lines[0].human
+        assert [line.name for line in lines[1:]] == [row["sampler"] for row in made["samplers"]]
+        titles = [column.title for column in columns.columns_of(table, made)]
+        titles = [title for title in titles if title not in ABSENT]
+        assert all([c.title for c in line.cells] == titles for line in lines if not line.error)
+
+
+def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(document):
+    row = next(row for row in document["samplers"] if row["name"] == "temperature")
+    row["teacher_forced"]["entropy"].update(
+        mean=1, ci95=[0.9, 1.25], median=1.1, p05=0.25, p95=2.25
+    )
+    document["reference"]["teacher_forced"]["entropy"]["mean"] = 1.5
+    difference = row["differences"]["teacher_forced"]["entropy.mean"]
+    difference.update(value=-0.5, ci95=[-0.75, -0.25])
+    lines = tables.lines(document, columns.ENTROPY)
+    line = next(line for line in lines if line.name == "temperature(t=0.5)")
+    found = {cell.title: cell for cell in line.cells}
+    assert found["entropy"] == tables.Cell(
+        "entropy", "1.00", "", "0.90\N{EN DASH}1.25", "\u22120.50", "\u22120.75 to \u22120.25", True
+    )
+    assert found["bits"].text == "1.44"
+    assert found["choices"].text == "2.7"
+    assert found["median"] == tables.Cell("median", "1.10", "", "0.25\N{EN DASH}2.25")
+    greatest = document["bounds"]["max"]
+    places = [round(100 * nats / greatest, 1) for nats in (1.0, 0.25, 2.25, 1.5)]
+    assert line.strip == tables.RangeStrip(*places)
+
+
+def test_tables_have_captions_and_scopes(read):
+    tables, captions = read.all("table"), read.all("caption")
+    assert len(tables) == len(captions) == 5
+    assert all("scope" in head for head in read.all("th"))
+
+
+def test_a_failed_sampler_has_its_reason_in_every_table_and_no_text(whole):
+    assert whole.count("no more | `words`\nhere") == 3
+    assert whole.count("No text: the sampler failed.") == 6  # two prompts of three samples
+
+
+def test_every_word_can_be_reached_and_has_its_figures(made, whole):
+    written = [text for row in made["samplers"] for text in row["texts"]]
+    tokens = sum(len(text["tokens"]) for text in written)
+    headings = whole.count('<span class="term"')
+    assert whole.count('tabindex="0">') == tokens + headings + 4  # and the tables that scroll
+    token = made["samplers"][1]["texts"][0]["tokens"][0]
+    shown = texts.word(token)
+    inner = f"{shown.text}<span>{shown.about}<i>{shown.likely}</i></span>"
+    assert html.unescape(inner) in html.unescape(whole)
+
+
+def test_every_heading_of_a_figure_has_its_definition(made, read):
+    shown = [column for table in TABLES for column in tables.shown_columns(made, table)]
+    meanings = [each for each in read.all("span") if each.get("role") == "tooltip"]
+    assert len(meanings) == len(shown) == len({(c.view, c.title) for c in shown})
+    for column in columns.COLUMNS:
+        found = definition(column, made)
+        assert found.text.endswith(".")
+        assert found.text in read.text or column.title in ABSENT
+        assert found.unit or column.title in ("self-BLEU-4", "Zipf", "compression")
+
+
+def test_formulas_have_variables_and_minus_signs(whole):
+    entropy = "<var>H</var>(<var>q</var>) = \N{MINUS SIGN}\u03a3 <var>q</var> ln <var>q</var>"
+    assert f"<i>{entropy}</i>" in whole
+    assert "(1 \N{MINUS SIGN} rep-2)(1" in whole
+    assert "&lt;" not in whole[whole.index("<i>words with") :][:40]
+
+
+def test_figures_of_other_texts_say_so(document):
+    row = next(iter(tables.lines(document, columns.ENTROPY)))
+    assert row.note == ""
+    assert [c.note for c in row.cells if c.title == "expected surprisal"] == [
+        "of the words written"
+    ]
+    document["header"]["contexts"]["source"] = "model"
+    lines = list(tables.lines(document, columns.ENTROPY))
+    assert lines[0].note == "measured on other texts"
+    assert not any(line.note for line in lines[1:])
+
+
+def test_levels_of_surprisal_are_those_of_the_legend():
+    likely = {"token": " a", "rank": 1, "q": 0.5, "entropy": 1.0, "alternatives": []}
+    by_p = {0.5: 0, 0.13: 1, 0.01: 2, 0.001: 3, 0.0002: 4, 0.00001: 5, 0.0: 5}
+    assert {p: texts.word(likely | {"p": p}).level for p in by_p} == by_p
+    assert [text for _, text in texts.legend()] == [
+        "below 2", "2 to 4", "4 to 6", "6 to 8", "8 to 10", "10 or more",
+    ]  # fmt: skip
+
+
+def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
+    groups = texts.groups(made)
+    assert [(group.prompt, group.sample) for group in groups] == [
+        (prompt, sample) for prompt in ("the", "the cat") for sample in range(3)
+    ]
+    for group in groups:
+        assert [text.sampler for text in group.texts] == [r["sampler"] for r in made["samplers"]]
+
+
+def test_malicious_strings_stay_text(made):
+    evil = hostile(made)
+    check(evil)
+    written = page(evil)
+    reader = Reader(written)
+    assert len(reader.all("script")) == 1
+    assert not reader.all("img")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f\u202e\u2066]", written)
+    assert visible(EVIL) in reader.text
+    assert "{{7*7}}" in reader.text
+    names = {name for _, attributes in reader.elements for name in attributes}
+    assert names <= {name for _, attributes in Reader(page(made)).elements for name in attributes}
+
+
+def test_a_full_report_is_less_than_a_megabyte(made):
+    size = len(page(full(made, samplers=7, texts=5, tokens=100)).encode())
+    assert 500_000 < size < 1_000_000
+
+
+@pytest.mark.parametrize(("samplers", "explained"), [(8, 5), (20, 2), (41, 1)])
+def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
+    made, samplers, explained
+):
+    large = full(made, samplers, texts=5, tokens=3)
+    groups = texts.groups(large)
+    assert [group.explained for group in groups] == [True] * explained + [False] * (5 - explained)
+    written = Reader(page(large))
+    rows = [each["class"] for each in written.all("p") if "words" in each.get("class", "")]
+    plain = (5 - explained) * samplers
+    assert rows == ["words"] * (explained * samplers) + ["words plain"] * plain
+    every = "".join(token["token"] for token in large["samplers"][0]["texts"][0]["tokens"])
+    assert written.text.count(every.strip()) == plain
+    note = "only the words of sample "
+    assert (note + ", ".join(map(str, range(explained))) in written.text) == (explained < 5)
+    assert "{" not in written.text[written.text.find(note) :][:80]
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, 1e308, -1e308, 5e-324])
+def test_any_numbers_can_be_shown(document, number):
+    strange = every_number(document, number)
+    check(strange)
+    assert Reader(page(strange)).all("section")
+
+
+def test_the_sliders_show_the_entropy_of_human_text(document):
+    strip = next(line for line in page(document).splitlines() if 'id="scale"' in line)
+    entropy = document["reference"]["teacher_forced"]["entropy"]["mean"]
+    greatest = math.log(len(document["try_it"]["words"]))
+    at = float(re.search(r"--person:([\d.]+)%", strip)[1])
+    assert at == pytest.approx(100 * entropy / greatest, abs=0.1)
+    assert "upright line: human text" in strip
+    document["reference"] = None
+    assert "--person:" not in page(document)
+
+
+def test_a_report_without_people_without_texts_without_a_playground(document):
+    for row in document["samplers"]:
+        row["texts"] = []
+        row["differences"] = None
+    document.update(reference=None, try_it=None)
+    check(document)
+    written = page(document)
+    assert "No sampler wrote a text." in written or "No text: the sampler failed." in written
+    assert 'id="try"' not in written
+    assert 'class="human"' not in written
+    assert not any("human" in text for text in re.findall("<figcaption>(.*?)</", written))
+
+
+def test_a_report_with_nothing_but_what_the_schema_requires(document):
+    """An earlier version of corelm wrote fewer keys."""
+    definitions = schema()["$defs"]
+    header, row = definitions["header"]["required"], definitions["sampler"]["required"]
+    document["header"] = {key: document["header"][key] for key in header}
+    document["samplers"] = [{key: each[key] for key in row} for each in document["samplers"]]
+    earlier = {key: document[key] for key in schema()["required"]}
+    check(earlier)
+    assert Reader(page(earlier)).all("section")
+    assert to_markdown(earlier)
+    assert to_bibtex(earlier).count("@") == 1
+
+
+def test_a_report_of_nothing(document):
+    empty = copy.deepcopy(document) | {"samplers": [], "reference": None, "try_it": None}
+    check(empty)
+    assert "No sampler wrote a text." in page(empty)
+
+
+@pytest.mark.parametrize("logits", ["no base64!", "AAAA", "", "AACAfw==", "AAAAAAAAgD8="])
+def test_logits_that_rise_or_are_not_numbers_are_refused(document, logits):
+    """Bad base64, three bytes, no bytes, infinity, and 0 before 1."""
+    document["try_it"]["logits"] = logits
+    with pytest.raises(ReportError, match=r"try_it\.logits"):
+        page(document)
+
+
+def test_the_page_s_files_are_in_the_package():
+    names = {file.name for file in resources.files("corelm.reports.render.html.template").iterdir()}
+    assert {"page.html.jinja", "definitions.html.jinja", "page.css", "page.js"} <= names

@@ -1,0 +1,203 @@
+"""Metrics of plugins in a report: their figures, intervals and differences, and their failures."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import corelm
+from corelm.errors import PluginError, UnknownNameError, UsageError
+from corelm.plugins.offers import Offer, Source, check_metric
+from corelm.plugins.registry import Registry
+from corelm.reports.document.gate import condition
+from corelm.reports.measure import plugin_metrics, settings
+from corelm.reports.metrics.intervals import jackknife
+from corelm.reports.render import columns
+from corelm.reports.render.html import tables
+from corelm.testing import ToyModel
+
+Document = dict[str, Any]
+
+
+def tokens_per_text(tokens, texts):
+    return np.float32(sum(map(len, tokens)) / len(texts))
+
+
+def several(tokens, texts):
+    """Fail on a sampler that always writes the same text."""
+    if len(texts) > 3 and len(set(texts)) == 1:
+        raise ValueError("one text\nalone")
+    return len(texts)
+
+
+METRICS = {
+    "per_text": corelm.Metric("the mean number of tokens in a text", tokens_per_text),
+    "loops": corelm.Metric("a name that corelm has itself", lambda tokens, texts: 0.5),
+    "fails": corelm.Metric("a metric that fails on greedy <b>text</b>", several),
+    "undefined": corelm.Metric("never defined", lambda tokens, texts: None),
+}
+NAMES = [f"my-package:{name}" for name in METRICS]
+
+
+@pytest.fixture(scope="module")
+def report() -> corelm.Report:
+    plugins = Registry([])
+    plugins.register(SimpleNamespace(corelm_metrics=corelm.hookimpl(corelm_metrics)), "my-package")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settings, "registry", lambda: plugins)
+        return corelm.compare(
+            ToyModel(), ["greedy", "temperature(t=0.5)", "uniform"], prompts="the", n=5, length=12,
+            reference=["the cat sat on the mat", "the dog sat", "the mat"], against="uniform",
+            metrics=[*METRICS, "per_text"],
+        )  # fmt: skip
+
+
+def corelm_metrics():
+    return METRICS
+
+
+@pytest.fixture
+def document(report: corelm.Report) -> Document:
+    return report.to_dict()
+
+
+def test_figures_and_intervals_by_full_name(document):
+    assert [each["name"] for each in document["header"]["metrics"]] == NAMES
+    own = document["samplers"][1]["generated_texts"]
+    lengths = [len(text["tokens"]) for text in document["samplers"][1]["texts"]]
+    lengths = [n - (n < 12) for n in lengths]  # the end of a text is no token of it
+    assert own[NAMES[0]] == pytest.approx(np.mean(lengths))
+    without = [np.mean(lengths[:i] + lengths[i + 1 :]) for i in range(5)]
+    assert own["ci95"][NAMES[0]] == pytest.approx(jackknife(own[NAMES[0]], without))
+    assert own["loops"] != own["my-package:loops"] == 0.5
+    assert own["my-package:undefined"] is None
+
+
+def test_people_have_them_too(document):
+    own = document["reference"]["generated_texts"]
+    assert own[NAMES[0]] == pytest.approx((6 + 3 + 2) / 3, abs=1e-6)
+
+
+def test_the_difference_is_paired(document):
+    first, _, other = (row["generated_texts"][NAMES[0]] for row in document["samplers"])
+    found = document["samplers"][0]["differences"]["generated_texts"][NAMES[0]]
+    assert found["value"] == pytest.approx(first - other)
+    low, high = found["ci95"]
+    assert low < found["value"] < high
+
+
+def test_a_failure_leaves_one_figure_missing_and_says_why(report, document):
+    reason = "ValueError: one text"
+    assert report.failed == {"greedy.my-package:fails": reason}
+    assert document["samplers"][0]["generated_texts"]["my-package:fails"] is None
+    assert document["samplers"][0]["failed_metrics"] == {"my-package:fails": reason}
+    assert document["samplers"][2]["generated_texts"]["my-package:fails"] == 5.0
+    assert f"| `greedy.my-package:fails` | failed: {reason} |" in report.to_markdown()
+    assert f"<bdi>greedy.my-package:fails</bdi> failed: <bdi>{reason}</bdi>" in report.to_html()
+
+
+def test_every_form_has_them(report, document):
+    assert corelm.Report(document).to_dict() == document
+    lines = [line.split(",") for line in report.to_csv().splitlines()]
+    row = next(row for row in lines if row[0] == "greedy" and row[2] == NAMES[0])
+    assert float(row[3]) == document["samplers"][0]["generated_texts"][NAMES[0]]
+    frame = report.to_pandas()
+    assert set(frame[frame["metric"] == NAMES[0]]["sampler"]) == {
+        "human", "greedy", "temperature(t=0.5)", "uniform",
+    }  # fmt: skip
+    titles = ["per_text", "my-package:loops", "fails"]
+    line = next(iter(tables.lines(document, columns.VARIETY)))
+    assert [cell.title for cell in line.cells][-3:] == titles
+    chosen = [column.title for column in columns.overview_columns(document)]
+    assert [title for title in chosen if title in titles] == titles
+    assert "per\\_text: the mean number of tokens in a text" in report.to_markdown()
+    page = report.to_html()
+    assert (
+        "<bdi>a metric that fails on greedy &lt;b&gt;text&lt;/b&gt;: a metric of a plugin" in page
+    )
+
+
+@pytest.mark.parametrize("name", ["per_text", "my-package:per_text"])
+def test_a_condition_names_them_by_either_name(document, name):
+    rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
+    found = condition(f"uniform.{name} > 0", rows, NAMES)
+    assert found.metric == NAMES[0]
+    assert found.tripped(document).startswith(f"uniform.{name} > 0: it is ")
+    assert condition("uniform.loops > 1", rows, NAMES).metric == "loops"
+    failed = condition("greedy.fails > 0", rows, NAMES).tripped(document)
+    assert failed == "greedy.fails > 0: the metric failed: ValueError: one text"
+
+
+def test_an_unknown_name_suggests(monkeypatch):
+    plugins = Registry([])
+    plugins.register(SimpleNamespace(corelm_metrics=corelm.hookimpl(corelm_metrics)), "my-package")
+    monkeypatch.setattr(settings, "registry", lambda: plugins)
+    with pytest.raises(UnknownNameError, match="no metric 'per_txt'; did you mean 'per_text'"):
+        corelm.compare(ToyModel(), ["greedy"], metrics="per_txt")
+    with pytest.raises(UsageError, match="a metric is the name of one, such as 'mattr', not 3"):
+        corelm.compare(ToyModel(), ["greedy"], metrics=[3])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (float("nan"), "it returned nan; expected a finite number, or None"),
+        (float("-inf"), "it returned -inf; expected a finite number, or None"),
+        (True, "it returned True; expected a finite number, or None"),
+        ("0.5", "it returned '0.5'; expected a finite number, or None"),
+        (10**400, "OverflowError: int too large to convert to float"),
+    ],
+)
+def test_nonsense_is_refused(value, reason):
+    offer = Offer("bad", corelm.Metric("bad", lambda tokens, texts: value), Source("p", "1", "bad"))
+    found = plugin_metrics.measure([offer], [[3]], ["a"])
+    assert (found.values, found.left_out, found.failures) == (
+        {"p:bad": None}, {"p:bad": []}, {"p:bad": reason},
+    )  # fmt: skip
+
+
+def test_a_metric_cannot_change_the_texts():
+    def greedy(tokens, texts):
+        tokens.clear()
+        texts.clear()
+        return 1
+
+    tokens, texts = [[3, 4], [5]], ["a b", "c"]
+    offer = Offer("own", corelm.Metric("own", greedy), Source("p", "1", "own"))
+    assert plugin_metrics.measure([offer], tokens, texts).values == {"p:own": 1.0}
+    assert (tokens, texts) == ([[3, 4], [5]], ["a b", "c"])
+
+
+def test_a_comparison_is_made_once_for_all_parts_of_a_set():
+    calls = []
+
+    def longer(texts, people, model):
+        calls.append((texts, people, model))
+        return lambda rows: sum(len(texts[i]) for i in rows) / len(people[0])
+
+    offer = Offer("longer", corelm.Metric("a", compare=longer), Source("p", "1", "longer"))
+    model = ToyModel()
+    given = [offer], [[3, 4], [5]], ["ab", "c"]
+    found = plugin_metrics.measure(*given, plugin_metrics.Comparison(["four"], model))
+    assert calls == [(["ab", "c"], ["four"], model)]
+    assert (found.values, found.left_out) == ({"p:longer": 0.75}, {"p:longer": [0.25, 0.5]})
+    assert plugin_metrics.measure(*given).values == {"p:longer": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (len, "not a metric: it is <built-in function len>, not a corelm.Metric"),
+        (corelm.Metric(" ", len), "not a metric: it has no meaning; define it in a few words"),
+        (corelm.Metric("a", 3), "not a metric: the figure of it is not a function"),
+        (corelm.Metric("a"), "not a metric: it needs a figure or compare, and not both"),
+        (corelm.Metric("a", len, len), "not a metric: it needs a figure or compare, and not both"),
+    ],
+)
+def test_what_is_no_metric_is_refused_when_it_is_loaded(value, reason):
+    with pytest.raises(PluginError) as error:
+        check_metric(Offer("it", value, Source("p", "1", "it")))
+    assert str(error.value) == reason

@@ -1,0 +1,88 @@
+"""Every form can be made of any valid report: none raises, none passes markup on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import corelm
+from corelm.reports.cli.report_table import report_table
+from corelm.reports.document import gate
+from corelm.reports.document.schema import fault
+
+NUMBERS = [None, 0, -1, -0.0, 1e-300, 0.5, 1.0, 1e6, -1e308, 1e308, 10**300]
+TEXTS = ["", "a | b", "`", "<script>x</script>", "=1+1", "\x1b]0;x\x07", "a\nb\r\n", "\ud800", "🎬"]
+
+
+def shortened(value: Any) -> Any:
+    """A copy with no list longer than two."""
+    if isinstance(value, dict):
+        return {key: shortened(part) for key, part in value.items()}
+    return [shortened(part) for part in value[:2]] if isinstance(value, list) else value
+
+
+def places(value: Any):
+    """The container and the key of every number and text of a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, part in list(items):
+        if isinstance(part, (dict, list)):
+            yield from places(part)
+        else:
+            yield value, key
+
+
+def allowed(document: Any, holder: Any, key: Any) -> list[Any]:
+    """The other values that the schema allows there."""
+    before, values = holder[key], []
+    for value in TEXTS if isinstance(before, str) else NUMBERS:
+        holder[key] = value
+        values += [] if fault(document) else [value]
+    holder[key] = before
+    return values
+
+
+def forms(document: dict[str, Any]) -> str:
+    """Every light form of a report, one after the other."""
+    report = corelm.Report(document)
+    condition = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
+    console = Console(file=io.StringIO(), width=80, markup=False)
+    console.print(*report_table(document, 80))
+    console.print(*report_table(document, 30, unicode=False))
+    table = list(csv.reader(io.StringIO(report.to_csv())))
+    assert len({len(line) for line in table}) == 1
+    lines = report.to_markdown().splitlines()
+    cells = [len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")]
+    assert len(set(cells)) == 1
+    shown = report._repr_html_()
+    assert "<script" not in shown
+    return "".join([report.summary, condition.tripped(document), console.file.getvalue(), *lines])
+
+
+def test_any_number_and_any_text(document):
+    """All at once, in thirty mixtures."""
+    document = shortened({**document, "samplers": document["samplers"][::4]})
+    for text in document["samplers"][0]["texts"]:  # what only data frames have
+        del text["figures"], text["by_token"]
+    choices = [(*place, allowed(document, *place)) for place in places(document)]
+    rng = random.Random(0)
+    for _ in range(30):
+        for holder, key, values in choices:
+            if values and rng.random() < 0.5:
+                holder[key] = rng.choice(values)
+        assert fault(document) == ""
+        forms(document)
+    assert sum(len(values) > 5 for _, _, values in choices) > 100
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_any_set_of_samplers(document, left):
+    document["samplers"] = document["samplers"][-left:] if left else []
+    for reference in (document["reference"], None):
+        document["reference"] = reference
+        assert forms(document)

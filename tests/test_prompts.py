@@ -1,0 +1,58 @@
+"""The default prompt of a model, the words it does not know, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from corelm.generation.prompts import default_prompt, unknown_words_note
+from corelm.models.identity import identity_of
+from corelm.testing import ToyModel
+
+
+@pytest.mark.parametrize(
+    ("words", "stated", "prompt"),
+    [
+        (["This", "movie", "film"], None, "This movie"),
+        (["7", "?", "film", "movie"], None, "film"),  # the first word that is a word
+        (["7", "?"], None, "This movie"),
+        (["film"], "Dear reader", "Dear reader"),
+        (["film"], "", ""),
+        (["film"], 3, "film"),
+    ],
+)
+def test_the_default_prompt(words, stated, prompt):
+    model = ToyModel(words)
+    if stated is not None:
+        model.default_prompt = stated
+    assert default_prompt(model) == prompt
+
+
+@pytest.mark.parametrize(
+    ("prompts", "named"),
+    [
+        (["the cat", "the dog"], ""),
+        ([], ""),
+        (["the zebra", "the gnu and the zebra"], "'zebra', 'gnu'"),
+        (["a b c d e f g h"], "'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'"),
+        (["a b c d e f g h", " ".join(f"w{i}" for i in range(1200))],
+         "'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h' and 1,200 more"),
+    ],
+)  # fmt: skip
+def test_unknown_words_are_named_once(prompts, named):
+    note = unknown_words_note(ToyModel().vocabulary, prompts)
+    assert note == (
+        f"the model does not know {named}; it reads unknown words as [UNK]" if named else ""
+    )
+
+
+def test_a_model_without_a_checksum_is_identified_by_its_distribution():
+    model = ToyModel()
+    after = model.next_token_distribution([model.vocabulary.encode("the cat")])
+    assert identity_of(model, "the cat") == hashlib.sha256(after.tobytes()).hexdigest()
+    assert identity_of(model, "the dog") != identity_of(model, "the cat")
+    model.manifest = {"checksum": "0" * 64}
+    assert identity_of(model, "the cat") == "0" * 64
+    model.manifest = {"checksum": 3}
+    assert identity_of(model, "the cat") != 3
