@@ -11,6 +11,7 @@ from corelm import filters as filters  # as corelm.filters, without another impo
 from corelm.context import Context
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.context_builder import ContextBuilder
+from corelm.decoding.distributions import Distributions
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
 from corelm.decoding.step import Step
@@ -47,7 +48,7 @@ from corelm.numerics.distributions import (
 )
 from corelm.params import param
 from corelm.plugins.expressions import sampler
-from corelm.sampler import Chain, Sampler, sampling_distribution
+from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
     from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
@@ -64,6 +65,7 @@ __all__ = [
     "ByteVocabulary",
     "CachedSession",
     "Chain",
+    "Choice",
     "Context",
     "ContextBuilder",
     "ContextualVocabulary",
@@ -71,6 +73,7 @@ __all__ = [
     "Decoder",
     "Decoding",
     "DecodingTask",
+    "Distributions",
     "EngineSampler",
     "EngineSettings",
     "Explanation",
@@ -78,6 +81,7 @@ __all__ = [
     "HiddenStateSession",
     "KeyValueCache",
     "LanguageModel",
+    "Mask",
     "Metric",
     "ModelScheme",
     "ParameterError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Context:
         prompt_length: the number of tokens in the prompt.
         vocabulary: the vocabulary of the ids, for samplers that name words or the end token; None
             when a distribution is reshaped without a model.
+        width: the number of logits in a row; 0 where it is that of the vocabulary.
     """
 
     tokens: NDArray[np.int64]
@@ -43,6 +44,7 @@ class Context:
     model_surprisal: NDArray[np.float64]
     prompt_length: int
     vocabulary: Vocabulary | None = None
+    width: int = 0
 
     @classmethod
     def of(cls, tokens: ArrayLike, **fields: Any) -> Context:
@@ -61,6 +63,23 @@ class Context:
 
     def __post_init__(self) -> None:
         protect(self, "tokens", "surprisal", "model_surprisal")
+
+    @property
+    def vocabulary_size(self) -> int:
+        """The number of logits in a row; 0 where neither that nor a vocabulary is known."""
+        return self.width or (0 if self.vocabulary is None else len(self.vocabulary))
+
+    def of_width(self, size: int) -> Context:
+        """Return the same context for rows of this many logits.
+
+        An engine's model may have more logits than its tokenizer has tokens.
+        """
+        return self if self.width == size else replace(self, width=size)
+
+    @property
+    def batch(self) -> int:
+        """The number of rows."""
+        return len(self.tokens)
 
     @property
     def step(self) -> int:

@@ -18,7 +18,6 @@ from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
 from corelm.decoding.step import Step
 from corelm.language_model import LanguageModel
-from corelm.numerics.distributions import surprisals
 from corelm.params import Parameterized
 from corelm.sampler import Sampler
 
@@ -74,13 +73,13 @@ class DecodingTask:
         length = max(map(len, texts), default=0)
         if length == 0:
             return
+        text_of = dict(zip(self.random_stream.samples, texts, strict=True))
         decoding = self.start()
         for position in range(length):
-            decoding.select(np.array([position < len(texts[i]) for i in decoding.samples]))
-            tokens = np.array([texts[i][position] for i in decoding.samples])
-            model_logits, logits = decoding.next()
-            surprisal = surprisals(logits, tokens)
-            step = Step(position, decoding.samples, tokens, model_logits, logits, surprisal)
+            decoding.select(np.array([position < len(text_of[s]) for s in decoding.samples]))
+            tokens = np.array([text_of[s][position] for s in decoding.samples])
+            decoding.next()
+            step = decoding.step(tokens)
             if position + 1 < length:
                 decoding.advance(tokens)
             yield step

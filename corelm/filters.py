@@ -36,6 +36,7 @@ from corelm.numerics.filters import (
 from corelm.numerics.ranking import likeliest_tokens
 from corelm.numerics.reshaping import quadratic, xtc
 from corelm.token_edits import (
+    allow_all_but,
     change_logits,
     find_tokens,
     known_tokens,
@@ -48,6 +49,7 @@ from corelm.token_edits import (
 from corelm.token_texts import find_in_turn
 
 __all__ = [
+    "allow_all_but",
     "apply_temperature",
     "array_namespace",
     "at_least",

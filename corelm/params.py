@@ -15,7 +15,7 @@ import re
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 from corelm.errors import ParameterError, PluginError
 from corelm.param_values import CASTS, KINDS
@@ -194,23 +194,6 @@ class Parameterized:
             object.__setattr__(self, parameter.name, value)
 
     @classmethod
-    def register_as(cls, name: str) -> None:
-        """Make the name that a plugin offers the class's own; the first one counts."""
-        if not cls._is_registered:
-            cls.name, cls._is_registered = name, True
-
-    def renamed(self, name: str) -> Self:
-        """Return the same value under another name that it can be found by.
-
-        Its expression begins with that name. It equals, and hashes like, the original.
-        """
-        if name == self.name:
-            return self
-        copied = copy.copy(self)
-        object.__setattr__(copied, "name", name)
-        return copied
-
-    @classmethod
     def parameters(cls) -> tuple[Parameter, ...]:
         """Return the declared parameters in the order of their declaration.
 
@@ -260,6 +243,32 @@ class Parameterized:
 
     def __str__(self) -> str:
         return self.expression
+
+
+def register_as(cls: type[Parameterized], name: str) -> None:
+    """Make the name that a plugin offers the class's own; the first one counts."""
+    if not cls._is_registered:
+        cls.name, cls._is_registered = name, True
+
+
+P = TypeVar("P", bound=Parameterized)
+
+
+def renamed(value: P, name: str) -> P:
+    """Return the same value under another name that it can be found by.
+
+    Its expression begins with that name. It equals, and hashes like, the original.
+
+    Example:
+        >>> import corelm
+        >>> str(renamed(corelm.sampler("greedy"), "corelm:greedy"))
+        'corelm:greedy'
+    """
+    if name == value.name:
+        return value
+    copied = copy.copy(value)
+    object.__setattr__(copied, "name", name)
+    return copied
 
 
 def written(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 A sampler is a frozen dataclass with `__call__(logits, context) -> logits`. It draws nothing,
 keeps nothing and changes nothing; the core draws once, from the logits that it returns.
-`a | b` is a sampler too.
+`a | b` is a sampler too. A `Mask` says which tokens are possible, a `Choice` which of its
+parameters acts; the core does the rest for both.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from corelm.caching import cached_property
 from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
 from corelm.numerics.distributions import Array, softmax
 from corelm.params import Parameterized
-from corelm.validation import READABLE, apply, check_attributes, check_logits
+from corelm.validation import READABLE, check_attributes, check_logits
 
 
 class Sampler(Parameterized, ABC):
@@ -45,7 +46,8 @@ class Sampler(Parameterized, ABC):
 
     kind: ClassVar[str] = "other"
     """`temperature` (rescales all tokens), `filter` (removes unlikely ones), `penalty` (lowers
-    tokens by name or by the past), `mask` (removes them so), or `other`."""
+    tokens by name or by the past), or `other`; `mask` for a subclass of `Mask`. It describes the
+    sampler in notes, labels and colours, and never changes its arithmetic."""
 
     neutral: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The parameter values that together switch the sampler off: the logits come back unchanged,
@@ -98,29 +100,11 @@ class Sampler(Parameterized, ABC):
         """The parameters that are samplers, by name."""
         return {p.name: getattr(self, p.name) for p in self.parameters() if p.is_nested}
 
-    def acting(self, context: Context) -> Sampler:
-        """Return the sampler that acts in a context of one row, for explanations.
-
-        That is the sampler itself, or one of its parameters if it chooses between them.
-        """
-        return self
-
     @cached_property
     def is_neutral(self) -> bool:
         """True if the parameters have the neutral values, so that the logits stay as they are."""
         neutral = self.neutral
         return bool(neutral) and all(getattr(self, name) == neutral[name] for name in neutral)
-
-    @property
-    def portable(self) -> bool:
-        """True if it takes arrays of any library, such as torch or JAX; tried, not declared.
-
-        Raises:
-            MissingDependencyError: array-api-strict, which it is tried on, is not installed.
-        """
-        from corelm.numerics.portability import is_portable
-
-        return all(is_portable(stage) for stage in self.stages)
 
     def __or__(self, other: Sampler) -> Chain:
         """Chain two samplers: the other one gets the logits that this one returns."""
@@ -129,8 +113,84 @@ class Sampler(Parameterized, ABC):
         return Chain(self.stages + other.stages)
 
 
+class Mask(Sampler):
+    """A sampler that makes tokens impossible by the context alone, as a grammar does.
+
+    A subclass writes `allowed`. The logits of allowed tokens stay as they are. In a chain, where
+    the stages before it kept nothing that it allows, the model's likeliest allowed token is left,
+    so that a mask is never broken; only where the model itself rules out all allowed tokens does
+    its likeliest token stay.
+
+    Example:
+        >>> import corelm
+        >>> import numpy as np
+        >>> class EvenOnly(corelm.Mask):
+        ...     '''Allow the tokens with an even id.'''
+        ...     reads = frozenset()
+        ...     def allowed(self, context):
+        ...         even = np.arange(context.vocabulary_size) % 2 == 0
+        ...         return np.tile(even, (context.batch, 1))
+        >>> corelm.sampling_distribution(EvenOnly(), [2.0, 0.0, 2.0]).tolist()
+        [0.5, 0.0, 0.5]
+        >>> chain = corelm.sampler("top_k(k=1)") | EvenOnly()
+        >>> corelm.sampling_distribution(chain, [0.0, 9.0, 1.0]).tolist()
+        [0.0, 0.0, 1.0]
+    """
+
+    kind = "mask"
+
+    @abstractmethod
+    def allowed(self, context: Context) -> NDArray[np.bool_] | None:
+        """Return the tokens that are possible next.
+
+        Args:
+            context: the tokens so far; it has `batch` rows, and `vocabulary_size` is the
+                number of ids.
+
+        Returns:
+            (batch, vocabulary) bool; None for all.
+        """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        return _run(self, logits, context)
+
+
+class Choice(Sampler):
+    """A sampler that lets one of its parameters act, chosen by the context.
+
+    A subclass writes `choose`. A mask that is chosen acts like one in the chain itself.
+
+    Example:
+        >>> import corelm
+        >>> class GreedyAtFirst(corelm.Choice):
+        ...     '''Take the most likely token first, then let another sampler act.'''
+        ...     reads = frozenset({"step"})
+        ...     then: corelm.Sampler = corelm.param(corelm.sampler("stochastic"), "acts later")
+        ...     def choose(self, context):
+        ...         acts = self.then if context.step else corelm.sampler("greedy")
+        ...         return [acts] * context.batch
+        >>> corelm.sampling_distribution(GreedyAtFirst(), [0.0, 1.0]).tolist()
+        [0.0, 1.0]
+    """
+
+    @abstractmethod
+    def choose(self, context: Context) -> Sequence[Sampler]:
+        """Return the sampler that acts in each row: (batch,).
+
+        Args:
+            context: the tokens so far.
+        """
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        return _run(self, logits, context)
+
+
 class Chain(Sampler):
-    """Samplers that act one after the other, in the order given."""
+    """Samplers that act one after the other, in the order given.
+
+    It is the composition of its stages, the same for arrays of every library, but that its masks
+    know the logits which the chain took: see `Mask`.
+    """
 
     samplers: tuple[Sampler, ...] = ()
 
@@ -142,11 +202,7 @@ class Chain(Sampler):
         _derive_attributes(self, flat)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        if isinstance(logits, np.ndarray):
-            return apply(self, logits, context)
-        for stage in self.active_stages:  # of another array library: nothing checks the rows
-            logits = stage(logits, context)
-        return logits
+        return _run(self, logits, context)
 
     @property
     def nested(self) -> dict[str, Sampler]:
@@ -172,6 +228,14 @@ class Chain(Sampler):
         return self.expression
 
 
+def _run(sampler: Sampler, logits: Array, context: Context) -> Array:
+    """Call a sampler whose parts the core runs, and check the result if it is NumPy's."""
+    from corelm.stages import apply, run_stages  # they know this module's classes
+
+    run = apply if isinstance(logits, np.ndarray) else run_stages
+    return run(sampler, logits, context)
+
+
 def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:
     """Set what a sampler declares to what follows from its parts."""
     derived = {
@@ -188,7 +252,7 @@ def sampling_distribution(
 ) -> Array:
     """Return the exact distribution that a sampler draws from, as a NumPy array.
 
-    For an array of another library, call a portable sampler yourself:
+    For an array of another library, call the sampler yourself:
     `corelm.softmax(sampler(logits, context))`. That skips the checks of this function.
 
     Args:
@@ -214,6 +278,8 @@ def sampling_distribution(
         array = array.astype(np.float64)
     if array.ndim not in (1, 2) or array.shape[-1] == 0:
         raise UsageError(f"logits must be (vocabulary,) or (batch, vocabulary), not {array.shape}")
+    from corelm.stages import apply  # it knows this module's classes
+
     rows = np.atleast_2d(array)
     check_logits(rows)
     result = softmax(apply(sampler, rows, _context_for(len(rows), tokens)))

@@ -133,6 +133,30 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     return result
 
 
+def allow_all_but(context: Context, rows: ArrayLike, ids: ArrayLike) -> NDArray[np.bool_]:
+    """Return a mask that allows all tokens but some: (batch, vocabulary).
+
+    Args:
+        context: the tokens so far.
+        rows: the rows of the tokens, (tokens,), or a shape that broadcasts with the ids.
+        ids: the id of each token, (tokens,). Ids outside the vocabulary are left out.
+
+    Example:
+        >>> from corelm import Context
+        >>> context = Context.of([[0], [1]], width=3)
+        >>> allow_all_but(context, rows=[0, 1], ids=[2, 0]).tolist()
+        [[True, True, False], [False, True, True]]
+    """
+    allowed = np.ones((context.batch, context.vocabulary_size), dtype=bool)
+    rows, ids = np.broadcast_arrays(
+        np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)
+    )
+    # The context may hold ids outside the vocabulary, which have no logit.
+    known = (ids >= 0) & (ids < allowed.shape[1])
+    allowed[rows[known], ids[known]] = False
+    return allowed
+
+
 def token_sequence(token: int | str, vocabulary: Vocabulary | None, size: int) -> list[int]:
     """Return the ids of a token, named by its id or by a word; a word may be several tokens.
 

@@ -1,4 +1,4 @@
-"""Check the declarations of a sampler; run its stages and check the logits between them."""
+"""Check what a sampler declares, and the logits and masks that it returns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from corelm.context import Context
-from corelm.errors import ModelOutputError, PluginError, SamplerError, UsageError
-from corelm.numerics.distributions import Array, greedy, rows_are_valid
-from corelm.printable import message_of
+from corelm.errors import ModelOutputError, PluginError
+from corelm.numerics.distributions import Array, rows_are_valid
 
 if TYPE_CHECKING:
     from corelm.sampler import Sampler
@@ -28,6 +26,11 @@ def check_attributes(cls: type[Sampler]) -> None:
     wrong = f"not a sampler: {cls.__name__}"
     if cls.kind not in KINDS:
         raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
+    if cls.kind == "mask" and not hasattr(cls, "allowed"):
+        raise PluginError(f"{wrong}: a mask inherits corelm.Mask and has a method allowed(context)")
+    for method in ("allowed", "choose"):
+        if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
+            raise PluginError(f"{wrong}: it has {method}, from which the core makes its __call__")
     if not isinstance(cls.reads, Set) or not cls.reads <= READABLE:
         raise PluginError(
             f"{wrong}.reads must be a set of {', '.join(sorted(READABLE))}, not {cls.reads!r}"
@@ -44,110 +47,6 @@ def check_attributes(cls: type[Sampler]) -> None:
             raise PluginError(f"{wrong}.{flag} must be True or False, not {getattr(cls, flag)!r}")
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
-
-
-def apply(sampler: Sampler, logits: Array, context: Context) -> Array:
-    """Call a sampler and check every result, the last one too.
-
-    Stages at their neutral values are skipped.
-
-    Args:
-        sampler: a sampler or a chain.
-        logits: (batch, vocabulary), each row a valid distribution.
-        context: the past of each row.
-
-    Returns:
-        (batch, vocabulary) logits to draw from; `logits` itself where every stage is neutral.
-
-    Raises:
-        SamplerError: a stage raised or returned invalid logits; names stage, step and row.
-        UsageError: a stage cannot do its work here, such as find a word; names the stage.
-
-    Example:
-        >>> import corelm, numpy
-        >>> greedy = corelm.sampler("greedy")
-        >>> apply(greedy, numpy.array([[0.0, 1.0]]), corelm.Context.of([[0]])).tolist()
-        [[-inf, 0.0]]
-    """
-    result = run_stages(sampler, logits, context)
-    if result is not logits:
-        check_result(sampler, result, context)
-    return result
-
-
-def run_stages(sampler: Sampler, logits: Array, context: Context) -> Array:
-    """Call a sampler stage by stage; leave the rows of the last result for the caller to check.
-
-    `apply` checks them with `check_result`. The decoding loop leaves that to the draw, which
-    finds invalid rows as a by-product.
-
-    Args, returns and raises: as for `apply`.
-    """
-    model_logits, stages = logits, sampler.active_stages
-    for i, stage in enumerate(stages):
-        if i:  # the logits of the model, which come first, were checked before
-            check_result(stages[i - 1], logits, context)
-        logits = run_stage(stage, logits, model_logits, context)
-    return logits
-
-
-def run_stage(stage: Sampler, logits: Array, model_logits: Array, context: Context) -> Array:
-    """Call one stage of a chain; leave the rows of the result for the caller to check.
-
-    A mask removes tokens by the context alone, so it allows what it leaves of the model's own
-    distribution. Where earlier stages kept nothing that it allows, the model's likeliest allowed
-    token is left, so that a mask is never broken.
-
-    Args:
-        stage: the stage.
-        logits: (batch, vocabulary), those that the stages before it returned.
-        model_logits: (batch, vocabulary), those that the first stage took.
-        context: the past of each row.
-
-    Raises:
-        SamplerError, UsageError: as for `apply`.
-    """
-    if stage.kind != "mask" or logits is model_logits:
-        return _call(stage, logits, context)
-    allowed = _call(stage, model_logits, context)
-    kept: Array = np.where(allowed > -np.inf, logits, -np.inf).astype(logits.dtype, copy=False)
-    emptied = kept.max(axis=-1) == -np.inf
-    if emptied.any():
-        kept[emptied] = greedy(allowed[emptied])
-    return kept
-
-
-def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
-    """Refuse what the last stage of a sampler returned unless each row is a valid distribution."""
-    if not rows_are_valid(logits):
-        raise invalid_result(sampler, logits, context.step)
-
-
-def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
-    """The error for invalid rows that the last stage of a sampler returned."""
-    stage = (sampler.active_stages or sampler.stages)[-1]
-    fault = fault_of_rows(logits)
-    return SamplerError(f"{stage} returned {fault} at step {step}, row {first_invalid_row(logits)}")
-
-
-def _call(stage: Sampler, logits: Array, context: Context) -> Array:
-    """Call one stage on a read-only view, and check the type, shape and dtype of its result."""
-    view = logits.view()  # the array itself stays writeable for its owner
-    view.flags.writeable = False
-    try:
-        result = stage(view, context)
-    except UsageError as error:  # such as a word that the vocabulary lacks
-        raise UsageError(f"{stage.name}: {message_of(error)}") from error
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin's SystemExit must not end the program
-        reason = f"{type(error).__name__}: {message_of(error)}"
-        raise SamplerError(f"{stage} failed at step {context.step}: {reason}") from error
-    fault = fault_of_array(result, logits)
-    if fault:
-        raise SamplerError(f"{stage} returned {fault} at step {context.step}")
-    array: Array = result
-    return array
 
 
 def fault_of_result(result: Any, logits: Array) -> str:
@@ -168,6 +67,22 @@ def fault_of_array(result: Any, logits: Array) -> str:
         return f"the shape {result.shape} instead of {logits.shape}"
     if result.dtype != logits.dtype:
         return f"{result.dtype} instead of {logits.dtype}"
+    return ""
+
+
+def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
+    """Name what is wrong with the tokens that a mask allows; empty if nothing is.
+
+    Args:
+        allowed: any object that `Mask.allowed` returned, but None.
+        shape: (batch, vocabulary), that of the logits.
+    """
+    if not isinstance(allowed, np.ndarray):
+        return f"{type(allowed).__name__} instead of an array of bool"
+    if allowed.dtype != bool:
+        return f"an array of {allowed.dtype} instead of bool"
+    if allowed.shape != shape:
+        return f"the shape {allowed.shape} instead of {shape}"
     return ""
 
 

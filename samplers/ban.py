@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import remove_tokens, token_sequence
+from corelm import Context, Mask, Sampler, hookimpl, param
+from corelm.filters import allow_all_but, token_sequence
 
 
-class Ban(Sampler):
+class Ban(Mask):
     """Make chosen words impossible.
 
     A word of several tokens, such as a name or a phrase, is never completed: its last token is
@@ -26,21 +26,20 @@ class Ban(Sampler):
         [0.0, 0.5, 0.5]
     """
 
-    kind = "mask"
     neutral = {"words": ()}
     reads = frozenset({"tokens", "vocabulary"})
 
     words: tuple[int | str, ...] = param((), "words or token ids that are never drawn")
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         rows: list[int] = []
         ids: list[int] = []
         for word in self.words:
-            *before, last = token_sequence(word, context.vocabulary, logits.shape[-1])
+            *before, last = token_sequence(word, context.vocabulary, context.vocabulary_size)
             ending = _ending_with(context.tokens, before)
             rows.extend(ending)
             ids.extend([last] * len(ending))
-        return remove_tokens(logits, rows, ids)
+        return allow_all_but(context, rows, ids)
 
 
 def _ending_with(tokens: NDArray[np.int64], ids: Sequence[int]) -> Sequence[int]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param
+from corelm import Context, Mask, Sampler, hookimpl, param
 from corelm.errors import ParameterError
 from corelm.filters import find_in_turn, token_sequence
 
 
-class Force(Sampler):
+class Force(Mask):
     """Make the tokens of chosen words, in their order, the only possible ones at one place.
 
     The place is after `at` drawn tokens; with `after`, that many tokens after the last appearance
@@ -36,7 +36,6 @@ class Force(Sampler):
         ' cat sat the dog'
     """
 
-    kind = "mask"
     neutral = {"words": ()}
     reads = frozenset({"tokens", "step", "vocabulary"})
 
@@ -50,23 +49,22 @@ class Force(Sampler):
         if self.unless and not self.after:
             raise ParameterError("unless needs after, the text to count from")
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        size, vocabulary = logits.shape[-1], context.vocabulary
+    def allowed(self, context: Context) -> NDArray[np.bool_] | None:
+        size, vocabulary = context.vocabulary_size, context.vocabulary
         ids = [i for word in self.words for i in token_sequence(word, vocabulary, size)]
         turn = self._turn(context, len(ids))
         rows = np.flatnonzero((turn >= 0) & (turn < len(ids)))
-        wanted = np.array(ids, dtype=np.int64)[turn[rows]]
-        impossible = logits[rows, wanted] == -np.inf
-        wanted = np.where(impossible, logits[rows].argmax(axis=-1), wanted)
-        result = logits.copy()
-        result[rows] = -np.inf
-        result[rows, wanted] = logits[rows, wanted]
-        return result
+        if not len(rows):
+            return None
+        allowed = np.ones((len(turn), size), dtype=bool)
+        allowed[rows] = False
+        allowed[rows, np.array(ids, dtype=np.int64)[turn[rows]]] = True
+        return allowed
 
     def _turn(self, context: Context, count: int) -> NDArray[np.int64]:
         """Return the index of the word that each row must write now: (batch,)."""
         if not self.after:
-            return np.full(len(context.tokens), context.step - self.at)
+            return np.full(context.batch, context.step - self.at)
         read = context.tokens.shape[1]
         return np.array([read - self._place(row, context, count) for row in context.tokens])
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import remove_tokens
+from corelm import Context, Mask, Sampler, hookimpl, param
+from corelm.filters import allow_all_but
 
 
-class MinLength(Sampler):
+class MinLength(Mask):
     """Make the end of the text impossible before n tokens are drawn.
 
     Tokens of the prompt do not count. The end tokens are those of the model's vocabulary; without
@@ -28,17 +29,16 @@ class MinLength(Sampler):
         ' so so so'
     """
 
-    kind = "mask"
     neutral = {"n": 0}
     reads = frozenset({"step", "vocabulary"})
 
     n: int = param(0, "tokens to draw before the text may end", ge=0)
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         ends = () if context.vocabulary is None else tuple(context.vocabulary.ends)
         if not ends or context.step >= self.n:
-            return logits
-        return remove_tokens(logits, np.arange(len(logits))[:, None], ends)
+            return None
+        return allow_all_but(context, np.arange(context.batch)[:, None], ends)
 
 
 @hookimpl

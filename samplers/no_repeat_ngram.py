@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import past_tokens, remove_tokens
+from corelm import Context, Mask, Sampler, hookimpl, param
+from corelm.filters import allow_all_but, past_tokens
 
 
-class NoRepeatNgram(Sampler):
+class NoRepeatNgram(Mask):
     """Ban each token that would complete a run of n tokens that the context already has.
 
     Token t is impossible if the last n - 1 tokens, followed by t, occur earlier; n = 1 bans every
@@ -31,7 +31,6 @@ class NoRepeatNgram(Sampler):
         [0.5, 0.0, 0.5]
     """
 
-    kind = "mask"
     neutral = {"n": 0}
     reads = frozenset({"tokens"})
 
@@ -39,15 +38,13 @@ class NoRepeatNgram(Sampler):
     last: int = param(0, "how many of the last tokens count; 0 is all", ge=0)
     skip_prompt: bool = param(False, "count only tokens that were drawn")
 
-    def __call__(self, logits: Array, context: Context) -> Array:
+    def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         tokens = past_tokens(context, self.last, self.skip_prompt)
         if not 0 < self.n <= tokens.shape[1]:
-            return logits
+            return None
         rows, starts = np.nonzero(_repeats(tokens, self.n - 1))
         ids = tokens[rows, starts + self.n - 1]
-        # The context may hold ids outside the vocabulary, which have no logit.
-        known = (ids >= 0) & (ids < logits.shape[-1])
-        return remove_tokens(logits, rows[known], ids[known])
+        return allow_all_but(context, rows, ids)
 
 
 def _repeats(tokens: NDArray[np.int64], length: int) -> NDArray[np.bool_]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-import numpy as np
 from corelm_samplers.stochastic import Stochastic
-from numpy.typing import NDArray
 
-from corelm import Array, Context, Sampler, hookimpl, param
-from corelm.filters import array_namespace, find_in_turn
+from corelm import Choice, Context, Sampler, hookimpl, param
+from corelm.filters import find_in_turn
 
 
-class Phase(Sampler):
+class Phase(Choice):
     """Let one sampler act after the start of a phase and before its end, and another elsewhere.
 
     The start and the end are texts or token ids, such as `<think>` and `</think>`, in the
@@ -40,24 +38,10 @@ class Phase(Sampler):
     inside: Sampler = param(Stochastic(), "acts during the phase")
     outside: Sampler = param(Stochastic(), "acts before and after it")
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        inside = self._is_inside(context)
-        if inside.all() or not inside.any():
-            return self._at(bool(inside.all()))(logits, context)
-        xp = array_namespace(logits)
-        both = (self._at(each)(logits, context) for each in (True, False))
-        return xp.where(xp.asarray(inside[:, None]), *both)
-
-    def acting(self, context: Context) -> Sampler:
-        return self._at(bool(self._is_inside(context)[0]))
-
-    def _at(self, inside: bool) -> Sampler:
-        return self.inside if inside else self.outside
-
-    def _is_inside(self, context: Context) -> NDArray[np.bool_]:
+    def choose(self, context: Context) -> Sequence[Sampler]:
         marks = (self.start, self.end)
-        found = [len(find_in_turn(row, marks, context.vocabulary)) for row in context.tokens]
-        return np.array(found) % 2 == 1
+        found = (len(find_in_turn(row, marks, context.vocabulary)) for row in context.tokens)
+        return [self.inside if count % 2 else self.outside for count in found]
 
 
 @hookimpl

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from corelm_samplers.stochastic import Stochastic
 
-from corelm import Array, Chain, Context, Sampler, hookimpl, log_softmax, param
+from corelm import Array, Chain, Choice, Context, Sampler, hookimpl, log_softmax, param
 from corelm.filters import array_namespace
+from corelm.toolkit import renamed
 
 SHAPES: Mapping[str, Callable[[float], float]] = {
     "linear": lambda x: x,
@@ -20,7 +21,7 @@ SHAPES: Mapping[str, Callable[[float], float]] = {
 """The weight of the last sampler after a share of the way; it is 1 at the end."""
 
 
-class Schedule(Sampler):
+class Schedule(Choice):
     """Go from a first sampler to a last one over a number of drawn tokens.
 
     At token i the last sampler has the weight w = shape(i / over): linear is i / over itself,
@@ -35,8 +36,8 @@ class Schedule(Sampler):
         >>> import corelm
         >>> cooling = Schedule(first="temperature(t=1.5)", last="temperature(t=0.5)", over=10)
         >>> context = corelm.Context.of([[3, 4, 5, 6, 7]], prompt_length=0)
-        >>> str(cooling.acting(context))
-        'temperature(t=1.0)'
+        >>> [str(acts) for acts in cooling.choose(context)]
+        ['temperature(t=1.0)']
     """
 
     neutral = {"first": Stochastic(), "last": Stochastic()}
@@ -48,24 +49,32 @@ class Schedule(Sampler):
     over: int = param(100, "how many drawn tokens it takes", ge=1)
     shape: str = param("linear", "how the last one comes in", choices=tuple(SHAPES))
 
-    def __call__(self, logits: Array, context: Context) -> Array:
-        acting = self.acting(context)
-        if acting is not self:
-            return acting(logits, context)
-        w = self._weight(context.step)
-        xp = array_namespace(logits)
-        first = log_softmax(self.first(logits, context)) + math.log1p(-w)
-        last = log_softmax(self.last(logits, context)) + math.log(w)
-        return xp.logaddexp(first, last)
+    def choose(self, context: Context) -> Sequence[Sampler]:
+        return [self._at(context.step)] * context.batch
 
-    def acting(self, context: Context) -> Sampler:
-        w = self._weight(context.step)
+    def _at(self, step: int) -> Sampler:
+        w = self._weight(step)
         if w in (0, 1):
             return self.last if w else self.first
-        return _between(self.first, self.last, w) or self
+        return _between(self.first, self.last, w) or Mixture(self.first, self.last, w)
 
     def _weight(self, step: int) -> float:
         return SHAPES[self.shape](step / self.over) if step < self.over else 1.0
+
+
+class Mixture(Sampler):
+    """Mix the distributions of two samplers."""
+
+    is_argmax_invariant = True
+
+    first: Sampler = param(Stochastic(), "has the weight 1 - w")
+    last: Sampler = param(Stochastic(), "has the weight w")
+    w: float = param(0.5, "the weight of the last one", gt=0, lt=1)
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        first = log_softmax(self.first(logits, context)) + math.log1p(-self.w)
+        last = log_softmax(self.last(logits, context)) + math.log(self.w)
+        return array_namespace(logits).logaddexp(first, last)
 
 
 def _between(first: Sampler, last: Sampler, w: float) -> Sampler | None:
@@ -96,7 +105,7 @@ def _stage(first: Sampler, last: Sampler, w: float) -> Sampler | None:
             return None
     if None in values.values():
         return None
-    return replace(first, **values).renamed(first.name)
+    return renamed(replace(first, **values), first.name)
 
 
 @hookimpl

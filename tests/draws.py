@@ -7,7 +7,7 @@ from scipy import stats
 
 from corelm import Context, Sampler, draw
 from corelm.decoding.random_stream import RandomStream
-from corelm.validation import apply
+from corelm.stages import apply
 
 INF = float("inf")
 N = 100_000

@@ -402,7 +402,7 @@ def test_surprisals_follow_their_rows_through_a_selection():
 
 def test_chosen_tokens_have_the_surprisal_of_the_last_distributions():
     decoding = task(samples=range(2), sampler=corelm.sampler("temperature", t=0.5)).start()
-    logits = decoding.next()[1]
+    logits = decoding.next().logits
     decoding.select(np.array([1, 1, 0]))
     decoding.advance(np.array([4, 5, 6]))
     expected = corelm.surprisals(logits[[1, 1, 0]], np.array([4, 5, 6]))
@@ -420,12 +420,12 @@ def test_a_mask_selects_rows_as_indices_do():
     decoding = task(samples=range(3)).start()
     decoding.select(np.array([True, False, True]))
     assert decoding.samples.tolist() == [0, 2]
-    assert len(decoding.next()[0]) == 2
+    assert len(decoding.next().model_logits) == 2
 
 
 def test_scores_given_by_the_caller_stay_as_they_are():
     decoding, scores = task().start(), np.zeros((1, 13), dtype=np.float32)
-    model_logits, _ = decoding.next(scores)
+    model_logits = decoding.next(scores).model_logits
     assert model_logits[0, 0] == -INF
     assert not scores.any()
 
@@ -555,26 +555,3 @@ def test_a_text_that_goes_back_draws_the_same_again(model):
         assert np.array_equal(decoding.draw().logits, logits[position])
         decoding.advance()
     assert decoding.context.tokens.tolist() == tokens.tolist()
-
-
-def test_a_token_that_is_excluded_is_not_offered_to_the_sampler():
-    model = ToyModel(["a", "b", "c"], logits=np.log([1, 1, 0.5, 0.3, 0.2]), end=False)
-    decoding = task(model=model, prompt="", sampler=GREEDY, samples=range(3)).start()
-    step = decoding.draw(exclude=[2])
-    assert step.tokens.tolist() == [3, 3, 3]
-    assert step.surprisal.tolist() == [0, 0, 0]
-    assert step.model_surprisal == pytest.approx([-math.log(0.3)] * 3)
-    assert np.isfinite(step.model_logits[:, 2:]).all()
-    assert decoding.draw().tokens.tolist() == [2, 2, 2]
-    with pytest.raises(UsageError, match="every token that is possible at step 0 is excluded"):
-        decoding.draw(exclude=[2, 3, 4])
-
-
-def test_another_attempt_has_random_numbers_of_its_own():
-    model = ToyModel(["a", "b"], logits=np.zeros(4), end=False)
-    decoding = task(model=model, prompt="", samples=range(40), seed=7).start()
-    decoding.select(np.arange(1, 40, 2))
-    for attempt in (1, 2):
-        numbers = RandomStream(7, range(40)).redraw(0, attempt, np.arange(1, 40, 2))
-        drawn = decoding.draw(attempt=attempt)
-        assert drawn.tokens.tolist() == np.where(numbers < 0.5, 2, 3).tolist()

@@ -146,7 +146,7 @@ def test_a_decoder_says_which_tokens_it_considers(model):
         """The ordinary decoder, which names what it sees."""
 
         def next_tokens(self, task):
-            logits = task.start().next()[1][0]
+            logits = task.start().next().logits[0]
             return {int(logits.argmax()): 0.25}
 
     assert explain(model, "north", "greedy", decoder=Looks()).next_tokens == {NORTH: 0.25}

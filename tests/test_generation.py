@@ -11,6 +11,7 @@ import corelm
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.detokenizer import Text
 from corelm.generation.generate import batches, steps
+from corelm.plugins.registry import registry
 from corelm.testing import ToyModel
 
 MODEL = ToyModel()
@@ -433,3 +434,26 @@ def test_a_prompt_may_end_in_the_middle_of_a_character():
 
 def test_bytes_that_are_no_text_are_shown_as_the_replacement_character():
     assert [Text(Bytes(), []).add(token) for token in (0xFF,)] == ["\ufffd"]
+
+
+def test_observers_see_the_samples_of_the_run():
+    """Texts are decoded in batches of 64, and each step names the samples of the whole run."""
+    seen = set()
+
+    class Observer:
+        @corelm.hookimpl
+        def corelm_next_token(self, step):
+            seen.update(step.samples.tolist())
+
+    registry.cache_clear()
+    registry().register(Observer())
+    try:
+        corelm.generate(ToyModel(), "the", sampler="greedy", n=130, length=2, seed=1)
+    finally:
+        registry.cache_clear()
+    assert seen == set(range(130))
+
+
+def test_a_stream_names_its_sample():
+    steps = corelm.stream(ToyModel(), "the", sampler="greedy", sample=7, length=2, seed=1)
+    assert [step.samples.tolist() for step in steps] == [[7], [7]]

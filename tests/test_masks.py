@@ -8,27 +8,25 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Chain, Context, Sampler
-from corelm.generation.masks import has_masks, mass_of
+from corelm import Chain, Context, Mask
+from corelm.errors import PluginError, SamplerError
+from corelm.generation.constraint import mass_of
+from corelm.stages import apply, has_masks
 from corelm.testing import ToyModel
-from corelm.validation import apply
 
 NEVER = -math.inf
 
 
-class Only(Sampler):
+class Only(Mask):
     """Allow some ids, and after as many tokens as `until` only the end."""
 
-    kind = "mask"
     ids: tuple[int, ...] = corelm.param((), "the ids")
     until: int = corelm.param(9, "when the end is due")
 
-    def __call__(self, logits, context):
-        allowed = np.zeros(logits.shape, dtype=bool)
+    def allowed(self, context):
+        allowed = np.zeros((context.batch, context.vocabulary_size), dtype=bool)
         allowed[:, list(context.vocabulary.ends) if context.step >= self.until else self.ids] = True
-        kept = np.where(allowed, logits, NEVER)
-        emptied = kept.max(axis=-1, keepdims=True) == NEVER
-        return np.where(emptied, corelm.filters.greedy(logits), kept)
+        return allowed
 
 
 MODEL = ToyModel(["a", "b", "c"], [0, 0, -1, 3, 2, 1])
@@ -160,3 +158,126 @@ def test_a_report_has_the_cost():
 
 def test_masks_are_found_in_chains():
     assert has_masks(Chain((corelm.sampler("greedy"), Only(ids=(A,)))))
+
+
+# The same on every array library
+
+
+CHAIN = corelm.sampler("top_k(k=1)") | Only(ids=(B, C))
+
+
+def as_strict(array):
+    return pytest.importorskip("array_api_strict").asarray(array)
+
+
+def as_torch(array):
+    return pytest.importorskip("torch").from_numpy(array)
+
+
+@pytest.mark.parametrize("convert", [as_strict, as_torch])
+@pytest.mark.parametrize("sampler", [CHAIN, Only(ids=(B, C)), Only(ids=(0,))])
+def test_a_mask_is_the_same_on_every_array_library(convert, sampler):
+    logits = np.array([[0, 0, 0, 3, 2, 1], [0, 0, 0, 1, 2, 3.0]], dtype=np.float32)
+    context = Context.of([[A], [A]], prompt_length=1, vocabulary=MODEL.vocabulary)
+    after = sampler(convert(logits), context)
+    assert type(after) is type(convert(logits))
+    assert np.asarray(after).tolist() == sampler(logits, context).tolist()
+
+
+def test_where_the_model_rules_out_all_that_is_allowed_its_likeliest_token_stays():
+    logits = np.array([[NEVER, 0, 0, 3, 2, 1.0]])
+    context = Context.of([[A]], prompt_length=1, vocabulary=MODEL.vocabulary)
+    assert (Only(ids=(0,))(logits, context) > NEVER).tolist() == [[i == A for i in range(6)]]
+
+
+def test_a_mask_inside_a_choice_is_kept_as_in_the_chain():
+    """It falls back to the model's likeliest allowed token."""
+    chosen = corelm.sampler("phase", start=9, end=10, outside=Only(ids=(B, C)))
+    assert result(corelm.sampler("top_k(k=1)") | chosen) == result(CHAIN)
+
+
+def test_the_masks_of_a_batch_are_told_apart_by_row():
+    """A choice lets a mask act in one row and nothing in the other."""
+    chosen = corelm.sampler("phase", start=A, end=END, inside=Only(ids=(B,), until=1))
+    decoding = corelm.DecodingTask(
+        MODEL, np.array([A]), chosen, corelm.RandomStream(1, range(2)), 3
+    ).start()
+    decoding.next()
+    decoding.advance(np.array([END, B]))
+    allowed = decoding.next().allowed
+    assert allowed.tolist() == [[True] * 6, [i == END for i in range(6)]]
+
+
+# Each stage is called once a step
+
+
+class Counted(Only):
+    """Counts its calls."""
+
+    def allowed(self, context):
+        CALLS.append(context.batch)
+        return super().allowed(context)
+
+
+CALLS: list[int] = []
+
+
+def test_the_cost_is_measured_without_a_second_call():
+    CALLS.clear()
+    model, sampler = ToyModel(["a", "b", "c"], end=False), Counted(ids=(3, 4), until=99)
+    texts = corelm.generate(model, "a", sampler=sampler, n=4, length=10, seed=1)
+    assert all(text.constraint_cost is not None for text in texts)
+    assert CALLS == [4] * 10
+
+
+def test_an_explanation_calls_each_stage_once():
+    CALLS.clear()
+    corelm.explain(MODEL, "a", corelm.sampler("top_k(k=2)") | Counted(ids=(B,)))
+    assert CALLS == [1]
+
+
+# What a mask must not be
+
+
+def test_a_sampler_cannot_call_itself_a_mask():
+    with pytest.raises(PluginError, match=r"a mask inherits corelm\.Mask and has a method allowed"):
+
+        class Old(corelm.Sampler):
+            kind = "mask"
+
+            def __call__(self, logits, context):
+                return logits
+
+
+def test_a_mask_has_no_arithmetic_of_its_own():
+    with pytest.raises(PluginError, match="it has allowed, from which the core makes its __call__"):
+
+        class Both(Only):
+            def __call__(self, logits, context):
+                return logits
+
+
+@pytest.mark.parametrize(
+    ("allowed", "fault"),
+    [
+        ([True], "list instead of an array of bool"),
+        (np.ones((1, 6)), "an array of float64 instead of bool"),
+        (np.ones((2, 6), dtype=bool), r"the shape \(2, 6\) instead of \(1, 6\)"),
+    ],
+)
+def test_a_mask_that_is_none(allowed, fault):
+    class Wrong(Mask):
+        def allowed(self, context):
+            return allowed
+
+    with pytest.raises(SamplerError, match=f"allowed {fault} at step 0"):
+        result(Wrong())
+
+
+def test_a_choice_that_does_not_choose():
+    class Nobody(corelm.Choice):
+        def choose(self, context):
+            return []
+
+    with pytest.raises(SamplerError, match="must choose a sampler for each of 1 rows"):
+        result(Nobody())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from corelm import Decoder, Sampler, param
 from corelm.errors import ParameterError, PluginError
-from corelm.params import Rule
+from corelm.params import Rule, register_as, renamed
 
 
 class AllKinds(Sampler):
@@ -313,13 +313,13 @@ def test_the_first_name_that_a_plugin_offers_counts():
     class Twice(Plain):
         pass
 
-    Twice.register_as("once")
-    Twice.register_as("again")
+    register_as(Twice, "once")
+    register_as(Twice, "again")
 
     class Heir(Twice):
         pass
 
-    Heir.register_as("heir")
+    register_as(Heir, "heir")
     assert (Twice.name, Heir.name) == ("once", "heir")
 
 
@@ -553,7 +553,7 @@ def test_a_mapping_cannot_be_changed_and_nor_can_its_hash():
     "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
 )
 def test_a_value_with_a_mapping_is_copied_and_pickled(copied):
-    sampler = AllKinds(bias={"a": 1}).renamed("other:all_kinds")
+    sampler = renamed(AllKinds(bias={"a": 1}), "other:all_kinds")
     again = copied(sampler)
     assert again == sampler
     assert hash(again) == hash(sampler)

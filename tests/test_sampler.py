@@ -11,8 +11,8 @@ from hypothesis.extra import numpy as hnp
 import corelm
 from corelm import Chain, Context, Sampler, param, sampling_distribution
 from corelm.errors import ModelOutputError, ParameterError, UsageError
+from corelm.stages import apply
 from corelm.testing import LAWS
-from corelm.validation import apply
 
 INF = float("inf")
 GREEDY = corelm.sampler("greedy")

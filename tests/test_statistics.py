@@ -17,8 +17,8 @@ import corelm
 from corelm import Context, Sampler, native
 from corelm.generation.generate import steps
 from corelm.plugins.registry import registry
+from corelm.stages import apply
 from corelm.testing import ToyModel
-from corelm.validation import apply
 
 EXAMPLES = {
     "adaptive_p": "adaptive_p(target=0.3)",

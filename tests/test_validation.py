@@ -8,7 +8,7 @@ import pytest
 import corelm
 from corelm import Context, Sampler, param
 from corelm.errors import ParameterError, PluginError, SamplerError, UsageError
-from corelm.validation import apply, invalid_result, run_stages
+from corelm.stages import apply, invalid_result, run_stages
 
 INF = float("inf")
 GREEDY = corelm.sampler("greedy")

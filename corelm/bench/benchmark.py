@@ -7,23 +7,22 @@ network's weights, by the faster of NumPy and corelm's kernels.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from time import perf_counter, sleep
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.state import Decoding
+from corelm.decoding.step import Step
 from corelm.errors import UsageError
-from corelm.generation.ancestral import Ancestral
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array
 from corelm.sampler import Sampler
+from corelm.stages import run_stages
 
 PAUSE = 0.1
 """Seconds in which the threads of a BLAS fall asleep; spinning, they would slow down the next
@@ -121,7 +120,7 @@ def measure(
         (1, True, None)
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
-    task = TimedTask(model, ids, sampler, RandomStream(0, range(batch)), length)
+    task = DecodingTask(model, ids, sampler, RandomStream(0, range(batch)), length)
     products = Products(model.products(batch) if isinstance(model, HasProducts) else [])
     began = perf_counter()
     rounds: list[Round] = []
@@ -132,17 +131,18 @@ def measure(
     return _speed(batch, rounds[1:], known=bool(products))
 
 
-def _round(task: TimedTask, products: Products) -> Round:
-    steps = Ancestral()(task)
+def _round(task: DecodingTask, products: Products) -> Round:
+    marks: list[float] = []  # three a step: the sampler starts, the draw starts, the draw ends
+    steps = _steps(replace(task, sampler=_timed(task.sampler, marks)), marks)
     next(steps)
-    task.marks.clear()
+    marks.clear()
     began, tokens = perf_counter(), 0
     for step in steps:
         tokens += len(step.tokens)
-    if not task.marks:
+    if not marks:
         raise UsageError("every text ends with its first token: there is nothing to measure")
-    seconds, count = task.marks[-1] - began, len(task.marks) // 3
-    begun, sampled, drawn = (sum(task.marks[i::3]) for i in range(3))
+    seconds, count = marks[-1] - began, len(marks) // 3
+    begun, sampled, drawn = (sum(marks[i::3]) for i in range(3))
     return Round(
         tokens_per_second=tokens / seconds,
         step=seconds / count,
@@ -157,45 +157,35 @@ def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:
     return Speed(batch, len(rounds), **figures | ({} if known else {"products": None}))
 
 
-@dataclass(frozen=True)
-class TimedTask(DecodingTask):
-    """A task whose decoding state notes when each part of a step ends."""
+def _timed(sampler: Sampler, marks: list[float]) -> Sampler:
+    """Return a sampler that does the same and notes when it starts and when it ends."""
 
-    marks: list[float] = field(default_factory=list)
-    """Three times a step: the sampler starts, the draw starts, the draw ends."""
+    class Timed(Sampler):
+        reads = frozenset[str]().union(*(stage.reads for stage in sampler.stages))
 
-    def start(self) -> Decoding:
-        """Return the timed decoding state."""
-        return TimedDecoding(self)
+        def __call__(self, logits: Array, context: Context) -> Array:
+            marks.append(perf_counter())
+            result = run_stages(sampler, logits, context)
+            marks.append(perf_counter())
+            return result
+
+    return Timed()
 
 
-class TimedDecoding(Decoding):
-    """A decoding state that notes when the sampler starts, and when the draw starts and ends."""
-
-    def __init__(self, task: TimedTask) -> None:
-        super().__init__(
-            task.model, task.prompt, task.sampler, task.random_stream, task.length,
-            unknown=task.unknown,
-        )  # fmt: skip
-        self._marks = task.marks
-
-    def model_logits(self, scores: Array | None = None) -> Array:
-        """Return the model's logits; the sampler starts next."""
-        logits = super().model_logits(scores)
-        self._marks.append(perf_counter())
-        return logits
-
-    def _reshaped(self, model_logits: Array, context: Context) -> Array:
-        logits = super()._reshaped(model_logits, context)
-        self._marks.append(perf_counter())
-        return logits
-
-    def _draw_from(
-        self, logits: Array, position: int, attempt: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        drawn = super()._draw_from(logits, position, attempt)
-        self._marks.append(perf_counter())
-        return drawn
+def _steps(task: DecodingTask, marks: list[float]) -> Iterator[Step]:
+    """Yield the steps of ancestral sampling; note when each draw ends."""
+    decoding = task.start()
+    for position in range(task.length):
+        step = decoding.draw()
+        marks.append(perf_counter())
+        unfinished = ~decoding.is_end(step.tokens)
+        if unfinished.any() and position + 1 < task.length:
+            decoding.select(unfinished)
+            decoding.advance()
+            yield step
+        else:
+            yield step
+            return
 
 
 class Products:

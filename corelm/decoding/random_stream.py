@@ -40,35 +40,30 @@ class RandomStream:
         self.samples: tuple[int, ...] = tuple(samples)
         # The pair is the seed: with the sum, sample 1 of seed 1 would repeat sample 0 of seed 2.
         self._generators = [np.random.default_rng([self.seed, index]) for index in self.samples]
+        self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._uniforms = np.empty((len(self.samples), 0))
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def at(self, position: int) -> NDArray[np.float64]:
-        """Return (samples,) numbers in [0, 1) for a position; 0 is the first token drawn."""
+    def at(
+        self, position: int, samples: NDArray[np.int64] | Sequence[int] | None = None
+    ) -> NDArray[np.float64]:
+        """Return (samples,) numbers in [0, 1) for a position.
+
+        Args:
+            position: 0 for the first token drawn.
+            samples: those of the stream's samples to return numbers for; all by default.
+        """
         # Whole blocks in order, so that a number does not depend on the positions asked for before.
         while position >= self._uniforms.shape[1]:
             blocks = [generator.random(BLOCK) for generator in self._generators]
             more = np.array(blocks).reshape(len(self), BLOCK)
             self._uniforms = np.concatenate([self._uniforms, more], axis=1)
-        return self._uniforms[:, position]
-
-    def redraw(self, position: int, attempt: int, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return (rows,) numbers in [0, 1) for drawing a position again.
-
-        Each depends on the seed, the sample, the position and the attempt alone.
-
-        Args:
-            position: as for `at`.
-            attempt: 1 for the first time that the position is drawn again.
-            rows: (rows,) indices into the samples.
-        """
-        key = position, attempt
-        seeds = [
-            np.random.SeedSequence([self.seed, self.samples[row]], spawn_key=key) for row in rows
-        ]
-        return np.array([np.random.default_rng(seed).random() for seed in seeds])
+        uniforms = self._uniforms[:, position]
+        if samples is None:
+            return uniforms
+        return uniforms[[self._places[int(sample)] for sample in samples]]
 
 
 def fresh_seed() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from typing import Any, TypeVar
 
@@ -11,19 +10,15 @@ from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
+from corelm.decoding.distributions import Distributions
 from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Step, model_surprisals
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, RewindableSession, Session, is_end
-from corelm.numerics.distributions import (
-    Array,
-    draw_checked,
-    mask_tokens,
-    surprisals,
-)
+from corelm.numerics.distributions import Array, draw_checked, surprisals
 from corelm.sampler import Sampler
-from corelm.validation import apply, invalid_result, run_stages
+from corelm.stages import Trace, check_result, has_masks, invalid_result, run_stages
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
@@ -48,7 +43,7 @@ class Decoding:
 
     Attributes:
         session: the model's session.
-        samples: (batch,) the sample of each row, an index into those of the random stream.
+        samples: (batch,) the sample of the run that each row belongs to.
 
     Example:
         >>> import corelm
@@ -75,7 +70,7 @@ class Decoding:
         self._model = model
         self.session: Session = model.start(prompt[None, :])
         self.session.select(np.zeros(batch, dtype=np.int64))
-        self.samples: Ids = _read_only(np.arange(batch))
+        self.samples: Ids = _read_only(np.array(random_stream.samples, dtype=np.int64))
         self._builder = ContextBuilder(prompt, batch, length, model.vocabulary)
         self._sampler, self._random_stream = sampler, random_stream
         self._vocabulary = model.vocabulary
@@ -83,7 +78,8 @@ class Decoding:
         self._reads_model_surprisal = any(
             "model_surprisal" in stage.reads for stage in sampler.active_stages
         )
-        self._logits: tuple[Array, Array] | None = None  # the last distributions of next or draw
+        self._has_masks = has_masks(sampler)
+        self._last: Distributions | None = None  # of next or draw
         self._rows: Ids | None = None  # rows of these that are still here; None is all
         self._drawn: tuple[Ids, Nats] | None = None  # tokens drawn from them, surprisals
 
@@ -92,49 +88,70 @@ class Decoding:
         """The tokens so far, and their surprisals."""
         return self._builder.context
 
-    def next(self, scores: Array | None = None) -> tuple[Array, Array]:
+    def next(self, scores: Array | None = None) -> Distributions:
         """Return the next-token distribution of each row, before and after the sampler.
 
         Args:
-            scores: (batch, vocabulary) raw logits of the model; the session's when left out.
-
-        Returns:
-            The model's logits, with the tokens that are never drawn at minus infinity, and the
-            sampler's logits; both (batch, vocabulary).
+            scores: (batch, vocabulary) raw logits of the model; the session's by default.
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
             SamplerError: the sampler raised, or its result is not a distribution.
         """
-        context = self.context  # made while the session may still be reading
-        model_logits = self.model_logits(scores)
-        return self._remember(model_logits, apply(self._sampler, model_logits, context))
+        found = self._distributions(scores)
+        if found.logits is not found.model_logits:
+            check_result(self._sampler, found.logits, self.context)
+        return found
 
-    def draw(
-        self, scores: Array | None = None, *, exclude: Sequence[int] = (), attempt: int = 0
-    ) -> Step:
+    def draw(self, scores: Array | None = None) -> Step:
         """Draw one token for each row with the random number of its sample.
 
         Args:
             scores: as for `next`.
-            exclude: ids that can't be drawn here, in any row: the sampler gets the model's logits
-                without them. The step has the model's own.
-            attempt: the number of times that this position was drawn before; each has random
-                numbers of its own.
 
         Raises:
             ModelOutputError: the model's logits are not a distribution.
             SamplerError: the sampler raised, or its result is not a distribution.
-            UsageError: no token is left.
         """
+        position = self._builder.step
+        found = self._distributions(scores)  # the draw validates the sampler's rows by the way
+        # By sample, not by row: a row that is dropped does not shift the numbers of the others.
+        uniforms = self._random_stream.at(position, self.samples)
+        tokens, surprisal, valid = draw_checked(found.logits, uniforms)
+        if not valid:
+            raise invalid_result(self._sampler, found.logits, position)
+        return self._drawn_step(_read_only(tokens), _read_only(surprisal))
+
+    def step(self, tokens: Ids) -> Step:
+        """Return the step in which a decoder takes these tokens from the last distributions.
+
+        Args:
+            tokens: (batch,) ids.
+
+        Raises:
+            UsageError: neither `next` nor `draw` was called before.
+        """
+        return self._drawn_step(tokens, self._surprisal_of(tokens))
+
+    def _distributions(self, scores: Array | None) -> Distributions:
+        """Ask for the next distributions; leave the sampler's rows for the caller to check."""
         context = self.context  # made while the session may still be reading
-        position = context.step
         model_logits = self.model_logits(scores)
-        logits = self._reshaped(_without(model_logits, exclude, position), context)
-        tokens, surprisal = self._draw_from(logits, position, attempt)
-        self._remember(model_logits, logits)
+        trace: Trace | None = [] if self._has_masks else None
+        logits = run_stages(self._sampler, model_logits, context, trace)
+        self._last = Distributions.of(model_logits, logits, trace)
+        self._rows = self._drawn = None
+        return self._last
+
+    def _drawn_step(self, tokens: Ids, surprisal: Nats) -> Step:
+        if self._last is None:
+            raise UsageError("ask for the next distributions first, with next() or draw()")
         self._drawn = tokens, surprisal
-        return Step(position, self.samples, tokens, model_logits, logits, surprisal)
+        last = self._last if self._rows is None else self._last.select(self._rows)
+        return Step(
+            self._builder.step, self.samples, tokens, last.model_logits, last.logits, surprisal,
+            last.allowed, last.fell_back,
+        )  # fmt: skip
 
     def advance(self, tokens: Ids | None = None) -> None:
         """Append one token to each row.
@@ -143,7 +160,7 @@ class Decoding:
         before it yields the step.
 
         Args:
-            tokens: (batch,) ids; those that were drawn when left out.
+            tokens: (batch,) ids; by default those that were drawn.
         """
         if tokens is None:
             tokens = self._drawn_tokens()
@@ -160,10 +177,10 @@ class Decoding:
         if drawn is not None and (tokens is drawn[0] or np.array_equal(tokens, drawn[0])):
             surprisal = drawn[1]
         else:
-            surprisal = self._surprisal_of(tokens, 1)
-        model = self._surprisal_of(tokens, 0) if self._reads_model_surprisal else None
+            surprisal = self._surprisal_of(tokens)
+        model = self._model_surprisal_of(tokens) if self._reads_model_surprisal else None
         self._builder.append(tokens, surprisal, model)
-        self._logits = self._rows = self._drawn = None
+        self._forget()
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row.
@@ -178,7 +195,7 @@ class Decoding:
             self.session.rewind(count)
         else:
             self.session = self._model.start(self.context.tokens)
-        self._logits = self._rows = self._drawn = None
+        self._forget()
 
     def select(self, rows: NDArray[Any]) -> None:
         """Keep these rows in this order; a row named twice is forked.
@@ -212,12 +229,12 @@ class Decoding:
 
         Args:
             context: texts of one length and their surprisals, such as an earlier context cut off.
-            samples: (batch,) the sample of each text, an index into those of the random stream.
+            samples: (batch,) the sample of the run that each text belongs to.
         """
         other = copy(self)
         other.session, other.samples = self._model.start(context.tokens), samples
         other._builder = ContextBuilder.of(context)
-        other._logits = other._rows = other._drawn = None
+        other._forget()
         return other
 
     def with_session(self, session: Session) -> Decoding:
@@ -241,55 +258,30 @@ class Decoding:
         raw = self.session.next_logits() if scores is None else np.array(scores)
         return self._prepare(raw, self._builder.step)
 
-    def _reshaped(self, model_logits: Array, context: Context) -> Array:
-        """Return the sampler's logits, unvalidated: the draw validates them in its own pass."""
-        return run_stages(self._sampler, model_logits, context)
-
-    def _draw_from(self, logits: Array, position: int, attempt: int) -> tuple[Ids, Nats]:
-        # By sample, not by row: a row that is dropped does not shift the numbers of the others.
-        if attempt:
-            uniforms = self._random_stream.redraw(position, attempt, self.samples)
-        else:
-            uniforms = self._random_stream.at(position)[self.samples]
-        tokens, surprisal, valid = draw_checked(logits, uniforms)
-        if not valid:
-            raise invalid_result(self._sampler, logits, position)
-        return _read_only(tokens), _read_only(surprisal)
-
     def _drawn_tokens(self) -> Ids:
         if self._drawn is None:
             raise UsageError("no tokens were drawn; pass the tokens to append")
         return self._drawn[0]
 
-    def _remember(self, model_logits: Array, logits: Array) -> tuple[Array, Array]:
-        self._logits, self._rows, self._drawn = (model_logits, logits), None, None
-        return self._logits
+    def _forget(self) -> None:
+        self._last = self._rows = self._drawn = None
 
-    def _surprisal_of(self, tokens: Ids, which: int) -> Nats:
-        """Return the surprisal of tokens under the last distributions; nan if there are none."""
-        if self._logits is None:
+    def _surprisal_of(self, tokens: Ids) -> Nats:
+        """Return the surprisal of tokens under the last logits of the sampler; nan without any."""
+        if self._last is None:
             return np.full(len(tokens), np.nan)
-        logits = self._logits[which]
-        if self._rows is not None:
-            logits = logits[self._rows]
-        return surprisals(logits, tokens) if which else model_surprisals(logits, tokens)
+        return surprisals(self._kept(self._last.logits), tokens)
+
+    def _model_surprisal_of(self, tokens: Ids) -> Nats:
+        if self._last is None:
+            return np.full(len(tokens), np.nan)
+        return model_surprisals(self._kept(self._last.model_logits), tokens)
+
+    def _kept(self, logits: Array) -> Array:
+        return logits if self._rows is None else logits[self._rows]
 
 
 def _read_only(array: NDArray[T]) -> NDArray[T]:
     """Protect an array that is new and nobody else's, so that a step need not make a view of it."""
     array.flags.writeable = False
     return array
-
-
-def _without(logits: Array, exclude: Sequence[int], position: int) -> Array:
-    """Return logits with these ids at minus infinity.
-
-    Raises:
-        UsageError: no id is left in some row.
-    """
-    if not len(exclude):
-        return logits
-    others = logits.copy()
-    if not mask_tokens(others, np.array(exclude, dtype=np.int64)):
-        raise UsageError(f"every token that is possible at step {position} is excluded")
-    return others

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Literal
@@ -17,18 +18,24 @@ FinishReason = Literal["end", "length", "stop", "loop", "error"]
 """Why a text ended; `corelm.Generation` explains the words."""
 
 
+COLUMNS = ("samples", "tokens", "model_logits", "logits", "surprisal", "allowed", "fell_back")
+"""The attributes of a step with an entry for each row."""
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One position of generation, for every row that has not finished. Arrays are read-only.
 
     Attributes:
         position: 0 for the first token after the prompt.
-        samples: (batch,) the sample of each row.
+        samples: (batch,) the sample of the run that each row belongs to.
         tokens: (batch,) the ids drawn.
         model_logits: (batch, vocabulary) the model's logits; tokens that are never drawn are at
             minus infinity.
         logits: (batch, vocabulary) the sampler's logits; tokens are drawn from softmax(logits).
         surprisal: (batch,) nats, of each drawn token under the distribution drawn from.
+        allowed: (batch, vocabulary) the tokens that the sampler's masks allow; None without masks.
+        fell_back: (batch,) True where the stages before a mask kept nothing that it allows.
         text: the text that the drawn token added, when one text is streamed.
         finish_reason: why the text ended, at the last step of a stream; None at the others.
     """
@@ -39,11 +46,30 @@ class Step:
     model_logits: Array
     logits: Array
     surprisal: NDArray[np.float64]
+    allowed: NDArray[np.bool_] | None = None
+    fell_back: NDArray[np.bool_] | None = None
     text: str = ""
     finish_reason: FinishReason | None = None
 
     def __post_init__(self) -> None:
         protect(self, "samples", "tokens", "model_logits", "logits", "surprisal")
+
+    @classmethod
+    def join(cls, steps: Sequence[Step]) -> Step:
+        """Return one step of the rows of several steps of one position.
+
+        Args:
+            steps: at least one.
+        """
+        parts = ([getattr(step, name) for step in steps] for name in COLUMNS)
+        columns = (None if part[0] is None else np.concatenate(part) for part in parts)
+        return cls(steps[0].position, *columns)  # type: ignore[arg-type]
+
+    def select(self, rows: NDArray[np.int64]) -> Step:
+        """Return the step of some rows, in this order."""
+        columns = (getattr(self, name) for name in COLUMNS)
+        parts = (None if column is None else column[rows] for column in columns)
+        return Step(self.position, *parts)  # type: ignore[arg-type]
 
     def with_text(self, text: str, finish_reason: FinishReason | None = None) -> Step:
         """Return the same step with a text. Figures that it has computed are kept."""

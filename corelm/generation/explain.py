@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.caching import cached_property
-from corelm.context import Context, protect
+from corelm.context import protect
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.random_stream import RandomStream
-from corelm.generation.masks import acting_stages, allowed_by, mass_of
+from corelm.generation.constraint import mass_of
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, subtract_max
 from corelm.numerics.ranking import in_falling_order, rank
 from corelm.plugins.expressions import sampler as read_sampler
-from corelm.sampler import Sampler
+from corelm.sampler import Mask, Sampler
+from corelm.stages import StageResult, Trace, apply
 from corelm.token_edits import token_id
-from corelm.validation import check_result, run_stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,36 +221,37 @@ def explain(
     # Nothing is drawn; the random stream only sets the number of rows.
     task = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown)
     decoding = task.start()
-    context = decoding.context
-    stages = [Stage(None, decoding.model_logits()[0], np.empty(0, dtype=np.int64))]
-    for stage, branch in acting_stages(chain, context):
-        stages.append(_after(stages, stage, branch, context))
+    trace: Trace = []
+    model_logits = decoding.model_logits()
+    apply(chain, model_logits, decoding.context, trace)
+    stages = [Stage(None, model_logits[0], np.empty(0, dtype=np.int64))]
+    for result in trace:
+        stages.append(_after(stages, result))
     considered = None if decoder is None else decoder.next_tokens(task)
     tokens = tuple(ids.tolist())
     return Explanation(prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered)
 
 
-def _after(stages: list[Stage], sampler: Sampler, branch: str, context: Context) -> Stage:
+def _after(stages: list[Stage], result: StageResult) -> Stage:
     """Return the next stage, compared with the last one and with the model."""
-    model, before = stages[0], stages[-1]
-    logits = before.logits[None]
-    if not sampler.is_neutral:
-        logits = run_stage(sampler, logits, model.logits[None], context)
-        check_result(sampler, logits, context)
-    possible = logits[0] > -np.inf
+    model, before, logits = stages[0], stages[-1], result.logits[0]
+    possible = logits > -np.inf
     removed = before.ranked_tokens
     removed = removed[~possible[removed]]
-    is_mask = sampler.kind == "mask" and not sampler.is_neutral
     return Stage(
-        sampler,
-        logits[0],
+        result.stage,
+        logits,
         removed,
         removed_mass=float(before.distribution[removed].sum()),
         mass_kept=mass_of(possible, model.distribution),
-        changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits[0])),
-        branch=branch,
-        allowed_mass=mass_of(allowed_by(sampler, model.logits, context), model.distribution)
-        if is_mask
-        else None,
-        fell_back=is_mask and bool((possible & ~before.possible).any()),
+        changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
+        branch=result.branch,
+        allowed_mass=_allowed_mass(result, model),
+        fell_back=result.fell_back is not None and bool(result.fell_back[0]),
     )
+
+
+def _allowed_mass(result: StageResult, model: Stage) -> float | None:
+    if not isinstance(result.stage, Mask) or result.stage.is_neutral:
+        return None
+    return 1.0 if result.allowed is None else mass_of(result.allowed[0], model.distribution)

@@ -12,13 +12,14 @@ from corelm.decoding.random_stream import RandomStream, fresh_seed
 from corelm.decoding.step import FinishReason, Step
 from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
+from corelm.generation.constraint import ConstrainedText
 from corelm.generation.detokenizer import Text
 from corelm.generation.endings import Endings
-from corelm.generation.masks import ConstrainedText, has_masks
 from corelm.language_model import LanguageModel
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
+from corelm.stages import has_masks
 
 BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""
@@ -37,7 +38,8 @@ class TokenRecord:
     entropy: float
     model_entropy: float
     allowed_mass: float = 1.0
-    """The model's probability of the tokens that the masks of the sampler allow."""
+    """The model's probability of the tokens that the masks of the sampler allow; nan if the
+    decoder does not say."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class OpenTexts:
             else []
         )
         self.samples: tuple[int, ...] = tuple(samples)
+        self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._endings = endings or Endings()
         stops = self._endings.stop, self._endings.stop_regex
         self.texts: list[Text] = [Text(model.vocabulary, ids, *stops) for _ in self.samples]
@@ -152,7 +155,8 @@ class OpenTexts:
     def _add(self, step: Step) -> None:
         samples, tokens = step.samples.tolist(), step.tokens.tolist()
         measured = _figures(step) if self._measured else None
-        for row, (at, token) in enumerate(zip(samples, tokens, strict=True)):
+        for row, (sample, token) in enumerate(zip(samples, tokens, strict=True)):
+            at = self._places[sample]
             if self.finish_reasons[at] is not None:
                 continue
             added = self.texts[at].add(token)

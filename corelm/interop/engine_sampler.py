@@ -20,7 +20,8 @@ from corelm.numerics.distributions import Array, draw
 from corelm.numerics.portability import runs_on
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.sampler import Sampler
-from corelm.validation import apply, check_logits
+from corelm.stages import apply
+from corelm.validation import check_logits
 
 
 class EngineSampler:

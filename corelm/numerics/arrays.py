@@ -12,6 +12,7 @@ import importlib
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm.errors import UsageError
 
@@ -42,6 +43,22 @@ def array_namespace(array: Any) -> Any:
     if library not in ADAPTERS:
         raise UsageError(f"expected an array, not {type(array).__name__}")
     return importlib.import_module(ADAPTERS[library])
+
+
+def in_library_of(array: Any, values: NDArray[Any]) -> Any:
+    """Return values of NumPy as an array of another array's library, on its device.
+
+    Example:
+        >>> in_library_of(np.array([0.5]), np.array([True])).tolist()
+        [True]
+    """
+    xp = array_namespace(array)
+    if xp is np:
+        return values
+    device = getattr(array, "device", None)
+    if device is None or isinstance(device, str):  # TensorFlow places arrays by itself
+        return xp.asarray(values)
+    return xp.asarray(values, device=device)
 
 
 def wide_float(xp: Any) -> Any:

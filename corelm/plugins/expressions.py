@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 from corelm.errors import CorelmError, ExpressionError, ParameterError
-from corelm.params import READERS, Parameter, Parameterized
+from corelm.params import READERS, Parameter, Parameterized, renamed
 from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
 from corelm.printable import reason_of, shown
@@ -147,7 +147,7 @@ def make(cls: type[T], name: str, values: list[Any], named: dict[str, Any], own:
     values = [_built(value, places.get(at), name, own) for at, value in enumerate(values)]
     named = {key: _built(value, places.get(key), name, own) for key, value in named.items()}
     try:
-        return cls.build(*values, **named).renamed(name)
+        return renamed(cls.build(*values, **named), name)
     except (CorelmError, KeyboardInterrupt):
         raise
     except BaseException as error:
@@ -157,7 +157,7 @@ def make(cls: type[T], name: str, values: list[Any], named: dict[str, Any], own:
 def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
     offer = registry().find("corelm_samplers", name if ":" in name else f"{OWN}:{name}")
     made = _build(offer.full_name, values, named, own=True)
-    return made if registry().is_contested(offer) else made.renamed(name)
+    return made if registry().is_contested(offer) else renamed(made, name)
 
 
 def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any:

@@ -104,7 +104,8 @@ def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:
     if not issubclass(value, base):
         raise PluginError(f"not a {kind}: {value.__name__} does not inherit corelm.{base.__name__}")
     if inspect.isabstract(value):
-        raise PluginError(f"not a {kind}: {value.__name__} has no __call__")
+        missing = ", ".join(sorted(vars(value)["__abstractmethods__"]))
+        raise PluginError(f"not a {kind}: {value.__name__} has no {missing}")
     value.parameters()
 
 

@@ -17,7 +17,8 @@ from corelm.context import Context
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.distributions import Array, entropy, softmax
 from corelm.sampler import Sampler
-from corelm.validation import READABLE, apply
+from corelm.stages import apply
+from corelm.validation import READABLE
 
 WIDTH = 1024
 SIZES = (2, 3, 5, 10, 30, 100, 300, WIDTH)

@@ -20,7 +20,7 @@ from corelm.decoder import Decoder
 from corelm.decoding.step import Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.language_model import LanguageModel, ModelScheme
-from corelm.params import Parameterized
+from corelm.params import Parameterized, register_as
 from corelm.plugins.entry_points import EntryPoint, entry_points
 from corelm.plugins.loading import (
     check_version,
@@ -231,7 +231,7 @@ class Registry:
         self._offered[source] = offered
         for hook in ("corelm_samplers", "corelm_decoders"):
             for offer in offered.get(hook, ()):
-                offer.value.register_as(offer.name)
+                register_as(offer.value, offer.name)
 
     def _check_hooks(self, plugin: Any) -> None:
         try:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoder import Decoder, DecodingTask
@@ -23,7 +24,7 @@ from corelm.errors import UsageError
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, softmax, surprisals
 from corelm.numerics.filters import top_k
-from corelm.sampler import Sampler
+from corelm.sampler import Mask, Sampler
 from corelm.testing.enumeration import Text, g_test, text_probabilities
 from corelm.testing.laws import global_random_state
 from corelm.testing.toy_model import ToyModel
@@ -71,6 +72,16 @@ class _ReadsThePast(Sampler):
         return lowered
 
 
+class _EveryOther(Mask):
+    """Allow the tokens with even ids at one step, and those with odd ids at the next."""
+
+    name = "every_other"
+
+    def allowed(self, context: Context) -> NDArray[np.bool_]:
+        allowed = (np.arange(context.vocabulary_size) + context.step) % 2 == 0
+        return np.tile(allowed, (context.batch, 1))
+
+
 SAMPLERS: tuple[Sampler, ...] = (_Unchanged(), _TwoLikeliest(), _ReadsThePast())
 
 
@@ -109,11 +120,11 @@ class _Question:
 
     def texts(self) -> list[Text]:
         """Return the tokens of each sample."""
-        texts: list[list[int]] = [[] for _ in self.samples]
+        texts: dict[int, list[int]] = {sample: [] for sample in self.samples}
         for step in self.steps():
             for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
-                texts[sample].append(token)
-        return [tuple(text) for text in texts]
+                texts.get(sample, []).append(token)  # a sample not asked for has no text
+        return [tuple(text) for text in texts.values()]
 
 
 Ask = Callable[..., _Question]
@@ -170,8 +181,8 @@ def repeats_its_texts(ask: Ask) -> Complaints:
 
 
 @_law(
-    "Index random numbers by `decoding.samples`, not by row, and keep session, context and samples "
-    "in step with `decoding.select`."
+    "Take the random numbers of `decoding.samples`, not those of the rows, and keep session, "
+    "context and samples in step with `decoding.select`."
 )
 def treats_samples_alone(ask: Ask) -> Complaints:
     """Give a sample the same text alone, in a batch and in any order."""
@@ -211,7 +222,7 @@ def writes_nothing_when_nothing_is_asked(ask: Ask) -> Complaints:
             yield question, "yielded a step"
 
 
-@_law("Choose among the tokens whose logits in `decoding.next()[1]` are above minus infinity.")
+@_law("Choose among the tokens whose logits in `decoding.next().logits` are above minus infinity.")
 def draws_possible_tokens(ask: Ask) -> Complaints:
     """Draw no token of probability zero."""
     for question in _questions(ask):
@@ -226,12 +237,12 @@ def draws_possible_tokens(ask: Ask) -> Complaints:
 def reports_what_it_drew_from(ask: Ask) -> Complaints:
     """Yield the sampler's logits after the text so far, and the surprisal of each token in them."""
     for question in _questions(ask):
-        past = [Context.of([question.ids], vocabulary=question.model.vocabulary)]
-        past *= len(question.samples)
+        prompt = Context.of([question.ids], vocabulary=question.model.vocabulary)
+        past = dict.fromkeys(question.samples, prompt)
         for step in question.steps():
             where = f"at step {step.position}"
             expected = [
-                question.sampler(logits[None], past[sample])
+                question.sampler(logits[None], past.get(sample, prompt))
                 for logits, sample in zip(step.model_logits, step.samples.tolist(), strict=True)
             ]
             if not np.allclose(softmax(step.logits), softmax(np.concatenate(expected)), atol=1e-5):
@@ -239,7 +250,7 @@ def reports_what_it_drew_from(ask: Ask) -> Complaints:
             if not np.allclose(step.surprisal, surprisals(step.logits, step.tokens), atol=1e-5):
                 yield question, f"yielded surprisals that do not follow from the logits {where}"
             for row, sample in enumerate(step.samples.tolist()):
-                past[sample] = _extended(past[sample], step, row)
+                past[sample] = _extended(past.get(sample, prompt), step, row)
 
 
 def _extended(context: Context, step: Step, row: int) -> Context:
@@ -254,6 +265,18 @@ def _extended(context: Context, step: Step, row: int) -> Context:
         surprisal=append(context.surprisal, step.surprisal),
         model_surprisal=append(context.model_surprisal, step.model_surprisal),
     )
+
+
+@_law("Yield the step of `decoding.draw()` or `decoding.step(tokens)`, or pass on its `allowed`.")
+def reports_what_masks_allow(ask: Ask) -> Complaints:
+    """Yield the tokens that the sampler's masks allow, from which the cost of them is computed."""
+    mask = _EveryOther()
+    for question in (ask(mask, length=1), ask(mask, length=4)):
+        for step in question.steps():
+            past = np.zeros((len(step.tokens), step.position), dtype=np.int64)
+            context = Context.of(past, prompt_length=0, width=step.logits.shape[1])
+            if step.allowed is None or not np.array_equal(step.allowed, mask.allowed(context)):
+                yield question, f"yielded other allowed tokens at step {step.position}"
 
 
 @_law("Draw each token with probability softmax(logits), or set `is_ancestral = False`.")
@@ -290,6 +313,7 @@ DECODER_LAWS: tuple[DecoderLaw, ...] = (
     writes_nothing_when_nothing_is_asked,
     draws_possible_tokens,
     reports_what_it_drew_from,
+    reports_what_masks_allow,
     matches_ancestral_sampling,
     ignores_the_seed_if_deterministic,
 )

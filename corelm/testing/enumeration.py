@@ -42,7 +42,7 @@ def text_probabilities(
     found: dict[Text, float] = {(): 1.0} if length == 0 else {}
     p = np.ones(1)
     for position in range(length):
-        q = softmax(decoding.next()[1].astype(np.float64))
+        q = softmax(decoding.next().logits.astype(np.float64))
         rows, tokens = np.nonzero(q)
         p = p[rows] * q[rows, tokens]
         decoding.select(rows)

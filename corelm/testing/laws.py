@@ -17,10 +17,10 @@ import numpy as np
 from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
 from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array, softmax
-from corelm.sampler import Sampler
+from corelm.numerics.distributions import Array, greedy, softmax
+from corelm.sampler import Mask, Sampler
 from corelm.testing.cases import ALL, MODEST, Case, cases, distinct, ends, holes, point_mass
-from corelm.validation import fault_of_result
+from corelm.validation import fault_of_mask, fault_of_result
 
 if TYPE_CHECKING:
     import pytest
@@ -245,6 +245,38 @@ def reads_only_what_it_declares(sampler: Sampler, ask: Ask) -> Complaints:
                 yield case, f"read `context.{guard.refused[0]}`, which is not in `reads`"
 
 
+@_law("A mask writes `allowed` and leaves the rest to the core.")
+def is_never_broken(sampler: Sampler, ask: Ask) -> Complaints:
+    """Keep a mask in a chain: what is left is allowed, whatever the stages before it kept."""
+    for mask in (stage for stage in sampler.stages if isinstance(stage, Mask)):
+        for case in ask(*ALL):
+            allowed = mask.allowed(case.context.of_width(case.logits.shape[-1]))
+            if allowed is None or mask.is_neutral:
+                continue
+            if fault := fault_of_mask(allowed, case.logits.shape):
+                yield case, f"allowed {fault}"
+            alone, after = _answer(mask, case), _answer(_Likeliest() | mask, case)
+            possible = allowed & (case.logits > -np.inf)
+            able = possible.any(axis=-1)  # of the others, the model rules out all that is allowed
+            if not np.array_equal(alone[able], np.where(possible, case.logits, -np.inf)[able]):
+                yield case, "changed the logits of tokens that it allows"
+            if (after[able] > -np.inf)[~possible[able]].any():
+                yield case, "was broken after a stage that keeps one token"
+
+
+class _Likeliest(Sampler):
+    """Keep the most likely token alone."""
+
+    reads = frozenset()
+
+    def __call__(self, logits: Array, context: Context) -> Array:
+        likeliest: Array = greedy(logits)
+        return likeliest
+
+
+_ALWAYS = {"batch", "vocabulary_size"}
+"""The parts of a context that say nothing of a text."""
+
 _NEEDS = {
     "drawn": {"tokens"},
     "prompt_length": {"tokens", "step", "surprisal", "model_surprisal"},
@@ -260,10 +292,15 @@ class _Guard:
         self.refused: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        if not _NEEDS.get(name, {name}) & self._reads:
+        if name not in _ALWAYS and not _NEEDS.get(name, {name}) & self._reads:
             self.refused.append(name)
             raise UsageError(f"the sampler does not declare that it reads {name}")
         return getattr(self._context, name)
+
+    def of_width(self, size: int) -> _Guard:
+        """Return the guard of the same context for rows of this many logits."""
+        self._context = self._context.of_width(size)
+        return self
 
 
 def is_portable(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
@@ -279,8 +316,10 @@ def is_portable(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> No
         >>> import corelm
         >>> is_portable(corelm.sampler("top_p(p=0.9) | temperature(t=0.7)"))
     """
+    from corelm.numerics import portability  # late: it needs another package
+
     for stage in sampler.stages:
-        if not stage.portable:
+        if not portability.is_portable(stage):
             raise AssertionError(
                 f"{stage!r} does not run on arrays of any library. Use operators, the functions of "
                 "`corelm` and `corelm.filters`, and those of `array_namespace(logits)` instead of "
@@ -301,6 +340,7 @@ LAWS: tuple[Law, ...] = (
     keeps_the_most_likely_token,
     changes_nothing_when_neutral,
     reads_only_what_it_declares,
+    is_never_broken,
 )
 """Every law, for use without pytest: `for law in LAWS: law(sampler)`."""
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from corelm import Decoder, RandomStream, Step, hookimpl, softmax, surprisals
+from corelm import Decoder, RandomStream, hookimpl, softmax
 
 BITS = 53
 """The bits of a number of `RandomStream`, and of a code."""
@@ -41,12 +41,11 @@ class Arithmetic(Decoder):
             return
         decoding, codes = task.start(), _codes(task.random_stream)
         for position in range(task.length):
-            model_logits, logits = decoding.next()
+            logits = decoding.next().logits
             # Number 0 of sample 0 is the shift, so the fresh bits begin with number 1.
-            fresh = task.random_stream.at(position + 1)[decoding.samples]
+            fresh = task.random_stream.at(position + 1, decoding.samples)
             tokens, codes = _decode(logits, codes, fresh)
-            nats = surprisals(logits, tokens)
-            step = Step(position, decoding.samples, tokens, model_logits, logits, nats)
+            step = decoding.step(tokens)
             unfinished = ~decoding.is_end(tokens)
             finished = position + 1 == task.length or not unfinished.any()
             if not finished:

@@ -13,6 +13,7 @@ from corelm import (
     Decoder,
     Step,
     TextPatterns,
+    draw,
     hookimpl,
     param,
     text_writer,
@@ -58,11 +59,11 @@ class Backtrack(Decoder):
         if not patterns:
             yield from Ancestral()(task)
         elif task:
-            texts = [_Text(task, patterns) for _ in task.random_stream.samples]
+            texts = {sample: _Text(task, patterns) for sample in task.random_stream.samples}
             try:
                 yield from self._steps(task, texts)
             finally:
-                _report(texts)
+                _report(texts.values())
 
     def _compiled(self):
         return TextPatterns(self.banned, self.patterns, ignore_case=self.ignore_case)
@@ -86,7 +87,7 @@ class Backtrack(Decoder):
 
         Args:
             task: the task.
-            texts: the text of each sample.
+            texts: the text of each sample, by sample.
             left: filled with the samples that leave.
         """
         decoding, held, finished = task.start(), deque(), False
@@ -121,7 +122,7 @@ class Backtrack(Decoder):
         """
         finished = False
         while not finished:
-            step = self._draw(decoding, text)
+            step = self._draw(task, decoding, text)
             held.append(step)
             place = text.add(int(step.tokens[0]))
             if place is not None:
@@ -135,18 +136,20 @@ class Backtrack(Decoder):
             while held and (finished or held[0].position < text.settled):
                 yield held.popleft()
 
-    def _draw(self, decoding, text):
+    def _draw(self, task, decoding, text):
         """Draw the next token without those that are taken out; give up the place if need be."""
-        place = decoding.context.step
-        attempt, without = text.draws[place], text.taken_out.get(place, ())
+        place, model_logits = decoding.context.step, decoding.model_logits()
+        without = text.taken_out.get(place, ())
         if without and text.returns[place] <= self.redraws:
+            scores = model_logits.copy()
+            scores[:, without] = -np.inf
             try:
-                return decoding.draw(exclude=without, attempt=attempt)
+                return replace(_drawn(task, decoding, text, scores), model_logits=model_logits)
             except CorelmError:  # no token is left; another error comes up again below
                 pass
         if without:
             text.given_up.add(place)
-        return decoding.draw(attempt=attempt)
+        return _drawn(task, decoding, text, model_logits)
 
 
 class _Text:
@@ -241,6 +244,20 @@ class _Text:
         return write
 
 
+def _drawn(task, decoding, text, scores):
+    """Return the step with a token drawn from the sampler's distribution for these scores."""
+    stream, place = task.random_stream, decoding.context.step
+    logits = decoding.next(scores).logits
+    if attempt := text.draws[place]:
+        # The numbers of a place that is drawn again depend on the attempt too.
+        [sample] = decoding.samples.tolist()
+        seed = np.random.SeedSequence([stream.seed, sample], spawn_key=(place, attempt))
+        uniforms = np.array([np.random.default_rng(seed).random()])
+    else:
+        uniforms = stream.at(place, decoding.samples)
+    return decoding.step(draw(logits, uniforms)[0])
+
+
 def _resumed(decoding, row, place):
     """Return the state of one row before a place, with a session of its own."""
     context = decoding.context
@@ -252,7 +269,7 @@ def _resumed(decoding, row, place):
 
 def _row(step, sample):
     """Return the step of one sample of a batch."""
-    return next(_joined([(step, np.flatnonzero(step.samples == sample))]))
+    return step.select(np.flatnonzero(step.samples == sample))
 
 
 def _next(iterators):
@@ -267,9 +284,7 @@ def _joined(parts):
     if len(parts) == 1 and len(parts[0][1]) == len(parts[0][0].samples):
         yield parts[0][0]
     elif parts:
-        names = ("samples", "tokens", "model_logits", "logits", "surprisal")
-        columns = [[getattr(step, name)[rows] for step, rows in parts] for name in names]
-        yield Step(parts[0][0].position, *map(np.concatenate, columns))
+        yield Step.join([step.select(rows) for step, rows in parts])
 
 
 def _report(texts):

@@ -52,7 +52,7 @@ class Beam(Decoder):
 
     def next_tokens(self, task):
         """Return the first tokens that it keeps, with their log-probabilities in nats."""
-        logits = task.with_samples([0]).start().next()[1][0]
+        logits = task.with_samples([0]).start().next().logits[0]
         tokens = likeliest_tokens(logits, self.width)
         scores = log_softmax(logits.astype(np.float64))[tokens]
         return dict(zip(tokens.tolist(), scores.tolist(), strict=True))
@@ -84,7 +84,7 @@ def search(task, width, length_penalty, penalties=None):
     decoding = task.start()
     costs, finished, chosen = np.zeros(1), [], []  # of each beginning; (cost, tokens)
     for position in range(task.length):
-        logits = decoding.next()[1]
+        logits = decoding.next().logits
         extra = np.zeros(logits.shape[1]) if penalties is None else penalties(position)
         rows, tokens = _cheapest(logits, costs, extra, width - len(finished))
         costs = costs[rows] + surprisals(logits[rows], tokens) + extra[tokens]

@@ -43,7 +43,7 @@ class StochasticBeam(Decoder):
         decoding = task.start()
         log_p, sums, finished = np.zeros(1), np.zeros(1), []  # of each beginning; (sum, tokens)
         for position in range(task.length):
-            logits = decoding.next()[1].astype(np.float64)
+            logits = decoding.next().logits.astype(np.float64)
             log_p = log_p[:, None] + log_softmax(logits)
             # The number of a position seeds its noise, which is one number for each extension.
             seed = int(task.random_stream.at(position)[0] * 2**53)

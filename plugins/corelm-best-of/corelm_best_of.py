@@ -1,6 +1,6 @@
 """Best of n: write several texts and keep the best."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 
 import numpy as np
@@ -73,7 +73,7 @@ class BestOf(Decoder):
             return
         score = find_function("scorer", self.scorer, SCORERS)
         best = [self._best(task, sample, score) for sample in task.random_stream.samples]
-        yield from Ancestral()(task.with_samples(best))
+        yield from written_as(task, best)
 
     def _best(self, task, sample, score):
         """Return the index, in an ordinary run, of the best candidate of a sample."""
@@ -81,6 +81,18 @@ class BestOf(Decoder):
         return best_candidate(
             task, sample, self.candidates, lambda text, _: as_number(score(text), source)
         )
+
+
+def written_as(task, chosen):
+    """Yield the steps of the chosen samples of an ordinary run, as those of the task's samples.
+
+    Args:
+        task: the task.
+        chosen: for each sample of the task, one of an ordinary run.
+    """
+    sample_of = dict(zip(chosen, task.random_stream.samples, strict=True))
+    for step in Ancestral()(task.with_samples(chosen)):
+        yield replace(step, samples=np.array([sample_of[each] for each in step.samples.tolist()]))
 
 
 def best_candidate(task, sample, n, score):
@@ -100,12 +112,12 @@ def best_candidate(task, sample, n, score):
 
 def candidates(task):
     """Return the candidates of ancestral sampling."""
-    drawn = [[] for _ in task.random_stream.samples]
+    drawn = {sample: [] for sample in task.random_stream.samples}
     for step in Ancestral()(task):
         facts = zip(step.tokens, step.surprisal, step.model_surprisal, strict=True)
-        for sample, fact in zip(step.samples, facts, strict=True):
+        for sample, fact in zip(step.samples.tolist(), facts, strict=True):
             drawn[sample].append(fact)
-    return [_candidate(task, facts) for facts in drawn]
+    return [_candidate(task, facts) for facts in drawn.values()]
 
 
 def _candidate(task, facts):

@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from corelm_best_of import as_number, best_candidate, find_function
+from corelm_best_of import as_number, best_candidate, find_function, written_as
 
-from corelm import Ancestral, Decoder, hookimpl, param
+from corelm import Decoder, hookimpl, param
 
 LONGEST = 4
 """The longest n-grams that are compared."""
@@ -77,7 +77,7 @@ class Mbr(Decoder):
         if not task:
             return
         kept = [self._kept(task, sample) for sample in task.random_stream.samples]
-        yield from Ancestral()(task.with_samples(kept))
+        yield from written_as(task, kept)
 
     def _kept(self, task, sample):
         """Return the index, in an ordinary run, of the candidate kept for a sample."""

@@ -41,21 +41,26 @@ class Contrastive(Decoder):
         """Yield the steps, the same token for every sample."""
         if not task:
             return
-        samples = np.arange(len(task.random_stream))
-        for position, token, *logits in self._write(task.with_samples([0])):
-            tokens = np.full(len(samples), token)
-            rows = [np.broadcast_to(row, (len(samples), row.size)) for row in logits]
-            yield Step(position, samples, tokens, *rows, surprisals(rows[1], tokens))
+        samples = np.array(task.random_stream.samples)
+        for position, (token, distributions) in enumerate(self._write(task.with_samples([0]))):
+            tokens, same = np.full(len(samples), token), distributions.select(0 * samples)
+            nats = surprisals(same.logits, tokens)
+            yield Step(
+                position, samples, tokens, same.model_logits, same.logits, nats, same.allowed,
+                same.fell_back,
+            )  # fmt: skip
 
     def _write(self, task):
-        """Yield position, token, model's logits and sampler's logits of the one text."""
+        """Yield the tokens of the one text, each with the distributions that it is from."""
         decoding = task.start()
         past_states = _prompt_states(task, decoding.session)
-        for position in range(task.length):
-            model_logits, logits = decoding.next()
-            candidates, states, scores = self._scored(decoding, logits[0], past_states)
+        for _ in range(task.length):
+            distributions = decoding.next()
+            candidates, states, scores = self._scored(
+                decoding, distributions.logits[0], past_states
+            )
             best = int(scores.argmax())  # the most likely on ties
-            yield position, candidates[best], model_logits[0], logits[0]
+            yield candidates[best], distributions
             if candidates[best] in task.model.vocabulary.ends:
                 return
             decoding.select(np.array([best]))
@@ -81,7 +86,7 @@ class Contrastive(Decoder):
         """Return the candidates with their scores."""
         decoding = task.with_samples([0]).start()
         past_states = _prompt_states(task, decoding.session)
-        tokens, _, scores = self._scored(decoding, decoding.next()[1][0], past_states)
+        tokens, _, scores = self._scored(decoding, decoding.next().logits[0], past_states)
         best = np.argsort(-scores, kind="stable")
         return dict(zip(tokens[best].tolist(), scores[best].tolist(), strict=True))
 

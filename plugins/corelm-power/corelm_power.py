@@ -112,10 +112,13 @@ class Chain:
         first, self._used = self._used, self._used + stop - start
         if len(rows) == 0:
             return written
-        decoding, here = self._root.resume(self._context(rows, start), rows), np.arange(len(rows))
+        decoding, here = (
+            self._root.resume(self._context(rows, start), self._root.samples[rows]),
+            np.arange(len(rows)),
+        )
         for column in range(stop - start):
-            weights = self._alpha * log_softmax(decoding.next()[1].astype(np.float64))
-            uniforms = self._task.random_stream.at(first + column)[decoding.samples]
+            weights = self._alpha * log_softmax(decoding.next().logits.astype(np.float64))
+            uniforms = self._task.random_stream.at(first + column, decoding.samples)
             tokens, nats = draw(weights, uniforms)
             self._calls += len(here)
             written["token"][here, column] = tokens

@@ -195,18 +195,7 @@ def _side_by_side(writers):
         steps = {i: step for i, writer in going.items() if (step := next(writer, None))}
         going = {i: going[i] for i in steps}
         if steps:
-            yield _joined(steps)
-
-
-def _joined(steps):
-    """Return one step of several samples, from a mapping of sample to its step of one row."""
-    rows = ("tokens", "model_logits", "logits", "surprisal")
-    position = next(iter(steps.values())).position
-    return Step(
-        position,
-        np.array([*steps], dtype=np.int64),
-        *(np.concatenate([getattr(step, name) for step in steps.values()]) for name in rows),
-    )
+            yield Step.join([*steps.values()])
 
 
 @dataclass

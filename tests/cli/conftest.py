@@ -89,7 +89,7 @@ class Wide(corelm.Decoder):
         yield from corelm.Ancestral()(task)
 
     def next_tokens(self, task):
-        p = corelm.softmax(task.start().next()[1][0])
+        p = corelm.softmax(task.start().next().logits[0])
         return {int(token): float(p[token]) for token in (-p).argsort()[: self.width]}
 
 

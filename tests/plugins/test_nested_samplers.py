@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import Context, Sampler, hookimpl, param, sampler
+from corelm import Choice, Context, Sampler, hookimpl, param, sampler
 from corelm.errors import ExpressionError, ParameterError, UnknownNameError
+from corelm.numerics.portability import is_portable
 from corelm.plugins.expressions import DEEPEST
 from corelm.plugins.lint import notes
 from corelm.plugins.registry import registry
@@ -21,7 +22,7 @@ from corelm.validation import READABLE
 GREEDY, COLD = sampler("greedy"), sampler("temperature(t=0.5)")
 
 
-class Early(Sampler):
+class Early(Choice):
     """One sampler for the first n tokens of a text, another for the others."""
 
     reads = frozenset({"tokens"})
@@ -31,11 +32,9 @@ class Early(Sampler):
     first: Sampler = param(GREEDY, "the sampler at the beginning", aliases=("one",))
     then: Sampler = param(COLD)
 
-    def __call__(self, logits, context):
-        return self.acting(context)(logits, context)
-
-    def acting(self, context):
-        return self.first if context.tokens.shape[1] < self.n else self.then
+    def choose(self, context):
+        acts = self.first if context.tokens.shape[1] < self.n else self.then
+        return [acts] * context.batch
 
 
 PLUGIN = SimpleNamespace(corelm_samplers=hookimpl(lambda: {"early": Early}))
@@ -140,8 +139,8 @@ def test_a_sampler_that_declares_nothing_reads_everything():
 
 def test_it_runs_on_other_libraries_if_the_nested_samplers_do():
     pytest.importorskip("array_api_strict")
-    assert Early(then=sampler("top_p(p=0.5)")).portable
-    assert not Early(then=sampler("ban(words=[0])")).portable
+    assert is_portable(Early(then=sampler("top_p(p=0.5)")))
+    assert not is_portable(Early(n=9, first=sampler("presence_penalty(penalty=2)")))
 
 
 # Lint and explanation

@@ -16,6 +16,7 @@ import pytest
 import corelm
 from corelm import hookimpl
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
+from corelm.params import renamed
 from corelm.plugins.entry_points import EntryPoint
 from corelm.plugins.expressions import built_in
 from corelm.plugins.offers import (
@@ -495,7 +496,7 @@ def test_a_class_has_the_first_name_that_it_is_registered_under():
     assert str(Mine()) == "our"
     assert registry.sampler("other") is Mine
     assert str(Mine()) == "our"
-    assert str(Mine().renamed("other")) == "other"
+    assert str(renamed(Mine(), "other")) == "other"
     registry.register(SimpleNamespace(corelm_samplers=hookimpl(lambda: {"third": Mine})), "again")
     assert str(Mine()) == "our"
     assert registry.offer_of(Mine).full_name == "this process:our"

@@ -24,7 +24,7 @@ class Search(Decoder):
         decoding = task.with_samples([0]).start()
         decoding.select(np.zeros(self.rows, dtype=np.int64))
         for position in range(task.length):
-            text.append(int(decoding.next()[1][0].argmax()))
+            text.append(int(decoding.next().logits[0].argmax()))
             if position + 1 < task.length:
                 decoding.advance(np.full(self.rows, text[-1]))
         yield from task.replay([text for _ in task.random_stream.samples])

@@ -8,8 +8,8 @@ from corelm_samplers.ban import Ban
 
 from corelm import Context, generate, sampler, sampling_distribution
 from corelm.errors import ParameterError, UsageError
+from corelm.stages import apply
 from corelm.testing import ToyModel, obeys_the_laws
-from corelm.validation import apply
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])

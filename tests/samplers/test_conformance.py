@@ -23,7 +23,7 @@ from reference_filters import KINDS, ROWS, probabilities, random_rows
 
 import corelm
 from corelm import Context, Sampler, entropy, native, sampling_distribution, softmax
-from corelm.validation import apply
+from corelm.stages import apply
 
 each_filter = pytest.mark.parametrize("name", FILTERS)
 

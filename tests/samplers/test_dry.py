@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from corelm import Context, generate, sampler
 from corelm.errors import ParameterError, UsageError
+from corelm.stages import apply
 from corelm.testing import ToyModel, obeys_the_laws
-from corelm.validation import apply
 
 INF = float("inf")
 A, B, C, Y = range(4)

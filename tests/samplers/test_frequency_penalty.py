@@ -7,8 +7,8 @@ import pytest
 from corelm_samplers.frequency_penalty import FrequencyPenalty
 
 from corelm import Context, sampler
+from corelm.stages import apply
 from corelm.testing import obeys_the_laws
-from corelm.validation import apply
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])

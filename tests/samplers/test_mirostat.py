@@ -10,8 +10,8 @@ from corelm_samplers.mirostat import Mirostat
 
 from corelm import Context, generate, sampler, sampling_distribution
 from corelm.errors import ParameterError
+from corelm.stages import apply
 from corelm.testing import ToyModel, obeys_the_laws
-from corelm.validation import apply
 
 INF = float("inf")
 BIT = math.log(2)

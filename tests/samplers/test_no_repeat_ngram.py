@@ -64,7 +64,7 @@ def test_every_row_has_its_own_past():
 def test_the_likeliest_stays_if_everything_is_banned():
     logits = np.array([[1.0, 2.0, -INF]])
     after = NoRepeatNgram(n=1)(logits, Context.of([[0, 1]]))
-    assert after.tolist() == [[-INF, 2.0, -INF]]
+    assert after.tolist() == [[-INF, 0.0, -INF]]
 
 
 def test_ids_outside_the_vocabulary_ban_nothing():

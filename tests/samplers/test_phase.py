@@ -12,6 +12,7 @@ from corelm_samplers.temperature import Temperature
 import corelm
 from corelm import Context, explain, generate, hookimpl, sampler, sampling_distribution
 from corelm.errors import AmbiguousNameError, UsageError
+from corelm.numerics.portability import is_portable
 from corelm.plugins.expressions import built_in
 from corelm.plugins.registry import registry
 from corelm.testing import ToyModel, obeys_the_laws
@@ -116,7 +117,7 @@ def test_what_it_says_of_itself_follows_from_the_samplers():
     assert Phase(inside="min_p").is_argmax_invariant
     assert not Phase(outside="uniform").is_argmax_invariant
     assert not Phase(outside="repetition_penalty").is_shift_invariant
-    assert Phase(0, 1, inside="top_k(k=1)").portable
+    assert is_portable(Phase(0, 1, inside="top_k(k=1)"))
 
 
 @pytest.mark.parametrize(("text", "branch"), [("a (", "phase inside"), ("a", "phase outside")])

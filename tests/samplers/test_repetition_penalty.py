@@ -8,8 +8,8 @@ from corelm_samplers.repetition_penalty import RepetitionPenalty
 
 from corelm import Context, sampler, sampling_distribution
 from corelm.errors import ParameterError
+from corelm.stages import apply
 from corelm.testing import obeys_the_laws
-from corelm.validation import apply
 
 INF = float("inf")
 LOGITS = np.array([[3.0, -2.0, 0.0, 1.0]])

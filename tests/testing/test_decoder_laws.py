@@ -90,12 +90,16 @@ class Chooses(Decoder):
     def __call__(self, task):
         decoding = task.start() if task else None
         for position in range(task.length if task else 0):
-            both = decoding.next()
-            uniforms = task.random_stream.at(position)[decoding.samples]
+            found = decoding.next()
+            both = found.model_logits, found.logits
+            uniforms = task.random_stream.at(position, decoding.samples)
             tokens = draw(self.drawn_from(*both), uniforms)[0]
             reported = self.reported(*both)
             nats = surprisals(reported, tokens)
-            yield corelm.Step(position, decoding.samples, tokens, both[0], reported, nats)
+            yield corelm.Step(
+                position, decoding.samples, tokens, both[0], reported, nats, found.allowed,
+                found.fell_back,
+            )  # fmt: skip
             unfinished = ~decoding.is_end(tokens)
             if not unfinished.any():
                 return

@@ -264,6 +264,7 @@ def test_the_laws_are_these_twelve():
         "keeps_the_most_likely_token",
         "changes_nothing_when_neutral",
         "reads_only_what_it_declares",
+        "is_never_broken",
     ]
     assert all(law.__doc__ for law in LAWS)
 
@@ -346,7 +347,7 @@ def test_each_law_says_what_to_do(law, sampler, way_out):
 
 def test_samplers_that_name_words_are_examined_with_a_vocabulary():
     ban = corelm.sampler("ban", words=["cat"])
-    assert "raised UsageError: the word 'cat' has no id" in complaint(repeats_itself, ban)
+    assert "raised UsageError: ban: the word 'cat' has no id" in complaint(repeats_itself, ban)
     mark = obeys_the_laws(ban, vocabulary=ToyModel().vocabulary).mark
     assert mark.kwargs["ids"][0] == "Ban(words=('cat',))-is_a_distribution"
     assert len(mark.args[1]) == len(LAWS)

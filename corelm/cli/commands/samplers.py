@@ -109,8 +109,10 @@ def _effect(sampler: Sampler) -> Effect | str:
 
 def _is_portable(sampler: Sampler) -> bool | None:
     """Return True if the sampler takes arrays of any library; None if that cannot be tried."""
+    from corelm.numerics.portability import is_portable
+
     try:
-        return sampler.portable
+        return is_portable(sampler)
     except MissingDependencyError:
         return None
 

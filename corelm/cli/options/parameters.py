@@ -12,7 +12,7 @@ import typer
 from corelm.cli.options.completion import one_of, sampler_names
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
-from corelm.params import Parameter, Parameterized
+from corelm.params import Parameter, Parameterized, renamed
 from corelm.printable import one_line
 from corelm.sampler import Sampler
 
@@ -102,7 +102,7 @@ class Chosen(Options):
     def build(self, values: Mapping[str, Any]) -> Any:
         """Make the sampler or decoder from the arguments."""
         built = self.cls.build(**super().build(values))
-        return built.renamed(self.name) if self.name else built
+        return renamed(built, self.name) if self.name else built
 
 
 def flag(name: str) -> str:

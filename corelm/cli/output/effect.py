@@ -14,7 +14,7 @@ from rich.text import Text
 from corelm.context import Context
 from corelm.numerics.distributions import entropy, softmax
 from corelm.sampler import Sampler
-from corelm.validation import apply
+from corelm.stages import apply
 
 WORDS = ("good", "great", "bad", "funny", "long", "slow", "dull", "[end]")
 BEFORE = np.array([0.36, 0.22, 0.14, 0.10, 0.07, 0.05, 0.04, 0.02])

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from corelm.errors import ParameterError, SettingsError
+from corelm.params import renamed
 from corelm.plugins.expressions import built_in
 from corelm.printable import shown
 from corelm.sampler import Sampler
@@ -266,7 +267,9 @@ class ListingEngine(Engine):
 def own(sampler: str, /, **parameters: Any) -> Sampler:
     """Return corelm's own sampler of a name."""
     default = _default(sampler)
-    return type(default).build(**parameters).renamed(default.name) if parameters else default
+    if not parameters:
+        return default
+    return renamed(type(default).build(**parameters), default.name)
 
 
 @cache

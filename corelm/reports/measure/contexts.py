@@ -114,10 +114,10 @@ def model_contexts(
 
 
 def _draw(model: LanguageModel, prompt: str, samples: range, length: int, seed: int) -> list[Ids]:
-    tokens: list[list[int]] = [[] for _ in samples]
+    tokens: dict[int, list[int]] = {sample: [] for sample in samples}
     for step in steps(
         model, prompt, sampler=built_in("stochastic"), length=length, samples=samples, seed=seed
     ):
         for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
             tokens[sample].append(token)
-    return [tuple(ids) for ids in tokens]
+    return [tuple(ids) for ids in tokens.values()]

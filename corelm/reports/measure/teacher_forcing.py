@@ -22,7 +22,7 @@ from corelm.numerics.distributions import Array
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.divergence import Comparison, ModelRows, nan_if_impossible
 from corelm.sampler import Sampler
-from corelm.validation import apply, invalid_result, run_stages
+from corelm.stages import apply, invalid_result, run_stages
 
 Ids = NDArray[np.int64]
 

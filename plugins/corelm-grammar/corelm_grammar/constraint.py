@@ -2,10 +2,7 @@
 
 from abc import abstractmethod
 
-import numpy as np
-
-from corelm import ParameterError, Sampler, keep
-from corelm.filters import greedy
+from corelm import Mask, ParameterError
 from corelm_grammar.states import allowed_tokens
 
 PURE = '%llguidance {"no_forcing": true}'
@@ -14,10 +11,9 @@ LONGEST = 200_000
 """Characters of a pattern, a schema, a list or a grammar."""
 
 
-class Constraint(Sampler):
+class Constraint(Mask):
     """Keep the tokens with which the text after the prompt can still become a match."""
 
-    kind = "mask"
     reads = frozenset({"tokens", "vocabulary"})
 
     def __post_init__(self):
@@ -28,11 +24,9 @@ class Constraint(Sampler):
     def _compile(self):
         """Return the constraint in llguidance's form of Lark, or raise a ParameterError."""
 
-    def __call__(self, logits, context):
-        allowed = allowed_tokens(self._grammar, context, logits.shape[-1])
-        kept = keep(logits, allowed)
-        emptied = kept.max(axis=-1, keepdims=True) == -np.inf
-        return np.where(emptied, greedy(logits), kept) if emptied.any() else kept
+    def allowed(self, context):
+        """Return the tokens with which the text can still become a match."""
+        return allowed_tokens(self._grammar, context, context.vocabulary_size)
 
 
 def check_length(name, text):

@@ -1,0 +1,102 @@
+"""The cost of a constraint: what the masks of a sampler leave of the model's distribution.
+
+A mask removes tokens by the context alone, as a grammar does. The product of the masses that it
+leaves at each step is the factor by which the text became more likely than it is to the model, so
+the sum of their -ln says how much the constraint distorts the text. Each step has the tokens that
+its masks allow, so nothing is computed again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.context import Context
+from corelm.decoding.step import Step
+from corelm.errors import UsageError
+from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import Array
+from corelm.sampler import Sampler
+from corelm.stages import masks_in
+
+
+def mass_of(tokens: NDArray[np.bool_], distribution: Array) -> float:
+    """Return the probability of some tokens; of all of them it is exactly 1.
+
+    Args:
+        tokens: (vocabulary,), True for these tokens.
+        distribution: (vocabulary,), the model's probabilities.
+
+    Example:
+        >>> mass_of(np.array([True, False, True]), np.array([0.5, 0.25, 0.25]))
+        0.75
+    """
+    some = np.where(tokens, distribution, 0)
+    return float(some.sum(dtype=np.float64) / distribution.sum(dtype=np.float64))
+
+
+class ConstrainedText:
+    """The effect of the masks of a sampler on one growing text.
+
+    Args:
+        sampler: the sampler or chain.
+        vocabulary: the model's.
+        prompt: the ids of the prompt.
+
+    Attributes:
+        masses: the model's probability of the tokens that the masks allow, at each token.
+        fallbacks: the tokens at which the stages before a mask kept nothing that it allows.
+    """
+
+    def __init__(self, sampler: Sampler, vocabulary: Vocabulary, prompt: Sequence[int]) -> None:
+        self._sampler, self._vocabulary = sampler, vocabulary
+        self._prompt_length, self._tokens = len(prompt), list(prompt)
+        self._surprisals: list[tuple[float, float]] = [(math.nan, math.nan)] * len(prompt)
+        self.masses: list[float] = []
+        self.fallbacks = 0
+
+    @property
+    def cost(self) -> float | None:
+        """The sum of -ln of the masses, in nats; None if one of them is 0 or is not known."""
+        if any(mass == 0 or math.isnan(mass) for mass in self.masses):
+            return None
+        return sum((-math.log(mass) for mass in self.masses), 0.0)
+
+    def add(self, step: Step, row: int) -> float:
+        """Add the token of a step; return the model's probability of the tokens allowed there.
+
+        It is nan for a step that does not say which tokens are allowed, as one that a decoder put
+        together by itself.
+        """
+        mass = math.nan
+        if step.allowed is not None:
+            mass = mass_of(step.allowed[row], step.model_distribution[row])
+        self.masses.append(mass)
+        self.fallbacks += step.fell_back is not None and bool(step.fell_back[row])
+        self._tokens.append(int(step.tokens[row]))
+        self._surprisals.append((float(step.surprisal[row]), float(step.model_surprisal[row])))
+        return mass
+
+    def is_cut_off(self) -> bool:
+        """Return True if the model has end tokens, and the masks allow none of them now."""
+        ends, context = list(self._vocabulary.ends), self._context()
+        if not ends:
+            return False
+        try:
+            allowed = [mask.allowed(context) for mask in masks_in(self._sampler, context)]
+        except UsageError:  # no token at all continues the text
+            return True
+        return any(each is not None and not each[0, ends].any() for each in allowed)
+
+    def _context(self) -> Context:
+        surprisals = np.array(self._surprisals).reshape(-1, 2)
+        return Context.of(
+            [self._tokens],
+            surprisal=surprisals[None, :, 0],
+            model_surprisal=surprisals[None, :, 1],
+            prompt_length=self._prompt_length,
+            vocabulary=self._vocabulary,
+        )

@@ -1,0 +1,288 @@
+"""Run the stages of a sampler: the one place where the core calls samplers, masks and choices.
+
+The functions check what each stage returns, and can record it in a trace. Explanations, the cost
+of constraints and notes on chains read that trace, so that no stage is called a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.context import Context
+from corelm.errors import SamplerError, UsageError
+from corelm.numerics.arrays import array_namespace, in_library_of
+from corelm.numerics.distributions import Array, greedy, keep, rows_are_valid
+from corelm.printable import message_of
+from corelm.sampler import Choice, Mask, Sampler
+from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, first_invalid_row
+
+Rows = NDArray[np.bool_]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class StageResult:
+    """What one stage did to a batch.
+
+    Attributes:
+        stage: the sampler.
+        logits: (batch, vocabulary) what it returned; of a neutral stage, what came in.
+        rows: (batch,) the rows in which it acts; None for all. A choice lets different samplers
+            act in different rows.
+        branch: the choice and its parameter that let the stage act, such as `phase outside`.
+        allowed: (batch, vocabulary) for a mask, the tokens that it allows; None for all.
+        fell_back: (batch,) for a mask, the rows in which nothing was left that it allows.
+    """
+
+    stage: Sampler
+    logits: Array
+    rows: Rows | None = None
+    branch: str = ""
+    allowed: NDArray[np.bool_] | None = None
+    fell_back: Rows | None = None
+
+
+Trace = list[StageResult]
+
+
+def apply(sampler: Sampler, logits: Array, context: Context, trace: Trace | None = None) -> Array:
+    """Call a sampler stage by stage and check every result, the last one too.
+
+    Stages at their neutral values are skipped.
+
+    Args:
+        sampler: a sampler or a chain.
+        logits: (batch, vocabulary), each row a valid distribution.
+        context: the past of each row.
+        trace: gets the result of each stage, neutral ones included.
+
+    Returns:
+        (batch, vocabulary) logits to draw from; `logits` itself where every stage is neutral.
+
+    Raises:
+        SamplerError: a stage raised or returned invalid logits; names stage, step and row.
+        UsageError: a stage cannot do its work here, such as find a word; names the stage.
+
+    Example:
+        >>> import corelm, numpy
+        >>> greedy = corelm.sampler("greedy")
+        >>> apply(greedy, numpy.array([[0.0, 1.0]]), corelm.Context.of([[0]])).tolist()
+        [[-inf, 0.0]]
+    """
+    result = run_stages(sampler, logits, context, trace)
+    if result is not logits:
+        check_result(sampler, result, context)
+    return result
+
+
+def run_stages(
+    sampler: Sampler, logits: Array, context: Context, trace: Trace | None = None
+) -> Array:
+    """Call a sampler stage by stage; leave the rows of the last result for the caller to check.
+
+    `apply` checks them with `check_result`. The decoding loop leaves that to the draw, which
+    finds invalid rows as a by-product. Arrays of another library than NumPy are not checked.
+
+    Args, returns and raises: as for `apply`.
+    """
+    return _Run(logits, context, trace).chain(sampler, logits, rows=None, branch="")
+
+
+class _Run:
+    """One call of a sampler.
+
+    Args:
+        model_logits: those that the first stage takes, from which a mask falls back.
+        context: the past of each row.
+        trace: gets the result of each stage; None records nothing.
+    """
+
+    def __init__(self, model_logits: Array, context: Context, trace: Trace | None) -> None:
+        self._model_logits, self._trace = model_logits, trace
+        self._context = context
+        self._checked = isinstance(model_logits, np.ndarray)
+
+    def chain(self, sampler: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
+        """Call the stages of a sampler, and return the last one's logits."""
+        last: Sampler | None = None
+        for stage in sampler.stages if self._trace is not None else sampler.active_stages:
+            if last is not None and self._checked:  # the model's logits were checked before
+                check_result(last, logits, self._context)
+            logits = self._stage(stage, logits, rows, branch)
+            last = None if stage.is_neutral else stage
+        return logits
+
+    def _stage(self, stage: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
+        if isinstance(stage, Choice):
+            return self._choice(stage, logits, rows, branch)
+        if stage.is_neutral:
+            self._record(StageResult(stage, logits, rows, branch))
+        elif isinstance(stage, Mask):
+            allowed = self._allowed(stage, logits)
+            logits, fell_back = _masked(logits, self._model_logits, allowed)
+            self._record(StageResult(stage, logits, rows, branch, allowed, fell_back))
+        else:
+            logits = self._call(stage, logits)
+            self._record(StageResult(stage, logits, rows, branch))
+        return logits
+
+    def _record(self, result: StageResult) -> None:
+        if self._trace is not None:
+            self._trace.append(result)
+
+    def _choice(self, stage: Choice, logits: Array, rows: Rows | None, branch: str) -> Array:
+        """Let the samplers act that a choice names, each in its rows."""
+        chosen = self._guarded(stage, lambda: stage.choose(self._context))
+        wanted = self._context.batch
+        if len(chosen) != wanted or not all(isinstance(each, Sampler) for each in chosen):
+            raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
+        distinct = list(dict.fromkeys(chosen))
+        if len(distinct) == 1:
+            return self.chain(distinct[0], logits, rows, _extended(branch, stage, distinct[0]))
+        result = logits
+        for sampler in distinct:
+            mine = np.array([each == sampler for each in chosen])
+            within = mine if rows is None else mine & rows
+            # All rows, although few count: most samplers cost no more, and none needs a part.
+            after = self.chain(sampler, logits, within, _extended(branch, stage, sampler))
+            column = in_library_of(logits, mine[:, None])
+            result = array_namespace(logits).where(column, after, result)
+        return result
+
+    def _allowed(self, stage: Mask, logits: Array) -> NDArray[np.bool_] | None:
+        context = self._context.of_width(logits.shape[-1])
+        allowed = self._guarded(stage, lambda: stage.allowed(context))
+        if allowed is not None and (fault := fault_of_mask(allowed, logits.shape)):
+            raise SamplerError(f"{stage} allowed {fault} at step {context.step}")
+        return allowed
+
+    def _call(self, stage: Sampler, logits: Array) -> Array:
+        """Call one stage on a read-only view, and check the type, shape and dtype of its result."""
+        if not self._checked:
+            return stage(logits, self._context)
+        view = logits.view()  # the array itself stays writeable for its owner
+        view.flags.writeable = False
+        result = self._guarded(stage, lambda: stage(view, self._context))
+        if fault := fault_of_array(result, logits):
+            raise SamplerError(f"{stage} returned {fault} at step {self._context.step}")
+        return result
+
+    def _guarded(self, stage: Sampler, work: Callable[[], T]) -> T:
+        try:
+            return work()
+        except UsageError as error:  # such as a word that the vocabulary lacks
+            raise UsageError(f"{stage.name}: {message_of(error)}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin's SystemExit must not end the program
+            if not self._checked:  # of another library, whose tracers raise to be told apart
+                raise
+            reason = f"{type(error).__name__}: {message_of(error)}"
+            raise SamplerError(f"{stage} failed at step {self._context.step}: {reason}") from error
+
+
+def _extended(branch: str, stage: Choice, chosen: Sampler) -> str:
+    names = (name for name, nested in stage.nested.items() if nested is chosen)
+    path = f"{stage.name} {next(names, '')}".strip()
+    return f"{branch}, {path}" if branch else path
+
+
+def _masked(
+    logits: Array, model_logits: Array, allowed: NDArray[np.bool_] | None
+) -> tuple[Array, Rows | None]:
+    """Return logits with the tokens removed that a mask does not allow.
+
+    Where that leaves nothing, the model's likeliest allowed token is left, so that a mask is never
+    broken; where the model gives no allowed token a probability either, the model's likeliest.
+
+    Returns:
+        The logits; the rows in which nothing was left.
+    """
+    if allowed is None:
+        return logits, None
+    xp = array_namespace(logits)
+    mask = in_library_of(logits, allowed)
+    kept = keep(logits, mask)
+    emptied = xp.max(kept, axis=-1, keepdims=True) == -np.inf
+    if isinstance(logits, np.ndarray) and not emptied.any():  # as at nearly every step
+        return kept, emptied[:, 0]
+    possible = keep(model_logits, mask)
+    possible = xp.where(xp.max(possible, axis=-1, keepdims=True) == -np.inf, model_logits, possible)
+    kept = xp.where(emptied, greedy(possible), kept)
+    return kept, np.asarray(emptied)[:, 0] if isinstance(logits, np.ndarray) else None
+
+
+# ---- what a trace tells of the masks ----
+
+
+def has_masks(sampler: Sampler) -> bool:
+    """Return True if a stage, or a sampler that a stage may choose, is a mask.
+
+    Example:
+        >>> import corelm
+        >>> has_masks(corelm.sampler("top_k(k=2) | min_length(n=3)"))
+        True
+    """
+    return any(
+        isinstance(stage, Mask) or any(map(has_masks, stage.nested.values()))
+        for stage in sampler.active_stages
+    )
+
+
+def allowed_tokens(trace: Iterable[StageResult], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the tokens that all masks of a trace allow: (batch, vocabulary), read-only.
+
+    Args:
+        trace: the results of the stages.
+        shape: (batch, vocabulary).
+    """
+    everything: NDArray[np.bool_] = np.broadcast_to(
+        np.True_, shape
+    )  # one byte, however many tokens
+    allowed = everything
+    for result in trace:
+        if result.allowed is not None:
+            mine = result.allowed
+            if result.rows is not None:
+                mine = mine | ~result.rows[:, None]
+            allowed = mine if allowed is everything else allowed & mine
+    return allowed
+
+
+def rows_that_fell_back(trace: Iterable[StageResult], batch: int) -> Rows:
+    """Return the rows in which a mask found nothing left that it allows: (batch,)."""
+    fell_back = np.zeros(batch, dtype=bool)
+    for result in trace:
+        if result.fell_back is not None:
+            fell_back |= result.fell_back if result.rows is None else result.fell_back & result.rows
+    return fell_back
+
+
+def masks_in(sampler: Sampler, context: Context) -> Iterator[Mask]:
+    """Yield the masks that act in a context of one row."""
+    for stage in sampler.active_stages:
+        if isinstance(stage, Mask):
+            yield stage
+        elif isinstance(stage, Choice):
+            yield from masks_in(stage.choose(context)[0], context)
+
+
+# ---- checks ----
+
+
+def check_result(sampler: Sampler, logits: Array, context: Context) -> None:
+    """Raise if the last stage of a sampler returned a row that is not a valid distribution."""
+    if not rows_are_valid(logits):
+        raise invalid_result(sampler, logits, context.step)
+
+
+def invalid_result(sampler: Sampler, logits: Array, step: int) -> SamplerError:
+    """Return the error for invalid rows that the last stage of a sampler returned."""
+    stage = (sampler.active_stages or sampler.stages)[-1]
+    fault = fault_of_rows(logits)
+    return SamplerError(f"{stage} returned {fault} at step {step}, row {first_invalid_row(logits)}")
