@@ -4,7 +4,6 @@ A sampling strategy is a pure map from one next-token distribution to another. T
 what is likely, the sampler says which distribution to draw from, the core draws once.
 """
 
-import importlib
 import typing
 
 from corelm import filters as filters  # as corelm.filters, without another import
@@ -21,7 +20,6 @@ from corelm.generation.detokenizer import text_writer
 from corelm.generation.generate import Generation, TokenRecord, generate, stream
 from corelm.generation.patterns import TextPatterns
 from corelm.hookspecs import API_VERSION, hookimpl
-from corelm.interop.cached_session import CachedSession, KeyValueCache
 from corelm.language_model import (
     ByteVocabulary,
     ContextualVocabulary,
@@ -33,8 +31,8 @@ from corelm.language_model import (
     Vocabulary,
     same_vocabulary,
 )
+from corelm.lazy import exports as _exports
 from corelm.metric import Metric
-from corelm.models.load import load, local_models
 from corelm.native.cpu import cpu_limit
 from corelm.numerics.distributions import (
     Array,
@@ -48,10 +46,12 @@ from corelm.numerics.distributions import (
 )
 from corelm.params import param
 from corelm.plugins.expressions import sampler
+from corelm.plugins.models import load, local_models
 from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
     from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
+    from corelm.interop.cached_session import CachedSession, KeyValueCache
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_sampler import EngineSampler
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
@@ -125,6 +125,7 @@ __all__ = [
 
 
 _LATER = {
+    "corelm.interop.cached_session": ("CachedSession", "KeyValueCache"),
     "corelm.interop.engine_sampler": ("EngineSampler",),
     "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reweighting": ("reweight_distribution",),
@@ -135,8 +136,4 @@ _LATER = {
 """Modules that are imported when one of their names is first used: few programs need them."""
 
 
-def __getattr__(name: str) -> typing.Any:
-    for module, names in _LATER.items():
-        if name in names:
-            return getattr(importlib.import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_, __getattr__ = _exports(__name__, _LATER)

@@ -162,12 +162,13 @@ class Choice(Sampler):
 
     Example:
         >>> import corelm
-        >>> class GreedyAtFirst(corelm.Choice):
+        >>> from corelm import Choice, Sampler, param, sampler
+        >>> class GreedyAtFirst(Choice):
         ...     '''Take the most likely token first, then let another sampler act.'''
         ...     reads = frozenset({"step"})
-        ...     then: corelm.Sampler = corelm.param(corelm.sampler("stochastic"), "acts later")
+        ...     then: Sampler = param(sampler("stochastic"), "acts later")
         ...     def choose(self, context):
-        ...         acts = self.then if context.step else corelm.sampler("greedy")
+        ...         acts = self.then if context.step else sampler("greedy")
         ...         return [acts] * context.batch
         >>> corelm.sampling_distribution(GreedyAtFirst(), [0.0, 1.0]).tolist()
         [0.0, 1.0]

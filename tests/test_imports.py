@@ -1,4 +1,4 @@
-"""Who may import whom: errors, then the contracts, then what is made of them, then the shell."""
+"""Who may import whom: the heart, its guests, samplers and plugins."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 import corelm
+import corelm.filters
 import corelm.interop
+import corelm.interop.testing
+import corelm.testing
+import corelm.toolkit
 
 ROOT = Path(corelm.__file__).parents[1]
 MODULES = sorted((ROOT / "corelm").rglob("*.py"))
@@ -21,32 +23,62 @@ PLUGINS = [
     if "tests" not in file.parts and not file.name.startswith("test_") and "build" not in file.parts
 ]
 
-KERAS = {"keras", "tensorflow"}
+GUESTS: dict[str, set[str]] = {
+    "models": set(),
+    "scaling": {"models"},
+    "reports": {"models", "scaling"},
+    "training": {"models", "reports"},
+    "interop": {"models"},
+    "bench": set(),
+    "clean": {"models", "reports", "training"},
+}
+"""The guests, each with the other guests that it may import."""
+
+LAYERS = (
+    {"caching", "docstrings", "errors", "lazy", "machine", "native", "paths", "printable"},
+    {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
+    {"detokenize", "filters", "sampler", "stages", "token_edits", "token_texts", "validation",
+     "word_vocabulary"},
+    {"decoding"},
+    {"decoder"},
+    {"plugins"},
+    {"generation"},
+    {"testing"},
+    {"cli"},
+)  # fmt: skip
+"""The rooms of the heart; one imports those of its own layer and of the layers before it."""
+
+FACADES = {"__main__", "toolkit", ""}
+"""The modules that name the others, and the start of the command line."""
+
+NEEDS_A_GUEST = {"corelm.cli.commands.sample": "corelm.scaling.many_texts"}
+"""The one place where the heart names a guest: `sample --output` writes files of many texts."""
+
+PUBLIC = {
+    "corelm": set(corelm.__all__) | {"filters", "native"},
+    "corelm.errors": {name for name in vars(corelm.errors) if name[0].isupper()},
+    "corelm.filters": set(corelm.filters.__all__),
+    "corelm.interop": set(corelm.interop.__all__),
+    "corelm.interop.testing": set(corelm.interop.testing.__all__),
+    "corelm.testing": set(corelm.testing.__all__),
+    "corelm.toolkit": set(corelm.toolkit.__all__),
+}
+OPEN_TO_GUESTS = ("corelm.cli", "corelm.native")
+"""What commands are built with, and the kernels."""
+
+SHELL, KERAS = {"typer", "rich"}, {"keras", "tensorflow"}
 KERAS_AT_THE_TOP = {
     "corelm.models.keras_layers",
     "corelm.training.batches",
+    "corelm.training.callbacks",
     "corelm.training.devices",
     "corelm.training.optimizers",
     "corelm.training.run",
     "corelm.training.scoring",
-    "corelm.training.callbacks",
 }
 """Modules that import Keras: themselves imported only where a command needs them."""
-
 KERAS_ARRAYS = "corelm.numerics.keras_arrays"
-"""The arrays of TensorFlow for the filters: it imports Keras when a filter meets one."""
-
 KERAS_HUB = "plugins.corelm-keras-hub."
-"""The adapter of KerasHub: what it offers by name is in a module without Keras."""
-
-PUBLIC = {
-    "corelm": set(corelm.__all__),
-    "corelm.errors": {name for name in vars(corelm.errors) if name[0].isupper()},
-    "corelm.interop": set(corelm.interop.__all__),
-    "corelm.filters": set(corelm.filters.__all__),
-}
-
-SHELL = {"typer", "rich"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +95,7 @@ class Import:
 
 
 def imports_of(file: Path) -> list[Import]:
-    """The imports of a file that run, at its top or in its functions."""
+    """Return the imports of a file that run, at its top or in its functions."""
     return list(_imports(ast.parse(file.read_text(encoding="utf-8")), at_the_top=True))
 
 
@@ -88,52 +120,135 @@ def module_of(file: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
+KNOWN = {module_of(file) for file in MODULES}
+
+
 def modules_imported(imported: Import) -> set[str]:
-    """The modules of corelm that an import names, as `from corelm.models import corpus` does."""
-    known = {module_of(file) for file in MODULES}
-    inside = {f"{imported.module}.{name}" for name in imported.names} & known
+    """Return the modules of corelm that an import names, as `from corelm import native` does."""
+    inside = {f"{imported.module}.{name}" for name in imported.names} & KNOWN
     return inside or {imported.module}
 
 
-def ids(file: Path) -> str:
-    return str(file.relative_to(ROOT))
+def room_of(module: str) -> str:
+    """Return the room of a module: the part after `corelm`."""
+    return f"{module}.".split(".")[1]
 
 
-@pytest.mark.parametrize("file", [*MODULES, *SAMPLERS], ids=ids)
-def test_the_core_imports_no_sampler_and_no_plugin(file):
-    allowed = ("corelm_samplers",) if file in SAMPLERS else ()  # such as a default of phase
-    for imported in imports_of(file):
-        package = imported.package
-        assert not package.startswith("corelm_") or package in allowed, imported.module
+def layer_of(module: str) -> int:
+    return next(i for i, rooms in enumerate(LAYERS) if room_of(module) in rooms)
 
 
-@pytest.mark.parametrize("file", [*MODULES, *SAMPLERS, *PLUGINS], ids=ids)
-def test_typer_and_rich_are_imported_only_by_the_command_line(file):
-    packages = {imported.package for imported in imports_of(file)}
-    assert "click" not in packages, "Typer brings its own and shows none of it"
-    if "cli" not in file.parts and file.name != "commands.py":  # of a plugin that adds some
-        assert not packages & SHELL
-
-
-@pytest.mark.parametrize("file", [*MODULES, *SAMPLERS, *PLUGINS], ids=ids)
-def test_keras_is_imported_only_where_a_command_needs_it(file):
-    module = module_of(file)
-    for imported in imports_of(file):
-        if imported.package in KERAS:
-            own = module.startswith(("corelm.models.", KERAS_HUB)) or module == KERAS_ARRAYS
-            assert own, f"{module} imports {imported.module}"
-            late = module.startswith(KERAS_HUB) and module != f"{KERAS_HUB}corelm_keras_hub.presets"
-            assert module in KERAS_AT_THE_TOP or late or not imported.at_the_top
-        if modules_imported(imported) & KERAS_AT_THE_TOP and imported.at_the_top:
-            assert module in KERAS_AT_THE_TOP, f"{module} imports {imported.module} at its top"
-
-
-@pytest.mark.parametrize("file", [*SAMPLERS, *PLUGINS], ids=ids)
-def test_samplers_and_plugins_import_public_names_alone(file):
+def of_corelm(file: Path) -> Iterator[tuple[str, Import]]:
+    """Yield the imports of modules of corelm, each with the module."""
     for imported in imports_of(file):
         if imported.package == "corelm":
-            assert imported.module in PUBLIC, f"{imported.module} is not public"
-            assert set(imported.names) <= PUBLIC[imported.module]
+            for module in modules_imported(imported):
+                yield module, imported
+
+
+def is_public(imported: Import) -> bool:
+    known = PUBLIC.get(imported.module)
+    return known is not None and set(imported.names) <= known
+
+
+def in_the_heart(file: Path) -> bool:
+    room = room_of(module_of(file))
+    return room not in GUESTS and room not in FACADES
+
+
+def test_every_room_is_the_hearts_or_a_guests():
+    rooms = {room_of(module_of(file)) for file in MODULES}
+    assert rooms == set().union(*LAYERS) | set(GUESTS) | FACADES
+
+
+def test_the_heart_imports_downwards_and_no_guest():
+    for file in filter(in_the_heart, MODULES):
+        mine = module_of(file)
+        for module, _ in of_corelm(file):
+            if module == NEEDS_A_GUEST.get(mine):
+                continue
+            if module == "corelm":  # the names of guests that it offers: presets
+                assert room_of(mine) == "cli", f"{mine} imports corelm, not a module of it"
+                continue
+            assert room_of(module) not in GUESTS, f"{mine} imports the guest {module}"
+            assert layer_of(module) <= layer_of(mine), f"{mine} imports {module}"
+
+
+def test_importing_corelm_imports_no_guest():
+    for file in (ROOT / "corelm/__init__.py", ROOT / "corelm/toolkit.py"):
+        for module, _ in of_corelm(file):
+            assert room_of(module) not in GUESTS
+
+
+def test_guests_import_public_names_of_the_heart():
+    for file in MODULES:
+        mine = module_of(file)
+        guest = room_of(mine)
+        if guest not in GUESTS:
+            continue
+        for module, imported in of_corelm(file):
+            own = room_of(module) in {guest, *GUESTS[guest]}
+            allowed = own or module.startswith(OPEN_TO_GUESTS) or is_public(imported)
+            assert allowed, f"{mine} imports {imported.names} of {imported.module}"
+
+
+def test_the_rooms_of_a_report_import_the_document_alone():
+    rooms: dict[str, set[str]] = {"document": set(), "measure": {"document"}}
+    rooms["render"] = {"document"}
+    for room, others in rooms.items():
+        for file in (ROOT / "corelm/reports" / room).rglob("*.py"):
+            for module, _ in of_corelm(file):
+                part = f"{module}..".split(".")[2]
+                if room_of(module) == "reports" and part in rooms:
+                    assert part in {room, *others}, f"{file} imports {module}"
+
+
+def test_samplers_and_plugins_import_public_names_alone():
+    for file in [*SAMPLERS, *PLUGINS]:
+        for imported in imports_of(file):
+            if imported.package == "corelm":
+                assert is_public(imported), f"{file} imports {imported.names} of {imported.module}"
+
+
+def test_the_core_imports_no_sampler_and_no_plugin():
+    for file in [*MODULES, *SAMPLERS]:
+        allowed = ("corelm_samplers",) if file in SAMPLERS else ()  # such as a default of phase
+        for imported in imports_of(file):
+            package = imported.package
+            assert not package.startswith("corelm_") or package in allowed, imported.module
+
+
+def test_typer_and_rich_are_imported_only_by_commands():
+    for file in [*MODULES, *SAMPLERS, *PLUGINS]:
+        packages = {imported.package for imported in imports_of(file)}
+        assert "click" not in packages, "Typer brings its own and shows none of it"
+        if "cli" not in file.parts and file.name != "commands.py":
+            assert not packages & SHELL, f"{file} writes to a terminal"
+
+
+def test_keras_is_imported_only_where_a_command_needs_it():
+    for file in [*MODULES, *SAMPLERS, *PLUGINS]:
+        module = module_of(file)
+        for imported in imports_of(file):
+            if imported.package in KERAS:
+                rooms = ("corelm.models.", "corelm.training.", KERAS_HUB)
+                assert module.startswith(rooms) or module == KERAS_ARRAYS
+                presets = f"{KERAS_HUB}corelm_keras_hub.presets"
+                late = module.startswith(KERAS_HUB) and module != presets
+                assert module in KERAS_AT_THE_TOP or late or not imported.at_the_top
+            if modules_imported(imported) & KERAS_AT_THE_TOP and imported.at_the_top:
+                assert module in KERAS_AT_THE_TOP, f"{module} imports {imported.module} at its top"
+
+
+def test_the_toolkit_shows_type_checkers_what_it_offers():
+    tree = ast.parse((ROOT / "corelm/toolkit.py").read_text(encoding="utf-8"))
+    names = {
+        alias.asname for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
+        for alias in node.names if alias.asname
+    }  # fmt: skip
+    assert names == set(corelm.toolkit.__all__)
+    for name in names:
+        assert getattr(corelm.toolkit, name) is not None
 
 
 def test_the_rules_see_what_they_forbid(tmp_path):
@@ -150,3 +265,5 @@ def test_the_rules_see_what_they_forbid(tmp_path):
         Import("corelm.models", ("corpus",), False),
     ]
     assert modules_imported(imports_of(file)[-1]) == {"corelm.models.corpus"}
+    assert not is_public(Import("corelm", ("_LATER",), True))
+    assert layer_of("corelm.decoding.state") < layer_of("corelm.plugins.registry")

@@ -14,15 +14,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from corelm.context import Context
-from corelm.decoder import DecodingTask
-from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import Step
+from corelm import Array, Context, DecodingTask, LanguageModel, RandomStream, Sampler, Step
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel
-from corelm.numerics.distributions import Array
-from corelm.sampler import Sampler
-from corelm.stages import run_stages
+from corelm.toolkit import run_stages
 
 PAUSE = 0.1
 """Seconds in which the threads of a BLAS fall asleep; spinning, they would slow down the next

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from corelm import hookimpl
 from corelm.cli.options.choices import (
     Device,
     Dtype,
@@ -20,12 +21,12 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_choices,
 )
+from corelm.cli.options.prescan import arguments_of
 from corelm.cli.options.prompt import prompt_for, read_prompt
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.progress import stages
 from corelm.cli.text_values import TextCommand
-from corelm.models.load import MODEL, label
-from corelm.params import Parameter, Rule
+from corelm.toolkit import MODEL, Parameter, Rule, label
 
 if TYPE_CHECKING:
     from corelm.bench.benchmark import Speed
@@ -39,9 +40,12 @@ NARROW = 60
 SHORT_HELP = "Measure the speed on this machine."
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application; `words` are those after it, if it is called."""
-    app.command("bench", cls=TextCommand, short_help=SHORT_HELP)(with_choices(bench, words))
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    app = typer.Typer()
+    command = with_choices(bench, arguments_of("bench"))
+    app.command(cls=TextCommand, short_help=SHORT_HELP)(command)
+    return {"bench": app}
 
 
 def bench(
@@ -86,7 +90,7 @@ def bench(
         batches = [BATCH.convert(one) for one in batch or BATCHES]
         tokens, time = LENGTH.convert(length), SECONDS.convert(seconds)
         from corelm.bench.benchmark import measure
-        from corelm.machine import machine
+        from corelm.toolkit import machine
 
         language_model = loaded(model, device, dtype)
         text = prompt_for(language_model, given)

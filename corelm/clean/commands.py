@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from corelm import hookimpl
 from corelm.cli.output.product import confirmed, product
 from corelm.cli.text_values import TextCommand
-from corelm.models.paths import home
-from corelm.params import Parameter, Rule
+from corelm.toolkit import Parameter, Rule, home
 
 if TYPE_CHECKING:
     from corelm.clean.leftovers import Leftover
@@ -20,10 +20,12 @@ DAYS = Parameter("days", float, 30, Rule(ge=0))
 logger = logging.getLogger("corelm")
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application."""
-    short = "Remove what interrupted commands have left."
-    app.command("clean", cls=TextCommand, short_help=short)(clean)
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    app = typer.Typer()
+    short_help = "Remove what interrupted commands have left."
+    app.command(cls=TextCommand, short_help=short_help)(clean)
+    return {"clean": app}
 
 
 def clean(

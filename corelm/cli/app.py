@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
 
@@ -10,25 +10,13 @@ import typer
 
 from corelm.cli.exit_codes import exit_code
 from corelm.cli.options.completion import completed_words
-from corelm.cli.options.prescan import with_optional_values
+from corelm.cli.options.prescan import called, with_optional_values
 from corelm.cli.text_values import TextGroup
 
 DEBUG = "--debug"
-COMMANDS = {
-    "sample": "corelm.cli.commands.sample",
-    "explain": "corelm.cli.commands.explain",
-    "report": "corelm.reports.cli.commands",
-    "bench": "corelm.bench.commands",
-    "samplers": "corelm.cli.commands.samplers",
-    "decoders": "corelm.cli.commands.decoders",
-    "presets": "corelm.interop.cli.commands",
-    "plugins": "corelm.cli.commands.plugins",
-    "models": "corelm.models.cli.commands",
-    "data": "corelm.training.cli.data",
-    "train": "corelm.training.cli.commands",
-    "clean": "corelm.clean.commands",
-}
-"""The commands in the order of the help, each with its module."""
+COMMANDS = ("sample", "explain", "samplers", "decoders", "plugins")
+"""The commands of the heart, each with a module of its name in `commands`; all others are offered
+by plugins, corelm's own among them."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -42,7 +30,7 @@ def run(arguments: Sequence[str]) -> int:
     def work() -> int | None:
         completing = completed_words()
         app = build(words if completing is None else completing)
-        code = app(_expanded(words) or ["--help"], standalone_mode=False, prog_name="corelm")
+        code = app(words or ["--help"], standalone_mode=False, prog_name="corelm")
         return code if isinstance(code, int) else None  # a plugin's command may return anything
 
     return exit_code(work, help, debug)
@@ -51,8 +39,8 @@ def run(arguments: Sequence[str]) -> int:
 def build(words: Sequence[str] = ()) -> typer.Typer:
     """Return the application.
 
-    Only the module of the command that is called is imported, corelm's or a plugin's; without
-    one, as in `corelm --help`, all of corelm's are, and the commands of plugins are only listed.
+    Only the module of the command that is called is imported; without one, as in `corelm --help`,
+    all of corelm's are, and the commands of others are only listed.
 
     Args:
         words: the command line. `sample`, `explain` and `bench` have the options of the sampler
@@ -71,17 +59,18 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     app.callback()(_global_options)
     command = command_of(words)
     after = words[list(words).index(command) + 1 :] if command else ()
+    called.set((command, after))
     for name in _needed(words, command):
-        module = import_module(COMMANDS[name])
+        module = import_module(f"corelm.cli.commands.{name}")
         module.register(app, after if name == command else None)
     if command not in COMMANDS:
         from corelm.cli.plugin_commands import add_commands
 
-        add_commands(app, command, tuple(COMMANDS))
+        add_commands(app, command, COMMANDS)
     return app
 
 
-def _needed(words: Sequence[str], command: str) -> Iterable[str]:
+def _needed(words: Sequence[str], command: str) -> Sequence[str]:
     """Return the commands of corelm whose modules the command line needs."""
     if not words or words[0] != command:
         return COMMANDS
@@ -97,17 +86,6 @@ def _is_added(command: str) -> bool:
     from corelm.cli.plugin_commands import is_command
 
     return is_command(command)
-
-
-def _expanded(words: list[str]) -> list[str]:
-    """Return the command line with `models NAME` written as `models show NAME`."""
-    match words:
-        case ["models", name, *_] if not name.startswith("-"):
-            from corelm.models.cli.commands import SUBCOMMANDS
-
-            if name not in SUBCOMMANDS:
-                return ["models", "show", *words[1:]]
-    return words
 
 
 def command_of(words: Sequence[str]) -> str:

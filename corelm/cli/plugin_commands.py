@@ -17,6 +17,7 @@ from corelm.cli.options.completion import completed_words
 from corelm.cli.output import describe
 from corelm.cli.text_values import TextGroup
 from corelm.errors import CorelmError, PluginError
+from corelm.plugins.loading import OWN
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import COMMANDS, Registry
 from corelm.printable import one_line, shown
@@ -43,34 +44,49 @@ def is_command(name: str) -> bool:
 
 
 def add_commands(app: typer.Typer, called: str, own: Collection[str]) -> None:
-    """Add the command that is called, and list the others without importing them.
+    """Add the command that is called; if there is none, list all without importing others' modules.
 
     Args:
         app: the application.
         called: the command in the command line; empty when there is none.
-        own: corelm's commands, which no plugin can replace.
+        own: the commands of the heart, which no plugin can replace.
 
     Raises:
         CorelmError: the command that is called cannot be used.
     """
+    commands = CommandRegistry()
     if called and is_command(called):
         try:
-            _add(app, called, CommandRegistry().find(COMMANDS, called).value)
+            _add(app, called, commands.find(COMMANDS, _full_name(called, commands)).value)
         except CorelmError:
             if completed_words() is None:  # a failure while the shell completes would be noise
                 raise
-    for name, source in _names(CommandRegistry().sources(), own).items():
-        if name != called:
-            text = f"From the plugin {describe.origin(source)}."
-            unloaded = typer.Typer(callback=lambda: None, cls=TextGroup)
-            app.add_typer(unloaded, name=one_line(name), short_help=one_line(text))
+        return
+    for name, source in _names(commands.sources(), own).items():
+        if source.distribution == OWN:
+            _add(app, name, commands.find(COMMANDS, str(source)).value)
+            continue
+        text = f"From the plugin {describe.origin(source)}."
+        unloaded = typer.Typer(callback=lambda: None, cls=TextGroup)
+        app.add_typer(unloaded, name=one_line(name), short_help=one_line(text))
+
+
+def _full_name(name: str, commands: CommandRegistry) -> str:
+    """Return the full name of a command of corelm, whose short name no plugin can take."""
+    full_name = f"{OWN}:{name}"
+    return full_name if full_name in map(str, commands.sources()) else name
 
 
 def _names(sources: Collection[Source], own: Collection[str]) -> dict[str, Source]:
     """Return the name to call each command by: the full name where the short one is taken."""
     counts = Counter(source.entry_point for source in sources)
     counts.update(own)
-    return {str(s) if counts[s.entry_point] > 1 else s.entry_point: s for s in sources}
+    return {
+        source.entry_point
+        if counts[source.entry_point] == 1 or source.distribution == OWN
+        else str(source): source
+        for source in sources
+    }
 
 
 def _add(app: typer.Typer, name: str, command: typer.Typer) -> None:

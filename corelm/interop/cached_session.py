@@ -7,9 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.decoding.sliding_window import SlidingWindow
-from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array
+from corelm import Array, Vocabulary
+from corelm.toolkit import SlidingWindow
 
 Outputs = tuple[Array, ...]
 

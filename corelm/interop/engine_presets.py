@@ -18,10 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from corelm import Sampler
 from corelm.errors import UnknownNameError
-from corelm.plugins.expressions import built_in
-from corelm.printable import did_you_mean
-from corelm.sampler import Sampler
+from corelm.toolkit import built_in, did_you_mean
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.context import Context
-from corelm.decoding.step import model_surprisals
-from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array, surprisals
+from corelm import Array, Context, Vocabulary, surprisals
+from corelm.toolkit import model_surprisals
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]

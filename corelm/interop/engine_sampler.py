@@ -10,18 +10,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.context import Context
-from corelm.decoding.random_stream import RandomStream, fresh_seed
+from corelm import Array, Context, RandomStream, Sampler, Vocabulary, draw
+from corelm import sampler as read_sampler
 from corelm.errors import UsageError
+from corelm.filters import array_namespace
 from corelm.interop.engine_rows import EngineRows, context_of
-from corelm.language_model import Vocabulary
-from corelm.numerics.arrays import array_namespace
-from corelm.numerics.distributions import Array, draw
-from corelm.numerics.portability import runs_on
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.sampler import Sampler
-from corelm.stages import apply
-from corelm.validation import check_logits
+from corelm.toolkit import apply, check_logits, fresh_seed, runs_on
 
 
 class EngineSampler:

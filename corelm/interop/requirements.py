@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import CorelmError, MissingDependencyError, ModelFileError
-from corelm.printable import reason_of
+from corelm.toolkit import reason_of
 
 CONFIG = "config.json"
 LARGEST_CONFIG = 2**20

@@ -1,4 +1,4 @@
-"""A tokenizer and samplers for tests of other engines' adapters."""
+"""For tests of adapters of other engines: a tokenizer, a tiny GPT-2, samplers, a test of draws."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.plugins.expressions import sampler
-from corelm.sampler import sampling_distribution
-from corelm.testing.enumeration import Text, g_test
+from corelm import sampler, sampling_distribution
+from corelm.interop.tiny_gpt2 import tiny_gpt2
+from corelm.testing import g_test
+
+__all__ = ["SAMPLERS", "check_draws", "tiny_gpt2", "tiny_tokenizer"]
 
 SAMPLERS = (
     "temperature(t=0.8)",
@@ -94,11 +96,13 @@ def check_draws(
     logits = np.linspace(-0.9, 0, vocabulary, dtype=np.float32)
     logits[5] = 2.5  # one likely token and many unlikely ones: a wrong temperature shows soonest
 
-    def exact(k: int, t: float) -> dict[Text, float]:
+    def exact(k: int, t: float) -> dict[tuple[int, ...], float]:
         p = sampling_distribution(sampler(_chain(k, t)), logits)
         return {(token,): float(p[token]) for token in np.flatnonzero(p).tolist()}
 
-    counts: Counter[Text] = Counter((int(token),) for token in draw(logits, _chain(K, T)))
+    counts: Counter[tuple[int, ...]] = Counter(
+        (int(token),) for token in draw(logits, _chain(K, T))
+    )
     p_value = g_test(counts, exact(K, T))
     assert p_value > CHANCE, f"the draws have another distribution (p = {p_value:.0e})"
     for k, t in ((K - 1, T), (K + 1, T), (K, 0.95 * T), (K, 1.05 * T)):

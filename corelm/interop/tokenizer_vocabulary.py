@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from corelm import Vocabulary
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary
 from corelm.models.byte_pairs import byte_alphabet
 
 SPACE = "▁"
@@ -34,7 +34,7 @@ def vocabulary_of(
         UsageError: a tokenizer that puts several tokens before a text.
 
     Example:
-        >>> from corelm.testing import tiny_tokenizer
+        >>> from corelm.interop.testing import tiny_tokenizer
         >>> vocabulary = vocabulary_of(tiny_tokenizer())
         >>> vocabulary.decode(vocabulary.encode("the cat"))
         'the cat'

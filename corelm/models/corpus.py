@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from corelm.errors import DataError
-from corelm.models.paths import home
+from corelm.toolkit import home
 
 logger: logging.Logger = logging.getLogger("corelm")
 

@@ -56,13 +56,28 @@ def import_keras(purpose: str) -> Any:
     Raises:
         MissingDependencyError: Keras or its backend is missing, too old or broken.
     """
-    try:
+    with needs_keras(purpose):
         import keras
 
         from corelm.models import keras_layers  # noqa: F401  registers the layers
+    return keras
+
+
+@contextmanager
+def needs_keras(purpose: str) -> Iterator[None]:
+    """Run a block that imports Keras, silently unless the environment sets TensorFlow's log level.
+
+    Args:
+        purpose: as for `import_keras`.
+
+    Raises:
+        MissingDependencyError: Keras or its backend is missing, too old or broken.
+    """
+    try:
+        with quiet_tensorflow():
+            yield
     except IMPORT_FAILURES as error:
         raise keras_is_missing(purpose, error) from error
-    return keras
 
 
 def keras_is_missing(purpose: str, error: Exception) -> MissingDependencyError:

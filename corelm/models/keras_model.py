@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.decoding.sliding_window import SlidingWindow
+from corelm import Array, Vocabulary, softmax
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary
-from corelm.numerics.distributions import Array, softmax
+from corelm.toolkit import SlidingWindow
 
 logger: logging.Logger = logging.getLogger("corelm")
 

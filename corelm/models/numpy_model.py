@@ -11,15 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import native
-from corelm.decoding.sliding_window import SlidingWindow
+from corelm import Array, native, softmax
 from corelm.models.architectures import Architecture
 from corelm.models.networks import NETWORKS
 from corelm.models.networks.base import BackgroundStep, Network
 from corelm.models.networks.layers import Matrix, Weights
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
-from corelm.numerics.distributions import Array, softmax
+from corelm.toolkit import SlidingWindow
 
 
 class NumpyModel:

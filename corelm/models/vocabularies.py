@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from corelm import Vocabulary
 from corelm.errors import ModelFileError
-from corelm.language_model import Vocabulary
 from corelm.models import byte_pairs
 from corelm.models.byte_pairs import BytePairVocabulary
-from corelm.word_vocabulary import STYLES, WordVocabulary
+from corelm.toolkit import STYLES, WordVocabulary
 
 TOKENS = {name: style.help for name, style in STYLES.items()} | {byte_pairs.STYLE: byte_pairs.HELP}
 """The styles of tokens with a line about each."""

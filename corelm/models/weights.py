@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from corelm import Array
 from corelm.errors import ModelFileError
 from corelm.models.architectures import Architecture
 from corelm.models.networks import WEIGHT_SHAPES
 from corelm.models.networks.shapes import Shapes
 from corelm.models.vocabularies import StoredVocabulary
-from corelm.numerics.distributions import Array
 
 INFINITE = np.uint16(0x7C00)
 """The exponent of infinity and nan in half precision."""

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from corelm.decoder import Decoder
+from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
-from corelm.language_model import LanguageModel
 from corelm.models import atomic_files
-from corelm.models.load import label, load
 from corelm.reports.document.schema import check
 from corelm.reports.document.summary import summary
 from corelm.reports.measure.defaults import CONTEXTS, LENGTH, TEXTS, N
@@ -24,9 +22,9 @@ from corelm.reports.measure.settings import NamedModel, settings
 from corelm.reports.measure.stages import Progress
 from corelm.reports.render import bibtex, csv, markdown, text
 from corelm.reports.render.frames import columns
-from corelm.sampler import Sampler
 from corelm.scaling.choice import choose
 from corelm.scaling.job import Job
+from corelm.toolkit import label
 
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""

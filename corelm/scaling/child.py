@@ -11,11 +11,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from corelm.errors import EngineError
-from corelm.printable import reason_of
 from corelm.scaling.engine import Unit
 from corelm.scaling.job import Job
 from corelm.scaling.starting import interrupts_held_back, limited_threads
 from corelm.scaling.worker import do, packed
+from corelm.toolkit import reason_of
 
 PATIENCE = 5
 """Seconds for a process whose connection has ended to end too, with its own exit code."""

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from corelm import LanguageModel
 from corelm.errors import UsageError
-from corelm.language_model import LanguageModel
 from corelm.native.cpu import cpu_limit
-from corelm.params import Parameter, Rule
-from corelm.printable import did_you_mean, shown
 from corelm.scaling import ENGINES
 from corelm.scaling.engine import Engine, Serial
 from corelm.scaling.job import Job
+from corelm.toolkit import Parameter, Rule, did_you_mean, shown
 
 WORKERS = Parameter("workers", int, None, Rule(ge=1))
 

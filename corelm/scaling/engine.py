@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from corelm.language_model import LanguageModel
+from corelm import LanguageModel
 
 
 class Unit(Protocol):

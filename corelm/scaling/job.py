@@ -7,15 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from corelm.decoder import Decoder
+from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import EngineError, UnknownNameError, UsageError
-from corelm.language_model import LanguageModel
-from corelm.machine import machine
 from corelm.models.identity import identity_of
-from corelm.models.load import is_path, load, plugin_of
-from corelm.plugins.registry import registry
-from corelm.plugins.strategies import parts, strategy
-from corelm.sampler import Sampler
+from corelm.toolkit import is_path, machine, parts, plugin_of, registry, strategy
 
 OWN = ("corelm", "numpy")
 SAME_BITS = ("platform", "kernels", "vector_width")

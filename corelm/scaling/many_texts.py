@@ -15,13 +15,13 @@ import numpy as np
 from corelm.cli.output import messages
 from corelm.cli.output.progress import stages
 from corelm.cli.output.texts import Request
-from corelm.generation.texts import Texts
 from corelm.models.identity import identity_of
 from corelm.scaling.choice import EngineChoice, choose
 from corelm.scaling.engine import Engine
 from corelm.scaling.job import Job
 from corelm.scaling.text_file import opened, stored_settings
 from corelm.scaling.units import in_order, settings_of, units_of
+from corelm.toolkit import Texts
 
 
 @dataclass(frozen=True)

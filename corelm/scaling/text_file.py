@@ -14,10 +14,9 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from corelm.errors import ModelFileError, UsageError
-from corelm.generation.generate import BATCH
 from corelm.models import atomic_files
-from corelm.printable import differences
 from corelm.scaling import parquet
+from corelm.toolkit import BATCH, differences
 
 PART = ".part"
 """The end of the name of a file that isn't whole."""

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.generation.generate import Generation, batches
-from corelm.generation.texts import Texts
-from corelm.language_model import LanguageModel
+from corelm import Generation, LanguageModel
 from corelm.scaling.engine import Engine, Unit
+from corelm.toolkit import Texts, batches
 
 EARLY = 256
 """The number of results kept in memory that wait for an earlier one."""

@@ -7,7 +7,7 @@ import pickle
 import threading
 from functools import lru_cache
 
-from corelm.language_model import LanguageModel
+from corelm import LanguageModel
 from corelm.scaling.engine import Unit
 from corelm.scaling.job import Job
 

@@ -9,8 +9,6 @@ samplers and those of plugins pass the same examination. `obeys_the_decoder_laws
 for decoders, `obeys_the_model_laws` for language models.
 """
 
-from corelm.interop.testing import SAMPLERS, check_draws, tiny_tokenizer
-from corelm.interop.tiny_gpt2 import tiny_gpt2
 from corelm.testing.decoder_laws import (
     DECODER_LAWS,
     draws_possible_tokens,
@@ -62,10 +60,8 @@ __all__ = [
     "DECODER_LAWS",
     "LAWS",
     "MODEL_LAWS",
-    "SAMPLERS",
     "ToyModel",
     "changes_nothing_when_neutral",
-    "check_draws",
     "draws_possible_tokens",
     "ends_each_text",
     "extends_as_it_starts",
@@ -97,8 +93,6 @@ __all__ = [
     "survives_a_point_mass",
     "survives_extreme_values",
     "text_probabilities",
-    "tiny_gpt2",
-    "tiny_tokenizer",
     "treats_rows_alone",
     "treats_samples_alone",
     "treats_texts_alone",

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from corelm.generation.generate import generate
-from corelm.language_model import LanguageModel
+from corelm import LanguageModel, generate
 from corelm.training.devices import undistributed
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from corelm.errors import DataError
-from corelm.models.paths import home
+from corelm.toolkit import home
 
 Progress = Callable[[str, int, int | None], None]
 """Called as progress(stage, bytes done, bytes in total or None)."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from corelm.errors import DataError, TrainingError, UsageError
-from corelm.generation.unknown_words import unknown_words
 from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
 from corelm.models.corpus import Corpus, corpus
 from corelm.models.vocabularies import StoredVocabulary
+from corelm.toolkit import unknown_words
 from corelm.training.progress import Reporter
 from corelm.training.recipes import Recipe
 from corelm.training.rows import TokenRows, opening_rows, packed_rows, padded_rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corelm.errors import UsageError
-from corelm.machine import processor_flags
+from corelm.toolkit import processor_flags
 
 PRECISIONS = ("float32", "mixed_bfloat16")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.language_model import Vocabulary
+from corelm import Vocabulary
 
 TokenRows = NDArray[np.uint16] | NDArray[np.uint32]
 

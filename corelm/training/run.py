@@ -14,7 +14,6 @@ import keras
 import numpy as np
 
 from corelm.errors import ModelFileError, TrainingError
-from corelm.machine import platform_name
 from corelm.models import bundle
 from corelm.models.architectures import Architecture
 from corelm.models.atomic_files import remove_leftovers, sha256
@@ -23,6 +22,7 @@ from corelm.models.keras_layers import build
 from corelm.models.keras_model import KerasLanguageModel
 from corelm.native.cpu import cpu_limit
 from corelm.reports.human_baseline import human_figures
+from corelm.toolkit import platform_name
 from corelm.training.batches import ShuffledBatches
 from corelm.training.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm.training.checkpoint import Checkpoint

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from corelm.language_model import never_drawn
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.reports.human_baseline import Scores
+from corelm.toolkit import never_drawn
 from corelm.training.rows import TokenRows
 
 ROWS_AT_ONCE = 50

@@ -7,7 +7,7 @@ from typing import Any
 
 from corelm.errors import DataError, UsageError
 from corelm.models.keras_import import quiet_tensorflow
-from corelm.word_vocabulary import DASH, END, MARKED, PADDING, UNKNOWN, WordVocabulary
+from corelm.toolkit import DASH, END, MARKED, PADDING, UNKNOWN, WordVocabulary
 
 BATCH = 1024
 """Texts that TextVectorization reads at once; bounds its memory."""

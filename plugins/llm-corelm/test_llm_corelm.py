@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import corelm
-from corelm.testing import ToyModel, check_draws
+from corelm.interop.testing import check_draws
+from corelm.testing import ToyModel
 
 llm = pytest.importorskip("llm", reason="llm is not installed")
 pytest.importorskip("llm_corelm", reason="llm-corelm is not installed")

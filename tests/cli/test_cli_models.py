@@ -11,7 +11,7 @@ import pytest
 from small_models import SMALL, numbered_words, random_weights, write
 
 from corelm.cli import main
-from corelm.testing import tiny_gpt2
+from corelm.interop.testing import tiny_gpt2
 
 Run = Callable[..., Any]
 

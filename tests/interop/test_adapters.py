@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.testing import check_draws
+from corelm.interop.testing import check_draws
 
 N = 20_000
 

@@ -7,7 +7,7 @@ import pytest
 import corelm
 from corelm.errors import UsageError
 from corelm.interop import vocabulary_of
-from corelm.testing import tiny_tokenizer
+from corelm.interop.testing import tiny_tokenizer
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 

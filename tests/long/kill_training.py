@@ -104,7 +104,7 @@ def child(pipe: int, digest: Path, words: Sequence[str]) -> int:
     """Train in this process, with marks."""
     os.write(pipe, b"s")
     from corelm.cli import main
-    from corelm.models.cli.keras_import import import_keras
+    from corelm.models.keras_import import import_keras
 
     import_keras("training")
     mark_moments(pipe, digest)

@@ -29,8 +29,8 @@ from corelm.decoder import Decoder
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.explain import Explanation, Stage, TokenTrace
 from corelm.generation.explain import explain as measure
-from corelm.models.load import MODEL, label
 from corelm.params import Parameter, Rule
+from corelm.plugins.models import MODEL, label
 
 TOP = Parameter("top", int, 10, Rule(ge=0))
 SHORT_HELP = "Show how each stage of a sampler changes one distribution."

@@ -35,8 +35,8 @@ from corelm.errors import UsageError
 from corelm.generation.endings import Endings
 from corelm.generation.loops import REPEATS
 from corelm.generation.texts import Texts
-from corelm.models.load import MODEL, label
 from corelm.params import Parameter, Rule
+from corelm.plugins.models import MODEL, label
 from corelm.plugins.strategies import Strategy
 
 if TYPE_CHECKING:

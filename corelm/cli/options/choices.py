@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+import corelm
 from corelm.cli.options.completion import (
     completed_words,
     decoder_names,
@@ -22,11 +23,10 @@ from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.errors import CorelmError, UsageError
 from corelm.language_model import LanguageModel
-from corelm.models.cli.keras_import import import_keras
-from corelm.models.load import MODEL, label, load
 from corelm.plugins.expressions import built_in, is_name
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.loading import OWN
+from corelm.plugins.models import MODEL, label, load
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 from corelm.scaling import ENGINES
@@ -121,9 +121,7 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
     from corelm.plugins.lint import notes
 
     if preset is not None:
-        from corelm.interop.engine_presets import preset as read_preset
-
-        chosen = read_preset(preset)
+        chosen = corelm.preset(preset)
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
     for text in notes(chosen):
@@ -133,8 +131,6 @@ def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None
 
 def loaded(model: str, device: str | None = None, dtype: str | None = None) -> LanguageModel:
     """Return the model of a name or a path."""
-    if model.endswith(".keras"):
-        import_keras("a .keras file")
     return load(model, device=device, dtype=dtype)
 
 

@@ -59,7 +59,7 @@ def metric_names() -> list[str]:
 def model_names() -> list[str]:
     """Return the names of the models."""
     from corelm.cli.output.product import product
-    from corelm.models.load import list_models
+    from corelm.plugins.models import list_models
 
     with product():
         return [model.name for model in list_models()]
@@ -67,16 +67,9 @@ def model_names() -> list[str]:
 
 def preset_names() -> list[str]:
     """Return the names of the presets."""
-    from corelm.interop.engine_presets import presets
+    import corelm
 
-    return list(presets())
-
-
-def engine_names() -> list[str]:
-    """Return the names of the engines whose settings corelm reads and writes."""
-    from corelm.interop.engine_settings.convert import ENGINES
-
-    return list(ENGINES)
+    return list(corelm.presets())
 
 
 def one_of(values: Sequence[object]) -> Callable[[], list[str]]:

@@ -5,17 +5,28 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextvars import ContextVar
 from itertools import zip_longest
 from typing import Any
 
 from corelm.cli.options.parameters import Chosen, flag
 from corelm.cli.options.reserved import OPTIONAL, SHORT
 from corelm.errors import UsageError
+from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
 from corelm.printable import did_you_mean
 
+called: ContextVar[tuple[str, Sequence[str]]] = ContextVar("called", default=("", ()))
+"""The command that is called, and the words after it."""
+
 CLOSE = 0.8
 """The similarity at which another option is suggested; all of them share the two hyphens."""
+
+
+def arguments_of(command: str) -> Sequence[str] | None:
+    """Return the words after a command; None when another command is called."""
+    name, words = called.get()
+    return words if name in (command, f"{OWN}:{command}") else None
 
 
 def own_options(command: Callable[..., Any]) -> dict[str, bool]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from corelm import Sampler, hookimpl
+from corelm import sampler as read_sampler
 from corelm.cli.exit_codes import PARTLY_FAILED
-from corelm.cli.options.completion import engine_names, preset_names
+from corelm.cli.options.completion import preset_names
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
 from corelm.cli.text_values import TextCommand
 from corelm.errors import SettingsError, UsageError
 from corelm.interop.engine_presets import ENGINES, EnginePreset, preset
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.sampler import Sampler
 
 if TYPE_CHECKING:
     from corelm.interop.engine_settings.convert import EngineSettings
@@ -25,9 +25,18 @@ SHORT_HELP = "List the default samplers of other engines; read and write their s
 STDIN = "-"
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application."""
-    app.command("presets", cls=TextCommand, short_help=SHORT_HELP)(presets)
+def engine_names() -> list[str]:
+    """Return the names of the engines whose settings corelm reads and writes."""
+    from corelm.interop.engine_settings.convert import ENGINES
+
+    return list(ENGINES)
+
+
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    app = typer.Typer()
+    app.command(cls=TextCommand, short_help=SHORT_HELP)(presets)
+    return {"presets": app}
 
 
 def presets(

@@ -7,7 +7,7 @@ from typing import Any
 
 from corelm.cli.output import messages
 from corelm.interop.engine_settings.convert import EngineSettings
-from corelm.printable import LONGEST
+from corelm.toolkit import LONGEST
 
 OPTIONS = {
     "seed": "--seed",

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corelm import Chain, Sampler
+from corelm import sampler as read_sampler
 from corelm.errors import SettingsError, UnknownNameError, UsageError
 from corelm.interop.engine_settings import (
     files,
@@ -21,9 +23,7 @@ from corelm.interop.engine_settings import (
     vllm,
 )
 from corelm.interop.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, own
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.printable import did_you_mean, shown
-from corelm.sampler import Chain, Sampler
+from corelm.toolkit import did_you_mean, shown
 
 ENGINES: Mapping[str, Engine] = {
     module.ENGINE.name: module.ENGINE

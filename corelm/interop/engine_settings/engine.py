@@ -10,11 +10,9 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
+from corelm import Sampler
 from corelm.errors import ParameterError, SettingsError
-from corelm.params import renamed
-from corelm.plugins.expressions import built_in
-from corelm.printable import shown
-from corelm.sampler import Sampler
+from corelm.toolkit import built_in, renamed, shown
 
 Values = Mapping[str, Any]
 

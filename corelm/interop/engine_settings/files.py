@@ -11,7 +11,7 @@ from typing import Any
 
 from corelm.errors import SettingsError
 from corelm.interop.engine_settings import llama_cpp_flags
-from corelm.printable import one_line, shown
+from corelm.toolkit import one_line, shown
 
 LARGEST_FILE = 2**20
 """Bytes; a larger file is refused."""

@@ -14,7 +14,7 @@ from typing import Any
 from corelm.errors import SettingsError
 from corelm.interop.engine_settings import llama_cpp
 from corelm.interop.engine_settings.engine import Values
-from corelm.printable import printable, shown
+from corelm.toolkit import printable, shown
 
 FLAGS = {
     "--temp": "temperature",

@@ -21,7 +21,7 @@ from corelm.interop.engine_settings.engine import (
     plain,
     texts,
 )
-from corelm.printable import shown
+from corelm.toolkit import shown
 
 TEN_THOUSAND = 10_000
 DIGITS = 12

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from corelm import hookimpl, load
 from corelm.cli.options.completion import model_names
 from corelm.cli.output.product import Output, confirmed, product
 from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import CorelmError, UsageError
-from corelm.models.cli.keras_import import import_keras
 from corelm.models.export.formats import FORMATS
-from corelm.models.load import Listed, list_models, load
-from corelm.models.paths import home
+from corelm.models.keras_import import import_keras
+from corelm.toolkit import Listed, home, list_models
 
 if TYPE_CHECKING:
     from corelm.models.bundle import Description
@@ -31,23 +31,33 @@ Name = Annotated[
         help="A name from `corelm models`, or the path of a model.",
     ),
 ]
-SUBCOMMANDS = ("show", "export", "remove")
+
+
+class ModelsGroup(TextGroup):
+    """The subcommands; `corelm models NAME` is short for `corelm models show NAME`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words after `models`."""
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
 
 
 def _each_format() -> str:
     return "; ".join(f"{name}: {format.help}" for name, format in FORMATS.items())
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application."""
-    group = typer.Typer(rich_markup_mode=None, cls=TextGroup)
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    short_help = "List, show, export or remove models."
+    group = typer.Typer(rich_markup_mode=None, cls=ModelsGroup, short_help=short_help)
     group.callback(invoke_without_command=True)(models)
     group.command(cls=TextCommand, short_help="Show a model.")(show)
     group.command(cls=TextCommand, short_help="Write a model in the format of another engine.")(
         export
     )
     group.command(cls=TextCommand, short_help="Delete a model from corelm's home.")(remove)
-    app.add_typer(group, name="models", short_help="List, show, export or remove models.")
+    return {"models": group}
 
 
 def models(context: typer.Context, json: Json = False) -> None:

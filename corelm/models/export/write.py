@@ -38,7 +38,7 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
     Example:
         >>> import tempfile
         >>> from corelm.models.bundle import read
-        >>> from corelm.testing import tiny_gpt2
+        >>> from corelm.interop.testing import tiny_gpt2
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = export(read(tiny_gpt2(f"{folder}/tiny")), "transformers", f"{folder}/out")
         ...     print((path / "config.json").is_file())

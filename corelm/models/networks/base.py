@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import native
+from corelm import Array, native
 from corelm.models.networks.graph import Graph, plan
 from corelm.models.networks.layers import Embed, Linear, Matrix, StepInput, Weights
-from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from corelm import native
+from corelm import Array, native
 from corelm.models.networks.layers import Attend, Embed, Linear, Norm, StepInput
-from corelm.numerics.distributions import Array
 
 Layer = Embed | Attend | Linear | Norm
 

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import native
-from corelm.numerics.distributions import Array
+from corelm import Array, native
 
 Weights = Mapping[str, NDArray[np.float32] | NDArray[np.float16]]
 

@@ -7,9 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from corelm import native
+from corelm import Array, native
 from corelm.models.networks.layers import Matrix, Panels
-from corelm.numerics.distributions import Array
 
 
 def bare_products(matrices: Sequence[Matrix], batch: int) -> list[list[Callable[[], object]]]:

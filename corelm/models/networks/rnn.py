@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from corelm import Array
 from corelm.models.architectures import Architecture
 from corelm.models.networks.base import Ids, Network, dense_layer, weights_below
 from corelm.models.networks.layers import Linear, Weights, sigmoid, single
 from corelm.models.networks.shapes import Shapes, dense_shapes
-from corelm.numerics.distributions import Array
 
 
 class Recurrent(Network):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from corelm import hookimpl
 from corelm.cli.options.choices import Device, Dtype, EngineName, Model, Scheduler, Workers, loaded
 from corelm.cli.options.completion import metric_names, model_names, sampler_names
 from corelm.cli.options.parameters import flag
@@ -16,9 +17,8 @@ from corelm.cli.options.prompt import read_prompts, text_argument
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
-from corelm.models.load import MODEL, label
-from corelm.params import Parameter, Rule
 from corelm.reports.measure.defaults import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm.toolkit import MODEL, Parameter, Rule, label
 
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
@@ -37,9 +37,11 @@ def _file(form: str) -> Any:
 SHORT_HELP = "Compare samplers by their entropy and their texts."
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application."""
-    app.command("report", cls=TextCommand, short_help=SHORT_HELP)(report)
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    app = typer.Typer()
+    app.command(cls=TextCommand, short_help=SHORT_HELP)(report)
+    return {"report": app}
 
 
 def report(

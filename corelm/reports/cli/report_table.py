@@ -9,7 +9,6 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.cli.output import blocks
-from corelm.printable import one_line
 from corelm.reports.document.lookup import Row, figure, rows
 from corelm.reports.document.summary import summary
 from corelm.reports.render import text
@@ -20,6 +19,7 @@ from corelm.reports.render.columns import (
     overview,
     overview_columns,
 )
+from corelm.toolkit import one_line
 
 NARROW = 60
 """Columns below which the figures of a sampler are written under it instead of in a table."""

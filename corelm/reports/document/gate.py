@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.errors import CorelmError, UsageError
-from corelm.plugins.strategies import strategy as read_strategy
-from corelm.printable import did_you_mean, shown
 from corelm.reports.document.lookup import figure, metrics, short_names
+from corelm.toolkit import did_you_mean, shown
+from corelm.toolkit import strategy as read_strategy
 
 OPERATORS = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _CONDITION = re.compile(r"(.+?)\s*(>=|<=|>|<)\s*([-+]?[\d._]+(?:e[-+]?\d+)?)", re.DOTALL | re.I)

@@ -8,15 +8,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from corelm.decoder import Decoder
-from corelm.docstrings import source_of as source_of_docstring
-from corelm.machine import machine
-from corelm.params import Parameterized
-from corelm.plugins.offers import Source
-from corelm.plugins.probing import temperature_of
-from corelm.plugins.registry import registry
-from corelm.plugins.strategies import Strategy, parts
-from corelm.sampler import Sampler
+from corelm import Decoder, Sampler
+from corelm.toolkit import Parameterized, Source, Strategy, machine, parts, registry, temperature_of
+from corelm.toolkit import source_of as source_of_docstring
 
 
 def made_with() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from corelm.errors import ReportError
-from corelm.printable import shown
+from corelm.toolkit import shown
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError

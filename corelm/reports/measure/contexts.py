@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from corelm import LanguageModel
 from corelm.errors import UsageError
-from corelm.generation.generate import batches, steps
-from corelm.language_model import LanguageModel
-from corelm.plugins.expressions import built_in
+from corelm.toolkit import batches, built_in, steps
 
 Ids = tuple[int, ...]
 

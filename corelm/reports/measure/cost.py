@@ -8,8 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.language_model import LanguageModel, Session, Vocabulary
-from corelm.numerics.distributions import Array
+from corelm import Array, LanguageModel, Session, Vocabulary
 
 
 class CountedModel:

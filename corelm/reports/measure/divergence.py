@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import native
-from corelm.caching import cached_property
-from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid
+from corelm import Array, native
+from corelm.filters import min_and_shannon_entropy
+from corelm.toolkit import cached_property, rows_are_valid
 
 Floats = NDArray[np.float64]
 

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from corelm import Sampler
 from corelm.errors import ParameterError, UsageError
-from corelm.params import Parameter
-from corelm.plugins.expressions import Nested, Written, build, read_stages
-from corelm.plugins.registry import registry
-from corelm.sampler import Sampler
+from corelm.toolkit import Nested, Parameter, Written, build, read_stages, registry
 
 NEAR = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03)
 WITHIN = (0.0, *NEAR, *(i / 10 for i in range(1, 10)), *(1 - x for x in reversed(NEAR)), 1.0)

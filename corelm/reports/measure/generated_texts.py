@@ -8,15 +8,12 @@ from typing import TypedDict
 
 import numpy as np
 
-from corelm.decoder import Decoder
-from corelm.decoding.step import FinishReason, Step
+from corelm import Decoder, Generation, LanguageModel, Sampler, Step, Vocabulary
 from corelm.errors import SamplerError
-from corelm.generation.generate import BATCH, Generation, OpenTexts, steps
-from corelm.language_model import LanguageModel, Vocabulary
 from corelm.reports.measure.cost import CountedModel
 from corelm.reports.measure.scoring import count_bytes
 from corelm.reports.measure.token_details import Details, details
-from corelm.sampler import Sampler
+from corelm.toolkit import BATCH, FinishReason, OpenTexts, steps
 
 DETAILED = 5
 """The number of samples of each prompt, the first ones, that have details of every token."""

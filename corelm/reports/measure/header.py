@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from corelm.docstrings import source_of
 from corelm.reports.document.provenance import failed_plugins, made_with, name_of
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.rows import Row
 from corelm.reports.measure.settings import Settings
 from corelm.reports.measure.targets import Target
+from corelm.toolkit import source_of
 
 FEW = 30
 """The number of positions below which a report warns that its figures say little."""

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from corelm.language_model import LanguageModel
+from corelm import LanguageModel
 from corelm.models.identity import manifest_of
-from corelm.plugins.offers import Offer
 from corelm.reports.document.lookup import HUMAN, OF_SETS, OF_TEXTS
 from corelm.reports.document.schema import fault, schema
 from corelm.reports.measure import generated_texts, on_contexts
@@ -17,6 +16,7 @@ from corelm.reports.measure.scoring import Score, count_bytes
 from corelm.reports.measure.settings import Settings
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.positions import Band
+from corelm.toolkit import Offer
 
 Record = Mapping[str, Any]
 Scorer = Callable[[Sequence[generated_texts.Record]], Sequence[Score]]

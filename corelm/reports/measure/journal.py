@@ -19,8 +19,7 @@ from typing import IO, Any
 from corelm.errors import UsageError
 from corelm.models import atomic_files
 from corelm.models.locks import try_lock
-from corelm.models.paths import home
-from corelm.printable import differences
+from corelm.toolkit import differences, home
 
 FOLDER = "reports"
 DIGITS = 16

@@ -17,10 +17,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
-from corelm.language_model import LanguageModel
-from corelm.numerics.distributions import min_and_shannon_entropy, surprisals
-from corelm.plugins.expressions import built_in
+from corelm.filters import min_and_shannon_entropy
 from corelm.reports.document.matched import FIGURES
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.divergence import FIGURES as DIVERGENCES
@@ -28,7 +27,7 @@ from corelm.reports.measure.divergence import ModelRows, nan_if_impossible
 from corelm.reports.measure.free_parameter import FreeParameter
 from corelm.reports.measure.targets import OF_PEOPLE, precision
 from corelm.reports.measure.teacher_forcing import Group, Position, Reader, groups, read
-from corelm.sampler import Sampler
+from corelm.toolkit import built_in
 
 PART, PART_OF_WORDS = 400, 4000
 """The number of positions on which the search runs; recall moves in steps of a word, so it needs

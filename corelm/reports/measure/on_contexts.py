@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm import LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
-from corelm.language_model import LanguageModel
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.divergence import FIGURES, ModelRows
 from corelm.reports.measure.teacher_forcing import Group, Position, Reader, groups, read
 from corelm.reports.measure.temperature_curve import at_temperatures
 from corelm.reports.metrics.intervals import mean_interval
 from corelm.reports.metrics.positions import by_position, total
-from corelm.sampler import Sampler
 
 Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""

@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from corelm.generation.explain import explain
-from corelm.language_model import LanguageModel
-from corelm.plugins.expressions import built_in
-from corelm.word_vocabulary import END
+from corelm import LanguageModel, explain
+from corelm.toolkit import END, built_in
 
 WORDS = 40
 """The number of likeliest tokens whose text is kept."""

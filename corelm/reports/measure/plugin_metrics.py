@@ -9,13 +9,10 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
+from corelm import LanguageModel, Metric
 from corelm.errors import PluginError
-from corelm.language_model import LanguageModel
-from corelm.metric import Metric
-from corelm.plugins.loading import plugin_errors
-from corelm.plugins.offers import Offer
-from corelm.printable import shown
 from corelm.reports.metrics.texts import left_out
+from corelm.toolkit import Offer, plugin_errors, shown
 
 Figure = Callable[[Sequence[int]], Any]
 Text = tuple[tuple[int, ...], str]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from corelm.plugins.strategies import Strategy
+from corelm import Sampler
 from corelm.reports.document.provenance import described
 from corelm.reports.measure.settings import Candidate
-from corelm.sampler import Sampler
+from corelm.toolkit import Strategy
 
 Document = dict[str, Any]
 

@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from corelm import Sampler
+from corelm import sampler as read_sampler
 from corelm.errors import UsageError
-from corelm.generation.generate import batches
-from corelm.language_model import never_drawn
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.strategies import Strategy
 from corelm.reports.document.fronts import fronts
 from corelm.reports.document.lookup import HUMAN
 from corelm.reports.document.provenance import name_of
@@ -47,8 +45,8 @@ from corelm.reports.measure.units import (
     ScoreTexts,
 )
 from corelm.reports.metrics.positions import Band
-from corelm.sampler import Sampler
 from corelm.scaling.engine import Engine
+from corelm.toolkit import Strategy, batches, never_drawn
 
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from corelm.language_model import ByteVocabulary, LanguageModel, Vocabulary
+from corelm import ByteVocabulary, LanguageModel, Vocabulary
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.teacher_forcing import groups, read
 from corelm.reports.metrics.positions import Sums

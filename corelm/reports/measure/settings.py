@@ -11,29 +11,33 @@ from typing import Any
 
 import numpy as np
 
-from corelm.decoder import Decoder
+from corelm import Decoder, LanguageModel, Sampler
 from corelm.errors import UsageError
-from corelm.generation.prompts import default_prompt, unknown_words_note
-from corelm.language_model import LanguageModel
 from corelm.models.corpus import read_texts
 from corelm.models.identity import checksum_of, identity_of, manifest_of
-from corelm.models.paths import home
-from corelm.params import Parameter, Rule
-from corelm.plugins.expressions import built_in
-from corelm.plugins.lint import notes
-from corelm.plugins.offers import Offer
-from corelm.plugins.registry import registry
-from corelm.plugins.strategies import Strategy
-from corelm.plugins.strategies import strategy as read_strategy
-from corelm.plugins.sweeps import Setting, numbers_of, settings_of
-from corelm.printable import shown
 from corelm.reports.document.lookup import HUMAN
 from corelm.reports.document.provenance import releases_of
 from corelm.reports.measure.defaults import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm.reports.measure.free_parameter import FreeParameter
 from corelm.reports.measure.targets import OF_PEOPLE, Target
-from corelm.sampler import Sampler
 from corelm.scaling.job import Job
+from corelm.toolkit import (
+    Offer,
+    Parameter,
+    Rule,
+    Setting,
+    Strategy,
+    built_in,
+    default_prompt,
+    home,
+    notes,
+    numbers_of,
+    registry,
+    settings_of,
+    shown,
+    unknown_words_note,
+)
+from corelm.toolkit import strategy as read_strategy
 
 DEFAULT = ("greedy", *(f"temperature(t={t})" for t in (0.2, 0.5, 0.7, 1.0, 1.5)), "uniform",
            "top_p(p=0.9)")  # fmt: skip

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from corelm.docstrings import source_of
-from corelm.generation.loops import ends_in_loop
-from corelm.numerics.distributions import entropy
+from corelm import entropy
 from corelm.reports.document.lookup import figures
 from corelm.reports.measure.divergence import divergence, jensen_shannon
 from corelm.reports.measure.on_contexts import human_recall
 from corelm.reports.metrics import intervals, positions, self_bleu, texts
+from corelm.toolkit import ends_in_loop, source_of
 
 FUNCTIONS = {
     entropy: ("entropy.mean",),

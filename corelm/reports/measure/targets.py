@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from corelm.errors import UsageError
-from corelm.printable import did_you_mean, shown
 from corelm.reports.document.lookup import HUMAN
 from corelm.reports.document.matched import FIGURES
+from corelm.toolkit import did_you_mean, shown
 
 SHORT = {"surprisal": "expected_surprisal"}
 """Names for short, as the tables have them."""

@@ -12,17 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context
-from corelm.decoding.model_logits import ModelLogits
-from corelm.decoding.step import model_surprisals
+from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
 from corelm.errors import SamplerError
-from corelm.generation.generate import BATCH
-from corelm.language_model import LanguageModel, Vocabulary
-from corelm.numerics.distributions import Array
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.divergence import Comparison, ModelRows, nan_if_impossible
-from corelm.sampler import Sampler
-from corelm.stages import apply, invalid_result, run_stages
+from corelm.toolkit import BATCH, ModelLogits, apply, invalid_result, model_surprisals, run_stages
 
 Ids = NDArray[np.int64]
 

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import native
-from corelm.numerics.distributions import Array
-from corelm.plugins.probing import temperature_of
+from corelm import Array, Sampler, native
 from corelm.reports.measure.divergence import Distribution
-from corelm.sampler import Sampler
+from corelm.toolkit import temperature_of
 
 GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
 """The temperatures of a curve: dense where people use them, sparse towards uniform."""

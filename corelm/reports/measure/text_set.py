@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.plugins.offers import Offer
 from corelm.reports.measure import plugin_metrics
 from corelm.reports.measure.generated_texts import Record
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
@@ -25,6 +24,7 @@ from corelm.reports.metrics.intervals import (
 )
 from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.reports.metrics.self_bleu import self_bleu_left_out
+from corelm.toolkit import Offer
 
 
 class TextSet:

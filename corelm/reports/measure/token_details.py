@@ -8,12 +8,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from corelm.decoding.step import Step
-from corelm.generation.generate import TokenRecord
-from corelm.language_model import ContextualVocabulary, Vocabulary
-from corelm.numerics.distributions import Array, softmax
-from corelm.numerics.ranking import likeliest_tokens, rank
-from corelm.word_vocabulary import END
+from corelm import Array, ContextualVocabulary, Step, TokenRecord, Vocabulary, softmax
+from corelm.filters import likeliest_tokens
+from corelm.toolkit import END, rank
 
 ALTERNATIVES = 5
 TAIL = 16

@@ -7,14 +7,13 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from corelm import LanguageModel
 from corelm.errors import PluginError, SamplerError, UsageError
-from corelm.language_model import LanguageModel
-from corelm.plugins.loading import plugin_errors
-from corelm.plugins.strategies import Strategy
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import Contexts, model_contexts
 from corelm.reports.measure.matching import Matcher
 from corelm.reports.measure.scoring import Score, score
+from corelm.toolkit import Strategy, plugin_errors
 
 
 @dataclass(frozen=True)

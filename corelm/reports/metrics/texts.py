@@ -15,10 +15,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.generation.loops import ends_in_loop
 from corelm.native.cpu import cpu_limit
 from corelm.reports.metrics.ngrams import Texts, flat, ngrams
 from corelm.reports.metrics.self_bleu import self_bleu
+from corelm.toolkit import ends_in_loop
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")

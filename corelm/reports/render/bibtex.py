@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from importlib.metadata import metadata
 from typing import Any
 
-from corelm.printable import one_line
 from corelm.reports.document.lookup import plugin_metrics
+from corelm.toolkit import one_line
 
 _WORK = re.compile(r"(?:.*: )?(?P<authors>[^:]+?) (?P<year>(?:1[89]|20)\d\d)(?:, (?P<rest>.+))?")
 _IDENTIFIER = re.compile(

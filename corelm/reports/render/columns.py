@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from corelm.printable import one_line
 from corelm.reports.document.lookup import (
     GENERATED,
     HUMAN,
@@ -43,6 +42,7 @@ from corelm.reports.render.format import (
     per_hundred,
     signed,
 )
+from corelm.toolkit import one_line
 
 NOTHING = "-"
 """The text of a cell whose figure was not measured."""

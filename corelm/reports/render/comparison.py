@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from corelm.printable import one_line
 from corelm.reports.document.comparison import beyond
 from corelm.reports.render.markdown import plain, table_row
+from corelm.toolkit import one_line
 
 TITLES = ("sampler", "figure", "before", "after", "difference", "its 95 % interval")
 SHOWN = 60

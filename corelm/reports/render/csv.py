@@ -7,8 +7,8 @@ import io
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from corelm.printable import one_line
 from corelm.reports.document.lookup import Figure, figures, rows
+from corelm.toolkit import one_line
 
 HEADER = ("sampler", "view", "metric", "value", "low", "high", "n")
 FORMULA = ("=", "+", "-", "@")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from corelm.printable import printable
 from corelm.reports.document.numbers import number
+from corelm.toolkit import printable
 
 MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
 Format = Callable[[float], str]

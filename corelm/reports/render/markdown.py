@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from corelm.printable import one_line
 from corelm.reports.document.summary import summary
 from corelm.reports.render import text
 from corelm.reports.render.columns import overview, overview_columns
+from corelm.toolkit import one_line
 
 
 def to_markdown(document: Mapping[str, Any]) -> str:

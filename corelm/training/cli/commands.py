@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from corelm import hookimpl
+from corelm import sampler as read_sampler
 from corelm.cli.options.completion import model_names
 from corelm.cli.options.parameters import Options, extended, flag
 from corelm.cli.options.prompt import text_argument
@@ -17,11 +19,9 @@ from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
-from corelm.models.cli.keras_import import needs_keras
-from corelm.models.paths import home
+from corelm.models.keras_import import needs_keras
 from corelm.models.vocabularies import TOKENS
-from corelm.params import Parameter, Rule
-from corelm.plugins.expressions import sampler as read_sampler
+from corelm.toolkit import Parameter, Rule, home
 from corelm.training.presets import PRESETS
 from corelm.training.processes import is_first_process
 from corelm.training.settings import DATA, TrainingSettings
@@ -31,9 +31,11 @@ DEFAULTS = TrainingSettings(data=IMDB, out=Path())
 SHORT_HELP = "Train a model on texts."
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application."""
-    app.command("train", cls=TextCommand, short_help=SHORT_HELP)(command())
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    app = typer.Typer()
+    app.command(cls=TextCommand, short_help=SHORT_HELP)(command())
+    return {"train": app}
 
 
 def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:
@@ -183,7 +185,7 @@ def _existing(data: str | None) -> str:
 
 def _model_folder(name: str) -> Path:
     """Return the folder of the model to train further."""
-    from corelm.models.load import list_models
+    from corelm.toolkit import list_models
 
     found = [model.path for model in list_models() if name in (model.name, model.source)]
     if len(found) == 1 and found[0] is not None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from corelm import hookimpl
 from corelm.cli.output.product import product
 from corelm.cli.output.progress import stages
 from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import UsageError
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application."""
-    group = typer.Typer(rich_markup_mode=None, cls=TextGroup)
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    group = typer.Typer(
+        rich_markup_mode=None, cls=TextGroup, short_help="Download texts to train on."
+    )
     group.callback()(data)
     group.command("imdb", cls=TextCommand, short_help="Download the IMDB movie reviews.")(imdb)
-    app.add_typer(group, name="data", short_help="Download texts to train on.")
+    return {"data": group}
 
 
 def data() -> None:

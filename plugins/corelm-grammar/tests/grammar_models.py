@@ -3,7 +3,8 @@
 import numpy as np
 
 from corelm import load
-from corelm.testing import ToyModel, tiny_gpt2
+from corelm.interop.testing import tiny_gpt2
+from corelm.testing import ToyModel
 
 WORDS = ["", "[UNK]", "[end]", "a", "good", "bad", "film", ".", ",", '"', "{", "}", ":", "t", "1"]
 

@@ -16,7 +16,7 @@ from keras import ops  # noqa: E402
 
 import corelm  # noqa: E402
 from corelm.errors import UnknownNameError, UsageError  # noqa: E402
-from corelm.testing import check_draws  # noqa: E402
+from corelm.interop.testing import check_draws  # noqa: E402
 
 VOCABULARY = 50
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.testing import tiny_gpt2
+from corelm.interop.testing import tiny_gpt2
 
 pytest.importorskip("llama_cpp")
 pytest.importorskip("gguf")

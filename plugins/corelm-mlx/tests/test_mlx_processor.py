@@ -21,7 +21,7 @@ from tiny_mlx import (
 
 import corelm
 from corelm.errors import UsageError
-from corelm.testing import check_draws
+from corelm.interop.testing import check_draws
 
 MODEL = MlxModel(ENGINE, TOKENIZER)
 ALONE = [sampler for sampler in SAMPLERS if "penalty" not in sampler and "ngram" not in sampler]

@@ -11,7 +11,7 @@ from transformers import LogitsProcessor
 
 import corelm
 from corelm import CorelmError
-from corelm.testing import check_draws
+from corelm.interop.testing import check_draws
 
 MODEL = TransformersModel(ENGINE, TOKENIZER)
 LENGTH = 12

@@ -13,7 +13,7 @@ from tiny_transformers import ENGINE, TOKENIZER
 
 import corelm
 from corelm import CorelmError, ParameterError
-from corelm.testing import tiny_gpt2
+from corelm.interop.testing import tiny_gpt2
 
 
 @pytest.fixture(scope="module")

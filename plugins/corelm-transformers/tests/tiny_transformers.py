@@ -6,7 +6,7 @@ transformers = pytest.importorskip("transformers", minversion="5.18")
 torch = pytest.importorskip("torch")
 
 import corelm.testing  # noqa: E402
-from corelm.testing import tiny_tokenizer  # noqa: E402
+from corelm.interop.testing import tiny_tokenizer  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from corelm import softmax
 from corelm.errors import ReportError
-from corelm.numerics.distributions import entropy_of_logits, softmax
+from corelm.filters import entropy_of_logits
 from corelm.reports.document.numbers import share
 from corelm.reports.render.html.texts import shown
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from corelm.printable import one_line
 from corelm.reports.render.format import visible
+from corelm.toolkit import one_line
 
 LONGEST = 24
 """The length of a label in characters; the table of the report has the whole expression."""

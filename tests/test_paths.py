@@ -6,7 +6,7 @@ from pathlib import Path
 
 import platformdirs
 
-from corelm.models.paths import home
+from corelm.paths import home
 
 
 def test_the_setting_decides(monkeypatch, tmp_path):

@@ -15,8 +15,9 @@ from corelm.errors import (
     UnknownNameError,
     UsageError,
 )
-from corelm.models.load import bundle_folder, list_models, load, local_models, plugin_of
 from corelm.models.numpy_model import NumpyModel
+from corelm.models.open_path import bundle_folder
+from corelm.plugins.models import list_models, load, local_models, plugin_of
 from corelm.plugins.registry import registry
 from corelm.testing import ToyModel
 

@@ -1,11 +1,13 @@
-"""Load a model by name or path."""
+"""Find and load the model of a name or a path.
+
+Models of names and the reader of paths are offered by plugins, corelm's own among them.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +20,7 @@ from corelm.errors import (
     UsageError,
 )
 from corelm.language_model import LanguageModel, ModelScheme
-from corelm.models.paths import home
+from corelm.paths import home
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import registry
@@ -29,6 +31,8 @@ MODEL = f"{OWN}:imdb"
 of this name."""
 SHIPPED = ("gpt2", "imdb")
 """The models that come with corelm."""
+READER = f"{OWN}:path"
+"""The scheme that opens a folder or a file by its path."""
 MANIFEST = "manifest.json"
 """The file that makes a folder a model."""
 
@@ -38,20 +42,6 @@ ASIDE = ".old"
 logger: logging.Logger = logging.getLogger("corelm")
 
 Loader = Callable[[], LanguageModel]
-
-
-@dataclass(frozen=True)
-class FromBundle:
-    """A function without arguments that loads the model in a folder, for a plugin to offer."""
-
-    path: Path
-
-    def __call__(self) -> LanguageModel:
-        from corelm.models.bundle import read
-        from corelm.models.numpy_model import NumpyModel
-
-        bundle = read(self.path)
-        return NumpyModel(bundle.architecture, bundle.vocabulary, bundle.weights, bundle.manifest)
 
 
 class Listed(NamedTuple):
@@ -98,7 +88,7 @@ def load(
         return _from_scheme(*scheme, given)
     if given:
         raise UsageError(f"the model {name!s} has no choice of {' or '.join(given)}")
-    return _from_path(Path(name).expanduser()) if is_path(name) else _from_name(str(name))
+    return _from_path(name) if is_path(name) else _from_name(str(name))
 
 
 def label(name: str) -> str:
@@ -141,26 +131,6 @@ def local_models() -> list[str]:
     return sorted({*SHIPPED, *(path.name for path in _home_bundles())})
 
 
-def bundle_folder(name: str) -> Path:
-    """Return the folder of a model by its name or path.
-
-    Raises:
-        UsageError: no model of that name, several, or one that is not a folder.
-    """
-    if is_path(name):
-        return Path(name).expanduser()
-    found = [model for model in list_models() if name in (model.name, model.source)]
-    if len(found) == 1 and found[0].path is not None:
-        return found[0].path
-    if Path(name).is_dir():
-        return Path(name)
-    if len(found) == 1:
-        raise UsageError(f"the model {name!r} is not a folder of corelm's")
-    names = ", ".join(model.name for model in list_models() if model.path) or "none"
-    number = "several models are" if found else "no model is"
-    raise UsageError(f"{number} called {name!r}; there are, in folders: {names}")
-
-
 def _home_bundles() -> list[Path]:
     """Return the folders of the models in corelm's home."""
     written = {path for entry in _entries(home() / "models") if (path := _written_path(entry))}
@@ -176,12 +146,13 @@ def _written_path(entry: Path) -> Path | None:
 
 
 def _listed(offer: Offer) -> Iterator[Listed]:
+    if offer.full_name == READER:  # its models have names of their own
+        return
     if isinstance(offer.value, ModelScheme):
         rests = _installed(offer) or [offer.value.metavar]
         yield from (Listed(f"{offer.name}:{rest}", offer.full_name, None) for rest in rests)
         return
-    path = offer.value.path if isinstance(offer.value, FromBundle) else None
-    yield Listed(offer.name, offer.full_name, path)
+    yield Listed(offer.name, offer.full_name, getattr(offer.value, "path", None))
 
 
 def _installed(offer: Offer) -> list[str]:
@@ -226,16 +197,13 @@ def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageMo
     return _called(offer, partial(scheme.open, rest, **options))
 
 
-def _from_path(path: Path) -> LanguageModel:
-    if path.suffix == ".keras":
-        from corelm.models.keras_file import read_keras
-
-        return read_keras(path)
-    return FromBundle(path)()
+def _from_path(path: str | os.PathLike[str]) -> LanguageModel:
+    offer = registry().find("corelm_models", READER)
+    return _called(offer, partial(offer.value.open, os.path.expanduser(path)))
 
 
 def _from_name(name: str) -> LanguageModel:
-    choices: dict[str, Loader] = {place: FromBundle(Path(place)) for place in _places(name)}
+    choices: dict[str, Loader] = {place: partial(_from_path, place) for place in _places(name)}
     # To find a name that is not an entry point, every plugin is imported. A model that is here
     # spares that.
     if not choices or name in {source.entry_point for source in registry().sources()}:
