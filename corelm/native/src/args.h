@@ -74,7 +74,7 @@ PyObject *return_bool(struct call *, enum status);
 
 /* Functions that Python calls. */
 #define PROTOTYPE(name) PyObject *py_##name(PyObject *, PyObject *const *args, Py_ssize_t count);
-#define ROW_KERNEL(name) PROTOTYPE(name)
+#define ROW_KERNEL(name, result, arguments) PROTOTYPE(name)
 #define LAYER_KERNEL(name) PROTOTYPE(name)
 #define MODULE_FUNCTION(name) PROTOTYPE(name)
 #include "kernels.def"

@@ -56,7 +56,7 @@ PyObject *py_use_vector_width(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 #define METHOD(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL},
 static PyMethodDef methods[] = {
-#define ROW_KERNEL(name) METHOD(name)
+#define ROW_KERNEL(name, result, arguments) METHOD(name)
 #define LAYER_KERNEL(name) METHOD(name)
 #define MODULE_FUNCTION(name) METHOD(name)
 #include "kernels.def"
