@@ -127,6 +127,19 @@ def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[
     return out
 
 
+def compare_rows(rows: Rows, model: Any, tokens: Ids) -> tuple[Doubles, bool]:
+    # model: `corelm.numerics.divergences.ModelRows`, which keeps what every call needs.
+    out = np.empty((len(rows), 11))
+    logits = np.require(model.logits, rows.dtype, LAYOUT)
+    return out, loaded().divergence(rows, logits, model.stats, _ids(tokens), out)
+
+
+def moments(rows: Rows, temperatures: Doubles) -> Doubles:
+    out = np.empty((len(rows), len(temperatures), 3))
+    loaded().moments(rows, _doubles(temperatures), out)
+    return out
+
+
 def _doubles(numbers: Doubles) -> Doubles:
     return numbers if _is_ready(numbers, FLOAT64) else np.require(numbers, FLOAT64, LAYOUT)
 

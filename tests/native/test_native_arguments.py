@@ -15,7 +15,7 @@ from native_helpers import zeros
 from corelm import native
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
-from corelm.numerics import distributions, filters, reshaping
+from corelm.numerics import distributions, divergences, filters, reshaping
 
 
 @pytest.mark.parametrize(
@@ -194,13 +194,6 @@ def test_read_only_results_are_refused():
         native.kernels.apply_temperature(zeros(2, 3), 1.0, out)
 
 
-def test_rows_of_other_kinds_are_left_to_the_definitions():
-    assert native.as_rows(zeros(2, 3)) is not None
-    assert native.as_rows(zeros(2, 3).astype(np.float64)) is None
-    assert native.as_rows(zeros(2, 6)[:, ::2]) is None
-    assert native.as_rows(zeros(0, 3)) is None
-
-
 def test_the_kernels_can_be_switched_off():
     code = "from corelm import native; print(native.kernels)"
     environment = {**os.environ, "CORELM_KERNELS": "0"}
@@ -228,6 +221,7 @@ def test_every_kernel_on_rows_serves_a_definition():
 
 DEFINITIONS = {
     **vars(distributions),
+    **vars(divergences),
     **vars(filters),
     **vars(reshaping),
     "draw": distributions.draw_checked,

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from corelm.numerics.divergences import FIGURES
 from corelm.reports.document.lookup import GENERATED, HUMAN, MEAN, TEACHER_FORCED, figures, value
-from corelm.reports.measure.divergence import FIGURES
 from corelm.reports.measure.on_contexts import human_recall
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.intervals import (

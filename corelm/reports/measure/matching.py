@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from corelm.errors import UnreachableError
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import min_and_shannon_entropy, surprisals
+from corelm.numerics.divergences import FIGURES as DIVERGENCES
+from corelm.numerics.divergences import ModelRows, nan_if_impossible
 from corelm.plugins.expressions import built_in
 from corelm.reports.document.matched import FIGURES
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.divergence import FIGURES as DIVERGENCES
-from corelm.reports.measure.divergence import ModelRows, nan_if_impossible
 from corelm.reports.measure.free_parameter import FreeParameter
 from corelm.reports.measure.targets import OF_PEOPLE, precision
 from corelm.reports.measure.teacher_forcing import Group, Position, Reader, groups, read

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from corelm.errors import SamplerError, UsageError
 from corelm.language_model import LanguageModel
+from corelm.numerics.divergences import FIGURES, ModelRows
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.divergence import FIGURES, ModelRows
 from corelm.reports.measure.teacher_forcing import Group, Position, Reader, groups, read
 from corelm.reports.measure.temperature_curve import at_temperatures
 from corelm.reports.metrics.intervals import mean_interval

@@ -8,8 +8,8 @@ from typing import Any
 from corelm.docstrings import source_of
 from corelm.generation.loops import ends_in_loop
 from corelm.numerics.distributions import entropy
+from corelm.numerics.divergences import divergence, jensen_shannon
 from corelm.reports.document.lookup import figures
-from corelm.reports.measure.divergence import divergence, jensen_shannon
 from corelm.reports.measure.on_contexts import human_recall
 from corelm.reports.metrics import intervals, positions, self_bleu, texts
 

@@ -19,8 +19,8 @@ from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array
+from corelm.numerics.divergences import Comparison, ModelRows, nan_if_impossible
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.divergence import Comparison, ModelRows, nan_if_impossible
 from corelm.sampler import Sampler
 from corelm.validation import apply, invalid_result, run_stages
 

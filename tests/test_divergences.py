@@ -12,7 +12,7 @@ from scipy.spatial.distance import jensenshannon
 
 import corelm
 from corelm import Context, native
-from corelm.reports.measure.divergence import (
+from corelm.numerics.divergences import (
     FIGURES,
     Distribution,
     Divergence,
