@@ -24,7 +24,7 @@ def _load() -> Kernels | None:
     except ImportError:  # not compiled, or not for this processor
         return None
     kernels = cast("Kernels", module)
-    kernels.use_cores(cpu_limit())
+    kernels.use_cores(cpu_limit())  # no thread starts before the first large job
     return kernels
 
 

@@ -80,7 +80,7 @@ def greedy(rows: Rows) -> Rows:
 def within_nats(rows: Rows, nats: float | Doubles) -> Rows:
     out = np.empty_like(rows)
     if not isinstance(nats, float):
-        nats = np.full(len(rows), nats, FLOAT64)
+        nats = np.full(len(rows), nats, FLOAT64)  # whole numbers and arrays of one, too
     loaded().within_nats(rows, nats, out)
     return out
 

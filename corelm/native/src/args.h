@@ -64,7 +64,8 @@ PyObject *return_none(struct call *, enum status);
 /* Release the arrays and return True for OK and False for INVALID, or NULL with a MemoryError. */
 PyObject *return_bool(struct call *, enum status);
 
-/* Run a kernel without the interpreter's lock. */
+/* Run a kernel without the interpreter's lock. The call keeps its buffers meanwhile, so that no
+ * other thread can free or resize an array. */
 #define RUN_KERNEL(status, name, args)                                                            \
     do {                                                                                          \
         Py_BEGIN_ALLOW_THREADS                                                                    \

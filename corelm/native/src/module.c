@@ -8,6 +8,7 @@ static _Atomic(const struct kernels *) active = &kernels_of_8;
 
 const struct kernels *active_kernels(void)
 {
+    /* A call that still sees the other width returns the same bits. */
     return atomic_load_explicit(&active, memory_order_relaxed);
 }
 
