@@ -96,10 +96,7 @@ class Session(Protocol):
         """
 
     def extend(self, tokens: NDArray[Any]) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows.
-
-        A session may return at once and read the tokens in the background.
-        """
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""

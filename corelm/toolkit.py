@@ -31,6 +31,13 @@ if typing.TYPE_CHECKING:
     from corelm.machine import platform_name as platform_name
     from corelm.machine import processor_flags as processor_flags
     from corelm.numerics.distributions import rows_are_valid as rows_are_valid
+    from corelm.numerics.divergences import DIVERGENCES as DIVERGENCES
+    from corelm.numerics.divergences import Comparison as Comparison
+    from corelm.numerics.divergences import ModelRows as ModelRows
+    from corelm.numerics.divergences import divergence as divergence
+    from corelm.numerics.divergences import jensen_shannon as jensen_shannon
+    from corelm.numerics.divergences import moments as moments
+    from corelm.numerics.divergences import nan_if_impossible as nan_if_impossible
     from corelm.numerics.portability import runs_on as runs_on
     from corelm.numerics.ranking import rank as rank
     from corelm.params import Parameter as Parameter
@@ -111,6 +118,15 @@ _MODULES = {
         "processor_flags",
     ),
     "corelm.numerics.distributions": ("rows_are_valid",),
+    "corelm.numerics.divergences": (
+        "Comparison",
+        "DIVERGENCES",
+        "ModelRows",
+        "divergence",
+        "jensen_shannon",
+        "moments",
+        "nan_if_impossible",
+    ),
     "corelm.numerics.portability": ("runs_on",),
     "corelm.numerics.ranking": ("rank",),
     "corelm.params": (

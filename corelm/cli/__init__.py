@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +12,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `corelm`; by default those of this process.
     """
-    atexit.register(gc.freeze)  # or Python would look for garbage at its exit, for 10 ms
     try:
         from corelm.cli.app import run
 

@@ -156,8 +156,7 @@ class Decoding:
     def advance(self, tokens: Ids | None = None) -> None:
         """Append one token to each row.
 
-        A session may return at once and read the tokens in the background, so a decoder advances
-        before it yields the step.
+        A decoder advances before it yields the step, so that a session can work meanwhile.
 
         Args:
             tokens: (batch,) ids; by default those that were drawn.

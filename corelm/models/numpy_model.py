@@ -124,7 +124,7 @@ class NumpySession:
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        self._finish_background()
+        self._finish_background()  # it reads the window and writes the cache
         if self._copies > 1:
             tokens = self._of_texts(np.asarray(tokens))
         before = self._window.length

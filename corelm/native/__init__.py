@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import Any, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import cast
 
 from corelm.native.cpu import cpu_limit
 from corelm.native.interface import Kernels
@@ -27,7 +24,7 @@ def _load() -> Kernels | None:
     except ImportError:  # not compiled, or not for this processor
         return None
     kernels = cast("Kernels", module)
-    kernels.use_cores(cpu_limit())
+    kernels.use_cores(cpu_limit())  # no thread starts before the first large job
     return kernels
 
 
@@ -44,12 +41,3 @@ def loaded() -> Kernels:
 def vector_width() -> int | None:
     """Return the number of floats in a vector of the kernels, 8 or 16; None without kernels."""
     return None if kernels is None else int(kernels.use_vector_width(16))
-
-
-def as_rows(logits: NDArray[Any]) -> NDArray[np.float32] | None:
-    """Return logits as (batch, vocabulary) if the kernels can read them without a copy, or None."""
-    if kernels is None or logits.dtype != np.float32 or not logits.size:
-        return None
-    if not (logits.flags.c_contiguous and logits.flags.aligned):
-        return None
-    return logits if logits.ndim == 2 else logits.reshape(-1, logits.shape[-1])

@@ -56,6 +56,7 @@ def _blocks(logits: Any) -> Iterator[slice]:
 
 
 def _part(argument: Any, rows: slice) -> Any:
+    # `kernel(by_row=False)` keeps definitions away from here whose lists belong to all rows.
     return argument[rows] if np.ndim(argument) == 1 else argument
 
 

@@ -80,7 +80,7 @@ def greedy(rows: Rows) -> Rows:
 def within_nats(rows: Rows, nats: float | Doubles) -> Rows:
     out = np.empty_like(rows)
     if not isinstance(nats, float):
-        nats = np.full(len(rows), nats, FLOAT64)
+        nats = np.full(len(rows), nats, FLOAT64)  # whole numbers and arrays of one, too
     loaded().within_nats(rows, nats, out)
     return out
 
@@ -124,6 +124,19 @@ def quadratic(rows: Rows, factor: float, curve: float) -> Rows:
 def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[int] = ()) -> Rows:
     out, tokens = np.empty_like(rows), np.fromiter(protected, np.int64)
     loaded().xtc(rows, probability, threshold, tokens, out)
+    return out
+
+
+def compare_rows(rows: Rows, model: Any, tokens: Ids) -> tuple[Doubles, bool]:
+    # model: `corelm.numerics.divergences.ModelRows`, which keeps what every call needs.
+    out = np.empty((len(rows), 11))
+    logits = np.require(model.logits, rows.dtype, LAYOUT)
+    return out, loaded().divergence(rows, logits, model.stats, _ids(tokens), out)
+
+
+def moments(rows: Rows, temperatures: Doubles) -> Doubles:
+    out = np.empty((len(rows), len(temperatures), 3))
+    loaded().moments(rows, _doubles(temperatures), out)
     return out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from native_helpers import zeros
 from corelm import native
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
-from corelm.numerics import distributions, filters, reshaping
+from corelm.numerics import distributions, divergences, filters, reshaping
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,46 @@ from corelm.numerics import distributions, filters, reshaping
 )
 def test_arrays_that_do_not_fit_are_refused(name, arguments):
     with pytest.raises((TypeError, ValueError, BufferError)):
+        getattr(native.kernels, name)(*arguments)
+
+
+IDS, STATS = np.array([0, 2]), np.zeros((2, 4))
+TABLE_OF_MOMENTS = np.zeros((2, 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("softmax", (zeros(2, 3),), "softmax: expected 2 arguments, got 1"),
+        ("rows_are_valid", (zeros(2, 3), None), "rows_are_valid: expected 1 arguments, got 2"),
+        ("softmax", (zeros(2, 0), zeros(2, 0)), "logits: expected 1 to 2147483646 tokens in a row"),
+        ("softmax", (zeros(2, 3), zeros(2, 4)), "out: axis 1 has length 4, expected 3"),
+        ("top_p", (zeros(2, 3), "x", None), "p: expected a number, got 'x'"),
+        ("top_k", (zeros(2, 3), 0, None), "k: expected at least 1, got 0"),
+        ("within_nats", (zeros(2, 3), np.zeros(1), None), "nats has length 1, expected 2"),
+        ("within_nats", (zeros(2, 3), 1, None), "nats: expected an array, got <class 'int'>"),
+        ("draw", (zeros(2, 3), np.zeros(3), None, None), "uniforms has length 3, expected 2"),
+        ("draw", (zeros(2, 3), np.zeros(2), np.zeros(2), None),
+         "tokens: expected a 1-D int64 array, got 1-D float64"),
+        ("min_and_shannon_entropy", (zeros(2, 3), np.zeros(2), 0),
+         "entropy: expected an array, got <class 'int'>"),
+        ("surprisals", (zeros(2, 3), IDS + 1, None), "tokens: expected ids from 0 to 2, got 3"),
+        ("mask_tokens", (zeros(2, 3), IDS - 1, None), "tokens: expected ids from 0 to 2, got -1"),
+        ("xtc", (zeros(2, 3), 0.5, 0.1, None, None),
+         "protected tokens: expected an array, got <class 'NoneType'>"),
+        ("moments", (zeros(2, 3), np.zeros(1), None), "temperatures: expected numbers above 0"),
+        ("moments", (zeros(2, 3), np.ones(2), TABLE_OF_MOMENTS),
+         "out: axis 1 has length 1, expected 2"),
+        ("divergence", (zeros(2, 3), zeros(2, 3), np.zeros((2, 3)), None, None),
+         "model_stats: axis 1 has length 3, expected 4"),
+        ("divergence", (zeros(2, 3), zeros(2, 3), STATS + 3, None, None),
+         "model_stats: row 0: the likeliest token is not in the vocabulary"),
+        ("divergence", (zeros(2, 3), zeros(2, 3), STATS, IDS, np.zeros((2, 10))),
+         "out: axis 1 has length 10, expected 11"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_argument_what_was_expected_and_what_came(name, arguments, message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         getattr(native.kernels, name)(*arguments)
 
 
@@ -153,13 +194,6 @@ def test_read_only_results_are_refused():
         native.kernels.apply_temperature(zeros(2, 3), 1.0, out)
 
 
-def test_rows_of_other_kinds_are_left_to_the_definitions():
-    assert native.as_rows(zeros(2, 3)) is not None
-    assert native.as_rows(zeros(2, 3).astype(np.float64)) is None
-    assert native.as_rows(zeros(2, 6)[:, ::2]) is None
-    assert native.as_rows(zeros(0, 3)) is None
-
-
 def test_the_kernels_can_be_switched_off():
     code = "from corelm import native; print(native.kernels)"
     environment = {**os.environ, "CORELM_KERNELS": "0"}
@@ -187,6 +221,7 @@ def test_every_kernel_on_rows_serves_a_definition():
 
 DEFINITIONS = {
     **vars(distributions),
+    **vars(divergences),
     **vars(filters),
     **vars(reshaping),
     "draw": distributions.draw_checked,

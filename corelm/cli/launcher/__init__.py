@@ -12,7 +12,8 @@ import gc
 def main() -> int:
     """Run the command line of this process and return its exit code."""
     try:
-        # Imports make many objects and no garbage; looking for it takes a tenth of the start.
+        # Imports make many objects and no garbage: looking for it, now and at the exit, would take
+        # a tenth of a short command.
         gc.disable()
         from corelm.cli import app  # noqa: F401 - its imports, too
         from corelm.cli import main as command_line

@@ -64,7 +64,8 @@ PyObject *return_none(struct call *, enum status);
 /* Release the arrays and return True for OK and False for INVALID, or NULL with a MemoryError. */
 PyObject *return_bool(struct call *, enum status);
 
-/* Run a kernel without the interpreter's lock. */
+/* Run a kernel without the interpreter's lock. The call keeps its buffers meanwhile, so that no
+ * other thread can free or resize an array. */
 #define RUN_KERNEL(status, name, args)                                                            \
     do {                                                                                          \
         Py_BEGIN_ALLOW_THREADS                                                                    \
@@ -74,7 +75,7 @@ PyObject *return_bool(struct call *, enum status);
 
 /* Functions that Python calls. */
 #define PROTOTYPE(name) PyObject *py_##name(PyObject *, PyObject *const *args, Py_ssize_t count);
-#define ROW_KERNEL(name) PROTOTYPE(name)
+#define ROW_KERNEL(name, result, arguments) PROTOTYPE(name)
 #define LAYER_KERNEL(name) PROTOTYPE(name)
 #define MODULE_FUNCTION(name) PROTOTYPE(name)
 #include "kernels.def"

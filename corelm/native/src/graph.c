@@ -73,7 +73,7 @@ enum status run_graph(const struct graph *graph, const struct step *step, const 
     if (!floats_needed(graph, tokens, result, &total))
         return NO_MEMORY;
     float **values = malloc(graph->value_count * sizeof *values);
-    float *buffer = malloc((total + 1) * sizeof *buffer), *next = buffer;
+    float *buffer = malloc((total + 1) * sizeof *buffer), *next = buffer; /* of 0 it may be NULL */
     enum status status = values && buffer ? OK : NO_MEMORY;
     for (size_t value = 0; value < graph->value_count && !status; value++) {
         int own = value != 0 && value != result;

@@ -74,111 +74,7 @@ struct logits {
     size_t batch, vocabulary;
 };
 
-struct mask_tokens_args {
-    struct logits logits;
-    const int64_t *tokens; /* (count) ids that become minus infinity */
-    size_t count;
-    float *out; /* (batch, vocabulary); may be the logits themselves */
-};
-
-struct rows_are_valid_args {
-    struct logits logits;
-};
-
-struct apply_temperature_args {
-    struct logits logits;
-    const double *t; /* at least 0 and finite; 0 is greedy */
-    size_t t_row;    /* 1: t is (batch); 0: one number for all rows */
-    float *out;      /* (batch, vocabulary) */
-};
-
-struct draw_args {
-    struct logits logits;
-    const double *uniforms; /* (batch) in [0, 1) */
-    int64_t *tokens;        /* (batch), what is drawn */
-    double *surprisals;     /* (batch), nats */
-};
-
-struct surprisals_args {
-    struct logits logits;
-    const int64_t *tokens; /* (batch) */
-    double *out;           /* (batch), nats */
-};
-
-struct surprisals_and_entropy_args {
-    struct logits logits;
-    const int64_t *tokens; /* (batch) */
-    double *surprisals;    /* (batch), nats */
-    double *entropy;       /* (batch), nats */
-};
-
-struct min_and_shannon_entropy_args {
-    struct logits logits;
-    double *min_entropy; /* (batch), nats */
-    double *entropy;     /* (batch), nats; or NULL */
-};
-
-struct greedy_args {
-    struct logits logits;
-    float *out; /* (batch, vocabulary) */
-};
-
-struct within_nats_args {
-    struct logits logits;
-    const double *nats;
-    size_t nats_row; /* 1: nats is (batch); 0: one number for all rows */
-    float *out;      /* (batch, vocabulary) */
-};
-
-struct top_k_args {
-    struct logits logits;
-    size_t k;   /* at least 1 */
-    float *out; /* (batch, vocabulary) */
-};
-
-struct top_p_args {
-    struct logits logits;
-    double p;
-    float *out; /* (batch, vocabulary) */
-};
-
-struct top_h_args {
-    struct logits logits;
-    double h;
-    float *out; /* (batch, vocabulary) */
-};
-
-struct typical_args {
-    struct logits logits;
-    double p;
-    float *out; /* (batch, vocabulary) */
-};
-
-struct softmax_args {
-    struct logits logits;
-    float *out; /* (batch, vocabulary) */
-};
-
-struct quadratic_args {
-    struct logits logits;
-    double factor, curve;
-    float *out; /* (batch, vocabulary) */
-};
-
-struct xtc_args {
-    struct logits logits;
-    double probability, threshold;
-    const int64_t *protected_tokens; /* (protected_count) ids that are never dropped */
-    size_t protected_count;
-    float *out; /* (batch, vocabulary) */
-};
-
-struct logit_std_args {
-    struct logits logits;
-    double *out; /* (batch) */
-};
-
-/* Columns of `divergence_args`. */
+/* Columns of the tables of `divergence`. */
 enum { MODEL_ARGMAX, MODEL_MIN_ENTROPY, MODEL_SUPPORT, MODEL_ENTROPY, MODEL_COLUMNS };
 enum {
     OUT_ENTROPY, OUT_MODEL_ENTROPY, OUT_KL_TO_MODEL, OUT_MASS_KEPT, OUT_TOKENS_KEPT,
@@ -186,29 +82,42 @@ enum {
     OUT_JENSEN_SHANNON, OUT_SURPRISAL, OUT_COLUMNS
 };
 
-struct divergence_args {
-    struct logits logits;
-    const float *model;        /* (batch, vocabulary): the model's own logits */
-    const double *model_stats; /* (batch, MODEL_COLUMNS) */
-    const int64_t *tokens;     /* (batch), of which the surprisal is wanted */
-    double *out;               /* (batch, OUT_COLUMNS) */
-};
-
-/* The sums of the weights, of weight * logit and of weight * logit^2, without the likeliest. */
+/* Columns of the table of `moments`: the sums of the weights, of weight * logit and of
+ * weight * logit^2, without the likeliest. */
 enum { MOMENTS = 3 };
 
-struct moments_args {
-    struct logits logits;
-    const double *temperatures; /* (count) */
-    size_t count;
-    double *out; /* (batch, count, MOMENTS) */
-};
+/* The fields of each kind of argument in kernels.def, and from them `struct NAME_args` of each row
+ * kernel: the logits, then its arguments. */
+#define FIELD_ROWS_IN(x) const float *x;
+#define FIELD_ROWS_OUT(x) float *x;
+#define FIELD_DOUBLES_IN(x) const double *x;
+#define FIELD_DOUBLES_OUT(x) double *x;
+#define FIELD_DOUBLES_OUT_OR_NONE(x) double *x;
+#define FIELD_IDS_OUT(x) int64_t *x;
+#define FIELD_TOKENS_IN(x) const int64_t *x;
+#define FIELD_TOKEN_LIST(x, count) const int64_t *x; size_t count;
+#define FIELD_ID_LIST(name, x, count) const int64_t *x; size_t count;
+#define FIELD_POSITIVE_LIST(x, count) const double *x; size_t count;
+#define FIELD_NUMBER(x) double x;
+#define FIELD_NUMBER_OR_DOUBLES(x) const double *x; size_t x##_row; double x##_of_all;
+#define FIELD_COUNT(x) size_t x;
+#define FIELD_MODEL_STATS(x) const double *x;
+#define FIELD_TABLE_OUT(x, columns) double *x;
+#define FIELD_TABLES_OUT(x, rows, columns) double *x;
+
+#define ARG(kind, ...) FIELD_##kind(__VA_ARGS__)
+#define ROW_KERNEL(name, result, arguments)                                                       \
+    struct name##_args {                                                                          \
+        struct logits logits;                                                                     \
+        arguments                                                                                 \
+    };
+#include "kernels.def"
 
 /* ---- the kernels of one vector width ---- */
 
 struct kernels {
     void (*prepare)(void); /* fills tables; called once, before anything else */
-#define ROW_KERNEL(name) enum status (*name)(const struct name##_args *);
+#define ROW_KERNEL(name, result, arguments) enum status (*name)(const struct name##_args *);
 #define LAYER_KERNEL(name) enum status (*name)(const struct name##_args *);
 #define GRAPH_KERNEL(name) enum status (*name)(const struct name##_args *);
 #include "kernels.def"

@@ -8,6 +8,7 @@ static _Atomic(const struct kernels *) active = &kernels_of_8;
 
 const struct kernels *active_kernels(void)
 {
+    /* A call that still sees the other width returns the same bits. */
     return atomic_load_explicit(&active, memory_order_relaxed);
 }
 
@@ -56,7 +57,7 @@ PyObject *py_use_vector_width(PyObject *self, PyObject *const *args, Py_ssize_t 
 
 #define METHOD(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL},
 static PyMethodDef methods[] = {
-#define ROW_KERNEL(name) METHOD(name)
+#define ROW_KERNEL(name, result, arguments) METHOD(name)
 #define LAYER_KERNEL(name) METHOD(name)
 #define MODULE_FUNCTION(name) METHOD(name)
 #include "kernels.def"

@@ -27,7 +27,9 @@ static struct {
     atomic_int sleeping;    /* workers on the condition variable */
     atomic_int cores, workers;
     atomic_int process;      /* changes in every forked child */
-    _Atomic uint64_t taken;  /* chunks taken from the front; from the back in the upper half */
+    /* Chunks taken from the front; from the back in the upper half. One number, so that two threads
+     * that meet in the middle never take the same chunk. */
+    _Atomic uint64_t taken;
     _Atomic(struct async_task *) task; /* that nobody has started */
     /* The job, written by the holder of `caller` before it is opened. */
     chunk_function work;
@@ -231,6 +233,7 @@ void parallel_for(chunk_function work, const void *job, size_t count, size_t gra
     wake_workers();
     take_chunks();
     atomic_store(&pool.open, 0);
+    /* Workers inside still have chunks, and read the job, which is on this thread's stack. */
     for (int spins = 0; atomic_load(&pool.inside); spins++)
         relax_or_yield(spins);
     pthread_mutex_unlock(&pool.caller);
@@ -242,7 +245,7 @@ void async_submit(struct async_task *task)
     task->queued = 0, task->process = atomic_load(&pool.process);
     atomic_store(&task->done, 0);
     if (atomic_load(&pool.cores) == 1 || pthread_mutex_trylock(&pool.caller) != 0)
-        return;
+        return; /* all cores are busy: the owner does the task itself when it waits */
     start_workers();
     int workers = atomic_load(&pool.workers);
     pthread_mutex_unlock(&pool.caller); /* the worker that runs the task will want it */

@@ -1,4 +1,4 @@
-/* Row kernels as Python functions: (logits, parameters, ..., out). */
+/* Row kernels as Python functions: (logits, parameters, ..., out). Made from kernels.def. */
 #include "args.h"
 
 /* (batch, vocabulary); token numbers are 32 bits wide inside the kernels. */
@@ -44,46 +44,26 @@ static void *get_table(struct call *call, PyObject *object, const char *name,
     return view->buf;
 }
 
-static int expect_tokens(const int64_t *tokens, size_t count, const struct logits *logits)
+/* A table of `rows` by `columns` numbers for each row of logits. */
+static void *get_tables(struct call *call, PyObject *object, const char *name,
+                        const struct logits *logits, size_t rows, size_t columns, int flags)
 {
-    for (size_t i = 0; i < count; i++)
-        if (tokens[i] < 0 || (uint64_t)tokens[i] >= logits->vocabulary) {
-            PyErr_Format(PyExc_ValueError, "tokens: expected ids from 0 to %zu, got %lld",
-                         logits->vocabulary - 1, (long long)tokens[i]);
-            return 0;
-        }
-    return 1;
+    Py_buffer *view = get_array(call, object, name, FLOAT64, 3, flags);
+    if (!view || !expect_length(name, view, 0, logits->batch) ||
+        !expect_length(name, view, 1, rows) || !expect_length(name, view, 2, columns))
+        return NULL;
+    return view->buf;
 }
 
-/* (logits, tokens, out): whether each row is a distribution, before and after */
-PyObject *py_mask_tokens(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* Numbers that have nothing to do with the rows; `count` becomes how many there are. */
+static void *get_list(struct call *call, PyObject *object, const char *name, enum element element,
+                      size_t *count)
 {
-    (void)self;
-    struct call call = {.count = 0};
-    struct mask_tokens_args job;
-    Py_buffer *tokens;
-    if (!expect_arguments("mask_tokens", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !(tokens = get_array(&call, args[1], "tokens", INT64, 1, READ)) ||
-        !expect_tokens(tokens->buf, length(tokens, 0), &job.logits) ||
-        !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
-        return fail(&call);
-    job.tokens = tokens->buf, job.count = length(tokens, 0);
-    enum status status;
-    RUN_KERNEL(status, mask_tokens, &job);
-    return return_bool(&call, status);
-}
-
-/* (logits) */
-PyObject *py_rows_are_valid(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct rows_are_valid_args job;
-    if (!expect_arguments("rows_are_valid", count, 1) || !get_logits(&call, args[0], &job.logits))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, rows_are_valid, &job);
-    return return_bool(&call, status);
+    Py_buffer *view = get_array(call, object, name, element, 1, READ);
+    if (!view)
+        return NULL;
+    *count = length(view, 0);
+    return view->buf;
 }
 
 /* Returns a float for all rows, or an array of one number for each; NULL if it is neither. `each`
@@ -97,320 +77,102 @@ static const double *get_numbers(struct call *call, PyObject *object, const char
     return get_double(object, name, number) ? number : NULL;
 }
 
-/* (logits, t, out): t is a float, or an array of one number for each row */
-PyObject *py_apply_temperature(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct apply_temperature_args job;
-    double t;
-    if (!expect_arguments("apply_temperature", count, 3) ||
-        !get_logits(&call, args[0], &job.logits) ||
-        !(job.t = get_numbers(&call, args[1], "t", &job.logits, &t, &job.t_row)) ||
-        !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, apply_temperature, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, uniforms, tokens, surprisals): whether each row is a distribution */
-PyObject *py_draw(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct draw_args job;
-    const struct logits *logits = &job.logits;
-    if (!expect_arguments("draw", count, 4) || !get_logits(&call, args[0], &job.logits) ||
-        !(job.uniforms = get_column(&call, args[1], "uniforms", FLOAT64, logits, READ)) ||
-        !(job.tokens = get_column(&call, args[2], "tokens", INT64, logits, WRITE)) ||
-        !(job.surprisals = get_column(&call, args[3], "surprisals", FLOAT64, logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, draw, &job);
-    return return_bool(&call, status);
-}
-
-/* (logits, tokens, out) */
-PyObject *py_surprisals(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct surprisals_args job;
-    const struct logits *logits = &job.logits;
-    if (!expect_arguments("surprisals", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !(job.tokens = get_column(&call, args[1], "tokens", INT64, logits, READ)) ||
-        !expect_tokens(job.tokens, logits->batch, logits) ||
-        !(job.out = get_column(&call, args[2], "out", FLOAT64, logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, surprisals, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, tokens, surprisals, entropy) */
-PyObject *py_surprisals_and_entropy(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct surprisals_and_entropy_args job;
-    const struct logits *logits = &job.logits;
-    if (!expect_arguments("surprisals_and_entropy", count, 4) ||
-        !get_logits(&call, args[0], &job.logits) ||
-        !(job.tokens = get_column(&call, args[1], "tokens", INT64, logits, READ)) ||
-        !expect_tokens(job.tokens, logits->batch, logits) ||
-        !(job.surprisals = get_column(&call, args[2], "surprisals", FLOAT64, logits, WRITE)) ||
-        !(job.entropy = get_column(&call, args[3], "entropy", FLOAT64, logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, surprisals_and_entropy, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, min_entropy, entropy): the last one may be None */
-PyObject *py_min_and_shannon_entropy(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct min_and_shannon_entropy_args job = {.entropy = NULL};
-    const struct logits *logits = &job.logits;
-    if (!expect_arguments("min_and_shannon_entropy", count, 3) ||
-        !get_logits(&call, args[0], &job.logits) ||
-        !(job.min_entropy = get_column(&call, args[1], "min_entropy", FLOAT64, logits, WRITE)) ||
-        (args[2] != Py_None &&
-         !(job.entropy = get_column(&call, args[2], "entropy", FLOAT64, logits, WRITE))))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, min_and_shannon_entropy, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, out) */
-PyObject *py_greedy(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct greedy_args job;
-    if (!expect_arguments("greedy", count, 2) || !get_logits(&call, args[0], &job.logits) ||
-        !(job.out = get_rows(&call, args[1], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, greedy, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, nats, out): nats is a float, or an array of one number for each row */
-PyObject *py_within_nats(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct within_nats_args job;
-    double nats;
-    if (!expect_arguments("within_nats", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !(job.nats = get_numbers(&call, args[1], "nats", &job.logits, &nats, &job.nats_row)) ||
-        !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, within_nats, &job);
-    return return_none(&call, status);
-}
-
-static int get_k(PyObject *object, size_t *k)
+static int get_count(PyObject *object, const char *name, size_t *count)
 {
     Py_ssize_t number = PyLong_AsSsize_t(object);
     if (PyErr_Occurred())
         return 0;
     if (number < 1)
-        PyErr_Format(PyExc_ValueError, "k: expected at least 1, got %zd", number);
-    *k = (size_t)number;
+        PyErr_Format(PyExc_ValueError, "%s: expected at least 1, got %zd", name, number);
+    *count = (size_t)number;
     return number >= 1;
 }
 
-/* (logits, k, out) */
-PyObject *py_top_k(PyObject *self, PyObject *const *args, Py_ssize_t count)
+static int expect_tokens(const char *name, const int64_t *tokens, size_t count,
+                         const struct logits *logits)
 {
-    (void)self;
-    struct call call = {.count = 0};
-    struct top_k_args job;
-    if (!expect_arguments("top_k", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !get_k(args[1], &job.k) ||
-        !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, top_k, &job);
-    return return_none(&call, status);
+    for (size_t i = 0; i < count; i++)
+        if (tokens[i] < 0 || (uint64_t)tokens[i] >= logits->vocabulary) {
+            PyErr_Format(PyExc_ValueError, "%s: expected ids from 0 to %zu, got %lld", name,
+                         logits->vocabulary - 1, (long long)tokens[i]);
+            return 0;
+        }
+    return 1;
 }
 
-/* (logits, p, out) */
-PyObject *py_top_p(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* Below 0, or nan, no exponent of `exp_nonpositive` would be in its range. */
+static int expect_positive(const char *name, const double *numbers, size_t count)
 {
-    (void)self;
-    struct call call = {.count = 0};
-    struct top_p_args job;
-    if (!expect_arguments("top_p", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !get_double(args[1], "p", &job.p) ||
-        !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, top_p, &job);
-    return return_none(&call, status);
+    for (size_t i = 0; i < count; i++)
+        if (!(numbers[i] > 0)) {
+            PyErr_Format(PyExc_ValueError, "%s: expected numbers above 0", name);
+            return 0;
+        }
+    return 1;
 }
 
-/* (logits, h, out) */
-PyObject *py_top_h(PyObject *self, PyObject *const *args, Py_ssize_t count)
+/* The kernel looks up the likeliest token of each row of the model. */
+static int expect_argmax(const char *name, const double *stats, const struct logits *logits)
 {
-    (void)self;
-    struct call call = {.count = 0};
-    struct top_h_args job;
-    if (!expect_arguments("top_h", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !get_double(args[1], "h", &job.h) ||
-        !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, top_h, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, p, out) */
-PyObject *py_typical(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct typical_args job;
-    if (!expect_arguments("typical", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !get_double(args[1], "p", &job.p) ||
-        !(job.out = get_rows(&call, args[2], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, typical, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, out) */
-PyObject *py_softmax(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct softmax_args job;
-    if (!expect_arguments("softmax", count, 2) || !get_logits(&call, args[0], &job.logits) ||
-        !(job.out = get_rows(&call, args[1], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, softmax, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, factor, curve, out) */
-PyObject *py_quadratic(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct quadratic_args job;
-    if (!expect_arguments("quadratic", count, 4) || !get_logits(&call, args[0], &job.logits) ||
-        !get_double(args[1], "factor", &job.factor) ||
-        !get_double(args[2], "curve", &job.curve) ||
-        !(job.out = get_rows(&call, args[3], "out", &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, quadratic, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, probability, threshold, protected tokens, out) */
-PyObject *py_xtc(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct xtc_args job;
-    Py_buffer *tokens;
-    if (!expect_arguments("xtc", count, 5) || !get_logits(&call, args[0], &job.logits) ||
-        !get_double(args[1], "probability", &job.probability) ||
-        !get_double(args[2], "threshold", &job.threshold) ||
-        !(tokens = get_array(&call, args[3], "protected tokens", INT64, 1, READ)) ||
-        !(job.out = get_rows(&call, args[4], "out", &job.logits, WRITE)))
-        return fail(&call);
-    job.protected_tokens = tokens->buf, job.protected_count = length(tokens, 0);
-    enum status status;
-    RUN_KERNEL(status, xtc, &job);
-    return return_none(&call, status);
-}
-
-/* (logits, out) */
-PyObject *py_logit_std(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct logit_std_args job;
-    if (!expect_arguments("logit_std", count, 2) || !get_logits(&call, args[0], &job.logits) ||
-        !(job.out = get_column(&call, args[1], "out", FLOAT64, &job.logits, WRITE)))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, logit_std, &job);
-    return return_none(&call, status);
-}
-
-static int expect_argmax(const struct divergence_args *job)
-{
-    for (size_t i = 0; i < job->logits.batch; i++) {
-        double token = job->model_stats[i * MODEL_COLUMNS + MODEL_ARGMAX];
-        if (!(token >= 0 && token < (double)job->logits.vocabulary)) {
+    for (size_t i = 0; i < logits->batch; i++) {
+        double token = stats[i * MODEL_COLUMNS + MODEL_ARGMAX];
+        if (!(token >= 0 && token < (double)logits->vocabulary)) {
             PyErr_Format(PyExc_ValueError,
-                         "model_stats: row %zu: the likeliest token is not in the vocabulary", i);
+                         "%s: row %zu: the likeliest token is not in the vocabulary", name, i);
             return 0;
         }
     }
     return 1;
 }
 
-/* (logits, model, model_stats, tokens, out): whether each row is a distribution over tokens that
- * the model's row has too */
-PyObject *py_divergence(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct divergence_args job;
-    const struct logits *logits = &job.logits;
-    if (!expect_arguments("divergence", count, 5) || !get_logits(&call, args[0], &job.logits) ||
-        !(job.model = get_rows(&call, args[1], "model", logits, READ)) ||
-        !(job.model_stats =
-              get_table(&call, args[2], "model_stats", logits, MODEL_COLUMNS, READ)) ||
-        !(job.tokens = get_column(&call, args[3], "tokens", INT64, logits, READ)) ||
-        !(job.out = get_table(&call, args[4], "out", logits, OUT_COLUMNS, WRITE)) ||
-        !expect_argmax(&job) || !expect_tokens(job.tokens, logits->batch, logits))
-        return fail(&call);
-    enum status status;
-    RUN_KERNEL(status, divergence, &job);
-    return return_bool(&call, status);
-}
+/* How many arguments each kernel has: its logits and each ARG of its line. */
+#define ARG(kind, ...) +1
+#define ROW_KERNEL(name, result, arguments) enum { name##_ARGUMENTS = 1 arguments };
+#include "kernels.def"
 
-/* Below 0, or nan, no exponent of `exp_nonpositive` would be in its range. */
-static int expect_positive(const double *numbers, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (!(numbers[i] > 0)) {
-            PyErr_SetString(PyExc_ValueError, "temperatures: expected numbers above 0");
-            return 0;
-        }
-    return 1;
-}
+/* Take the next argument into the field x of `job`; 0 with an exception if it doesn't fit. */
+#define READ_ROWS_IN(x) (job.x = get_rows(&call, *args++, #x, &job.logits, READ))
+#define READ_ROWS_OUT(x) (job.x = get_rows(&call, *args++, #x, &job.logits, WRITE))
+#define READ_COLUMN(x, element, flags)                                                            \
+    (job.x = get_column(&call, *args++, #x, element, &job.logits, flags))
+#define READ_DOUBLES_IN(x) READ_COLUMN(x, FLOAT64, READ)
+#define READ_DOUBLES_OUT(x) READ_COLUMN(x, FLOAT64, WRITE)
+#define READ_DOUBLES_OUT_OR_NONE(x) ((*args == Py_None && args++) || READ_DOUBLES_OUT(x))
+#define READ_IDS_OUT(x) READ_COLUMN(x, INT64, WRITE)
+#define READ_TOKENS_IN(x)                                                                         \
+    (READ_COLUMN(x, INT64, READ) && expect_tokens(#x, job.x, job.logits.batch, &job.logits))
+#define READ_ID_LIST(name, x, count)                                                              \
+    (job.x = get_list(&call, *args++, name, INT64, &job.count))
+#define READ_TOKEN_LIST(x, count)                                                                 \
+    (READ_ID_LIST(#x, x, count) && expect_tokens(#x, job.x, job.count, &job.logits))
+#define READ_POSITIVE_LIST(x, count)                                                              \
+    ((job.x = get_list(&call, *args++, #x, FLOAT64, &job.count)) &&                               \
+     expect_positive(#x, job.x, job.count))
+#define READ_NUMBER(x) get_double(*args++, #x, &job.x)
+#define READ_NUMBER_OR_DOUBLES(x)                                                                 \
+    (job.x = get_numbers(&call, *args++, #x, &job.logits, &job.x##_of_all, &job.x##_row))
+#define READ_COUNT(x) get_count(*args++, #x, &job.x)
+#define READ_MODEL_STATS(x)                                                                       \
+    ((job.x = get_table(&call, *args++, #x, &job.logits, MODEL_COLUMNS, READ)) &&                 \
+     expect_argmax(#x, job.x, &job.logits))
+#define READ_TABLE_OUT(x, columns)                                                                \
+    (job.x = get_table(&call, *args++, #x, &job.logits, columns, WRITE))
+#define READ_TABLES_OUT(x, rows, columns)                                                         \
+    (job.x = get_tables(&call, *args++, #x, &job.logits, job.rows, columns, WRITE))
 
-/* (logits, temperatures, out) */
-PyObject *py_moments(PyObject *self, PyObject *const *args, Py_ssize_t count)
-{
-    (void)self;
-    struct call call = {.count = 0};
-    struct moments_args job;
-    Py_buffer *temperatures, *out;
-    if (!expect_arguments("moments", count, 3) || !get_logits(&call, args[0], &job.logits) ||
-        !(temperatures = get_array(&call, args[1], "temperatures", FLOAT64, 1, READ)) ||
-        !expect_positive(temperatures->buf, length(temperatures, 0)) ||
-        !(out = get_array(&call, args[2], "out", FLOAT64, 3, WRITE)) ||
-        !expect_length("out", out, 0, job.logits.batch) ||
-        !expect_length("out", out, 1, length(temperatures, 0)) ||
-        !expect_length("out", out, 2, MOMENTS))
-        return fail(&call);
-    job.temperatures = temperatures->buf, job.count = length(temperatures, 0), job.out = out->buf;
-    enum status status;
-    RUN_KERNEL(status, moments, &job);
-    return return_none(&call, status);
-}
+/* The functions that Python calls: read all arguments, then run the kernel. */
+#define ARG(kind, ...) && READ_##kind(__VA_ARGS__)
+#define ROW_KERNEL(name, result, arguments)                                                       \
+    PyObject *py_##name(PyObject *self, PyObject *const *args, Py_ssize_t count)                  \
+    {                                                                                             \
+        (void)self;                                                                               \
+        struct call call = {.count = 0};                                                          \
+        struct name##_args job = {.logits = {NULL, 0, 0}};                                        \
+        if (!expect_arguments(#name, count, name##_ARGUMENTS) ||                                  \
+            !(get_logits(&call, *args++, &job.logits) arguments))                                 \
+            return fail(&call);                                                                   \
+        enum status status;                                                                       \
+        RUN_KERNEL(status, name, &job);                                                           \
+        return result(&call, status);                                                             \
+    }
+#include "kernels.def"

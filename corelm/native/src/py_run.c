@@ -212,7 +212,7 @@ PyObject *py_begin(PyObject *self, PyObject *const *args, Py_ssize_t count)
         free(run);
         return NULL;
     }
-    Py_IncRef(run->capsule);
+    Py_IncRef(run->capsule); /* the caller may drop the plan before the run is done */
     run->task.run = run_plan, run->task.job = run;
     async_submit(&run->task);
     return capsule;
@@ -230,7 +230,7 @@ PyObject *py_wait(PyObject *self, PyObject *const *args, Py_ssize_t count)
     struct run *run = PyCapsule_GetPointer(args[0], RUN_NAME);
     if (run->waited)
         return PyErr_Format(PyExc_ValueError, "run: has been waited for already");
-    run->waited = 1;
+    run->waited = 1; /* before the lock goes: another thread may ask for the same run */
     Py_BEGIN_ALLOW_THREADS
     async_wait(&run->task);
     Py_END_ALLOW_THREADS

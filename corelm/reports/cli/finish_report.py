@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ class ReportOutput:
             try:
                 with engine as workers, stages("units") as progress:
                     document = ReportRun(settings, workers, journal, progress).document()
-                gc.freeze()  # looking for garbage in a document of this size takes 0.15 s
                 document["header"]["command"] = command
                 for text in document["warnings"][len(settings.warnings) :]:
                     messages.warn(text)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm.reports.document.lookup import GENERATED, HUMAN, MEAN, TEACHER_FORCED, figures, value
-from corelm.reports.measure.divergence import FIGURES
 from corelm.reports.measure.on_contexts import human_recall
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.intervals import (
@@ -23,6 +22,7 @@ from corelm.reports.metrics.intervals import (
     independent_difference,
 )
 from corelm.reports.metrics.positions import Sums, ratio, total
+from corelm.toolkit import DIVERGENCES
 
 Document = dict[str, Any]
 Record = dict[str, Any]
@@ -98,7 +98,7 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
     """The values of each figure on the contexts, text by text."""
     if not record:
         return {}
-    found = {name: record[name] for name in FIGURES}
+    found = {name: record[name] for name in DIVERGENCES}
     return found if contexts is None else found | human_recall(record, contexts)
 
 

@@ -22,12 +22,15 @@ from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
 from corelm.reports.document.matched import FIGURES
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.divergence import FIGURES as DIVERGENCES
-from corelm.reports.measure.divergence import ModelRows, nan_if_impossible
 from corelm.reports.measure.free_parameter import FreeParameter
 from corelm.reports.measure.targets import OF_PEOPLE, precision
 from corelm.reports.measure.teacher_forcing import Group, Position, Reader, groups, read
-from corelm.toolkit import built_in
+from corelm.toolkit import (
+    DIVERGENCES,
+    ModelRows,
+    built_in,
+    nan_if_impossible,
+)
 
 PART, PART_OF_WORDS = 400, 4000
 """The number of positions on which the search runs; recall moves in steps of a word, so it needs

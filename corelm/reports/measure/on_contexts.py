@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.divergence import FIGURES, ModelRows
 from corelm.reports.measure.teacher_forcing import Group, Position, Reader, groups, read
 from corelm.reports.measure.temperature_curve import at_temperatures
 from corelm.reports.metrics.intervals import mean_interval
 from corelm.reports.metrics.positions import by_position, total
+from corelm.toolkit import DIVERGENCES, ModelRows
 
 Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""
@@ -173,7 +173,7 @@ class _SamplerRun:
 
     def __init__(self, sampler: Sampler, group: Group) -> None:
         self._reader = Reader(sampler, group)
-        self._columns = _Columns(group, (*FIGURES, TOKEN_SURPRISAL))
+        self._columns = _Columns(group, (*DIVERGENCES, TOKEN_SURPRISAL))
         self._error: Record | None = None
 
     @property
@@ -229,19 +229,19 @@ def summary(record: Record, people: Record | None = None) -> dict[str, Any]:
         people: that of the model, if people wrote the contexts.
     """
     n = sum(map(len, record["entropy"]))
-    means = {name: _mean(record[name]) for name in FIGURES}
+    means = {name: _mean(record[name]) for name in DIVERGENCES}
     entropy = entropy_summary(record)
     recall = human_recall(record, people) if people else {}
     return {
         "n": n,
         "entropy": entropy,
         "effective_choices": None if entropy["mean"] is None else math.exp(entropy["mean"]),
-        **{name: means[name] for name in FIGURES if name != "entropy"},
+        **{name: means[name] for name in DIVERGENCES if name != "entropy"},
         **{name: _mean(values) for name, values in recall.items()},
         "bits": {name: _in_bits(means[name]) for name in IN_NATS},
         "ci95": {
             name: _interval(values)
-            for name, values in ({name: record[name] for name in FIGURES[1:]} | recall).items()
+            for name, values in ({name: record[name] for name in DIVERGENCES[1:]} | recall).items()
         },
         "by_position": by_position(
             {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}

@@ -7,10 +7,9 @@ from typing import Any
 
 from corelm import entropy
 from corelm.reports.document.lookup import figures
-from corelm.reports.measure.divergence import divergence, jensen_shannon
 from corelm.reports.measure.on_contexts import human_recall
 from corelm.reports.metrics import intervals, positions, self_bleu, texts
-from corelm.toolkit import ends_in_loop, source_of
+from corelm.toolkit import divergence, ends_in_loop, jensen_shannon, source_of
 
 FUNCTIONS = {
     entropy: ("entropy.mean",),

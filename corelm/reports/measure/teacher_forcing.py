@@ -15,8 +15,17 @@ from numpy.typing import NDArray
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
 from corelm.errors import SamplerError
 from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.divergence import Comparison, ModelRows, nan_if_impossible
-from corelm.toolkit import BATCH, ModelLogits, apply, invalid_result, model_surprisals, run_stages
+from corelm.toolkit import (
+    BATCH,
+    Comparison,
+    ModelLogits,
+    ModelRows,
+    apply,
+    invalid_result,
+    model_surprisals,
+    nan_if_impossible,
+    run_stages,
+)
 
 Ids = NDArray[np.int64]
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Sampler, native
-from corelm.reports.measure.divergence import Distribution
-from corelm.toolkit import temperature_of
+from corelm import Array, Sampler
+from corelm.toolkit import moments, temperature_of
 
 GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
 """The temperatures of a curve: dense where people use them, sparse towards uniform."""
@@ -50,37 +49,11 @@ def at_temperatures(logits: Array, temperatures: Sequence[float]) -> NDArray[np.
         [[[1.3863, 1.3863], [0.0, 0.0]]]
     """
     t = np.array(temperatures, dtype=np.float64)
-    rest, first, second = np.moveaxis(_moments(logits, t), -1, 0)
+    rest, first, second = np.moveaxis(moments(logits, t), -1, 0)
     mean, square = first / (1 + rest), second / (1 + rest)
     # A variance: rounding may take a tiny one below 0.
     slope = np.maximum(square - mean**2, 0.0) / t**3
     return np.stack([np.log1p(rest) - mean / t, slope], axis=1)
-
-
-def _moments(logits: Array, temperatures: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sum the weights, the weights times the logits, and the weights times their squares.
-
-    Logits and weights are relative to the largest. The likeliest token is left out, because its
-    weight is 1 at any temperature and its logit 0, so that it adds nothing to the other sums.
-
-    Returns:
-        (rows, temperatures, 3).
-    """
-    found = np.empty((len(logits), len(temperatures), 3))
-    rows = native.as_rows(logits)
-    if rows is not None:
-        native.loaded().moments(rows, temperatures, found)
-        return found
-    for row, sums in zip(logits, found, strict=True):  # each stays in the processor's cache
-        p = Distribution(row)
-        for i, t in enumerate(temperatures):
-            weights = p.below * p.below.dtype.type(1 / t)
-            np.exp(weights, out=weights)
-            weights[p.top] = 0
-            for power in range(3):
-                sums[i, power] = weights.sum(dtype=np.float64)
-                weights *= p.below  # the next power, in the same memory
-    return found
 
 
 def curve(record: dict[str, Any], temperatures: Sequence[float]) -> dict[str, list[float]]:

@@ -11,7 +11,7 @@
 
 const struct kernels KERNELS = {
     .prepare = prepare,
-#define ROW_KERNEL(name) .name = name,
+#define ROW_KERNEL(name, result, arguments) .name = name,
 #define LAYER_KERNEL(name) .name = name,
 #define GRAPH_KERNEL(name) .name = name,
 #include "../kernels.def"

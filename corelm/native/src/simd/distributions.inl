@@ -39,6 +39,7 @@ static void prepare(void)
 
 static int scratch_reserve(struct scratch *scratch, size_t vocabulary)
 {
+    /* Whole vectors are stored behind the last number that counts. */
     size_t blocks = block_count(vocabulary), tokens = blocks * BLOCK + SIXTEEN;
     scratch_clear(scratch);
     scratch->block_max = malloc(blocks * sizeof(float));
@@ -99,6 +100,7 @@ static enum status for_each_row(const struct logits *logits, const void *args,
     atomic_int no_memory = 0, invalid = 0;
     struct row_job job = {function, args, logits->vocabulary, &no_memory, &invalid};
     int parallel = logits->batch * logits->vocabulary >= MIN_PARALLEL_LOGITS;
+    /* One row at a time: how long it takes depends on its logits. */
     parallel_for(do_rows, &job, logits->batch, 1, parallel);
     return no_memory ? NO_MEMORY : invalid ? INVALID : OK;
 }

@@ -12,8 +12,8 @@ from scipy.spatial.distance import jensenshannon
 
 import corelm
 from corelm import Context, native
-from corelm.reports.measure.divergence import (
-    FIGURES,
+from corelm.numerics.divergences import (
+    DIVERGENCES,
     Distribution,
     Divergence,
     ModelRows,
@@ -191,7 +191,7 @@ def test_gathering_few_tokens_gives_the_figures_of_the_whole_row(row, expression
 # Many rows at once
 
 
-TOKENS = FIGURES.index("tokens_kept")
+TOKENS = DIVERGENCES.index("tokens_kept")
 
 
 @pytest.mark.skipif(native.kernels is None, reason="no kernels on this machine")

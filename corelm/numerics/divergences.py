@@ -1,7 +1,7 @@
 """The divergence of one distribution from another: entropy, KL, mass kept, exactly.
 
-`divergence` is the definition, for one row; `ModelRows` computes the figures of many rows at once,
-with the kernel if it is there.
+`divergence` is the definition, for one row. `ModelRows` compares many rows with those of a model;
+compiled kernels serve float32 (`corelm/native/backend.py`).
 
 The weights have the type of the logits; all sums of them are in float64. Terms that two
 distributions have in common are summed in the same order on both sides, so that they cancel: up
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, native
-from corelm.filters import min_and_shannon_entropy
-from corelm.toolkit import cached_property, rows_are_valid
+from corelm.caching import cached_property
+from corelm.native import rows
+from corelm.native.backend import kernel
+from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid
 
 Floats = NDArray[np.float64]
 
@@ -158,7 +159,7 @@ class Divergence:
     jensen_shannon: float
 
 
-FIGURES = tuple(field.name for field in fields(Divergence))
+DIVERGENCES = tuple(field.name for field in fields(Divergence))
 
 
 def divergence(q: Distribution, p: Distribution) -> Divergence:
@@ -211,7 +212,7 @@ class Comparison:
     """The figures of a sampler's distributions and the model's, row by row.
 
     Attributes:
-        figures: (rows, figures) in the order of FIGURES.
+        figures: (rows, figures) in the order of DIVERGENCES.
         surprisal: (rows,) nats, of one token of each row under the sampler; nan if it cannot be
             drawn.
         restored: the first token that the sampler can draw and the model cannot; None if there is
@@ -232,20 +233,31 @@ class ModelRows:
     Example:
         >>> model = ModelRows(np.zeros((1, 4)))
         >>> half = model.compare(np.array([[0.0, -np.inf, -np.inf, 0.0]]), np.array([3]))
-        >>> half.figures[0, FIGURES.index("mass_kept")], half.surprisal.round(4).tolist()
+        >>> half.figures[0, DIVERGENCES.index("mass_kept")], half.surprisal.round(4).tolist()
         (np.float64(0.5), [0.6931])
     """
 
     def __init__(self, logits: Array) -> None:
         self.logits = logits
-        self._rows = native.as_rows(logits)
+
+    # What each sampler at these positions is compared with is computed once, and not by each call.
 
     @cached_property
+    def each(self) -> list[Distribution]:
+        """The distributions row by row, which the definition reads."""
+        return [Distribution(row, whole=True) for row in self.logits]
+
+    @cached_property
+    def stats(self) -> Floats:
+        """(rows, 4), which the kernel reads: likeliest token, min-entropy, support, entropy."""
+        peak, entropy = min_and_shannon_entropy(self.logits)
+        possible = np.count_nonzero(self.logits > -np.inf, axis=1)
+        return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
+
+    @property
     def entropy(self) -> Floats:
         """The entropy of each row in nats: (rows,)."""
-        if self._rows is None:
-            return np.array([p.entropy for p in self._each])
-        return np.asarray(self._for_kernel[:, -1])
+        return _entropy(self.logits, self)
 
     def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
         """Compare the logits of a sampler with those of the model.
@@ -257,38 +269,77 @@ class ModelRows:
         Returns:
             The figures, or None if a row is not a distribution.
         """
-        rows = native.as_rows(logits)
-        if rows is None or self._rows is None:
-            return self._by_definition(logits, tokens)
-        found = np.empty((len(rows), len(FIGURES) + 1))
-        valid = native.loaded().divergence(rows, self._rows, self._for_kernel, tokens, found)
-        # The kernel's flag covers invalid rows and restored tokens: tell them apart only then.
-        if not valid and not rows_are_valid(logits):
+        logits = logits.astype(np.result_type(logits, self.logits), copy=False)
+        found, fits = compare_rows(logits, self, tokens)
+        # The flag covers invalid rows and restored tokens: tell them apart only where it is false.
+        if not fits and not rows_are_valid(logits):
             return None
-        first = None if valid else restored(logits, self.logits)
+        first = None if fits else restored(logits, self.logits)
         return Comparison(found[:, :-1], found[:, -1], first)
 
-    def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
-        if not rows_are_valid(logits):
-            return None
-        rows = [Distribution(row) for row in logits]
-        figures = [astuple(divergence(q, p)) for q, p in zip(rows, self._each, strict=True)]
-        nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]
-        return Comparison(
-            np.array(figures), nan_if_impossible(np.array(nats)), restored(logits, self.logits)
-        )
 
-    @cached_property
-    def _each(self) -> list[Distribution]:
-        return [Distribution(row, whole=True) for row in self.logits]
+def _entropy_in_stats(logits: Array, model: ModelRows) -> Floats:
+    return np.asarray(model.stats[:, -1])
 
-    @cached_property
-    def _for_kernel(self) -> Floats:
-        """The columns that the kernel needs of each row; the entropy is the last one."""
-        peak, entropy = min_and_shannon_entropy(self.logits)
-        # The same for every sampler at this position, so it is computed once and not by each call.
-        possible = np.count_nonzero(self.logits > -np.inf, axis=1)
-        return np.column_stack([self.logits.argmax(axis=1), peak, possible, entropy])
+
+# By the way that `compare_rows` takes for these rows: an unchanged row then has the same bits.
+@kernel(_entropy_in_stats, by_row=False)
+def _entropy(logits: Array, model: ModelRows) -> Floats:
+    return np.array([p.entropy for p in model.each])
+
+
+@kernel(rows.compare_rows, by_row=False)
+def compare_rows(logits: Array, model: ModelRows, tokens: NDArray[np.int64]) -> tuple[Floats, bool]:
+    """Compute the divergence of each row from the model's.
+
+    Args:
+        logits: (rows, vocabulary), a sampler's.
+        model: the model's, of the same shape.
+        tokens: (rows,) the token of each row whose surprisal is wanted.
+
+    Returns:
+        (rows, figures + 1): those in the order of DIVERGENCES, then the surprisal, which is nan if
+        the token cannot be drawn; and True if every row is a distribution over tokens that are
+        possible in the model's row. If it is false, the figures are of no use.
+    """
+    if not rows_are_valid(logits):
+        return np.empty((len(logits), len(DIVERGENCES) + 1)), False
+    qs = [Distribution(row) for row in logits]
+    figures = [astuple(divergence(q, p)) for q, p in zip(qs, model.each, strict=True)]
+    nats = [q.surprisal(token) for q, token in zip(qs, tokens.tolist(), strict=True)]
+    found = np.column_stack([figures, nan_if_impossible(np.array(nats))])
+    return found, restored(logits, model.logits) is None
+
+
+@kernel(rows.moments, by_row=False)
+def moments(logits: Array, temperatures: Floats) -> Floats:
+    """Sum the weights, the weights times the logits, and the weights times their squares.
+
+    Logits and weights are relative to the largest. The likeliest token is left out, because its
+    weight is 1 at any temperature and its logit 0, so that it adds nothing to the other sums.
+
+    Args:
+        logits: (rows, vocabulary).
+        temperatures: (temperatures,), above 0.
+
+    Returns:
+        (rows, temperatures, 3).
+
+    Example:
+        >>> moments(np.zeros((1, 4)), np.array([1.0])).tolist()
+        [[[3.0, 0.0, 0.0]]]
+    """
+    found = np.empty((len(logits), len(temperatures), 3))
+    for row, sums in zip(logits, found, strict=True):  # each stays in the processor's cache
+        p = Distribution(row)
+        for i, t in enumerate(temperatures):
+            weights = p.below * p.below.dtype.type(1 / t)
+            np.exp(weights, out=weights)
+            weights[p.top] = 0
+            for power in range(3):
+                sums[i, power] = weights.sum(dtype=np.float64)
+                weights *= p.below  # the next power, in the same memory
+    return found
 
 
 def restored(logits: Array, model: Array) -> int | None:
