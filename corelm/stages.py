@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from corelm.context import Context
 from corelm.errors import SamplerError, UsageError
 from corelm.numerics.arrays import array_namespace, in_library_of
-from corelm.numerics.distributions import Array, greedy, keep, rows_are_valid
+from corelm.numerics.distributions import Array, rows_are_valid
+from corelm.numerics.masks import apply_mask
 from corelm.printable import message_of
 from corelm.sampler import Choice, Mask, Sampler
 from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, first_invalid_row
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class StageResult:
-    """What one stage did to a batch.
+    """The result of one stage for a batch.
 
     Attributes:
         stage: the sampler.
@@ -123,8 +124,9 @@ class _Run:
         if stage.is_neutral:
             self._record(StageResult(stage, logits, rows, branch))
         elif isinstance(stage, Mask):
-            allowed = self._allowed(stage, logits)
-            logits, fell_back = _masked(logits, self._model_logits, allowed)
+            allowed, fell_back = self._allowed(stage, logits), None
+            if allowed is not None:
+                logits, fell_back = apply_mask(logits, allowed, self._model_logits)
             self._record(StageResult(stage, logits, rows, branch, allowed, fell_back))
         else:
             logits = self._call(stage, logits)
@@ -192,32 +194,7 @@ def _extended(branch: str, stage: Choice, chosen: Sampler) -> str:
     return f"{branch}, {path}" if branch else path
 
 
-def _masked(
-    logits: Array, model_logits: Array, allowed: NDArray[np.bool_] | None
-) -> tuple[Array, Rows | None]:
-    """Return logits with the tokens removed that a mask does not allow.
-
-    Where that leaves nothing, the model's likeliest allowed token is left, so that a mask is never
-    broken; where the model gives no allowed token a probability either, the model's likeliest.
-
-    Returns:
-        The logits; the rows in which nothing was left.
-    """
-    if allowed is None:
-        return logits, None
-    xp = array_namespace(logits)
-    mask = in_library_of(logits, allowed)
-    kept = keep(logits, mask)
-    emptied = xp.max(kept, axis=-1, keepdims=True) == -np.inf
-    if isinstance(logits, np.ndarray) and not emptied.any():  # as at nearly every step
-        return kept, emptied[:, 0]
-    possible = keep(model_logits, mask)
-    possible = xp.where(xp.max(possible, axis=-1, keepdims=True) == -np.inf, model_logits, possible)
-    kept = xp.where(emptied, greedy(possible), kept)
-    return kept, np.asarray(emptied)[:, 0] if isinstance(logits, np.ndarray) else None
-
-
-# ---- what a trace tells of the masks ----
+# ---- the masks of a trace ----
 
 
 def has_masks(sampler: Sampler) -> bool:
