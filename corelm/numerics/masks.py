@@ -30,8 +30,8 @@ def apply_mask(
 
     Example:
         >>> allowed = np.array([[False, True, True]])
-        >>> model_logits, one_left = np.array([[3.0, 2.0, 1.0]]), np.array([[3.0, -np.inf, -np.inf]])
-        >>> after, fell_back = apply_mask(one_left, allowed, model_logits)
+        >>> model, one_left = np.array([[3.0, 2.0, 1.0]]), np.array([[3.0, -np.inf, -np.inf]])
+        >>> after, fell_back = apply_mask(one_left, allowed, model)
         >>> after.tolist(), fell_back.tolist()
         ([[-inf, 0.0, -inf]], [True])
     """

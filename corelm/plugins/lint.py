@@ -19,7 +19,7 @@ from corelm.plugins.probing import (
     leaves_one_token,
     temperature_of,
 )
-from corelm.sampler import Chain, Sampler
+from corelm.sampler import Chain, Mask, Sampler
 from corelm.validation import READABLE
 
 Stages = Sequence[Sampler]
@@ -84,7 +84,8 @@ def _around_the_last_choice(before: Stages, rest: Stages) -> Iterator[str]:
     """Note stages that do nothing, since a stage such as greedy leaves one token."""
     if not rest:
         return
-    last, *after = rest
+    last, *later = rest
+    after = [stage for stage in later if not isinstance(stage, Mask)]  # a mask is never broken
     if after:
         yield (
             f"{_label(last)} leaves one token, so {_labels(after)} after it can change nothing; "

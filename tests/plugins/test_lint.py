@@ -330,3 +330,10 @@ def test_a_sampler_that_declares_no_kind_gets_few_notes():
     assert notes(sampler("greedy") | Stranger()) == [
         "greedy leaves one token, so stranger after it can change nothing; leave it out"
     ]
+
+
+def test_a_mask_after_a_stage_that_leaves_one_token_still_acts():
+    """It leaves the model's likeliest allowed token, so there is nothing to note but the order."""
+    assert all(
+        "can change nothing" not in note for note in notes(sampler("greedy | ban(words=[1])"))
+    )
