@@ -23,6 +23,7 @@ from corelm.language_model import LanguageModel, ModelScheme
 from corelm.params import Parameterized, register_as
 from corelm.plugins.entry_points import EntryPoint, entry_points
 from corelm.plugins.loading import (
+    OWN,
     check_version,
     import_plugin,
     plugin_errors,
@@ -69,6 +70,7 @@ class Registry:
         self._strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1" if strict is None else strict
         self._offered: dict[Source, dict[str, list[Offer]]] = {}
         self._silenced: set[str] = set()
+        self._warned: set[str] = set()
         self.failures: dict[Source, str] = {}
         """The plugins that could not be loaded, each with its reason."""
         self._manager = pluggy.PluginManager("corelm")
@@ -163,7 +165,8 @@ class Registry:
 
         Raises:
             UnknownNameError: no plugin offers it; the message suggests a close name.
-            AmbiguousNameError: several plugins offer it; the message has their full names.
+            AmbiguousNameError: several plugins offer it, none of them corelm; the message has
+                their full names.
         """
         return self.find_any((hook,), name)
 
@@ -183,11 +186,24 @@ class Registry:
         by_hand = [o for hook in hooks for o in self._by_hand(hook)]
         offers += [o for o in by_hand if o.name == short and not distribution]
         offers = distinct(offers)
+        if len(offers) > 1 and not distribution:
+            offers = self._own_first(name, offers)
         if len(offers) > 1:
             raise AmbiguousNameError(_ambiguous(name, offers))
         if not offers:
             raise UnknownNameError(self._unknown(hooks, name))
         return offers[0]
+
+    def _own_first(self, name: str, offers: list[Offer]) -> list[Offer]:
+        """Return corelm's own offer alone, if there is one: no other package breaks a script."""
+        own = [offer for offer in offers if offer.source.distribution == OWN]
+        others = [offer.full_name for offer in offers if offer.source.distribution != OWN]
+        if len(own) != 1:
+            return offers
+        if others and name not in self._warned:
+            self._warned.add(name)
+            logger.warning("%s is corelm's own; the other is %s", name, " or ".join(others))
+        return own
 
     def offer_of(self, value: type[Parameterized]) -> Offer | None:
         """Return the offer of a sampler or decoder class; None for one made in this process."""
@@ -200,7 +216,9 @@ class Registry:
         return next((offer for offer in offers if offer.value is value), None)
 
     def is_contested(self, offer: Offer) -> bool:
-        """Return True if another plugin has an entry point of the name, so that it is ambiguous."""
+        """Return True if the bare name means another offer, or none, because of its entry point."""
+        if offer.source.distribution == OWN:
+            return False
         # By the entry points alone: nobody's module is imported for the sake of a name.
         others = (s for s in self._points if s.distribution != offer.source.distribution)
         return any(source.entry_point == offer.name for source in others)
