@@ -1,4 +1,4 @@
-"""Units of work for the tests of engines; workers import them from here."""
+"""Units of work for the tests of executors; workers import them from here."""
 
 from __future__ import annotations
 

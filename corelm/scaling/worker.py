@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import pickle
 import threading
 from functools import lru_cache
 
+from corelm.errors import ExecutorError
 from corelm.language_model import LanguageModel
-from corelm.scaling.engine import Unit
+from corelm.printable import reason_of
+from corelm.scaling.executor import Unit
 from corelm.scaling.job import Job
 
 MODELS = 2
@@ -26,13 +29,31 @@ def do(job: Job, unit: bytes) -> str:
     """Do a packed unit; return its result as JSON.
 
     Raises:
-        EngineError: the worker has other versions than the job needs.
+        ExecutorError: the worker has other versions than the job needs.
+        Exception: the unit's own error, or an `ExecutorError` with its message.
     """
     with _one_at_a_time:
-        model = _loaded(job)
-        return json.dumps(pickle.loads(unit)(model))
+        try:
+            model = _loaded(job)
+            return json.dumps(pickle.loads(unit)(model))
+        except BaseException as error:  # a plugin's may be no Exception, which would end the worker
+            raise _portable(error) from error
 
 
 @lru_cache(maxsize=MODELS)
 def _loaded(job: Job) -> LanguageModel:
+    # The command has loaded the same plugins, and has said what was wrong with them.
+    logging.getLogger("corelm").setLevel(logging.ERROR)
     return job.load()
+
+
+def _portable(error: BaseException) -> Exception:
+    """Return an error that can be pickled: the same one, or one with its message."""
+    if isinstance(error, Exception):
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            pass
+        else:
+            return error
+    return ExecutorError(reason_of(error))
