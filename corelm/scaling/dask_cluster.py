@@ -111,32 +111,30 @@ class DaskCluster:
             return self._client.submit(do, job, packed(unit), pure=False)
 
     def _result(self, future: Any, unit: Unit) -> str:
-        try:
-            return str(future.result())
-        except distributed.CancelledError as error:
-            raise self._gone() from error
-        except distributed.KilledWorker as error:
+        if future.status != "error":
+            with self._scheduler_needed():
+                return str(future.result())
+        error = future.exception()
+        if isinstance(error, distributed.KilledWorker):
             raise ExecutorError(
                 f"{error.allowed_failures + 1} workers died in {unit.name!r}, the last one at "
                 f"{error.last_worker.address}"
             ) from error
-        except ImportError as error:
+        if isinstance(error, ImportError):
             raise ExecutorError(
                 f"a worker cannot import corelm ({error}); install the same version there"
             ) from error
+        raise error
 
     @contextmanager
     def _scheduler_needed(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ClosedClientError) as error:
-            raise self._gone() from error
-
-    def _gone(self) -> ExecutorError:
-        return ExecutorError(
-            f"the Dask scheduler at {self._address} is gone: start it again, and the command with "
-            "--resume"
-        )
+        except (OSError, distributed.CancelledError, ClosedClientError) as error:
+            raise ExecutorError(
+                f"the Dask scheduler at {self._address} is gone: start it again, and the command "
+                "with --resume"
+            ) from error
 
     def close(self) -> None:
         """Leave the cluster; end one that was started here."""
@@ -166,6 +164,11 @@ def _local_cluster(workers: int) -> distributed.LocalCluster:
                 memory_limit=None,
                 env={VARIABLE: threads},
             )
+    except RuntimeError as error:
+        raise ExecutorError(
+            "the workers do not start; a script must call corelm.compare under "
+            "`if __name__ == '__main__':`"
+        ) from error
     finally:  # a nanny sets the variables of its workers in this process too
         os.environ.clear()
         os.environ.update(environment)

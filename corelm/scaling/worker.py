@@ -37,7 +37,10 @@ def do(job: Job, unit: bytes) -> str:
             model = _loaded(job)
             return json.dumps(pickle.loads(unit)(model))
         except BaseException as error:  # a plugin's may be no Exception, which would end the worker
-            raise _portable(error) from error
+            if _travels(error):
+                raise
+            reason = reason_of(error)
+        raise ExecutorError(reason)  # out here, so that it has no context, which would travel too
 
 
 @lru_cache(maxsize=MODELS)
@@ -47,13 +50,10 @@ def _loaded(job: Job) -> LanguageModel:
     return job.load()
 
 
-def _portable(error: BaseException) -> Exception:
-    """Return an error that can be pickled: the same one, or one with its message."""
-    if isinstance(error, Exception):
-        try:
-            pickle.loads(pickle.dumps(error))
-        except Exception:
-            pass
-        else:
-            return error
-    return ExecutorError(reason_of(error))
+def _travels(error: BaseException) -> bool:
+    """Return True if an error can be raised in another process."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return False
+    return isinstance(error, Exception)

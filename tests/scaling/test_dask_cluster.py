@@ -14,14 +14,13 @@ from pathlib import Path
 
 import pytest
 from killing import install
-from units import CountWords, Double, OddError, Raise, Suicide
+from units import CountWords, Double, OddError, Raise, Suicide, loaded_models
 
 import corelm
 from corelm.errors import ExecutorError, SamplerError
 from corelm.native.cpu import VARIABLE
 from corelm.scaling.executor import Unit
 from corelm.scaling.job import Job
-from corelm.scaling.worker import _loaded
 from corelm.testing import ToyModel
 
 distributed = pytest.importorskip("distributed")
@@ -102,11 +101,6 @@ def test_the_report_is_the_same_though_a_worker_is_killed(in_process, killed, wo
     assert killed.exists()
 
 
-def models() -> int:
-    """The number of models that a worker has loaded."""
-    return _loaded.cache_info().currsize
-
-
 def test_the_report_is_the_same_though_workers_come_and_go(in_process, killed):
     with (
         distributed.LocalCluster(n_workers=0, **HERE) as cluster,
@@ -125,7 +119,7 @@ def test_the_report_is_the_same_though_workers_come_and_go(in_process, killed):
         report = compare(scheduler=address, progress=add_a_worker)
         assert report == in_process
         assert address.startswith("tcp://127.0.0.1:")
-        loaded = sorted(client.run(models).values())
+        loaded = sorted(client.run(loaded_models).values())
         assert loaded in ([1, 2], [2, 2])  # the late one worked too, and the scorer is there
         assert killed.exists()
         assert {first.poll(), second.poll()} == {None, -signal.SIGKILL}
@@ -190,6 +184,19 @@ def test_a_cluster_of_this_machine_listens_here_alone_and_shares_its_threads(
         ]
         assert {address.ip for address in listening} == {"127.0.0.1"}
         assert 8787 not in {address.port for address in listening}
+
+
+def test_a_script_without_a_guard_is_told_to_have_one(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import corelm\ncorelm.compare('imdb', ['greedy'], n=1, length=1, workers=1)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "corelm.errors.ExecutorError: the workers do not start; a script must call corelm.compare "
+        "under `if __name__ == '__main__':`"
+    )
 
 
 def test_a_unit_that_kills_every_worker_is_named(killed):

@@ -83,13 +83,13 @@ def test_what_workers_cannot_have_is_refused_at_once():
 
 
 @pytest.mark.parametrize(
-    "models", [{"model": ToyModel()}, {"model": "cats", "scorer": ToyModel()}], ids=list
+    "given", [{"model": ToyModel()}, {"model": "cats", "scorer": ToyModel()}], ids=list
 )
-def test_a_model_without_a_name_is_refused(models):
+def test_a_model_without_a_name_is_refused(given):
     pytest.importorskip("distributed")
     message = r"^workers load the models themselves: give the name, not a ToyModel$"
     with pytest.raises(UsageError, match=message):
-        corelm.compare(samplers=["greedy"], workers=1, **models)
+        corelm.compare(samplers=["greedy"], workers=1, **given)
 
 
 def test_a_sampler_travels_as_its_expression():
