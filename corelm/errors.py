@@ -14,7 +14,7 @@
     ├── DataError               a data set that is missing, empty, damaged or unsafe
     ├── TrainingError           training that cannot start, continue or be resumed
     ├── SettingsError           another engine's settings that cannot be read or written
-    ├── EngineError             workers that die, or that cannot do the work
+    ├── ExecutorError           workers that die, or that cannot do the work
     ├── ReportError             a report that is damaged or foreign, or cannot be stored
     └── MissingDependencyError  a package that only this command needs is not installed
 
@@ -81,7 +81,7 @@ class SettingsError(CorelmError):
     """Another engine's settings that cannot be read, or cannot say what a chain does."""
 
 
-class EngineError(CorelmError):
+class ExecutorError(CorelmError):
     """Workers that die, that cannot be reached, or that have other versions."""
 
 

@@ -30,7 +30,7 @@ def test_the_tree_is_the_one_that_the_module_draws():
         "DataError",
         "TrainingError",
         "SettingsError",
-        "EngineError",
+        "ExecutorError",
         "ReportError",
         "MissingDependencyError",
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def test_texts_are_the_same_on_workers_and_after_an_interruption(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = make()
-    assert make("--engine", "processes", "--workers", "2") == expected
+    if find_spec("distributed"):
+        assert make("--workers", "2") == expected
     units = []
     keep = Journal.keep
 

@@ -1,4 +1,4 @@
-"""Units of work for the tests of engines; workers import them from here."""
+"""Units of work for the tests of executors; workers import them from here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from dataclasses import dataclass
 
 import corelm
+from corelm.scaling.worker import _loaded
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class CountWords:
 
     def __call__(self, model: corelm.LanguageModel) -> int:
         return len(model.vocabulary)
+
+
+def loaded_models() -> int:
+    """The number of models that a worker has loaded."""
+    return _loaded.cache_info().currsize
 
 
 class OddError(BaseException):

@@ -178,7 +178,6 @@ def compare(
     texts: int | str = TEXTS,
     scorer: LanguageModel | str | None = None,
     progress: Progress | None = None,
-    engine: str = "serial",
     workers: int | None = None,
     scheduler: str | None = None,
 ) -> Report:
@@ -216,14 +215,14 @@ def compare(
         scorer: a second language model, or the name of one, under which the surprisal of the texts
             is measured too. Bits per byte compare models with different vocabularies.
         progress: called with a stage, its finished units of work and its total.
-        engine: `serial`, in this process; `processes` on this machine; or `dask`, a cluster. The
-            report is the same. Workers load the models themselves, so they need their names.
-        workers: the number of processes; the number of processors when left out.
-        scheduler: the address of a Dask scheduler; a cluster on this machine when left out.
+        workers: the number of workers of a Dask cluster to start on this machine. The report is the
+            same. Workers load the models themselves, so they need their names.
+        scheduler: the address of the scheduler of a Dask cluster. Without workers and scheduler,
+            the work is done in this process.
 
     Raises:
         UsageError: the settings cannot be met.
-        EngineError: workers that die, that cannot be reached, or that have other versions.
+        ExecutorError: workers that die, that cannot be reached, or that have other versions.
         UnknownNameError, AmbiguousNameError: no such sampler or metric, or several.
         DataError: the reference cannot be read.
         ModelOutputError: the model returned logits that no sampler can use.
@@ -248,7 +247,7 @@ def compare(
     def jobs() -> list[Job]:
         return asked.jobs(_loadable(model), None if scorer is None else _loadable(scorer))
 
-    with choose(engine, workers, scheduler).opened(asked.models, jobs) as opened:
+    with choose(workers, scheduler).opened(asked.models, jobs) as opened:
         run = ReportRun(asked, opened, Journal(), progress or _silent)
         return Report.of_run(run.document())
 

@@ -1,4 +1,1 @@
-"""Engines: the same units of work here, in processes of this machine, or on a Dask cluster."""
-
-ENGINES = ("serial", "processes", "dask")
-"""Their names."""
+"""Executors: units of work done in this process or by the workers of a Dask cluster."""

@@ -1,4 +1,4 @@
-"""Choose an engine by name."""
+"""Choose an executor by its workers."""
 
 from __future__ import annotations
 
@@ -7,87 +7,84 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from corelm import LanguageModel
-from corelm.errors import UsageError
-from corelm.native.cpu import cpu_limit
-from corelm.scaling import ENGINES
-from corelm.scaling.engine import Engine, Serial
+from corelm.errors import MissingDependencyError, UsageError
+from corelm.scaling.executor import Executor, InProcess
 from corelm.scaling.job import Job
-from corelm.toolkit import Parameter, Rule, did_you_mean, shown
+from corelm.toolkit import Parameter, Rule
 
 WORKERS = Parameter("workers", int, None, Rule(ge=1))
 
 
 @dataclass(frozen=True)
-class EngineChoice:
-    """An engine by name, with its settings; `choose` checks them.
+class ExecutorChoice:
+    """The workers of an executor; without any, the work is done in this process.
 
     Attributes:
-        name: one of `ENGINES`.
-        workers: the number of processes.
-        scheduler: the address of a Dask scheduler; None for a cluster on this machine.
+        workers: the number of workers of a Dask cluster to start on this machine.
+        scheduler: the address of the scheduler of a Dask cluster.
     """
 
-    name: str
-    workers: int
+    workers: int | None
     scheduler: str | None
 
     @contextmanager
     def opened(
         self, models: Sequence[LanguageModel], jobs: Callable[[], Sequence[Job]]
-    ) -> Iterator[Engine]:
-        """Yield the engine; end its workers afterwards.
+    ) -> Iterator[Executor]:
+        """Yield the executor; end its workers afterwards.
 
         Args:
-            models: the models, for an engine in this process.
-            jobs: makes the job of each for the others.
+            models: the models, for the work in this process.
+            jobs: makes the job of each model, for the workers.
 
         Raises:
             UsageError: a job that workers cannot do.
-            EngineError, MissingDependencyError: the engine cannot start.
+            ExecutorError: the workers cannot be reached.
         """
-        engine = Serial(*models) if self.name == "serial" else self._with_workers(jobs())
+        executor = self._executor(models, jobs)
         try:
-            yield engine
+            yield executor
         finally:
-            engine.close()
+            executor.close()
 
-    def _with_workers(self, jobs: Sequence[Job]) -> Engine:
-        if self.name == "processes":
-            from corelm.scaling.processes import Processes
+    def _executor(
+        self, models: Sequence[LanguageModel], jobs: Callable[[], Sequence[Job]]
+    ) -> Executor:
+        workers = self.workers if self.scheduler is None else self.scheduler
+        if workers is None:
+            return InProcess(*models)
+        from corelm.scaling.dask_cluster import DaskCluster
 
-            return Processes(jobs, self.workers)
-        from corelm.scaling.dask_cluster import Dask
-
-        return Dask(jobs, self.scheduler, self.workers)
+        return DaskCluster(jobs(), workers)
 
 
-def choose(
-    engine: str = "serial", workers: int | str | None = None, scheduler: str | None = None
-) -> EngineChoice:
-    """Return the engine of a name.
+def choose(workers: int | str | None = None, scheduler: str | None = None) -> ExecutorChoice:
+    """Return the executor with these workers.
 
     Args:
-        engine: `serial`, `processes` or `dask`.
-        workers: the number of processes; the number of processors when left out.
-        scheduler: the address of a Dask scheduler.
+        workers: the number of workers of a cluster to start on this machine.
+        scheduler: the address of the scheduler of a Dask cluster.
 
     Raises:
-        UsageError: no such engine, or a setting that it does not have.
+        UsageError: both are given.
+        MissingDependencyError: dask.distributed is not installed.
 
     Example:
-        >>> choose("processes", workers=2)
-        EngineChoice(name='processes', workers=2, scheduler=None)
+        >>> choose()
+        ExecutorChoice(workers=None, scheduler=None)
     """
-    if engine not in ENGINES:
-        raise UsageError(
-            f"there is no engine {shown(engine)}{did_you_mean(str(engine), ENGINES)} "
-            f"(there are: {', '.join(ENGINES)})"
-        )
-    if scheduler is not None and engine != "dask":
-        raise UsageError(f"a scheduler is for the engine dask, not for {engine}")
-    if workers is not None and engine == "serial":
-        raise UsageError("the engine serial has no workers; choose processes or dask")
     if workers is not None and scheduler is not None:
         raise UsageError("a scheduler has its own workers: leave out their number")
-    count = cpu_limit() if workers is None else WORKERS.convert(workers)
-    return EngineChoice(engine, count, scheduler)
+    count = None if workers is None else WORKERS.convert(workers)
+    if workers is not None or scheduler is not None:
+        _check_installed()
+    return ExecutorChoice(count, scheduler)
+
+
+def _check_installed() -> None:
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"workers need dask.distributed ({error}); install it with: pip install 'corelm[dask]'"
+        ) from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from corelm import Decoder, LanguageModel, Sampler, load
-from corelm.errors import EngineError, UnknownNameError, UsageError
+from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.models.identity import identity_of
 from corelm.toolkit import is_path, machine, parts, plugin_of, registry, strategy
 
@@ -71,7 +71,7 @@ class Job:
         """Load the model in a worker.
 
         Raises:
-            EngineError: another version or another model, with both.
+            ExecutorError: another version or another model, with both.
         """
         expected = dict(self.versions)
         for name, found in _versions(expected).items():
@@ -83,8 +83,8 @@ class Job:
 
 def _compare(name: str, expected: str, found: str) -> None:
     if found != expected:
-        raise EngineError(
-            f"a worker has another {name}: {found} there, {expected} here; install the same on both"
+        raise ExecutorError(
+            f"a worker has {name} {found}, expected {expected}; install the same version on both"
         )
 
 
@@ -113,13 +113,13 @@ def _distributions(thing: Sampler | Decoder) -> Iterator[str]:
         if offer is None or not offer.source.version:
             raise UsageError(
                 f"{part.name} exists in this process alone, where workers cannot find it: install "
-                "it as a plugin, or leave out the engine"
+                "it as a plugin, or leave out the workers"
             )
         yield offer.source.distribution
     if not _reads_back(thing):
         raise UsageError(
             f"{thing} cannot be written as an expression, so workers cannot have it; leave out the "
-            "engine"
+            "workers"
         )
 
 

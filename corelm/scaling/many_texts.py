@@ -16,11 +16,11 @@ from corelm.cli.output import messages
 from corelm.cli.output.progress import stages
 from corelm.cli.output.texts import Request
 from corelm.models.identity import identity_of
-from corelm.scaling.choice import EngineChoice, choose
-from corelm.scaling.engine import Engine
+from corelm.scaling.choice import ExecutorChoice, choose
+from corelm.scaling.executor import Executor
 from corelm.scaling.job import Job
+from corelm.scaling.text_batches import in_order, settings_of, units_of
 from corelm.scaling.text_file import opened, stored_settings
-from corelm.scaling.units import in_order, settings_of, units_of
 from corelm.toolkit import Texts
 
 
@@ -30,24 +30,23 @@ class Destination:
 
     Attributes:
         path: the file.
-        engine: the engine that draws the texts.
+        executor: the executor that draws the texts.
         resume: True to continue an unfinished file.
     """
 
     path: Path
-    engine: EngineChoice
+    executor: ExecutorChoice
     resume: bool
 
     @classmethod
-    def of(
-        cls, path: str, engine: str, workers: str | None, scheduler: str | None, resume: bool
-    ) -> Destination:
+    def of(cls, path: str, workers: str | None, scheduler: str | None, resume: bool) -> Destination:
         """Return the destination of these options.
 
         Raises:
-            UsageError: no such engine, or a setting that it does not have.
+            UsageError: options that exclude each other.
+            MissingDependencyError: dask.distributed is not installed.
         """
-        return cls(Path(path), choose(engine, workers, scheduler), resume)
+        return cls(Path(path), choose(workers, scheduler), resume)
 
     def stored_seed(self) -> int | None:
         """Return the seed of the file that is to be continued; None if there is none."""
@@ -72,15 +71,15 @@ class Destination:
         }
         things = [each for each in texts.strategy if each is not None]
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
-        self._write(texts, self.engine.opened([model], jobs), origin)
+        self._write(texts, self.executor.opened([model], jobs), origin)
 
     def _write(
-        self, texts: Texts, engine: AbstractContextManager[Engine], origin: Mapping[str, Any]
+        self, texts: Texts, executor: AbstractContextManager[Executor], origin: Mapping[str, Any]
     ) -> None:
         with opened(self.path, {**origin, **settings_of(texts)}, self.resume) as file:
             if file.written:
                 messages.note(f"continuing after {file.written} texts")
-            with engine as workers, stages("units") as progress:
+            with executor as workers, stages("units") as progress:
                 progress("texts", file.written, texts.n)
                 for lines in in_order(workers, units_of(texts, file.written)):
                     file.add(json.loads(lines))

@@ -1,6 +1,6 @@
 """Measure how reports and texts scale: speed, the cost of a unit, memory.
 
-python tests/benchmarks/scale.py speed          texts a second on each engine
+python tests/benchmarks/scale.py speed          texts a second in this process and with workers
 python tests/benchmarks/scale.py overhead       milliseconds that a unit costs besides its work
 python tests/benchmarks/scale.py record         memory of the record of a text
 python tests/benchmarks/scale.py figures        seconds of the figures against the number of texts
@@ -33,11 +33,11 @@ from corelm.reports.measure.text_set import TextSet
 from corelm.reports.measure.units import DrawTexts
 from corelm.scaling.choice import choose
 from corelm.scaling.job import Job
-from corelm.scaling.units import in_order, units_of
+from corelm.scaling.text_batches import in_order, units_of
 from corelm.testing import ToyModel
 
 MODEL = "imdb"
-ENGINES = (("serial", None), ("processes", 1), ("processes", 2), ("dask", 2))
+WORKERS = (None, 1, 2)
 TEXTS, UNITS = 2048, 400
 COUNTS = (100, 1000)
 FIGURES = (1000, 2000, 4000)
@@ -64,17 +64,19 @@ def _texts() -> Texts:
 
 
 def speed() -> Iterator[str]:
-    """Texts a second of `corelm sample --output`, without the start of the engine."""
+    """Texts a second of `corelm sample --output`, without the start of the workers."""
     model, texts = corelm.load(MODEL), _texts()
-    for name, workers in ENGINES:
+    for workers in WORKERS:
         job = Job.of(MODEL, model, texts.prompt, [texts.strategy.sampler])
-        with choose(name, workers).opened([model], lambda job=job: [job]) as engine:
-            list(in_order(engine, (Nothing(n) for n in range(4))))  # the workers load their models
+        with choose(workers).opened([model], lambda job=job: [job]) as executor:
+            list(
+                in_order(executor, (Nothing(n) for n in range(4)))
+            )  # the workers load their models
             start = time.perf_counter()
-            for _ in in_order(engine, units_of(texts)):
+            for _ in in_order(executor, units_of(texts)):
                 pass
             took = time.perf_counter() - start
-        yield f"{name} {workers or ''}: {TEXTS / took:.0f} texts of 50 tokens a second"
+        yield f"{workers or 'no'} workers: {TEXTS / took:.0f} texts of 50 tokens a second"
 
 
 def unit() -> Iterator[str]:
@@ -91,15 +93,16 @@ def unit() -> Iterator[str]:
 def overhead() -> Iterator[str]:
     """Processor time of the command for a unit that does nothing, with one worker."""
     model = corelm.load(MODEL)
-    for name, workers in (("serial", None), ("processes", 1), ("dask", 1)):
+    for workers in (None, 1):
         job = Job.of(MODEL, model, "This", [])
-        with choose(name, workers).opened([model], lambda job=job: [job]) as engine:
-            list(engine.run(iter([Nothing(-1)])))
+        with choose(workers).opened([model], lambda job=job: [job]) as executor:
+            list(executor.run(iter([Nothing(-1)])))
             start = time.process_time()
-            for _ in engine.run(iter([Nothing(n) for n in range(UNITS)])):
+            for _ in executor.run(iter([Nothing(n) for n in range(UNITS)])):
                 pass
             took = time.process_time() - start
-        yield f"{name}: {1000 * took / UNITS:.2f} ms of a processor for a unit, in the command"
+        cost = 1000 * took / UNITS
+        yield f"{workers or 'no'} workers: {cost:.2f} ms of a processor for a unit, in the command"
 
 
 def record() -> Iterator[str]:

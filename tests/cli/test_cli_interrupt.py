@@ -1,4 +1,4 @@
-"""Ctrl-C in a terminal, which reaches the command and all its workers, on every engine."""
+"""Ctrl-C in a terminal, which reaches the command and all its workers."""
 
 from __future__ import annotations
 
@@ -29,11 +29,7 @@ COMMANDS = {  # with the last message, and the files that keep what is done
         "product.part*",
     ),
 }  # fmt: skip
-ENGINES = {
-    "serial": (),
-    "processes": ("--engine", "processes", "--workers", "2"),
-    "dask": ("--engine", "dask", "--workers", "2"),
-}
+WORKERS = {"in this process": (), "with two workers": ("--workers", "2")}
 ENOUGH = {"report": 4, "sample": 64}
 """The lines of the journal, or of the unfinished file, after which the command is interrupted."""
 
@@ -92,28 +88,19 @@ def files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize(
-    ("command", "engine"),
-    [
-        ("report", "serial"),
-        ("report", "processes"),
-        ("report", "dask"),
-        ("sample", "serial"),
-        ("sample", "processes"),
-        ("sample", "dask"),
-    ],
-)
+@pytest.mark.parametrize("workers", WORKERS)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_ctrl_c_ends_all_processes_and_the_command_continues_to_the_same_bytes(
-    folder: Path, command: str, engine: str
+    folder: Path, command: str, workers: str
 ) -> None:
-    if engine == "dask":
+    if WORKERS[workers]:
         pytest.importorskip("distributed")
     words, message, keeping = COMMANDS[command]
     assert finish(start(*words))[0] == 0
     unbroken = product(folder)
 
     enough = ENOUGH[command]
-    process = start(*words, *ENGINES[engine], WAIT=str(enough))
+    process = start(*words, *WORKERS[workers], WAIT=str(enough))
     while lines() < enough and process.poll() is None:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
@@ -123,6 +110,6 @@ def test_ctrl_c_ends_all_processes_and_the_command_continues_to_the_same_bytes(
     assert files(folder) == set(folder.glob(keeping))
     assert lines() >= enough
 
-    assert finish(start(*words, *ENGINES[engine], "--resume"))[0] == 0
+    assert finish(start(*words, *WORKERS[workers], "--resume"))[0] == 0
     assert product(folder) == unbroken
     assert files(folder) == set()

@@ -12,7 +12,6 @@ from corelm.cli.options.choices import (
     DecoderChoice,
     Device,
     Dtype,
-    EngineName,
     Model,
     Preset,
     Prompt,
@@ -113,7 +112,6 @@ def sample(
             "ends with .parquet.",
         ),
     ] = None,
-    engine: EngineName = "serial",
     workers: Workers = None,
     scheduler: Scheduler = None,
     resume: Annotated[
@@ -129,9 +127,9 @@ def sample(
     \b
     corelm sample "This movie" --sampler temperature --t 0.2
     corelm sample --sampler "temperature(t=0.5) | greedy" --samples 3 --seed 1
-    corelm sample --samples 1000000 --output texts.jsonl --engine processes
+    corelm sample --samples 1000000 --output texts.jsonl --workers 8
     """
-    where = (engine, workers, scheduler, resume)
+    where = (workers, scheduler, resume)
     _refuse_unused(output, where, json or no_stream)
     with product() as out:
         given = read_prompt(prompt, prompt_file)
@@ -168,14 +166,14 @@ def sample(
 
 
 def _destination(output: str, where: tuple[Any, ...]) -> Destination:
-    from corelm.scaling.many_texts import Destination  # late: few texts need no engine
+    from corelm.scaling.many_texts import Destination  # late: few texts need no workers
 
     return Destination.of(output, *where)
 
 
 def _refuse_unused(output: str | None, where: tuple[Any, ...], shown: bool) -> None:
     """Refuse options that would have no effect."""
-    if output is None and where != ("serial", None, None, False):
-        raise UsageError("--engine, --workers, --scheduler and --resume need --output FILE")
+    if output is None and where != (None, None, False):
+        raise UsageError("--workers, --scheduler and --resume need --output FILE")
     if output is not None and shown:
         raise UsageError("--json and --no-stream are for standard output: leave out --output")

@@ -29,7 +29,6 @@ from corelm.plugins.loading import OWN
 from corelm.plugins.models import MODEL, label, load
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
-from corelm.scaling import ENGINES
 
 SAMPLER, TEMPERATURE, DECODER = "temperature", 0.7, "ancestral"
 """The defaults; always corelm's own, even if other plugins offer these names."""
@@ -87,27 +86,19 @@ Dtype = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The number format of its weights, such as bfloat16."),
 ]
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine",
-        metavar="|".join(ENGINES),
-        help="Where to do the work: in this process, in several, or on a Dask cluster. The result "
-        "is the same.",
-    ),
-]
 Workers = Annotated[
     str | None,
     typer.Option(
         metavar="INTEGER",
-        help="The number of processes. Default: the number of processors.",
+        help="Do the work in this number of processes, a Dask cluster on this machine. The result "
+        "is the same.",
     ),
 ]
 Scheduler = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="The Dask scheduler, such as tcp://10.0.0.1:8786. Default: a cluster on this machine.",
+        help="Do the work on the Dask cluster of this scheduler, such as tcp://10.0.0.1:8786.",
     ),
 ]
 Unknown = Annotated[

@@ -6,7 +6,7 @@ from corelm.generation.loops import REPEATS
 
 RESERVED = frozenset(
     {
-        "--batch", "--decoder", "--device", "--dtype", "--engine", "--help", "--json", "--length",
+        "--batch", "--decoder", "--device", "--dtype", "--help", "--json", "--length",
         "--model", "--no-stream", "--output", "--preset", "--prompt", "--prompt-file", "--resume",
         "--sampler", "--samples", "--scheduler", "--seconds", "--seed", "--stop", "--stop-loop",
         "--stop-regex", "--token", "--top", "--unknown", "--workers",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from corelm import hookimpl
-from corelm.cli.options.choices import Device, Dtype, EngineName, Model, Scheduler, Workers, loaded
+from corelm.cli.options.choices import Device, Dtype, Model, Scheduler, Workers, loaded
 from corelm.cli.options.completion import metric_names, model_names, sampler_names
 from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import read_prompts, text_argument
@@ -163,7 +163,6 @@ def report(
             "be given more than once.",
         ),
     ] = None,
-    engine: EngineName = "serial",
     workers: Workers = None,
     scheduler: Scheduler = None,
     resume: Annotated[
@@ -215,7 +214,7 @@ def report(
         if from_ is not None:
             _refuse_measuring(context, "--from")
             return output.rewrite(from_)
-        count, chosen = SAMPLES.convert(samples), choose(engine, workers, scheduler)
+        count, chosen = SAMPLES.convert(samples), choose(workers, scheduler)
         language_model = loaded(model, device, dtype)
         asked = settings(
             language_model,

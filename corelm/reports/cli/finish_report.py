@@ -19,7 +19,7 @@ from corelm.reports.measure.journal import opened
 from corelm.reports.measure.run import ReportRun
 from corelm.reports.measure.settings import Settings
 from corelm.reports.report import Report
-from corelm.scaling.engine import Engine
+from corelm.scaling.executor import Executor
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ReportOutput:
     def measure(
         self,
         settings: Settings,
-        engine: AbstractContextManager[Engine],
+        executor: AbstractContextManager[Executor],
         resume: bool,
         command: str,
     ) -> int:
@@ -59,7 +59,7 @@ class ReportOutput:
 
         Args:
             settings: what to measure.
-            engine: does the work.
+            executor: does the work.
             resume: continue an interrupted report.
             command: the command line, for the header.
 
@@ -74,7 +74,7 @@ class ReportOutput:
             messages.tell(f"note: {text}")
         with opened(settings.as_json(), resume) as journal:
             try:
-                with engine as workers, stages("units") as progress:
+                with executor as workers, stages("units") as progress:
                     document = ReportRun(settings, workers, journal, progress).document()
                 document["header"]["command"] = command
                 for text in document["warnings"][len(settings.warnings) :]:

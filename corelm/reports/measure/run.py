@@ -45,13 +45,13 @@ from corelm.reports.measure.units import (
     ScoreTexts,
 )
 from corelm.reports.metrics.positions import Band
-from corelm.scaling.engine import Engine
+from corelm.scaling.executor import Executor
 from corelm.toolkit import Strategy, batches, never_drawn
 
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""
 SCORER = 1
-"""The number of the second scorer among the models of an engine."""
+"""The number of the second scorer among the models of an executor."""
 Document = dict[str, Any]
 
 
@@ -60,16 +60,16 @@ class ReportRun:
 
     Args:
         settings: the settings of the report.
-        engine: does the units of work.
+        executor: does the units of work.
         journal: the units that are finished.
         progress: called at every unit.
     """
 
     def __init__(
-        self, settings: Settings, engine: Engine, journal: Journal, progress: Progress
+        self, settings: Settings, executor: Executor, journal: Journal, progress: Progress
     ) -> None:
         self._settings = settings
-        self._stages = Stages(engine, journal, progress)
+        self._stages = Stages(executor, journal, progress)
         self._targets: dict[Target, float] = {}
         self._comparison: Comparison | None = None
         self._rows = [Row(candidate, candidate.sampler) for candidate in settings.candidates]

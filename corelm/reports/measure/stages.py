@@ -1,4 +1,4 @@
-"""The stages of a report: units of work that an engine does and a journal remembers."""
+"""The stages of a report: units of work that an executor does and a journal remembers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from corelm.reports.measure.journal import Journal
-from corelm.scaling.engine import Engine, Unit
+from corelm.scaling.executor import Executor, Unit
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, the number of its units that are finished, and the number of all."""
@@ -18,13 +18,13 @@ class Stages:
     """Do the units of a report that are not finished.
 
     Args:
-        engine: does the units of work.
+        executor: does the units of work.
         journal: the units that are finished.
         progress: called at every unit.
     """
 
-    def __init__(self, engine: Engine, journal: Journal, progress: Progress) -> None:
-        self._engine, self._journal, self.progress = engine, journal, progress
+    def __init__(self, executor: Executor, journal: Journal, progress: Progress) -> None:
+        self._executor, self._journal, self.progress = executor, journal, progress
 
     def results(
         self,
@@ -41,7 +41,7 @@ class Stages:
             stage: the name of the stage.
             units: the units.
             total: their number.
-            model: the number of their model among those of the engine.
+            model: the number of their model among those of the executor.
         """
         order: deque[AnyUnit] = deque()
         results: dict[str, Any] = {}
@@ -61,7 +61,7 @@ class Stages:
                 yield order.popleft(), results.pop(name) if name in results else journal.take(name)
 
         self.progress(stage, 0, total)
-        for unit, result in self._engine.run(missing(), model):
+        for unit, result in self._executor.run(missing(), model):
             results[unit.name] = journal.keep(unit.name, result)
             done += 1
             self.progress(stage, done, total)

@@ -1,4 +1,4 @@
-"""The units of work of a report: small values that an engine does here or anywhere else."""
+"""The units of work of a report: small values that an executor does here or anywhere else."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm import Generation, LanguageModel
-from corelm.scaling.engine import Engine, Unit
+from corelm.scaling.executor import Executor, Unit
 from corelm.toolkit import Texts, batches
 
 EARLY = 256
@@ -68,10 +68,10 @@ def line(text: Generation) -> str:
     )
 
 
-def in_order(engine: Engine, units: Iterator[Unit]) -> Iterator[str]:
+def in_order(executor: Executor, units: Iterator[Unit]) -> Iterator[str]:
     """Yield the results of units in their order, as JSON.
 
-    Results that wait for an earlier one stay few: while they do, the engine gets no more units.
+    Results that wait for an earlier one stay few: while they do, the executor gets no more units.
     """
     order: deque[str] = deque()
     early: dict[str, str] = {}
@@ -83,7 +83,7 @@ def in_order(engine: Engine, units: Iterator[Unit]) -> Iterator[str]:
             order.append(unit.name)
             yield unit
 
-    for unit, result in engine.run(taken_units()):
+    for unit, result in executor.run(taken_units()):
         early[unit.name] = result
         while order and order[0] in early:
             yield early.pop(order.popleft())

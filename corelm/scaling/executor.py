@@ -1,4 +1,4 @@
-"""The contract of an engine: units of work go in, their results come out as JSON."""
+"""The contract of an executor: units of work go in, their results come out as JSON."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class Unit(Protocol):
         """Do the work; return a value that JSON can hold."""
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """A place where units of work are done."""
 
     def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield each unit with its result as JSON when it is finished, in any order.
 
         A unit is taken when a worker is free for it, so `units` may be endless. It may yield None
-        while it has no unit; the engine asks it again after the next result.
+        while it has no unit; the executor asks it again after the next result.
 
         Args:
             units: the units.
-            model: the number of their model among those of the engine.
+            model: the number of their model among those of the executor.
 
         Raises:
-            EngineError: a worker that cannot be used, or a unit whose workers die.
+            ExecutorError: a worker that cannot be used, or a unit whose workers die.
         """
 
     def close(self) -> None:
         """End the workers."""
 
 
-class Serial:
+class InProcess:
     """Does one unit after the other in this process.
 
     Args:

@@ -1,0 +1,35 @@
+"""The choice of an executor."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from corelm.errors import CorelmError, MissingDependencyError
+from corelm.scaling.choice import choose
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"workers": 0}, "workers must be at least 1, not 0"),
+        ({"workers": 1, "scheduler": "tcp://a:1"}, "a scheduler has its own workers: leave out"),
+    ],
+)
+def test_an_executor_that_cannot_be_is_refused(asked, message):
+    with pytest.raises(CorelmError) as refused:
+        choose(**asked)
+    assert str(refused.value).startswith(message)
+
+
+@pytest.mark.parametrize("asked", [{"workers": 2}, {"scheduler": "tcp://a:1"}], ids=list)
+def test_without_dask_the_command_that_installs_it_is_shown(asked, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingDependencyError) as missing:
+        choose(**asked)
+    assert str(missing.value) == (
+        "workers need dask.distributed (import of distributed halted; None in sys.modules); "
+        "install it with: pip install 'corelm[dask]'"
+    )
+    assert choose().workers is None

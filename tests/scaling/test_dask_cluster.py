@@ -1,0 +1,225 @@
+"""An executor on a Dask cluster: the same bytes, though workers die or come late."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from killing import install
+from units import CountWords, Double, OddError, Raise, Suicide, loaded_models
+
+import corelm
+from corelm.errors import ExecutorError, SamplerError
+from corelm.native.cpu import VARIABLE
+from corelm.scaling.executor import Unit
+from corelm.scaling.job import Job
+from corelm.testing import ToyModel
+
+distributed = pytest.importorskip("distributed")
+from corelm.scaling.dask_cluster import DaskCluster  # noqa: E402
+
+HERE = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+"""A cluster that listens on this machine alone, on no fixed port."""
+SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails_late"]
+LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@pytest.fixture
+def killed(
+    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The file that exists once a worker was killed."""
+    return install(installed_plugin, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def in_process(killed: Path) -> str:
+    """The report that is made in this process."""
+    killed.touch()
+    report = compare()
+    killed.unlink()
+    return report
+
+
+def compare(**executor: object) -> str:
+    """Make a report of several units in each stage; return its JSON without the time."""
+    prompts = ["the", "the cat", "the dog", "a"]
+    report = corelm.compare(
+        "cats", SAMPLERS, prompts=prompts, n=6, length=12, scorer="dogs", **executor
+    )
+    document = report.to_dict()
+    assert document["samplers"][0]["generated_texts"]["scorer_surprisal"] > 0
+    del document["header"]["created"]
+    return json.dumps(document)
+
+
+@contextmanager
+def program(name: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of Dask in a process of its own."""
+    code = f"from distributed.cli.{name} import main; main()"
+    words = (*words, "--no-dashboard", "--host", "127.0.0.1")
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def dask_worker(address: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return program("dask_worker", address, "--nthreads", "1", "--no-nanny")
+
+
+@contextmanager
+def cluster(*jobs: Job, workers: int | str = 1) -> Iterator[DaskCluster]:
+    executor = DaskCluster(jobs or [job()], workers)
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def job(name: str = "cats", *, end: bool = True) -> Job:
+    return Job.of(name, ToyModel(end=end), "the", ())
+
+
+def results(executor: DaskCluster, units: list[Unit]) -> dict[str, str]:
+    return {unit.name: result for unit, result in executor.run(iter(units))}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_report_is_the_same_though_a_worker_is_killed(in_process, killed, workers):
+    assert compare(workers=workers) == in_process
+    assert killed.exists()
+
+
+def test_the_report_is_the_same_though_workers_come_and_go(in_process, killed):
+    with (
+        distributed.LocalCluster(n_workers=0, **HERE) as cluster,
+        distributed.Client(cluster) as client,
+        ExitStack() as workers,
+    ):
+        address = cluster.scheduler_address
+        first, second = (workers.enter_context(dask_worker(address)) for _ in range(2))
+        client.wait_for_workers(2)
+
+        def add_a_worker(stage: str, done: int, total: int) -> None:
+            if (stage, done) == ("generated texts", 0):
+                workers.enter_context(dask_worker(address))
+                client.wait_for_workers(2)
+
+        report = compare(scheduler=address, progress=add_a_worker)
+        assert report == in_process
+        assert address.startswith("tcp://127.0.0.1:")
+        loaded = sorted(client.run(loaded_models).values())
+        assert loaded in ([1, 2], [2, 2])  # the late one worked too, and the scorer is there
+        assert killed.exists()
+        assert {first.poll(), second.poll()} == {None, -signal.SIGKILL}
+
+
+def test_a_cluster_without_a_scheduler_or_a_worker_is_named(killed, monkeypatch):
+    monkeypatch.setattr("corelm.scaling.dask_cluster.PATIENCE", 1)
+
+    with pytest.raises(ExecutorError, match=r"^no Dask scheduler answers at tcp://127.0.0.1:1: "):
+        DaskCluster([job()], "tcp://127.0.0.1:1")
+    with (
+        distributed.LocalCluster(n_workers=0, **HERE) as cluster,
+        pytest.raises(ExecutorError, match=r"^the Dask scheduler has had no worker for 1 seconds"),
+    ):
+        DaskCluster([job()], cluster.scheduler_address)
+
+
+def test_a_scheduler_that_dies_is_named_in_one_sentence_with_the_way_out(killed, tmp_path, capfd):
+    file = tmp_path / "scheduler.json"
+    with program("dask_scheduler", "--port", "0", "--scheduler-file", str(file)) as scheduler:
+        while not file.exists() or not file.read_text().endswith("}"):
+            assert scheduler.poll() is None
+        address = json.loads(file.read_text())["address"]
+        with dask_worker(address), cluster(workers=address) as executor:
+            done = executor.run(Double(n) for n in range(10**9))
+            next(done)
+            scheduler.kill()
+            with pytest.raises(ExecutorError) as error:
+                list(done)
+    assert str(error.value) == (
+        f"the Dask scheduler at {address} is gone: start it again, and the command with --resume"
+    )
+    assert capfd.readouterr().err == ""
+
+
+def threads() -> list[str]:
+    """The number of threads that a worker may compute with, and that libraries may."""
+    return [os.environ[name] for name in (VARIABLE, *LIBRARIES)]
+
+
+def test_a_cluster_of_this_machine_listens_here_alone_and_shares_its_threads(
+    killed, monkeypatch, caplog
+):
+    import psutil  # which Dask needs
+
+    for name in (VARIABLE, *LIBRARIES):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "5")
+    monkeypatch.setattr("corelm.scaling.dask_cluster.cpu_limit", lambda: 7)
+    before = dict(os.environ)
+    with caplog.at_level("INFO", logger="corelm"), cluster(workers=2) as executor:
+        assert dict(os.environ) == before
+        assert re.fullmatch(r"2 Dask workers at tcp://127\.0\.0\.1:\d+", caplog.messages[-1])
+        assert list(executor._client.nthreads().values()) == [1, 1]
+        assert list(executor._client.run(threads).values()) == [["3", "3", "3", "5"]] * 2
+        here = psutil.Process()
+        listening = [
+            connection.laddr
+            for process in [here, *here.children(recursive=True)]
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        assert 8787 not in {address.port for address in listening}
+
+
+def test_a_script_without_a_guard_is_told_to_have_one(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import corelm\ncorelm.compare('imdb', ['greedy'], n=1, length=1, workers=1)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "corelm.errors.ExecutorError: the workers do not start; a script must call corelm.compare "
+        "under `if __name__ == '__main__':`"
+    )
+
+
+def test_a_unit_that_kills_every_worker_is_named(killed):
+    with (
+        cluster() as executor,
+        pytest.raises(ExecutorError, match=r"^4 workers died in 'suicide', the last one at tcp:"),
+    ):
+        results(executor, [Double(1), Suicide()])
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(SamplerError, SamplerError), (OddError, ExecutorError), (SystemExit, ExecutorError)],
+)
+def test_the_error_of_a_unit_is_raised_and_the_worker_works_afterwards(killed, raised, expected):
+    doubled = {f"double {n}": str(2 * n) for n in range(5)}
+    with cluster() as executor:
+        with pytest.raises(expected, match="1 of them"):
+            results(executor, [Raise(raised)])
+        assert results(executor, [Double(n) for n in range(5)]) == doubled
+
+
+def test_an_executor_has_several_models(killed):
+    with cluster(job(), job("dogs", end=False)) as executor:
+        found = [list(executor.run(iter([CountWords()]), model)) for model in (0, 1)]
+    assert found == [[(CountWords(), "13")], [(CountWords(), "12")]]

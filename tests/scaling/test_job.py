@@ -1,0 +1,97 @@
+"""The job of a worker: the model that it loads, and the versions that it must have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from killing import install
+from units import Double
+
+import corelm
+from corelm import Sampler
+from corelm.errors import ExecutorError, UsageError
+from corelm.plugins.strategies import Strategy, strategy
+from corelm.scaling.job import Job
+from corelm.scaling.worker import do, packed
+from corelm.testing import ToyModel
+
+
+@pytest.fixture(autouse=True)
+def models(
+    installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two models by name, `cats` and `dogs`."""
+    install(installed_plugin, tmp_path, monkeypatch)
+
+
+def job(*samplers: Sampler) -> Job:
+    return Job.of("cats", ToyModel(), "the", samplers)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": "0" * 64}, r"model cats \w{64}, expected 0{64}; install the same version on"),
+        ({"versions": (("corelm-kills", "0.9"),)}, r"corelm-kills 1\.0, expected 0\.9; install"),
+        ({"versions": (("corelm-gone", "1.0"),)}, r"corelm-gone none, expected 1\.0; install"),
+    ],
+)
+def test_a_worker_with_other_versions_is_refused_with_both(changes, message):
+    with pytest.raises(ExecutorError, match=f"^a worker has {message}"):
+        do(replace(job(), **changes), packed(Double(1)))
+
+
+def test_a_job_has_the_versions_of_all_plugins():
+    nested = corelm.sampler("top_k(k=3) | fails_late")
+    names = {"corelm", "numpy", "corelm-kills", "platform", "kernels", "vector_width"}
+    assert dict(job(nested).versions).keys() == names
+    assert dict(job(nested).versions)["corelm-kills"] == "1.0"
+
+
+def test_a_job_has_the_version_of_the_plugin_that_offers_the_model(tmp_path):
+    greedy = corelm.sampler("greedy")
+    assert dict(job(greedy).versions)["corelm-kills"] == "1.0"
+    on_disk = Job.of(f"{tmp_path}/cats", ToyModel(), "the", [greedy])
+    assert "corelm-kills" not in dict(on_disk.versions)
+
+
+def test_a_worker_loads_the_model_as_the_command_did(monkeypatch):
+    asked = []
+
+    def load(name, **options):
+        asked.append((name, options))
+        return ToyModel()
+
+    monkeypatch.setattr("corelm.scaling.job.load", load)
+    replace(job(), device="cpu", dtype="float16").load()
+    assert asked == [("cats", {"device": "cpu", "dtype": "float16"})]
+
+
+class Local(Sampler):
+    """A sampler that no plugin offers."""
+
+    def __call__(self, logits, context):
+        return logits
+
+
+def test_what_workers_cannot_have_is_refused_at_once():
+    with pytest.raises(UsageError, match=r"^local exists in this process alone, where workers"):
+        job(corelm.sampler("greedy") | Local())
+
+
+@pytest.mark.parametrize(
+    "given", [{"model": ToyModel()}, {"model": "cats", "scorer": ToyModel()}], ids=list
+)
+def test_a_model_without_a_name_is_refused(given):
+    pytest.importorskip("distributed")
+    message = r"^workers load the models themselves: give the name, not a ToyModel$"
+    with pytest.raises(UsageError, match=message):
+        corelm.compare(samplers=["greedy"], workers=1, **given)
+
+
+def test_a_sampler_travels_as_its_expression():
+    sampler = corelm.sampler("top_p(p=0.9) | temperature(t=0.7)")
+    assert Strategy(sampler).__reduce__() == (strategy, (str(sampler),))
