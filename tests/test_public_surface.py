@@ -165,12 +165,18 @@ def modules_with_examples() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", modules_with_examples())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.engines("transformers")] * (name in NEEDS_TRANSFORMERS)
+        )
+        for name in modules_with_examples()
+    ],
+)
 def test_the_examples_run(name):
     if name in NEEDS_TENSORFLOW:
-        pytest.importorskip("tensorflow")
-    if name in NEEDS_TRANSFORMERS:
-        pytest.importorskip("transformers")
+        pytest.importorskip("tensorflow", reason="pip install tensorflow")
     if name == "corelm.models.load" and not SHIPPED_MODEL.exists():
         pytest.skip("the shipped model is not in this checkout")
     module = importlib.import_module(name)

@@ -12,8 +12,8 @@ import pytest
 import corelm
 from corelm.testing import ToyModel, check_draws
 
-llm = pytest.importorskip("llm", reason="llm is not installed")
-pytest.importorskip("llm_corelm", reason="llm-corelm is not installed")
+llm = pytest.importorskip("llm", reason="pip install llm")
+pytest.importorskip("llm_corelm", reason="pip install ./plugins/llm-corelm")
 
 SAMPLERS = [
     "temperature(t=0.5)",

@@ -99,7 +99,7 @@ def test_processes_write_the_same_bytes_though_one_is_killed(whole, folder, spaw
 
 
 def test_parquet_has_the_same_texts(whole, folder, run):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install pyarrow")
     (folder / "killed").touch()
     assert run(*WORDS, "t.parquet").code == 0
     rows = parquet.read_table("t.parquet").to_pylist()
@@ -108,7 +108,7 @@ def test_parquet_has_the_same_texts(whole, folder, run):
 
 
 def test_ctrl_c_while_parquet_is_written_leaves_no_part_of_it(whole, folder, run, monkeypatch):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install pyarrow")
     (folder / "killed").touch()
 
     def interrupt(writer, table):

@@ -114,6 +114,7 @@ def test_it_is_as_ruff_would_write_it(run: Run, tmp_path: Path, kind: str) -> No
         assert done.returncode == 0, done.stdout.decode()
 
 
+@pytest.mark.slow
 def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
     run: Run, tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
     assert "40 passed" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "entry", "words", "output", "passed"),
     [

@@ -48,7 +48,7 @@ PIECES = [
 @pytest.fixture(scope="module")
 def reference():
     """The tokenizer of the package `tokenizers` with the same tokens."""
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = pytest.importorskip("tokenizers", reason="pip install tokenizers")
     ids = {word: i for i, word in enumerate(VOCABULARY.words)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(ids, MERGES))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -18,7 +18,7 @@ from corelm.models.keras_file import write_keras
 from corelm.models.numpy_model import NumpyModel
 from corelm.numerics.distributions import log_softmax
 
-keras = pytest.importorskip("keras")
+keras = pytest.importorskip("keras", reason="pip install keras")
 
 pytestmark = pytest.mark.filterwarnings("error")  # as with `python -W error`
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
+keras = pytest.importorskip("keras", reason="pip install keras")
 
 from corelm.models.architectures import Architecture  # noqa: E402
 from corelm.models.keras_layers import (  # noqa: E402

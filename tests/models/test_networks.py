@@ -15,7 +15,7 @@ from corelm.models.networks.layers import Linear
 from corelm.numerics.distributions import log_softmax
 from corelm.training.presets import PRESETS
 
-pytest.importorskip("keras")
+pytest.importorskip("keras", reason="pip install keras")
 
 
 @pytest.fixture(params=["kernels", "NumPy"], autouse=True)

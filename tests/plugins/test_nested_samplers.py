@@ -139,7 +139,7 @@ def test_a_sampler_that_declares_nothing_reads_everything():
 
 
 def test_it_runs_on_other_libraries_if_the_nested_samplers_do():
-    pytest.importorskip("array_api_strict")
+    pytest.importorskip("array_api_strict", reason="pip install array-api-strict")
     assert Early(then=sampler("top_p(p=0.5)")).portable
     assert not Early(then=sampler("ban(words=[0])")).portable
 

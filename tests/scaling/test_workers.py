@@ -31,6 +31,8 @@ from corelm.scaling.starting import limited_threads
 from corelm.scaling.worker import _loaded, do, packed
 from corelm.testing import ToyModel
 
+pytestmark = pytest.mark.slow
+
 HERE = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
 """A cluster that listens on this machine alone, on no fixed port."""
 SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails_late"]

@@ -12,6 +12,8 @@ from long_programs import long_program
 
 from corelm.cli import main
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("tensorflow")
 
 

@@ -30,6 +30,8 @@ from corelm.training.scoring import Scorer  # noqa: E402
 from corelm.training.settings import TrainingSettings  # noqa: E402
 from corelm.word_vocabulary import WordVocabulary  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"book": (1, 2), "default": (2, 2), "gpt2": (2, 2), "rnn": (1, 1)}
 
 

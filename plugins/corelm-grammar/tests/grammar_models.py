@@ -3,8 +3,7 @@
 import numpy as np
 
 from corelm import load
-from corelm.testing import tiny_gpt2
-from corelm.testing import ToyModel
+from corelm.testing import ToyModel, tiny_gpt2
 
 WORDS = ["", "[UNK]", "[end]", "a", "good", "bad", "film", ".", ",", '"', "{", "}", ":", "t", "1"]
 

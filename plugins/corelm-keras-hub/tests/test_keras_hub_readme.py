@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("keras_hub")
+pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 import corelm_keras_hub
 from corelm_keras_hub import sampler
 
 import corelm
-from corelm.testing import tiny_gpt2
 from corelm.models.bundle import read
 from corelm.models.export.write import export
+from corelm.testing import tiny_gpt2
 
 README = Path(__file__).parents[1] / "README.md"
 PARTIAL = "\N{REPLACEMENT CHARACTER}\n"
