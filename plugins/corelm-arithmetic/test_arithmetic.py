@@ -1,8 +1,6 @@
 """Arithmetic sampling: codes worked out by hand, evenly spread texts, ancestral marginals."""
 
 import doctest
-import subprocess
-import sys
 from collections import Counter
 
 import corelm_arithmetic
@@ -118,13 +116,6 @@ def test_a_mean_over_texts_varies_less_than_that_of_ancestral_sampling():
         return np.std(means)
 
     assert deviation(Arithmetic()) < 0.65 * deviation(corelm.Ancestral())
-
-
-def test_it_is_installed():
-    command = "sample --decoder arithmetic -n 2 --length 5 --sampler stochastic --no-stream"
-    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("[0]\nThis movie ")
 
 
 def test_its_examples_run():
