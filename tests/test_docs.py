@@ -242,6 +242,7 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == sorted(str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md"))
 
 
+@pytest.mark.slow
 def test_the_command_line_page_is_what_help_prints() -> None:
     assert read("reference/command-line.md") == script("command_line").page()
 
