@@ -60,6 +60,7 @@ def test_text_i_is_the_same_for_any_n():
     assert texts(ToyModel(), "the", length=9, n=7)[:3] == texts(ToyModel(), "the", length=9, n=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["temperature(t=1.5)", "top_k(k=3)", "mirostat(tau=1)"])
 def test_each_text_is_distributed_as_with_ancestral_sampling(sampler):
     logits = np.random.default_rng(4).normal(size=(6, 6)).astype(np.float32)
@@ -70,6 +71,7 @@ def test_each_text_is_distributed_as_with_ancestral_sampling(sampler):
         assert g_test(Counter(run[sample] for run in runs), expected) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [(0.5, 0.5), (0.1, 0.2, 0.7), (0.999, 0.001)])
 def test_the_bits_of_a_code_do_not_run_out(p):
     """A text of 130 tokens uses several times the 53 bits that its code has at first."""

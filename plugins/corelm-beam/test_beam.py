@@ -59,6 +59,7 @@ def exhaustive(model, sampler, prompt, length, penalty):
     return [(nats, text) for nats, text in costs if nats < INF]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize(
     "sampler",

@@ -45,6 +45,7 @@ def texts(width, n, **options):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "width"), [("stochastic", 2), ("repetition_penalty(penalty=1.5)", 3)]
 )

@@ -91,6 +91,7 @@ def test_what_is_damaged_is_written_again(whole, folder, run, spawn, at):
     assert (folder / "t.jsonl").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_processes_write_the_same_bytes_though_one_is_killed(whole, folder, spawn):
     result = spawn(*WORDS, "t.jsonl", "--engine", "processes", "--workers", "2")
     assert result.code == 0

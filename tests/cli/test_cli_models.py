@@ -133,6 +133,7 @@ def test_impossible_requests_are_refused(
 
 
 # Keras converts its variables the way of NumPy 1.
+@pytest.mark.slow
 def test_an_exported_model_writes_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -389,6 +389,7 @@ def test_no_control_codes_in_a_file(spawn: Run, words: list[str]) -> None:
     assert "\x1b" not in result.out + result.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "names"),
     [

@@ -73,6 +73,7 @@ def test_help_names_the_presets_and_the_tokens(capsys: pytest.CaptureFixture[str
     assert "[default: 0.2,0.5,0.7,1.0,1.5]" in text
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tensorflow", reason="pip install tensorflow")
     assert main(["train", "--data", str(notes), *SMALL]) == 0
@@ -96,6 +97,7 @@ def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixtur
     assert "replace it with --overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
 def test_an_interrupted_run_keeps_a_checkpoint_and_continues(
     notes: Path, monkeypatch: pytest.MonkeyPatch

@@ -58,6 +58,7 @@ def refusal(path):
     return message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_model_comes_back_with_its_vocabulary(tmp_path, kind):
     path = write_keras(small_bundle(kind), tmp_path / "model.keras")
