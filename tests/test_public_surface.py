@@ -17,7 +17,7 @@ import corelm.testing
 
 ROOT = Path(corelm.__file__).parent
 SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
-SHIPPED_MODEL = ROOT / "model" / "pretrained" / "imdb" / "manifest.json"
+SHIPPED_MODEL = ROOT / "models" / "pretrained" / "imdb" / "manifest.json"
 NEEDS_TENSORFLOW = {
     "corelm.models.keras_layers",
     "corelm.training.batches",

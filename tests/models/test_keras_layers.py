@@ -67,6 +67,7 @@ def test_the_chapters_networks_give_probabilities(kind):
     np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_comes_back_from_a_keras_file(network, tmp_path):
     path = tmp_path / "network.keras"
     network.save(path)

@@ -225,6 +225,7 @@ def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
         assert [text.sampler for text in group.texts] == [r["sampler"] for r in made["samplers"]]
 
 
+@pytest.mark.slow
 def test_malicious_strings_stay_text(made):
     evil = hostile(made)
     check(evil)
@@ -239,11 +240,13 @@ def test_malicious_strings_stay_text(made):
     assert names <= {name for _, attributes in Reader(page(made)).elements for name in attributes}
 
 
+@pytest.mark.slow
 def test_a_full_report_is_less_than_a_megabyte(made):
     size = len(page(full(made, samplers=7, texts=5, tokens=100)).encode())
     assert 500_000 < size < 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("samplers", "explained"), [(8, 5), (20, 2), (41, 1)])
 def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
     made, samplers, explained
