@@ -314,6 +314,7 @@ def test_rounding_does_not_look_like_looking_ahead(kind, precision, caplog):
     assert not [record for record in caplog.records if record.name == "corelm"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_it_agrees_with_the_runtime_wherever_the_window_is(kind):
     pytest.importorskip("keras", reason="pip install keras")

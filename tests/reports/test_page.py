@@ -265,6 +265,7 @@ def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
     assert "{" not in written.text[written.text.find(note) :][:80]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0.0, -1.0, 1e308, -1e308, 5e-324])
 def test_any_numbers_can_be_shown(document, number):
     strange = every_number(document, number)
@@ -272,6 +273,7 @@ def test_any_numbers_can_be_shown(document, number):
     assert Reader(page(strange)).all("section")
 
 
+@pytest.mark.slow
 def test_the_sliders_show_the_entropy_of_human_text(document):
     strip = next(line for line in page(document).splitlines() if 'id="scale"' in line)
     entropy = document["reference"]["teacher_forced"]["entropy"]["mean"]
@@ -315,6 +317,7 @@ def test_a_report_of_nothing(document):
     assert "No sampler wrote a text." in page(empty)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logits", ["no base64!", "AAAA", "", "AACAfw==", "AAAAAAAAgD8="])
 def test_logits_that_rise_or_are_not_numbers_are_refused(document, logits):
     """Bad base64, three bytes, no bytes, infinity, and 0 before 1."""

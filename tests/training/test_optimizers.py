@@ -11,6 +11,7 @@ from corelm.training.optimizers import optimizer  # noqa: E402
 from corelm.training.presets import PRESETS  # noqa: E402
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["default", "gpt2"])
 def test_matrices_and_embeddings_decay_and_nothing_else(kind):
     network = build(SMALL[kind])
