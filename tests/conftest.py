@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tiers import mark_engines
 
 from corelm.plugins.registry import registry
 
@@ -35,7 +36,9 @@ VARIANTS = pytest.StashKey[Counter[str]]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Count the variants of each test, before any of them is deselected."""
+    """Mark the tests of engines, and count the variants of each test before any is deselected."""
+    for item in items:
+        mark_engines(item)
     config.stash[VARIANTS] = Counter(item.nodeid.partition("[")[0] for item in items)
 
 

@@ -20,6 +20,8 @@ from corelm.plugins.registry import registry
 from corelm.plugins.strategies import strategy
 from corelm.testing import ToyModel, g_test, text_probabilities
 
+pytestmark = pytest.mark.slow
+
 Text = tuple[int, ...]
 WORDS = ["a", "b", "c", "d"]
 LOGITS = np.random.default_rng(2).normal(size=(7, 7)) * 1.2 - np.eye(7)[2]  # rarely the end

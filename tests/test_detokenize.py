@@ -88,6 +88,7 @@ def has_no_hyphen_between_hyphens(text):
 SETTLED = TEXTS.filter(has_no_hyphen_between_hyphens)
 
 
+@pytest.mark.slow
 @given(TEXTS)
 def test_the_text_of_a_prefix_is_a_prefix_of_the_text(text):
     tokens = split(text)

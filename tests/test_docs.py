@@ -70,6 +70,7 @@ def read(page: str) -> str:
     return (DOCS / page).read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_examples_print_what_the_page_says(page: Path) -> None:
     if shutil.which("bash") is None:
@@ -241,6 +242,7 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(listed) == sorted(str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md"))
 
 
+@pytest.mark.slow
 def test_the_command_line_page_is_what_help_prints() -> None:
     assert read("reference/command-line.md") == script("command_line").page()
 
@@ -316,6 +318,7 @@ def test_every_law_is_documented() -> None:
     assert table == [law.__name__ for law in (*LAWS, *DECODER_LAWS, *MODEL_LAWS)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["entropy_table", "pictures"])
 def test_generated_parts_are_up_to_date(name: str) -> None:
     if name == "pictures" and sys.platform == "win32":

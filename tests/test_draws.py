@@ -144,6 +144,7 @@ def test_no_uniform_number_reaches_a_token_of_probability_zero(vocabulary, dtype
     )
 
 
+@pytest.mark.slow
 def test_a_token_of_probability_zero_is_never_drawn_in_ten_million_draws():
     logits = np.array([-INF, 0.0, -INF, -INF, -1.0, 2.0, -INF], dtype=np.float32)
     rows, rng = np.broadcast_to(logits, (10**5, 7)), np.random.default_rng(2)

@@ -7,7 +7,9 @@ from benchmark_scripts import script
 
 import corelm
 
-pytest.importorskip("corelm_grammar")
+pytestmark = pytest.mark.slow
+
+pytest.importorskip("corelm_grammar", reason="pip install ./plugins/corelm-grammar")
 
 
 def test_the_benchmark_times_steps_and_validates_complete_texts():

@@ -6,6 +6,8 @@ import pytest
 from benchmark_scripts import script
 from small_models import SMALL, small_model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def growth():

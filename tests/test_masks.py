@@ -104,7 +104,7 @@ def test_fallbacks_are_counted():
 
 @pytest.mark.parametrize("decoder", ["ancestral", "beam"])
 def test_every_decoders_texts_have_the_cost(decoder):
-    pytest.importorskip("corelm_beam")
+    pytest.importorskip("corelm_beam", reason="pip install ./plugins/corelm-beam")
     from corelm.plugins.registry import registry
 
     made = registry().decoder(decoder)()
@@ -167,11 +167,13 @@ CHAIN = corelm.sampler("top_k(k=1)") | Only(ids=(B, C))
 
 
 def as_strict(array):
-    return pytest.importorskip("array_api_strict").asarray(array)
+    return pytest.importorskip("array_api_strict", reason="pip install array-api-strict").asarray(
+        array
+    )
 
 
 def as_torch(array):
-    return pytest.importorskip("torch").from_numpy(array)
+    return pytest.importorskip("torch", reason="pip install torch").from_numpy(array)
 
 
 @pytest.mark.parametrize("convert", [as_strict, as_torch])

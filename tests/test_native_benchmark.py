@@ -8,8 +8,7 @@ import sys
 import pytest
 from benchmark_scripts import BENCHMARKS
 
-pytest.importorskip("torch")
-pytest.importorskip("jax")
+pytestmark = [pytest.mark.engines("torch", "jax"), pytest.mark.slow]
 
 
 def test_both_libraries_are_timed_and_give_the_same_probabilities():

@@ -17,7 +17,7 @@ import corelm.testing
 
 ROOT = Path(corelm.__file__).parent
 SAMPLERS = Path(importlib.import_module("corelm_samplers").__file__).parent
-SHIPPED_MODEL = ROOT / "model" / "pretrained" / "imdb" / "manifest.json"
+SHIPPED_MODEL = ROOT / "models" / "pretrained" / "imdb" / "manifest.json"
 NEEDS_TENSORFLOW = {
     "corelm.models.keras_layers",
     "corelm.training.batches",
@@ -168,12 +168,20 @@ def modules_with_examples() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", modules_with_examples())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=[pytest.mark.engines("transformers")] * (name in NEEDS_TRANSFORMERS)
+        )
+        for name in modules_with_examples()
+    ],
+)
 def test_the_examples_run(name):
     if name in NEEDS_TENSORFLOW:
-        pytest.importorskip("tensorflow")
+        pytest.importorskip("tensorflow", reason="pip install tensorflow")
     if name in NEEDS_TRANSFORMERS:
-        pytest.importorskip("transformers")
+        pytest.importorskip("transformers", reason="pip install transformers")
     if name == "corelm.plugins.models" and not SHIPPED_MODEL.exists():
         pytest.skip("the shipped model is not in this checkout")
     module = importlib.import_module(name)

@@ -42,7 +42,7 @@ def test_the_numbers_of_some_samples():
 
 
 def test_the_numbers_are_uniform():
-    scipy_stats = pytest.importorskip("scipy.stats")
+    scipy_stats = pytest.importorskip("scipy.stats", reason="pip install scipy")
     stream = RandomStream(3, range(200))
     numbers = np.concatenate([stream.at(position) for position in range(100)])
     assert scipy_stats.kstest(numbers, "uniform").pvalue > 1e-6

@@ -50,6 +50,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     return make
 
 
+@pytest.mark.slow
 def test_texts_are_the_same_on_workers_and_after_an_interruption(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from benchmark_scripts import script
 
-pytest.importorskip("keras")
+pytest.importorskip("keras", reason="pip install keras")
 
 from corelm.reports.human_baseline import Scores
 from corelm.training import presets
 from corelm.word_vocabulary import END, WordVocabulary
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ import corelm
 from corelm import native
 from corelm.generation.generate import BATCH
 
+pytestmark = pytest.mark.slow
+
 VOCABULARY = 16_000
 
 

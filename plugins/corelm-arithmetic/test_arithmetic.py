@@ -1,8 +1,6 @@
 """Arithmetic sampling: codes worked out by hand, evenly spread texts, ancestral marginals."""
 
 import doctest
-import subprocess
-import sys
 from collections import Counter
 
 import corelm_arithmetic
@@ -62,6 +60,7 @@ def test_text_i_is_the_same_for_any_n():
     assert texts(ToyModel(), "the", length=9, n=7)[:3] == texts(ToyModel(), "the", length=9, n=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["temperature(t=1.5)", "top_k(k=3)", "mirostat(tau=1)"])
 def test_each_text_is_distributed_as_with_ancestral_sampling(sampler):
     logits = np.random.default_rng(4).normal(size=(6, 6)).astype(np.float32)
@@ -72,6 +71,7 @@ def test_each_text_is_distributed_as_with_ancestral_sampling(sampler):
         assert g_test(Counter(run[sample] for run in runs), expected) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [(0.5, 0.5), (0.1, 0.2, 0.7), (0.999, 0.001)])
 def test_the_bits_of_a_code_do_not_run_out(p):
     """A text of 130 tokens uses several times the 53 bits that its code has at first."""
@@ -118,13 +118,6 @@ def test_a_mean_over_texts_varies_less_than_that_of_ancestral_sampling():
         return np.std(means)
 
     assert deviation(Arithmetic()) < 0.65 * deviation(corelm.Ancestral())
-
-
-def test_it_is_installed():
-    command = "sample --decoder arithmetic -n 2 --length 5 --sampler stochastic --no-stream"
-    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("[0]\nThis movie ")
 
 
 def test_its_examples_run():

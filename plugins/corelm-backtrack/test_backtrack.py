@@ -244,6 +244,7 @@ def first_of(*phrases):
     return first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phrases", "sampler", "differs"),
     [

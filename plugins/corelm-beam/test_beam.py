@@ -2,8 +2,6 @@
 
 import doctest
 import itertools
-import subprocess
-import sys
 
 import corelm_beam
 import numpy as np
@@ -61,6 +59,7 @@ def exhaustive(model, sampler, prompt, length, penalty):
     return [(nats, text) for nats, text in costs if nats < INF]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize(
     "sampler",
@@ -196,17 +195,6 @@ def test_with_the_shipped_model_a_wider_beam_finds_no_worse():
 @obeys_the_decoder_laws(Beam(width=2), Beam(width=5, length_penalty=0))
 def test_law(decoder, law):
     law(decoder)
-
-
-def test_it_is_installed():
-    command = "sample --decoder beam --width 3 -n 2 --length 5 --sampler stochastic --no-stream"
-    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("[0]\nThis movie ")
-    words = [*words[:-2], "--sampler", "greedy", "--width", "1", "--samples", "2"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=False)
-    assert done.returncode == 2
-    assert "error: width must be at least 2 to find 2 texts, not 1" in done.stderr
 
 
 def test_its_example_runs():

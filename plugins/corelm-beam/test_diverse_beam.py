@@ -1,8 +1,6 @@
 """Diverse beam search: the definition written out, and numbers worked out by hand."""
 
 import doctest
-import subprocess
-import sys
 from collections import Counter
 
 import corelm_diverse_beam
@@ -111,13 +109,6 @@ def test_groups_find_more_different_texts():
 def test_at_most_as_many_texts_as_beginnings():
     with pytest.raises(ParameterError, match=r"groups \* width must be at least 7 to find 7 texts"):
         texts(random_model(0), 7, groups=3, width=2)
-
-
-def test_it_is_installed():
-    command = "sample --decoder diverse_beam --groups 2 -n 2 --length 5 --sampler stochastic"
-    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("[0]\nThis movie ")
 
 
 def test_its_example_runs():

@@ -1,8 +1,6 @@
 """Stochastic beam search: draws without replacement, against the list of all texts."""
 
 import doctest
-import subprocess
-import sys
 from collections import Counter
 from itertools import permutations
 
@@ -47,6 +45,7 @@ def texts(width, n, **options):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampler", "width"), [("stochastic", 2), ("repetition_penalty(penalty=1.5)", 3)]
 )
@@ -101,13 +100,6 @@ def test_noise_on_condition_of_its_largest():
 def test_at_most_as_many_texts_as_the_beam_is_wide():
     with pytest.raises(ParameterError, match="width must be at least 5 to find 5 texts, not 4"):
         texts(width=4, n=5)
-
-
-def test_it_is_installed():
-    command = "sample --decoder stochastic_beam --width 3 -n 2 --length 5 --sampler stochastic"
-    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("[0]\nThis movie ")
 
 
 def test_its_examples_run():

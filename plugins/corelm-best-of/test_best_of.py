@@ -1,7 +1,6 @@
 """Best of n: which text is kept."""
 
 import doctest
-import subprocess
 import sys
 
 import corelm_best_of
@@ -114,13 +113,6 @@ def test_nothing_asked_for(length, n):
 @obeys_the_decoder_laws(BestOf(candidates=1), BestOf(scorer="total_likelihood"))
 def test_law(decoder, law):
     law(decoder)
-
-
-def test_it_is_installed():
-    command = "sample --decoder best_of --candidates 3 --length 5 --sampler stochastic"
-    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("This movie")
 
 
 def test_its_example_runs():

@@ -1,7 +1,6 @@
 """Minimum Bayes risk: which text is kept, by hand and by the definition."""
 
 import doctest
-import subprocess
 import sys
 
 import corelm_best_of
@@ -104,13 +103,6 @@ def test_a_custom_metric():
 def test_an_invalid_metric_is_refused(metric, error, reason):
     with pytest.raises(error, match=reason):
         texts(decoder=Mbr(metric=metric))
-
-
-def test_it_is_installed():
-    command = "sample --decoder mbr --candidates 3 --length 5 --sampler stochastic --seed 1"
-    words = [sys.executable, "-m", "corelm", *command.split()]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("This movie")
 
 
 def test_its_examples_run():

@@ -1,8 +1,6 @@
 """Contrastive search: the numbers worked out by hand, and the definition written out."""
 
 import doctest
-import subprocess
-import sys
 
 import corelm_contrastive
 import numpy as np
@@ -165,13 +163,6 @@ def test_a_model_that_hides_its_states():
 @obeys_the_decoder_laws(Contrastive(), Contrastive(k=1), Contrastive(alpha=1))
 def test_law(decoder, law):
     law(decoder)
-
-
-def test_it_is_installed():
-    command = "sample --decoder contrastive --k 3 --alpha 0.4 --length 5 --sampler stochastic"
-    words = [sys.executable, "-m", "corelm", *command.split(), "--seed", "1"]
-    done = subprocess.run(words, capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.startswith("This movie ")
 
 
 def test_its_example_runs():

@@ -76,6 +76,7 @@ def test_mtld_by_hand(text: str, expected: float | None) -> None:
     assert mtld(text.split()) == (expected and pytest.approx(expected, rel=1e-12))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXTS, ids=len)
 def test_both_against_exact_fractions(text: list[str]) -> None:
     assert mattr(text, 50) == pytest.approx(float(slow_mattr(text, 50)), rel=1e-14)

@@ -49,6 +49,7 @@ def p_value(model, decoder, alpha, seeds=12, **options):
     return g_test(counts, {text: q**alpha / total for text, q in p.items()})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["stochastic", "repetition_penalty(penalty=1.5)", "mirostat"])
 @pytest.mark.parametrize("block", [2, 3])
 def test_the_texts_have_the_probability_p_to_the_alpha(sampler, block):
@@ -56,6 +57,7 @@ def test_the_texts_have_the_probability_p_to_the_alpha(sampler, block):
     assert p_value(random_model(), decoder, 2, sampler=sampler) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha", "moves"), [(4, 150), (1, 0), (1, 5), (0.5, 8)])
 def test_at_other_exponents(alpha, moves):
     decoder = Power(alpha=alpha, block=3, moves=moves)

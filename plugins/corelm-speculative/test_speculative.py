@@ -65,6 +65,7 @@ def test_the_text_is_that_of_ancestral_sampling(sampler, draft, drafts):
     assert_the_same(model, Speculative(draft=draft), sampler=sampler)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["greedy", "stochastic", "mirostat", "dry(multiplier=1)"])
 @pytest.mark.parametrize("draft", ["lookup", "imdb"])
 def test_past_the_context_of_the_shipped_model_too(sampler, draft):

@@ -14,8 +14,8 @@ import pytest
 import corelm
 from corelm.testing import ToyModel
 
-torch = pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("corelm_vllm", reason="corelm-vllm is not installed")
+torch = pytest.importorskip("torch", reason="pip install torch")
+pytest.importorskip("corelm_vllm", reason="pip install ./plugins/corelm-vllm")
 sys.path.insert(0, str(Path(__file__).parent))
 stand_ins = importlib.import_module("vllm_stand_ins")
 SamplingParams, BatchUpdate = stand_ins.SamplingParams, stand_ins.BatchUpdate

@@ -67,6 +67,7 @@ def preset(settings):
     return corelm.sampler(" | ".join(stages))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [DEFAULTS, VALUES, *(DEFAULTS | {name: value} for name, value in VALUES.items())],

@@ -13,8 +13,8 @@ import corelm
 from corelm.interop.testing import check_draws
 from corelm.testing import ToyModel
 
-llm = pytest.importorskip("llm", reason="llm is not installed")
-pytest.importorskip("llm_corelm", reason="llm-corelm is not installed")
+llm = pytest.importorskip("llm", reason="pip install llm")
+pytest.importorskip("llm_corelm", reason="pip install ./plugins/llm-corelm")
 
 SAMPLERS = [
     "temperature(t=0.5)",

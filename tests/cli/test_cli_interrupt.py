@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 from waiting import WAITS, lines
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="needs groups of processes"),
+]
 
 COMMANDS = {  # with the last message, and the files that keep what is done
     "report": (
@@ -94,7 +97,7 @@ def test_ctrl_c_ends_all_processes_and_the_command_continues_to_the_same_bytes(
     folder: Path, command: str, workers: str
 ) -> None:
     if WORKERS[workers]:
-        pytest.importorskip("distributed")
+        pytest.importorskip("distributed", reason="pip install distributed")
     words, message, keeping = COMMANDS[command]
     assert finish(start(*words))[0] == 0
     unbroken = product(folder)

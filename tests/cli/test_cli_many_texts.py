@@ -89,15 +89,16 @@ def test_what_is_damaged_is_written_again(whole, folder, run, spawn, at):
     assert (folder / "t.jsonl").read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_dask_workers_write_the_same_bytes_though_one_is_killed(whole, folder, spawn):
-    pytest.importorskip("distributed")
+    pytest.importorskip("distributed", reason="pip install distributed")
     assert spawn(*WORDS, "t.jsonl", "--workers", "2").code == 0
     assert (folder / "killed").exists()
     assert (folder / "t.jsonl").read_bytes() == whole
 
 
 def test_parquet_has_the_same_texts(whole, folder, run):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install pyarrow")
     (folder / "killed").touch()
     assert run(*WORDS, "t.parquet").code == 0
     rows = parquet.read_table("t.parquet").to_pylist()
@@ -106,7 +107,7 @@ def test_parquet_has_the_same_texts(whole, folder, run):
 
 
 def test_ctrl_c_while_parquet_is_written_leaves_no_part_of_it(whole, folder, run, monkeypatch):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pip install pyarrow")
     (folder / "killed").touch()
 
     def interrupt(writer, table):

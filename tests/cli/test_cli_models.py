@@ -133,10 +133,11 @@ def test_impossible_requests_are_refused(
 
 
 # Keras converts its variables the way of NumPy 1.
+@pytest.mark.slow
 def test_an_exported_model_writes_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
     a = SMALL["book"]
     weights, words = random_weights(a), numbered_words(a.vocabulary_size)
     folder = write(tmp_path / "small", architecture=a, vocabulary=words, weights=weights)

@@ -107,6 +107,7 @@ def test_a_folder_that_cannot_be_made(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_as_ruff_would_write_it(run: Run, tmp_path: Path, kind: str) -> None:
+    pytest.importorskip("ruff", reason="pip install ruff")
     run("plugins", "new", "top_a", f"--{kind}", "--into", str(tmp_path))
     for words in (["format", "--check"], ["check"]):
         command = [sys.executable, "-m", "ruff", *words, "--quiet", "."]
@@ -114,6 +115,7 @@ def test_it_is_as_ruff_would_write_it(run: Run, tmp_path: Path, kind: str) -> No
         assert done.returncode == 0, done.stdout.decode()
 
 
+@pytest.mark.slow
 def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
     run: Run, tmp_path: Path
 ) -> None:
@@ -147,6 +149,7 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
     assert "40 passed" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "entry", "words", "output", "passed"),
     [

@@ -54,8 +54,8 @@ def test_the_version(spawn: Run) -> None:
         (["sample", "--t", "-1"], "t must be at least 0, not -1.0"),
     ],
 )
-def test_wrong_usage(spawn: Run, words: list[str], sentence: str) -> None:
-    assert spawn(*words) == (2, "", f"error: {sentence}\n")
+def test_wrong_usage(run: Run, words: list[str], sentence: str) -> None:
+    assert run(*words) == (2, "", f"error: {sentence}\n")
 
 
 def test_a_prompt_from_standard_input(spawn: Run) -> None:
@@ -182,6 +182,7 @@ def corelm_samplers():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call",
     [
@@ -206,6 +207,7 @@ def test_no_way_of_writing_at_a_step_reaches_standard_output(
     assert result.err.count("loud") == 2
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize(
     "locale",
@@ -241,6 +243,7 @@ def test_any_locale_and_width(spawn: Run, locale: dict[str, str]) -> None:
     assert spawn(*arguments, env=environment).json["prompt"] == "naïve 🎬"
 
 
+@pytest.mark.slow
 def test_without_a_home(spawn: Run, tmp_path: Path) -> None:
     homes = ("CORELM_HOME", "HOME", "XDG_DATA_HOME")
     environment = {k: v for k, v in os.environ.items() if k not in homes}
@@ -251,7 +254,10 @@ def test_without_a_home(spawn: Run, tmp_path: Path) -> None:
     assert spawn(*REPORT, env=strange).code == 0
 
 
-HEAVY = ("keras", "tensorflow", "scipy", "pandas", "matplotlib", "jinja2", "jax", "torch")
+HEAVY = (
+    *("keras", "tensorflow", "scipy", "pandas", "matplotlib", "jinja2", "jax", "torch"),
+    "pydantic",
+)
 
 
 @pytest.mark.parametrize(
@@ -285,16 +291,6 @@ def test_help_imports_neither_rich_nor_plugins(toy: None) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.strip() == "is all"
-
-
-@pytest.mark.parametrize("words", [[*GREEDY], EXPLAIN, REPORT, BENCH, ["models"], ["plugins"]])
-def test_no_command_imports_pydantic(toy: None, words: list[str]) -> None:
-    code = (
-        "import sys; from corelm.cli import main; main(sys.argv[1:]);"
-        "print('pydantic' in sys.modules, file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
-    assert done.stderr.splitlines()[-1] == "False"
 
 
 def test_sample_imports_nothing_slow_that_it_does_not_use() -> None:
@@ -370,6 +366,7 @@ def test_a_terminal_gets_a_bold_prompt_and_lines_broken_between_words(toy: None)
     )
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 @pytest.mark.parametrize(
@@ -392,6 +389,7 @@ def test_no_control_codes_in_a_file(spawn: Run, words: list[str]) -> None:
     assert "\x1b" not in result.out + result.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "names"),
     [

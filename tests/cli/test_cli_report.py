@@ -98,6 +98,7 @@ def test_a_hostile_prompt_stays_text(report: Run, tmp_path: Path) -> None:
 # Files
 
 
+@pytest.mark.slow
 def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
     files = {form: f"a report.{form}" for form in ("json", "csv", "markdown", "html")}
     result = report(
@@ -450,6 +451,7 @@ def without_time(document: dict[str, Any]) -> bytes:
     return json.dumps(document).encode()
 
 
+@pytest.mark.slow
 @posix
 def test_after_ctrl_c_resume_ends_with_the_same_report(waits: Path, home: Path) -> None:
     """A real SIGINT, twice: while it measures on the same contexts, and while it draws texts."""
@@ -481,6 +483,7 @@ def test_after_ctrl_c_resume_ends_with_the_same_report(waits: Path, home: Path) 
     assert list((home / "reports").iterdir()) == []
 
 
+@pytest.mark.slow
 @posix
 def test_after_a_kill_too(waits: Path, home: Path) -> None:
     assert interrupted(home, 5, signal.SIGKILL).returncode == -signal.SIGKILL
@@ -491,6 +494,7 @@ def test_after_a_kill_too(waits: Path, home: Path) -> None:
     assert last.returncode == 0
 
 
+@pytest.mark.slow
 @posix
 def test_other_settings_do_not_go_on(waits: Path, home: Path) -> None:
     interrupted(home, 2, signal.SIGINT)
@@ -503,6 +507,7 @@ def test_other_settings_do_not_go_on(waits: Path, home: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @posix
 def test_without_resume_it_starts_over(waits: Path, home: Path) -> None:
     interrupted(home, 5, signal.SIGINT)

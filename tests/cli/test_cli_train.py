@@ -73,8 +73,9 @@ def test_help_names_the_presets_and_the_tokens(capsys: pytest.CaptureFixture[str
     assert "[default: 0.2,0.5,0.7,1.0,1.5]" in text
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
     assert main(["train", "--data", str(notes), *SMALL]) == 0
     written = capsys.readouterr()
     folder = notes.parent / "home" / "models" / "notes-book"
@@ -96,11 +97,12 @@ def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixtur
     assert "replace it with --overwrite" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")
 def test_an_interrupted_run_keeps_a_checkpoint_and_continues(
     notes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     command = [sys.executable, "-m", "corelm", "train", "--data", str(notes), *SMALL]
     command += ["--epochs", "3", "--out", str(notes.parent / "model")]
@@ -173,8 +175,8 @@ def test_without_tensorflow_it_says_what_it_needs(
 def test_a_second_run_into_the_same_folder_is_refused(
     notes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("tensorflow")
-    filelock = pytest.importorskip("filelock")
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
+    filelock = pytest.importorskip("filelock", reason="pip install filelock")
     folder = notes.parent / "model"
     with filelock.FileLock(notes.parent / ".model.lock"):
         assert main(["train", "--data", str(notes), *SMALL, "--out", str(folder)]) == 1

@@ -27,6 +27,7 @@ def test_the_target_holds_for_the_corpus(name):
         attempt(name, data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_target_holds_for_changes_of_the_corpus(name):
     rng, corpus = random.Random(f"corelm {name}"), run.read_corpus(name)

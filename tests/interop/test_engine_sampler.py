@@ -185,7 +185,7 @@ def test_bad_logits_and_shapes_are_refused():
 
 
 def test_native_arrays_are_kept_where_the_sampler_can():
-    strict = pytest.importorskip("array_api_strict")
+    strict = pytest.importorskip("array_api_strict", reason="pip install array-api-strict")
     logits = strict.asarray(np.array([[0.0, 2.0, 1.0]], np.float32))
     result = EngineSampler("top_k(k=2)").native(logits)
     assert type(result) is type(logits)

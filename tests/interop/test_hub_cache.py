@@ -10,7 +10,7 @@ from corelm.interop import check_hub_model, hub_models
 
 @pytest.fixture
 def cache(monkeypatch, tmp_path):
-    pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed")
+    pytest.importorskip("huggingface_hub", reason="pip install huggingface_hub")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     for name, weights in {"someone--small": "model.safetensors", "old": "model.bin"}.items():
         snapshot = tmp_path / f"models--{name}" / "snapshots" / "0123"

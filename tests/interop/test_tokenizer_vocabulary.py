@@ -9,7 +9,8 @@ from corelm.errors import UsageError
 from corelm.interop import vocabulary_of
 from corelm.interop.testing import tiny_tokenizer
 
-transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+pytestmark = pytest.mark.engines("transformers")
+transformers = pytest.importorskip("transformers", reason="pip install transformers")
 
 from tokenizers import Tokenizer, decoders, models, processors  # noqa: E402
 

@@ -250,6 +250,7 @@ def test_a_crash_between_the_two_renames_loses_nothing(folder):
     assert os.listdir(folder.parent) == ["model"]
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_a_whole_model(folder):
     code = f"""
 import sys

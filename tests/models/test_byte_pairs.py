@@ -48,7 +48,7 @@ PIECES = [
 @pytest.fixture(scope="module")
 def reference():
     """The tokenizer of the package `tokenizers` with the same tokens."""
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = pytest.importorskip("tokenizers", reason="pip install tokenizers")
     ids = {word: i for i, word in enumerate(VOCABULARY.words)}
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(ids, MERGES))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -69,6 +69,7 @@ def test_texts_of_odd_pieces_have_the_ids_of_tokenizers(reference):
         assert VOCABULARY.encode(text) == reference.encode(text).ids, text
 
 
+@pytest.mark.slow
 def test_every_character_is_split_as_by_tokenizers(reference):
     rng = random.Random(0)
     characters = old_characters()

@@ -55,8 +55,11 @@ def logits_of(model, ids):
 # The libraries
 
 
+@pytest.mark.engines("transformers", "torch")
 def test_transformers_has_the_logits_and_the_ids(model, exported):
-    transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
+    import torch
+    import transformers
+
     path, ids = exported("transformers"), model.vocabulary.encode(TEXT)
     network = transformers.AutoModelForCausalLM.from_pretrained(path)
     assert (type(network).__name__, network.dtype) == ("GPT2LMHeadModel", torch.float32)
@@ -72,9 +75,11 @@ def test_transformers_has_the_logits_and_the_ids(model, exported):
     assert network.generation_config.eos_token_id == 1
 
 
+@pytest.mark.engines("mlx", "mlx_lm")
 def test_mlx_lm_opens_the_folder_for_transformers(model, exported):
-    mx = pytest.importorskip("mlx.core")
-    mlx_lm = pytest.importorskip("mlx_lm")
+    import mlx.core as mx
+    import mlx_lm
+
     path, ids = exported("transformers"), model.vocabulary.encode(TEXT)
     network, tokenizer = mlx_lm.load(str(path))
     logits = np.array(network(mx.array([[1, *ids]]))[0])
@@ -85,15 +90,17 @@ def test_mlx_lm_opens_the_folder_for_transformers(model, exported):
 
 
 def test_the_package_tokenizers_reads_the_tokenizer_alone(model, exported):
-    tokenizers = pytest.importorskip("tokenizers")
+    tokenizers = pytest.importorskip("tokenizers", reason="pip install tokenizers")
     tokenizer = tokenizers.Tokenizer.from_file(str(exported("transformers") / "tokenizer.json"))
     for text in TEXTS:
         assert tokenizer.encode(text).ids == [1, *model.vocabulary.encode(text)]
 
 
+@pytest.mark.engines("keras_hub")
 def test_keras_hub_has_the_logits_and_the_ids(model, exported):
-    pytest.importorskip("tensorflow")
-    keras_hub = pytest.importorskip("keras_hub")
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
+    import keras_hub
+
     path, ids = exported("keras_hub"), model.vocabulary.encode(TEXT)
     network = keras_hub.models.CausalLM.from_preset(str(path))
     assert type(network).__name__ == "GPT2CausalLM"
@@ -126,9 +133,10 @@ def half_gelu(activate):
     return rounded
 
 
+@pytest.mark.engines("llama_cpp", "gguf")
 def test_llama_cpp_has_the_logits_and_the_ids(folder, exported, monkeypatch):
-    llama_cpp = pytest.importorskip("llama_cpp")
-    pytest.importorskip("gguf")
+    import llama_cpp
+
     monkeypatch.setattr(native, "kernels", None)
     monkeypatch.setattr(layers, "_activate", half_gelu(layers._activate))
     model = corelm.load(folder)

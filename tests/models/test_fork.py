@@ -60,6 +60,7 @@ print(failures)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kernels", ["0", "1"], ids=["NumPy", "kernels"])
 def test_children_forked_while_threads_generate_do_not_hang(kernels):

@@ -18,7 +18,7 @@ from corelm.models.keras_file import write_keras
 from corelm.models.numpy_model import NumpyModel
 from corelm.numerics.distributions import log_softmax
 
-keras = pytest.importorskip("keras")
+keras = pytest.importorskip("keras", reason="pip install keras")
 
 pytestmark = pytest.mark.filterwarnings("error")  # as with `python -W error`
 
@@ -58,6 +58,7 @@ def refusal(path):
     return message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_a_model_comes_back_with_its_vocabulary(tmp_path, kind):
     path = write_keras(small_bundle(kind), tmp_path / "model.keras")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
+keras = pytest.importorskip("keras", reason="pip install keras")
 
 from corelm.models.architectures import Architecture  # noqa: E402
 from corelm.models.keras_layers import (  # noqa: E402
@@ -67,6 +67,7 @@ def test_the_chapters_networks_give_probabilities(kind):
     np.testing.assert_allclose(scores.sum(-1), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_comes_back_from_a_keras_file(network, tmp_path):
     path = tmp_path / "network.keras"
     network.save(path)

@@ -165,7 +165,7 @@ class Traced(LastToken):
     def __init__(self, table):
         super().__init__(table)
         self.traces = 0
-        tf = pytest.importorskip("tensorflow")
+        tf = pytest.importorskip("tensorflow", reason="pip install tensorflow")
 
         def scores(ids):
             self.traces += 1
@@ -174,7 +174,9 @@ class Traced(LastToken):
         self._compiled = tf.function(scores)
 
     def predict_on_batch(self, ids):
-        return self._compiled(pytest.importorskip("tensorflow").constant(ids)).numpy()
+        return self._compiled(
+            pytest.importorskip("tensorflow", reason="pip install tensorflow").constant(ids)
+        ).numpy()
 
 
 def test_a_step_is_compiled_for_few_shapes():
@@ -277,7 +279,7 @@ def test_texts_are_generated_with_it():
 @pytest.fixture(params=["attention", "both ways"])
 def looking_ahead(request):
     """A Keras network that is not causal, with random weights."""
-    keras = pytest.importorskip("keras")
+    keras = pytest.importorskip("keras", reason="pip install keras")
     keras.utils.set_random_seed(0)
     inputs = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(30, 8)(inputs)
@@ -288,6 +290,7 @@ def looking_ahead(request):
     return keras.Model(inputs, keras.layers.Dense(30)(x))
 
 
+@pytest.mark.slow
 def test_scores_of_a_keras_model_that_looks_ahead_are_those_of_the_text_alone(looking_ahead):
     model = KerasLanguageModel(looking_ahead, numbered_words(30), 16)
     texts = np.random.default_rng(0).integers(1, 30, (3, 7))
@@ -295,10 +298,11 @@ def test_scores_of_a_keras_model_that_looks_ahead_are_those_of_the_text_alone(lo
     np.testing.assert_allclose(model.start(texts).next_logits(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("kind", SMALL)
 def test_rounding_does_not_look_like_looking_ahead(kind, precision, caplog):
-    keras = pytest.importorskip("keras")
+    keras = pytest.importorskip("keras", reason="pip install keras")
     from corelm.models.keras_layers import build
 
     before = keras.config.dtype_policy()
@@ -310,9 +314,10 @@ def test_rounding_does_not_look_like_looking_ahead(kind, precision, caplog):
     assert not [record for record in caplog.records if record.name == "corelm"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SMALL)
 def test_it_agrees_with_the_runtime_wherever_the_window_is(kind):
-    pytest.importorskip("keras")
+    pytest.importorskip("keras", reason="pip install keras")
     from corelm.models.keras_layers import build
 
     network = build(SMALL[kind])

@@ -57,6 +57,7 @@ def texts():
     return np.random.default_rng(1).integers(0, 3000, (64, STEPS))
 
 
+@pytest.mark.slow
 def test_a_row_is_the_same_to_the_last_bit_alone_and_in_any_batch(model, texts):
     few = [5, 0, 63]
     alone, three, all_64 = (model.start(texts[rows, :3]) for rows in ([5], few, slice(None)))
@@ -112,6 +113,7 @@ def test_the_logits_after_each_of_the_last_tokens_are_those_of_one_at_a_time(mod
     assert np.array_equal(session.last_logits(1), expected[:, -1:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 3, 9, 20, 31])
 def test_after_going_back_it_says_what_it_would_have_said(model, texts, count, asked):
@@ -141,6 +143,7 @@ def test_another_way_back_to_the_same_window(model, texts, length):
     assert np.array_equal(session.next_logits(), model.start(other).next_logits())
 
 
+@pytest.mark.slow
 def test_going_back_again_and_again_over_the_edge_of_the_context(model, texts):
     rng = np.random.default_rng(2)
     session, kept = model.start(texts[:1, :20]), texts[:1, :20]

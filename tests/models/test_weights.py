@@ -11,7 +11,7 @@ from corelm.models import bundle
 from corelm.models.weights import shapes
 from corelm.training.presets import PRESETS
 
-pytest.importorskip("keras")
+pytest.importorskip("keras", reason="pip install keras")
 
 
 @pytest.mark.parametrize("kind", SMALL)

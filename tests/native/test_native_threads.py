@@ -114,6 +114,7 @@ def test_other_threads_go_on_while_a_started_run_is_dropped():
     assert end - start < 0.01 or len(inside) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_processes_may_be_forked_while_other_threads_work():

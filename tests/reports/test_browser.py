@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from documents import BACKWARDS, EVIL, hostile, playground
-from playwright import sync_api as playwright
 
 import corelm
 from corelm.reports.document.numbers import share
 from corelm.reports.render.format import visible
 from corelm.reports.render.html.page import page
+
+pytestmark = pytest.mark.slow
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
 ARGUMENTS = [
     "--no-sandbox",

@@ -203,6 +203,7 @@ def test_the_settings_of_a_sweep_are_matched_each():
     assert abs(second["teacher_forced"]["entropy"]["mean"] - 0.5) <= 0.01
 
 
+@pytest.mark.slow
 def test_the_best_of_a_sweep_and_the_fronts_are_given():
     document = compare(["temperature(t=0.2..1.8/5)", "greedy"], reference=TEXTS, n=8)
     jsonschema.validate(document, schema())
@@ -344,6 +345,7 @@ def test_samplers_are_matched_to_an_entropy():
     assert abs(matched[0]["teacher_forced"]["entropy"]["mean"] - 0.5) <= 0.01
 
 
+@pytest.mark.slow
 def test_every_open_sampler_gets_a_row_for_each_target():
     document = compare(
         ["temperature", "greedy", "top_k"],

@@ -11,6 +11,7 @@ def simulation():
     return long_program("coverage")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prompts", "texts"), [(1, 32), (4, 12)])
 def test_intervals_hold_the_truth(simulation, prompts, texts):
     """Of 40 intervals with a coverage of 95 %, fewer than 33 hold the truth once in 1,500 times."""
@@ -40,6 +41,7 @@ def test_the_share_that_holds_the_truth(simulation):
     assert found.studies == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", range(5))
 @pytest.mark.parametrize("shared", [0, 0.8])
 def test_the_interval_of_the_best_holds_wherever_the_settings_lie(simulation, settings, shared):

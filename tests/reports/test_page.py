@@ -225,6 +225,7 @@ def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
         assert [text.sampler for text in group.texts] == [r["sampler"] for r in made["samplers"]]
 
 
+@pytest.mark.slow
 def test_malicious_strings_stay_text(made):
     evil = hostile(made)
     check(evil)
@@ -239,11 +240,13 @@ def test_malicious_strings_stay_text(made):
     assert names <= {name for _, attributes in Reader(page(made)).elements for name in attributes}
 
 
+@pytest.mark.slow
 def test_a_full_report_is_less_than_a_megabyte(made):
     size = len(page(full(made, samplers=7, texts=5, tokens=100)).encode())
     assert 500_000 < size < 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("samplers", "explained"), [(8, 5), (20, 2), (41, 1)])
 def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
     made, samplers, explained
@@ -262,6 +265,7 @@ def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
     assert "{" not in written.text[written.text.find(note) :][:80]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0.0, -1.0, 1e308, -1e308, 5e-324])
 def test_any_numbers_can_be_shown(document, number):
     strange = every_number(document, number)
@@ -269,6 +273,7 @@ def test_any_numbers_can_be_shown(document, number):
     assert Reader(page(strange)).all("section")
 
 
+@pytest.mark.slow
 def test_the_sliders_show_the_entropy_of_human_text(document):
     strip = next(line for line in page(document).splitlines() if 'id="scale"' in line)
     entropy = document["reference"]["teacher_forced"]["entropy"]["mean"]
@@ -312,6 +317,7 @@ def test_a_report_of_nothing(document):
     assert "No sampler wrote a text." in page(empty)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logits", ["no base64!", "AAAA", "", "AACAfw==", "AAAAAAAAgD8="])
 def test_logits_that_rise_or_are_not_numbers_are_refused(document, logits):
     """Bad base64, three bytes, no bytes, infinity, and 0 before 1."""

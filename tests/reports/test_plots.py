@@ -71,6 +71,7 @@ def test_the_files_are_pictures(document):
         assert content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml"), name
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_each_time_and_hold_no_date(document):
     first, second = plots(document), plots(copy.deepcopy(document))
     assert first == second
@@ -79,6 +80,7 @@ def test_the_bytes_are_the_same_each_time_and_hold_no_date(document):
         assert b"date" not in content.lower()
 
 
+@pytest.mark.slow
 def test_settings_of_matplotlib_change_nothing_and_are_not_changed(document):
     plain = plots(document)
     with mpl.rc_context({"font.size": 30, "svg.fonttype": "none", "axes.grid": True}):
@@ -256,6 +258,7 @@ def one_place(document: Document) -> Document:
     return copy.deepcopy(document) | {"samplers": [greedy, half, uniform, *rows]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["made", "one place", "default", "matched", "swept", "twenty"])
 def test_no_label_lies_on_a_line_a_mark_or_another_label(kinds, kind):
     document = kinds[kind]
@@ -400,6 +403,7 @@ def test_recall_is_drawn_against_mass_kept_where_people_wrote_the_contexts(kinds
     assert "recall-against-mass-kept" not in [chart.name for chart in charts(kinds["machine's"])]
 
 
+@pytest.mark.slow
 def test_a_document_without_figures_is_drawn_empty(document):
     for row in document["samplers"]:
         row.update(teacher_forced=None, generated_texts=None)
@@ -415,6 +419,7 @@ def test_a_document_without_figures_is_drawn_empty(document):
     assert set(drawings(matched)) == {*always, "matched-samplers"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0.0, -1.0, 1e308, -1e308, 5e-324])
 def test_any_numbers_can_be_drawn(document, number):
     strange = every_number(document, number)
@@ -422,6 +427,7 @@ def test_any_numbers_can_be_drawn(document, number):
     assert set(drawings(strange)) == set(NAMES)
 
 
+@pytest.mark.slow
 def test_a_name_is_neither_formula_nor_markup(document):
     for svg in drawings(hostile(document)).values():
         assert "<script" not in svg

@@ -78,6 +78,7 @@ def lines() -> list[str]:
     return list(described())
 
 
+@pytest.mark.slow
 def test_charts_are_drawn_as_recorded(lines: list[str]) -> None:
     recorded = RECORDED.read_text(encoding="utf-8").splitlines()
     assert [NUMBER.sub("0", line) for line in lines] == [NUMBER.sub("0", line) for line in recorded]

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from corelm_samplers.adaptive_p import AdaptiveP
 
-from corelm import Context, generate, sampler
-from corelm.errors import ParameterError
+from corelm import Context, generate
 from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
@@ -114,21 +113,3 @@ def test_the_mean_probability_comes_to_the_target():
         [text] = generate(model, "w0", sampler=AdaptiveP(target=target), length=400, seed=1)
         drawn = np.exp([-step.model_surprisal for step in text.steps])
         assert drawn.mean() == pytest.approx(target, abs=0.02)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"target": 1.1}, "target must be at least -1 and at most 1, not 1.1"),
-        ({"decay": 1}, "decay must be at least 0 and at most 0.99, not 1.0"),
-        ({"decay": -0.1}, "decay must be at least 0 and at most 0.99, not -0.1"),
-    ],
-)
-def test_invalid_parameters_are_refused(values, message):
-    with pytest.raises(ParameterError) as caught:
-        AdaptiveP(**values)
-    assert str(caught.value) == message
-
-
-def test_it_is_found_by_name():
-    assert sampler("adaptive_p(target=0.4)") == AdaptiveP(target=0.4, decay=0.9)

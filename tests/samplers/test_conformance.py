@@ -10,12 +10,13 @@ import pytest
 from conformance import (
     FILTERS,
     INF,
-    LIBRARIES,
     NUMPY,
+    ON_TORCH,
     OTHERS,
     context_of,
     filters,
     on_jax,
+    on_strict,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -168,13 +169,21 @@ AGREED = [
 ]
 
 
+@pytest.mark.parametrize(
+    "calls",
+    [
+        NUMPY | {"array-api-strict": on_strict},
+        pytest.param(ON_TORCH, marks=pytest.mark.engines("torch")),
+    ],
+    ids=["standard", "torch"],
+)
 @pytest.mark.parametrize("expression", AGREED)
-def test_every_library_agrees(expression):
+def test_every_library_agrees(expression, calls):
     sampler = corelm.sampler(expression)
     for dtype in (np.float32, np.float64):
         rows = rows_to_agree_on(dtype)
         expected = NUMPY["definition"](sampler, rows)
-        for name, call in (NUMPY | LIBRARIES).items():
+        for name, call in calls.items():
             assert_agree(call(sampler, rows), expected, f"{name} in {dtype.__name__}")
 
 
@@ -184,12 +193,14 @@ COMPILED = [
 ]
 
 
+@pytest.mark.engines("jax")
 @pytest.mark.parametrize("expression", COMPILED)
 def test_it_runs_compiled_by_jax(expression):
     sampler, rows = corelm.sampler(expression), rows_to_agree_on(np.float32)
     assert_agree(on_jax(sampler, rows), NUMPY["definition"](sampler, rows), "JAX")
 
 
+@pytest.mark.engines("jax")
 def test_near_zero_jax_leaves_the_most_likely_token_alone_too():
     rows = rows_to_agree_on(np.float32)[3:]  # without ties for the most likely token
     found = softmax(on_jax(corelm.sampler("temperature(t=1e-300)"), rows))
@@ -198,7 +209,7 @@ def test_near_zero_jax_leaves_the_most_likely_token_alone_too():
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_every_sampler_runs_on_tensorflow(compiled):
-    tf = pytest.importorskip("tensorflow")
+    tf = pytest.importorskip("tensorflow", reason="pip install tensorflow")
     rows = rows_to_agree_on(np.float32)
     context = context_of(rows)
     for expression in COMPILED:
@@ -211,7 +222,7 @@ def test_every_sampler_runs_on_tensorflow(compiled):
 
 
 def test_a_filter_runs_compiled_by_xla():
-    tf = pytest.importorskip("tensorflow")
+    tf = pytest.importorskip("tensorflow", reason="pip install tensorflow")
     rows, sampler = rows_to_agree_on(np.float32), corelm.sampler("typical(p=0.5)")
     call = partial(sampler, context=context_of(rows))
     found = tf.function(call, jit_compile=True, autograph=False)(tf.constant(rows))
@@ -242,8 +253,10 @@ def test_the_layout_of_an_array_means_nothing(expression):
         assert np.array_equal(sampler(logits, context_of(rows)), expected), name
 
 
+@pytest.mark.engines("torch")
 def test_a_tensor_on_the_processor_is_lent_to_the_kernels_without_a_copy(monkeypatch):
-    torch = pytest.importorskip("torch")
+    import torch
+
     if native.kernels is None:
         pytest.skip("no kernels on this machine")
     tensor, seen = torch.zeros(2, 5), []

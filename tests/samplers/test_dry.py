@@ -8,8 +8,8 @@ from corelm_samplers.dry import Dry, repetitions, z_function
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelm import Context, generate, sampler
-from corelm.errors import ParameterError, UsageError
+from corelm import Context, generate
+from corelm.errors import UsageError
 from corelm.stages import apply
 from corelm.testing import ToyModel, obeys_the_laws
 
@@ -257,24 +257,3 @@ def test_tokens_are_compared_at_most_twice_as_often_as_there_are_tokens(sequence
     Counted.comparisons = 0
     z_function([Counted(token) for token in sequence])
     assert len(sequence) - 1 <= Counted.comparisons <= 2 * len(sequence)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"multiplier": -1}, "multiplier must be at least 0 and below inf, not -1.0"),
-        ({"base": 0.9}, "base must be at least 1 and below inf, not 0.9"),
-        ({"allowed_length": -1}, "allowed_length must be at least 0, not -1"),
-        ({"sequence_breakers": [1.5]}, "sequence_breakers must be a list of items"),
-    ],
-)
-def test_invalid_parameters_are_refused(values, message):
-    with pytest.raises(ParameterError) as caught:
-        Dry(**values)
-    assert str(caught.value).startswith(message)
-
-
-def test_its_expression_is_read_back():
-    dry = sampler("dry(multiplier=0.8, sequence_breakers=('.', 3))")
-    assert dry == Dry(multiplier=0.8, sequence_breakers=(".", 3))
-    assert sampler(str(dry)) == dry

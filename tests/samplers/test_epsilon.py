@@ -11,7 +11,6 @@ from reference_filters import (
     kept_of,
 )
 
-from corelm.errors import ParameterError
 from corelm.testing import obeys_the_laws
 
 
@@ -60,16 +59,3 @@ def test_ties_in_decimals_and_ties_of_the_likeliest(p, epsilon, expected):
 def test_huge_logits():
     assert kept(Epsilon(epsilon=0.5), np.array([1e30, 1e30, 0.0])) == [0, 1]
     assert kept(Epsilon(epsilon=0.51), np.array([1e30, 1e30, 0.0])) == [0]
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (-0.1, "epsilon must be at least 0 and below 1, not -0.1"),
-        (1, "epsilon must be at least 0 and below 1, not 1.0"),
-    ],
-)
-def test_values_outside_the_range_are_refused(value, message):
-    with pytest.raises(ParameterError) as caught:
-        Epsilon(epsilon=value)
-    assert str(caught.value) == message

@@ -11,7 +11,6 @@ from reference_filters import (
     kept_of,
 )
 
-from corelm.errors import ParameterError
 from corelm.testing import obeys_the_laws
 
 
@@ -53,16 +52,3 @@ def test_in_single_precision_too():
 @pytest.mark.parametrize("n", [1, 3, 10, 49, 1000])
 def test_equal_tokens_all_stay(n):
     assert kept(Eta(epsilon=0.99), np.full(n, 0.3)) == [*range(n)]
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (-0.1, "epsilon must be at least 0 and below 1, not -0.1"),
-        (1, "epsilon must be at least 0 and below 1, not 1.0"),
-    ],
-)
-def test_values_outside_the_range_are_refused(value, message):
-    with pytest.raises(ParameterError) as caught:
-        Eta(epsilon=value)
-    assert str(caught.value) == message

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corelm_samplers.frequency_penalty import FrequencyPenalty
 
-from corelm import Context, sampler
+from corelm import Context
 from corelm.stages import apply
 from corelm.testing import obeys_the_laws
 
@@ -73,7 +73,3 @@ def test_impossible_tokens_stay_impossible_and_no_others_become_so(dtype):
 
 def test_zero_changes_nothing():
     assert apply(FrequencyPenalty(), LOGITS, Context.of([[0, 1]])) is LOGITS
-
-
-def test_it_is_found_by_name():
-    assert sampler("frequency_penalty(penalty=0.5)") == FrequencyPenalty(penalty=0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from corelm_samplers.greedy import Greedy
 
-from corelm import entropy, sampler, sampling_distribution
+from corelm import entropy, sampling_distribution
 from corelm.testing import obeys_the_laws
 
 
@@ -30,8 +30,3 @@ def test_the_likeliest_is_certain(logits, expected):
 
 def test_its_entropy_is_zero():
     assert float(entropy(sampling_distribution(Greedy(), [0.1, 0.2, 0.3]))) == 0.0
-
-
-def test_it_is_found_by_name():
-    assert sampler("greedy") == Greedy()
-    assert str(Greedy()) == "greedy"

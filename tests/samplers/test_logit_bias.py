@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from corelm_samplers.logit_bias import LogitBias
 
-from corelm import Context, generate, sampler, sampling_distribution
-from corelm.errors import ParameterError, UsageError
+from corelm import Context, generate, sampling_distribution
+from corelm.errors import UsageError
 from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
@@ -74,18 +74,6 @@ def test_nothing_added_changes_nothing(bias):
 
 
 @pytest.mark.parametrize(
-    ("token", "bias"),
-    [(0, INF), (0, float("nan")), (0, "1"), (0, True), ("", 1), (1.5, 1), (True, 1)],
-)
-def test_an_invalid_bias_is_refused(token, bias):
-    with pytest.raises(ParameterError) as caught:
-        LogitBias(bias={token: bias})
-    assert str(caught.value) == (
-        f"bias must map token ids or words to numbers or -inf, not {token!r} to {bias!r}"
-    )
-
-
-@pytest.mark.parametrize(
     ("bias", "message"),
     [
         ({4: 1.0}, "logit_bias: there is no token 4; the ids go from 0 to 3"),
@@ -98,9 +86,3 @@ def test_an_invalid_token_is_refused(bias, message):
     with pytest.raises(UsageError) as caught:
         generate(model, "yes", sampler=LogitBias(bias=bias), length=1)
     assert str(caught.value).startswith(message)
-
-
-def test_its_expression_is_read_back():
-    bias = LogitBias(bias={"no": -INF, 2: 1.5})
-    assert str(bias) == "logit_bias(bias={'no': -inf, 2: 1.5})"
-    assert sampler(str(bias)) == bias

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corelm_samplers.min_length import MinLength
 
-from corelm import Context, generate, sampler
+from corelm import Context, generate
 from corelm.testing import ToyModel, obeys_the_laws
 
 INF = float("inf")
@@ -66,7 +66,3 @@ def test_a_model_whose_texts_have_no_end_and_no_model_change_nothing():
 
 def test_zero_changes_nothing():
     assert after(0, 0) is LOGITS
-
-
-def test_it_is_found_by_name():
-    assert sampler("min_length(n=20)") == MinLength(n=20)

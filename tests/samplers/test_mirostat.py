@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from corelm_samplers.mirostat import Mirostat
 
-from corelm import Context, generate, sampler, sampling_distribution
-from corelm.errors import ParameterError
+from corelm import Context, generate, sampling_distribution
 from corelm.stages import apply
 from corelm.testing import ToyModel, obeys_the_laws
 
@@ -105,22 +104,3 @@ def test_the_surprise_of_a_text_is_tau():
         assert bits.mean() == pytest.approx(tau, abs=0.2)
         plain = generate(model, "w1", sampler="stochastic", length=400, seed=3)[0]
         assert np.mean([step.surprisal for step in plain.steps]) / BIT > tau + 1
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"tau": -1}, "tau must be at least 0, not -1.0"),
-        ({"tau": float("nan")}, "tau must be a number, not nan"),
-        ({"eta": -0.1}, "eta must be at least 0 and below inf, not -0.1"),
-        ({"eta": INF}, "eta must be at least 0 and below inf, not inf"),
-    ],
-)
-def test_invalid_parameters_are_refused(values, message):
-    with pytest.raises(ParameterError) as caught:
-        Mirostat(**values)
-    assert str(caught.value) == message
-
-
-def test_it_is_found_by_name():
-    assert sampler("mirostat") == Mirostat(tau=5, eta=0.1)

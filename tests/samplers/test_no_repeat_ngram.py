@@ -8,7 +8,7 @@ from corelm_samplers.no_repeat_ngram import NoRepeatNgram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelm import Context, sampler
+from corelm import Context
 from corelm.testing import obeys_the_laws
 
 INF = float("inf")
@@ -81,7 +81,3 @@ def test_it_bans_exactly_the_ends_of_n_grams_that_are_there(n, tokens):
     before = tuple(tokens[len(tokens) - n + 1 :]) if len(tokens) >= n - 1 else None
     expected = [t for t in range(4) if before is not None and (*before, t) in there]
     assert banned(n, tokens) == expected
-
-
-def test_it_is_found_by_name():
-    assert sampler("no_repeat_ngram(n=3)") == NoRepeatNgram(n=3)

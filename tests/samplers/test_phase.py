@@ -9,7 +9,6 @@ import pytest
 from corelm_samplers.phase import Phase
 from corelm_samplers.temperature import Temperature
 
-import corelm
 from corelm import Context, explain, generate, hookimpl, sampler, sampling_distribution
 from corelm.errors import UsageError
 from corelm.numerics.portability import is_portable
@@ -135,9 +134,3 @@ def test_names_inside_a_preset_are_corelms_own_too():
         assert type(built_in("phase(inside=greedy)").inside).__name__ == "Greedy"
     finally:
         registry.cache_clear()
-
-
-def test_its_expression_is_read_back():
-    text = "phase(start='(', end=5, inside=temperature(t=0.5), outside=min_p(p=0.1) | greedy)"
-    assert str(sampler(text)) == text
-    assert corelm.sampler(str(sampler(text))) == sampler(text)

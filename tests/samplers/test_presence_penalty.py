@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from corelm_samplers.presence_penalty import PresencePenalty
 
-from corelm import Context, sampler
-from corelm.errors import ParameterError
+from corelm import Context
 from corelm.stages import apply
 from corelm.testing import obeys_the_laws
 
@@ -70,14 +69,3 @@ def test_impossible_tokens_stay_impossible_and_no_others_become_so(dtype):
 
 def test_zero_changes_nothing():
     assert apply(PresencePenalty(), LOGITS, Context.of([[0, 1]])) is LOGITS
-
-
-@pytest.mark.parametrize("penalty", [INF, -INF])
-def test_an_invalid_penalty_is_refused(penalty):
-    with pytest.raises(ParameterError) as caught:
-        PresencePenalty(penalty=penalty)
-    assert str(caught.value) == f"penalty must be above -inf and below inf, not {penalty}"
-
-
-def test_it_is_found_by_name():
-    assert sampler("presence_penalty(penalty=0.5)") == PresencePenalty(penalty=0.5)

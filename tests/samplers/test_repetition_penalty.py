@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from corelm_samplers.repetition_penalty import RepetitionPenalty
 
-from corelm import Context, sampler, sampling_distribution
-from corelm.errors import ParameterError
+from corelm import Context, sampling_distribution
 from corelm.stages import apply
 from corelm.testing import obeys_the_laws
 
@@ -97,23 +96,3 @@ def test_the_sign_of_the_raw_logits_decides():
     shifted = sampling_distribution(RepetitionPenalty(penalty=2), [2.0, 0.0], [1])
     assert p[1] == pytest.approx(1 / (1 + np.exp(4)))
     assert shifted[1] == pytest.approx(1 / (1 + np.exp(2)))
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"penalty": 0}, "penalty must be above 0 and below inf, not 0.0"),
-        ({"penalty": -1}, "penalty must be above 0 and below inf, not -1.0"),
-        ({"penalty": INF}, "penalty must be above 0 and below inf, not inf"),
-        ({"last": -1}, "last must be at least 0, not -1"),
-        ({"last": 2.5}, "last must be a whole number, not 2.5"),
-    ],
-)
-def test_an_invalid_penalty_is_refused(values, message):
-    with pytest.raises(ParameterError) as caught:
-        RepetitionPenalty(**values)
-    assert str(caught.value) == message
-
-
-def test_it_is_found_by_name():
-    assert sampler("repetition_penalty(1.2, last=64)") == RepetitionPenalty(penalty=1.2, last=64)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from corelm_samplers.stochastic import Stochastic
 
-from corelm import Context, sampler, sampling_distribution
+from corelm import Context, sampling_distribution
 from corelm.testing import obeys_the_laws
 
 
@@ -23,8 +23,3 @@ def test_it_is_the_softmax_of_the_logits():
 def test_the_logits_come_back_as_they_were():
     logits = np.array([[0.1, float("-inf"), 1e30]], dtype=np.float32)
     assert np.array_equal(Stochastic()(logits, Context.of([[0]])), logits)
-
-
-def test_it_is_found_by_name():
-    assert sampler("stochastic") == Stochastic()
-    assert str(Stochastic()) == "stochastic"

@@ -10,8 +10,7 @@ from corelm_samplers.temperature import Temperature
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corelm import Context, entropy, sampler, sampling_distribution
-from corelm.errors import ParameterError
+from corelm import Context, entropy, sampling_distribution
 from corelm.numerics.distributions import entropy_of_logits
 from corelm.testing import obeys_the_laws
 
@@ -56,30 +55,6 @@ def test_zero_is_greedy_with_the_lowest_id_on_ties():
 
 def test_infinity_is_uniform_over_the_possible_tokens():
     assert sampling_distribution(Temperature(t=INF), [1.0, -INF, 9.0]).tolist() == [0.5, 0, 0.5]
-
-
-@pytest.mark.parametrize(
-    ("t", "message"),
-    [
-        (-1, "t must be at least 0, not -1.0"),
-        (-1e-300, "t must be at least 0, not -1e-300"),
-        (float("nan"), "t must be a number, not nan"),
-        ("abc", "t must be a number, not 'abc'"),
-        ("", "t must be a number, not ''"),
-        (True, "t must be a number, not True"),
-        (-INF, "t must be at least 0, not -inf"),
-    ],
-)
-def test_an_invalid_temperature_is_refused(t, message):
-    with pytest.raises(ParameterError) as caught:
-        Temperature(t=t)
-    assert str(caught.value) == message
-
-
-def test_it_is_found_by_name_and_alias():
-    assert sampler("temperature", t="0.2") == sampler("temperature(temperature=0.2)")
-    assert repr(Temperature(t=0.2)) == "Temperature(t=0.2)"
-    assert str(Temperature(t=0.2)) == "temperature(t=0.2)"
 
 
 ROW = st.lists(

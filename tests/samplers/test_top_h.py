@@ -11,7 +11,6 @@ from reference_filters import (
     kept,
 )
 
-from corelm.errors import ParameterError
 from corelm.testing import obeys_the_laws
 
 
@@ -70,16 +69,3 @@ def test_the_others_still_count_if_one_token_is_nearly_certain():
     # entropies of a few 1e-18, too small to be seen next to the certain token's weight
     row = np.array([0.0, -45.0, -45.0, -45.0, -45.0])
     assert [len(kept(TopH(h=h), row)) for h in (0.2, 0.3, 0.6, 0.8, 0.99)] == [1, 2, 3, 4, 4]
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (-0.1, "h must be at least 0 and at most 1, not -0.1"),
-        (1.0001, "h must be at least 0 and at most 1, not 1.0001"),
-    ],
-)
-def test_values_outside_the_range_are_refused(value, message):
-    with pytest.raises(ParameterError) as caught:
-        TopH(h=value)
-    assert str(caught.value) == message

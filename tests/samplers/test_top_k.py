@@ -12,7 +12,6 @@ from reference_filters import (
     kept_of,
 )
 
-from corelm.errors import ParameterError
 from corelm.testing import obeys_the_laws
 
 
@@ -65,17 +64,3 @@ def test_ties_are_exact_in_a_large_vocabulary_too(k):
 
 def test_impossible_tokens_are_not_counted():
     assert kept(TopK(k=3), np.array([1.0, -INF, 3.0, -INF, -INF])) == [0, 2]
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (-1, "k must be at least 0, not -1"),
-        (2.5, "k must be a whole number, not 2.5"),
-        ("many", "k must be a whole number, not 'many'"),
-    ],
-)
-def test_values_outside_the_range_are_refused(value, message):
-    with pytest.raises(ParameterError) as caught:
-        TopK(k=value)
-    assert str(caught.value) == message

@@ -11,7 +11,6 @@ from reference_filters import (
 )
 
 from corelm import Context, sampler
-from corelm.errors import ParameterError
 from corelm.testing import obeys_the_laws
 
 
@@ -60,16 +59,3 @@ def test_a_temperature_before_it_changes_nothing():
     row = np.random.default_rng(5).normal(0, 3, (1, 400))
     hot = sampler("temperature(t=4) | top_n_sigma(n=1)")(row, Context.of([[0]]))
     assert np.flatnonzero(hot > -INF).tolist() == kept(TopNSigma(n=1), row[0])
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (-1, "n must be at least 0, not -1.0"),
-        (float("nan"), "n must be a number, not nan"),
-    ],
-)
-def test_values_outside_the_range_are_refused(value, message):
-    with pytest.raises(ParameterError) as caught:
-        TopNSigma(n=value)
-    assert str(caught.value) == message

@@ -11,7 +11,6 @@ from reference_filters import (
     kept_of,
 )
 
-from corelm.errors import ParameterError
 from corelm.testing import obeys_the_laws
 
 
@@ -71,16 +70,3 @@ def test_equal_tokens_tie_and_the_lowest_ids_stay(p, share, expected):
 @pytest.mark.parametrize("count", [300, 3000, 30_000])
 def test_a_flat_row_of_any_size_is_exact(count):
     assert kept(Typical(p=count / 40_000), np.full(40_000, 0.7)) == [*range(count)]
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        (0, "p must be above 0 and at most 1, not 0.0"),
-        (1.0001, "p must be above 0 and at most 1, not 1.0001"),
-    ],
-)
-def test_values_outside_the_range_are_refused(value, message):
-    with pytest.raises(ParameterError) as caught:
-        Typical(p=value)
-    assert str(caught.value) == message

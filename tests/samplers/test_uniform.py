@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from corelm_samplers.uniform import Uniform
 
-from corelm import entropy, sampler, sampling_distribution
+from corelm import entropy, sampling_distribution
 from corelm.testing import obeys_the_laws
 
 INF = float("inf")
@@ -38,8 +38,3 @@ def test_its_entropy_is_ln_of_the_tokens_in_play(n, dtype):
     logits = np.concatenate([np.linspace(-9, 9, n), [-INF, -INF]]).astype(dtype)
     p = sampling_distribution(Uniform(), logits.astype(np.float64))
     assert float(entropy(p)) == pytest.approx(math.log(n), abs=1e-12)
-
-
-def test_it_is_found_by_name():
-    assert sampler("uniform") == Uniform()
-    assert str(Uniform()) == "uniform"

@@ -17,7 +17,7 @@ from reference_filters import (
 )
 
 from corelm import Context, sampling_distribution, softmax
-from corelm.errors import ParameterError, UsageError
+from corelm.errors import UsageError
 from corelm.testing import ToyModel, obeys_the_laws
 
 P = [0.5, 0.25, 0.15, 0.1]
@@ -143,19 +143,6 @@ def test_a_special_word_needs_a_vocabulary_and_end_does_not():
     with pytest.raises(UsageError, match="the word 'so' has no id where there is no vocabulary"):
         drawn_from(Xtc(probability=1, special=("so",)), P)
     assert drawn_from(Xtc(probability=1, threshold=0.2, special=("end",)), P)[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"probability": 1.1}, "probability must be at least 0 and at most 1, not 1.1"),
-        ({"threshold": -0.1}, "threshold must be at least 0 and at most 1, not -0.1"),
-        ({"special": (1.5,)}, "special must be a list of items that are each a token id or a word"),
-    ],
-)
-def test_values_outside_the_range_are_refused(given, message):
-    with pytest.raises(ParameterError, match=message):
-        Xtc(**given)
 
 
 def plain_mixture(row, probability, threshold):

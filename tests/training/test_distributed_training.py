@@ -16,7 +16,11 @@ import pytest
 PROGRAM = Path(__file__).with_name("train_on_jax.py")
 
 missing = [name for name in ("keras", "jax", "tokenizers") if find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(missing), reason=f"not installed: {missing}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.engines("jax"),
+    pytest.mark.skipif(bool(missing), reason=f"not installed: {missing}"),
+]
 
 
 def free_port() -> int:

@@ -12,7 +12,9 @@ from long_programs import long_program
 
 from corelm.cli import main
 
-pytest.importorskip("tensorflow")
+pytestmark = pytest.mark.slow
+
+pytest.importorskip("tensorflow", reason="pip install tensorflow")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a signal")

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("keras")
+pytest.importorskip("keras", reason="pip install keras tensorflow")
 
 from corelm.errors import DataError, TrainingError, UsageError
 from corelm.training.material import prepare

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from small_models import SMALL
 
-keras = pytest.importorskip("keras")
+keras = pytest.importorskip("keras", reason="pip install keras tensorflow")
 
 from corelm.models.keras_layers import build  # noqa: E402
 from corelm.training.optimizers import optimizer  # noqa: E402
 from corelm.training.presets import PRESETS  # noqa: E402
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["default", "gpt2"])
 def test_matrices_and_embeddings_decay_and_nothing_else(kind):
     network = build(SMALL[kind])

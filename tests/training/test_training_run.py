@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_models import numbered_words
 
-keras = pytest.importorskip("keras")
+keras = pytest.importorskip("keras", reason="pip install keras tensorflow")
 
 import corelm  # noqa: E402
 from corelm.errors import CorelmError, MissingDependencyError, TrainingError, UsageError  # noqa: E402
@@ -29,6 +29,8 @@ from corelm.training.run import Run, checkpoint_path, train  # noqa: E402
 from corelm.training.scoring import Scorer  # noqa: E402
 from corelm.training.settings import TrainingSettings  # noqa: E402
 from corelm.word_vocabulary import WordVocabulary  # noqa: E402
+
+pytestmark = pytest.mark.slow
 
 SIZES = {"book": (1, 2), "default": (2, 2), "gpt2": (2, 2), "rnn": (1, 1)}
 

@@ -73,6 +73,7 @@ def complete(model, sampler, n, length=120, seed=1):
     return [text.text for text in texts if text.tokens[-1] in model.vocabulary.ends]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_every_json_text_is_valid_against_its_schema(model, name):
     sampler = JsonSchema(schema=SCHEMAS[name], whitespace=False)

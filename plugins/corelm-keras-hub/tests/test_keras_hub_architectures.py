@@ -7,7 +7,7 @@ import functools
 import numpy as np
 import pytest
 
-keras_hub = pytest.importorskip("keras_hub")
+keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 from corelm_keras_hub import KerasHubModel  # noqa: E402
 from corelm_keras_hub.cache import FullPasses  # noqa: E402

@@ -14,7 +14,7 @@ import pytest
 
 import corelm.testing
 
-pytest.importorskip("keras_hub")
+pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 PROGRAM = Path(__file__).with_name("keras_hub_program.py")
 BACKENDS = ["tensorflow", "jax", "torch"]

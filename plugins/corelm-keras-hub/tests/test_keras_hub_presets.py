@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-keras_hub = pytest.importorskip("keras_hub")
+keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 import tiny_keras_hub  # noqa: E402
 from corelm_keras_hub import KerasHubModel  # noqa: E402

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("keras_hub")
+pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 import corelm_keras_hub
 from corelm_keras_hub import sampler

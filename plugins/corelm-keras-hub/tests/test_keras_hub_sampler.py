@@ -7,7 +7,7 @@ import inspect
 import numpy as np
 import pytest
 
-keras_hub = pytest.importorskip("keras_hub")
+keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 import keras  # noqa: E402
 import tiny_keras_hub  # noqa: E402

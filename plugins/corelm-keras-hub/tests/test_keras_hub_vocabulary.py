@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-keras_hub = pytest.importorskip("keras_hub")
+keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 import tiny_keras_hub  # noqa: E402
 from corelm_keras_hub.vocabulary import vocabulary_of  # noqa: E402
@@ -27,7 +27,7 @@ def preprocessor(tokenizer, start=None, end=None, pad=0):
 
 def sentence_piece():
     """A tokenizer trained on a sentence, with a piece for each byte."""
-    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece = pytest.importorskip("sentencepiece", reason="pip install sentencepiece")
     proto = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["the cat sat on the mat and the cat ran"] * 20),

@@ -6,7 +6,7 @@ import pytest
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Run llama.cpp on one thread: for tiny models others only wait for each other."""
-    pytest.importorskip("llama_cpp")
+    pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("corelm_llama_cpp.context.cpu_limit", lambda: 1)
         yield
@@ -15,7 +15,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def gguf_file(tmp_path_factory):
     """The path of a tiny model whose texts begin with the prompt."""
-    pytest.importorskip("gguf")
+    pytest.importorskip("gguf", reason="pip install gguf")
     import tiny_gguf
 
     return tiny_gguf.write(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
@@ -24,7 +24,7 @@ def gguf_file(tmp_path_factory):
 @pytest.fixture(scope="session")
 def started_file(tmp_path_factory):
     """The path of a tiny model whose tokenizer puts a token before every text."""
-    pytest.importorskip("gguf")
+    pytest.importorskip("gguf", reason="pip install gguf")
     import tiny_gguf
 
     return tiny_gguf.write(tmp_path_factory.mktemp("gguf") / "started.gguf", start=True)
@@ -41,7 +41,7 @@ def model(gguf_file):
 @pytest.fixture(scope="session")
 def llm(gguf_file):
     """The tiny model in llama-cpp-python, in single precision as in corelm."""
-    llama = pytest.importorskip("llama_cpp")
+    llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
     options = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn": False, "n_threads": 1}
     llm = llama.Llama(str(gguf_file), verbose=False, **options)
     yield llm

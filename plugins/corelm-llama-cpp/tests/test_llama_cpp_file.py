@@ -6,7 +6,7 @@ import pytest
 
 from corelm.errors import ModelFileError, UsageError
 
-pytest.importorskip("llama_cpp")
+pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 
 import llama_cpp
 from corelm_llama_cpp import LlamaCppModel

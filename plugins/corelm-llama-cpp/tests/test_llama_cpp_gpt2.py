@@ -6,8 +6,8 @@ import pytest
 import corelm
 from corelm.interop.testing import tiny_gpt2
 
-pytest.importorskip("llama_cpp")
-pytest.importorskip("gguf")
+pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
+pytest.importorskip("gguf", reason="pip install gguf")
 
 import llama_cpp as llama
 from corelm_llama_cpp import LlamaCppModel, LlamaCppVocabulary, as_logits_processor

@@ -17,7 +17,7 @@ from corelm.errors import CorelmError, ModelFileError, UsageError
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
 
-pytest.importorskip("llama_cpp")
+pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 
 import llama_cpp
 from corelm_llama_cpp import LlamaCppModel, LlamaCppVocabulary

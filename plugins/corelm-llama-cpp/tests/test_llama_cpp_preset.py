@@ -7,7 +7,7 @@ import pytest
 
 import corelm
 
-llama = pytest.importorskip("llama_cpp")
+llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 
 PENALTIES = {"last": 64, "repeat": 1.0, "frequency": 0.0, "presence": 0.0}
 DRY = {"multiplier": 0.0, "base": 1.75, "allowed_length": 2}

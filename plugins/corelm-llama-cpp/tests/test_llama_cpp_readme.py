@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("llama_cpp")
+pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 
 
 def test_the_example_of_the_readme(gguf_file, tmp_path, monkeypatch):

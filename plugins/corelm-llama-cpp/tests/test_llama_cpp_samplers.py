@@ -11,7 +11,7 @@ import corelm.testing
 from corelm import Sampler, keep, param, softmax
 from corelm.errors import CorelmError, SamplerError, UsageError
 
-pytest.importorskip("llama_cpp")
+pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
 
 import llama_cpp as llama
 from corelm_llama_cpp import (
@@ -117,7 +117,7 @@ def nothing_is_left():
 @pytest.mark.parametrize("sampler", [*SAMPLERS, TopA(a=0.3), "p_less"], ids=str)
 def test_with_a_seed_the_text_is_that_of_corelm(sampler, model, llm, loop, vocabulary):
     if sampler == "p_less":
-        pytest.importorskip("corelm_p_less")
+        pytest.importorskip("corelm_p_less", reason="pip install ./plugins/corelm-p-less")
     expected = texts_of_corelm(model, sampler)
     processor = as_logits_processor(sampler, seed=3, vocabulary=vocabulary)
     assert [generate(llm, prompt, processor) for prompt in PROMPTS] == expected

@@ -8,9 +8,9 @@ import json
 import numpy as np
 import pytest
 
-mx = pytest.importorskip("mlx.core", reason="mlx is not installed")
-pytest.importorskip("mlx_lm", reason="mlx-lm is not installed")
-pytest.importorskip("corelm_mlx", reason="corelm-mlx is not installed")
+mx = pytest.importorskip("mlx.core", reason="pip install mlx")
+pytest.importorskip("mlx_lm", reason="pip install mlx-lm")
+pytest.importorskip("corelm_mlx", reason="pip install ./plugins/corelm-mlx")
 
 from corelm_mlx import MlxModel, as_logits_processor, as_sampler  # noqa: E402, F401
 from corelm_mlx.scheme import open_model  # noqa: E402, F401

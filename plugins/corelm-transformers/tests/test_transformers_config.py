@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 from corelm_transformers import from_generation_config, to_generation_config
 from tiny_transformers import ENGINE, TOKENIZER, tiny_model

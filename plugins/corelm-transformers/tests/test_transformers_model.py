@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 import transformers
 from corelm_transformers import TransformersModel
@@ -146,7 +147,9 @@ def test_a_text_ends_with_any_of_the_end_tokens(tmp_path):
 
 def test_banned_text_is_taken_back_on_the_cache_of_the_engine(model):
     """Going back on the engine's cache gives the texts of new sessions."""
-    backtrack = pytest.importorskip("corelm_backtrack").Backtrack(patterns=("[a-m]{2}", "cat"))
+    backtrack = pytest.importorskip(
+        "corelm_backtrack", reason="pip install ./plugins/corelm-backtrack"
+    ).Backtrack(patterns=("[a-m]{2}", "cat"))
     options = {"sampler": "temperature(t=1.5)", "length": 14, "seed": 3, "decoder": backtrack}
     texts = corelm.generate(model, "the", n=3, **options)
     assert not any(re.search("[a-m]{2}", text.text, re.IGNORECASE) for text in texts)

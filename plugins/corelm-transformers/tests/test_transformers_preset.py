@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 from tiny_transformers import ENGINE
 from transformers import GenerationConfig

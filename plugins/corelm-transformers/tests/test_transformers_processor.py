@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
 from tiny_transformers import ENGINE, PROMPTS, SAMPLERS, TOKENIZER, encoded

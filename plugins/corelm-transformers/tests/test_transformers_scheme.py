@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 from corelm_transformers import TransformersModel
 from tiny_transformers import ENGINE, TOKENIZER

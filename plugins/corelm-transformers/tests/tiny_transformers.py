@@ -2,8 +2,10 @@
 
 import pytest
 
-transformers = pytest.importorskip("transformers", minversion="5.18")
-torch = pytest.importorskip("torch")
+transformers = pytest.importorskip(
+    "transformers", minversion="5.18", reason="pip install transformers"
+)
+torch = pytest.importorskip("torch", reason="pip install torch")
 
 import corelm.testing  # noqa: E402
 from corelm.interop.testing import tiny_tokenizer  # noqa: E402

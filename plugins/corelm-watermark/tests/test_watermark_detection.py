@@ -137,6 +137,7 @@ def test_human_texts_are_spread_over_the_folder(tmp_path):
         human_texts(tmp_path / "none", 3)
 
 
+@pytest.mark.slow
 def test_the_tables(tmp_path):
     (tmp_path / "a.txt").write_text(" ".join(WORDS))
     lines = list(tables(ToyModel(WORDS), 2, human=str(tmp_path)))

@@ -12,8 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from corelm import Context, softmax
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch", reason="pip install torch")
+transformers = pytest.importorskip("transformers", reason="pip install transformers")
 
 SIZE = 200
 RNG = np.random.default_rng(1)

@@ -260,6 +260,7 @@ NASTY = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_any_value_of_any_key_is_read_or_refused_in_one_line(engine):
     words = {"--" + key.replace("_", "-"): key for key in engine.sampler_keys}

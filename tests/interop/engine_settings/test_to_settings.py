@@ -208,6 +208,7 @@ def test_an_engine_that_there_is_not():
         to_settings("greedy", "lama.cpp")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_any_chain_is_read_back_or_refused(engine):
     """Hundreds of chains of an engine's own stages, in any order: none becomes another chain."""

@@ -1,0 +1,36 @@
+"""Every decoder of a plugin is found by the command line, with its parameters as options."""
+
+from __future__ import annotations
+
+import pytest
+
+from corelm.cli import main
+
+COMMANDS = {
+    "corelm_arithmetic": "arithmetic -n 2",
+    "corelm_beam": "beam --width 3 -n 2",
+    "corelm_best_of": "best_of --candidates 3",
+    "corelm_contrastive": "contrastive --k 3 --alpha 0.4",
+    "corelm_diverse_beam": "diverse_beam --groups 2 -n 2",
+    "corelm_guidance": "guidance --negative boring --weight 2",
+    "corelm_mbr": "mbr --candidates 3",
+    "corelm_stochastic_beam": "stochastic_beam --width 3 -n 2",
+}
+
+
+@pytest.mark.parametrize(("module", "words"), COMMANDS.items(), ids=COMMANDS)
+def test_it_samples(capsys: pytest.CaptureFixture[str], module: str, words: str) -> None:
+    pytest.importorskip(module)
+    command = ["sample", "--decoder", *words.split(), "--length", "5", "--no-stream"]
+    assert main([*command, "--sampler", "stochastic", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "[0]\nThis movie " if "-n 2" in words else "This movie "
+    )
+
+
+def test_more_texts_than_beams_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("corelm_beam", reason="pip install ./plugins/corelm-beam")
+    command = "sample --decoder beam --width 1 --samples 2 --sampler greedy"
+    assert main(command.split()) == 2
+    expected = "error: width must be at least 2 to find 2 texts, not 1"
+    assert expected in capsys.readouterr().err

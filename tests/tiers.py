@@ -1,0 +1,56 @@
+"""The tiers of the tests: fast, slow, and the tests that need an engine.
+
+A test that takes seconds has the marker `slow`. A test that needs an engine has the marker
+`engines`: the tests of a plugin if the plugin depends on an engine, and other tests by
+`@pytest.mark.engines("torch")`, which skips them where the module is missing. The rest is fast.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+ENGINES = {
+    "gguf": "gguf",
+    "jax": "jax",
+    "keras_hub": "keras-hub",
+    "llama_cpp": "llama-cpp-python",
+    "llm": "llm",
+    "mlx": "mlx",
+    "mlx_lm": "mlx-lm",
+    "torch": "torch",
+    "transformers": "transformers",
+}
+"""Packages of engines and array libraries that the fast tier does without, by module."""
+
+
+@cache
+def engine_plugins() -> frozenset[Path]:
+    """Return the folders of the plugins that depend on an engine."""
+    return frozenset(file.parent for file in PROJECTS if dependencies(file) & {*ENGINES.values()})
+
+
+PROJECTS = sorted(ROOT.glob("plugins/*/pyproject.toml"))
+
+
+def dependencies(project: Path) -> set[str]:
+    """Return the names of the packages that a pyproject.toml requires, without extras."""
+    listed = tomllib.loads(project.read_text("utf-8"))["project"]["dependencies"]
+    return {re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in listed}
+
+
+def mark_engines(item: pytest.Item) -> None:
+    """Mark a test of a plugin that depends on an engine; skip a test whose engine is missing."""
+    if not engine_plugins().isdisjoint(item.path.parents):
+        item.add_marker("engines")
+    for mark in list(item.iter_markers("engines")):
+        for module in mark.args:
+            if find_spec(module) is None:
+                item.add_marker(pytest.mark.skip(reason=f"pip install {ENGINES[module]}"))
