@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import corelm
+import corelm.interop.testing
 from corelm.testing import ToyModel
 
 torch = pytest.importorskip("torch", reason="pip install torch")
@@ -36,7 +37,7 @@ def config(**model):
 
 CONFIG = config()
 SAMPLERS = [
-    *corelm.testing.SAMPLERS,
+    *corelm.interop.testing.SAMPLERS,
     "p_less",
     "ban(words='cat') | top_p(p=0.9) | frequency_penalty(penalty=0.4) | temperature(t=1.2)",
 ]
@@ -121,7 +122,7 @@ class TestV2:
                     engine.commit(slot, token)
                 yield from tokens
 
-        corelm.testing.check_draws(draw)
+        corelm.interop.testing.check_draws(draw)
 
     def test_requests_of_all_kinds_share_a_step(self, processor):
         engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-import corelm.testing
+import corelm.interop.testing
 
 pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 PROGRAM = Path(__file__).with_name("keras_hub_program.py")
 BACKENDS = ["tensorflow", "jax", "torch"]
-SAMPLERS = [*corelm.testing.SAMPLERS, "ban(words='cat')"]
+SAMPLERS = [*corelm.interop.testing.SAMPLERS, "ban(words='cat')"]
 FEWER = ["mirostat(tau=3.0)", SAMPLERS[-2]]
 """Samplers on JAX and torch, which take longer: the samplers run in NumPy on every backend."""
 

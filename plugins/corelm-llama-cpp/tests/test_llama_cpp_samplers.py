@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import corelm
+import corelm.interop.testing
 import corelm.testing
 from corelm import Sampler, keep, param, softmax
 from corelm.errors import CorelmError, SamplerError, UsageError
@@ -24,7 +25,7 @@ from corelm_llama_cpp import (
 from corelm_llama_cpp.native_sampler import _STATES
 
 SAMPLERS = [
-    *corelm.testing.SAMPLERS,
+    *corelm.interop.testing.SAMPLERS,
     "presence_penalty(penalty=0.5, skip_prompt=True)",
     "dry(multiplier=2.0, sequence_breakers='e')",
     "adaptive_p(target=0.4)",
@@ -238,7 +239,7 @@ def test_the_draws_follow_the_distribution(seed):
             yield token
         llama.llama_sampler_free(chain)
 
-    corelm.testing.check_draws(draw)
+    corelm.interop.testing.check_draws(draw)
 
 
 def test_clones_continue_the_text_on_their_own():

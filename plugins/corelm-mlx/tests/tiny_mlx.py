@@ -20,7 +20,7 @@ from mlx_lm.generate import BatchGenerator  # noqa: E402, F401
 from mlx_lm.models import gpt2, llama  # noqa: E402
 from mlx_lm.tokenizer_utils import TokenizerWrapper  # noqa: E402
 
-from corelm import testing  # noqa: E402
+from corelm.interop import testing  # noqa: E402
 
 CONTEXT = 32
 

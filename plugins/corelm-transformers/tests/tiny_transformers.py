@@ -7,7 +7,7 @@ transformers = pytest.importorskip(
 )
 torch = pytest.importorskip("torch", reason="pip install torch")
 
-import corelm.testing  # noqa: E402
+import corelm.interop.testing  # noqa: E402
 from corelm.interop.testing import tiny_tokenizer  # noqa: E402
 
 torch.set_num_threads(1)  # the models are tiny
@@ -35,7 +35,7 @@ TOKENIZER = tiny_tokenizer()
 ENGINE = tiny_model(TOKENIZER)
 PROMPTS = ["see the cat sit", "the", "a cat"]
 
-SAMPLERS = [*corelm.testing.SAMPLERS, "p_less"]  # a plugin
+SAMPLERS = [*corelm.interop.testing.SAMPLERS, "p_less"]  # a plugin
 
 
 def encoded(prompts):
