@@ -78,10 +78,9 @@ class ProgressAndCheckpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self._run.save()
-        if self._run.devices.is_first:
-            with undistributed():
-                self._run.report.measured(epoch + 1, self._run.perplexity())
-                self._texts.on_epoch_end(epoch)
+        with undistributed():
+            self._run.report.measured(epoch + 1, self._run.perplexity())
+            self._texts.on_epoch_end(epoch)
 
 
 class FinishSteps(keras.callbacks.Callback):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from corelm.reports.human_baseline import human_figures
 from corelm.training.batches import ShuffledBatches
 from corelm.training.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm.training.checkpoint import Checkpoint
-from corelm.training.devices import Devices, connect, device_errors, undistributed
+from corelm.training.devices import Devices, connect, memory_errors, undistributed
 from corelm.training.lock import only_run
 from corelm.training.material import Material, prepare
 from corelm.training.optimizers import optimizer
@@ -60,21 +60,20 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
     architecture, recipe = settings.resolve()
     devices = connect(settings.distribute)
     kept = Checkpoint(checkpoint_path(settings.out), {}).saved_precision() if resume else None
-    precision = devices.by_first(lambda: choose_precision(settings.precision, kept))
     with (
-        only_run(settings.out) if devices.is_first else nullcontext(),
-        _dtype_policy(precision),
-        device_errors(devices),
+        only_run(settings.out),
+        _dtype_policy(choose_precision(settings.precision, kept)),
+        memory_errors(),
         devices.scope(),
     ):
-        devices.by_first(lambda: _clear_target(settings.out))
+        _clear_target(settings.out)
         with quiet_tensorflow():  # on JAX this imports it
             keras.utils.set_random_seed(settings.seed)
         run = Run(settings, architecture, recipe, report, devices)
         run.begin(resume)
         try:
             run.fit()
-            devices.by_first(run.finish)
+            run.finish()
         except KeyboardInterrupt:
             run.keep()
             raise
@@ -147,7 +146,7 @@ class Run:
         return network
 
     def _measured_network(self) -> Any:
-        """Return the network to measure: if others compute too, a copy for this process alone."""
+        """Return the network to measure; a copy on one device if batches are shared."""
         if not self.devices.is_shared:
             return self.network
         with undistributed():
@@ -199,11 +198,10 @@ class Run:
 
     def begin(self, resume: bool) -> None:
         """Load the checkpoint, or refuse to overwrite one by mistake."""
-        self.devices.agree(self.identity)
         if resume:
             self._load()
         else:
-            self.devices.by_first(self._refuse_to_overwrite)
+            self._refuse_to_overwrite()
         self.report.started(self.plan)
 
     def _refuse_to_overwrite(self) -> None:
@@ -216,14 +214,8 @@ class Run:
     def _load(self) -> None:
         variables = self._variables()
         shapes = [tuple(variable.shape) for variable in variables]
-        arrays = [np.empty(shape, v.dtype) for shape, v in zip(shapes, variables, strict=True)]
-
-        def read() -> float:
-            seconds, arrays[:] = self.checkpoint.load(shapes)
-            return seconds
-
-        self.seconds_before = self.devices.by_first(read)
-        for variable, array in zip(variables, self.devices.arrays_of_first(arrays), strict=True):
+        self.seconds_before, arrays = self.checkpoint.load(shapes)
+        for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
         self.steps_done = self._steps_of_optimizer()
 
@@ -232,9 +224,7 @@ class Run:
         return int(self.network.optimizer.iterations)
 
     def save(self) -> None:
-        """Write the checkpoint; the first process does, for all of them."""
-        if not self.devices.is_first:
-            return
+        """Write the checkpoint."""
         if keras.backend.backend() == "jax":
             self.network.jax_state_sync()  # until then the variables are empty
         self.checkpoint.save(self._variables(), self.seconds)
@@ -242,7 +232,7 @@ class Run:
     def keep(self) -> None:
         """Write the checkpoint of an interrupted run, if there is a step to keep."""
         self.steps_done = self._steps_of_optimizer()
-        if self.steps_done and self.devices.is_first:
+        if self.steps_done:
             self.save()
             self.report.kept(self.checkpoint.path, self.steps_done, self.steps)
 
@@ -259,11 +249,10 @@ class Run:
             epoch, skip = end, 0
 
     def _fit(self, epoch: int, end: int, skip: int) -> None:
-        share = self.devices.share if self.devices.is_shared else None
         with FinishSteps() as finish_steps:
             self.network.fit(
                 ShuffledBatches(
-                    self.rows, self.recipe.batch, self.settings.seed, epoch, skip, share
+                    self.rows, self.recipe.batch, self.settings.seed, epoch, skip, self.devices.fill
                 ),
                 initial_epoch=epoch,
                 epochs=end,

@@ -15,7 +15,7 @@ from corelm.training.presets import PRESETS, Preset
 from corelm.training.recipes import Recipe
 
 DATA = "data"
-"""The one way to distribute a training: every device computes a share of each batch."""
+"""The one way to distribute a training: each device computes an equal share of every batch."""
 
 LARGEST_SIZE = 2**24
 LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
@@ -60,8 +60,7 @@ class TrainingSettings:
         checkpoint_steps: steps between two checkpoints.
         start_from: the folder of a model to train further; its network, vocabulary and weights
             are the first ones of the run.
-        distribute: `data` shares every batch among the devices of this machine, or of all
-            processes that the environment names; None uses one device.
+        distribute: `data` shares every batch among the devices of this machine; None uses one.
     """
 
     data: str

@@ -22,7 +22,7 @@ from corelm.training import checkpoint, precision, presets  # noqa: E402
 from corelm.training.batches import ShuffledBatches  # noqa: E402
 from corelm.training.callbacks import TextGeneration  # noqa: E402
 from corelm.training.checkpoint import Checkpoint  # noqa: E402
-from corelm.training.devices import Devices  # noqa: E402
+from corelm.training.devices import Devices, connect  # noqa: E402
 from corelm.training.lock import only_run  # noqa: E402
 from corelm.training.progress import Reporter  # noqa: E402
 from corelm.training.run import Run, checkpoint_path, train  # noqa: E402
@@ -276,25 +276,19 @@ def test_another_backend_is_refused_in_one_line(texts, monkeypatch):
         train(settings(texts), Notes())
 
 
-@pytest.mark.parametrize(
-    ("process", "rows"),
-    [(0, [[1, 1], [2, 2], [3, 3], [4, 4]]), (1, [[5, 5], [0, 0], [0, 0], [0, 0]])],
-)
-def test_a_batch_is_filled_up_so_that_every_device_gets_as_many_rows(process, rows):
+def test_a_batch_is_filled_up_so_that_every_device_gets_as_many_rows():
     devices = Devices()
-    devices.count, devices.processes, devices.process = 4, 2, process
+    devices.count = 4
     batch = np.repeat(np.arange(1, 6)[:, None], 2, axis=1)
-    assert devices.share(batch).tolist() == rows
+    assert devices.fill(batch).tolist() == [*batch.tolist(), [0, 0], [0, 0], [0, 0]]
+    assert devices.fill(batch[:4]).tolist() == batch[:4].tolist()
 
 
-def test_a_process_that_trains_something_else_is_refused(monkeypatch):
-    devices = Devices()
-    devices.agree({"seed": 1, "epochs": (2,)})
-    monkeypatch.setattr(devices, "by_first", lambda work: {**work(), "seed": 3})
-    with pytest.raises(
-        TrainingError, match=r"process 0 trains .* seed is 1, not 3; give all of th"
-    ):
-        devices.agree({"seed": 1})
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    with pytest.raises(UsageError, match="in one process, on all its devices: unset it"):
+        connect("data")
 
 
 def test_a_full_disk_at_the_end_keeps_the_training(texts):

@@ -23,7 +23,6 @@ from corelm.models.vocabularies import TOKENS
 from corelm.params import Parameter, Rule
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.training.presets import PRESETS
-from corelm.training.processes import is_first_process
 from corelm.training.settings import DATA, TrainingSettings
 
 IMDB = "imdb"
@@ -65,8 +64,8 @@ SETTINGS = (
     _setting("precision", str, "the number format; auto is bfloat16 if the processor has it",
              choices=("auto", "float32", "mixed_bfloat16")),
     _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
-    _setting("distribute", str, "share every batch among the devices of this machine, or of "
-             "several processes (needs KERAS_BACKEND=jax)", choices=(DATA,)),
+    _setting("distribute", str, "share every batch among the devices of this machine "
+             "(needs KERAS_BACKEND=jax)", choices=(DATA,)),
 )  # fmt: skip
 
 
@@ -126,13 +125,9 @@ def _train(
     settings.resolve()
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
-    first = is_first_process(settings.distribute)
-    if first:
-        _check_target(settings.out)
+    _check_target(settings.out)
     with product() as stdout:
-        written = _run(settings, resume, context.obj)
-        if first:
-            stdout.text(f"{written}\n")
+        stdout.text(f"{_run(settings, resume, context.obj)}\n")
 
 
 def _check_target(out: Path) -> None:
