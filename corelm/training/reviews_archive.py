@@ -132,7 +132,7 @@ class _Forward:
             pass
 
     def finish(self) -> None:
-        """Refuse an archive without an end, and read the rest to verify its checksum."""
+        """Raise DataError if the archive has no end; read the rest to verify its checksum."""
         if self._last != bytes(tarfile.BLOCKSIZE):
             raise DataError("it is cut off or damaged")
         while self.read(CHUNK):
@@ -154,7 +154,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """Write a member if it is a review; refuse members that no honest archive has."""
+    """Write a member if it is a review; raise DataError for one that no honest archive has."""
     _refuse_unsafe(member)
     review = REVIEW.fullmatch(member.name)
     if review is None or not member.isreg():
@@ -176,7 +176,7 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
 
 
 def _refuse_binary(content: bytes, name: str) -> None:
-    """Refuse a review that is not a text: every report on the reviews would fail on it."""
+    """Raise DataError if a review isn't a text: every report on the reviews would fail on it."""
     try:
         binary = "\0" in content.decode()
     except UnicodeDecodeError:

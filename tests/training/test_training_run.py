@@ -3,6 +3,7 @@
 import errno
 import logging
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -65,6 +66,7 @@ def settings(texts, **changes):
         "data": str(texts),
         "out": texts.parent / "model",
         "vocabulary_size": 20,
+        "batch": 4,
         "epochs": 2,
         "prompt": "a b",
         "temperatures": (0.2, 1.0),
@@ -138,7 +140,7 @@ def weights(path):
     return bundle.read(path).weights
 
 
-@pytest.mark.parametrize("interrupt_at", [3, 5, 11])
+@pytest.mark.parametrize("interrupt_at", [3, 5, 11, 13])  # the last is the end of an epoch
 def test_an_interrupted_run_resumes_to_the_same_weights(texts, interrupt_at):
     whole = settings(texts, out=texts.parent / "whole")
     broken = settings(texts, out=texts.parent / "broken")
@@ -151,6 +153,105 @@ def test_an_interrupted_run_resumes_to_the_same_weights(texts, interrupt_at):
     assert expected.keys() == resumed.keys()
     for name in expected:
         np.testing.assert_array_equal(expected[name], resumed[name], err_msg=name)
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Let runs measure these perplexities after their epochs."""
+
+    def script(*perplexities):
+        def perplexity(run):
+            return perplexities[run.losses.epochs]
+
+        monkeypatch.setattr(Run, "perplexity", perplexity)
+
+    return script
+
+
+class Weights(Notes):
+    """Keeps the weights after each epoch as the model's file would hold them."""
+
+    def __init__(self, monkeypatch, interrupt_at=None):
+        super().__init__(interrupt_at)
+        self.of_epochs, self.finished_with = [], None
+        end_epoch = Run.end_epoch
+
+        def recorded(run, loss):
+            end_epoch(run, loss)
+            self.of_epochs.append(
+                {n: w.astype(np.float16) for n, w in bundle.weights_of(run.network).items()}
+            )
+
+        monkeypatch.setattr(Run, "end_epoch", recorded)
+
+    def finished(self, losses, patience):
+        self.finished_with = (losses, patience)
+
+
+def assert_same_weights(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_training_stops_when_the_held_out_loss_rises_and_keeps_the_best_epoch(
+    texts, scripted, monkeypatch
+):
+    scripted(9.0, 4.0, 5.0, 4.5, 3.0)
+    notes = Weights(monkeypatch)
+    path = train(settings(texts, epochs=5, patience=2), notes)
+    assert [epoch for epoch, _ in notes.perplexities] == [1, 2, 3, 4]
+    assert_same_weights(weights(path), notes.of_epochs[1])
+    assert (
+        weights(path)["embedding/embeddings"] != notes.of_epochs[3]["embedding/embeddings"]
+    ).any()
+    training = bundle.read(path).manifest["training"]
+    assert (training["kept_epoch"], training["steps"]) == (2, 4 * notes.plan.steps_per_epoch)
+    np.testing.assert_allclose(np.exp(training["losses"]["held_out"]), [9.0, 4.0, 5.0, 4.5])
+    assert training["losses"]["training"][3] < training["losses"]["training"][0]
+    assert notes.finished_with[0].best_epoch == 2
+
+
+@pytest.mark.parametrize("epochs_done", [2, 2.5, 3])
+def test_a_resumed_run_has_the_best_weights_of_the_interrupted_one(
+    texts, scripted, monkeypatch, epochs_done
+):
+    scripted(9.0, 4.0, 5.0, 4.5, 4.2)
+    chosen = settings(texts, epochs=5, patience=3)
+    steps = Run(chosen, *chosen.resolve(), Notes()).steps_per_epoch
+    first = Weights(monkeypatch, interrupt_at=int(epochs_done * steps))
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, first)
+    notes = Notes()
+    path = train(chosen, notes, resume=True)
+    if len(first.of_epochs) > 1:
+        assert_same_weights(weights(path), first.of_epochs[1])
+    assert notes.perplexities[-1] == (5, pytest.approx(4.2))
+    assert bundle.read(path).manifest["training"]["kept_epoch"] == 2
+
+
+def test_a_loss_that_is_not_a_number_after_the_first_epoch_ends_the_training(texts, scripted):
+    scripted(float("nan"))
+    with pytest.raises(TrainingError, match=r"isn't a number .* choose a smaller --learning-rate"):
+        train(settings(texts), Notes())
+
+
+def test_a_network_that_diverges_later_leaves_the_best_epoch(texts, scripted):
+    scripted(4.0, float("nan"), float("inf"))
+    path = train(settings(texts, epochs=3), Notes())
+    assert bundle.read(path).manifest["training"]["kept_epoch"] == 1
+
+
+def test_little_text_has_a_small_batch_and_warnings(texts):
+    chosen = settings(texts, batch=None)
+    notes = Notes()
+    run = Run(chosen, *chosen.resolve(), notes)
+    run.begin(resume=False)
+    assert run.recipe.batch == len(run.rows) // 16
+    little, few, rough = notes.warnings
+    assert re.fullmatch(r"this is little text \(\d+ tokens\): .*", little)
+    assert few.endswith(f"try --epochs {-(-200 // run.steps_per_epoch)}")
+    assert rough.startswith("only 2 texts are held out")
 
 
 def test_the_checkpoint_is_gone_once_the_model_is_written(texts):
@@ -315,7 +416,11 @@ def test_a_full_disk_at_the_end_keeps_the_training(texts):
     ["[]", "{}", '{"identity": 3, "seconds": 1, "sha256": ""}', "nonsense",
      '{"identity": {}, "seconds": "x", "sha256": ""}',
      '{"identity": {}, "seconds": 1e999, "sha256": ""}',
-     '{"identity": {}, "seconds": 1, "sha256": null}'],
+     '{"identity": {}, "seconds": 1, "sha256": null}',
+     '{"identity": {}, "seconds": 1, "sha256": ""}',
+     '{"identity": {}, "seconds": 1, "sha256": "", "losses": {"training": [], "held_out": [1.0]}}',
+     '{"identity": {}, "seconds": 1, "sha256": "", "losses": {"training": 1, "held_out": []}}',
+     '{"identity": {}, "seconds": 1, "sha256": "", "losses": []}'],
 )  # fmt: skip
 def test_metadata_of_wrong_types_is_named(tmp_path, state):
     from safetensors.numpy import save_file
