@@ -46,7 +46,7 @@ PRESETS = {
 }
 
 LITTLE_TEXT_BYTES = 300_000
-"""Bytes; for less text `small` writes as well as `default`, and learns several times faster."""
+"""Bytes; for less text `small` is about as good as `default`, and learns several times faster."""
 
 
 def preset_for(size: int) -> str:

@@ -26,7 +26,7 @@ def test_the_first_of_equal_epochs_is_the_best():
 
 def test_enough_text_steps_and_held_out_texts_need_no_warning():
     assert before_training(plan(), held_out=10) == []
-    assert "try --epochs 20" in before_training(plan(steps_per_epoch=10), 10)[0]
+    assert "try at least --epochs 10" in before_training(plan(steps_per_epoch=10), 10)[0]
     assert "(900 tokens)" in before_training(plan(tokens=900), 10)[0]
     assert before_training(plan(), 1)[0].startswith("only 1 text is held out")
 

@@ -249,7 +249,7 @@ def test_little_text_has_a_small_batch_and_warnings(texts):
     assert run.recipe.batch == len(run.rows) // 16
     little, few, rough = notes.warnings
     assert re.fullmatch(r"this is little text \(\d+ tokens\): .*", little)
-    assert few.endswith(f"try --epochs {-(-200 // run.steps_per_epoch)}")
+    assert few.endswith(f"try at least --epochs {-(-100 // run.steps_per_epoch)}")
     assert rough.startswith("only 2 texts are held out")
 
 
