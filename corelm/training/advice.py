@@ -33,7 +33,8 @@ def before_training(plan: TrainingPlan, held_out: int) -> list[str]:
     if plan.steps < FEW_STEPS:
         epochs = math.ceil(FEW_STEPS / plan.steps_per_epoch)
         warnings.append(
-            f"{plan.steps:,} steps are too few for a network to learn much; try at least --epochs {epochs}"
+            f"{plan.steps:,} steps are too few for a network to learn much; "
+            f"try at least --epochs {epochs}"
         )
     if held_out < FEW_TEXTS:
         texts = "text is" if held_out == 1 else "texts are"
