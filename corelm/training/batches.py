@@ -20,7 +20,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         seed: decides the order.
         epoch: the number of the next epoch, from 0.
         skip: batches of that epoch that are done.
-        share: chooses the rows of a batch that this process computes; None takes all.
+        fill: called with each batch of rows; adds rows of padding where devices share a batch.
     """
 
     def __init__(
@@ -30,11 +30,11 @@ class ShuffledBatches(keras.utils.PyDataset):
         seed: int,
         epoch: int,
         skip: int = 0,
-        share: Callable[[Any], Any] | None = None,
+        fill: Callable[[Any], Any] | None = None,
     ) -> None:
         super().__init__()
         self._rows, self._batch, self._seed = rows, batch, seed
-        self._epoch, self._skip, self._share = epoch, skip, share
+        self._epoch, self._skip, self._fill = epoch, skip, fill
         self._order = self._shuffle()
 
     def _shuffle(self) -> Any:
@@ -46,8 +46,8 @@ class ShuffledBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         start = (index + self._skip) * self._batch
         batch = self._rows[self._order[start : start + self._batch]].astype(np.int32)
-        if self._share is not None:
-            batch = self._share(batch)
+        if self._fill is not None:
+            batch = self._fill(batch)
         return batch[:, :-1], batch[:, 1:]
 
     def on_epoch_end(self) -> None:

@@ -76,11 +76,11 @@ class ProgressAndCheckpoints(keras.callbacks.Callback):
             run.save()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._run.save()
-        if self._run.devices.is_first:
-            with undistributed():
-                self._run.report.measured(epoch + 1, self._run.perplexity())
-                self._texts.on_epoch_end(epoch)
+        self._run.end_epoch(float((logs or {}).get("loss", np.nan)))
+        with undistributed():
+            self._texts.on_epoch_end(epoch)
+        if self._run.is_over:
+            self.model.stop_training = True
 
 
 class FinishSteps(keras.callbacks.Callback):

@@ -1,8 +1,8 @@
 """A training run on disk: one file, written whole or not at all.
 
-One safetensors file holds the weights, the optimizer's state and the identity of the run, so that
-none can be there without the others. The position in the data follows from the optimizer's count
-of steps.
+One safetensors file holds the weights, the optimizer's state, the best epoch's weights, the losses
+and the identity of the run, so that none can be there without the others. The position in the data
+follows from the optimizer's count of steps.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,15 @@ from safetensors.numpy import save
 
 from corelm.errors import TrainingError
 from corelm.models.atomic_files import error_reason, write_file
+from corelm.training.losses import LossHistory
 
 KEY = "corelm"
 
 EPOCHS = "epochs"
 """The one part of an identity that may grow from a run to its continuation."""
+
+
+Shapes = Sequence[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,31 @@ class SavedState:
     Attributes:
         identity: settings, vocabulary and data of the run.
         seconds: time spent on training.
+        losses: the losses of the epochs so far.
         sha256: the checksum of the arrays.
     """
 
     identity: dict[str, Any]
     seconds: float
+    losses: LossHistory
     sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class SavedRun:
+    """The content of a checkpoint that was verified.
+
+    Attributes:
+        seconds: time spent on training.
+        losses: the losses of the epochs so far.
+        variables: the values of the network's and the optimizer's variables.
+        best: the weights of the best epoch; empty before the end of the first.
+    """
+
+    seconds: float
+    losses: LossHistory
+    variables: list[NDArray[Any]]
+    best: list[NDArray[Any]]
 
 
 class Checkpoint:
@@ -57,15 +80,32 @@ class Checkpoint:
         self.path = path
         self._identity = identity
 
-    def save(self, variables: list[Any], seconds: float) -> None:
-        """Write Keras variables and the time that they took, in seconds.
+    def save(
+        self,
+        variables: Sequence[Any],
+        seconds: float,
+        losses: LossHistory | None = None,
+        best: Sequence[Any] = (),
+    ) -> None:
+        """Write the state of a run.
+
+        Args:
+            variables: Keras variables.
+            seconds: the time that they took.
+            losses: the losses of the epochs so far.
+            best: the weights of the best epoch.
 
         Raises:
             TrainingError: a full disk, a read-only folder; an earlier checkpoint stays.
         """
-        arrays = {f"{i:04d}": np.asarray(v, order="C") for i, v in enumerate(variables)}
+        arrays = {f"{i:04d}": np.asarray(v, order="C") for i, v in enumerate([*variables, *best])}
         state = json.dumps(
-            {"identity": self._identity, "seconds": seconds, "sha256": _digest(arrays.values())}
+            {
+                "identity": self._identity,
+                "seconds": seconds,
+                "losses": asdict(losses or LossHistory()),
+                "sha256": _digest(arrays.values()),
+            }
         )
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,8 +116,12 @@ class Checkpoint:
                 "an earlier one is unchanged: make room, then continue with --resume"
             ) from error
 
-    def load(self, shapes: list[tuple[int, ...]]) -> tuple[float, list[NDArray[Any]]]:
-        """Return the seconds spent so far, and the saved values of variables of these shapes.
+    def load(self, shapes: Shapes, best_shapes: Shapes = ()) -> SavedRun:
+        """Read a checkpoint.
+
+        Args:
+            shapes: the shapes of the variables.
+            best_shapes: the shapes of the best epoch's weights.
 
         Raises:
             TrainingError: no checkpoint, a damaged one, or one of another run.
@@ -86,9 +130,11 @@ class Checkpoint:
         self._refuse_other(state.identity)
         if state.sha256 != _digest(arrays):
             raise self._damaged("its weights differ from its checksum")
-        if [a.shape for a in arrays] != shapes:
+        best = best_shapes if state.losses.epochs else ()
+        if [a.shape for a in arrays] != [*shapes, *best]:
             raise TrainingError(f"the checkpoint {self.path.name} holds another network")
-        return state.seconds, arrays
+        count = len(shapes)
+        return SavedRun(state.seconds, state.losses, arrays[:count], arrays[count:])
 
     def saved_precision(self) -> str | None:
         """Return the precision of the saved run; None if none is readable."""
@@ -145,13 +191,24 @@ def _parse_state(text: str) -> SavedState:
     """
     state = json.loads(text)
     if not isinstance(state, dict) or not isinstance(state["identity"], dict):
-        raise TypeError("its metadata is not that of a training run")
+        raise TypeError("it has other metadata than a training run's")
     seconds, sha256 = state["seconds"], state["sha256"]
     if type(seconds) not in (int, float) or not math.isfinite(seconds) or seconds < 0:
         raise ValueError(f"its seconds are {seconds!r}")
     if not isinstance(sha256, str):
         raise TypeError("its checksum is not a text")
-    return SavedState(state["identity"], float(seconds), sha256)
+    return SavedState(state["identity"], float(seconds), _parse_losses(state["losses"]), sha256)
+
+
+def _parse_losses(losses: Any) -> LossHistory:
+    training, held_out = losses["training"], losses["held_out"]
+    finite = all(type(x) is float and math.isfinite(x) for x in held_out)
+    lists = isinstance(training, list) and isinstance(held_out, list)
+    if not (lists and finite and len(training) == len(held_out)):
+        raise ValueError("its losses are not two lists of the same length")
+    if not all(x is None or type(x) is float for x in training):
+        raise TypeError("its losses are not numbers")
+    return LossHistory(training, held_out)
 
 
 def _digest(arrays: Iterable[Any]) -> str:

@@ -14,8 +14,8 @@ FINAL = 0.02
 """The learning rate at the last step, as a share of its peak."""
 WEIGHT_DECAY = 0.05
 UNDECAYED = ["scale", "gamma", "beta", "bias"]
-"""The variables without weight decay: those of norms, and biases. Keras looks for these words in
-the name of a variable alone, which does not say to which layer it belongs."""
+"""Words in the names of variables without weight decay: norms and biases. Keras looks at a
+variable's own name only, which doesn't say to which layer it belongs."""
 
 
 def optimizer(recipe: Recipe, steps: int) -> Any:

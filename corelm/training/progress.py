@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from corelm.training.losses import LossHistory
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -21,6 +23,7 @@ class TrainingPlan:
         steps: steps in all.
         steps_done: steps that an interrupted run has done before.
         precision: `float32` or `mixed_bfloat16`.
+        preset: the name of the preset.
     """
 
     weights: int
@@ -33,6 +36,7 @@ class TrainingPlan:
     steps: int
     steps_done: int
     precision: str
+    preset: str
 
 
 class Reporter:
@@ -55,6 +59,9 @@ class Reporter:
 
     def texts(self, epoch: int, texts: dict[float, str]) -> None:
         """The model wrote these texts after this epoch, by temperature."""
+
+    def finished(self, losses: LossHistory, patience: int) -> None:
+        """The last epoch is done; the weights of the best one become the model."""
 
     def kept(self, checkpoint: Path, done: int, total: int) -> None:
         """An interrupted run wrote its checkpoint, from which `--resume` continues."""

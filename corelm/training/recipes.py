@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+STEPS_PER_EPOCH = 16
+"""Steps in an epoch of little text, if it has as many rows."""
 
 
 @dataclass(frozen=True)
@@ -23,3 +26,13 @@ class Recipe:
     batch: int
     tokens: str
     packed: bool
+
+    def for_rows(self, rows: int) -> Recipe:
+        """Return the recipe with a batch that gives `STEPS_PER_EPOCH` steps, or the recipe's.
+
+        Example:
+            >>> recipe = Recipe("muon", 0.007, 64, "words", packed=True)
+            >>> recipe.for_rows(100).batch, recipe.for_rows(100_000).batch
+            (6, 64)
+        """
+        return replace(self, batch=max(1, min(self.batch, rows // STEPS_PER_EPOCH)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm.errors import ModelFileError, TrainingError
 from corelm.models import bundle
@@ -23,11 +25,13 @@ from corelm.models.keras_model import KerasLanguageModel
 from corelm.native.cpu import cpu_limit
 from corelm.reports.human_baseline import human_figures
 from corelm.toolkit import platform_name
+from corelm.training.advice import before_training
 from corelm.training.batches import ShuffledBatches
 from corelm.training.callbacks import FinishSteps, ProgressAndCheckpoints, TextGeneration
 from corelm.training.checkpoint import Checkpoint
-from corelm.training.devices import Devices, connect, device_errors, undistributed
+from corelm.training.devices import Devices, connect, memory_errors, undistributed
 from corelm.training.lock import only_run
+from corelm.training.losses import LossHistory
 from corelm.training.material import Material, prepare
 from corelm.training.optimizers import optimizer
 from corelm.training.precision import choose_precision
@@ -53,28 +57,27 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
         UsageError, DataError: settings or data that cannot be used.
         ModelFileError: a place where the model could not be written.
         TrainingError: nothing to resume, a checkpoint of other settings, vocabulary or data,
-            another run into the same folder, or too little memory.
+            another run into the same folder, too little memory, or a loss that isn't a number.
         MissingDependencyError: a backend of Keras that cannot train, or not on several devices.
         KeyboardInterrupt: Ctrl-C; a checkpoint is kept once a step is done.
     """
     architecture, recipe = settings.resolve()
     devices = connect(settings.distribute)
     kept = Checkpoint(checkpoint_path(settings.out), {}).saved_precision() if resume else None
-    precision = devices.by_first(lambda: choose_precision(settings.precision, kept))
     with (
-        only_run(settings.out) if devices.is_first else nullcontext(),
-        _dtype_policy(precision),
-        device_errors(devices),
+        only_run(settings.out),
+        _dtype_policy(choose_precision(settings.precision, kept)),
+        memory_errors(),
         devices.scope(),
     ):
-        devices.by_first(lambda: _clear_target(settings.out))
+        _clear_target(settings.out)
         with quiet_tensorflow():  # on JAX this imports it
             keras.utils.set_random_seed(settings.seed)
         run = Run(settings, architecture, recipe, report, devices)
         run.begin(resume)
         try:
             run.fit()
-            devices.by_first(run.finish)
+            run.finish()
         except KeyboardInterrupt:
             run.keep()
             raise
@@ -82,7 +85,7 @@ def train(settings: TrainingSettings, report: Reporter, resume: bool = False) ->
 
 
 def _clear_target(out: Path) -> None:
-    """Refuse a place that cannot be written; remove what killed runs left there."""
+    """Raise ModelFileError if the place cannot be written; remove leftovers of killed runs."""
     bundle.check_target(out)
     for path in (out, checkpoint_path(out)):
         remove_leftovers(path)
@@ -117,13 +120,16 @@ class Run:
         self.rows, self.opening = material.rows, material.opening
         self.measured, self.prompt = material.measured, material.prompt
         self.architecture = replace(architecture, vocabulary_size=len(self.vocabulary))
-        self.steps_per_epoch = -(-len(self.rows) // recipe.batch)
+        if settings.batch is None:
+            self.recipe = recipe.for_rows(len(self.rows))
+        self.steps_per_epoch = -(-len(self.rows) // self.recipe.batch)
         self.steps = self.steps_per_epoch * settings.epochs
         self.network, self.steps_done = self._network(start), 0
         self.measured_network = self._measured_network()
         self.scorer = Scorer(self.measured_network, self.vocabulary)
         self.identity = self._identity(start)
         self.checkpoint = Checkpoint(checkpoint_path(settings.out), self.identity)
+        self.losses, self.best_weights = LossHistory(), dict[str, NDArray[np.float32]]()
         self.seconds_before, self.started = 0.0, time.monotonic()
 
     def _material(self, architecture: Architecture, start: bundle.Bundle | None) -> Material:
@@ -147,7 +153,7 @@ class Run:
         return network
 
     def _measured_network(self) -> Any:
-        """Return the network to measure: if others compute too, a copy for this process alone."""
+        """Return the network to measure; a copy on one device if batches are shared."""
         if not self.devices.is_shared:
             return self.network
         with undistributed():
@@ -192,18 +198,20 @@ class Run:
             steps=self.steps,
             steps_done=self.steps_done,
             precision=self.identity["precision"],
+            preset=self.settings.preset,
         )
 
     def _tokens_per_epoch(self) -> int:
         return int(np.count_nonzero(self.rows[:, 1:]))
 
     def begin(self, resume: bool) -> None:
-        """Load the checkpoint, or refuse to overwrite one by mistake."""
-        self.devices.agree(self.identity)
+        """Load the checkpoint; without `resume`, raise TrainingError if there is one."""
         if resume:
             self._load()
         else:
-            self.devices.by_first(self._refuse_to_overwrite)
+            self._refuse_to_overwrite()
+            for warning in before_training(self.plan, len(self.measured)):
+                self.report.warn(warning)
         self.report.started(self.plan)
 
     def _refuse_to_overwrite(self) -> None:
@@ -215,16 +223,14 @@ class Run:
 
     def _load(self) -> None:
         variables = self._variables()
-        shapes = [tuple(variable.shape) for variable in variables]
-        arrays = [np.empty(shape, v.dtype) for shape, v in zip(shapes, variables, strict=True)]
-
-        def read() -> float:
-            seconds, arrays[:] = self.checkpoint.load(shapes)
-            return seconds
-
-        self.seconds_before = self.devices.by_first(read)
-        for variable, array in zip(variables, self.devices.arrays_of_first(arrays), strict=True):
+        weights = bundle.weights_of(self.network)
+        saved = self.checkpoint.load(
+            [tuple(variable.shape) for variable in variables], [w.shape for w in weights.values()]
+        )
+        for variable, array in zip(variables, saved.variables, strict=True):
             variable.assign(array)
+        self.seconds_before, self.losses = saved.seconds, saved.losses
+        self.best_weights = dict(zip(weights, saved.best, strict=True)) if saved.best else {}
         self.steps_done = self._steps_of_optimizer()
 
     def _steps_of_optimizer(self) -> int:
@@ -232,17 +238,19 @@ class Run:
         return int(self.network.optimizer.iterations)
 
     def save(self) -> None:
-        """Write the checkpoint; the first process does, for all of them."""
-        if not self.devices.is_first:
-            return
+        """Write the checkpoint."""
+        self._sync()
+        best = list(self.best_weights.values())
+        self.checkpoint.save(self._variables(), self.seconds, self.losses, best)
+
+    def _sync(self) -> None:
         if keras.backend.backend() == "jax":
             self.network.jax_state_sync()  # until then the variables are empty
-        self.checkpoint.save(self._variables(), self.seconds)
 
     def keep(self) -> None:
         """Write the checkpoint of an interrupted run, if there is a step to keep."""
         self.steps_done = self._steps_of_optimizer()
-        if self.steps_done and self.devices.is_first:
+        if self.steps_done:
             self.save()
             self.report.kept(self.checkpoint.path, self.steps_done, self.steps)
 
@@ -250,20 +258,52 @@ class Run:
         return [*self.network.variables, *self.network.optimizer.variables]
 
     def fit(self) -> None:
-        """Run Keras's `fit` to the last epoch, the rest of a begun epoch first."""
+        """Run Keras's `fit` until the last epoch or `is_over`, the rest of a begun epoch first."""
         epoch, skip = divmod(self.steps_done, self.steps_per_epoch)
+        if epoch > self.losses.epochs:  # interrupted between an epoch's last step and its end
+            self.end_epoch(None)
         ends = [epoch + 1, self.settings.epochs] if skip else [self.settings.epochs]
         for end in ends:
-            if epoch < end:
+            if epoch < end and not self.is_over:
                 self._fit(epoch, end, skip)
             epoch, skip = end, 0
+        self.report.finished(self.losses, self.settings.patience)
+
+    @property
+    def is_over(self) -> bool:
+        """Return True if the held-out loss has not improved for as long as `patience` allows."""
+        return self.losses.epochs_since_best >= self.settings.patience
+
+    def end_epoch(self, loss: float | None) -> None:
+        """Measure the network after an epoch, keep its weights if they are the best, and save.
+
+        Args:
+            loss: the mean loss of the epoch's steps; None if an interruption lost it.
+
+        Raises:
+            TrainingError: the first held-out loss isn't a number.
+        """
+        self._sync()
+        with undistributed():
+            perplexity = self.perplexity()
+        if not (self.losses.epochs or math.isfinite(perplexity)):
+            self.checkpoint.delete()
+            raise TrainingError(
+                "the held-out loss isn't a number after the first epoch: "
+                "choose a smaller --learning-rate"
+            )
+        losses, best = self.losses.followed_by(loss, math.log(perplexity)), self.best_weights
+        if losses.epochs_since_best == 0:
+            best = bundle.weights_of(self.network)
+        self.losses, self.best_weights = losses, best  # both or none, should Ctrl-C come here
+        self.report.measured(self.losses.epochs, perplexity)
+        self.save()
 
     def _fit(self, epoch: int, end: int, skip: int) -> None:
-        share = self.devices.share if self.devices.is_shared else None
         with FinishSteps() as finish_steps:
             self.network.fit(
                 ShuffledBatches(
-                    self.rows, self.recipe.batch, self.settings.seed, epoch, skip, share
+                    self.rows, self.recipe.batch, self.settings.seed, epoch, skip, self.devices.fill
                 ),
                 initial_epoch=epoch,
                 epochs=end,
@@ -297,7 +337,7 @@ class Run:
         return self.scorer(self.opening).perplexity
 
     def finish(self) -> None:
-        """Write the bundle with its figures, and remove the checkpoint.
+        """Write the bundle of the best epoch with its figures, and remove the checkpoint.
 
         Raises:
             TrainingError: the bundle cannot be written; the checkpoint stays.
@@ -312,8 +352,8 @@ class Run:
         self.checkpoint.delete()
 
     def _write_bundle(self) -> None:
-        weights = bundle.weights_of(self.network)
-        # The figures are those of the weights in the file, which are rounded.
+        weights = self.best_weights
+        # The figures describe the weights in the file, which are rounded.
         rounded = {name: w.astype(np.float16).astype(np.float32) for name, w in weights.items()}
         with _dtype_policy("float32"), undistributed():
             network = build(self.architecture)
@@ -337,7 +377,9 @@ class Run:
             "corpus": self.corpus.name,
             "texts": len(self.corpus.train),
             "tokens_per_epoch": self._tokens_per_epoch(),
-            "steps": self.steps,
+            "steps": self._steps_of_optimizer(),
+            "kept_epoch": self.losses.best_epoch,
+            "losses": asdict(self.losses),
             "seconds": round(self.seconds),
             "preset": self.settings.preset,
             "keras": keras.__version__,

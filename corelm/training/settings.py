@@ -15,13 +15,14 @@ from corelm.training.presets import PRESETS, Preset
 from corelm.training.recipes import Recipe
 
 DATA = "data"
-"""The one way to distribute a training: every device computes a share of each batch."""
+"""The one way to distribute a training: each device computes an equal share of every batch."""
 
 LARGEST_SIZE = 2**24
 LARGEST_SEED = 2**32 - 1  # Keras seeds NumPy's legacy generator, which takes 32 bits
 
 LEAST = {
     "epochs": 1,
+    "patience": 1,
     "vocabulary_size": 3,
     "context_length": 1,
     "batch": 1,
@@ -53,15 +54,16 @@ class TrainingSettings:
         prompt: the beginning of the texts written after each epoch, and the model's default
             prompt; None takes a frequent beginning of the corpus.
         temperatures, length: of the texts written after each epoch; length in tokens.
-        tokens, vocabulary_size, context_length, batch, learning_rate: replace the preset's.
+        tokens, vocabulary_size, context_length, batch, learning_rate: replace the preset's; the
+            preset's batch is smaller where there is little text.
+        patience: epochs without a better held-out loss after which training stops.
         held_out: share of the texts to hold out, where the data has no test half.
         precision: `float32`, `mixed_bfloat16`, or `auto`: bfloat16 on a processor with
             instructions for it.
         checkpoint_steps: steps between two checkpoints.
         start_from: the folder of a model to train further; its network, vocabulary and weights
             are the first ones of the run.
-        distribute: `data` shares every batch among the devices of this machine, or of all
-            processes that the environment names; None uses one device.
+        distribute: `data` shares every batch among the devices of this machine; None uses one.
     """
 
     data: str
@@ -77,6 +79,7 @@ class TrainingSettings:
     context_length: int | None = None
     batch: int | None = None
     learning_rate: float | None = None
+    patience: int = 5
     held_out: float = 0.05
     precision: str = "auto"
     checkpoint_steps: int = 500
@@ -134,7 +137,7 @@ class TrainingSettings:
             raise UsageError(f"seed must be from 0 to {LARGEST_SEED}, not {self.seed}")
 
     def _preset(self) -> Preset:
-        """Return the preset, or that of the model to start from with its sizes."""
+        """Return the preset; with a model to start from, its kind's preset with its sizes."""
         if self.start_from is None:
             return PRESETS[self.preset]
         for name in OF_THE_MODEL:

@@ -94,9 +94,8 @@ class OfBeginnings(Run):
         self.limit = limit
         super().__init__(*arguments)
 
-    def perplexity(self) -> float:
-        """What an epoch ends with is measured by the reporter, while the clock stands still."""
-        return np.nan
+    def end_epoch(self, loss: float | None) -> None:
+        """Leave measuring to the reporter, which does it while the clock stands still."""
 
     def _material(self, architecture: Architecture, start: Bundle | None) -> Material:
         material = super()._material(architecture, start)
@@ -202,6 +201,7 @@ def learn(peer: str, options: argparse.Namespace) -> None:
         epochs=options.book_epochs if peer == "book" else 1,
         temperatures=(),
         tokens="words",
+        batch=PRESETS[peer].recipe.batch,
         checkpoint_steps=sys.maxsize,  # they are kept while the clock stands still
         **PEERS[peer],
     )

@@ -22,7 +22,7 @@ from corelm.training.progress import TrainingPlan
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 PLAN = TrainingPlan(
     weights=1234567, vocabulary=90, texts=2000, tokens=50000, rows=2000, steps_per_epoch=250,
-    epochs=2, steps=500, steps_done=0, precision="float32",
+    epochs=2, steps=500, steps_done=0, precision="float32", preset="small",
 )  # fmt: skip
 
 
@@ -106,7 +106,8 @@ def test_a_training_in_lines(capsys: pytest.CaptureFixture[str], clock: list[flo
     assert capsys.readouterr().err.splitlines() == [
         "reading the texts ...",
         "warning: few texts",
-        "training 1,234,567 weights in float32 on 50,000 tokens of 2,000 texts: 2 x 250 steps",
+        "training 1,234,567 weights in float32 on 50,000 tokens of 2,000 texts: "
+        "2 x 250 steps (preset small)",
         "about 16:28 left",  # step 6: 494 steps of 2 seconds
         "step 25 of 500, loss 4.500, 15:50 left",
         "step 50 of 500, loss 4.500, 15:00 left",
@@ -130,7 +131,7 @@ def test_a_training_that_continues_says_how_far_it_was(capsys: pytest.CaptureFix
         report.kept(Path("model.part"), 150, 500)
     assert report.checkpoint == Path("model.part")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].endswith("2 x 250 steps, 100 of them done")
+    assert lines[0].endswith("2 x 250 steps, 100 of them done (preset small)")
     assert lines[1] == "stopped after step 150 of 500; kept model.part"
 
 

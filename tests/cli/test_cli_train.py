@@ -38,13 +38,14 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ((), "give the texts to train on: --data imdb, or a folder or a file"),
         (("--data", "no/such/file"), "there is no file or folder no/such/file"),
         (("--data", "{notes}", "--epochs", "0"), "epochs must be at least 1, not 0"),
+        (("--data", "{notes}", "--patience", "0"), "patience must be at least 1, not 0"),
         (("--data", "{notes}", "--epochs", "x"), "epochs must be a whole number, not 'x'"),
         (("--data", "{notes}", "--temperatures", "1,x"), "temperatures must be a list"),
         (("--data", "{notes}", "--temperatures", "1,-1"), "t must be at least 0, not -1.0"),
         (("--data", "{notes}", "--held-out", "1"), "held_out must be above 0 and below 1, not 1.0"),
         (
             ("--data", "{notes}", "--preset", "big"),
-            "preset must be one of book, default, gpt2, rnn, not 'big'",
+            "preset must be one of book, default, small, gpt2, rnn, not 'big'",
         ),
         (
             ("--data", "{notes}", "--tokens", "runes"),
@@ -95,6 +96,27 @@ def test_a_model_is_trained_and_writes(notes: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("the cat ")
     assert main(["train", "--data", str(notes), *SMALL]) == 2
     assert "replace it with --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_short_text_has_the_small_preset_and_a_curve_at_the_end(
+    notes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tensorflow", reason="pip install tensorflow")
+    words = ["--epochs", "40", "--patience", "2", "--temperatures", "", *SMALL[2:8]]
+    assert main(["train", "--data", str(notes), *words, "--precision", "float32"]) == 0
+    written = capsys.readouterr()
+    assert written.out == f"{notes.parent / 'home' / 'models' / 'notes-small'}\n"
+    assert written.err.replace("\n", "").isprintable()
+    lines = written.err.splitlines()
+    assert any(re.match(r"training .* steps \(preset small\)$", line) for line in lines)
+    assert any(line.startswith("warning: this is little text (") for line in lines)
+    assert any(line.startswith("warning: only 2 texts are held out") for line in lines)
+    legend = lines.index("loss by epoch, in nats per token: o held-out, . training, * kept")
+    assert re.fullmatch(r" +\d+\.\d\d \|[o.* ]+", lines[legend + 1])
+    assert re.fullmatch(r" +1 +\d+", lines[legend + 10])
+    assert lines[-2] == "stopped, because the held-out loss has not improved for 2 epochs"
+    assert re.match(r"kept the weights of epoch \d+, with a held-out perplexity of ", lines[-1])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import errno
 import logging
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ from corelm.training import checkpoint, precision, presets  # noqa: E402
 from corelm.training.batches import ShuffledBatches  # noqa: E402
 from corelm.training.callbacks import TextGeneration  # noqa: E402
 from corelm.training.checkpoint import Checkpoint  # noqa: E402
-from corelm.training.devices import Devices  # noqa: E402
+from corelm.training.devices import Devices, connect  # noqa: E402
 from corelm.training.lock import only_run  # noqa: E402
 from corelm.training.progress import Reporter  # noqa: E402
 from corelm.training.run import Run, checkpoint_path, train  # noqa: E402
@@ -67,6 +68,7 @@ def settings(texts, **changes):
         "data": str(texts),
         "out": texts.parent / "model",
         "vocabulary_size": 20,
+        "batch": 4,
         "epochs": 2,
         "prompt": "a b",
         "temperatures": (0.2, 1.0),
@@ -140,7 +142,7 @@ def weights(path):
     return bundle.read(path).weights
 
 
-@pytest.mark.parametrize("interrupt_at", [3, 5, 11])
+@pytest.mark.parametrize("interrupt_at", [3, 5, 11, 13])  # the last is the end of an epoch
 def test_an_interrupted_run_resumes_to_the_same_weights(texts, interrupt_at):
     whole = settings(texts, out=texts.parent / "whole")
     broken = settings(texts, out=texts.parent / "broken")
@@ -153,6 +155,104 @@ def test_an_interrupted_run_resumes_to_the_same_weights(texts, interrupt_at):
     assert expected.keys() == resumed.keys()
     for name in expected:
         np.testing.assert_array_equal(expected[name], resumed[name], err_msg=name)
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Let runs measure these perplexities after their epochs."""
+
+    def script(*perplexities):
+        def perplexity(run):
+            return perplexities[run.losses.epochs]
+
+        monkeypatch.setattr(Run, "perplexity", perplexity)
+
+    return script
+
+
+class Weights(Notes):
+    """Keeps the weights after each epoch as the model's file would hold them."""
+
+    def __init__(self, monkeypatch, interrupt_at=None):
+        super().__init__(interrupt_at)
+        self.of_epochs, self.finished_with = [], None
+        end_epoch = Run.end_epoch
+
+        def recorded(run, loss):
+            end_epoch(run, loss)
+            self.of_epochs.append(
+                {n: w.astype(np.float16) for n, w in bundle.weights_of(run.network).items()}
+            )
+
+        monkeypatch.setattr(Run, "end_epoch", recorded)
+
+    def finished(self, losses, patience):
+        self.finished_with = (losses, patience)
+
+
+def assert_same_weights(found, expected):
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
+def test_training_stops_when_the_held_out_loss_rises_and_keeps_the_best_epoch(
+    texts, scripted, monkeypatch
+):
+    scripted(9.0, 4.0, 5.0, 4.5, 3.0)
+    notes = Weights(monkeypatch)
+    path = train(settings(texts, epochs=5, patience=2), notes)
+    assert [epoch for epoch, _ in notes.perplexities] == [1, 2, 3, 4]
+    assert_same_weights(weights(path), notes.of_epochs[1])
+    last = notes.of_epochs[3]
+    assert any((weight != last[name]).any() for name, weight in weights(path).items())
+    training = bundle.read(path).manifest["training"]
+    assert (training["kept_epoch"], training["steps"]) == (2, 4 * notes.plan.steps_per_epoch)
+    np.testing.assert_allclose(np.exp(training["losses"]["held_out"]), [9.0, 4.0, 5.0, 4.5])
+    assert training["losses"]["training"][3] < training["losses"]["training"][0]
+    assert notes.finished_with[0].best_epoch == 2
+
+
+@pytest.mark.parametrize("epochs_done", [2, 2.5, 3])
+def test_a_resumed_run_has_the_best_weights_of_the_interrupted_one(
+    texts, scripted, monkeypatch, epochs_done
+):
+    scripted(9.0, 4.0, 5.0, 4.5, 4.2)
+    chosen = settings(texts, epochs=5, patience=3)
+    steps = Run(chosen, *chosen.resolve(), Notes()).steps_per_epoch
+    first = Weights(monkeypatch, interrupt_at=int(epochs_done * steps))
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, first)
+    notes = Notes()
+    path = train(chosen, notes, resume=True)
+    if len(first.of_epochs) > 1:
+        assert_same_weights(weights(path), first.of_epochs[1])
+    assert notes.perplexities[-1] == (5, pytest.approx(4.2))
+    assert bundle.read(path).manifest["training"]["kept_epoch"] == 2
+
+
+def test_a_loss_that_is_not_a_number_after_the_first_epoch_ends_the_training(texts, scripted):
+    scripted(float("nan"))
+    with pytest.raises(TrainingError, match=r"isn't a number .* choose a smaller --learning-rate"):
+        train(settings(texts), Notes())
+
+
+def test_a_network_that_diverges_later_leaves_the_best_epoch(texts, scripted):
+    scripted(4.0, float("nan"), float("inf"))
+    path = train(settings(texts, epochs=3), Notes())
+    assert bundle.read(path).manifest["training"]["kept_epoch"] == 1
+
+
+def test_little_text_has_a_small_batch_and_warnings(texts):
+    chosen = settings(texts, batch=None)
+    notes = Notes()
+    run = Run(chosen, *chosen.resolve(), notes)
+    run.begin(resume=False)
+    assert run.recipe.batch == len(run.rows) // 16
+    little, few, rough = notes.warnings
+    assert re.fullmatch(r"this is little text \(\d+ tokens\): .*", little)
+    assert few.endswith(f"try at least --epochs {-(-100 // run.steps_per_epoch)}")
+    assert rough.startswith("only 2 texts are held out")
 
 
 def test_the_checkpoint_is_gone_once_the_model_is_written(texts):
@@ -278,25 +378,19 @@ def test_another_backend_is_refused_in_one_line(texts, monkeypatch):
         train(settings(texts), Notes())
 
 
-@pytest.mark.parametrize(
-    ("process", "rows"),
-    [(0, [[1, 1], [2, 2], [3, 3], [4, 4]]), (1, [[5, 5], [0, 0], [0, 0], [0, 0]])],
-)
-def test_a_batch_is_filled_up_so_that_every_device_gets_as_many_rows(process, rows):
+def test_a_batch_is_filled_up_so_that_every_device_gets_as_many_rows():
     devices = Devices()
-    devices.count, devices.processes, devices.process = 4, 2, process
+    devices.count = 4
     batch = np.repeat(np.arange(1, 6)[:, None], 2, axis=1)
-    assert devices.share(batch).tolist() == rows
+    assert devices.fill(batch).tolist() == [*batch.tolist(), [0, 0], [0, 0], [0, 0]]
+    assert devices.fill(batch[:4]).tolist() == batch[:4].tolist()
 
 
-def test_a_process_that_trains_something_else_is_refused(monkeypatch):
-    devices = Devices()
-    devices.agree({"seed": 1, "epochs": (2,)})
-    monkeypatch.setattr(devices, "by_first", lambda work: {**work(), "seed": 3})
-    with pytest.raises(
-        TrainingError, match=r"process 0 trains .* seed is 1, not 3; give all of th"
-    ):
-        devices.agree({"seed": 1})
+def test_several_processes_are_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    with pytest.raises(UsageError, match="in one process, on all its devices: unset it"):
+        connect("data")
 
 
 def test_a_full_disk_at_the_end_keeps_the_training(texts):
@@ -323,7 +417,11 @@ def test_a_full_disk_at_the_end_keeps_the_training(texts):
     ["[]", "{}", '{"identity": 3, "seconds": 1, "sha256": ""}', "nonsense",
      '{"identity": {}, "seconds": "x", "sha256": ""}',
      '{"identity": {}, "seconds": 1e999, "sha256": ""}',
-     '{"identity": {}, "seconds": 1, "sha256": null}'],
+     '{"identity": {}, "seconds": 1, "sha256": null}',
+     '{"identity": {}, "seconds": 1, "sha256": ""}',
+     '{"identity": {}, "seconds": 1, "sha256": "", "losses": {"training": [], "held_out": [1.0]}}',
+     '{"identity": {}, "seconds": 1, "sha256": "", "losses": {"training": 1, "held_out": []}}',
+     '{"identity": {}, "seconds": 1, "sha256": "", "losses": []}'],
 )  # fmt: skip
 def test_metadata_of_wrong_types_is_named(tmp_path, state):
     from safetensors.numpy import save_file

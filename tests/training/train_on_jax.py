@@ -2,9 +2,8 @@
 
     KERAS_BACKEND=jax python train_on_jax.py TEXTS FOLDER
 
-It trains with all devices of all processes, stops in the middle as Ctrl-C does, and resumes. Then
-the first process trains once more on one device. It writes the weights in float32 to `shared.npz`
-and `alone.npz`.
+It trains on all devices, stops in the middle as Ctrl-C does, and resumes. Then it trains once more
+on one device. It writes the weights in float32 to `shared.npz` and `alone.npz`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import sys
 
 sys.modules["tensorflow"] = None  # type: ignore[assignment]  # JAX learns byte pairs without it
 
-import os  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -62,8 +60,7 @@ def main(texts: str, folder: Path) -> None:
         train(shared, Stop(at=3))
     except KeyboardInterrupt:
         train(shared, Stop(), resume=True)
-    if os.environ["KERAS_DISTRIBUTION_PROCESS_ID"] == "0":
-        train(settings(texts, folder / "alone", None), Stop())
+    train(settings(texts, folder / "alone", None), Stop())
 
 
 if __name__ == "__main__":

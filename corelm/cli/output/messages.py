@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import typer
@@ -31,6 +32,11 @@ def warn(text: str) -> None:
 def error(text: str) -> None:
     """Write the line that explains why a command failed."""
     _say(f"error: {text}", fg="red")
+
+
+def picture(lines: Iterable[str]) -> None:
+    """Write lines with their spaces, such as a curve."""
+    _write("".join(f"{printable(line)}\n" for line in lines))
 
 
 def trace(text: str) -> None:

@@ -22,8 +22,7 @@ from corelm.errors import UsageError
 from corelm.models.keras_import import needs_keras
 from corelm.models.vocabularies import TOKENS
 from corelm.toolkit import Parameter, Rule, home
-from corelm.training.presets import PRESETS
-from corelm.training.processes import is_first_process
+from corelm.training.presets import LITTLE_TEXT_BYTES, PRESETS, preset_for
 from corelm.training.settings import DATA, TrainingSettings
 
 IMDB = "imdb"
@@ -39,36 +38,42 @@ def corelm_commands() -> Mapping[str, Any]:
 
 
 def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:
-    return Parameter(name, kind, getattr(DEFAULTS, name), Rule(help, **rule), item)
+    default = None if name == "preset" else getattr(DEFAULTS, name)
+    return Parameter(name, kind, default, Rule(help, **rule), item)
 
 
 def _each(entries: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {help}" for name, help in entries.items())
 
 
+PRESET_HELP = {name: preset.help for name, preset in PRESETS.items()}
+
 SETTINGS = (
-    _setting("preset", str, "the network and its training recipe. "
-             f"{_each({name: preset.help for name, preset in PRESETS.items()})}",
+    _setting("preset", str, "the network and its training recipe; the default is `default`, or "
+             f"`small` for less than {LITTLE_TEXT_BYTES // 1000} kB of text. {_each(PRESET_HELP)}",
              choices=tuple(PRESETS)),
     _setting("epochs", int, "the number of passes over the data", ge=1),
+    _setting("patience", int, "stop after this many epochs without a better held-out loss; the "
+             "best epoch's weights are kept", ge=1),
     _setting("temperatures", tuple, "write a text at each temperature after every epoch", float),
     _setting("prompt", str, "the beginning of these texts, and the model's default prompt; the "
              "default is a frequent beginning of the data"),
     _setting("length", int, "the number of tokens in each of these texts", ge=0),
     _setting("seed", int, "the random seed of the first weights and of the order of the data",
              ge=0),
-    _setting("tokens", str, "how texts are split into tokens; the default is that of the preset. "
+    _setting("tokens", str, "how texts are split into tokens; the default is the preset's. "
              f"{_each(TOKENS)}", choices=tuple(TOKENS)),
     _setting("vocabulary_size", int, "the largest number of tokens in the vocabulary", ge=3),
     _setting("context_length", int, "the largest number of tokens that the network sees", ge=1),
-    _setting("batch", int, "the number of rows in a step", ge=1),
+    _setting("batch", int, "the number of rows in a step; the default is the preset's, or less "
+             "for little text", ge=1),
     _setting("learning_rate", float, "the learning rate, or its peak", gt=0),
     _setting("held_out", float, "the share of the texts to measure on", gt=0, lt=1),
     _setting("precision", str, "the number format; auto is bfloat16 if the processor has it",
              choices=("auto", "float32", "mixed_bfloat16")),
     _setting("checkpoint_steps", int, "the number of steps between two checkpoints", ge=1),
-    _setting("distribute", str, "share every batch among the devices of this machine, or of "
-             "several processes (needs KERAS_BACKEND=jax)", choices=(DATA,)),
+    _setting("distribute", str, "share every batch among the devices of this machine "
+             "(needs KERAS_BACKEND=jax)", choices=(DATA,)),
 )  # fmt: skip
 
 
@@ -109,7 +114,9 @@ def _train(
 ) -> None:
     """Train a model on texts, and write a text at each temperature after every epoch.
 
-    The preset decides each option that shows no default. Ctrl-C keeps a checkpoint, and --resume
+    The preset decides each option that shows no default. After the last epoch the two losses are
+    drawn as a curve, and the model gets the weights of the epoch with the lowest held-out loss.
+    Ctrl-C keeps a checkpoint, and --resume
     continues from it, with more --epochs if you like. At the end the folder of the model is
     printed.
 
@@ -117,8 +124,10 @@ def _train(
     corelm train --data imdb --preset book --epochs 20
     corelm train --data notes.txt --tokens symbols --prompt "C4 E4" --out notes
     """
-    values = built["settings"]
+    values = dict(built["settings"])
     source = _existing(data)
+    if values.get("preset") is None:
+        values["preset"] = _preset_for(source, from_)
     folder = _folder(out or f"{_stem(source)}-{values['preset']}")
     _refuse_to_replace(folder, overwrite or resume)
     if "prompt" in values:
@@ -128,17 +137,13 @@ def _train(
     settings.resolve()
     for t in settings.temperatures:
         read_sampler("temperature", t=t)
-    first = is_first_process(settings.distribute)
-    if first:
-        _check_target(settings.out)
+    _check_target(settings.out)
     with product() as stdout:
-        written = _run(settings, resume, context.obj)
-        if first:
-            stdout.text(f"{written}\n")
+        stdout.text(f"{_run(settings, resume, context.obj)}\n")
 
 
 def _check_target(out: Path) -> None:
-    """Refuse a place that cannot be written before Keras is imported, which takes seconds."""
+    """Raise if the place cannot be written, before Keras is imported, which takes seconds."""
     from corelm.models.bundle import check_target
     from corelm.training.lock import only_run
 
@@ -181,6 +186,17 @@ def _existing(data: str | None) -> str:
     if data != IMDB and not Path(data).exists():
         raise UsageError(f"there is no file or folder {data}")
     return data
+
+
+def _preset_for(data: str, start: str | None) -> str:
+    """Return the preset for the amount of text; a model to start from has its own network."""
+    if data == IMDB or start is not None:
+        return DEFAULTS.preset
+    path = Path(data)
+    if not path.is_dir() and not path.is_file():  # a pipe has no size
+        return DEFAULTS.preset
+    files = path.rglob("*.txt") if path.is_dir() else [path]
+    return preset_for(sum(file.stat().st_size for file in files if file.is_file()))
 
 
 def _model_folder(name: str) -> Path:

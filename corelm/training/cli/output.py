@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.cli.output import messages
 from corelm.cli.output.progress import bar_moves, bars_of
+from corelm.training.advice import after_training
+from corelm.training.cli.loss_curve import loss_curve
+from corelm.training.losses import LossHistory
 from corelm.training.progress import Reporter, TrainingPlan
 
 if TYPE_CHECKING:
@@ -98,7 +101,8 @@ class TrainingLines(Reporter):
         begin = f", {plan.steps_done:,} of them done" if plan.steps_done else ""
         messages.tell(
             f"training {plan.weights:,} weights in {plan.precision} on {plan.tokens:,} tokens of "
-            f"{plan.texts:,} texts: {plan.epochs:,} x {plan.steps_per_epoch:,} steps{begin}"
+            f"{plan.texts:,} texts: {plan.epochs:,} x {plan.steps_per_epoch:,} steps{begin} "
+            f"(preset {plan.preset})"
         )
 
     def kept(self, checkpoint: Path, done: int, total: int) -> None:
@@ -123,6 +127,12 @@ class TrainingLines(Reporter):
 
     def measured(self, epoch: int, perplexity: float) -> None:
         messages.note(f"epoch {epoch}: held-out perplexity {perplexity:.1f}")
+
+    def finished(self, losses: LossHistory, patience: int) -> None:
+        if losses.epochs > 1:
+            messages.picture(loss_curve(losses))
+        for sentence in after_training(losses, patience):
+            messages.tell(sentence)
 
     def texts(self, epoch: int, texts: dict[float, str]) -> None:
         for temperature, text in texts.items():
