@@ -12,13 +12,13 @@ from small_models import TINY, write
 import corelm
 from corelm import native
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
-from corelm.testing import tiny_gpt2
 from corelm.models import atomic_files
 from corelm.models.bundle import read
 from corelm.models.export.formats import FORMATS
 from corelm.models.export.write import export
 from corelm.models.load import bundle_folder
 from corelm.models.networks import layers
+from corelm.testing import tiny_gpt2
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
 

@@ -7,8 +7,7 @@ import pytest
 
 import corelm
 from corelm.errors import UsageError
-from corelm.testing import tiny_gpt2
-from corelm.testing import MODEL_LAWS, ToyModel, obeys_the_model_laws
+from corelm.testing import MODEL_LAWS, ToyModel, obeys_the_model_laws, tiny_gpt2
 
 
 @obeys_the_model_laws(ToyModel(), ToyModel(end=False), corelm.load("imdb"), tolerance=0)

@@ -5,8 +5,8 @@ with the kernel if it is there.
 
 The weights have the type of the logits; all sums of them are in float64. Terms that two
 distributions have in common are summed in the same order on both sides, so that they cancel: up
-to the last bits, a filter's divergence is -ln of the mass that it keeps, and that of an unchanged
-distribution is 0.
+to the last bits, a filter's divergence is -ln of the mass that it keeps, and an unchanged
+distribution has a divergence of 0.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Distribution:
         count: the number of those tokens.
         below: (tokens,) the logits looked at, less the largest.
         top: the index of the likeliest token among them, the first one on ties.
-        rest: the sum of all weights except that of the likeliest token, which is 1.
+        rest: the sum of all weights without the likeliest token, whose weight is 1.
 
     Example:
         >>> thirds = Distribution(np.log([0.5, 0.25, 0.25]))
@@ -108,7 +108,7 @@ class Distribution:
         return found
 
     def mass(self, other: Distribution) -> float:
-        """Return the probability of the tokens that are possible in another distribution.
+        """Return the probability of the tokens that are possible in a different distribution.
 
         Needs a distribution that looks at all tokens.
         """
@@ -207,7 +207,7 @@ def jensen_shannon(q: Floats, p: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Compared:
     """The figures of a sampler's distributions and the model's, row by row.
 
     Attributes:
@@ -224,7 +224,7 @@ class Comparison:
 
 
 class ModelRows:
-    """The model's distributions at some positions, with which those of samplers are compared.
+    """The model's distributions at some positions, with which samplers are compared.
 
     Args:
         logits: (rows, vocabulary).
@@ -247,8 +247,8 @@ class ModelRows:
             return np.array([p.entropy for p in self._each])
         return np.asarray(self._for_kernel[:, -1])
 
-    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
-        """Compare the logits of a sampler with those of the model.
+    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
+        """Compare the logits of a sampler with the logits of the model.
 
         Args:
             logits: (rows, vocabulary), the sampler's.
@@ -266,15 +266,15 @@ class ModelRows:
         if not valid and not rows_are_valid(logits):
             return None
         first = None if valid else restored(logits, self.logits)
-        return Comparison(found[:, :-1], found[:, -1], first)
+        return Compared(found[:, :-1], found[:, -1], first)
 
-    def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
+    def _by_definition(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
         if not rows_are_valid(logits):
             return None
         rows = [Distribution(row) for row in logits]
         figures = [astuple(divergence(q, p)) for q, p in zip(rows, self._each, strict=True)]
         nats = [q.surprisal(token) for q, token in zip(rows, tokens.tolist(), strict=True)]
-        return Comparison(
+        return Compared(
             np.array(figures), nan_if_impossible(np.array(nats)), restored(logits, self.logits)
         )
 

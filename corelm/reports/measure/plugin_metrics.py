@@ -15,10 +15,10 @@ from corelm.metric import Metric
 from corelm.plugins.loading import plugin_errors
 from corelm.plugins.offers import Offer
 from corelm.printable import shown
-from corelm.reports.metrics.texts import left_out
+from corelm.reports.metrics.text_figures import left_out
 
-Figure = Callable[[Sequence[int]], Any]
-Text = tuple[tuple[int, ...], str]
+Function = Callable[[Sequence[int]], Any]
+TokensAndText = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""
 
 
@@ -28,7 +28,7 @@ class PluginFigures:
 
     Attributes:
         values: the figures; None if undefined or failed.
-        left_out: the same of the set without each of its parts, as `left_out` returns them.
+        left_out: the figures of the set without each of its parts, as `left_out` returns them.
         failures: the reason of each metric that failed.
     """
 
@@ -38,15 +38,15 @@ class PluginFigures:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class HumanTexts:
     """The human texts that texts are compared with, and the model that reads both.
 
     Attributes:
-        people: the human texts.
+        texts: the human texts.
         scorer: the model that reads both.
     """
 
-    people: Sequence[str]
+    texts: Sequence[str]
     scorer: LanguageModel
 
 
@@ -54,7 +54,7 @@ def measure(
     metrics: Sequence[Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
-    comparison: Comparison | None = None,
+    human: HumanTexts | None = None,
 ) -> PluginFigures:
     """Measure a set of texts with the metrics of plugins.
 
@@ -62,7 +62,7 @@ def measure(
         metrics: the metrics, as plugins offer them.
         tokens: the token ids of each text.
         written: the same texts as text.
-        comparison: for metrics that compare with human texts, which are undefined without it.
+        human: for metrics that compare with human texts, which are undefined without it.
 
     Example:
         >>> from corelm import Metric
@@ -73,6 +73,7 @@ def measure(
         >>> figures.values, figures.left_out
         ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
     """
+    # Tuples: a plugin cannot change the texts of the next one.
     texts = list(zip(map(tuple, tokens), written, strict=True))
     every, found = range(len(texts)), PluginFigures()
     for offer in metrics:
@@ -80,7 +81,7 @@ def measure(
         found.values[name], found.left_out[name] = None, []
         try:
             with plugin_errors():
-                figure = partial(_number, _figure(offer.value, texts, comparison))
+                figure = partial(_number, _figure(offer.value, texts, human))
                 parts = left_out(figure, every)
                 found.values[name] = figure(every)
             found.left_out[name] = parts
@@ -89,18 +90,18 @@ def measure(
     return found
 
 
-def _figure(metric: Metric, texts: Sequence[Text], comparison: Comparison | None) -> Figure:
+def _figure(metric: Metric, texts: Sequence[TokensAndText], human: HumanTexts | None) -> Function:
     """Return the function from the indices of some texts to the metric's value."""
     figure, compare = metric.figure, metric.compare
     if compare is None:
         return lambda rows: figure(*map(list, zip(*(texts[i] for i in rows), strict=True)))  # type: ignore[misc]
-    if comparison is None:
+    if human is None:
         return lambda rows: None
-    return compare([text for _, text in texts], comparison.people, comparison.scorer)
+    return compare([text for _, text in texts], human.texts, human.scorer)
 
 
-def _number(figure: Figure, rows: Sequence[int]) -> float | None:
-    """The figure of some texts; of none it is undefined."""
+def _number(figure: Function, rows: Sequence[int]) -> float | None:
+    """Return the figure of some texts; of none it is undefined."""
     value = figure(rows) if rows else None
     if value is None:
         return None

@@ -1,11 +1,12 @@
-"""The units of work of a report: small values that an engine does here or anywhere else."""
+"""The units of work of a report, and its stages, which an executor does and a journal remembers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from corelm.errors import PluginError, SamplerError, UsageError
 from corelm.language_model import LanguageModel
@@ -13,8 +14,10 @@ from corelm.plugins.loading import plugin_errors
 from corelm.plugins.strategies import Strategy
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import Contexts, model_contexts
+from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.matching import Matcher
 from corelm.reports.measure.scoring import Score, score
+from corelm.scaling.engine import Engine, Unit
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Matchers:
         self._made = self._made or Matcher(model, self._contexts)
         return self._made
 
+    # The matcher may hold the model's logits at every position: too much to send, so a worker
+    # makes its own.
     def __reduce__(self) -> tuple[type[Matchers], tuple[Contexts]]:
         return Matchers, (self._contexts,)
 
@@ -93,9 +98,9 @@ class MeasureOnContexts:
     Attributes:
         stage: the stage of the report.
         first: the index of the first text among all contexts.
-        contexts: those of this unit alone.
+        contexts: the contexts of this unit alone.
         samplers: the samplers.
-        temperatures: those of the temperature curve.
+        temperatures: the temperatures of the curve.
     """
 
     stage: str
@@ -121,8 +126,8 @@ class DrawTexts:
     """Draw some of the texts of one sampler or decoder.
 
     Attributes:
-        row: the number of the sampler.
-        number: the number of the unit among those of the sampler.
+        entry: the number of the sampler.
+        number: the number of the unit among the units of the sampler.
         prompt: the beginning of the texts.
         strategy: the sampler, and the decoder if there is one.
         length: tokens of a text, at most.
@@ -131,7 +136,7 @@ class DrawTexts:
         counted: count the calls of the model for the one text.
     """
 
-    row: int
+    entry: int
     number: int
     prompt: str
     strategy: Strategy
@@ -143,7 +148,7 @@ class DrawTexts:
     @property
     def name(self) -> str:
         """The name in the journal."""
-        return f"generated texts {self.row} {self.number}"
+        return f"generated texts {self.entry} {self.number}"
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         # A sampler fails with one of corelm's errors; a decoder is code of a plugin itself.
@@ -170,20 +175,20 @@ class ScoreTexts:
 
     Attributes:
         stage: the stage of the report.
-        row: the number of their row.
+        entry: the number of their entry.
         first: the index of the first text.
         texts: the prompt of each text, and the text.
     """
 
     stage: str
-    row: int
+    entry: int
     first: int
     texts: tuple[tuple[str, str], ...]
 
     @property
     def name(self) -> str:
         """The name in the journal."""
-        return f"{self.stage} {self.row} {self.first}"
+        return f"{self.stage} {self.entry} {self.first}"
 
     def __call__(self, model: LanguageModel) -> list[Score]:
         return score(model, self.texts)
@@ -195,3 +200,68 @@ def attempted(work: Callable[[], Any]) -> dict[str, Any]:
         return {"value": work()}
     except (SamplerError, PluginError, UsageError) as error:
         return on_contexts.failure(error)
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, the number of its units that are finished, and the number of all."""
+AnyUnit = TypeVar("AnyUnit", bound=Unit)
+
+
+class Stages:
+    """Do the units of a report that are not finished.
+
+    Args:
+        engine: does the units of work.
+        journal: the units that are finished.
+        progress: called at every unit.
+    """
+
+    def __init__(self, engine: Engine, journal: Journal, progress: Progress) -> None:
+        self._engine, self._journal, self.progress = engine, journal, progress
+
+    def results(
+        self,
+        stage: str,
+        units: Iterable[AnyUnit],
+        total: int,
+        model: int = 0,
+    ) -> Iterator[tuple[AnyUnit, Any]]:
+        """Yield units with their results, in their order; those in the journal are not done again.
+
+        Units are taken one by one, so a unit may be left out because of the results before it.
+
+        Args:
+            stage: the name of the stage.
+            units: the units.
+            total: their number.
+            model: the number of their model among the models of the engine.
+        """
+        order: deque[AnyUnit] = deque()
+        results: dict[str, Any] = {}
+        journal, done = self._journal, 0
+
+        def missing() -> Iterator[AnyUnit]:
+            nonlocal done
+            for unit in units:
+                order.append(unit)
+                if unit.name not in journal:
+                    yield unit
+                else:
+                    done += 1
+
+        def in_order() -> Iterator[tuple[AnyUnit, Any]]:
+            while order and ((name := order[0].name) in results or name in journal):
+                yield order.popleft(), results.pop(name) if name in results else journal.take(name)
+
+        self.progress(stage, 0, total)
+        for unit, result in self._engine.run(missing(), model):
+            results[unit.name] = journal.keep(unit.name, result)
+            done += 1
+            self.progress(stage, done, total)
+            yield from in_order()
+        self.progress(stage, total, total)
+        yield from in_order()
+
+    def result(self, unit: Unit) -> Any:
+        """Return the result of a unit that is a stage of its own."""
+        return next(self.results(unit.name, [unit], 1))[1]
