@@ -36,14 +36,13 @@ class Part:
     def from_dict(cls, content: Json) -> Self:
         """Read the part from a JSON object that follows the schema; missing keys get defaults."""
         found: Json = {}
-        named = set()
-        for each, name, read, _ in _keys(cls):
-            named.add(name)
-            if name in content:
-                found[each.name] = read(content[name])
-        for each, _, _, _ in _keys(cls):
+        keys = _keys(cls)
+        named = {name for _, name, _, _ in keys}
+        for each, name, read, _ in keys:
             if "others" in each.metadata:
-                found[each.name] = {k: v for k, v in content.items() if k not in named}
+                found[each.name] = {key: content[key] for key in content if key not in named}
+            elif name in content:
+                found[each.name] = read(content[name])
         return cls(**found)
 
     def to_dict(self) -> Json:

@@ -234,6 +234,7 @@ def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[
         measured: the measurements of the samplers, by entry.
         human: the human entry.
     """
+    # A deterministic decoder writes one text for each prompt.
     several = {name: each for name, each in measured.items() if len(each.texts.records) > 1}
     measured = several or measured  # one text of a decoder may be close by chance
     target = value(human, "surprisal", GENERATED)

@@ -24,7 +24,10 @@ from corelm.sampler import Sampler
 from corelm.word_vocabulary import END
 
 DETAILED = 5
-"""The number of samples of each prompt, the first ones, that have details of every token."""
+"""The number of samples of each prompt, the first ones, that have details of every token.
+
+Details take a softmax over the vocabulary for each token, and most of the memory of a record.
+"""
 
 
 class Record(TypedDict):
@@ -283,6 +286,7 @@ class CountedModel:
         self.calls = self.tokens_read = 0
 
     def __getattr__(self, name: str) -> Any:
+        # A model may have optional methods, which decoders look for.
         return getattr(self._model, name)
 
     @property

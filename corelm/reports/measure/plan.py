@@ -28,16 +28,11 @@ from corelm.plugins.strategies import strategy as read_strategy
 from corelm.plugins.sweeps import SweepPoint, numbers_of, points_of
 from corelm.printable import shown
 from corelm.reports.document.figures import HUMAN
-from corelm.reports.measure import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEXTS, N
 from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
 from corelm.sampler import Sampler
 from corelm.scaling.job import Job
-
-DEFAULT = ("greedy", *(f"temperature(t={t})" for t in (0.2, 0.5, 0.7, 1.0, 1.5)), "uniform",
-           "top_p(p=0.9)")  # fmt: skip
-MATCHED = ("temperature", "top_p", "min_p", "typical")
-"""The samplers to compare and to match by default; the built-in ones."""
 
 NUMBERS = {name: Parameter(name, int, None, Rule(ge=least)) for name, least in
            (("n", 1), ("length", 1), ("seed", 0), ("texts", 0), ("contexts", 1))}  # fmt: skip
@@ -232,6 +227,7 @@ def plan(
     asked = {"n": n, "length": length, "contexts": contexts}
     numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
     beginnings = _prompts(prompts, model)
+    # Enough human texts for the contexts, and as many as each sampler writes to compare with.
     wanted = max(numbers["contexts"], numbers["n"] * len(beginnings))
     human = _corpus(reference, model, wanted)
     _require_human(targets, human)
@@ -288,6 +284,7 @@ def _names(samplers: Iterable[str]) -> list[str]:
 
 def _once(candidates: list[Candidate]) -> tuple[tuple[Candidate, ...], tuple[str, ...]]:
     """Keep each sampler once, with a warning for those named again."""
+    # Reversed, so that the first of equal ones is kept.
     kept = {candidate.name: candidate for candidate in reversed(candidates)}
     names = list(dict.fromkeys(candidate.name for candidate in candidates))
     several = [name for name in names if sum(c.name == name for c in candidates) > 1]

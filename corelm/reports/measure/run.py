@@ -290,6 +290,7 @@ class ReportRun:
             ]
             for entry in self._entries
         ]
+        # Lazy: a sampler that fails in one unit gets no further one.
         units = (
             DrawTexts(at, number, prompt, entry.strategy, s.length, samples, seed,
                       counted and len(samples) == 1)

@@ -115,7 +115,10 @@ def _number(figure: str, text: str) -> float:
 
 NEAR = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.03)
 WITHIN = (0.0, *NEAR, *(i / 10 for i in range(1, 10)), *(1 - x for x in reversed(NEAR)), 1.0)
-"""Shares of the way from the least value to the largest, dense at both ends."""
+"""Shares of the way from the least value to the largest.
+
+They are dense at both ends, where a filter such as top_p changes most.
+"""
 
 BEYOND = (
     0.0, 1e-3, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0,

@@ -236,6 +236,8 @@ class Stages:
             total: their number.
             model: the number of their model among the models of the engine.
         """
+        # Results arrive in any order; callers get them in the order of the units, so that a report
+        # is the same on any number of workers.
         order: deque[AnyUnit] = deque()
         results: dict[str, Any] = {}
         journal, done = self._journal, 0
