@@ -178,7 +178,7 @@ def report(
         typer.Option(
             metavar="FILE FILE",
             help="Measure nothing; say which figures of the second JSON report differ from the "
-            "first beyond their interval. Exit with code 1 if any does, or a row is missing.",
+            "first beyond their interval. Exit with code 1 if any does, or an entry is missing.",
         ),
     ] = None,
 ) -> int:

@@ -84,7 +84,7 @@ def notes(compared: Json) -> Iterator[str]:
     else:
         yield (
             "The intervals are for independent samples; of the figures of equal samplers, "
-            f"about {0.05 * len(tested):.0f} would differ beyond theirs by chance."
+            f"about {0.05 * len(tested):.0f} would differ beyond their interval by chance."
         )
     for key, place in (("only_before", "first"), ("only_after", "second")):
         if compared[key]:

@@ -96,8 +96,8 @@ def _fault_of_curve(curve: Mapping[str, Any]) -> str:
 
 def _fault_of_texts(document: Mapping[str, Any]) -> str:
     """Check the lists of tokens, at a hundredth of the time that a JSON Schema would take."""
-    for i, row in enumerate(document["samplers"]):
-        for j, text in enumerate(row["texts"]):
+    for i, entry in enumerate(document["samplers"]):
+        for j, text in enumerate(entry["texts"]):
             path, lists = f"samplers[{i}].texts[{j}].by_token", text.get("by_token", {})
             for name, values in lists.items():
                 kind = str if name == "text" else (int, float)
