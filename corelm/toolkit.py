@@ -32,7 +32,7 @@ if typing.TYPE_CHECKING:
     from corelm.machine import processor_flags as processor_flags
     from corelm.numerics.distributions import rows_are_valid as rows_are_valid
     from corelm.numerics.divergences import DIVERGENCES as DIVERGENCES
-    from corelm.numerics.divergences import Comparison as Comparison
+    from corelm.numerics.divergences import Compared as Compared
     from corelm.numerics.divergences import ModelRows as ModelRows
     from corelm.numerics.divergences import divergence as divergence
     from corelm.numerics.divergences import jensen_shannon as jensen_shannon
@@ -66,9 +66,9 @@ if typing.TYPE_CHECKING:
     from corelm.plugins.strategies import Strategy as Strategy
     from corelm.plugins.strategies import parts as parts
     from corelm.plugins.strategies import strategy as strategy
-    from corelm.plugins.sweeps import Setting as Setting
+    from corelm.plugins.sweeps import SweepPoint as SweepPoint
     from corelm.plugins.sweeps import numbers_of as numbers_of
-    from corelm.plugins.sweeps import settings_of as settings_of
+    from corelm.plugins.sweeps import points_of as points_of
     from corelm.printable import LONGEST as LONGEST
     from corelm.printable import did_you_mean as did_you_mean
     from corelm.printable import differences as differences
@@ -119,7 +119,7 @@ _MODULES = {
     ),
     "corelm.numerics.distributions": ("rows_are_valid",),
     "corelm.numerics.divergences": (
-        "Comparison",
+        "Compared",
         "DIVERGENCES",
         "ModelRows",
         "divergence",
@@ -165,7 +165,7 @@ _MODULES = {
         "parts",
         "strategy",
     ),
-    "corelm.plugins.sweeps": ("Setting", "numbers_of", "settings_of"),
+    "corelm.plugins.sweeps": ("SweepPoint", "numbers_of", "points_of"),
     "corelm.printable": (
         "LONGEST",
         "did_you_mean",

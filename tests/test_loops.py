@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corelm.generation.loops import ends_in_loop
-from corelm.reports.metrics.texts import loops
+from corelm.reports.metrics.text_figures import loops
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def jensen_shannon(q: Floats, p: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Compared:
     """The figures of a sampler's distributions and the model's, row by row.
 
     Attributes:
@@ -259,7 +259,7 @@ class ModelRows:
         """The entropy of each row in nats: (rows,)."""
         return _entropy(self.logits, self)
 
-    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Comparison | None:
+    def compare(self, logits: Array, tokens: NDArray[np.int64]) -> Compared | None:
         """Compare the logits of a sampler with those of the model.
 
         Args:
@@ -275,7 +275,7 @@ class ModelRows:
         if not fits and not rows_are_valid(logits):
             return None
         first = None if fits else restored(logits, self.logits)
-        return Comparison(found[:, :-1], found[:, -1], first)
+        return Compared(found[:, :-1], found[:, -1], first)
 
 
 def _entropy_in_stats(logits: Array, model: ModelRows) -> Floats:

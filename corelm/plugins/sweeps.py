@@ -25,13 +25,13 @@ _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*/\s*(\d{{1,9}}))?")
 _LIKE_A_RANGE = re.compile(r"[-+.\d][^\"'(\[{]*\.\.")
 
 
-class Setting(NamedTuple):
-    """One setting of a sweep.
+class SweepPoint(NamedTuple):
+    """One point of a sweep.
 
     Attributes:
-        expression: that of a sampler.
-        sweep: the expression of the sweep of one parameter that it belongs to; None if it belongs
-            to none. Where several parameters are swept, this one is the last of them.
+        expression: a sampler or a chain.
+        sweep: the one-parameter sweep that this point is in, or None. If several parameters are
+            swept, it is the sweep of the last one.
     """
 
     expression: str
@@ -45,7 +45,7 @@ class _Part(NamedTuple):
     values: list[str]
 
 
-def settings_of(expression: str) -> list[Setting]:
+def points_of(expression: str) -> list[SweepPoint]:
     """Return every setting of an expression, which may sweep over parameters.
 
     An expression without a sweep is one setting. Several swept parameters give their product.
@@ -54,9 +54,9 @@ def settings_of(expression: str) -> list[Setting]:
         ExpressionError: a range that cannot be read, or too many settings.
 
     Example:
-        >>> settings_of("top_p(p=0.5,0.9)")[1]
-        Setting(expression='top_p(p=0.9)', sweep='top_p(p=0.5,0.9)')
-        >>> [each.expression for each in settings_of("temperature(t=0.1..0.3/3)")]
+        >>> points_of("top_p(p=0.5,0.9)")[1]
+        SweepPoint(expression='top_p(p=0.9)', sweep='top_p(p=0.5,0.9)')
+        >>> [each.expression for each in points_of("temperature(t=0.1..0.3/3)")]
         ['temperature(t=0.1)', 'temperature(t=0.2)', 'temperature(t=0.3)']
     """
     return _settings(expression.strip(), 0)
@@ -76,16 +76,16 @@ def numbers_of(text: str) -> list[str]:
     return [number for part in parts for number in (_range(part) if ".." in part else [part])]
 
 
-def _settings(text: str, depth: int) -> list[Setting]:
+def _settings(text: str, depth: int) -> list[SweepPoint]:
     # What is too long or nests too deeply is refused where samplers are read.
     parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= LONGEST else []
     swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
     if not swept:
-        return [Setting(text, None)]
+        return [SweepPoint(text, None)]
     _refuse_too_many(text, math.prod(len(part.values) for part in parts))
     last = swept[-1]
     return [
-        Setting("".join(some), "".join([*some[:last], parts[last].text, *some[last + 1 :]]))
+        SweepPoint("".join(some), "".join([*some[:last], parts[last].text, *some[last + 1 :]]))
         for some in product(*(part.values for part in parts))
     ]
 

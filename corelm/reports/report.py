@@ -13,15 +13,16 @@ from uuid import uuid4
 from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import MissingDependencyError, ModelFileError, ReportError, UsageError
 from corelm.models import atomic_files
+from corelm.reports.document.content import Document
 from corelm.reports.document.schema import check
 from corelm.reports.document.summary import summary
-from corelm.reports.measure.defaults import CONTEXTS, LENGTH, TEXTS, N
+from corelm.reports.measure import CONTEXTS, LENGTH, TEXTS, N
 from corelm.reports.measure.journal import Journal
+from corelm.reports.measure.plan import NamedModel, plan
 from corelm.reports.measure.run import ReportRun
-from corelm.reports.measure.settings import NamedModel, settings
-from corelm.reports.measure.stages import Progress
-from corelm.reports.render import bibtex, csv, markdown, text
-from corelm.reports.render.frames import columns
+from corelm.reports.measure.units import Progress
+from corelm.reports.render import bibtex, markdown, sentences
+from corelm.reports.render.frames import columns, to_csv
 from corelm.scaling.choice import choose
 from corelm.scaling.job import Job
 from corelm.toolkit import label
@@ -68,7 +69,7 @@ class Report:
             self._json = _as_json(document)
         except (TypeError, ValueError, RecursionError) as error:
             raise ReportError(f"it holds a value that JSON cannot: {error}") from error
-        self._document = self.to_dict()
+        self._document = Document.from_dict(self.to_dict())
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Report:
@@ -90,7 +91,7 @@ class Report:
     @property
     def failed(self) -> dict[str, str]:
         """The samplers that failed and the metrics that failed on one, each with the reason."""
-        return dict(text.failures(self._document))
+        return dict(sentences.failures(self._document))
 
     @property
     def bibtex(self) -> str:
@@ -108,7 +109,7 @@ class Report:
 
     def to_csv(self) -> str:
         """Return every figure on a line: sampler, view, metric, value, low, high, n."""
-        return csv.to_csv(self._document)
+        return to_csv(self._document)
 
     def to_markdown(self) -> str:
         """Return the summary, the table and how it was measured."""
@@ -125,10 +126,10 @@ class Report:
 
         Args:
             level: what a line is. "figure": one figure of a sampler, as in `to_csv`. "sampler": a
-                sampler with all its figures, or people. "text" and "token": one of those that the
-                report keeps, all with `texts="all"`. Except for "figure", the parameters of the
-                samplers, the target of matching, the seed, the prompt and the index of the sample
-                are columns of their own.
+                sampler with all its figures, or human text. "text" and "token": one that the
+                report keeps, which are all with `texts="all"`. Except for "figure", the parameters
+                of the samplers, the target of matching, the seed, the prompt and the index of the
+                sample are columns of their own.
 
         Raises:
             MissingDependencyError: pandas is not installed.
@@ -152,11 +153,11 @@ class Report:
         return pandas.DataFrame(columns(self._document, level))
 
     def __repr__(self) -> str:
-        return f"<corelm report of {len(self._document['samplers'])} samplers: {self.summary}>"
+        return f"<corelm report of {len(self._document.samplers)} samplers: {self.summary}>"
 
     def _repr_html_(self) -> str:
         """Return the summary and the table, for a notebook."""
-        from corelm.reports.render.html.notebook import to_notebook
+        from corelm.reports.render.markdown import to_notebook
 
         return to_notebook(self._document)
 
@@ -185,31 +186,31 @@ def compare(
 
     Every sampler is measured twice: exactly, on the model's distributions at the same positions,
     and on texts of its own, which all samplers draw with the same random numbers. A sampler that
-    fails becomes a row with the reason.
+    fails has an entry with the reason.
 
     Args:
         model: the language model, or the name of one.
         samplers: samplers, registered names or expressions, which may sweep over parameters as in
-            `temperature(t=0.1..2.0/20)` or `top_p(p=0.5,0.8,0.9)`. If left out, a set that shows
+            `temperature(t=0.1..2.0/20)` or `top_p(p=0.5,0.8,0.9)`. By default, a set that shows
             the range from greedy to uniform.
-        prompts: the beginning of the texts, or several beginnings. If left out, the prompt of the
+        prompts: the beginning of the texts, or several beginnings. By default, the prompt of the
             model.
         n: texts of each sampler for each prompt.
         length: tokens to draw for each text, at most.
-        seed: the random seed of all texts; 1 if left out.
+        seed: the random seed of all texts; by default 1.
         seeds: several seeds instead, such as `[1, 2, 3]` or "1..3". Every sampler writes its n
             texts for each of them, and `by_seed` has the figures of each.
-        reference: human texts to compare with, or the path of a file or a folder of them. If left
-            out, the IMDB reviews that the model has not seen, provided that they were fetched and
-            the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
+        reference: human texts to compare with, or the path of a file or a folder of them. By
+            default, the IMDB reviews that the model has not seen, provided that they were fetched
+            and the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
         contexts: texts on whose positions the samplers are compared, at most.
         match: a target such as "entropy=3", "mass_kept=0.9", "human_recall=0.95" or
             "entropy=human", or several. A sampler that leaves one parameter open, such as `top_p`,
-            gets the value at which the figure on the same contexts is this one, in a row for each
-            target. "human" is the same share of the model's own entropy there as the surprisal of
-            human text is of the model's entropy on human text.
+            gets the value at which the figure on the same contexts is this one, in an entry for
+            each target. "human" scales human surprisal to these contexts: model entropy here x
+            (human surprisal / model entropy on human text).
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
-            If left out, human text if there is any, otherwise the first sampler.
+            By default human text if there is any, otherwise the first sampler.
         metrics: names of metrics that plugins offer, to measure on the texts too.
         texts: the number of texts of each prompt that the report keeps, or "all".
         scorer: a second language model, or the name of one, under which the surprisal of the texts
@@ -221,7 +222,7 @@ def compare(
             the work is done in this process.
 
     Raises:
-        UsageError: the settings cannot be met.
+        UsageError: the report cannot be made as asked.
         ExecutorError: workers that die, that cannot be reached, or that have other versions.
         UnknownNameError, AmbiguousNameError: no such sampler or metric, or several.
         DataError: the reference cannot be read.
@@ -233,11 +234,11 @@ def compare(
         >>> report = corelm.compare(
         ...     ToyModel(), ["greedy", "temperature(t=0.5)"], prompts="the", n=4, length=8
         ... )
-        >>> [row["sampler"] for row in report.to_dict()["samplers"]]
+        >>> [entry["sampler"] for entry in report.to_dict()["samplers"]]
         ['greedy', 'temperature(t=0.5)']
     """
     own = _named(model)
-    asked = settings(
+    asked = plan(
         own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
         seeds=seeds,
         reference=reference, contexts=contexts, match=match, against=against, metrics=metrics,
@@ -249,7 +250,7 @@ def compare(
 
     with choose(workers, scheduler).opened(asked.models, jobs) as opened:
         run = ReportRun(asked, opened, Journal(), progress or _silent)
-        return Report.of_run(run.document())
+        return Report.of_run(run.document().to_dict())
 
 
 def _as_json(document: Mapping[str, Any]) -> str:
@@ -263,8 +264,9 @@ def _as_json(document: Mapping[str, Any]) -> str:
         texts.append(json.dumps(text, allow_nan=False))
         return f"{mark}{len(texts) - 1}"
 
-    rows = [row | {"texts": [held(text) for text in row["texts"]]} for row in document["samplers"]]
-    whole = atomic_files.dump_json({**document, "samplers": rows}).decode()
+    samplers = document["samplers"]
+    entries = [each | {"texts": [held(text) for text in each["texts"]]} for each in samplers]
+    whole = atomic_files.dump_json({**document, "samplers": entries}).decode()
     return re.sub(rf'"{mark}(\d+)"', lambda found: texts[int(found[1])], whole)
 
 

@@ -24,6 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Page, sync_playwright
 
 import corelm
+from corelm.reports.document.content import Document
 from corelm.reports.render.plots.files import plots
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
@@ -110,7 +111,7 @@ def main() -> int:
         return int(bool(old))
     for name, picture in photographs(report):
         (IMAGES / name).write_bytes(with_summary(picture, report.summary))
-    drawn = plots(report.to_dict())
+    drawn = plots(Document.from_dict(report.to_dict()))
     for name in DRAWN:
         (IMAGES / name).write_bytes(drawn[name])
     return 0

@@ -75,9 +75,9 @@ class Study:
         first, second = (self._texts(model, sampler, seed) for sampler in samplers)
         summary = first.summary()
         found = {
-            name: Figure(summary[name], summary["ci95"][name])
-            for name in summary["ci95"]
-            if summary[name] is not None
+            name: Figure(value, ends)
+            for name, ends in summary.ci95.items()
+            if (value := summary.figures[name]) is not None
         }
         found |= {
             f"difference of {name}": Figure(value, ends)
@@ -90,7 +90,7 @@ class Study:
         sums = {}
         for setting in self.settings:
             texts = self._texts(model, corelm.sampler(setting), seed)
-            sums[setting] = texts.by_unit(texts.ratios["surprisal"])
+            sums[setting] = texts.by_cluster(texts.ratios["surprisal"])
         means = {name: sum(nats) / sum(tokens) for name, (nats, tokens) in sums.items()}
         best = best_of(list(sums.values()), TARGET) if sums else None
         if best is None:

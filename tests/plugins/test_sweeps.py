@@ -6,7 +6,7 @@ import pytest
 
 import corelm
 from corelm.errors import ExpressionError
-from corelm.plugins.sweeps import MOST, Setting, numbers_of, settings_of
+from corelm.plugins.sweeps import MOST, SweepPoint, numbers_of, points_of
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ from corelm.plugins.sweeps import MOST, Setting, numbers_of, settings_of
     ],
 )  # fmt: skip
 def test_every_setting_of_a_sweep(expression, settings):
-    assert [each.expression for each in settings_of(expression)] == settings
+    assert [each.expression for each in points_of(expression)] == settings
 
 
 def test_both_ends_and_the_values_between_are_exact():
-    found = settings_of("temperature(t=0.1..2.0/20)")
+    found = points_of("temperature(t=0.1..2.0/20)")
     t = [corelm.sampler(each.expression).t for each in found]
     assert t == [
         0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
@@ -46,8 +46,10 @@ def test_both_ends_and_the_values_between_are_exact():
 
 
 def test_several_swept_parameters_are_a_line_for_each_value_of_all_but_the_last():
-    found = settings_of("top_k(k=1,2) | temperature(t=3..4)")
-    assert found[2] == Setting("top_k(k=2) | temperature(t=3)", "top_k(k=2) | temperature(t=3..4)")
+    found = points_of("top_k(k=1,2) | temperature(t=3..4)")
+    assert found[2] == SweepPoint(
+        "top_k(k=2) | temperature(t=3)", "top_k(k=2) | temperature(t=3..4)"
+    )
     assert len({each.sweep for each in found}) == 2
 
 
@@ -59,7 +61,7 @@ def test_several_swept_parameters_are_a_line_for_each_value_of_all_but_the_last(
     ],
 )  # fmt: skip
 def test_an_expression_without_a_sweep_is_one_setting_as_it_was_written(expression):
-    assert settings_of(expression) == [Setting(expression.strip(), None)]
+    assert points_of(expression) == [SweepPoint(expression.strip(), None)]
 
 
 @pytest.mark.parametrize(
@@ -78,12 +80,12 @@ def test_an_expression_without_a_sweep_is_one_setting_as_it_was_written(expressi
 )
 def test_a_sweep_that_cannot_be_read(expression, says):
     with pytest.raises(ExpressionError) as caught:
-        settings_of(expression)
+        points_of(expression)
     assert says in str(caught.value)
 
 
 def test_the_largest_sweep():
-    assert len(settings_of(f"top_k(k=1..{MOST})")) == MOST
+    assert len(points_of(f"top_k(k=1..{MOST})")) == MOST
 
 
 def test_lists_of_numbers():
@@ -94,5 +96,5 @@ def test_lists_of_numbers():
 
 @pytest.mark.parametrize(("deep", "settings"), [(16, 2), (17, 1), (1000, 1)])
 def test_what_nests_too_deeply_is_left_to_the_reader_of_samplers(deep, settings):
-    found = settings_of("f(a=" * deep + "top_k(k=1,2)" + ")" * deep)
+    found = points_of("f(a=" * deep + "top_k(k=1,2)" + ")" * deep)
     assert len(found) == settings

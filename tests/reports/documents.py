@@ -10,9 +10,19 @@ from typing import Any
 import numpy as np
 
 import corelm
+from corelm.reports.document import content
 from corelm.testing import ToyModel
 
 Document = dict[str, Any]
+NOTHING: Document = {
+    "header": {
+        "corelm": "0", "created": "", "command": None, "model": {"name": "", "sha256": None},
+        "prompts": [], "n": 0, "length": 0, "seed": 0, "failed_plugins": [],
+        "contexts": {"source": "model", "description": "", "texts": 0, "positions": 0},
+    },
+    "vocabulary": 0, "drawable": 0, "bounds": {"min": 0, "max": 0},
+    "curve": {"t": [], "entropy": [], "slope": []},
+}  # fmt: skip
 
 EVIL = (
     "</script><script>alert(1)</script><img src=x onerror=alert(2)> \"'`$\\frac{ {{7*7}} "
@@ -22,6 +32,11 @@ EVIL = (
 BACKWARDS = "\u202eworb\u2066"
 
 TEXTS = ["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
+
+
+def typed(document: Document) -> content.Document:
+    """The dataclasses of a document, or of some of its parts."""
+    return content.Document.from_dict(NOTHING | document)
 
 
 def compare(samplers=("greedy", "uniform"), **asked):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from documents import hostile
+from documents import hostile, typed
 
 import corelm
 from corelm.docstrings import source_of
@@ -96,7 +96,7 @@ def test_an_earlier_report_cites_what_it_can(report):
         del stage["sources"]
     for row in others:
         del row["stages"]
-    assert list(parsed(to_bibtex(document))) == ["corelm", "covington2010cutting"]
+    assert list(parsed(to_bibtex(typed(document)))) == ["corelm", "covington2010cutting"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_every_sampler_that_names_a_source_gets_a_valid_entry():
 
 def test_malicious_sources_stay_text(made):
     evil: dict[str, Any] = hostile(made)
-    found = parsed(to_bibtex(evil))
+    found = parsed(to_bibtex(typed(evil)))
     assert len(found) > 1
     for fields in found.values():
         for text in fields.values():

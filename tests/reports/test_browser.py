@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from documents import BACKWARDS, EVIL, hostile, playground
+from documents import BACKWARDS, EVIL, hostile, playground, typed
 
 import corelm
-from corelm.reports.document.numbers import share
-from corelm.reports.render.format import visible
+from corelm.reports.document.numbers import share, visible
 from corelm.reports.render.html.page import page
 
 pytestmark = pytest.mark.slow
@@ -99,7 +98,7 @@ def large(made: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def written(large: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "a report.html"
-    path.write_text(page(large), encoding="utf-8", newline="\n")
+    path.write_text(page(typed(large)), encoding="utf-8", newline="\n")
     return path
 
 
@@ -360,7 +359,7 @@ def test_tables_fit_on_paper(opened, width):
 
 def test_malicious_strings_do_nothing(opened, made, tmp_path):
     path = tmp_path / "evil.html"
-    path.write_text(page(hostile(made)), encoding="utf-8", newline="\n")
+    path.write_text(page(typed(hostile(made))), encoding="utf-8", newline="\n")
     tab = opened(path, viewport=TELEPHONE)
     asked = []
     tab.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))

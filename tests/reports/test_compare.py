@@ -12,7 +12,7 @@ import statistics
 import jsonschema
 import numpy as np
 import pytest
-from documents import TEXTS, carrier, compare
+from documents import TEXTS, carrier, compare, typed
 
 import corelm
 from corelm import Sampler
@@ -22,7 +22,7 @@ from corelm.reports.document.schema import schema
 from corelm.reports.measure import run
 from corelm.reports.measure.generated_texts import draw
 from corelm.reports.measure.journal import Journal
-from corelm.reports.measure.settings import settings
+from corelm.reports.measure.plan import plan
 from corelm.reports.metrics.intervals import mean_interval
 from corelm.scaling.executor import InProcess
 from corelm.testing import ToyModel
@@ -153,7 +153,7 @@ def test_several_prompts_each_have_their_texts():
 
 def test_contexts_are_of_every_prompt():
     prompts, file = ["the cat", "the dog", "a"], io.BytesIO()
-    asked = settings(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2, contexts=4)
+    asked = plan(ToyModel(), "toy", ["greedy"], prompts=prompts, n=2, length=2, contexts=4)
     executor, journal = InProcess(asked.model), Journal(file=file)
     run.ReportRun(asked, executor, journal, lambda *call: None).document()
     name, contexts = json.loads(file.getvalue().splitlines()[0].partition(b" ")[2])
@@ -375,7 +375,7 @@ def test_every_open_sampler_gets_a_row_for_each_target():
     condition = gate.condition(
         "top_k at tokens_kept=3.entropy > 99", [("top_k at tokens_kept=3", "top_k")]
     )
-    assert condition.tripped(document) == ""
+    assert condition.tripped(typed(document)) == ""
 
 
 def test_a_sampler_with_no_number_left_open_is_measured_as_it_is():
@@ -495,7 +495,7 @@ def test_a_word_that_the_model_lacks_fails_only_its_sampler():
         ({"match": "mass_kept=90"}, "mass_kept must be between 0 and 1, not 90"),
         ({"match": "mass_kept=human"}, "the mass_kept of human text is not known; entropy and"),
         ({"match": "entropi=3"}, "'entropi' cannot be matched; did you mean 'entropy'?"),
-        ({"match": "human_recall=0.9"}, "human_recall needs contexts that people wrote"),
+        ({"match": "human_recall=0.9"}, "human_recall needs human contexts"),
         ({"match": "entropy=human", "samplers": ["temperature"]}, "there are no human texts to"),
         ({"match": "entropy=1", "samplers": ["mirostat"]}, "leaves"),
     ],

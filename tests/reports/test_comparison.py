@@ -7,9 +7,10 @@ import json
 from typing import Any
 
 import pytest
+from documents import typed
 
+from corelm.reports.cli.report_diff import notes, to_markdown
 from corelm.reports.document.comparison import beyond, comparison, same
-from corelm.reports.render.comparison import notes, to_markdown
 
 Document = dict[str, Any]
 
@@ -24,7 +25,7 @@ def metrics(compared: Document) -> set[str]:
 
 
 def test_a_report_does_not_differ_from_itself(made):
-    compared = comparison(made, made)
+    compared = comparison(typed(made), typed(made))
     assert same(compared)
     assert compared["shared_draws"]
     assert compared["header"] == []
@@ -46,7 +47,7 @@ def test_a_figure_differs_beyond_the_interval_of_independent_samples(
     row["generated_texts"]["ci95"]["surprisal"] = [0.5, 1.5]
     changed["generated_texts"].update(surprisal=after)
     changed["generated_texts"]["ci95"]["surprisal"] = ends
-    compared = comparison(document, other)
+    compared = comparison(typed(document), typed(other))
     found = figure(compared, "uniform", "surprisal")
     half = 2**0.5 * 0.5  # both intervals reach 0.5 to each side
     assert found["difference"] == pytest.approx(after - 1)
@@ -60,14 +61,14 @@ def test_rounding_of_another_build_is_no_difference(document):
     other = copy.deepcopy(document)
     for row in other["samplers"][:3]:
         row["generated_texts"]["surprisal"] *= 1 + 1e-9
-    assert same(comparison(document, other))
+    assert same(comparison(typed(document), typed(other)))
 
 
 def test_rows_of_one_report_only_are_named_and_parts_of_the_header(document):
     other = copy.deepcopy(document)
     other["samplers"].pop(0)
     other["header"].update(seed=7, kernels=not document["header"]["kernels"])
-    compared = comparison(document, other)
+    compared = comparison(typed(document), typed(other))
     assert (compared["only_before"], compared["only_after"]) == (["greedy"], [])
     assert [each["key"] for each in compared["header"]] == ["kernels", "seed"]
     assert not compared["shared_draws"]
@@ -76,8 +77,8 @@ def test_rows_of_one_report_only_are_named_and_parts_of_the_header(document):
     assert "Only in the first report: greedy." in text
     assert "seed: 1, then 7." in text
     assert "by chance" in text
-    assert "share model, seed" in " ".join(notes(comparison(document, document)))
-    assert comparison(other, document)["only_after"] == ["greedy"]
+    assert "share model, seed" in " ".join(notes(comparison(typed(document), typed(document))))
+    assert comparison(typed(other), typed(document))["only_after"] == ["greedy"]
 
 
 def test_matched_rows_are_the_same_whatever_value_was_found(document):
@@ -85,7 +86,7 @@ def test_matched_rows_are_the_same_whatever_value_was_found(document):
     target = {"open": "temperature", "figure": "entropy", "asked": "entropy=1", "target": 1.0}
     for one, name in ((document, "temperature(t=0.5)"), (other, "temperature(t=0.6)")):
         one["samplers"][1].update(sampler=name, matched=target)
-    compared = comparison(document, other)
+    compared = comparison(typed(document), typed(other))
     assert compared["only_before"] == compared["only_after"] == []
     row = next(row for row in compared["rows"] if row["sampler"] == "temperature(t=0.5)")
     assert row["sampler_after"] == "temperature(t=0.6)"
@@ -95,13 +96,17 @@ def test_figures_that_depend_on_the_amount_of_text_are_left_out_where_it_differs
     other = copy.deepcopy(document)
     other["header"]["n"] += 1
     names = {
-        each["metric"] for row in comparison(document, other)["rows"] for each in row["figures"]
+        each["metric"]
+        for row in comparison(typed(document), typed(other))["rows"]
+        for each in row["figures"]
     }
     assert "distinct_1" not in names
     assert "rep_2" in names
     other["header"]["length"] += 1
     names = {
-        each["metric"] for row in comparison(document, other)["rows"] for each in row["figures"]
+        each["metric"]
+        for row in comparison(typed(document), typed(other))["rows"]
+        for each in row["figures"]
     }
     assert "rep_2" not in names
     assert "surprisal" in names
@@ -111,7 +116,7 @@ def test_markdown_has_a_line_for_each_figure_that_differs(document):
     other = copy.deepcopy(document)
     other["samplers"][2]["teacher_forced"]["entropy"].update(mean=1.0, ci95=[0.9, 1.1])
     other["samplers"][2]["generated_texts"]["n"] = 0
-    text = to_markdown(comparison(document, other))
+    text = to_markdown(comparison(typed(document), typed(other)))
     assert "| sampler | figure | before | after | difference | its 95 % interval |" in text
     assert "| uniform | entropy.mean | 2.398 | 1 | -1.398 |" in text
-    assert "|" not in to_markdown(comparison(document, document))
+    assert "|" not in to_markdown(comparison(typed(document), typed(document)))

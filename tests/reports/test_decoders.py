@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from documents import typed
 
 import corelm
 from corelm import Ancestral, Decoder, HiddenStateSession, RewindableSession, param
 from corelm.reports.document.gate import condition
 from corelm.reports.document.schema import check
-from corelm.reports.measure.cost import CountedModel
+from corelm.reports.measure.generated_texts import CountedModel
 from corelm.testing import ToyModel
 
 
@@ -155,9 +156,10 @@ def test_every_form_has_decoders(document):
     frame = report.to_pandas("text")
     assert frame[frame.name == "search"]["search.rows"].tolist() == [3, 3, 1, 1]
     named = [(row["sampler"], row["name"]) for row in document["samplers"]]
-    assert "it is 3.8" in condition("search(rows=3).tokens_read > 3", named).tripped(document)
+    read = condition("search(rows=3).tokens_read > 3", named)
+    assert "it is 3.8" in read.tripped(typed(document))
     entropy = condition("twice(fails=False).entropy > 3", named)
-    assert "it was not measured" in entropy.tripped(document)
+    assert "it was not measured" in entropy.tripped(typed(document))
 
 
 def test_a_counted_model_offers_what_the_model_does():

@@ -10,7 +10,8 @@ from documents import TEXTS, compare
 
 import corelm
 from corelm.errors import UsageError
-from corelm.reports.measure.differences import Measured, closest
+from corelm.reports.document.content import GeneratedTexts, HumanEntry
+from corelm.reports.measure.entries import Measured, closest
 from corelm.reports.metrics.intervals import (
     difference_interval,
     farther_interval,
@@ -139,7 +140,7 @@ def test_recall_of_the_words_of_people_has_paired_differences():
 def row_with(values):
     """Measurements of a sampler whose texts have these surprisals."""
     ratios = {"surprisal": (list(values), [1.0] * len(values))}
-    texts = SimpleNamespace(ratios=ratios, records=values, by_unit=lambda sums: sums)
+    texts = SimpleNamespace(ratios=ratios, records=values, by_cluster=lambda sums: sums)
     return Measured({}, texts)
 
 
@@ -153,7 +154,7 @@ def test_the_closest_are_those_that_cannot_be_told_from_the_closest_one(values):
         "best": row_with(centred),
         "nothing": row_with([]),
     }
-    people = {"teacher_forced": {}, "generated_texts": {"surprisal": 3.0}}
+    people = HumanEntry(generated_texts=GeneratedTexts(figures={"surprisal": 3.0}))
     assert closest(rows, people) == ["noisy", "best"]
     assert closest({"farther": rows["farther"]}, people) == ["farther"]
     assert closest(rows, None) == closest({}, people) == []

@@ -6,15 +6,16 @@ import math
 
 import pytest
 
-from corelm.reports.document.numbers import number, share
-from corelm.reports.render.format import (
+from corelm.reports.document.numbers import (
     DASH,
     MINUS,
     choices,
     count,
     in_bits,
     interval,
+    number,
     per_hundred,
+    share,
     signed,
 )
 

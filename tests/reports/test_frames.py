@@ -6,11 +6,12 @@ import copy
 import math
 
 import pytest
+from documents import typed
 
 import corelm
 from corelm.errors import ParameterError, ReportError
 from corelm.reports.render.frames import columns
-from corelm.reports.render.html.texts import groups
+from corelm.reports.render.html.side_by_side import groups
 from corelm.testing import ToyModel
 
 CHAIN = "top_k(k=3) | temperature(t=0.5) | temperature(t=0.9)"
@@ -33,7 +34,7 @@ def test_all_texts_are_kept_and_the_page_shows_the_first(report):
         ]
         detailed = [t["sample"] for t in row["texts"] if t["tokens"]]
         assert detailed == [0, 1, 2, 3, 4] * 2
-    assert len(groups(document)) == 10
+    assert len(groups(typed(report.to_dict()))) == 10
 
 
 @pytest.mark.parametrize(("texts", "kept"), [(0, 0), (2, 2), ("3", 3), (99, 7)])
@@ -78,7 +79,7 @@ def test_the_lists_of_tokens_are_those_of_generate(report):
 
 
 def test_a_line_for_each_token_with_what_tells_it_apart(report):
-    frame = columns(report.to_dict(), "token")
+    frame = columns(typed(report.to_dict()), "token")
     assert list(frame) == [
         "sampler", "name", "top_k.k", "temperature.t", "temperature_2.t", "matched", "target",
         "seed", "prompt", "sample", "position", "token", "text", "surprisal", "sampler_surprisal",
@@ -98,7 +99,7 @@ def test_a_line_for_each_token_with_what_tells_it_apart(report):
 
 
 def test_a_line_for_each_text_and_for_each_sampler(report):
-    texts, samplers = (columns(report.to_dict(), level) for level in ("text", "sampler"))
+    texts, samplers = (columns(typed(report.to_dict()), level) for level in ("text", "sampler"))
     assert len(texts["text"]) == 28
     assert texts["seed"] == [1] * 28
     assert samplers["sampler"] == ["human", "greedy", CHAIN]
@@ -111,16 +112,19 @@ def test_a_line_for_each_text_and_for_each_sampler(report):
 @pytest.mark.parametrize("words", ["mat", "mat,dog"])
 def test_a_parameter_that_is_a_list_stands_in_each_line_of_its_text(words):
     expression = f"ban(words=[{', '.join(map(repr, words.split(',')))}])"
-    frame = columns(corelm.compare(ToyModel(), expression, n=2, length=4).to_dict(), "token")
+    frame = columns(typed(corelm.compare(ToyModel(), expression, n=2, length=4).to_dict()), "token")
     assert frame["ban.words"] == [words.split(",")] * len(frame["position"])
     assert {len(column) for column in frame.values()} == {len(frame["position"])}
 
 
 def test_levels_and_reports_without_them(report):
     with pytest.raises(ReportError, match="level must be one of figure, sampler, text, token, not"):
-        columns(report.to_dict(), "word")
+        columns(typed(report.to_dict()), "word")
     earlier = copy.deepcopy(report.to_dict())
     del earlier["samplers"][0]["texts"][0]["by_token"]
     with pytest.raises(ReportError, match="an earlier version of corelm made it"):
-        columns(earlier, "text")
-    assert report.to_pandas("token").shape == (len(columns(report.to_dict(), "token")["seed"]), 17)
+        columns(typed(earlier), "text")
+    assert report.to_pandas("token").shape == (
+        len(columns(typed(report.to_dict()), "token")["seed"]),
+        17,
+    )

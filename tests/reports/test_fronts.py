@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from corelm.reports.document.content import GeneratedTexts, SamplerEntry, TeacherForced
 from corelm.reports.document.fronts import front, fronts
 
 
@@ -23,17 +24,17 @@ def test_the_front_of_some_points(points, best):
 
 
 def row(name, diversity=None, surprisal=None, recall=None, mass=None):
-    return {
-        "sampler": name,
-        "generated_texts": {"diversity": diversity, "surprisal": surprisal},
-        "teacher_forced": {"human_recall": recall, "mass_kept": mass},
-    }
+    return SamplerEntry(
+        sampler=name,
+        generated_texts=GeneratedTexts(figures={"diversity": diversity, "surprisal": surprisal}),
+        teacher_forced=TeacherForced(figures={"human_recall": recall, "mass_kept": mass}),
+    )
 
 
 def test_each_pair_of_figures_has_a_front_of_the_rows_that_have_both():
     rows = [row("a", 0.2, 2.0, 0.8, 0.9), row("b", 0.2, 2.0, 0.9, 0.95), row("c", 0.1, 3.0),
             row("d", 0.9), row("e", None, 1.0, 0.7, 0.92)]  # fmt: skip
-    assert fronts(rows) == [
+    assert [each.to_dict() for each in fronts(rows)] == [
         {"view": "generated_texts", "larger": "diversity", "smaller": "surprisal",
          "rows": ["a", "b"]},
         {"view": "teacher_forced", "larger": "human_recall", "smaller": "mass_kept",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from documents import typed
 
 from corelm.errors import UsageError
+from corelm.reports.document.figures import names
 from corelm.reports.document.gate import condition
-from corelm.reports.document.lookup import figure, metrics
+from corelm.reports.document.lookup import estimate
 
 ROWS = [
     ("greedy", "greedy"),
@@ -70,7 +72,7 @@ def test_wrong_conditions_are_refused_before_anything_is_measured(text, message)
 
 def of(document, text):
     rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
-    return condition(text, rows).tripped(document)
+    return condition(text, rows).tripped(typed(document))
 
 
 def test_a_condition_that_does_not_hold_passes(document):
@@ -109,12 +111,13 @@ def test_a_figure_that_was_not_measured_fails(document):
 def test_a_matched_row_is_named_by_the_expression_given(document):
     """The rows before it are `temperature`, the row after it is `temperature(t=0.5)`."""
     gate = condition("temperature.entropy > 0", [("temperature", "temperature"), *ROWS[:1]])
-    assert gate.tripped(document).startswith("temperature.entropy > 0: it is ")
+    assert gate.tripped(typed(document)).startswith("temperature.entropy > 0: it is ")
 
 
 def test_every_metric_of_a_report_can_be_named(document):
     row = document["samplers"][2]
-    missing = {metric for metric in metrics() if figure(row, metric) is None}
+    entry = typed(document).samplers[2]
+    missing = {name for name in names() if estimate(entry, name) is None}
     without_scorer = {"scorer_surprisal", "scorer_bits_per_byte"}
     without_decoder = {"model_calls", "tokens_read"}
     assert missing <= {"zipf", "constraint_cost"} | without_scorer | without_decoder
@@ -124,4 +127,4 @@ def test_every_metric_of_a_report_can_be_named(document):
         for name, value in row[view].items()
         if isinstance(value, float)
     }
-    assert measured <= set(metrics())
+    assert measured <= set(names())

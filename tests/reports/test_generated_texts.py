@@ -14,7 +14,7 @@ from corelm.errors import SamplerError
 from corelm.generation.generate import BATCH
 from corelm.reports.document.schema import fault, schema
 from corelm.reports.measure.generated_texts import DETAILED, draw
-from corelm.reports.measure.kept_texts import kept_texts
+from corelm.reports.measure.illustrations import kept_texts
 from corelm.reports.measure.text_set import TextSet
 from corelm.testing import ToyModel
 from corelm.word_vocabulary import WordVocabulary
@@ -39,7 +39,7 @@ def drawn(model=None, sampler="stochastic", length=10, samples=range(3), seed=1,
 
 
 def detailed(records):
-    return kept_texts(TextSet(records), DETAILED)
+    return [text.to_dict() for text in kept_texts(TextSet(records), DETAILED)]
 
 
 # Drawing
@@ -238,7 +238,7 @@ def test_words_are_spelled_as_in_their_text():
 
 
 def summary(records, human_band=None):
-    return TextSet(records, human_band).summary()
+    return TextSet(records, human_band).summary().to_dict()
 
 
 def test_the_figures_follow_the_schema():

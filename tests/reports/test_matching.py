@@ -12,8 +12,9 @@ from corelm import Sampler
 from corelm.errors import SamplerError, UnreachableError, UsageError
 from corelm.reports.measure import matching
 from corelm.reports.measure.contexts import Contexts, human_contexts, model_contexts
+from corelm.reports.measure.entries import teacher_forced
 from corelm.reports.measure.matching import Matcher
-from corelm.reports.measure.on_contexts import measure, summary
+from corelm.reports.measure.on_contexts import measure
 from corelm.testing import ToyModel
 
 LN2 = math.log(2)
@@ -22,7 +23,7 @@ LN2 = math.log(2)
 def mean_entropy(model, contexts, sampler):
     """The figure that the report will have."""
     [record] = measure(model, contexts, [sampler], range(len(contexts.texts)))["samplers"]
-    return summary(record)["entropy"]["mean"]
+    return teacher_forced(record).entropy.mean
 
 
 # By hand: four words of 1/2, 1/4, 1/8 and 1/8 in any context
@@ -105,7 +106,7 @@ def test_every_figure_by_hand(model, contexts, expression, figure, target, found
     assert str(sampler) == found
     [record] = measure(model, contexts, [sampler], range(1))["samplers"]
     own = measure(model, contexts, [], range(1))["model"]
-    assert summary(record, own)[figure] == pytest.approx(target, abs=1e-6)
+    assert teacher_forced(record, own).to_dict()[figure] == pytest.approx(target, abs=1e-6)
 
 
 def test_the_message_names_the_figure(model, contexts):

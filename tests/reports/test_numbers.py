@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.reports.document.matched import in_short, in_words
+from corelm.reports.document.content import MatchedTo, SamplerEntry
 from corelm.reports.document.numbers import listed, number, share
+from corelm.reports.render.columns import TARGET, in_short, text_of
+from corelm.reports.render.sentences import in_words
 
 
 @pytest.mark.parametrize(
@@ -50,8 +52,8 @@ def test_a_list_of_names(names, text):
 )  # fmt: skip
 def test_a_matched_figure(figure, value, words, short):
     assert in_words(figure, value) == words
-    assert in_short({"matched": {"figure": figure, "target": value}}) == short
+    assert in_short(MatchedTo(open="", figure=figure, asked="", target=value)) == short
 
 
-def test_a_row_that_was_not_matched():
-    assert in_short({"matched": None}) == in_short({}) == ""
+def test_a_sampler_that_was_not_matched():
+    assert text_of(TARGET, SamplerEntry(sampler="greedy")) == ""

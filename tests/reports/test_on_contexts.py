@@ -12,8 +12,8 @@ from small_models import SMALL, small_model
 import corelm
 from corelm import Sampler
 from corelm.reports.measure.contexts import Contexts, human_contexts, model_contexts
-from corelm.reports.measure.on_contexts import measure, merge, model_summary, summary
-from corelm.reports.measure.temperature_curve import curve, temperatures
+from corelm.reports.measure.entries import model_on_contexts, teacher_forced
+from corelm.reports.measure.on_contexts import curve, measure, merge, temperatures
 from corelm.reports.metrics.intervals import mean_interval
 from corelm.testing import ToyModel
 
@@ -75,7 +75,7 @@ def test_the_entropy_of_the_model_and_the_surprisal_of_the_tokens(model, context
     [first, second] = unit["model"]["surprisal"]
     assert first[1] is None  # an unknown word cannot be drawn
     assert [first[0], first[2], *second] == pytest.approx([2 * LN2, 3 * LN2, 3 * LN2])
-    figures = model_summary(unit["model"])
+    figures = model_on_contexts(unit["model"]).to_dict()
     assert figures["n"] == 4
     assert figures["surprisal"] == pytest.approx(8 / 3 * LN2)
     assert figures["ci95"]["surprisal"] == pytest.approx([2.5 * LN2, 3 * LN2])
@@ -89,13 +89,17 @@ def test_the_entropy_of_the_model_and_the_surprisal_of_the_tokens(model, context
 def test_human_recall_counts_the_words_that_the_sampler_could_have_drawn(model, contexts):
     """Of three words that the model can draw, `top_k(k=2)` keeps the one of 2 bits."""
     unit = measured(model, contexts, "top_k(k=2)", "stochastic")
-    filtered, plain = (summary(record, unit["model"]) for record in unit["samplers"])
+    filtered, plain = (
+        teacher_forced(record, unit["model"]).to_dict() for record in unit["samplers"]
+    )
     assert filtered["human_recall"] == pytest.approx(1 / 3)
     assert filtered["human_surprisal"] == pytest.approx(math.log(3))
     assert filtered["ci95"]["human_recall"] == pytest.approx([0, 1 / 2])
     assert plain["human_recall"] == 1.0
     assert plain["human_surprisal"] == pytest.approx(8 / 3 * LN2)
-    assert "human_recall" not in summary(unit["samplers"][0])  # the model wrote the contexts
+    assert (
+        "human_recall" not in teacher_forced(unit["samplers"][0]).to_dict()
+    )  # the model wrote the contexts
 
 
 @pytest.fixture
@@ -112,7 +116,7 @@ def test_the_summary_of_a_sampler(changing):
     contexts = human_contexts(changing, ["even odd even odd", "odd odd"], "numbers")
     [record] = measured(changing, contexts, "stochastic")["samplers"]
     assert record["entropy"] == [pytest.approx([0, LN2, 0]), pytest.approx([LN2])]
-    figures = summary(record)
+    figures = teacher_forced(record).to_dict()
     assert figures["n"] == 4
     assert figures["entropy"] == {
         "mean": pytest.approx(LN2 / 2),
@@ -141,7 +145,7 @@ def test_the_summary_of_a_sampler(changing):
 
 def test_one_text_has_no_interval(model):
     [record] = measured(model, human_contexts(model, ["north north"], "one"), "greedy")["samplers"]
-    assert summary(record)["entropy"]["ci95"] is None
+    assert teacher_forced(record).entropy.ci95 is None
 
 
 def test_a_sampler_sees_the_past(model):
@@ -310,9 +314,9 @@ def test_the_divergence_of_a_filter_is_minus_ln_of_the_mass_kept(shipped, expres
 def test_temperatures_lie_on_the_curve(shipped):
     records, curve_, _ = shipped
     for t in (0.2, 0.7, 1.0, 1.5):
-        at = curve_["t"].index(t)
-        mean = summary(records[f"temperature(t={t})"])["entropy"]["mean"]
-        assert curve_["entropy"][at] == pytest.approx(mean, abs=1e-5)
+        at = curve_.t.index(t)
+        mean = teacher_forced(records[f"temperature(t={t})"]).entropy.mean
+        assert curve_.entropy[at] == pytest.approx(mean, abs=1e-5)
 
 
 @pytest.mark.parametrize("expression", ["stochastic", "temperature(t=0.7)", "top_p(p=0.9)"])
@@ -328,6 +332,6 @@ def test_the_expected_surprisal_is_that_of_the_texts_that_are_drawn(expression):
     nats = [[step.model_surprisal for step in text.steps] for text in texts]
     assert unit["model"]["surprisal"] == [pytest.approx(text) for text in nats]
     low, high = mean_interval([sum(text) for text in nats], [len(text) for text in nats])
-    expected = summary(unit["samplers"][0])["expected_surprisal"]
+    expected = teacher_forced(unit["samplers"][0]).figures["expected_surprisal"]
     assert low < expected < high
     assert high - low < 1

@@ -14,17 +14,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from documents import EVIL, every_number, full, hostile
+from documents import EVIL, every_number, full, hostile, typed
 
 from corelm.errors import ReportError
+from corelm.reports.document.figures import ENTROPY, LIKELIHOOD, TABLES, VARIETY
+from corelm.reports.document.numbers import visible
 from corelm.reports.document.schema import check, schema
 from corelm.reports.document.summary import summary
 from corelm.reports.render import columns
 from corelm.reports.render.bibtex import to_bibtex
-from corelm.reports.render.definitions import definition
-from corelm.reports.render.format import visible
-from corelm.reports.render.html import tables, texts
-from corelm.reports.render.html.page import TABLES, page
+from corelm.reports.render.html import side_by_side, tables
+from corelm.reports.render.html.page import page
 from corelm.reports.render.markdown import to_markdown
 
 Document = dict[str, Any]
@@ -69,7 +69,7 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def whole(made: Document) -> str:
     """The page of a report."""
-    return page(made)
+    return page(typed(made))
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_the_sections_are_in_the_order_of_a_reader(read):
 
 
 def test_the_summary_comes_first(made, read):
-    assert summary(made) in read.text
-    assert read.text.index(summary(made)) < read.text.index("The figures")
+    assert summary(typed(made)) in read.text
+    assert read.text.index(summary(typed(made))) < read.text.index("The figures")
 
 
 def test_headings_go_down_one_level_at_a_time(read):
@@ -124,11 +124,11 @@ def test_no_attribute_runs_a_script(read):
 
 
 def test_the_human_row_is_first_and_every_sampler_below(made, read):
-    for table in (columns.ENTROPY, columns.LIKELIHOOD, columns.VARIETY):
-        lines = list(tables.lines(made, table))
+    for table in (ENTROPY, LIKELIHOOD, VARIETY):
+        lines = list(tables.lines(typed(made), table))
         assert lines[0].human
         assert [line.name for line in lines[1:]] == [row["sampler"] for row in made["samplers"]]
-        titles = [column.title for column in columns.columns_of(table, made)]
+        titles = [column.title for column in columns.columns_of(table, typed(made))]
         titles = [title for title in titles if title not in ABSENT]
         assert all([c.title for c in line.cells] == titles for line in lines if not line.error)
 
@@ -141,7 +141,7 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
     document["reference"]["teacher_forced"]["entropy"]["mean"] = 1.5
     difference = row["differences"]["teacher_forced"]["entropy.mean"]
     difference.update(value=-0.5, ci95=[-0.75, -0.25])
-    lines = tables.lines(document, columns.ENTROPY)
+    lines = tables.lines(typed(document), ENTROPY)
     line = next(line for line in lines if line.name == "temperature(t=0.5)")
     found = {cell.title: cell for cell in line.cells}
     assert found["entropy"] == tables.Cell(
@@ -172,20 +172,19 @@ def test_every_word_can_be_reached_and_has_its_figures(made, whole):
     headings = whole.count('<span class="term"')
     assert whole.count('tabindex="0">') == tokens + headings + 4  # and the tables that scroll
     token = made["samplers"][1]["texts"][0]["tokens"][0]
-    shown = texts.word(token)
+    shown = side_by_side.word(token)
     inner = f"{shown.text}<span>{shown.about}<i>{shown.likely}</i></span>"
     assert html.unescape(inner) in html.unescape(whole)
 
 
 def test_every_heading_of_a_figure_has_its_definition(made, read):
-    shown = [column for table in TABLES for column in tables.shown_columns(made, table)]
+    shown = [column for table in TABLES for column in tables.shown_columns(typed(made), table)]
     meanings = [each for each in read.all("span") if each.get("role") == "tooltip"]
     assert len(meanings) == len(shown) == len({(c.view, c.title) for c in shown})
-    for column in columns.COLUMNS:
-        found = definition(column, made)
-        assert found.text.endswith(".")
-        assert found.text in read.text or column.title in ABSENT
-        assert found.unit or column.title in ("self-BLEU-4", "Zipf", "compression")
+    for column in columns.all_columns(typed(made)):
+        assert column.text.endswith(".")
+        assert column.text in read.text or column.title in ABSENT
+        assert column.unit or column.title in ("self-BLEU-4", "Zipf", "compression")
 
 
 def test_formulas_have_variables_and_minus_signs(whole):
@@ -196,13 +195,13 @@ def test_formulas_have_variables_and_minus_signs(whole):
 
 
 def test_figures_of_other_texts_say_so(document):
-    row = next(iter(tables.lines(document, columns.ENTROPY)))
+    row = next(iter(tables.lines(typed(document), ENTROPY)))
     assert row.note == ""
     assert [c.note for c in row.cells if c.title == "expected surprisal"] == [
         "of the words written"
     ]
     document["header"]["contexts"]["source"] = "model"
-    lines = list(tables.lines(document, columns.ENTROPY))
+    lines = list(tables.lines(typed(document), ENTROPY))
     assert lines[0].note == "measured on other texts"
     assert not any(line.note for line in lines[1:])
 
@@ -210,14 +209,14 @@ def test_figures_of_other_texts_say_so(document):
 def test_levels_of_surprisal_are_those_of_the_legend():
     likely = {"token": " a", "rank": 1, "q": 0.5, "entropy": 1.0, "alternatives": []}
     by_p = {0.5: 0, 0.13: 1, 0.01: 2, 0.001: 3, 0.0002: 4, 0.00001: 5, 0.0: 5}
-    assert {p: texts.word(likely | {"p": p}).level for p in by_p} == by_p
-    assert [text for _, text in texts.legend()] == [
+    assert {p: side_by_side.word(likely | {"p": p}).level for p in by_p} == by_p
+    assert [text for _, text in side_by_side.legend()] == [
         "below 2", "2 to 4", "4 to 6", "6 to 8", "8 to 10", "10 or more",
     ]  # fmt: skip
 
 
 def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
-    groups = texts.groups(made)
+    groups = side_by_side.groups(typed(made))
     assert [(group.prompt, group.sample) for group in groups] == [
         (prompt, sample) for prompt in ("the", "the cat") for sample in range(3)
     ]
@@ -229,7 +228,7 @@ def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
 def test_malicious_strings_stay_text(made):
     evil = hostile(made)
     check(evil)
-    written = page(evil)
+    written = page(typed(evil))
     reader = Reader(written)
     assert len(reader.all("script")) == 1
     assert not reader.all("img")
@@ -237,12 +236,14 @@ def test_malicious_strings_stay_text(made):
     assert visible(EVIL) in reader.text
     assert "{{7*7}}" in reader.text
     names = {name for _, attributes in reader.elements for name in attributes}
-    assert names <= {name for _, attributes in Reader(page(made)).elements for name in attributes}
+    assert names <= {
+        name for _, attributes in Reader(page(typed(made))).elements for name in attributes
+    }
 
 
 @pytest.mark.slow
 def test_a_full_report_is_less_than_a_megabyte(made):
-    size = len(page(full(made, samplers=7, texts=5, tokens=100)).encode())
+    size = len(page(typed(full(made, samplers=7, texts=5, tokens=100))).encode())
     assert 500_000 < size < 1_000_000
 
 
@@ -252,9 +253,9 @@ def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
     made, samplers, explained
 ):
     large = full(made, samplers, texts=5, tokens=3)
-    groups = texts.groups(large)
+    groups = side_by_side.groups(typed(large))
     assert [group.explained for group in groups] == [True] * explained + [False] * (5 - explained)
-    written = Reader(page(large))
+    written = Reader(page(typed(large)))
     rows = [each["class"] for each in written.all("p") if "words" in each.get("class", "")]
     plain = (5 - explained) * samplers
     assert rows == ["words"] * (explained * samplers) + ["words plain"] * plain
@@ -270,19 +271,19 @@ def test_a_page_of_many_samplers_explains_the_words_of_the_first_samples_alone(
 def test_any_numbers_can_be_shown(document, number):
     strange = every_number(document, number)
     check(strange)
-    assert Reader(page(strange)).all("section")
+    assert Reader(page(typed(strange))).all("section")
 
 
 @pytest.mark.slow
 def test_the_sliders_show_the_entropy_of_human_text(document):
-    strip = next(line for line in page(document).splitlines() if 'id="scale"' in line)
+    strip = next(line for line in page(typed(document)).splitlines() if 'id="scale"' in line)
     entropy = document["reference"]["teacher_forced"]["entropy"]["mean"]
     greatest = math.log(len(document["try_it"]["words"]))
-    at = float(re.search(r"--person:([\d.]+)%", strip)[1])
+    at = float(re.search(r"--human-at:([\d.]+)%", strip)[1])
     assert at == pytest.approx(100 * entropy / greatest, abs=0.1)
     assert "upright line: human text" in strip
     document["reference"] = None
-    assert "--person:" not in page(document)
+    assert "--human-at:" not in page(typed(document))
 
 
 def test_a_report_without_people_without_texts_without_a_playground(document):
@@ -291,7 +292,7 @@ def test_a_report_without_people_without_texts_without_a_playground(document):
         row["differences"] = None
     document.update(reference=None, try_it=None)
     check(document)
-    written = page(document)
+    written = page(typed(document))
     assert "No sampler wrote a text." in written or "No text: the sampler failed." in written
     assert 'id="try"' not in written
     assert 'class="human"' not in written
@@ -306,15 +307,15 @@ def test_a_report_with_nothing_but_what_the_schema_requires(document):
     document["samplers"] = [{key: each[key] for key in row} for each in document["samplers"]]
     earlier = {key: document[key] for key in schema()["required"]}
     check(earlier)
-    assert Reader(page(earlier)).all("section")
-    assert to_markdown(earlier)
-    assert to_bibtex(earlier).count("@") == 1
+    assert Reader(page(typed(earlier))).all("section")
+    assert to_markdown(typed(earlier))
+    assert to_bibtex(typed(earlier)).count("@") == 1
 
 
 def test_a_report_of_nothing(document):
     empty = copy.deepcopy(document) | {"samplers": [], "reference": None, "try_it": None}
     check(empty)
-    assert "No sampler wrote a text." in page(empty)
+    assert "No sampler wrote a text." in page(typed(empty))
 
 
 @pytest.mark.slow
@@ -323,7 +324,7 @@ def test_logits_that_rise_or_are_not_numbers_are_refused(document, logits):
     """Bad base64, three bytes, no bytes, infinity, and 0 before 1."""
     document["try_it"]["logits"] = logits
     with pytest.raises(ReportError, match=r"try_it\.logits"):
-        page(document)
+        page(typed(document))
 
 
 def test_the_page_s_files_are_in_the_package():

@@ -11,17 +11,18 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
-from documents import EVIL, every_number, hostile
+from documents import EVIL, every_number, hostile, typed
 
 import corelm
+from corelm.reports.document.content import SamplerEntry
+from corelm.reports.document.fronts import front
+from corelm.reports.document.numbers import visible
 from corelm.reports.document.schema import check
-from corelm.reports.render.format import visible
 from corelm.reports.render.plots import canvas
 from corelm.reports.render.plots.charts import charts
+from corelm.reports.render.plots.entries import labels, shortened
 from corelm.reports.render.plots.files import drawings, plots
-from corelm.reports.render.plots.labels import labels, shortened
 from corelm.reports.render.plots.placement import Box, pieces, shared
-from corelm.reports.render.plots.quality import front
 from corelm.testing import ToyModel
 
 Document = dict[str, Any]
@@ -36,9 +37,9 @@ NAMES = (
 
 def axes_of(document: Document, name: str) -> list[Any]:
     """The axes of one chart of a report."""
-    [chart] = [chart for chart in charts(document) if chart.name == name]
+    [chart] = [chart for chart in charts(typed(document)) if chart.name == name]
     with canvas.style():
-        return chart.draw(document).axes
+        return chart.draw(typed(document)).axes
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def figures(document: Document, sampler: str) -> Document:
 
 
 def test_the_files_are_pictures(document):
-    files = plots(document)
+    files = plots(typed(document))
     assert set(files) == {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")}
     for name, content in files.items():
         assert content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml"), name
@@ -73,19 +74,19 @@ def test_the_files_are_pictures(document):
 
 @pytest.mark.slow
 def test_the_bytes_are_the_same_each_time_and_hold_no_date(document):
-    first, second = plots(document), plots(copy.deepcopy(document))
+    first, second = plots(typed(document)), plots(typed(copy.deepcopy(document)))
     assert first == second
-    assert drawings(document) == drawings(document)
+    assert drawings(typed(document)) == drawings(typed(document))
     for content in first.values():
         assert b"date" not in content.lower()
 
 
 @pytest.mark.slow
 def test_settings_of_matplotlib_change_nothing_and_are_not_changed(document):
-    plain = plots(document)
+    plain = plots(typed(document))
     with mpl.rc_context({"font.size": 30, "svg.fonttype": "none", "axes.grid": True}):
         before = dict(mpl.rcParams)
-        assert plots(document) == plain
+        assert plots(typed(document)) == plain
         assert dict(mpl.rcParams) == before
 
 
@@ -226,7 +227,7 @@ def test_samplers_that_keep_all_mass_share_one_line(drawn):
 
 def test_a_failed_sampler_is_not_drawn(document):
     assert any(row["error"] for row in document["samplers"])
-    assert "breaks" not in "".join(drawings(document).values()).lower()
+    assert "breaks" not in "".join(drawings(typed(document)).values()).lower()
 
 
 @pytest.fixture(scope="module")
@@ -262,11 +263,11 @@ def one_place(document: Document) -> Document:
 @pytest.mark.parametrize("kind", ["made", "one place", "default", "matched", "swept", "twenty"])
 def test_no_label_lies_on_a_line_a_mark_or_another_label(kinds, kind):
     document = kinds[kind]
-    drawn = list(charts(document))
+    drawn = list(charts(typed(document)))
     assert len(drawn) >= 4
     for chart in drawn:
         with canvas.style():
-            figure = chart.draw(document)
+            figure = chart.draw(typed(document))
             for axes in figure.axes:
                 texts = [_letters(text) for text in [*axes.texts, *_ticks(axes)] if _shown(text)]
                 frame = Box(*axes.get_window_extent().extents)
@@ -323,7 +324,7 @@ def _extents(text) -> tuple[float, float, float, float]:
 
 def test_matched_samplers_have_a_dot_for_each_figure_first(kinds):
     document = kinds["matched"]
-    assert next(charts(document)).name == "matched-samplers"
+    assert next(charts(typed(document))).name == "matched-samplers"
     panels = axes_of(document, "matched-samplers")
     assert [axes.get_xlabel() for axes in panels] == [
         "surprisal (nats)", "diversity", "self-BLEU-4", "mass kept",
@@ -353,7 +354,7 @@ def test_the_curve_of_matched_samplers_shows_the_part_around_them(kinds):
 
 def test_a_sweep_has_a_line_for_each_figure_first_and_names_only_at_its_ends(kinds):
     document = kinds["swept"]
-    assert next(charts(document)).name == "figures-of-sweeps"
+    assert next(charts(typed(document))).name == "figures-of-sweeps"
     rows = document["samplers"]
     panels = axes_of(document, "figures-of-sweeps")
     assert len(panels) == 3
@@ -400,7 +401,9 @@ def test_recall_is_drawn_against_mass_kept_where_people_wrote_the_contexts(kinds
     assert f"words at {positions} positions" in axes.get_ylabel()
     ends = [tuple(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 2]
     assert all(tuple(row["ci95"]["human_recall"]) in ends for row in rows)
-    assert "recall-against-mass-kept" not in [chart.name for chart in charts(kinds["machine's"])]
+    assert "recall-against-mass-kept" not in [
+        chart.name for chart in charts(typed(kinds["machine's"]))
+    ]
 
 
 @pytest.mark.slow
@@ -410,13 +413,13 @@ def test_a_document_without_figures_is_drawn_empty(document):
     empty = document | {"reference": None, "curve": {"t": [], "entropy": [], "slope": []}}
     check(empty)
     always = {name for name in NAMES if "recall" not in name}
-    assert set(drawings(empty)) == always
-    assert set(drawings(empty | {"samplers": []})) == always
+    assert set(drawings(typed(empty))) == always
+    assert set(drawings(typed(empty | {"samplers": []}))) == always
     matched = empty | {
         "header": empty["header"]
         | {"matched": [{"figure": "entropy", "asked": "1", "target": 1.0}]}
     }
-    assert set(drawings(matched)) == {*always, "matched-samplers"}
+    assert set(drawings(typed(matched))) == {*always, "matched-samplers"}
 
 
 @pytest.mark.slow
@@ -424,20 +427,20 @@ def test_a_document_without_figures_is_drawn_empty(document):
 def test_any_numbers_can_be_drawn(document, number):
     strange = every_number(document, number)
     check(strange)
-    assert set(drawings(strange)) == set(NAMES)
+    assert set(drawings(typed(strange))) == set(NAMES)
 
 
 @pytest.mark.slow
 def test_a_name_is_neither_formula_nor_markup(document):
-    for svg in drawings(hostile(document)).values():
+    for svg in drawings(typed(hostile(document))).values():
         assert "<script" not in svg
         assert "<img" not in svg
-    files = plots(hostile(document))
+    files = plots(typed(hostile(document)))
     assert files["entropy-by-position.png"].startswith(b"\x89PNG")
 
 
 def test_drawings_in_a_page_take_its_colours_and_letters_and_share_no_id(document):
-    svgs = drawings(document)
+    svgs = drawings(typed(document))
     ids = re.findall(r' id="([^"]*)"', "".join(svgs.values()))
     assert ids
     assert len(ids) == len(set(ids))
@@ -454,7 +457,7 @@ def test_labels_are_short_and_different():
     assert shortened(chain) == "top_k 40 | temperature …"
     assert shortened(chain, ["temperature"]) == "top_k 40 | t = 0.7"
     assert len(shortened("logit_bias(bias={'movie': 2.0, 'film': 3.0})")) == 24
-    rows = [{"sampler": f"ban(words=('{word}', 'and some more'))"} for word in "aab"]
+    rows = [SamplerEntry(sampler=f"ban(words=('{word}', 'and some more'))") for word in "aab"]
     assert len(set(labels(rows))) == 3
 
 
@@ -466,5 +469,5 @@ def test_control_characters_are_replaced():
 def test_pictures_have_the_size_of_half_a_page(document):
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(plots(document)["mass-kept-by-position.png"]))
+    picture = Image.open(io.BytesIO(plots(typed(document))["mass-kept-by-position.png"]))
     assert picture.size == pytest.approx((1320, 990), abs=1)  # versions of matplotlib round it

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from documents import typed
 
 import corelm
 from corelm.errors import PluginError, UnknownNameError, UsageError
 from corelm.plugins.offers import Offer, Source, check_metric
 from corelm.plugins.registry import Registry
+from corelm.reports.document.figures import VARIETY
 from corelm.reports.document.gate import condition
-from corelm.reports.measure import plugin_metrics, settings
+from corelm.reports.measure import plan, plugin_metrics
 from corelm.reports.metrics.intervals import jackknife
 from corelm.reports.render import columns
 from corelm.reports.render.html import tables
@@ -47,7 +49,7 @@ def report() -> corelm.Report:
     plugins = Registry([])
     plugins.register(SimpleNamespace(corelm_metrics=corelm.hookimpl(corelm_metrics)), "my-package")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(settings, "registry", lambda: plugins)
+        patch.setattr(plan, "registry", lambda: plugins)
         return corelm.compare(
             ToyModel(), ["greedy", "temperature(t=0.5)", "uniform"], prompts="the", n=5, length=12,
             reference=["the cat sat on the mat", "the dog sat", "the mat"], against="uniform",
@@ -109,9 +111,9 @@ def test_every_form_has_them(report, document):
         "human", "greedy", "temperature(t=0.5)", "uniform",
     }  # fmt: skip
     titles = ["per_text", "my-package:loops", "fails"]
-    line = next(iter(tables.lines(document, columns.VARIETY)))
+    line = next(iter(tables.lines(typed(report.to_dict()), VARIETY)))
     assert [cell.title for cell in line.cells][-3:] == titles
-    chosen = [column.title for column in columns.overview_columns(document)]
+    chosen = [column.title for column in columns.overview_columns(typed(report.to_dict()))]
     assert [title for title in chosen if title in titles] == titles
     assert "per\\_text: the mean number of tokens in a text" in report.to_markdown()
     page = report.to_html()
@@ -125,16 +127,16 @@ def test_a_condition_names_them_by_either_name(document, name):
     rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
     found = condition(f"uniform.{name} > 0", rows, NAMES)
     assert found.metric == NAMES[0]
-    assert found.tripped(document).startswith(f"uniform.{name} > 0: it is ")
+    assert found.tripped(typed(document)).startswith(f"uniform.{name} > 0: it is ")
     assert condition("uniform.loops > 1", rows, NAMES).metric == "loops"
-    failed = condition("greedy.fails > 0", rows, NAMES).tripped(document)
+    failed = condition("greedy.fails > 0", rows, NAMES).tripped(typed(document))
     assert failed == "greedy.fails > 0: the metric failed: ValueError: one text"
 
 
 def test_an_unknown_name_suggests(monkeypatch):
     plugins = Registry([])
     plugins.register(SimpleNamespace(corelm_metrics=corelm.hookimpl(corelm_metrics)), "my-package")
-    monkeypatch.setattr(settings, "registry", lambda: plugins)
+    monkeypatch.setattr(plan, "registry", lambda: plugins)
     with pytest.raises(UnknownNameError, match="no metric 'per_txt'; did you mean 'per_text'"):
         corelm.compare(ToyModel(), ["greedy"], metrics="per_txt")
     with pytest.raises(UsageError, match="a metric is the name of one, such as 'mattr', not 3"):
@@ -181,7 +183,7 @@ def test_a_comparison_is_made_once_for_all_parts_of_a_set():
     offer = Offer("longer", corelm.Metric("a", compare=longer), Source("p", "1", "longer"))
     model = ToyModel()
     given = [offer], [[3, 4], [5]], ["ab", "c"]
-    found = plugin_metrics.measure(*given, plugin_metrics.Comparison(["four"], model))
+    found = plugin_metrics.measure(*given, plugin_metrics.HumanTexts(["four"], model))
     assert calls == [(["ab", "c"], ["four"], model)]
     assert (found.values, found.left_out) == ({"p:longer": 0.75}, {"p:longer": [0.25, 0.5]})
     assert plugin_metrics.measure(*given).values == {"p:longer": None}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from documents import TEXTS, carrier, compare
+from documents import TEXTS, carrier, compare, typed
 from matplotlib.colors import to_hex
 
 from corelm.reports.render.plots import canvas
@@ -40,10 +40,10 @@ def described() -> Iterator[str]:
     """Yield a line for each part of each chart."""
     for name, asked in REPORTS.items():
         document = compare(model=carrier(), n=4, **asked)
-        for chart in charts(document):
+        for chart in charts(typed(document)):
             yield f"{name}: {chart.name}: {chart.title}"
             with canvas.style():
-                for axes in chart.draw(document).axes:
+                for axes in chart.draw(typed(document)).axes:
                     yield from map("  ".__add__, _parts(axes))
 
 

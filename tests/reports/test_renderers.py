@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import pytest
+from documents import typed
 from rich.console import Console
 
 import corelm
@@ -52,8 +53,8 @@ def forms(document: dict[str, Any]) -> str:
     report = corelm.Report(document)
     condition = gate.condition("greedy.loops > 0.5", [("greedy", "greedy")])
     console = Console(file=io.StringIO(), width=80, markup=False)
-    console.print(*report_table(document, 80))
-    console.print(*report_table(document, 30, unicode=False))
+    console.print(*report_table(typed(document), 80))
+    console.print(*report_table(typed(document), 30, unicode=False))
     table = list(csv.reader(io.StringIO(report.to_csv())))
     assert len({len(line) for line in table}) == 1
     lines = report.to_markdown().splitlines()
@@ -61,7 +62,9 @@ def forms(document: dict[str, Any]) -> str:
     assert len(set(cells)) == 1
     shown = report._repr_html_()
     assert "<script" not in shown
-    return "".join([report.summary, condition.tripped(document), console.file.getvalue(), *lines])
+    return "".join(
+        [report.summary, condition.tripped(typed(document)), console.file.getvalue(), *lines]
+    )
 
 
 def test_any_number_and_any_text(document):

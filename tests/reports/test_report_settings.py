@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.reports.measure.settings import NamedModel, settings
-from corelm.reports.measure.text_set import _units
+from corelm.reports.measure.plan import NamedModel, plan
+from corelm.reports.measure.text_set import _clusters
 from corelm.testing import ToyModel
 
 SAMPLERS = ["greedy", "top_k(k=3)"]
 
 
 def of(**changes):
-    return settings(ToyModel(), "toy", **{"samplers": SAMPLERS, "prompts": ["the cat"]} | changes)
+    return plan(ToyModel(), "toy", **{"samplers": SAMPLERS, "prompts": ["the cat"]} | changes)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_report_that_keeps_more_texts_is_the_same():
 def test_workers_load_the_model_as_it_was_loaded_here(monkeypatch):
     given = []
     monkeypatch.setattr(
-        "corelm.reports.measure.settings.Job.of", lambda *parts: given.append(parts) or parts
+        "corelm.reports.measure.plan.Job.of", lambda *parts: given.append(parts) or parts
     )
     other = NamedModel(ToyModel(end=False), "other")
     of(scorer=other).jobs("toy", "other", "cpu", "float32")
@@ -54,12 +54,12 @@ def test_workers_load_the_model_as_it_was_loaded_here(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("samples", "units"),
+    ("samples", "clusters"),
     [
         ([(1, 0), (1, 1), (1, 0), (2, 0)], [0, 1, 0, 2]),
         ([(1, 0), (1, 0), (1, 1)], [0, 0, 1]),
         ([(1, 0), (1, 0), (1, 0)], [0, 1, 2]),  # one sample of each prompt: nothing to group
     ],
 )
-def test_texts_that_share_random_numbers_are_one_unit(samples, units):
-    assert _units(samples) == units
+def test_texts_that_share_random_numbers_are_one_cluster(samples, clusters):
+    assert _clusters(samples) == clusters

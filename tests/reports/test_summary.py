@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from documents import typed
 
-from corelm.reports.document.lookup import rows as named_rows
 from corelm.reports.document.summary import summary
 
 HUMAN = {"teacher_forced": None, "generated_texts": {"surprisal": 4.2}}
@@ -36,7 +36,7 @@ def surprised(value, *ends):
 def test_the_closest_to_human_text(rows):
     document = rows(HUMAN, a=figures(surprisal=1.5), b=surprised(4.0, -0.3, -0.1))
     document["closest"] = ["b"]
-    assert summary(document) == (
+    assert summary(typed(document)) == (
         "b is closest to human text by surprisal: 4.00 against 4.20 nats per token."
     )
 
@@ -44,7 +44,7 @@ def test_the_closest_to_human_text(rows):
 def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
     document = rows(HUMAN, a=surprised(4.1, -0.2, -0.05), b=surprised(4.25, -0.1, 0.2))
     document["closest"] = ["a", "b"]
-    assert summary(document) == (
+    assert summary(typed(document)) == (
         "a and b are closest to human text by surprisal: 4.10 and 4.25 against 4.20 nats per "
         "token; at this number of texts they cannot be told apart. "
         "b is not distinguishable from human text by that figure."
@@ -54,11 +54,16 @@ def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
 def test_one_that_is_like_people_is_said_to_be(rows):
     document = rows(HUMAN, a=surprised(4.1, -0.2, 0.05))
     document["closest"] = ["a"]
-    assert summary(document).endswith(" It is not distinguishable from human text by that figure.")
+    assert summary(typed(document)).endswith(
+        " It is not distinguishable from human text by that figure."
+    )
 
 
 def test_without_human_text_nothing_is_closest(rows):
-    assert summary(rows(None, a=figures(surprisal=1.5, loops=0.0))) == "It does not end in a loop."
+    assert (
+        summary(typed(rows(None, a=figures(surprisal=1.5, loops=0.0))))
+        == "It does not end in a loop."
+    )
 
 
 def test_repetition_and_loops(rows):
@@ -69,7 +74,7 @@ def test_repetition_and_loops(rows):
         c=figures(rep_4=0.02, loops=0.015),
         d=figures(rep_4=0.0, loops=0.009),
     )
-    assert summary(document) == (
+    assert summary(typed(document)) == (
         "a (50.0% of 4-grams) and b (10.0% of 4-grams) repeat themselves. "
         "a (73.5% of texts) and c (1.5% of texts) end in loops."
     )
@@ -77,14 +82,14 @@ def test_repetition_and_loops(rows):
 
 def test_when_nothing_loops(rows):
     document = rows(None, a=figures(rep_4=0.0, loops=0.0), b=figures(rep_4=0.0, loops=0.0))
-    assert summary(document) == "None of them ends in a loop."
+    assert summary(typed(document)) == "None of them ends in a loop."
 
 
 def test_sampling_from_the_tail(rows):
     document = rows(
         None, a=on_contexts(4.0), b=on_contexts(5.0), c=on_contexts(5.01), d=on_contexts(9)
     )
-    assert summary(document) == (
+    assert summary(typed(document)) == (
         "c and d sample from the tail (expected surprisal 5.01 and 9.00 nats, the model's own "
         "4.00)."
     )
@@ -94,9 +99,10 @@ def swept(rows, front):
     document = rows(None, **{name: figures(surprisal=1.0) for name in "abcdef"})
     for row in document["samplers"]:
         row.update(name="temperature", sweep="temperature(t=1..6/6)")
+    pair = {"larger": "diversity", "smaller": "surprisal"}
     document["fronts"] = [
-        {"view": "teacher_forced", "rows": ["f"]},
-        {"view": "generated_texts", "rows": front},
+        pair | {"view": "teacher_forced", "rows": ["f"]},
+        pair | {"view": "generated_texts", "rows": front},
     ]
     return document
 
@@ -114,17 +120,18 @@ def swept(rows, front):
 )
 def test_a_front_of_a_sweep_is_named_if_it_is_short(rows, front, says):
     document = swept(rows, front)
-    assert summary(document) == says
+    assert summary(typed(document)) == says
     document["samplers"] = [{**row, "sweep": None} for row in document["samplers"]]
-    assert summary(document) == ""
+    assert summary(typed(document)) == ""
 
 
 def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
     document = swept(rows, list("abcdef"))
     best = {"name": "temperature", "sampler": "c", "tried": 6, "corrected": 4.126,
+            "figure": "surprisal", "target": 4.2,
             "ci95": [4.0, 4.251]}  # fmt: skip
     document["best"] = [best, {**best, "name": "top_p"}, {**best, "ci95": None}]
-    assert summary(document) == (
+    assert summary(typed(document)) == (
         "Of 6 settings of temperature, c is closest to human text: 4.13 nats, corrected for the "
         "choice (95 % interval 4.00 to 4.25)."
     )
@@ -132,7 +139,7 @@ def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
 
 def test_one_alone_is_in_the_singular(rows):
     document = rows(None, a=on_contexts(9, rep_4=0.5, loops=0.5), b=FAILED)
-    assert summary(document) == (
+    assert summary(typed(document)) == (
         "a (50.0% of 4-grams) repeats itself. a (50.0% of texts) ends in loops. a samples from "
         "the tail (expected surprisal 9.00 nats, the model's own 4.00). b failed."
     )
@@ -148,14 +155,14 @@ def test_one_alone_is_in_the_singular(rows):
     ],
 )
 def test_reports_without_figures(rows, samplers, says):
-    assert summary(rows(HUMAN, **samplers)) == says
-    assert summary(rows(None, **samplers)) == says
+    assert summary(typed(rows(HUMAN, **samplers))) == says
+    assert summary(typed(rows(None, **samplers))) == says
 
 
 def test_the_summary_of_a_whole_report(made):
-    text = summary(made)
+    text = summary(typed(made))
     assert text.startswith("temperature(t=0.5) is closest to human text by surprisal: ")
     assert text.endswith("breaks(at=5) failed.")
-    assert [name for name, _ in named_rows(made)] == [
+    assert [entry.label for entry in typed(made).entries] == [
         "human", "greedy", "temperature(t=0.5)", "uniform",
     ]  # fmt: skip

@@ -6,16 +6,17 @@ import csv
 import io
 
 import pytest
+from documents import typed
 
 from corelm.reports.document.numbers import number, share
-from corelm.reports.render import text
+from corelm.reports.render import sentences
 from corelm.reports.render.columns import overview_columns
-from corelm.reports.render.csv import to_csv
+from corelm.reports.render.frames import to_csv
 from corelm.reports.render.markdown import to_markdown
 
 
 def lines(document):
-    return list(csv.DictReader(io.StringIO(to_csv(document), newline="")))
+    return list(csv.DictReader(io.StringIO(to_csv(typed(document)), newline="")))
 
 
 # CSV
@@ -74,7 +75,7 @@ def cells(line):
 
 
 def test_the_table(made):
-    rows = [cells(line) for line in to_markdown(made).splitlines() if line.startswith("|")]
+    rows = [cells(line) for line in to_markdown(typed(made)).splitlines() if line.startswith("|")]
     assert len({len(row) for row in rows}) == 1
     assert [row[0] for row in rows[2:]] == [
         "`human`", "`greedy`", "`temperature(t=0.5)`", "`uniform`", "`breaks(at=5)`",
@@ -85,7 +86,7 @@ def test_the_table(made):
 
 
 def test_a_failure_has_its_reason_on_one_line(made):
-    [line] = [line for line in to_markdown(made).splitlines() if "breaks" in line[:20]]
+    [line] = [line for line in to_markdown(typed(made)).splitlines() if "breaks" in line[:20]]
     assert "no more \\| \\`words\\` here" in line
 
 
@@ -100,19 +101,19 @@ def test_a_failure_has_its_reason_on_one_line(made):
 )
 def test_a_name_is_code(document, name, written):
     document["samplers"][0]["sampler"] = name
-    assert f"\n| {written} | " in to_markdown(document)
+    assert f"\n| {written} | " in to_markdown(typed(document))
 
 
 def test_a_prompt_stays_text(document):
     document["header"]["prompts"] = ["<script>alert(1)</script> *a* [b](c) ![d](e)"]
-    written = to_markdown(document)
+    written = to_markdown(typed(document))
     assert "\\<script\\>alert(1)\\</script\\> \\*a\\* \\[b\\](c) \\!\\[d\\](e)" in written
     assert "<script" not in written.replace("\\<", "")
 
 
 def test_the_settings_are_stated(document):
     document["header"]["prompts"] = list("abcde")
-    said = text.settings(document, overview_columns(document))
+    said = sentences.method(typed(document), overview_columns(typed(document)))
     assert 'prompt "a", "b", "c" and 2 more, seed 1. Model: ToyModel.' in said
     assert "over the same 17 positions of 4 texts (4 texts given)" in said
 

@@ -12,8 +12,7 @@ from corelm.errors import ModelOutputError
 from corelm.language_model import never_drawn
 from corelm.numerics.distributions import surprisals
 from corelm.numerics.divergences import nan_if_impossible
-from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.teacher_forcing import Reader, groups, read
+from corelm.reports.measure.contexts import Contexts, Reader, groups, read
 from corelm.testing import ToyModel
 
 INF = float("inf")

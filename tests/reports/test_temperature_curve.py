@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Context, native
 from corelm.numerics.distributions import apply_temperature, entropy_of_logits, softmax
-from corelm.reports.measure.contexts import Contexts, model_contexts
-from corelm.reports.measure.on_contexts import measure
-from corelm.reports.measure.teacher_forcing import groups, read
-from corelm.reports.measure.temperature_curve import GRID, at_temperatures, curve, temperatures
+from corelm.reports.measure.contexts import Contexts, groups, model_contexts, read
+from corelm.reports.measure.on_contexts import GRID, at_temperatures, curve, measure, temperatures
 from corelm.testing import ToyModel
 
 LN2 = math.log(2)
@@ -44,7 +42,7 @@ def test_the_mean_is_over_all_positions_of_all_texts():
     contexts = Contexts("human", "d", ((2, 2, 2, 2), (3, 3)), (1, 1))
     unit = measure(model, contexts, [], range(2), [0.5, 2.0])
     assert unit["curve"]["positions"] == [3, 1]
-    assert curve(unit["curve"], [0.5, 2.0]) == {
+    assert curve(unit["curve"], [0.5, 2.0]).to_dict() == {
         "t": [0.5, 2.0],
         "entropy": pytest.approx([LN2 / 4] * 2),
         "slope": [0, 0],

@@ -17,7 +17,7 @@ from corelm.cli.options.prompt import read_prompts, text_argument
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
 from corelm.errors import UsageError
-from corelm.reports.measure.defaults import CONTEXTS, LENGTH, SEED, TEXTS, N
+from corelm.reports.measure import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm.toolkit import MODEL, Parameter, Rule, label
 
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
@@ -118,14 +118,14 @@ def report(
             metavar="FIGURE=VALUE",
             help="Choose the open parameter of each sampler, such as top_p, so that a figure on "
             "the same contexts has this value: entropy=3, mass_kept=0.9, human_recall=0.95, or "
-            "entropy=human for that of human text; may be given more than once, each for a row.",
+            "entropy=human for human text; may be given more than once, each for an entry.",
         ),
     ] = None,
     against: Annotated[
         str | None,
         typer.Option(
             metavar="SAMPLER|human",
-            help="The row whose differences from the others are shown. Default: human text if "
+            help="The entry that the others are compared with. Default: human text if "
             "there is any, else the first sampler.",
         ),
     ] = None,
@@ -179,7 +179,7 @@ def report(
         typer.Option(
             metavar="FILE FILE",
             help="Measure nothing; say which figures of the second JSON report differ from the "
-            "first beyond their interval. Exit with code 1 if any does, or a row is missing.",
+            "first beyond their interval. Exit with code 1 if any does, or an entry is missing.",
         ),
     ] = None,
 ) -> int:
@@ -197,7 +197,7 @@ def report(
     from corelm.reports.cli.finish_report import ReportOutput
     from corelm.reports.cli.report_diff import compare_files
     from corelm.reports.cli.report_files import ReportFiles
-    from corelm.reports.measure.settings import NamedModel, settings
+    from corelm.reports.measure.plan import NamedModel, plan
     from corelm.scaling.choice import choose
 
     with product() as out:
@@ -216,7 +216,7 @@ def report(
             return output.rewrite(from_)
         count, chosen = SAMPLES.convert(samples), choose(workers, scheduler)
         language_model = loaded(model, device, dtype)
-        asked = settings(
+        asked = plan(
             language_model,
             label(model),
             None if not samplers else [text_argument(text) for text in samplers],
@@ -238,14 +238,14 @@ def report(
 
 
 def _refuse_measuring(context: typer.Context, option: str) -> None:
-    """Refuse options that an earlier report has already decided."""
+    """Raise if the command line gives options that an earlier report has already decided."""
     for name in _given(context, MEASURING):
         what = "a sampler" if name == "samplers" else flag(name)
         raise UsageError(f"{option} measures nothing: leave out {what}")
 
 
 def _refuse_forms(context: typer.Context) -> None:
-    """Refuse what only one report has."""
+    """Raise if the command line gives options that only one report has."""
     for name in _given(context, ONE_REPORT):
         raise UsageError(
             f"--diff writes a table, --markdown and --json: leave out {flag(name.strip('_'))}"

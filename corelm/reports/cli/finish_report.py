@@ -12,12 +12,13 @@ from corelm.cli.output.product import Output
 from corelm.cli.output.progress import stages
 from corelm.reports.cli.report_files import ReportFiles
 from corelm.reports.cli.report_table import report_table
+from corelm.reports.document.content import Document
 from corelm.reports.document.gate import Condition, condition
 from corelm.reports.document.lookup import plugin_metrics
-from corelm.reports.document.provenance import name_of
 from corelm.reports.measure.journal import opened
+from corelm.reports.measure.plan import Plan
+from corelm.reports.measure.provenance import name_of
 from corelm.reports.measure.run import ReportRun
-from corelm.reports.measure.settings import Settings
 from corelm.reports.report import Report
 from corelm.scaling.executor import Executor
 
@@ -44,13 +45,13 @@ class ReportOutput:
             UsageError: a condition about a sampler or figure that the report lacks.
         """
         report = Report.read(path)
-        document = report.to_dict()
-        rows = [(row["sampler"], row["name"]) for row in document["samplers"]]
-        return self._finish(report, self._conditions(rows, plugin_metrics(document)))
+        document = Document.from_dict(report.to_dict())
+        samplers = [(entry.sampler, entry.name) for entry in document.samplers]
+        return self._finish(report, self._conditions(samplers, plugin_metrics(document)))
 
     def measure(
         self,
-        settings: Settings,
+        plan: Plan,
         executor: AbstractContextManager[Executor],
         resume: bool,
         command: str,
@@ -58,7 +59,7 @@ class ReportOutput:
         """Measure, write and check a report; return the exit code.
 
         Args:
-            settings: what to measure.
+            plan: what to measure.
             executor: does the work.
             resume: continue an interrupted report.
             command: the command line, for the header.
@@ -67,30 +68,30 @@ class ReportOutput:
             UsageError: a condition about something that is not measured, or nothing to resume.
             ModelOutputError: logits that no sampler can use.
         """
-        rows = [(c.row, name_of(c.strategy)) for c in settings.candidates]
-        offered = [metric.full_name for metric in settings.metrics]
-        conditions = self._conditions(rows, offered)
-        for text in settings.warnings:
+        samplers = [(each.name, name_of(each.strategy)) for each in plan.candidates]
+        offered = [metric.full_name for metric in plan.metrics]
+        conditions = self._conditions(samplers, offered)
+        for text in plan.warnings:
             messages.tell(f"note: {text}")
-        with opened(settings.as_json(), resume) as journal:
+        with opened(plan.as_json(), resume) as journal:
             try:
                 with executor as workers, stages("units") as progress:
-                    document = ReportRun(settings, workers, journal, progress).document()
-                document["header"]["command"] = command
-                for text in document["warnings"][len(settings.warnings) :]:
+                    document = ReportRun(plan, workers, journal, progress).document()
+                document.header.command = command
+                for text in document.warnings[len(plan.warnings) :]:
                     messages.warn(text)
-                return self._finish(Report.of_run(document), conditions)
+                return self._finish(Report.of_run(document.to_dict()), conditions)
             except KeyboardInterrupt:
                 messages.note("the finished parts are kept; --resume continues the report")
                 raise
 
     def _conditions(
-        self, rows: Sequence[tuple[str, str]], offered: Iterable[str]
+        self, samplers: Sequence[tuple[str, str]], offered: Iterable[str]
     ) -> list[Condition]:
-        return [condition(text, rows, offered) for text in self.fail_if]
+        return [condition(text, samplers, offered) for text in self.fail_if]
 
     def _finish(self, report: Report, conditions: Sequence[Condition]) -> int:
-        document = report.to_dict()
+        document = Document.from_dict(report.to_dict())
         written = self.files.write(report, self.out)
         if self.files.on_stdout is None:
             self.out.show(*report_table(document, self.out.width, self.out.unicode))

@@ -11,6 +11,7 @@ from pathlib import Path
 from corelm.cli.output.product import Output
 from corelm.errors import ReportError, UsageError
 from corelm.models import atomic_files
+from corelm.reports.document.content import Document
 from corelm.reports.report import Report
 
 STDOUT = "-"
@@ -36,7 +37,7 @@ class ReportFiles:
     plots: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse files that cannot be written.
+        """Check that the files can be written.
 
         Raises:
             UsageError: one path for two files.
@@ -80,13 +81,13 @@ def _write_plots(report: Report, folder: Path) -> list[str]:
     from corelm.reports.render.plots.files import plots
 
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in plots(report.to_dict()).items():
+    for name, content in plots(Document.from_dict(report.to_dict())).items():
         atomic_files.write_file(content, folder / name)
     return [str(folder)]
 
 
 def _probe(place: Path) -> None:
-    """Refuse a path where no file can be created; devices and pipes are written to directly."""
+    """Raise if no file can be created at a path; devices and pipes are written to directly."""
     if place.is_dir():
         raise ReportError(f"cannot write to {str(place)!r}: it is a folder; give a file in it")
     if not place.parent.is_dir():
@@ -99,7 +100,7 @@ def _probe(place: Path) -> None:
 
 
 def _probe_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be created or written to."""
+    """Raise if a folder cannot be created or written to."""
     path = folder.absolute()
     existing = next(part for part in (path, *path.parents) if part.exists())
     if not existing.is_dir():

@@ -9,9 +9,11 @@ from rich.cells import cell_len
 from rich.console import RenderableType
 
 from corelm.cli.output import blocks
-from corelm.reports.document.lookup import Row, figure, rows
+from corelm.reports.document.content import Document, Entry
+from corelm.reports.document.figures import TEACHER_FORCED
+from corelm.reports.document.lookup import estimate
 from corelm.reports.document.summary import summary
-from corelm.reports.render import text
+from corelm.reports.render import sentences
 from corelm.reports.render.columns import (
     BARS,
     NOTHING,
@@ -27,7 +29,7 @@ NAME, BAR, GAP = 26, 10, 2
 """The largest width of a name, the width of a full bar, and of the gap between columns."""
 
 
-def report_table(document: Row, width: int, unicode: bool = True) -> Iterator[RenderableType]:
+def report_table(document: Document, width: int, unicode: bool = True) -> Iterator[RenderableType]:
     """Yield the table, the failures, the settings and the summary.
 
     Args:
@@ -35,20 +37,20 @@ def report_table(document: Row, width: int, unicode: bool = True) -> Iterator[Re
         width: the number of characters in a line.
         unicode: draw with block characters.
     """
-    named = rows(document)
+    entries = document.entries
     shown = overview_columns(document)
-    if named and width < NARROW:
+    if entries and width < NARROW:
         yield _stacked(document)
         yield blocks.line("")
-    elif named:
-        chosen = _chosen(document, named, width, unicode)
+    elif entries:
+        chosen = _chosen(document, entries, width, unicode)
         shown = [column.of for column in chosen if column.of]
-        yield _table(named, chosen, width)
+        yield _table(entries, chosen, width)
         yield blocks.line("")
-    for name, reason in text.failures(document):
+    for name, reason in sentences.failures(document):
         yield blocks.line(f"{name} failed: {reason}", "red")
-    yield blocks.line(text.settings(document, shown), "dim")
-    yield blocks.line(text.legend(shown), "dim")
+    yield blocks.line(sentences.method(document, shown), "dim")
+    yield blocks.line(sentences.legend(shown), "dim")
     yield blocks.line("")
     yield blocks.line(summary(document), "bold")
 
@@ -69,10 +71,8 @@ class _Column:
         return max(map(cell_len, self.cells))
 
 
-def _table(
-    named: Sequence[tuple[str, Row]], chosen: Sequence[_Column], width: int
-) -> RenderableType:
-    names = [one_line(name) for name, _ in named]
+def _table(entries: Sequence[Entry], chosen: Sequence[_Column], width: int) -> RenderableType:
+    names = [one_line(entry.label) for entry in entries]
     titles, *lines = zip(["", *names], *(column.cells for column in chosen), strict=True)
     return blocks.figures(titles, lines, widest=_longest(names, width))
 
@@ -82,22 +82,22 @@ def _longest(names: Sequence[str], width: int) -> int:
 
 
 def _chosen(
-    document: Row, named: Sequence[tuple[str, Row]], width: int, unicode: bool
+    document: Document, entries: Sequence[Entry], width: int, unicode: bool
 ) -> list[_Column]:
     """Return the columns that fit: with intervals if all fit so, else the most important ones."""
-    room = width - _longest([one_line(name) for name, _ in named], width)
-    with_intervals = _columns(document, named, unicode, intervals=True)
+    room = width - _longest([one_line(entry.label) for entry in entries], width)
+    with_intervals = _columns(document, entries, unicode, intervals=True)
     if len(_that_fit(with_intervals, room)) == len(with_intervals):
         return with_intervals
-    return _that_fit(_columns(document, named, unicode, intervals=False), room)
+    return _that_fit(_columns(document, entries, unicode, intervals=False), room)
 
 
 def _columns(
-    document: Row, named: Sequence[tuple[str, Row]], unicode: bool, intervals: bool
+    document: Document, entries: Sequence[Entry], unicode: bool, intervals: bool
 ) -> list[_Column]:
     """Return all columns, with the bars after the entropies."""
-    most = document["bounds"]["max"]
-    bars = [f"0 to {most:.2f}", *(_bar(row, most, unicode) for _, row in named)]
+    most = document.bounds.max
+    bars = [f"0 to {most:.2f}", *(_bar(entry, most, unicode) for entry in entries)]
     cells = zip(*(cells for _, cells in overview(document, intervals)), strict=True)
     columns = [
         _Column(column.priority, [column.title, *texts], column)
@@ -118,9 +118,9 @@ def _that_fit(columns: Sequence[_Column], room: int) -> list[_Column]:
     return [column for column in columns if column in chosen]
 
 
-def _bar(row: Row, most: float, unicode: bool) -> str:
+def _bar(entry: Entry, most: float, unicode: bool) -> str:
     """Draw the entropy as a bar that is full at the upper bound; a decoder has none."""
-    found = figure(row, "entropy", "teacher_forced")
+    found = estimate(entry, "entropy", TEACHER_FORCED)
     if found is None:
         return ""
     share = found.value / most if most > 0 else 0.0
@@ -128,7 +128,7 @@ def _bar(row: Row, most: float, unicode: bool) -> str:
     return ("█" if unicode else "#") * full + ("░" if unicode else ".") * (BAR - full)
 
 
-def _stacked(document: Row) -> RenderableType:
+def _stacked(document: Document) -> RenderableType:
     """Return every sampler with its figures below its name."""
     parts: list[RenderableType] = []
     for name, cells in overview(document):

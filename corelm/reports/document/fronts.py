@@ -1,11 +1,13 @@
-"""Pareto fronts: the rows that no other row beats in two figures at once."""
+"""Pareto fronts: the entries that no other entry beats in two figures at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from corelm.reports.document.lookup import GENERATED, TEACHER_FORCED, Row, value
+from corelm.reports.document.content import Front, SamplerEntry
+from corelm.reports.document.figures import GENERATED, TEACHER_FORCED
+from corelm.reports.document.lookup import value
 
 Point = tuple[float, float]
 
@@ -24,33 +26,36 @@ PAIRS = (
 )
 
 
-def fronts(samplers: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return the front of each pair of figures that the rows have: `fronts` of a report.
-
-    Args:
-        samplers: the rows of a report.
+def fronts(samplers: Iterable[SamplerEntry]) -> list[Front]:
+    """Return the front of each pair of figures that the entries have.
 
     Example:
-        >>> rows = [
-        ...     {"sampler": name, "teacher_forced": {"human_recall": recall, "mass_kept": mass}}
+        >>> from corelm.reports.document.content import TeacherForced
+        >>> entries = [
+        ...     SamplerEntry(
+        ...         sampler=name,
+        ...         teacher_forced=TeacherForced(
+        ...             figures={"human_recall": recall, "mass_kept": mass}
+        ...         ),
+        ...     )
         ...     for name, recall, mass in (("a", 0.9, 0.8), ("b", 0.9, 0.9), ("c", 1.0, 1.0))
         ... ]
-        >>> fronts([{**row, "generated_texts": None} for row in rows])[0]["rows"]
+        >>> fronts(entries)[0].entries
         ['a', 'c']
     """
     measured = list(samplers)
     found = []
     for pair in PAIRS:
-        points = {row["sampler"]: at for row in measured if (at := _point(row, pair)) is not None}
+        points = {entry.sampler: at for entry in measured if (at := _point(entry, pair))}
         best = front(points.values())
         names = [name for name, point in points.items() if point in best]
         if names:
-            found.append({**pair._asdict(), "rows": names})
+            found.append(Front(**pair._asdict(), entries=names))
     return found
 
 
-def _point(row: Mapping[str, Any], pair: Pair) -> Point | None:
-    x, y = (value(row, metric, pair.view) for metric in (pair.larger, pair.smaller))
+def _point(entry: SamplerEntry, pair: Pair) -> Point | None:
+    x, y = (value(entry, figure, pair.view) for figure in (pair.larger, pair.smaller))
     return None if x is None or y is None else (x, y)
 
 

@@ -6,10 +6,11 @@ import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from corelm.errors import CorelmError, UsageError
-from corelm.reports.document.lookup import figure, metrics, short_names
+from corelm.reports.document.content import Document, MatchedTo, SamplerEntry
+from corelm.reports.document.figures import names
+from corelm.reports.document.lookup import estimate, short_names
 from corelm.toolkit import did_you_mean, shown
 from corelm.toolkit import strategy as read_strategy
 
@@ -24,8 +25,8 @@ class Condition:
 
     Attributes:
         text: the condition as the user wrote it.
-        sampler: the expression of the row it is about.
-        metric: the figure of that row.
+        sampler: the expression of the entry it is about.
+        metric: the figure of that entry, or the metric of a plugin.
         operator: a key of `OPERATORS`.
         bound: the number that the figure is compared with.
     """
@@ -36,15 +37,15 @@ class Condition:
     operator: str
     bound: float
 
-    def tripped(self, document: Mapping[str, Any]) -> str:
+    def tripped(self, document: Document) -> str:
         """Explain why the report fails this condition; return "" if it passes.
 
         A figure that was not measured fails too, because nothing vouches for it.
         """
-        row = _row(document, self.sampler)
-        found = None if row is None or row["error"] else figure(row, self.metric)
+        entry = _entry(document, self.sampler)
+        found = None if entry is None or entry.error else estimate(entry, self.metric)
         if found is None:
-            return f"{self.text}: {_reason(row, self.metric)}"
+            return f"{self.text}: {_reason(entry, self.metric)}"
         if not OPERATORS[self.operator](found.value, self.bound):
             return ""
         interval = (
@@ -60,15 +61,15 @@ def condition(
 
     Args:
         text: such as `temperature(t=0.2).loops > 0.3`.
-        samplers: the expression and the name of every row of the report.
+        samplers: the expression and the name of every entry of the report.
         offered: the full names of the metrics of plugins in the report.
 
     Raises:
-        UsageError: the text is not a condition, or names no row or no metric of the report.
+        UsageError: the text is not a condition, or names no entry or no figure of the report.
 
     Example:
-        >>> rows = [("greedy", "greedy"), ("temperature(t=0.2)", "temperature")]
-        >>> found = condition("temperature.entropy < 1", rows)
+        >>> samplers = [("greedy", "greedy"), ("temperature(t=0.2)", "temperature")]
+        >>> found = condition("temperature.entropy < 1", samplers)
         >>> found.sampler, found.metric, found.operator, found.bound
         ('temperature(t=0.2)', 'entropy', '<', 1.0)
     """
@@ -84,19 +85,17 @@ def condition(
 
 
 def _known(offered: Iterable[str]) -> dict[str, str]:
-    """The names of all metrics as a condition may have them, each with the report's name."""
+    """Return the names that a condition may use, each with the name in the report."""
     short = short_names(offered)
-    return {name: name for name in (*metrics(), *short)} | {
-        own: name for name, own in short.items()
-    }
+    return {name: name for name in (*names(), *short)} | {own: name for name, own in short.items()}
 
 
-def _reason(row: Mapping[str, Any] | None, metric: str) -> str:
+def _reason(entry: SamplerEntry | None, metric: str) -> str:
     """Say why a figure is missing."""
-    if row is None or not row["error"]:
-        failed = (row or {}).get("failed_metrics", {}).get(metric)
-        return f"the metric failed: {failed}" if failed else "it was not measured"
-    return str(row["error"]["message"])
+    if entry and entry.error:
+        return entry.error.message
+    failed = ((entry and entry.failed_metrics) or {}).get(metric)
+    return f"the metric failed: {failed}" if failed else "it was not measured"
 
 
 def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str]:
@@ -113,29 +112,29 @@ def _parts(named: str, text: str, known: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _named(sampler: str, samplers: Sequence[tuple[str, str]]) -> str:
-    """Return the expression of the one row that is meant."""
+    """Return the expression of the one entry that is meant."""
     try:
         expression = str(read_strategy(sampler))
     except CorelmError:
-        expression = sampler  # a row of an earlier report, whose plugin is not installed here
-    exact = list(dict.fromkeys(row for row, _ in samplers if row in (expression, sampler)))
-    found = exact or [row for row, name in samplers if name == sampler]
+        expression = sampler  # an entry of an earlier report, whose plugin is not installed here
+    every = [each for each, _ in samplers]
+    exact = list(dict.fromkeys(each for each in every if each in (expression, sampler)))
+    found = exact or [each for each, name in samplers if name == sampler]
     if len(found) == 1:
         return found[0]
-    rows = ", ".join(found or [row for row, _ in samplers])
     fault = f"{len(found)} rows; name one of them" if found else "no row; name one of"
-    raise UsageError(f"{shown(sampler)} matches {fault}: {rows}")
+    raise UsageError(f"{shown(sampler)} matches {fault}: {', '.join(found or every)}")
 
 
-def _row(document: Mapping[str, Any], sampler: str) -> Mapping[str, Any] | None:
-    """The row of an expression, or of one whose parameter was found by matching."""
-    rows = document["samplers"]
-    exact = [row for row in rows if row["sampler"] == sampler]
-    asked = [row for row in rows if (found := row.get("matched")) and sampler in _asked(found)]
-    named = [row for row in rows if row["name"] == sampler]
+def _entry(document: Document, sampler: str) -> SamplerEntry | None:
+    """Return the entry of an expression, or of one whose parameter was found by matching."""
+    entries = document.samplers
+    exact = [entry for entry in entries if entry.sampler == sampler]
+    asked = [entry for entry in entries if entry.matched and sampler in _asked(entry.matched)]
+    named = [entry for entry in entries if entry.name == sampler]
     return next(iter(exact or asked or named), None)
 
 
-def _asked(matched: Mapping[str, Any]) -> tuple[str, str]:
-    """The names that a matched row has before its parameter is found."""
-    return matched["open"], f"{matched['open']} at {matched['asked']}"
+def _asked(match: MatchedTo) -> tuple[str, str]:
+    """Return the names that a matched entry has before its parameter is found."""
+    return match.open, f"{match.open} at {match.asked}"

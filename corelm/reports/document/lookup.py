@@ -1,129 +1,112 @@
-"""Every figure of a report by name: the gate, CSV and the tables look them up here."""
+"""Every measured figure of an entry by name: the gate, CSV and the tables look them up here."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
-from corelm.reports.document.schema import schema
-
-HUMAN = "human"
-TEACHER_FORCED, GENERATED = VIEWS = ("teacher_forced", "generated_texts")
-"""The two views, by their keys: the same contexts for every sampler, and texts of its own."""
-MEAN = "entropy.mean"
-COUNTS = ("n", "tokens")
-OF_SETS = ("distinct_1", "distinct_2", "distinct_3", "self_bleu_4", "zipf", "compression")
-"""The figures that depend on the number of texts and on their length."""
-OF_TEXTS = ("rep_2", "rep_3", "rep_4", "diversity", "loops")
-"""The figures that depend on the length of the texts."""
-Row = Mapping[str, Any]
+from corelm.reports.document.content import Document, Entry, Interval, TeacherForced
+from corelm.reports.document.figures import HUMAN, MEAN, SUMMARY, VIEWS, names
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """One measured number.
 
     Attributes:
-        view: the part of the report it belongs to: `teacher_forced` or `generated_texts`.
-        metric: its name, such as `loops` or `entropy.mean`.
+        view: the view it belongs to: `teacher_forced` or `generated_texts`.
+        figure: the name of the figure, such as `loops` or `entropy.mean`.
         value: in nats if it is an entropy or a surprisal.
         low, high: its 95 % interval; None if there is none.
         n: the number of texts or positions behind it; None if that is unknown.
     """
 
     view: str
-    metric: str
+    figure: str
     value: float
     low: float | None
     high: float | None
     n: int | None
 
     @property
-    def interval(self) -> list[float] | None:
+    def interval(self) -> Interval | None:
         """Both ends of the interval; None if there is none."""
         return None if self.low is None or self.high is None else [self.low, self.high]
 
 
-def rows(document: Row) -> list[tuple[str, Row]]:
-    """Return the name and the content of every row that has figures, the human one first."""
-    named = [(HUMAN, document["reference"])] if document["reference"] else []
-    named += [(row["sampler"], row) for row in document["samplers"]]
-    return [(name, row) for name, row in named if not row.get("error")]
-
-
-def figures(row: Row) -> Iterator[Figure]:
-    """Yield every figure of a row, in the order of the document."""
+def estimates(entry: Entry) -> Iterator[Estimate]:
+    """Yield every measured figure of an entry, in the order of the document."""
     for view in VIEWS:
-        part = row[view] or {}
-        intervals = part.get("ci95") or {}
-        for metric, value in _flat(part):
-            interval = part["entropy"].get("ci95") if metric == MEAN else intervals.get(metric)
-            low, high = interval or (None, None)
-            yield Figure(view, metric, value, low, high, part.get("n"))
+        part = entry.part(view)
+        if part is None:
+            continue
+        intervals = part.ci95
+        values = part.figures
+        if isinstance(part, TeacherForced):
+            entropy = part.entropy
+            values = {f"entropy.{each}": getattr(entropy, each) for each in SUMMARY} | values
+            intervals = {**intervals, MEAN: entropy.ci95}
+        for figure, value in values.items():
+            # A later version may add keys with other content, which is no figure of this one.
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                low, high = intervals.get(figure) or (None, None)
+                yield Estimate(view, figure, value, low, high, part.n)
 
 
-def figure(row: Row, metric: str, view: str | None = None) -> Figure | None:
-    """Return the figure of a metric, or None if it was not measured.
+def estimate(entry: Entry, figure: str, view: str | None = None) -> Estimate | None:
+    """Return a figure of an entry, or None if it was not measured.
 
     Args:
-        row: a sampler's row or the human one.
-        metric: its name; `entropy` is short for `entropy.mean`.
-        view: the view to look in; both, one after the other, if left out.
+        entry: the entry of a sampler or of human text.
+        figure: its name; `entropy` is short for `entropy.mean`.
+        view: the view to look in; by default both, one after the other.
     """
-    wanted = MEAN if metric == "entropy" else metric
-    found = (f for f in figures(row) if f.metric == wanted and view in (None, f.view))
+    wanted = _full(figure)
+    found = (e for e in estimates(entry) if e.figure == wanted and view in (None, e.view))
     return next(found, None)
 
 
-def spread(row: Row, metric: str) -> float | None:
-    """Return the standard deviation of a figure of the texts over the seeds, if there are several.
-
-    Example:
-        >>> spread({"generated_texts": {"by_seed": {"loops": {"sd": 0.25}}}}, "loops")
-        0.25
-    """
-    found = ((row.get(GENERATED) or {}).get("by_seed") or {}).get(metric)
-    return found["sd"] if found else None
-
-
-def against(document: Row) -> str:
-    """Return the name of the row that the differences of a report are from."""
-    found = (row["differences"] for row in document["samplers"] if row.get("differences"))
-    return next((each["against"] for each in found), HUMAN)
-
-
-def difference(row: Row, metric: str, view: str) -> Figure | None:
-    """Return the difference of a figure from that of another row, if the report has it."""
-    wanted = MEAN if metric == "entropy" else metric
-    found = ((row.get("differences") or {}).get(view) or {}).get(wanted)
-    if not found or found["value"] is None:
-        return None
-    low, high = found["ci95"] or (None, None)
-    return Figure(view, wanted, found["value"], low, high, None)
-
-
-def value(row: Row | None, metric: str, view: str) -> float | None:
-    """Return the number of a metric, or None if it was not measured."""
-    found = figure(row, metric, view) if row else None
+def value(entry: Entry | None, figure: str, view: str) -> float | None:
+    """Return the value of a figure, or None if it was not measured."""
+    found = estimate(entry, figure, view) if entry else None
     return found.value if found else None
 
 
-def is_matched(document: Row) -> bool:
-    """Return True if parameters of the samplers were matched to a figure."""
-    return bool(document["header"].get("matched"))
-
-
-def plugin_metrics(document: Row) -> dict[str, str]:
-    """Return the metrics of plugins in a report: a mapping from full name to the name for short.
+def spread(entry: Entry, figure: str) -> float | None:
+    """Return the standard deviation of a figure of the texts over the seeds, if there are several.
 
     Example:
-        >>> plugin_metrics({"header": {"metrics": [{"name": "corelm-lexical:mtld"}]}})
-        {'corelm-lexical:mtld': 'mtld'}
+        >>> from corelm.reports.document.content import GeneratedTexts, SamplerEntry, SeedSpread
+        >>> by_seed = {"loops": SeedSpread(sd=0.25, values=[0.0, 0.5])}
+        >>> texts = GeneratedTexts(by_seed=by_seed)
+        >>> spread(SamplerEntry(sampler="greedy", generated_texts=texts), "loops")
+        0.25
     """
-    return short_names(each["name"] for each in document["header"].get("metrics", ()))
+    texts = entry.generated_texts
+    found = ((texts and texts.by_seed) or {}).get(figure)
+    return found.sd if found else None
+
+
+def against(document: Document) -> str:
+    """Return the name of the entry that the differences of a report are from."""
+    found = (entry.differences for entry in document.samplers if entry.differences)
+    return next((each.against for each in found), HUMAN)
+
+
+def difference(entry: Entry, figure: str, view: str) -> Estimate | None:
+    """Return the difference of a figure from another entry's, if the report has it."""
+    wanted = _full(figure)
+    found = entry.differences.of(view).get(wanted) if entry.differences else None
+    if not found or found.value is None:
+        return None
+    low, high = found.ci95 or (None, None)
+    return Estimate(view, wanted, found.value, low, high, None)
+
+
+def plugin_metrics(document: Document) -> dict[str, str]:
+    """Return the metrics of plugins in a report: a mapping from full name to short name."""
+    return short_names(each.name for each in document.header.metrics)
 
 
 def short_names(full_names: Iterable[str]) -> dict[str, str]:
@@ -134,24 +117,9 @@ def short_names(full_names: Iterable[str]) -> dict[str, str]:
         {'a:mtld': 'a:mtld', 'b:mtld': 'b:mtld', 'a:loops': 'a:loops', 'a:mattr': 'mattr'}
     """
     short = {name: name.rpartition(":")[2] for name in full_names}
-    uses = Counter([*short.values(), *metrics()])
+    uses = Counter([*short.values(), *names()])
     return {name: own if uses[own] == 1 else name for name, own in short.items()}
 
 
-@cache
-def metrics() -> tuple[str, ...]:
-    """Return the names of all metrics that a report can have, as `figure` takes them."""
-    definitions = schema()["$defs"]
-    named = [name for view in VIEWS for name in definitions[view]["properties"]]
-    entropy = [f"entropy.{name}" for name in definitions["entropy"]["properties"] if name != "ci95"]
-    left_out = {*COUNTS, "bits", "ci95", "by_seed", "by_position"}
-    return (*dict.fromkeys(name for name in named if name not in left_out), *entropy)
-
-
-def _flat(part: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """The numbers of a view, those of the entropy under their full names."""
-    for name, value in part.items():
-        if name == "entropy" and isinstance(value, Mapping):
-            yield from _flat({f"entropy.{key}": item for key, item in value.items()})
-        elif isinstance(value, (int, float)) and not isinstance(value, bool) and name not in COUNTS:
-            yield name, value
+def _full(figure: str) -> str:
+    return MEAN if figure == "entropy" else figure

@@ -1,8 +1,15 @@
-"""Numbers and lists in the form in which people read them."""
+"""Numbers, intervals and lists in the form in which people read them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+
+from corelm.toolkit import printable
+
+MINUS, DASH = "\N{MINUS SIGN}", "\N{EN DASH}"
+Format = Callable[[float], str]
+"""From a number to its text, such as `number` and `share`."""
 
 
 def share(p: float) -> str:
@@ -40,3 +47,80 @@ def listed(names: Sequence[str]) -> str:
         ('a, b and c', 'a', '')
     """
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def bits(nats: float) -> float:
+    """Convert nats to bits."""
+    return nats / math.log(2)
+
+
+def in_bits(nats: float) -> str:
+    """Format nats as bits."""
+    return number(bits(nats))
+
+
+def choices(nats: float) -> str:
+    """Format an entropy as the number of equally likely tokens that has it."""
+    return count(math.exp(min(nats, 700)))  # math.exp overflows beyond 709
+
+
+def per_hundred(value: float) -> str:
+    """Format what grows by this much a token, as its growth in a hundred tokens."""
+    return number(100 * value)
+
+
+def count(value: float) -> str:
+    """Format a number of things, or the mean of several.
+
+    Example:
+        >>> [count(x) for x in (3.0, 3.25, 1234.5, 1e7)]
+        ['3', '3.2', '1,234', '1e+07']
+    """
+    if value >= 1e6:
+        return number(value)
+    return f"{value:,.0f}" if value >= 100 or value == round(value) else f"{value:,.1f}"
+
+
+def interval(form: Format, low: float, high: float) -> str:
+    """Format an interval; return "" if it is narrower than the digits shown.
+
+    Example:
+        >>> interval(number, 1.0, 1.001), interval(number, -1.0, 1.0).replace(MINUS, "-")
+        ('', '-1.00 to 1.00')
+        >>> interval(share, 0.25, 0.5).split(DASH)
+        ['25.0', '50.0%']
+    """
+    first, last = form(low), form(high)
+    if first == last:
+        return ""
+    if low < 0:  # a dash next to a minus sign is hard to read
+        return f"{first} to {last}".replace("-", MINUS)
+    return f"{first.removesuffix('%') if last.endswith('%') else first}{DASH}{last}"
+
+
+def signed(form: Format, value: float, minus: str = MINUS) -> str:
+    """Format a difference with its sign, and of shares in percentage points (pp).
+
+    Example:
+        >>> signed(number, 0.5), signed(share, 0.25), signed(number, 0.0)
+        ('+0.50', '+25.0 pp', '0.00')
+        >>> signed(share, -0.00001)
+        '<0.01 pp'
+    """
+    text = form(abs(value))
+    if not any(digit in text for digit in "123456789"):
+        return text
+    if text.startswith("<"):
+        return f"{text.removesuffix('%')} pp"
+    sign = minus if value < 0 else "+"
+    return f"{sign}{text.removesuffix('%')} pp" if text.endswith("%") else f"{sign}{text}"
+
+
+def visible(text: str) -> str:
+    """Mark each character that a terminal or a browser obeys instead of showing it.
+
+    Example:
+        >>> visible("a\\x1b]0;b")
+        'a\ufffd]0;b'
+    """
+    return printable(text, mark="\ufffd")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from corelm.errors import ReportError
+from corelm.reports.document.content import SCHEMA
+from corelm.reports.document.figures import VIEWS, Figure, of_view
+from corelm.reports.document.parts import Json
 from corelm.toolkit import shown
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
     from jsonschema.protocols import Validator
 
+PACKAGE = "corelm.reports.document"
 LARGEST = 1e308
 """The largest number that a report may hold; a larger integer can be neither drawn nor rounded."""
 
@@ -33,12 +37,20 @@ EXPECTED = {
 
 
 @cache
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of `corelm.report/1`."""
-    content: dict[str, Any] = json.loads(
-        files("corelm.reports.document").joinpath("schema.json").read_text(encoding="utf-8")
-    )
+def schema() -> Json:
+    """Return the JSON Schema of `corelm.report/1`, with the keys of all declared figures."""
+    content: Json = json.loads(files(PACKAGE).joinpath("schema.json").read_text(encoding="utf-8"))
+    for view in VIEWS:
+        _add_figures(content["$defs"][view], of_view(view))
     return content
+
+
+def _add_figures(part: Json, figures: Iterable[Figure]) -> None:
+    keys = part["properties"]
+    for figure in figures:
+        keys.setdefault(figure.name, {"description": figure.text, "$ref": "#/$defs/maybe"})
+        if figure.required:
+            part["required"].append(figure.name)
 
 
 def check(document: Any) -> None:
@@ -49,7 +61,7 @@ def check(document: Any) -> None:
     """
     if not isinstance(document, dict) or "schema" not in document:
         raise ReportError("it names no schema, so corelm did not write it")
-    if document["schema"] != schema()["title"]:
+    if document["schema"] != SCHEMA:
         raise ReportError(
             f"it follows {shown(document['schema'])}; this version of corelm reads "
             f"{schema()['title']}: use the version that wrote it, or make the report again"
@@ -84,8 +96,8 @@ def _fault_of_curve(curve: Mapping[str, Any]) -> str:
 
 def _fault_of_texts(document: Mapping[str, Any]) -> str:
     """Check the lists of tokens, at a hundredth of the time that a JSON Schema would take."""
-    for i, row in enumerate(document["samplers"]):
-        for j, text in enumerate(row["texts"]):
+    for i, entry in enumerate(document["samplers"]):
+        for j, text in enumerate(entry["texts"]):
             path, lists = f"samplers[{i}].texts[{j}].by_token", text.get("by_token", {})
             for name, values in lists.items():
                 kind = str if name == "text" else (int, float)
@@ -125,7 +137,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Refuse NaN, infinity and integers that no float holds, all of which Python's JSON reads."""
+    """Return False for NaN, infinity and integers that no float holds; Python's JSON reads all."""
     return (_is_int(value) or isinstance(value, float)) and -LARGEST <= value <= LARGEST
 
 
@@ -153,7 +165,7 @@ def _message(error: ValidationError) -> str:
 
 
 def _path(error: ValidationError) -> str:
-    """The keys that lead to the fault, as `samplers[0].generated_texts.loops`."""
+    """Return the keys that lead to the fault, as `samplers[0].generated_texts.loops`."""
     path = ""
     for key in error.absolute_path:
         path += f"[{key}]" if isinstance(key, int) else f".{_short(key)}"
@@ -161,7 +173,7 @@ def _path(error: ValidationError) -> str:
 
 
 def _short(key: str) -> str:
-    """A key of the schema as it is; a stranger's key quoted where it could hide something."""
+    """Return a key of the schema as it is, and a stranger's key quoted if it is long or odd."""
     return key if key.isidentifier() and len(key) <= LONGEST_KEY else shown(key)
 
 
@@ -176,7 +188,7 @@ def _expected(error: ValidationError) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in a message of one line."""
+    """Return a value in a message of one line."""
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "an array"
     return "null" if value is None else shown(value)

@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from corelm.reports.document.lookup import (
-    GENERATED,
-    HUMAN,
-    TEACHER_FORCED,
-    Row,
-    difference,
-    figure,
-    rows,
-)
+from corelm.reports.document.content import Document, SamplerEntry
+from corelm.reports.document.figures import GENERATED, TEACHER_FORCED
+from corelm.reports.document.lookup import difference, estimate
 from corelm.reports.document.numbers import listed, number, share
 
 LOOPING = 0.01
-"""The share of texts ending in a loop from which a sampler is reported; people's is 0.003."""
+"""The share of texts ending in a loop from which a sampler is reported; human text has 0.003."""
 REPEATING = 0.1
-"""The share of repeated 4-grams from which a sampler is reported; people's is 0.004."""
+"""The share of repeated 4-grams from which a sampler is reported; human text has 0.004."""
 FRONT = 5
-"""The number of rows of a Pareto front that are named, at most."""
+"""The largest number of entries of a Pareto front that are named."""
 TAIL = 1.0
-"""Nats by which expected surprisal exceeds the model's entropy from which a sampler is reported."""
+"""The excess of expected surprisal over the model's entropy, in nats, that is reported."""
 
-Samplers = Sequence[tuple[str, Row]]
+Samplers = Sequence[SamplerEntry]
 
 
-def summary(document: Mapping[str, Any]) -> str:
+def summary(document: Document) -> str:
     """Say which sampler is closest to human text, which repeat themselves, which stray."""
-    named = rows(document)
-    people = next((row for name, row in named if name == HUMAN), None)
-    samplers = [(name, row) for name, row in named if row is not people]
+    samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
-        return "Every sampler failed." if document["samplers"] else "No sampler was measured."
+        return "Every sampler failed." if document.samplers else "No sampler was measured."
     parts = (
-        _closest(document, samplers, people),
+        _closest(document, samplers),
         _best(document),
         _front(document),
         _repeating(samplers),
@@ -47,14 +38,14 @@ def summary(document: Mapping[str, Any]) -> str:
     return " ".join(filter(None, parts))
 
 
-def _closest(document: Mapping[str, Any], samplers: Samplers, people: Row | None) -> str:
+def _closest(document: Document, samplers: Samplers) -> str:
     """Name the samplers whose texts surprise the model as much as human text does."""
-    human = people and figure(people, "surprisal", GENERATED)
-    named = dict(samplers)
+    human = document.human and estimate(document.human, "surprisal", GENERATED)
+    named = {entry.sampler: entry for entry in samplers}
     found = {
         name: measured.value
-        for name in document.get("closest") or ()
-        if name in named and (measured := figure(named[name], "surprisal", GENERATED))
+        for name in document.closest
+        if name in named and (measured := estimate(named[name], "surprisal", GENERATED))
     }
     if not human or not found:
         return ""
@@ -66,45 +57,47 @@ def _closest(document: Mapping[str, Any], samplers: Samplers, people: Row | None
     )
     if len(names) > 1:
         sentence += "; at this number of texts they cannot be told apart"
-    return f"{sentence}.{_same_as_people(named, names)}"
+    return f"{sentence}.{_same_as_human([named[name] for name in names])}"
 
 
-def _best(document: Mapping[str, Any]) -> str:
-    """Give the best setting of each swept sampler, with what is left of it after correction."""
-    swept = {row["name"] for row in document["samplers"] if row.get("sweep")}
+def _best(document: Document) -> str:
+    """Give the best setting of each swept sampler, and its figure after correction."""
+    swept = {entry.name for entry in document.samplers if entry.sweep}
     sentences = []
-    for best in document.get("best") or ():
-        if best["name"] in swept and best["ci95"]:
-            low, high = map(number, best["ci95"])
+    for best in document.best:
+        if best.name in swept and best.ci95:
+            low, high = map(number, best.ci95)
             sentences.append(
-                f"Of {best['tried']} settings of {best['name']}, {best['sampler']} is closest to "
-                f"human text: {number(best['corrected'])} nats, corrected for the choice (95 % "
-                f"interval {low} to {high})."
+                f"Of {best.tried} settings of {best.name}, {best.sampler} is closest to human "
+                f"text: {number(best.corrected)} nats, corrected for the choice (95 % interval "
+                f"{low} to {high})."
             )
     return " ".join(sentences)
 
 
-def _front(document: Mapping[str, Any]) -> str:
-    """Name the swept rows that no other one beats in surprisal and diversity, if they are few."""
-    swept = any(row.get("sweep") for row in document["samplers"])
-    rows_ = [each["rows"] for each in document.get("fronts") or () if each["view"] == GENERATED]
-    if not swept or not rows_ or len(rows_[0]) > FRONT:
+def _front(document: Document) -> str:
+    """Name the swept samplers that no other one beats in surprisal and diversity, if few."""
+    swept = any(entry.sweep for entry in document.samplers)
+    found = [front.entries for front in document.fronts if front.view == GENERATED]
+    if not swept or not found or len(found[0]) > FRONT:
         return ""
-    return f"No other setting is both likelier and more diverse than {listed(rows_[0])}."
+    return f"No other setting is both likelier and more diverse than {listed(found[0])}."
 
 
-def _same_as_people(named: Mapping[str, Row], names: Sequence[str]) -> str:
-    """Name those of the closest whose difference from human text may be chance."""
-    found = {name: difference(named[name], "surprisal", GENERATED) for name in names}
+def _same_as_human(closest: Samplers) -> str:
+    """Name the closest samplers whose difference from human text may be chance."""
     within = [
-        name
-        for name, each in found.items()
-        if each and (ends := each.interval) and ends[0] <= 0 <= ends[1]
+        entry.sampler
+        for entry in closest
+        if (found := difference(entry, "surprisal", GENERATED))
+        and (ends := found.interval)
+        and ends[0] <= 0 <= ends[1]
     ]
     if not within:
         return ""
     verb = _singular(within, "is", "are")
-    subject = _singular(names, "It", "They") if within == list(names) else listed(within)
+    everyone = "It" if len(closest) == 1 else "They"
+    subject = everyone if len(within) == len(closest) else listed(within)
     return f" {subject} {verb} not distinguishable from human text by that figure."
 
 
@@ -124,17 +117,17 @@ def _looping(samplers: Samplers) -> str:
     return f"{listed(names)} {_singular(names, 'ends', 'end')} in loops."
 
 
-def _with_share(samplers: Samplers, metric: str, least: float, of: str) -> list[str] | None:
-    """The samplers with at least this share; None if the metric was not measured at all."""
-    measured = [(name, found.value) for name, row in samplers if (found := figure(row, metric))]
-    if not measured:
+def _with_share(samplers: Samplers, figure: str, least: float, of: str) -> list[str] | None:
+    """Return the samplers with at least this share; None if the figure was not measured at all."""
+    found = [(entry.sampler, each) for entry in samplers if (each := estimate(entry, figure))]
+    if not found:
         return None
-    return [f"{name} ({share(value)} {of})" for name, value in measured if value >= least]
+    return [f"{name} ({share(each.value)} {of})" for name, each in found if each.value >= least]
 
 
 def _straying(samplers: Samplers) -> str:
     """Name the samplers whose tokens surprise the model much more than its own would."""
-    found = [(name, *_expected(row)) for name, row in samplers]
+    found = [(entry.sampler, *_expected(entry)) for entry in samplers]
     far = [(name, drawn, own) for name, drawn, own in found if drawn - own > TAIL]
     if not far:
         return ""
@@ -146,15 +139,15 @@ def _straying(samplers: Samplers) -> str:
     )
 
 
-def _expected(row: Row) -> tuple[float, float]:
-    """The expected surprisal of a drawn token under the model: the sampler's, the model's own."""
-    drawn = figure(row, "expected_surprisal", TEACHER_FORCED)
-    own = figure(row, "model_entropy", TEACHER_FORCED)
+def _expected(entry: SamplerEntry) -> tuple[float, float]:
+    """Return the expected surprisal of a drawn token: of the sampler, and of the model itself."""
+    drawn = estimate(entry, "expected_surprisal", TEACHER_FORCED)
+    own = estimate(entry, "model_entropy", TEACHER_FORCED)
     return (drawn.value, own.value) if drawn and own else (0.0, 0.0)
 
 
-def _failed(document: Mapping[str, Any]) -> str:
-    failed = [row["sampler"] for row in document["samplers"] if row["error"]]
+def _failed(document: Document) -> str:
+    failed = [entry.sampler for entry in document.samplers if entry.error]
     return f"{listed(failed)} failed." if failed else ""
 
 

@@ -1,22 +1,40 @@
-"""The texts that each sampler writes, with what is measured on each token."""
+"""The texts that each sampler writes, with what is measured on each token and what it cost."""
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any, TypedDict, cast
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from corelm import Decoder, Generation, LanguageModel, Sampler, Step, Vocabulary
+from corelm import (
+    Array,
+    ContextualVocabulary,
+    Decoder,
+    Generation,
+    LanguageModel,
+    Sampler,
+    Session,
+    Step,
+    TokenRecord,
+    Vocabulary,
+    softmax,
+)
 from corelm.errors import SamplerError
-from corelm.reports.measure.cost import CountedModel
+from corelm.filters import likeliest_tokens
+from corelm.reports.document.content import TokenDetails
 from corelm.reports.measure.scoring import count_bytes
-from corelm.reports.measure.token_details import Details, details
-from corelm.toolkit import BATCH, FinishReason, OpenTexts, steps
+from corelm.toolkit import BATCH, END, FinishReason, OpenTexts, rank, steps
 
 DETAILED = 5
-"""The number of samples of each prompt, the first ones, that have details of every token."""
+"""The number of samples of each prompt, the first ones, that have details of every token.
+
+Details take a softmax over the vocabulary for each token, and most of the memory of a record.
+"""
 
 
 class Record(TypedDict):
@@ -24,7 +42,7 @@ class Record(TypedDict):
 
     Keys:
         prompt: its beginning.
-        seed: the random seed; 0 for a text of people.
+        seed: the random seed; 0 for a human text.
         sample: its index; its random numbers depend on the seed and the index alone.
         text: the text behind the prompt.
         tokens: the ids, without the end token.
@@ -37,9 +55,9 @@ class Record(TypedDict):
         sampler_surprisal: under the distribution drawn from.
         entropy: of the distribution drawn from.
         model_entropy: of the model's own distribution.
-        constraint_cost: that of a `Generation`.
+        constraint_cost: the cost of the masks, as in a `Generation`.
         model_calls: the calls of the model that the text took; None if they were not counted.
-        tokens_read: the tokens that the model read for it; likewise.
+        tokens_read: the tokens that the model read for it; None if they were not counted.
         details: of each token, for the first samples; empty for the others.
     """
 
@@ -60,7 +78,7 @@ class Record(TypedDict):
     constraint_cost: float | None
     model_calls: int | None
     tokens_read: int | None
-    details: list[Details]
+    details: list[TokenDetails]
 
 
 def draw(
@@ -85,7 +103,7 @@ def draw(
         samples: the indices of the texts within the run.
         seed: the random seed; samplers compared with one seed use the same random numbers.
         unknown: True to allow [UNK] to be sampled.
-        decoder: the decoder; `Ancestral()` when left out.
+        decoder: the decoder; by default `Ancestral()`.
 
     Raises:
         SamplerError: the sampler raised, did not return a distribution, or restored a token.
@@ -164,8 +182,8 @@ def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
 
 
 def _records(model: LanguageModel, open_texts: OpenTexts, drawn: Iterable[Step]) -> list[Record]:
-    """The records of samples that are decoded in one batch."""
-    found: list[list[Details]] = [[] for _ in open_texts.samples]
+    """Return the records of samples that are decoded in one batch."""
+    found: list[list[TokenDetails]] = [[] for _ in open_texts.samples]
     prompt_ids = model.vocabulary.encode(open_texts.prompt)
     for step in open_texts.take(drawn):
         for row, sample in enumerate(step.samples.tolist()):
@@ -179,7 +197,7 @@ def _records(model: LanguageModel, open_texts: OpenTexts, drawn: Iterable[Step])
 
 
 def _record(
-    text: Generation, prompt: list[int], tokens: list[Details], vocabulary: Vocabulary
+    text: Generation, prompt: list[int], tokens: list[TokenDetails], vocabulary: Vocabulary
 ) -> Record:
     # The end token is measured, but it is not a word of the text: all texts would repeat it.
     ended = bool(text.tokens) and text.tokens[-1] in vocabulary.ends
@@ -203,3 +221,113 @@ def _record(
         tokens_read=None,
         details=tokens,
     )
+
+
+ALTERNATIVES = 5
+TAIL = 16
+"""The tokens before an alternative that decide its spelling: its space, its capital."""
+
+
+def details(
+    step: Step, row: int, drawn: TokenRecord, past: list[int], vocabulary: Vocabulary
+) -> TokenDetails:
+    """Return the details of the token drawn in one row of a step.
+
+    Args:
+        step: the step.
+        row: the row.
+        drawn: the token of this row, with its measurements.
+        past: the ids before it.
+        vocabulary: the vocabulary of the ids.
+    """
+    logits = step.model_logits[row]
+    p, text_of = softmax(logits.astype(np.float64)), _texts_after(past[-TAIL:], vocabulary)
+    return {
+        "token": END if drawn.token in vocabulary.ends else drawn.text,
+        "rank": rank(logits, drawn.token),
+        "p": float(p[drawn.token]),
+        "q": math.exp(-drawn.surprisal),
+        "entropy": drawn.entropy,
+        "alternatives": [[text_of(i), float(p[i])] for i in _likeliest(logits)],
+    }
+
+
+def _likeliest(logits: Array) -> list[int]:
+    """Return the ids of the likeliest tokens; ties go to the lowest id."""
+    return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
+
+
+def _texts_after(past: list[int], vocabulary: Vocabulary) -> Callable[[int], str]:
+    """Return a function from a token to the text that it would add, the end by its name."""
+    if isinstance(vocabulary, ContextualVocabulary):  # one pass over the past for all tokens
+        text_of = vocabulary.texts_after(past).__getitem__
+    else:
+        start = len(vocabulary.decode(past))
+        text_of = lambda token: vocabulary.decode([*past, token])[start:]  # noqa: E731
+    return lambda token: END if token in vocabulary.ends else text_of(token)
+
+
+class CountedModel:
+    """A language model that counts what it does.
+
+    Args:
+        model: the model.
+        prompt_length: the number of tokens of the prompt, which counts as one token each time.
+
+    Attributes:
+        calls: how often the model ran, whatever the batch.
+        tokens_read: the tokens that it read, of all texts together.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> model = CountedModel(ToyModel(), prompt_length=2)
+        >>> session = model.start([[11, 4]])
+        >>> session.select([0, 0])
+        >>> session.extend(np.array([9, 7]))
+        >>> model.calls, model.tokens_read
+        (2, 3)
+    """
+
+    def __init__(self, model: LanguageModel, prompt_length: int) -> None:
+        self._model = model
+        self._prompt_length = prompt_length
+        self.calls = self.tokens_read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        # A model may have optional methods, which decoders look for.
+        return getattr(self._model, name)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """That of the model."""
+        return self._model.vocabulary
+
+    @property
+    def context_length(self) -> int:
+        """That of the model."""
+        return self._model.context_length
+
+    def next_token_distribution(self, tokens: ArrayLike) -> Array:
+        """Return the distribution of the model."""
+        self._count_texts(np.asarray(tokens))
+        return self._model.next_token_distribution(tokens)
+
+    def start(self, tokens: ArrayLike) -> Session:
+        """Start a session of the model that counts too."""
+        self._count_texts(np.asarray(tokens))
+        session = self._model.start(tokens)
+
+        def extend(more: NDArray[Any]) -> None:
+            self.calls += 1
+            self.tokens_read += more.size
+            session.extend(more)
+
+        # Decoders test which methods a session has, so the copy has those and no others.
+        names = [name for name in dir(session) if not name.startswith("_")]
+        methods = {name: getattr(session, name) for name in names if name != "extend"}
+        return cast(Session, SimpleNamespace(**methods, extend=extend))
+
+    def _count_texts(self, tokens: NDArray[Any]) -> None:
+        texts, time = tokens.shape
+        self.calls += 1
+        self.tokens_read += texts * max(time - self._prompt_length, 1)

@@ -1,4 +1,4 @@
-"""The human row, measured on human texts or taken from the manifest of the model."""
+"""The human entry, measured on human texts or taken from the manifest of the model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from typing import Any
 
 from corelm import LanguageModel
 from corelm.models.identity import manifest_of
-from corelm.reports.document.lookup import HUMAN, OF_SETS, OF_TEXTS
-from corelm.reports.document.schema import fault, schema
-from corelm.reports.measure import generated_texts, on_contexts
+from corelm.reports.document.content import (
+    EntropySummary,
+    GeneratedTexts,
+    HumanEntry,
+    TeacherForced,
+)
+from corelm.reports.document.figures import GENERATED, OF_SETS, OF_TEXTS, of_view
+from corelm.reports.document.schema import fault
+from corelm.reports.measure import generated_texts
 from corelm.reports.measure.contexts import Contexts
+from corelm.reports.measure.entries import model_on_contexts
+from corelm.reports.measure.plan import Plan
 from corelm.reports.measure.scoring import Score, count_bytes
-from corelm.reports.measure.settings import Settings
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.positions import Band
 from corelm.toolkit import Offer
@@ -29,8 +36,8 @@ def from_texts(
     some: int,
     offered: Sequence[Offer] = (),
     scorer: Scorer | None = None,
-) -> dict[str, Any]:
-    """Measure the human row on human texts.
+) -> HumanEntry:
+    """Measure the human entry on human texts.
 
     Args:
         model: the language model.
@@ -40,19 +47,24 @@ def from_texts(
         offered: the metrics of plugins to measure too.
         scorer: returns the scores of texts under a second model, if there is one.
     """
-    same = on_contexts.model_summary({key: values[:some] for key, values in record.items()})
+    on_contexts = model_on_contexts({key: values[:some] for key, values in record.items()})
     texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
     scores = scorer(texts) if scorer else ()
-    of_texts = TextSet(texts, band({"teacher_forced": same}), offered, scores)
-    own = of_texts.summary()
+    measured = TextSet(texts, band(on_contexts), offered, scores)
+    of_texts = measured.summary()
     positions = sum(map(len, record["surprisal"]))
-    own |= {"unknown": sum(text["unknown"] for text in texts) / positions, "by_position": []}
-    row = _row(f"{len(texts)} texts: {contexts.description}", same, own)
-    return row | {"failed_metrics": of_texts.failures}
+    of_texts.figures["unknown"] = sum(text["unknown"] for text in texts) / positions
+    of_texts.by_position = []
+    return HumanEntry(
+        description=f"{len(texts)} texts: {contexts.description}",
+        teacher_forced=on_contexts,
+        generated_texts=of_texts,
+        failed_metrics=measured.failures,
+    )
 
 
 def written(model: LanguageModel, contexts: Contexts) -> list[str]:
-    """Return human texts as the human row has them: without tokens that cannot be drawn."""
+    """Return human texts as the human entry has them: without tokens that cannot be drawn."""
     return [model.vocabulary.decode(_known(model, text)) for text in contexts.texts]
 
 
@@ -63,7 +75,7 @@ def _known(model: LanguageModel, text: Sequence[int]) -> list[int]:
 def _text(
     model: LanguageModel, contexts: Contexts, record: Record, i: int
 ) -> generated_texts.Record:
-    """The record of a human text, as if it had been drawn, without tokens that cannot be."""
+    """Return the record of a human text as if it had been drawn, without tokens that can't be."""
     tokens, prompt = _known(model, contexts.texts[i]), contexts.prompt_lengths[i]
     own = contexts.texts[i][prompt:], record["surprisal"][i], record["entropy"][i]
     scored = [each for each in zip(*own, strict=True) if each[1] is not None]
@@ -92,87 +104,82 @@ def _text(
     )
 
 
-def from_manifest(settings: Settings) -> dict[str, Any] | None:
-    """Return the human row from the manifest of the model, or None if that has no figures.
+def from_manifest(plan: Plan) -> HumanEntry | None:
+    """Return the human entry from the manifest of the model, or None if that has no figures.
 
     Figures that depend on the number of texts or on their length are left out unless the report
     measures the same number and the same length.
     """
-    figures = manifest_of(settings.model).get("figures")
-    people = _at(figures, "human")
-    if _number(people, "surprisal") is None:
+    figures = manifest_of(plan.model).get("figures")
+    human = _at(figures, "human")
+    if _number(human, "surprisal") is None:
         return None
-    row = _row("texts that the model has not seen, measured when it was trained", {}, {})
-    row["teacher_forced"] = _teacher_forced(people, _at(figures, "held_out", "tokens"))
-    row["generated_texts"] = _generated_texts(people, settings)
-    return None if fault(row, "reference") else row
+    entry = HumanEntry(
+        description="texts that the model has not seen, measured when it was trained",
+        teacher_forced=_teacher_forced(human, _at(figures, "held_out", "tokens")),
+        generated_texts=_generated_texts(human, plan),
+    )
+    # A manifest is a file that anybody may have edited.
+    return None if fault(entry.to_dict(), "reference") else entry
 
 
-def _teacher_forced(people: Any, n: Any) -> dict[str, Any]:
-    low, high = _pair(people, "entropy", "band")
-    entropy = {
-        "mean": _number(people, "entropy", "mean"),
-        "ci95": _at(people, "entropy", "ci95"),
-        "median": _number(people, "entropy", "median"),
-        "p05": low,
-        "p95": high,
-    }
-    return {
-        "n": n,
-        "entropy": entropy,
-        "surprisal": _number(people, "surprisal"),
-        "ci95": {"surprisal": _at(people, "ci95", "surprisal")},
-        "by_position": _at(people, "by_position") or [],
-    }
+def _teacher_forced(human: Any, n: Any) -> TeacherForced:
+    low, high = _pair(human, "entropy", "band")
+    return TeacherForced(
+        n=n,
+        entropy=EntropySummary(
+            mean=_number(human, "entropy", "mean"),
+            ci95=_at(human, "entropy", "ci95"),
+            median=_number(human, "entropy", "median"),
+            p05=low,
+            p95=high,
+        ),
+        figures={"surprisal": _number(human, "surprisal")},
+        ci95={"surprisal": _at(human, "ci95", "surprisal")},
+        by_position=_at(human, "by_position") or [],
+    )
 
 
-def _generated_texts(people: Any, settings: Settings) -> dict[str, Any]:
-    of = {key: _at(people, "sets", key) for key in ("sets", "texts", "length")}
+def _generated_texts(human: Any, plan: Plan) -> GeneratedTexts:
+    of = {key: _at(human, "sets", key) for key in ("sets", "texts", "length")}
     left_out: tuple[str, ...] = ()
-    if of["length"] != settings.length:
+    if of["length"] != plan.length:
         left_out = OF_SETS + OF_TEXTS
-    elif of["texts"] != settings.n * len(settings.prompts):
+    elif of["texts"] != plan.n * len(plan.prompts):
         left_out = OF_SETS
-    surprisal = _number(people, "surprisal")
-    names = schema()["$defs"]["generated_texts"]["properties"]
-    own = {name: None if name in left_out else _number(people, name) for name in names}
-    return own | {
-        "n": None if None in of.values() else of["sets"] * of["texts"],
-        "perplexity": None if surprisal is None else math.exp(surprisal),
-        "model_entropy": _number(people, "entropy", "mean"),
-        "ci95": {name: _at(people, "ci95", name) for name in names if own[name] is not None},
-        "by_position": [],
-    }
+    names = [figure.name for figure in of_view(GENERATED)]
+    figures = {name: None if name in left_out else _number(human, name) for name in names}
+    ci95 = {name: _at(human, "ci95", name) for name in names if figures[name] is not None}
+    surprisal = figures["surprisal"]
+    # Two figures that a manifest has under a different name, or that follow from a third.
+    figures["perplexity"] = None if surprisal is None else math.exp(surprisal)
+    figures["model_entropy"] = _number(human, "entropy", "mean")
+    n = None if None in of.values() else of["sets"] * of["texts"]
+    return GeneratedTexts(n=n, figures=figures, ci95=ci95)
 
 
-def band(people: Mapping[str, Any] | None) -> Band | None:
+def band(human: TeacherForced | None) -> Band | None:
     """Return the 5th and the 95th percentile of the model's entropy on human text, if known."""
-    low, high = (_number(people, "teacher_forced", "entropy", key) for key in ("p05", "p95"))
-    return None if low is None or high is None else (low, high)
+    if human is None or human.entropy.p05 is None or human.entropy.p95 is None:
+        return None
+    return human.entropy.p05, human.entropy.p95
 
 
-def share_of_the_models_entropy(people: Mapping[str, Any] | None) -> float | None:
-    """Return the surprisal of human text divided by the model's mean entropy on the same text.
+def surprisal_per_entropy(human: HumanEntry | None) -> float | None:
+    """Return the surprisal of human text divided by the model's mean entropy on that text.
 
-    The model finds its own texts easier or harder than those of people, so nats measured on the
-    one do not compare with nats measured on the other; this share does.
+    The model finds its own texts easier or harder than human text, so nats measured on the one do
+    not compare with nats measured on the other; this ratio does.
     """
-    surprisal = _number(people, "teacher_forced", "surprisal")
-    mean = _number(people, "teacher_forced", "entropy", "mean")
+    if human is None or human.teacher_forced is None:
+        return None
+    surprisal = human.teacher_forced.figures["surprisal"]
+    mean = human.teacher_forced.entropy.mean
     return None if surprisal is None or not mean else surprisal / mean
 
 
-def _row(description: str, same: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": HUMAN,
-        "description": description,
-        "teacher_forced": same,
-        "generated_texts": own,
-    }
-
-
 def _at(value: Any, *keys: str) -> Any:
-    """The value at the end of a path of keys, or None."""
+    """Return the value at the end of a path of keys, or None."""
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
@@ -180,6 +187,7 @@ def _at(value: Any, *keys: str) -> Any:
 
 def _number(value: Any, *keys: str) -> float | None:
     found = _at(value, *keys)
+    # exp of more than 709 overflows, and no honest figure of a manifest is as large.
     known = isinstance(found, (int, float)) and not isinstance(found, bool)
     return found if known and abs(found) < 700 else None
 

@@ -161,7 +161,7 @@ def _checksum(key: bytes, body: bytes) -> bytes:
 
 
 def _body(key: bytes, line: bytes) -> bytes | None:
-    """The JSON of a line, or None if the line is not whole or not of this journal."""
+    """Return the JSON of a line, or None if the line is not whole or not of this journal."""
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
     return body if line.endswith(b"\n") and checksum == _checksum(key, body) else None
 
@@ -193,7 +193,7 @@ def _kept(path: Path, header: bytes, key: bytes) -> dict[str, Any]:
 
 
 def _unit(body: bytes | None) -> tuple[str, Any] | None:
-    """The unit and its result in the JSON of a line; None if it is something else."""
+    """Return the unit and its result in the JSON of a line; None if it is something else."""
     with suppress(ValueError, RecursionError):
         match json.loads(body or b""):
             case [str(unit), result]:

@@ -20,17 +20,10 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
-from corelm.reports.document.matched import FIGURES
-from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.free_parameter import FreeParameter
-from corelm.reports.measure.targets import OF_PEOPLE, precision
-from corelm.reports.measure.teacher_forcing import Group, Position, Reader, groups, read
-from corelm.toolkit import (
-    DIVERGENCES,
-    ModelRows,
-    built_in,
-    nan_if_impossible,
-)
+from corelm.reports.document.figures import MATCHED, NATS
+from corelm.reports.measure.contexts import Contexts, Group, Position, Reader, groups, read
+from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, precision
+from corelm.toolkit import DIVERGENCES, ModelRows, built_in, nan_if_impossible
 
 PART, PART_OF_WORDS = 400, 4000
 """The number of positions on which the search runs; recall moves in steps of a word, so it needs
@@ -41,9 +34,11 @@ KEPT = 2**26
 """The number of logits kept in memory; with more, the model reads the texts again each time."""
 
 CORRECTIONS = 6
+"""The largest number of searches on a part, each aimed by the error of the one before."""
 HALVINGS = 40
+"""The largest number of values that one search tries."""
 
-_Compared = tuple[Position, ModelRows]
+_PositionAndModel = tuple[Position, ModelRows]
 Mean = Callable[[float], float]
 """From a value of the parameter to the mean of the figure."""
 
@@ -72,7 +67,7 @@ class Matcher:
             expression: a sampler that leaves one number open: the bare name of a sampler with one
                 such parameter, such as `top_p`, or an expression that gives all but one, such as
                 `mirostat(eta=0.1)` or `top_k(k=50) | temperature`.
-            figure: a key of `matched.FIGURES`.
+            figure: a key of `MATCHED`.
             target: the value to match.
 
         Raises:
@@ -110,7 +105,7 @@ class Matcher:
     def _part(self, figure: str) -> _Positions:
         """Return enough texts to search on; all of them if they are few."""
         wanted = PART
-        if figure in OF_PEOPLE:
+        if figure in OF_HUMAN_WORDS:
             wanted = max(PART, min(PART_OF_WORDS, KEPT // len(self._model.vocabulary)))
         part = _spread(self._whole.contexts, wanted)
         if part is self._whole.contexts:
@@ -123,8 +118,8 @@ def _unreachable(
 ) -> str:
     values = [*free.values(), nearest]
     low, high = (whole(end(values, key=part)) for end in (min, max))
-    words, unit = FIGURES[figure]
-    nats = f" {unit}" if unit.startswith("nats") else ""
+    words, unit = MATCHED[figure].matched, MATCHED[figure].unit
+    nats = f" {unit}" if unit.startswith(NATS) else ""
     return (
         f"no {free.parameter.name} gives {free.expression} a {words} of {target:.4g}{nats}: on "
         f"these contexts it ranges from {low:.3f} to {high:.3f}, and {free.at(nearest)} comes "
@@ -181,7 +176,7 @@ def _opposite(mean: Mean, a: float, b: float, aim: float) -> bool:
 
 
 def _share(at_a: float, at_b: float, aim: float) -> float:
-    """The share of the way from a to b at which a straight line meets the aim.
+    """Return the share of the way from a to b at which a straight line meets the aim.
 
     It stays off both ends, so that every step shortens the interval. Every other step halves it
     instead, which bounds the number of steps where the line is a bad guess.
@@ -216,13 +211,13 @@ class _Positions:
         return total / count if count else math.nan
 
     @cached_property
-    def _kept(self) -> list[tuple[Group, list[_Compared]]]:
+    def _kept(self) -> list[tuple[Group, list[_PositionAndModel]]]:
         """All distributions of the model; empty if they are too many to keep."""
         if self.contexts.positions * len(self.model.vocabulary) > KEPT:
             return []
         return [(group, list(positions)) for group, positions in self._read()]
 
-    def _read(self) -> Iterator[tuple[Group, Iterable[_Compared]]]:
+    def _read(self) -> Iterator[tuple[Group, Iterable[_PositionAndModel]]]:
         texts = range(len(self.contexts.texts))
         for group in groups(self.model, self.contexts, texts):
             read_positions = read(self.model, group)

@@ -7,26 +7,21 @@ the work was divided.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import LanguageModel, Sampler
+from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
-from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.teacher_forcing import Group, Position, Reader, groups, read
-from corelm.reports.measure.temperature_curve import at_temperatures
-from corelm.reports.metrics.intervals import mean_interval
-from corelm.reports.metrics.positions import by_position, total
-from corelm.toolkit import DIVERGENCES, ModelRows
+from corelm.reports.document.content import Curve
+from corelm.reports.measure.contexts import Contexts, Group, Position, Reader, groups, read
+from corelm.toolkit import DIVERGENCES, ModelRows, moments, temperature_of
 
 Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""
 
-IN_NATS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 TOKEN_SURPRISAL = "token_surprisal"
 """The key of the surprisal of each position's next token under the sampler, in nats."""
 
@@ -43,14 +38,14 @@ def measure(
     Args:
         model: the language model, which computes each position once.
         contexts: the texts.
-        samplers: the samplers.
+        samplers: the samplers to measure.
         texts: the indices of the texts to measure.
-        temperatures: those of the temperature curve.
+        temperatures: the temperatures of the curve.
 
     Returns:
         A plain document: `model` has the record of the model's own distributions and of the next
         token of each position; `samplers` has a record of each sampler, or {"error": {"type",
-        "message"}} if it failed; `curve` has the record that `temperature_curve.curve` reads.
+        "message"}} if it failed; `curve` has the record that `curve` reads.
 
     Raises:
         ModelOutputError: the model returned logits that no sampler can use.
@@ -218,100 +213,61 @@ class _Curve:
         }
 
 
-def summary(record: Record, people: Record | None = None) -> dict[str, Any]:
-    """Compute the figures of one sampler on all contexts: `teacher_forced` of a report.
+GRID = (*(round(0.1 * i, 1) for i in range(1, 21)), 2.5, 3.0, 4.0, 6.0, 10.0)
+"""The temperatures of a curve: dense where people use them, sparse towards uniform."""
 
-    Means are over positions, with intervals by bootstrap over texts. Entropies and surprisals are
-    in nats; the key `bits` has their means in bits.
+COLDEST = 0.01
+"""The lowest temperature of a curve; below it no plot can tell it from greedy."""
+
+
+def temperatures(samplers: Iterable[Sampler]) -> list[float]:
+    """Return the temperatures of a curve: the grid, and samplers that are a temperature.
+
+    Example:
+        >>> import corelm
+        >>> 0.33 in temperatures([corelm.sampler("temperature(t=0.33)")])
+        True
+    """
+    own = [t for sampler in samplers if (t := temperature_of(sampler)) is not None]
+    return sorted({*GRID, *(t for t in own if COLDEST <= t <= GRID[-1])})
+
+
+def at_temperatures(logits: Array, temperatures: Sequence[float]) -> NDArray[np.float64]:
+    """Return the entropy of distributions at each temperature, and its derivative.
+
+    The derivative is the variance of the logits under the distribution at that temperature,
+    over the temperature cubed. It is never below 0, so the entropy never falls.
 
     Args:
-        record: that of one sampler, from `measure`, merged.
-        people: that of the model, if people wrote the contexts.
-    """
-    n = sum(map(len, record["entropy"]))
-    means = {name: _mean(record[name]) for name in DIVERGENCES}
-    entropy = entropy_summary(record)
-    recall = human_recall(record, people) if people else {}
-    return {
-        "n": n,
-        "entropy": entropy,
-        "effective_choices": None if entropy["mean"] is None else math.exp(entropy["mean"]),
-        **{name: means[name] for name in DIVERGENCES if name != "entropy"},
-        **{name: _mean(values) for name, values in recall.items()},
-        "bits": {name: _in_bits(means[name]) for name in IN_NATS},
-        "ci95": {
-            name: _interval(values)
-            for name, values in ({name: record[name] for name in DIVERGENCES[1:]} | recall).items()
-        },
-        "by_position": by_position(
-            {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
-        ),
-    }
-
-
-def human_recall(record: Record, people: Record) -> Record:
-    """Tell of each word of people whether the sampler could have drawn it, and how likely it was.
-
-    Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
-    keep 90 % of the words of people if the model were calibrated.
-
-    Source: Meister et al. 2023, On the efficacy of sampling adapters, arXiv 2307.03749.
-    """
-    pairs = [
-        [nats for nats, under_model in zip(*texts, strict=True) if under_model is not None]
-        for texts in zip(record[TOKEN_SURPRISAL], people["surprisal"], strict=True)
-    ]
-    return {
-        "human_recall": [[float(nats is not None) for nats in text] for text in pairs],
-        "human_surprisal": [[nats for nats in text if nats is not None] for text in pairs],
-    }
-
-
-def model_summary(record: Record) -> dict[str, Any]:
-    """Compute the model's figures on all contexts, and the surprisal of the tokens there.
-
-    Args:
-        record: that of the model, from `measure`, merged.
+        logits: (rows, vocabulary), the model's.
+        temperatures: above 0.
 
     Returns:
-        `n`, `entropy` as in a summary, the mean `surprisal` of the tokens that can be drawn, with
-        its interval in `ci95`, and `by_position`.
+        (rows, 2, temperatures): nats, and nats per unit of temperature.
+
+    Example:
+        >>> even = np.log([[0.25] * 4])
+        >>> at_temperatures(even, [0.5, 2.0]).round(4).tolist()
+        [[[1.3863, 1.3863], [0.0, 0.0]]]
     """
-    known = [[value for value in text if value is not None] for text in record["surprisal"]]
-    return {
-        "n": sum(map(len, record["entropy"])),
-        "entropy": entropy_summary(record),
-        "surprisal": _mean(known),
-        "ci95": {"surprisal": _interval(known)},
-        "by_position": by_position({"entropy": record["entropy"]}),
-    }
+    t = np.array(temperatures, dtype=np.float64)
+    rest, first, second = np.moveaxis(moments(logits, t), -1, 0)
+    mean, square = first / (1 + rest), second / (1 + rest)
+    # A variance: rounding may take a tiny one below 0.
+    slope = np.maximum(square - mean**2, 0.0) / t**3
+    return np.stack([np.log1p(rest) - mean / t, slope], axis=1)
 
 
-def entropy_summary(record: Record) -> dict[str, Any]:
-    """Return the mean entropy, its interval, and percentiles over the positions."""
-    values = _flat(record["entropy"])
-    spread = np.percentile(values, (5, 50, 95)).tolist() if values.size else [None] * 3
-    return {
-        "mean": _mean(record["entropy"]),
-        "ci95": _interval(record["entropy"]),
-        "median": spread[1],
-        "p05": spread[0],
-        "p95": spread[2],
-    }
+def curve(record: Record, temperatures: Sequence[float]) -> Curve:
+    """Return the mean entropy over all positions at each temperature, and its slope.
 
-
-def _flat(texts: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    return np.array([value for text in texts for value in text], dtype=np.float64)
-
-
-def _mean(texts: Sequence[Sequence[float]]) -> float | None:
-    values = _flat(texts)
-    return float(values.mean()) if values.size else None
-
-
-def _interval(texts: Sequence[Sequence[float]]) -> list[float] | None:
-    return mean_interval(*total(texts))
-
-
-def _in_bits(nats: float | None) -> float | None:
-    return None if nats is None else nats / math.log(2)
+    Args:
+        record: the part `curve` of `measure`, merged.
+        temperatures: the temperatures of the measurement.
+    """
+    positions = max(sum(record["positions"]), 1)
+    entropy, slope = (
+        (np.sum(record[key], axis=0).reshape(-1) / positions).tolist()
+        for key in ("entropy", "slope")
+    )
+    return Curve(t=list(temperatures), entropy=entropy, slope=slope)

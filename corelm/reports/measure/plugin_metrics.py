@@ -11,11 +11,11 @@ from typing import Any
 
 from corelm import LanguageModel, Metric
 from corelm.errors import PluginError
-from corelm.reports.metrics.texts import left_out
+from corelm.reports.metrics.text_figures import left_out
 from corelm.toolkit import Offer, plugin_errors, shown
 
-Figure = Callable[[Sequence[int]], Any]
-Text = tuple[tuple[int, ...], str]
+Function = Callable[[Sequence[int]], Any]
+TokensAndText = tuple[tuple[int, ...], str]
 """The token ids of a text, and the text; neither can be changed by a plugin."""
 
 
@@ -25,7 +25,7 @@ class PluginFigures:
 
     Attributes:
         values: the figures; None if undefined or failed.
-        left_out: the same of the set without each of its parts, as `left_out` returns them.
+        left_out: the figures of the set without each of its parts, as `left_out` returns them.
         failures: the reason of each metric that failed.
     """
 
@@ -35,15 +35,15 @@ class PluginFigures:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class HumanTexts:
     """The human texts that texts are compared with, and the model that reads both.
 
     Attributes:
-        people: the human texts.
+        texts: the human texts.
         scorer: the model that reads both.
     """
 
-    people: Sequence[str]
+    texts: Sequence[str]
     scorer: LanguageModel
 
 
@@ -51,7 +51,7 @@ def measure(
     metrics: Sequence[Offer],
     tokens: Sequence[Sequence[int]],
     written: Sequence[str],
-    comparison: Comparison | None = None,
+    human: HumanTexts | None = None,
 ) -> PluginFigures:
     """Measure a set of texts with the metrics of plugins.
 
@@ -59,7 +59,7 @@ def measure(
         metrics: the metrics, as plugins offer them.
         tokens: the token ids of each text.
         written: the same texts as text.
-        comparison: for metrics that compare with human texts, which are undefined without it.
+        human: for metrics that compare with human texts, which are undefined without it.
 
     Example:
         >>> from corelm import Metric
@@ -70,6 +70,7 @@ def measure(
         >>> figures.values, figures.left_out
         ({'corelm-count:count': 3.0}, {'corelm-count:count': [1.0, 2.0]})
     """
+    # Tuples: a plugin cannot change the texts of the next one.
     texts = list(zip(map(tuple, tokens), written, strict=True))
     every, found = range(len(texts)), PluginFigures()
     for offer in metrics:
@@ -77,7 +78,7 @@ def measure(
         found.values[name], found.left_out[name] = None, []
         try:
             with plugin_errors():
-                figure = partial(_number, _figure(offer.value, texts, comparison))
+                figure = partial(_number, _figure(offer.value, texts, human))
                 parts = left_out(figure, every)
                 found.values[name] = figure(every)
             found.left_out[name] = parts
@@ -86,18 +87,18 @@ def measure(
     return found
 
 
-def _figure(metric: Metric, texts: Sequence[Text], comparison: Comparison | None) -> Figure:
+def _figure(metric: Metric, texts: Sequence[TokensAndText], human: HumanTexts | None) -> Function:
     """Return the function from the indices of some texts to the metric's value."""
     figure, compare = metric.figure, metric.compare
     if compare is None:
         return lambda rows: figure(*map(list, zip(*(texts[i] for i in rows), strict=True)))  # type: ignore[misc]
-    if comparison is None:
+    if human is None:
         return lambda rows: None
-    return compare([text for _, text in texts], comparison.people, comparison.scorer)
+    return compare([text for _, text in texts], human.texts, human.scorer)
 
 
-def _number(figure: Figure, rows: Sequence[int]) -> float | None:
-    """The figure of some texts; of none it is undefined."""
+def _number(figure: Function, rows: Sequence[int]) -> float | None:
+    """Return the figure of some texts; of none it is undefined."""
     value = figure(rows) if rows else None
     if value is None:
         return None

@@ -9,8 +9,7 @@ from typing import TypedDict
 import numpy as np
 
 from corelm import ByteVocabulary, LanguageModel, Vocabulary
-from corelm.reports.measure.contexts import Contexts
-from corelm.reports.measure.teacher_forcing import groups, read
+from corelm.reports.measure.contexts import Contexts, groups, read
 from corelm.reports.metrics.positions import Sums
 
 
@@ -29,7 +28,7 @@ class Score(TypedDict):
 
 
 def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]:
-    """Return the score of each text under a model, which may have another vocabulary.
+    """Return the score of each text under a model, which may have its own vocabulary.
 
     Args:
         model: the scorer.
@@ -52,11 +51,13 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
     some = [i for i, (_, own) in enumerate(pairs) if own]
     for group in groups(model, contexts, some):
         for _ in read(model, group):
-            pass  # it fills in the surprisals
+            pass  # reading fills in the surprisals
         for row, i in enumerate(group.texts):
             before, own = pairs[i]
             nats = group.model_surprisal[row, len(before) : len(ids[i])]
-            known = ~np.isnan(nats)
+            known = ~np.isnan(
+                nats
+            )  # a token that the scorer cannot draw would cost infinitely much
             kept = [token for token, there in zip(own, known.tolist(), strict=True) if there]
             size = count_bytes(vocabulary, before, kept)
             scores[i] = Score(nats=math.fsum(nats[known]), tokens=len(kept), bytes=size)
@@ -64,7 +65,7 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
 
 
 def _encoded(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[list[int], list[int]]:
-    """Return the ids before the first token with a distribution, and those of the text."""
+    """Return the ids before the first token with a distribution, and the ids of the text."""
     before, whole = vocabulary.encode(prompt), vocabulary.encode(prompt + text)
     if whole[: len(before)] != before:  # a token reaches from the prompt into the text
         whole = before + vocabulary.encode(text)

@@ -1,19 +1,19 @@
-"""The figures of one sampler's texts, and their differences from those of another one's."""
+"""The figures of one sampler's texts, and their differences from another sampler's texts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.measure import plugin_metrics
 from corelm.reports.measure.generated_texts import Record
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
-from corelm.reports.metrics import texts as metrics
+from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import (
     Interval,
     difference_interval,
@@ -28,27 +28,27 @@ from corelm.toolkit import Offer
 
 
 class TextSet:
-    """The texts of one sampler, or of people, and their figures.
+    """The texts of one sampler, or human texts, and their figures.
 
     A figure that is undefined for these texts is None. With several seeds, means are over all
-    texts, and a figure of a whole set, which depends on the number of texts, is the mean of those
-    of the texts of each seed.
+    texts, and a figure of a whole set, which depends on the number of texts, is the mean over the
+    sets of each seed.
 
     Args:
-        records: those of all the texts, one seed after the other.
+        records: the records of all texts, one seed after the other.
         human_band: the 5th and the 95th percentile, in nats, of the model's entropy at the
             positions of human text.
         offered: the metrics of plugins to measure too.
-        scores: those of the texts under a second scorer, if there is one.
-        comparison: human texts, for metrics that compare with them.
+        scores: the scores of the texts under a second scorer, if there is one.
+        human: human texts, for metrics that compare with them.
 
     Attributes:
-        records: those of all the texts.
-        ratios: the figures that are ratios of two sums over texts, as those sums.
-        units: the number of the unit of each text. Texts of one seed and sample have the same
-            random numbers for every prompt, so they are one unit of resampling. If there is a
-            single sample, each prompt is one.
-        of_set: the figures of `metrics.text_figures`, and those of plugins by full name.
+        records: the records of all texts.
+        ratios: the figures that are ratios of two sums over texts, as the two sums.
+        clusters: the number of the cluster of each text. Texts of one seed and sample have the
+            same random numbers for every prompt, so they are resampled together. If there is a
+            single sample, each prompt is a cluster.
+        of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
         failures: the reason of each metric of a plugin that failed, by full name.
 
     Example:
@@ -56,8 +56,8 @@ class TextSet:
         >>> from corelm.reports.measure.generated_texts import draw
         >>> from corelm.testing import ToyModel
         >>> greedy = corelm.sampler("greedy")
-        >>> figures = TextSet(draw(ToyModel(), "the", greedy, 9, range(2), seed=1)).summary()
-        >>> figures["n"], figures["tokens"], figures["self_bleu_4"], figures["loops"]
+        >>> found = TextSet(draw(ToyModel(), "the", greedy, 9, range(2), seed=1)).summary()
+        >>> found.n, found.tokens, found.figures["self_bleu_4"], found.figures["loops"]
         (2, 18, 1.0, 0.0)
     """
 
@@ -67,7 +67,7 @@ class TextSet:
         human_band: Band | None = None,
         offered: Sequence[Offer] = (),
         scores: Sequence[Score] = (),
-        comparison: plugin_metrics.Comparison | None = None,
+        human: plugin_metrics.HumanTexts | None = None,
     ) -> None:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
@@ -75,10 +75,11 @@ class TextSet:
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
         values = metrics.by_text(self._tokens)
         self._parts = _parts([record["seed"] for record in records])
-        self.units = _units([(record["seed"], record["sample"]) for record in records])
-        asked = offered, comparison
+        self.clusters = _clusters([(record["seed"], record["sample"]) for record in records])
+        asked = offered, human
         self._sets = [
-            _Set(self._tokens[p], written[p], values, p, self.units[p], *asked) for p in self._parts
+            _Set(self._tokens[p], written[p], values, p, self.clusters[p], *asked)
+            for p in self._parts
         ]
         self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
         self.of_set = {
@@ -93,7 +94,7 @@ class TextSet:
         }
 
     def _of_sets(self, name: str) -> list[float | None]:
-        """A figure of a set for the texts of each seed."""
+        """Return a figure of a set for the texts of each seed."""
         return [each.values[name] for each in self._sets]
 
     def _ratios(self, human_band: Band | None) -> dict[str, Sums]:
@@ -118,7 +119,7 @@ class TextSet:
         }
 
     def by_text(self) -> list[dict[str, float | None]]:
-        """Return the figures of each text; those of a whole set have none.
+        """Return the figures of each text, without figures of a whole set.
 
         The drift of one text says little, and it is about the middle of all texts.
         """
@@ -129,53 +130,58 @@ class TextSet:
             for at, record in enumerate(self.records)
         ]
 
-    def summary(self) -> dict[str, Any]:
-        """Return the figures with their intervals: `generated_texts` of a report."""
+    def summary(self) -> GeneratedTexts:
+        """Return the figures with their intervals."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
         both = self.ratios | self._per_text
-        ci95 = {name: mean_interval(*self.by_unit(sums)) for name, sums in both.items()}
+        ci95 = {name: mean_interval(*self.by_cluster(sums)) for name, sums in both.items()}
         ends, surprisal = ci95["surprisal"], means["surprisal"]
         ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
         _, ci95["loops"] = self._loops()
         for name in self._sets[0].left_out:
             ci95[name] = jackknife(self.of_set[name], *(s.left_out[name] for s in self._sets))
-        return {
-            "n": len(self.records),
-            "tokens": sum(len(record["surprisal"]) for record in self.records),
-            "perplexity": None if surprisal is None else _perplexity(surprisal),
-            **means,
-            **self.of_set,
-            "ci95": ci95,
-            "by_seed": self._by_seed() if len(self._parts) > 1 else None,
-            "by_position": by_position(
+        return GeneratedTexts(
+            n=len(self.records),
+            tokens=sum(len(record["surprisal"]) for record in self.records),
+            figures={
+                "perplexity": None if surprisal is None else _perplexity(surprisal),
+                **means,
+                **self.of_set,
+            },
+            ci95=ci95,
+            by_seed=self._by_seed() if len(self._parts) > 1 else None,
+            by_position=by_position(
                 {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
             ),
-        }
+        )
 
-    def by_unit(self, sums: Sums) -> Sums:
-        """Add up the sums of the texts of each unit."""
-        units = np.asarray(self.units, np.intp)
-        tops, bottoms = (np.bincount(units, np.asarray(each, np.float64)) for each in sums)
+    def by_cluster(self, sums: Sums) -> Sums:
+        """Add up the sums of the texts of each cluster."""
+        clusters = np.asarray(self.clusters, np.intp)
+        tops, bottoms = (np.bincount(clusters, np.asarray(each, np.float64)) for each in sums)
         return tops.tolist(), bottoms.tolist()
 
-    def _by_seed(self) -> dict[str, Any]:
-        """The figures of the texts of each seed, and their standard deviation over the seeds."""
+    def _by_seed(self) -> dict[str, SeedSpread]:
+        """Return the figures of the texts of each seed, and their standard deviation."""
         found = {name: self._ratio_of_each(sums) for name, sums in self.ratios.items()}
         found["perplexity"] = [n if n is None else _perplexity(n) for n in found["surprisal"]]
         found |= {name: self._of_sets(name) for name in self.of_set}
-        return {name: {"sd": _deviation(each), "values": each} for name, each in found.items()}
+        return {
+            name: SeedSpread(sd=_deviation(values), values=values) for name, values in found.items()
+        }
 
     def _ratio_of_each(self, sums: Sums) -> list[float | None]:
         tops, bottoms = sums
         return [ratio((tops[part], bottoms[part])) for part in self._parts]
 
     def differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
-        """Return each figure less that of another set, with the interval of the difference.
+        """Return each figure minus the figure of a second set, with the interval of the difference.
 
         Sets of the same samples are paired: their texts share a prompt and random numbers. A set
-        of fewer samples, such as that of beam search, is compared as one of other texts.
+        of fewer samples, as beam search has, is compared as unrelated texts.
         """
+        # Pairing needs the same samples on both sides.
         if self._samples() != other._samples():
             return self._independent_differences(other)
         found = {}
@@ -196,9 +202,9 @@ class TextSet:
         mine, theirs = self.summary(), other.summary()
         found = {}
         for name in (*self.ratios, *self.of_set):
-            value = _less(mine[name], theirs[name])
+            value = _less(mine.figures[name], theirs.figures[name])
             if value is not None:
-                own, their = ((each[name], each["ci95"][name]) for each in (mine, theirs))
+                own, their = ((each.figures[name], each.ci95[name]) for each in (mine, theirs))
                 found[name] = value, independent_difference(*own, *their)
         return found
 
@@ -216,11 +222,11 @@ class TextSet:
         return jackknife(difference, *left_out)
 
     def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
-        return difference_interval(self.by_unit(own), other.by_unit(their))
+        return difference_interval(self.by_cluster(own), other.by_cluster(their))
 
     def _loops(self) -> tuple[float | None, Interval | None]:
         share = self.of_set["loops"]
-        return share, share_interval(share, len(set(self.units)))
+        return share, share_interval(share, len(set(self.clusters)))
 
 
 class _Set:
@@ -230,13 +236,13 @@ class _Set:
         tokens, written: the texts.
         values: the figures of each of all texts.
         part: the place of these texts among them.
-        units: the number of the unit of each of these texts.
+        clusters: the number of the cluster of each of these texts.
         offered: the metrics of plugins.
-        comparison: human texts, for metrics that compare with them.
+        human: human texts, for metrics that compare with them.
 
     Attributes:
-        values: the figures of `metrics.of_set`, and those of plugins.
-        left_out: for a jackknife, those that are not means, without some of the texts.
+        values: the figures of `metrics.of_set`, and the metrics of plugins.
+        left_out: for a jackknife, the figures that are not means, without some of the texts.
         failures: the metrics that failed, with the reason.
     """
 
@@ -246,11 +252,11 @@ class _Set:
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
         part: slice,
-        units: Sequence[int],
+        clusters: Sequence[int],
         offered: Sequence[Offer],
-        comparison: plugin_metrics.Comparison | None,
+        human: plugin_metrics.HumanTexts | None,
     ) -> None:
-        of_plugins = plugin_metrics.measure(offered, tokens, written, comparison)
+        of_plugins = plugin_metrics.measure(offered, tokens, written, human)
         own = {name: each[part] for name, each in values.items()}
         self.values = metrics.of_set(tokens, written, own) | of_plugins.values
         self.failures = of_plugins.failures
@@ -261,31 +267,34 @@ class _Set:
             "compression": metrics.left_out(metrics.compression, written),
             **of_plugins.left_out,
         }
-        self.left_out = {n: _together(self.values[n], v, units) for n, v in left_out.items()}
+        self.left_out = {
+            n: _without_each_cluster(self.values[n], v, clusters) for n, v in left_out.items()
+        }
 
 
-def _units(samples: Sequence[tuple[int, int]]) -> list[int]:
+def _clusters(samples: Sequence[tuple[int, int]]) -> list[int]:
+    # Treating texts with the same random numbers as independent would make intervals too narrow.
     numbers: dict[tuple[int, int], int] = {}
-    units = [numbers.setdefault(sample, len(numbers)) for sample in samples]
-    return units if len(numbers) > 1 else list(range(len(samples)))
+    clusters = [numbers.setdefault(sample, len(numbers)) for sample in samples]
+    return clusters if len(numbers) > 1 else list(range(len(samples)))
 
 
-def _together(
-    whole: float | None, left_out: list[float | None], units: Sequence[int]
+def _without_each_cluster(
+    whole: float | None, left_out: list[float | None], clusters: Sequence[int]
 ) -> list[float | None]:
-    """Return a figure without each unit, from the figure without each text, to first order."""
-    if len(set(units)) == len(units) or len(left_out) != len(units) or whole is None:
+    """Return a figure without each cluster, from the figure without each text, to first order."""
+    if len(set(clusters)) == len(clusters) or len(left_out) != len(clusters) or whole is None:
         return left_out  # the groups of many texts that `metrics.left_out` makes stay as they are
-    changes: dict[int, float] = dict.fromkeys(units, 0.0)
-    for unit, value in zip(units, left_out, strict=True):
+    changes: dict[int, float] = dict.fromkeys(clusters, 0.0)
+    for cluster, value in zip(clusters, left_out, strict=True):
         if value is None:
             return [None] * len(changes)
-        changes[unit] += value - whole
+        changes[cluster] += value - whole
     return [whole + change for change in changes.values()]
 
 
 def _parts(seeds: Sequence[int]) -> list[slice]:
-    """The place of the texts of each seed; one place if there are no texts."""
+    """Return the place of the texts of each seed; one place if there are no texts."""
     starts = [at for at, seed in enumerate(seeds) if at == 0 or seed != seeds[at - 1]] or [0]
     return [slice(*ends) for ends in pairwise([*starts, len(seeds)])]
 
@@ -301,7 +310,7 @@ def _deviation(values: Sequence[float | None]) -> float | None:
 
 
 def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> Sums:
-    """The sums of a value per text or token, over the texts that have it."""
+    """Return the sums of a value per text or token, over the texts that have it."""
     values: list[float | None] = [record[name] for record in records]  # type: ignore[literal-required]
     known = [value is not None for value in values]
     return (

@@ -1,18 +1,21 @@
-"""The units of work of a report: small values that an executor does here or anywhere else."""
+"""The units of work of a report, and its stages, which an executor does and a journal remembers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from corelm import LanguageModel
 from corelm.errors import PluginError, SamplerError, UsageError
 from corelm.reports.measure import generated_texts, on_contexts
 from corelm.reports.measure.contexts import Contexts, model_contexts
+from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.matching import Matcher
 from corelm.reports.measure.scoring import Score, score
+from corelm.scaling.executor import Executor, Unit
 from corelm.toolkit import Strategy, plugin_errors
 
 
@@ -51,6 +54,8 @@ class Matchers:
         self._made = self._made or Matcher(model, self._contexts)
         return self._made
 
+    # The matcher may hold the model's logits at every position: too much to send, so a worker
+    # makes its own.
     def __reduce__(self) -> tuple[type[Matchers], tuple[Contexts]]:
         return Matchers, (self._contexts,)
 
@@ -92,9 +97,9 @@ class MeasureOnContexts:
     Attributes:
         stage: the stage of the report.
         first: the index of the first text among all contexts.
-        contexts: those of this unit alone.
+        contexts: the contexts of this unit alone.
         samplers: the samplers.
-        temperatures: those of the temperature curve.
+        temperatures: the temperatures of the curve.
     """
 
     stage: str
@@ -120,8 +125,8 @@ class DrawTexts:
     """Draw some of the texts of one sampler or decoder.
 
     Attributes:
-        row: the number of the sampler.
-        number: the number of the unit among those of the sampler.
+        entry: the number of the sampler.
+        number: the number of the unit among the units of the sampler.
         prompt: the beginning of the texts.
         strategy: the sampler, and the decoder if there is one.
         length: tokens of a text, at most.
@@ -130,7 +135,7 @@ class DrawTexts:
         counted: count the calls of the model for the one text.
     """
 
-    row: int
+    entry: int
     number: int
     prompt: str
     strategy: Strategy
@@ -142,7 +147,7 @@ class DrawTexts:
     @property
     def name(self) -> str:
         """The name in the journal."""
-        return f"generated texts {self.row} {self.number}"
+        return f"generated texts {self.entry} {self.number}"
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         # A sampler fails with one of corelm's errors; a decoder is code of a plugin itself.
@@ -169,20 +174,20 @@ class ScoreTexts:
 
     Attributes:
         stage: the stage of the report.
-        row: the number of their row.
+        entry: the number of their entry.
         first: the index of the first text.
         texts: the prompt of each text, and the text.
     """
 
     stage: str
-    row: int
+    entry: int
     first: int
     texts: tuple[tuple[str, str], ...]
 
     @property
     def name(self) -> str:
         """The name in the journal."""
-        return f"{self.stage} {self.row} {self.first}"
+        return f"{self.stage} {self.entry} {self.first}"
 
     def __call__(self, model: LanguageModel) -> list[Score]:
         return score(model, self.texts)
@@ -194,3 +199,70 @@ def attempted(work: Callable[[], Any]) -> dict[str, Any]:
         return {"value": work()}
     except (SamplerError, PluginError, UsageError) as error:
         return on_contexts.failure(error)
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, the number of its units that are finished, and the number of all."""
+AnyUnit = TypeVar("AnyUnit", bound=Unit)
+
+
+class Stages:
+    """Do the units of a report that are not finished.
+
+    Args:
+        executor: does the units of work.
+        journal: the units that are finished.
+        progress: called at every unit.
+    """
+
+    def __init__(self, executor: Executor, journal: Journal, progress: Progress) -> None:
+        self._executor, self._journal, self.progress = executor, journal, progress
+
+    def results(
+        self,
+        stage: str,
+        units: Iterable[AnyUnit],
+        total: int,
+        model: int = 0,
+    ) -> Iterator[tuple[AnyUnit, Any]]:
+        """Yield units with their results, in their order; those in the journal are not done again.
+
+        Units are taken one by one, so a unit may be left out because of the results before it.
+
+        Args:
+            stage: the name of the stage.
+            units: the units.
+            total: their number.
+            model: the number of their model among the models of the executor.
+        """
+        # Results arrive in any order; callers get them in the order of the units, so that a report
+        # is the same on any number of workers.
+        order: deque[AnyUnit] = deque()
+        results: dict[str, Any] = {}
+        journal, done = self._journal, 0
+
+        def missing() -> Iterator[AnyUnit]:
+            nonlocal done
+            for unit in units:
+                order.append(unit)
+                if unit.name not in journal:
+                    yield unit
+                else:
+                    done += 1
+
+        def in_order() -> Iterator[tuple[AnyUnit, Any]]:
+            while order and ((name := order[0].name) in results or name in journal):
+                yield order.popleft(), results.pop(name) if name in results else journal.take(name)
+
+        self.progress(stage, 0, total)
+        for unit, result in self._executor.run(missing(), model):
+            results[unit.name] = journal.keep(unit.name, result)
+            done += 1
+            self.progress(stage, done, total)
+            yield from in_order()
+        self.progress(stage, total, total)
+        yield from in_order()
+
+    def result(self, unit: Unit) -> Any:
+        """Return the result of a unit that is a stage of its own."""
+        return next(self.results(unit.name, [unit], 1))[1]

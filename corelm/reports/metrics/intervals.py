@@ -63,7 +63,7 @@ def difference_interval(
 
     Args:
         first: (texts,) the sum of the values of each text, and (texts,) their number.
-        second: those of the set that is subtracted, text by text.
+        second: the sums and counts of the set that is subtracted, text by text.
         seed: the random seed of the resampling.
         rounds: the number of resampled sets.
 
@@ -103,7 +103,7 @@ class Best(NamedTuple):
     Attributes:
         chosen: the index of the setting.
         value: its mean, less what its choice has gained by chance.
-        ends: the interval of its mean, moved likewise.
+        ends: the interval of its mean, moved by the same amount.
     """
 
     chosen: int
@@ -115,7 +115,7 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     """Return the setting whose mean is closest to a target, corrected for its having been chosen.
 
     The best of many settings owes a part of its figure to chance, the more the more were tried.
-    The bootstrap repeats the choice: in every resampled set the best setting is chosen anew, and
+    The bootstrap repeats the choice: in every resampled set the best setting is chosen again, and
     the error of its mean is noted. The average of these errors is the gain; the mean and its
     interval are moved back by it. The true means of the settings differ less than the measured
     ones, whose noise adds to their variance; the resampled ones are centred accordingly.
@@ -128,7 +128,7 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     Returns:
         None if a setting has no interval, or if the numbers of texts differ.
 
-    Source: the concern is that of Turning Down the Heat, arXiv 2506.13681; Efron 2014, Estimation
+    Source: the concern is from Turning Down the Heat, arXiv 2506.13681; Efron 2014, Estimation
     and accuracy after model selection.
 
     Example:
@@ -151,8 +151,8 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     ends = _percentiles(resampled[:, index], _influence(*settings[index]))
     if ends is None:
         return None
-    # The error of a chosen mean varies less than that of any mean, the less the more of them are
-    # as good; but how many are cannot be told, so the interval keeps its width.
+    # A chosen mean varies less than a fixed one, and less still if many settings are about as
+    # good; but nobody knows how many are, so the interval keeps its width.
     return Best(index, float(means[index]) - gained, [end - gained for end in ends])
 
 
@@ -161,7 +161,7 @@ def _mean(sums: Sums) -> float:
 
 
 def _influence(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
-    """The share of each text in the deviation of a ratio of sums, to first order."""
+    """Return the share of each text in the deviation of a ratio of sums, to first order."""
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if not numbers.any():
         return np.zeros(len(totals))
@@ -169,7 +169,7 @@ def _influence(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
 
 
 def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArray[np.float64]:
-    """The means of the resampled sets, nan for one with nothing to count; none of one text."""
+    """Return the means of the resampled sets: nan for an empty one, no means for a single text."""
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if np.count_nonzero(numbers) < 2:
         return np.empty(0)

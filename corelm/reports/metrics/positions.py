@@ -15,7 +15,7 @@ Band = tuple[float, float]
 
 
 def ratio(sums: Sums) -> float | None:
-    """Divide the sum of the first numbers by that of the second; None if that is zero.
+    """Divide the sum of the first numbers by the sum of the second; None if that is zero.
 
     Example:
         >>> ratio(([1.0, 2.0], [2, 4])), ratio(([], []))
@@ -43,7 +43,7 @@ def drift(entropies: Sequence[ArrayLike]) -> Sums:
     sum (x - mean x)(y - mean y) / sum (x - mean x) ** 2.
 
     Args:
-        entropies: those of each text, from its first position on.
+        entropies: the entropies of each text, from its first position on.
 
     Example:
         >>> ratio(drift([[1.0, 3.0, 5.0], [2.0, 4.0, 6.0]]))
@@ -63,7 +63,7 @@ def outside(entropies: Sequence[ArrayLike], band: Band) -> Sums:
     Source: Arora et al. 2023, The stable entropy hypothesis, arXiv 2302.06784.
 
     Args:
-        entropies: those of each text, in nats.
+        entropies: the entropies of each text, in nats.
         band: its two ends, such as the 5th and the 95th percentile of human text.
 
     Example:
@@ -84,9 +84,9 @@ def along_texts(
     """Return the figures of the model's surprisals and entropies along texts, as sums.
 
     Args:
-        surprisals: those of the tokens of each text, in nats.
+        surprisals: the surprisals of the tokens of each text, in nats.
         entropies: the model's at each position of each text, in nats.
-        band: that of `outside`; None if it is unknown, which leaves the figure undefined.
+        band: the band of `outside`; None if it is unknown, which leaves the figure undefined.
 
     Example:
         >>> figures = along_texts([[1.0], [2.0]], [[0.5, 1.5], [2.5, 3.5]], (1.0, 3.0))

@@ -87,7 +87,7 @@ class _Overlap:
         best, next_best = first + (rank == 0), first + 1 + (rank <= 1)  # among the other texts
 
         def clipped(at: Ids) -> Ids:
-            """The counts, clipped to those of another text with the same n-gram; 0 without one."""
+            """Return the counts, clipped to a different text with the same n-gram, or else 0."""
             at_most = np.append(counts, 0)[np.minimum(at, len(counts))]
             same = np.append(grams, -1)[np.minimum(at, len(grams))] == grams
             return np.minimum(counts, np.where(same, at_most, 0))
@@ -109,7 +109,7 @@ class _Overlap:
 
 
 def _brevity_penalty(lengths: Ids, i: int) -> Floats:
-    """The brevity penalty of text i without each other text among the references: (texts,).
+    """Return the brevity penalty of text i without each other text among the references: (texts,).
 
     It depends on the reference closest in length, the shorter one of two equally close.
     """

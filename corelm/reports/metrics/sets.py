@@ -1,4 +1,4 @@
-"""Figures of many texts, measured on sets as small as those of a report, to compare with them."""
+"""Figures of many texts, measured on sets of the size that reports have, to compare with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from corelm.reports.metrics.intervals import NORMAL, Interval, share_interval
 from corelm.reports.metrics.ngrams import Texts
-from corelm.reports.metrics.texts import loops, text_figures
+from corelm.reports.metrics.text_figures import loops, text_figures
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class SetFigures:
         sets: the number of sets.
         texts: the number of texts in each.
         length: the number of tokens after which a text was cut.
-        figures: those of `text_figures`, each the mean over the sets.
+        figures: the figures of `text_figures`, each the mean over the sets.
         ci95: the interval of each figure.
     """
 
@@ -69,7 +69,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _interval(values: Sequence[float | None]) -> Interval | None:
-    """The interval of the mean, from its standard error over the sets."""
+    """Return the interval of the mean, from its standard error over the sets."""
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return None

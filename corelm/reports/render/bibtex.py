@@ -14,8 +14,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import metadata
-from typing import Any
 
+from corelm.reports.document.content import Document
 from corelm.reports.document.lookup import plugin_metrics
 from corelm.toolkit import one_line
 
@@ -30,8 +30,8 @@ _ESCAPED = {"{": "(", "}": ")", "\\": "/", "~": "-", "^": ""} | {c: f"\\{c}" for
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One entry.
+class Work:
+    """One cited work, as an entry of BibTeX.
 
     Attributes:
         key: what a text cites it by.
@@ -49,9 +49,9 @@ class Entry:
         return f"% {uses}\n@misc{{{self.key},\n" + ",\n".join(lines) + "\n}\n"
 
 
-def to_bibtex(document: Mapping[str, Any]) -> str:
+def to_bibtex(document: Document) -> str:
     """Return an entry for corelm and for each source of the samplers and figures of a report."""
-    entries: dict[str, Entry] = {}
+    entries: dict[str, Work] = {}
     for name, source in _sources(document):
         for entry in entries_of(source, name):
             same = _identity(entry)
@@ -66,7 +66,7 @@ def to_bibtex(document: Mapping[str, Any]) -> str:
     return "\n".join(written)
 
 
-def entries_of(source: str, name: str) -> list[Entry]:
+def entries_of(source: str, name: str) -> list[Work]:
     """Return the entries of a source, or one for the whole of it if it states no work and year.
 
     Example:
@@ -77,11 +77,11 @@ def entries_of(source: str, name: str) -> list[Entry]:
     parts = [part.strip() for part in one_line(source).split(";")]
     found = [entry for part in parts if (entry := _entry(part))]
     whole = {"title": re.split(r"\.(?: |$)", one_line(source))[0], "note": f"Source of {name}"}
-    return found or [Entry(_ascii(name) or "source", whole)]
+    return found or [Work(_ascii(name) or "source", whole)]
 
 
-def _entry(part: str) -> Entry | None:
-    """The entry of a work with authors and a year; None for a remark."""
+def _entry(part: str) -> Work | None:
+    """Return the entry of a work with authors and a year; None for a remark."""
     work = _WORK.fullmatch(part.rstrip("."))
     if work is None:
         return None
@@ -97,43 +97,43 @@ def _entry(part: str) -> Entry | None:
     telling = [_ascii(word) for word in words if word.lower() not in _NO_WORDS]
     first = _ascii(fields["author"].split(" and ")[0].split()[-1])
     key = f"{first}{work['year']}{next(filter(None, telling), '')}"
-    return Entry(key, {name: text for name, text in fields.items() if text})
+    return Work(key, {name: text for name, text in fields.items() if text})
 
 
 def _authors(text: str) -> str:
-    """The authors as BibTeX joins them."""
+    """Return the authors as BibTeX joins them."""
     several = text.removesuffix(" et al.")
     names = re.split(r", and |, | and ", several)
     return " and ".join(names if several == text else [*names, "others"])
 
 
-def _sources(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The name and the source of everything in a report that states one."""
-    for row in document["samplers"]:
-        for stage in row.get("stages") or ():
-            yield from ((stage["name"], source) for source in stage.get("sources", ()))
-    header, short = document["header"], plugin_metrics(document)
-    for each in header.get("metrics", ()):
-        if each.get("source"):
-            yield short[each["name"]], each["source"]
-    for each in header.get("sources", ()):
-        yield ", ".join(each["of"]), each["source"]
+def _sources(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield the name and the source of everything in a report that states one."""
+    for entry in document.samplers:
+        for stage in entry.stages:
+            yield from ((stage.name, source) for source in stage.sources)
+    short = plugin_metrics(document)
+    for metric in document.header.metrics:
+        if metric.source:
+            yield short[metric.name], metric.source
+    for citation in document.header.sources:
+        yield ", ".join(citation.of), citation.source
 
 
-def _corelm(document: Mapping[str, Any]) -> Entry:
-    """The entry of corelm, from the same metadata of the package as its CITATION.cff."""
-    package, header = metadata("corelm"), document["header"]
+def _corelm(document: Document) -> Work:
+    """Return the entry of corelm, from the metadata that its CITATION.cff has too."""
+    package, header = metadata("corelm"), document.header
     fields = {
         "author": f"{{{package['Author']}}}",
         "title": f"corelm: {package['Summary']}",
-        "year": header["created"][:4],
-        "note": f"Version {header['corelm']}",
+        "year": header.created[:4],
+        "note": f"Version {header.corelm}",
     }
-    return Entry("corelm", fields, ("corelm",))
+    return Work("corelm", fields, ("corelm",))
 
 
-def _identity(entry: Entry) -> str:
-    """The identifier of a work, by which two entries of it are one."""
+def _identity(entry: Work) -> str:
+    """Return the identifier of a work, by which two entries of it are one."""
     fields = entry.fields
     return fields.get("eprint") or fields.get("doi") or entry.key + fields.get("title", "")
 
@@ -145,13 +145,13 @@ def _keys(key: str) -> Iterator[str]:
 
 
 def _ascii(text: str) -> str:
-    """A word in the letters that a key may have."""
+    """Return a word in the letters that a key may have."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "", plain)
 
 
 def _value(name: str, text: str) -> str:
-    """The text of a field, in which nothing is a command of TeX; titles keep their capitals."""
+    """Return the text of a field without commands of TeX; titles keep their capitals."""
     if name == "author" and text.startswith("{"):  # one name, not several words of one
         return f"{{{_value('', text[1:-1])}}}"
     escaped = "".join(_ESCAPED.get(letter, letter) for letter in one_line(text).replace("`", ""))

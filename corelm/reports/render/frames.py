@@ -1,14 +1,18 @@
-"""A report as the columns of a data frame, with a line for each sampler, text or token."""
+"""A report as tidy CSV, and as the columns of a data frame."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from corelm.errors import ReportError
-from corelm.reports.document.lookup import HUMAN, Row, figures, rows
-from corelm.reports.render import csv
+from corelm.reports.document.content import Document, KeptText, SamplerEntry
+from corelm.reports.document.lookup import Estimate, estimates
+from corelm.reports.document.parts import Json
+from corelm.toolkit import one_line
 
 Columns = dict[str, list[Any]]
 Block = tuple[Mapping[str, Any], Mapping[str, list[Any]]]
@@ -18,7 +22,7 @@ Without such columns it is one line.
 """
 
 
-def columns(document: Row, level: str) -> Columns:
+def columns(document: Document, level: str) -> Columns:
     """Return the columns of a data frame, each by its name.
 
     Args:
@@ -33,36 +37,37 @@ def columns(document: Row, level: str) -> Columns:
     return _joined(LEVELS[level](document))
 
 
-def _of_figures(document: Row) -> Iterator[Block]:
-    for name, f in csv.records(document):
-        values = (name, f.view, f.metric, f.value, f.low, f.high, f.n)
-        yield dict(zip(csv.HEADER, values, strict=True)), {}
+def _of_figures(document: Document) -> Iterator[Block]:
+    for name, each in records(document):
+        values = (name, each.view, each.figure, each.value, each.low, each.high, each.n)
+        yield dict(zip(HEADER, values, strict=True)), {}
 
 
-def _of_samplers(document: Row) -> Iterator[Block]:
-    for name, row in rows(document):
-        known = {"sampler": name, "name": name} if name == HUMAN else _identity(document, row)
-        values: dict[str, Any] = {}
-        for f in figures(row):
-            ends = {} if f.low is None else {"low": f.low, "high": f.high}
-            values |= {f"{f.view}.{f.metric}": f.value}
-            values |= {f"{f.view}.{f.metric}.{end}": value for end, value in ends.items()}
-        yield known | values, {}
+def _of_samplers(document: Document) -> Iterator[Block]:
+    for entry in document.entries:
+        values: Json = {"sampler": entry.label, "name": entry.label}
+        if isinstance(entry, SamplerEntry):
+            values = _identity(document, entry)
+        for each in estimates(entry):
+            values[f"{each.view}.{each.figure}"] = each.value
+            if each.low is not None:
+                ends = {"low": each.low, "high": each.high}
+                values |= {f"{each.view}.{each.figure}.{end}": at for end, at in ends.items()}
+        yield values, {}
 
 
-def _of_texts(document: Row) -> Iterator[Block]:
-    for known, text in _texts(document):
-        own = {"text": text["text"], "finish_reason": text["finish_reason"]}
-        yield known | own | text["figures"], {}
+def _of_texts(document: Document) -> Iterator[Block]:
+    for known, text, _ in _texts(document):
+        own = {"text": text.text, "finish_reason": text.finish_reason}
+        yield known | own | (text.figures or {}), {}
 
 
-def _of_tokens(document: Row) -> Iterator[Block]:
-    for known, text in _texts(document):
-        own = text["by_token"]
-        yield known, {"position": list(range(len(own["token"]))), **own}
+def _of_tokens(document: Document) -> Iterator[Block]:
+    for known, _, by_token in _texts(document):
+        yield known, {"position": list(range(len(by_token["token"]))), **by_token}
 
 
-LEVELS: Mapping[str, Callable[[Row], Iterator[Block]]] = {
+LEVELS: Mapping[str, Callable[[Document], Iterator[Block]]] = {
     "figure": _of_figures,
     "sampler": _of_samplers,
     "text": _of_texts,
@@ -70,39 +75,39 @@ LEVELS: Mapping[str, Callable[[Row], Iterator[Block]]] = {
 }
 
 
-def _texts(document: Row) -> Iterator[tuple[dict[str, Any], Row]]:
-    """Yield the texts that the report keeps, each with what tells it from the others."""
-    for row in document["samplers"]:
-        known = _identity(document, row)
-        for text in row["texts"]:
-            if "by_token" not in text:
+def _texts(document: Document) -> Iterator[tuple[Json, KeptText, dict[str, list[Any]]]]:
+    """Yield the texts that the report keeps, each with its identity and its lists by token."""
+    for entry in document.samplers:
+        known = _identity(document, entry)
+        for text in entry.texts:
+            if text.by_token is None:
                 raise ReportError("an earlier version of corelm made it, without figures of texts")
-            own = {name: text[name] for name in ("prompt", "seed", "sample") if name in text}
-            yield known | own, text
+            own = {"prompt": text.prompt, "seed": text.seed, "sample": text.sample}
+            own = {key: each for key, each in own.items() if each is not None}
+            yield known | own, text, text.by_token
 
 
-def _identity(document: Row, row: Row) -> dict[str, Any]:
-    """The sampler of a row, every parameter of its stages, what it was matched to, the seed."""
-    matched = row.get("matched") or {}
+def _identity(document: Document, entry: SamplerEntry) -> Json:
+    """Return the sampler, every parameter of its stages, its target and the seed."""
+    matched = entry.matched
     return {
-        "sampler": row["sampler"],
-        "name": row["name"],
-        **_parameters(row),
-        "matched": matched.get("asked"),
-        "target": matched.get("target"),
-        "seed": document["header"]["seed"],
+        "sampler": entry.sampler,
+        "name": entry.name,
+        **_parameters(entry),
+        "matched": matched and matched.asked,
+        "target": matched and matched.target,
+        "seed": document.header.seed,
     }
 
 
-def _parameters(row: Row) -> dict[str, Any]:
-    """The parameters by stage and name, such as `top_p.p`; a second such stage is `top_p_2`."""
-    found: dict[str, Any] = {}
+def _parameters(entry: SamplerEntry) -> Json:
+    """Return the parameters by stage and name, such as `top_p.p`, or `top_p_2.p` for a second."""
+    found: Json = {}
     seen = Counter[str]()
-    for stage in row.get("stages", ()):
-        name = stage["name"]
-        seen[name] += 1
-        prefix = name if seen[name] == 1 else f"{name}_{seen[name]}"
-        found |= {f"{prefix}.{key}": value for key, value in stage["params"].items()}
+    for stage in entry.stages:
+        seen[stage.name] += 1
+        prefix = stage.name if seen[stage.name] == 1 else f"{stage.name}_{seen[stage.name]}"
+        found |= {f"{prefix}.{key}": value for key, value in stage.params.items()}
     return found
 
 
@@ -125,3 +130,31 @@ def _joined(blocks: Iterable[Block]) -> Columns:
             column += block.get(name, [None] * count)
         lines += count
     return {name: joined[name] for name in order}
+
+
+HEADER = ("sampler", "view", "metric", "value", "low", "high", "n")
+FORMULA = ("=", "+", "-", "@")
+"""The characters that a spreadsheet takes for the start of a formula."""
+
+
+def to_csv(document: Document) -> str:
+    """Render every figure of a report, each with its interval and its n."""
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(HEADER)
+    for name, found in records(document):
+        texts = (_harmless(name), found.view, _harmless(found.figure))
+        table.writerow([*texts, found.value, found.low, found.high, found.n])
+    return written.getvalue()
+
+
+def records(document: Document) -> Iterator[tuple[str, Estimate]]:
+    """Yield every measured figure with the name of its entry."""
+    for entry in document.entries:
+        yield from ((entry.label, found) for found in estimates(entry))
+
+
+def _harmless(name: str) -> str:
+    """Put a name on one line that no spreadsheet runs as a formula."""
+    line = one_line(name)
+    return f"'{line}" if line.startswith(FORMULA) else line

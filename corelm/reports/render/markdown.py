@@ -1,28 +1,28 @@
-"""A report as Markdown: the summary, the overview, and how it was measured."""
+"""The summary, the overview and how it was measured, as Markdown and for a notebook."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from html import escape
 
+from corelm.reports.document.content import Document
 from corelm.reports.document.summary import summary
-from corelm.reports.render import text
+from corelm.reports.render import sentences
 from corelm.reports.render.columns import overview, overview_columns
 from corelm.toolkit import one_line
 
 
-def to_markdown(document: Mapping[str, Any]) -> str:
+def to_markdown(document: Document) -> str:
     """Render a report as Markdown, with a table in the dialect of GitHub."""
     titles = [column.title for column in overview_columns(document)]
     lines = [table_row(["sampler", *titles]), table_row(["---", *["---:"] * len(titles)])]
     lines += [table_row([_code(name), *cells]) for name, cells in overview(document)]
     lines += [
         table_row([_code(name), f"failed: {plain(reason)}", *[""] * (len(titles) - 1)])
-        for name, reason in text.failures(document)
+        for name, reason in sentences.failures(document)
     ]
     columns = overview_columns(document)
-    notes = (plain(text.settings(document, columns)), plain(text.legend(columns)))
+    notes = (plain(sentences.method(document, columns)), plain(sentences.legend(columns)))
     return "\n\n".join([plain(summary(document)), "\n".join(lines), *notes]) + "\n"
 
 
@@ -46,3 +46,22 @@ def _code(name: str) -> str:
 def plain(sentence: str) -> str:
     """Escape every character of a sentence that Markdown would read as markup."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", one_line(sentence))
+
+
+def to_notebook(document: Document) -> str:
+    """Render a report as a piece of HTML, in which every string is escaped."""
+    columns = overview_columns(document)
+    head = _row("th", ["sampler", *(column.title for column in columns)])
+    rows = [_row("td", [name, *cells]) for name, cells in overview(document)]
+    failed = [f"{name} failed: {reason}" for name, reason in sentences.failures(document)]
+    notes = [*failed, sentences.method(document, columns), sentences.legend(columns)]
+    table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+    return "".join([_paragraph(summary(document)), table, *map(_paragraph, notes)])
+
+
+def _row(tag: str, cells: list[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _paragraph(sentence: str) -> str:
+    return f"<p>{escape(sentence)}</p>"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from corelm.reports.metrics.sets import figures_of_sets
-from corelm.reports.metrics.texts import distinct, text_figures
+from corelm.reports.metrics.text_figures import distinct, text_figures
 
 
 def decode(ids):

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from corelm.reports.metrics.ngrams import ngrams
-from corelm.reports.metrics.texts import (
+from corelm.reports.metrics.text_figures import (
     GROUPS,
     compression,
     distinct,

@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from corelm.reports.document.lookup import HUMAN, TEACHER_FORCED, against, value
-from corelm.reports.document.numbers import number, share
+import numpy as np
+
+from corelm import softmax
+from corelm.errors import ReportError
+from corelm.filters import entropy_of_logits
+from corelm.reports.document.content import Document
+from corelm.reports.document.figures import HUMAN, TABLES, TEACHER_FORCED, Figure
+from corelm.reports.document.lookup import against, value
+from corelm.reports.document.numbers import MINUS, bits, number, share, visible
 from corelm.reports.document.summary import summary
-from corelm.reports.render.columns import ENTROPY, LIKELIHOOD, VARIETY, Table
-from corelm.reports.render.definitions import Definition, definition, term
-from corelm.reports.render.format import MINUS, bits, visible
-from corelm.reports.render.html import tables, texts
-from corelm.reports.render.html.playground import playground
+from corelm.reports.render.html import side_by_side, tables
+from corelm.reports.render.html.side_by_side import shown
 from corelm.reports.render.plots.charts import charts
 from corelm.reports.render.plots.files import drawings
-from corelm.reports.render.text import failed_metrics, seeds, targets
+from corelm.reports.render.sentences import failed_metrics, seeds, targets
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-TABLES = (ENTROPY, LIKELIHOOD, VARIETY)
+
 TEMPLATE = "corelm.reports.render.html.template"
 
 
-def page(document: Mapping[str, Any]) -> str:
+def page(document: Document) -> str:
     """Render the whole page of a report.
 
     Every string of the document is escaped. The page's policy allows one script, its own, by its
     checksum, and nothing can be loaded from anywhere.
 
     Args:
-        document: that of a report, as `corelm.report/1` describes it.
+        document: the content of a report.
 
     Raises:
         ReportError: the logits to try samplers on cannot be read.
@@ -49,19 +56,19 @@ def page(document: Mapping[str, Any]) -> str:
         .get_template("page.html.jinja")
         .render(
             document=document,
-            header=document["header"],
+            header=document.header,
             summary=summary(document),
             against=_against(document),
-            tables={table.name: _table(document, table) for table in TABLES},
+            tables={table: _table(document, table) for table in TABLES},
             charts=list(charts(document)),
             plots={name: Markup(svg) for name, svg in drawings(document).items()},
-            groups=texts.groups(document),
-            legend=list(texts.legend()),
+            groups=side_by_side.groups(document),
+            legend=list(side_by_side.legend()),
             failed_metrics=failed_metrics(document),
             matched=targets(document),
-            seeds=seeds(document["header"]),
+            seeds=seeds(document.header),
             playground=playground(document),
-            person=value(document["reference"], "entropy", TEACHER_FORCED),
+            human_entropy=value(document.human, "entropy", TEACHER_FORCED),
             plugins=list(_plugins(document)),
             definitions=_definitions(document),
             hashes={name: _checksum(text) for name, text in files.items()},
@@ -70,36 +77,35 @@ def page(document: Mapping[str, Any]) -> str:
     )
 
 
-def _table(document: Mapping[str, Any], table: Table) -> dict[str, Any]:
-    """The columns of a table, each with its definition, and its lines."""
-    shown = tables.shown_columns(document, table)
+def _table(document: Document, table: str) -> dict[str, Any]:
+    """Return the columns of a table and its lines."""
     return {
-        "columns": [(column.title, definition(column, document)) for column in shown],
+        "columns": tables.shown_columns(document, table),
         "lines": list(tables.lines(document, table)),
     }
 
 
-def _definitions(document: Mapping[str, Any]) -> dict[str, Definition]:
-    """The definitions of all columns that the page has, by term."""
+def _definitions(document: Document) -> dict[str, Figure]:
+    """Return the figures of all columns on the page by term; rep-2 is defined as rep-n."""
     shown = [column for table in TABLES for column in tables.shown_columns(document, table)]
-    return {term(column, document): definition(column, document) for column in shown}
+    return {column.term or column.title: column for column in shown}
 
 
-def _against(document: Mapping[str, Any]) -> str:
-    """The row that the differences are from; empty if there are none."""
-    if not any(row.get("differences") for row in document["samplers"]):
+def _against(document: Document) -> str:
+    """Return the entry that the differences are from; "" if there are none."""
+    if not any(entry.differences for entry in document.samplers):
         return ""
     name = against(document)
     return "human text" if name == HUMAN else name
 
 
-def _plugins(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Each sampler with its package and its entry point."""
-    for row in document["samplers"]:
-        for stage in row.get("stages") or [row]:
-            if plugin := stage["plugin"]:
-                package = f"{plugin['distribution']} {plugin['version']}"
-                yield stage["name"], package, plugin["entry_point"]
+def _plugins(document: Document) -> Iterator[tuple[str, str, str]]:
+    """Yield each sampler with its package and its entry point."""
+    for entry in document.samplers:
+        for stage in entry.parts:
+            if plugin := stage.plugin:
+                package = f"{plugin.distribution} {plugin.version}"
+                yield stage.name, package, plugin.entry_point
 
 
 def _formula(text: str) -> Markup:
@@ -115,7 +121,7 @@ def _file(name: str) -> str:
 
 
 def _checksum(text: str) -> str:
-    """The checksum by which a Content-Security-Policy allows a script or a style sheet."""
+    """Return the checksum by which a Content-Security-Policy allows a script or a style sheet."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
@@ -132,3 +138,79 @@ def _environment() -> Environment:
     )
     environment.filters |= {"number": number, "share": share, "bits": bits, "formula": _formula}
     return environment
+
+
+BARS = 20
+"""The number of likeliest tokens that have a bar."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One token: its text, its probability, its bar's length in percent of the longest."""
+
+    word: str
+    p: str
+    length: float
+
+
+@dataclass(frozen=True)
+class Playground:
+    """A distribution as the page shows it before the script changes it.
+
+    Attributes:
+        prompt: the text that the next token follows.
+        logits: the logits of all tokens that can be drawn, in falling order, as float32 in base64.
+        size: the number of those tokens.
+        bars: the likeliest tokens.
+        entropy: in nats.
+    """
+
+    prompt: str
+    logits: str
+    size: int
+    bars: Sequence[Bar]
+    entropy: float
+
+    @property
+    def greatest(self) -> float:
+        """The largest possible entropy: all tokens are equally likely."""
+        return math.log(self.size)
+
+    def place(self, entropy: float) -> float:
+        """Return the position of an entropy between 0 and the largest one, in percent."""
+        return round(min(100 * entropy / self.greatest, 100), 1) if self.size > 1 else 0.0
+
+
+def playground(document: Document) -> Playground | None:
+    """Return the distribution to try samplers on, or None if the report has none.
+
+    Raises:
+        ReportError: its logits cannot be read.
+    """
+    content = document.try_it
+    if content is None:
+        return None
+    logits = _logits(content.logits)
+    p = softmax(logits.astype(np.float64))
+    words = content.words[: min(BARS, len(logits))]
+    bars = [
+        Bar(shown(word), share(float(p[i])), round(float(100 * p[i] / p[0]), 1))
+        for i, word in enumerate(words)
+    ]
+    entropy = float(entropy_of_logits(logits))
+    return Playground(content.prompt, content.logits, len(logits), bars, entropy)
+
+
+def _logits(encoded: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Decode the logits, which must be finite and must not rise."""
+    try:
+        logits = np.frombuffer(base64.b64decode(encoded, validate=True), "<f4")
+    except (binascii.Error, ValueError) as error:
+        raise ReportError(
+            f"try_it.logits of the report: expected float32 in base64: {error}"
+        ) from error
+    if not len(logits) or not np.isfinite(logits).all() or (np.diff(logits) > 0).any():
+        raise ReportError(
+            "try_it.logits of the report: expected finite numbers in falling order, at least one"
+        )
+    return logits

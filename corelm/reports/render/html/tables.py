@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from corelm.reports.document.lookup import (
-    HUMAN,
-    TEACHER_FORCED,
-    Figure,
-    difference,
-    figure,
-    rows,
-    value,
-)
-from corelm.reports.render.columns import ENTROPY, Column, Table, columns_of, spread_text
-from corelm.reports.render.format import MINUS, interval, signed
-
-Row = Mapping[str, Any]
+from corelm.reports.document.content import Document, Entry, HumanEntry
+from corelm.reports.document.figures import ENTROPY, GENERATED, HUMAN, TEACHER_FORCED, Figure
+from corelm.reports.document.lookup import Estimate, difference, estimate, value
+from corelm.reports.document.numbers import MINUS, interval, signed
+from corelm.reports.render.columns import columns_of, spread_text, text_of
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class RangeStrip:
     Attributes:
         at: the mean, in percent of the scale.
         low, high: the 5th and the 95th percentile.
-        human: the mean of human text; None if there is no human row.
+        human: the mean of human text; None if there is none.
     """
 
     at: float
@@ -62,7 +53,7 @@ class RangeStrip:
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table: a sampler or people, and its cells or the reason that it has none."""
+    """A line of a table: a sampler or human text, with its cells or the reason for having none."""
 
     name: str
     note: str = ""
@@ -73,66 +64,68 @@ class Line:
     cells: Sequence[Cell] = ()
 
 
-def lines(document: Row, table: Table) -> Iterator[Line]:
-    """Yield the rows of a table, the human one first."""
-    reference = document["reference"]
+def lines(document: Document, table: str) -> Iterator[Line]:
+    """Yield the lines of a table, the human one first."""
     columns = shown_columns(document, table)
-    if reference:
-        yield _line("human text", reference, document, table, columns)
-    for row in document["samplers"]:
-        if row["error"]:
-            reason = f"{row['error']['type']}: {row['error']['message']}"
-            yield Line(row["sampler"], error=reason)
+    if document.human:
+        yield _line("human text", document.human, document, table, columns)
+    for entry in document.samplers:
+        if entry.error:
+            yield Line(entry.sampler, error=f"{entry.error.type}: {entry.error.message}")
         else:
-            yield _line(row["sampler"], row, document, table, columns)
+            yield _line(entry.sampler, entry, document, table, columns)
 
 
-def shown_columns(document: Row, table: Table) -> list[Column]:
-    """Return the columns of a table, without those of figures that no row has.
+def shown_columns(document: Document, table: str) -> list[Figure]:
+    """Return the columns of a table, without those of figures that no entry has.
 
     Only samplers with a mask have a cost of their constraint, for example.
     """
-    reference, measured = document["reference"], [row for _, row in rows(document)]
     return [
         column
         for column in columns_of(table, document)
-        if any(_cell(column, row, reference).text for row in measured)
+        if any(_cell(column, entry).text for entry in document.entries)
     ]
 
 
-def _line(name: str, row: Row, document: Row, table: Table, columns: Sequence[Column]) -> Line:
-    human = document["reference"]
-    n = (row[table.view] or {}).get("n")
-    elsewhere = document["header"]["contexts"]["source"] != HUMAN
+def _line(
+    name: str, entry: Entry, document: Document, table: str, columns: Sequence[Figure]
+) -> Line:
+    human = document.human
+    part = entry.part(TEACHER_FORCED if table == ENTROPY else GENERATED)
+    elsewhere = document.header.contexts.source != HUMAN
     return Line(
         name,
-        note="measured on other texts" if row is human and elsewhere else "",
-        human=row is human,
-        n="" if n is None else f"{n:,}",
-        strip=_strip(row, human, document["bounds"]["max"]) if table is ENTROPY else None,
-        cells=[_cell(column, row, human) for column in columns],
+        note="measured on other texts" if entry is human and elsewhere else "",
+        human=entry is human,
+        n="" if part is None or part.n is None else f"{part.n:,}",
+        strip=_strip(entry, human, document.bounds.max) if table == ENTROPY else None,
+        cells=[_cell(column, entry) for column in columns],
     )
 
 
-def _cell(column: Column, row: Row, human: Row | None) -> Cell:
-    if column.text is not None:
-        return Cell(column.title, column.text(row))
-    is_human = row is human
-    found = _figure(column, row, is_human)
+def _cell(column: Figure, entry: Entry) -> Cell:
+    written = text_of(column, entry)
+    if written is not None:
+        return Cell(column.title, written)
+    is_human = isinstance(entry, HumanEntry)
+    # The human counterpart of a figure may have a different name.
+    name = (is_human and column.human) or column.looked_up
+    found = estimate(entry, name, column.view)
     if found is None:
         return Cell(column.title)
-    low, high = _ends(column, found, row)
+    low, high = _ends(column, found, entry)
     ends = "" if low is None or high is None else interval(column.form, low, high)
-    other = difference(row, column.metric, column.view) if column.compared else None
+    other = difference(entry, column.looked_up, column.view) if column.compared else None
     text = column.form(found.value).replace("-", MINUS)
-    note = "of the words written" if is_human and column.human_metric else spread_text(column, row)
+    note = "of the words written" if is_human and column.human else spread_text(column, entry)
     if other is None:
         return Cell(column.title, text, note, ends)
     return Cell(column.title, text, note, ends, *_difference(column, other))
 
 
-def _difference(column: Column, found: Figure) -> tuple[str, str, bool]:
-    """The text of a difference, that of its interval, and True if this does not hold 0."""
+def _difference(column: Figure, found: Estimate) -> tuple[str, str, bool]:
+    """Return a difference and its interval as text, and True if the interval excludes 0."""
     text = signed(column.form, found.value)
     if found.low is None or found.high is None:
         return text, "", False
@@ -140,28 +133,27 @@ def _difference(column: Column, found: Figure) -> tuple[str, str, bool]:
     return text, ends, not found.low <= 0 <= found.high
 
 
-def _figure(column: Column, row: Row, human: bool) -> Figure | None:
-    return figure(row, (human and column.human_metric) or column.metric, column.view)
-
-
-def _ends(column: Column, found: Figure, row: Row) -> tuple[float | None, float | None]:
-    """The ends of the 95 % interval, or the two figures that the column shows instead."""
+def _ends(column: Figure, found: Estimate, entry: Entry) -> tuple[float | None, float | None]:
+    """Return the ends of the 95 % interval, or the two figures that the column shows instead."""
     if column.between is None:
         return found.low, found.high
     low, high = column.between
-    return value(row, low, column.view), value(row, high, column.view)
+    return value(entry, low, column.view), value(entry, high, column.view)
 
 
-def _strip(row: Row, human: Row | None, greatest: float) -> RangeStrip | None:
-    mean, *ends = (value(row, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95"))
+def _strip(entry: Entry, human: HumanEntry | None, greatest: float) -> RangeStrip | None:
+    """Return the strip of an entry; None for a decoder, which has no entropy."""
+    mean, *ends = (
+        value(entry, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95")
+    )
     if mean is None:
         return None
     low, high = (_place(mean if end is None else end, greatest) for end in ends)
-    person = value(human, "entropy", TEACHER_FORCED)
-    human_place = None if person is None else _place(person, greatest)
+    human_mean = value(human, "entropy", TEACHER_FORCED)
+    human_place = None if human_mean is None else _place(human_mean, greatest)
     return RangeStrip(_place(mean, greatest), low, high, human_place)
 
 
 def _place(entropy: float, greatest: float) -> float:
-    """The position of an entropy between 0 and the largest one, in percent."""
+    """Return the position of an entropy between 0 and the largest one, in percent."""
     return round(min(max(100 * entropy / (greatest or 1), 0), 100), 1)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from corelm.reports.render.plots.placement import (
     NEAR,
     Box,
@@ -44,6 +46,8 @@ TEAL, HUMAN, BAND = "#00796b", "#b3470b", "#f6e3d5"
 LINES = ("#46578f", "#2f6f98", "#14808a", "#2f8b62", "#6f8726", "#93752b")
 """The colours of samplers, from the least to the greatest entropy."""
 
+MARK: dict[str, Any] = {"ms": 7, "mec": PAPER, "mew": 1.2}
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 1}
 TO_MARK = LEADER | {"shrinkB": 4}
 TO_LINE = LEADER | {"shrinkB": 1, "relpos": (0, 0.5)}
@@ -58,7 +62,7 @@ COLOURS = {
     BAND: "band",
     **{colour: f"line-{number}" for number, colour in enumerate(LINES)},
 }
-"""The name that the page has for each colour of a plot; in the dark it has another colour."""
+"""The name that the page has for each colour of a plot; dark mode maps it to a different one."""
 
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -115,7 +119,7 @@ def empty(height: float) -> Figure:
 
 
 def panels(figure: Figure, left: float, top: float, across: int, up: int) -> list[list[Axes]]:
-    """Divide a picture into rows of equal axes; those of a row share heights.
+    """Divide a picture into rows of equal axes; the axes of a row share heights.
 
     Args:
         figure: the picture.
@@ -154,6 +158,12 @@ def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
     size = max(abs(low), abs(high), 1)
     span = high - low if high - low > 1e-6 * size else size
     return low - share * span, high + share * span
+
+
+def extent(axes: Axes, axis: int) -> tuple[float, float]:
+    """Return the range of all lines and marks, from left to right (0) or from top to bottom (1)."""
+    drawn = np.concatenate([np.asarray(line.get_xydata())[:, axis] for line in axes.lines])
+    return float(drawn.min()), float(drawn.max())
 
 
 def write(axes: Axes, x: float, y: float, text: str, **how: Any) -> Text:
@@ -267,12 +277,12 @@ def write_clear(axes: Axes, places: Sequence[Place], color: str) -> Place:
 
 
 def _letters(box: Box) -> Box:
-    """The part of a label that its letters fill."""
+    """Return the part of a label that its letters fill."""
     return Box(box.left, box.bottom + 2, box.right, box.top - 2)
 
 
 def _written(axes: Axes) -> list[Box]:
-    """The texts of a plot, as rectangles; the line from a text to its mark is not part of it."""
+    """Return the texts of a plot as rectangles, without the lines to their marks."""
     from matplotlib.text import Text
 
     for text in axes.texts:
@@ -281,7 +291,7 @@ def _written(axes: Axes) -> list[Box]:
 
 
 def _leaders(axes: Axes) -> list[Box]:
-    """The lines from texts to their marks, as small rectangles."""
+    """Return the lines from texts to their marks, as small rectangles."""
     from matplotlib.text import Annotation
 
     ends = zip(_written(axes), axes.texts, strict=True)
@@ -296,7 +306,7 @@ def _leaders(axes: Axes) -> list[Box]:
 
 
 def _drawn(axes: Axes) -> list[Box]:
-    """The marks and the lines of a plot, as small rectangles."""
+    """Return the marks and the lines of a plot, as small rectangles."""
     boxes = []
     for line in axes.lines:
         points = line.get_transform().transform(line.get_xydata())

@@ -6,18 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from corelm.reports.document.lookup import is_matched
+from corelm.reports.document.content import Document
 from corelm.reports.document.numbers import number
-from corelm.reports.render.plots.matched import matched_samplers
+from corelm.reports.render.plots.entries import sweeps
+from corelm.reports.render.plots.panels import figures_of_sweeps, matched_samplers
 from corelm.reports.render.plots.positions import entropy_by_position, mass_kept_by_position
-from corelm.reports.render.plots.quality import quality_against_diversity
-from corelm.reports.render.plots.recall import (
+from corelm.reports.render.plots.scatter import (
     has_recall,
     positions,
+    quality_against_diversity,
     recall_against_mass_kept,
 )
-from corelm.reports.render.plots.rows import Document, sweeps
-from corelm.reports.render.plots.sweep import figures_of_sweeps
 from corelm.reports.render.plots.temperature import entropy_against_temperature
 
 if TYPE_CHECKING:
@@ -29,12 +28,12 @@ class Chart:
     """One chart of a report.
 
     Attributes:
-        name: that of its files, and the anchor on the page.
+        name: the name of its files, and the anchor on the page.
         title: its heading.
         short: the title in a list of links.
         draw: draws it from a document.
         caption: how to read it.
-        label: what a reader who cannot see it is told instead.
+        label: its description for readers who cannot see it.
     """
 
     name: str
@@ -46,8 +45,8 @@ class Chart:
 
 
 def charts(document: Document) -> Iterator[Chart]:
-    """Yield the charts of a report; those of matched and of swept samplers come first."""
-    first = [_matched(document)] if is_matched(document) else []
+    """Yield the charts of a report; matched and swept samplers come first."""
+    first = [_matched(document)] if document.header.matched else []
     first += [_sweep(document)] if sweeps(document) else []
     yield from first
     # The page shows the first two above its tables.
@@ -67,7 +66,7 @@ def _matched(document: Document) -> Chart:
         matched_samplers,
         "The samplers have the same value of one figure, so that the others compare fairly. The "
         "line through a dot is its 95% interval."
-        + _of_people(document, "The upright line and band are those of human text."),
+        + _of_human(document, "The upright line and band show human text."),
         "Figures of each matched sampler with their intervals. The table has the figures.",
     )
 
@@ -79,19 +78,19 @@ def _sweep(document: Document) -> Chart:
         "Sweep",
         figures_of_sweeps,
         "Each dot is one setting. The band around a line is the 95% interval."
-        + _of_people(document, "The dashed level is that of human text."),
+        + _of_human(document, "The dashed level is human text."),
         "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
         "figures.",
     )
 
 
-def _of_people(document: Document, sentence: str) -> str:
-    """A sentence about human text, if the report has any."""
-    return f" {sentence}" if document["reference"] else ""
+def _of_human(document: Document, sentence: str) -> str:
+    """Return a sentence about human text, if the report has any."""
+    return f" {sentence}" if document.human else ""
 
 
 def _temperature(document: Document) -> Chart:
-    greatest = number(document["bounds"]["max"])
+    greatest = number(document.bounds.max)
     return Chart(
         "entropy-against-temperature",
         "Entropy against temperature",
@@ -124,23 +123,23 @@ def _recall(document: Document) -> Chart:
         "Human recall against mass kept",
         "Recall",
         recall_against_mass_kept,
-        f"The share of the words that people wrote at these {positions(document):,} positions "
-        "which each sampler could still have drawn, against the model's probability that it keeps; "
-        "thin crosses are 95% intervals. On the dashed diagonal the two are equal: below it a "
-        "sampler loses more of people's words than the model expects.",
+        f"The share of the words at these {positions(document):,} positions that each sampler "
+        "could still have drawn, against the model's probability that it keeps; thin crosses are "
+        "95% intervals. On the dashed diagonal the two are equal: below it a sampler loses more of "
+        "the words than the model expects.",
         "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
     )
 
 
 def _entropy(document: Document) -> Chart:
-    people = "The dashed level is the mean of human text, the band the range of its middle 90%."
+    human = "The dashed level is the mean of human text, the band the range of its middle 90%."
     return Chart(
         "entropy-by-position",
         "Entropy by position",
         "Positions",
         entropy_by_position,
         "Mean entropy of the distribution drawn from, on the same contexts."
-        + _of_people(document, people),
+        + _of_human(document, human),
         "Mean entropy of each sampler at each position in the text. The table Teacher-forced has "
         "the means.",
     )

@@ -6,8 +6,11 @@ import io
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from corelm.reports.document.content import Document
+from corelm.reports.document.parts import Json
 from corelm.reports.render.plots.canvas import COLOURS, style
 from corelm.reports.render.plots.charts import charts
 
@@ -20,13 +23,13 @@ NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 """The same report gives the same bytes on any day."""
 
 
-def plots(document: Mapping[str, Any]) -> dict[str, bytes]:
+def plots(document: Document) -> dict[str, bytes]:
     """Draw the plots of a report as files, each as PNG and as SVG.
 
     The bytes depend on the report and on the version of matplotlib alone.
 
     Args:
-        document: that of a report, as `corelm.report/1` describes it.
+        document: the content of a report.
 
     Returns:
         The content of each file by its name.
@@ -38,11 +41,11 @@ def plots(document: Mapping[str, Any]) -> dict[str, bytes]:
     return files
 
 
-def drawings(document: Mapping[str, Any]) -> dict[str, str]:
+def drawings(document: Document) -> dict[str, str]:
     """Draw the plots of a report as SVG elements that take their colours from the page.
 
     Args:
-        document: that of a report, as `corelm.report/1` describes it.
+        document: the content of a report.
 
     Returns:
         The element of each plot by its name.
@@ -53,19 +56,25 @@ def drawings(document: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _drawn(document: Mapping[str, Any], letters: str) -> Iterator[tuple[str, Figure]]:
+def _drawn(document: Document, letters: str) -> Iterator[tuple[str, Figure]]:
     """Draw one plot after the other; save each before asking for the next one."""
     with warnings.catch_warnings(), style(**{"svg.fonttype": letters}):
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figures = _bounded({name: part for name, part in document.items() if name != "try_it"})
+        figures = Document.from_dict(_bounded(_without_texts(document)))
         for chart in charts(figures):
             yield chart.name, chart.draw(figures)
 
 
+def _without_texts(document: Document) -> Json:
+    """Return the document without its largest parts, which no plot shows."""
+    entries = [replace(entry, texts=[]) for entry in document.samplers]
+    return replace(document, samplers=entries, try_it=None).to_dict()
+
+
 def _bounded(part: Any) -> Any:
-    """Copy a part of a document with every number in the range that matplotlib can draw."""
+    """Copy a part of a document, with every number in the range that matplotlib can draw."""
     if isinstance(part, Mapping):
-        return {name: _bounded(inner) for name, inner in part.items() if name != "texts"}
+        return {name: _bounded(inner) for name, inner in part.items()}
     if isinstance(part, list):
         return [_bounded(inner) for inner in part]
     return min(max(part, -LARGEST), LARGEST) if isinstance(part, float) else part

@@ -171,7 +171,7 @@ class Choice:
         return cls(point, boxes, leaders, edges(boxes), lines, owners)
 
     def taken(self, at: int) -> list[Box]:
-        """Return the rectangles that a label covers in one place, with those of its line."""
+        """Return the rectangles that a label in one place covers, including its line."""
         return [self.boxes[at], *self.leaders[at]]
 
     def clash(self, others: Sequence[Box]) -> Floats:
@@ -206,7 +206,7 @@ def _overlap(a: Box, b: Box) -> bool:
 
 
 def _gaps(boxes: Floats, point: Point) -> Floats:
-    """The distance of a point from each of some rectangles."""
+    """Return the distance of a point from each of some rectangles."""
     out = np.maximum(np.maximum(boxes[:, :2] - point, point - boxes[:, 2:]), 0)
     return np.asarray(np.hypot(out[:, 0], out[:, 1]))
 

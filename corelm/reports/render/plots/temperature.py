@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from corelm.reports.document.lookup import TEACHER_FORCED, is_matched, value
+from corelm.reports.document.content import Document, SamplerEntry
+from corelm.reports.document.figures import TEACHER_FORCED
+from corelm.reports.document.lookup import value
 from corelm.reports.render.plots import canvas
-from corelm.reports.render.plots.canvas import HUMAN, MUTED, TEAL
-from corelm.reports.render.plots.marks import DASHED, DOTTED, MARK
-from corelm.reports.render.plots.rows import Document, Point, Row, ends_of_sweeps, named
+from corelm.reports.render.plots.canvas import DASHED, DOTTED, HUMAN, MARK, MUTED, TEAL
+from corelm.reports.render.plots.entries import Point, ends_of_sweeps, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,11 +31,13 @@ SAME = 0.01
 
 def entropy_against_temperature(document: Document) -> Figure:
     """Draw the curve, both bounds, the human line, and every sampler as a mark on the curve."""
-    greatest = document["bounds"]["max"]
+    greatest = document.bounds.max
     t, entropy = _curve(document)
-    places = {label: place for label, row in named(document) if (place := _place(row, t, entropy))}
+    places = {
+        label: place for label, entry in named(document) if (place := _place(entry, t, entropy))
+    }
     drawing, axes = canvas.canvas(right=56)
-    human = value(document["reference"], "entropy", TEACHER_FORCED)
+    human = value(document.human, "entropy", TEACHER_FORCED)
     _frame(axes, document, list(places.values()), human)
     end = axes.get_xlim()[1]
     axes.set_xlabel("temperature")
@@ -42,7 +45,7 @@ def entropy_against_temperature(document: Document) -> Figure:
     axes.plot(t, entropy, color=TEAL, zorder=3)
     if axes.get_ylim()[1] > greatest:
         axes.axhline(greatest, color=MUTED, lw=1, zorder=2)
-        bound = f"largest possible: ln {document['drawable']:,} = {greatest:.2f}"
+        bound = f"largest possible: ln {document.drawable:,} = {greatest:.2f}"
         canvas.write(axes, 0, greatest, bound, offset=(6, canvas.ABOVE), color=MUTED)
     for x, y in places.values():
         kind = ">" if x > end else "o"
@@ -71,21 +74,20 @@ def _name_human(axes: Axes, mean: float, crossing: float | None) -> None:
 
 
 def _curve(document: Document) -> tuple[Sequence[float], Sequence[float]]:
-    """The curve, extended to temperature 0, where only the likeliest token is left."""
-    curve = document["curve"]
-    return [0.0, *curve["t"]], [0.0, *curve["entropy"]]
+    """Return the curve, extended to temperature 0, where only the likeliest token is left."""
+    return [0.0, *document.curve.t], [0.0, *document.curve.entropy]
 
 
-def _place(row: Row, t: Sequence[float], entropy: Sequence[float]) -> Point | None:
+def _place(entry: SamplerEntry, t: Sequence[float], entropy: Sequence[float]) -> Point | None:
     """Place a sampler on the curve: at its own temperature, or where the curve has its entropy.
 
     Where the curve is flat, many temperatures have the sampler's entropy, so a temperature goes
     to its own one, provided that the curve agrees with it there.
     """
-    mean = value(row, "entropy", TEACHER_FORCED)
+    mean = value(entry, "entropy", TEACHER_FORCED)
     if mean is None:
         return None
-    own = row.get("temperature")
+    own = entry.temperature
     if own is not None and (own > t[-1] or abs(np.interp(own, t, entropy) - mean) <= SAME):
         return float(own), mean
     if mean > entropy[-1]:
@@ -96,10 +98,10 @@ def _place(row: Row, t: Sequence[float], entropy: Sequence[float]) -> Point | No
 def _frame(axes: Axes, document: Document, places: Sequence[Point], human: float | None) -> None:
     """Set the limits: the whole curve, or for matched samplers the part of it around them."""
     t, entropy = _curve(document)
-    greatest = document["bounds"]["max"]
+    greatest = document.bounds.max
     end = _last_temperature(t, places)
     low, high, bottom, top = 0.0, end, 0.0, 1.1 * greatest or 1
-    if is_matched(document) and places:
+    if document.header.matched and places:
         crossing = [] if human is None else [float(np.interp(human, entropy, t))]
         at = [x for x in (*(x for x, _ in places), *crossing) if x <= end] or [end]
         low, high = max(min(at) - ZOOM, 0), min(max(at) + ZOOM, end)
@@ -111,7 +113,7 @@ def _frame(axes: Axes, document: Document, places: Sequence[Point], human: float
 
 
 def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
-    """The end of the axis: a little beyond the last mark on the curve."""
+    """Return the end of the axis: a little beyond the last mark on the curve."""
     last = max((x for x, _ in places if x <= t[-1]), default=0.0)
     return max(LEAST_RANGE, min(1.25 * last, t[-1]))
 

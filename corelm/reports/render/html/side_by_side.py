@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
-from corelm.reports.document.numbers import number, share
-from corelm.reports.render.format import visible
+from corelm.reports.document.content import Document, TokenDetails
+from corelm.reports.document.numbers import number, share, visible
 
 LEVELS = (2, 4, 6, 8, 10)
 """Nats of surprisal at which a word gets the next deeper colour and the next thicker line."""
@@ -19,7 +18,7 @@ LEVELS = (2, 4, 6, 8, 10)
 EXPLAINED = 40
 """The number of texts on a page, at most, whose words have their figures.
 
-They take 14 kB a text of 50 tokens: a page with those of 20 samplers would have almost 2 MB.
+They take 14 kB a text of 50 tokens: a page with all texts of 20 samplers would have almost 2 MB.
 """
 
 SPACES = str.maketrans({"\n": "⏎", "\r": "⏎", "\t": "⇥", " ": "␣"})
@@ -45,7 +44,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Text:
+class ShownText:
     """One text of one sampler; it has no words if the sampler failed."""
 
     sampler: str
@@ -60,35 +59,35 @@ class Group:
     Attributes:
         prompt: the prompt.
         sample: the index of the texts.
-        texts: those of each sampler.
+        texts: one text of each sampler.
         explained: the words of these texts have their figures.
     """
 
     prompt: str
     sample: int
-    texts: Sequence[Text]
+    texts: Sequence[ShownText]
     explained: bool
 
 
-def groups(document: Mapping[str, Any]) -> list[Group]:
+def groups(document: Document) -> list[Group]:
     """Return the texts by prompt and sample, the samplers in the order of the report.
 
     The first samples of each prompt have the figures of their words: as many as fit, at least one.
     """
-    found: dict[tuple[str, int], dict[int, Text]] = {}
-    for place, row in enumerate(document["samplers"]):
-        for text in row["texts"]:
-            if not text["tokens"]:
+    found: dict[tuple[str, int], dict[int, ShownText]] = {}
+    for place, entry in enumerate(document.samplers):
+        for text in entry.texts:
+            if not text.tokens:
                 continue  # one of the texts that the report keeps without details
-            written = Text(row["sampler"], _words(text["tokens"]))
-            found.setdefault((text["prompt"], text["sample"]), {})[place] = written
+            written = ShownText(entry.sampler, _words(text.tokens))
+            found.setdefault((text.prompt, text.sample), {})[place] = written
     failed = {
-        place: Text(row["sampler"], (), error=True)
-        for place, row in enumerate(document["samplers"])
-        if row["error"]
+        place: ShownText(entry.sampler, (), error=True)
+        for place, entry in enumerate(document.samplers)
+        if entry.error
     }
     prompts = {prompt for prompt, _ in found}
-    most = max(1, EXPLAINED // max(1, len(prompts) * len(document["samplers"])))
+    most = max(1, EXPLAINED // max(1, len(prompts) * len(document.samplers)))
     earlier: Counter[str] = Counter()
     made = []
     for (prompt, sample), texts in found.items():
@@ -98,13 +97,13 @@ def groups(document: Mapping[str, Any]) -> list[Group]:
     return made
 
 
-def _words(tokens: Sequence[Mapping[str, Any]]) -> list[Word]:
-    """The words of a text, without the white space before the first one."""
+def _words(tokens: Sequence[TokenDetails]) -> list[Word]:
+    """Return the words of a text, without the white space before the first one."""
     first, rest = [word(token) for token in tokens[:1]], [word(token) for token in tokens[1:]]
     return [*(replace(each, space="") for each in first), *rest]
 
 
-def word(token: Mapping[str, Any]) -> Word:
+def word(token: TokenDetails) -> Word:
     """Turn a token of the document into a word of the page.
 
     Example:

@@ -104,7 +104,7 @@ def zipf(texts: Texts) -> float | None:
 
 
 def _exponent(counts: NDArray[np.int64]) -> float | None:
-    """The exponent of `zipf`, from the number of times that each token occurs."""
+    """Return the exponent of `zipf`, from the number of times that each token occurs."""
     if len(counts) < 2:
         return None
     frequencies = np.log(np.sort(counts)[::-1])
@@ -178,7 +178,7 @@ def by_text(texts: Texts) -> dict[str, Floats]:
 def of_set(
     texts: Texts, written: Sequence[str], values: Mapping[str, Floats]
 ) -> dict[str, float | None]:
-    """Return the figures of `text_figures`, from those of `by_text`."""
+    """Return the figures of `text_figures`, from the figures of `by_text`."""
     return {
         **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)},
         **{name: mean(each) for name, each in values.items()},

@@ -1,0 +1,298 @@
+"""The entries of a report, from measurements: figures on contexts, of texts, and differences.
+
+All samplers are measured on the same contexts, and their generated texts share prompts and random
+numbers. So the difference of two of them varies less than each of them does, and has an interval
+of its own. Human texts are other texts, whose interval is independent of a sampler's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.reports.document.content import (
+    Best,
+    Difference,
+    Differences,
+    EntropySummary,
+    HumanEntry,
+    SamplerEntry,
+    TeacherForced,
+)
+from corelm.reports.document.figures import FIGURES, GENERATED, HUMAN, MEAN
+from corelm.reports.document.lookup import estimates, value
+from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
+from corelm.reports.measure.text_set import TextSet
+from corelm.reports.metrics.intervals import (
+    best_of,
+    difference_interval,
+    farther_interval,
+    independent_difference,
+    mean_interval,
+)
+from corelm.reports.metrics.positions import Sums, by_position, ratio, total
+from corelm.toolkit import DIVERGENCES
+
+IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
+"""The figures that a report has in bits too."""
+HUMAN_NAMES = {(figure.view, figure.name): figure.human for figure in FIGURES if figure.human}
+"""The figures of a sampler that compare with a human figure of a different name."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one sampler: on the contexts, and on its generated texts.
+
+    A decoder has no record.
+    """
+
+    record: Record
+    texts: TextSet
+
+    @property
+    def surprisal(self) -> Sums:
+        """The sums of the surprisal of its texts, one for each cluster of texts."""
+        return self.texts.by_cluster(self.texts.ratios["surprisal"])
+
+
+def teacher_forced(record: Record, human: Record | None = None) -> TeacherForced:
+    """Compute the figures of one sampler on all contexts.
+
+    Means are over positions, with intervals by bootstrap over texts. Entropies and surprisals are
+    in nats; `bits` has their means in bits.
+
+    Args:
+        record: the sampler's record from `on_contexts.measure`, merged.
+        human: the model's record, if the contexts are human text.
+    """
+    entropy = entropy_summary(record)
+    recall = human_recall(record, human) if human else {}
+    # The entropy has a summary of its own.
+    columns = {name: record[name] for name in DIVERGENCES if name != "entropy"} | recall
+    figures = {name: _mean(values) for name, values in columns.items()}
+    means = {"entropy": entropy.mean, **figures}
+    return TeacherForced(
+        n=sum(map(len, record["entropy"])),
+        entropy=entropy,
+        figures={
+            # Of the mean entropy: a few flat distributions would decide the mean of exp H.
+            "effective_choices": None if entropy.mean is None else math.exp(entropy.mean),
+            **figures,
+        },
+        bits={name: _in_bits(means[name]) for name in IN_BITS},
+        ci95={name: _interval(values) for name, values in columns.items()},
+        by_position=by_position(
+            {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
+        ),
+    )
+
+
+def human_recall(record: Record, human: Record) -> Record:
+    """For each human word, return whether the sampler could draw it, and its surprisal.
+
+    Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
+    keep 90 % of the human words if the model were calibrated.
+
+    Source: Meister et al. 2023, On the efficacy of sampling adapters, arXiv 2307.03749.
+    """
+    pairs = [
+        [nats for nats, under_model in zip(*texts, strict=True) if under_model is not None]
+        for texts in zip(record[TOKEN_SURPRISAL], human["surprisal"], strict=True)
+    ]
+    return {
+        "human_recall": [[float(nats is not None) for nats in text] for text in pairs],
+        "human_surprisal": [[nats for nats in text if nats is not None] for text in pairs],
+    }
+
+
+def model_on_contexts(record: Record) -> TeacherForced:
+    """Compute the model's figures on all contexts, and the surprisal of the tokens there.
+
+    Args:
+        record: the model's record from `on_contexts.measure`, merged.
+    """
+    known = [[value for value in text if value is not None] for text in record["surprisal"]]
+    return TeacherForced(
+        n=sum(map(len, record["entropy"])),
+        entropy=entropy_summary(record),
+        figures={"surprisal": _mean(known)},
+        ci95={"surprisal": _interval(known)},
+        by_position=by_position({"entropy": record["entropy"]}),
+    )
+
+
+def entropy_summary(record: Record) -> EntropySummary:
+    """Return the mean entropy, its interval, and percentiles over the positions."""
+    values = _flat(record["entropy"])
+    low, middle, high = np.percentile(values, (5, 50, 95)).tolist() if values.size else [None] * 3
+    return EntropySummary(
+        mean=_mean(record["entropy"]),
+        ci95=_interval(record["entropy"]),
+        median=middle,
+        p05=low,
+        p95=high,
+    )
+
+
+def _flat(texts: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    return np.array([value for text in texts for value in text], dtype=np.float64)
+
+
+def _mean(texts: Sequence[Sequence[float]]) -> float | None:
+    values = _flat(texts)
+    return float(values.mean()) if values.size else None
+
+
+def _interval(texts: Sequence[Sequence[float]]) -> list[float] | None:
+    return mean_interval(*total(texts))
+
+
+def _in_bits(nats: float | None) -> float | None:
+    return None if nats is None else nats / math.log(2)
+
+
+def from_entry(
+    name: str, own: Measured, other: Measured, contexts: Record | None = None
+) -> Differences:
+    """Return the differences of two samplers.
+
+    Args:
+        name: the entry of the second sampler.
+        own: the measurements of the first sampler.
+        other: the measurements of the second one, which are subtracted.
+        contexts: the record of the model, if the contexts are human text.
+    """
+    mine, theirs = (_by_text(each.record, contexts) for each in (own, other))
+    return Differences(
+        against=name,
+        teacher_forced={
+            _key(figure): _paired(total(mine[figure]), total(theirs[figure]))
+            for figure in mine
+            if figure in theirs  # a decoder is measured by its texts alone
+        },
+        generated_texts={
+            figure: Difference(value=value, ci95=ends)
+            for figure, (value, ends) in own.texts.differences(other.texts).items()
+        },
+    )
+
+
+def from_human(
+    entry: SamplerEntry, own: Measured, human: HumanEntry, contexts: Record | None
+) -> Differences:
+    """Return the differences of one sampler from human text.
+
+    Args:
+        entry: the sampler's entry with its figures.
+        own: its measurements.
+        human: the human entry.
+        contexts: the record of the model, if the contexts are human text.
+    """
+    found = Differences(against=HUMAN)
+    theirs = {(each.view, each.figure): each for each in estimates(human)}
+    for mine in estimates(entry):
+        key = mine.view, mine.figure
+        other = theirs.get((mine.view, HUMAN_NAMES.get(key, mine.figure)))
+        if other is not None:
+            ends = independent_difference(mine.value, mine.interval, other.value, other.interval)
+            difference = Difference(value=mine.value - other.value, ci95=ends)
+            found.of(mine.view)[mine.figure] = difference
+    if contexts is not None and own.record:
+        # Both read the same human contexts here, so these differences are paired after all.
+        found.teacher_forced |= _on_human_contexts(own.record, contexts)
+    return found
+
+
+def _by_text(record: Record, contexts: Record | None) -> Record:
+    """Return the values of each figure on the contexts, text by text."""
+    if not record:
+        return {}
+    found = {name: record[name] for name in DIVERGENCES}
+    return found if contexts is None else found | human_recall(record, contexts)
+
+
+def _on_human_contexts(record: Record, contexts: Record) -> dict[str, Difference]:
+    """Return the paired differences from the model and from human text at the same positions."""
+    words = [[nats for nats in text if nats is not None] for text in contexts["surprisal"]]
+    return {
+        MEAN: _paired(total(record["entropy"]), total(contexts["entropy"])),
+        "expected_surprisal": _paired(total(record["expected_surprisal"]), total(words)),
+    }
+
+
+def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[str]:
+    """Return the samplers whose surprisal is closest to human text, as far as can be told.
+
+    These are the closest one, and each one that is not farther away beyond chance: the paired
+    interval of the additional distance includes 0.
+
+    Args:
+        measured: the measurements of the samplers, by entry.
+        human: the human entry.
+    """
+    # A deterministic decoder writes one text for each prompt.
+    several = {name: each for name, each in measured.items() if len(each.texts.records) > 1}
+    measured = several or measured  # one text of a decoder may be close by chance
+    target = value(human, "surprisal", GENERATED)
+    # Not the sampler with the least distance alone: with few texts, the closest one is a matter
+    # of luck, and naming it would say more than was measured.
+    sums = {name: each.surprisal for name, each in measured.items()}
+    means = {name: mean for name, each in sums.items() if (mean := ratio(each)) is not None}
+    if target is None or not means:
+        return []
+    best = min(means, key=lambda name: abs(means[name] - target))
+    farther = {name: farther_interval(sums[name], sums[best], target) for name in means}
+    return [
+        name
+        for name, ends in farther.items()
+        if name == best or (ends is not None and ends[0] <= 0)
+    ]
+
+
+def best_settings(
+    measured: Mapping[str, Measured], names: Mapping[str, str], human: HumanEntry | None
+) -> list[Best]:
+    """Return the setting closest to human text of each sampler that was tried with several.
+
+    Args:
+        measured: the measurements of the samplers, by entry.
+        names: the registered name of each sampler, by entry.
+        human: the human entry.
+    """
+    target = value(human, "surprisal", GENERATED)
+    settings: dict[str, list[str]] = {}
+    for entry in measured:
+        settings.setdefault(names[entry], []).append(entry)
+    found = []
+    for name, tried in settings.items():
+        if target is None or len(tried) < 2:
+            continue
+        best = best_of([measured[entry].surprisal for entry in tried], target)
+        if best is not None:
+            found.append(
+                Best(
+                    name=name,
+                    tried=len(tried),
+                    sampler=tried[best.chosen],
+                    figure="surprisal",
+                    target=target,
+                    corrected=best.value,
+                    ci95=best.ends,
+                )
+            )
+    return found
+
+
+def _paired(own: Sums, other: Sums) -> Difference:
+    first, second = ratio(own), ratio(other)
+    value = None if first is None or second is None else first - second
+    return Difference(value=value, ci95=difference_interval(own, other))
+
+
+def _key(name: str) -> str:
+    """Return the name of a figure in a report."""
+    return MEAN if name == "entropy" else name

@@ -1,0 +1,241 @@
+"""The facts about a report besides its figures: versions, plugins, papers, warnings."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+from corelm import Decoder, Sampler
+from corelm.reports.document.content import (
+    Citation,
+    ContextsSummary,
+    Entry,
+    FailedPlugin,
+    Header,
+    MatchTarget,
+    MetricOfPlugin,
+    ModelName,
+    Parameters,
+    Plugin,
+    SamplerEntry,
+    Stage,
+)
+from corelm.reports.document.figures import FIGURES, MEAN
+from corelm.reports.document.lookup import estimates
+from corelm.reports.measure.contexts import Contexts
+from corelm.reports.measure.targets import Target
+from corelm.reports.metrics import intervals
+from corelm.toolkit import Parameterized, Source, Strategy, machine, parts, registry, temperature_of
+from corelm.toolkit import source_of as source_of_docstring
+
+if TYPE_CHECKING:
+    from corelm.reports.measure.plan import NamedModel, Plan
+
+FEW = 30
+"""The number of positions below which a report warns that its figures say little."""
+INTERVALS = (
+    "95 %: expanded percentile bootstrap over texts for means, Wilson's score interval for shares "
+    "of texts, jackknife over texts for figures of a whole set; those of differences are paired by "
+    "text, except from texts of people"
+)
+PAPERS_OF_INTERVALS = {
+    intervals.mean_interval: "intervals of means",
+    intervals.share_interval: "intervals of shares",
+    intervals.jackknife: "intervals of figures of a whole set",
+}
+
+
+def header(
+    plan: Plan,
+    tried: Iterable[str],
+    targets: Mapping[Target, float],
+    contexts: Contexts,
+    entries: Iterable[Entry],
+) -> Header:
+    """Return the facts about a report besides its figures; the command line fills in `command`.
+
+    Args:
+        plan: the plan of the report.
+        tried: the registered name of each sampler, once for each setting.
+        targets: the targets of matching with their values.
+        contexts: the contexts of the samplers.
+        entries: the entries of the samplers.
+    """
+    here = machine()
+    return Header(
+        corelm=version("corelm"),
+        python=here["python"],
+        numpy=here["numpy"],
+        platform=here["platform"],
+        processor=here["processor"],
+        kernels=here["kernels"],
+        vector_width=here["vector_width"],
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=None,
+        model=ModelName(name=plan.model_name, sha256=plan.sha256),
+        scorer=plan.model_name,
+        second_scorer=None if plan.scorer is None else _model_name(plan.scorer),
+        prompts=list(plan.prompts),
+        n=plan.n,
+        length=plan.length,
+        seed=plan.seeds[0],
+        seeds=list(plan.seeds),
+        contexts=ContextsSummary(
+            source=contexts.source,
+            description=contexts.description,
+            texts=len(contexts.texts),
+            positions=contexts.positions,
+        ),
+        failed_plugins=failed_plugins(),
+        settings_tried=dict(Counter(tried)),
+        metrics=[
+            MetricOfPlugin(
+                name=offer.full_name,
+                version=offer.source.version,
+                meaning=offer.value.meaning,
+                source=source_of_docstring(offer.value.figure or offer.value.compare),
+            )
+            for offer in plan.metrics
+        ],
+        matched=[
+            MatchTarget(figure=target.figure, asked=str(target), target=value)
+            for target, value in targets.items()
+        ],
+        ci=INTERVALS,
+        sources=citations(entries),
+    )
+
+
+def _model_name(model: NamedModel) -> ModelName:
+    return ModelName(name=model.name, sha256=model.sha256)
+
+
+def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iterator[str]:
+    """Yield what makes the figures say less than they seem to.
+
+    Args:
+        plan: the plan of the report.
+        contexts: the contexts of the samplers.
+        of_one_text: the entries of decoders that write the same text each time.
+    """
+    yield from plan.warnings
+    if contexts.positions < FEW:
+        yield (
+            f"the samplers were compared at {contexts.positions} positions only, which is too few "
+            "for a conclusion; write more texts (--samples) or longer ones (--length)"
+        )
+    for name in of_one_text if plan.n > 1 else ():
+        yield (
+            f"{name} draws nothing at random, so it wrote one text for each prompt; give more "
+            "prompts (--prompts) for more"
+        )
+
+
+def failed_plugins() -> list[FailedPlugin]:
+    """Return the installed plugins that could not be loaded, each with the reason."""
+    # Plugins load on demand, so the ones that nobody asked for must be tried before they can fail.
+    registry().load_all()
+    failures = registry().failures.items()
+    return [FailedPlugin(plugin=str(source), reason=reason) for source, reason in failures]
+
+
+def citations(entries: Iterable[Entry]) -> list[Citation]:
+    """Return the papers of the figures that some entries have, and of the intervals."""
+    measured = {each.figure for entry in entries if not entry.error for each in estimates(entry)}
+    by_function: dict[str, list[str]] = {}
+    for figure in FIGURES:
+        if figure.source:
+            name = MEAN if figure.name == "entropy" else figure.name
+            by_function.setdefault(figure.source, []).append(name)
+    found = [
+        Citation(
+            of=[name for name in names if name in measured],
+            source=source_of_docstring(resolve_name(function)),
+        )
+        for function, names in by_function.items()
+    ]
+    found += [
+        Citation(of=[name], source=source_of_docstring(function))
+        for function, name in PAPERS_OF_INTERVALS.items()
+    ]
+    return [each for each in found if each.of and each.source and measured]
+
+
+def described(strategy: Strategy) -> SamplerEntry:
+    """Return the entry of a strategy without figures; a chain has the parameters of each stage."""
+    stages = [_stage(stage) for stage in strategy.stages]
+    alone = stages[0] if len(stages) == 1 else None
+    return SamplerEntry(
+        sampler=str(strategy),
+        name=name_of(strategy),
+        params=alone.params if alone else {},
+        plugin=alone.plugin if alone else None,
+        temperature=_temperature(strategy.sampler) if strategy.decoder is None else None,
+        stages=stages,
+    )
+
+
+def name_of(strategy: Strategy) -> str:
+    """Return the registered name; for a chain, the names of its stages with bars between."""
+    return " | ".join(stage.name for stage in strategy.stages)
+
+
+def _temperature(sampler: Sampler) -> float | None:
+    """Return the one temperature of a sampler; None if it has none, or an infinite one."""
+    # JSON has no infinity.
+    t = temperature_of(sampler)
+    return t if t is not None and math.isfinite(t) else None
+
+
+def source_of(sampler: Sampler | Decoder) -> Source:
+    """Return the plugin of a sampler or decoder; this process for a class that none offers."""
+    offer = registry().offer_of(type(sampler))
+    return offer.source if offer else Source("this process", "", type(sampler).__qualname__)
+
+
+def releases_of(strategy: Strategy) -> list[str]:
+    """Return the plugin and its version of each stage, and of the samplers in its parameters."""
+    sources = [source_of(part) for stage in strategy.stages for part in parts(stage)]
+    return [f"{source} {source.version}".strip() for source in sources]
+
+
+def _stage(sampler: Sampler | Decoder) -> Stage:
+    source = source_of(sampler)
+    return Stage(
+        name=sampler.name,
+        kind="decoder" if isinstance(sampler, Decoder) else sampler.kind,
+        params=parameters(sampler),
+        plugin=Plugin(
+            distribution=source.distribution,
+            version=source.version,
+            entry_point=source.entry_point,
+        ),
+        sources=sources_of(sampler),
+    )
+
+
+def sources_of(thing: Sampler | Decoder) -> list[str]:
+    """Return the sources that the docstrings of a strategy and of the samplers inside it name."""
+    sources = [source_of_docstring(type(part)) for part in parts(thing)]
+    return list(dict.fromkeys(filter(None, sources)))
+
+
+def parameters(thing: Parameterized) -> Parameters:
+    """Return the parameters by name, with values that JSON can hold."""
+    return {p.name: _plain(getattr(thing, p.name)) for p in thing.parameters()}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it; a value that JSON lacks, such as infinity, as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)

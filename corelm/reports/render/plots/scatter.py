@@ -1,0 +1,98 @@
+"""Two figures of each sampler as a point: quality against diversity, recall against mass kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from corelm.reports.document.content import Document, Entry
+from corelm.reports.document.figures import GENERATED, TEACHER_FORCED
+from corelm.reports.document.fronts import front
+from corelm.reports.render.plots import canvas
+from corelm.reports.render.plots.canvas import DASHED, HUMAN, MARK, MUTED, TEAL, extent
+from corelm.reports.render.plots.entries import (
+    ALL,
+    Point,
+    ends_of,
+    ends_of_sweeps,
+    name_of_rest,
+    named,
+    point_of,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+QUALITY = ("diversity", "surprisal", GENERATED)
+RECALL = ("mass_kept", "human_recall", TEACHER_FORCED)
+"""Across, up, and their view."""
+
+
+def quality_against_diversity(document: Document) -> Figure:
+    """Draw surprisal against diversity of each sampler's texts, with the Pareto front."""
+    entries = dict(named(document))
+    points = {
+        label: point for label, entry in entries.items() if (point := point_of(entry, *QUALITY))
+    }
+    drawing, axes = canvas.canvas(right=canvas.RIGHT)
+    if points:
+        axes.plot(*zip(*front(points.values()), strict=True), color=TEAL, lw=1, alpha=0.5, zorder=2)
+    for label, point in points.items():
+        cross(axes, entries[label], point, *QUALITY)
+        axes.plot(*point, "o", color=TEAL, zorder=5, **MARK)
+    if (human := point_of(document.human, *QUALITY)) is not None:
+        axes.plot(*human, "D", color=HUMAN, zorder=6, **MARK)
+        points["human text"] = human
+    axes.set_xlabel("diversity of the texts (1: nothing is repeated)")
+    axes.set_ylabel("surprisal under the model (nats per token)")
+    if points:
+        axes.set(xlim=canvas.padded(*extent(axes, 0)), ylim=canvas.padded(*extent(axes, 1))[::-1])
+    shown = ends_of_sweeps(document, points)
+    canvas.name_marks(axes, [points[label] for label in shown], shown)
+    return drawing
+
+
+def recall_against_mass_kept(document: Document) -> Figure:
+    """Draw the share of human words that each sampler keeps against the mass that it keeps."""
+    entries = dict(named(document))
+    points = {
+        label: point for label, entry in entries.items() if (point := point_of(entry, *RECALL))
+    }
+    cut = {label: point for label, point in points.items() if min(point) < ALL}
+    if rest := [label for label in points if label not in cut]:
+        cut[name_of_rest(rest, others=bool(cut))] = (1.0, 1.0)  # they share one point
+    drawing, axes = canvas.canvas(right=canvas.RIGHT)
+    axes.grid(axis="x")
+    for label, point in cut.items():
+        if label in entries:
+            cross(axes, entries[label], point, *RECALL)
+        axes.plot(*point, "o", color=TEAL, zorder=5, **MARK)
+    ends = [*extent(axes, 0), *extent(axes, 1)] if cut else [0, 1]
+    low, high = canvas.padded(min(ends), max(ends))
+    axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=DASHED, zorder=2)
+    axes.set(xlim=(low, high), ylim=(low, high))
+    axes.set_xlabel("mass kept (share of the model's probability)")
+    axes.set_ylabel(f"human recall (words at {positions(document):,} positions)")
+    shown = ends_of_sweeps(document, cut)
+    canvas.name_marks(axes, [cut[label] for label in shown], shown)
+    return drawing
+
+
+def has_recall(document: Document) -> bool:
+    """Return True if the recall of a sampler was measured, which takes human contexts."""
+    return any(point_of(entry, *RECALL) for _, entry in named(document))
+
+
+def positions(document: Document) -> int:
+    """Return the number of positions, each before a human word."""
+    return document.header.contexts.positions
+
+
+def cross(axes: Axes, entry: Entry, point: Point, across: str, up: str, view: str) -> None:
+    """Draw the 95 % intervals of two figures through their point, if there are any."""
+    x, y = point
+    how: dict[str, Any] = {"color": TEAL, "lw": 1, "alpha": 0.6, "zorder": 4}
+    if ends := ends_of(entry, across, view):
+        axes.plot(ends, [y, y], **how)
+    if ends := ends_of(entry, up, view):
+        axes.plot([x, x], ends, **how)

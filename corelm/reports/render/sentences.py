@@ -1,0 +1,101 @@
+"""The sentences below a table of a report: what failed, how it was measured, what a column is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from corelm.reports.document.content import Document, Header
+from corelm.reports.document.figures import HUMAN, MATCHED, NATS, TEACHER_FORCED
+from corelm.reports.document.numbers import listed
+from corelm.reports.render.columns import TARGET, OverviewColumn, amount
+
+PROMPTS = 3
+"""The number of prompts that are quoted."""
+
+
+def failures(document: Document) -> list[tuple[str, str]]:
+    """Return the samplers that failed and the metrics that failed on one, with the reasons."""
+    failed = [(each.sampler, each.error.message) for each in document.samplers if each.error]
+    return failed + failed_metrics(document)
+
+
+def failed_metrics(document: Document) -> list[tuple[str, str]]:
+    """Return the metrics of plugins that failed, as `SAMPLER.METRIC`, each with the reason."""
+    return [
+        (f"{entry.label}.{metric}", reason)
+        for entry in document.entries
+        for metric, reason in (entry.failed_metrics or {}).items()
+    ]
+
+
+def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
+    """Say how the columns of a table were measured, in a few sentences."""
+    header = document.header
+    contexts = header.contexts
+    prompts = ", ".join(f'"{prompt}"' for prompt in header.prompts[:PROMPTS])
+    more = len(header.prompts) - PROMPTS
+    n = header.n * len(header.prompts) * len(header.seeds or [1])
+    on_contexts, on_texts = _titles(columns)
+    parts = [
+        f"{on_contexts}: means over the same {contexts.positions:,} positions of "
+        f"{contexts.texts:,} texts ({contexts.description})."
+    ]
+    if on_texts:
+        parts.append(
+            f"{on_texts}: from {n:,} texts of at most {header.length:,} tokens that each "
+            f"sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
+            f"{seeds(header)}."
+        )
+    if matched := targets(document):
+        parts.append(f"Open parameters were matched to {matched}.")
+    parts.append(f"Model: {header.model.name}.")
+    if header.second_scorer:
+        parts.append(f"Second scorer: {header.second_scorer.name}.")
+    return " ".join(parts)
+
+
+def seeds(header: Header) -> str:
+    """Name the random seeds, such as "seed 1" or "seeds 1, 2 and 7"."""
+    several = header.seeds or [header.seed]
+    return f"seed{'s' if len(several) > 1 else ''} {listed([*map(str, several)])}"
+
+
+def targets(document: Document) -> str:
+    """Say what open parameters were matched to; return "" if nothing was matched."""
+    return listed([in_words(each.figure, each.target) for each in document.header.matched])
+
+
+def in_words(figure: str, value: float) -> str:
+    """Say which value of a figure is meant.
+
+    Example:
+        >>> in_words("entropy", 3.0), in_words("mass_kept", 0.9)
+        ('a mean entropy of 3.00 nats', 'a mean mass kept of 90.0%')
+    """
+    known = MATCHED.get(figure)
+    words, unit = (known.matched, known.unit) if known else (figure, "")
+    return f"a {words} of {amount(figure, value)}{f' {unit}' if unit.startswith(NATS) else ''}"
+
+
+def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:
+    """Return the titles of both views as lists: teacher-forced, and of generated texts."""
+    views: dict[bool, list[str]] = {True: [], False: []}
+    for each in columns:
+        if not each.against and each.figure.name != TARGET.name:
+            views[each.figure.view == TEACHER_FORCED].append(each.title)
+    first, second = (listed(titles) for titles in views.values())
+    return _capitalised(first), _capitalised(second)
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def legend(columns: Sequence[OverviewColumn]) -> str:
+    """Define the columns of a table in one paragraph."""
+    meanings = {each.title: each.figure.meaning for each in columns if not each.against}
+    for each in columns:
+        if each.against:
+            of = "human text" if each.against == HUMAN else each.against
+            meanings[each.title] = f"the difference from {of}"
+    return f"{'; '.join(f'{title}: {meaning}' for title, meaning in meanings.items())}."
