@@ -162,10 +162,11 @@ class Choice(Sampler):
 
     Example:
         >>> import corelm
+        >>> from corelm import Sampler
         >>> class GreedyAtFirst(corelm.Choice):
         ...     '''Take the most likely token first, then let another sampler act.'''
         ...     reads = frozenset({"step"})
-        ...     then: corelm.Sampler = corelm.param(corelm.sampler("stochastic"), "acts later")
+        ...     then: Sampler = corelm.param(corelm.sampler("stochastic"), "acts later")
         ...     def choose(self, context):
         ...         acts = self.then if context.step else corelm.sampler("greedy")
         ...         return [acts] * context.batch
