@@ -36,7 +36,7 @@ class Context:
         prompt_length: the number of tokens in the prompt.
         vocabulary: the vocabulary of the ids, for samplers that name words or the end token; None
             when a distribution is reshaped without a model.
-        width: the number of logits in a row; 0 where it is that of the vocabulary.
+        width: the number of logits in a row; 0 if it is the size of the vocabulary.
     """
 
     tokens: NDArray[np.int64]
@@ -66,7 +66,7 @@ class Context:
 
     @property
     def vocabulary_size(self) -> int:
-        """The number of logits in a row; 0 where neither that nor a vocabulary is known."""
+        """The number of logits in a row; 0 if neither the width nor a vocabulary is known."""
         return self.width or (0 if self.vocabulary is None else len(self.vocabulary))
 
     def of_width(self, size: int) -> Context:

@@ -101,8 +101,8 @@ def test_no_other_name_is_public():
 def test_every_promised_name_is_public():
     promised = (
         "load sampler generate stream sampling_distribution entropy reweight_distribution "
-        "Sampler Chain param Context Decoder Ancestral Step LanguageModel hookimpl API_VERSION "
-        "keep draw log_softmax"
+        "Sampler Mask Choice Chain param Context Decoder Ancestral Step LanguageModel hookimpl "
+        "API_VERSION keep draw log_softmax"
     )
     assert set(promised.split()) <= set(corelm.__all__)
 

@@ -22,6 +22,15 @@ class Distributions:
         allowed: (batch, vocabulary) the tokens that the sampler's masks allow; None without masks.
         fell_back: (batch,) True where the stages before a mask kept nothing that it allows; None
             without masks.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> greedy, stream = corelm.sampler("greedy"), corelm.RandomStream(1, [0])
+        >>> decoding = corelm.Decoding(ToyModel(), np.array([11]), greedy, stream)
+        >>> found = decoding.next()
+        >>> np.isfinite(found.logits).sum().item(), found.logits.shape == found.model_logits.shape
+        (1, True)
     """
 
     model_logits: Array
@@ -31,13 +40,13 @@ class Distributions:
 
     @classmethod
     def of(cls, model_logits: Array, logits: Array, trace: Trace | None) -> Distributions:
-        """Return the distributions, with what the trace of the sampler says of its masks."""
+        """Return the distributions, with the allowed tokens that the sampler's trace records."""
         if trace is None:
             return cls(model_logits, logits)
         allowed = allowed_tokens(trace, logits.shape)
         return cls(model_logits, logits, allowed, rows_that_fell_back(trace, len(logits)))
 
     def select(self, rows: NDArray[np.int64]) -> Distributions:
-        """Return those of some rows, in this order."""
+        """Return the distributions of some rows, in this order."""
         parts = (self.model_logits, self.logits, self.allowed, self.fell_back)
         return Distributions(*(part if part is None else part[rows] for part in parts))  # type: ignore[arg-type]

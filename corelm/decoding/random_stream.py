@@ -53,7 +53,7 @@ class RandomStream:
 
         Args:
             position: 0 for the first token drawn.
-            samples: those of the stream's samples to return numbers for; all by default.
+            samples: the samples of the stream to return numbers for; all by default.
         """
         # Whole blocks in order, so that a number does not depend on the positions asked for before.
         while position >= self._uniforms.shape[1]:

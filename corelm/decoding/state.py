@@ -114,7 +114,7 @@ class Decoding:
             SamplerError: the sampler raised, or its result is not a distribution.
         """
         position = self._builder.step
-        found = self._distributions(scores)  # the draw validates the sampler's rows by the way
+        found = self._distributions(scores)  # the draw validates the sampler's rows as a by-product
         # By sample, not by row: a row that is dropped does not shift the numbers of the others.
         uniforms = self._random_stream.at(position, self.samples)
         tokens, surprisal, valid = draw_checked(found.logits, uniforms)
