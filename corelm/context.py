@@ -13,7 +13,7 @@ from corelm.language_model import Vocabulary
 
 def protect(holder: Any, *names: str) -> None:
     """Replace these arrays of a frozen dataclass by read-only views."""
-    fields = vars(holder)  # past `__setattr__`, which refuses everything
+    fields = vars(holder)  # bypasses `__setattr__`, which a frozen dataclass disables
     for name in names:
         array = fields[name]
         if array.flags.writeable:
@@ -36,7 +36,7 @@ class Context:
         prompt_length: the number of tokens in the prompt.
         vocabulary: the vocabulary of the ids, for samplers that name words or the end token; None
             when a distribution is reshaped without a model.
-        width: the number of logits in a row; 0 where it is that of the vocabulary.
+        width: the number of logits in a row; 0 if it is the size of the vocabulary.
     """
 
     tokens: NDArray[np.int64]
@@ -66,7 +66,7 @@ class Context:
 
     @property
     def vocabulary_size(self) -> int:
-        """The number of logits in a row; 0 where neither that nor a vocabulary is known."""
+        """The number of logits in a row; 0 without a width and a vocabulary."""
         return self.width or (0 if self.vocabulary is None else len(self.vocabulary))
 
     def of_width(self, size: int) -> Context:

@@ -31,13 +31,13 @@ class Distributions:
 
     @classmethod
     def of(cls, model_logits: Array, logits: Array, trace: Trace | None) -> Distributions:
-        """Return the distributions, with what the trace of the sampler says of its masks."""
+        """Return the distributions, with the results of the masks in the sampler's trace."""
         if trace is None:
             return cls(model_logits, logits)
         allowed = allowed_tokens(trace, logits.shape)
         return cls(model_logits, logits, allowed, rows_that_fell_back(trace, len(logits)))
 
     def select(self, rows: NDArray[np.int64]) -> Distributions:
-        """Return those of some rows, in this order."""
+        """Return the distributions of some rows, in this order."""
         parts = (self.model_logits, self.logits, self.allowed, self.fell_back)
         return Distributions(*(part if part is None else part[rows] for part in parts))  # type: ignore[arg-type]

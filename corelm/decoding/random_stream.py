@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from corelm.errors import UsageError
 
 BLOCK = 64
-"""Numbers taken at a time from each sample's generator."""
+"""Numbers taken at a time from each sample's generator: a call for each token would be slow."""
 
 
 class RandomStream:
@@ -53,7 +53,7 @@ class RandomStream:
 
         Args:
             position: 0 for the first token drawn.
-            samples: those of the stream's samples to return numbers for; all by default.
+            samples: the samples to return numbers for; by default all of the stream's.
         """
         # Whole blocks in order, so that a number does not depend on the positions asked for before.
         while position >= self._uniforms.shape[1]:
@@ -68,6 +68,6 @@ class RandomStream:
 
 def fresh_seed() -> int:
     """Return a random seed that is short enough to type again."""
-    import secrets  # with half of the library's cryptography
+    import secrets  # late: it imports hashing, which a run with a seed does without
 
     return secrets.randbelow(2**32)

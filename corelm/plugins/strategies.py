@@ -32,7 +32,7 @@ class Strategy(NamedTuple):
 
     @property
     def stages(self) -> tuple[Sampler | Decoder, ...]:
-        """Its stages as its expression has them: the model's own distribution goes unsaid."""
+        """Its stages as in its expression, which omits the model's own distribution."""
         if self.decoder is None:
             return self.sampler.stages
         alone = self.sampler == built_in(WITHOUT)

@@ -22,6 +22,7 @@ MOST = 1000
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*/\s*(\d{{1,9}}))?")
+# Two dots after a number are meant as a range, even one that can't be read.
 _LIKE_A_RANGE = re.compile(r"[-+.\d][^\"'(\[{]*\.\.")
 
 
@@ -29,9 +30,9 @@ class Setting(NamedTuple):
     """One setting of a sweep.
 
     Attributes:
-        expression: that of a sampler.
-        sweep: the expression of the sweep of one parameter that it belongs to; None if it belongs
-            to none. Where several parameters are swept, this one is the last of them.
+        expression: the sampler, as an expression.
+        sweep: the one-parameter sweep that the setting is in, as an expression; None if it is in
+            none. If several parameters are swept, it is the sweep of the last one.
     """
 
     expression: str
@@ -77,7 +78,7 @@ def numbers_of(text: str) -> list[str]:
 
 
 def _settings(text: str, depth: int) -> list[Setting]:
-    # What is too long or nests too deeply is refused where samplers are read.
+    # A text that is too long or nests too deeply is left for the reader of samplers to refuse.
     parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= LONGEST else []
     swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
     if not swept:
@@ -109,7 +110,7 @@ def _fixed(text: str) -> _Part:
 
 
 def _by_name(arguments: str) -> list[tuple[str, list[str]]]:
-    """Return the name of each parameter with its values: those up to the next name."""
+    """Return the name of each parameter with its values, which end at the next name."""
     found: list[tuple[str, list[str]]] = []
     for key, text in parameters_of(arguments):
         if not key and found and found[-1][0]:
