@@ -165,7 +165,7 @@ class Transformer(Network):
 
 
 def embedding_layer(w: Weights) -> tuple[Array, Embed]:
-    """Return the token embeddings, and the layer that adds those of positions."""
+    """Return the token embeddings, and the layer that adds the embeddings of positions."""
     tokens = w["embedding/token_embeddings/embeddings"]
     return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
 
