@@ -28,7 +28,7 @@ class EnginePreset:
     """The default sampling of another engine.
 
     Attributes:
-        about: one or two sentences on the parts that are reproduced and those that are not.
+        about: one or two sentences on what the preset reproduces and what it does not.
         stages: the samplers in the engine's order, each an expression.
     """
 

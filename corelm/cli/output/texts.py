@@ -1,4 +1,4 @@
-"""Writes texts word by word, whole, or as JSON."""
+"""Write texts word by word, whole, or as JSON."""
 
 from __future__ import annotations
 

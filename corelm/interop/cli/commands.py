@@ -119,7 +119,7 @@ def presets(
 def _check(
     name: str | None, source: str | None, format: str | None, sampler: str | None, to: str | None
 ) -> None:
-    """Refuse options that do not go together."""
+    """Raise if options do not go together."""
     from corelm.interop.engine_settings.convert import engine_named
 
     chains = [word for word in (name, source, sampler) if word is not None]

@@ -143,7 +143,7 @@ def _write_dynamic(stage: Any) -> Values:
 
 
 def _read_mirostat(version: int, tau: float, eta: float) -> Values | None:
-    if version == 1:
+    if version == 1:  # estimates the exponent of Zipf's law, which corelm's does not
         raise NoCounterpartError("corelm has version 2")
     return {"tau": tau, "eta": eta} if version == 2 else None
 
@@ -242,7 +242,7 @@ class LlamaCpp(ListingEngine):
         places = self.listed(values)
         if places is None:
             places = [p for p in self.places if p != ADAPTIVE.place]
-        if ADAPTIVE.place in places:  # it draws the token, so it acts last wherever it is listed
+        if ADAPTIVE.place in places:  # it draws the token, so it acts last in any position
             places = [*(p for p in places if p != ADAPTIVE.place), ADAPTIVE.place]
         return [*always, *self.at(places)]
 

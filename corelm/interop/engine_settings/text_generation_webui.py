@@ -32,7 +32,7 @@ UNLISTED = (
     "dry", "repetition_penalty", "presence_penalty", "frequency_penalty", "top_n_sigma",
     "adaptive_p", "xtc", "dynamic_temperature", "quadratic_sampling", "mirostat", "temperature",
 )  # fmt: skip
-"""The samplers in the order in which those that the list lacks act."""
+"""The order in which samplers act that are missing from the list."""
 
 
 def penalty(name: str, key: str, off: float, last: str, whole: int = 0) -> Setting:
@@ -139,7 +139,7 @@ def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Set
 
 
 def mirostat() -> Setting:
-    """Return the setting of mirostat, of which these engines have version 2."""
+    """Return the setting of mirostat; these engines have version 2."""
 
     def read(version: int, tau: float, eta: float) -> Values | None:
         return {"tau": tau, "eta": eta} if version == 2 else None
@@ -235,7 +235,7 @@ class PriorityEngine(ListingEngine):
 
     def arranged(self, used: Sequence[Setting]) -> Values:
         order = self.order_of(used)
-        # A sampler that the list lacks acts first, so those that are off are listed too.
+        # A sampler that the list lacks acts first, so samplers that are off are listed too.
         off = {name: self.unsupported[name] for name in ("tfs", "top_a")}
         return {**off, self.list_key: [*order, *(p for p in self.places if p not in order)]}
 

@@ -86,7 +86,7 @@ def _weights(model: Bundle) -> dict[str, NDArray[np.float32]]:
 def _name(ours: str) -> str:
     """Return transformers' name of a weight, as in the original GPT-2.
 
-    transformers knows the names with and without its prefix `transformer.`, mlx-lm only without.
+    transformers reads the names with and without its prefix `transformer.`, mlx-lm only without.
 
     Example:
         >>> _name("block_0/qkv/kernel")
