@@ -68,7 +68,7 @@ class Decoding:
     ) -> None:
         batch = len(random_stream)
         self._model = model
-        # One pass over the prompt, whatever the batch: a fork shares the cache or copies it.
+        # One pass over the prompt for a batch of any size: forks share the cache or copy it.
         self.session: Session = model.start(prompt[None, :])
         self.session.select(np.zeros(batch, dtype=np.int64))
         self.samples: Ids = _read_only(np.array(random_stream.samples, dtype=np.int64))

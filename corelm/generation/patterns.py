@@ -75,7 +75,7 @@ class TextPatterns:
             UsageError: the search takes more than a second.
         """
         found = [match for each in self._compiled if (match := _search(each, text, start))]
-        # A partial match ends where the text does: the next tokens decide what becomes of it.
+        # A partial match reaches the end of the text: the next tokens decide if it is one.
         matches = [match.start() for match in found if not match.partial]
         return min(matches, default=None), min((m.start() for m in found), default=len(text))
 

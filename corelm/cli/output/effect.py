@@ -62,7 +62,7 @@ class Effect:
         Raises:
             SamplerError: it failed.
         """
-        # Two contexts show whether the text so far matters, whatever `reads` declares.
+        # Two contexts show if the text so far matters: `reads` may declare more than is used.
         alone, after = _distribution(sampler, ()), _distribution(sampler, HISTORY)
         seen = () if np.array_equal(alone, after) else tuple(WORDS[i] for i in HISTORY)
         return cls(sampler, after, seen)

@@ -135,7 +135,7 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
     else:
         used = _written(target, target.settings, stages, values)
     words = target.to_words({**values, **target.arranged(used)})
-    # Read back as a check: whatever the tables above say, a wrong chain is never written.
+    # Read back as a check, so that a fault in a table never writes a different chain.
     if _stages(target, target.from_words(words), {}) != stages:
         raise SettingsError(f"{target.name} cannot do the same as {sampler}")
     return dict(words)
