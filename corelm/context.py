@@ -16,6 +16,7 @@ def protect(holder: Any, *names: str) -> None:
     fields = vars(holder)  # bypasses `__setattr__`, which a frozen dataclass disables
     for name in names:
         array = fields[name]
+        # A view, because the caller may own the array and still write into it.
         if array.flags.writeable:
             fields[name] = view = array.view()
             view.flags.writeable = False

@@ -79,7 +79,7 @@ class DecodingTask:
             # The texts differ in length: a row is dropped when its text has ended.
             decoding.select(np.array([position < len(text_of[s]) for s in decoding.samples]))
             tokens = np.array([text_of[s][position] for s in decoding.samples])
-            decoding.next()
+            decoding.next()  # the distributions that the step reports
             step = decoding.step(tokens)
             if position + 1 < length:
                 decoding.advance(tokens)

@@ -141,6 +141,7 @@ class Parameter:
             ParameterError: a value of a different type, or outside the bounds.
         """
         converted = self._cast(value)
+        # No bound excludes nan: every comparison with it is false.
         if isinstance(converted, float) and math.isnan(converted):
             raise ParameterError(f"{self.name} must be a number, not nan")
         if not self.rule.allows(converted):
@@ -200,6 +201,7 @@ class Parameterized:
         Raises:
             PluginError: a field without a type, or with one that a parameter cannot have.
         """
+        # In the class's own dict: an inherited value would be the parent's parameters.
         cached: tuple[Parameter, ...] | None = cls.__dict__.get("_parameters")
         if cached is None:
             cached = _declared(cls)
@@ -267,7 +269,7 @@ def renamed(value: P, name: str) -> P:
     if name == value.name:
         return value
     copied = copy.copy(value)
-    object.__setattr__(copied, "name", name)
+    object.__setattr__(copied, "name", name)  # no field, so equality ignores it
     return copied
 
 

@@ -104,6 +104,7 @@ class Sampler(Parameterized, ABC):
     def is_neutral(self) -> bool:
         """True if the parameters have the neutral values, so that the logits stay as they are."""
         neutral = self.neutral
+        # An empty mapping means that no values switch it off, and `all` of nothing is True.
         return bool(neutral) and all(getattr(self, name) == neutral[name] for name in neutral)
 
     def __or__(self, other: Sampler) -> Chain:
@@ -233,6 +234,7 @@ def _run(sampler: Sampler, logits: Array, context: Context) -> Array:
     """Call a sampler whose parts the core runs, and check the result if it is NumPy's."""
     from corelm.stages import apply, run_stages  # late: that module imports this one
 
+    # Arrays of other libraries may be traced or on a device, where a check would be slow or fail.
     run = apply if isinstance(logits, np.ndarray) else run_stages
     return run(sampler, logits, context)
 

@@ -54,6 +54,7 @@ def known_tokens(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids]:
         ([0, 0, 1], [5, 2, 2])
     """
     tokens = np.asarray(tokens)
+    # The usual case, without a mask; an engine's context may have ids without a logit.
     if tokens.size and tokens.min() >= 0 and tokens.max() < vocabulary:
         return np.arange(len(tokens)).repeat(tokens.shape[1]), tokens.ravel()
     rows, columns = np.nonzero((tokens >= 0) & (tokens < vocabulary))
@@ -126,6 +127,7 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     """
     result = logits.copy()
     result[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = -np.inf
+    # Few calls empty a row, so a glance at its beginning mostly saves a pass over the vocabulary.
     if (result[:, :GLANCE].max(axis=-1) > -np.inf).all():
         return result
     emptied = np.flatnonzero(result.max(axis=-1) == -np.inf)
@@ -241,6 +243,7 @@ def _encoded(
             "give the id itself, or sample from a model"
         )
     ids = vocabulary.encode(word)
+    # A vocabulary of words may fold case or strip marks, and leave nothing.
     if ids and vocabulary.unknown not in ids:
         return ids
     if missing is not None:

@@ -46,6 +46,7 @@ def check_attributes(cls: type[Sampler]) -> None:
     for flag in ("is_argmax_invariant", "is_shift_invariant"):
         if not isinstance(getattr(cls, flag), bool):
             raise PluginError(f"{wrong}.{flag} must be True or False, not {getattr(cls, flag)!r}")
+    # A class attribute that could change would change every sampler made before.
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
 
@@ -94,7 +95,7 @@ def fault_of_rows(logits: Array) -> str:
     """
     if rows_are_valid(logits):
         return ""
-    largest = logits[first_invalid_row(logits)].max()
+    largest = logits[first_invalid_row(logits)].max()  # NaN spreads through a maximum
     if np.isnan(largest):
         return "NaN"
     return "+infinity" if largest > 0 else "a row in which every token is impossible"

@@ -44,6 +44,7 @@ class Endings:
         if "" in strings:
             raise UsageError("a stop string needs at least one character")
         repeats = stop_on_loop
+        # Every text ends in one occurrence of its last phrase.
         if repeats is not None and (type(repeats) is not int or repeats < 2):
             raise UsageError(f"stop_on_loop must be a whole number, at least 2, not {repeats!r}")
         return cls(strings, TextPatterns(patterns=stop_regex), repeats)

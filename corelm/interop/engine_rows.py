@@ -123,7 +123,7 @@ class EngineRows:
 
     def _surprisals(self, j: int, token: Ids) -> tuple[Nats, Nats]:
         before = self.rows[j]
-        if self._logits is None:
+        if self._logits is None:  # no sampler reads surprisals, so they were not kept
             return NONE, NONE
         of_model, of_sampler = (logits[j : j + 1] for logits in self._logits)
         model, sampler = model_surprisals(of_model, token), surprisals(of_sampler, token)

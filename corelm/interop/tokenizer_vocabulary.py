@@ -125,6 +125,7 @@ def _bytes_of(tokenizer: Any) -> Callable[[str], bytes] | None:
     if kinds == {"ByteLevel"}:
         table = {character: byte for byte, character in enumerate(byte_alphabet())}
         return lambda piece: bytes(table[character] for character in piece if character in table)
+    # Any other decoder may look at neighbouring tokens, so its tokens have no bytes alone.
     if kinds and kinds <= {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}:
         return _sentencepiece_bytes
     return None

@@ -122,6 +122,7 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             with open(new / name, "wb") as file:
                 file.write(content)
+                # After a power cut, a rename may be on the disk before what was written.
                 file.flush()
                 os.fsync(file.fileno())
         _sync(new)
@@ -140,6 +141,7 @@ def write_file(content: bytes, target: Path) -> None:
         OSError: a full disk, a read-only place; an earlier file is unchanged.
     """
     real = Path(os.path.realpath(target))
+    # A pipe or a terminal cannot be replaced, and has no earlier content to lose.
     if real.exists() and not real.is_file():
         real.write_bytes(content)
         return
@@ -199,6 +201,7 @@ def name_when_whole(path: Path) -> str | None:
 def _partial_path(target: Path) -> Path:
     import secrets
 
+    # Next to the target: a rename between file systems would copy, and could be cut off.
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
 
 

@@ -177,7 +177,7 @@ def set_weights(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
 def _rounded(weights: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
     if dtype not in ("float16", "float32"):
         raise ValueError(f"weights are written as float16 or float32, not {dtype}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # what overflows is infinite, and reported below
         rounded = {name: np.ascontiguousarray(w, dtype=dtype) for name, w in weights.items()}
     for name, weight in rounded.items():
         if not np.isfinite(weight).all():

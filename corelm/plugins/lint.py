@@ -146,6 +146,7 @@ def _filter_without_effect(stages: Stages) -> Iterator[str]:
 def _makes_idle(before: Stages, late: Sampler) -> Sampler | None:
     """Find the filter after which a filter removes nothing, with any samplers between them."""
     for i, early in enumerate(before):
+        # Alone and with the stages between, which may change the rows that reach it.
         prefixes = (early, Chain(tuple(before[i:])))
         if early.kind == "filter" and all(has_effect(late, p) is False for p in prefixes):
             return early

@@ -112,6 +112,7 @@ def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:
 def distinct(offers: Iterable[Offer]) -> list[Offer]:
     """Return the offers without duplicates, from two entry points to one module."""
     kept: list[Offer] = []
+    # Not a set: a plugin's values may not be hashable.
     for offer in offers:
         if not any(o.full_name == offer.full_name and o.value == offer.value for o in kept):
             kept.append(offer)

@@ -84,6 +84,7 @@ def _settings(text: str, depth: int) -> list[Setting]:
     if not swept:
         return [Setting(text, None)]
     _refuse_too_many(text, math.prod(len(part.values) for part in parts))
+    # One curve for each combination of the others: in it, only the last parameter varies.
     last = swept[-1]
     return [
         Setting("".join(some), "".join([*some[:last], parts[last].text, *some[last + 1 :]]))

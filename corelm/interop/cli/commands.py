@@ -113,6 +113,7 @@ def presets(
             out.json(as_json(settings)) if json else out.text(f"{settings.sampler}\n")
         else:
             _show(out, name, json)
+    # A script must notice that the chain lacks something, although it was printed.
     return PARTLY_FAILED if settings is not None and settings.unsupported else None
 
 

@@ -57,10 +57,12 @@ class Setting:
             stage = None if parameters is None else own(self.sampler, **parameters)
         except NoCounterpartError:
             raise
+        # A file may have any JSON for a key, and `read` computes with it unchecked.
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             pairs = [f"{key}={shown(v)}" for key, v in given.items() if v is not None]
             reason = str(error) if isinstance(error, ParameterError) else "a value of a wrong type"
             raise SettingsError(f"{', '.join(pairs)}: {reason}") from error
+        # A neutral stage is as good as none, and chains compare equal without it.
         return None if stage is None or stage.is_neutral else stage
 
     def values(self, stage: Sampler) -> Values:
@@ -269,6 +271,7 @@ def own(sampler: str, /, **parameters: Any) -> Sampler:
     default = _default(sampler)
     if not parameters:
         return default
+    # Under the name of the default, which is the full one if a plugin offers the short one too.
     return renamed(type(default).build(**parameters), default.name)
 
 
@@ -283,6 +286,7 @@ def texts(items: Any) -> list[str]:
     Raises:
         TypeError: anything else.
     """
+    # A text would pass as the list of its letters.
     if isinstance(items, str) or not all(isinstance(item, str) for item in items):
         raise TypeError
     return list(items)

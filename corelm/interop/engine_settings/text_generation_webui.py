@@ -100,6 +100,7 @@ def _breakers(given: Any) -> list[str]:
     """Return the breakers: a list, a list in JSON, or the items of one without its brackets."""
     if not isinstance(given, str):
         return texts(given)
+    # The program takes a text in an input field, to which users add no brackets.
     return texts(json.loads(given if given.lstrip().startswith("[") else f"[{given}]"))
 
 
@@ -227,8 +228,9 @@ class PriorityEngine(ListingEngine):
         last = values.get("temperature_last")
         if not isinstance(last, bool | None):
             raise SettingsError(f"temperature_last must be true or false, not {shown(last)}")
-        if last:
+        if last:  # overrides the list, in which the temperature may come first
             places = [*(p for p in places if p not in LATE), *LATE]
+        # An older preset lists fewer samplers than there are now; the others act before it.
         settings = self.at([*(p for p in UNLISTED if p not in places), *places])
         allowed = super().acting(values)
         return [setting for setting in settings if setting in allowed]

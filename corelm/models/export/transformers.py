@@ -44,6 +44,7 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
             }
         ),
         "special_tokens_map.json": dump_json(special),
+        # For readers of the older format, which has the tokenizer in two files.
         "vocab.json": dump_json(ids),
         "merges.txt": f"#version: 0.2\n{merges}".encode(),
     }
@@ -61,7 +62,7 @@ def _config(a: Architecture, vocabulary: BytePairVocabulary) -> dict[str, Any]:
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "activation_function": "gelu_new",
+        "activation_function": "gelu_new",  # the approximation by tanh, as in corelm's kernels
         "vocab_size": a.vocabulary_size,
         "n_positions": a.context_length,
         "n_ctx": a.context_length,

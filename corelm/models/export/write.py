@@ -50,6 +50,7 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
     path = Path(target)
     if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{str(path)!r} already exists; choose another name or overwrite it")
+    # All in memory before the first byte is written, so that a failure leaves nothing behind.
     files = FORMATS[to].files(model, vocabulary)
     try:
         if isinstance(files, bytes):
