@@ -13,9 +13,10 @@ from corelm.language_model import Vocabulary
 
 def protect(holder: Any, *names: str) -> None:
     """Replace these arrays of a frozen dataclass by read-only views."""
-    fields = vars(holder)  # past `__setattr__`, which refuses everything
+    fields = vars(holder)  # bypasses `__setattr__`, which a frozen dataclass disables
     for name in names:
         array = fields[name]
+        # A view, because the caller may own the array and still write into it.
         if array.flags.writeable:
             fields[name] = view = array.view()
             view.flags.writeable = False

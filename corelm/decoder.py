@@ -76,9 +76,10 @@ class DecodingTask:
         text_of = dict(zip(self.random_stream.samples, texts, strict=True))
         decoding = self.start()
         for position in range(length):
+            # The texts differ in length: a row is dropped when its text has ended.
             decoding.select(np.array([position < len(text_of[s]) for s in decoding.samples]))
             tokens = np.array([text_of[s][position] for s in decoding.samples])
-            decoding.next()
+            decoding.next()  # the distributions that the step reports
             step = decoding.step(tokens)
             if position + 1 < length:
                 decoding.advance(tokens)
@@ -110,6 +111,6 @@ class Decoder(Parameterized, ABC):
     def next_tokens(self, task: DecodingTask) -> Mapping[int, float] | None:
         """Return the tokens that it considers after the prompt, for explanations.
 
-        Each token has its score, the best one first. None if the decoder cannot say.
+        Each token has its score, the best one first. None if the decoder has no such tokens.
         """
         return None

@@ -61,6 +61,7 @@ class Writer:
     @property
     def state(self) -> Hashable:
         """All that the text of the next token depends on: equal states write alike."""
+        # Not the last tokens as such: the fewer states, the more often a cache of texts hits.
         before, previous = self.before_previous, self.previous
         run = previous[0] if previous[:1] in RUNS else ""
         number = previous if before.isdigit() and previous in NUMBER_MARKS else ""

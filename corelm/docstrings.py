@@ -1,4 +1,4 @@
-"""Read the sections of docstrings: the source that one names, what it is related to."""
+"""Read the sections of docstrings, such as the source and the related names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def section(thing: object, title: str) -> str:
 
 
 def docstring(thing: object) -> str:
-    """Return the author's docstring; the one that `dataclass` generates counts as none."""
+    """Return the author's docstring; empty for the signature that `dataclass` generates."""
     text = inspect.cleandoc(getattr(thing, "__doc__", None) or "")
     return "" if text.startswith(f"{getattr(thing, '__name__', '')}(") else text
 

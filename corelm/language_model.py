@@ -75,7 +75,7 @@ class IncrementalVocabulary(Vocabulary, Protocol):
 class ContextualVocabulary(Vocabulary, Protocol):
     """A vocabulary in which the text of a token depends on the tokens before it.
 
-    A vocabulary of words puts spaces and capitals where the words before ask for them. Samplers
+    In a vocabulary of words, for example, the words before decide spaces and capitals. Samplers
     that constrain the text need the text of every token.
     """
 
@@ -113,7 +113,7 @@ class RewindableSession(Session, Protocol):
     def last_logits(self, count: int) -> Array:
         """Return (batch, count, vocabulary): the logits after each of the last `count` tokens.
 
-        The last of them are those of `next_logits`.
+        The last of them equal the result of `next_logits`.
         """
 
     def rewind(self, count: int) -> None:
@@ -154,8 +154,8 @@ class ModelScheme:
 
     Attributes:
         open: returns the model of a rest, such as a path; takes each of `options` as a keyword.
-        metavar: what stands for the rest in lists and messages.
-        options: those of `device` and `dtype` that it takes.
+        metavar: the placeholder for the rest in lists and messages.
+        options: the keywords that it takes, of `device` and `dtype`.
         installed: returns the rests of models found on this machine, for lists and completion.
 
     Example:
@@ -212,6 +212,7 @@ def same_vocabulary(one: Vocabulary, other: Vocabulary) -> bool:
         (True, False)
     """
     special = ("padding", "unknown", "start")
+    # Sizes before texts: only equal vocabularies cost a pass over all tokens.
     return one is other or (
         all(getattr(one, name) == getattr(other, name) for name in special)
         and set(one.ends) == set(other.ends)

@@ -1,4 +1,4 @@
-"""Names of a module that are imported when they are first asked for."""
+"""Names of a module that are imported when they are first used."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 def exports(
     module: str, names: Mapping[str, Sequence[str]]
 ) -> tuple[list[str], Callable[[str], Any]]:
-    """Return `__all__` and `__getattr__` of a module that offers names of others.
+    """Return `__all__` and `__getattr__` of a module that re-exports names of other modules.
 
     Args:
         module: the name of the module.
-        names: the names of each other module.
+        names: the names to re-export, by module.
     """
     place = {name: other for other, some in names.items() for name in some}
 

@@ -20,8 +20,8 @@ class Metric:
         meaning: its definition in a few words, such as "the mean number of words in a text".
         figure: called with the token ids of each text, without the end token, and with the same
             texts as strings, without their prompts. It returns a finite number, or None if the
-            figure is undefined for these texts. `corelm report --bibtex` cites the source that its
-            docstring names, as that of a sampler.
+            figure is undefined for these texts. `corelm report --bibtex` cites the source in its
+            docstring, as it does for samplers.
         compare: in place of `figure`, for a comparison with human text, which needs a report with
             a reference. Called once for each set with its texts, human texts, and the second
             scorer of the report or its model without one. It returns a function from the indices

@@ -1,4 +1,4 @@
-"""Read the value of a parameter as its declared type, and hold it so that nobody changes it."""
+"""Convert the value of a parameter to its declared type, as an immutable value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def _to_float(value: Any, _: Any) -> float:
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # a number to Python, but hardly meant as one
         raise TypeError
     return float(value)
 
@@ -19,7 +19,7 @@ def _to_int(value: Any, _: Any) -> int:
         raise TypeError
     if isinstance(value, str):
         return int(value)
-    if value != int(value):
+    if value != int(value):  # 2.0 is a whole number, 2.5 is not
         raise ValueError
     return int(value)
 

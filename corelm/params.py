@@ -25,7 +25,7 @@ FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
 """The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""
 
 READERS: dict[type, Callable[[str], Any]] = {}
-"""Functions that read a value of such a class from text: for `Sampler`, that of expressions."""
+"""Functions that read a value of such a class from text, such as `Sampler`'s from an expression."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def param(
         corelm.errors.ParameterError: t must be at least 0, not -1.0
     """
     rule = Rule(help, gt, ge, lt, le, tuple(choices) if choices else None, tuple(aliases), whole)
-    if isinstance(default, (dict, list, set)):
+    if isinstance(default, (dict, list, set)):  # `dataclass` refuses a mutable default
         return dataclasses.field(default_factory=lambda: default, metadata={"rule": rule})
     return dataclasses.field(default=default, metadata={"rule": rule})
 
@@ -138,9 +138,10 @@ class Parameter:
         """Return a value as the declared type.
 
         Raises:
-            ParameterError: a value of another type or outside the bounds.
+            ParameterError: a value of a different type, or outside the bounds.
         """
         converted = self._cast(value)
+        # No bound excludes nan: every comparison with it is false.
         if isinstance(converted, float) and math.isnan(converted):
             raise ParameterError(f"{self.name} must be a number, not nan")
         if not self.rule.allows(converted):
@@ -177,7 +178,7 @@ class Parameterized:
     """A value whose fields are its parameters: frozen, checked, compared by its fields."""
 
     name: ClassVar[str] = ""
-    """The registered name; the class name in snake case until a plugin offers another one."""
+    """The registered name; the class name in snake case until a plugin offers a different one."""
 
     _is_registered: ClassVar[bool] = False
 
@@ -185,7 +186,7 @@ class Parameterized:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__dict__.get("name", _snake_case(cls.__name__))
         cls._is_registered = False
-        _refuse_unusable(cls)
+        _refuse_unusable(cls)  # before `dataclass`, whose own errors name no way out
         dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
@@ -200,6 +201,7 @@ class Parameterized:
         Raises:
             PluginError: a field without a type, or with one that a parameter cannot have.
         """
+        # In the class's own dict: an inherited value would be the parent's parameters.
         cached: tuple[Parameter, ...] | None = cls.__dict__.get("_parameters")
         if cached is None:
             cached = _declared(cls)
@@ -246,7 +248,7 @@ class Parameterized:
 
 
 def register_as(cls: type[Parameterized], name: str) -> None:
-    """Make the name that a plugin offers the class's own; the first one counts."""
+    """Set a class's name to the name that a plugin offers; the first one counts."""
     if not cls._is_registered:
         cls.name, cls._is_registered = name, True
 
@@ -255,7 +257,7 @@ P = TypeVar("P", bound=Parameterized)
 
 
 def renamed(value: P, name: str) -> P:
-    """Return the same value under another name that it can be found by.
+    """Return the same value under a different registered name.
 
     Its expression begins with that name. It equals, and hashes like, the original.
 
@@ -267,12 +269,12 @@ def renamed(value: P, name: str) -> P:
     if name == value.name:
         return value
     copied = copy.copy(value)
-    object.__setattr__(copied, "name", name)
+    object.__setattr__(copied, "name", name)  # no field, so equality ignores it
     return copied
 
 
 def written(value: Any) -> str:
-    """Return the value of a parameter as an expression has it."""
+    """Return the text of a parameter's value in an expression."""
     return value.expression if isinstance(value, Parameterized) else repr(value)
 
 
@@ -311,6 +313,7 @@ def _declared(cls: type[Parameterized]) -> tuple[Parameter, ...]:
 
 def _parameter(cls: type, field: dataclasses.Field[Any], hints: dict[str, Any]) -> Parameter:
     hint = hints[field.name]
+    # `int | str` is one of the types, so look it up before taking a hint apart.
     origin = hint if hint in FIELD_TYPES else typing.get_origin(hint) or hint
     if origin not in FIELD_TYPES and not _is_parameterized(origin):
         names = ", ".join(getattr(t, "__name__", str(t)) for t in FIELD_TYPES)

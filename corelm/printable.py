@@ -1,4 +1,4 @@
-"""Words for people: text without control characters, reasons in one line, close names."""
+"""Text for messages: without control characters, with reasons in one line and close names."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def message_of(error: BaseException) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as a message of one line shows it, shortened where it is long.
+    """Return the `repr` of a value for a one-line message, shortened if it is long.
 
     Example:
         >>> shown("a" * 100)

@@ -29,7 +29,7 @@ class Sampler(Parameterized, ABC):
 
     Subclassing makes a frozen dataclass of the class; `corelm.param` declares its fields. The
     class attributes describe the sampler to the core: to the order lint, the report's labels and
-    curve, and the adapters of engines. Every one of them may be left out.
+    curve, and the adapters of engines. All of them are optional.
 
     Example:
         >>> import corelm
@@ -79,7 +79,7 @@ class Sampler(Parameterized, ABC):
         Args:
             logits: (batch, vocabulary), float32 or float64, read-only. Unnormalised; minus
                 infinity means never; each row has at least one finite entry.
-            context: the tokens so far; rows match those of `logits`.
+            context: the tokens so far, with the same rows as `logits`.
 
         Returns:
             Logits of the same shape and dtype, each row with at least one finite entry.
@@ -104,6 +104,7 @@ class Sampler(Parameterized, ABC):
     def is_neutral(self) -> bool:
         """True if the parameters have the neutral values, so that the logits stay as they are."""
         neutral = self.neutral
+        # An empty mapping means that no values switch it off, and `all` of nothing is True.
         return bool(neutral) and all(getattr(self, name) == neutral[name] for name in neutral)
 
     def __or__(self, other: Sampler) -> Chain:
@@ -116,10 +117,10 @@ class Sampler(Parameterized, ABC):
 class Mask(Sampler):
     """A sampler that makes tokens impossible by the context alone, as a grammar does.
 
-    A subclass writes `allowed`. The logits of allowed tokens stay as they are. In a chain, where
-    the stages before it kept nothing that it allows, the model's likeliest allowed token is left,
-    so that a mask is never broken; only where the model itself rules out all allowed tokens does
-    its likeliest token stay.
+    A subclass writes `allowed`. The logits of allowed tokens stay as they are. If the stages before
+    a mask removed every token that it allows, the model's likeliest allowed token stays, so a mask
+    is never broken. Only if the model itself rules out every allowed token does the model's
+    likeliest token stay.
 
     Example:
         >>> import corelm
@@ -189,8 +190,8 @@ class Choice(Sampler):
 class Chain(Sampler):
     """Samplers that act one after the other, in the order given.
 
-    It is the composition of its stages, the same for arrays of every library, but that its masks
-    know the logits which the chain took: see `Mask`.
+    A chain is the composition of its stages, for arrays of any library. Its masks also get the
+    chain's input, to fall back to: see `Mask`.
     """
 
     samplers: tuple[Sampler, ...] = ()
@@ -231,19 +232,21 @@ class Chain(Sampler):
 
 def _run(sampler: Sampler, logits: Array, context: Context) -> Array:
     """Call a sampler whose parts the core runs, and check the result if it is NumPy's."""
-    from corelm.stages import apply, run_stages  # they know this module's classes
+    from corelm.stages import apply, run_stages  # late: that module imports this one
 
+    # Arrays of other libraries may be traced or on a device, where a check would be slow or fail.
     run = apply if isinstance(logits, np.ndarray) else run_stages
     return run(sampler, logits, context)
 
 
 def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:
-    """Set what a sampler declares to what follows from its parts."""
+    """Derive a sampler's class attributes from its parts, and set them on the instance."""
     derived = {
         "reads": frozenset().union(*(part.reads for part in parts)),
         "is_argmax_invariant": all(part.is_argmax_invariant for part in parts),
         "is_shift_invariant": all(part.is_shift_invariant for part in parts),
     }
+    # A chain is shift-invariant, say, only if each stage is, so the class can't declare it.
     for name, value in derived.items():
         object.__setattr__(sampler, name, value)
 
@@ -260,7 +263,7 @@ def sampling_distribution(
         sampler: a sampler or a chain.
         logits: (vocabulary,) or (batch, vocabulary), as np.asarray takes them; minus infinity
             means never.
-        tokens: ids of the context, (time,) or (batch, time); empty when left out.
+        tokens: ids of the context, (time,) or (batch, time); empty by default.
 
     Returns:
         Probabilities in the shape and dtype of the logits; rows sum to 1.
@@ -279,7 +282,7 @@ def sampling_distribution(
         array = array.astype(np.float64)
     if array.ndim not in (1, 2) or array.shape[-1] == 0:
         raise UsageError(f"logits must be (vocabulary,) or (batch, vocabulary), not {array.shape}")
-    from corelm.stages import apply  # it knows this module's classes
+    from corelm.stages import apply  # late: that module imports this one
 
     rows = np.atleast_2d(array)
     check_logits(rows)

@@ -32,7 +32,7 @@ class StageResult:
 
     Attributes:
         stage: the sampler.
-        logits: (batch, vocabulary) what it returned; of a neutral stage, what came in.
+        logits: (batch, vocabulary) its result; for a neutral stage, its input.
         rows: (batch,) the rows in which it acts; None for all. A choice lets different samplers
             act in different rows.
         branch: the choice and its parameter that let the stage act, such as `phase outside`.
@@ -98,7 +98,7 @@ class _Run:
     """One call of a sampler.
 
     Args:
-        model_logits: those that the first stage takes, from which a mask falls back.
+        model_logits: the input of the first stage; a mask falls back to it.
         context: the past of each row.
         trace: gets the result of each stage; None records nothing.
     """
@@ -106,11 +106,13 @@ class _Run:
     def __init__(self, model_logits: Array, context: Context, trace: Trace | None) -> None:
         self._model_logits, self._trace = model_logits, trace
         self._context = context
+        # Arrays of other libraries may be traced by a compiler, which has no values to look at.
         self._checked = isinstance(model_logits, np.ndarray)
 
     def chain(self, sampler: Sampler, logits: Array, rows: Rows | None, branch: str) -> Array:
         """Call the stages of a sampler, and return the last one's logits."""
         last: Sampler | None = None
+        # A trace lists neutral stages too; without one they aren't even visited.
         for stage in sampler.stages if self._trace is not None else sampler.active_stages:
             if last is not None and self._checked:  # the model's logits were checked before
                 check_result(last, logits, self._context)
@@ -138,7 +140,7 @@ class _Run:
             self._trace.append(result)
 
     def _choice(self, stage: Choice, logits: Array, rows: Rows | None, branch: str) -> Array:
-        """Let the samplers act that a choice names, each in its rows."""
+        """Run the samplers that a choice names, each for its own rows."""
         chosen = self._guarded(stage, lambda: stage.choose(self._context))
         wanted = self._context.batch
         if len(chosen) != wanted or not all(isinstance(each, Sampler) for each in chosen):
@@ -225,7 +227,7 @@ def allowed_tokens(trace: Iterable[StageResult], shape: tuple[int, ...]) -> NDAr
     for result in trace:
         if result.allowed is not None:
             mine = result.allowed
-            if result.rows is not None:
+            if result.rows is not None:  # where it does not act, a mask allows everything
                 mine = mine | ~result.rows[:, None]
             allowed = mine if allowed is everything else allowed & mine
     return allowed

@@ -1,4 +1,4 @@
-"""Read and change single tokens: past ones, those that a word names, and their logits.
+"""Read and change single tokens: past tokens, tokens named by a word, and their logits.
 
 For samplers that read the context. The functions touch only the tokens concerned; the rest of a
 row costs one copy.
@@ -54,6 +54,7 @@ def known_tokens(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids]:
         ([0, 0, 1], [5, 2, 2])
     """
     tokens = np.asarray(tokens)
+    # The usual case, without a mask; an engine's context may have ids without a logit.
     if tokens.size and tokens.min() >= 0 and tokens.max() < vocabulary:
         return np.arange(len(tokens)).repeat(tokens.shape[1]), tokens.ravel()
     rows, columns = np.nonzero((tokens >= 0) & (tokens < vocabulary))
@@ -76,6 +77,7 @@ def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
         ([0, 0, 1], [2, 5, 2], [1, 2, 3])
     """
     rows, ids = known_tokens(tokens, vocabulary)
+    # One number for each pair of row and id, so that one sort counts all rows.
     keys, counts = np.unique(rows * vocabulary + ids, return_counts=True)
     return keys // vocabulary, keys % vocabulary, counts
 
@@ -83,7 +85,7 @@ def token_counts(tokens: ArrayLike, vocabulary: int) -> tuple[Ids, Ids, Ids]:
 def change_logits(
     logits: Array, rows: ArrayLike, ids: ArrayLike, change: Callable[[Array], Array]
 ) -> Array:
-    """Return a copy of the logits with those of some tokens changed.
+    """Return a copy of the logits in which the logits of some tokens are changed.
 
     A change neither removes a token nor brings one back: a logit too large for its type becomes
     the largest number of that type, and minus infinity stays.
@@ -98,11 +100,11 @@ def change_logits(
         >>> change_logits(np.array([[1.0, 2.0]]), [0], [1], lambda logit: logit - 0.5).tolist()
         [[1.0, 1.5]]
     """
-    result = np.array(logits, order="C")
+    result = np.array(logits, order="C")  # so that `reshape` below returns a view
     at = np.asarray(rows, dtype=np.int64) * logits.shape[1] + np.asarray(ids, dtype=np.int64)
     flat = result.reshape(-1)
     before = flat.take(at).astype(np.float64)
-    limits = np.finfo(logits.dtype)
+    limits = np.finfo(logits.dtype)  # an infinite logit would be invalid, or remove the token
     with np.errstate(over="ignore"):
         after = np.clip(change(before), limits.min, limits.max)
     flat[at] = np.where(before > -np.inf, after, -np.inf).astype(logits.dtype)
@@ -125,6 +127,7 @@ def remove_tokens(logits: Array, rows: ArrayLike, ids: ArrayLike) -> Array:
     """
     result = logits.copy()
     result[np.asarray(rows, dtype=np.int64), np.asarray(ids, dtype=np.int64)] = -np.inf
+    # Few calls empty a row, so a glance at its beginning mostly saves a pass over the vocabulary.
     if (result[:, :GLANCE].max(axis=-1) > -np.inf).all():
         return result
     emptied = np.flatnonzero(result.max(axis=-1) == -np.inf)
@@ -240,6 +243,7 @@ def _encoded(
             "give the id itself, or sample from a model"
         )
     ids = vocabulary.encode(word)
+    # A vocabulary of words may fold case or strip marks, and leave nothing.
     if ids and vocabulary.unknown not in ids:
         return ids
     if missing is not None:

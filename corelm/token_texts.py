@@ -1,7 +1,7 @@
 """Find marks, such as `</think>`, in the text of the tokens so far.
 
-For samplers that change as a text grows. The search reads each token once: it is remembered for
-the texts that were asked about last, so the next token of one of them costs one look.
+For samplers that change as a text grows. A search reads each token once: the searches of recent
+texts are cached, so the next token of such a text costs one step.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def find_in_turn(
     known = _remembered.get((*key, ids.tobytes()))
     if known is not None:
         return known[1]
-    # A search that goes on is taken out, so that no other text goes on with the same one.
+    # Taken out of the cache: a fork of the text must not continue the same search.
     search, _ = _remembered.pop((*key, ids[:-1].tobytes()), (None, ()))
     unread = ids if search is None else ids[-1:]
     if search is None:
@@ -96,7 +96,7 @@ class _Search:
 
 
 def _mark(mark: int | str, vocabulary: Vocabulary | None) -> tuple[Any, int | None]:
-    """Return the text of a mark, in bytes where those of tokens are, and the token to find."""
+    """Return the text of a mark, in bytes if the tokens' texts are bytes, and the id to find."""
     if not isinstance(mark, str):
         return None, mark
     if vocabulary is None:
@@ -105,6 +105,7 @@ def _mark(mark: int | str, vocabulary: Vocabulary | None) -> tuple[Any, int | No
             "give a token id, or sample from a model"
         )
     ids = vocabulary.encode(mark)
+    # A special token has no text of its own, so only its id can be found.
     special = len(ids) == 1 and ids[0] != vocabulary.unknown and not vocabulary.decode(ids)
     text = mark.encode() if isinstance(vocabulary, ByteVocabulary) else mark
     return text, ids[0] if special else None

@@ -2,7 +2,7 @@
 
 A sampler, a decoder or a metric needs `corelm` and `corelm.filters` alone. corelm's guests (models,
 training, reports, interop, scaling, bench, clean) take these names from the heart and no others, as
-a package of somebody else can. Each is imported when it is first asked for.
+a third-party package can. Each is imported when it is first used.
 """
 
 import typing

@@ -22,12 +22,13 @@ READABLE = frozenset({"tokens", "step", "surprisal", "model_surprisal", "vocabul
 
 
 def check_attributes(cls: type[Sampler]) -> None:
-    """Refuse class attributes outside the contract, and freeze the others."""
+    """Raise if a class attribute is outside the contract; freeze the others."""
     wrong = f"not a sampler: {cls.__name__}"
     if cls.kind not in KINDS:
         raise PluginError(f"{wrong}.kind must be one of {', '.join(KINDS)}, not {cls.kind!r}")
     if cls.kind == "mask" and not hasattr(cls, "allowed"):
         raise PluginError(f"{wrong}: a mask inherits corelm.Mask and has a method allowed(context)")
+    # The core's own `__call__` handles traces and fallbacks, which another one would bypass.
     for method in ("allowed", "choose"):
         if hasattr(cls, method) and "__call__" in vars(cls) and method not in vars(cls):
             raise PluginError(f"{wrong}: it has {method}, from which the core makes its __call__")
@@ -45,12 +46,13 @@ def check_attributes(cls: type[Sampler]) -> None:
     for flag in ("is_argmax_invariant", "is_shift_invariant"):
         if not isinstance(getattr(cls, flag), bool):
             raise PluginError(f"{wrong}.{flag} must be True or False, not {getattr(cls, flag)!r}")
+    # A class attribute that could change would change every sampler made before.
     cls.reads = frozenset(cls.reads)
     cls.neutral = MappingProxyType(dict(cls.neutral))
 
 
 def fault_of_result(result: Any, logits: Array) -> str:
-    """Name what is wrong with the result of a sampler; empty if nothing is.
+    """Return the fault of a sampler's result in a few words; empty if there is none.
 
     Args:
         result: any object that a sampler returned.
@@ -60,7 +62,7 @@ def fault_of_result(result: Any, logits: Array) -> str:
 
 
 def fault_of_array(result: Any, logits: Array) -> str:
-    """Name the difference in type, shape or dtype to the input; empty if there is none."""
+    """Return the difference in type, shape or dtype from the input; empty if there is none."""
     if not isinstance(result, np.ndarray):
         return f"{type(result).__name__} instead of an array"
     if result.shape != logits.shape:
@@ -71,11 +73,11 @@ def fault_of_array(result: Any, logits: Array) -> str:
 
 
 def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
-    """Name what is wrong with the tokens that a mask allows; empty if nothing is.
+    """Return the fault of a mask's result in a few words; empty if there is none.
 
     Args:
         allowed: any object that `Mask.allowed` returned, but None.
-        shape: (batch, vocabulary), that of the logits.
+        shape: the shape of the logits, (batch, vocabulary).
     """
     if not isinstance(allowed, np.ndarray):
         return f"{type(allowed).__name__} instead of an array of bool"
@@ -87,25 +89,25 @@ def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
 
 
 def fault_of_rows(logits: Array) -> str:
-    """Name what is wrong with the first invalid row; empty if each row is a valid distribution.
+    """Return the fault of the first invalid row; empty if each row is a valid distribution.
 
     The maximum decides: it is NaN, +infinity or -infinity exactly where the row is invalid.
     """
     if rows_are_valid(logits):
         return ""
-    largest = logits[first_invalid_row(logits)].max()
+    largest = logits[first_invalid_row(logits)].max()  # NaN spreads through a maximum
     if np.isnan(largest):
         return "NaN"
     return "+infinity" if largest > 0 else "a row in which every token is impossible"
 
 
 def first_invalid_row(logits: Array) -> int:
-    """The index of the first row that has no finite maximum."""
+    """Return the index of the first row that has no finite maximum."""
     return int(np.flatnonzero(~np.isfinite(logits.max(axis=-1)))[0])
 
 
 def check_logits(logits: Array, where: str = "the logits") -> None:
-    """Refuse logits that no sampler could use.
+    """Raise if a row of logits is not a valid distribution.
 
     Args:
         logits: (batch, vocabulary).

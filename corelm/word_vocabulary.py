@@ -33,6 +33,7 @@ MARKED = (
 )
 """One token of `words+punctuation`; the expression means the same to Python and to RE2."""
 
+# ASCII only: TextVectorization lower-cases bytes, so `str.lower` would give other tokens.
 _LOWER = {ord(letter): letter.lower() for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
 _stripped, _dash, _marked = re.compile(STRIPPED), re.compile(DASH), re.compile(MARKED)
 _spaced = re.compile(f"[^{SPACE}]+")
@@ -161,7 +162,7 @@ class WordVocabulary:
     def texts_after(self, ids: Iterable[int]) -> Sequence[str]:
         """Return for each token the text that it would add after these ids.
 
-        The same object for each state of the writer, of which a text meets a few dozen.
+        Texts in the same state of the writer share one object; a text passes a few dozen states.
 
         Example:
             >>> vocabulary = WordVocabulary(["", "[UNK]", "good", "."], "words+punctuation")
@@ -193,7 +194,7 @@ class WordVocabulary:
 
 
 class _TextsAfter(Sequence[str]):
-    """The text of each token in one state of a writer, made when it is looked at."""
+    """The text of each token in one state of a writer, computed on access."""
 
     def __init__(self, words: Sequence[str], silent: set[int], writer: Writer) -> None:
         self._words, self._silent, self._writer = words, silent, writer

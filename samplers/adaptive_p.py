@@ -55,7 +55,7 @@ class AdaptiveP(Sampler):
 
     def _aim(self, model_surprisal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the moved target: (batch,)."""
-        drawn = ~np.isnan(model_surprisal)
+        drawn = ~np.isnan(model_surprisal)  # tokens of the prompt have no surprisal
         p = np.exp(-np.where(drawn, model_surprisal, np.inf))
         total = drawn.sum(axis=-1)
         # The running mean of the original, unrolled: a draw loses `decay` with each later one.

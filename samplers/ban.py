@@ -37,6 +37,7 @@ class Ban(Mask):
         for word in self.words:
             *before, last = token_sequence(word, context.vocabulary, context.vocabulary_size)
             ending = _ending_with(context.tokens, before)
+            # Only the last token of a word completes it; the others stay possible.
             rows.extend(ending)
             ids.extend([last] * len(ending))
         return allow_all_but(context, rows, ids)

@@ -85,7 +85,7 @@ def repetitions(
     for follower, same in zip(backwards, [*z_function(backwards), 0][1:], strict=True):
         if same < shortest:  # as almost everywhere
             continue
-        n = min(same, limit)
+        n = min(same, limit)  # a match ends at the last breaker
         if n >= max(shortest, longest.get(follower, 0)) and follower not in breakers:
             longest[follower] = n
     return longest
@@ -101,6 +101,7 @@ def z_function(sequence: Sequence[int]) -> list[int]:
     z = [0] * len(sequence)
     left = right = 0  # the match seen so far that ends last is sequence[left:right]
     for i in range(1, len(sequence)):
+        # Inside that match the text repeats its beginning, so a comparison was made before.
         same = min(z[i - left], right - i) if i < right else 0
         while i + same < len(sequence) and sequence[same] == sequence[i + same]:
             same += 1

@@ -73,6 +73,7 @@ class Force(Mask):
         never, place = len(row) + 1, -1 - count
         if self.unless:
             found = find_in_turn(row, (self.after, self.unless), context.vocabulary)
+            # The marks alternate: an odd number of them means that `unless` has not come since.
             return found[-1] + self.at if len(found) % 2 else never
         for appearance in find_in_turn(row, (self.after,), context.vocabulary):
             if not place < appearance <= place + count:  # one of the words doesn't count

@@ -15,7 +15,7 @@ class LengthBias(Sampler):
     """Make the end more likely, or less, with each drawn token.
 
     After n drawn tokens, weight (n - start) is added to the logits of the end tokens if n > start.
-    A negative weight makes the end less likely. The end tokens are those of the model's vocabulary;
+    A negative weight makes the end less likely. The vocabulary of the model names the end tokens;
     without one, as in a distribution that no model made, nothing can end and nothing changes.
 
     Source: NVIDIA's logits-processor-zoo, GenLengthLogitsProcessor, with the power 1.
@@ -46,7 +46,7 @@ class LengthBias(Sampler):
         late = context.step - self.start
         if not ends or late <= 0:
             return logits
-        rows = np.arange(len(logits))[:, None]
+        rows = np.arange(len(logits))[:, None]  # broadcasts: every row has the same end tokens
         return change_logits(logits, rows, ends, lambda logit: logit + self.weight * late)
 
 

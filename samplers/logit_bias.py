@@ -47,6 +47,7 @@ class LogitBias(Sampler):
                 )
 
     def __call__(self, logits: Array, context: Context) -> Array:
+        # Summed by id: a word and an id may name the same token.
         biases: dict[int, float] = defaultdict(float)
         for token, bias in self.bias.items():
             biases[token_id(token, context.vocabulary, logits.shape[-1])] += bias

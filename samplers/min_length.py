@@ -14,7 +14,7 @@ from corelm.filters import allow_all_but
 class MinLength(Mask):
     """Make the end of the text impossible before n tokens are drawn.
 
-    Tokens of the prompt do not count. The end tokens are those of the model's vocabulary; without
+    Tokens of the prompt do not count. The vocabulary of the model names the end tokens; without
     one, as in a distribution that no model made, nothing can end and nothing changes. If the ends
     are the only tokens in play, they stay.
 

@@ -41,7 +41,7 @@ class Mirostat(Sampler):
     eta: float = param(0.1, "learning rate of mu", ge=0, lt=math.inf)
 
     def __call__(self, logits: Array, context: Context) -> Array:
-        nats = self._mu(context.surprisal) * math.log(2)
+        nats = self._mu(context.surprisal) * math.log(2)  # the paper counts in bits
         return within_nats(logits, nats - min_entropy(logits))
 
     def _mu(self, surprisal: NDArray[np.float64]) -> NDArray[np.float64]:

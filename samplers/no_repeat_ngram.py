@@ -49,6 +49,7 @@ class NoRepeatNgram(Mask):
 
 def _repeats(tokens: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
     """Mark where the last `length` tokens of a row occur earlier: (batch, time - length)."""
+    # A shifted comparison for each token of the run: cheap, since runs are short.
     starts = tokens.shape[1] - length
     same = np.ones((len(tokens), starts), dtype=np.bool_)
     for i in range(length):

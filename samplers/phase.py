@@ -39,6 +39,7 @@ class Phase(Choice):
     outside: Sampler = param(Stochastic(), "acts before and after it")
 
     def choose(self, context: Context) -> Sequence[Sampler]:
+        # After an odd number of marks, the last one is a start without its end.
         marks = (self.start, self.end)
         found = (len(find_in_turn(row, marks, context.vocabulary)) for row in context.tokens)
         return [self.inside if count % 2 else self.outside for count in found]

@@ -49,12 +49,14 @@ class RepetitionPenalty(Sampler):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Log-probabilities have no arbitrary constant that the penalty could depend on.
         object.__setattr__(self, "is_shift_invariant", self.normalised)
 
     def __call__(self, logits: Array, context: Context) -> Array:
         if self.normalised:
             logits = log_softmax(logits)
         past = past_tokens(context, self.last, self.skip_prompt)
+        # A repeated pair is changed once, so the ids need not be made unique.
         rows, ids = known_tokens(past, logits.shape[-1])
         return change_logits(logits, rows, ids, self._penalised)
 

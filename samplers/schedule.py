@@ -78,7 +78,8 @@ class Mixture(Sampler):
 
 
 def _between(first: Sampler, last: Sampler, w: float) -> Sampler | None:
-    """Return the sampler whose numbers are between those of two; None if more than that differs."""
+    """Return the sampler with numbers between two samplers'; None if more than numbers differ."""
+    # One temperature in between is a stage like any other; a mixture would need both samplers.
     if len(first.stages) != len(last.stages):
         return None
     stages = [_stage(*pair, w) for pair in zip(first.stages, last.stages, strict=True)]
@@ -94,7 +95,7 @@ def _stage(first: Sampler, last: Sampler, w: float) -> Sampler | None:
     values: dict[str, Any] = {}
     for p in first.parameters():
         a, b = getattr(first, p.name), getattr(last, p.name)
-        if a == b:
+        if a == b:  # also where no number lies between, such as two equal lists
             continue
         if p.is_nested:
             values[p.name] = _between(a, b, w)

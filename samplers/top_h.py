@@ -11,8 +11,8 @@ from corelm.filters import top_h
 class TopH(Sampler):
     """Keep as many top tokens as possible while their entropy stays at most h times the full one.
 
-    The entropy of the tokens that stay is that of their renormalised distribution; it grows with
-    every token. The most likely token always stays. h = 1 switches it off.
+    The entropy of the tokens that stay is computed after renormalising them; it grows with every
+    token. The most likely token always stays. h = 1 switches it off.
 
     Source: Potraghloo, Azizi, Kundu, Pedram 2025, Top-H decoding: adapting the creativity and
     coherence with bounded entropy in text generation, arXiv 2509.02510.

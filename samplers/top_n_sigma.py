@@ -17,7 +17,7 @@ ALL = 1e30
 class TopNSigma(Sampler):
     """Keep the tokens whose logit is within n standard deviations of the largest.
 
-    The deviation is that of the population of logits still in play. n = inf switches it off;
+    The deviation is the population's, over the logits still in play. n = inf switches it off;
     n = 0 keeps the most likely token and its ties.
 
     Source: Tang et al. 2024, Top-n-sigma: not all logits are you need, arXiv 2411.07641.

@@ -46,7 +46,7 @@ class Speed:
         rounds: the number of times that they were written.
         tokens_per_second: of all texts together, the sampler and the draw included.
         step: the time for one token of every text.
-        sampler: the time of the sampler in a step.
+        sampler: the sampler's time in a step.
         draw: the time of the draw in a step.
         products: the time of the bare matrix products of a step; None if the model does not
             offer them.
@@ -122,13 +122,14 @@ def measure(
         rounds.append(_round(task, products))
         passed = (perf_counter() - began) / seconds if seconds else 1
         progress(min(round(100 * passed), 100), 100)
+    # The first round pays for page faults and for threads that wake up.
     return _speed(batch, rounds[1:], known=bool(products))
 
 
 def _round(task: DecodingTask, products: Products) -> Round:
     marks: list[float] = []  # three a step: the sampler starts, the draw starts, the draw ends
     steps = _steps(replace(task, sampler=_timed(task.sampler, marks)), marks)
-    next(steps)
+    next(steps)  # reads the prompt, which is not measured
     marks.clear()
     began, tokens = perf_counter(), 0
     for step in steps:
@@ -152,9 +153,10 @@ def _speed(batch: int, rounds: Sequence[Round], known: bool) -> Speed:
 
 
 def _timed(sampler: Sampler, marks: list[float]) -> Sampler:
-    """Return a sampler that does the same and notes when it starts and when it ends."""
+    """Return a sampler that does the same and records the times of its start and its end."""
 
     class Timed(Sampler):
+        # As the timed sampler declares it: the core computes `model_surprisal` only for readers.
         reads = frozenset[str]().union(*(stage.reads for stage in sampler.stages))
 
         def __call__(self, logits: Array, context: Context) -> Array:
@@ -167,7 +169,7 @@ def _timed(sampler: Sampler, marks: list[float]) -> Sampler:
 
 
 def _steps(task: DecodingTask, marks: list[float]) -> Iterator[Step]:
-    """Yield the steps of ancestral sampling; note when each draw ends."""
+    """Yield the steps of ancestral sampling, and record the time at which each draw ends."""
     decoding = task.start()
     for position in range(task.length):
         step = decoding.draw()

@@ -68,7 +68,7 @@ def _count(found: Sequence[Leftover]) -> str:
 
 
 def _size(count: float) -> str:
-    """Return a number of bytes as people write it.
+    """Return a number of bytes with a unit.
 
     Example:
         >>> _size(999), _size(1_500_000)

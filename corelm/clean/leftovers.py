@@ -24,7 +24,7 @@ class Kind(NamedTuple):
 
     Attributes:
         names: the pattern of their names.
-        words: what they are.
+        words: their description.
         lock_of: returns the file that the command locks while it uses one of them.
     """
 
@@ -57,7 +57,7 @@ class Leftover:
 
     Attributes:
         path: the file or folder.
-        kind: what it is.
+        kind: its description.
         size: bytes.
         age: days since its last change.
         lock: the file that a running command locks; None if there is none.
@@ -71,7 +71,7 @@ class Leftover:
 
     def remove(self) -> bool:
         """Remove it; return False if a running command uses it, or it cannot be removed."""
-        # A finished report removes its lock too; that of a training run always stays.
+        # A finished report removes its lock too; a training run leaves its lock.
         with _held(self.lock, drop=self.path.suffix == ".jsonl") as held, suppress(OSError):
             if held and self.path.is_dir():
                 shutil.rmtree(self.path)
@@ -81,7 +81,7 @@ class Leftover:
 
 
 def leftovers(home: Path, days: float) -> Iterator[Leftover]:
-    """Yield what has not been changed for some days, without what is in use now.
+    """Yield the leftovers that are unchanged for some days and not in use.
 
     Args:
         home: corelm's home.
@@ -91,13 +91,13 @@ def leftovers(home: Path, days: float) -> Iterator[Leftover]:
         for path in sorted(_entries(home / folder)):
             if name_when_whole(path) is not None:
                 found = _leftover(path, "unfinished file", None)
-                if found.age < ABANDONED / DAY:  # somebody may be writing it
+                if found.age < ABANDONED / DAY:  # another process may be writing it
                     continue
             elif re.fullmatch(kind.names, path.name):
                 found = _leftover(path, kind.words, kind.lock_of(path))
             else:
                 continue
-            with _held(found.lock) as held:
+            with _held(found.lock) as held:  # a list must not offer the files of a running command
                 if held and found.age >= days:
                     yield found
 
@@ -117,9 +117,9 @@ def _leftover(path: Path, kind: str, lock: Path | None) -> Leftover:
 
 @contextmanager
 def _held(lock: Path | None, drop: bool = False) -> Iterator[bool]:
-    """Hold a lock if nobody else does; yield False if somebody does.
+    """Hold a lock; yield False if another process holds it.
 
-    The lock file is removed afterwards if it was not there before, or to be dropped.
+    The lock file is removed afterwards if it did not exist before, or if `drop` is True.
     """
     if lock is None:
         yield True

@@ -10,7 +10,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     Args:
-        arguments: the words after `corelm`; by default those of this process.
+        arguments: the words after `corelm`; by default the words of this process.
     """
     try:
         from corelm.cli.app import run

@@ -39,12 +39,12 @@ def run(arguments: Sequence[str]) -> int:
 def build(words: Sequence[str] = ()) -> typer.Typer:
     """Return the application.
 
-    Only the module of the command that is called is imported; without one, as in `corelm --help`,
-    all of corelm's are, and the commands of others are only listed.
+    Only the module of the called command is imported. Without one, as in `corelm --help`, all of
+    corelm's are, and third-party commands are only listed.
 
     Args:
-        words: the command line. `sample`, `explain` and `bench` have the options of the sampler
-            that it names.
+        words: the command line. The options of `sample`, `explain` and `bench` depend on the
+            sampler in it.
     """
     app = typer.Typer(
         cls=TextGroup,
@@ -58,6 +58,7 @@ def build(words: Sequence[str] = ()) -> typer.Typer:
     )
     app.callback()(_global_options)
     command = command_of(words)
+    # The options of a sampler must exist before Typer parses, so the words are read ahead.
     after = words[list(words).index(command) + 1 :] if command else ()
     called.set((command, after))
     for name in _needed(words, command):
@@ -94,7 +95,7 @@ def command_of(words: Sequence[str]) -> str:
 
 
 def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """Take `--debug` out of a command line; it may stand anywhere before `--`."""
+    """Remove `--debug` from a command line; it may be anywhere before `--`."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     words = [word for word in arguments[:end] if word != DEBUG]
     return [*words, *arguments[end:]], len(words) < end

@@ -24,7 +24,7 @@ class PartialError(Exception):
 
     Args:
         error: the error.
-        kept: what is finished, in words.
+        kept: a description of the finished work.
     """
 
     def __init__(self, error: Exception, kept: str) -> None:
@@ -108,6 +108,7 @@ def _discard_stdout() -> None:
 
 def _prepare(debug: bool) -> None:
     """Make every character writable, and show each log record on one line."""
+    # A terminal in ASCII must not end a run of hours with a UnicodeEncodeError.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -24,10 +24,10 @@ from corelm.printable import one_line, shown
 
 
 def check_command(offer: Offer) -> None:
-    """Refuse a command that is not a Typer app, or one that Typer cannot build."""
+    """Raise if a command is not a Typer app, or Typer cannot build it."""
     if not isinstance(offer.value, typer.Typer):
         raise PluginError(f"not a command: {offer.name} is {shown(offer.value)}, not a typer.Typer")
-    get_command(offer.value)
+    get_command(offer.value)  # raises now what would otherwise end the whole help
 
 
 class CommandRegistry(Registry):
@@ -44,7 +44,7 @@ def is_command(name: str) -> bool:
 
 
 def add_commands(app: typer.Typer, called: str, own: Collection[str]) -> None:
-    """Add the command that is called; if there is none, list all without importing others' modules.
+    """Add the called command; without one, list all and import no third-party module.
 
     Args:
         app: the application.
@@ -52,7 +52,7 @@ def add_commands(app: typer.Typer, called: str, own: Collection[str]) -> None:
         own: the commands of the heart, which no plugin can replace.
 
     Raises:
-        CorelmError: the command that is called cannot be used.
+        CorelmError: the called command cannot be used.
     """
     commands = CommandRegistry()
     if called and is_command(called):
@@ -67,6 +67,7 @@ def add_commands(app: typer.Typer, called: str, own: Collection[str]) -> None:
             _add(app, name, commands.find(COMMANDS, str(source)).value)
             continue
         text = f"From the plugin {describe.origin(source)}."
+        # A stand-in for the list: the plugin itself is imported only when it is called.
         unloaded = typer.Typer(callback=lambda: None, cls=TextGroup)
         app.add_typer(unloaded, name=one_line(name), short_help=one_line(text))
 

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 class TextCommand(TyperCommand):
     """A command whose options reach it as text.
 
-    Typer converts each value with pydantic, whose import takes longer than that of Typer itself.
+    Typer converts each value with pydantic, whose import takes longer than the import of Typer.
     corelm's parameters convert text themselves, so the conversion is skipped.
     """
 
@@ -28,7 +28,7 @@ class TextGroup(TyperGroup):
 
 
 def _unconverted(parameters: list[Any]) -> list[Any]:
-    for parameter in parameters:
+    for parameter in parameters:  # Typer may ask twice for the same objects
         if not isinstance(parameter.process_value, _Unconverted):
             parameter.process_value = _Unconverted(parameter)
     return parameters

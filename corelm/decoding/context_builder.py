@@ -45,7 +45,7 @@ class ContextBuilder:
         self._prompt_length = self._length = len(prompt)
         room = self._length + min(ahead, MOST_ROOM)
         self._tokens = np.empty((batch, room), dtype=np.int64)
-        # nan marks tokens that were not drawn: those of the prompt, and the room ahead.
+        # nan marks tokens that were not drawn: the prompt and the room ahead.
         self._surprisal = np.full((batch, room), np.nan)
         self._model_surprisal = np.full((batch, room), np.nan)
         self._tokens[:, : self._length] = prompt
@@ -91,7 +91,7 @@ class ContextBuilder:
         Args:
             tokens: (batch,) ids.
             surprisal: (batch,) nats, under the distribution drawn from.
-            model_surprisal: (batch,) nats, under the model's own distribution; nan if left out.
+            model_surprisal: (batch,) nats, under the model's own distribution; nan by default.
         """
         if self._length == self._tokens.shape[1]:
             self._grow()
@@ -99,6 +99,7 @@ class ContextBuilder:
         self._surprisal[:, self._length] = surprisal
         model = np.nan if model_surprisal is None else model_surprisal
         self._model_surprisal[:, self._length] = model
+        # Earlier contexts are slices up to the old length, so writing here leaves them as they are.
         self._length += 1
 
     def fork(self) -> ContextBuilder:
@@ -116,7 +117,8 @@ class ContextBuilder:
         if not 0 <= count <= self.step:
             raise UsageError(f"{self.step} tokens were drawn, so the last {count} can't be dropped")
         self._length -= count
-        self.select(np.arange(len(self._tokens)))  # copies the arrays, of which contexts are views
+        # A copy: earlier contexts are views of the arrays, and the next token would change them.
+        self.select(np.arange(len(self._tokens)))
 
     def select(self, rows: Array) -> None:
         """Keep these rows in this order; a row named twice is forked."""

@@ -32,7 +32,7 @@ class ModelLogits:
             step: the number of tokens drawn so far, for messages.
 
         Raises:
-            ModelOutputError: another shape or dtype, or a row that is not a distribution.
+            ModelOutputError: a different shape or dtype, or a row that is not a distribution.
         """
         logits = np.asarray(logits)
         shape, dtype = logits.shape, logits.dtype

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from corelm.errors import UsageError
 
 BLOCK = 64
-"""Numbers taken at a time from each sample's generator."""
+"""Numbers taken at a time from each sample's generator: a call for each token would be slow."""
 
 
 class RandomStream:
@@ -68,6 +68,6 @@ class RandomStream:
 
 def fresh_seed() -> int:
     """Return a random seed that is short enough to type again."""
-    import secrets  # with half of the library's cryptography
+    import secrets  # late: it imports hashing, which a run with a seed does without
 
     return secrets.randbelow(2**32)

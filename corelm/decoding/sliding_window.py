@@ -1,4 +1,4 @@
-"""The part of a batch of texts that a model sees: a short text whole, of a long one a window."""
+"""The part of a batch of texts that a model sees: all of a short text, a window of a long one."""
 
 from __future__ import annotations
 
@@ -30,25 +30,23 @@ class SlidingWindow:
     """
 
     def __init__(self, tokens: ArrayLike, vocabulary: Vocabulary, context_length: int) -> None:
-        given = np.asarray(tokens)
-        if given.ndim != 2:
-            raise UsageError(
-                f"tokens must be (batch, time) ids, not an array of shape {given.shape}"
-            )
+        ids = np.asarray(tokens)
+        if ids.ndim != 2:
+            raise UsageError(f"tokens must be (batch, time) ids, not an array of shape {ids.shape}")
         self._size = len(vocabulary)
         self._context_length = context_length
-        self._room: NDArray[np.int64] = np.empty(given.shape, dtype=np.int64)
+        self._room: NDArray[np.int64] = np.empty(ids.shape, dtype=np.int64)
         self.length = 0
         """The number of tokens in a text, including the one that begins it."""
         if vocabulary.start is not None:
-            self.extend(np.full((len(given), 1), vocabulary.start))
-        elif given.shape[1] == 0:
+            self.extend(np.full((len(ids), 1), vocabulary.start))
+        elif ids.shape[1] == 0:
             raise UsageError("this model cannot continue an empty text; give it at least one token")
-        self.extend(given)
+        self.extend(ids)
 
     @property
     def texts(self) -> NDArray[np.int64]:
-        """(batch, length): the texts from their beginning; do not write into them."""
+        """(batch, length) ids: the texts from their beginning; do not write into them."""
         return self._room[:, : self.length]
 
     def spans(self, count: int) -> Iterator[tuple[int, int, int]]:
@@ -67,6 +65,7 @@ class SlidingWindow:
         if not 1 <= count <= self.length:
             raise UsageError(f"there are no last {count} tokens in a text of {self.length}")
         done = self.length - count
+        # A window slides only when it is full, so one pass serves all tokens up to its end.
         while done < self.length:
             start = window_start(done + 1, self._context_length)
             stop = min(start + self._context_length, self.length)
@@ -92,7 +91,7 @@ class SlidingWindow:
         """
         if not 0 <= count < self.length:
             raise UsageError(f"a text of {self.length} tokens cannot lose its last {count}")
-        self.length -= count
+        self.length -= count  # the next tokens overwrite the dropped ones
 
     def select(self, rows: NDArray[Any]) -> None:
         """Keep these rows in this order."""

@@ -28,7 +28,7 @@ T = TypeVar("T", bound=np.generic)
 class Decoding:
     """The state that a decoder moves forward.
 
-    It starts with the prompt read once and forked for every sample. `next` or `draw` ask for the
+    It starts with the prompt read once and forked for every sample. `next` and `draw` compute the
     next distribution; `advance` appends one token to each row, and `rewind` drops the last ones;
     `select` drops, reorders or forks rows. Session, context and samples always refer to the same
     rows.
@@ -68,6 +68,7 @@ class Decoding:
     ) -> None:
         batch = len(random_stream)
         self._model = model
+        # One pass over the prompt for a batch of any size: forks share the cache or copy it.
         self.session: Session = model.start(prompt[None, :])
         self.session.select(np.zeros(batch, dtype=np.int64))
         self.samples: Ids = _read_only(np.array(random_stream.samples, dtype=np.int64))
@@ -75,13 +76,14 @@ class Decoding:
         self._sampler, self._random_stream = sampler, random_stream
         self._vocabulary = model.vocabulary
         self._prepare = ModelLogits(model.vocabulary, unknown)
+        # It costs a pass over the vocabulary for each token, so it is computed only if read.
         self._reads_model_surprisal = any(
             "model_surprisal" in stage.reads for stage in sampler.active_stages
         )
         self._has_masks = has_masks(sampler)
         self._last: Distributions | None = None  # of next or draw
-        self._rows: Ids | None = None  # rows of these that are still here; None is all
-        self._drawn: tuple[Ids, Nats] | None = None  # tokens drawn from them, surprisals
+        self._rows: Ids | None = None  # the rows of `_last` selected since; None for all
+        self._drawn: tuple[Ids, Nats] | None = None  # the tokens of the last step, surprisals
 
     @property
     def context(self) -> Context:
@@ -134,8 +136,8 @@ class Decoding:
         return self._drawn_step(tokens, self._surprisal_of(tokens))
 
     def _distributions(self, scores: Array | None) -> Distributions:
-        """Ask for the next distributions; leave the sampler's rows for the caller to check."""
-        context = self.context  # made while the session may still be reading
+        """Compute the next distributions; the caller validates the sampler's rows."""
+        context = self.context  # built first, while the session may still work in the background
         model_logits = self.model_logits(scores)
         trace: Trace | None = [] if self._has_masks else None
         logits = run_stages(self._sampler, model_logits, context, trace)
@@ -159,7 +161,7 @@ class Decoding:
         A decoder advances before it yields the step, so that a session can work meanwhile.
 
         Args:
-            tokens: (batch,) ids; by default those that were drawn.
+            tokens: (batch,) ids; by default the tokens of the last step.
         """
         if tokens is None:
             tokens = self._drawn_tokens()
@@ -169,7 +171,7 @@ class Decoding:
     def append(self, tokens: Ids) -> None:
         """Append one token to each row of the context, but not to the session.
 
-        For decoders whose session has read the tokens already, as guesses.
+        For decoders whose session has already read the tokens as guesses.
         """
         drawn = self._drawn
         # The draw has computed these surprisals; another pass over the rows would give the same.
@@ -281,6 +283,6 @@ class Decoding:
 
 
 def _read_only(array: NDArray[T]) -> NDArray[T]:
-    """Protect an array that is new and nobody else's, so that a step need not make a view of it."""
+    """Make a new, unshared array read-only, so that a step needs no protecting view."""
     array.flags.writeable = False
     return array

@@ -111,7 +111,7 @@ class Step:
 
 
 def model_surprisals(logits: Array, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what a step has as `model_surprisal`, to the last bit, for any tokens.
+    """Return the surprisal of any tokens under the model, with the bits of `Step.model_surprisal`.
 
     Args:
         logits: (batch, vocabulary) the model's logits.

@@ -1,4 +1,4 @@
-"""The cost of a constraint: what the masks of a sampler leave of the model's distribution.
+"""The cost of a constraint: how much of the model's distribution a sampler's masks allow.
 
 A mask removes tokens by the context alone, as a grammar does. The product of the masses that it
 leaves at each step is the factor by which the text became more likely than it is to the model, so
@@ -34,6 +34,7 @@ def mass_of(tokens: NDArray[np.bool_], distribution: Array) -> float:
         >>> mass_of(np.array([True, False, True]), np.array([0.5, 0.25, 0.25]))
         0.75
     """
+    # Divided by a sum in the same order: all tokens together then have exactly 1.
     some = np.where(tokens, distribution, 0)
     return float(some.sum(dtype=np.float64) / distribution.sum(dtype=np.float64))
 
@@ -43,7 +44,7 @@ class ConstrainedText:
 
     Args:
         sampler: the sampler or chain.
-        vocabulary: the model's.
+        vocabulary: the model's vocabulary.
         prompt: the ids of the prompt.
 
     Attributes:
@@ -60,7 +61,7 @@ class ConstrainedText:
 
     @property
     def cost(self) -> float | None:
-        """The sum of -ln of the masses, in nats; None if one of them is 0 or is not known."""
+        """The sum of -ln of the masses, in nats; None if one of them is 0 or nan."""
         if any(mass == 0 or math.isnan(mass) for mass in self.masses):
             return None
         return sum((-math.log(mass) for mass in self.masses), 0.0)
@@ -68,8 +69,7 @@ class ConstrainedText:
     def add(self, step: Step, row: int) -> float:
         """Add the token of a step; return the model's probability of the tokens allowed there.
 
-        It is nan for a step that does not say which tokens are allowed, as one that a decoder put
-        together by itself.
+        It is nan for a step without `allowed`, such as a step that a decoder built itself.
         """
         mass = math.nan
         if step.allowed is not None:
@@ -82,6 +82,7 @@ class ConstrainedText:
 
     def is_cut_off(self) -> bool:
         """Return True if the model has end tokens, and the masks allow none of them now."""
+        # No step has this answer: nothing was drawn after the last token.
         ends, context = list(self._vocabulary.ends), self._context()
         if not ends:
             return False

@@ -16,8 +16,8 @@ class Text:
     Args:
         vocabulary: the vocabulary of the ids.
         prompt: the ids of the prompt.
-        stop: strings that end the text and are not part of it.
-        patterns: the same for regular expressions.
+        stop: strings that end the text, which excludes them.
+        patterns: regular expressions that end it in the same way.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -40,13 +40,14 @@ class Text:
             self._decode(token)
         self.value: str = ""
         """The text after the prompt."""
-        self._settled = 0  # characters; those behind may be the beginning of a stop string
+        self._settled = 0  # characters that cannot belong to a stop string any more
         self._taken = 0  # the characters that `take_settled` has returned
         self.stopped: bool = False
         """True once a stop string or pattern has appeared; the text ends before it."""
 
     def add(self, token: int) -> str:
         """Append a token and return the text that it adds."""
+        # A stop string may begin in an earlier token, so search the text and not the piece.
         text = self.value + self._decode(int(token))
         end, settled = self._search(text)
         before, self.value = len(self.value), text[:end]
@@ -66,6 +67,7 @@ class Text:
         """Return where a text ends, or None, and the number of its characters that have settled."""
         if not self._stop and not self._patterns:  # as in most runs, at every token
             return None, len(text)
+        # From the settled characters on, or each token would search the whole text again.
         ends = [at for stop in self._stop if (at := text.find(stop, self._settled)) >= 0]
         settled = len(text) - max((_overlap(text, stop) for stop in self._stop), default=0)
         if self._patterns:
@@ -83,7 +85,7 @@ def _overlap(text: str, stop: str) -> int:
 def text_writer(vocabulary: Vocabulary) -> Callable[[int], str]:
     """Return a function from each next id of a text to the text that it adds.
 
-    The ids include those of the prompt, whose text decides spaces and the ends of characters.
+    Pass the ids of the prompt first: its text decides spaces and the ends of characters.
 
     Example:
         >>> from corelm.testing import ToyModel

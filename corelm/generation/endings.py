@@ -15,8 +15,8 @@ class Endings:
     """The conditions that end a text before its end token and its length.
 
     Attributes:
-        stop: strings that end a text and are not part of it.
-        stop_regex: the same for regular expressions.
+        stop: strings that end a text, which excludes them.
+        stop_regex: regular expressions that end it in the same way.
         stop_on_loop: the number of repeats of a text's last phrase that end it, or None.
 
     Example:
@@ -35,7 +35,7 @@ class Endings:
         stop_regex: Sequence[str] | str = (),
         stop_on_loop: int | None = None,
     ) -> Endings:
-        """Return the endings of the arguments of `generate`.
+        """Return the endings for these arguments of `generate`.
 
         Raises:
             UsageError: an empty string, an invalid pattern, or a number of repeats below 2.
@@ -44,6 +44,7 @@ class Endings:
         if "" in strings:
             raise UsageError("a stop string needs at least one character")
         repeats = stop_on_loop
+        # Every text ends in one occurrence of its last phrase.
         if repeats is not None and (type(repeats) is not int or repeats < 2):
             raise UsageError(f"stop_on_loop must be a whole number, at least 2, not {repeats!r}")
         return cls(strings, TextPatterns(patterns=stop_regex), repeats)

@@ -126,12 +126,12 @@ class Explanation:
         prompt: the prompt.
         tokens: the ids of the prompt.
         sampler: the sampler or chain.
-        stages: the model's own distribution, then one for each sampler of the chain; where one
-            chooses between others, those that act in this context.
+        stages: the model's own distribution, then one for each sampler of the chain; a choice
+            between samplers is replaced by the sampler that acts in this context.
         vocabulary: the vocabulary of the ids.
         decoder: the decoder around the sampler; None for ancestral sampling.
         next_tokens: the tokens that the decoder considers and their scores, the best first; None
-            if it cannot say.
+            without such a decoder.
     """
 
     prompt: str
@@ -173,6 +173,7 @@ class Explanation:
 
     def text_of(self, token: int) -> str:
         """Return the text that a token would add after the prompt."""
+        # Decoded with the prompt, which decides spaces, capitals and partial characters.
         whole = self.vocabulary.decode([*self.tokens, token])
         return whole[len(self._before) :]
 
@@ -195,13 +196,13 @@ def explain(
         model: the language model.
         prompt: the prompt.
         sampler: a sampler, a registered name or an expression.
-        decoder: a decoder, which is asked for the tokens that it considers. Which of them it takes
-            may depend on the rest of the text, so that is not explained.
+        decoder: a decoder whose candidates for the next token are listed. Its final choice may
+            depend on the rest of the text, so it is not explained.
         unknown: allow [UNK] to be sampled.
 
     Raises:
         SamplerError: a stage raised, or its result is not a distribution.
-        UsageError: the expression cannot be read, or a stage cannot do what it was asked for.
+        UsageError: the expression cannot be read, or a stage cannot work with this model.
 
     Example:
         >>> import corelm
@@ -236,7 +237,7 @@ def _after(stages: list[Stage], result: StageResult) -> Stage:
     """Return the next stage, compared with the last one and with the model."""
     model, before, logits = stages[0], stages[-1], result.logits[0]
     possible = logits > -np.inf
-    removed = before.ranked_tokens
+    removed = before.ranked_tokens  # the stage before has the order: here they are all impossible
     removed = removed[~possible[removed]]
     return Stage(
         result.stage,
@@ -244,6 +245,7 @@ def _after(stages: list[Stage], result: StageResult) -> Stage:
         removed,
         removed_mass=float(before.distribution[removed].sum()),
         mass_kept=mass_of(possible, model.distribution),
+        # Relative to the largest logit: a constant added to a row changes no probability.
         changed=not np.array_equal(subtract_max(before.logits), subtract_max(logits)),
         branch=result.branch,
         allowed_mass=_allowed_mass(result, model),

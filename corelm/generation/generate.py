@@ -24,7 +24,7 @@ from corelm.stages import has_masks
 BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""
 CUT_OFF = ("length", "loop", "error")
-"""Reasons to end a text that do not ask whether it is complete."""
+"""Reasons that end a text whether or not it is complete."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class TokenRecord:
     model_entropy: float
     allowed_mass: float = 1.0
     """The model's probability of the tokens that the masks of the sampler allow; nan if the
-    decoder does not say."""
+    decoder's steps lack it."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ class OpenTexts:
             for step in steps:
                 self._add(step)
                 yield step
-                # A decoder whose texts end by themselves ends by itself.
+                # A decoder ends by itself at end tokens and at the length, but it sees no stop
+                # strings and no loops.
                 if None not in self.finish_reasons and {"stop", "loop"} & {*self.finish_reasons}:
                     return
         except (Exception, KeyboardInterrupt) as error:
@@ -157,7 +158,7 @@ class OpenTexts:
         measured = _figures(step) if self._measured else None
         for row, (sample, token) in enumerate(zip(samples, tokens, strict=True)):
             at = self._places[sample]
-            if self.finish_reasons[at] is not None:
+            if self.finish_reasons[at] is not None:  # stopped, while other texts still grow
                 continue
             added = self.texts[at].add(token)
             self.tokens[at].append(token)
@@ -204,8 +205,9 @@ class OpenTexts:
 
 
 def _figures(step: Step) -> list[tuple[float, float, float, float]]:
-    """The figures of a `TokenRecord` behind its text, for each row of a step."""
+    """Return the surprisals and entropies of a `TokenRecord`, for each row of a step."""
     figures = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
+    # One conversion a column: reading single numbers out of an array is slow.
     return list(zip(*(column.tolist() for column in figures), strict=True))
 
 
@@ -244,7 +246,7 @@ def steps(
         length: the largest number of tokens to draw, at least 0.
         samples: the indices of the samples in the run.
         seed: decides the random numbers, with the index of the sample.
-        decoder: the decoder; `Ancestral()` when left out.
+        decoder: the decoder; by default `Ancestral()`.
         unknown: allow [UNK] to be sampled.
     """
     _check_count("length", length)
@@ -276,8 +278,8 @@ def stream(
 ) -> Iterator[Step]:
     """Write one text and yield each step as it is drawn, with its `text`.
 
-    The arguments are those of `generate`, with the index of one `sample`. Text that may begin a
-    stop string or pattern is held back until the next tokens decide. The last step has the
+    It takes the arguments of `generate`, with the index of one `sample` instead of n. Text that may
+    begin a stop string or pattern is held back until the next tokens decide. The last step has the
     `finish_reason`.
 
     Example:
@@ -321,11 +323,11 @@ def generate(
         sampler: a sampler, a registered name or an expression.
         length: the largest number of tokens to draw, at least 0.
         n: the number of texts, at least 0.
-        seed: decides the random numbers; drawn afresh, and reported, when left out.
-        decoder: the decoder; `Ancestral()` when left out.
-        stop: strings that end a text and are not part of it, or one such string.
-        stop_regex: the same for regular expressions of the package `regex`; after each token, the
-            first match in the text so far ends it.
+        seed: decides the random numbers; by default a fresh one, which each text reports.
+        decoder: the decoder; by default `Ancestral()`.
+        stop: strings that end a text, which excludes them, or one such string.
+        stop_regex: regular expressions of the package `regex` that end a text in the same way;
+            after each token, the first match in the text so far counts.
         stop_on_loop: end a text when its last phrase, of at least two tokens, has occurred this
             many times in a row, at least 2; the repeats stay in the text. None for never.
         unknown: allow [UNK] to be sampled.
@@ -362,6 +364,7 @@ def generate(
             for _ in open_texts.take(all_steps):
                 pass
         except (Exception, KeyboardInterrupt) as error:
+            # Complete texts of earlier batches are worth keeping too.
             error.generations = texts + error.generations  # type: ignore[union-attr]
             raise
         texts += open_texts.generations()

@@ -14,19 +14,20 @@ TIMEOUT = 1.0
 """Seconds that one search may take; the usual one takes microseconds."""
 MOST_REPEATS = 100_000
 """The largest product of a pattern's counts: `regex` unrolls counted repeats when it compiles."""
+# A brace after a backslash is a character, not the count of a repeat.
 COUNT = re.compile(r"(?<!\\)\{(\d+)")
 
 
 class TextPatterns:
     """Strings and regular expressions that are searched for in a growing text.
 
-    A match is one in the text so far. So `cat` and `cat\\b` match when a token ends in "cat", even
+    Matches are found in the text so far: `cat` and `cat\\b` match when a token ends in "cat", even
     if the next token makes it "cats"; `cat\\W` waits for the next character.
 
     Args:
         strings: texts to find as they are, or one such text.
-        patterns: regular expressions of the package `regex`, whose syntax is that of Python's `re`
-            and more, or one such expression.
+        patterns: regular expressions of the package `regex`, which extends the syntax of Python's
+            `re`, or one such expression.
         ignore_case: do not distinguish upper and lower case.
 
     Raises:
@@ -74,6 +75,7 @@ class TextPatterns:
             UsageError: the search takes more than a second.
         """
         found = [match for each in self._compiled if (match := _search(each, text, start))]
+        # A partial match reaches the end of the text: the next tokens decide if it is one.
         matches = [match.start() for match in found if not match.partial]
         return min(matches, default=None), min((m.start() for m in found), default=len(text))
 
@@ -100,6 +102,7 @@ def _compiled(pattern: str, ignore_case: bool) -> Any:
         compiled = regex.compile(pattern, regex.IGNORECASE if ignore_case else 0)
     except (regex.error, ValueError, OverflowError, RecursionError) as error:
         raise UsageError(f"the pattern {shown(pattern)} is not valid: {error}") from None
+    # The limit matters here too: backtracking can take exponential time on any text.
     if compiled.search("", timeout=TIMEOUT):
         raise UsageError(
             f"the pattern {shown(pattern)} matches the empty text, so it would match at once; make "

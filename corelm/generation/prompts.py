@@ -1,4 +1,4 @@
-"""The prompt of a model that was given none, and the words of prompts that it does not know."""
+"""Default prompts, and notes on the unknown words of prompts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from corelm.generation.unknown_words import unknown_words
 from corelm.language_model import LanguageModel, Vocabulary
 
 DEFAULT = "This movie"
-"""The prompt for models that offer none of their own but know these words."""
+"""The prompt for models without one of their own whose vocabulary has these words."""
 LISTED = 8
 """Unknown words that a note lists at most."""
 
 
 def default_prompt(model: LanguageModel) -> str:
-    """Return the prompt to use with a model where nobody gave one.
+    """Return the default prompt of a model.
 
-    A bundle states its prompt in its manifest. A model that states none gets "This movie" if it
-    knows these words, and otherwise the first word of its vocabulary.
+    A bundle states its prompt in its manifest. Another model gets "This movie" if its vocabulary
+    has these words, and otherwise the first word of its vocabulary.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -36,7 +36,7 @@ def default_prompt(model: LanguageModel) -> str:
 
 
 def unknown_words_note(vocabulary: Vocabulary, prompts: Iterable[str]) -> str:
-    """Name the words of prompts that a model does not know; return "" if it knows them all.
+    """Return a note on the words of prompts that a model does not know; "" if there are none.
 
     Example:
         >>> from corelm.testing import ToyModel

@@ -1,4 +1,4 @@
-"""Texts to write: a prompt, a sampler and all else that their words depend on besides the model."""
+"""Texts to write: a prompt, a sampler, and everything but the model that decides their words."""
 
 from __future__ import annotations
 

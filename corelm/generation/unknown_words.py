@@ -20,6 +20,7 @@ def unknown_words(vocabulary: Vocabulary, text: str) -> list[str]:
         ['zebra', ',']
     """
     unknown = vocabulary.unknown
+    # One pass over the whole text answers for most: they have no unknown word.
     if unknown is None or unknown not in vocabulary.encode(text):
         return []
     found: dict[str, None] = {}

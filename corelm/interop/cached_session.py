@@ -24,8 +24,8 @@ class KeyValueCache(Protocol):
             count: at least 1 and at most time.
 
         Returns:
-            The logits, (batch, count, vocabulary) in float32, and, for an engine that has them,
-            the last hidden states, (batch, count, width). The caller owns them.
+            The logits, (batch, count, vocabulary) in float32; and the last hidden states, (batch,
+            count, width), if the engine returns them. The caller owns the arrays.
         """
 
     def truncate(self, length: int) -> int:
@@ -43,9 +43,8 @@ class CachedSession:
     """A decoding session on the key/value cache of another engine.
 
     It keeps the texts, puts the vocabulary's start token before them, slides the window of a text
-    that is longer than the context, and processes tokens when an answer depends on them. So a
-    session may be extended, rewound and cut down at no cost, and the engine sees each token of a
-    window once.
+    that is longer than the context, and processes tokens only when an answer depends on them. So
+    extending and rewinding cost nothing, and the engine processes each token of a window once.
 
     For an engine that returns hidden states, a subclass adds the method `hidden_states` of
     `HiddenStateSession`: `return self.last_outputs(count)[1]`.
@@ -106,7 +105,7 @@ class CachedSession:
         return self.last_outputs(count)[0]
 
     def last_outputs(self, count: int) -> Outputs:
-        """Return the engine's outputs at each of the last tokens, as its cache does.
+        """Return the outputs of `KeyValueCache.process` at each of the last tokens.
 
         They belong to the session: do not write into them.
 
@@ -114,9 +113,10 @@ class CachedSession:
             count: at least 1 and at most the length of a text, with its start token.
 
         Raises:
-            UsageError: another count.
+            UsageError: a count outside these bounds.
         """
         if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
+            # The last tokens of a long text may belong to two windows; most calls need one.
             parts = [self._process(*span) for span in self._window.spans(count)]
             self._outputs = parts[0] if len(parts) == 1 else _joined(parts)
         return tuple(output[:, -count:] for output in self._outputs)
@@ -125,7 +125,7 @@ class CachedSession:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
         before = self._window.length
         self._window.extend(tokens)
-        if self._window.length > before:
+        if self._window.length > before:  # no tokens, no change: the outputs stay valid
             self._outputs = ()
 
     def rewind(self, count: int) -> None:
@@ -144,6 +144,7 @@ class CachedSession:
             return
         if len(kept) > batch:
             self.last_outputs(1)  # forks share the outputs of their row: compute them before
+        # An empty cache has no rows yet: the next `process` sets the batch.
         if self._stop > self._start:
             self._cache.select(kept)
         self._window.select(kept)
@@ -151,9 +152,11 @@ class CachedSession:
 
     def _process(self, start: int, stop: int, count: int) -> Outputs:
         """Process the rest of a window; return the outputs at its last `count` tokens."""
+        # The window slid, so every position in the cache is wrong: begin with an empty one.
         if start != self._start:
             self._truncate(self._start)
             self._start = self._stop = start
+        # Tokens whose outputs are wanted are processed again, even if the cache has them.
         self._truncate(stop - count)
         try:
             outputs = self._cache.process(self._window.texts[:, self._stop : stop], count)
@@ -164,11 +167,11 @@ class CachedSession:
         return outputs
 
     def _truncate(self, position: int, certain: bool = True) -> None:
-        """Drop what the cache holds from a position of the texts on.
+        """Drop the cached tokens from a position of the texts on.
 
         Args:
             position: a position of the texts.
-            certain: the cache holds what the session believes.
+            certain: False if the cache may have other tokens than recorded, after a failed pass.
         """
         length = max(position - self._start, 0)
         if length < self._stop - self._start or not certain:

@@ -28,7 +28,7 @@ class EnginePreset:
     """The default sampling of another engine.
 
     Attributes:
-        about: one or two sentences on the parts that are reproduced and those that are not.
+        about: one or two sentences on what the preset reproduces and what it does not.
         stages: the samplers in the engine's order, each an expression.
     """
 
@@ -50,7 +50,7 @@ ENGINES: Mapping[str, EnginePreset] = {
             "presence_penalty(penalty=0.0, last=64)",
             "dry(multiplier=0.0, base=1.75, allowed_length=2, "
             "sequence_breakers=('\\n', ':', '\"', '*'), last=64)",
-            "top_n_sigma(n=inf)",
+            "top_n_sigma(n=inf)",  # -1 there
             "top_k(k=40)",
             "typical(p=1.0)",
             "top_p(p=0.95)",
@@ -143,4 +143,5 @@ def preset(name: str) -> Sampler:
         raise UnknownNameError(
             f"there is no preset {name!r}{hint} (there are: {', '.join(ENGINES)})"
         )
+    # corelm's own samplers, even if a plugin offers the same names.
     return built_in(ENGINES[name].expression)

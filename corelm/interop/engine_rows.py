@@ -1,4 +1,4 @@
-"""The texts of another engine's batch, recognised from one step to the next."""
+"""The texts of another engine's batch, matched from one step to the next."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Row:
         sample: the row in which the text began, which decides its random numbers.
         surprisal: nats, of the tokens after the prompt under the sampler's distributions; empty
             if no sampler reads it.
-        model_surprisal: the same under the model's distributions.
+        model_surprisal: nats, of these tokens under the model's distributions.
     """
 
     tokens: Ids
@@ -44,8 +44,9 @@ class Row:
 class EngineRows:
     """The texts of the last step, which the rows of the next step continue.
 
-    An engine passes tokens only: neither the length of the prompt nor surprisals. Both follow from
-    the step before, found by the tokens themselves, so the engine may reorder, fork or drop rows.
+    An engine passes tokens only: neither the length of the prompt nor surprisals. Both are carried
+    over from the step before. Rows are matched by their tokens, so the engine may reorder, fork or
+    drop them.
     """
 
     def __init__(self) -> None:
@@ -58,14 +59,14 @@ class EngineRows:
         samples: Sequence[int] | Ids | None = None,
         prompt_lengths: Sequence[int] | Ids | None = None,
     ) -> None:
-        """Replace the rows by those of the next step.
+        """Replace the rows by the rows of the next step.
 
         Args:
             tokens: for each row the ids of its text so far, of any lengths.
             samples: for each row the index of its sample; a row then continues only a text of the
-                same sample. When left out, a new text has the index of its row.
-            prompt_lengths: for each row the length of its prompt, which a new text then has. When
-                left out, a new text is all prompt.
+                same sample. By default a new text has the index of its row.
+            prompt_lengths: for each row the length of its prompt, which a new text then has. By
+                default a new text is all prompt.
         """
         texts = [np.asarray(text, dtype=np.int64) for text in tokens]
         lengths = [len(text) for text in texts] if prompt_lengths is None else prompt_lengths
@@ -92,10 +93,11 @@ class EngineRows:
 
         Args:
             tokens: (time,) ids.
-            candidates: the rows to try, in this order; all when left out.
+            candidates: the rows to try, in this order; by default all.
         """
         for j in range(len(self.rows)) if candidates is None else candidates:
             before = self.rows[j].tokens
+            # The lengths first: they rule out most rows without a look at their tokens.
             if len(before) + 1 == len(tokens) and np.array_equal(before, tokens[:-1]):
                 return j
         return None
@@ -110,6 +112,7 @@ class EngineRows:
 
     def _candidates(self, i: int) -> Iterator[int]:
         """Yield the rows of the last step, the one in the same place first."""
+        # Nearly every step keeps the order, so the first comparison nearly always succeeds.
         if i < len(self.rows):
             yield i
         yield from (j for j in range(len(self.rows)) if j != i)
@@ -120,7 +123,7 @@ class EngineRows:
 
     def _surprisals(self, j: int, token: Ids) -> tuple[Nats, Nats]:
         before = self.rows[j]
-        if self._logits is None:
+        if self._logits is None:  # no sampler reads surprisals, so they were not kept
             return NONE, NONE
         of_model, of_sampler = (logits[j : j + 1] for logits in self._logits)
         model, sampler = model_surprisals(of_model, token), surprisals(of_sampler, token)

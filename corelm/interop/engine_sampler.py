@@ -26,10 +26,10 @@ class EngineSampler:
     that the engine does later changes the text. That text is the one of `corelm.generate` with
     the same seed; the row of the batch is the index of the sample.
 
-    Each call is one step. A row whose tokens but the last are those of a row of the call before
-    continues that text; any other row starts a text, with its tokens as the prompt. So an engine
-    may reorder, fork and drop rows, and the object can be used for one generation after another.
-    An engine that knows its rows passes `samples` and calls `reset` before each generation.
+    Each call is one step. A row that extends a row of the previous call by one token continues that
+    text; any other row starts a text, with its tokens as the prompt. So an engine may reorder, fork
+    and drop rows, and the object can be used for one generation after another. An engine with
+    stable row numbers passes `samples` and calls `reset` before each generation.
 
     Args:
         sampler: a sampler, a registered name or an expression.
@@ -68,6 +68,7 @@ class EngineSampler:
         """Return an object that continues the same texts independently of this one."""
         other = object.__new__(type(self))
         other.__dict__ |= self.__dict__
+        # A shallow copy is enough: each step replaces the list of rows instead of changing it.
         other._engine_rows = copy.copy(self._engine_rows)
         return other
 
@@ -87,8 +88,8 @@ class EngineSampler:
             samples: for each row the index of its sample, from an engine whose rows start at
                 different steps; a row then continues only a text of the same sample.
             prompt_lengths: for each row the length of its prompt, with the start token if there
-                is one, from an engine that may begin in the middle of a text, whose surprisals
-                are then not known.
+                is one, from an engine that may begin in the middle of a text. The surprisals of
+                the tokens before are then nan.
 
         Returns:
             (batch, vocabulary), float32 or float64.
@@ -126,7 +127,7 @@ class EngineSampler:
     def continues(self, tokens: ArrayLike) -> bool:
         """Return True if the tokens are a text of the last call and one more.
 
-        An engine that passes one row at a time, and not which, finds the row by it.
+        For an engine that passes one row at a time without its number.
 
         Args:
             tokens: (time,) ids, as for a call.
@@ -149,7 +150,7 @@ class EngineSampler:
         return self.sampler(logits, _empty_context(logits.shape[0]))
 
     def is_native(self, array: Any) -> bool:
-        """Return True if `native` works for arrays of this library; tried once, not declared."""
+        """Return True if `native` works for arrays of this library; tested once for each."""
         library = array_namespace(array).__name__
         if library not in self._native:
             self._native[library] = not self.reads and runs_on(self.sampler, array)
@@ -166,7 +167,7 @@ class EngineSampler:
         """Return the sampler's logits.
 
         Args:
-            tracked: recognise the texts, for the context or the random numbers.
+            tracked: match the rows with the last step, for the context or the random numbers.
         """
         scores = _floats(logits)
         if scores.ndim != 2 or len(scores) != len(tokens):
@@ -207,6 +208,7 @@ class EngineSampler:
         if len({(len(row.tokens), row.prompt_length) for row in rows}) == 1:
             return apply(self.sampler, scores, context_of(rows, self._vocabulary))
         result = np.empty_like(scores)
+        # A context is rectangular, so rows of different lengths are sampled one by one.
         for i, row in enumerate(rows):
             context = context_of([row], self._vocabulary)
             result[i] = apply(self.sampler, scores[i : i + 1], context)[0]
@@ -215,7 +217,7 @@ class EngineSampler:
     def _uniforms(self) -> NDArray[np.float64]:
         rows, stream = self._engine_rows.rows, self._random_stream
         most = 1 + max((row.sample for row in rows), default=-1)
-        if len(stream) < most:
+        if len(stream) < most:  # samples keep their numbers when the stream grows
             stream = self._random_stream = RandomStream(stream.seed, range(most))
         return np.array([stream.at(row.position)[row.sample] for row in rows])
 
@@ -227,6 +229,6 @@ def _empty_context(batch: int) -> Context:
 
 
 def _floats(logits: ArrayLike) -> Array:
-    """Return logits in NumPy, those of half precision in float32."""
+    """Return logits as a NumPy array; half precision becomes float32."""
     scores = np.asarray(logits)
     return scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float32)

@@ -21,7 +21,7 @@ def hub_models() -> Iterator[str]:
 
 
 def check_hub_model(name: str) -> None:
-    """Refuse a name that is neither a folder nor a model in the cache of Hugging Face.
+    """Raise if a name is neither a folder nor a model in the cache of Hugging Face.
 
     Call it before you import an engine, which takes seconds.
 

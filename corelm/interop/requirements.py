@@ -1,4 +1,4 @@
-"""The engines of adapters: which version works, and bounds on the files that they read."""
+"""The engines of adapters: versions that work, and bounds on the files that they read."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGEST_SIZE, MOST_LAYERS = 2**30, 1000
 
 @contextmanager
 def requires(package: str, version: str) -> Iterator[None]:
-    """Turn the failure of an engine into one line that has the version that works.
+    """Turn the failure of an engine into one line with a version that works.
 
     Put it around the import of an engine, or as a decorator around a function that uses it.
     corelm's own errors pass.
@@ -51,7 +51,7 @@ def requires(package: str, version: str) -> Iterator[None]:
         yield
     except CorelmError:
         raise
-    except Exception as error:
+    except Exception as error:  # an engine's interface may change in any way
         if installed is None and isinstance(error, ModuleNotFoundError):
             raise MissingDependencyError(f"{package} is not installed; {newer}") from error
         found = package if installed is None else f"{package} {installed}"
@@ -71,13 +71,13 @@ def _installed(package: str) -> str | None:
 
 
 def _numbers(version: str) -> list[int]:
-    """The numbers at the start of a version, which say which of two is older."""
+    """Return the numbers at the start of a version, for comparison with another version."""
     release = re.match(r"[\d.]*", version)
     return [int(part) for part in release[0].split(".") if part] if release else []
 
 
 def check_model_folder(folder: Path) -> None:
-    """Refuse a folder whose files would cost an engine more memory or time than any model needs.
+    """Raise if a folder's files would cost an engine more memory or time than any model needs.
 
     Call it before an engine reads the folder. Weights are left to the engine, which maps them.
 
@@ -100,12 +100,12 @@ def check_model_folder(folder: Path) -> None:
 
 
 def _check_configuration(file: Path) -> None:
-    """Refuse a configuration of impossible sizes, in itself or in a part of it."""
+    """Raise if a configuration, or a part of it, has impossible sizes."""
     try:
         parts: list[Any] = [json.loads(file.read_bytes())]
     except (OSError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{str(file)!r}: it cannot be read: {error}") from error
-    while parts:
+    while parts:  # not recursive: the nesting is the file's choice
         part = parts.pop()
         items = part.items() if isinstance(part, dict) else [("", value) for value in part]
         for name, value in items:

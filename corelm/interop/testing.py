@@ -73,11 +73,11 @@ CHANCE = 1e-6
 def check_draws(
     draw: Callable[[NDArray[np.float32], str], Iterable[int]], *, vocabulary: int = 60
 ) -> None:
-    """Raise an AssertionError if an adapter draws from another distribution than its sampler's.
+    """Raise an AssertionError if an adapter does not draw from its sampler's distribution.
 
     The tokens are counted, and compared with the exact distribution by a likelihood-ratio test. The
-    counts must also tell that distribution from one with a temperature 5 % off, or one token more
-    or less; 20,000 draws do.
+    counts must also rule out a temperature that is 5 % off, and one token more or less; 20,000
+    draws are enough.
 
     Args:
         draw: a function that takes the logits of every draw, (vocabulary,), and an expression; it
@@ -105,6 +105,7 @@ def check_draws(
     )
     p_value = g_test(counts, exact(K, T))
     assert p_value > CHANCE, f"the draws have another distribution (p = {p_value:.0e})"
+    # The power of the test: too few draws would fit any distribution.
     for k, t in ((K - 1, T), (K + 1, T), (K, 0.95 * T), (K, 1.05 * T)):
         p_value = g_test(counts, exact(k, t))
         reason = f"{counts.total()} draws are too few: they fit {_chain(k, t)} too"

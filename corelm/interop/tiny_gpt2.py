@@ -44,6 +44,7 @@ def tiny_gpt2(folder: str | os.PathLike[str], *, seed: int = 0, context_length: 
         "gpt2", len(vocabulary), context_length, width=32, dense=128, heads=2, blocks=2
     )
     rng = np.random.default_rng(seed)
+    # Gammas around 1 and large weights, so that a mistake in any layer shows in the logits.
     weights = {
         name: (name.endswith("gamma") + 0.3 * rng.standard_normal(shape)).astype(np.float32)
         for name, shape in shapes(a).items()

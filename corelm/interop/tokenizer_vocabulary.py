@@ -21,13 +21,13 @@ def vocabulary_of(
 ) -> Vocabulary:
     """Return a tokenizer of Hugging Face's transformers, or of mlx-lm, as a vocabulary.
 
-    It is a `ByteVocabulary` if the texts of the tokenizer are the bytes of their tokens. Nothing is
-    masked: engines draw padding and unknown words too.
+    It is a `ByteVocabulary` if a text is the bytes of its tokens. Nothing is masked: engines draw
+    padding and unknown words too.
 
     Args:
         tokenizer: a `PreTrainedTokenizer`, or an object with its methods.
-        size: the number of ids, of which a model may have more than its tokenizer; None for the
-            tokenizer's.
+        size: the number of ids, which may be larger for a model than for its tokenizer; None for
+            the tokenizer's.
         ends: the ids that end a text; None for the tokenizer's.
 
     Raises:
@@ -107,6 +107,7 @@ def _encode(tokenizer: Any, text: str, special: bool = False) -> list[int]:
 def _start_token(tokenizer: Any) -> int | None:
     """Return the token that a tokenizer puts before every text, or None."""
     plain, whole = _encode(tokenizer, "a"), _encode(tokenizer, "a", special=True)
+    # Found by comparison: tokenizers have no common attribute that says what they prepend.
     places = range(len(whole) - len(plain) + 1)
     at = next((i for i in places if whole[i : i + len(plain)] == plain), 0)
     if at > 1:
@@ -118,12 +119,13 @@ def _bytes_of(tokenizer: Any) -> Callable[[str], bytes] | None:
     """Return a function from the name of a token to its bytes; None for other tokenizers."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     decoder = getattr(backend, "decoder", None)
-    if decoder is not None:  # its state as JSON; that of the whole tokenizer has megabytes
+    if decoder is not None:  # its state as JSON; the whole tokenizer's has megabytes
         decoder = json.loads(decoder.__getstate__())
     kinds = {part["type"] for part in _parts(decoder)}
     if kinds == {"ByteLevel"}:
         table = {character: byte for byte, character in enumerate(byte_alphabet())}
         return lambda piece: bytes(table[character] for character in piece if character in table)
+    # Any other decoder may look at neighbouring tokens, so its tokens have no bytes alone.
     if kinds and kinds <= {"Replace", "ByteFallback", "Fuse", "Strip", "Metaspace"}:
         return _sentencepiece_bytes
     return None

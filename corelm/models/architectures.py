@@ -51,7 +51,9 @@ class Architecture:
             raise ModelFileError(f"unknown kind of network {values['kind']!r}")
         for name in names - {"kind"}:
             number = values[name]
+            # Bounds before anything is allocated: the numbers come from a file.
             limit = 2**10 if name in ("blocks", "heads") else 2**24
+            # Not `isinstance`: JSON's true would be a whole number.
             if type(number) is not int or not 1 <= number <= limit:
                 raise ModelFileError(
                     f"{name} must be a whole number of sensible size, not {number!r}"

@@ -27,11 +27,11 @@ PARTIAL = ".new"
 _PARTIAL_NAME = re.compile(rf"\.(.+)\.[0-9a-f]{{8}}{re.escape(PARTIAL)}", re.DOTALL)
 
 ABANDONED = 3600.0
-"""Seconds after which nobody writes to an unfinished file any more."""
+"""Seconds without a change after which an unfinished file counts as abandoned."""
 
 
 def read_file(file: Path, limit: int) -> bytes:
-    """Return the content of a regular file of at most `limit` bytes; open nothing else.
+    """Return the content of a file of at most `limit` bytes; open only regular files.
 
     Raises:
         ModelFileError: with the reason alone; the caller adds the name of the file.
@@ -40,7 +40,10 @@ def read_file(file: Path, limit: int) -> bytes:
 
 
 def read_buffer(file: Path, limit: int) -> memoryview:
-    """Do as `read_file` does, into memory for which NumPy requests huge pages: read-only bytes."""
+    """Do as `read_file` does, and return read-only bytes in memory that NumPy allocated.
+
+    NumPy requests huge pages for large arrays, which makes reading weights faster.
+    """
     try:
         status = file.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -70,7 +73,7 @@ def decode_text(content: bytes) -> str:
 
 
 def parse_json(content: bytes) -> dict[str, Any]:
-    """Return the JSON object in some bytes; refuse nan, infinity and deep nesting."""
+    """Return the JSON object in some bytes; raise for nan, infinity and deep nesting."""
     try:
         value = json.loads(decode_text(content), parse_constant=_refuse_constant)
         json.dumps(value, allow_nan=False)  # refuses numbers beyond a float's range, such as 1e999
@@ -119,6 +122,7 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             with open(new / name, "wb") as file:
                 file.write(content)
+                # After a power cut, a rename may be on the disk before what was written.
                 file.flush()
                 os.fsync(file.fileno())
         _sync(new)
@@ -137,6 +141,7 @@ def write_file(content: bytes, target: Path) -> None:
         OSError: a full disk, a read-only place; an earlier file is unchanged.
     """
     real = Path(os.path.realpath(target))
+    # A pipe or a terminal cannot be replaced, and has no earlier content to lose.
     if real.exists() and not real.is_file():
         real.write_bytes(content)
         return
@@ -171,7 +176,7 @@ def remove_leftovers(target: Path, older_than: float = 0.0) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder, and try whether files can be written into it.
+    """Make a folder, and test that files can be written into it.
 
     Raises:
         OSError: they cannot.
@@ -196,6 +201,7 @@ def name_when_whole(path: Path) -> str | None:
 def _partial_path(target: Path) -> Path:
     import secrets
 
+    # Next to the target: a rename between file systems would copy, and could be cut off.
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
 
 
@@ -206,6 +212,7 @@ def backup_path(target: Path) -> Path:
 
 def _replace(new: Path, target: Path) -> None:
     old = backup_path(target)
+    # `rename` cannot replace a folder that has files; in between, a reader finds the backup.
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)
         target.rename(old)

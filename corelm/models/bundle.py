@@ -164,7 +164,7 @@ def set_weights(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
     """Assign weights to a Keras network by name.
 
     Raises:
-        ModelFileError: weights that are not exactly those of this network.
+        ModelFileError: weights whose names or shapes are not this network's.
     """
     variables = {variable.path: variable for variable in network.weights}
     expected = {name: tuple(variable.shape) for name, variable in variables.items()}
@@ -177,7 +177,7 @@ def set_weights(network: Any, weights: Mapping[str, NDArray[Any]]) -> None:
 def _rounded(weights: Mapping[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
     if dtype not in ("float16", "float32"):
         raise ValueError(f"weights are written as float16 or float32, not {dtype}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # what overflows is infinite, and reported below
         rounded = {name: np.ascontiguousarray(w, dtype=dtype) for name, w in weights.items()}
     for name, weight in rounded.items():
         if not np.isfinite(weight).all():
@@ -215,7 +215,7 @@ def _contents(
 
 
 def check_target(path: StrPath) -> None:
-    """Refuse a place that `write` could not write to, before hours of work are lost to it.
+    """Raise if `write` could not write to a place, before hours of training are lost.
 
     Raises:
         ModelFileError: a file, a folder with other things in it, a read-only place.
@@ -231,7 +231,7 @@ def check_target(path: StrPath) -> None:
 
 
 def _refuse_to_replace(target: Path) -> None:
-    """Refuse to replace a folder that holds anything but a model."""
+    """Raise if a folder has files that are not a model's."""
     if not os.path.lexists(target):
         return
     if not target.is_dir():
@@ -305,7 +305,7 @@ def _checked_manifest(content: bytes) -> dict[str, Any]:
     manifest = atomic_files.parse_json(content)
     _refuse_format(manifest)
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    # corelm writes the checksum last: it is that of the manifest without it.
+    # The checksum covers the manifest without its last field, which is the checksum.
     last = b',\n  "checksum": "%s"\n}\n' % str(manifest.get("checksum")).encode()
     dumped = content.removesuffix(last) + b"\n}\n"
     if not content.endswith(last) or atomic_files.sha256(dumped) != manifest["checksum"]:

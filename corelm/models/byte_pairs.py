@@ -40,7 +40,7 @@ def byte_alphabet() -> str:
         ('a', 'Ġ')
     """
     visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
+    others = iter(range(0x100, 0x200))  # spaces and control characters would not be visible
     return "".join(chr(byte if byte in visible else next(others)) for byte in range(0x100))
 
 
@@ -111,6 +111,7 @@ class BytePairVocabulary:
             return known
         ids = self._merge([FIRST_BYTE + byte for byte in word.encode(errors="replace")])
         if len(word) <= LONGEST_CACHED:
+            # Emptied as a whole: frequent words come back at once, and no order must be kept.
             if len(self._cache) >= CACHED_WORDS:
                 self._cache.clear()
             self._cache[word] = ids
@@ -136,6 +137,7 @@ class BytePairVocabulary:
             right = after[i]
             if self._merged.get((ids[i], ids[right])) != merged:
                 continue  # an earlier merge took a part of it
+            # A linked list: removing from the middle of a Python list would cost its length.
             ids[i], ids[right], after[i] = merged, gone, after[right]
             before[after[i]] = i
             for left in (before[i], i):

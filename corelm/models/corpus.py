@@ -84,6 +84,7 @@ def _cut(text: str, held_out: float) -> tuple[list[str], list[str]]:
 
 
 def _draw(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
+    # A fixed seed: every model of a data set is then measured on the same texts.
     order = np.random.default_rng(0).permutation(len(texts))
     count = max(round(len(texts) * held_out), 1)
     chosen = set(order[:count].tolist())
@@ -92,7 +93,7 @@ def _draw(texts: list[str], held_out: float) -> tuple[list[str], list[str]]:
 
 
 def read_texts(path: Path, count: int | None = None) -> list[str]:
-    """Read the texts below a folder, one a `.txt` file, or those in one file.
+    """Read the texts below a folder, one a `.txt` file, or the texts in one file.
 
     In a single file texts are separated by empty lines, or by line ends if it has none.
 
@@ -126,7 +127,7 @@ def _some(items: Iterable[Item], count: int | None) -> list[Item]:
 
 
 def _texts_in_folder(folder: Path, count: int | None) -> list[str]:
-    """Read all texts that can be read, and warn once of those that cannot."""
+    """Read all readable texts, and warn once about the other files."""
     texts: list[str] = []
     left_out: list[Exception] = []
     files: Iterable[Path] = _text_files(folder, left_out.append)
@@ -181,7 +182,7 @@ def _read(file: Path) -> str:
 
 
 def _decoded(content: bytes, what: str) -> str:
-    if b"\0" in content:
+    if b"\0" in content:  # valid UTF-8, but in practice a sign of binary data or UTF-16
         raise DataError(f"{what} is not a text in UTF-8: it has a zero byte")
     try:
         text = content.decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""The identity of a model: the checksum of its files, or else of what it computes."""
+"""The identity of a model: the checksum of its files, or of a distribution that it computes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def identity_of(model: LanguageModel, text: str) -> str:
 
     Args:
         model: the model.
-        text: for a model without a checksum, the sha256 is that of its distribution after this.
+        text: for a model without a checksum, the text whose next-token distribution is hashed.
 
     Example:
         >>> from corelm.testing import ToyModel

@@ -35,8 +35,8 @@ def read_keras(path: Path) -> KerasLanguageModel:
     """Read the model of a `.keras` file that has its vocabulary.
 
     Raises:
-        ModelFileError: a file that is missing or damaged, holds code or foreign classes, or has
-            no vocabulary.
+        ModelFileError: a file that is missing or damaged, has code or foreign classes, or has no
+            vocabulary.
         MissingDependencyError: Keras is not installed, or too old.
     """
     if not path.is_file():
@@ -52,7 +52,7 @@ def read_keras(path: Path) -> KerasLanguageModel:
         raise
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r}: {error}") from error
-    except Exception as error:  # Keras raises all that its layers raise
+    except Exception as error:  # Keras passes on any exception of its layers
         raise ModelFileError(f"{str(path)!r} cannot be read: {_sentence(error)}") from error
 
 
@@ -147,9 +147,10 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _refuse_code(config: Any) -> None:
-    """Reject every class that is neither Keras's nor corelm's."""
+    """Raise if a class is neither Keras's nor corelm's."""
     if not isinstance(config, dict):
         raise ModelFileError("its configuration isn't a JSON object")
+    # The optimizer and the losses are not loaded, so their classes don't matter.
     for entry in _entries({**config, "compile_config": None}):
         name, module = str(entry["class_name"]), str(entry.get("module"))
         if name in CODE:

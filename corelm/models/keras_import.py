@@ -36,7 +36,7 @@ def quiet_tensorflow() -> Iterator[None]:
     if os.environ.setdefault(LOG_LEVEL, SILENT) != SILENT or sys.stderr is None:
         yield
         return
-    sys.stderr.flush()
+    sys.stderr.flush()  # or earlier messages would be discarded too
     saved = os.dup(2)
     with open(os.devnull, "wb") as devnull:
         os.dup2(devnull.fileno(), 2)

@@ -26,7 +26,7 @@ class TokenEmbedding(keras.layers.ReversibleEmbedding):
     def call(self, inputs: Any, reverse: bool = False) -> Any:
         if reverse:
             return _on_rows(super().call, inputs, reverse=True)
-        # Multiplying by one makes the gradient of the look-up dense, like that of the product.
+        # Multiplying by one makes the gradient of the look-up dense, as the product's is.
         # Otherwise TensorFlow keeps both as slices, which costs a tenth of a training step.
         dense = ops.multiply(self.embeddings, 1.0)
         return ops.cast(ops.take(dense, inputs, axis=0), self.compute_dtype)

@@ -45,7 +45,7 @@ class KerasLanguageModel:
         default_prompt: the prompt of its file, if it has one.
 
     Raises:
-        UsageError: a model that returns another shape.
+        UsageError: a model that returns scores of the wrong shape.
 
     Example:
         >>> from corelm.word_vocabulary import WordVocabulary
@@ -98,11 +98,12 @@ class KerasLanguageModel:
         """
         if self._causal or count == 1:
             return self._logits(window, count)
+        # Its score at a position is right only where nothing follows: end the text at each.
         ends = range(window.shape[1] - count + 1, window.shape[1] + 1)
         return np.concatenate([self._logits(window[:, :end], 1) for end in ends], axis=1)
 
     def _logits(self, window: NDArray[np.int64], count: int) -> Array:
-        """Compute them in one pass over the window."""
+        """Return the logits after the last tokens, from one pass over the window."""
         batch, time = window.shape
         rows = _power_of_two_below(AT_ONCE // (self._length(time) * len(self.vocabulary)))
         scores = np.empty((batch, count, len(self.vocabulary)), dtype=np.float32)
@@ -147,6 +148,7 @@ class KerasLanguageModel:
     def _returns_probabilities(self) -> bool:
         ids = np.full((1, self._length(1)), len(self.vocabulary) - 1, dtype=np.int32)
         scores = self._scores(ids)[0, 0].astype(np.float64)
+        # Half precision sums to 1 within a hundredth; logits hardly ever do.
         return bool((scores >= 0).all() and abs(scores.sum() - 1) < 1e-2)
 
     def _is_causal(self) -> bool:
@@ -156,6 +158,7 @@ class KerasLanguageModel:
             return True  # nothing follows in a context of one token
         texts = [np.array([[*text, last]]) for last in (self.vocabulary.padding or 0, other)]
         padded, followed = (self._scores(self._padded(ids))[:, : len(text)] for ids in texts)
+        # Any other last token must leave the earlier scores alone, and so must a shorter input.
         same = _close(followed, padded, SAME_LENGTH)
         if same and not self._fixed:
             alone = self._scores(np.array([text], dtype=np.int32))

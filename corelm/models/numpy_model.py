@@ -131,6 +131,8 @@ class NumpySession:
         self._window.extend(tokens)
         if self._window.length > before:
             self._outputs, self._logits = self._outputs[:, :0], None
+        # One token after processed ones, as in decoding: begin at once, while the caller works.
+        # Several tokens may still be rewound before anybody asks for logits.
         if self._window.length == before + 1 and self._processed == before:
             start, stop, asked = next(self._window.spans(1))
             texts, new = self._unprocessed(start, stop, asked)
@@ -143,6 +145,7 @@ class NumpySession:
         self._finish_background()
         self._window.rewind(count)
         self._processed = min(self._processed, self._window.length)
+        # The window may now begin before the cached range, of which nothing is left.
         if self._processed <= self._start:
             self._start = self._processed = 0
         if count:
@@ -154,6 +157,8 @@ class NumpySession:
         kept: NDArray[np.int64] = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
         if np.array_equal(kept, np.arange(batch)):
             return
+        # Forks of a single text stay one text until their tokens differ: a prompt for 64 samples
+        # is processed once, and its cache is not copied before the first draw.
         if len(self._window.texts) == 1 and len(kept):
             self._copies = len(kept)
             return
@@ -227,5 +232,7 @@ class NumpySession:
 
     def _unprocessed(self, start: int, stop: int, asked: int) -> tuple[NDArray[np.int64], int]:
         """Return a window, and the number of tokens at its end that are to be processed."""
+        # A window that slid has new positions, so all of it is processed again. The asked tokens
+        # are always processed: their outputs are wanted, not their cache.
         processed = self._processed if start == self._start else start
         return self._window.texts[:, start:stop], stop - min(processed, stop - asked)

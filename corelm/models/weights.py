@@ -20,7 +20,7 @@ CHUNK = 2**16
 
 
 def check(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[str, Array]) -> None:
-    """Refuse weights or a vocabulary that do not fit an architecture, and weights that overflowed.
+    """Raise if weights or a vocabulary do not fit an architecture, or weights are not finite.
 
     Raises:
         ModelFileError: as `check_fit`, or a weight that is not finite.
@@ -32,10 +32,10 @@ def check(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[str, A
 
 
 def check_fit(a: Architecture, vocabulary: StoredVocabulary, weights: Mapping[str, Array]) -> None:
-    """Refuse weights or a vocabulary that do not fit an architecture.
+    """Raise if weights or a vocabulary do not fit an architecture.
 
     Raises:
-        ModelFileError: a missing, extra or misshapen weight, or a vocabulary of another size.
+        ModelFileError: a missing, extra or misshapen weight, or a vocabulary of the wrong size.
     """
     if len(vocabulary) != a.vocabulary_size:
         raise ModelFileError(
@@ -56,7 +56,7 @@ def _is_finite(weight: Array) -> bool:
 
 
 def check_shapes(a: Architecture, found: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse weights whose names and shapes are not exactly those of an architecture."""
+    """Raise if the names and shapes of weights are not exactly an architecture's."""
     expected = shapes(a)
     for name, shape in expected.items():
         if name not in found:

@@ -1,7 +1,7 @@
 """Read a file of weights without copying them.
 
-The format is that of safetensors: the length of a header, the header in JSON, and the arrays one
-after the other. The arrays that this returns lie in the bytes of the file.
+The format is safetensors: the length of a header, the header in JSON, and the arrays one after the
+other. The returned arrays are views of the file's bytes.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def parse_weights(content: memoryview, a: Architecture) -> dict[str, NDArray[Any
         raise ModelFileError(f"its header claims {length} bytes of {len(content)}")
     header = parse_json(bytes(content[8 : 8 + length]))
     header.pop("__metadata__", None)
+    # Before anything is read by the header's offsets, whose sizes a forger could choose.
     check_shapes(a, {name: _shape(name, entry) for name, entry in header.items()})
     return _arrays(content, 8 + length, header, shapes(a))
 
@@ -59,6 +60,7 @@ def _arrays(
         if header[name]["data_offsets"] != [begin, end] or start + end > len(content):
             raise _misplaced(name)
         array = np.frombuffer(content, dtype, count, start + begin).reshape(shapes[name])
+        # A header of odd length moves the arrays off their alignment; only then is there a copy.
         arrays[name] = np.require(array, requirements=("ALIGNED",))
     if start + end != len(content):
         raise ModelFileError("it isn't a safetensors file: there are bytes after the last weights")

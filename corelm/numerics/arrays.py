@@ -46,7 +46,7 @@ def array_namespace(array: Any) -> Any:
 
 
 def in_library_of(array: Any, values: NDArray[Any]) -> Any:
-    """Return values of NumPy as an array of another array's library, on its device.
+    """Return a NumPy array as an array of the same library and device as another array.
 
     Example:
         >>> in_library_of(np.array([0.5]), np.array([True])).tolist()

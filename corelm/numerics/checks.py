@@ -13,8 +13,8 @@ from corelm.errors import UsageError
 
 
 def check_ids(logits: Any, tokens: Any, **options: Any) -> None:
-    """Refuse ids that are not in the vocabulary."""
-    # For the few ids of a batch, min and max of a list are faster than those of an array.
+    """Raise if an id is not in the vocabulary."""
+    # For the few ids of a batch, Python's min and max are faster than NumPy's.
     ids = tokens.tolist() if isinstance(tokens, np.ndarray) else ()
     size = logits.shape[-1]
     if ids and not (min(ids) >= 0 and max(ids) < size):
@@ -23,13 +23,13 @@ def check_ids(logits: Any, tokens: Any, **options: Any) -> None:
 
 
 def check_one_id_a_row(logits: Any, tokens: Any) -> None:
-    """Refuse ids that are not one for each row, or not in the vocabulary."""
+    """Raise if there isn't one id for each row, or an id is not in the vocabulary."""
     _check_one_a_row(logits, tokens, "a token")
     check_ids(logits, tokens)
 
 
 def check_uniforms(logits: Any, uniforms: Any) -> None:
-    """Refuse uniform numbers that are not one for each row."""
+    """Raise if there isn't one uniform number for each row."""
     _check_one_a_row(logits, uniforms, "a uniform number")
 
 

@@ -322,7 +322,7 @@ def surprisals_and_entropy(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the surprisal of one token of each row and the entropy of the row, in one pass.
 
-    Their last bits may differ from those of `surprisals`, which sums in the order of the draw.
+    The last bits may differ from the result of `surprisals`, which sums in the order of the draw.
 
     Args and raises: as for `surprisals`.
 

@@ -1,12 +1,12 @@
 """The divergence of one distribution from another: entropy, KL, mass kept, exactly.
 
-`divergence` is the definition, for one row. `ModelRows` compares many rows with those of a model;
+`divergence` is the definition, for one row. `ModelRows` compares many rows with a model's rows;
 compiled kernels serve float32 (`corelm/native/backend.py`).
 
 The weights have the type of the logits; all sums of them are in float64. Terms that two
 distributions have in common are summed in the same order on both sides, so that they cancel: up
-to the last bits, a filter's divergence is -ln of the mass that it keeps, and that of an unchanged
-distribution is 0.
+to the last bits, a filter's divergence is -ln of the mass that it keeps, and the divergence of an
+unchanged distribution is 0.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Distribution:
 
     Args:
         row: (vocabulary,) logits, at least one of them finite.
-        whole: True to look at all tokens; otherwise only at those that can be drawn, if they are
-            few.
+        whole: True to look at all tokens; otherwise only at the tokens that can be drawn, if they
+            are few.
 
     Attributes:
         row: the logits.
@@ -46,7 +46,7 @@ class Distribution:
         count: the number of those tokens.
         below: (tokens,) the logits looked at, less the largest.
         top: the index of the likeliest token among them, the first one on ties.
-        rest: the sum of all weights except that of the likeliest token, which is 1.
+        rest: the sum of all weights but the likeliest token's, which is 1.
 
     Example:
         >>> thirds = Distribution(np.log([0.5, 0.25, 0.25]))
@@ -225,7 +225,7 @@ class Compared:
 
 
 class ModelRows:
-    """The model's distributions at some positions, with which those of samplers are compared.
+    """The model's distributions at some positions, for comparison with samplers' distributions.
 
     Args:
         logits: (rows, vocabulary).
@@ -240,7 +240,7 @@ class ModelRows:
     def __init__(self, logits: Array) -> None:
         self.logits = logits
 
-    # What each sampler at these positions is compared with is computed once, and not by each call.
+    # The model's side is cached: several samplers are compared with it at the same positions.
 
     @cached_property
     def each(self) -> list[Distribution]:
@@ -282,7 +282,7 @@ def _entropy_in_stats(logits: Array, model: ModelRows) -> Floats:
     return np.asarray(model.stats[:, -1])
 
 
-# By the way that `compare_rows` takes for these rows: an unchanged row then has the same bits.
+# Dispatched like `compare_rows`, so that the entropy of an unchanged row has the same bits.
 @kernel(_entropy_in_stats, by_row=False)
 def _entropy(logits: Array, model: ModelRows) -> Floats:
     return np.array([p.entropy for p in model.each])
@@ -298,7 +298,7 @@ def compare_rows(logits: Array, model: ModelRows, tokens: NDArray[np.int64]) -> 
         tokens: (rows,) the token of each row whose surprisal is wanted.
 
     Returns:
-        (rows, figures + 1): those in the order of DIVERGENCES, then the surprisal, which is nan if
+        (rows, figures + 1): the figures of DIVERGENCES, then the surprisal, which is nan if
         the token cannot be drawn; and True if every row is a distribution over tokens that are
         possible in the model's row. If it is false, the figures are of no use.
     """

@@ -28,7 +28,7 @@ SLACK = 1e-12
 """The relative tolerance at which a sum of decimals still meets a decimal."""
 
 
-# ---- refusing arguments, alike for kernels and definitions ----
+# ---- checks of arguments, the same for kernels and definitions ----
 
 
 def _check_share(logits: Array, p: float) -> None:
@@ -162,7 +162,7 @@ def top_p(logits: Array, p: float) -> Array:
 @kernel(rows.within_nats, check=_check_nats)
 @np.errstate(over="ignore")
 def within_nats(logits: Array, nats: Any) -> Array:
-    """Keep the tokens whose log-probability is at most `nats` below that of the most likely one.
+    """Keep the tokens whose log-probability is at most `nats` below the largest one.
 
     No softmax is needed for it: the ratio of two probabilities is in their logits.
 
@@ -277,7 +277,7 @@ def top_h(logits: Array, h: float) -> Array:
 def logit_std(logits: Array) -> NDArray[np.float64]:
     """Return the standard deviation of each row's logits that are not minus infinity.
 
-    It is that of a population: the mean of the squares, not n / (n - 1) times that.
+    It is the population's: the root of the mean of the squares, without the factor n / (n - 1).
 
     Args:
         logits: (batch, vocabulary).

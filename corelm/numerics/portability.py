@@ -1,4 +1,4 @@
-"""Find out whether a sampler runs on arrays of any library."""
+"""Test whether a sampler runs on arrays of any library."""
 
 from __future__ import annotations
 

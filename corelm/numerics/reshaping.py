@@ -103,7 +103,7 @@ def xtc(
     good = within_nats(logits, surprisal(threshold) - least) > -np.inf
     for token in protected:
         good = good & (positions(logits) != token)
-    # The last good token stays; of those that tie there, the one with the highest id.
+    # The last good token stays; on ties the one with the highest id.
     lowest = xp.min(xp.where(good, logits, np.inf), axis=-1, keepdims=True)
     dropped = good & ~last_true(good & (logits == lowest))
     rest = keep(logits, ~dropped)

@@ -43,6 +43,7 @@ def entry_points(group: str) -> list[EntryPoint]:
     found, points = set(), []
     for folder in sys.path:
         for info in _infos(folder or "."):
+            # `A_b` and `a-b` are one distribution; the one found first hides the other.
             name = re.sub("[-_.]+", "-", info.rpartition(".")[0].partition("-")[0]).lower()
             if name not in found:
                 found.add(name)
@@ -52,6 +53,7 @@ def entry_points(group: str) -> list[EntryPoint]:
 
 def _is_plain_path() -> bool:
     """Return True if all distributions lie in folders of the path."""
+    # Zip files and eggs hold distributions too, and importlib.metadata reads those.
     files = any(os.path.isfile(place) or place.endswith(".egg") for place in sys.path)
     finders = [finder for finder in sys.meta_path if hasattr(finder, "find_distributions")]
     return not files and all(map(_reads_folders, finders))
@@ -84,6 +86,7 @@ def _infos(folder: str) -> list[str]:
 
 def _points(info: str, group: str) -> list[EntryPoint]:
     pairs = list(_pairs(_lines(os.path.join(info, "entry_points.txt")), group))
+    # Few distributions have the group: only theirs have to be opened for the name and version.
     if not pairs:
         return []
     fields = _fields(info)
@@ -105,6 +108,7 @@ def _pairs(lines: list[str], group: str) -> Iterator[tuple[str, str]]:
 def _fields(info: str) -> dict[str, str]:
     """Return the fields of a distribution's metadata that take one line, by name in lower case."""
     lines = _lines(os.path.join(info, "METADATA")) or _lines(os.path.join(info, "PKG-INFO"))
+    # A long description follows the blank line.
     end = lines.index("") if "" in lines else len(lines)
     pairs = (line.partition(":") for line in reversed(lines[:end]))  # the first of a name counts
     return {name.lower(): value.strip() for name, _, value in pairs}

@@ -72,7 +72,7 @@ def sampler(expression: str | Sampler, **parameters: Any) -> Sampler:
     return build(stages)
 
 
-READERS[Sampler] = sampler
+READERS[Sampler] = sampler  # `params` cannot import this module, which is built on it
 
 
 def read_stages(expression: str) -> list[Written]:
@@ -150,13 +150,14 @@ def make(cls: type[T], name: str, values: list[Any], named: dict[str, Any], own:
         return renamed(cls.build(*values, **named), name)
     except (CorelmError, KeyboardInterrupt):
         raise
-    except BaseException as error:
+    except BaseException as error:  # a plugin's class may raise anything, even SystemExit
         raise ParameterError(f"{name} cannot be made: {reason_of(error)}") from error
 
 
 def _build_own(name: str, values: list[Any], named: dict[str, Any]) -> Sampler:
     offer = registry().find("corelm_samplers", name if ":" in name else f"{OWN}:{name}")
     made = _build(offer.full_name, values, named, own=True)
+    # The full name goes into the expression only where the bare one would be ambiguous.
     return made if registry().is_contested(offer) else renamed(made, name)
 
 
@@ -203,7 +204,7 @@ def _read_stage(text: str, depth: int) -> Written:
     for key, text in parameters_of(arguments):
         if key in named or (named and not key):
             raise _unreadable(name, arguments)
-        try:
+        try:  # a literal first: most parameters are numbers
             value = _literal(text)
         except _UNREADABLE:
             if not _names_samplers(text):
@@ -250,6 +251,7 @@ def _literal(text: str) -> Any:
 
 def _value(node: ast.expr) -> Any:
     """Return the value of a literal; `inf` and `nan` are numbers too."""
+    # Not `ast.literal_eval` alone: it takes neither inf nor -inf, not even inside a list.
     if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
         return float(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):

@@ -2,7 +2,7 @@
 
 Nothing here is an error: every chain does exactly what it says. The rules know no sampler by name.
 They use what a sampler declares (`kind`, `neutral`, `reads`, `is_argmax_invariant`) and what a
-few calls show (`corelm.plugins.probing`), so a filter of anybody's gets the same notes.
+few calls show (`corelm.plugins.probing`), so a third-party filter gets the same notes.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _changing(stages: Stages) -> Stages:
 
 
 def _around_the_last_choice(before: Stages, rest: Stages) -> Iterator[str]:
-    """Note stages that do nothing, since a stage such as greedy leaves one token."""
+    """Yield notes on stages that do nothing, because a stage such as greedy leaves one token."""
     if not rest:
         return
     last, *later = rest
@@ -147,6 +147,7 @@ def _filter_without_effect(stages: Stages) -> Iterator[str]:
 def _makes_idle(before: Stages, late: Sampler) -> Sampler | None:
     """Find the filter after which a filter removes nothing, with any samplers between them."""
     for i, early in enumerate(before):
+        # Alone and with the stages between, which may change the rows that reach it.
         prefixes = (early, Chain(tuple(before[i:])))
         if early.kind == "filter" and all(has_effect(late, p) is False for p in prefixes):
             return early
@@ -160,6 +161,7 @@ def _is_idle_before(early: Sampler, late: Sampler) -> bool:
 def _change_after_feedback(stages: Stages) -> Iterator[str]:
     for i, stage in enumerate(stages[:-1]):
         after = stages[i + 1 :]
+        # A sampler that declares nothing reads everything: that says nothing about feedback.
         if stage.reads < READABLE and stage.reads & {"surprisal", "model_surprisal"}:
             yield (
                 f"{_label(stage)} adapts to the tokens drawn, and {_labels(after)} after it "

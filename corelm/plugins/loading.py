@@ -1,4 +1,4 @@
-"""Find the entry points of plugins and import them, each able to fail alone."""
+"""Find the entry points of plugins and import them; a failure concerns one plugin alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWN = "corelm"
 
 
 def wanted_points(points: Sequence[EntryPoint]) -> dict[Source, EntryPoint]:
-    """Return the entry points that `CORELM_PLUGINS` lets load, by their source."""
+    """Return the entry points that `CORELM_PLUGINS` allows, by their source."""
     sources = (Source(p.distribution, p.version, p.name, p.value) for p in points)
     return {source: p for source, p in zip(sources, points, strict=True) if _is_wanted(source)}
 
@@ -77,8 +77,8 @@ _descriptor_redirect = SharedRedirect(_descriptor_to_stderr)
 def plugin_errors() -> Iterator[None]:
     """Turn every exception of a plugin's code into a `PluginError` of one line.
 
-    Python's own standard output leads to standard error meanwhile, since it carries the product.
-    Only an interruption by the user passes.
+    Meanwhile `sys.stdout` leads to standard error, because standard output carries the product.
+    Only KeyboardInterrupt passes.
     """
     try:
         with _python_redirect.entered():
@@ -93,13 +93,13 @@ def plugin_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def stdout_to_stderr() -> Iterator[int | None]:
-    """Lead file descriptor 1 to standard error while plugins load or run.
+    """Redirect file descriptor 1 to standard error while plugins load or run.
 
     Standard output carries the product, and `sys.__stdout__`, subprocesses and C libraries write
     to the descriptor, even if `sys.stdout` is replaced.
 
     Yields:
-        Another descriptor of standard output; None if it is closed.
+        A duplicate of standard output's descriptor; None if it is closed.
     """
     try:
         own = os.dup(1)
@@ -119,7 +119,7 @@ def _flush_stdout() -> None:
 
 
 def check_version(plugin: Any) -> None:
-    """Refuse a plugin that was made for another version of the contract."""
+    """Raise if a plugin was made for a different version of the contract."""
     made_for = getattr(plugin, "CORELM_API_VERSION", hookspecs.API_VERSION)
     if made_for != hookspecs.API_VERSION:
         raise PluginError(

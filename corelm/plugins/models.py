@@ -1,6 +1,6 @@
-"""Find and load the model of a name or a path.
+"""Find and load models by name or path.
 
-Models of names and the reader of paths are offered by plugins, corelm's own among them.
+Plugins offer the named models and the reader of paths; corelm's own are plugins too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def load(
             or in the current folder; or the path of a folder or of a `.keras` file; or a scheme
             that a plugin offers, a colon and the rest, such as `gguf:FILE`.
         device: the device of the model, such as `cuda`; for schemes that have a choice.
-        dtype: the number format of its weights, such as `bfloat16`; likewise.
+        dtype: the number format of its weights, such as `bfloat16`; for schemes that have a choice.
 
     Raises:
         UsageError: a device or dtype for a model that has no choice of them.
@@ -92,7 +92,7 @@ def load(
 
 
 def label(name: str) -> str:
-    """Return the name of a model for people: one of corelm's own goes without its plugin.
+    """Return the name of a model for display, without the prefix of corelm's own models.
 
     Example:
         >>> label(MODEL)
@@ -110,16 +110,16 @@ def plugin_of(name: str) -> Source | None:
 
 
 def list_models() -> list[Listed]:
-    """Return every model with a name: those of plugins, then those in corelm's home.
+    """Return every named model: first the plugins' models, then the models in corelm's home.
 
-    Of a scheme, these are the models that it finds on this machine, or its form if there are none.
+    A scheme lists the models that it finds on this machine, or its form if it finds none.
     """
     offered = [listed for offer in registry().models() for listed in _listed(offer)]
     return offered + [Listed(path.name, str(path), path) for path in _home_bundles()]
 
 
 def local_models() -> list[str]:
-    """Return the names of corelm's own models and of those in its home; loads no plugin.
+    """Return the names of corelm's own models and of the models in its home; load no plugin.
 
     `load` also takes the models of plugins, of other engines, and paths.
 
@@ -142,6 +142,7 @@ def _written_path(entry: Path) -> Path | None:
     name = entry.name
     if not name.startswith("."):
         return entry
+    # A write that was killed may have left the only good copy under the hidden name.
     return entry.with_name(name[1 : -len(ASIDE)]) if name.endswith(ASIDE) else None
 
 
@@ -156,7 +157,7 @@ def _listed(offer: Offer) -> Iterator[Listed]:
 
 
 def _installed(offer: Offer) -> list[str]:
-    """Return the models that a scheme finds; none if it fails, which must not end a list."""
+    """Return the models that a scheme finds; none if it fails, so that the list is complete."""
     try:
         with plugin_errors(), stdout_to_stderr():
             return [str(rest) for rest in offer.value.installed()]
@@ -173,11 +174,12 @@ def is_path(name: str | os.PathLike[str]) -> bool:
 
 
 def _scheme(name: str | os.PathLike[str]) -> tuple[str, str] | None:
-    """Split a name into that of a scheme and its rest; None for every other name and for paths."""
+    """Split a name into its scheme and the rest; None for every other name and for paths."""
     if not isinstance(name, str) or ":" not in name:
         return None
     sources = registry().sources()
     first, _, rest = name.partition(":")
+    # Like the full name of a sampler, DISTRIBUTION:SCHEME:REST tells equal schemes apart.
     if first in {source.distribution for source in sources}:
         second, colon, rest = rest.partition(":")
         return (f"{first}:{second}", rest) if colon else None
@@ -204,8 +206,8 @@ def _from_path(path: str | os.PathLike[str]) -> LanguageModel:
 
 def _from_name(name: str) -> LanguageModel:
     choices: dict[str, Loader] = {place: partial(_from_path, place) for place in _places(name)}
-    # To find a name that is not an entry point, every plugin is imported. A model that is here
-    # spares that.
+    # To find a name that is not an entry point, every plugin is imported. A local model of the
+    # name makes that unnecessary.
     if not choices or name in {source.entry_point for source in registry().sources()}:
         try:
             offer = registry().find("corelm_models", name)

@@ -48,7 +48,7 @@ Check: TypeAlias = Callable[[Offer], None]
 
 
 def check_name(offer: Offer) -> None:
-    """Refuse a name that cannot be typed in an expression or a command."""
+    """Raise if a name cannot be typed in an expression or a command."""
     if not isinstance(offer.name, str) or not NAME.fullmatch(offer.name):
         raise PluginError(
             f"the name {shown(offer.name)} cannot be typed; use letters, digits, _ . and -"
@@ -56,17 +56,17 @@ def check_name(offer: Offer) -> None:
 
 
 def check_sampler(offer: Offer) -> None:
-    """Refuse a sampler that is not a complete subclass of `Sampler`."""
+    """Raise if a sampler is not a complete subclass of `Sampler`."""
     _check_class(offer, Sampler, "sampler")
 
 
 def check_decoder(offer: Offer) -> None:
-    """Refuse a decoder that is not a complete subclass of `Decoder`."""
+    """Raise if a decoder is not a complete subclass of `Decoder`."""
     _check_class(offer, Decoder, "decoder")
 
 
 def check_model(offer: Offer) -> None:
-    """Refuse a model that is neither a function nor a scheme."""
+    """Raise if a model is neither a function nor a scheme."""
     if not callable(offer.value) and not isinstance(offer.value, ModelScheme):
         raise PluginError(
             f"not a model: {offer.name} is {shown(offer.value)}, not a function that loads one "
@@ -75,7 +75,7 @@ def check_model(offer: Offer) -> None:
 
 
 def check_metric(offer: Offer) -> None:
-    """Refuse a metric that is not a `Metric` with a meaning and a function."""
+    """Raise if a metric is not a `Metric` with a meaning and a function."""
     name, value = offer.name, offer.value
     if not isinstance(value, Metric):
         raise PluginError(f"not a metric: {name} is {shown(value)}, not a corelm.Metric")
@@ -106,12 +106,13 @@ def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:
     if inspect.isabstract(value):
         missing = ", ".join(sorted(vars(value)["__abstractmethods__"]))
         raise PluginError(f"not a {kind}: {value.__name__} has no {missing}")
-    value.parameters()
+    value.parameters()  # raises for a field that no parameter can be
 
 
 def distinct(offers: Iterable[Offer]) -> list[Offer]:
     """Return the offers without duplicates, from two entry points to one module."""
     kept: list[Offer] = []
+    # Not a set: a plugin's values may not be hashable.
     for offer in offers:
         if not any(o.full_name == offer.full_name and o.value == offer.value for o in kept):
             kept.append(offer)

@@ -1,9 +1,9 @@
-"""Find out what a sampler does by calling it on rows of logits made for the purpose.
+"""Find the effects of a sampler by calling it on rows of logits made for the purpose.
 
-Anybody's sampler can be asked, so nobody has to declare what its arithmetic already shows. Nothing
-is known of samplers that read the past. One that does not declare what it reads is called with two
-pasts, to see if they matter. Those that read the vocabulary are called without one, as
-`corelm.sampling_distribution` calls them.
+This works for any sampler, so its author need not declare what the arithmetic already shows. A
+sampler that reads the context is not probed. A sampler that does not declare what it reads is
+called with two contexts, to see if they matter. A sampler that reads the vocabulary is called
+without one, as by `corelm.sampling_distribution`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def temperature_of(sampler: Sampler) -> float | None:
     """
     if any(stage.kind != "temperature" for stage in sampler.stages):
         return None
+    # Unequal gaps in both directions: only a division keeps all their ratios.
     rows = np.array([[0.0, 1.0, 3.0, -2.0], [5.0, 1.0, 4.0, 4.5]])
     result = _call(sampler, rows)
     if result is None:
@@ -61,6 +62,7 @@ def temperature_of(sampler: Sampler) -> float | None:
     ratios = (np.diff(result) / np.diff(rows)).ravel()  # 1 / t, between any two tokens
     if ratios[0] < 0 or not np.allclose(ratios, ratios[0], rtol=1e-6, atol=0):
         return None
+    # Twelve digits, so that a note says 0.66 and not 0.6600000000000001.
     return float(f"{1 / ratios[0]:.12g}") if ratios[0] else math.inf
 
 
@@ -90,6 +92,7 @@ def compares_probabilities(sampler: Sampler) -> bool:
     cool, hot = (_call(sampler, rows) for rows in (_probes(), _probes() / np.float32(HEAT)))
     if cool is None or hot is None:
         return False
+    # The least likely token that stays, by its logit before the heat.
     least = [np.where(kept > -np.inf, _probes(), np.inf).min(axis=-1) for kept in (cool, hot)]
     return bool((least[1] < least[0]).any())
 
@@ -116,6 +119,7 @@ def differ(a: Sampler | None, b: Sampler) -> bool | None:
         second = _call(b, rows())
         if first is None or second is None:
             return None
+        # Probabilities, not logits: a constant added to a row is no difference.
         if not np.allclose(softmax(first), softmax(second), rtol=TOLERANCE, atol=0):
             return True
     return False

@@ -49,10 +49,10 @@ logger: logging.Logger = logging.getLogger("corelm")
 
 
 class Registry:
-    """The installed plugins, and the offers of those that were loaded.
+    """The installed plugins, and the offers of the loaded ones.
 
     Args:
-        points: the entry points to consider; the installed ones when left out.
+        points: the entry points to consider; by default the installed ones.
         strict: raise when a plugin fails, instead of setting it aside.
     """
 
@@ -60,7 +60,7 @@ class Registry:
     """The group of entry points."""
 
     checks: ClassVar[Mapping[str, Check]] = CHECKS
-    """The hooks that a plugin of the group is asked for, and the check of what each offers."""
+    """The hooks that return offers, in a plugin of the group, each with the check of an offer."""
 
     hooks: ClassVar[tuple[str, ...]] = (*CHECKS, OBSERVER)
     """The hooks that a plugin of the group may implement."""
@@ -138,12 +138,12 @@ class Registry:
         return loader
 
     def observe(self, step: Step) -> None:
-        """Show a step to every observer; set one aside that raises."""
+        """Pass a step to every observer; an observer that raises is not called again."""
         for impl in self._manager.hook.corelm_next_token.get_hookimpls():
             if impl.plugin_name in self._silenced:
                 continue
             try:
-                with plugin_errors():
+                with plugin_errors():  # as in pluggy, an observer may omit the argument
                     impl.function(step) if impl.argnames else impl.function()
             except PluginError as error:
                 self._silenced.add(impl.plugin_name)  # one warning, not one for each token
@@ -244,7 +244,7 @@ class Registry:
                 offered = {hook: self._ask(hook, source, plugin) for hook in self.checks}
         except PluginError:
             if not known and self._manager.is_registered(plugin):
-                self._manager.unregister(plugin)
+                self._manager.unregister(plugin)  # or its observer would run all the same
             raise
         self._offered[source] = offered
         for hook in ("corelm_samplers", "corelm_decoders"):

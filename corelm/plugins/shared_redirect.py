@@ -24,7 +24,7 @@ class SharedRedirect:
     def __init__(self, redirect: Callable[[], Undo]) -> None:
         self._redirect = redirect
         self._undo: Undo = lambda: None
-        self._entries = Counter[int]()  # by thread
+        self._entries = Counter[int]()  # by thread, which may enter again while inside
         self._lock = threading.Lock()
         if hasattr(os, "register_at_fork"):
             # Held by the thread that forks, so that the child gets the lock and the entries whole.
@@ -59,6 +59,7 @@ class SharedRedirect:
     def _after_fork(self) -> None:
         """Forget the threads that a child does not have."""
         mine = threading.get_ident()
+        # Only the forking thread exists in the child, so the others would never leave.
         for thread in [thread for thread in self._entries if thread != mine]:
             self._leave(thread, 0)
         self._lock.release()

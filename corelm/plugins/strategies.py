@@ -32,7 +32,7 @@ class Strategy(NamedTuple):
 
     @property
     def stages(self) -> tuple[Sampler | Decoder, ...]:
-        """Its stages as its expression has them: the model's own distribution goes unsaid."""
+        """Its stages as in its expression, which omits the model's own distribution."""
         if self.decoder is None:
             return self.sampler.stages
         alone = self.sampler == built_in(WITHOUT)
@@ -73,6 +73,7 @@ def strategy(expression: str | Sampler | Decoder) -> Strategy:
     decoders = [issubclass(cls, Decoder) for cls in classes]
     if not any(decoders):
         return Strategy(build(stages))
+    # A decoder draws tokens; it returns no distribution that another stage could change.
     if any(decoders[:-1]):
         name = stages[decoders.index(True)][0]
         raise ExpressionError(f"{name} is a decoder, which must be the last stage")

@@ -22,6 +22,7 @@ MOST = 1000
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _RANGE = re.compile(rf"({_NUMBER})\s*\.\.\s*({_NUMBER})(?:\s*/\s*(\d{{1,9}}))?")
+# Two dots after a number are meant as a range, even one that can't be read.
 _LIKE_A_RANGE = re.compile(r"[-+.\d][^\"'(\[{]*\.\.")
 
 
@@ -83,6 +84,7 @@ def _settings(text: str, depth: int) -> list[SweepPoint]:
     if not swept:
         return [SweepPoint(text, None)]
     _refuse_too_many(text, math.prod(len(part.values) for part in parts))
+    # One curve for each combination of the others: in it, only the last parameter varies.
     last = swept[-1]
     return [
         SweepPoint("".join(some), "".join([*some[:last], parts[last].text, *some[last + 1 :]]))
@@ -109,7 +111,7 @@ def _fixed(text: str) -> _Part:
 
 
 def _by_name(arguments: str) -> list[tuple[str, list[str]]]:
-    """Return the name of each parameter with its values: those up to the next name."""
+    """Return the name of each parameter with its values, which end at the next name."""
     found: list[tuple[str, list[str]]] = []
     for key, text in parameters_of(arguments):
         if not key and found and found[-1][0]:

@@ -4,9 +4,9 @@
     def test_law(sampler, law):
         law(sampler)
 
-Each law raises an AssertionError, which says what is wrong and what to do about it. Built-in
-samplers and those of plugins pass the same examination. `obeys_the_decoder_laws` does the same
-for decoders, `obeys_the_model_laws` for language models.
+Each law raises an AssertionError that names the fault and the way out. Built-in samplers and
+plugins' samplers pass the same examination. `obeys_the_decoder_laws` does the same for decoders,
+`obeys_the_model_laws` for language models.
 """
 
 from corelm.testing.decoder_laws import (

@@ -1,4 +1,4 @@
-"""The questions that the laws ask a sampler: logits of many shapes, and contexts."""
+"""The inputs on which the laws examine a sampler: logits of many shapes, and contexts."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _past(
     least, most = (0, min(size, 3)) if vocabulary is None else (max(size - 5, 0), size)
     time = (batch, prompt + drawn)
     drawn_from, model = rng.exponential(2.0, (2, *time))
-    drawn_from[:, :prompt] = model[:, :prompt] = np.nan
+    drawn_from[:, :prompt] = model[:, :prompt] = np.nan  # the prompt is not drawn
     return Context(rng.integers(least, most, time), drawn_from, model, prompt, vocabulary)
 
 

@@ -1,7 +1,7 @@
 """The laws that every decoder obeys, built-in or not.
 
-A law is a function that takes a decoder and raises an AssertionError, which says what is wrong, for
-which task, and what to do about it. The docstring of a law is the law.
+A law is a function that takes a decoder and raises an AssertionError that names the fault, the task
+and the way out. The docstring of a law is the law.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _TwoLikeliest(Sampler):
 
 
 class _ReadsThePast(Sampler):
-    """Lower the tokens of the text so far, the more the more surprising that text was."""
+    """Lower the tokens of the text so far, in proportion to its surprisal."""
 
     name = "reads_the_past"
 
@@ -73,7 +73,7 @@ class _ReadsThePast(Sampler):
 
 
 class _EveryOther(Mask):
-    """Allow the tokens with even ids at one step, and those with odd ids at the next."""
+    """Allow the tokens with even ids at one step, and the tokens with odd ids at the next."""
 
     name = "every_other"
 
@@ -142,7 +142,7 @@ class DecoderLaw(Protocol):
 
         Args:
             decoder: the decoder, with the parameters to try.
-            model: the model that writes the texts; a toy model when left out.
+            model: the model that writes the texts; by default a toy model.
         """
 
 
@@ -188,6 +188,7 @@ def treats_samples_alone(ask: Ask) -> Complaints:
     """Give a sample the same text alone, in a batch and in any order."""
     for together in _questions(ask):
         first, second = together.texts()
+        # The wrong rows or the wrong numbers show as soon as a sample changes its place.
         for samples, texts in (((1, 0), [second, first]), ((0,), [first]), ((1,), [second])):
             other = ask(together.sampler, samples, together.seed, together.length, together.prompt)
             if other.texts() != texts:
@@ -238,6 +239,7 @@ def reports_what_it_drew_from(ask: Ask) -> Complaints:
     """Yield the sampler's logits after the text so far, and the surprisal of each token in them."""
     for question in _questions(ask):
         prompt = Context.of([question.ids], vocabulary=question.model.vocabulary)
+        # Each context is rebuilt from the steps alone, as an observer would see the text.
         past = dict.fromkeys(question.samples, prompt)
         for step in question.steps():
             where = f"at step {step.position}"
@@ -269,7 +271,7 @@ def _extended(context: Context, step: Step, row: int) -> Context:
 
 @_law("Yield the step of `decoding.draw()` or `decoding.step(tokens)`, or pass on its `allowed`.")
 def reports_what_masks_allow(ask: Ask) -> Complaints:
-    """Yield the tokens that the sampler's masks allow, from which the cost of them is computed."""
+    """Yield the tokens that the sampler's masks allow; the cost of a constraint needs them."""
     mask = _EveryOther()
     for question in (ask(mask, length=1), ask(mask, length=4)):
         for step in question.steps():
@@ -288,7 +290,7 @@ def matches_ancestral_sampling(ask: Ask) -> Complaints:
     expected = text_probabilities(
         question.model, question.prompt, sampler=question.sampler, length=LONGEST
     )
-    for sample in (0, 5):
+    for sample in (0, 5):  # a search may treat its first sample differently
         runs = [ask(question.sampler, (sample,), seed, LONGEST) for seed in range(DRAWS)]
         counts = Counter(text for run in runs for text in run.texts())
         p = g_test(counts, expected)
@@ -329,8 +331,8 @@ def obeys_the_decoder_laws(
 
     Args:
         *decoders: decoders with the parameters to try; the ends of their ranges are worth it.
-        model: the model that writes the texts, for decoders that need a special one; a toy model
-            of three words when left out.
+        model: the model that writes the texts, for decoders that need a special one; by default a
+            toy model of three words.
 
     Raises:
         UsageError: no decoder, or something other than one, such as the class itself.

@@ -37,13 +37,14 @@ def text_probabilities(
         {(2, 2): 0.25, (2, 3): 0.25, (3, 2): 0.25, (3, 3): 0.25}
     """
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
-    stream = RandomStream(0, [0])  # decides nothing: every branch is followed
+    stream = RandomStream(0, [0])  # only sets the number of rows: every branch is followed
     decoding = DecodingTask(model, ids, read_sampler(sampler), stream, length).start()
     found: dict[Text, float] = {(): 1.0} if length == 0 else {}
     p = np.ones(1)
     for position in range(length):
         q = softmax(decoding.next().logits.astype(np.float64))
         rows, tokens = np.nonzero(q)
+        # One row for each text so far: a row forks into each of its possible tokens.
         p = p[rows] * q[rows, tokens]
         decoding.select(rows)
         texts = np.column_stack([decoding.context.drawn, tokens])
@@ -79,7 +80,7 @@ def g_test(counts: Mapping[Text, int], probabilities: Mapping[Text, float]) -> f
     total = sum(counts.values())
     expected = np.array([p * total for p in probabilities.values()])
     observed = np.array([counts.get(outcome, 0) for outcome in probabilities])
-    common = expected >= 5
+    common = expected >= 5  # below that, the chi-square distribution fits the counts badly
     expected = np.append(expected[common], expected[~common].sum())
     observed = np.append(observed[common], observed[~common].sum())
     freedom = np.count_nonzero(expected) - 1

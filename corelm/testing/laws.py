@@ -1,7 +1,7 @@
 """The laws that every sampler obeys, built-in or not.
 
-A law is a function that takes a sampler and raises an AssertionError, which says what is wrong, for
-which input, and what to do about it. The docstring of a law is the law.
+A law is a function that takes a sampler and raises an AssertionError that names the fault, the
+input and the way out. The docstring of a law is the law.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def treats_rows_alone(sampler: Sampler, ask: Ask) -> Complaints:
     for case in ask(*ALL):
         together = softmax(_answer(sampler, case))
         batch = range(len(together))
+        # In reverse, a mix-up of rows shows; alone, a sum or a maximum over the batch does.
         for rows in ([*batch][::-1], *([row] for row in batch)):
             apart = softmax(_answer(sampler, case.rows(rows)))
             if not np.allclose(apart, together[rows], rtol=1e-5, atol=1e-7):
@@ -169,7 +170,7 @@ def survives_a_point_mass(sampler: Sampler, ask: Ask) -> Complaints:
             yield case, "removed the one token that was possible"
 
 
-@_law("")  # likewise
+@_law("")  # `_answer` complains
 def survives_extreme_values(sampler: Sampler, ask: Ask) -> Complaints:
     """Return a valid distribution for the largest and the smallest numbers of a type, too."""
     with np.errstate(all="ignore"):  # a difference of two may be infinite: the result decides
@@ -204,6 +205,7 @@ def keeps_the_most_likely_token(sampler: Sampler, ask: Ask) -> Complaints:
         before, after = case.logits, _answer(sampler, case)
         rows, first = np.arange(len(before)), before.argmax(axis=-1)
         overtaken = after[rows, first] < after.max(axis=-1)
+        # Rounding may swap two tokens that were all but equal; that is no fault.
         gap = before.max(axis=-1) - before[rows, after.argmax(axis=-1)]
         if (overtaken & (gap > TIE)).any():
             yield case, "made another token more likely than the most likely one"
@@ -238,7 +240,7 @@ def reads_only_what_it_declares(sampler: Sampler, ask: Ask) -> Complaints:
             guard = _Guard(case.context, stage.reads)
             try:
                 stage(case.logits.copy(), guard)  # type: ignore[arg-type]
-            except Exception:
+            except Exception:  # also where the sampler catches the guard's error and fails later
                 if not guard.refused:
                     raise
             if guard.refused:
@@ -255,6 +257,7 @@ def is_never_broken(sampler: Sampler, ask: Ask) -> Complaints:
                 continue
             if fault := fault_of_mask(allowed, case.logits.shape):
                 yield case, f"allowed {fault}"
+            # Greedy before the mask leaves one token, so the mask often has to fall back.
             alone, after = _answer(mask, case), _answer(_Likeliest() | mask, case)
             possible = allowed & (case.logits > -np.inf)
             able = possible.any(axis=-1)  # of the others, the model rules out all that is allowed
@@ -275,7 +278,7 @@ class _Likeliest(Sampler):
 
 
 _ALWAYS = {"batch", "vocabulary_size"}
-"""The parts of a context that say nothing of a text."""
+"""The parts of a context that do not depend on the text."""
 
 _NEEDS = {
     "drawn": {"tokens"},
@@ -285,7 +288,7 @@ _NEEDS = {
 
 
 class _Guard:
-    """A context that refuses all but the declared parts, and remembers what it refused."""
+    """A context that raises for undeclared parts, and lists the parts it raised for."""
 
     def __init__(self, context: Context, reads: frozenset[str]) -> None:
         self._context, self._reads = context, reads
@@ -354,8 +357,8 @@ def obeys_the_laws(
 
     Args:
         *samplers: samplers with the parameters to try; the ends of their ranges are worth it.
-        vocabulary: the vocabulary of the contexts, for samplers that name words, such as that of
-            `ToyModel`.
+        vocabulary: the vocabulary of the contexts, for samplers that name words, such as
+            `ToyModel().vocabulary`.
 
     Raises:
         UsageError: no sampler, or something other than one, such as the class itself.
@@ -409,7 +412,7 @@ def _answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
 
 
 def global_random_state() -> tuple[Any, ...]:
-    """Return the state of the generators that a sampler might be tempted to use."""
+    """Return the state of the global generators, which no sampler may use."""
     _, key, position, *rest = np.random.get_state()
     return (random.getstate(), np.asarray(key).tobytes(), position, *rest)
 

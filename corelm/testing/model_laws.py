@@ -1,8 +1,8 @@
 """The laws that every language model obeys, of corelm or of another engine.
 
-A law is a function that takes a model and raises an AssertionError, which says what is wrong and
-what to do about it. The docstring of a law is the law. The laws compare a model with itself: what
-the right logits are, only a test against the engine can say.
+A law is a function that takes a model and raises an AssertionError that names the fault and the way
+out. The docstring of a law is the law. The laws compare a model with itself: only a test against
+the engine can show that its logits are right.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class _Examination:
         yield from self.compare(session.next_logits(), self.logits(texts), when)
 
     def check_all(self, session: Session, texts: Ids, when: str) -> Complaints:
-        """Complain if any output of a session differs from those of new ones."""
+        """Complain if any output of a session differs from a new session's."""
         yield from self.check(session, texts, when)
         most = min(texts.shape[1] - self.shortest + 1, 3)
         count = int(self.rng.integers(1, most + 1))
@@ -103,6 +103,7 @@ class _Examination:
 
 def _difference(one: Array, other: Array) -> float:
     """Return the largest difference; equal infinities do not differ, and NaN differs from all."""
+    # Masked tokens are at minus infinity in both, and inf - inf would be NaN.
     with np.errstate(invalid="ignore"):
         difference = np.where(one == other, 0, np.abs(one - other))
     return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
@@ -134,7 +135,7 @@ def returns_logits(ask: _Examination) -> Complaints:
     if fault := fault_of_rows(logits):
         yield f"returned {fault}"
     expected = logits.copy()
-    logits[:] = np.nan
+    logits[:] = np.nan  # would reach the session's own memory if the array were not the caller's
     yield from ask.compare(session.next_logits(), expected, "after the caller overwrote its logits")
 
 
@@ -154,7 +155,7 @@ def extends_as_it_starts(ask: _Examination) -> Complaints:
     texts, length = ask.texts(2, 12), ask.shortest
     session = ask.model.start(texts[:, :length])
     yield from ask.check(session, texts[:, :length], "at the beginning")
-    for count in (1, 1, 0, 3, 4):
+    for count in (1, 1, 0, 3, 4):  # single tokens often take a faster path than several
         session.extend(texts[:, length : length + count])
         length += count
         yield from ask.check(session, texts[:, :length], f"after extending by {count}")
@@ -168,6 +169,7 @@ def selects_rows(ask: _Examination) -> Complaints:
     """Drop, reorder and fork rows; each continues as its text does."""
     texts = ask.texts(3, 6)
     session = ask.model.start(texts)
+    # Reorder, fork, drop, drop and fork, drop to one.
     for rows in ([2, 0, 1], [1, 1, 0, 2], [3, 0], [1, 0, 0], [0]):
         session.select(rows)
         yield from ask.check(session, texts[rows], f"after select({rows})")

@@ -29,10 +29,10 @@ class ToyModel:
     the words. An empty text continues like one that ends with padding.
 
     Args:
-        words: the words; those of a few sentences about a cat when left out.
+        words: the words; by default the words of a few sentences about a cat.
         logits: the logits of the next token: (vocabulary,), the same after every token, or
-            (vocabulary, vocabulary) with row i after token i. When left out, your own words are
-            equally likely, and those about the cat follow their sentences.
+            (vocabulary, vocabulary) with row i after token i. By default your own words are
+            equally likely, and the default words follow their sentences.
         end: include a token that ends a text.
 
     Raises:

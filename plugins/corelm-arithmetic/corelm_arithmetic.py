@@ -12,7 +12,7 @@ class Arithmetic(Decoder):
     """Decode each text from a code in [0, 1), where the codes of several texts are evenly spread.
 
     All texts, in the order of their ids, divide [0, 1) into intervals as wide as their
-    probabilities. The text of a code is that of its interval, found token by token: the inverse CDF
+    probabilities. A code stands for the text of its interval, found token by token: the inverse CDF
     gives the token, and the place of the code inside the token's interval is the code of the rest.
     Each text by itself is distributed as with ancestral sampling. Together they cover the
     distribution better than independent texts, so a mean over them varies less.
@@ -92,6 +92,7 @@ def _decode(logits, codes, fresh):
     below = np.concatenate([np.zeros_like(total), sums], axis=1)
     low, high = np.take_along_axis(below, tokens[:, None] + [0, 1], axis=1).T
     filled = target[:, 0] - low + fresh * total[:, 0] * 2.0**-BITS
+    # Rounding may reach 1, at which no interval begins.
     return tokens, np.minimum(filled / (high - low), np.nextafter(1, 0))
 
 

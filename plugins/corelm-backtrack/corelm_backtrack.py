@@ -31,8 +31,8 @@ class Backtrack(Decoder):
     times, or where no token is left, is given up: it is drawn as if nothing were banned, and a
     banned text that begins there stays. A line in the log says so.
 
-    Only settled steps are yielded: those before the first token where a banned text may begin.
-    Until a banned text appears, texts are those of ancestral sampling.
+    Only settled steps are yielded: the steps before the first token where a banned text may begin.
+    Until a banned text appears, the texts are the same as with ancestral sampling.
 
     Example:
         >>> import corelm
@@ -69,7 +69,7 @@ class Backtrack(Decoder):
         return TextPatterns(self.banned, self.patterns, ignore_case=self.ignore_case)
 
     def _steps(self, task, texts):
-        """Join the steps of the batch with those of the samples that have left it."""
+        """Join the steps of the batch with the steps of samples that have left it."""
         left = {}  # by sample: the first position of its own steps, and these
         for step in self._together(task, texts, left):
             stays = [
@@ -101,6 +101,7 @@ class Backtrack(Decoder):
                     stays[row] = False
                     first = texts[sample].settled
                     mine = [_row(each, sample) for each in held if first <= each.position < place]
+                    # A batch has one length, so a text that goes back is continued by itself.
                     state = _resumed(decoding, row, place)
                     left[sample] = first, self._alone(task, state, texts[sample], deque(mine))
             finished = step.position + 1 == task.length or not stays.any()
@@ -137,13 +138,14 @@ class Backtrack(Decoder):
                 yield held.popleft()
 
     def _draw(self, task, decoding, text):
-        """Draw the next token without those that are taken out; give up the place if need be."""
+        """Draw the next token without the tokens taken out; give up the place if that fails."""
         place, model_logits = decoding.context.step, decoding.model_logits()
         without = text.taken_out.get(place, ())
         if without and text.returns[place] <= self.redraws:
             scores = model_logits.copy()
             scores[:, without] = -np.inf
             try:
+                # The model's own logits are reported, as at any other step.
                 return replace(_drawn(task, decoding, text, scores), model_logits=model_logits)
             except CorelmError:  # no token is left; another error comes up again below
                 pass
@@ -226,8 +228,9 @@ class _Text:
         self.settled = place
 
     def _go_back(self, place):
-        """Take out the token at a place, and drop it and those behind it."""
+        """Take out the token at a place, and drop it and the tokens after it."""
         self.returns[place] += 1
+        # Later places get new beginnings, after which those tokens are possible again.
         self.taken_out = {at: tokens for at, tokens in self.taken_out.items() if at <= place}
         self.taken_out.setdefault(place, []).append(self._tokens[place])
         self.dropped += len(self._tokens) - place

@@ -59,7 +59,7 @@ class Beam(Decoder):
 
 
 def check_count(task, count, parameter):
-    """Refuse more samples than texts that a search finds.
+    """Raise if a task has more samples than a search finds texts.
 
     Raises:
         ParameterError: names the parameter that limits their number.
@@ -86,6 +86,7 @@ def search(task, width, length_penalty, penalties=None):
     for position in range(task.length):
         logits = decoding.next().logits
         extra = np.zeros(logits.shape[1]) if penalties is None else penalties(position)
+        # A finished text keeps its place in the beam, which so becomes narrower.
         rows, tokens = _cheapest(logits, costs, extra, width - len(finished))
         costs = costs[rows] + surprisals(logits[rows], tokens) + extra[tokens]
         chosen.append(tokens)
@@ -112,10 +113,12 @@ def _cheapest(logits, costs, extra, count):
         count: the number of extensions.
     """
     vocabulary = logits.shape[1]
+    # No row has more than `count` of the best: the exact costs of the others are not needed.
     kept = top_k(logits - extra.astype(logits.dtype), min(count, vocabulary))
     places = np.flatnonzero(kept > -np.inf)
     rows, tokens = np.divmod(places, vocabulary)
     nats = -log_softmax(logits.astype(np.float64)).take(places) + extra[tokens]
+    # Ties go to the lower row and id, so that the search has one result.
     best = np.lexsort((tokens, rows, costs[rows] + nats))[:count]
     return rows[best], tokens[best]
 

@@ -66,9 +66,10 @@ class StochasticBeam(Decoder):
         return [text for _, text in finished[: self.width]]
 
     def _largest(self, sums, finished):
-        """Return the rows and tokens of the largest sums, those of finished texts counted too."""
+        """Return the rows and tokens whose sums are among the largest, with finished texts'."""
         places = np.argsort(-sums, axis=None, kind="stable")[: self.width]
         best = sums.ravel()[places]
+        # A beginning below the finished texts can only lead to smaller sums.
         bar = np.sort(np.concatenate([best, finished]))[::-1][: self.width][-1]
         return np.divmod(places[(best >= bar) & (best > -np.inf)], sums.shape[1])
 

@@ -84,12 +84,13 @@ class BestOf(Decoder):
 
 
 def written_as(task, chosen):
-    """Yield the steps of the chosen samples of an ordinary run, as those of the task's samples.
+    """Yield the steps of chosen samples of an ordinary run, renumbered as the task's samples.
 
     Args:
         task: the task.
         chosen: for each sample of the task, one of an ordinary run.
     """
+    # Written again instead of stored: the logits of all candidates would fill the memory.
     sample_of = dict(zip(chosen, task.random_stream.samples, strict=True))
     for step in Ancestral()(task.with_samples(chosen)):
         yield replace(step, samples=np.array([sample_of[each] for each in step.samples.tolist()]))
@@ -145,7 +146,7 @@ def find_function(parameter, name, functions):
     if ":" not in name:
         raise ParameterError(f"{wanted}, not {name!r}")
     try:
-        function = EntryPoint(parameter, name, "").load()
+        function = EntryPoint(parameter, name, "").load()  # imports and follows dotted names
     except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ParameterError(f"{wanted}; {name!r} cannot be imported: {reason}") from error
@@ -168,7 +169,7 @@ def as_number(value, source):
         number = float(value)
     except (TypeError, ValueError):
         number = float("nan")
-    if number != number:
+    if number != number:  # nan: `argmax` would take it for the best
         raise CorelmError(f"{source} returned {value!r} for a text, not a number")
     return number
 

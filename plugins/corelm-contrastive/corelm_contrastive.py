@@ -41,6 +41,7 @@ class Contrastive(Decoder):
         """Yield the steps, the same token for every sample."""
         if not task:
             return
+        # Without random numbers all samples are equal, so one is written and repeated.
         samples = np.array(task.random_stream.samples)
         for position, (token, distributions) in enumerate(self._write(task.with_samples([0]))):
             tokens, same = np.full(len(samples), token), distributions.select(0 * samples)
@@ -75,6 +76,7 @@ class Contrastive(Decoder):
             past_states: (time, width) the hidden states of the text.
         """
         candidates = likeliest_tokens(logits, self.k)
+        # The hidden state of a candidate exists only after the model has read it.
         decoding.select(np.zeros(len(candidates), dtype=np.int64))
         decoding.advance(candidates)
         states = _unit(decoding.session.hidden_states(1)[:, 0])  # (candidates, width)

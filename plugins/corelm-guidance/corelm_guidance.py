@@ -130,6 +130,7 @@ class Guidance(Decoder):
                 partial(contrastive, alpha=self.alpha),
             )
         elif self.method == "classifier_free":
+            # Without a negative prompt, the model continues the last token alone.
             negative = model.vocabulary.encode(self.negative) if self.negative else prompt[-1:]
             others = [Reading(model, np.asarray(negative, dtype=np.int64), len(prompt))]
             combine = partial(classifier_free, weight=self.weight)
@@ -226,6 +227,7 @@ class GuidedSession:
     def next_logits(self):
         """Return (batch, vocabulary): the combined logits."""
         readings = [np.array(session.next_logits()) for session in self._sessions]
+        # Before the softmax: readings may give padding different shares of the probability.
         for logits in readings:
             logits[:, self._never] = -np.inf
         nats = (np.maximum(log_softmax(r.astype(np.float64)), LOWEST) for r in readings)

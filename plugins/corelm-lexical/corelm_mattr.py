@@ -27,6 +27,7 @@ def mattr(text: Sequence[str], window: int = WINDOW) -> float | None:
     """
     if len(text) < window:
         return None
+    # The window moves by one word at a time, so its words are counted only once.
     inside = Counter(text[:window])
     different = len(inside)
     for leaving, entering in zip(text, text[window:], strict=False):

@@ -31,7 +31,7 @@ def mtld(text: Sequence[str], threshold: float = THRESHOLD) -> float | None:
 
 
 def _factors(text: Iterable[str], threshold: float) -> float:
-    """The number of stretches, the last one in proportion to how far its ratio has fallen."""
+    """Return the number of stretches; the last counts in proportion to its ratio's fall."""
     whole, length, different = 0, 0, set[str]()
     for word in text:
         length += 1

@@ -1,4 +1,4 @@
-"""MAUVE: how close the distribution of generated texts is to that of human texts."""
+"""MAUVE: how close the distributions of generated texts and of human texts are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VARIANCE = 0.9
 """The share of the variance of the features that their principal components keep."""
 TEXTS_PER_CLUSTER = 10
 RESTARTS, ROUNDS, SEED = 5, 500, 0
-"""Those of k-means."""
+"""The restarts, rounds and seed of k-means."""
 BATCH = 64
 
 Floats = NDArray[np.float64]
@@ -33,7 +33,7 @@ def mauve(p: Floats, q: Floats) -> float:
 
     Args:
         p: (clusters,) the shares of the generated texts.
-        q: (clusters,) those of the human texts.
+        q: (clusters,) the shares of the human texts.
 
     Example:
         >>> round(mauve(np.array([0.5, 0.5]), np.array([0.5, 0.5])), 6)
@@ -49,7 +49,7 @@ def mauve(p: Floats, q: Floats) -> float:
 
 
 def _divergences(p: Floats, mixtures: Floats) -> Floats:
-    """The KL divergence of a distribution from each mixture, (mixtures,), in nats."""
+    """Return the KL divergence of a distribution from each mixture, (mixtures,), in nats."""
     there = p > 0
     return np.asarray((p[there] * np.log(p[there] / mixtures[:, there])).sum(axis=1))
 

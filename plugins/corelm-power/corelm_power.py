@@ -83,7 +83,7 @@ class Chain:
         self._calls = self._moves = self._accepted = 0
 
     def extend(self, start, stop):
-        """Let the texts that have not ended grow from `start` to `stop` tokens."""
+        """Extend the texts that have not ended from `start` to `stop` tokens."""
         before = self.texts["token"][:, start - 1] if start else np.zeros(len(self.texts), int)
         rows = np.flatnonzero((before != PAST_THE_END) & ~self._root.is_end(before))
         self.texts[rows, start:stop] = self._written(rows, start, stop)

@@ -29,8 +29,8 @@ class Speculative(Decoder):
     The draft is a smaller model, or the text itself: the tokens that followed an earlier occurrence
     of the last words. Each token is drawn from the distribution that the sampler returns, with the
     random number of ancestral sampling; a pass counts up to the first wrong guess. So the text is
-    that of ancestral sampling under every sampler, and the draft only decides the speed. The share
-    of right guesses is logged at the end.
+    the same as with ancestral sampling under every sampler, and the draft only decides the speed.
+    The share of right guesses is logged at the end.
 
     Source: Leviathan, Kalman, Matias 2022, Fast inference from transformers via speculative
     decoding, arXiv 2211.17192, here with common random numbers instead of its rejection step;
@@ -105,6 +105,7 @@ def _look_up(tokens, ngram, count):
         [4, 5]
     """
     for n in range(min(ngram, len(tokens) - 1), 0, -1):
+        # Without the last token, so that the end of the text is not its own match.
         runs = np.lib.stride_tricks.sliding_window_view(tokens[:-1], n)
         after = np.flatnonzero((runs == tokens[-n:]).all(axis=1)) + n
         if len(after):
@@ -167,6 +168,7 @@ def _write(task, guesser, tally):
     decoding = task.start()
     session, unfinished = _rewindable(decoding.session), True
     while unfinished:
+        # One less than fit: the pass draws a token after the last guess too.
         guesses = guesser(decoding)[: task.length - decoding.context.step - 1]
         session.extend(np.array([guesses], dtype=np.int64))
         scores = session.last_logits(len(guesses) + 1)[0]  # (guesses and one more, vocabulary)
@@ -179,6 +181,7 @@ def _write(task, guesser, tally):
             tally.right += right
             if not right or not unfinished:
                 break
+        # Of the guesses only the right ones stay; the drawn token replaces the first wrong one.
         session.rewind(len(guesses) - i)
         session.extend(step.tokens)
 

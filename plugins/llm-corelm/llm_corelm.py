@@ -42,7 +42,7 @@ class OpenOptions(Options):
 
 
 class CorelmModel(llm.Model):
-    """A model of corelm, which is loaded when it is first asked for a text.
+    """A model of corelm, which is loaded for its first text.
 
     Args:
         name: a name that `corelm.load` takes.
@@ -67,7 +67,7 @@ class CorelmModel(llm.Model):
         """Yield the text that continues the prompt, as it is drawn.
 
         Raises:
-            llm.ModelError: corelm refuses the request; the message is one line.
+            llm.ModelError: a request that corelm cannot meet; the message is one line.
         """
         from corelm import CorelmError
 
@@ -84,6 +84,7 @@ class CorelmModel(llm.Model):
 
         options, text = prompt.options, prompt.prompt
         sampler = corelm.sampler(options.sampler)
+        # LLM logs the seed, so a text without one of its own can be repeated too.
         seed = secrets.randbelow(2**32) if options.seed is None else options.seed
         response.response_json = {"sampler": str(sampler), "seed": seed}
         model = self._model(*self._choice(options))
@@ -111,7 +112,7 @@ class CorelmModel(llm.Model):
 
 
 class OpenModel(CorelmModel):
-    """The model that opens any other by `-o model NAME`: those of plugins, and paths."""
+    """The model that opens any other by `-o model NAME`: a plugin's, or one by its path."""
 
     Options = OpenOptions
 

@@ -135,6 +135,7 @@ def sample(
         given = read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
         file = None if output is None else _destination(output, where)
+        # Texts added to a file continue its run, so they need its seed.
         stored = None if file is None else file.stored_seed()
         if seed is None and stored is not None:
             seed = str(stored)
@@ -172,7 +173,7 @@ def _destination(output: str, where: tuple[Any, ...]) -> Destination:
 
 
 def _refuse_unused(output: str | None, where: tuple[Any, ...], shown: bool) -> None:
-    """Refuse options that would have no effect."""
+    """Raise if an option would have no effect."""
     if output is None and where != (None, None, False):
         raise UsageError("--workers, --scheduler and --resume need --output FILE")
     if output is not None and shown:

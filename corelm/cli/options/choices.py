@@ -141,6 +141,7 @@ def with_choices(
         return extended(command, [])
     own = {**own_options(command), "--help": False}
     given, _ = scan(arguments, own)
+    # Twice: the first pass finds the sampler, whose options the second pass can then read.
     if completed_words() is not None:
         return extended(command, _chosen_while_typing(given, own))
     with product():
@@ -183,7 +184,7 @@ def _chosen(given: Mapping[str, str | None], own: Collection[str]) -> list[Chose
 
 
 def _chosen_while_typing(given: Mapping[str, str | None], own: Collection[str]) -> Sequence[Chosen]:
-    """Return the same for the shell's completion, which meets names that are not complete."""
+    """Do as `_chosen` does for the shell's completion, where a name may be incomplete."""
     try:
         with product():
             return _chosen(given, own)

@@ -1,4 +1,4 @@
-"""Turns declared parameters into options of the command line, and their text into values."""
+"""Turn declared parameters into options of the command line, and their text into values."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Chosen(Options):
 
     Attributes:
         cls: its class.
-        name: the name that it was looked up by, if it need not be that of the class.
+        name: the name that it was looked up by, if it may differ from the class's name.
     """
 
     cls: type[Parameterized]
@@ -89,10 +89,10 @@ class Chosen(Options):
     def of(
         cls, kind: str, chosen: type[Parameterized], taken: Collection[str], **defaults: Any
     ) -> Chosen:
-        """Name the options of a class, avoiding those that are taken.
+        """Name the options of a class without reusing a name.
 
-        The option of the parameter `length` is `--length`; if that is taken it is
-        `--sampler-length` or `--decoder-length`. Aliases that are taken are left out.
+        The option of the parameter `length` is `--length`, or `--sampler-length` or
+        `--decoder-length` if a command has `--length`. Aliases that a command has are left out.
         """
         parameters = tuple(
             replace(p, default=defaults.get(p.name, p.default)) for p in chosen.parameters()
@@ -155,7 +155,7 @@ def _alternatives(parameter: Parameter) -> str:
 
 
 def _listed(default: Any) -> Any:
-    """Return the default of a list as one would type it; None if its items hold commas."""
+    """Return the default of a list as you would type it; None if its items have commas."""
     plain = isinstance(default, tuple) and default and "," not in "".join(map(str, default))
     return [",".join(map(str, default))] if plain else None
 
@@ -181,6 +181,7 @@ def extended(command: Callable[..., Any], options: Sequence[Options]) -> Callabl
             built = {choice.kind: choice.build(values) for choice in options}
         return command(**fixed, built=built)
 
+    # Typer reads the options of a command from its signature and annotations.
     called.__name__, called.__doc__ = command.__name__, command.__doc__
     called.__annotations__ = {name: argument.annotation for name, argument in arguments.items()}
     called.__signature__ = inspect.Signature(list(arguments.values()))  # type: ignore[attr-defined]

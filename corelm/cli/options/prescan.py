@@ -1,4 +1,4 @@
-"""Reads the command line before Typer does, because the options depend on the sampler in it."""
+"""Read the command line before Typer does, because the options depend on the sampler in it."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def scan(
         elif word.startswith("--"):
             name, equals, text = word.partition("=")
             name, value = flag(name[2:]), text if equals else None
+            # Even if the next word looks like an option: `--stop --t` stops at "--t".
             if takes_value.get(name) and not equals:
                 value = next(rest, None)
             options[name] = value
@@ -73,7 +74,7 @@ def scan(
 
 
 def with_optional_values(words: Sequence[str]) -> list[str]:
-    """Return a command line in which every option has a value that may be left out.
+    """Return a command line in which every option with an optional value has one.
 
     Example:
         >>> with_optional_values(["--stop-loop", "The film", "--stop-loop", "4"])
@@ -95,10 +96,10 @@ def _is_number(word: str) -> bool:
 def refuse_unknown(
     given: Collection[str], known: Collection[str], chosen: Sequence[Chosen]
 ) -> None:
-    """Refuse an option that does not exist.
+    """Raise if an option does not exist.
 
     Raises:
-        UsageError: names the nearest option, or those of the sampler and the decoder.
+        UsageError: names the nearest option, or the options of the sampler and the decoder.
     """
     unknown = [name for name in given if name not in known]
     if not unknown:

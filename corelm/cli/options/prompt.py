@@ -1,4 +1,4 @@
-"""Reads prompts from the command line, standard input and files, and checks their words."""
+"""Read prompts from the command line, standard input and files, and check their words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_prompt(argument: str | None, file: str | None) -> str | None:
 
     Args:
         argument: the argument of the command, or `-` for standard input.
-        file: a file that holds the prompt.
+        file: a file with the prompt.
 
     Raises:
         UsageError: two prompts, one that cannot be read, or one that is not UTF-8.
@@ -40,7 +40,7 @@ def read_prompts(file: str) -> list[str]:
     """Return the prompts in a file, one a line; empty lines are left out.
 
     Raises:
-        UsageError: a file that cannot be read, is not UTF-8, or holds none.
+        UsageError: a file that cannot be read, is not UTF-8, or has no prompt.
     """
     text = _decoded(_file_bytes(file), f"the prompt file {file}")
     prompts = [line for line in text.splitlines() if line.strip()]
@@ -92,7 +92,7 @@ def _stdin_bytes() -> bytes:
 
 
 def _limited(stream: BinaryIO, source: str) -> bytes:
-    """Read a stream to its end; refuse one without an end, such as /dev/zero."""
+    """Read a stream to its end; raise if it has no end, as /dev/zero."""
     data = stream.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise UsageError(f"{source} is too long for a prompt: more than {LARGEST >> 20} MiB")

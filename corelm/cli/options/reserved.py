@@ -15,7 +15,7 @@ RESERVED = frozenset(
 """The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""
 
 OPTIONAL = {"--stop-loop": str(REPEATS)}
-"""The options that need no value, and the one that each then has."""
+"""The options that need no value, and the value that each has by default."""
 
 SHORT = {"-n": "--samples"}
 """The short options, and the long one of each."""

@@ -1,4 +1,4 @@
-"""Blocks of text and tables, made of strings that may come from anybody."""
+"""Blocks of text and tables, safe for strings from plugins and models."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def figures(
     """Return a table of numbers, each row with a name first.
 
     Args:
-        headers: the headers of the columns, that of the names first.
+        headers: the headers of the columns, the names' first.
         rows: the name and the numbers of each row.
         faint: the indices of dim rows.
         widest: the largest width of a name.

@@ -1,4 +1,4 @@
-"""Describes a sampler or decoder from its class and its docstring."""
+"""Describe a sampler or decoder from its class and its docstring."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shows a sampler on a small distribution: bars before and after."""
+"""Show a sampler on a small distribution: bars before and after."""
 
 from __future__ import annotations
 
@@ -62,12 +62,13 @@ class Effect:
         Raises:
             SamplerError: it failed.
         """
+        # Two contexts show if the text so far matters: `reads` may declare more than is used.
         alone, after = _distribution(sampler, ()), _distribution(sampler, HISTORY)
         seen = () if np.array_equal(alone, after) else tuple(WORDS[i] for i in HISTORY)
         return cls(sampler, after, seen)
 
     def as_json(self) -> dict[str, Any]:
-        """Probabilities by word, entropies in nats."""
+        """Return probabilities by word, and entropies in nats."""
         return {
             "sampler": str(self.sampler),
             "seen": self.seen,

@@ -1,4 +1,4 @@
-"""Writes an explanation as tables that fit the terminal."""
+"""Write an explanation as tables that fit the terminal."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ExplanationPage:
             yield from self._path(trace)
 
     def _decoder(self, decoder: Decoder) -> Iterator[RenderableType]:
-        """Yield what the decoder is, the tokens that it considers, and what cannot be said."""
+        """Yield the decoder's description, its candidates, and a note on its final choice."""
         yield blocks.line(decoder.description())
         considered = self._explanation.next_tokens
         if considered is not None:
@@ -108,7 +108,7 @@ class ExplanationPage:
         return f"{nats} nats, {bits} bits, {choices} choices, {tokens} tokens, mass {mass}"
 
     def _masks(self) -> Iterator[RenderableType]:
-        """Yield what each mask allows of the model's distribution, and the cost of that."""
+        """Yield the mass of the model's distribution that each mask allows, and its cost."""
         for at, stage in enumerate(self._stages):
             if stage.allowed_mass is not None:
                 cost = -math.log(stage.allowed_mass) if stage.allowed_mass else math.inf

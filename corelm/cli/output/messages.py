@@ -46,6 +46,7 @@ def trace(text: str) -> None:
 
 def _say(text: str, **style: Any) -> None:
     line = one_line(text)
+    # A file gets whole lines, which can be searched; only a terminal needs them broken.
     if sys.stderr is not None and sys.stderr.isatty():
         line = LineBreaker(shutil.get_terminal_size().columns).broken(line)
         line = typer.style(line, **style) if style and not is_plain(sys.stderr) else line

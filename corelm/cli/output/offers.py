@@ -67,7 +67,7 @@ def page(
         offer: the class and its plugin.
         options: the options of each parameter.
         command: a command that uses it.
-        example: what it does to an example.
+        example: its effect on an example.
         portable: the array libraries that a sampler takes.
     """
     from corelm.cli.output import blocks

@@ -73,6 +73,7 @@ class Output:
     def _write(self, console: Console, block: RenderableType) -> None:
         with console.capture() as capture:
             console.print(block)
+        # rich pads every line to the width of its table.
         self.document(re.sub(" +$", "", capture.get(), flags=re.MULTILINE))
 
     @property
@@ -111,6 +112,7 @@ def product() -> Iterator[Output]:
     stream = sys.stdout
     if stream is None:
         raise CorelmError("standard output is closed: there is nowhere to write to")
+    # Plugins write to `sys.stdout` or to descriptor 1; the product has a descriptor of its own.
     with (
         stdout_to_stderr() as descriptor,
         _undisturbed(stream, descriptor) as undisturbed,
@@ -125,6 +127,7 @@ def product() -> Iterator[Output]:
 @contextlib.contextmanager
 def _undisturbed(stream: TextIO, descriptor: int | None) -> Iterator[TextIO]:
     """Yield a stream like this one to a descriptor that plugins do not write to."""
+    # Another stream, as in tests, has no descriptor that would have been redirected.
     if descriptor is None or stream is not sys.__stdout__:
         yield stream
         stream.flush()

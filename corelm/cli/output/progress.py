@@ -51,7 +51,7 @@ def bars_of(*columns: Any) -> Progress:
 
 
 class _StageLines:
-    """Writes a line when a stage begins."""
+    """A writer of one line for each stage that begins."""
 
     def __init__(self) -> None:
         self._stage = ""

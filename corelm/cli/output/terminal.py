@@ -20,7 +20,7 @@ def is_plain(stream: TextIO) -> bool:
 
 
 def console_for(stream: TextIO, width: int | None = None) -> Console:
-    """Return a rich console without markup, and without colours if `is_plain` says so."""
+    """Return a rich console without markup, and without colours if `is_plain` is true."""
     from rich.console import Console
 
     plain = is_plain(stream)
@@ -37,7 +37,7 @@ def console_for(stream: TextIO, width: int | None = None) -> Console:
 
 
 class LineBreaker:
-    """Breaks lines between words, as the words arrive."""
+    """A breaker of lines between words, which arrive one after the other."""
 
     def __init__(self, width: int) -> None:
         self._width = width
@@ -50,6 +50,7 @@ class LineBreaker:
     def _place(self, gap: str, word: str) -> str:
         from rich.cells import cell_len
 
+        # A word without a gap before it belongs to the last one, and must not be torn off.
         if gap and word and self._column + cell_len(gap + word) >= self._width:
             gap = "\n"
         before, newline, after = (gap + word).rpartition("\n")

@@ -1,4 +1,4 @@
-"""Writes texts word by word, whole, or as JSON."""
+"""Write texts word by word, whole, or as JSON."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _write_texts(request: Request, out: Output) -> None:
 
 
 def _note_masks(texts: Sequence[Generation]) -> None:
-    """Say where a mask was cut off, or overruled the stages before it."""
+    """Note where a mask was cut off, or overruled the stages before it."""
     cut_off = sum(text.is_cut_off for text in texts)
     if cut_off:
         subject = "the text is" if len(texts) == 1 else f"{cut_off} of {len(texts)} texts are"

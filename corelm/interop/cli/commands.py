@@ -113,13 +113,14 @@ def presets(
             out.json(as_json(settings)) if json else out.text(f"{settings.sampler}\n")
         else:
             _show(out, name, json)
+    # A script must notice that the chain lacks something, although it was printed.
     return PARTLY_FAILED if settings is not None and settings.unsupported else None
 
 
 def _check(
     name: str | None, source: str | None, format: str | None, sampler: str | None, to: str | None
 ) -> None:
-    """Refuse options that do not go together."""
+    """Raise if options do not go together."""
     from corelm.interop.engine_settings.convert import engine_named
 
     chains = [word for word in (name, source, sampler) if word is not None]

@@ -29,7 +29,7 @@ SHOWN = 12
 
 
 def comment(settings: EngineSettings) -> None:
-    """Say on standard error which engine's settings they are, and what is not in the chain."""
+    """Write the engine of the settings and the keys outside the chain to standard error."""
     messages.note(f"the settings of {settings.engine}; keys that are left out have its defaults")
     if settings.unsupported:
         reasons = [f"{k} ({why})" if why else k for k, why in settings.unsupported.items()]
@@ -44,7 +44,7 @@ def comment(settings: EngineSettings) -> None:
 
 
 def as_json(settings: EngineSettings) -> dict[str, Any]:
-    """Return what was read, for JSON."""
+    """Return the settings for JSON."""
     return {
         "engine": settings.engine,
         "sampler": str(settings.sampler),

@@ -37,7 +37,7 @@ def ids(tokens: Iterable[Any]) -> list[int]:
     """Return tokens as ids.
 
     Raises:
-        NoCounterpartError: one of them is a word, which each vocabulary may split otherwise.
+        NoCounterpartError: one of them is a word, which vocabularies may split differently.
     """
     found = list(tokens)
     if any(isinstance(token, str) for token in found):
@@ -52,4 +52,4 @@ def _pairs(biases: Any) -> Iterable[tuple[int, float]]:
             raise NoCounterpartError("corelm takes token ids, not texts of any length")
         if bias is not False and (isinstance(bias, bool) or not isinstance(bias, (int, float))):
             raise TypeError
-        yield int(token), -math.inf if bias is False else bias
+        yield int(token), -math.inf if bias is False else bias  # llama.cpp's false bans a token

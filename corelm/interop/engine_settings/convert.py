@@ -48,13 +48,13 @@ class EngineSettings:
 
     Attributes:
         engine: the name of the engine.
-        sampler: the samplers in the engine's order, those that are off left out.
+        sampler: the active samplers in the engine's order.
         unsupported: settings that change the text and have no counterpart in corelm, each with
             the reason if there is one.
         other: keys with their values that do not change the distribution of a token, such as
             `seed` and `max_tokens`.
         idle: keys that the engine itself ignores here, such as `top_p` without `do_sample`.
-        unknown: keys that corelm does not know.
+        unknown: keys that corelm has no entry for.
     """
 
     engine: str
@@ -70,14 +70,13 @@ def from_settings(
 ) -> EngineSettings:
     """Read the settings of an engine as a sampler.
 
-    A key that is left out has the engine's default: llama.cpp keeps 40 tokens unless `top_k` says
-    otherwise.
+    A missing key has the engine's default: without `top_k`, llama.cpp keeps 40 tokens.
 
     Args:
         source: the settings; or a file with them in JSON, in YAML, or as flags of
             llama.cpp; or the folder of a model with a `generation_config.json`.
         engine: one of transformers, llama.cpp, llama.cpp-cli, openai, vllm, mlx-lm, sillytavern
-            and text-generation-webui; when left out, the one whose keys these are.
+            and text-generation-webui; by default the engine whose keys these are.
 
     Raises:
         SettingsError: a file that cannot be read, or a value that a sampler cannot have.
@@ -104,7 +103,7 @@ top_k(k=20) | top_p(p=0.95) | min_p(p=0.05) | temperature(t=0.8)
 def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
     """Write a sampler as the settings of an engine.
 
-    Every sampler of the engine is stated, also those that are off, so that no default acts.
+    Every sampler of the engine is written, even if it is off, so that no default acts.
     `from_settings` reads the settings as the same sampler.
 
     Args:
@@ -130,12 +129,13 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
     if target.switch:
         values[target.switch] = not switched_off
     for setting in target.acting(values):
-        values |= setting.off
+        values |= setting.off  # or the engine's default would act
     if switched_off:  # only penalties and masks act before greedy
         used = _written(target, target.acting(values), stages[:-1], values)
     else:
         used = _written(target, target.settings, stages, values)
     words = target.to_words({**values, **target.arranged(used)})
+    # Read back as a check, so that a fault in a table never writes a different chain.
     if _stages(target, target.from_words(words), {}) != stages:
         raise SettingsError(f"{target.name} cannot do the same as {sampler}")
     return dict(words)
@@ -168,11 +168,12 @@ def read_values(values: Values, name: str | None) -> EngineSettings:
 
 
 def _detected(values: Values) -> EngineSettings:
-    """Read the values as those of the engine that knows most of the keys, samplers' keys first.
+    """Read the values as the engine with the most matching keys, samplers' keys first.
 
-    Engines that know equally many, and allow the values, must agree on the sampler.
+    Engines with equally many, if they allow the values, must agree on the sampler.
     """
     flags = any(key.startswith("-") for key in values)
+    # Flags are one engine's; as keys of a mapping they would match no other.
     engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
     known = {engine: _known(engine, values) for engine in engines}
     most = max(known.values())
@@ -191,7 +192,7 @@ def _detected(values: Values) -> EngineSettings:
 
 
 def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:
-    """Return what the values mean to each engine that allows them, and to one at least."""
+    """Return the settings of each engine that allows the values; raise if none does."""
     found, failures = [], []
     for engine in engines:
         try:
@@ -209,7 +210,7 @@ def _any_of(names: Iterable[str]) -> str:
 
 
 def _known(engine: Engine, values: Values) -> tuple[int, int]:
-    """Count the keys of samplers that an engine knows, and all keys that it knows."""
+    """Count an engine's keys among the values: the samplers' keys, and all of its keys."""
     keys = {engine.spellings.get(key, key) for key in engine.from_words(values)}
     samplers = keys & engine.sampler_keys
     return len(samplers), len(samplers | keys & {*engine.unsupported, *engine.other_keys})
@@ -219,6 +220,7 @@ def _read(engine: Engine, given: Values) -> EngineSettings:
     words = engine.from_words(given)
     values = {engine.spellings.get(k, k): v for k, v in words.items()}
     unsupported = {f"{name} in the list of samplers": "" for name in engine.unknown_names(values)}
+    # At its off value such a key changes nothing, and is no loss.
     for key, off in engine.unsupported.items():
         if values.get(key) not in (None, off):
             unsupported[key] = ""
@@ -255,6 +257,7 @@ def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator
     for setting in engine.settings:
         with contextlib.suppress(NoCounterpartError, SettingsError):
             stage = setting.stage(values)
+            # A temperature of 0 is among the stages as greedy.
             if stage is not None and stage != _cold() and stage not in stages:
                 yield from [key for key in setting.keys if values.get(key) is not None][:1]
 
@@ -264,6 +267,7 @@ def _until_greedy(stages: Iterable[Sampler]) -> list[Sampler]:
     kept: list[Sampler] = []
     for stage in stages:
         if _is(stage, "greedy") or (_is(stage, "temperature") and stage == _cold()):
+            # A stage before that cannot change which token is likeliest has no effect.
             return [*(s for s in kept if not s.is_argmax_invariant), own("greedy")]
         if not _is(stage, "stochastic"):
             kept.append(stage)
@@ -280,6 +284,7 @@ def _written(
     for stage in stages:
         try:
             setting, written = _counterpart(settings, stage)
+            # Merged only once: a second stage of a setting is refused later, with the order.
             if setting not in used:
                 _merge(stated, written)
             used.append(setting)
@@ -307,7 +312,7 @@ def _counterpart(settings: Sequence[Setting], stage: Sampler) -> tuple[Setting, 
 
 
 def _merge(stated: dict[str, Any], written: Values) -> None:
-    """Add the values of a stage; a list grows, and another value must be the same."""
+    """Add the values of a stage; lists are joined, and other values must agree."""
     for key, value in written.items():
         if isinstance(stated.get(key), list):
             value = [*stated[key], *value]

@@ -1,4 +1,4 @@
-"""An engine's settings: their keys, defaults and order, and the sampler that each one means."""
+"""An engine's sampler settings: keys, defaults, order, and the sampler that each describes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class NoCounterpartError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """One sampler in the words of an engine.
+    """One sampler of an engine, and its counterpart in corelm.
 
     Attributes:
         sampler: the name of the sampler in corelm.
-        keys: the keys of the engine that it is made of, with the engine's defaults.
+        keys: the engine's keys for it, with the engine's defaults.
         off: values of keys that switch it off.
         read: turns the values of the keys into parameters; None if they switch it off.
         write: turns the sampler into values of the keys.
@@ -57,10 +57,12 @@ class Setting:
             stage = None if parameters is None else own(self.sampler, **parameters)
         except NoCounterpartError:
             raise
+        # A file may have any JSON for a key, and `read` computes with it unchecked.
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             pairs = [f"{key}={shown(v)}" for key, v in given.items() if v is not None]
             reason = str(error) if isinstance(error, ParameterError) else "a value of a wrong type"
             raise SettingsError(f"{', '.join(pairs)}: {reason}") from error
+        # A neutral stage is as good as none, and chains compare equal without it.
         return None if stage is None or stage.is_neutral else stage
 
     def values(self, stage: Sampler) -> Values:
@@ -70,6 +72,7 @@ class Setting:
             NoCounterpartError: the engine has no such values.
         """
         written = self.write(stage)
+        # Read back, since a key may not express every parameter, such as `skip_prompt`.
         if self.stage(written) != stage:
             raise NoCounterpartError
         return written
@@ -108,10 +111,10 @@ def plain(
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """The settings of an engine, which acts in the order of their list.
+    """An inference engine's sampler settings, in the order it applies them.
 
     Attributes:
-        name: what it is called on the command line.
+        name: its name on the command line.
         settings: its samplers in the order in which they act.
         unsupported: keys that change the text and have no counterpart in corelm, with the values
             that switch them off.
@@ -131,7 +134,7 @@ class Engine:
 
     @property
     def sampler_keys(self) -> frozenset[str]:
-        """The keys of samplers, and those that arrange them."""
+        """The keys of samplers, and the keys that switch or order them."""
         keys = {key for setting in self.settings for key in setting.keys}
         return frozenset(keys | ({self.switch} if self.switch else set()))
 
@@ -141,11 +144,11 @@ class Engine:
         return frozenset(self.other.split())
 
     def from_words(self, values: Values) -> Values:
-        """Return values as a file has them by the keys of the settings."""
+        """Return the values of a file under the keys of the settings."""
         return values
 
     def to_words(self, values: Values) -> Values:
-        """Return values as a file has them."""
+        """Return values of the settings under the keys of a file."""
         return values
 
     def text(self, values: Values) -> str:
@@ -154,12 +157,12 @@ class Engine:
 
     def acting(self, values: Values) -> Sequence[Setting]:
         """Return the settings that act, in their order."""
-        if self.is_greedy(values):
+        if self.is_greedy(values):  # with the most likely token as the outcome, filters are idle
             return [s for s in self.settings if own(s.sampler).kind in ("penalty", "mask")]
         return self.settings
 
     def unknown_names(self, values: Values) -> list[str]:
-        """Return names in the list of samplers that corelm does not know; this one has no list."""
+        """Return unknown names in the list of samplers; here none, without a list."""
         return []
 
     def is_greedy(self, values: Values) -> bool:
@@ -183,7 +186,7 @@ class Engine:
         return {}
 
     def check_order(self, before: Setting, after: Setting, order: Sequence[Setting]) -> None:
-        """Refuse two settings that the engine applies in the other order, or only once."""
+        """Raise if the engine applies two settings in the other order, or only once."""
         if before is after:
             raise SettingsError(f"{self.name} applies {before.sampler} only once")
         if order.index(after) < order.index(before):
@@ -235,7 +238,7 @@ class ListingEngine(Engine):
         return list(dict.fromkeys(self.list_spellings.get(name, name) for name in names))
 
     def unknown_names(self, values: Values) -> list[str]:
-        """Return the names in the list of samplers that corelm does not know."""
+        """Return the names in the list of samplers that are neither settings nor foreign."""
         known = {*self.places, *self.foreign}
         return [name for name in self.listed(values) or () if name not in known]
 
@@ -253,6 +256,7 @@ class ListingEngine(Engine):
         indices = [default.index(setting) for setting in used]
         if indices == sorted(set(indices)):
             return self.places
+        # Settings of one place act together, so a list of places may be unable to split them.
         order = list(dict.fromkeys(setting.place for setting in used))
         for setting in used:
             if used.count(setting) > 1:
@@ -267,6 +271,7 @@ def own(sampler: str, /, **parameters: Any) -> Sampler:
     default = _default(sampler)
     if not parameters:
         return default
+    # Under the name of the default, which is the full one if a plugin offers the short one too.
     return renamed(type(default).build(**parameters), default.name)
 
 
@@ -281,6 +286,7 @@ def texts(items: Any) -> list[str]:
     Raises:
         TypeError: anything else.
     """
+    # A text would pass as the list of its letters.
     if isinstance(items, str) or not all(isinstance(item, str) for item in items):
         raise TypeError
     return list(items)

@@ -24,7 +24,7 @@ _YAML = re.compile(r"^[A-Za-z_][\w.\-]*\s*:(\s|$)", re.MULTILINE)
 def content_of(path: str | os.PathLike[str]) -> bytes:
     """Return the content of a file, or of the generation_config.json in a folder.
 
-    No more is read than shows that it is too large.
+    Reading stops one byte after the limit, which is enough to reject a larger file.
 
     Raises:
         OSError: a file that cannot be opened.
@@ -52,6 +52,7 @@ def parsed(content: bytes) -> tuple[dict[str, Any], str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SettingsError("it is not text in UTF-8") from None
+    # By the first character: to a reader of YAML, JSON is YAML too.
     if text.lstrip()[:1] in ("{", "["):
         return _json(text), "json"
     if _YAML.search(text):
@@ -97,7 +98,7 @@ def _yaml(text: str) -> dict[str, Any]:
 
 
 def _reason(error: Any) -> str:
-    """The reason of a YAML library in one line, with the place."""
+    """Return the reason of a YAML library in one line, with the place."""
     mark = getattr(error, "problem_mark", None)
     where = "" if mark is None else f"line {mark.line + 1}: "
     return where + one_line(getattr(error, "problem", None) or str(error))

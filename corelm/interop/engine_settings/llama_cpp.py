@@ -130,6 +130,7 @@ def _read_temperature(middle: float, half: float) -> Values | None:
 def _read_dynamic(middle: float, half: float, exponent: float) -> Values | None:
     if half <= 0:
         return None
+    # llama.cpp cuts the range off at 0 too.
     low, high = round(max(middle - half, 0), DIGITS), round(middle + half, DIGITS)
     return {"t_min": low, "t_max": high, "exponent": exponent}
 
@@ -143,7 +144,7 @@ def _write_dynamic(stage: Any) -> Values:
 
 
 def _read_mirostat(version: int, tau: float, eta: float) -> Values | None:
-    if version == 1:
+    if version == 1:  # estimates the exponent of Zipf's law, which corelm's does not
         raise NoCounterpartError("corelm has version 2")
     return {"tau": tau, "eta": eta} if version == 2 else None
 
@@ -235,6 +236,7 @@ class LlamaCpp(ListingEngine):
     """llama.cpp: a list of samplers in any order, or mirostat alone."""
 
     def acting(self, values: Values) -> Sequence[Setting]:
+        # Biases and bans have no name in the list: llama.cpp applies them before all samplers.
         always = [s for s in self.settings if not s.place and s is not MIROSTAT]
         if values.get("mirostat") not in (None, 0):
             temperature = next(s for s in self.settings if s.sampler == "temperature")
@@ -242,7 +244,7 @@ class LlamaCpp(ListingEngine):
         places = self.listed(values)
         if places is None:
             places = [p for p in self.places if p != ADAPTIVE.place]
-        if ADAPTIVE.place in places:  # it draws the token, so it acts last wherever it is listed
+        if ADAPTIVE.place in places:  # it draws the token, so it acts last in any position
             places = [*(p for p in places if p != ADAPTIVE.place), ADAPTIVE.place]
         return [*always, *self.at(places)]
 
@@ -256,6 +258,7 @@ class LlamaCpp(ListingEngine):
         for before, after in pairwise(used):
             if not before.place and not after.place:
                 self.check_order(before, after, self.settings)
+            # A listed sampler can't come before the biases, in any order of the list.
             elif before.place and not after.place:
                 raise SettingsError(f"{self.name} applies {after.sampler} before {before.sampler}")
         places = self.order_of(used[len(always) :])

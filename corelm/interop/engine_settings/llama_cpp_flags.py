@@ -117,7 +117,7 @@ def parsed(text: str) -> dict[str, Any]:
             found.setdefault(flag, [] if flag in REPEATED else True)
         elif flag in REPEATED:
             found[flag].append(word)
-        elif flag and found[flag] is True:
+        elif flag and found[flag] is True:  # the value of a flag that was seen without one
             found[flag] = _number(word)
         elif flag in FLAGS:
             raise SettingsError(f"the flag {flag} has several values: {shown(word)} after another")
@@ -125,6 +125,7 @@ def parsed(text: str) -> dict[str, Any]:
 
 
 def _is_flag(word: str) -> bool:
+    # -1 is a value, as in `--repeat-last-n -1`.
     return word.startswith("-") and not isinstance(_number(word), (int, float))
 
 
@@ -143,6 +144,7 @@ def _key(flag: str, value: Any) -> Iterator[tuple[str, Any]]:
         value = value if isinstance(value, list) else [value]
     if flag == "--samplers" and isinstance(value, str):
         names = [name for name in value.split(";") if name]
+        # `--sampler-seq kpt` is spelled like one name; a name has letters beyond these.
         is_letters = len(names) == 1 and set(names[0]) <= set(llama_cpp.LETTERS)
         value = names[0] if is_letters else names
     elif flag == "--dry-sequence-breaker" and value:

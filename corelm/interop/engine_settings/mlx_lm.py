@@ -41,6 +41,7 @@ ENGINE = Engine(
     "mlx-lm",
     (
         openai.LOGIT_BIAS,
+        # Each penalty has a window of its own, unlike llama.cpp's.
         _penalty("repetition_penalty"),
         _penalty("presence_penalty"),
         _penalty("frequency_penalty"),

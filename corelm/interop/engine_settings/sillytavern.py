@@ -18,6 +18,7 @@ def _temperature() -> Setting:
         "temperature",
         {"temp": 1.0, "dynatemp": False},
         {"temp": 1.0},
+        # Without this, the chain would apply both temperatures.
         lambda t, dynamic: None if dynamic is True else {"t": t},
         lambda stage: {"temp": stage.t},
         "temperature",

@@ -32,7 +32,7 @@ UNLISTED = (
     "dry", "repetition_penalty", "presence_penalty", "frequency_penalty", "top_n_sigma",
     "adaptive_p", "xtc", "dynamic_temperature", "quadratic_sampling", "mirostat", "temperature",
 )  # fmt: skip
-"""The samplers in the order in which those that the list lacks act."""
+"""The order in which samplers act that are missing from the list."""
 
 
 def penalty(name: str, key: str, off: float, last: str, whole: int = 0) -> Setting:
@@ -100,6 +100,7 @@ def _breakers(given: Any) -> list[str]:
     """Return the breakers: a list, a list in JSON, or the items of one without its brackets."""
     if not isinstance(given, str):
         return texts(given)
+    # The program takes a text in an input field, to which users add no brackets.
     return texts(json.loads(given if given.lstrip().startswith("[") else f"[{given}]"))
 
 
@@ -139,7 +140,7 @@ def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Set
 
 
 def mirostat() -> Setting:
-    """Return the setting of mirostat, of which these engines have version 2."""
+    """Return the setting of mirostat; these engines have version 2."""
 
     def read(version: int, tau: float, eta: float) -> Values | None:
         return {"tau": tau, "eta": eta} if version == 2 else None
@@ -227,15 +228,16 @@ class PriorityEngine(ListingEngine):
         last = values.get("temperature_last")
         if not isinstance(last, bool | None):
             raise SettingsError(f"temperature_last must be true or false, not {shown(last)}")
-        if last:
+        if last:  # overrides the list, in which the temperature may come first
             places = [*(p for p in places if p not in LATE), *LATE]
+        # An older preset lists fewer samplers than there are now; the others act before it.
         settings = self.at([*(p for p in UNLISTED if p not in places), *places])
         allowed = super().acting(values)
         return [setting for setting in settings if setting in allowed]
 
     def arranged(self, used: Sequence[Setting]) -> Values:
         order = self.order_of(used)
-        # A sampler that the list lacks acts first, so those that are off are listed too.
+        # A sampler that the list lacks acts first, so samplers that are off are listed too.
         off = {name: self.unsupported[name] for name in ("tfs", "top_a")}
         return {**off, self.list_key: [*order, *(p for p in self.places if p not in order)]}
 

@@ -59,7 +59,7 @@ ENGINE = Engine(
         plain("min_length", "n", "min_new_tokens", 0),
         _SUPPRESSED,
         plain("temperature", "t", "temperature", 1.0),
-        plain("top_h", "h", "top_h", None, default=1.0),
+        plain("top_h", "h", "top_h", None, default=1.0),  # None is off there
         plain("top_k", "k", "top_k", 0, default=50),
         plain("top_p", "p", "top_p", 1.0),
         plain("min_p", "p", "min_p", 0.0),

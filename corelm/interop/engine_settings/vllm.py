@@ -31,7 +31,7 @@ ENGINE = Engine(
             "top_k",
             {"top_k": 0},
             {"top_k": 0},
-            lambda k: {"k": 0 if k == -1 else k},
+            lambda k: {"k": 0 if k == -1 else k},  # both are off there
             lambda stage: {"top_k": stage.k},
         ),
         openai.TOP_P,

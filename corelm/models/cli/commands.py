@@ -157,7 +157,7 @@ def _export_to_engine(to: str, target: Path, folder: Path, overwrite: bool) -> P
     from corelm.models.bundle import read
     from corelm.models.export.write import export
 
-    if to == "keras_hub":
+    if to == "keras_hub":  # here, where TensorFlow's messages are discarded
         import_keras("the export to KerasHub")
     return export(read(folder), to, target, overwrite=overwrite)
 
@@ -199,6 +199,7 @@ def _removable(name: str) -> Path:
     if model.path is None or model.source != str(model.path):
         raise UsageError(f"{name} comes with a plugin ({model.source}) and cannot be removed")
     folder = model.path
+    # A link could lead to any folder of the user's.
     if folder.is_symlink() or folder.resolve().parent != models:
         raise UsageError(
             f"{folder} is not in {models}: corelm removes only the models that are stored there"

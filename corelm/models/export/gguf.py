@@ -37,7 +37,7 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> bytes:
         raise MissingDependencyError(
             f"writing a GGUF file needs gguf ({error}); install it with: pip install gguf"
         ) from error
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:  # the library writes to a path only
         path = Path(folder) / "model.gguf"
         writer = gguf.GGUFWriter(path, "gpt2")
         _add_network(writer, model.architecture)
@@ -58,7 +58,7 @@ def _add_network(writer: Any, a: Architecture) -> None:
     writer.add_embedding_length(a.width)
     writer.add_feed_forward_length(a.dense)
     writer.add_head_count(a.heads)
-    writer.add_layer_norm_eps(1e-5)
+    writer.add_layer_norm_eps(1e-5)  # GPT-2's, as the network computes it
     writer.add_file_type(0)  # float32
 
 
@@ -76,7 +76,7 @@ def _add_vocabulary(writer: Any, vocabulary: BytePairVocabulary, types: Any) -> 
 
 
 def _matrix(name: str, weight: NDArray[Any]) -> NDArray[np.float32]:
-    """Return a weight in float32; llama.cpp wants the matrix of a dense layer as (out, in)."""
+    """Return a weight in float32; llama.cpp stores the matrix of a dense layer as (out, in)."""
     return np.ascontiguousarray(weight.T if name.endswith("kernel") else weight, "float32")
 
 

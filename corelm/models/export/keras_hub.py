@@ -33,7 +33,7 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
         MissingDependencyError: KerasHub is not installed.
     """
     network = causal_lm(model, vocabulary)
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name:  # KerasHub writes to a folder only
         folder = Path(name) / "preset"
         network.save_to_preset(str(folder))
         found = [file for file in sorted(folder.rglob("*")) if file.is_file()]
@@ -83,6 +83,7 @@ def _assign(backbone: Any, weights: Weights, a: Architecture) -> None:
             _assign_norm(getattr(layer, theirs), block, ours)
         for ours, theirs in DENSE.items():
             _assign_dense(_attribute(layer, theirs), block[f"{ours}/kernel"], block[f"{ours}/bias"])
+        # corelm joins the three products into one; KerasHub has a layer for each.
         kernels = np.split(block["qkv/kernel"], 3, axis=1)
         biases = np.split(block["qkv/bias"], 3)
         for name, kernel, bias in zip(("query", "key", "value"), kernels, biases, strict=True):

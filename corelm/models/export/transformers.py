@@ -44,6 +44,7 @@ def files(model: Bundle, vocabulary: BytePairVocabulary) -> dict[str, bytes]:
             }
         ),
         "special_tokens_map.json": dump_json(special),
+        # For readers of the older format, which has the tokenizer in two files.
         "vocab.json": dump_json(ids),
         "merges.txt": f"#version: 0.2\n{merges}".encode(),
     }
@@ -61,7 +62,7 @@ def _config(a: Architecture, vocabulary: BytePairVocabulary) -> dict[str, Any]:
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
-        "activation_function": "gelu_new",
+        "activation_function": "gelu_new",  # the approximation by tanh, as in corelm's kernels
         "vocab_size": a.vocabulary_size,
         "n_positions": a.context_length,
         "n_ctx": a.context_length,
@@ -86,7 +87,7 @@ def _weights(model: Bundle) -> dict[str, NDArray[np.float32]]:
 def _name(ours: str) -> str:
     """Return transformers' name of a weight, as in the original GPT-2.
 
-    transformers knows the names with and without its prefix `transformer.`, mlx-lm only without.
+    transformers reads the names with and without its prefix `transformer.`, mlx-lm only without.
 
     Example:
         >>> _name("block_0/qkv/kernel")

@@ -25,7 +25,7 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
         model: a bundle from `bundle.read`, with the network `gpt2`.
         to: `transformers`, `keras_hub` or `gguf`.
         target: the folder to write; for `gguf` the file.
-        overwrite: replace an existing file, or a folder that holds nothing else.
+        overwrite: replace an existing file, or a folder with an earlier export alone.
 
     Returns:
         The path that was written.
@@ -50,6 +50,7 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
     path = Path(target)
     if os.path.lexists(path) and not overwrite:
         raise UsageError(f"{str(path)!r} already exists; choose another name or overwrite it")
+    # All in memory before the first byte is written, so that a failure leaves nothing behind.
     files = FORMATS[to].files(model, vocabulary)
     try:
         if isinstance(files, bytes):
@@ -77,7 +78,7 @@ def _exportable(model: Bundle) -> BytePairVocabulary:
 
 
 def _refuse_to_replace(folder: Path, names: set[str]) -> None:
-    """Refuse to replace a file, or a folder that holds anything but an export."""
+    """Raise if a path is a file, or a folder with files that are not an export's."""
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():

@@ -122,6 +122,7 @@ class Transformer(Network):
         super().__init__(*cache_shape)
         self._body, self._hidden, self._scores = body, hidden, scores
         head = hidden.then(scores)
+        # The head apart from the body: most tokens of a prompt need no scores.
         self._layers, self._width = body.layers + head.layers, body.layers[-1].width
         self._plan = plan(body, head)  # of both, so that a step is one call of the kernels
 
@@ -165,7 +166,7 @@ class Transformer(Network):
 
 
 def embedding_layer(w: Weights) -> tuple[Array, Embed]:
-    """Return the token embeddings, and the layer that adds those of positions."""
+    """Return the token embeddings, and the layer that adds the embeddings of positions."""
     tokens = w["embedding/token_embeddings/embeddings"]
     return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
 

@@ -57,6 +57,7 @@ def _attention(graph: Graph, x: int, tokens: int, w: Weights, norm: Norm, mask: 
         np.moveaxis(w[f"{name}/kernel"].astype(np.float64), heads, 0)
         for name, heads in (("query", 1), ("key", 1), ("value", 1), ("attention_output", 0))
     )  # (heads, width, size), the last one (heads, size, width)
+    # In float64: the product is rounded once, like the weights that it is made of.
     query, output = np.concatenate(q @ k.mT, axis=1), np.concatenate(v @ out)
     query_bias = (k @ w["query/bias"][..., None]).ravel()
     output_bias = w["value/bias"].ravel() @ np.concatenate(out) + w["attention_output/bias"]

@@ -3,8 +3,8 @@ are available.
 
 A token's result is the same to the last bit whether it is computed alone or with others, in any
 batch. The kernels ensure this. In NumPy it takes one vector per token: BLAS rounds the product of
-two matrices differently from that of a vector and a matrix, and differently from itself for other
-shapes. `np.matmul` of (..., 1, in) and (in, out) makes one BLAS call per vector.
+two matrices differently from the product of a vector and a matrix, and differently for each shape.
+`np.matmul` of (..., 1, in) and (in, out) makes one BLAS call per vector.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class StepInput(NamedTuple):
 
 
 class Embed:
-    """The embeddings of the new tokens plus those of their positions: (batch, new, width).
+    """The embeddings of the new tokens plus the embeddings of their positions: (batch, new, width).
 
     Args:
         tokens: (vocabulary, width), in single or half precision.
@@ -106,6 +106,7 @@ class Attend:
             cache[:, i, :, time - new : time] = by_head
         group = self.width // (kv_heads * size)  # query heads that share keys and values
         queries = x[..., : self.width].reshape(batch, new, kv_heads, group, 1, size)
+        # The queries and not the scores, whose number grows with the text.
         queries = queries * np.float32(size**-0.5)
         mixed = np.empty(queries.shape, dtype=np.float32)  # one vector per head
         for i in range(new):
@@ -227,8 +228,8 @@ class Panels:
 class Arena:
     """Arrays side by side in large blocks of memory, for which NumPy requests huge pages.
 
-    In pages of the usual size a network has more of them than a processor keeps track of, and
-    looking them up takes longer than reading the weights.
+    A network fills more pages of the usual size than a processor's cache of page addresses holds,
+    and looking pages up takes longer than reading the weights.
     """
 
     BLOCK = 2**23
@@ -242,6 +243,7 @@ class Arena:
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if size > self._rest.size:
             self._rest = np.empty(max(size, self.BLOCK), dtype=np.uint8)
+        # Rounded up, so that every array has the alignment of the block.
         block, self._rest = self._rest[:size], self._rest[-(-size // 64) * 64 :]
         return block.view(dtype).reshape(shape)
 
@@ -268,6 +270,7 @@ class Vectors:
         self._whole = columns.T
         probe = np.random.default_rng(0).random((1, 1, inputs), dtype=np.float32)
         blocks = np.empty((1, 1, self._units), dtype=np.float32)
+        # A BLAS may split a long product differently than a short one, and round differently.
         self._by_blocks(probe, blocks)
         self._same_bits = np.array_equal(probe @ self._whole, blocks)
 

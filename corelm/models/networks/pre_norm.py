@@ -34,7 +34,7 @@ class PreNormTransformer(Transformer):
             )
         hidden.add(self.norm(w, "norm"), INPUT)
         cache_shape = (a.blocks, 2, a.heads, a.context_length, a.width // a.heads)
-        super().__init__(cache_shape, body, hidden, Linear(tokens.T))
+        super().__init__(cache_shape, body, hidden, Linear(tokens.T))  # tied embeddings
 
     @staticmethod
     @abstractmethod

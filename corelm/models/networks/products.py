@@ -15,11 +15,11 @@ def bare_products(matrices: Sequence[Matrix], batch: int) -> list[list[Callable[
     """Return calls that multiply a batch with each matrix, by NumPy and by the kernels.
 
     Args:
-        matrices: the shapes, and whether the kernels hold them in half precision.
+        matrices: the shapes, and whether the kernels store them in half precision.
         batch: the number of vectors multiplied with each matrix.
 
     Returns:
-        The calls of NumPy; then those of the kernels, if there are kernels.
+        The calls of NumPy; then the calls of the kernels, if there are kernels.
     """
     in_numpy: list[Callable[[], object]] = []
     in_kernels: list[Callable[[], object]] = []

@@ -29,6 +29,7 @@ class Recurrent(Network):
     def process(self, window: Ids, new: int, cache: Array) -> Array:
         time = window.shape[1]
         for t in range(time - new, time):
+            # The cache has a state for each token, not only the last, so that it can be rewound.
             ids = window[:, t : t + 1]
             x = self._tokens.take(ids, axis=0)  # (batch, 1, width)
             for i, cell in enumerate(self._cells):

@@ -18,6 +18,7 @@ class Constraint(Mask):
 
     def __post_init__(self):
         super().__post_init__()
+        # Once and early, so that a bad pattern fails where it is written.
         object.__setattr__(self, "_grammar", self._compile())
 
     @abstractmethod
@@ -30,7 +31,7 @@ class Constraint(Mask):
 
 
 def check_length(name, text):
-    """Refuse a parameter that is empty or too long to be read in reasonable time."""
+    """Raise if a parameter is empty, or too long to be read in reasonable time."""
     if not text:
         raise ParameterError(f"{name} is missing; give one")
     if len(text) > LONGEST:

@@ -69,7 +69,7 @@ def _refuse(constant):
 
 
 def _fault(schema):
-    """Return what is wrong with a schema; empty if nothing is."""
+    """Return the fault of a schema in one line; empty if there is none."""
     wrong, messages = LLMatcher.validate_grammar_with_warnings(_grammar(schema))
     if not wrong:
         return ""
@@ -79,6 +79,7 @@ def _fault(schema):
 
 def _place(schema, fault):
     """Return the pointer of the smallest part of a schema that has the same fault by itself."""
+    # llguidance names no place, so the deepest parts are tried first.
     parts = sorted(_parts(schema, ()), key=lambda part: len(part[0]), reverse=True)
     for keys, part in parts[:MOST_TRIED]:
         if _fault(part) == fault:

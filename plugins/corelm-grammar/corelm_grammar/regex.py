@@ -11,7 +11,7 @@ from corelm_grammar.constraint import PURE, Constraint, check_length
 class Regex(Constraint):
     """Keep the tokens with which the text can still match a regular expression as a whole.
 
-    The syntax is that of Rust's regex crate: Python's without back references, look-around, and
+    The syntax follows Rust's regex crate: Python's without back references, look-around, and
     anchors in the middle. `\\d` is 0 to 9. The text may begin with one space that is not part of
     the match, since words come with a space before them.
 

@@ -1,7 +1,7 @@
 """The tokens that a grammar allows after a text.
 
-The state of a grammar is a function of the text so far, so it is found by the text and there is
-nothing to reset, fork or rewind: a state that is no longer remembered is worked out again.
+The state of a grammar is a function of the text so far. So states are looked up by the text, with
+nothing to reset, fork or rewind; a state that has left the cache is computed again.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from corelm.errors import UsageError
 from corelm_grammar.tokens import reader_of
 
 LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
-"""Those of llguidance, which bound the work of a step; an eighth of its memory."""
+"""llguidance's limits on the work of a step, with an eighth of its memory."""
 REMEMBERED_TEXTS, REMEMBERED_GRAMMARS = 1024, 32
 MOST_TRIED = 64
 """Tokens up to which each is tried to see whether anything can follow it."""
@@ -25,7 +25,7 @@ class State(NamedTuple):
 
     Attributes:
         matcher: llguidance's; None after a text that the grammar does not allow.
-        mask: bits, one for each token of llguidance: may it come next?
+        mask: bits, one for each token of llguidance: 1 if it may come next.
     """
 
     matcher: LLMatcher | None
@@ -73,6 +73,7 @@ class States:
         before = self._known.get(text[:length], self._start)
         if before is NOWHERE:
             return NOWHERE
+        # A copy, because other texts continue from the same state.
         matcher, rest = before.matcher.deep_copy(), self._texts.tokens_of(text[length:])
         if matcher.try_consume_tokens(rest) < len(rest) and not matcher.is_error():
             return NOWHERE
@@ -158,7 +159,7 @@ class Matching:
         return state, allowed
 
     def _leave_out_dead_ends(self, allowed, tokens, prompt_length):
-        """Take out tokens that nothing can follow, where few are allowed.
+        """Remove tokens that nothing can follow, if few are allowed.
 
         In a vocabulary of words, `t` begins `title`, but the next word would bring a space.
         """

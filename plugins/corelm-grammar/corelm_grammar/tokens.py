@@ -2,7 +2,7 @@
 
 llguidance sees bytes. In a vocabulary of bytes a token is the same bytes everywhere, so it has one
 text. In a vocabulary of words a token has several, such as `film`, ` film` and ` Film`; the tokens
-before decide which. The tokenizer then holds every text, and each step looks up those that apply.
+before decide which. The tokenizer then has every text, and each step looks up the ones that apply.
 """
 
 import os
@@ -33,7 +33,7 @@ class Texts:
         end: the token that ends a text.
         tokenizer: llguidance's tokenizer.
         tokens_of: returns the tokens of bytes, one for each.
-        states: for `corelm_grammar.states`: those of each grammar that was matched.
+        states: the `States` of each matched grammar, for `corelm_grammar.states`.
     """
 
     def __init__(self, texts):
@@ -48,8 +48,8 @@ class Texts:
 def _byte_tokens(first, text):
     """Return the tokens of bytes: one for each.
 
-    It is no method of `Texts`: the tokenizer would hold its owner, and Python's garbage collector
-    does not see what llguidance holds.
+    A method of `Texts` would make the tokenizer refer to its owner, in a cycle through llguidance
+    that Python's garbage collector cannot see.
     """
     return [first + byte for byte in text]
 

@@ -45,9 +45,9 @@ def on_accelerator(array: Any) -> bool:
 
 
 def not_converted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Keep TensorFlow from rewriting a function and those that it calls, for a decorator.
+    """Keep TensorFlow from rewriting a function and the functions that it calls.
 
-    It rewrites Python's `if` and `for` into operations of a graph, which these do not need.
+    TensorFlow rewrites Python's `if` and `for` into operations of a graph, which these don't need.
     """
     if backend() != "tensorflow":
         return function

@@ -44,6 +44,7 @@ class CachedPasses:
         """Append tokens to the rows; return logits and hidden states at the last of them."""
         time = tokens.shape[1]
         parts = [
+            # Outputs from the first wanted token on; a chunk without one returns none.
             self._process(tokens[:, first : first + CHUNK], max(first, time - count) - first)
             for first in range(0, time, CHUNK)
         ]
@@ -79,7 +80,7 @@ class CachedPasses:
     def _padded(self, tokens: Ids) -> Ids:
         batch, time = tokens.shape
         length = _power_of_two(time)
-        if self._length + length > self._context_length:
+        if self._length + length > self._context_length:  # no room to pad: a shape of its own
             length = time
         more = (0, _power_of_two(batch) - batch), (0, length - time)
         return np.pad(tokens, more, mode="edge")
@@ -150,7 +151,7 @@ class Network(keras.Operation):
         return self._pass(ids, cache, ops.convert_to_tensor(index, dtype="int32"))
 
     def resized(self, cache: Any, batch: int, capacity: int) -> Any:
-        """Return a cache with room for more tokens and with the content of another, or empty.
+        """Return a larger cache with the content of an earlier one, or an empty one.
 
         Args:
             cache: a cache of the same batch, or None.

@@ -22,7 +22,7 @@ CONTEXT_LENGTH = 1024
 
 WRONG_CACHE = (keras_hub.models.GPTNeoXCausalLM,)
 """Models whose passes over a cache disagree with their passes over whole texts: in KerasHub 0.32,
-GPT-NeoX rotates each query as that of the first token (keras-hub 2870)."""
+GPT-NeoX rotates each query as if it were the first token's (keras-hub 2870)."""
 
 
 class KerasHubModel:

@@ -34,7 +34,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     Args:
         name: the folder of a preset, or the name of one that KerasHub has downloaded, such as
             `gpt2_base_en`.
-        dtype: the number format of its weights, such as `bfloat16`; that of Keras when left out.
+        dtype: the number format of its weights, such as `bfloat16`; by default Keras's own.
 
     Raises:
         UnknownNameError: neither a folder nor a downloaded preset.
@@ -54,7 +54,7 @@ def open_preset(name: str, dtype: str | None = None) -> KerasHubModel:
     try:
         causal_lm = keras_hub.models.CausalLM.from_preset(str(folder), **options)
         return KerasHubModel(causal_lm)
-    except Exception as error:  # Keras raises all that its layers raise
+    except Exception as error:  # Keras passes on any exception of its layers
         raise ModelFileError(
             f"the preset {str(folder)!r} cannot be read: {_line(error)}"
         ) from error

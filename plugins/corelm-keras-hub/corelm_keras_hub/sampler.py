@@ -19,7 +19,7 @@ def as_sampler(sampler: Sampler | str, *, seed: int | None = None) -> CorelmSamp
     """Return a corelm sampler for `causal_lm.compile(sampler=...)`.
 
     Without a seed, KerasHub draws from the sampler's distribution with a seed generator of its
-    own. With a seed, the texts are those of `corelm.generate` with the same seed: row i of the
+    own. With a seed, the texts are the same as from `corelm.generate` with that seed: row i of the
     batch is sample i.
 
     Args:
@@ -54,7 +54,7 @@ class CorelmSampler(keras_hub.samplers.RandomSampler):
 
     def __init__(self, sampler: Sampler | str, seed: int | None = None) -> None:
         super().__init__()
-        EngineSampler(sampler, seed=seed)  # which refuses a bad seed
+        EngineSampler(sampler, seed=seed)  # raises for a bad seed
         self.sampler = corelm.sampler(sampler)
         self.seed = seed
 

@@ -67,6 +67,7 @@ class HostStep:
         """
         logits, prompt, index, lengths = map(np.asarray, arrays)
         texts = prompt[:, : int(index)]
+        # A compiled function is called again for the next batch, with the same object.
         if int(index) <= lengths.min():
             self._engine.reset()
         rows = self._open_rows(texts, lengths)
@@ -123,7 +124,7 @@ def make_step(
 
     Args:
         engine, lengths, stop: as for `HostStep`.
-        seed: that of the engine sampler.
+        seed: the engine sampler's seed.
         prompt: (batch, time) ids.
         model: the causal language model, or None.
 

@@ -26,7 +26,7 @@ class KerasHubVocabulary:
     are None.
 
     Args:
-        preprocessor: that of a causal language model.
+        preprocessor: the preprocessor of a causal language model.
         size: the number of ids that the model scores, which may be more than the tokenizer has.
 
     Attributes:

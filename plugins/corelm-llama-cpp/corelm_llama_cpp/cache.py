@@ -12,8 +12,8 @@ class LlamaCppCache:
     """A `corelm.KeyValueCache` on a context of llama.cpp.
 
     The context is made for the texts at hand, because there is seldom memory for whole windows of
-    131,072 tokens. If there are more texts, it is made again, and the tokens are processed again;
-    the same if they are longer, with twice the positions.
+    131,072 tokens. For more texts a new one is made and the tokens are processed again; for longer
+    texts too, with twice the positions.
 
     Args:
         model: a `LlamaCppModel`.
@@ -54,6 +54,7 @@ class LlamaCppCache:
             self._reserve(self._tokens.shape[1])
             return
         before = self._sequences
+        # llama.cpp processes sequences in one pass if their numbers have no gaps.
         self._sequences, forks = compacted([before[row] for row in rows])
         for source, target in forks:
             self._context.fork(source, target)

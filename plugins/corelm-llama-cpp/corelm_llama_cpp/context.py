@@ -45,7 +45,7 @@ class Context:
         p.n_threads = p.n_threads_batch = cpu_limit()
         p.type_k = p.type_v = F32
         p.flash_attn_type, p.pooling_type = NO_FLASH_ATTENTION, NO_POOLING
-        p.kv_unified, p.no_perf = False, True
+        p.kv_unified, p.no_perf = False, True  # each text has a part of the cache to itself
         with logged():
             self._pointer = llama.llama_init_from_model(model.pointer, p)
         if not self._pointer:
@@ -62,7 +62,7 @@ class Context:
         Args:
             tokens: (batch, time) ids, at most `PASS` or one for each text.
             sequences: the numbers of the texts.
-            position: that of the first tokens.
+            position: the position of the first tokens.
             wanted: the number of tokens at the end of each row to return outputs of.
             hidden: return hidden states too.
 

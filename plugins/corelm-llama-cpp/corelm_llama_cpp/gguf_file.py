@@ -15,9 +15,9 @@ MOST_BLOCKS = 512
 def load(path, device=None):
     """Return the `llama_model` of a GGUF file.
 
-    llama.cpp itself refuses files that are truncated, foreign, or claim more than they hold. But
-    for some values it ends the process, so they are checked before: it first reads the file
-    without the weights.
+    llama.cpp itself rejects files that are truncated, foreign, or claim larger arrays than they
+    have. But for some values it ends the process. So the file is first read without the weights,
+    and these values are checked.
 
     Args:
         path: the file.

@@ -1,7 +1,7 @@
 """A corelm sampler as a `llama_sampler`, for llama.cpp's own sampler chains.
 
 llama.cpp calls the functions of one interface, which lives as long as the process. Its objects
-hold a number, the key of a Python state. So llama.cpp never holds the address of an object that
+store a number, the key of a Python state. So llama.cpp never has the address of an object that
 Python could move or free.
 """
 
@@ -174,7 +174,7 @@ class LlamaCppSampler:
 def as_sampler(sampler, *, seed=None, vocabulary=None):
     """Return a `llama_sampler` for llama.cpp's sampler chains.
 
-    The text that it sees are the tokens that it accepted: `llama_sampler_accept` adds those of the
+    Its text is the tokens that it accepted, so call `llama_sampler_accept` for each token of the
     prompt. With a seed it chooses the token, and is the last of its chain. Without one it changes
     the distribution, and a later sampler, such as `llama_sampler_init_dist`, draws.
 

@@ -24,7 +24,7 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
     Args:
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to mlx-lm.
-        sample: the index of the text among those of the seed, as `corelm.generate` counts them.
+        sample: the index of the text in a run with the seed, as in `corelm.generate`.
         tokenizer: the model's, for samplers that name words, and to tell its start token from the
             text.
 
@@ -60,7 +60,7 @@ def as_sampler(sampler, *, seed=None):
 
     Args:
         sampler: a sampler, a registered name or an expression.
-        seed: decides the random numbers; a new one when left out.
+        seed: decides the random numbers; by default a new one.
 
     Raises:
         CorelmError: no such sampler, or a seed that is not a whole number of at least 0.

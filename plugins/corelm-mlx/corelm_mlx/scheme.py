@@ -18,7 +18,7 @@ def open_model(name, dtype=None):
 
     Args:
         name: a folder, or a name such as `mlx-community/Qwen3-0.6B-4bit`.
-        dtype: one of `DTYPES`; that of the weights when left out.
+        dtype: one of `DTYPES`; by default the weights' own.
 
     Raises:
         ParameterError: no such dtype.

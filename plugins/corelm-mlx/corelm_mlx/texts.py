@@ -23,7 +23,7 @@ class Texts:
 
     Args:
         engine: the sampler, which each text gets a copy of.
-        alone: refuse a text that continues after another one, as the texts of a batch do.
+        alone: raise for texts that take turns, as the texts of a batch do.
     """
 
     def __init__(self, engine, alone):
@@ -50,7 +50,7 @@ class Texts:
         return text.engine
 
     def _begin(self):
-        # A batch of n texts calls each in n calls; those that it left out for longer have ended.
+        # In a batch of n texts, each has its turn every n calls; a text without one has ended.
         oldest = self._calls - 2 * len(self._open) - 1
         self._open = [text for text in self._open if text.call >= oldest]
         self._open.append(Text(copy.copy(self._engine), self._calls))

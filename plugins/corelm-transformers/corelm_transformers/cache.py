@@ -10,7 +10,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from corelm import CachedSession, CorelmError
 
 ARGUMENTS = ("cache", "past_key_values", "cache_params")
-"""The argument of `forward` for the cache; the first is the newest, the last that of Mamba."""
+"""The argument of `forward` for the cache: the newest name first, Mamba's last."""
 
 
 class TransformersSession(CachedSession):

@@ -49,7 +49,7 @@ def from_generation_config(config_or_path):
 def to_generation_config(sampler):
     """Return a sampler as the settings of transformers that do the same.
 
-    Every setting is stated, so that those of a model do not shine through.
+    Every setting is stated, so that no setting of a model takes its place.
 
     Args:
         sampler: a sampler, a registered name or an expression.

@@ -24,7 +24,7 @@ def corelm_loop(
     """Generate with a corelm sampler in place of transformers' processors.
 
     Call `model.generate(**inputs, custom_generate=corelm_loop, sampler="min_p(p=0.05)", seed=7)`.
-    It knows the attention mask, so rows may have any padding on the left.
+    It reads the attention mask, so rows may have any padding on the left.
 
     Args:
         model, input_ids, logits_processor, stopping_criteria, generation_config, model_kwargs:
@@ -47,6 +47,7 @@ def corelm_loop(
     if lengths is None:
         lengths = [0] * len(input_ids)
     processor = SamplerProcessor(sampler, seed, vocabulary, lengths=lengths)
+    # With a seed the processor leaves one token, which a greedy loop takes without a draw.
     generation_config.do_sample = seed is None
     return model._sample(
         input_ids,

@@ -54,7 +54,7 @@ class TransformersModel:
 
 
 def _ends(model, tokenizer):
-    """Return the ids that end a text: the model's, or those of the tokenizer."""
+    """Return the ids that end a text: the model's, or else the tokenizer's."""
     config = getattr(model, "generation_config", None)
     ends = None if config is None else config.eos_token_id
     ends = tokenizer.eos_token_id if ends is None else ends

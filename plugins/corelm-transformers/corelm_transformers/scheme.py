@@ -19,8 +19,8 @@ def open_model(name, device=None, dtype=None):
 
     Args:
         name: a folder, or a name such as `gpt2`.
-        device: such as `cuda`; the CPU when left out.
-        dtype: one of `DTYPES`; that of the weights when left out.
+        device: such as `cuda`; by default the CPU.
+        dtype: one of `DTYPES`; by default the weights' own.
 
     Raises:
         ParameterError: no such device or dtype.

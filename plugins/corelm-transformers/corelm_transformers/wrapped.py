@@ -63,7 +63,7 @@ class ProcessorSampler(Sampler):
 
 
 def description(processor):
-    """Return the class of a processor and those of its settings that are not the defaults.
+    """Return the class of a processor and its settings without the defaults.
 
     Example:
         >>> from transformers import TopPLogitsWarper

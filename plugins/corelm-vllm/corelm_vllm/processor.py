@@ -11,7 +11,7 @@ logger = logging.getLogger("vllm.corelm")
 
 
 def _interfaces():
-    """Return the base classes that vLLM has: those of model runner V2 and V1.
+    """Return vLLM's base classes for model runner V2 and V1, as far as it has them.
 
     Raises:
         ImportError: vLLM is not installed, or has neither interface.

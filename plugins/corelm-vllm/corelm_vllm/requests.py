@@ -54,12 +54,12 @@ class Requests:
     """Makes the requests of an engine; equal samplers that read logits only are applied together.
 
     Args:
-        vocabulary: that of vLLM's model, for samplers that name words.
+        vocabulary: the vocabulary of vLLM's model, for samplers that name words.
     """
 
     def __init__(self, vocabulary):
         self._vocabulary = vocabulary
-        self._shared = weakref.WeakValueDictionary()
+        self._shared = weakref.WeakValueDictionary()  # engines that no request uses are freed
 
     def new(self, settings):
         """Return a request with these settings; None for a request without corelm."""
@@ -78,7 +78,7 @@ def apply(logits, rows):
     """Write the samplers' logits into the rows of a torch tensor.
 
     A sampler that fails is logged, and its requests continue without it: an exception here would
-    end the engine, with the requests of everybody.
+    end the engine, with all requests of all users.
     """
     rows = [row for row in rows if not row.request.failed]
     for _, group in groupby(sorted(rows, key=_engine), key=_engine):

@@ -17,6 +17,7 @@ class VllmVocabulary:
 
     @cached_property
     def _tokenizer(self):
+        # Late: most requests name no word, and vLLM may run without a tokenizer.
         from vllm.tokenizers import cached_tokenizer_from_config
 
         return cached_tokenizer_from_config(self._config)
@@ -31,7 +32,7 @@ class VllmVocabulary:
 
     @property
     def ends(self):
-        """The ids that end a text: those of the model's configuration."""
+        """The ids that end a text, from the model's configuration."""
         ids = getattr(self._config.hf_config, "eos_token_id", None)
         return (ids,) if isinstance(ids, int) else tuple(ids or ())
 

@@ -41,8 +41,8 @@ def detect(sampler, text, vocabulary):
     Without the watermark, each mark of an n-gram is a draw with the probability `chance`, since the
     key is not related to the text. Equal n-grams have equal marks, so they count once. One mark a
     token, as `green_list` has it, is binomial, and the p-value is exact. Several, as `synthid` has
-    them, are averaged with weights that fall from 10 to 1, and the p-value is that of the normal
-    distribution.
+    them, are averaged with weights that fall from 10 to 1, and the p-value is the normal
+    distribution's.
 
     Args:
         sampler: a `green_list` or a `synthid`, or a chain or an expression with one of them.
@@ -109,7 +109,7 @@ def _scored(watermark, tokens, vocabulary):
 
 
 def binomial_tail(successes, n, p):
-    """Return the probability of at least so many successes in n trials.
+    """Return the probability of at least this number of successes in n trials.
 
     Example:
         >>> round(binomial_tail(2, 3, 0.25), 6)  # 3/64 of two each, and 1/64 of all three
@@ -117,6 +117,7 @@ def binomial_tail(successes, n, p):
     """
     if successes <= n * p:  # the other tail is the small one, which does not underflow
         return 1.0 if successes <= 0 else 1 - binomial_tail(n - successes + 1, n, 1 - p)
+    # In logarithms, because the binomial coefficients of long texts overflow.
     log = math.lgamma(n + 1) - math.lgamma(successes + 1) - math.lgamma(n - successes + 1)
     term = math.exp(log + successes * math.log(p) + (n - successes) * math.log1p(-p))
     total = 0.0

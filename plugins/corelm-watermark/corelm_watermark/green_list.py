@@ -15,7 +15,7 @@ class GreenList(Watermark):
     in a text without this watermark they are a share gamma. A row with fewer tokens than `context`
     stays as it is. Put it last in a chain.
 
-    With the scheme `transformers`, the green tokens are those of its WatermarkLogitsProcessor with
+    With the scheme `transformers`, the green tokens are its WatermarkLogitsProcessor's with
     `seeding_scheme="lefthash"`. The key is then its `hashing_key`, a number. This needs torch.
 
     Source: Kirchenbauer et al. 2023, A Watermark for Large Language Models, arXiv 2301.10226.

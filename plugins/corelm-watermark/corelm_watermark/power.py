@@ -83,7 +83,7 @@ def _keyed(name, i):
 
 
 def _write(model, samplers, texts, seed):
-    """Return texts, those of each sampler in a list of their own."""
+    """Return texts, one list for each sampler."""
     counts = [len(part) for part in np.array_split(range(texts), len(samplers))]
     # No text may end early: the longest of the lengths needs them all.
     return [

@@ -16,7 +16,7 @@ CELLS = 2**16
 """The size of the table of g-values, as in transformers: 16 bits of a hash are all that counts."""
 
 LAYERS = 30
-"""The depth for a secret text, that of the paper."""
+"""The depth for a secret text, as in the paper."""
 
 
 class SynthID(Watermark):
@@ -28,8 +28,8 @@ class SynthID(Watermark):
     `corelm watermark detect` looks at the bits of a text. A context that occurred before leaves the
     distribution as it is. Put it last in a chain.
 
-    The bits are those of transformers' SynthIDTextWatermarkLogitsProcessor, and `context` is its
-    `ngram_len` - 1.
+    The bits equal the bits of transformers' SynthIDTextWatermarkLogitsProcessor, and `context` is
+    its `ngram_len` - 1.
 
     Source: Dathathri et al. 2024, Scalable watermarking for identifying large language model
     outputs, Nature 634.
@@ -130,7 +130,7 @@ def g_values(numbers):
 
 @lru_cache(maxsize=16)
 def _packed(numbers):
-    """Return the same bits, those of eight layers in a byte: (layers / 8, CELLS)."""
+    """Return the bits of `g_values` with eight layers in a byte: (layers / 8, CELLS)."""
     return np.packbits(g_values(numbers), axis=0, bitorder="little")
 
 
