@@ -9,14 +9,12 @@ import typing
 from corelm import filters as filters  # as corelm.filters, without another import
 from corelm.context import Context
 from corelm.decoder import Decoder, DecodingTask
-from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.distributions import Distributions
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
 from corelm.decoding.step import Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.detokenizer import text_writer
 from corelm.generation.generate import Generation, TokenRecord, generate, stream
 from corelm.generation.patterns import TextPatterns
 from corelm.hookspecs import API_VERSION, hookimpl
@@ -29,11 +27,9 @@ from corelm.language_model import (
     RewindableSession,
     Session,
     Vocabulary,
-    same_vocabulary,
 )
 from corelm.lazy import exports as _exports
 from corelm.metric import Metric
-from corelm.native.cpu import cpu_limit
 from corelm.numerics.distributions import (
     Array,
     apply_temperature,
@@ -46,14 +42,12 @@ from corelm.numerics.distributions import (
 )
 from corelm.params import param
 from corelm.plugins.expressions import sampler
-from corelm.plugins.models import load, local_models
+from corelm.plugins.models import load
 from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
     from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
-    from corelm.interop.cached_session import CachedSession, KeyValueCache
     from corelm.interop.engine_presets import preset, presets
-    from corelm.interop.engine_sampler import EngineSampler
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
     from corelm.numerics.reweighting import reweight_distribution
     from corelm.reports.report import Report, compare
@@ -63,23 +57,19 @@ __all__ = [
     "Ancestral",
     "Array",
     "ByteVocabulary",
-    "CachedSession",
     "Chain",
     "Choice",
     "Context",
-    "ContextBuilder",
     "ContextualVocabulary",
     "CorelmError",
     "Decoder",
     "Decoding",
     "DecodingTask",
     "Distributions",
-    "EngineSampler",
     "EngineSettings",
     "Explanation",
     "Generation",
     "HiddenStateSession",
-    "KeyValueCache",
     "LanguageModel",
     "Mask",
     "Metric",
@@ -98,7 +88,6 @@ __all__ = [
     "Vocabulary",
     "apply_temperature",
     "compare",
-    "cpu_limit",
     "draw",
     "entropy",
     "explain",
@@ -107,26 +96,21 @@ __all__ = [
     "hookimpl",
     "keep",
     "load",
-    "local_models",
     "log_softmax",
     "param",
     "preset",
     "presets",
     "reweight_distribution",
-    "same_vocabulary",
     "sampler",
     "sampling_distribution",
     "softmax",
     "stream",
     "surprisals",
-    "text_writer",
     "to_settings",
 ]
 
 
 _LATER = {
-    "corelm.interop.cached_session": ("CachedSession", "KeyValueCache"),
-    "corelm.interop.engine_sampler": ("EngineSampler",),
     "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reweighting": ("reweight_distribution",),
     "corelm.interop.engine_presets": ("preset", "presets"),

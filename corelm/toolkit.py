@@ -11,12 +11,14 @@ from corelm.lazy import exports
 
 if typing.TYPE_CHECKING:
     from corelm.caching import cached_property as cached_property
+    from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
     from corelm.decoding.model_logits import ModelLogits as ModelLogits
     from corelm.decoding.random_stream import fresh_seed as fresh_seed
     from corelm.decoding.sliding_window import SlidingWindow as SlidingWindow
     from corelm.decoding.step import FinishReason as FinishReason
     from corelm.decoding.step import model_surprisals as model_surprisals
     from corelm.docstrings import source_of as source_of
+    from corelm.generation.detokenizer import text_writer as text_writer
     from corelm.generation.generate import BATCH as BATCH
     from corelm.generation.generate import OpenTexts as OpenTexts
     from corelm.generation.generate import batches as batches
@@ -27,9 +29,11 @@ if typing.TYPE_CHECKING:
     from corelm.generation.texts import Texts as Texts
     from corelm.generation.unknown_words import unknown_words as unknown_words
     from corelm.language_model import never_drawn as never_drawn
+    from corelm.language_model import same_vocabulary as same_vocabulary
     from corelm.machine import machine as machine
     from corelm.machine import platform_name as platform_name
     from corelm.machine import processor_flags as processor_flags
+    from corelm.native.cpu import cpu_limit as cpu_limit
     from corelm.numerics.distributions import rows_are_valid as rows_are_valid
     from corelm.numerics.divergences import DIVERGENCES as DIVERGENCES
     from corelm.numerics.divergences import Compared as Compared
@@ -58,6 +62,7 @@ if typing.TYPE_CHECKING:
     from corelm.plugins.models import is_path as is_path
     from corelm.plugins.models import label as label
     from corelm.plugins.models import list_models as list_models
+    from corelm.plugins.models import local_models as local_models
     from corelm.plugins.models import plugin_of as plugin_of
     from corelm.plugins.offers import Offer as Offer
     from corelm.plugins.offers import Source as Source
@@ -89,6 +94,9 @@ if typing.TYPE_CHECKING:
     from corelm.word_vocabulary import WordVocabulary as WordVocabulary
 
 _MODULES = {
+    "corelm.decoding.context_builder": ("ContextBuilder",),
+    "corelm.generation.detokenizer": ("text_writer",),
+    "corelm.native.cpu": ("cpu_limit",),
     "corelm.caching": ("cached_property",),
     "corelm.decoding.model_logits": ("ModelLogits",),
     "corelm.decoding.random_stream": ("fresh_seed",),
@@ -111,7 +119,7 @@ _MODULES = {
     ),
     "corelm.generation.texts": ("Texts",),
     "corelm.generation.unknown_words": ("unknown_words",),
-    "corelm.language_model": ("never_drawn",),
+    "corelm.language_model": ("never_drawn", "same_vocabulary"),
     "corelm.machine": (
         "machine",
         "platform_name",
@@ -152,6 +160,7 @@ _MODULES = {
         "is_path",
         "label",
         "list_models",
+        "local_models",
         "plugin_of",
     ),
     "corelm.plugins.offers": (

@@ -1,15 +1,20 @@
-"""The toolkit for adapters of other engines, next to `EngineSampler` and `CachedSession`.
+"""The toolkit for adapters of other engines: a sampler in an engine's loop, a session on its model.
 
-It reads tokenizers, finds models on this machine, names the version of an engine that works, and
-imports TensorFlow without its messages.
+It also reads tokenizers, finds models on this machine, names the version of an engine that works,
+and imports TensorFlow without its messages.
 """
 
+from corelm.interop.cached_session import CachedSession, KeyValueCache
+from corelm.interop.engine_sampler import EngineSampler
 from corelm.interop.hub_cache import check_hub_model, hub_models
 from corelm.interop.requirements import check_model_folder, requires
 from corelm.interop.tokenizer_vocabulary import vocabulary_of
 from corelm.models.keras_import import quiet_tensorflow
 
 __all__ = [
+    "CachedSession",
+    "EngineSampler",
+    "KeyValueCache",
     "check_hub_model",
     "check_model_folder",
     "hub_models",

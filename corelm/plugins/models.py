@@ -124,8 +124,7 @@ def local_models() -> list[str]:
     `load` also takes the models of plugins, of other engines, and paths.
 
     Example:
-        >>> import corelm
-        >>> "imdb" in corelm.local_models()
+        >>> "imdb" in local_models()
         True
     """
     return sorted({*SHIPPED, *(path.name for path in _home_bundles())})

@@ -7,17 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from corelm import (
-    Ancestral,
-    CorelmError,
-    Decoder,
-    Step,
-    TextPatterns,
-    draw,
-    hookimpl,
-    param,
-    text_writer,
-)
+from corelm import Ancestral, CorelmError, Decoder, Step, TextPatterns, draw, hookimpl, param
+from corelm.toolkit import text_writer
 
 logger = logging.getLogger("corelm.backtrack")
 

@@ -13,6 +13,7 @@ import pytest
 
 import corelm
 import corelm.interop.testing
+from corelm.interop import EngineSampler
 from corelm.testing import ToyModel
 
 torch = pytest.importorskip("torch", reason="pip install torch")
@@ -105,7 +106,7 @@ class TestV2:
             engine.add(slot, text, asking(sampler))
         found = torch.softmax(engine.step([0, 1, 2], logits_of), -1).numpy()
         for text, row in zip(texts, found, strict=True):
-            alone = corelm.EngineSampler(sampler, vocabulary=MODEL.vocabulary)
+            alone = EngineSampler(sampler, vocabulary=MODEL.vocabulary)
             own = corelm.softmax(alone(logits_of(text)[None], [text]))[0]
             np.testing.assert_allclose(row, own, atol=1e-5)
 

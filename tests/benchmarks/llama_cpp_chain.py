@@ -33,6 +33,7 @@ import numpy as np
 from corelm_llama_cpp import LlamaCppSampler, as_logits_processor, as_sampler
 
 import corelm
+from corelm.interop import EngineSampler
 
 PROMPT, LENGTH = 64, 16
 """Tokens of the prompt and of a text."""
@@ -193,7 +194,7 @@ def native(logits: Logits, make: Callable[[], Any], sample: Callable[..., int] =
 
 def together(logits: Logits, expression: str) -> Way:
     """Return a way that draws for all rows at once."""
-    engine = corelm.EngineSampler(expression, seed=1)
+    engine = EngineSampler(expression, seed=1)
     texts: list[list[int]] = []
 
     def start() -> None:

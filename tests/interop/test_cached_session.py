@@ -7,8 +7,9 @@ import pytest
 from small_models import numbered_words
 
 import corelm
-from corelm import CachedSession, HiddenStateSession, RewindableSession
+from corelm import HiddenStateSession, RewindableSession
 from corelm.errors import UsageError
+from corelm.interop import CachedSession
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
 

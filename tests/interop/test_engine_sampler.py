@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm import EngineSampler
 from corelm.errors import ModelOutputError, UsageError
+from corelm.interop import EngineSampler
 from corelm.testing import ToyModel
 
 MODEL = ToyModel(end=False)

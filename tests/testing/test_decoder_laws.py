@@ -15,15 +15,17 @@ from corelm.errors import UsageError
 from corelm.testing import (
     DECODER_LAWS,
     ToyModel,
+    g_test,
+    obeys_the_decoder_laws,
+    text_probabilities,
+)
+from corelm.testing.decoder_laws import (
     draws_possible_tokens,
     ends_each_text,
-    g_test,
     ignores_the_seed_if_deterministic,
     matches_ancestral_sampling,
-    obeys_the_decoder_laws,
     repeats_its_texts,
     reports_what_it_drew_from,
-    text_probabilities,
     treats_samples_alone,
     writes_nothing_when_nothing_is_asked,
 )

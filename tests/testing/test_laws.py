@@ -11,17 +11,15 @@ import pytest
 import corelm
 from corelm import Sampler, keep, param, softmax
 from corelm.errors import UsageError
-from corelm.testing import (
-    LAWS,
-    ToyModel,
+from corelm.testing import LAWS, ToyModel, is_portable, obeys_the_laws
+from corelm.testing.cases import cases, distinct, eighths
+from corelm.testing.laws import (
     changes_nothing_when_neutral,
     ignores_a_constant,
     is_a_distribution,
-    is_portable,
     keeps_the_most_likely_token,
     leaves_its_input_alone,
     never_restores_a_token,
-    obeys_the_laws,
     reads_only_what_it_declares,
     repeats_itself,
     survives_a_point_mass,
@@ -29,7 +27,6 @@ from corelm.testing import (
     treats_rows_alone,
     treats_tokens_alike,
 )
-from corelm.testing.cases import cases, distinct, eighths
 
 
 class Good(Sampler):

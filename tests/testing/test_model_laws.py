@@ -123,7 +123,7 @@ def test_probabilities_of_another_distribution_are_found_out():
     model = ToyModel()
     model.next_token_distribution = lambda tokens: np.full((len(tokens), 13), 1 / 13)
     with pytest.raises(AssertionError, match=r"differs by .* in next_token_distribution"):
-        corelm.testing.returns_distributions(model)
+        corelm.testing.model_laws.returns_distributions(model)
 
 
 def test_a_vocabulary_that_changes_its_texts_is_found_out():
@@ -137,7 +137,7 @@ def test_a_vocabulary_that_changes_its_texts_is_found_out():
     model = ToyModel()
     model.vocabulary.__class__ = Shouts
     with pytest.raises(AssertionError, match="encoded it, and decoded"):
-        corelm.testing.reads_back_its_texts(model)
+        corelm.testing.model_laws.reads_back_its_texts(model)
 
 
 def test_without_a_model_nothing_would_be_tested():

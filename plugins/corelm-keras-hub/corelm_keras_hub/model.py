@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 import corelm
 from corelm import Array
 from corelm.errors import UsageError
+from corelm.interop import CachedSession
 from corelm_keras_hub.backends import compiled
 from corelm_keras_hub.cache import CachedPasses, FullPasses, Network
 from corelm_keras_hub.vocabulary import KerasHubVocabulary, vocabulary_of
@@ -64,11 +65,11 @@ class KerasHubModel:
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""
         return corelm.softmax(self.start(tokens).next_logits())
 
-    def start(self, tokens: ArrayLike) -> corelm.CachedSession:
+    def start(self, tokens: ArrayLike) -> CachedSession:
         """Start a decoding session for (batch, time) ids."""
         if self._network is None:
             passes = FullPasses(self._full_pass, self.context_length)
-            return corelm.CachedSession(passes, tokens, self.vocabulary, self.context_length)
+            return CachedSession(passes, tokens, self.vocabulary, self.context_length)
         cache = CachedPasses(self._network, self.context_length)
         return KerasHubSession(cache, tokens, self.vocabulary, self.context_length)
 
@@ -89,7 +90,7 @@ class KerasHubModel:
         return compiled(model, lambda ids, mask: model({"token_ids": ids, "padding_mask": mask}))
 
 
-class KerasHubSession(corelm.CachedSession):
+class KerasHubSession(CachedSession):
     """A decoding session on the key/value cache of a KerasHub model."""
 
     def hidden_states(self, count: int) -> Array:

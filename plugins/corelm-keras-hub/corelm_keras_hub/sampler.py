@@ -9,7 +9,8 @@ import keras_hub
 from keras import ops
 
 import corelm
-from corelm import EngineSampler, Sampler
+from corelm import Sampler
+from corelm.interop import EngineSampler
 from corelm_keras_hub.backends import not_converted
 from corelm_keras_hub.steps import Step, make_step
 from corelm_keras_hub.vocabulary import vocabulary_of

@@ -10,8 +10,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from corelm import EngineSampler, RandomStream
+from corelm import RandomStream
 from corelm.errors import UsageError
+from corelm.interop import EngineSampler
 from corelm_keras_hub.backends import backend, on_accelerator, outside_graph
 
 Step = Callable[[Any, Any, Any], Any]

@@ -5,8 +5,8 @@ import weakref
 
 import numpy as np
 
-from corelm import cpu_limit
 from corelm.errors import CorelmError, UsageError
+from corelm.toolkit import cpu_limit
 from corelm_llama_cpp.library import free, llama, logged
 
 F32 = 0

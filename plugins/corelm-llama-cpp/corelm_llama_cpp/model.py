@@ -3,8 +3,9 @@
 import os
 import weakref
 
-from corelm import CachedSession, softmax
+from corelm import softmax
 from corelm.errors import ModelFileError
+from corelm.interop import CachedSession
 from corelm_llama_cpp.cache import LlamaCppCache
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
@@ -14,7 +15,7 @@ from corelm_llama_cpp.vocabulary import LlamaCppVocabulary
 class LlamaCppModel:
     """A GGUF file as a `corelm.LanguageModel`.
 
-    llama.cpp runs it, with as many threads as `corelm.cpu_limit` allows.
+    llama.cpp runs it, with as many threads as `corelm.toolkit.cpu_limit` allows.
 
     Args:
         path: a GGUF file.

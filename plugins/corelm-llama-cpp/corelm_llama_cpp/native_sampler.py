@@ -13,8 +13,8 @@ import itertools
 
 import numpy as np
 
-from corelm import EngineSampler
 from corelm.errors import UsageError
+from corelm.interop import EngineSampler
 from corelm_llama_cpp.library import llama
 
 RECORD = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
@@ -143,7 +143,7 @@ class LlamaCppSampler:
         Raises:
             UsageError: a sampler without a seed, which leaves the draw to llama.cpp; or an output
                 that does not exist.
-            CorelmError: as `corelm.EngineSampler`.
+            CorelmError: as `corelm.interop.EngineSampler`.
         """
         state = _state(self._as_parameter_)
         if not state.draws:

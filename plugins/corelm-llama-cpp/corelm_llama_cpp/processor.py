@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from corelm import EngineSampler
+from corelm.interop import EngineSampler
 
 
 class LogitsProcessor:
@@ -26,7 +26,7 @@ class LogitsProcessor:
             scores: (vocabulary,) logits of the model.
 
         Raises:
-            CorelmError: as `corelm.EngineSampler`.
+            CorelmError: as `corelm.interop.EngineSampler`.
         """
         try:
             return self._engine(np.ascontiguousarray(scores)[None], [input_ids])[0]

@@ -11,7 +11,7 @@ PREFILL = 2048
 
 
 class MlxCache:
-    """A `corelm.KeyValueCache` of a model of mlx-lm."""
+    """A `corelm.interop.KeyValueCache` of a model of mlx-lm."""
 
     def __init__(self, model):
         self._model = model

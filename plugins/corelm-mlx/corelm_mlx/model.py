@@ -1,7 +1,7 @@
 """A model of mlx-lm as a language model of corelm."""
 
-from corelm import CachedSession, CorelmError, softmax
-from corelm.interop import vocabulary_of
+from corelm import CorelmError, softmax
+from corelm.interop import CachedSession, vocabulary_of
 from corelm_mlx.cache import MlxCache
 
 UNLIMITED = 2**31

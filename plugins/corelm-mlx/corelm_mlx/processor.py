@@ -3,9 +3,8 @@
 import mlx.core as mx
 import numpy as np
 
-from corelm import EngineSampler
 from corelm.errors import UsageError
-from corelm.interop import vocabulary_of
+from corelm.interop import EngineSampler, vocabulary_of
 from corelm_mlx.arrays import to_numpy
 from corelm_mlx.texts import Texts
 

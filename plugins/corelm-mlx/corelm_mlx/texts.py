@@ -3,8 +3,8 @@
 import copy
 from dataclasses import dataclass
 
-from corelm import EngineSampler
 from corelm.errors import UsageError
+from corelm.interop import EngineSampler
 
 
 @dataclass(eq=False)

@@ -21,6 +21,7 @@ from tiny_mlx import (
 
 import corelm
 from corelm.errors import UsageError
+from corelm.interop import EngineSampler
 from corelm.interop.testing import check_draws
 
 MODEL = MlxModel(ENGINE, TOKENIZER)
@@ -122,7 +123,7 @@ def test_without_a_seed_the_distribution_is_the_samplers(sampler, dtype):
     logits = ENGINE(mx.array(text[None]))[:, -1].astype(getattr(mx, dtype))
     processor = as_logits_processor(sampler, tokenizer=TOKENIZER)
     found = mx.softmax(processor(mx.array(text), logits), axis=-1)
-    own = corelm.softmax(corelm.EngineSampler(sampler)(np.array(logits.astype(mx.float32)), [text]))
+    own = corelm.softmax(EngineSampler(sampler)(np.array(logits.astype(mx.float32)), [text]))
     np.testing.assert_allclose(np.array(found), own, atol=1e-5)
 
 

@@ -7,7 +7,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from corelm import CachedSession, CorelmError
+from corelm import CorelmError
+from corelm.interop import CachedSession
 
 ARGUMENTS = ("cache", "past_key_values", "cache_params")
 """The argument of `forward` for the cache: the newest name first, Mamba's last."""
@@ -22,7 +23,7 @@ class TransformersSession(CachedSession):
 
 
 class TransformersCache:
-    """A `corelm.KeyValueCache` of a transformers model."""
+    """A `corelm.interop.KeyValueCache` of a transformers model."""
 
     def __init__(self, model):
         self._model, self._head = model, model.get_output_embeddings()

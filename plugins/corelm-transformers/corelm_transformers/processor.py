@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from corelm import EngineSampler
-from corelm.interop import vocabulary_of
+from corelm.interop import EngineSampler, vocabulary_of
 
 logger = logging.getLogger("corelm.transformers")
 

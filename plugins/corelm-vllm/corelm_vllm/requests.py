@@ -10,6 +10,7 @@ import torch
 
 import corelm
 from corelm.errors import CorelmError
+from corelm.interop import EngineSampler
 
 logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)
@@ -68,7 +69,7 @@ class Requests:
         name = str(settings.sampler)
         engine = self._shared.get(name)
         if engine is None:
-            engine = corelm.EngineSampler(settings.sampler, vocabulary=self._vocabulary)
+            engine = EngineSampler(settings.sampler, vocabulary=self._vocabulary)
             if not engine.reads:
                 self._shared[name] = engine
         return Request(engine, settings.seed)
