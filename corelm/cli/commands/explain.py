@@ -99,7 +99,7 @@ def explain(
 def _document(
     model: str, explanation: Explanation, trace: TokenTrace | None, top: int
 ) -> dict[str, Any]:
-    """Return the explanation for JSON; entropies are in nats unless their name says bits."""
+    """Return the explanation for JSON; entropies are in nats unless their name ends in bits."""
     from importlib.metadata import version  # takes 13 ms
 
     return {
