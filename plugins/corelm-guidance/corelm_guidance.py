@@ -230,6 +230,7 @@ class GuidedSession:
         # Before the softmax: readings may give padding different shares of the probability.
         for logits in readings:
             logits[:, self._never] = -np.inf
+        # Log-probabilities, because raw logits of two models have different constants.
         nats = (np.maximum(log_softmax(r.astype(np.float64)), LOWEST) for r in readings)
         return keep(self._combine(*nats), readings[0] > -np.inf).astype(readings[0].dtype)
 
