@@ -1,6 +1,6 @@
 """The second contract: a decoder turns next-token distributions into texts.
 
-`corelm.Ancestral`, the ordinary decoder, is a plugin like any other: it asks for the next
+`corelm.Ancestral`, the ordinary decoder, is a plugin like any other: it computes the next
 distribution, draws one token for each row, and repeats.
 """
 

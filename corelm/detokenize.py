@@ -32,7 +32,7 @@ def join(tokens: Iterable[str]) -> str:
 
 
 class Writer:
-    """Write the tokens of one text in turn, and keep what the next one depends on.
+    """Write the tokens of one text in turn, and keep the state that the next one depends on.
 
     Example:
         >>> writer = Writer()

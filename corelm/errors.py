@@ -78,7 +78,7 @@ class TrainingError(CorelmError):
 
 
 class SettingsError(CorelmError):
-    """Another engine's settings that cannot be read, or cannot say what a chain does."""
+    """Another engine's settings that cannot be read, or cannot express a chain."""
 
 
 class ExecutorError(CorelmError):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 API_VERSION = 1
 """The version of the plugin contract. A plugin module may state its own as
-`CORELM_API_VERSION = 1`; corelm refuses a plugin made for a different version."""
+`CORELM_API_VERSION = 1`; a plugin made for a different version is not loaded."""
 
 hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker("corelm")
 hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker("corelm")

@@ -223,17 +223,17 @@ class Parameterized:
         Raises:
             ParameterError: a name that the class does not have; the message lists those it has.
         """
-        known = {p.name: p.name for p in cls.parameters()}
+        names = {p.name: p.name for p in cls.parameters()}
         for p in cls.parameters():
-            known.update(dict.fromkeys(p.rule.aliases, p.name))
+            names.update(dict.fromkeys(p.rule.aliases, p.name))
         has = ", ".join(p.name for p in cls.parameters()) or "none"
-        for given in named:
-            if given not in known:
-                raise ParameterError(f"{cls.name} has no parameter {given!r}; it has: {has}")
+        for key in named:
+            if key not in names:
+                raise ParameterError(f"{cls.name} has no parameter {key!r}; it has: {has}")
         if len(values) > len(cls.parameters()):
             raise ParameterError(f"{cls.name} takes fewer than {len(values)} values; it has: {has}")
         try:
-            return cls(*values, **{known[given]: value for given, value in named.items()})
+            return cls(*values, **{names[key]: value for key, value in named.items()})
         except TypeError as error:
             raise ParameterError(f"{cls.name}: {error}; it has: {has}") from None
 

@@ -2,8 +2,8 @@
 
 A sampler is a frozen dataclass with `__call__(logits, context) -> logits`. It draws nothing,
 keeps nothing and changes nothing; the core draws once, from the logits that it returns.
-`a | b` is a sampler too. A `Mask` says which tokens are possible, a `Choice` which of its
-parameters acts; the core does the rest for both.
+`a | b` is a sampler too. A `Mask` returns the tokens that are possible, a `Choice` the parameter
+that acts in each row; the core does the rest for both.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ def _derive_attributes(sampler: Sampler, parts: Sequence[Sampler]) -> None:
         "is_argmax_invariant": all(part.is_argmax_invariant for part in parts),
         "is_shift_invariant": all(part.is_shift_invariant for part in parts),
     }
-    # A chain is shift-invariant, say, only if each stage is, so the class can't declare it.
+    # For example, a chain is shift-invariant only if each stage is: no class can declare that.
     for name, value in derived.items():
         object.__setattr__(sampler, name, value)
 

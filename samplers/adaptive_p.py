@@ -26,7 +26,7 @@ class AdaptiveP(Sampler):
 
     Source: MrJackSpade and ddh0 2025, llama.cpp pull request 17927, the sampler adaptive-p. There
     the drawn token's probability is taken after the filters before adaptive-p; here it is the
-    model's own, which the context holds.
+    model's own, which is in the context.
 
     Related: mirostat, typical.
 

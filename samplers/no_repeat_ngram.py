@@ -40,7 +40,7 @@ class NoRepeatNgram(Mask):
 
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         tokens = past_tokens(context, self.last, self.skip_prompt)
-        if not 0 < self.n <= tokens.shape[1]:
+        if not 0 < self.n <= tokens.shape[1]:  # off, or too few tokens for a run
             return None
         rows, starts = np.nonzero(_repeats(tokens, self.n - 1))
         ids = tokens[rows, starts + self.n - 1]

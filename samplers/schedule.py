@@ -54,7 +54,7 @@ class Schedule(Choice):
 
     def _at(self, step: int) -> Sampler:
         w = self._weight(step)
-        if w in (0, 1):
+        if w in (0, 1):  # the sampler itself keeps its name and its neutral values
             return self.last if w else self.first
         return _between(self.first, self.last, w) or Mixture(self.first, self.last, w)
 

@@ -1,4 +1,4 @@
-"""`corelm clean`: remove what interrupted commands have left."""
+"""`corelm clean`: remove the leftovers of interrupted commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application: its commands, and the options that hold for all of them."""
+"""The application: its commands, and the options of all of them."""
 
 from __future__ import annotations
 

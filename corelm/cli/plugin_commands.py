@@ -27,7 +27,7 @@ def check_command(offer: Offer) -> None:
     """Raise if a command is not a Typer app, or Typer cannot build it."""
     if not isinstance(offer.value, typer.Typer):
         raise PluginError(f"not a command: {offer.name} is {shown(offer.value)}, not a typer.Typer")
-    get_command(offer.value)  # raises now what would otherwise end the whole help
+    get_command(offer.value)  # raises here, where the error concerns one plugin alone
 
 
 class CommandRegistry(Registry):

@@ -2,8 +2,8 @@
 
 A mask removes tokens by the context alone, as a grammar does. The product of the masses that it
 leaves at each step is the factor by which the text became more likely than it is to the model, so
-the sum of their -ln says how much the constraint distorts the text. Each step has the tokens that
-its masks allow, so nothing is computed again.
+the sum of their -ln measures how much the constraint distorts the text. Each step has the tokens
+that its masks allow, so nothing is computed again.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Endings:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments of `of`, as JSON can hold them."""
+        """The arguments of `of`, for JSON."""
         return {
             "stop": list(self.stop),
             "stop_regex": list(self.stop_regex.patterns),

@@ -29,7 +29,7 @@ def check_hub_model(name: str) -> None:
         name: the path of a folder, or the name of a model.
 
     Raises:
-        UnknownNameError: neither; the message says how to download a model.
+        UnknownNameError: neither; the message has the command to download a model.
 
     Example:
         >>> check_hub_model("./nowhere")

@@ -89,7 +89,7 @@ def check_model_folder(folder: Path) -> None:
             `config.json`; the message has the file and the reason.
     """
     for file in sorted(folder.rglob("*")):
-        if file.is_dir() or not file.exists():  # an engine names what it lacks
+        if file.is_dir() or not file.exists():  # the engine reports a broken link itself
             continue
         if not file.is_file():
             raise ModelFileError(f"{str(file)!r}: it isn't a regular file")

@@ -107,7 +107,7 @@ def _encode(tokenizer: Any, text: str, special: bool = False) -> list[int]:
 def _start_token(tokenizer: Any) -> int | None:
     """Return the token that a tokenizer puts before every text, or None."""
     plain, whole = _encode(tokenizer, "a"), _encode(tokenizer, "a", special=True)
-    # Found by comparison: tokenizers have no common attribute that says what they prepend.
+    # Found by comparison: tokenizers have no common attribute for the tokens that they prepend.
     places = range(len(whole) - len(plain) + 1)
     at = next((i for i in places if whole[i : i + len(plain)] == plain), 0)
     if at > 1:

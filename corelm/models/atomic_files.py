@@ -122,7 +122,7 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
             (new / name).parent.mkdir(parents=True, exist_ok=True)
             with open(new / name, "wb") as file:
                 file.write(content)
-                # After a power cut, a rename may be on the disk before what was written.
+                # After a power cut, the rename may be on the disk and the content not yet.
                 file.flush()
                 os.fsync(file.fileno())
         _sync(new)

@@ -36,7 +36,7 @@ FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"
 VOCABULARY, WEIGHTS = "vocabulary.txt", "model.safetensors"
 PROMPT = "prompt"
-"""The optional field of the manifest that holds the model's default prompt."""
+"""The optional field of the manifest for the model's default prompt."""
 
 VOCABULARY_LIMIT = 2**26
 """Bytes; a larger file is refused unread, as is JSON above `JSON_LIMIT`."""
@@ -89,12 +89,12 @@ def write(
     """Write a model whole or not at all; an earlier one stays until the new one is complete.
 
     Args:
-        path: the folder; an existing one is replaced if it holds only a model.
+        path: the folder; an existing one is replaced if it has only a model's files.
         architecture: the shape of the network.
         vocabulary: its tokens.
         weights: arrays by name, as `weights.shapes` lists them.
-        training: a record of the training that JSON can hold.
-        figures: the measurements, that JSON can hold.
+        training: a record of the training, for JSON.
+        figures: the measurements, for JSON.
         dtype: the number format in the file, `float16` or `float32`.
         prompt: the model's default prompt.
 

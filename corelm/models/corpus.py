@@ -26,7 +26,7 @@ LARGEST_FILE = 2**30
 LINE_BREAKS = re.compile("(?:<br /> *)+")
 EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n)+")
 NO_TEXTS = {"urls_pos.txt", "urls_neg.txt", "urls_unsup.txt"}
-"""Files among the IMDB reviews that hold URLs instead of texts."""
+"""Files among the IMDB reviews with URLs instead of texts."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Read and write a `.keras` file: weights and the configuration of layers, never code.
 
-A file with any class that is neither Keras's nor corelm's is refused before Keras opens it, and
-Keras then reads it in safe mode. The vocabulary is in two members that `write_keras` adds.
+A file with a class that is neither Keras's nor corelm's is rejected before Keras opens it. Keras
+then reads it in safe mode. The vocabulary is in two members that `write_keras` adds.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ TOKENS = {name: style.help for name, style in STYLES.items()} | {byte_pairs.STYL
 
 
 class StoredVocabulary(Vocabulary, Protocol):
-    """A vocabulary that can be stored as a text in a model's folder."""
+    """A vocabulary that is stored as a text in a model's folder."""
 
     @property
     def padding(self) -> int:

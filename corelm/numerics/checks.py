@@ -1,6 +1,6 @@
 """Checks of arguments, made before the kernel or the definition is chosen.
 
-Kernels and definitions therefore refuse the same arguments in the same words.
+Kernels and definitions therefore raise the same errors.
 """
 
 from __future__ import annotations

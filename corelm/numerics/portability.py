@@ -29,8 +29,8 @@ CONTEXT = np.array([[1, 0, 1, 0], [2, 2, 2, 0]])
 def is_portable(sampler: Callable[[Any, Context], Any]) -> bool:
     """Return whether a sampler takes arrays of any library and agrees with its result on NumPy's.
 
-    It is called with an array of array-api-strict, which has what the array API standard promises
-    and nothing else.
+    It is called with an array of array-api-strict, a library with the functions of the array API
+    standard and no others.
 
     Args:
         sampler: maps logits (batch, vocabulary) and a context to new logits.

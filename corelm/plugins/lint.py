@@ -1,8 +1,8 @@
 """Note likely mistakes in a chain of samplers, such as an order that can't be meant.
 
-Nothing here is an error: every chain does exactly what it says. The rules know no sampler by name.
-They use what a sampler declares (`kind`, `neutral`, `reads`, `is_argmax_invariant`) and what a
-few calls show (`corelm.plugins.probing`), so a third-party filter gets the same notes.
+Notes are not errors: every chain is carried out as written. The rules contain no sampler's name.
+They use a sampler's attributes (`kind`, `neutral`, `reads`, `is_argmax_invariant`) and the results
+of a few calls (`corelm.plugins.probing`), so a third-party filter gets the same notes.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _is_idle_before(early: Sampler, late: Sampler) -> bool:
 def _change_after_feedback(stages: Stages) -> Iterator[str]:
     for i, stage in enumerate(stages[:-1]):
         after = stages[i + 1 :]
-        # A sampler that declares nothing reads everything: that says nothing about feedback.
+        # By default `reads` has everything, which is no sign of feedback.
         if stage.reads < READABLE and stage.reads & {"surprisal", "model_surprisal"}:
             yield (
                 f"{_label(stage)} adapts to the tokens drawn, and {_labels(after)} after it "

@@ -57,7 +57,7 @@ def _descriptor_to_stderr() -> Undo:
         saved = os.dup(1)
     except OSError:  # closed: there is nothing to protect
         return lambda: None
-    _flush_stdout()  # what is buffered belongs to the product
+    _flush_stdout()  # the buffered text belongs to the product
     with contextlib.suppress(OSError):
         os.dup2(2, 1)
 

@@ -130,9 +130,10 @@ def _call(sampler: Sampler, rows: Array) -> Array | None:
     declared = [stage.reads for stage in sampler.stages if stage.reads != READABLE]
     if frozenset().union(*declared) - {"vocabulary"}:
         return None
-    silent = len(declared) < len(sampler.stages)  # about what it reads: see if the past matters
+    # A stage that declares nothing may read the past: two lengths show if it does.
+    silent = len(declared) < len(sampler.stages)
     try:
-        with np.errstate(all="ignore"):  # a warning would puzzle users who never saw the probes
+        with np.errstate(all="ignore"):  # a warning about the probes would puzzle users
             lengths = (0, 5) if silent else (0,)
             results = [apply(sampler, rows, _past(len(rows), n)) for n in lengths]
     except (SamplerError, UsageError):
@@ -148,14 +149,14 @@ def _past(rows: int, length: int) -> Context:
 
 @cache
 def _few_probes() -> Array:
-    """(4, 64) float32: enough to see in no time what most samplers do."""
+    """Return (4, 64) float32: the effect of most samplers shows here, in no time."""
     i = np.arange(64, dtype=np.float32)
     return np.stack([0 * i, -0.1 * i, -i, np.where(i == 0, 3, 0 * i)])
 
 
 @cache
 def _probes() -> Array:
-    """Rows of many shapes, in falling order: flat, almost flat, and falling in different ways.
+    """Return rows of many shapes, in falling order: flat, almost flat, and falling differently.
 
     Returns:
         (rows, WIDTH) float32, minus infinity after the tokens of a row.
@@ -182,7 +183,7 @@ def _shapes(n: int, rng: np.random.Generator) -> list[Array]:
 
 @cache
 def _large_probes() -> Array:
-    """(3, LARGE) float32: flat, flat but for the last token, and falling steadily."""
+    """Return (3, LARGE) float32: flat, flat but for the last token, and falling steadily."""
     i = np.arange(LARGE, dtype=np.float32)
     return np.stack([0 * i, np.where(i == LARGE - 1, -5, 0 * i), -0.1 * i])
 

@@ -174,7 +174,7 @@ def repeats_its_texts(ask: Ask) -> Complaints:
     """Give the same texts for the same seed, and draw no random number of another source."""
     before = global_random_state()
     for question in _questions(ask):
-        if question.texts() != question.texts():
+        if question.texts() != question.texts():  # two runs of one object
             yield question, "gave two answers to one seed"
         if global_random_state() != before:
             yield question, "drew random numbers that the seed does not decide"
@@ -208,6 +208,7 @@ def ends_each_text(ask: Ask) -> Complaints:
                 yield question, f"wrote {len(text)} tokens, past an end token or the length"
             if text and not ends[-1] and len(text) < question.length:
                 yield question, f"stopped after {len(text)} tokens without an end token"
+        # Under other samplers, a search may find fewer texts than samples.
         if not all(question.texts()) and isinstance(question.sampler, _Unchanged):
             yield question, "left a text empty, although every token is possible"
         for before, after in pairwise(question.steps()):
@@ -294,6 +295,7 @@ def matches_ancestral_sampling(ask: Ask) -> Complaints:
         runs = [ask(question.sampler, (sample,), seed, LONGEST) for seed in range(DRAWS)]
         counts = Counter(text for run in runs for text in run.texts())
         p = g_test(counts, expected)
+        # So small that no right decoder fails by chance; a wrong one misses by far more.
         if p < CHANCE:
             what = f"wrote texts with other probabilities than ancestral sampling (p = {p:.0e})"
             yield runs[-1], f"{what} in {DRAWS} runs, the last of them"

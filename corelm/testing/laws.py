@@ -166,6 +166,7 @@ def survives_a_point_mass(sampler: Sampler, ask: Ask) -> Complaints:
     """Keep the only possible token of a row possible."""
     for case in ask(point_mass):
         certain = case.logits > -np.inf
+        # The way out is the same for a NaN here: a deviation or an entropy is mostly its cause.
         if (_answer(sampler, case, ALONE)[certain] == -np.inf).any():
             yield case, "removed the one token that was possible"
 
@@ -222,7 +223,7 @@ def changes_nothing_when_neutral(sampler: Sampler, ask: Ask) -> Complaints:
         if not stage.neutral:
             continue
         try:
-            neutral = replace(stage, **stage.neutral)
+            neutral = replace(stage, **stage.neutral)  # the other parameters stay as they are
         except ParameterError as error:
             yield questions[0], f"refuses its neutral values: {error}"
             return

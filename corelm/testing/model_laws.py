@@ -212,7 +212,7 @@ def follows_any_operations(ask: _Examination) -> Complaints:
 def _operate(ask: _Examination, session: Session, texts: Ids) -> tuple[Ids, str]:
     """Change a session and its texts at random; return the texts and the name of the operation."""
     batch, length = texts.shape
-    kind = ask.rng.choice(["one", "several", "select", "rewind"])
+    kind = ask.rng.choice(["one", "several", "select", "rewind"])  # the same in every run
     if kind == "rewind" and isinstance(session, RewindableSession):
         count = int(ask.rng.integers(0, length - ask.shortest + 1))
         session.rewind(count)
@@ -244,6 +244,7 @@ def slides_its_window(ask: _Examination) -> Complaints:
     context = ask.model.context_length
     if context > LONG_CONTEXT:
         return
+    # Two windows long, with stops on both sides of each slide.
     texts = ask.texts(2, 2 * context + 3)
     session, length = ask.model.start(texts[:, :2]), 2
     for stop in (context - 1, context, context + 1, context + context // 2 + 1, 2 * context + 3):

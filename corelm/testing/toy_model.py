@@ -87,7 +87,7 @@ class ToySession:
 
     def next_logits(self) -> Array:
         """Return the logits of the next token of each row, (batch, vocabulary)."""
-        return np.array(self._after[self._tokens[-1]])
+        return np.array(self._after[self._tokens[-1]])  # a copy, which the caller may overwrite
 
     def last_logits(self, count: int) -> Array:
         """Return the logits after each of the last tokens, (batch, count, vocabulary)."""

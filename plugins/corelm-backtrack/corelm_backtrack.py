@@ -146,7 +146,7 @@ class Backtrack(Decoder):
 
 
 class _Text:
-    """The text of one sample, the banned text in it, and what has been taken back.
+    """The text of one sample, the banned text in it, and the tokens taken back.
 
     Args:
         task: the task.
@@ -282,7 +282,7 @@ def _joined(parts):
 
 
 def _report(texts):
-    """Log what was taken back, and the banned texts that stay."""
+    """Log the number of tokens taken back, and of banned texts that stay."""
     returns = sum(text.returns.total() for text in texts)
     given_up = sum(len(text.given_up) for text in texts)
     if returns:

@@ -125,6 +125,7 @@ def _candidate(task, facts):
     tokens, surprisal, model_surprisal = map(np.array, zip(*facts, strict=True))
     decode, ids = task.model.vocabulary.decode, task.prompt.tolist()
     prompt = decode(ids)
+    # With the prompt, which decides the first space and capital.
     text = decode([*ids, *tokens.tolist()])[len(prompt) :]
     return Candidate(prompt, text, tokens, surprisal, model_surprisal)
 

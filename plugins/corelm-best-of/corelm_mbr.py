@@ -20,6 +20,7 @@ def ngram_f(text, reference):
     for n in range(1, LONGEST + 1):
         ours, theirs = _ngrams(text.tokens, n), _ngrams(reference.tokens, n)
         total = ours.total() + theirs.total()
+        # Short texts have no long n-grams, which is no difference between them.
         if total:
             scores.append(2 * (ours & theirs).total() / total)
     return sum(scores) / len(scores)
@@ -87,6 +88,7 @@ class Mbr(Decoder):
         """Return the mean likeness of a text to the others; 0 if there are none."""
         likeness = find_function("metric", self.metric, METRICS)
         source = f"the metric {self.metric}"
+        # By identity: an equal text is evidence too, and counts.
         scores = [as_number(likeness(text, other), source) for other in texts if other is not text]
         return sum(scores) / max(len(scores), 1)
 

@@ -58,10 +58,10 @@ PARAMETERS = {
 class Guidance(Decoder):
     """Combine the logits of two or three readings of the text, and draw token by token.
 
-    Contrastive decoding prefers what a model knows and a weaker one, the amateur, does not.
-    Classifier-free guidance prefers what follows from the prompt over what follows from another
-    one. DExperts moves a model towards an expert and away from an anti-expert. The sampler sees the
-    combined distribution as the model's, and every step reports it as such.
+    Contrastive decoding prefers tokens that a model finds likelier than a weaker model, the
+    amateur. Classifier-free guidance prefers tokens that are likelier after the prompt than after a
+    different one. DExperts moves a model towards an expert and away from an anti-expert. The
+    sampler sees the combined distribution as the model's, and every step reports it as such.
 
     Source: Li et al. 2022, Contrastive decoding, arXiv 2210.15097; Sanchez et al. 2023, Stay on
     topic with classifier-free guidance, arXiv 2306.17806; Liu et al. 2021, DExperts, arXiv
@@ -230,6 +230,7 @@ class GuidedSession:
         # Before the softmax: readings may give padding different shares of the probability.
         for logits in readings:
             logits[:, self._never] = -np.inf
+        # Log-probabilities, because raw logits of two models have different constants.
         nats = (np.maximum(log_softmax(r.astype(np.float64)), LOWEST) for r in readings)
         return keep(self._combine(*nats), readings[0] > -np.inf).astype(readings[0].dtype)
 

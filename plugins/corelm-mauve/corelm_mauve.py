@@ -50,7 +50,7 @@ def mauve(p: Floats, q: Floats) -> float:
 
 def _divergences(p: Floats, mixtures: Floats) -> Floats:
     """Return the KL divergence of a distribution from each mixture, (mixtures,), in nats."""
-    there = p > 0
+    there = p > 0  # 0 ln 0 is 0, and would be nan
     return np.asarray((p[there] * np.log(p[there] / mixtures[:, there])).sum(axis=1))
 
 

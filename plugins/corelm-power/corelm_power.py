@@ -96,7 +96,7 @@ class Chain:
         proposed = self._written(rows, start, stop)
         # The proposal of a token v is p(v)^alpha / z, so all but z cancels in Hastings's ratio.
         gain = proposed["log_z"].sum(axis=1) - self.texts["log_z"][rows, start:stop].sum(axis=1)
-        accepted = np.log(1 - coins[rows]) <= gain
+        accepted = np.log(1 - coins[rows]) <= gain  # 1 - u is never 0, as u itself may be
         self.texts[rows[accepted], start:stop] = proposed[accepted]
         self._moves += len(rows)
         self._accepted += np.count_nonzero(accepted)

@@ -135,6 +135,7 @@ class Draft:
     def _catch_up(self, drawn):
         """Drop wrong guesses from the session and read the tokens drawn instead."""
         pairs = zip(self._read, drawn, strict=False)
+        # All guesses before the first wrong one are in the session already.
         common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         self._session.rewind(len(self._read) - common)
         self._session.extend(np.array([drawn[common:]], dtype=np.int64))

@@ -85,6 +85,7 @@ def explain(
         count = TOP.convert(top)
         language_model = loaded(model, device, dtype)
         text = prompt_for(language_model, given)
+        # Ancestral sampling adds nothing to the stages, so there is nothing to explain.
         around = None if isinstance(built["decoder"], Ancestral) else built["decoder"]
         explanation = measure(language_model, text, chosen, decoder=around, unknown=unknown)
         trace = None if token is None else explanation.trace(text_argument(token))
@@ -99,7 +100,7 @@ def explain(
 def _document(
     model: str, explanation: Explanation, trace: TokenTrace | None, top: int
 ) -> dict[str, Any]:
-    """Return the explanation for JSON; entropies are in nats unless their name says bits."""
+    """Return the explanation for JSON; entropies are in nats unless their name ends in bits."""
     from importlib.metadata import version  # takes 13 ms
 
     return {

@@ -63,7 +63,7 @@ def samplers(
 def _show(out: Output, text: str, json: bool) -> None:
     sampler = _example(text.strip()) if is_name(text) else _one(text)
     name = text.strip() if is_name(text) else sampler.name
-    effect = _effect(sampler)
+    effect = _effect(sampler)  # a text if the sampler fails, which must not hide its page
     offer = registry().find("corelm_samplers", name)
     if json:
         more = {

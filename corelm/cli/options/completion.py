@@ -24,6 +24,7 @@ def completed_words() -> list[str] | None:
         words = shlex.split(line)
     except ValueError:  # a quotation mark that is still open
         return []
+    # The last word is the one to complete, unless a space has ended it.
     if "COMP_CWORD" in os.environ:
         return words[1 : int(os.environ["COMP_CWORD"])]
     return words[1:] if line.endswith(" ") else words[1:-1]

@@ -119,6 +119,7 @@ def help_of(parameter: Parameter) -> str:
 
 def _argument(key: str, parameter: Parameter, names: Sequence[str]) -> inspect.Parameter:
     """Return the argument that Typer reads; its value stays text, which the parameter converts."""
+    # Typer would convert by its own rules, and print its own messages.
     annotation: Any = str | None
     default = None if parameter.default is None else str(parameter.default)
     if parameter.type is bool:
@@ -209,7 +210,7 @@ def _value(parameter: Parameter, given: Any) -> Any:
 
 
 def _pair(parameter: Parameter, text: str) -> tuple[int | str, float | str]:
-    key, equals, value = text.rpartition("=")
+    key, equals, value = text.rpartition("=")  # the last one: a word may contain the sign
     if not equals:
         raise ParameterError(f"{parameter.name} must be KEY=VALUE, not {text!r}")
     return int(key) if key.isdecimal() else key, _number(value)

@@ -105,6 +105,7 @@ def refuse_unknown(
     if not unknown:
         return
     name = unknown[0]
+    # `--top-p` in place of `--sampler top_p` is the most likely mistake.
     word = name[2:].replace("-", "_")
     if word in (offer.name for offer in registry().samplers()):
         raise UsageError(

@@ -18,7 +18,7 @@ LARGEST = 2**25
 
 
 def read_prompt(argument: str | None, file: str | None) -> str | None:
-    """Return the prompt that was given, or None.
+    """Return the prompt on the command line, in a file or in standard input; None without one.
 
     Args:
         argument: the argument of the command, or `-` for standard input.
@@ -50,7 +50,7 @@ def read_prompts(file: str) -> list[str]:
 
 
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
-    """Return the prompt, or the model's own if there is none; note words it does not know."""
+    """Return the prompt, or the model's own if there is none; note its unknown words."""
     if prompt is None:
         return default_prompt(model)
     if note := unknown_words_note(model.vocabulary, [prompt]):

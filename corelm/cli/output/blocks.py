@@ -90,7 +90,7 @@ def several(parts: Iterable[RenderableType]) -> RenderableType:
 
 def width(console: Console, block: RenderableType) -> int:
     """Return the width of a block when it may be as wide as it needs."""
-    endless = console.options.update(width=ENDLESS)
+    endless = console.options.update(width=ENDLESS)  # or the block would shrink to the terminal
     return Measurement.get(console, endless, block).maximum
 
 

@@ -88,7 +88,7 @@ class ExplanationPage:
 
     def _entropies(self) -> RenderableType:
         stages = list(enumerate(self._stages))
-        if self._width < NARROW:
+        if self._width < NARROW:  # a table would break its numbers into lines
             entries = (blocks.entry(self._name(at), (), self._facts(at)) for at, _ in stages)
             return blocks.several(part for entry in entries for part in entry)
         return blocks.figures(
@@ -120,6 +120,7 @@ class ExplanationPage:
     def _tokens(self, likeliest: Sequence[TokenTrace]) -> Iterator[RenderableType]:
         """Yield the probabilities at the active stages, in as many columns as fit."""
         labels = [self._word(one.token, one.text) for one in likeliest]
+        # A terminal of 80 columns has room for seven stages; longer chains get several tables.
         room = self._width - 2 - min(max(map(cell_len, [*labels, REST])), WORD)
         for some in _chunks(self._active(), max(room // SHARE, 1)):
             yield blocks.figures(

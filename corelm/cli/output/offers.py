@@ -42,7 +42,7 @@ def write_list(out: Output, kind: str, offers: list[Offer], json: bool) -> None:
         (name, describe.signature(o.value), o.value.description(), describe.origin(o.source))
         for name, o in named.items()
     ]
-    if out.endless:
+    if out.endless:  # one line for each, for grep
         out.rows((kind, "parameters", "description", "plugin"), rows)
         return
     from corelm.cli.output import blocks

@@ -57,6 +57,6 @@ class _StageLines:
         self._stage = ""
 
     def __call__(self, stage: str, done: int, total: int | None) -> None:
-        if stage != self._stage:
+        if stage != self._stage:  # a log needs no line for each percent
             self._stage = stage
             messages.note(f"{stage} ...")

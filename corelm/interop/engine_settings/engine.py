@@ -18,7 +18,7 @@ Values = Mapping[str, Any]
 
 
 class NoCounterpartError(ValueError):
-    """A value or a sampler that the other side does not have; the message may say why."""
+    """A value or a sampler without a counterpart; the message may have the reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Setting:
         write: turns the sampler into values of the keys.
         place: its name in the engine's list of samplers; settings with one place act together.
 
-    `read` and `write` raise NoCounterpartError for what the other side does not have.
+    `read` and `write` raise NoCounterpartError for values without a counterpart on the other side.
     """
 
     sampler: str
@@ -195,7 +195,7 @@ class Engine:
 
 @dataclass(frozen=True, eq=False)
 class ListingEngine(Engine):
-    """An engine whose settings hold the list of its samplers in their order.
+    """An engine whose settings include an ordered list of its samplers.
 
     Attributes:
         list_key: the key of the list.

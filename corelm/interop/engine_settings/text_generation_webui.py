@@ -96,12 +96,12 @@ def dry(last: str, whole: int, breakers: Any = BREAKERS) -> Setting:
     return Setting("dry", keys, {"dry_multiplier": 0.0}, read, write, "dry")
 
 
-def _breakers(given: Any) -> list[str]:
+def _breakers(value: Any) -> list[str]:
     """Return the breakers: a list, a list in JSON, or the items of one without its brackets."""
-    if not isinstance(given, str):
-        return texts(given)
+    if not isinstance(value, str):
+        return texts(value)
     # The program takes a text in an input field, to which users add no brackets.
-    return texts(json.loads(given if given.lstrip().startswith("[") else f"[{given}]"))
+    return texts(json.loads(value if value.lstrip().startswith("[") else f"[{value}]"))
 
 
 def cutoff(sampler: str, key: str) -> Setting:
@@ -127,8 +127,8 @@ def above_zero(sampler: str, place: str, keys: Values, **parameters: str) -> Set
     """
     first = next(iter(keys))
 
-    def read(*given: Any) -> Values | None:
-        values = dict(zip(keys, given, strict=True))
+    def read(*numbers: Any) -> Values | None:
+        values = dict(zip(keys, numbers, strict=True))
         if values[first] <= 0:
             return None
         return {parameter: values[key] for parameter, key in parameters.items()}

@@ -12,23 +12,23 @@ from corelm.interop.engine_settings import biases
 from corelm.interop.engine_settings.engine import Engine, NoCounterpartError, Setting, Values, plain
 
 
-def _read_biases(given: Any) -> Values | None:
-    pairs = given.items() if isinstance(given, Mapping) else given
+def _read_biases(biased: Any) -> Values | None:
+    pairs = biased.items() if isinstance(biased, Mapping) else biased
     pairs = [(list(ids), bias) for ids, bias in pairs]
     if any(len(ids) != 1 for ids, _ in pairs):
         raise NoCounterpartError("corelm biases one token, not a sequence")
     return biases.finite([(ids[0], bias) for ids, bias in pairs])
 
 
-def _read_words(given: Any) -> Values | None:
-    words = [list(ids) for ids in given]
+def _read_words(sequences: Any) -> Values | None:
+    words = [list(ids) for ids in sequences]
     if any(len(ids) != 1 for ids in words):
         raise NoCounterpartError("corelm bans one token by its id, not a sequence")
     return {"words": [ids[0] for ids in words]} if words else None
 
 
 def _no_words(stage: Any) -> Values:
-    raise NoCounterpartError  # suppress_tokens says the same
+    raise NoCounterpartError  # `suppress_tokens` is written instead
 
 
 _BIASES = Setting(
@@ -45,7 +45,7 @@ _SUPPRESSED = Setting(
     "ban",
     {"suppress_tokens": ()},
     {"suppress_tokens": None},
-    lambda given: {"words": list(given)} if given else None,
+    lambda tokens: {"words": list(tokens)} if tokens else None,
     lambda stage: {"suppress_tokens": biases.ids(stage.words)},
 )
 

@@ -1,6 +1,6 @@
 """Write corelm's models in the formats of other engines.
 
-A format can hold a network only if its library has the same architecture: so far GPT-2's, with byte
+A format fits a network only if its library has the same architecture: so far GPT-2's, with byte
 pairs as its tokens.
 """
 

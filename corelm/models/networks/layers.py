@@ -228,8 +228,8 @@ class Panels:
 class Arena:
     """Arrays side by side in large blocks of memory, for which NumPy requests huge pages.
 
-    A network fills more pages of the usual size than a processor's cache of page addresses holds,
-    and looking pages up takes longer than reading the weights.
+    A network fills more pages of the usual size than fit a processor's cache of page addresses, and
+    looking pages up takes longer than reading the weights.
     """
 
     BLOCK = 2**23

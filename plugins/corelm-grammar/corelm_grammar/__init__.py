@@ -1,4 +1,4 @@
-"""Samplers that let a text become only what a pattern, a schema, a list or a grammar allows."""
+"""Samplers that restrict a text to a pattern, a schema, a list or a grammar."""
 
 from corelm.interop import requires
 

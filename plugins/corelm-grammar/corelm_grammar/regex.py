@@ -55,6 +55,7 @@ def _check(pattern):
 
 def _fault(message, pattern):
     """Return the reason, and the column where llguidance names it."""
+    # llguidance names no column for these, so the first candidate is reported.
     if "lookarounds" in message:
         at = re.search(r"\\[bB]|\(\?<?[=!]|(?<!^)\^|\$(?!$)", pattern)
         place = f" at column {at.start() + 1}" if at else ""
@@ -69,6 +70,7 @@ def _fault(message, pattern):
 def _column(pattern, at):
     """Return the column of a place in the pattern as Lark writes it, which has more escapes."""
     for column in range(1, len(pattern)):
+        # A backslash alone would escape the closing slash, so it is doubled.
         beginning = pattern[:column]
         backslashes = len(beginning) - len(beginning.rstrip("\\"))
         if len(_terminal(beginning + "\\" * (backslashes % 2))) - 2 > at:

@@ -60,6 +60,7 @@ class States:
             UsageError: the grammar goes beyond llguidance's limits.
         """
         state = self._known.get(text) if text else self._start
+        # By bytes, not by tokens: equal texts share a state, however they are split.
         if state is None:
             state = self._known[text] = self._worked_out(text)
             if len(self._known) > REMEMBERED_TEXTS:
@@ -105,6 +106,7 @@ def allowed_tokens(grammar, context, size):
         UsageError: no token is allowed, the vocabulary has no texts, or the grammar is too large.
     """
     matching = Matching(grammar, context.vocabulary)
+    # A model may have more logits than its tokenizer has tokens; those have no text.
     allowed = np.zeros((len(context.tokens), size), dtype=bool)
     for row, tokens in zip(allowed, context.tokens.tolist(), strict=True):
         found = matching.allowed(tokens, context.prompt_length)[:size]
@@ -164,7 +166,7 @@ class Matching:
         In a vocabulary of words, `t` begins `title`, but the next word would bring a space.
         """
         candidates = np.flatnonzero(allowed)
-        if len(candidates) > MOST_TRIED:
+        if len(candidates) > MOST_TRIED:  # a trial costs a state, and one of many leads on
             return
         for token in candidates.tolist():
             reading = self._reading([*tokens, token], prompt_length)

@@ -155,7 +155,7 @@ def reader_of(vocabulary):
     """Return the reader of a vocabulary, made once.
 
     Raises:
-        UsageError: no vocabulary, or one that does not say the text of each token.
+        UsageError: no vocabulary, or one without the text of each token.
     """
     if vocabulary is None:
         raise UsageError("needs the texts of the tokens; sample from a model that has a vocabulary")

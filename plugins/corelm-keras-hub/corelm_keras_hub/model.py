@@ -79,6 +79,7 @@ class KerasHubModel:
         build = getattr(self._causal_lm, "_build_cache", None)
         if isinstance(self._causal_lm, WRONG_CACHE) or build is None:
             return None
+        # A model that reads images too builds its cache from more than ids.
         if list(inspect.signature(build).parameters) != ["token_ids"]:
             return None
         return Network(self._causal_lm)

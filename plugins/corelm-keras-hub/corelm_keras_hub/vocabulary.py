@@ -92,6 +92,7 @@ class SentencePieceVocabulary(KerasHubByteVocabulary):
 
     def writer(self) -> Callable[[int], str]:
         """Return a function from each next id of a text to the text that it adds."""
+        # Only the first text of all loses its space, and a first token may add none.
         characters = codecs.getincrementaldecoder("utf-8")("replace")
         begun = False
 

@@ -33,7 +33,7 @@ def load(path, device=None):
         raise UsageError("this llama.cpp was built for the CPU alone; leave the device out")
     if not os.path.isfile(path):
         raise ModelFileError(f"there is no file {os.fspath(path)}")
-    described = _load(path, vocab_only=True, device="cpu")
+    described = _load(path, vocab_only=True, device="cpu")  # metadata and tokenizer, in no time
     try:
         fault = _fault(described)
     finally:
@@ -87,6 +87,6 @@ def _number(model, key, default=math.nan):
 
 def _value(model, key):
     """Return a value of the file's metadata as text; None if it has none."""
-    buffer = ctypes.create_string_buffer(256)
+    buffer = ctypes.create_string_buffer(256)  # numbers and names; longer values are cut off
     found = llama.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
     return None if found < 0 else buffer.value.decode("utf-8", "replace")

@@ -24,8 +24,8 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to mlx-lm.
         sample: the index of the text in a run with the seed, as in `corelm.generate`.
-        tokenizer: the model's, for samplers that name words, and to tell its start token from the
-            text.
+        tokenizer: the model's, for samplers that name words, and to leave its start token out of
+            the text.
 
     Raises:
         CorelmError: no such sampler, or a seed that is not a whole number of at least 0.

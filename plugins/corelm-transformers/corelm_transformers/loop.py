@@ -32,8 +32,8 @@ def corelm_loop(
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers, as in `corelm.generate`; None leaves the draw to
             transformers.
-        tokenizer: the model's, for samplers that name words, and to tell its start token from the
-            text.
+        tokenizer: the model's, for samplers that name words, and to leave its start token out of
+            the text.
 
     Raises:
         CorelmError: no such sampler, or a seed that is not a whole number of at least 0.

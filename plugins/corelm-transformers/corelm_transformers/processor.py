@@ -109,7 +109,7 @@ class SamplerProcessor(LogitsProcessor):
         A processor isn't passed the list that it is in; but the list calls it, so it is in the
         frame of the caller.
         """
-        if "followers" in self._remarks:
+        if "followers" in self._remarks:  # only once: a warning for each token would be noise
             return
         self._remarks.add("followers")
         processors = caller.f_locals.get("self")

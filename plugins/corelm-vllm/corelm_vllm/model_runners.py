@@ -62,6 +62,7 @@ class BatchRows:
             self._requests.pop(index, None)
         for index, params, prompt, output in batch_update.added:
             self._set(index, (new_request(params), prompt or [], output))
+        # In vLLM's order: a moved request may take a place that was removed before.
         for first, second, direction in batch_update.moved:
             one, two = self._requests.pop(first, None), self._requests.pop(second, None)
             self._set(second, one)

@@ -54,7 +54,7 @@ class CorelmLogitsProcessor(*INTERFACES):
 
     @classmethod
     def validate_params(cls, sampling_params):
-        """Raise ValueError for a request whose parameters corelm refuses."""
+        """Raise ValueError if corelm's parameters of a request are invalid."""
         read_settings(sampling_params)
 
     def add_request(self, req_idx, sampling_params):

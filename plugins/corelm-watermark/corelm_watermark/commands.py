@@ -93,7 +93,7 @@ def read_watermark(sampler, key):
     """Return the watermark of a name and a key, or of an expression that holds the key."""
     if key is None:
         return watermark_of(corelm.sampler(sampler))
-    if "(" in sampler:
+    if "(" in sampler:  # an expression, whose key must be the one that wrote the text
         raise UsageError("give the key in --sampler or as --key, not both")
     return watermark_of(corelm.sampler(sampler, key=key))
 

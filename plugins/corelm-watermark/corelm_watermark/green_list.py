@@ -52,7 +52,7 @@ class GreenList(Watermark):
 
     def __call__(self, logits, context):
         last = context.tokens[:, -self.context :]
-        if last.shape[1] < self.context:
+        if last.shape[1] < self.context:  # too few tokens to seed the hash
             return logits
         size = logits.shape[1]
         green = self.green(last, np.arange(size)[None], size) & (last >= 0).all(-1, keepdims=True)

@@ -51,7 +51,7 @@ def context_seeds(text, contexts):
     Returns:
         (contexts,) uint64.
     """
-    key = blake2b(text.encode()).digest()
+    key = blake2b(text.encode()).digest()  # of fixed length: BLAKE2b takes keys up to 64 bytes
     hashes = (blake2b(row.tobytes(), key=key, digest_size=8) for row in contexts.astype("<i8"))
     return np.array([int.from_bytes(h.digest(), "little") for h in hashes], dtype=np.uint64)
 
