@@ -35,13 +35,6 @@ if typing.TYPE_CHECKING:
     from corelm.machine import processor_flags as processor_flags
     from corelm.native.cpu import cpu_limit as cpu_limit
     from corelm.numerics.distributions import rows_are_valid as rows_are_valid
-    from corelm.numerics.divergences import DIVERGENCES as DIVERGENCES
-    from corelm.numerics.divergences import Compared as Compared
-    from corelm.numerics.divergences import ModelRows as ModelRows
-    from corelm.numerics.divergences import divergence as divergence
-    from corelm.numerics.divergences import jensen_shannon as jensen_shannon
-    from corelm.numerics.divergences import moments as moments
-    from corelm.numerics.divergences import nan_if_impossible as nan_if_impossible
     from corelm.numerics.portability import runs_on as runs_on
     from corelm.numerics.ranking import rank as rank
     from corelm.params import Parameter as Parameter
@@ -126,15 +119,6 @@ _MODULES = {
         "processor_flags",
     ),
     "corelm.numerics.distributions": ("rows_are_valid",),
-    "corelm.numerics.divergences": (
-        "Compared",
-        "DIVERGENCES",
-        "ModelRows",
-        "divergence",
-        "jensen_shannon",
-        "moments",
-        "nan_if_impossible",
-    ),
     "corelm.numerics.portability": ("runs_on",),
     "corelm.numerics.ranking": ("rank",),
     "corelm.params": (

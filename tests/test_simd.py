@@ -18,9 +18,9 @@ from corelm.numerics.distributions import (
     softmax,
     surprisals,
 )
-from corelm.numerics.divergences import ModelRows
 from corelm.numerics.filters import logit_std, top_h, top_k, top_p, typical, within_nats
 from corelm.numerics.reshaping import quadratic, xtc
+from corelm.reports.divergences import ModelRows
 from corelm.reports.measure.on_contexts import at_temperatures
 
 pytestmark = pytest.mark.skipif(

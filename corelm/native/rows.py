@@ -128,7 +128,7 @@ def xtc(rows: Rows, probability: float, threshold: float, protected: Collection[
 
 
 def compare_rows(rows: Rows, model: Any, tokens: Ids) -> tuple[Doubles, bool]:
-    # model: `corelm.numerics.divergences.ModelRows`, which keeps what every call needs.
+    # model: `corelm.reports.divergences.ModelRows`, which keeps what every call needs.
     out = np.empty((len(rows), 11))
     logits = np.require(model.logits, rows.dtype, LAYOUT)
     return out, loaded().divergence(rows, logits, model.stats, _ids(tokens), out)

@@ -11,7 +11,7 @@ from corelm import Sampler
 from corelm.errors import ModelOutputError
 from corelm.language_model import never_drawn
 from corelm.numerics.distributions import surprisals
-from corelm.numerics.divergences import nan_if_impossible
+from corelm.reports.divergences import nan_if_impossible
 from corelm.reports.measure.contexts import Contexts, Reader, groups, read
 from corelm.testing import ToyModel
 

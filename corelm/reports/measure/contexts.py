@@ -14,17 +14,15 @@ from numpy.typing import NDArray
 
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
 from corelm.errors import SamplerError, UsageError
+from corelm.reports.divergences import Compared, ModelRows, nan_if_impossible
 from corelm.toolkit import (
     BATCH,
-    Compared,
     ModelLogits,
-    ModelRows,
     apply,
     batches,
     built_in,
     invalid_result,
     model_surprisals,
-    nan_if_impossible,
     run_stages,
     steps,
 )

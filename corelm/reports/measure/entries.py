@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from corelm.reports.divergences import DIVERGENCES
 from corelm.reports.document.content import (
     Best,
     Difference,
@@ -35,7 +36,6 @@ from corelm.reports.metrics.intervals import (
     mean_interval,
 )
 from corelm.reports.metrics.positions import Sums, by_position, ratio, total
-from corelm.toolkit import DIVERGENCES
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 """The figures that a report has in bits too."""

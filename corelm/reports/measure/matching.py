@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from corelm import LanguageModel, Sampler, surprisals
 from corelm.errors import UnreachableError
 from corelm.filters import min_and_shannon_entropy
+from corelm.reports.divergences import DIVERGENCES, ModelRows, nan_if_impossible
 from corelm.reports.document.figures import MATCHED, NATS
 from corelm.reports.measure.contexts import Contexts, Group, Position, Reader, groups, read
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, precision
-from corelm.toolkit import DIVERGENCES, ModelRows, built_in, nan_if_impossible
+from corelm.toolkit import built_in
 
 PART, PART_OF_WORDS = 400, 4000
 """The number of positions on which the search runs; recall moves in steps of a word, so it needs

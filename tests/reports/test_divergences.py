@@ -12,7 +12,7 @@ from scipy.spatial.distance import jensenshannon
 
 import corelm
 from corelm import Context, native
-from corelm.numerics.divergences import (
+from corelm.reports.divergences import (
     DIVERGENCES,
     Distribution,
     Divergence,

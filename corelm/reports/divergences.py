@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.caching import cached_property
+from corelm import Array
+from corelm.filters import min_and_shannon_entropy
 from corelm.native import rows
 from corelm.native.backend import kernel
-from corelm.numerics.distributions import Array, min_and_shannon_entropy, rows_are_valid
+from corelm.toolkit import cached_property, rows_are_valid
 
 Floats = NDArray[np.float64]
 
