@@ -79,7 +79,7 @@ def test_a_name_that_is_taken_is_warned_of(run: Run, tmp_path: Path) -> None:
     result = run("plugins", "new", "top_k", "--into", str(tmp_path))
     assert result.code == 0
     assert (
-        "warning: corelm 0.1.0 already has a sampler top_k: with both installed, each is chosen "
+        "warning: corelm 0.1.0 already has a sampler top_k: with both installed, yours is chosen "
         "by its full name\n"
     ) in result.err
 

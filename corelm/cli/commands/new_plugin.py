@@ -18,6 +18,7 @@ from corelm.cli.output.product import product
 from corelm.cli.plugin_commands import CommandRegistry
 from corelm.errors import UsageError
 from corelm.hookspecs import API_VERSION
+from corelm.plugins.loading import OWN
 from corelm.plugins.registry import COMMANDS, Registry, registry
 
 PREFIX = "corelm_"
@@ -164,8 +165,9 @@ def _warn_of_namesakes(name: str, kind: Kind) -> None:
     for offer in known.offers(kind.hook):
         if offer.name == name:
             origin = describe.origin(offer.source)
+            others = "yours is" if offer.source.distribution == OWN else "each is"
             messages.warn(
-                f"{origin} already has a {kind.name} {name}: with both installed, each is chosen "
+                f"{origin} already has a {kind.name} {name}: with both installed, {others} chosen "
                 "by its full name"
             )
 
