@@ -218,3 +218,17 @@ def test_embeddings_continue_as_the_tokens_do():
         prompt = {"inputs_embeds": model.get_input_embeddings()(inputs["input_ids"])}
     [text] = drawn(model, prompt, **ways("min_p(p=0.05)")[0])
     assert [text] == of_corelm(model, ["the"], "min_p(p=0.05)")
+
+
+TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }} the {% endfor %}"
+
+
+def test_a_chat_template_that_holds_the_start_token_gets_no_second_one():
+    tokenizer = tiny_tokenizer(start=True, chat_template=TEMPLATE)
+    chat = [{"role": "user", "content": "see the cat"}]
+    prompt = tokenizer.apply_chat_template(chat, tokenize=False)
+    assert prompt.startswith(tokenizer.bos_token)
+    inputs = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)
+    model = model_of()
+    for way in ways("min_p(p=0.05)", tokenizer):
+        assert drawn(model, inputs, **way) == of_corelm(model, [prompt], "min_p(p=0.05)", tokenizer)
