@@ -16,23 +16,29 @@ WRAPPERS = 8
 
 
 def calling_list():
-    """Return the processor list that calls, and the generation config of its loop.
-
-    Returns:
-        (None, None) for a processor that is called by other code. The config alone is None in a
-        loop that has none by this name.
-    """
+    """Return the frame of the processor list that calls; None in other code."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code is not LogitsProcessorList.__call__.__code__:
         frame = frame.f_back
-    if frame is None:
-        return None, None
-    values = {} if frame.f_back is None else frame.f_back.f_locals
+    return frame
+
+
+def config_of_loop(frame):
+    """Return the generation config of the loop that called a list; None if it has no such name.
+
+    Args:
+        frame: the list's, of `calling_list`.
+    """
+    loop = frame.f_back
+    if loop is None:
+        return None
+    values = loop.f_locals
     config = values.get("generation_config")
-    if isinstance(values, dict):
-        # Before Python 3.13 the frame keeps this copy, and with it the outputs of the prompt.
+    if isinstance(values, dict) and loop.f_globals.get("__name__", "").startswith("transformers."):
+        # Before Python 3.13 a function's frame keeps this copy, and with it the prompt's outputs.
+        # Only there: in other code it may be in use, and at the top of a module it is no copy.
         values.clear()
-    return frame.f_locals["self"], config
+    return config
 
 
 def tokenizer_of_call(loop):

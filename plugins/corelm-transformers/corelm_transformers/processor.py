@@ -8,7 +8,7 @@ import torch
 from transformers import LogitsProcessor
 
 from corelm.interop import EngineSampler, vocabulary_of
-from corelm_transformers.caller import EndTokens, calling_list, end_tokens
+from corelm_transformers.caller import EndTokens, calling_list, config_of_loop, end_tokens
 
 logger = logging.getLogger("corelm.transformers")
 
@@ -62,6 +62,7 @@ class SamplerProcessor(LogitsProcessor):
         self._padding, self._lengths = padding, lengths
         self._caller = lambda: None  # a weak reference to the list of the last call
         self._prompt_width = None  # of this generation, if it is known
+        self._vocabulary = None
         self._remarks = set()
         self._begin(sampler, config=None)
         # Its batches change from step to step, and come without the text before the last token.
@@ -91,21 +92,24 @@ class SamplerProcessor(LogitsProcessor):
 
     def _notice_generation(self, input_ids):
         """Begin anew if another generation calls: each `generate` makes its own list."""
-        processors, config = calling_list()
+        frame = calling_list()
+        processors = None if frame is None else frame.f_locals["self"]
         if processors is None or processors is self._caller():
             return
         self._caller, self._prompt_width = weakref.ref(processors), input_ids.shape[-1]
-        self._begin(self._engine.sampler, config)
+        self._begin(self._engine.sampler, config_of_loop(frame))
         self._check_neighbours(processors)
 
     def _begin(self, sampler, config):
         """Forget all texts; the ids that end a text are those of a generation config."""
-        ends = end_tokens(config, self._tokenizer)
-        if self._tokenizer is None:
-            vocabulary = EndTokens(ends)
-        else:
-            vocabulary = vocabulary_of(self._tokenizer, ends=ends)
-        self._engine = EngineSampler(sampler, seed=self._seed, vocabulary=vocabulary)
+        ends = tuple(end_tokens(config, self._tokenizer))
+        if self._vocabulary is None or self._vocabulary.ends != ends:
+            self._vocabulary = (
+                EndTokens(ends)
+                if self._tokenizer is None
+                else vocabulary_of(self._tokenizer, ends=ends)
+            )
+        self._engine = EngineSampler(sampler, seed=self._seed, vocabulary=self._vocabulary)
 
     def _texts(self, input_ids):
         """Return the ids of each row without the padding before them."""

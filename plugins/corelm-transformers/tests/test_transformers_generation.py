@@ -1,5 +1,7 @@
 """One call of `generate` after another: its ends, its settings, its tokenizer, its prompt."""
 
+import weakref
+
 import pytest
 import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
@@ -194,6 +196,35 @@ def test_a_wrapped_processor_is_told_of_a_new_generation():
     again = {"input_ids": first, "attention_mask": torch.ones_like(first)}
     [text] = drawn(model, again, **wrapped)
     assert len(text) >= 4
+
+
+def test_a_loop_of_ones_own_keeps_its_variables():
+    """At the top of a module, and in a function that holds on to its variables."""
+    processors = transformers.LogitsProcessorList([as_logits_processor("min_p(p=0.1)", seed=1)])
+    module = {"processors": processors, "torch": torch, "__name__": "__main__"}
+    exec("result = processors(torch.tensor([[3]]), torch.zeros((1, 264)))", module)
+    assert module["processors"] is processors
+    assert module["result"].shape == (1, 264)
+    generation_config = transformers.GenerationConfig(eos_token_id=[3])
+    variables = locals()
+    transformers.LogitsProcessorList(processors)(torch.tensor([[3]]), torch.zeros((1, 264)))
+    assert variables["generation_config"] is generation_config
+
+
+def test_the_outputs_of_a_prompt_are_not_kept():
+    """The frame of the loop, which is read for its configuration, must not keep a copy of them."""
+    earlier, alive = [], []
+
+    class Watch(transformers.LogitsProcessor):
+        def __call__(self, input_ids, scores):
+            alive.append(sum(ref() is not None for ref in earlier))
+            earlier.append(weakref.ref(scores))
+            return scores + 0
+
+    processors = [Watch(), as_logits_processor("stochastic", seed=1)]
+    model_of().generate(**encoded(["the"]), logits_processor=processors, max_new_tokens=5)
+    assert alive == [0] * len(alive)
+    assert len(alive) > 1
 
 
 # ---- prompts of other kinds ----
