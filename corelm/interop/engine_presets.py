@@ -67,7 +67,6 @@ ENGINES: Mapping[str, EnginePreset] = {
             "no_repeat_ngram(n=0)",
             "min_length(n=0)",
             "temperature(t=1.0)",
-            "top_h(h=1.0)",
             "top_k(k=50)",
             "top_p(p=1.0)",
             "min_p(p=0.0)",

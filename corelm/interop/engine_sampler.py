@@ -28,8 +28,8 @@ class EngineSampler:
 
     Each call is one step. A row that extends a row of the previous call by one token continues that
     text; any other row starts a text, with its tokens as the prompt. So an engine may reorder, fork
-    and drop rows, and the object can be used for one generation after another. An engine with
-    stable row numbers passes `samples` and calls `reset` before each generation.
+    and drop rows. A new generation calls `reset`, or has an object of its own: its prompt may be a
+    text of the last one and one more token. An engine with stable row numbers passes `samples`.
 
     Args:
         sampler: a sampler, a registered name or an expression.

@@ -63,8 +63,14 @@ class TokenizerVocabulary:
         return self._size
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text, without the tokens that the tokenizer puts around it."""
-        return _encode(self._tokenizer, text)
+        """Return the ids of a text, without the tokens that the tokenizer puts around it.
+
+        A text may begin with the name of the start token, as a rendered chat template does.
+        """
+        ids = _encode(self._tokenizer, text)
+        # The model puts the start token before a text, so it must not be in the text too. Alone
+        # it is a word, such as one to ban.
+        return ids[1:] if len(ids) > 1 and ids[0] == self.start else ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens and ends."""

@@ -29,8 +29,8 @@ def order(name):
         ),
         (
             "transformers",
-            "repetition_penalty no_repeat_ngram min_length temperature top_h top_k top_p min_p "
-            "typical epsilon eta",
+            "repetition_penalty no_repeat_ngram min_length temperature top_k top_p min_p typical "
+            "epsilon eta",
         ),
         (
             "vllm",

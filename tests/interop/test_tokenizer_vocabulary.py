@@ -82,6 +82,14 @@ def test_a_start_token_is_found():
     assert vocabulary.encode("the cat") == TOKENIZER.encode("the cat") == [257, 261]
 
 
+def test_a_text_that_begins_with_the_start_token_has_it_once():
+    vocabulary = vocabulary_of(tiny_tokenizer(start=True))
+    assert vocabulary.encode("<|endoftext|>the cat") == [257, 261]
+    assert vocabulary.encode("the<|endoftext|>the") == [257, vocabulary.start, 257]
+    assert vocabulary.encode("<|endoftext|>") == [vocabulary.start]  # a word, such as one to ban
+    assert vocabulary_of(TOKENIZER).encode("<|endoftext|>the") == [263, 257]
+
+
 def test_two_start_tokens_are_refused():
     tokenizer = tiny_tokenizer()
     tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(

@@ -31,6 +31,14 @@ def _no_words(stage: Any) -> Values:
     raise NoCounterpartError  # `suppress_tokens` is written instead
 
 
+def _read_top_h(given: Any) -> Values | None:
+    return None if given is None else _no_top_h(given)
+
+
+def _no_top_h(stage: Any) -> Values:
+    raise NoCounterpartError("it sums -p ln p of the 100 likeliest tokens there")
+
+
 _BIASES = Setting(
     "logit_bias",
     {"sequence_bias": ()},
@@ -48,6 +56,7 @@ _SUPPRESSED = Setting(
     lambda tokens: {"words": list(tokens)} if tokens else None,
     lambda stage: {"suppress_tokens": biases.ids(stage.words)},
 )
+_TOP_H = Setting("top_h", {"top_h": None}, {"top_h": None}, _read_top_h, _no_top_h)
 
 ENGINE = Engine(
     "transformers",
@@ -59,7 +68,7 @@ ENGINE = Engine(
         plain("min_length", "n", "min_new_tokens", 0),
         _SUPPRESSED,
         plain("temperature", "t", "temperature", 1.0),
-        plain("top_h", "h", "top_h", None, default=1.0),  # None is off there
+        _TOP_H,
         plain("top_k", "k", "top_k", 0, default=50),
         plain("top_p", "p", "top_p", 1.0),
         plain("min_p", "p", "min_p", 0.0),

@@ -4,7 +4,7 @@ import logging
 
 from transformers import LogitsProcessorList
 
-from corelm.interop import vocabulary_of
+from corelm_transformers.caller import tokenizer_of_call
 from corelm_transformers.processor import SamplerProcessor
 
 logger = logging.getLogger("corelm.transformers")
@@ -32,8 +32,8 @@ def corelm_loop(
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers, as in `corelm.generate`; None leaves the draw to
             transformers.
-        tokenizer: the model's, for samplers that name words, and to leave its start token out of
-            the text.
+        tokenizer: the model's, for samplers that name words, and to tell its start token from the
+            text. `generate` does not pass it to a loop, so it is looked up in the call.
 
     Raises:
         CorelmError: no such sampler, or a seed that is not a whole number of at least 0.
@@ -41,12 +41,10 @@ def corelm_loop(
     if logits_processor:
         names = ", ".join(type(processor).__name__ for processor in logits_processor)
         logger.warning("corelm_loop applies %s in place of %s", sampler, names)
-    mask = model_kwargs.get("attention_mask")  # None if nothing is masked
-    lengths = None if mask is None else (mask != 0).int().argmax(dim=1).cpu().numpy()
-    vocabulary = None if tokenizer is None else vocabulary_of(tokenizer)
-    if lengths is None:
-        lengths = [0] * len(input_ids)
-    processor = SamplerProcessor(sampler, seed, vocabulary, lengths=lengths)
+    if tokenizer is None:
+        tokenizer = tokenizer_of_call(corelm_loop)
+    lengths = _padding(model_kwargs.get("attention_mask"), input_ids)
+    processor = SamplerProcessor(sampler, seed, tokenizer, lengths=lengths)
     # With a seed the processor leaves one token, which a greedy loop takes without a draw.
     generation_config.do_sample = seed is None
     return model._sample(
@@ -56,3 +54,15 @@ def corelm_loop(
         generation_config,
         **model_kwargs,
     )
+
+
+def _padding(mask, input_ids):
+    """Return (batch,) the number of padding tokens on the left of each row.
+
+    Args:
+        mask: (batch, time), 0 for padding; None if nothing is masked.
+        input_ids: (batch, time); a prompt of embeddings has none, so its mask is no mask of ids.
+    """
+    if mask is None or mask.shape != input_ids.shape:
+        return [0] * len(input_ids)
+    return (mask != 0).int().argmax(dim=1).cpu().numpy()

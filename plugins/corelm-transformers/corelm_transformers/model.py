@@ -1,10 +1,9 @@
 """A model of transformers as a language model of corelm."""
 
-import numpy as np
-
 from corelm import CorelmError, softmax
 from corelm.interop import vocabulary_of
 from corelm_transformers.cache import TransformersCache, TransformersSession
+from corelm_transformers.caller import end_tokens
 
 UNLIMITED = 2**31
 """The context length of a model whose configuration names none."""
@@ -40,7 +39,8 @@ class TransformersModel:
                 "they do not belong together"
             )
         self._model = model.eval()
-        self.vocabulary = vocabulary_of(tokenizer, size, _ends(model, tokenizer))
+        ends = end_tokens(getattr(model, "generation_config", None), tokenizer)
+        self.vocabulary = vocabulary_of(tokenizer, size, ends)
         self.context_length = getattr(config, "max_position_embeddings", None) or UNLIMITED
 
     def next_token_distribution(self, tokens):
@@ -51,11 +51,3 @@ class TransformersModel:
         """Start a decoding session for (batch, time) ids."""
         cache = TransformersCache(self._model)
         return TransformersSession(cache, tokens, self.vocabulary, self.context_length)
-
-
-def _ends(model, tokenizer):
-    """Return the ids that end a text: the model's, or else the tokenizer's."""
-    config = getattr(model, "generation_config", None)
-    ends = None if config is None else config.eos_token_id
-    ends = tokenizer.eos_token_id if ends is None else ends
-    return [] if ends is None else np.atleast_1d(ends).tolist()

@@ -1,18 +1,19 @@
 """A corelm sampler as a logits processor of transformers."""
 
 import logging
-import sys
+import weakref
 
 import numpy as np
 import torch
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import LogitsProcessor
 
 from corelm.interop import EngineSampler, vocabulary_of
+from corelm_transformers.caller import EndTokens, calling_list, config_of_loop, end_tokens
 
 logger = logging.getLogger("corelm.transformers")
 
 NEUTRAL = ("InfNanRemoveLogitsProcessor", "LogitNormalization")
-"""Processors that may follow a sampler: they leave its distribution as it is."""
+"""Processors that leave a distribution as it is."""
 
 
 def as_logits_processor(sampler, *, seed=None, tokenizer=None):
@@ -21,7 +22,10 @@ def as_logits_processor(sampler, *, seed=None, tokenizer=None):
     Without a seed it returns the sampler's logits, and transformers draws from them: pass
     `do_sample=True, temperature=1.0, top_k=0, top_p=1.0`, or the engine's own filters follow. With
     a seed it draws, and returns 0 for the token drawn and minus infinity for all others. Nothing
-    that transformers does later changes that text, which is the one of `corelm.generate`.
+    that transformers does later changes that text, which is the one of `corelm.generate` unless
+    the settings of the model switch on processors that come first; a warning in the log names them.
+
+    Each `generate` is a new generation, whose ids that end a text are those of its configuration.
 
     Args:
         sampler: a sampler, a registered name or an expression.
@@ -38,8 +42,7 @@ def as_logits_processor(sampler, *, seed=None, tokenizer=None):
         [[-inf, 3.0, -inf]]
     """
     padding = None if tokenizer is None else tokenizer.pad_token_id
-    vocabulary = None if tokenizer is None else vocabulary_of(tokenizer)
-    return SamplerProcessor(sampler, seed, vocabulary, padding)
+    return SamplerProcessor(sampler, seed, tokenizer, padding)
 
 
 class SamplerProcessor(LogitsProcessor):
@@ -48,16 +51,20 @@ class SamplerProcessor(LogitsProcessor):
     Args:
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to transformers.
-        vocabulary: for samplers that name words, and for the start token; None if it isn't known.
+        tokenizer: for samplers that name words, and for the start token; None if it isn't known.
         padding: the id on the left of short rows; None if it isn't known.
         lengths: (batch,) the number of padding tokens in each row, if they are known.
     """
 
-    def __init__(self, sampler, seed=None, vocabulary=None, padding=None, lengths=None):
-        self._engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
+    def __init__(self, sampler, seed=None, tokenizer=None, padding=None, lengths=None):
+        self._seed, self._tokenizer = seed, tokenizer
         self._draws = seed is not None
         self._padding, self._lengths = padding, lengths
+        self._caller = lambda: None  # a weak reference to the list of the last call
+        self._prompt_width = None  # of this generation, if it is known
+        self._vocabulary = None
         self._remarks = set()
+        self._begin(sampler, config=None)
         # Its batches change from step to step, and come without the text before the last token.
         self.supports_continuous_batching = not self._reads_texts
 
@@ -66,8 +73,7 @@ class SamplerProcessor(LogitsProcessor):
 
     def __call__(self, input_ids, scores):
         """Return the logits to draw from, (batch, vocabulary), on the device of the scores."""
-        if not self._draws:
-            self._check_followers(sys._getframe(1))
+        self._notice_generation(input_ids)
         scores = scores.detach()
         if scores.device.type != "cpu":
             native = None if self._draws else self._engine.native(scores)
@@ -84,14 +90,35 @@ class SamplerProcessor(LogitsProcessor):
     def _reads_texts(self):
         return self._draws or bool(self._engine.reads)
 
+    def _notice_generation(self, input_ids):
+        """Begin anew if another generation calls: each `generate` makes its own list."""
+        frame = calling_list()
+        processors = None if frame is None else frame.f_locals["self"]
+        if processors is None or processors is self._caller():
+            return
+        self._caller, self._prompt_width = weakref.ref(processors), input_ids.shape[-1]
+        self._begin(self._engine.sampler, config_of_loop(frame))
+        self._check_neighbours(processors)
+
+    def _begin(self, sampler, config):
+        """Forget all texts; the ids that end a text are those of a generation config."""
+        ends = tuple(end_tokens(config, self._tokenizer))
+        if self._vocabulary is None or self._vocabulary.ends != ends:
+            self._vocabulary = (
+                EndTokens(ends)
+                if self._tokenizer is None
+                else vocabulary_of(self._tokenizer, ends=ends)
+            )
+        self._engine = EngineSampler(sampler, seed=self._seed, vocabulary=self._vocabulary)
+
     def _texts(self, input_ids):
         """Return the ids of each row without the padding before them."""
         rows = input_ids.cpu().numpy()
         if self._lengths is not None:
             starts = self._lengths
         elif self._padding is not None:
-            text = rows != self._padding
-            starts = np.where(text.any(axis=1), text.argmax(axis=1), rows.shape[1])
+            pads = rows[:, : self._prompt_width] == self._padding  # only a prompt is padded
+            starts = pads.cumprod(axis=1).sum(axis=1)
         else:
             starts = np.zeros(len(rows), dtype=np.int64)
             if len(rows) > 1 and "tokens" in self._engine.reads:
@@ -103,29 +130,45 @@ class SamplerProcessor(LogitsProcessor):
                 )
         return [row[start:] for row, start in zip(rows, starts, strict=True)]
 
-    def _check_followers(self, caller):
-        """Warn if processors that change the distribution follow in the list of the caller.
+    def _check_neighbours(self, processors):
+        """Warn if processors in the same list change what comes in, or what goes out.
 
-        A processor isn't passed the list that it is in; but the list calls it, so it is in the
-        frame of the caller.
+        Of those that come first, only transformers' own are named: a configuration adds them,
+        while any other was put there on purpose.
         """
-        if "followers" in self._remarks:  # only once: a warning for each token would be noise
+        if self not in processors:
             return
-        self._remarks.add("followers")
-        processors = caller.f_locals.get("self")
-        if isinstance(processors, LogitsProcessorList) and self in processors:
-            behind = processors[processors.index(self) + 1 :]
-            names = [type(other).__name__ for other in behind]
-            if active := [name for name in names if name not in NEUTRAL]:
-                logger.warning(
-                    "transformers applies %s after %s; pass temperature=1.0, top_k=0, top_p=1.0 "
-                    "to generate(), or a seed to as_logits_processor()",
-                    ", ".join(active),
-                    self,
-                )
+        place = processors.index(self)
+        if before := _active(p for p in processors[:place] if _is_of_engine(p)):
+            self._remark(
+                "warning",
+                "transformers applies %s before %s, so the text is not corelm's; switch their "
+                "settings off in generate(), or use corelm_loop, which takes their place",
+                before,
+                self,
+            )
+        if not self._draws and (behind := _active(processors[place + 1 :])):
+            self._remark(
+                "warning",
+                "transformers applies %s after %s; pass temperature=1.0, top_k=0, top_p=1.0 "
+                "to generate(), or a seed to as_logits_processor()",
+                behind,
+                self,
+            )
 
     def _remark(self, level, message, *values):
         """Log a message once."""
-        if message not in self._remarks:
-            self._remarks.add(message)
-            getattr(logger, level)(message, *values)
+        text = message % values
+        if text not in self._remarks:
+            self._remarks.add(text)
+            getattr(logger, level)(text)
+
+
+def _active(processors):
+    """Return the names of processors that change a distribution, as one text."""
+    names = [type(processor).__name__ for processor in processors]
+    return ", ".join(name for name in names if name not in NEUTRAL)
+
+
+def _is_of_engine(processor):
+    return type(processor).__module__.partition(".")[0] == "transformers"

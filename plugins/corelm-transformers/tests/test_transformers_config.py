@@ -8,7 +8,7 @@ import tiny_transformers  # noqa: F401 (skips without transformers)
 import torch
 from corelm_transformers import from_generation_config, to_generation_config
 from tiny_transformers import ENGINE, TOKENIZER, tiny_model
-from transformers import GenerationConfig
+from transformers import GenerationConfig, TopHLogitsWarper
 
 import corelm
 from corelm import CorelmError
@@ -109,10 +109,17 @@ def test_the_shortest_text():
     assert to_generation_config("min_length(n=4)").min_new_tokens == 4
 
 
-def test_top_h_is_read_and_written():
+def test_top_h_is_another_one_in_transformers(caplog):
+    logits = torch.linspace(0, 3, 300)[None]
+    theirs = torch.isfinite(TopHLogitsWarper(1.0)(None, logits)).sum()
+    assert theirs <= 100
+    ours = corelm.sampling_distribution(corelm.sampler("top_h(h=1)"), logits.numpy())
+    assert (ours > 0).sum() == 300
     config = GenerationConfig(do_sample=True, top_k=0, top_h=0.5)
-    assert str(from_generation_config(config)) == "top_h(h=0.5)"
-    assert to_generation_config("top_h(h=0.5)").top_h == 0.5
+    assert str(from_generation_config(config)) == "stochastic"
+    assert "settings without a counterpart in corelm: top_h" in caplog.text
+    with pytest.raises(CorelmError, match="top_h"):
+        to_generation_config("top_h(h=0.5)")
 
 
 def test_settings_without_a_counterpart_are_named(caplog):

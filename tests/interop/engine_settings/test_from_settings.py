@@ -178,6 +178,12 @@ def test_a_bias_of_a_sequence_is_named():
     assert str(settings.sampler) == "top_k(k=50)"
 
 
+def test_the_top_h_of_transformers_is_another():
+    settings = from_settings({"do_sample": True, "top_h": 0.5}, "transformers")
+    assert settings.unsupported == {"top_h": "it sums -p ln p of the 100 likeliest tokens there"}
+    assert str(settings.sampler) == "top_k(k=50)"
+
+
 @pytest.mark.parametrize(
     ("values", "idle"),
     [

@@ -39,9 +39,8 @@ WEBUI = [
 WRITTEN = {
     "transformers": [
         "logit_bias(bias={3: 2.0}) | repetition_penalty(penalty=1.3) | no_repeat_ngram(n=2) | "
-        "min_length(n=4) | ban(words=[4, 5]) | temperature(t=0.7) | top_h(h=0.5) | top_k(k=20) | "
-        "top_p(p=0.9) | min_p(p=0.01) | typical(p=0.9) | epsilon(epsilon=0.002) | "
-        "eta(epsilon=0.01)",
+        "min_length(n=4) | ban(words=[4, 5]) | temperature(t=0.7) | top_k(k=20) | top_p(p=0.9) | "
+        "min_p(p=0.01) | typical(p=0.9) | epsilon(epsilon=0.002) | eta(epsilon=0.01)",
         "repetition_penalty(penalty=1.3) | greedy",
         "stochastic",
     ],
@@ -191,6 +190,9 @@ def test_a_control_character_does_not_reach_the_terminal():
         ("openai", "logit_bias(bias={3: 101})",
          "logit_bias(bias={3: 101}) (a bias is between -100 and 100 there) has no counterpart in "
          "openai"),
+        ("transformers", "top_h(h=0.5) | top_k(k=20)",
+         "top_h(h=0.5) (it sums -p ln p of the 100 likeliest tokens there) has no counterpart in "
+         "transformers"),
         ("transformers", "typical(p=0.2) | greedy", "typical(p=0.2) has no counterpart in "
          "transformers"),
         ("transformers", "xtc(probability=0.5, special=['a'])",
