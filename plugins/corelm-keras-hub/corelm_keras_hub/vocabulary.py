@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class KerasHubVocabulary:
     Args:
         preprocessor: the preprocessor of a causal language model.
         size: the number of ids that the model scores, which may be more than the tokenizer has.
+        ends: the ids at which KerasHub ends a text, its `stop_token_ids`; None for the
+            tokenizer's.
 
     Attributes:
         start: the token that the preprocessor puts before every text; None if it puts none.
@@ -40,12 +42,11 @@ class KerasHubVocabulary:
     padding = None
     unknown = None
 
-    def __init__(self, preprocessor: Any, size: int) -> None:
+    def __init__(self, preprocessor: Any, size: int, ends: Iterable[int] | None = None) -> None:
         self._tokenizer = preprocessor.tokenizer
         self._size = size
         self.start = _start(preprocessor)
-        ends = (getattr(self._tokenizer, name, None) for name in ("end_token_id", "end_token2_id"))
-        self.ends = frozenset(int(end) for end in ends if end is not None)
+        self.ends = frozenset(_ends(self._tokenizer) if ends is None else map(int, ends))
         self._special = frozenset(self._tokenizer.special_token_ids)
 
     def __len__(self) -> int:
@@ -67,11 +68,11 @@ class KerasHubByteVocabulary(KerasHubVocabulary):
     """A tokenizer whose tokens are bytes or parts of characters.
 
     Args:
-        preprocessor, size: as for `KerasHubVocabulary`.
+        preprocessor, size, ends: as for `KerasHubVocabulary`.
     """
 
-    def __init__(self, preprocessor: Any, size: int) -> None:
-        super().__init__(preprocessor, size)
+    def __init__(self, preprocessor: Any, size: int, ends: Iterable[int] | None = None) -> None:
+        super().__init__(preprocessor, size, ends)
         self._bytes = _bytes_of_tokens(self._tokenizer)
 
     def token_bytes(self, token: int) -> bytes:
@@ -105,18 +106,26 @@ class SentencePieceVocabulary(KerasHubByteVocabulary):
         return write
 
 
-def vocabulary_of(preprocessor: Any, size: int) -> KerasHubVocabulary:
+def vocabulary_of(
+    preprocessor: Any, size: int, ends: Iterable[int] | None = None
+) -> KerasHubVocabulary:
     """Return the vocabulary of a causal language model.
 
     Args:
-        preprocessor, size: as for `KerasHubVocabulary`.
+        preprocessor, size, ends: as for `KerasHubVocabulary`.
     """
     kind = KerasHubVocabulary
     if isinstance(preprocessor.tokenizer, tokenizers.SentencePieceTokenizer):
         kind = SentencePieceVocabulary
     elif _bytes_of_tokens(preprocessor.tokenizer):
         kind = KerasHubByteVocabulary
-    return kind(preprocessor, size)
+    return kind(preprocessor, size, ends)
+
+
+def _ends(tokenizer: Any) -> list[int]:
+    """Return the ids at which KerasHub ends a text by default."""
+    ends = (getattr(tokenizer, name, None) for name in ("end_token_id", "end_token2_id"))
+    return [int(end) for end in ends if end is not None]
 
 
 def _start(preprocessor: Any) -> int | None:

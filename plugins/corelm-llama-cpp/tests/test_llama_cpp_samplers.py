@@ -132,6 +132,26 @@ def test_with_a_seed_the_text_is_that_of_corelm(sampler, model, llm, loop, vocab
     own.free()
 
 
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "min_length(n=6)",
+        "length_bias(weight=2.0)",
+        "xtc(probability=1.0, threshold=0.0, special='end')",
+    ],
+)
+def test_every_end_of_the_file_is_an_end(sampler, llm, vocabulary):
+    ends = [llm.token_eos(), llm.n_vocab() - 1]
+    processor = as_logits_processor(sampler, vocabulary=vocabulary)
+    processor(np.array([5]), np.zeros(llm.n_vocab(), np.float32))
+    row = processor(np.array([5, 6]), np.zeros(llm.n_vocab(), np.float32))
+    assert sorted(vocabulary.ends) == sorted(ends)
+    if "xtc" in sampler:
+        assert set(ends) < set(np.flatnonzero(np.isfinite(row)).tolist())
+    else:
+        assert np.flatnonzero(row).tolist() == ends
+
+
 def test_the_stages_of_llama_cpp_do_not_change_the_token_drawn(model, llm):
     expected = texts_of_corelm(model, "stochastic")
     processor = as_logits_processor("stochastic", seed=3)

@@ -69,7 +69,8 @@ class Requests:
         name = str(settings.sampler)
         engine = self._shared.get(name)
         if engine is None:
-            engine = EngineSampler(settings.sampler, vocabulary=self._vocabulary)
+            vocabulary = self._vocabulary.ending_at(settings.ends)
+            engine = EngineSampler(settings.sampler, vocabulary=vocabulary)
             if not engine.reads:
                 self._shared[name] = engine
         return Request(engine, settings.seed)
