@@ -187,11 +187,13 @@ class TestV2:
         prompt = MODEL.vocabulary.encode("the cat")
         for engine in (with_drafts, alone):
             engine.add(1, prompt, asking(sampler))
-        text = np.random.default_rng(1).integers(3, 13, 32).tolist()
-        expected = []
-        for token in text:
+        rng, text, expected = np.random.default_rng(1), [], []
+        for _ in range(32):
             expected.append(alone.step([1], logits_of)[0].numpy())
-            alone.commit(1, token)
+            text.append(
+                int(rng.choice(len(MODEL.vocabulary), p=corelm.softmax(expected[-1][None])[0]))
+            )
+            alone.commit(1, text[-1])
         done = 0
         while done + 4 < len(text):
             drafts = [3 if i in wrong else t for i, t in enumerate(text[done : done + 3])]
