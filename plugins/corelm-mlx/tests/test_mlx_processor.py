@@ -162,6 +162,17 @@ def test_the_start_token_is_no_part_of_the_text():
     assert found == own.tokens
 
 
+@pytest.mark.parametrize("sampler", ["stochastic", "mirostat(tau=2.0)", "min_length(n=9)"])
+def test_a_prompt_that_continues_the_last_text_begins_a_text(sampler):
+    again = as_logits_processor(sampler, seed=3, tokenizer=TOKENIZER)
+    ids = TOKENIZER.encode("the cat", add_special_tokens=False)
+    for _ in range(4):
+        fresh = as_logits_processor(sampler, seed=3, tokenizer=TOKENIZER)
+        found, own = (tokens(ids, 5, logits_processors=[p]) for p in (again, fresh))
+        assert found == own
+        ids = [*ids, *found]
+
+
 ENDS = [0, 3, 17, 31, 64, 65, 66, 67, 97, 101, 110, 128, 200, 250]
 """Ids that end a text of the tiny model within a few tokens."""
 OF_ENDS = ["min_length(n=6)", "length_bias(weight=2.0, start=3)"]
