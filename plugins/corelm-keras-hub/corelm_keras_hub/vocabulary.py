@@ -15,6 +15,8 @@ from corelm_keras_hub.backends import outside_graph
 
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 """A piece of SentencePiece that is one byte."""
+MARK = re.compile(r"<.+>|\[.+\]")
+"""A piece that may stand for something else, such as an unknown character or a start."""
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """The character that stands for a space in the pieces of SentencePiece."""
 
@@ -149,11 +151,28 @@ def _bytes_of_tokens(tokenizer: Any) -> Callable[[int], bytes] | None:
         return lambda token: chr(token).encode("utf-8", "replace")
     if isinstance(tokenizer, tokenizers.SentencePieceTokenizer):
         pieces = [_bytes_of_piece(piece) for piece in tokenizer.get_vocabulary()]
+        for id, text in _marks(tokenizer).items():
+            pieces[id] = text
         return lambda token: pieces[token] if token < len(pieces) else b""
     if isinstance(tokenizer, tokenizers.BytePairTokenizer):
         pairs = {id: _bytes_of_pair(text) for text, id in tokenizer.vocabulary.items()}
         return lambda token: pairs.get(token, b"")
     return None
+
+
+def _marks(tokenizer: Any) -> dict[int, bytes]:
+    """Return the bytes of pieces that KerasHub may write in another way than their name."""
+    ids = [
+        id
+        for id, piece in enumerate(tokenizer.get_vocabulary())
+        if MARK.fullmatch(piece) and not BYTE_PIECE.fullmatch(piece)
+    ]
+    if not ids:
+        return {}
+    with outside_graph():
+        texts = np.asarray(tokenizer.detokenize(np.array(ids, dtype=np.int32)[:, None])).tolist()
+    encoded = (text.encode() if isinstance(text, str) else text for text in texts)
+    return dict(zip(ids, encoded, strict=True))
 
 
 def _bytes_of_piece(piece: str) -> bytes:

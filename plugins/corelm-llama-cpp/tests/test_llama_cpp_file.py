@@ -69,7 +69,7 @@ def test_a_token_that_is_there_twice(gguf_file, tmp_path, other):
 
 
 def test_tokens_without_text_are_no_repetition(gguf_file, tmp_path):
-    file = replaced(gguf_file, tmp_path / "empty.gguf", b"b", b"")
+    file = replaced(gguf_file, tmp_path / "empty.gguf", b"b", b"\0")
     file = replaced(file, file, b"c", b"\0")
     assert len(LlamaCppModel(file).vocabulary)
 
