@@ -178,6 +178,34 @@ class TestV2:
                     break
         assert engine.text(1) == whole
 
+    @pytest.mark.parametrize("sampler", ["mirostat(tau=1.0)", "adaptive_p(target=0.2)"])
+    @pytest.mark.parametrize("wrong", [(), (1,), (0, 2)])
+    def test_accepted_drafts_keep_the_surprisals(self, processor, sampler, wrong):
+        """A draft's row has the distribution that the text had without drafts."""
+        with_drafts = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        alone = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        prompt = MODEL.vocabulary.encode("the cat")
+        for engine in (with_drafts, alone):
+            engine.add(1, prompt, asking(sampler))
+        rng, text, expected = np.random.default_rng(1), [], []
+        for _ in range(32):
+            expected.append(alone.step([1], logits_of)[0].numpy())
+            text.append(
+                int(rng.choice(len(MODEL.vocabulary), p=corelm.softmax(expected[-1][None])[0]))
+            )
+            alone.commit(1, text[-1])
+        done = 0
+        while done + 4 < len(text):
+            drafts = [3 if i in wrong else t for i, t in enumerate(text[done : done + 3])]
+            rows = with_drafts.step([1], logits_of, {1: drafts}).numpy()
+            equal = [draft == token for draft, token in zip(drafts, text[done:], strict=False)]
+            accepted = (*equal, False).index(False)
+            for row, own in zip(rows[: accepted + 1], expected[done:], strict=False):
+                np.testing.assert_allclose(row, own, atol=1e-6)
+            for token in text[done : done + accepted + 1]:
+                with_drafts.commit(1, token)
+            done += accepted + 1
+
     def test_a_part_of_a_long_prompt_is_no_text(self, processor):
         engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
         prompt = MODEL.vocabulary.encode("the cat sat on the mat")
@@ -213,6 +241,42 @@ class TestV2:
         engine = stand_ins.V2Engine(processor.CheckRequests, CONFIG)
         assert engine.add(0, [3], asking("greedy")) is False
         np.testing.assert_array_equal(engine.step([0], logits_of)[0], logits_of([3]))
+
+    @pytest.mark.parametrize(
+        ("fields", "ends"),
+        [
+            ({"eos_ids": (5, 7, 9)}, [5, 7, 9]),
+            ({"eos_ids": (5, 7), "stop_token_ids": [8]}, [5, 7, 8]),
+            ({"eos_ids": (5,), "stop_token_ids": [8], "ignore_eos": True}, [8]),
+            ({"eos_ids": (5,), "ignore_eos": True}, []),
+            ({}, [5]),
+        ],
+    )
+    def test_every_end_of_a_request_is_an_end(self, processor, fields, ends):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        samplers = {
+            0: "min_length(n=6)",
+            1: "length_bias(weight=2.0)",
+            2: "xtc(probability=1.0, threshold=0.0, special='end')",
+        }
+        for slot, sampler in samplers.items():
+            engine.add(slot, [3], asking(sampler, **fields))
+            engine.commit(slot, 4)
+        rows = engine.step([0, 1, 2], lambda text: np.zeros(13, np.float32)).numpy()
+        assert np.flatnonzero(np.isneginf(rows[0])).tolist() == ends
+        assert np.flatnonzero(rows[1] > 0).tolist() == ends
+        assert set(ends) <= set(np.flatnonzero(np.isfinite(rows[2])).tolist())
+
+    @pytest.mark.parametrize("sampler", ["min_length(n=6)", "length_bias(weight=2.0)"])
+    def test_another_request_keeps_its_ends(self, processor, sampler):
+        engine = stand_ins.V2Engine(processor.CorelmLogitsProcessor, CONFIG)
+        engine.add(0, [3], asking(sampler, eos_ids=(5, 7)))
+        engine.add(1, [3], asking(sampler, eos_ids=(5,)))
+        for slot in (0, 1):
+            engine.commit(slot, 4)
+        one, two = engine.step([0, 1], lambda text: np.zeros(13, np.float32)).numpy()
+        assert np.flatnonzero(one).tolist() == [5, 7]
+        assert np.flatnonzero(two).tolist() == [5]
 
 
 class TestV1:

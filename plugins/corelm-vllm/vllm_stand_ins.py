@@ -23,7 +23,16 @@ class SamplingParams:
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0
+    stop_token_ids: list[int] | None = None
+    ignore_eos: bool = False
     extra_args: dict[str, Any] | None = None
+    eos_ids: tuple[int, ...] = ()
+    """Of the tokenizer and generation_config.json; vLLM sets them when the request arrives."""
+
+    @property
+    def all_stop_token_ids(self):
+        """The ids that end a text or would without `ignore_eos`."""
+        return {*self.eos_ids, *(self.stop_token_ids or ())}
 
 
 @dataclass(frozen=True)

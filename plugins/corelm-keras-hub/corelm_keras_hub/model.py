@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -34,6 +34,8 @@ class KerasHubModel:
 
     Args:
         causal_lm: a `keras_hub.models.CausalLM` with a preprocessor.
+        ends: the ids that end a text, as `stop_token_ids` of `causal_lm.generate`; None for the
+            tokenizer's.
 
     Attributes:
         vocabulary: its tokenizer.
@@ -44,7 +46,7 @@ class KerasHubModel:
         UsageError: another object, or a model without a preprocessor.
     """
 
-    def __init__(self, causal_lm: Any) -> None:
+    def __init__(self, causal_lm: Any, *, ends: Iterable[int] | None = None) -> None:
         if not isinstance(causal_lm, keras_hub.models.CausalLM):
             raise UsageError(
                 f"expected a keras_hub.models.CausalLM, not {type(causal_lm).__name__}"
@@ -53,7 +55,7 @@ class KerasHubModel:
             raise UsageError("this model has no preprocessor, so its tokens have no text")
         self._causal_lm = causal_lm
         self.vocabulary: KerasHubVocabulary = vocabulary_of(
-            causal_lm.preprocessor, causal_lm.output_shape[-1]
+            causal_lm.preprocessor, causal_lm.output_shape[-1], ends
         )
         self.context_length: int = (
             getattr(causal_lm.backbone, "max_sequence_length", None)

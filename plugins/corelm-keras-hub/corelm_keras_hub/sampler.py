@@ -103,9 +103,10 @@ class CorelmSampler(keras_hub.samplers.RandomSampler):
 
     def _step(self, prompt: Any, index: Any, mask: Any, stop: Any, model: Any) -> Step:
         preprocessor = getattr(model, "preprocessor", None)
-        vocabulary = preprocessor and vocabulary_of(preprocessor, model.output_shape[-1])
+        stop = tuple(stop or ())  # KerasHub names the ids of each generation
+        vocabulary = preprocessor and vocabulary_of(preprocessor, model.output_shape[-1], stop)
         engine = EngineSampler(self.sampler, seed=self.seed, vocabulary=vocabulary)
         if mask is None:  # every row is known up to the index
             mask = ops.broadcast_to(ops.arange(ops.shape(prompt)[1]) < index, ops.shape(prompt))
         lengths = ops.sum(ops.cast(mask, "int32"), axis=-1)
-        return make_step(engine, self.seed, prompt, lengths, tuple(stop or ()), model)
+        return make_step(engine, self.seed, prompt, lengths, stop, model)

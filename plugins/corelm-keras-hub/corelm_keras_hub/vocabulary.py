@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from corelm_keras_hub.backends import outside_graph
 
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 """A piece of SentencePiece that is one byte."""
+MARK = re.compile(r"<.+>|\[.+\]")
+"""A piece that may stand for something else, such as an unknown character or a start."""
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"
 """The character that stands for a space in the pieces of SentencePiece."""
 
@@ -28,6 +30,8 @@ class KerasHubVocabulary:
     Args:
         preprocessor: the preprocessor of a causal language model.
         size: the number of ids that the model scores, which may be more than the tokenizer has.
+        ends: the ids at which KerasHub ends a text, its `stop_token_ids`; None for the
+            tokenizer's.
 
     Attributes:
         start: the token that the preprocessor puts before every text; None if it puts none.
@@ -40,12 +44,11 @@ class KerasHubVocabulary:
     padding = None
     unknown = None
 
-    def __init__(self, preprocessor: Any, size: int) -> None:
+    def __init__(self, preprocessor: Any, size: int, ends: Iterable[int] | None = None) -> None:
         self._tokenizer = preprocessor.tokenizer
         self._size = size
         self.start = _start(preprocessor)
-        ends = (getattr(self._tokenizer, name, None) for name in ("end_token_id", "end_token2_id"))
-        self.ends = frozenset(int(end) for end in ends if end is not None)
+        self.ends = frozenset(_ends(self._tokenizer) if ends is None else map(int, ends))
         self._special = frozenset(self._tokenizer.special_token_ids)
 
     def __len__(self) -> int:
@@ -67,11 +70,11 @@ class KerasHubByteVocabulary(KerasHubVocabulary):
     """A tokenizer whose tokens are bytes or parts of characters.
 
     Args:
-        preprocessor, size: as for `KerasHubVocabulary`.
+        preprocessor, size, ends: as for `KerasHubVocabulary`.
     """
 
-    def __init__(self, preprocessor: Any, size: int) -> None:
-        super().__init__(preprocessor, size)
+    def __init__(self, preprocessor: Any, size: int, ends: Iterable[int] | None = None) -> None:
+        super().__init__(preprocessor, size, ends)
         self._bytes = _bytes_of_tokens(self._tokenizer)
 
     def token_bytes(self, token: int) -> bytes:
@@ -106,18 +109,26 @@ class SentencePieceVocabulary(KerasHubByteVocabulary):
         return write
 
 
-def vocabulary_of(preprocessor: Any, size: int) -> KerasHubVocabulary:
+def vocabulary_of(
+    preprocessor: Any, size: int, ends: Iterable[int] | None = None
+) -> KerasHubVocabulary:
     """Return the vocabulary of a causal language model.
 
     Args:
-        preprocessor, size: as for `KerasHubVocabulary`.
+        preprocessor, size, ends: as for `KerasHubVocabulary`.
     """
     kind = KerasHubVocabulary
     if isinstance(preprocessor.tokenizer, tokenizers.SentencePieceTokenizer):
         kind = SentencePieceVocabulary
     elif _bytes_of_tokens(preprocessor.tokenizer):
         kind = KerasHubByteVocabulary
-    return kind(preprocessor, size)
+    return kind(preprocessor, size, ends)
+
+
+def _ends(tokenizer: Any) -> list[int]:
+    """Return the ids at which KerasHub ends a text by default."""
+    ends = (getattr(tokenizer, name, None) for name in ("end_token_id", "end_token2_id"))
+    return [int(end) for end in ends if end is not None]
 
 
 def _start(preprocessor: Any) -> int | None:
@@ -141,11 +152,28 @@ def _bytes_of_tokens(tokenizer: Any) -> Callable[[int], bytes] | None:
         return lambda token: chr(token).encode("utf-8", "replace")
     if isinstance(tokenizer, tokenizers.SentencePieceTokenizer):
         pieces = [_bytes_of_piece(piece) for piece in tokenizer.get_vocabulary()]
+        for id, text in _marks(tokenizer).items():
+            pieces[id] = text
         return lambda token: pieces[token] if token < len(pieces) else b""
     if isinstance(tokenizer, tokenizers.BytePairTokenizer):
         pairs = {id: _bytes_of_pair(text) for text, id in tokenizer.vocabulary.items()}
         return lambda token: pairs.get(token, b"")
     return None
+
+
+def _marks(tokenizer: Any) -> dict[int, bytes]:
+    """Return the bytes of pieces that KerasHub may write in another way than their name."""
+    ids = [
+        id
+        for id, piece in enumerate(tokenizer.get_vocabulary())
+        if MARK.fullmatch(piece) and not BYTE_PIECE.fullmatch(piece)
+    ]
+    if not ids:
+        return {}
+    with outside_graph():
+        texts = np.asarray(tokenizer.detokenize(np.array(ids, dtype=np.int32)[:, None])).tolist()
+    encoded = (text.encode() if isinstance(text, str) else text for text in texts)
+    return dict(zip(ids, encoded, strict=True))
 
 
 def _bytes_of_piece(piece: str) -> bytes:

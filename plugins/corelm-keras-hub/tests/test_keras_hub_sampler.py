@@ -92,6 +92,34 @@ def test_a_text_that_is_continued_is_a_prompt(causal_lm):
     assert found.rstrip("\N{REPLACEMENT CHARACTER}").startswith(prompt + expected.text)
 
 
+ENDS = [*range(1, 250, 7), 261]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "min_length(n=6)",
+        "length_bias(weight=2.0, start=3)",
+        "xtc(probability=1.0, threshold=0.02, special='end')",
+    ],
+)
+def test_every_stop_token_is_an_end(causal_lm, expression):
+    model = KerasHubModel(causal_lm, ends=ENDS)
+    inputs = causal_lm.preprocessor.generate_preprocess(["the"] * 12, sequence_length=12)
+    length = 11 - len(model.vocabulary.encode("the"))
+    causal_lm.compile(sampler=as_sampler(expression, seed=3), jit_compile=False)
+    outputs = causal_lm.make_generate_function()(inputs, stop_token_ids=ENDS)
+    ids, mask = (ops.convert_to_numpy(outputs[name]) for name in ("token_ids", "padding_mask"))
+    found = [
+        row[-length:][kept[-length:].astype(bool)].tolist()
+        for row, kept in zip(ids, mask, strict=True)
+    ]
+    options = {"sampler": expression, "seed": 3, "length": length, "n": 12}
+    assert found == [text.tokens for text in corelm.generate(model, "the", **options)]
+    if "min_length" in expression:
+        assert min(map(len, found)) > 6
+
+
 def test_the_sampler_is_saved_with_its_expression_and_seed():
     sampler = as_sampler("top_k(k=4) | temperature(t=0.5)", seed=9)
     config = keras.saving.serialize_keras_object(sampler)

@@ -25,19 +25,20 @@ def preprocessor(tokenizer, start=None, end=None, pad=0):
     return keras_hub.models.CausalLMPreprocessor(tokenizer, sequence_length=16)
 
 
-def sentence_piece():
+def sentence_piece(vocab_size=290, byte_fallback=True, **options):
     """A tokenizer trained on a sentence, with a piece for each byte."""
     sentencepiece = pytest.importorskip("sentencepiece", reason="pip install sentencepiece")
     proto = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(["the cat sat on the mat and the cat ran"] * 20),
         model_writer=proto,
-        vocab_size=290,
-        byte_fallback=True,
+        vocab_size=vocab_size,
+        byte_fallback=byte_fallback,
         hard_vocab_limit=False,
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,
         minloglevel=2,
+        **options,
     )
     return keras_hub.tokenizers.SentencePieceTokenizer(proto=proto.getvalue())
 
@@ -63,6 +64,16 @@ def test_texts_survive_and_decode_as_in_keras_hub(make, text):
         assert tokenizer.detokenize(ids) == text
     written = Text(vocabulary, [])
     assert "".join(map(written.add, ids)) == text
+
+
+@pytest.mark.parametrize("text", ["the cat \u2014 sat!", "a <turn> caf\u00e9", "the<s>"])
+def test_unknown_marks_are_shown_as_in_keras_hub(text):
+    tokenizer = sentence_piece(30, byte_fallback=False, user_defined_symbols=["<turn>"])
+    vocabulary = vocabulary_of(preprocessor(tokenizer), tokenizer.vocabulary_size())
+    ids = [*vocabulary.encode(text), 1, 2]
+    assert vocabulary.decode(ids) == tokenizer.detokenize(ids)
+    written = Text(vocabulary, [])
+    assert "".join(map(written.add, ids)) == tokenizer.detokenize(ids)
 
 
 def test_the_start_and_the_ends_are_those_of_the_preprocessor():

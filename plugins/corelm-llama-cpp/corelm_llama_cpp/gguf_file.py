@@ -5,6 +5,7 @@ import math
 import os
 
 from corelm.errors import ModelFileError, UsageError
+from corelm_llama_cpp.gguf_header import repeated_token
 from corelm_llama_cpp.library import free, llama, logged
 
 DEVICES = ("cpu", "gpu")
@@ -16,8 +17,8 @@ def load(path, device=None):
     """Return the `llama_model` of a GGUF file.
 
     llama.cpp itself rejects files that are truncated, foreign, or claim larger arrays than they
-    have. But for some values it ends the process. So the file is first read without the weights,
-    and these values are checked.
+    have. But for some values it ends the process. So the tokens in the file's header are read, then
+    the file without the weights, and these values are checked.
 
     Args:
         path: the file.
@@ -33,7 +34,13 @@ def load(path, device=None):
         raise UsageError("this llama.cpp was built for the CPU alone; leave the device out")
     if not os.path.isfile(path):
         raise ModelFileError(f"there is no file {os.fspath(path)}")
-    described = _load(path, vocab_only=True, device="cpu")  # metadata and tokenizer, in no time
+    repeated = repeated_token(path)
+    if repeated is not None:
+        token = repeated[:40].decode("utf-8", "replace")
+        raise ModelFileError(
+            f"llama.cpp cannot load {os.fspath(path)}: its vocabulary has the token {token!r} twice"
+        )
+    described = _load(path, vocab_only=True, device="cpu")
     try:
         fault = _fault(described)
     finally:

@@ -15,10 +15,8 @@ import numpy as np
 
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
+from corelm_llama_cpp.generation import RECORD
 from corelm_llama_cpp.library import llama
-
-RECORD = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""`llama_token_data`."""
 
 
 class State:

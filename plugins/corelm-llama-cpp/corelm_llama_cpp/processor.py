@@ -3,6 +3,7 @@
 import numpy as np
 
 from corelm.interop import EngineSampler
+from corelm_llama_cpp.generation import current
 
 
 class LogitsProcessor:
@@ -11,12 +12,16 @@ class LogitsProcessor:
     llama-cpp-python prints an exception of a processor and continues without it. So the first
     exception is kept, and `raise_error` raises it.
 
+    A generation begins a text, also where its prompt continues the text before. The tokens that
+    `grammar=` of llama-cpp-python refuses are masked before the sampler.
+
     Attributes:
         error: the first exception of a call; None if there was none.
     """
 
     def __init__(self, engine):
         self.error, self._engine = None, engine
+        self._generation = None
 
     def __call__(self, input_ids, scores):
         """Return the logits of the next token, (vocabulary,).
@@ -29,7 +34,14 @@ class LogitsProcessor:
             CorelmError: as `corelm.interop.EngineSampler`.
         """
         try:
-            return self._engine(np.ascontiguousarray(scores)[None], [input_ids])[0]
+            generation = current(self._generation)
+            if generation is not None and generation is not self._generation:
+                self._engine.reset()
+            self._generation = generation
+            logits = np.ascontiguousarray(scores)
+            if generation is not None:
+                logits = generation.masked(input_ids, logits)
+            return self._engine(logits[None], [input_ids])[0]
         except BaseException as error:
             self.error = self.error or error
             raise

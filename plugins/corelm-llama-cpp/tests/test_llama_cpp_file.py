@@ -54,6 +54,33 @@ def test_truncated(gguf_file, tmp_path, size):
     refused(file, "cannot load")
 
 
+def replaced(gguf_file, file, token, other):
+    """Write the tiny model with another word for a token; return the path."""
+    old, new = (struct.pack("<Q", len(word)) + word for word in (token, other))
+    file.write_bytes(gguf_file.read_bytes().replace(old, new, 1))
+    return file
+
+
+@pytest.mark.parametrize("other", [b"a", b"a\0b"])
+def test_a_token_that_is_there_twice(gguf_file, tmp_path, other):
+    """llama.cpp ends the process for it; it reads a token up to the first byte 0."""
+    file = replaced(gguf_file, tmp_path / "twice.gguf", b"b", other)
+    refused(file, "its vocabulary has the token 'a' twice")
+
+
+def test_tokens_without_text_are_no_repetition(gguf_file, tmp_path):
+    file = replaced(gguf_file, tmp_path / "empty.gguf", b"b", b"\0")
+    file = replaced(file, file, b"c", b"\0")
+    assert len(LlamaCppModel(file).vocabulary)
+
+
+def test_a_header_of_nonsense_ends_quickly(gguf_file, tmp_path):
+    header = struct.pack("<4sIQQ", b"GGUF", 3, 0, 2**60)
+    file = tmp_path / "deep.gguf"
+    file.write_bytes(header + (struct.pack("<Q", 0) + struct.pack("<IIQ", 9, 9, 2**60)) * 9)
+    refused(file, "cannot load")
+
+
 def test_without_a_tokenizer(gguf_file, tmp_path):
     file = tmp_path / "silent.gguf"
     file.write_bytes(gguf_file.read_bytes().replace(b"gpt2", b"none", 1))

@@ -70,8 +70,12 @@ class Chain:
         ):
             llama.llama_sampler_chain_add(self._chain, stage)
 
-    def distribution(self, logits, tokens):
-        """Return (vocabulary,) probabilities after the tokens of a text."""
+    def distribution(self, logits, tokens, drop=False):
+        """Return (vocabulary,) probabilities after the tokens of a text.
+
+        Args:
+            drop: take candidates of minus infinity out of the list after each stage.
+        """
         llama.llama_sampler_reset(self._chain)
         for token in tokens:
             llama.llama_sampler_accept(self._chain, int(token))
@@ -79,7 +83,14 @@ class Chain:
             *((i, logit, 0) for i, logit in enumerate(logits.tolist()))
         )
         candidates = llama.llama_token_data_array(records, len(logits), -1, False)
-        llama.llama_sampler_apply(self._chain, ctypes.byref(candidates))
+        for i in range(llama.llama_sampler_chain_n(self._chain)):
+            stage = llama.llama_sampler_chain_get(self._chain, i)
+            llama.llama_sampler_apply(stage, ctypes.byref(candidates))
+            if drop:
+                left = [r for r in candidates.data[: candidates.size] if r.logit > -np.inf]
+                for j, (number, logit, p) in enumerate([(r.id, r.logit, r.p) for r in left]):
+                    candidates.data[j] = llama.llama_token_data(number, logit, p)
+                candidates.size = len(left)
         result = np.full(len(logits), -np.inf)
         for record in candidates.data[: candidates.size]:
             result[record.id] = record.logit
@@ -142,7 +153,43 @@ def test_settings_mean_what_they_mean_in_llama_cpp(settings, options, model):
     assert largest_difference(sampler, model, 100, **options) < 1e-5
 
 
-def largest_difference(sampler, model, texts, **options):
+AFTER_TOP_N_SIGMA = [
+    ({"top_n_sigma": 1.5, "typical_p": 0.7, "top_k": 0}, {"n_sigma": 1.5, "typical": 0.7, "k": 0}),
+    (
+        {"top_n_sigma": 1, "top_k": 0, "top_p": 1, "min_p": 0, "dynatemp_range": 0.3},
+        {"n_sigma": 1.0, "k": 0, "top_p": 1.0, "min_p": 0.0, "range": 0.3},
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "options"), AFTER_TOP_N_SIGMA)
+def test_only_candidates_of_minus_infinity_make_a_difference(settings, options, model):
+    """llama.cpp's top_n_sigma leaves them in the list, and two later stages count them."""
+    sampler = corelm.from_settings(settings, "llama.cpp").sampler
+    assert largest_difference(sampler, model, 50, **options) > 1e-3
+    assert largest_difference(sampler, model, 50, drop=True, **options) < 1e-5
+
+
+def test_without_these_candidates_every_setting_is_llama_cpps(model):
+    rng = np.random.default_rng(5)
+    choices = {
+        "n_sigma": ("top_n_sigma", [0.5, 1.0, 2.0, 5.0]),
+        "typical": ("typical_p", [0.7, 1.0]),
+        "k": ("top_k", [0, 5, 40]),
+        "top_p": ("top_p", [0.9, 1.0]),
+        "min_p": ("min_p", [0.0, 0.05]),
+        "t": ("temperature", [0.8, 1.5]),
+        "range": ("dynatemp_range", [0.0, 0.2]),
+        "xtc": ("xtc_probability", [0.0, 1.0]),
+    }
+    for _ in range(100):
+        options = {name: rng.choice(values).item() for name, (_, values) in choices.items()}
+        settings = {choices[name][0]: value for name, value in options.items()}
+        sampler = corelm.from_settings(settings, "llama.cpp").sampler
+        assert largest_difference(sampler, model, 2, drop=True, **options) < 1e-5, settings
+
+
+def largest_difference(sampler, model, texts, drop=False, **options):
     """Return the largest difference between two probabilities, over random logits and texts."""
     chain = Chain(model.pointer, **options)
     rng, size = np.random.default_rng(0), len(model.vocabulary)
@@ -152,7 +199,7 @@ def largest_difference(sampler, model, texts, **options):
         tokens = context(rng, size)
         past = corelm.Context.of(tokens[None], vocabulary=model.vocabulary)
         ours = corelm.softmax(sampler(logits[None], past))[0]
-        theirs = chain.distribution(logits, tokens)
+        theirs = chain.distribution(logits, tokens, drop)
         differences.append(float(np.abs(ours - theirs).max()))
     chain.free()
     return max(differences)

@@ -132,6 +132,26 @@ def test_with_a_seed_the_text_is_that_of_corelm(sampler, model, llm, loop, vocab
     own.free()
 
 
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "min_length(n=6)",
+        "length_bias(weight=2.0)",
+        "xtc(probability=1.0, threshold=0.0, special='end')",
+    ],
+)
+def test_every_end_of_the_file_is_an_end(sampler, llm, vocabulary):
+    ends = [llm.token_eos(), llm.n_vocab() - 1]
+    processor = as_logits_processor(sampler, vocabulary=vocabulary)
+    processor(np.array([5]), np.zeros(llm.n_vocab(), np.float32))
+    row = processor(np.array([5, 6]), np.zeros(llm.n_vocab(), np.float32))
+    assert sorted(vocabulary.ends) == sorted(ends)
+    if "xtc" in sampler:
+        assert set(ends) < set(np.flatnonzero(np.isfinite(row)).tolist())
+    else:
+        assert np.flatnonzero(row).tolist() == ends
+
+
 def test_the_stages_of_llama_cpp_do_not_change_the_token_drawn(model, llm):
     expected = texts_of_corelm(model, "stochastic")
     processor = as_logits_processor("stochastic", seed=3)
@@ -150,6 +170,70 @@ def test_the_start_token_is_not_a_part_of_the_text(started_file):
     drawn = llm.generate(prompt, logits_processor=llama.LogitsProcessorList([processor]))
     assert [token for token, _ in zip(drawn, expected.tokens, strict=False)] == expected.tokens
     llm.close()
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "stochastic",
+        "mirostat(tau=2.0)",
+        "presence_penalty(penalty=9.0, skip_prompt=True)",
+        "min_length(n=9)",
+    ],
+)
+def test_a_generation_that_continues_the_last_one_is_a_text_of_its_own(sampler, llm, vocabulary):
+    def written(ids, processor):
+        drawn = llm.generate(ids, logits_processor=llama.LogitsProcessorList([processor]))
+        return [token for _, token in zip(range(6), drawn, strict=False)]
+
+    options = {"seed": 3, "vocabulary": vocabulary}
+    again = as_logits_processor(sampler, **options)
+    ids = llm.tokenize(b"This movie", add_bos=False)
+    for _ in range(4):
+        found = written(ids, again)
+        assert found == written(ids, as_logits_processor(sampler, **options))
+        ids = [*ids, *found]
+
+
+class Letters(Sampler):
+    """Keep the tokens that a grammar of small letters allows."""
+
+    reads = frozenset({"step", "vocabulary"})
+
+    def __call__(self, logits, context):
+        vocabulary = context.vocabulary
+        words = [vocabulary.token_bytes(i) for i in range(len(vocabulary))]
+        kept = np.array([bool(word) and word.isalpha() and word.islower() for word in words])
+        if context.step:
+            kept[list(vocabulary.ends)] = True
+        return keep(logits, np.broadcast_to(kept, logits.shape))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("sampler", ["stochastic", "greedy", "mirostat(tau=2.0)", "top_k(k=2)"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_grammar_comes_before_the_sampler(sampler, seed, temperature, model, llm, vocabulary):
+    grammar = llama.LlamaGrammar.from_string("root ::= [a-z]+", verbose=False)
+    chain = Letters() | corelm.sampler(sampler)
+    [expected] = corelm.generate(model, "This", sampler=chain, seed=seed, length=10)
+    processor = as_logits_processor(sampler, seed=seed, vocabulary=vocabulary)
+    found = llm(
+        "This",
+        max_tokens=10,
+        temperature=temperature,
+        grammar=grammar,
+        logits_processor=llama.LogitsProcessorList([processor]),
+        stopping_criteria=processor.raise_error,
+    )
+    assert found["choices"][0]["text"] == expected.text
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "top_k(k=2)"])
+def test_a_grammar_leaves_llama_cpp_something_to_draw(sampler, llm):
+    grammar = llama.LlamaGrammar.from_string("root ::= [a-z]+", verbose=False)
+    processors = llama.LogitsProcessorList([as_logits_processor(sampler)])
+    found = llm("This", max_tokens=10, grammar=grammar, logits_processor=processors)
+    assert found["choices"][0]["text"].isalpha()
 
 
 def candidates_of(records):

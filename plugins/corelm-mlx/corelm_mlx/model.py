@@ -1,8 +1,9 @@
 """A model of mlx-lm as a language model of corelm."""
 
 from corelm import CorelmError, softmax
-from corelm.interop import CachedSession, vocabulary_of
+from corelm.interop import CachedSession
 from corelm_mlx.cache import MlxCache
+from corelm_mlx.vocabulary import vocabulary_from
 
 UNLIMITED = 2**31
 """The context length of a model whose configuration names none."""
@@ -18,6 +19,7 @@ class MlxModel:
     Args:
         model: a model of mlx-lm, such as `mlx_lm.load` returns.
         tokenizer: the model's.
+        ends: the ids that end a text; None for `tokenizer.eos_token_ids`.
 
     Attributes:
         vocabulary: the tokens of the tokenizer.
@@ -27,7 +29,7 @@ class MlxModel:
         CorelmError: a tokenizer with more tokens than the model has logits.
     """
 
-    def __init__(self, model, tokenizer):
+    def __init__(self, model, tokenizer, *, ends=None):
         size = _setting(model, ("vocab_size",)) or len(tokenizer)
         if len(tokenizer) > size:
             raise CorelmError(
@@ -35,8 +37,7 @@ class MlxModel:
                 "they do not belong together"
             )
         self._model = model
-        ends = getattr(tokenizer, "eos_token_ids", None)
-        self.vocabulary = vocabulary_of(tokenizer, size, None if ends is None else sorted(ends))
+        self.vocabulary = vocabulary_from(tokenizer, ends, size)
         self.context_length = _setting(model, LENGTHS) or UNLIMITED
 
     def next_token_distribution(self, tokens):

@@ -4,12 +4,13 @@ import mlx.core as mx
 import numpy as np
 
 from corelm.errors import UsageError
-from corelm.interop import EngineSampler, vocabulary_of
+from corelm.interop import EngineSampler
 from corelm_mlx.arrays import to_numpy
 from corelm_mlx.texts import Texts
+from corelm_mlx.vocabulary import vocabulary_from
 
 
-def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
+def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None, ends=None):
     """Return a sampler as a function for `generate(logits_processors=[...])`.
 
     Without a seed it returns the sampler's logits, and mlx-lm draws from them: pass
@@ -24,8 +25,10 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; None leaves the draw to mlx-lm.
         sample: the index of the text in a run with the seed, as in `corelm.generate`.
-        tokenizer: the model's, for samplers that name words, and to leave its start token out of
-            the text.
+        tokenizer: the model's, for samplers that name words or the end of a text, and to tell its
+            start token from the text.
+        ends: the ids at which mlx-lm ends a text, such as `stop_tokens` of a `BatchGenerator`;
+            None for `tokenizer.eos_token_ids`.
 
     Raises:
         CorelmError: no such sampler, or a seed that is not a whole number of at least 0.
@@ -35,7 +38,7 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
         >>> processor(mx.array([0]), mx.array([[1.0, 3.0, 2.0]])).tolist()
         [[-inf, 3.0, -inf]]
     """
-    vocabulary = None if tokenizer is None else vocabulary_of(tokenizer)
+    vocabulary = None if tokenizer is None else vocabulary_from(tokenizer, ends)
     engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
     texts = Texts(engine, alone=seed is not None)
 
@@ -50,7 +53,7 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None):
     return logits_processor
 
 
-def as_sampler(sampler, *, seed=None):
+def as_sampler(sampler, *, seed=None, tokenizer=None, ends=None):
     """Return a sampler as a function for `generate(sampler=...)`, which draws the tokens.
 
     mlx-lm passes log-probabilities alone, so the sampler may not read the tokens of the text. The
@@ -60,6 +63,7 @@ def as_sampler(sampler, *, seed=None):
     Args:
         sampler: a sampler, a registered name or an expression.
         seed: decides the random numbers; by default a new one.
+        tokenizer, ends: as for `as_logits_processor`.
 
     Raises:
         CorelmError: no such sampler, or a seed that is not a whole number of at least 0.
@@ -69,7 +73,8 @@ def as_sampler(sampler, *, seed=None):
         >>> as_sampler("top_k(k=1)")(mx.array([[-3.0, -0.1, -5.0]])).tolist()
         [1]
     """
-    engine = EngineSampler(sampler, seed=seed)
+    vocabulary = None if tokenizer is None else vocabulary_from(tokenizer, ends)
+    engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
     if "tokens" in engine.reads:
         raise UsageError(
             f"{engine.sampler} reads the tokens of the text, which mlx-lm passes to logits "

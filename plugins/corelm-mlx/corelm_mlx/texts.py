@@ -38,7 +38,9 @@ class Texts:
             UsageError: texts of a batch where only one at a time is allowed.
         """
         self._calls += 1
-        text = next((text for text in self._open if text.engine.continues(tokens)), None)
+        # The latest first: its prompt may be the whole of an earlier text.
+        latest = reversed(self._open)
+        text = next((text for text in latest if text.engine.continues(tokens)), None)
         if text is None:
             text = self._begin()
         elif self._alone and text.call != self._calls - 1:

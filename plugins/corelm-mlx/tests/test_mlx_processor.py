@@ -162,6 +162,62 @@ def test_the_start_token_is_no_part_of_the_text():
     assert found == own.tokens
 
 
+@pytest.mark.parametrize("sampler", ["stochastic", "mirostat(tau=2.0)", "min_length(n=9)"])
+def test_a_prompt_that_continues_the_last_text_begins_a_text(sampler):
+    again = as_logits_processor(sampler, seed=3, tokenizer=TOKENIZER)
+    ids = TOKENIZER.encode("the cat", add_special_tokens=False)
+    for _ in range(4):
+        fresh = as_logits_processor(sampler, seed=3, tokenizer=TOKENIZER)
+        found, own = (tokens(ids, 5, logits_processors=[p]) for p in (again, fresh))
+        assert found == own
+        ids = [*ids, *found]
+
+
+ENDS = [0, 3, 17, 31, 64, 65, 66, 67, 97, 101, 110, 128, 200, 250]
+"""Ids that end a text of the tiny model within a few tokens."""
+OF_ENDS = ["min_length(n=6)", "length_bias(weight=2.0, start=3)"]
+
+
+def texts_of(make, ends, **options):
+    """Return the ids of 20 texts in mlx-lm and in corelm, with a tokenizer of several ends."""
+    tokenizer = tiny_tokenizer(ends=ends)
+    model = MlxModel(ENGINE, tokenizer)
+    found, own = [], []
+    for seed in range(20):
+        found.append(tokens("the", 12, tokenizer, **make(seed, tokenizer)))
+        [text] = corelm.generate(model, "the", seed=seed, length=12, **options)
+        own.append(text.tokens)
+    return found, own
+
+
+@pytest.mark.parametrize("sampler", OF_ENDS)
+def test_every_end_of_the_configuration_is_an_end(sampler):
+    def processors(seed, tokenizer):
+        return {"logits_processors": [as_logits_processor(sampler, seed=seed, tokenizer=tokenizer)]}
+
+    found, own = texts_of(processors, ENDS, sampler=sampler)
+    assert found == own
+    if "min_length" in sampler:
+        assert min(map(len, found)) > 6
+
+
+def test_a_sampler_without_tokens_knows_the_ends_too():
+    def samplers(seed, tokenizer):
+        sampler = "xtc(probability=1.0, threshold=0.02, special='end')"
+        return {"sampler": as_sampler(sampler, seed=seed, tokenizer=tokenizer)}
+
+    found, own = texts_of(
+        samplers, ENDS, sampler="xtc(probability=1.0, threshold=0.02, special='end')"
+    )
+    assert found == own
+
+
+def test_the_ends_of_a_batch_are_an_argument():
+    processor = as_logits_processor("min_length(n=6)", tokenizer=TOKENIZER, ends=ENDS)
+    logits = processor(mx.array([1]), mx.zeros((1, ENGINE.args.vocab_size)))
+    assert np.flatnonzero(np.isneginf(np.array(logits))).tolist() == ENDS
+
+
 def test_samplers_find_words_in_the_tokenizer():
     [cat] = TOKENIZER.encode(" cat", add_special_tokens=False)
     processor = as_logits_processor("ban(words=(' cat',))", tokenizer=TOKENIZER)

@@ -28,9 +28,9 @@ SAMPLERS = [*testing.SAMPLERS, "p_less"]  # a plugin
 PROMPTS = ["see the cat sit", "the", "a cat"]
 
 
-def tiny_tokenizer(**options):
-    """Return a tokenizer with a few merges, as mlx-lm wraps it."""
-    return TokenizerWrapper(testing.tiny_tokenizer(**options))
+def tiny_tokenizer(ends=None, **options):
+    """Return a tokenizer with a few merges, as mlx-lm wraps it; `ends` are those of a model."""
+    return TokenizerWrapper(testing.tiny_tokenizer(**options), eos_token_ids=ends)
 
 
 def sizes(vocab_size, context_length):

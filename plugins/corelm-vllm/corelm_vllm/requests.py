@@ -1,5 +1,6 @@
 """The requests of a batch, and the step that applies their samplers to rows of logits."""
 
+import copy
 import logging
 import weakref
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from corelm.interop import EngineSampler
 
 logger = logging.getLogger("vllm.corelm")
 NO_TOKENS = np.empty(0, dtype=np.int64)
+SURPRISALS = {"surprisal", "model_surprisal"}
+"""Parts of the context that are carried from one row of a text to the next."""
 
 
 class Request:
@@ -28,11 +31,29 @@ class Request:
         self.engine = engine
         self.stream = None if seed is None else corelm.RandomStream(seed, [0])
         self.failed = False
+        self._steps = []  # the engine after each row of the last step
 
     @property
     def reads_tokens(self):
         """True if the text so far is needed, for the context or for the position of the draw."""
         return bool(self.engine.reads) or self.stream is not None
+
+    def apply_in_turn(self, logits, rows):
+        """Return the logits of rows of this request, each of which may continue another.
+
+        With drafts a step has a row for each of them, and the next step continues the row of the
+        last one that was accepted.
+        """
+        result, steps = np.empty_like(logits), []
+        for i in sorted(range(len(rows)), key=lambda i: len(rows[i].tokens)):
+            tokens = rows[i].tokens
+            known = (engine for engine in [*steps, *self._steps] if engine.continues(tokens))
+            engine = copy.copy(next(known, self.engine))
+            lengths = [rows[i].prompt_length]
+            result[i] = engine(logits[i : i + 1], [tokens], prompt_lengths=lengths)[0]
+            steps.append(engine)
+        self._steps = steps
+        return result
 
 
 @dataclass(frozen=True)
@@ -69,7 +90,8 @@ class Requests:
         name = str(settings.sampler)
         engine = self._shared.get(name)
         if engine is None:
-            engine = EngineSampler(settings.sampler, vocabulary=self._vocabulary)
+            vocabulary = self._vocabulary.ending_at(settings.ends)
+            engine = EngineSampler(settings.sampler, vocabulary=vocabulary)
             if not engine.reads:
                 self._shared[name] = engine
         return Request(engine, settings.seed)
@@ -104,11 +126,12 @@ def _apply_group(logits, rows):
     if logits.device.type != "cpu" and not drawing and engine.is_native(part):
         logits[index] = engine.native(part).to(logits.dtype)
         return
-    result = engine(
-        part.float().cpu().numpy(),
-        [row.tokens for row in rows],
-        prompt_lengths=[row.prompt_length for row in rows],
-    )
+    host = part.float().cpu().numpy()
+    if engine.reads & SURPRISALS:  # such an engine belongs to one request
+        result = rows[0].request.apply_in_turn(host, rows)
+    else:
+        lengths = [row.prompt_length for row in rows]
+        result = engine(host, [row.tokens for row in rows], prompt_lengths=lengths)
     if drawing:
         result = result.copy()  # the engine keeps it, for the surprisal of the next token
         uniforms = np.array([rows[i].uniform for i in drawing])

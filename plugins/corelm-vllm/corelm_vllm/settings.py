@@ -12,10 +12,17 @@ NEUTRAL = {"temperature": (1,), "top_p": (1,), "top_k": (0, -1), "min_p": (0,)}
 
 @dataclass(frozen=True)
 class Settings:
-    """The sampler of a request, and the seed of corelm's draw; None leaves the draw to vLLM."""
+    """The settings of a request.
+
+    Attributes:
+        sampler: the request's.
+        seed: of corelm's draw; None leaves the draw to vLLM.
+        ends: the ids at which vLLM ends the text; None if the request has none.
+    """
 
     sampler: corelm.Sampler
     seed: int | None
+    ends: frozenset | None
 
 
 def read_settings(params):
@@ -42,7 +49,17 @@ def read_settings(params):
         _check_later_stages(params)
     else:
         corelm.RandomStream(seed, [0])  # checks the seed
-    return Settings(sampler, seed)
+    return Settings(sampler, seed, _ends(params))
+
+
+def _ends(params):
+    """Return the ids that end a text, which vLLM collects in each request.
+
+    They are those of the tokenizer, of `generation_config.json` and of the request.
+    """
+    if params.ignore_eos:
+        return frozenset(params.stop_token_ids or ())
+    return frozenset(params.all_stop_token_ids) or None
 
 
 def _check_later_stages(params):

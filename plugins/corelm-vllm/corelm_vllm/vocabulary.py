@@ -1,6 +1,7 @@
 """The vocabulary of vLLM's model, for samplers that name words or the end of a text."""
 
-from functools import cached_property
+import copy
+from functools import cached_property, lru_cache
 
 
 class VllmVocabulary:
@@ -30,7 +31,11 @@ class VllmVocabulary:
         plain, whole = self.encode("a"), list(self._tokenizer.encode("a"))
         return whole[0] if whole[1 : 1 + len(plain)] == plain else None
 
-    @property
+    def ending_at(self, ends):
+        """Return the vocabulary of requests that end at these ids; None for the model's."""
+        return self if ends is None else _ending_at(self, ends)
+
+    @cached_property
     def ends(self):
         """The ids that end a text, from the model's configuration."""
         ids = getattr(self._config.hf_config, "eos_token_id", None)
@@ -46,3 +51,10 @@ class VllmVocabulary:
     def decode(self, ids):
         """Return the text of ids."""
         return self._tokenizer.decode(list(ids))
+
+
+@lru_cache(maxsize=64)
+def _ending_at(vocabulary, ends):
+    other = copy.copy(vocabulary)
+    other.ends = tuple(sorted(ends))
+    return other
