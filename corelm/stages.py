@@ -181,7 +181,7 @@ class _Run:
             return work()
         except UsageError as error:  # such as a word that the vocabulary lacks
             raise UsageError(f"{stage.name}: {message_of(error)}") from error
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SamplerError):  # the latter names a sampler inside this one
             raise
         except BaseException as error:  # a plugin's SystemExit must not end the program
             if not self._checked:  # of another library, whose tracers raise to be told apart

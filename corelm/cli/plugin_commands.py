@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Collection
+from typing import Any
 
 import typer
 from typer.main import get_command
@@ -16,7 +17,7 @@ from typer.main import get_command
 from corelm.cli.options.completion import completed_words
 from corelm.cli.output import describe
 from corelm.cli.text_values import TextGroup
-from corelm.errors import CorelmError, PluginError
+from corelm.errors import CorelmError, PluginError, UsageError
 from corelm.plugins.loading import OWN
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import COMMANDS, Registry
@@ -36,6 +37,16 @@ class CommandRegistry(Registry):
     group = "corelm.commands"
     checks = {COMMANDS: check_command}  # noqa: RUF012 - declared as a ClassVar in the base class
     hooks = (COMMANDS,)
+
+    def _admit(self, source: Source, plugin: Any) -> None:
+        try:
+            super()._admit(source, plugin)
+        except PluginError as error:
+            # A command whose options depend on the command line may find it wrong; that is no
+            # fault of the plugin.
+            if isinstance(error.__cause__, UsageError):
+                raise error.__cause__ from None
+            raise
 
 
 def is_command(name: str) -> bool:
