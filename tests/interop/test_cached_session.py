@@ -9,7 +9,7 @@ from small_models import numbered_words
 import corelm
 from corelm import HiddenStateSession, RewindableSession
 from corelm.errors import UsageError
-from corelm.interop import CachedSession
+from corelm.interop import CachedSession, session_faults
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
 
@@ -202,3 +202,50 @@ def test_decoding_beyond_the_context(engine, vocabulary):
         logits[[vocabulary.padding, vocabulary.unknown]] = -np.inf
         assert token == logits.argmax()
         tokens.append(token)
+
+
+class ForgetsRows(Engine):
+    """Its state doesn't move with the rows, as that of a network that keeps it in its layers."""
+
+    def select(self, rows):
+        if len(rows) != len(self.cache):
+            self.cache = self.cache[[0] * len(rows)]
+
+
+class KeepsTokens(Engine):
+    def truncate(self, length):
+        return length
+
+
+class RefusesToCrop(Engine):
+    def truncate(self, length):
+        raise RuntimeError("no past states")
+
+
+class Drifts(Engine):
+    """Off by half a logit after the first pass, in itself."""
+
+    def process(self, tokens, count):
+        later = self.cache is not None
+        logits, hidden = super().process(tokens, count)
+        return logits + later * np.linspace(0, 0.5, SIZE, dtype=np.float32), hidden
+
+
+@pytest.mark.parametrize(
+    ("broken", "faults"),
+    [
+        (Engine, set()),
+        (ForgetsRows, {"select", "rewind"}),
+        (KeepsTokens, {"rewind"}),
+        (RefusesToCrop, {"rewind"}),
+        (Drifts, {"extend", "rewind"}),
+    ],
+)
+def test_a_trial_finds_the_operations_that_fail(broken, faults, vocabulary):
+    found = session_faults(lambda tokens: start(broken(), tokens, vocabulary), SIZE)
+    assert found.keys() == faults
+    assert all(error > 0.01 for error in found.values())
+
+
+def test_a_trial_accepts_a_cache_that_can_only_be_emptied(vocabulary):
+    assert session_faults(Model(vocabulary, rewinds=False).start, SIZE) == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from small_models import SMALL, small_model
@@ -12,10 +14,11 @@ from corelm.errors import ModelOutputError
 from corelm.language_model import never_drawn
 from corelm.numerics.distributions import surprisals
 from corelm.reports.divergences import nan_if_impossible
-from corelm.reports.measure.contexts import Contexts, Reader, groups, read
+from corelm.reports.measure.contexts import LOGITS_BYTES, Contexts, Reader, groups, read
 from corelm.testing import ToyModel
 
 INF = float("inf")
+BOUND = "corelm.reports.measure.contexts.LOGITS_BYTES"
 
 
 def some_texts(size, lengths, prompts, seed=0):
@@ -24,8 +27,14 @@ def some_texts(size, lengths, prompts, seed=0):
     return Contexts("human", "random", texts, prompts)
 
 
+@pytest.fixture(params=[1, 1_000, LOGITS_BYTES], ids=["one", "few", "all"])
+def at_once(request, monkeypatch):
+    """Let a block have one position, a few or all of them."""
+    monkeypatch.setattr(BOUND, request.param)
+
+
 @pytest.mark.parametrize("kind", ["default", "rnn"])
-def test_every_position_has_the_distribution_after_the_tokens_before_it(kind):
+def test_every_position_has_the_distribution_after_the_tokens_before_it(kind, at_once):
     """Bit for bit, also beyond the context of 8, where the window slides."""
     model = small_model(SMALL[kind], end=True)
     contexts = some_texts(30, lengths=(3, 19, 1, 8, 19, 2), prompts=(0, 2, 0, 2, 0, 2))
@@ -47,6 +56,70 @@ def test_every_position_has_the_distribution_after_the_tokens_before_it(kind):
         alone = model.start([contexts.texts[i][:time]]).next_logits()[0].copy()
         alone[never_drawn(model.vocabulary)] = -INF
         assert np.array_equal(logits, alone)
+
+
+class Engine:
+    """A toy model that counts its passes; its sessions return several positions, or one."""
+
+    def __init__(self, several=True):
+        self._toy, self._several = ToyModel(list("abcd")), several
+        self.vocabulary, self.context_length = self._toy.vocabulary, self._toy.context_length
+        self.passes = []
+
+    def start(self, tokens):
+        session = self._toy.start(tokens)
+        found = SimpleNamespace(extend=session.extend, select=session.select)
+        found.next_logits = lambda: self.counted(session.next_logits()[:, None])[:, 0]
+        if self._several:
+            found.rewind = session.rewind
+            found.last_logits = lambda count: self.counted(session.last_logits(count))
+        return found
+
+    def counted(self, logits):
+        self.passes.append(logits.shape[:2])
+        return logits
+
+
+def test_contexts_are_read_in_one_pass_where_the_session_can():
+    contexts = some_texts(6, (31,) * 8, (1,) * 8)
+    found = {}
+    for several in (True, False):
+        model = Engine(several)
+        [group] = groups(model, contexts, range(8))
+        logits = [position.logits for position in read(model, group)]
+        found[several] = np.stack(logits), group.model_surprisal, model.passes
+    assert found[True][2] == [(8, 30)]
+    assert found[False][2] == [(8, 1)] * 30
+    for one, other in zip(found[True][:2], found[False][:2], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_pass_has_a_bounded_memory_and_is_never_mostly_padding(monkeypatch):
+    model = Engine()
+    rows = 80  # of logits, in one pass
+    monkeypatch.setattr(BOUND, rows * len(model.vocabulary) * 4)
+    lengths = (31,) * 4 + (14, 13, 3, 2)
+    [group] = groups(model, some_texts(6, lengths, (1,) * 8), range(8))
+    seen = [len(position.tokens) for position in read(model, group)]
+    assert seen == [sum(length > time for length in lengths) for time in range(1, 31)]
+    assert model.passes == [(8, 10), (6, 13), (4, 7)]
+    assert sum(batch * count for batch, count in model.passes) < 1.5 * sum(seen)
+
+
+def test_samplers_cannot_write_into_the_logits_of_a_session():
+    model = small_model(SMALL["default"], end=True)
+    [group] = groups(model, some_texts(30, (6,), (2,)), [0])
+    session = model.start(group.tokens[:, :2])
+    session.extend(group.tokens[:, 2:5])
+    kept = session.last_logits(4)
+    session.last_logits, expected = (lambda count: kept), kept.copy()
+    engine = SimpleNamespace(
+        vocabulary=model.vocabulary, context_length=8, start=lambda tokens: session
+    )
+    session.extend = lambda tokens: None
+    for position in read(engine, group):
+        position.logits[:] = 0
+    np.testing.assert_array_equal(kept, expected)
 
 
 def test_texts_with_prompts_of_one_length_are_read_together():

@@ -23,9 +23,15 @@ class TransformersSession(CachedSession):
 
 
 class TransformersCache:
-    """A `corelm.interop.KeyValueCache` of a transformers model."""
+    """A `corelm.interop.KeyValueCache` of a transformers model.
 
-    def __init__(self, model):
+    Args:
+        model: the model.
+        crops: drop tokens from transformers' cache; if False, the cache is emptied instead.
+    """
+
+    def __init__(self, model, crops=True):
+        self._crops = crops
         self._model, self._head = model, model.get_output_embeddings()
         parameters = inspect.signature(model.forward).parameters
         self._keeps = "logits_to_keep" in parameters
@@ -68,7 +74,7 @@ class TransformersCache:
 
     def truncate(self, length):
         """Drop the tokens after the first `length`; return the number that remains."""
-        if length == 0 or not self._cache.is_croppable:
+        if length == 0 or not (self._crops and self._cache.is_croppable):
             self._cache = None
             return 0
         self._cache.crop(length - self._length)

@@ -1,9 +1,13 @@
 """A model of transformers as a language model of corelm."""
 
+import logging
+
 from corelm import CorelmError, softmax
-from corelm.interop import vocabulary_of
+from corelm.interop import session_faults, vocabulary_of
 from corelm_transformers.cache import TransformersCache, TransformersSession
 from corelm_transformers.caller import end_tokens
+
+logger = logging.getLogger("corelm.transformers")
 
 UNLIMITED = 2**31
 """The context length of a model whose configuration names none."""
@@ -12,8 +16,9 @@ UNLIMITED = 2**31
 class TransformersModel:
     """A causal language model of transformers, with its tokenizer.
 
-    Its sessions use transformers' own key/value cache, on the device of the model. Texts begin
-    with the token that the tokenizer puts before them; chat templates are yours to apply.
+    Its sessions use transformers' own key/value cache, on the device of the model. They are tried
+    once on a few tokens: a cache that cannot drop tokens is read again instead. Texts begin with
+    the token that the tokenizer puts before them; chat templates are yours to apply.
 
     Args:
         model: a model with a language modeling head, such as `AutoModelForCausalLM` loads.
@@ -24,7 +29,8 @@ class TransformersModel:
         context_length: the largest number of tokens that the model attends to.
 
     Raises:
-        CorelmError: a model that isn't a causal language model, or a tokenizer with more ids.
+        CorelmError: a model that isn't a causal language model, whose cache doesn't hold all of its
+            state, or a tokenizer with more ids.
     """
 
     def __init__(self, model, tokenizer):
@@ -42,6 +48,8 @@ class TransformersModel:
         ends = end_tokens(getattr(model, "generation_config", None), tokenizer)
         self.vocabulary = vocabulary_of(tokenizer, size, ends)
         self.context_length = getattr(config, "max_position_embeddings", None) or UNLIMITED
+        self._crops = True
+        self._try_sessions()
 
     def next_token_distribution(self, tokens):
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""
@@ -49,5 +57,30 @@ class TransformersModel:
 
     def start(self, tokens):
         """Start a decoding session for (batch, time) ids."""
-        cache = TransformersCache(self._model)
+        cache = TransformersCache(self._model, self._crops)
         return TransformersSession(cache, tokens, self.vocabulary, self.context_length)
+
+    def _try_sessions(self):
+        """Try a session, and one that never drops tokens from the cache if the first can't."""
+        name, size = type(self._model).__name__, len(self.vocabulary)
+        try:
+            faults = session_faults(self.start, size)
+            if "rewind" in faults:
+                self._crops = False
+                faults = session_faults(self.start, size)
+        except CorelmError:
+            raise
+        except Exception as error:  # of a model's own code
+            raise CorelmError(f"{name} does not run on transformers' cache: {error}") from error
+        if faults.keys() & {"select", "rewind"}:
+            raise CorelmError(
+                f"{name} keeps a part of its state outside its cache, so corelm cannot reorder its "
+                f"texts (a logit is off by {max(faults.values()):.2g})"
+            )
+        if faults:
+            logger.warning(
+                "%s gives other logits token by token than in one pass, by up to %.2g, in "
+                "transformers itself",
+                name,
+                faults["extend"],
+            )

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from transformers import LogitsProcessor
 
+from corelm import CorelmError
 from corelm.interop import EngineSampler, vocabulary_of
+from corelm_transformers.assisted import assisted_prompt_width
 from corelm_transformers.caller import EndTokens, calling_list, config_of_loop, end_tokens
 
 logger = logging.getLogger("corelm.transformers")
@@ -81,9 +83,11 @@ class SamplerProcessor(LogitsProcessor):
                 return native
             self._remark("info", "%s runs on the CPU: one copy of the logits a step", self)
         texts = self._texts(input_ids) if self._reads_texts else [()] * len(scores)
+        lengths = self._assisted_lengths(input_ids, texts) if self._reads_texts else None
         # On a CPU no array is copied here, in either direction, but where nothing changed: then
         # the result is a read-only view of the scores, which PyTorch does not take.
-        result = self._engine(scores.to("cpu", torch.float32).numpy(), texts)
+        logits = scores.to("cpu", torch.float32).numpy()
+        result = self._engine(logits, texts, prompt_lengths=lengths)
         return torch.from_numpy(np.require(result, requirements="W")).to(scores.device)
 
     @property
@@ -129,6 +133,24 @@ class SamplerProcessor(LogitsProcessor):
                     self,
                 )
         return [row[start:] for row, start in zip(rows, starts, strict=True)]
+
+    def _assisted_lengths(self, input_ids, texts):
+        """Return the length of each row's prompt in assisted decoding; None in other loops.
+
+        Assisted decoding takes tokens back, so its rows don't continue those of the last call.
+
+        Raises:
+            CorelmError: the sampler reads surprisals, which are gone with the last call.
+        """
+        width = assisted_prompt_width()
+        if width is None:
+            return None
+        if self._engine.reads & {"surprisal", "model_surprisal"}:
+            raise CorelmError(
+                f"{self._engine.sampler} reads the surprisals of earlier tokens, and assisted "
+                "decoding takes tokens back; generate without an assistant or prompt lookup"
+            )
+        return [width - (input_ids.shape[1] - len(text)) for text in texts]
 
     def _check_neighbours(self, processors):
         """Warn if processors in the same list change what comes in, or what goes out.

@@ -28,6 +28,23 @@ def other_engine(kind):
         config = transformers.Gemma3TextConfig(
             **SMALL, **HEADS, head_dim=8, sliding_window=4, query_pre_attn_scalar=8
         )
+    elif kind == "llama":
+        config = transformers.LlamaConfig(**SMALL, **HEADS)
+    elif kind == "lfm2":  # whose cache says that it can be cropped, and cannot
+        config = transformers.Lfm2Config(**SMALL, **HEADS, layer_types=["conv", "full_attention"])
+    elif kind == "bamba":
+        config = transformers.BambaConfig(
+            **SMALL,
+            **HEADS,
+            mamba_n_heads=4,
+            mamba_d_head=8,
+            mamba_d_state=8,
+            attn_layer_indices=[1],
+        )
+    elif kind == "recurrent_gemma":
+        config = transformers.RecurrentGemmaConfig(
+            **SMALL | {"num_hidden_layers": 3}, **HEADS, lru_width=16
+        )
     elif kind == "bfloat16":
         return ENGINE.__class__(ENGINE.config).to(torch.bfloat16).eval()
     else:  # without attention: its state cannot be cut back
@@ -38,7 +55,9 @@ def other_engine(kind):
     return transformers.AutoModelForCausalLM.from_config(config).eval()
 
 
-@pytest.fixture(params=["gpt2", "mistral", "gemma3", "mamba", "bfloat16"], scope="module")
+@pytest.fixture(
+    params=["gpt2", "llama", "mistral", "gemma3", "mamba", "lfm2", "bfloat16"], scope="module"
+)
 def model(request):
     engine = ENGINE if request.param == "gpt2" else other_engine(request.param)
     return TransformersModel(engine, TOKENIZER)
@@ -66,9 +85,9 @@ def test_a_pass_is_that_of_the_engine(model):
 
 
 def test_the_engine_sees_each_token_once():
-    seen = []
+    model, seen = TransformersModel(ENGINE, TOKENIZER), []
     hook = ENGINE.transformer.wte.register_forward_hook(lambda _, ids, __: seen.append(ids[0]))
-    session = TransformersModel(ENGINE, TOKENIZER).start([[1, 2, 3]])
+    session = model.start([[1, 2, 3]])
     for token in (4, 5, 6):
         session.next_logits()
         session.extend([token])
@@ -176,6 +195,34 @@ def test_a_model_of_another_tokenizer_is_refused():
     tokenizer.add_tokens(["one more"])
     with pytest.raises(CorelmError, match="do not belong together"):
         TransformersModel(ENGINE, tokenizer)
+
+
+def test_a_model_with_a_state_outside_its_cache_is_refused():
+    with pytest.raises(CorelmError) as caught:
+        TransformersModel(other_engine("recurrent_gemma"), TOKENIZER)
+    message = str(caught.value)
+    assert message.startswith("RecurrentGemmaForCausalLM keeps a part of its state outside its")
+    assert "\n" not in message
+
+
+def test_a_model_that_fails_on_the_cache_is_refused():
+    config = transformers.xLSTMConfig(
+        vocab_size=SIZE, hidden_size=16, num_heads=2, num_hidden_layers=2
+    )
+    engine = transformers.AutoModelForCausalLM.from_config(config)
+    with pytest.raises(CorelmError, match="xLSTMForCausalLM does not run on transformers' cache"):
+        TransformersModel(engine, TOKENIZER)
+
+
+def test_a_model_that_differs_from_its_own_full_pass_is_named(caplog):
+    engine = other_engine("bamba")
+    model = TransformersModel(engine, TOKENIZER)
+    [message] = [r.getMessage() for r in caplog.records if r.name == "corelm.transformers"]
+    assert "BambaForCausalLM gives other logits token by token than in one pass" in message
+    [text] = corelm.generate(model, "the cat", sampler="greedy", length=8)
+    inputs = TOKENIZER("the cat", return_tensors="pt")
+    expected = engine.generate(**inputs, max_new_tokens=8, do_sample=False)
+    assert text.tokens == expected[0, inputs.input_ids.shape[1] :].tolist()
 
 
 def test_a_model_without_a_head_is_refused():

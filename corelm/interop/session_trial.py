@@ -1,0 +1,94 @@
+"""Try the sessions of an engine's model before anybody uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm import Array, RewindableSession, Session
+
+SHARE = 0.05
+"""The largest error of a logit, as a share of what other words earlier in the text change."""
+
+ROUNDING = 1e-4
+"""An error of a logit that is always allowed."""
+
+PROMPT, FORK = 3, [0, 1, 1]
+
+
+def session_faults(
+    start: Callable[[NDArray[np.int64]], Session], vocabulary_size: int
+) -> dict[str, float]:
+    """Try the operations of a session on texts of five tokens, and return those that fail.
+
+    A session whose engine keeps a state outside the cache continues another row's text after
+    `select`, and a cache may refuse to drop tokens. Eight short passes find out.
+
+    Args:
+        start: starts a session for (batch, time) ids.
+        vocabulary_size: the number of tokens.
+
+    Returns:
+        The largest error of a logit by operation, if it is larger than rounding explains; infinite
+        if `select` or `rewind` raised an exception. `select` is compared with a new session that
+        gets the same tokens in the same passes, `extend` and `rewind` with one pass over the text.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> session_faults(ToyModel().start, vocabulary_size=12)
+        {}
+    """
+    # The rows differ in the first two tokens: their logits differ by what a session remembers.
+    texts = (vocabulary_size // 3 + np.arange(2 * 5).reshape(2, 5)) % vocabulary_size
+    texts[1, 2:] = texts[0, 2:]
+    session, fresh = start(texts[::-1, :PROMPT]), start(texts[:, :PROMPT])
+    session.next_logits()
+    fresh.next_logits()
+    faults: dict[str, float] = {}
+    try:
+        session.select([1, 0])
+        third, fourth = texts[:, PROMPT:].T
+        faults |= _fault("select", _extended(session, third), _extended(fresh, third))
+        session.select(FORK)
+        expected = _extended(fresh, fourth)
+        faults |= _fault("select", _extended(session, fourth[FORK]), expected[FORK])
+    except Exception:  # of any library: they have no common root
+        return {"select": np.inf}
+    whole = start(texts).next_logits()
+    faults |= _fault("extend", expected, whole)
+    if isinstance(session, RewindableSession):
+        faults |= _rewind_fault(session, texts[FORK], whole[FORK])
+    return faults
+
+
+def _rewind_fault(
+    session: RewindableSession, texts: NDArray[np.int64], expected: Array
+) -> dict[str, float]:
+    """Return the fault of a session that drops two tokens and continues with the same two."""
+    try:
+        session.rewind(2)
+        session.extend(texts[:, PROMPT:])
+        return _fault("rewind", session.next_logits(), expected)
+    except Exception:
+        return {"rewind": np.inf}
+
+
+def _extended(session: Session, tokens: NDArray[np.int64]) -> Array:
+    session.extend(tokens)
+    return session.next_logits()
+
+
+def _fault(operation: str, found: Array, expected: Array) -> dict[str, float]:
+    """Return the largest error under the name of an operation, or nothing if it is small."""
+    error = _distance(found, expected)
+    allowed = max(SHARE * _distance(expected[0], expected[1]), ROUNDING)
+    return {operation: error} if error > allowed else {}
+
+
+def _distance(one: Array, other: Array) -> float:
+    """Return the largest difference; equal infinities do not differ."""
+    with np.errstate(invalid="ignore"):
+        difference = np.where(one == other, 0, np.abs(one - other))
+    return float(np.nan_to_num(difference, nan=np.inf).max())
