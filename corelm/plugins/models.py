@@ -91,6 +91,18 @@ def load(
     return _from_path(name) if is_path(name) else _from_name(str(name))
 
 
+def as_model(model: LanguageModel | str) -> LanguageModel:
+    """Return a language model as it is, or load the one of a name.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> toy = ToyModel()
+        >>> as_model(toy) is toy, len(as_model("imdb").vocabulary)
+        (True, 15000)
+    """
+    return load(model) if isinstance(model, str) else model
+
+
 def label(name: str) -> str:
     """Return the name of a model for display, without the prefix of corelm's own models.
 
