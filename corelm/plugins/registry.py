@@ -104,6 +104,8 @@ class Registry:
         """Load every plugin and return all offers through a hook, such as `corelm_samplers`."""
         self.load_all()
         offers = [offer for offered in self._offered.values() for offer in offered[hook]]
+        # Two entry points may name one module: each offer belongs to the one of its own name.
+        offers.sort(key=lambda offer: offer.source.entry_point != offer.name)
         return sorted(distinct(offers), key=lambda o: (o.name, o.full_name))
 
     def samplers(self) -> list[Offer]:

@@ -119,3 +119,9 @@ def test_check_warns_of_a_parameter_whose_option_a_command_has(run: Callable[...
     checked = run("plugins", "--check")
     assert (checked.code, warning in checked.err) == (0, True)
     assert warning not in run("plugins").err
+
+
+def test_entry_points_to_one_module_each_list_their_own_offer(run: Callable[..., Any]) -> None:
+    plugins = {each["entry_point"]: each["offers"] for each in run("plugins", "--json").json}
+    for name in ("gpt2", "imdb", "path"):
+        assert plugins[name] == [{"kind": "model", "name": name}]
