@@ -200,10 +200,30 @@ def test_settings_and_options_that_do_not_go_together(
 
 
 def test_hostile_keys_are_shortened_and_printable(run: Run, written: Run) -> None:
-    keys = {f"{i}\x1b[31m" + "a" * 500: 1 for i in range(20)}
+    keys = {f"{i}\x1b[31m" + "a" * 500: 1 for i in range(108)}
     result = run("presets", "--from", written(json.dumps({"temp": 1, **keys})))
     assert result.out == "stochastic\n"
     line = result.err.splitlines()[-1]
-    assert line.endswith(" and 8 more")
+    assert line.endswith(" and 8 more (all with --json)")
     assert "\x1b" not in line
-    assert len(line) < 1000
+    assert len(line) < 8000
+
+
+def test_every_key_of_a_long_preset_is_listed(run: Run, written: Run) -> None:
+    keys = {f"key_{i}": 1 for i in range(30)}
+    result = run("presets", "--from", written(json.dumps({"temp": 1, **keys})))
+    assert result.err.splitlines()[-1] == f"warning: unknown to corelm, left out: {', '.join(keys)}"
+
+
+def test_a_file_of_settings_as_a_preset_points_to_from(run: Run, written: Run) -> None:
+    file = written('{"temp": 0.7}')
+    result = run("sample", "--preset", file)
+    assert (result.code, result.out) == (2, "")
+    assert f"`corelm presets --from {file}` prints its settings as an expression" in result.err
+
+
+def test_a_request_to_koboldcpp_is_not_taken_for_sillytaverns(run: Run, written: Run) -> None:
+    request = {"temperature": 0.7, "top_p": 0.9, "rep_pen": 1.1, "sampler_order": [6, 0, 1]}
+    result = run("presets", "--from", written(json.dumps(request)))
+    assert (result.code, result.out) == (2, "")
+    assert "the keys are those of KoboldCpp" in result.err

@@ -172,6 +172,12 @@ def _detected(values: Values) -> EngineSettings:
 
     Engines with equally many, if they allow the values, must agree on the sampler.
     """
+    if _is_kobold(values):
+        raise UsageError(
+            "the keys are those of KoboldCpp, which applies its samplers in another order; "
+            "rewrite them for one of the engines that corelm reads, or name one with --format, or "
+            "engine= in Python"
+        )
     flags = any(key.startswith("-") for key in values)
     # Flags are one engine's; as keys of a mapping they would match no other.
     engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
@@ -189,6 +195,12 @@ def _detected(values: Values) -> EngineSettings:
             "they mean different samplers; say which one: --format, or engine= in Python"
         )
     return found[0]
+
+
+def _is_kobold(values: Values) -> bool:
+    """Return True for a request to KoboldCpp, whose keys are nearly those of SillyTavern."""
+    own_keys = {"rep_pen", "rep_pen_range", "sampler_order", "max_context_length"}
+    return bool(own_keys & values.keys()) and "temperature" in values and "temp" not in values
 
 
 def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:
