@@ -162,7 +162,10 @@ def test_one_engine_in_the_words_of_another(run: Run, written: Run) -> None:
 def test_a_chain_that_an_engine_does_not_have(run: Run) -> None:
     result = run("presets", "llama.cpp", "--to", "openai")
     assert (result.code, result.out) == (1, "")
-    assert result.err == ("error: top_k(k=40), min_p(p=0.05) have no counterpart in openai\n")
+    assert result.err == (
+        "error: top_k(k=40), min_p(p=0.05) have no counterpart in openai; --partial writes the "
+        "rest\n"
+    )
 
 
 def test_settings_from_standard_input(spawn: Run) -> None:
@@ -227,3 +230,18 @@ def test_a_request_to_koboldcpp_is_not_taken_for_sillytaverns(run: Run, written:
     result = run("presets", "--from", written(json.dumps(request)))
     assert (result.code, result.out) == (2, "")
     assert "the keys are those of KoboldCpp" in result.err
+
+
+def test_an_export_in_part_names_what_is_lost(run: Run) -> None:
+    words = ("presets", "--sampler", "min_p(p=0.05) | top_p(p=0.9)", "--to", "openai", "--json")
+    whole = run(*words)
+    assert (whole.code, whole.out) == (1, "")
+    assert whole.err.endswith(
+        "min_p(p=0.05) has no counterpart in openai; --partial writes the rest\n"
+    )
+    part = run(*words, "--partial")
+    assert part.code == 3
+    assert part.json["top_p"] == 0.9
+    assert part.err == "warning: left out: min_p(p=0.05) has no counterpart in openai\n"
+    assert run("presets", "llama.cpp", "--to", "llama.cpp", "--partial").code == 0
+    assert run("presets", "llama.cpp", "--partial").code == 2

@@ -141,6 +141,37 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
     return dict(words)
 
 
+def to_settings_in_part(
+    sampler: Sampler | str, engine: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Write as many stages of a sampler as an engine can apply, the first ones first.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        engine: as in `from_settings`.
+
+    Returns:
+        The settings, and each stage that is missing from them with the reason.
+
+    Raises:
+        UnknownNameError: no such engine.
+
+    Example:
+        >>> settings, lost = to_settings_in_part("min_p(p=0.1) | top_p(p=0.9)", "openai")
+        >>> settings["top_p"], lost
+        (0.9, {'min_p(p=0.1)': 'min_p(p=0.1) has no counterpart in openai'})
+    """
+    kept: list[Sampler] = []
+    lost: dict[str, str] = {}
+    for stage in _until_greedy(read_sampler(sampler).active_stages):
+        try:
+            to_settings(_chain([*kept, stage]), engine)
+            kept.append(stage)
+        except SettingsError as error:
+            lost[str(stage)] = str(error)
+    return to_settings(_chain(kept), engine), lost
+
+
 def engine_named(name: str) -> Engine:
     """Return the engine of a name.
 
