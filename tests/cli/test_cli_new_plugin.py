@@ -79,8 +79,8 @@ def test_a_name_that_is_taken_is_warned_of(run: Run, tmp_path: Path) -> None:
     result = run("plugins", "new", "top_k", "--into", str(tmp_path))
     assert result.code == 0
     assert (
-        "warning: corelm 0.1.0 already has a sampler top_k: with both installed, each is chosen "
-        "by its full name\n"
+        "warning: corelm 0.1.0 already has a sampler top_k: with both installed, the bare "
+        "name stays corelm's, and yours is chosen by its full name\n"
     ) in result.err
 
 
@@ -174,7 +174,8 @@ def test_every_kind_of_package_works_and_passes_its_tests(
     options = {"env": environment, "capture_output": True, "text": True, "cwd": tmp_path}
 
     corelm = [sys.executable, "-m", "corelm"]
-    listed = subprocess.run([*corelm, "plugins", "--check", "--json"], **options)
+    alone = options | {"env": environment | {"CORELM_PLUGINS": "corelm-top-a"}}
+    listed = subprocess.run([*corelm, "plugins", "--check", "--json"], **alone)
     assert listed.returncode == 0, listed.stderr
     [plugin] = [p for p in json.loads(listed.stdout) if p["distribution"] == "corelm-top-a"]
     assert plugin["offers"] == [{"kind": kind, "name": entry}]

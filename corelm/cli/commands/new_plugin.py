@@ -18,6 +18,7 @@ from corelm.cli.output.product import product
 from corelm.cli.plugin_commands import CommandRegistry
 from corelm.errors import UsageError
 from corelm.hookspecs import API_VERSION
+from corelm.plugins.loading import OWN
 from corelm.plugins.registry import COMMANDS, Registry, registry
 
 PREFIX = "corelm_"
@@ -164,9 +165,11 @@ def _warn_of_namesakes(name: str, kind: Kind) -> None:
     for offer in known.offers(kind.hook):
         if offer.name == name:
             origin = describe.origin(offer.source)
+            which = "each is chosen by its full name"
+            if offer.source.distribution == OWN:
+                which = "the bare name stays corelm's, and yours is chosen by its full name"
             messages.warn(
-                f"{origin} already has a {kind.name} {name}: with both installed, each is chosen "
-                "by its full name"
+                f"{origin} already has a {kind.name} {name}: with both installed, {which}"
             )
 
 
