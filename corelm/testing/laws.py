@@ -117,7 +117,7 @@ def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
             again = _answer(sampler, case)
             if not np.array_equal(again, answer):
                 shown = _row(case, answer, again != answer), _row(case, again, again != answer)
-                yield case, f"gave two answers to one question{shown[0]}, then{shown[1]}"
+                yield case, f"gave two answers to one question{shown[0]}{shown[1]}"
     if global_random_state() != before:
         yield questions[0], "drew random numbers"
 
