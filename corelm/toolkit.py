@@ -25,7 +25,7 @@ if typing.TYPE_CHECKING:
     from corelm.generation.generate import steps as steps
     from corelm.generation.loops import ends_in_loop as ends_in_loop
     from corelm.generation.prompts import default_prompt as default_prompt
-    from corelm.generation.prompts import unknown_words_note as unknown_words_note
+    from corelm.generation.prompts import prompt_notes as prompt_notes
     from corelm.generation.texts import Texts as Texts
     from corelm.generation.unknown_words import unknown_words as unknown_words
     from corelm.language_model import never_drawn as never_drawn
@@ -108,7 +108,7 @@ _MODULES = {
     "corelm.generation.loops": ("ends_in_loop",),
     "corelm.generation.prompts": (
         "default_prompt",
-        "unknown_words_note",
+        "prompt_notes",
     ),
     "corelm.generation.texts": ("Texts",),
     "corelm.generation.unknown_words": ("unknown_words",),

@@ -169,3 +169,9 @@ def test_its_arrays_are_read_only(model):
     for array in (stage.logits, stage.removed_tokens):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+
+
+def test_a_model_may_be_given_by_name():
+    named = explain("imdb", "This movie", "top_k(k=3)")
+    loaded = explain(corelm.load("imdb"), "This movie", "top_k(k=3)")
+    assert named.likeliest(3) == loaded.likeliest(3)

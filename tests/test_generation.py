@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.errors import SamplerError, UsageError
+from corelm.errors import SamplerError, UnknownNameError, UsageError
 from corelm.generation.detokenizer import Text
 from corelm.generation.generate import batches, steps
 from corelm.plugins.registry import registry
@@ -29,6 +29,19 @@ def streamed(prompt="the", model=MODEL, sampler="stochastic", **options):
 
 
 # generate
+
+
+def test_a_model_may_be_given_by_name():
+    [text] = corelm.generate("imdb", "This movie", sampler="greedy", length=3)
+    loaded = corelm.load("imdb")
+    assert text == generate("This movie", loaded, sampler="greedy", length=3, seed=text.seed)[0]
+    drawn = corelm.stream("imdb", "This movie", sampler="greedy", length=3)
+    assert "".join(step.text for step in drawn) == text.text
+
+
+def test_an_unknown_name_of_a_model_is_named():
+    with pytest.raises(UnknownNameError, match="did you mean 'imdb'"):
+        corelm.generate("imbd", "This movie", sampler="greedy")
 
 
 def test_a_text_continues_its_prompt():

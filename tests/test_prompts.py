@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from corelm.generation.prompts import default_prompt, unknown_words_note
+from corelm.generation.prompts import default_prompt, prompt_notes, unknown_words_note
 from corelm.models.identity import identity_of
 from corelm.testing import ToyModel
 
@@ -45,6 +45,20 @@ def test_unknown_words_are_named_once(prompts, named):
     assert note == (
         f"the model does not know {named}; it reads unknown words as [UNK]" if named else ""
     )
+
+
+@pytest.mark.parametrize(("words", "seen"), [(99, None), (100, 51), (149, 100), (999, 100)])
+def test_a_note_says_how_much_of_a_long_prompt_the_model_sees(words, seen):
+    note = f"the prompt has {words:,} tokens, and the model sees the last {seen} of them"
+    notes = [*prompt_notes(ToyModel(), ["the cat", "the " * words])]
+    assert notes == ([f"{note}: its context is 100"] if seen else [])
+
+
+def test_a_model_without_a_known_context_gets_no_note():
+    class Boundless(ToyModel):
+        context_length = None
+
+    assert [*prompt_notes(Boundless(), ["the " * 1000])] == []
 
 
 def test_a_model_without_a_checksum_is_identified_by_its_distribution():

@@ -18,6 +18,7 @@ from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, subtract_max
 from corelm.numerics.ranking import in_falling_order, rank
 from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.models import as_model
 from corelm.sampler import Mask, Sampler
 from corelm.stages import StageResult, Trace, apply
 from corelm.token_edits import token_id
@@ -183,7 +184,7 @@ class Explanation:
 
 
 def explain(
-    model: LanguageModel,
+    model: LanguageModel | str,
     prompt: str,
     sampler: Sampler | str,
     *,
@@ -193,7 +194,7 @@ def explain(
     """Measure what each stage of a sampler does to the distribution of one next token.
 
     Args:
-        model: the language model.
+        model: the language model, or the name of one as `load` takes it.
         prompt: the prompt.
         sampler: a sampler, a registered name or an expression.
         decoder: a decoder whose candidates for the next token are listed. Its final choice may
@@ -217,6 +218,7 @@ def explain(
         >>> dog.ranks, str(explanation.stages[dog.removed_by].sampler)
         ((2, 2, None), 'greedy')
     """
+    model = as_model(model)
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
     chain = read_sampler(sampler)
     # Nothing is drawn; the random stream only sets the number of rows.

@@ -17,6 +17,7 @@ from corelm.generation.detokenizer import Text
 from corelm.generation.endings import Endings
 from corelm.language_model import LanguageModel
 from corelm.plugins.expressions import sampler as read_sampler
+from corelm.plugins.models import as_model
 from corelm.plugins.registry import registry
 from corelm.sampler import Sampler
 from corelm.stages import has_masks
@@ -263,7 +264,7 @@ def steps(
 
 
 def stream(
-    model: LanguageModel,
+    model: LanguageModel | str,
     prompt: str,
     *,
     sampler: Sampler | str,
@@ -291,6 +292,7 @@ def stream(
     """
     chosen = fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_on_loop)
+    model = as_model(model)
     open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
     all_steps = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
@@ -300,7 +302,7 @@ def stream(
 
 
 def generate(
-    model: LanguageModel,
+    model: LanguageModel | str,
     prompt: str,
     *,
     sampler: Sampler | str,
@@ -318,7 +320,8 @@ def generate(
     The text of a sample depends on the seed and its index alone, not on n.
 
     Args:
-        model: the language model.
+        model: the language model, or the name of one as `load` takes it. A name is loaded each
+            time: load it once with `corelm.load` to write many texts.
         prompt: the prompt.
         sampler: a sampler, a registered name or an expression.
         length: the largest number of tokens to draw, at least 0.
@@ -350,6 +353,7 @@ def generate(
     _check_count("n", n)
     chosen = fresh_seed() if seed is None else seed
     endings, chain = Endings.of(stop, stop_regex, stop_on_loop), read_sampler(sampler)
+    model = as_model(model)
     texts: list[Generation] = []
     for samples in batches(n):
         open_texts = OpenTexts(

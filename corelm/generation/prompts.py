@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from corelm.generation.unknown_words import unknown_words
-from corelm.language_model import LanguageModel, Vocabulary
+from corelm.language_model import LanguageModel, Vocabulary, window_start
 
 DEFAULT = "This movie"
 """The prompt for models without one of their own whose vocabulary has these words."""
@@ -33,6 +33,37 @@ def default_prompt(model: LanguageModel) -> str:
     words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
     known = (word for word in words if word.isalpha() and not unknown_words(vocabulary, word))
     return next(known, DEFAULT)
+
+
+def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:
+    """Yield a note on the unknown words of prompts, and one on prompts longer than the context.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> list(prompt_notes(ToyModel(), ["the cat", "the " * 130]))
+        ['the prompt has 130 tokens, and the model sees the last 81 of them: its context is 100']
+    """
+    if note := unknown_words_note(model.vocabulary, prompts):
+        yield note
+    if note := _cut_note(model, prompts):
+        yield note
+
+
+def _cut_note(model: LanguageModel, prompts: Iterable[str]) -> str:
+    """Return a note on the longest prompt if the model does not see all of it, else ""."""
+    context = getattr(model, "context_length", None)
+    if not isinstance(context, int):  # not part of the contract, but most models have it
+        return ""
+    vocabulary = model.vocabulary
+    most = max((len(vocabulary.encode(text)) for text in prompts), default=0)
+    cut = window_start(most + (vocabulary.start is not None), context)
+    if not cut:
+        return ""
+    seen = most + (vocabulary.start is not None) - cut
+    return (
+        f"the prompt has {most:,} tokens, and the model sees the last {seen:,} of them: its "
+        f"context is {context:,}"
+    )
 
 
 def unknown_words_note(vocabulary: Vocabulary, prompts: Iterable[str]) -> str:

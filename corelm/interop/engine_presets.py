@@ -15,6 +15,7 @@ Sources, as of 2026:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -138,6 +139,11 @@ def preset(name: str) -> Sampler:
         temperature(t=1.0) | top_k(k=5)
     """
     if name not in ENGINES:
+        if os.path.exists(name):
+            raise UnknownNameError(
+                f"there is no preset {name!r}, but a file: `corelm presets --from {name}` prints "
+                "its settings as an expression for --sampler; in Python, corelm.from_settings"
+            )
         hint = did_you_mean(name, ENGINES)
         raise UnknownNameError(
             f"there is no preset {name!r}{hint} (there are: {', '.join(ENGINES)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,8 @@ STAGE = re.compile(r"([\w.\-]+(?::[\w.\-]+)?)\s*(?:\((.*)\))?", re.DOTALL)
 _PIECE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|.""", re.DOTALL)
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _PARAMETER = re.compile(r"(?:([^\W\d]\w*)\s*=(?!=)\s*)?(.*)", re.DOTALL)
+_NAMES = {"inf": math.inf, "nan": math.nan, "true": True, "false": False}
+"""The literals that Python has no syntax for; true and false are JSON's."""
 _UNREADABLE = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 """The errors of Python's parser for a text that is not a literal."""
 
@@ -250,10 +253,10 @@ def _literal(text: str) -> Any:
 
 
 def _value(node: ast.expr) -> Any:
-    """Return the value of a literal; `inf` and `nan` are numbers too."""
+    """Return the value of a literal, with `inf`, `nan`, `true` and `false`."""
     # Not `ast.literal_eval` alone: it takes neither inf nor -inf, not even inside a list.
-    if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
-        return float(node.id)
+    if isinstance(node, ast.Name) and node.id in _NAMES:
+        return _NAMES[node.id]
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         value = _value(node.operand)
         if not isinstance(value, (int, float)):

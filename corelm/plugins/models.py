@@ -21,6 +21,7 @@ from corelm.errors import (
 )
 from corelm.language_model import LanguageModel, ModelScheme
 from corelm.paths import home
+from corelm.plugins.foreign_models import way_to_open
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import registry
@@ -71,7 +72,8 @@ def load(
         dtype: the number format of its weights, such as `bfloat16`; for schemes that have a choice.
 
     Raises:
-        UsageError: a device or dtype for a model that has no choice of them.
+        UsageError: a device or dtype for a model that has no choice of them, or a model of another
+            engine without its scheme.
         UnknownNameError: no model of that name; the message has the nearest names.
         AmbiguousNameError: several; the message tells them apart.
         ModelFileError: a model that is missing, damaged or foreign.
@@ -89,6 +91,18 @@ def load(
     if given:
         raise UsageError(f"the model {name!s} has no choice of {' or '.join(given)}")
     return _from_path(name) if is_path(name) else _from_name(str(name))
+
+
+def as_model(model: LanguageModel | str) -> LanguageModel:
+    """Return a language model as it is, or load the one of a name.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> toy = ToyModel()
+        >>> as_model(toy) is toy, len(as_model("imdb").vocabulary)
+        (True, 15000)
+    """
+    return load(model) if isinstance(model, str) else model
 
 
 def label(name: str) -> str:
@@ -199,6 +213,8 @@ def _from_scheme(name: str, rest: str, options: Mapping[str, str]) -> LanguageMo
 
 
 def _from_path(path: str | os.PathLike[str]) -> LanguageModel:
+    if way := way_to_open(path):
+        raise UsageError(way)
     offer = registry().find("corelm_models", READER)
     return _called(offer, partial(offer.value.open, os.path.expanduser(path)))
 
@@ -248,6 +264,8 @@ def _called(offer: Offer, loader: Loader) -> LanguageModel:
 def _unknown(name: str, error: UnknownNameError) -> UnknownNameError:
     if any(name in (source.entry_point, str(source)) for source in registry().failures):
         return error  # with the reason why the plugin of that name failed
+    if way := way_to_open(name):
+        return UnknownNameError(f"there is no model {name!r}; {way}")
     names = sorted({model.name for model in list_models()})
     hint = did_you_mean(name, names)
     return UnknownNameError(

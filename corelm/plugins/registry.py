@@ -85,14 +85,15 @@ class Registry:
         source = Source(name, "", getattr(plugin, "__name__", type(plugin).__name__))
         self._admit(source, plugin)
 
-    def load(self, source: Source) -> bool:
+    def load(self, source: Source, warn: bool = True) -> bool:
         """Load one plugin, once; return False if it failed, with the reason in `failures`."""
         if source not in self._offered and source not in self.failures:
             try:
                 self._admit(source, import_plugin(self._points[source]))
             except PluginError as error:
                 self.failures[source] = str(error)
-                self._warn(source, str(error))
+                if warn or self._strict:
+                    self._warn(source, str(error))
         return source in self._offered
 
     def load_all(self) -> None:
@@ -104,6 +105,8 @@ class Registry:
         """Load every plugin and return all offers through a hook, such as `corelm_samplers`."""
         self.load_all()
         offers = [offer for offered in self._offered.values() for offer in offered[hook]]
+        # Two entry points may name one module: each offer belongs to the one of its own name.
+        offers.sort(key=lambda offer: offer.source.entry_point != offer.name)
         return sorted(distinct(offers), key=lambda o: (o.name, o.full_name))
 
     def samplers(self) -> list[Offer]:
@@ -181,11 +184,15 @@ class Registry:
         mine = [s for s in self.sources() if distribution in ("", s.distribution)]
         # An import is slow and may fail: try the entry points of that very name first.
         named = [s for s in mine if s.entry_point == short]
+        quiet = [s for s in named if s not in self.failures and not self.load(s, warn=False)]
         offers = [o for hook in hooks for o in self._offers(hook, short, named)]
         offers = offers or [o for hook in hooks for o in self._offers(hook, short, mine)]
         by_hand = [o for hook in hooks for o in self._by_hand(hook)]
         offers += [o for o in by_hand if o.name == short and not distribution]
         offers = distinct(offers)
+        # Without an offer, the error has the reason of the first failure.
+        for source in quiet[0 if offers else 1 :]:
+            self._warn(source, self.failures[source])
         if len(offers) > 1 and not distribution:
             offers = self._own_first(name, offers)
         if len(offers) > 1:

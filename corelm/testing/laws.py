@@ -13,6 +13,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
@@ -20,12 +21,19 @@ from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array, greedy, softmax
 from corelm.sampler import Mask, Sampler
 from corelm.testing.cases import ALL, MODEST, Case, cases, distinct, ends, holes, point_mass
-from corelm.validation import fault_of_mask, fault_of_result
+from corelm.validation import (
+    fault_of_array,
+    fault_of_mask,
+    fault_of_result,
+    first_invalid_row,
+)
 
 if TYPE_CHECKING:
     import pytest
 
 REPEATS = 20
+SHOWN = 6
+"""Logits of a row that a message shows."""
 CONSTANTS = (-16.0, 0.5, 128.0)
 TIE = 1e-6
 """Nats below which two tokens may count as equally likely."""
@@ -33,6 +41,10 @@ TIE = 1e-6
 Complaints = Iterator[tuple[Case, str]]
 Ask = Callable[..., tuple[Case, ...]]
 """A function that returns the cases of some kinds, with the vocabulary of the examination."""
+
+
+class InvalidResultError(AssertionError):
+    """A sampler raised, or its result is no distribution: most laws can't be examined."""
 
 
 class Law(Protocol):
@@ -56,7 +68,7 @@ def _law(way_out: str) -> Callable[[Callable[[Sampler, Ask], Complaints]], Law]:
         @wraps(complaints)
         def law(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
             for case, complaint in complaints(sampler, partial(cases, vocabulary=vocabulary)):
-                raise _broken(sampler, complaint, case, way_out)
+                raise AssertionError(_message(sampler, complaint, case, way_out))
 
         return law
 
@@ -89,7 +101,7 @@ def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
         logits = case.logits.copy()
         _call(sampler, logits, case.context, case)
         if not np.array_equal(logits, case.logits):
-            yield case, "wrote into its input"
+            yield case, f"wrote into its input{_row(case, logits, logits != case.logits)}"
 
 
 @_law(
@@ -102,8 +114,10 @@ def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
     first = [_answer(sampler, case) for case in questions]
     for _ in range(REPEATS):
         for case, answer in zip(questions, first, strict=True):
-            if not np.array_equal(_answer(sampler, case), answer):
-                yield case, "gave two answers to one question"
+            again = _answer(sampler, case)
+            if not np.array_equal(again, answer):
+                shown = _row(case, answer, again != answer), _row(case, again, again != answer)
+                yield case, f"gave two answers to one question{shown[0]}{shown[1]}"
     if global_random_state() != before:
         yield questions[0], "drew random numbers"
 
@@ -121,7 +135,9 @@ def treats_rows_alone(sampler: Sampler, ask: Ask) -> Complaints:
         for rows in ([*batch][::-1], *([row] for row in batch)):
             apart = softmax(_answer(sampler, case.rows(rows)))
             if not np.allclose(apart, together[rows], rtol=1e-5, atol=1e-7):
-                yield case, f"answered rows {rows} in another way among other rows"
+                different = _differ(apart, together[rows], 1e-5, 1e-7)
+                shown = _row(case.rows(rows), _log(apart), different)
+                yield case, f"answered rows {rows} in another way among other rows{shown}"
 
 
 @_law(
@@ -166,9 +182,10 @@ def survives_a_point_mass(sampler: Sampler, ask: Ask) -> Complaints:
     """Keep the only possible token of a row possible."""
     for case in ask(point_mass):
         certain = case.logits > -np.inf
-        # The way out is the same for a NaN here: a deviation or an entropy is mostly its cause.
-        if (_answer(sampler, case, ALONE)[certain] == -np.inf).any():
-            yield case, "removed the one token that was possible"
+        result = _answer(sampler, case, ALONE)
+        if (result[certain] == -np.inf).any():
+            shown = _row(case, result, certain & (result == -np.inf))
+            yield case, f"removed the one token that was possible{shown}"
 
 
 @_law("")  # `_answer` complains
@@ -194,7 +211,9 @@ def ignores_a_constant(sampler: Sampler, ask: Ask) -> Complaints:
         for constant in CONSTANTS:
             shifted = Case(case.logits + case.logits.dtype.type(constant), case.context)
             if not np.allclose(softmax(_answer(sampler, shifted)), before, rtol=1e-3, atol=1e-5):
-                yield case, f"changed its answer when {constant:g} was added to every logit"
+                after = softmax(_answer(sampler, shifted))
+                shown = _row(shifted, _log(after), _differ(after, before, 1e-3, 1e-5))
+                yield case, f"changed its answer when {constant:g} was added to every logit{shown}"
 
 
 @_law("Set `is_argmax_invariant = False` in the class, or keep the order of the most likely token.")
@@ -208,8 +227,10 @@ def keeps_the_most_likely_token(sampler: Sampler, ask: Ask) -> Complaints:
         overtaken = after[rows, first] < after.max(axis=-1)
         # Rounding may swap two tokens that were all but equal; that is no fault.
         gap = before.max(axis=-1) - before[rows, after.argmax(axis=-1)]
-        if (overtaken & (gap > TIE)).any():
-            yield case, "made another token more likely than the most likely one"
+        wrong = overtaken & (gap > TIE)
+        if wrong.any():
+            shown = _row(case, after, wrong)
+            yield case, f"made another token more likely than the most likely one{shown}"
 
 
 @_law(
@@ -230,7 +251,8 @@ def changes_nothing_when_neutral(sampler: Sampler, ask: Ask) -> Complaints:
         for case in questions:
             before, after = softmax(case.logits), softmax(_answer(neutral, case))
             if not np.allclose(after, before, rtol=1e-4, atol=1e-6):
-                yield case, f"changed a distribution as {neutral}, which should be neutral"
+                shown = _row(case, _log(after), _differ(after, before, 1e-4, 1e-6))
+                yield case, f"changed a distribution as {neutral}, which should be neutral{shown}"
 
 
 @_law("Name every part of the context that the sampler looks at in `reads`.")
@@ -241,9 +263,10 @@ def reads_only_what_it_declares(sampler: Sampler, ask: Ask) -> Complaints:
             guard = _Guard(case.context, stage.reads)
             try:
                 stage(case.logits.copy(), guard)  # type: ignore[arg-type]
-            except Exception:  # also where the sampler catches the guard's error and fails later
+            # Also where the sampler catches the guard's error and fails later.
+            except Exception as error:
                 if not guard.refused:
-                    raise
+                    raise _raised(stage, error, case) from error
             if guard.refused:
                 yield case, f"read `context.{guard.refused[0]}`, which is not in `reads`"
 
@@ -354,7 +377,8 @@ def obeys_the_laws(
 ) -> pytest.MarkDecorator:
     """Make one pytest test for each sampler and law of a function that calls `law(sampler)`.
 
-    The tests are called `Temperature(t=0.2)-repeats_itself` and so on.
+    The tests are called `Temperature(t=0.2)-repeats_itself` and so on. Where `is_a_distribution`
+    fails, the laws that stop at the same fault are skipped, so that one mistake is one failure.
 
     Args:
         *samplers: samplers with the parameters to try; the ends of their ranges are worth it.
@@ -382,24 +406,47 @@ def obeys_the_laws(
         if not isinstance(sampler, Sampler):
             raise UsageError(f"obeys_the_laws takes samplers, such as TopP(p=0.9), not {sampler!r}")
     pairs = [(sampler, law) for sampler in samplers for law in LAWS]
-    tests = [
-        (s, law if vocabulary is None else partial(law, vocabulary=vocabulary)) for s, law in pairs
-    ]
+    tests = [(s, partial(_examine, law, vocabulary=vocabulary)) for s, law in pairs]
     ids = [f"{sampler!r}-{law.__name__}" for sampler, law in pairs]
     return pytest.mark.parametrize(("sampler", "law"), tests, ids=ids)
+
+
+def _examine(law: Law, sampler: Sampler, *, vocabulary: Vocabulary | None) -> None:
+    """Call a law; skip the test if it stops at a fault that `is_a_distribution` reports."""
+    try:
+        law(sampler, vocabulary=vocabulary)
+    except InvalidResultError:
+        if law is is_a_distribution or _is_valid(sampler, vocabulary):
+            raise
+        import pytest
+
+        pytest.skip("mend what is_a_distribution reports first")
+
+
+def _is_valid(sampler: Sampler, vocabulary: Vocabulary | None) -> bool:
+    try:
+        is_a_distribution(sampler, vocabulary=vocabulary)
+    except InvalidResultError:
+        return False
+    return True
 
 
 def _call(sampler: Sampler, logits: Array, context: Context, case: Case) -> Array:
     try:
         return sampler(logits, context)
     except Exception as error:
-        way_out = "Answer every batch, vocabulary and context, an empty one too; warnings count."
-        if isinstance(error, UsageError) and context.vocabulary is None:
-            way_out = (
-                "If it names words, give the laws a vocabulary: "
-                "obeys_the_laws(..., vocabulary=ToyModel().vocabulary)."
-            )
-        raise _broken(sampler, f"raised {type(error).__name__}: {error}", case, way_out) from error
+        raise _raised(sampler, error, case) from error
+
+
+def _raised(sampler: Sampler, error: Exception, case: Case) -> InvalidResultError:
+    way_out = "Answer every batch, vocabulary and context, an empty one too; warnings count."
+    if isinstance(error, UsageError) and case.context.vocabulary is None:
+        way_out = (
+            "If it names words, give the laws a vocabulary: "
+            "obeys_the_laws(..., vocabulary=ToyModel().vocabulary)."
+        )
+    what = f"raised {type(error).__name__}: {error}"
+    return InvalidResultError(_message(sampler, what, case, way_out))
 
 
 def _answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
@@ -408,8 +455,41 @@ def _answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
     fault = fault_of_result(result, case.logits)
     if fault:
         hints = (hint for word, hint in WAYS_OUT.items() if word in fault)
-        raise _broken(sampler, f"returned {fault}", case, way_out or next(hints))
+        what = f"returned {fault}"
+        if np.shape(result) == case.logits.shape and not fault_of_array(result, case.logits):
+            what += _row(case, result, np.arange(len(result)) == first_invalid_row(result))
+        raise InvalidResultError(_message(sampler, what, case, way_out or next(hints)))
     return result
+
+
+def _log(p: Array) -> Array:
+    """Return ln p, minus infinity where p is 0."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(p))
+
+
+def _differ(one: Array, other: Array, rtol: float, atol: float) -> NDArray[np.bool_]:
+    """Return True where two arrays are not close, as `np.allclose` says it."""
+    return ~np.isclose(one, other, rtol=rtol, atol=atol)
+
+
+def _row(case: Case, result: Array, wrong: NDArray[np.bool_]) -> str:
+    """Return the first wrong row, before and after, as the end of a complaint.
+
+    Args:
+        case: the question.
+        result: (batch, vocabulary) logits, the answer.
+        wrong: True for wrong rows, or for wrong tokens.
+    """
+    row = int(wrong.reshape(len(wrong), -1).any(axis=-1).argmax())
+    token = int(wrong[row].argmax()) if wrong.ndim > 1 else 0
+    start = max(0, min(token, len(result[row]) - SHOWN))  # so that the wrong token is shown
+    before, after = (
+        np.array2string(logits[row][start : start + SHOWN], precision=4, separator=", ")
+        for logits in (case.logits, result)
+    )
+    tokens = "" if len(result[row]) <= SHOWN else f", tokens {start} to {start + SHOWN - 1}"
+    return f"; row {row}{tokens}: {before} became {after}"
 
 
 def global_random_state() -> tuple[Any, ...]:
@@ -418,5 +498,5 @@ def global_random_state() -> tuple[Any, ...]:
     return (random.getstate(), np.asarray(key).tobytes(), position, *rest)
 
 
-def _broken(sampler: Sampler, what: str, case: Case, way_out: str) -> AssertionError:
-    return AssertionError(f"{sampler!r} {what} (asked about {case}). {way_out}")
+def _message(sampler: Sampler, what: str, case: Case, way_out: str) -> str:
+    return f"{sampler!r} {what} (asked about {case}). {way_out}"

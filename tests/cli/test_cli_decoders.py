@@ -12,12 +12,10 @@ def test_the_list_has_each_decoder_with_its_plugin(run: Run) -> None:
     result = run("decoders")
     lines = result.out.splitlines()
     assert result.code == 0
-    assert lines[0].split() == ["decoder", "parameters", "description", "plugin"]
+    assert lines[0].split() == ["decoder", "description"]
     assert lines[1].startswith("ancestral ")
     [wide] = [line for line in lines if line.startswith("wide ")]
-    assert "width=2" in wide
-    assert "The ordinary decoder with a parameter." in wide
-    assert "corelm-toy" in wide
+    assert wide.endswith("  The ordinary decoder with a parameter.")
 
 
 def test_the_list_as_json(run: Run) -> None:

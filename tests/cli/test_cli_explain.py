@@ -252,3 +252,8 @@ def test_likely_mistakes_are_noted_once(run: Run) -> None:
         "so more unlikely tokens stay; put the temperature last"
     ]
     assert "note" not in result.out
+
+
+def test_a_prompt_longer_than_the_context_gets_a_note(run: Callable[..., Any]) -> None:
+    result = run("explain", "the " * 130, "--model", "toy", "--sampler", "greedy")
+    assert "note: the prompt has 130 tokens, and the model sees the last 81 of them" in result.err

@@ -116,6 +116,88 @@ def test_check_warns_of_a_parameter_whose_option_a_command_has(run: Callable[...
         "warning: sampler corelm-toy:everything: the commands have an option --length, so the "
         "parameter length is given as --sampler-length; another name is easier\n"
     )
-    checked = run("plugins", "--check")
-    assert (checked.code, warning in checked.err) == (0, True)
+    assert warning in run("plugins", "--check").err
     assert warning not in run("plugins").err
+
+
+def test_entry_points_to_one_module_each_list_their_own_offer(run: Callable[..., Any]) -> None:
+    plugins = {each["entry_point"]: each["offers"] for each in run("plugins", "--json").json}
+    for name in ("gpt2", "imdb", "path"):
+        assert plugins[name] == [{"kind": "model", "name": name}]
+
+
+ODD = """
+import corelm
+
+class Short(corelm.Sampler):
+    def __call__(self, logits):
+        return logits
+
+class Raises(corelm.Sampler):
+    strength: float = corelm.param(0.0)
+    neutral = {"strength": 0.0}
+    def __call__(self, logits, context):
+        raise RuntimeError("boom")
+
+class Empty(corelm.Sampler):
+    def __call__(self, logits, context):
+        return logits - float("inf")
+
+class Waits(corelm.Decoder):
+    def __call__(self, task):
+        yield 1 / 0
+
+class Picky(corelm.Sampler):
+    def __call__(self, logits, context):
+        raise corelm.errors.UsageError("give a word")
+
+@corelm.hookimpl
+def corelm_samplers():
+    return {"short": Short, "raises": Raises, "empty": Empty, "picky": Picky}
+
+@corelm.hookimpl
+def corelm_decoders():
+    return {"waits": Waits}
+"""
+
+
+def test_check_calls_each_sampler_and_decoder_once(
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-odd")
+    names = ("short", "raises", "empty", "picky", "waits")
+    installed_plugin("corelm-odd", dict.fromkeys(names, "corelm_odd"), ODD)
+    assert main(["plugins", "--check"]) == 1
+    warnings = dict(
+        line.removeprefix("warning: the ").split(" corelm-odd:")[::-1]
+        for line in capsys.readouterr().err.splitlines()
+    )
+    reasons = {words.split()[0]: words.partition(" ")[2] for words in warnings}
+    assert reasons == {
+        "short": "failed in a call: TypeError: Short.__call__() takes 2 positional arguments but 3 "
+        "were given",
+        "raises": "failed in a call: RuntimeError: boom",
+        "empty": "returned a row in which every token is impossible",
+        "waits": "failed in a call: ZeroDivisionError: division by zero",
+    }
+    assert main(["plugins"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_check_compares_the_names_of_entry_points(
+    installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-same")
+    code = (
+        "import corelm\n"
+        "class Same(corelm.Sampler):\n"
+        "    def __call__(self, logits, context): return logits\n"
+        "@corelm.hookimpl\n"
+        "def corelm_samplers(): return {'same': Same}\n"
+    )
+    installed_plugin("corelm-same", {"smae": "corelm_same"}, code)
+    assert main(["plugins", "--check"]) == 1
+    assert capsys.readouterr().err == (
+        "warning: the entry point corelm-same:smae offers same; give it the name of what it "
+        "offers, so that asking for that imports this module alone\n"
+    )

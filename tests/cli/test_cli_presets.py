@@ -162,7 +162,10 @@ def test_one_engine_in_the_words_of_another(run: Run, written: Run) -> None:
 def test_a_chain_that_an_engine_does_not_have(run: Run) -> None:
     result = run("presets", "llama.cpp", "--to", "openai")
     assert (result.code, result.out) == (1, "")
-    assert result.err == ("error: top_k(k=40), min_p(p=0.05) have no counterpart in openai\n")
+    assert result.err == (
+        "error: top_k(k=40), min_p(p=0.05) have no counterpart in openai; --partial writes the "
+        "rest\n"
+    )
 
 
 def test_settings_from_standard_input(spawn: Run) -> None:
@@ -200,10 +203,45 @@ def test_settings_and_options_that_do_not_go_together(
 
 
 def test_hostile_keys_are_shortened_and_printable(run: Run, written: Run) -> None:
-    keys = {f"{i}\x1b[31m" + "a" * 500: 1 for i in range(20)}
+    keys = {f"{i}\x1b[31m" + "a" * 500: 1 for i in range(108)}
     result = run("presets", "--from", written(json.dumps({"temp": 1, **keys})))
     assert result.out == "stochastic\n"
     line = result.err.splitlines()[-1]
-    assert line.endswith(" and 8 more")
+    assert line.endswith(" and 8 more (all with --json)")
     assert "\x1b" not in line
-    assert len(line) < 1000
+    assert len(line) < 8000
+
+
+def test_every_key_of_a_long_preset_is_listed(run: Run, written: Run) -> None:
+    keys = {f"key_{i}": 1 for i in range(30)}
+    result = run("presets", "--from", written(json.dumps({"temp": 1, **keys})))
+    assert result.err.splitlines()[-1] == f"warning: unknown to corelm, left out: {', '.join(keys)}"
+
+
+def test_a_file_of_settings_as_a_preset_points_to_from(run: Run, written: Run) -> None:
+    file = written('{"temp": 0.7}')
+    result = run("sample", "--preset", file)
+    assert (result.code, result.out) == (2, "")
+    assert f"`corelm presets --from {file}` prints its settings as an expression" in result.err
+
+
+def test_a_request_to_koboldcpp_is_not_taken_for_sillytaverns(run: Run, written: Run) -> None:
+    request = {"temperature": 0.7, "top_p": 0.9, "rep_pen": 1.1, "sampler_order": [6, 0, 1]}
+    result = run("presets", "--from", written(json.dumps(request)))
+    assert (result.code, result.out) == (2, "")
+    assert "the keys are those of KoboldCpp" in result.err
+
+
+def test_an_export_in_part_names_what_is_lost(run: Run) -> None:
+    words = ("presets", "--sampler", "min_p(p=0.05) | top_p(p=0.9)", "--to", "openai", "--json")
+    whole = run(*words)
+    assert (whole.code, whole.out) == (1, "")
+    assert whole.err.endswith(
+        "min_p(p=0.05) has no counterpart in openai; --partial writes the rest\n"
+    )
+    part = run(*words, "--partial")
+    assert part.code == 3
+    assert part.json["top_p"] == 0.9
+    assert part.err == "warning: left out: min_p(p=0.05) has no counterpart in openai\n"
+    assert run("presets", "llama.cpp", "--to", "llama.cpp", "--partial").code == 0
+    assert run("presets", "llama.cpp", "--partial").code == 2

@@ -142,11 +142,21 @@ def test_help_shows_the_options_of_the_chosen_sampler(run: Run) -> None:
         (("--sampler", "temperature(t=1)", "--t", "2"),
          "there is no option --t; an expression holds its own parameters: name(t=...)"),
         (("--top-p", "0.9"),
-         "there is no option --top-p; top_p is a sampler: choose it with --sampler, or chain it in "
-         "an expression with |"),
+         'there is no option --top-p; top_p is a sampler; write --sampler "top_p(p=0.9)"'),
+        (("--top-k", "40", "--top-p=0.9"),
+         'there is no option --top-k; top_k is a sampler; write --sampler "top_k(k=40) | '
+         'top_p(p=0.9)"'),
+        (("--temperature", "0.5", "--top-k", "40"),
+         'there is no option --top-k; top_k is a sampler; write --sampler "top_k(k=40) | '
+         'temperature(t=0.5)"'),
+        (("--sampler", "min_p(p=0.1)", "--top-k", "40"),
+         'there is no option --top-k; top_k is a sampler; write --sampler "top_k(k=40) | '
+         'min_p(p=0.1)"'),
+        (("--top-k", "many", "--greedy"),
+         'there is no option --top-k; top_k is a sampler; write --sampler "top_k | greedy"'),
         (("--sampler", "top_k", "--temperature", "2"),
-         "there is no option --temperature; temperature is a sampler: choose it with --sampler, or "
-         "chain it in an expression with |"),
+         'there is no option --temperature; temperature is a sampler; write --sampler '
+         '"top_k | temperature(t=2.0)"'),
         (("--lenght", "3"), "there is no option --lenght; did you mean '--length'?"),
         (("--t", "-1"), "t must be at least 0, not -1.0"),
         (("--t", "abc"), "t must be a number, not 'abc'"),

@@ -19,14 +19,15 @@ Run = Callable[..., Any]
 
 def test_the_table_has_one_line_per_sampler(run: Run) -> None:
     lines = run("samplers").out.splitlines()
-    assert lines[0].split() == ["sampler", "parameters", "description", "plugin"]
+    assert lines[0].split() == ["sampler", "description"]
+    assert max(map(len, lines)) < 120
     names = [line.split()[0] for line in lines[1:]]
     assert names == sorted(names)
     assert {"ends", "everything", "greedy", "stochastic", "temperature", "uniform"} <= set(names)
     [temperature] = [line for line in lines if line.startswith("temperature")]
-    assert "t=1.0" in temperature
-    assert "Sharpen (t < 1) or flatten (t > 1) the distribution" in temperature
-    assert temperature.endswith("corelm 0.1.0")
+    assert temperature.endswith(
+        "  Sharpen (t < 1) or flatten (t > 1) the distribution: softmax(logits / t)."
+    )
     assert not [line for line in lines if line.endswith(" ")]
 
 

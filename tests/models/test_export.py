@@ -176,7 +176,9 @@ def test_the_files_for_transformers_agree_with_the_model(model, exported):
 def test_an_existing_target_is_replaced_only_on_request(tiny, tmp_path):
     model, target = read(tiny), tmp_path / "out"
     export(model, "transformers", target)
-    with pytest.raises(UsageError, match="already exists; choose another name or overwrite it"):
+    with pytest.raises(
+        UsageError, match="already exists; choose another name, or replace it with --over"
+    ):
         export(model, "transformers", target)
     (target / "config.json").write_text("damaged")
     export(model, "transformers", target, overwrite=True)

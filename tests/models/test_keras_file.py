@@ -84,7 +84,9 @@ def test_keras_itself_reads_the_file(exported):
 def test_an_earlier_file_is_replaced_only_on_request(tmp_path):
     path = tmp_path / "model.keras"
     path.write_text("mine")
-    with pytest.raises(UsageError, match="already exists; choose another name or overwrite it"):
+    with pytest.raises(
+        UsageError, match="already exists; choose another name, or replace it with --over"
+    ):
         write_keras(small_bundle("rnn"), path)
     assert path.read_text() == "mine"
     write_keras(small_bundle("rnn"), path, overwrite=True)

@@ -68,6 +68,8 @@ TEMPERATURE = corelm.sampler("temperature").__class__
         ("all_kinds(ids=(1,))", AllKinds(ids=(1,))),
         ("all_kinds(anything=[1, [2, 'x'], None])", AllKinds(anything=(1, (2, "x"), None))),
         ("all_kinds(flag=True, count=0x10)", AllKinds(flag=True, count=16)),
+        ("all_kinds(flag=true)", AllKinds(flag=True)),
+        ("all_kinds(flag=false, anything=[true])", AllKinds(flag=False, anything=(True,))),
     ],
 )
 def test_an_expression_means_this_sampler(expression, expected):

@@ -254,6 +254,35 @@ def test_an_error_of_a_scheme_is_named(schemes):
         load("toys:broken")
 
 
+@pytest.mark.parametrize(
+    ("files", "name", "way"),
+    [
+        (["a.gguf"], "a.gguf", "there is no model 'a.gguf'; a.gguf is a file of llama.cpp: open it "
+         "as gguf:a.gguf, after installing corelm-llama-cpp"),
+        (["a.gguf"], "./a.gguf", "./a.gguf is a file of llama.cpp: open it as gguf:./a.gguf"),
+        (["m/config.json"], "m", "m is a folder of transformers: open it as transformers:m"),
+        (["m/config.json"], "./m", "./m is a folder of transformers: open it as transformers:./m"),
+        (["m/config.json", "m/task.json"], "./m", "./m is a preset of KerasHub: open it as "
+         "keras_hub:./m"),
+    ],
+)  # fmt: skip
+def test_a_model_of_another_engine_is_recognised(tmp_path, files, name, way):
+    for file in files:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(UsageError) as caught:
+        load(name)
+    assert way in str(caught.value)
+
+
+def test_an_installed_scheme_needs_no_installing(tmp_path, installed_plugin, monkeypatch):
+    (tmp_path / "a.gguf").write_text("")
+    monkeypatch.setenv("CORELM_PLUGINS", "corelm-files")
+    installed_plugin("corelm-files", {"gguf": "corelm_files"}, PLUGIN)
+    with pytest.raises(UsageError, match=r"open it as gguf:\./a\.gguf$"):
+        load("./a.gguf")
+
+
 def test_a_path_with_a_colon_is_a_path(tmp_path, schemes):
     with pytest.raises(ModelFileError, match="there is no model at"):
         load("./toys:so")

@@ -467,6 +467,20 @@ def test_a_built_in_keeps_its_name_with_one_warning(installed_plugin, only, capl
     assert caplog.messages == ["greedy is corelm's own; the other is corelm-rival:greedy"]
 
 
+def test_a_failure_to_load_is_reported_once(installed_plugin, only, caplog):
+    only("corelm-one", "corelm-two")
+    installed_plugin("corelm-one", {"same": "corelm_one"}, "1 / 0")
+    plugins = Registry()
+    with pytest.raises(UnknownNameError, match="plugin corelm-one:same failed: ZeroDivision"):
+        plugins.sampler("same")
+    assert caplog.messages == []
+    installed_plugin("corelm-two", {"same": "corelm_two"}, module(same="Two"))
+    assert Registry().sampler("same").__name__ == "Two"
+    assert caplog.messages == [
+        "plugin corelm-one:same was left out: ZeroDivisionError: division by zero"
+    ]
+
+
 def test_two_names_inside_others_are_ambiguous_too(installed_plugin, only):
     only("corelm-one", "corelm-two")
     installed_plugin("corelm-one", {"one": "corelm_one"}, module(hidden="One"))
@@ -531,6 +545,13 @@ def rival(installed_plugin, only):
     only("corelm-rival")
     names = ("temperature", "top_k", "stochastic", "ancestral", "imdb")
     installed_plugin("corelm-rival", dict.fromkeys(names, "corelm_rival"), RIVAL)
+
+
+def test_models_and_decoders_keep_their_names_despite_a_rival(rival):
+    plugins = Registry()
+    assert plugins.decoder("ancestral") is corelm.Ancestral
+    assert plugins.find("corelm_models", "imdb").full_name == "corelm:imdb"
+    assert plugins.decoder("corelm-rival:ancestral").__name__ == "Decoder"
 
 
 def test_presets_use_corelms_own_samplers_despite_a_rival(rival):

@@ -367,7 +367,7 @@ def test_a_declared_part_of_the_context_may_be_read():
 
 
 def test_a_fault_of_the_sampler_is_not_taken_for_a_reading():
-    with pytest.raises(IndexError):
+    with pytest.raises(AssertionError, match="raised IndexError: index -1 is out of bounds"):
         reads_only_what_it_declares(Raises())
 
 
@@ -440,3 +440,45 @@ def test_pytest_is_imported_only_where_it_is_needed(monkeypatch):
         law(Good())
     with pytest.raises(ImportError):
         obeys_the_laws(Good())
+
+
+class Drops(Sampler):
+    """Return the first token alone, a wrong shape."""
+
+    def __call__(self, logits, context):
+        return logits[:, :1]
+
+
+class NoContext(Sampler):
+    """Take no context."""
+
+    def __call__(self, logits):
+        return logits
+
+
+@pytest.mark.parametrize("sampler", [Drops(), NoContext()])
+def test_one_mistake_is_one_failure(sampler):
+    outcomes = {}
+    for each, law in obeys_the_laws(sampler).args[1]:
+        try:
+            law(each)
+        except AssertionError:
+            outcomes[law.args[0].__name__] = "failed"
+        except pytest.skip.Exception:
+            outcomes[law.args[0].__name__] = "skipped"
+    assert [name for name, outcome in outcomes.items() if outcome == "failed"] == [
+        "is_a_distribution"
+    ]
+    assert len(outcomes) > 5
+
+
+class WithoutARow(Sampler):
+    """Make the rows after the first one impossible."""
+
+    def __call__(self, logits, context):
+        return np.where(np.arange(len(logits))[:, None] > 0, -np.inf, logits).astype(logits.dtype)
+
+
+def test_a_message_has_the_row_and_the_result():
+    with pytest.raises(AssertionError, match=r"; row 1: \[.+\] became \[-inf, -inf\] \(asked"):
+        is_a_distribution(WithoutARow())

@@ -165,10 +165,11 @@ def _warn_of_namesakes(name: str, kind: Kind) -> None:
     for offer in known.offers(kind.hook):
         if offer.name == name:
             origin = describe.origin(offer.source)
-            others = "yours is" if offer.source.distribution == OWN else "each is"
+            which = "each is chosen by its full name"
+            if offer.source.distribution == OWN:
+                which = "the bare name stays corelm's, and yours is chosen by its full name"
             messages.warn(
-                f"{origin} already has a {kind.name} {name}: with both installed, {others} chosen "
-                "by its full name"
+                f"{origin} already has a {kind.name} {name}: with both installed, {which}"
             )
 
 

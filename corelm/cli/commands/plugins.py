@@ -22,7 +22,8 @@ from corelm.plugins.registry import KINDS, OBSERVER, Registry
 
 R = TypeVar("R", bound=Registry)
 Check = Annotated[
-    bool, typer.Option("--check", help="Exit with code 1 if a plugin failed to load.")
+    bool,
+    typer.Option("--check", help="Call each sampler and decoder; exit with code 1 if one fails."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
@@ -41,6 +42,9 @@ def plugins(context: typer.Context, check: Check = False, json: Json = False) ->
 
     `corelm plugins` is short for `corelm plugins list`. CORELM_PLUGINS=a,b in the environment
     loads only the named plugins, and CORELM_STRICT_PLUGINS=1 makes every failure fatal.
+
+    --check is for authors of plugins: it compares the names of entry points with what they offer,
+    and calls each sampler and decoder once on a small distribution.
     """
     return None if context.invoked_subcommand else list_plugins(check, json)
 
@@ -57,10 +61,20 @@ def list_plugins(check: Check = False, json: Json = False) -> int | None:
         else:
             headers = ("plugin", "from", "offers")
             out.rows(headers, [_row(source, offers, failures) for source in sources])
-    if check:
-        _warn_of_clashes(registry)
     strict = os.environ.get("CORELM_STRICT_PLUGINS") == "1"
-    return FAILED if failures and (check or strict) else None
+    is_faulty = check and _warn_of_faults(registry, commands)
+    return FAILED if is_faulty or (failures and (check or strict)) else None
+
+
+def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:
+    """Warn authors of the faults of plugins that load; return True if there are any."""
+    from corelm.cli.plugin_checks import failing, misnamed
+
+    _warn_of_clashes(registry)
+    faults = [*misnamed(registry), *misnamed(commands), *failing(registry)]
+    for fault in faults:
+        messages.warn(fault)
+    return bool(faults)
 
 
 def _warn_of_clashes(registry: Registry) -> None:

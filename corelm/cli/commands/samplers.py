@@ -61,9 +61,10 @@ def samplers(
 
 
 def _show(out: Output, text: str, json: bool) -> None:
-    sampler = _example(text.strip()) if is_name(text) else _one(text)
-    name = text.strip() if is_name(text) else sampler.name
-    effect = _effect(sampler)  # a text if the sampler fails, which must not hide its page
+    name = text.strip()
+    sampler = describe.example(registry().sampler(name), name) if is_name(text) else _one(text)
+    name = name if is_name(text) else sampler.name
+    effect = _effect(sampler)
     offer = registry().find("corelm_samplers", name)
     if json:
         more = {
@@ -86,15 +87,6 @@ def _one(expression: str) -> Sampler:
     if len(sampler.stages) > 1:
         raise UsageError("one sampler at a time, not a chain")
     return sampler
-
-
-def _example(name: str) -> Sampler:
-    """Return a sampler with the values of its docstring's example, or with its defaults."""
-    cls = registry().sampler(name)
-    try:
-        return read_sampler(describe.example_expression(cls, name))
-    except CorelmError:
-        return cls()
 
 
 def _effect(sampler: Sampler) -> Effect | str:

@@ -148,7 +148,7 @@ def with_choices(
         chosen = _chosen(given, own)
     known = own | {name: value for choice in chosen for name, value in choice.options.items()}
     given, words = scan(arguments, known)
-    refuse_unknown(given, known, chosen)
+    refuse_unknown(arguments, known, chosen)
     if len(words) > 1:
         raise UsageError(f"one prompt, not {len(words)}: put it in quotation marks")
     _note_clashes(given, own, chosen)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from itertools import zip_longest
 from typing import Any
 
 from corelm.cli.options.parameters import Chosen, flag
 from corelm.cli.options.reserved import OPTIONAL, SHORT
-from corelm.errors import UsageError
+from corelm.errors import ParameterError, UsageError
+from corelm.params import Parameterized
 from corelm.plugins.loading import OWN
 from corelm.plugins.registry import registry
 from corelm.printable import did_you_mean
@@ -94,13 +96,15 @@ def _is_number(word: str) -> bool:
 
 
 def refuse_unknown(
-    given: Collection[str], known: Collection[str], chosen: Sequence[Chosen]
+    arguments: Sequence[str], known: Mapping[str, bool], chosen: Sequence[Chosen]
 ) -> None:
     """Raise if an option does not exist.
 
     Raises:
-        UsageError: names the nearest option, or the options of the sampler and the decoder.
+        UsageError: names the nearest option, the expression that was probably meant, or the
+            options of the sampler and the decoder.
     """
+    given, _ = scan(arguments, known)
     unknown = [name for name in given if name not in known]
     if not unknown:
         return
@@ -109,14 +113,62 @@ def refuse_unknown(
     word = name[2:].replace("-", "_")
     if word in (offer.name for offer in registry().samplers()):
         raise UsageError(
-            f"there is no option {name}; {word} is a sampler: choose it with --sampler, or chain "
-            "it in an expression with |"
+            f"there is no option {name}; {word} is a sampler; write "
+            f'--sampler "{_expression(arguments, known, chosen)}"'
         )
     long = SHORT.get(f"-{word}")
     if long in known:
         raise UsageError(f"there is no option {name}; did you mean -{word} ({long})?")
     hint = did_you_mean(name, known, CLOSE) or _way_out(word, given, chosen)
     raise UsageError(f"there is no option {name}{hint}")
+
+
+def _expression(
+    arguments: Sequence[str], known: Mapping[str, bool], chosen: Sequence[Chosen]
+) -> str:
+    """Return the chain of the samplers whose names are options here, and of the chosen one.
+
+    `--top-k 40 --top-p 0.9` is how other programs chain `top_k(k=40) | top_p(p=0.9)`.
+    """
+    classes = {flag(offer.name): offer.value for offer in registry().samplers()}
+    foreign = {option: bool(cls.parameters()) for option, cls in classes.items()}
+    given, _ = scan(arguments, {**foreign, **known})
+    foreign_stages = [
+        (classes[option].kind, _stage(classes[option], [value]))
+        for option, value in given.items()
+        if option in classes and option not in known
+    ]
+    # A temperature first would flatten the probabilities that a filter compares.
+    stages = sorted(
+        [*foreign_stages, *_own_stage(given, chosen)], key=lambda s: s[0] == "temperature"
+    )
+    return " | ".join(text for _, text in stages)
+
+
+def _own_stage(
+    given: Mapping[str, str | None], chosen: Sequence[Chosen]
+) -> Iterator[tuple[str, str]]:
+    """Yield the kind and text of the chosen sampler; nothing if no option speaks of it."""
+    sampler = next((choice for choice in chosen if choice.kind == "sampler"), None)
+    if sampler is None:
+        yield from [("", each) for each in [given.get("--sampler")] if each]
+        return
+    values = [
+        next((given[name] for name in names if name in given), None)
+        for names in sampler.names.values()
+    ]
+    if "--sampler" in given or any(value is not None for value in values):
+        yield getattr(sampler.cls, "kind", ""), _stage(sampler.cls, values)
+
+
+def _stage(cls: type[Parameterized], values: Sequence[str | None]) -> str:
+    """Return the expression of a class and the texts of its first parameters."""
+    texts = []
+    for parameter, value in zip(cls.parameters(), values, strict=False):
+        # A value that it cannot have is named when the expression is read.
+        with suppress(ParameterError):
+            texts += [] if value is None else [f"{parameter.name}={parameter.convert(value)!r}"]
+    return f"{cls.name}({', '.join(texts)})" if texts else cls.name
 
 
 def _way_out(word: str, given: Collection[str], chosen: Sequence[Chosen]) -> str:

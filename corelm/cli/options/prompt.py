@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from corelm.cli.output import messages
 from corelm.errors import UsageError
-from corelm.generation.prompts import default_prompt, unknown_words_note
+from corelm.generation.prompts import default_prompt, prompt_notes
 from corelm.language_model import LanguageModel
 
 STDIN = "-"
@@ -50,10 +50,10 @@ def read_prompts(file: str) -> list[str]:
 
 
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
-    """Return the prompt, or the model's own if there is none; note its unknown words."""
+    """Return the prompt, or the model's own if there is none; note what the model can't read."""
     if prompt is None:
         return default_prompt(model)
-    if note := unknown_words_note(model.vocabulary, [prompt]):
+    for note in prompt_notes(model, [prompt]):
         messages.tell(f"note: {note}")
     return prompt
 

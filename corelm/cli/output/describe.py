@@ -7,8 +7,11 @@ import re
 from typing import Any
 
 from corelm.docstrings import docstring, section
+from corelm.errors import CorelmError
 from corelm.params import Parameter, Parameterized
+from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.offers import Source
+from corelm.sampler import Sampler
 
 _SECTION = re.compile(r"^(Sources?|Related|Examples?|Args|Returns|Raises):", re.MULTILINE)
 
@@ -29,6 +32,14 @@ def example_expression(cls: type[Parameterized], name: str) -> str:
     name_in_code, nested = re.escape(cls.__name__), r"\([^()\n]*\)"
     found = re.search(rf"\b{name_in_code}(\((?:[^()\n]|{nested})*\))", docstring(cls))
     return f"{name}{found[1]}" if found else name
+
+
+def example(cls: type[Sampler], name: str) -> Sampler:
+    """Return a sampler with the values of its docstring's example, or with its defaults."""
+    try:
+        return read_sampler(example_expression(cls, name))
+    except CorelmError:
+        return cls()
 
 
 def signature(cls: type[Parameterized]) -> str:

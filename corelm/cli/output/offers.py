@@ -33,22 +33,25 @@ def as_json(name: str, offer: Offer) -> dict[str, Any]:
 
 
 def write_list(out: Output, kind: str, offers: list[Offer], json: bool) -> None:
-    """Write the samplers or decoders, one line each in a file and two on a terminal."""
+    """Write the samplers or decoders: two lines each on a terminal, one in a file.
+
+    The line of a file has the name and the description, so that it stays readable; the parameters
+    and the plugin are on the page of each, and in the JSON document.
+    """
     named = dict(distinct(offers))
     if json:
         out.json([as_json(name, offer) for name, offer in named.items()])
         return
-    rows = [
-        (name, describe.signature(o.value), o.value.description(), describe.origin(o.source))
-        for name, o in named.items()
-    ]
-    if out.endless:  # one line for each, for grep
-        out.rows((kind, "parameters", "description", "plugin"), rows)
+    if out.endless:
+        out.rows(
+            (kind, "description"), [(name, o.value.description()) for name, o in named.items()]
+        )
         return
     from corelm.cli.output import blocks
 
-    for name, parameters, text, plugin in rows:
-        out.show(*blocks.entry(name, (parameters, plugin), text))
+    for name, offer in named.items():
+        facts = (describe.signature(offer.value), describe.origin(offer.source))
+        out.show(*blocks.entry(name, facts, offer.value.description()))
     messages.note(f"`corelm {kind}s NAME` shows one of them")
 
 

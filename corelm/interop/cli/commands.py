@@ -76,6 +76,10 @@ def presets(
             "openai, vllm, mlx-lm, sillytavern or text-generation-webui.",
         ),
     ] = None,
+    partial: Annotated[
+        bool,
+        typer.Option("--partial", help="With --to, leave out stages that the engine cannot apply."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> int | None:
     """List the default samplers of llama.cpp, transformers, vLLM, mlx-lm and KerasHub.
@@ -89,7 +93,8 @@ def presets(
     engine.
 
     The exit code is 3 if a setting that changes the text has no counterpart in corelm, and 1, with
-    nothing written, if the engine of --to cannot do what the chain does.
+    nothing written, if the engine of --to cannot do what the chain does. With --partial it is 3
+    instead: the stages that are left out are named, and the others are written.
 
     \b
     corelm presets
@@ -102,19 +107,23 @@ def presets(
     from corelm.interop.cli.engine_settings import as_json, comment
 
     _check(name, source, format, sampler, to)
+    if partial and to is None:
+        raise UsageError("--partial is for --to, which names the engine to write the chain for")
     with product() as out:
+        complete = True
         settings = None if source is None else _read(source, format)
         if settings is not None:
             comment(settings)
         chain = _chain(name, settings, sampler)
         if to is not None and chain is not None:
-            _write(out, chain, to, json)
+            complete = _write(out, chain, to, partial, json)
         elif settings is not None:
             out.json(as_json(settings)) if json else out.text(f"{settings.sampler}\n")
         else:
             _show(out, name, json)
     # A script must notice that the chain lacks something, although it was printed.
-    return PARTLY_FAILED if settings is not None and settings.unsupported else None
+    complete = complete and not (settings is not None and settings.unsupported)
+    return None if complete else PARTLY_FAILED
 
 
 def _check(
@@ -161,14 +170,29 @@ def _chain(
     return None if name is None else preset(name)  # refuses an unknown name
 
 
-def _write(out: Output, chain: Sampler, to: str, json: bool) -> None:
-    from corelm.interop.engine_settings.convert import engine_named, to_settings
+def _write(out: Output, chain: Sampler, to: str, partial: bool, json: bool) -> bool:
+    """Write a chain as an engine's settings; return False if a stage was left out."""
+    from corelm.interop.engine_settings.convert import (
+        engine_named,
+        to_settings,
+        to_settings_in_part,
+    )
 
-    values = to_settings(chain, to)
+    lost: Mapping[str, str] = {}
+    try:
+        values = to_settings(chain, to)
+    except SettingsError as error:
+        if not partial:
+            raise SettingsError(f"{error}; --partial writes the rest") from error
+        values, lost = to_settings_in_part(chain, to)
+    for stage, reason in lost.items():
+        named = reason.startswith(stage)
+        messages.warn(f"left out: {reason if named else f'{stage}: {reason}'}")
     if json:
         out.json(values)
     else:
         out.document(engine_named(to).text(values))
+    return not lost
 
 
 def _show(out: Output, name: str | None, json: bool) -> None:

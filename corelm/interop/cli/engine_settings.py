@@ -24,8 +24,8 @@ OPTIONS = {
     "genamt": "--length",
 }
 """The option of `corelm sample` for a setting that is not a sampler's."""
-SHOWN = 12
-"""Keys that a note lists at most."""
+SHOWN = 100
+"""Keys that a note lists at most: more than any engine has."""
 
 
 def comment(settings: EngineSettings) -> None:
@@ -57,5 +57,5 @@ def as_json(settings: EngineSettings) -> dict[str, Any]:
 
 def _listed(keys: Iterable[str]) -> str:
     (*shown,) = (key if len(key) <= 2 * LONGEST else f"{key[:LONGEST]}..." for key in keys)
-    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+    more = f" and {len(shown) - SHOWN} more (all with --json)" if len(shown) > SHOWN else ""
     return ", ".join(shown[:SHOWN]) + more

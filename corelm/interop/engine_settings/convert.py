@@ -141,6 +141,37 @@ def to_settings(sampler: Sampler | str, engine: str) -> dict[str, Any]:
     return dict(words)
 
 
+def to_settings_in_part(
+    sampler: Sampler | str, engine: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Write as many stages of a sampler as an engine can apply, the first ones first.
+
+    Args:
+        sampler: a sampler, a registered name or an expression.
+        engine: as in `from_settings`.
+
+    Returns:
+        The settings, and each stage that is missing from them with the reason.
+
+    Raises:
+        UnknownNameError: no such engine.
+
+    Example:
+        >>> settings, lost = to_settings_in_part("min_p(p=0.1) | top_p(p=0.9)", "openai")
+        >>> settings["top_p"], lost
+        (0.9, {'min_p(p=0.1)': 'min_p(p=0.1) has no counterpart in openai'})
+    """
+    kept: list[Sampler] = []
+    lost: dict[str, str] = {}
+    for stage in _until_greedy(read_sampler(sampler).active_stages):
+        try:
+            to_settings(_chain([*kept, stage]), engine)
+            kept.append(stage)
+        except SettingsError as error:
+            lost[str(stage)] = str(error)
+    return to_settings(_chain(kept), engine), lost
+
+
 def engine_named(name: str) -> Engine:
     """Return the engine of a name.
 
@@ -172,6 +203,12 @@ def _detected(values: Values) -> EngineSettings:
 
     Engines with equally many, if they allow the values, must agree on the sampler.
     """
+    if _is_kobold(values):
+        raise UsageError(
+            "the keys are those of KoboldCpp, which applies its samplers in another order; "
+            "rewrite them for one of the engines that corelm reads, or name one with --format, or "
+            "engine= in Python"
+        )
     flags = any(key.startswith("-") for key in values)
     # Flags are one engine's; as keys of a mapping they would match no other.
     engines = [e for e in ENGINES.values() if (e is llama_cpp_flags.ENGINE) == flags]
@@ -189,6 +226,12 @@ def _detected(values: Values) -> EngineSettings:
             "they mean different samplers; say which one: --format, or engine= in Python"
         )
     return found[0]
+
+
+def _is_kobold(values: Values) -> bool:
+    """Return True for a request to KoboldCpp, whose keys are nearly those of SillyTavern."""
+    own_keys = {"rep_pen", "rep_pen_range", "sampler_order", "max_context_length"}
+    return bool(own_keys & values.keys()) and "temperature" in values and "temp" not in values
 
 
 def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:

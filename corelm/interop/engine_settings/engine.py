@@ -266,6 +266,11 @@ class ListingEngine(Engine):
         return order
 
 
+def all_or(last: int) -> int:
+    """Return the window of a penalty: -1 is the whole context, which is 0 in corelm."""
+    return 0 if last == -1 else last
+
+
 def own(sampler: str, /, **parameters: Any) -> Sampler:
     """Return corelm's own sampler of a name."""
     default = _default(sampler)

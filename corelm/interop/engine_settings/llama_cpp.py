@@ -18,6 +18,7 @@ from corelm.interop.engine_settings.engine import (
     NoCounterpartError,
     Setting,
     Values,
+    all_or,
     plain,
     texts,
 )
@@ -60,20 +61,10 @@ def penalty(name: str, key: str, off: float) -> Setting:
     )
 
 
-def all_or(last: int) -> int:
-    """Return the window: -1 is the whole context, which is 0 in corelm."""
-    return 0 if last == -1 else last
-
-
 def window(last: int) -> int:
-    """Return the window to write.
-
-    Raises:
-        NoCounterpartError: the whole context, which current versions do not have.
-    """
-    if last == 0:
-        raise NoCounterpartError(f"a window is needed there, such as last={LAST}")
-    return last
+    """Return the window to write: all tokens, 0 in corelm, are -1, the size of the context."""
+    # A server of 2026 that was built after this refuses -1 by name; it is never misread.
+    return -1 if last == 0 else last
 
 
 def dry(may_be_empty: bool = False) -> Setting:

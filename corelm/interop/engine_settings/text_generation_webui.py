@@ -2,7 +2,7 @@
 
 Source: text-generation-webui in 2026, modules/presets.py, modules/text_generation.py and
 modules/sampler_hijack.py (its loaders on transformers). The cut-offs are in ten-thousandths; the
-range of the penalties is 0 for the whole context; a sampler that the list lacks acts first.
+range of the penalties is 0 or -1 for the whole context; a sampler that the list lacks acts first.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from corelm.interop.engine_settings.engine import (
     NoCounterpartError,
     Setting,
     Values,
+    all_or,
     plain,
     texts,
 )
@@ -55,7 +56,7 @@ def penalty(name: str, key: str, off: float, last: str, whole: int = 0) -> Setti
         name,
         {key: off, last: whole},
         {key: off},
-        lambda value, window: {"penalty": value, "last": window},
+        lambda value, window: {"penalty": value, "last": all_or(window)},
         write,
         name,
     )
@@ -71,7 +72,7 @@ def dry(last: str, whole: int, breakers: Any = BREAKERS) -> Setting:
             "multiplier": factor,
             "base": base,
             "allowed_length": allowed,
-            "last": window,
+            "last": all_or(window),
             "sequence_breakers": _breakers(ends),
         }
 

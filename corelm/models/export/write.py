@@ -49,7 +49,10 @@ def export(model: Bundle, to: str, target: StrPath, *, overwrite: bool = False) 
     vocabulary = _exportable(model)
     path = Path(target)
     if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{str(path)!r} already exists; choose another name or overwrite it")
+        raise UsageError(
+            f"{str(path)!r} already exists; choose another name, or replace it with --overwrite "
+            "(overwrite=True in Python)"
+        )
     # All in memory before the first byte is written, so that a failure leaves nothing behind.
     files = FORMATS[to].files(model, vocabulary)
     try:

@@ -32,9 +32,9 @@ from corelm.toolkit import (
     notes,
     numbers_of,
     points_of,
+    prompt_notes,
     registry,
     shown,
-    unknown_words_note,
 )
 from corelm.toolkit import strategy as read_strategy
 
@@ -307,13 +307,12 @@ def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[s
 
 
 def _notes(
-    candidates: Iterable[Candidate], model: LanguageModel, prompts: Iterable[str]
+    candidates: Iterable[Candidate], model: LanguageModel, prompts: Sequence[str]
 ) -> Iterator[str]:
     """Return the likely mistakes in the chains and in the prompts."""
     for candidate in candidates:
         yield from notes(candidate.sampler)
-    if note := unknown_words_note(model.vocabulary, prompts):
-        yield note
+    yield from prompt_notes(model, prompts)
 
 
 def _against(given: str | Sampler | Decoder | None, candidates: Sequence[Candidate]) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 
 from corelm import CorelmError, from_settings, sampler, to_settings
 from corelm.errors import SettingsError, UnknownNameError
-from corelm.interop.engine_settings.convert import ENGINES, engine_named
+from corelm.interop.engine_settings.convert import ENGINES, engine_named, to_settings_in_part
 
 REPETITION = "repetition_penalty(penalty=1.2, last=16)"
 FREQUENCY = "frequency_penalty(penalty=0.5, last=16)"
@@ -25,6 +25,7 @@ LLAMA = [
     "xtc(probability=0.5) | greedy",
     "greedy",
     "stochastic",
+    "repetition_penalty(penalty=1.2) | dry(multiplier=0.8, sequence_breakers=['\\n'])",
 ]
 WEBUI = [
     f"{REPETITION} | {PRESENCE} | {FREQUENCY} | {DRY} | top_n_sigma(n=1.5) | temperature(t=0.7) | "
@@ -157,12 +158,6 @@ def test_a_control_character_does_not_reach_the_terminal():
             "presence_penalty(penalty=1.0, last=3, skip_prompt=False) (repeat_last_n is 16 for an "
             "earlier stage) has no counterpart in llama.cpp",
         ),
-        (
-            "llama.cpp",
-            "repetition_penalty(penalty=1.2)",
-            "repetition_penalty(penalty=1.2, last=0, skip_prompt=False, normalised=False) (a "
-            "window is needed there, such as last=64) has no counterpart in llama.cpp",
-        ),
         ("llama.cpp", "presence_penalty(penalty=1, last=3, skip_prompt=True)",
          "presence_penalty(penalty=1.0, last=3, skip_prompt=True) (the prompt counts there) has no "
          "counterpart in llama.cpp"),
@@ -228,3 +223,31 @@ def test_any_chain_is_read_back_or_refused(engine):
         written += 1
         assert from_settings(values, engine).sampler == chain
     assert written > 20
+
+
+def test_a_window_without_a_limit_goes_from_engine_to_engine():
+    preset = {"temp": 1, "rep_pen": 1.2, "dry_multiplier": 0.8, "dry_penalty_last_n": 0}
+    read = from_settings(preset, "sillytavern").sampler
+    assert read == from_settings({**preset, "dry_penalty_last_n": -1}, "sillytavern").sampler
+    assert read == from_settings({**preset, "rep_pen_range": -1}, "sillytavern").sampler
+    written = to_settings(read, "llama.cpp")
+    assert (written["repeat_last_n"], written["dry_penalty_last_n"]) == (-1, -1)
+    assert from_settings(written, "llama.cpp").sampler == read
+    assert to_settings(read, "sillytavern")["dry_penalty_last_n"] == 0
+
+
+def test_the_rest_of_a_chain_is_written_and_the_lost_stages_are_named():
+    chain = "min_p(p=0.1) | top_p(p=0.9) | temperature(t=0.7) | quadratic(factor=0.3)"
+    settings, lost = to_settings_in_part(chain, "vllm")
+    assert from_settings(settings, "vllm").sampler == sampler("min_p(p=0.1) | top_p(p=0.9)")
+    assert lost == {
+        "temperature(t=0.7)": "vllm applies temperature before top_p",
+        "quadratic(factor=0.3, curve=1.0)": "quadratic(factor=0.3, curve=1.0) has no counterpart "
+        "in vllm",
+    }
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_chain_that_is_whole_loses_nothing(engine):
+    for chain in WRITTEN[engine]:
+        assert to_settings_in_part(chain, engine) == (to_settings(chain, engine), {})
