@@ -77,6 +77,15 @@ class Context:
         """
         return self if self.width == size else replace(self, width=size)
 
+    def copy(self) -> Context:
+        """Return the same context in arrays of its own, for code that might write into them."""
+        return replace(
+            self,
+            tokens=self.tokens.copy(),
+            surprisal=self.surprisal.copy(),
+            model_surprisal=self.model_surprisal.copy(),
+        )
+
     @property
     def batch(self) -> int:
         """The number of rows."""

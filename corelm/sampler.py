@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.caching import cached_property
 from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
+from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import Array, softmax
 from corelm.params import Parameterized
 from corelm.validation import READABLE, check_attributes, check_logits
@@ -277,6 +278,8 @@ def sampling_distribution(
         >>> corelm.sampling_distribution(corelm.sampler("greedy"), [1.0, 3.0, 2.0]).tolist()
         [0.0, 1.0, 0.0]
     """
+    if is_masked(logits):
+        raise UsageError("logits must be a plain array, not a MaskedArray; fill it with -np.inf")
     array = np.asarray(logits)
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)

@@ -22,6 +22,9 @@ from corelm.printable import message_of
 from corelm.sampler import Choice, Mask, Sampler
 from corelm.validation import fault_of_array, fault_of_mask, fault_of_rows, first_invalid_row
 
+BUILT_IN = ("corelm.", "corelm_samplers.")
+"""The packages of corelm's own distribution, whose samplers share memory with the core."""
+
 Rows = NDArray[np.bool_]
 T = TypeVar("T")
 
@@ -141,7 +144,8 @@ class _Run:
 
     def _choice(self, stage: Choice, logits: Array, rows: Rows | None, branch: str) -> Array:
         """Run the samplers that a choice names, each for its own rows."""
-        chosen = self._guarded(stage, lambda: stage.choose(self._context))
+        context = self._context_of(stage)
+        chosen = self._guarded(stage, lambda: stage.choose(context))
         wanted = self._context.batch
         if len(chosen) != wanted or not all(isinstance(each, Sampler) for each in chosen):
             raise SamplerError(f"{stage} must choose a sampler for each of {wanted} rows: {chosen}")
@@ -159,22 +163,30 @@ class _Run:
         return result
 
     def _allowed(self, stage: Mask, logits: Array) -> NDArray[np.bool_] | None:
-        context = self._context.of_width(logits.shape[-1])
+        context = self._context_of(stage).of_width(logits.shape[-1])
         allowed = self._guarded(stage, lambda: stage.allowed(context))
         if allowed is not None and (fault := fault_of_mask(allowed, logits.shape)):
             raise SamplerError(f"{stage} allowed {fault} at step {context.step}")
         return allowed
 
     def _call(self, stage: Sampler, logits: Array) -> Array:
-        """Call one stage on a read-only view, and check the type, shape and dtype of its result."""
+        """Call one stage on read-only arrays, and check the type, shape and dtype of its result."""
         if not self._checked:
             return stage(logits, self._context)
-        view = logits.view()  # the array itself stays writeable for its owner
-        view.flags.writeable = False
-        result = self._guarded(stage, lambda: stage(view, self._context))
+        context = self._context_of(stage)
+        # The flag stops NumPy alone: torch, `setflags` and `.base` write in spite of it.
+        own = logits.view() if context is self._context else logits.copy()
+        own.flags.writeable = False
+        result = self._guarded(stage, lambda: stage(own, context))
         if fault := fault_of_array(result, logits):
             raise SamplerError(f"{stage} returned {fault} at step {self._context.step}")
         return result
+
+    def _context_of(self, stage: Sampler) -> Context:
+        """Return the context; for a third-party stage, a copy that nothing else reads."""
+        if not self._checked or _is_built_in(stage):
+            return self._context
+        return self._context.copy()
 
     def _guarded(self, stage: Sampler, work: Callable[[], T]) -> T:
         try:
@@ -188,6 +200,11 @@ class _Run:
                 raise
             reason = f"{type(error).__name__}: {message_of(error)}"
             raise SamplerError(f"{stage} failed at step {self._context.step}: {reason}") from error
+
+
+def _is_built_in(stage: Sampler) -> bool:
+    """Return True for a sampler of corelm's own distribution, which never writes into its input."""
+    return type(stage).__module__.startswith(BUILT_IN)
 
 
 def _extended(branch: str, stage: Choice, chosen: Sampler) -> str:

@@ -61,6 +61,8 @@ if typing.TYPE_CHECKING:
     from corelm.plugins.offers import Source as Source
     from corelm.plugins.probing import temperature_of as temperature_of
     from corelm.plugins.registry import registry as registry
+    from corelm.plugins.secret_keys import hash_of_variable as hash_of_variable
+    from corelm.plugins.secret_keys import hashes_of_secrets as hashes_of_secrets
     from corelm.plugins.strategies import Strategy as Strategy
     from corelm.plugins.strategies import parts as parts
     from corelm.plugins.strategies import strategy as strategy
@@ -153,6 +155,7 @@ _MODULES = {
     ),
     "corelm.plugins.probing": ("temperature_of",),
     "corelm.plugins.registry": ("registry",),
+    "corelm.plugins.secret_keys": ("hash_of_variable", "hashes_of_secrets"),
     "corelm.plugins.strategies": (
         "Strategy",
         "parts",

@@ -63,8 +63,8 @@ def fault_of_result(result: Any, logits: Array) -> str:
 
 def fault_of_array(result: Any, logits: Array) -> str:
     """Return the difference in type, shape or dtype from the input; empty if there is none."""
-    if not isinstance(result, np.ndarray):
-        return f"{type(result).__name__} instead of an array"
+    if type(result) is not np.ndarray:
+        return _fault_of_type(result, "an array")
     if result.shape != logits.shape:
         return f"the shape {result.shape} instead of {logits.shape}"
     if result.dtype != logits.dtype:
@@ -79,13 +79,21 @@ def fault_of_mask(allowed: Any, shape: tuple[int, ...]) -> str:
         allowed: any object that `Mask.allowed` returned, but None.
         shape: the shape of the logits, (batch, vocabulary).
     """
-    if not isinstance(allowed, np.ndarray):
-        return f"{type(allowed).__name__} instead of an array of bool"
+    if type(allowed) is not np.ndarray:
+        return _fault_of_type(allowed, "an array of bool")
     if allowed.dtype != bool:
         return f"an array of {allowed.dtype} instead of bool"
     if allowed.shape != shape:
         return f"the shape {allowed.shape} instead of {shape}"
     return ""
+
+
+def _fault_of_type(result: Any, expected: str) -> str:
+    kind = type(result)
+    if not issubclass(kind, np.ndarray):
+        return f"{kind.__name__} instead of {expected}"
+    # A subclass redefines arithmetic: a masked array still holds the numbers that it hides.
+    return f"{kind.__name__}, a subclass of np.ndarray, instead of {expected} of NumPy's own type"
 
 
 def fault_of_rows(logits: Array) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import warnings
+
 import numpy as np
 import pytest
 
 import corelm
+import corelm.testing
 from corelm import Context, Sampler, param
-from corelm.errors import ParameterError, PluginError, SamplerError, UsageError
+from corelm.decoding.model_logits import ModelLogits
+from corelm.errors import ModelOutputError, ParameterError, PluginError, SamplerError, UsageError
 from corelm.stages import apply, invalid_result, run_stages
 
 INF = float("inf")
@@ -131,6 +136,16 @@ LATER = Context.of(np.zeros((2, 9), dtype=int), prompt_length=2)
         (np.zeros((2, 3), int), "returned int64 instead of float64 at step 7"),
         (np.zeros((2, 3), object), "returned object instead of float64 at step 7"),
         (np.zeros((2, 3), "U1"), "returned <U1 instead of float64 at step 7"),
+        (
+            np.ma.masked_array(np.zeros((2, 3)), [[False, True, True]] * 2),
+            "returned MaskedArray, a subclass of np.ndarray, instead of an array of NumPy's own "
+            "type at step 7",
+        ),
+        (
+            np.zeros((2, 3)).view(np.matrix),
+            "returned matrix, a subclass of np.ndarray, instead of an array of NumPy's own type "
+            "at step 7",
+        ),
         (np.array([[0, 0, 0], [0, np.nan, 0]]), "returned NaN at step 7, row 1"),
         (np.array([[0, INF, 0], [0, 0, 0]]), "returned +infinity at step 7, row 0"),
         (
@@ -204,3 +219,102 @@ def test_the_input_is_read_only():
         apply(Writes(), logits, LATER)
     assert logits[0, 0] == 0
     assert logits.flags.writeable
+
+
+def by_torch(array):
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns that the array is read-only
+        torch.from_numpy(array)[...] = 5
+    return array
+
+
+def by_setflags(array):
+    array.setflags(write=True)
+    array[...] = 5
+    return array
+
+
+def by_the_base(array):
+    base = array if array.base is None else array.base
+    base.setflags(write=True)
+    base[...] = 5
+    return array
+
+
+def by_ctypes(array):
+    ctypes.memset(array.ctypes.data, 0x41, array.nbytes)
+    return array
+
+
+WAYS = pytest.mark.parametrize("write", [by_torch, by_setflags, by_the_base, by_ctypes])
+
+
+@WAYS
+def test_a_write_around_the_flag_reaches_nobody_else(write):
+    class Writes(Sampler):
+        def __call__(self, logits, context):
+            for array in (context.tokens, context.surprisal, context.model_surprisal):
+                write(array)
+            return write(logits)
+
+    logits, context = np.zeros((2, 3)), Context.of(np.ones((2, 9), dtype=int), prompt_length=2)
+    trace = []
+    result = apply(COLD | Writes(), logits, context, trace)
+    assert (result > 1).all()
+    assert not logits.any()
+    assert not trace[0].logits.any()
+    assert (context.tokens == 1).all()
+    assert np.isnan(context.surprisal).all()
+    assert np.isnan(context.model_surprisal).all()
+
+
+@WAYS
+def test_a_mask_and_a_choice_cannot_change_the_context(write):
+    class Writes(corelm.Mask):
+        def allowed(self, context):
+            write(context.tokens)
+
+    class Chooses(corelm.Choice):
+        inner: Sampler = param(COLD)
+
+        def choose(self, context):
+            write(context.tokens)
+            return [self.inner] * context.batch
+
+    context = Context.of(np.ones((2, 9), dtype=int))
+    for sampler in (Writes(), Chooses()):
+        apply(sampler, np.zeros((2, 3)), context)
+        assert (context.tokens == 1).all()
+
+
+@WAYS
+def test_an_explanation_shows_the_model_as_it_is(write):
+    class Writes(Sampler):
+        def __call__(self, logits, context):
+            return write(logits)
+
+    model = corelm.testing.ToyModel()
+    before, after = (
+        corelm.explain(model, "the", sampler).stages[0].entropy for sampler in (GREEDY, Writes())
+    )
+    assert before == after
+
+
+def test_a_masked_array_is_refused_and_not_stripped_of_its_mask():
+    masked = np.ma.masked_array([0.0, 1.0], [False, True])
+    with pytest.raises(UsageError, match=r"not a MaskedArray; fill it with -np\.inf"):
+        corelm.sampling_distribution(GREEDY, masked)
+
+    class Hides(corelm.Mask):
+        def allowed(self, context):
+            return np.ma.masked_array(np.ones((1, 2), bool), [[False, True]])
+
+    with pytest.raises(SamplerError, match="hides allowed MaskedArray, a subclass"):
+        apply(Hides(), np.zeros((1, 2)), Context.of([[0]]))
+
+
+def test_masked_logits_of_a_model_are_refused():
+    prepare = ModelLogits(corelm.testing.ToyModel().vocabulary)
+    with pytest.raises(ModelOutputError, match="must be a plain array, not a MaskedArray"):
+        prepare(np.ma.masked_array(np.zeros((1, 12), np.float32)), 0)

@@ -6,6 +6,7 @@ import numpy as np
 
 from corelm.errors import ModelOutputError
 from corelm.language_model import Vocabulary, never_drawn
+from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import Array, mask_tokens
 from corelm.validation import check_logits
 
@@ -34,6 +35,11 @@ class ModelLogits:
         Raises:
             ModelOutputError: a different shape or dtype, or a row that is not a distribution.
         """
+        if is_masked(logits):
+            raise ModelOutputError(
+                "the model's logits must be a plain array, not a MaskedArray; "
+                "set tokens that are never drawn to minus infinity"
+            )
         logits = np.asarray(logits)
         shape, dtype = logits.shape, logits.dtype
         if len(shape) != 2 or shape[1] != self._size or dtype not in FLOATS:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import CorelmError, MissingDependencyError, ModelFileError
+from corelm.interop.weight_files import check_weight_files
 from corelm.toolkit import reason_of
 
 CONFIG = "config.json"
@@ -85,8 +86,9 @@ def check_model_folder(folder: Path) -> None:
         folder: a folder with a `config.json`.
 
     Raises:
-        ModelFileError: a file that is too large or not regular, or an impossible size in
-            `config.json`; the message has the file and the reason.
+        ModelFileError: a file that is too large or not regular, an impossible size in
+            `config.json`, or weights that aren't safetensors in the folder; the message has the
+            file and the reason.
     """
     for file in sorted(folder.rglob("*")):
         if file.is_dir() or not file.exists():  # the engine reports a broken link itself
@@ -97,6 +99,7 @@ def check_model_folder(folder: Path) -> None:
         if file.suffix in READ_WHOLE and file.stat().st_size > most:
             raise ModelFileError(f"{str(file)!r}: it has more than {most} bytes")
     _check_configuration(folder / CONFIG)
+    check_weight_files(folder)
 
 
 def _check_configuration(file: Path) -> None:
@@ -109,6 +112,11 @@ def _check_configuration(file: Path) -> None:
         part = parts.pop()
         items = part.items() if isinstance(part, dict) else [("", value) for value in part]
         for name, value in items:
+            if name.endswith("_implementation") and "/" in json.dumps(value):
+                raise ModelFileError(
+                    f"{str(file)!r}: {name} = {value!r} is code of a hub, which is never loaded; "
+                    "delete the line"
+                )
             if isinstance(value, (dict, list)):
                 parts.append(value)
             most = MOST_LAYERS if name.endswith(("layers", "layer")) else LARGEST_SIZE

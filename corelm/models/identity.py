@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,3 +42,11 @@ def identity_of(model: LanguageModel, text: str) -> str:
     ids = np.array([model.vocabulary.encode(text)], dtype=np.int64)
     distribution = np.asarray(model.next_token_distribution(ids))
     return sha256(distribution.tobytes())
+
+
+def digest_of_texts(texts: Sequence[str]) -> str:
+    """Return the checksum of several texts."""
+    whole = hashlib.sha256()
+    for text in texts:
+        whole.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    return whole.hexdigest()

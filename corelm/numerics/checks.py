@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from corelm.errors import UsageError
+from corelm.printable import shown
 
 
 def check_ids(logits: Any, tokens: Any, **options: Any) -> None:
@@ -31,6 +32,26 @@ def check_one_id_a_row(logits: Any, tokens: Any) -> None:
 def check_uniforms(logits: Any, uniforms: Any) -> None:
     """Raise if there isn't one uniform number for each row."""
     _check_one_a_row(logits, uniforms, "a uniform number")
+
+
+def uniform_numbers(uniforms: Any) -> Any:
+    """Return uniform numbers as an array; raise if one isn't in [0, 1).
+
+    Arrays of other libraries pass: they may be traced by a compiler, or lie on a device.
+    """
+    if not isinstance(uniforms, (np.ndarray, np.generic, list, tuple)):
+        return uniforms
+    numbers = np.asarray(uniforms)
+    if numbers.dtype.kind not in "fiu" or not ((numbers >= 0) & (numbers < 1)).all():
+        raise UsageError(f"uniform numbers must be at least 0 and below 1, not {shown(uniforms)}")
+    return numbers
+
+
+def is_number(value: Any) -> bool:
+    """Return True for a number of Python, or an array of numbers of any library."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "fiub"
+    return isinstance(value, (int, float, np.number)) or hasattr(value, "dtype")
 
 
 def _check_one_a_row(logits: Any, numbers: Any, thing: str) -> None:

@@ -18,7 +18,13 @@ from corelm.errors import ParameterError
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, first_true, running_count, wide_float, widen
-from corelm.numerics.checks import check_ids, check_one_id_a_row, check_uniforms
+from corelm.numerics.checks import (
+    check_ids,
+    check_one_id_a_row,
+    check_uniforms,
+    is_number,
+    uniform_numbers,
+)
 
 Array = NDArray[Any]
 
@@ -139,8 +145,7 @@ def apply_temperature(logits: Array, t: float | Array) -> Array:
     """
     if getattr(t, "ndim", 0):
         return _divide(logits, t)
-    t = float(t)
-    if not t >= 0:
+    if not is_number(t) or not (t := float(t)) >= 0:
         raise ParameterError(f"t must be at least 0, not {t!r}")
     if t == 0:
         return greedy(logits)
@@ -362,13 +367,13 @@ def draw(logits: Array, uniforms: Array) -> tuple[NDArray[np.int64], NDArray[np.
         The token ids (batch,) and their surprisals in nats (batch,) under softmax(logits).
 
     Raises:
-        UsageError: not one number for each row.
+        UsageError: not one number for each row, or one that isn't in [0, 1).
 
     Example:
         >>> draw(np.log(np.array([[0.25, 0.75]])), np.array([0.5]))[0].tolist()
         [1]
     """
-    return draw_checked(logits, uniforms)[:2]
+    return draw_checked(logits, uniform_numbers(uniforms))[:2]
 
 
 @kernel(rows.draw, check_entries=check_uniforms)

@@ -16,6 +16,7 @@ from corelm.errors import ParameterError
 from corelm.native import rows
 from corelm.native.backend import kernel
 from corelm.numerics.arrays import array_namespace, running_count, wide_float
+from corelm.numerics.checks import is_number
 from corelm.numerics.distributions import (
     Array,
     is_likeliest,
@@ -32,27 +33,32 @@ SLACK = 1e-12
 
 
 def _check_share(logits: Array, p: float) -> None:
-    if not 0 <= p <= 1:
+    if not (is_number(p) and 0 <= p <= 1):
         raise ParameterError(f"p must be at least 0 and at most 1, not {p!r}")
 
 
 def _check_positive_share(logits: Array, p: float) -> None:
-    if not 0 < p <= 1:
+    if not (is_number(p) and 0 < p <= 1):
         raise ParameterError(f"p must be above 0 and at most 1, not {p!r}")
 
 
 def _check_entropy_share(logits: Array, h: float) -> None:
-    if not 0 <= h <= 1:
+    if not (is_number(h) and 0 <= h <= 1):
         raise ParameterError(f"h must be at least 0 and at most 1, not {h!r}")
 
 
 def _check_count(logits: Array, k: int) -> None:
     size = logits.shape[-1]
+    if not hasattr(k, "__index__"):
+        raise ParameterError(f"k must be a whole number, not {k!r}")
     if not 1 <= k <= size:
         raise ParameterError(f"k must be at least 1 and at most {size}, the vocabulary, not {k!r}")
 
 
 def _check_nats(logits: Array, nats: Any) -> None:
+    numbers = np.asarray(nats) if isinstance(nats, (list, tuple)) else nats
+    if not is_number(numbers):
+        raise ParameterError(f"nats must be a number, or one for each row, not {nats!r}")
     if isinstance(nats, float) and nats != nats:
         raise ParameterError("nats must be a number, not nan")
 

@@ -10,7 +10,16 @@ from importlib.metadata import PackageNotFoundError, version
 from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.models.identity import identity_of
-from corelm.toolkit import is_path, machine, parts, plugin_of, registry, strategy
+from corelm.toolkit import (
+    hash_of_variable,
+    hashes_of_secrets,
+    is_path,
+    machine,
+    parts,
+    plugin_of,
+    registry,
+    strategy,
+)
 
 OWN = ("corelm", "numpy")
 SAME_BITS = ("platform", "kernels", "vector_width")
@@ -28,6 +37,7 @@ class Job:
         text: a text that distinguishes a model without a checksum from others.
         sha256: that of the model.
         versions: the versions of packages and the facts about a machine, by name.
+        secrets: a hash of each environment variable that samplers read, by name.
     """
 
     model: str
@@ -36,6 +46,7 @@ class Job:
     text: str
     sha256: str
     versions: tuple[tuple[str, str], ...]
+    secrets: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
@@ -60,12 +71,14 @@ class Job:
         Raises:
             UsageError: a sampler or decoder that others cannot make from its expression.
         """
+        things = list(things)
         distributions = {found for thing in things for found in _distributions(thing)}
         plugin = plugin_of(name)
         names = {*OWN, *distributions, *([plugin.distribution] if plugin else ())}
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())
-        return cls(path, device, dtype, text, identity_of(model, text), versions)
+        secrets = tuple(hashes_of_secrets(things).items())
+        return cls(path, device, dtype, text, identity_of(model, text), versions, secrets)
 
     def load(self) -> LanguageModel:
         """Load the model in a worker.
@@ -76,6 +89,12 @@ class Job:
         expected = dict(self.versions)
         for name, found in _versions(expected).items():
             _compare(name, expected[name], found)
+        for name, secret in self.secrets:
+            if hash_of_variable(name) != secret:
+                raise ExecutorError(
+                    f"a worker has another value in its environment variable {name}; set the same "
+                    "one on both"
+                )
         model = load(self.model, device=self.device, dtype=self.dtype)
         _compare(f"model {self.model}", self.sha256, identity_of(model, self.text))
         return model

@@ -10,7 +10,7 @@ from typing import Any
 
 from corelm import Generation, LanguageModel
 from corelm.scaling.executor import Executor, Unit
-from corelm.toolkit import Texts, batches
+from corelm.toolkit import Texts, batches, hashes_of_secrets
 
 EARLY = 256
 """The number of results kept in memory that wait for an earlier one."""
@@ -18,6 +18,7 @@ EARLY = 256
 
 def settings_of(texts: Texts) -> dict[str, Any]:
     """Return everything that texts depend on, besides the model."""
+    things = [thing for thing in texts.strategy if thing is not None]
     return {
         "sampler": str(texts.strategy.sampler),
         "decoder": str(texts.strategy.decoder),
@@ -27,6 +28,7 @@ def settings_of(texts: Texts) -> dict[str, Any]:
         "seed": texts.seed,
         **texts.endings.settings,
         "unknown": texts.unknown,
+        "hashes_of_secrets": hashes_of_secrets(things),
     }
 
 

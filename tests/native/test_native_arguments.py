@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from native_helpers import zeros
 
+import corelm
+from corelm import filters as public_filters
 from corelm import native
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
@@ -227,3 +229,21 @@ DEFINITIONS = {
     "draw": distributions.draw_checked,
     "apply_temperature": distributions._divide,
 }
+
+
+WRONG = [
+    *(("draw", u) for u in ([np.nan, 0.5], [-0.1, 0.5], [1.0, 0.5], [np.inf, 0.5], ["a", 0.5])),
+    *(("draw", u) for u in ([None, 0.5], [True, 0.5], np.array([1, 0]), np.array([0.5, np.nan]))),
+    *((name, value) for name in ("top_p", "typical", "top_h") for value in (None, "a", np.nan, 2)),
+    *(("top_k", value) for value in (2.5, 2.0, None, "a", np.nan, 0, 41)),
+    *(("within_nats", value) for value in (None, "a", np.nan, [0.5, None], ["a", "b"])),
+    *(("apply_temperature", value) for value in (None, "a", np.nan, -1, [0.5, None])),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["kernel", "definition"])
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=str)
+def test_values_out_of_range_are_refused_by_kernel_and_definition(name, value, dtype):
+    function = corelm.draw if name == "draw" else getattr(public_filters, name)
+    with pytest.raises(corelm.errors.UsageError, match=r"must be .*not "):
+        function(np.zeros((2, 40), dtype), value)

@@ -330,6 +330,24 @@ def test_a_row_does_not_depend_on_the_others():
     assert row == alone["samplers"][0]
 
 
+class WritesThroughTorch(Sampler):
+    """Keep three tokens in place, as a sampler that is at home in torch does."""
+
+    def __call__(self, logits, context):
+        torch = pytest.importorskip("torch")
+        tensor = torch.from_numpy(logits)
+        tensor[tensor < tensor.topk(3).values[..., -1:]] = -torch.inf
+        return tensor.numpy()
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_a_sampler_that_writes_through_torch_changes_no_other_row():
+    document = compare([WritesThroughTorch(), "temperature(t=1)"])
+    alone = compare(["temperature(t=1)"])
+    row = document["samplers"][1] | {"differences": None}
+    assert row == alone["samplers"][0]
+
+
 # Matching
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import copy
 import io
 import math
+import os
 import re
+import subprocess
+import sys
+import textwrap
 from typing import Any
 
 import matplotlib as mpl
@@ -88,6 +92,22 @@ def test_settings_of_matplotlib_change_nothing_and_are_not_changed(document):
         before = dict(mpl.rcParams)
         assert plots(typed(document)) == plain
         assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("backend", ["nonsense", "module://not_installed.backend", "", "svg"])
+def test_the_backend_of_the_environment_is_left_alone(backend):
+    program = """
+        import os
+        from corelm.reports.render.plots import canvas
+        with canvas.style():
+            figure = canvas.empty(100)
+        figure.savefig(os.devnull, format="png")
+        print(os.environ["MPLBACKEND"])
+        """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    environment = os.environ | {"MPLBACKEND": backend}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout.strip()) == (0, backend), done.stderr
 
 
 def test_every_sampler_has_its_mark_on_the_curve(document, drawn):

@@ -13,9 +13,10 @@ from units import Double
 import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
+from corelm.plugins.secret_keys import hash_of_variable
 from corelm.plugins.strategies import Strategy, strategy
 from corelm.scaling.job import Job
-from corelm.scaling.worker import do, packed
+from corelm.scaling.worker import _loaded, do, packed
 from corelm.testing import ToyModel
 
 
@@ -42,6 +43,16 @@ def job(*samplers: Sampler) -> Job:
 def test_a_worker_with_other_versions_is_refused_with_both(changes, message):
     with pytest.raises(ExecutorError, match=f"^a worker has {message}"):
         do(replace(job(), **changes), packed(Double(1)))
+
+
+def test_a_worker_with_another_secret_is_refused(monkeypatch):
+    monkeypatch.setenv("THE_KEY", "here")
+    same = replace(job(), secrets=(("THE_KEY", hash_of_variable("THE_KEY")),))
+    assert do(same, packed(Double(1))) == "2"
+    monkeypatch.setenv("THE_KEY", "there")
+    _loaded.cache_clear()
+    with pytest.raises(ExecutorError, match="another value in its environment variable THE_KEY"):
+        do(same, packed(Double(1)))
 
 
 def test_a_job_has_the_versions_of_all_plugins():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -14,7 +13,7 @@ import numpy as np
 from corelm import Decoder, LanguageModel, Sampler
 from corelm.errors import UsageError
 from corelm.models.corpus import read_texts
-from corelm.models.identity import checksum_of, identity_of, manifest_of
+from corelm.models.identity import checksum_of, digest_of_texts, identity_of, manifest_of
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEXTS, N
 from corelm.reports.measure.provenance import releases_of
@@ -28,6 +27,7 @@ from corelm.toolkit import (
     SweepPoint,
     built_in,
     default_prompt,
+    hashes_of_secrets,
     home,
     notes,
     numbers_of,
@@ -167,18 +167,16 @@ class Plan:
         Raises:
             UsageError: a sampler that they cannot have.
         """
-        strategies = [candidate.strategy for candidate in self.candidates]
-        things = [thing for strategy in strategies for thing in strategy if thing is not None]
         # Workers check that their copy of the model answers this text as ours does.
         text = self.prompts[0]
-        jobs = [Job.of(name, self.model, text, things, device, dtype)]
+        jobs = [Job.of(name, self.model, text, self._things(), device, dtype)]
         if self.scorer is not None and scorer is not None:
             jobs.append(Job.of(scorer, self.scorer.model, text, ()))
         return jobs
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on, to tell one report from another."""
-        human = self.human and [self.human.description, _digest(self.human.texts)]
+        human = self.human and [self.human.description, digest_of_texts(self.human.texts)]
         return {
             "corelm": version("corelm"),
             "numpy": np.__version__,
@@ -193,9 +191,13 @@ class Plan:
             "contexts": self.contexts,
             "match": [str(target) for target in self.match],
             "against": self.against,
+            "hashes_of_secrets": hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
             # Without `texts`: the texts that a report keeps change none of its figures.
         }
+
+    def _things(self) -> list[Sampler | Decoder]:
+        return [thing for c in self.candidates for thing in c.strategy if thing is not None]
 
     def _identified(self, model: NamedModel) -> list[str]:
         return [model.name, model.fingerprint(self.prompts[0])]
@@ -389,11 +391,3 @@ def _corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
     if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
         raise UsageError("the reference must be a path of texts, or a list of texts")
     return HumanCorpus(texts[:count], f"{len(texts[:count])} texts given")
-
-
-def _digest(texts: Sequence[str]) -> str:
-    """Return the checksum of several texts."""
-    whole = hashlib.sha256()
-    for text in texts:
-        whole.update(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    return whole.hexdigest()

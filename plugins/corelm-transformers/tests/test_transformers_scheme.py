@@ -140,6 +140,64 @@ def test_pickled_weights_are_never_read(copied):
     assert_refused(copied)
 
 
+class Runs:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('it ran')",)
+
+
+@pytest.mark.parametrize("place", ["../secret/w.bin", "w.bin", "link.safetensors", "/{}/w.bin"])
+def test_shards_that_are_pickled_or_outside_the_folder_are_never_read(copied, tmp_path, place):
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    place = place.replace("/{}", str(secret))
+    weights = ENGINE.state_dict()
+    for file in (secret / "w.bin", copied / "w.bin"):
+        torch.save(weights, file)
+    (copied / "model.safetensors").rename(secret / "model.safetensors")
+    (copied / "link.safetensors").symlink_to(secret / "model.safetensors")
+    index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(weights, place)}
+    (copied / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CorelmError, match=r"the weights '.*' aren't a \.safetensors file in the"):
+        corelm.load(f"transformers:{copied}")
+
+
+def test_the_shards_of_a_folder_are_read(copied):
+    ENGINE.save_pretrained(copied, max_shard_size="5KB")
+    (copied / "model.safetensors").unlink()
+    assert len(list(copied.glob("model-*.safetensors"))) > 1
+    assert texts(corelm.load(f"transformers:{copied}")) == texts(
+        TransformersModel(ENGINE, TOKENIZER)
+    )
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"),
+    [
+        ({"_attn_implementation": "kernels-community/x"}, "is code of a hub, which is never load"),
+        ({"attn_implementation": {"": "someone/x:y"}}, "is code of a hub, which is never loaded"),
+        ({"transformers_weights": "adapter_model.bin"}, "aren't a .safetensors file in the folder"),
+    ],
+    ids=str,
+)
+def test_code_of_a_hub_and_other_weights_are_refused(copied, lie, message):
+    change(copied, **lie)
+    with pytest.raises(CorelmError) as caught:
+        corelm.load(f"transformers:{copied}")
+    assert message in str(caught.value)
+
+
+def test_a_snapshot_of_links_to_blobs_is_opened(folder, tmp_path):
+    repository = tmp_path / "models--someone--linked"
+    shutil.copytree(folder, repository / "blobs")
+    snapshot = repository / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    ENGINE.save_pretrained(repository / "blobs", max_shard_size="5KB")
+    for file in (repository / "blobs").iterdir():
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+    (snapshot / "model.safetensors").unlink()
+    assert texts(corelm.load(f"transformers:{snapshot}"))
+
+
 def run(*words, **environment):
     command = [sys.executable, "-m", "corelm", *words]
     options = {"capture_output": True, "encoding": "utf-8", "timeout": 120}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +31,7 @@ WIDTH, HEIGHT = 440.0, 330.0
 LEFT, BOTTOM, TOP, RIGHT = 54.0, 46.0, 12.0, 16.0
 GAP = 20.0
 """The room between two axes of one picture, in points."""
+BACKEND = "MPLBACKEND"
 SMALL = 11.0
 LINE = 14.0
 """The height of one line of small letters."""
@@ -95,12 +98,26 @@ STYLE: dict[Any, Any] = {
 @contextmanager
 def style(**more: Any) -> Iterator[None]:
     """Draw with the settings of reports instead of the user's settings of matplotlib."""
-    import matplotlib
-
+    matplotlib = _matplotlib()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE | more)
         yield
+
+
+def _matplotlib() -> ModuleType:
+    """Import matplotlib, whatever backend the environment names: plots are drawn into files.
+
+    A notebook passes its own backend on to the commands that it runs, and the import would fail
+    where they don't have it.
+    """
+    backend = os.environ.pop(BACKEND, None)
+    try:
+        import matplotlib
+    finally:
+        if backend is not None:
+            os.environ[BACKEND] = backend
+    return matplotlib
 
 
 def canvas(right: float, height: float = HEIGHT) -> tuple[Figure, Axes]:
