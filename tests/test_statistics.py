@@ -120,8 +120,8 @@ def test_a_text_is_the_same_alone_and_in_a_batch(name):
     def tokens(samples: tuple[int, ...]) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {i: [] for i in samples}
         for step in steps(model, "w1 w2", sampler=sampler, length=8, samples=samples, seed=5):
-            for row, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
-                found[samples[row]].append(token)
+            for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
+                found[sample].append(token)
         return found
 
     together = tokens((0, 1, 2, 3))

@@ -34,7 +34,9 @@ def open_path(path: str) -> LanguageModel:
     if not path.endswith(".keras"):
         return FromBundle(Path(path))()
     from corelm.models.keras_file import read_keras
+    from corelm.models.keras_import import import_keras
 
+    import_keras("a .keras file")  # before the file is looked for: it could not be read anyway
     return read_keras(Path(path))
 
 
