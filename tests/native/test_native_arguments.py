@@ -17,7 +17,8 @@ from corelm import filters as public_filters
 from corelm import native
 from corelm.native import rows as native_rows
 from corelm.native.interface import Kernels
-from corelm.numerics import distributions, divergences, filters, reshaping
+from corelm.numerics import distributions, filters, reshaping
+from corelm.reports import divergences
 
 
 @pytest.mark.parametrize(
