@@ -324,6 +324,10 @@ class _Guard:
             raise UsageError(f"the sampler does not declare that it reads {name}")
         return getattr(self._context, name)
 
+    def copy(self) -> _Guard:
+        """Return the guard itself: nothing that it lets through is changed by a copy."""
+        return self
+
     def of_width(self, size: int) -> _Guard:
         """Return the guard of the same context for rows of this many logits."""
         self._context = self._context.of_width(size)

@@ -349,7 +349,7 @@ FIGURES = (
     ),
     Figure(
         name="unknown", view=GENERATED, unit=SHARE, table=VARIETY, title="[UNK]", form=share,
-        text="The share of tokens that stand for an unknown word.",
+        text="The share of tokens that are unknown words.",
         note="0 for generated text.",
     ),
     Figure(
