@@ -85,7 +85,7 @@ def test_the_seed_of_a_text_is_kept(imdb):
 
 
 def test_any_model_opens_by_its_name(tmp_path):
-    folder = Path(corelm.__file__).parent / "model" / "pretrained" / "imdb"
+    folder = Path(corelm.__file__).parent / "models" / "pretrained" / "imdb"
     options = {"seed": 3, "length": 6}
     text = llm.get_model("corelm").prompt("This movie", model=str(folder), **options).text()
     assert text == llm.get_model("corelm/imdb").prompt("This movie", **options).text()

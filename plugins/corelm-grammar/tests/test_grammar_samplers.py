@@ -148,6 +148,8 @@ def _send(pipe, model):
     pipe.send(_texts(model))
 
 
+# JAX, which other tests in this process may have imported, warns of every fork.
+@pytest.mark.filterwarnings("ignore:os.fork")
 def test_a_forked_process_starts_afresh(model):
     expected = _texts(model)
     here, there = multiprocessing.Pipe()
