@@ -19,6 +19,7 @@ from programs import load_program
 
 import corelm
 import corelm.interop
+import corelm.toolkit
 from corelm import errors, hookspecs
 from corelm.plugins import registry
 from corelm.testing import DECODER_LAWS, LAWS, MODEL_LAWS
@@ -295,7 +296,9 @@ def test_every_public_name_is_documented() -> None:
     entries = reference.entries(DOCS / "reference" / "contract.md")
     documented = [entry.rpartition(".")[2] for entry in entries]
     public = {*corelm.__all__, *corelm.interop.__all__, *corelm.filters.__all__}
-    assert sorted(documented) == sorted(public)
+    assert len(documented) == len(set(documented))
+    # Of the second ring, the names that plugins use have an entry too.
+    assert public <= set(documented) <= public | set(corelm.toolkit.__all__)
 
 
 @pytest.mark.parametrize("page", reference.pages(), ids=name_of)
