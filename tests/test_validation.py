@@ -222,7 +222,8 @@ def test_the_input_is_read_only():
 
 
 def by_torch(array):
-    torch = pytest.importorskip("torch")
+    import torch
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns that the array is read-only
         torch.from_numpy(array)[...] = 5
@@ -247,7 +248,8 @@ def by_ctypes(array):
     return array
 
 
-WAYS = pytest.mark.parametrize("write", [by_torch, by_setflags, by_the_base, by_ctypes])
+TORCH = pytest.param(by_torch, marks=pytest.mark.engines("torch"))
+WAYS = pytest.mark.parametrize("write", [TORCH, by_setflags, by_the_base, by_ctypes])
 
 
 @WAYS

@@ -323,6 +323,7 @@ def test_the_target_of_a_match_is_stated():
     )
 
 
+@pytest.mark.engines("torch")
 def test_a_row_does_not_depend_on_the_others():
     together = compare(["greedy", "temperature(t=0.7)", "uniform"])
     alone = compare(["temperature(t=0.7)"])
@@ -334,7 +335,8 @@ class WritesThroughTorch(Sampler):
     """Keep three tokens in place, as a sampler that is at home in torch does."""
 
     def __call__(self, logits, context):
-        torch = pytest.importorskip("torch")
+        import torch
+
         tensor = torch.from_numpy(logits)
         tensor[tensor < tensor.topk(3).values[..., -1:]] = -torch.inf
         return tensor.numpy()
