@@ -323,7 +323,6 @@ def test_the_target_of_a_match_is_stated():
     )
 
 
-@pytest.mark.engines("torch")
 def test_a_row_does_not_depend_on_the_others():
     together = compare(["greedy", "temperature(t=0.7)", "uniform"])
     alone = compare(["temperature(t=0.7)"])
@@ -342,6 +341,7 @@ class WritesThroughTorch(Sampler):
         return tensor.numpy()
 
 
+@pytest.mark.engines("torch")
 @pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 def test_a_sampler_that_writes_through_torch_changes_no_other_row():
     document = compare([WritesThroughTorch(), "temperature(t=1)"])
