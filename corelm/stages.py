@@ -1,7 +1,7 @@
 """Run the stages of a sampler: the one place where the core calls samplers, masks and choices.
 
-The functions check what each stage returns, and can record it in a trace. Explanations, the cost
-of constraints and notes on chains read that trace, so that no stage is called a second time.
+The functions check what each stage returns, and can record it in a trace. Explanations and the cost
+of constraints read that trace, so that no stage is called a second time.
 """
 
 from __future__ import annotations
@@ -237,9 +237,8 @@ def allowed_tokens(trace: Iterable[StageResult], shape: tuple[int, ...]) -> NDAr
         trace: the results of the stages.
         shape: (batch, vocabulary).
     """
-    everything: NDArray[np.bool_] = np.broadcast_to(
-        np.True_, shape
-    )  # one byte, however many tokens
+    # One byte, however many tokens there are.
+    everything: NDArray[np.bool_] = np.broadcast_to(np.True_, shape)
     allowed = everything
     for result in trace:
         if result.allowed is not None:

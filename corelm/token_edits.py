@@ -15,11 +15,9 @@ from corelm.context import Context
 from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
+from corelm.numerics.masks import GLANCE
 
 Ids = NDArray[np.int64]
-
-GLANCE = 128
-"""Tokens at the beginning of a row, which are checked first: mostly one of them is still there."""
 
 
 def past_tokens(context: Context, last: int = 0, skip_prompt: bool = False) -> Ids:

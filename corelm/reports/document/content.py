@@ -251,7 +251,7 @@ class Failure(Part):
 
 
 class Entry(Part):
-    """What a report has of a sampler or of human text: the figures of both views."""
+    """The figures of a sampler or of human text, in both views."""
 
     teacher_forced: TeacherForced | None
     generated_texts: GeneratedTexts | None

@@ -187,8 +187,8 @@ def _records(model: LanguageModel, open_texts: OpenTexts, drawn: Iterable[Step])
     prompt_ids = model.vocabulary.encode(open_texts.prompt)
     for step in open_texts.take(drawn):
         for row, sample in enumerate(step.samples.tolist()):
-            at = open_texts.samples.index(sample)
             if sample < DETAILED:
+                at = open_texts.samples.index(sample)
                 past = [*prompt_ids, *open_texts.tokens[at][:-1]]
                 token = open_texts.records[at][-1]
                 found[at].append(details(step, row, token, past, model.vocabulary))
