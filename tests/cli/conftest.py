@@ -72,10 +72,14 @@ class Ends(corelm.Sampler):
 
 
 class Interrupts(corelm.Sampler):
-    """Press Ctrl-C at step 2."""
+    """Press Ctrl-C at step 2, from a program that runs as text if wanted."""
+
+    text: bool = param(False, "in exec")
 
     def __call__(self, logits, context):
-        if context.step == 2:
+        if context.step == 2 and self.text:
+            exec("os.kill(os.getpid(), signal.SIGINT)")
+        elif context.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
         return corelm.filters.greedy(logits)
 

@@ -143,6 +143,13 @@ def test_interrupted_it_keeps_what_was_written_and_says_nothing(spawn: Run) -> N
 
 
 @posix
+def test_interrupted_in_a_program_that_runs_as_text(spawn: Run) -> None:
+    """As in the making of a dataclass: Python alone would end by the signal."""
+    words = ("sample", "--model", "toy", "--sampler", "interrupts(text=true)", "the")
+    assert spawn(*words).code == 130
+
+
+@posix
 def test_ctrl_c_during_the_first_imports_ends_it_quietly(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     script = Path(sys.executable).with_name("corelm")
