@@ -13,7 +13,9 @@ import inspect
 import math
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
@@ -23,6 +25,8 @@ from corelm.printable import shown
 
 FIELD_TYPES = (float, int, bool, str, tuple, dict, int | str)
 """The types of a parameter; another `Parameterized` class, such as `Sampler`, is one too."""
+
+_REFUSED: ContextVar[bool] = ContextVar("local parameters are refused", default=False)
 
 READERS: dict[type, Callable[[str], Any]] = {}
 """Functions that read a value of such a class from text, such as `Sampler`'s from an expression."""
@@ -40,6 +44,7 @@ class Rule:
     choices: tuple[Any, ...] | None = None
     aliases: tuple[str, ...] = ()
     whole: bool = False
+    local: bool = False
 
     def __str__(self) -> str:
         """Return the bounds in words, such as `at least 0 and at most 1`; empty without bounds."""
@@ -75,6 +80,7 @@ def param(
     choices: Sequence[Any] | None = None,
     aliases: Sequence[str] = (),
     whole: bool = False,
+    local: bool = False,
 ) -> Any:
     """Declare one parameter of a sampler or a decoder.
 
@@ -89,6 +95,8 @@ def param(
         aliases: other names for the command-line option.
         whole: for a `tuple`, read a text as one item, even if it has commas; several items are
             given by repeating the option.
+        local: the value names a file, a model, an environment variable or code of this machine, so
+            a server refuses it in requests.
 
     Example:
         >>> from corelm import Sampler, param
@@ -100,10 +108,36 @@ def param(
         Traceback (most recent call last):
         corelm.errors.ParameterError: t must be at least 0, not -1.0
     """
-    rule = Rule(help, gt, ge, lt, le, tuple(choices) if choices else None, tuple(aliases), whole)
+    allowed = tuple(choices) if choices else None
+    rule = Rule(help, gt, ge, lt, le, allowed, tuple(aliases), whole, local)
     if isinstance(default, (dict, list, set)):  # `dataclass` refuses a mutable default
         return dataclasses.field(default_factory=lambda: default, metadata={"rule": rule})
     return dataclasses.field(default=default, metadata={"rule": rule})
+
+
+@contextmanager
+def refuse_local() -> Iterator[None]:
+    """Refuse local parameters at values other than their defaults, in everything made inside.
+
+    For expressions that come from strangers: none of them opens a file or a model, reads a variable
+    or imports a module.
+
+    Example:
+        >>> from corelm import Sampler, param
+        >>> class Steered(Sampler):
+        ...     model: str = param("", "the name or path of a model", local=True)
+        ...     def __call__(self, logits, context):
+        ...         return logits
+        >>> with refuse_local():
+        ...     Steered(model="/tmp/model")
+        Traceback (most recent call last):
+        corelm.errors.ParameterError: model names something of the machine, so it can't be set here
+    """
+    token = _REFUSED.set(True)
+    try:
+        yield
+    finally:
+        _REFUSED.reset(token)
 
 
 @dataclass(frozen=True)
@@ -141,6 +175,10 @@ class Parameter:
             ParameterError: a value of a different type, or outside the bounds.
         """
         converted = self._cast(value)
+        if self.rule.local and _REFUSED.get() and converted != self.default:
+            raise ParameterError(
+                f"{self.name} names something of the machine, so it can't be set here"
+            )
         # No bound excludes nan: every comparison with it is false.
         if isinstance(converted, float) and math.isnan(converted):
             raise ParameterError(f"{self.name} must be a number, not nan")

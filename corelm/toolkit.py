@@ -19,6 +19,7 @@ if typing.TYPE_CHECKING:
     from corelm.decoding.step import model_surprisals as model_surprisals
     from corelm.docstrings import source_of as source_of
     from corelm.generation.detokenizer import text_writer as text_writer
+    from corelm.generation.endings import Endings as Endings
     from corelm.generation.generate import BATCH as BATCH
     from corelm.generation.generate import OpenTexts as OpenTexts
     from corelm.generation.generate import batches as batches
@@ -40,6 +41,7 @@ if typing.TYPE_CHECKING:
     from corelm.params import Parameter as Parameter
     from corelm.params import Parameterized as Parameterized
     from corelm.params import Rule as Rule
+    from corelm.params import refuse_local as refuse_local
     from corelm.params import renamed as renamed
     from corelm.paths import home as home
     from corelm.plugins.expressions import Nested as Nested
@@ -91,6 +93,7 @@ if typing.TYPE_CHECKING:
 _MODULES = {
     "corelm.decoding.context_builder": ("ContextBuilder",),
     "corelm.generation.detokenizer": ("text_writer",),
+    "corelm.generation.endings": ("Endings",),
     "corelm.native.cpu": ("cpu_limit",),
     "corelm.caching": ("cached_property",),
     "corelm.decoding.model_logits": ("ModelLogits",),
@@ -127,6 +130,7 @@ _MODULES = {
         "Parameter",
         "Parameterized",
         "Rule",
+        "refuse_local",
         "renamed",
     ),
     "corelm.paths": ("home",),

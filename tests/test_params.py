@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from corelm import Decoder, Sampler, param
 from corelm.errors import ParameterError, PluginError
-from corelm.params import Rule, register_as, renamed
+from corelm.params import Rule, refuse_local, register_as, renamed
 
 
 class AllKinds(Sampler):
@@ -576,3 +576,23 @@ def test_a_class_may_have_a_repr_of_its_own():
 
     assert repr(Own()) == "mine"
     assert repr(Inherited()).endswith("Inherited(t=1.0)")
+
+
+# ---- local parameters ----
+
+
+class _Opens(Sampler):
+    source: str = param("none", "the name of a file", local=True)
+
+    def __call__(self, logits, context):
+        return logits
+
+
+def test_a_local_parameter_is_refused_where_strangers_write_expressions():
+    assert _Opens(source="a file").source == "a file"
+    with refuse_local():
+        assert _Opens().source == "none"
+        assert _Opens.build(source="none").source == "none"
+        with pytest.raises(ParameterError, match="source names something of the machine"):
+            _Opens(source="a file")
+    assert _Opens(source="a file").source == "a file"

@@ -82,7 +82,7 @@ class OpenTexts:
 
     Args:
         model: the language model.
-        prompt: the prompt of all texts.
+        prompt: the prompt of all texts, or its ids.
         samples: the indices of the samples in the run.
         seed: the seed of the run.
         length: the largest number of tokens of a text.
@@ -100,7 +100,7 @@ class OpenTexts:
     def __init__(
         self,
         model: LanguageModel,
-        prompt: str,
+        prompt: str | Sequence[int],
         samples: Sequence[int] = (0,),
         *,
         seed: int,
@@ -109,7 +109,7 @@ class OpenTexts:
         endings: Endings | None = None,
         measured: bool = False,
     ) -> None:
-        ids = model.vocabulary.encode(prompt)
+        ids = _ids(model, prompt)
         self._constrained = (
             [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
             if sampler and has_masks(sampler)
@@ -123,7 +123,7 @@ class OpenTexts:
         self.tokens: list[list[int]] = [[] for _ in self.samples]
         self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
         self.finish_reasons: list[FinishReason | None] = [None for _ in self.samples]
-        self.prompt: str = prompt
+        self.prompt: str = prompt if isinstance(prompt, str) else model.vocabulary.decode(ids)
         self._seed, self._length = seed, length
         self._ends = model.vocabulary.ends
         self._measured = measured
@@ -212,6 +212,10 @@ def _figures(step: Step) -> list[tuple[float, float, float, float]]:
     return list(zip(*(column.tolist() for column in figures), strict=True))
 
 
+def _ids(model: LanguageModel, prompt: str | Sequence[int]) -> list[int]:
+    return model.vocabulary.encode(prompt) if isinstance(prompt, str) else list(prompt)
+
+
 def _check_count(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
         raise UsageError(f"{name} must be a whole number, at least 0, not {value!r}")
@@ -229,7 +233,7 @@ def batches(n: int) -> Iterator[range]:
 
 def steps(
     model: LanguageModel,
-    prompt: str,
+    prompt: str | Sequence[int],
     *,
     sampler: Sampler | str,
     length: int = 50,
@@ -242,7 +246,7 @@ def steps(
 
     Args:
         model: the language model.
-        prompt: the prompt.
+        prompt: the prompt, or its ids.
         sampler: a sampler, a registered name or an expression.
         length: the largest number of tokens to draw, at least 0.
         samples: the indices of the samples in the run.
@@ -251,7 +255,7 @@ def steps(
         unknown: allow [UNK] to be sampled.
     """
     _check_count("length", length)
-    ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
+    ids = np.array(_ids(model, prompt), dtype=np.int64)
     task = DecodingTask(
         model, ids, read_sampler(sampler), RandomStream(seed, samples), length, unknown
     )

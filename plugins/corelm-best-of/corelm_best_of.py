@@ -61,6 +61,7 @@ class BestOf(Decoder):
         "likelihood",
         f"the score: {', '.join(SCORERS)}, or MODULE:FUNCTION, a function "
         "from a Candidate to a number",
+        local=True,
     )
 
     def __post_init__(self):

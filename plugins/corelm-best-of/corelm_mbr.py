@@ -67,6 +67,7 @@ class Mbr(Decoder):
         "ngram_f",
         f"the likeness of two texts: {', '.join(METRICS)}, or MODULE:FUNCTION, a function from two "
         "Candidates to a number",
+        local=True,
     )
 
     def __post_init__(self):

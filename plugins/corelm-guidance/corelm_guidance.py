@@ -83,12 +83,14 @@ class Guidance(Decoder):
         "", "classifier_free: the other prompt; the last token of the prompt where empty"
     )
     weight: float = param(1.5, "classifier_free, experts: the weight of the difference", ge=0)
-    amateur: str = param("", "contrastive: the name or path of a weaker model")
+    amateur: str = param("", "contrastive: the name or path of a weaker model", local=True)
     alpha: float = param(
         0.1, "contrastive: the least share of the largest probability to be plausible", ge=0, le=1
     )
-    expert: str = param("", "experts: the name or path of a model to move towards")
-    anti_expert: str = param("", "experts: the name or path of a model to move away from")
+    expert: str = param("", "experts: the name or path of a model to move towards", local=True)
+    anti_expert: str = param(
+        "", "experts: the name or path of a model to move away from", local=True
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -41,7 +41,9 @@ class Speculative(Decoder):
     is_ancestral = True
 
     draft: str = param(
-        LOOKUP, f"the draft: {LOOKUP}, or the name or path of a model with the same vocabulary"
+        LOOKUP,
+        f"the draft: {LOOKUP}, or the name or path of a model with the same vocabulary",
+        local=True,
     )
     guesses: int = param(4, "tokens guessed at a time", ge=1)
     ngram: int = param(3, f"the longest n-gram that {LOOKUP} looks for", ge=1)

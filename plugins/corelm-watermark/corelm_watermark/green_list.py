@@ -32,7 +32,9 @@ class GreenList(Watermark):
     neutral = {"delta": 0.0}
     reads = frozenset({"tokens", "vocabulary"})  # not its words: it goes by the ids
 
-    key: str = param("", "a secret text, or env:NAME for an environment variable that holds it")
+    key: str = param(
+        "", "a secret text, or env:NAME for an environment variable that holds it", local=True
+    )
     gamma: float = param(0.25, "the green share of the vocabulary", gt=0, lt=1)
     delta: float = param(2.0, "nats added to the logit of a green token", ge=0, le=100)
     context: int = param(1, "how many of the last tokens decide what is green", ge=1)

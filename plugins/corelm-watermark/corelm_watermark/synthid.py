@@ -49,6 +49,7 @@ class SynthID(Watermark):
         (),
         "a number for each layer, or one secret text, or env:NAME for a variable that holds it",
         aliases=("key",),
+        local=True,
     )
     depth: int = param(0, "layers; 0: one a number, or 30 for a secret text", ge=0, le=64)
     context: int = param(4, "how many of the last drawn tokens decide the bits", ge=1)
