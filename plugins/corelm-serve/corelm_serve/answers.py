@@ -1,0 +1,148 @@
+"""The JSON of an answer in OpenAI's shape, whole or in chunks."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from corelm import Generation
+from corelm.toolkit import Strategy
+from corelm_serve.models import ServedModel
+from corelm_serve.scheduling.jobs import Job, Written
+from corelm_serve.tables import Column
+
+REASONS = {"end": "stop", "stop": "stop", "loop": "stop", "length": "length", "error": "error"}
+"""corelm's reasons why a text ended, as OpenAI says them."""
+
+
+@cache
+def corelm_version() -> str:
+    """Return the version of corelm."""
+    return version("corelm")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that was read, and its jobs.
+
+    Attributes:
+        served: the model.
+        strategy: the sampler and the decoder.
+        seed: the seed of the texts.
+        jobs: one for each prompt.
+        prompts: the text of each prompt.
+        n: the number of texts that are returned for each prompt.
+        stream: send chunks.
+        usage: end the chunks with the usage.
+        echo: begin each text with its prompt.
+        id: the id of the answer.
+        created: its time.
+    """
+
+    served: ServedModel
+    strategy: Strategy
+    seed: int
+    jobs: list[Job]
+    prompts: list[str]
+    n: int
+    stream: bool = False
+    usage: bool = False
+    echo: bool = False
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the texts depend on, so that anybody can draw them again."""
+        decoder = self.strategy.decoder
+        return {
+            "version": corelm_version(),
+            "sampler": str(self.strategy.sampler),
+            "decoder": "ancestral" if decoder is None else str(decoder),
+            "seed": self.seed,
+        }
+
+    @property
+    def prompt_tokens(self) -> int:
+        """The tokens of all prompts."""
+        return sum(len(job.ids) for job in self.jobs)
+
+    def usage_of(self, drawn: int) -> dict[str, int]:
+        """Return the usage for a number of drawn tokens."""
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": drawn,
+            "total_tokens": self.prompt_tokens + drawn,
+        }
+
+
+def best(written: Written, n: int) -> list[int]:
+    """Return the n texts with the largest mean log-probability under the model."""
+
+    def surprisal(at: int) -> float:
+        steps = written.texts[at].steps
+        return math.fsum(step.model_surprisal for step in steps) / max(len(steps), 1)
+
+    return sorted(range(len(written.texts)), key=surprisal)[:n]
+
+
+def chosen(call: Call, written: Written) -> list[int]:
+    """Return the texts of a prompt that the answer has."""
+    return best(written, call.n) if len(written.texts) > call.n else [*range(call.n)]
+
+
+def about_text(text: Generation) -> dict[str, Any]:
+    """Return what corelm says of one text."""
+    return {
+        "sample": text.sample,
+        "finish_reason": text.finish_reason,
+        "entropy": [step.entropy for step in text.steps],
+        "model_entropy": [step.model_entropy for step in text.steps],
+    }
+
+
+def drawn_tokens(written: Sequence[Written]) -> int:
+    """Return the number of tokens that were drawn."""
+    return sum(len(text.tokens) for each in written for text in each.texts)
+
+
+def completion(call: Call, written: Sequence[Written]) -> dict[str, Any]:
+    """Return the answer to `POST /v1/completions`."""
+    choices: list[dict[str, Any]] = []
+    for job, each in zip(call.jobs, written, strict=True):
+        for at in chosen(call, each):
+            choices.append(_choice(call, job, each, at, len(choices)))
+    return {
+        "id": f"cmpl-{call.id}",
+        "object": "text_completion",
+        "created": call.created,
+        "model": call.served.name,
+        "choices": choices,
+        "usage": call.usage_of(drawn_tokens(written)),
+        "corelm": call.about,
+    }
+
+
+def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict[str, Any]:
+    text = written.texts[at]
+    prompt = call.prompts[job.index] if call.echo else ""
+    choice: dict[str, Any] = {
+        "index": index,
+        "text": prompt + text.text,
+        "finish_reason": REASONS[text.finish_reason],
+        "logprobs": None,
+        "corelm": about_text(text),
+    }
+    if job.tables is not None:
+        column = Column(call.served.model.vocabulary, job.ids)
+        if written.scores is not None:
+            column.add_prompt(written.scores)
+        column.add(text.steps, written.tables[at])
+        choice |= column.as_completion()
+    return choice

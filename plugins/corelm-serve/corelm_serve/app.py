@@ -1,0 +1,114 @@
+"""The application: routes, errors, figures and the log, behind the guard."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from corelm.errors import CorelmError
+from corelm_serve import endpoints
+from corelm_serve.errors import ApiError, as_api_error, line_of
+from corelm_serve.exchange import ClientGoneError
+from corelm_serve.responses import GONE, error_response
+from corelm_serve.routes import ROUTES
+from corelm_serve.security import Access, Guard
+from corelm_serve.service import Service
+
+logger = logging.getLogger("corelm.serve")
+
+READERS = 4
+"""Requests that are read at a time: splitting a text into tokens takes a processor."""
+
+
+def create_app(service: Service, access: Access) -> ASGIApp:
+    """Return the application.
+
+    Args:
+        service: the models and their threads, which the application ends when it ends.
+        access: who may call.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.limiter = anyio.CapacityLimiter(READERS)
+        yield
+        service.close()
+
+    routes = [
+        Route(
+            spec.path, Logged(spec.path, getattr(endpoints, spec.endpoint)), methods=[spec.method]
+        )
+        for spec in ROUTES
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _http})
+    app.state.service = service
+    return Guard(app, access)
+
+
+class Logged:
+    """An endpoint as an application: its errors in OpenAI's shape, its figures, a line in the log.
+
+    Args:
+        route: the path of the route.
+        endpoint: returns the response.
+    """
+
+    def __init__(self, route: str, endpoint: Callable[[Request], Awaitable[Any]]) -> None:
+        self._route, self._endpoint = route, endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, status, started = Request(scope, receive), 0, time.monotonic()
+
+        async def noting(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            response = await self._endpoint(request)
+            await response(scope, receive, noting)
+        except ClientGoneError:
+            status = GONE
+        except Exception as error:
+            if status:  # the response has begun, and can only be cut off
+                raise
+            if not isinstance(error, (ApiError, CorelmError)):
+                logger.exception("a request failed: %s", line_of(error))
+            await error_response(as_api_error(error))(scope, receive, noting)
+        finally:
+            self._note(request, status or GONE, time.monotonic() - started)
+
+    def _note(self, request: Request, status: int, seconds: float) -> None:
+        metrics = request.app.state.service.metrics
+        metrics.requests.labels(self._route, str(status)).inc()
+        metrics.seconds.labels(self._route).observe(seconds)
+        length = getattr(request.state, "length", 0)
+        logger.info(
+            "%s %s %d, %d bytes, %.0f ms", request.method, self._route, status, length,
+            seconds * 1000,
+        )  # fmt: skip
+        if body := getattr(request.state, "body", b""):
+            logger.info("body %s", body.decode("utf-8", "replace"))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """Return Starlette's own errors, such as an unknown path, in OpenAI's shape."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        paths = ", ".join(spec.path for spec in ROUTES)
+        return error_response(ApiError(f"there is no such path (there are: {paths})", 404))
+    return error_response(
+        ApiError(error.detail, error.status_code, headers=dict(error.headers or {}))
+    )

@@ -1,0 +1,122 @@
+"""`corelm serve`: an OpenAI-compatible server."""
+
+import os
+import secrets
+from typing import Annotated
+
+import typer
+
+import corelm
+from corelm.errors import UsageError
+from corelm.toolkit import label
+
+TOKEN = "CORELM_SERVE_TOKEN"
+DEFAULT = "imdb"
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="A model to serve; may be given more than once, as [NAME=]MODEL for another name "
+            f"in requests. Default: {DEFAULT}.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Another name of this machine in URLs; may be given more than once.",
+        ),
+    ] = None,
+    no_token: Annotated[
+        bool, typer.Option("--no-token", help="Ask for no token; on a loopback address only.")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The device of engines' models.")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The number format of their weights.")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Texts that a model writes at once.")] = 64,
+    waiting: Annotated[int, typer.Option(min=1, help="Requests that wait; more get 429.")] = 256,
+    length: Annotated[int, typer.Option(min=1, help="Tokens drawn for a text, at most.")] = 4096,
+    prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt, at most.")] = 32768,
+    seconds: Annotated[float, typer.Option(min=1, help="Time of a request, at most.")] = 600,
+    stall: Annotated[float, typer.Option(min=0.1, help="Time of one step, at most.")] = 30,
+    grace: Annotated[
+        float, typer.Option(min=0, help="Seconds for running requests when the server stops.")
+    ] = 10,
+    log_texts: Annotated[
+        bool, typer.Option("--log-texts", help="Log what clients send; by default only lengths.")
+    ] = False,
+) -> None:
+    """Serve models to OpenAI-compatible clients, with corelm's samplers.
+
+    The URL is written to standard output. It has a token, which clients send as their API key; set
+    it with the environment variable CORELM_SERVE_TOKEN. Text with a seed is that of `corelm
+    sample`, whatever else the server writes.
+
+    \b
+    corelm serve --model imdb
+    corelm serve --model small=transformers:my-gpt2 --model gguf:big.gguf --port 8080
+    """
+    from corelm_serve.security import Access, is_loopback
+    from corelm_serve.server import listen
+    from corelm_serve.server import serve as run
+    from corelm_serve.service import Service
+    from corelm_serve.settings import Limits
+
+    if no_token and not is_loopback(host):
+        raise UsageError(f"--no-token is for a loopback address such as 127.0.0.1, not {host}")
+    limits = Limits(
+        rows=rows, waiting=waiting, length=length, prompt=prompt, seconds=seconds, stall=stall,
+        grace=grace,
+    )  # fmt: skip
+    token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
+    with listen(host, port) as socket:
+        port = socket.getsockname()[1]
+        service = Service(_loaded(model or [DEFAULT], device, dtype), limits, log_texts)
+        if not is_loopback(host):
+            typer.echo(
+                f"warning: every machine that reaches {host} can ask for the token's texts, and "
+                "they travel unencrypted",
+                err=True,
+            )
+        typer.echo(_url(host, port, token))
+        run(service, Access.to(host, port, token, allow_host or ()), socket)
+
+
+def _loaded(names: list[str], device: str | None, dtype: str | None) -> dict[str, object]:
+    """Return the models by the names that requests use, which show no folder."""
+    found: dict[str, object] = {}
+    for given in names:
+        name, equals, model = given.partition("=")
+        if not equals:
+            name, model = _public_name(given), given
+        if name in found:
+            raise UsageError(f"two models are called {name}; name one with NAME={model}")
+        found[name] = corelm.load(model, device=device, dtype=dtype)
+    return found
+
+
+def _public_name(model: str) -> str:
+    """Return the name of a model in requests: the last part of a path."""
+    scheme, colon, rest = label(model).rpartition(":")
+    last = rest.replace(os.sep, "/").rstrip("/").rpartition("/")[2]
+    return last if "/" in rest or not colon else f"{scheme}{colon}{last}"
+
+
+def _url(host: str, port: int, token: str | None) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+
+
+@corelm.hookimpl
+def corelm_commands():
+    app = typer.Typer()
+    app.command(short_help="Serve models to OpenAI-compatible clients.")(serve)
+    return {"serve": app}

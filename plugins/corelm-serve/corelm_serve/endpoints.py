@@ -1,0 +1,126 @@
+"""One function for each route."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from corelm_serve import answers, tokens
+from corelm_serve.errors import ApiError
+from corelm_serve.events import CompletionStream
+from corelm_serve.exchange import Inbox, written
+from corelm_serve.models import find
+from corelm_serve.openapi import document
+from corelm_serve.prepare import completion_call
+from corelm_serve.requests.fields import json_of
+from corelm_serve.responses import EventResponse, count_tokens, json_response
+from corelm_serve.service import Service
+
+BODY_SECONDS = 30
+"""The time in which a body must have come."""
+
+
+def service_of(request: Request) -> Service:
+    """Return what all requests share."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def read_body(request: Request) -> Any:
+    """Return the JSON value of a body.
+
+    Raises:
+        ApiError: another type, too many bytes, too slow, or no JSON.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise ApiError(f"the content type must be application/json, not {kind!r}", 415)
+    limit, body = service_of(request).limits.body, bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise ApiError(f"a body has at most {limit:,} bytes", 413, code="too_large")
+    except TimeoutError:
+        raise ApiError(f"the body took more than {BODY_SECONDS} seconds", 408) from None
+    request.state.length = len(body)
+    if service_of(request).log_texts:
+        request.state.body = bytes(body)
+    return await in_thread(request, json_of, bytes(body))
+
+
+async def in_thread(request: Request, work: Callable[..., Any], *values: Any) -> Any:
+    """Do work that may take a while, such as splitting a text into tokens."""
+    limiter: anyio.CapacityLimiter = request.app.state.limiter
+    return await run_sync(work, *values, limiter=limiter)
+
+
+async def completions(request: Request) -> Any:
+    """Continue a text, or several."""
+    service, body, inbox = service_of(request), await read_body(request), Inbox()
+    call = await in_thread(
+        request, completion_call, body, service.models, service.limits, inbox.tell
+    )
+    scheduler = service.scheduler_of(call)
+    if call.stream:
+        return EventResponse(service, call, scheduler, inbox, CompletionStream(call))
+    found = await written(call, scheduler, inbox, request.receive)
+    count_tokens(service, call, answers.drawn_tokens(found))
+    return json_response(await in_thread(request, answers.completion, call, found))
+
+
+async def models(request: Request) -> Response:
+    """List the models."""
+    listed = [tokens.about_model(served) for served in service_of(request).models.values()]
+    return json_response({"object": "list", "data": listed})
+
+
+async def model(request: Request) -> Response:
+    """Describe one model."""
+    served = find(service_of(request).models, request.path_params["name"])
+    return json_response(tokens.about_model(served))
+
+
+async def tokenize(request: Request) -> Response:
+    """Split a text into tokens."""
+    body = await read_body(request)
+    return json_response(
+        await in_thread(request, tokens.tokenize, body, service_of(request).models)
+    )
+
+
+async def detokenize(request: Request) -> Response:
+    """Join tokens into a text."""
+    body = await read_body(request)
+    return json_response(
+        await in_thread(request, tokens.detokenize, body, service_of(request).models)
+    )
+
+
+async def tokenizer_info(request: Request) -> Response:
+    """Describe the vocabulary of a model."""
+    served = find(service_of(request).models, request.query_params.get("model"))
+    return json_response(await in_thread(request, tokens.tokenizer_info, served))
+
+
+async def health(request: Request) -> Response:
+    """Say that the server answers."""
+    return json_response({"status": "ok"})
+
+
+async def metrics(request: Request) -> Response:
+    """Return figures for Prometheus."""
+    return Response(service_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def openapi(request: Request) -> Response:
+    """Return the description of this interface."""
+    return json_response(document())

@@ -1,0 +1,91 @@
+"""Errors in OpenAI's JSON shape, with corelm's sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corelm import CorelmError
+from corelm.errors import ModelOutputError, ParameterError, SamplerError, SettingsError, UsageError
+from corelm.toolkit import one_line, reason_of
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "invalid_request_error",
+    405: "invalid_request_error",
+    408: "timeout_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    421: "invalid_request_error",
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "service_unavailable_error",
+}
+LONGEST = 2_000
+"""Characters of a message."""
+
+
+class ApiError(Exception):
+    """A request that is refused, or that failed.
+
+    Args:
+        message: one or two sentences.
+        status: the HTTP status.
+        param: the field at fault.
+        code: a word for programs.
+        headers: more headers of the response.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: int = 400,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = one_line(message)[:LONGEST]
+        self.status, self.param, self.code = status, param, code
+        self.headers = headers or {}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The error as OpenAI's clients read it."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": TYPES.get(self.status, "server_error"),
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+def as_api_error(error: BaseException, param: str | None = None) -> ApiError:
+    """Return any error as one of the API.
+
+    Mistakes of the request are 400. A sampler or a model that fails is 500, and its message names
+    it. Every other error is a fault of the server: its text may hold paths, so only its type is
+    sent.
+    """
+    match error:
+        case ApiError():
+            return error
+        case SamplerError():
+            return ApiError(str(error), 500, param=param, code="sampler_failed")
+        case ModelOutputError():
+            return ApiError(str(error), 500, code="model_failed")
+        case UsageError() | SettingsError() | ParameterError():
+            return ApiError(str(error), 400, param=param, code="invalid_value")
+        case CorelmError():
+            return ApiError(str(error), 500, code="failed")
+    name = type(error).__name__
+    return ApiError(f"the server failed with {name}; its log has the reason", 500, code=name)
+
+
+def line_of(error: BaseException) -> str:
+    """Return an error on one line, for the log."""
+    return reason_of(error)

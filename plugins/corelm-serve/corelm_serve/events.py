@@ -1,0 +1,113 @@
+"""Server-sent events: the chunks of an answer while it is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from corelm_serve.answers import REASONS, Call
+from corelm_serve.errors import as_api_error
+from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
+from corelm_serve.scoring import Scores
+from corelm_serve.tables import Column
+
+END = b"data: [DONE]\n\n"
+
+
+def event(document: Any) -> bytes:
+    """Return a server-sent event."""
+    return b"data: " + json.dumps(document, separators=(",", ":")).encode() + b"\n\n"
+
+
+class CompletionStream:
+    """The chunks of an answer to `POST /v1/completions`.
+
+    Args:
+        call: the request.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._columns: dict[tuple[int, int], Column] = {}
+        self.drawn = 0
+        """The tokens drawn so far."""
+
+    def begin(self) -> Iterator[bytes]:
+        """Yield the first chunks: what the texts depend on, and prompts to echo."""
+        yield event(self._chunk([]) | {"corelm": self._call.about})
+        if self._call.echo:
+            for job in self._call.jobs:
+                if not job.scored:
+                    yield from self._echo(job, None)
+
+    def take(self, job: Job, what: Event) -> Iterator[bytes]:
+        """Yield the chunks of an event."""
+        if isinstance(what, Piece):
+            self.drawn += len(what.records)
+            yield event(self._chunk([self._choice(job, what)]))
+        elif isinstance(what, Scores):
+            yield from self._echo(job, what)
+        elif isinstance(what, BaseException):
+            yield event(as_api_error(what).document)
+
+    def end(self) -> Iterator[bytes]:
+        """Yield the last chunks."""
+        if self._call.usage:
+            yield event(self._chunk([]) | {"usage": self._call.usage_of(self.drawn)})
+        yield END
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        call = self._call
+        chunk: dict[str, Any] = {
+            "id": f"cmpl-{call.id}",
+            "object": "text_completion",
+            "created": call.created,
+            "model": call.served.name,
+            "choices": choices,
+        }
+        return chunk | ({"usage": None} if call.usage else {})
+
+    def _echo(self, job: Job, scores: Scores | None) -> Iterator[bytes]:
+        for sample in range(job.samples):
+            choice = self._bare(job, sample, self._call.prompts[job.index])
+            if scores is not None:
+                column = Column(self._call.served.model.vocabulary, job.ids)
+                column.add_prompt(scores)
+                choice |= column.as_completion()
+            yield event(self._chunk([choice]))
+
+    def _bare(self, job: Job, sample: int, text: str) -> dict[str, Any]:
+        index = job.index * self._call.n + sample
+        return {"index": index, "text": text, "finish_reason": None, "logprobs": None}
+
+    def _choice(self, job: Job, piece: Piece) -> dict[str, Any]:
+        choice = self._bare(job, piece.sample, piece.text)
+        choice["corelm"] = {
+            "sample": piece.sample,
+            "entropy": [record.entropy for record in piece.records],
+            "model_entropy": [record.model_entropy for record in piece.records],
+        }
+        if piece.finish_reason is not None:
+            choice["finish_reason"] = REASONS[piece.finish_reason]
+            choice["corelm"]["finish_reason"] = piece.finish_reason
+        if job.tables is not None:
+            choice |= self._tables(job, piece)
+        return choice
+
+    def _tables(self, job: Job, piece: Piece) -> dict[str, Any]:
+        key = job.index, piece.sample
+        column = self._columns.get(key)
+        if column is None:
+            column = Column(self._call.served.model.vocabulary, job.ids)
+            if self._call.echo:
+                column.skip(self._call.prompts[job.index])
+            self._columns[key] = column
+        column.forget()
+        column.add(piece.records, piece.tables)
+        return column.as_completion()
+
+
+def ends(what: Event) -> bool:
+    """Return True if an event is the last of its job."""
+    return isinstance(what, (Written, BaseException))

@@ -1,0 +1,49 @@
+"""Figures of a server in Prometheus's text format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from corelm_serve.scheduling.scheduler import Scheduler
+
+SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 600)
+
+
+class Metrics:
+    """The figures of a server.
+
+    Args:
+        schedulers: the schedulers of its models, by name.
+    """
+
+    def __init__(self, schedulers: Mapping[str, Scheduler]) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "corelm_requests", "Requests by route and status.", ["route", "status"],
+            registry=self._registry,
+        )  # fmt: skip
+        self.tokens = Counter(
+            "corelm_tokens", "Tokens by model and kind: prompt or drawn.", ["model", "kind"],
+            registry=self._registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "corelm_request_seconds", "Time from a request to its last byte.", ["route"],
+            registry=self._registry, buckets=SECONDS,
+        )  # fmt: skip
+        self.first = Histogram(
+            "corelm_first_token_seconds", "Time from a request to its first streamed token.",
+            registry=self._registry, buckets=SECONDS,
+        )  # fmt: skip
+        waiting = Gauge("corelm_waiting_jobs", "Prompts that wait for a model.", ["model"],
+                        registry=self._registry)  # fmt: skip
+        running = Gauge("corelm_running_rows", "Texts that are being written.", ["model"],
+                        registry=self._registry)  # fmt: skip
+        for name, scheduler in schedulers.items():
+            waiting.labels(name).set_function(lambda s=scheduler: s.waiting)
+            running.labels(name).set_function(lambda s=scheduler: s.running)
+
+    def text(self) -> bytes:
+        """Return the figures."""
+        return generate_latest(self._registry)

@@ -1,0 +1,60 @@
+"""The models that a server was started with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from corelm import LanguageModel
+from corelm.toolkit import did_you_mean, shown
+from corelm_serve.errors import ApiError
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model under the name that requests use."""
+
+    name: str
+    model: LanguageModel
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def context_length(self) -> int | None:
+        """The largest number of tokens that the model attends to; None if it doesn't say."""
+        length = getattr(self.model, "context_length", None)
+        return length if isinstance(length, int) else None
+
+    def ids(self, prompt: str | tuple[int, ...], *, may_be_empty: bool = False) -> list[int]:
+        """Return the ids of a prompt.
+
+        Raises:
+            ApiError: an id that the vocabulary doesn't have, or an empty prompt that can't begin
+                a text.
+        """
+        vocabulary = self.model.vocabulary
+        ids = vocabulary.encode(prompt) if isinstance(prompt, str) else list(prompt)
+        size = len(vocabulary)
+        if wrong := [i for i in ids if i >= size]:
+            message = f"there is no token {wrong[0]}; the ids are 0 to {size - 1}"
+            raise ApiError(message, param="prompt", code="invalid_value")
+        if not ids and vocabulary.start is None and not may_be_empty:
+            message = "this model cannot continue an empty text; the prompt needs a token"
+            raise ApiError(message, param="prompt", code="invalid_value")
+        return ids
+
+
+def find(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:
+    """Return the model of a name; without one, the only model.
+
+    Raises:
+        ApiError: no such model. Names are those that the server was started with, never paths.
+    """
+    if name is None and len(models) == 1:
+        return next(iter(models.values()))
+    if name not in models:
+        hint = did_you_mean(name or "", models)
+        what = "model is missing" if name is None else f"there is no model {shown(name)}{hint}"
+        message = f"{what} (there are: {', '.join(models)})"
+        raise ApiError(message, 404 if name else 400, param="model", code="model_not_found")
+    return models[name]

@@ -1,0 +1,65 @@
+"""The OpenAPI document, made from the routes and the declared fields."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from corelm_serve.answers import corelm_version
+from corelm_serve.routes import ROUTES, RouteSpec
+
+ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"]},
+                "code": {"type": ["string", "null"]},
+            },
+        }
+    },
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    schemas = {route.body.__name__: route.body.schema() for route in ROUTES if route.body}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "corelm serve", "version": corelm_version()},
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas, "Error": ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _operation(route: RouteSpec) -> dict[str, Any]:
+    error = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    found: dict[str, Any] = {
+        "operationId": route.endpoint,
+        "summary": route.summary,
+        "responses": {
+            "200": {"description": "The answer"},
+            "default": {"description": "An error, in OpenAI's shape"} | error,
+        },
+    }
+    if route.body is not None:
+        schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
+        content = {"application/json": {"schema": schema}}
+        found["requestBody"] = {"required": True, "content": content}
+    if "{name}" in route.path:
+        place = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+        found["parameters"] = [place]
+    return found | ({"security": []} if route.open else {})

@@ -1,0 +1,79 @@
+"""From the body of a request to its jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from corelm.toolkit import Strategy, fresh_seed
+from corelm_serve.answers import Call
+from corelm_serve.errors import ApiError
+from corelm_serve.models import ServedModel, find
+from corelm_serve.requests.completion import CompletionRequest
+from corelm_serve.requests.sampling import strategy_of
+from corelm_serve.scheduling.jobs import Event, Job
+from corelm_serve.settings import Limits
+
+Tell = Callable[[Job, Event], None]
+
+
+def completion_call(
+    body: Any, models: Mapping[str, ServedModel], limits: Limits, tell: Tell
+) -> Call:
+    """Return the jobs of a body of `POST /v1/completions`.
+
+    Raises:
+        ApiError: a request that cannot be met.
+    """
+    request, rest = CompletionRequest.read_part(body)
+    request.check()
+    served = find(models, request.model)
+    strategy = strategy_of(request, rest)
+    prompts = request.prompts
+    check_at_most("prompt", len(prompts), limits.prompts, "prompts")
+    check_at_most("max_tokens", request.max_tokens, limits.length, "tokens")
+    check_at_most("n", request.texts, limits.rows, "texts")
+    ids = [served.ids(prompt) for prompt in prompts]
+    seed = fresh_seed() if request.seed is None else request.seed
+    scored = request.echo and request.logprobs is not None
+    shared = {"samples": request.texts, "seed": seed, "length": request.max_tokens}
+    shared |= {"tables": request.logprobs, "scored": scored}
+    jobs = [
+        make_job(each, strategy, request, limits, tell, index=index, **shared)
+        for index, each in enumerate(ids)
+    ]
+    decode = served.model.vocabulary.decode
+    texts = [
+        prompt if isinstance(prompt, str) else decode(list(prompt)) if request.echo else ""
+        for prompt in prompts
+    ]
+    options = request.stream_options
+    return Call(
+        served, strategy, seed, jobs, texts, request.n, request.stream,
+        options is not None and options.include_usage, request.echo,
+    )  # fmt: skip
+
+
+def make_job(
+    ids: list[int], strategy: Strategy, request: Any, limits: Limits, tell: Tell, **settings: Any
+) -> Job:
+    """Return the job of one prompt."""
+    check_at_most("prompt", len(ids), limits.prompt, "tokens")
+    return Job(
+        ids,
+        strategy,
+        endings=request.endings(),
+        unknown=request.unknown,
+        streamed=request.stream,
+        tell=tell,
+        deadline=time.monotonic() + limits.seconds,
+        **settings,
+    )
+
+
+def check_at_most(name: str, value: int, largest: int, things: str) -> None:
+    """Raise if a request wants more than this server does for one."""
+    if value > largest:
+        message = f"{name} may have at most {largest:,} {things} here, not {value:,}"
+        raise ApiError(message, param=name, code="too_large")

@@ -1,0 +1,79 @@
+"""The body of `POST /v1/completions`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from corelm_serve.errors import ApiError
+from corelm_serve.requests.fields import Record, Request, field
+from corelm_serve.requests.kinds import Either, Flag, ListOf, Number, Text
+from corelm_serve.requests.sampling import Sampling
+
+MOST_IDS, MOST_PROMPTS = 2**19, 2**16
+"""Bounds that a body of 1 MiB cannot exceed; `Limits` has the real ones."""
+
+ID = Number(0, 2**31, whole=True)
+PROMPT = Either(
+    (
+        Text(),
+        ListOf(ID, MOST_IDS, 1),
+        ListOf(Text(), MOST_PROMPTS, 1),
+        ListOf(ListOf(ID, MOST_IDS, 1), MOST_PROMPTS, 1),
+    ),
+    "a text, a list of token ids, or a list of texts or of lists of token ids",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions(Request):
+    """Options of a streamed answer."""
+
+    include_usage: bool = field(Flag(), "send the usage in a last event", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionRequest(Sampling):
+    """Texts that continue a prompt."""
+
+    refused: ClassVar[dict[str, str]] = {
+        "suffix": "these models continue a text, and can't fill a gap in it"
+    }
+
+    model: str = field(Text(256, 1), "a name of `GET /v1/models`", required=True)
+    prompt: Any = field(PROMPT, "the text to continue, or several", required=True)
+    max_tokens: int = field(Number(0, 2**31, whole=True), "tokens to draw at most", 16)
+    best_of: int | None = field(
+        Number(1, 64, whole=True),
+        "texts to write for each prompt, of which the n with the largest mean log-probability are "
+        "returned",
+    )
+    logprobs: int | None = field(
+        Number(0, 20, whole=True), "return log-probabilities of each token, and of this many others"
+    )
+    echo: bool = field(Flag(), "begin the answer with the prompt", False)
+    stream_options: StreamOptions | None = field(Record(StreamOptions), "options of the stream")
+
+    @property
+    def prompts(self) -> list[str | tuple[int, ...]]:
+        """The prompts, each a text or its ids."""
+        if isinstance(self.prompt, str) or isinstance(self.prompt[0], int):
+            return [self.prompt]
+        return list(self.prompt)
+
+    @property
+    def texts(self) -> int:
+        """The number of texts that are written for each prompt."""
+        return self.n if self.best_of is None else self.best_of
+
+    def check(self) -> None:
+        """Raise if fields contradict each other."""
+        if self.best_of is not None and self.best_of < self.n:
+            message = f"best_of must be at least n, which is {self.n}, not {self.best_of}"
+            raise ApiError(message, param="best_of", code="invalid_value")
+        if self.stream and self.texts > self.n:
+            message = "best_of can't be streamed: the best texts are known when all are complete"
+            raise ApiError(message, param="best_of", code="excluded_field")
+        if self.stream_options is not None and not self.stream:
+            message = "stream_options needs stream"
+            raise ApiError(message, param="stream_options", code="excluded_field")

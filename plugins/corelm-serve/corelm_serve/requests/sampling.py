@@ -1,0 +1,243 @@
+"""The fields that decide what is drawn, and the sampler and decoder that they make."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from corelm import Decoder, Sampler, from_settings, preset, presets
+from corelm.errors import CorelmError, UsageError
+from corelm.toolkit import Endings, Strategy, did_you_mean, parts, refuse_local, shown, strategy
+from corelm_serve.errors import ApiError, as_api_error
+from corelm_serve.requests.fields import Request, field
+from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
+
+LONGEST_EXPRESSION = 4_096
+MOST_STAGES = 32
+"""Samplers and decoders in one expression, nested ones too."""
+LARGEST_IN_DECODER = 64
+"""The largest whole number in a decoder, such as the width of a beam: it multiplies the work."""
+MOST_WITH_DECODER = 8
+"""Texts of one prompt that a decoder other than ancestral sampling writes."""
+ENGINE = "vllm"
+"""The order in which single fields act: OpenAI's own fields, and vLLM's among them."""
+ENGINES = ("llama.cpp", "mlx-lm", "openai", "sillytavern", "text-generation-webui", "transformers",
+           "vllm")  # fmt: skip
+LARGEST_SEED = 2**63 - 1
+
+_building = threading.Lock()  # plugins are loaded by the expressions that name them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling(Request):
+    """What is drawn: OpenAI's fields, and corelm's own."""
+
+    temperature: float | None = field(Number(0), "softmax temperature; 0 is greedy; default 1")
+    top_p: float | None = field(Number(0, 1), "keep the likeliest tokens of this probability")
+    presence_penalty: float | None = field(
+        Number(-2, 2), "subtracted from the logit of each token that was drawn"
+    )
+    frequency_penalty: float | None = field(
+        Number(-2, 2), "the same for each time that it was drawn"
+    )
+    logit_bias: dict[str, float] | None = field(
+        MappingOf(Number(-100, 100), 1_024, "token ids, each with a number from -100 to 100"),
+        "numbers to add to logits, by token id",
+    )
+    min_p: float | None = field(
+        Number(0, 1), "keep tokens with this share of the largest probability"
+    )
+    top_k: int | None = field(
+        Number(-1, 2**31, whole=True), "keep this many likeliest tokens; 0 and -1 keep all"
+    )
+    repetition_penalty: float | None = field(
+        Number(0), "divides the logits of tokens of the prompt and the text"
+    )
+    min_tokens: int | None = field(
+        Number(0, 2**31, whole=True), "no end before this number of tokens"
+    )
+    sampler: str | None = field(
+        Text(LONGEST_EXPRESSION, 1),
+        "a sampler of corelm, such as `min_p(p=0.05) | temperature(t=0.8)`; excludes the fields "
+        "above, `preset` and `engine`",
+    )
+    preset: str | None = field(
+        Text(100, 1), "sample as another engine does by default: a name of `corelm presets`"
+    )
+    engine: str | None = field(
+        Text(choices=ENGINES),
+        "the engine whose settings the other fields are, with its defaults and its order",
+    )
+    decoder: str | None = field(
+        Text(LONGEST_EXPRESSION, 1),
+        "a decoder of corelm, such as `beam(width=4)`; default: ancestral",
+    )
+    stop: Any = field(
+        one_or_more(Text(256, 1), 16, "a text of 1 to 256 characters, or a list of at most 16"),
+        "texts that end the answer, which excludes them",
+    )
+    stop_regex: Any = field(
+        one_or_more(Text(256, 1), 4, "a regular expression of 1 to 256 characters, or at most 4"),
+        "regular expressions that end the answer in the same way",
+    )
+    stop_loop: int | None = field(
+        Number(2, 1_000, whole=True), "end when the last phrase has occurred this often in a row"
+    )
+    banned_strings: Any = field(
+        one_or_more(Text(256, 1), 64, "a text of 1 to 256 characters, or a list of at most 64"),
+        "texts that must not appear; needs the plugin corelm-backtrack",
+    )
+    seed: int | None = field(
+        Number(0, LARGEST_SEED, whole=True),
+        "decides the random numbers; default: a fresh one, which the answer has",
+    )
+    unknown: bool = field(Flag(), "allow [UNK] to be drawn", False)
+    n: int = field(Number(1, 64, whole=True), "texts for each prompt", 1)
+    stream: bool = field(Flag(), "send the text as it is drawn, as server-sent events", False)
+    user: str | None = field(Text(4_096), "taken for compatibility, and not kept")
+
+    def endings(self) -> Endings:
+        """Return what ends a text before its length."""
+        try:
+            return Endings.of(self.stop or (), self.stop_regex or (), self.stop_loop)
+        except UsageError as error:
+            raise as_api_error(error, "stop_regex" if self.stop_regex else "stop") from None
+
+
+SETTINGS = ("min_tokens", "logit_bias", "repetition_penalty", "frequency_penalty",
+            "presence_penalty", "temperature", "min_p", "top_k", "top_p")  # fmt: skip
+"""The fields that are one setting each."""
+
+
+def strategy_of(request: Sampling, rest: dict[str, Any]) -> Strategy:
+    """Return the sampler and the decoder that a request asks for.
+
+    Args:
+        request: the request.
+        rest: fields that it does not declare; settings of another engine, or mistakes.
+
+    Raises:
+        ApiError: fields that exclude each other, that are unknown or have no counterpart, or an
+            expression that cannot be used.
+    """
+    given = {name: getattr(request, name) for name in SETTINGS}
+    settings = {name: value for name, value in given.items() if value is not None} | rest
+    _check_one_way(request, settings)
+    with _building, refuse_local():
+        sampler, decoder = _sampler(request, settings)
+        decoder = _decoder(request, decoder)
+    chosen = Strategy(sampler, decoder)
+    _check_size(chosen, request.n)
+    return chosen
+
+
+def _check_one_way(request: Sampling, settings: dict[str, Any]) -> None:
+    """Raise if a request says in two ways what to draw."""
+    ways = [name for name in ("sampler", "preset") if getattr(request, name) is not None]
+    ways += [*settings][:1] or (["engine"] if request.engine else [])
+    if len(ways) > 1:
+        name = ways[1]
+        if name not in {each.name for each in request.fields()}:
+            raise request.unknown_field(name, SETTINGS)
+        raise ApiError(
+            f"{ways[0]} excludes {name}: put it into the expression, such as "
+            '"top_p(p=0.9) | temperature(t=0.7)"',
+            param=name,
+            code="excluded_field",
+        )
+
+
+def _sampler(request: Sampling, settings: dict[str, Any]) -> tuple[Sampler, Decoder | None]:
+    if request.sampler is not None:
+        found = _expression(request.sampler, "sampler")
+        return found.sampler, found.decoder
+    if request.preset is not None:
+        return _preset(request.preset), None
+    return _from_settings(request, settings), None
+
+
+def _expression(text: str, param: str) -> Strategy:
+    try:
+        return strategy(text)
+    except Exception as error:
+        raise as_api_error(error, param) from error
+
+
+def _preset(name: str) -> Sampler:
+    # Checked here: corelm's own message says if a file of that name exists.
+    if name not in presets():
+        hint = did_you_mean(name, presets())
+        message = f"there is no preset {shown(name)}{hint} (there are: {', '.join(presets())})"
+        raise ApiError(message, param="preset", code="invalid_value")
+    return preset(name)
+
+
+def _from_settings(request: Sampling, settings: dict[str, Any]) -> Sampler:
+    """Return the sampler of single fields, in the order of the engine that they are of."""
+    rest = settings.keys() - {*SETTINGS}
+    try:
+        engine = request.engine or (None if rest else ENGINE)
+        found = from_settings(settings, engine)
+        # Keys of several engines at once: the error names them.
+    except UsageError as error:
+        for name in sorted(rest):
+            raise request.unknown_field(name, SETTINGS) from error
+        raise as_api_error(error) from error
+    except CorelmError as error:
+        raise as_api_error(error, next(iter(sorted(rest)), None)) from error
+    for name in [*found.unknown, *found.other]:
+        raise request.unknown_field(name, SETTINGS)
+    for name, reason in found.unsupported.items():
+        why = f": {reason}" if reason else ""
+        message = f"{name} of {found.engine} has no counterpart in corelm{why}"
+        raise ApiError(message, param=name, code="unsupported")
+    return found.sampler
+
+
+def _decoder(request: Sampling, written: Decoder | None) -> Decoder | None:
+    """Return the decoder; None for ancestral sampling."""
+    ways = [request.decoder is not None, bool(request.banned_strings), written is not None]
+    if sum(ways) > 1:
+        raise ApiError(
+            "give one decoder: in sampler, decoder or banned_strings",
+            param="decoder" if request.decoder else "banned_strings",
+            code="excluded_field",
+        )
+    if request.banned_strings:
+        banned = request.banned_strings
+        words = (banned,) if isinstance(banned, str) else tuple(banned)
+        written = _expression(f"backtrack(banned={words!r})", "banned_strings").decoder
+    elif request.decoder is not None:
+        found = _expression(request.decoder, "decoder")
+        if len(found.stages) != 1 or found.decoder is None:
+            message = "decoder must be one decoder, such as beam(width=4); samplers go in sampler"
+            raise ApiError(message, param="decoder", code="invalid_value")
+        written = found.decoder
+    return None if written is None or written == _ancestral() else written
+
+
+def _ancestral() -> Decoder | None:
+    return strategy("corelm:ancestral").decoder
+
+
+def _check_size(chosen: Strategy, n: int) -> None:
+    """Raise if a chain is too long, or a decoder would do too much work for each token."""
+    stages = [*parts(chosen.sampler), *(parts(chosen.decoder) if chosen.decoder else ())]
+    if len(stages) > MOST_STAGES:
+        message = f"a request has at most {MOST_STAGES} samplers, not {len(stages)}"
+        raise ApiError(message, param="sampler", code="too_large")
+    if chosen.decoder is None:
+        return
+    for parameter in chosen.decoder.parameters():
+        value = getattr(chosen.decoder, parameter.name)
+        if parameter.type is int and value > max(parameter.default, LARGEST_IN_DECODER):
+            raise ApiError(
+                f"{parameter.name} of {chosen.decoder.name} must be at most "
+                f"{LARGEST_IN_DECODER} here, not {value}",
+                param="decoder",
+                code="too_large",
+            )
+    if n > MOST_WITH_DECODER:
+        message = f"n must be at most {MOST_WITH_DECODER} with a decoder, not {n}"
+        raise ApiError(message, param="n", code="too_large")

@@ -1,0 +1,44 @@
+"""The routes: one table for the application, its figures and the OpenAPI document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from corelm_serve.requests.completion import CompletionRequest
+from corelm_serve.requests.fields import Request
+from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
+
+
+@dataclass(frozen=True)
+class RouteSpec:
+    """One route.
+
+    Attributes:
+        method: the HTTP method.
+        path: the path, with Starlette's placeholders.
+        endpoint: the function of `endpoints`.
+        summary: one line for the reference.
+        body: the request that its body is read as.
+        open: True if it needs no token.
+    """
+
+    method: str
+    path: str
+    endpoint: str
+    summary: str
+    body: type[Request] | None = None
+    open: bool = False
+
+
+ROUTES = (
+    RouteSpec("POST", "/v1/completions", "completions", "Continue a text, or several",
+              CompletionRequest),
+    RouteSpec("GET", "/v1/models", "models", "List the models"),
+    RouteSpec("GET", "/v1/models/{name}", "model", "Describe one model"),
+    RouteSpec("POST", "/tokenize", "tokenize", "Split a text into tokens", TokenizeRequest),
+    RouteSpec("POST", "/detokenize", "detokenize", "Join tokens into a text", DetokenizeRequest),
+    RouteSpec("GET", "/tokenizer_info", "tokenizer_info", "Describe the vocabulary of a model"),
+    RouteSpec("GET", "/health", "health", "Say that the server answers", open=True),
+    RouteSpec("GET", "/metrics", "metrics", "Return figures for Prometheus"),
+    RouteSpec("GET", "/openapi.json", "openapi", "Return the description of this interface"),
+)  # fmt: skip

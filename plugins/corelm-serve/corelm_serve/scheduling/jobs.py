@@ -1,0 +1,109 @@
+"""One prompt of a request: what to write, and who hears of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from corelm import Generation, TokenRecord
+from corelm.toolkit import Endings, Strategy
+from corelm_serve.scoring import Scores
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Log-probabilities at one token, in nats, for the tokens with the largest ones.
+
+    Attributes:
+        ids: the drawn token, then those with the largest log-probabilities, the likeliest first.
+        model: their log-probabilities under the model.
+        sampler: the same under the distribution that was drawn from.
+    """
+
+    ids: list[int]
+    model: list[float]
+    sampler: list[float]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a step added to one text.
+
+    Attributes:
+        sample: the index of the text.
+        text: the text that has settled since the last piece.
+        records: its new tokens.
+        tables: a table for each, if the job wants them.
+        finish_reason: why the text ended; None while it grows.
+    """
+
+    sample: int
+    text: str
+    records: list[TokenRecord]
+    tables: list[TokenTable]
+    finish_reason: str | None
+
+
+@dataclass(frozen=True)
+class Written:
+    """The end of a job.
+
+    Attributes:
+        texts: the text of each sample.
+        tables: for each text, a table for each token, if the job wants them.
+        scores: the prompt's log-probabilities, if the job wants them.
+    """
+
+    texts: list[Generation]
+    tables: list[list[TokenTable]]
+    scores: Scores | None = None
+
+
+Event = Piece | Scores | Written | BaseException
+
+
+@dataclass(eq=False)
+class Job:
+    """One prompt of a request.
+
+    Attributes:
+        ids: the ids of the prompt.
+        strategy: the sampler and the decoder.
+        samples: the number of texts.
+        seed: the seed of the texts.
+        length: tokens to draw for each text, at most.
+        endings: what ends a text before.
+        unknown: allow [UNK] to be drawn.
+        tables: the number of likeliest tokens in each `TokenTable`; None for no tables.
+        scored: score the tokens of the prompt.
+        streamed: send pieces, and the scores as soon as they are there.
+        tell: takes each event; called by the thread of the model.
+        deadline: the time on `time.monotonic`'s clock at which it is given up.
+        index: its place among the prompts of the request.
+    """
+
+    ids: list[int]
+    strategy: Strategy
+    samples: int
+    seed: int
+    length: int
+    endings: Endings
+    unknown: bool = False
+    tables: int | None = None
+    scored: bool = False
+    streamed: bool = False
+    tell: Callable[[Job, Event], None] = lambda job, event: None
+    deadline: float = float("inf")
+    index: int = 0
+    cancelled: bool = field(default=False, init=False)
+
+    @property
+    def is_ancestral(self) -> bool:
+        """True if its texts can be written in turn with those of other jobs."""
+        return self.strategy.decoder is None
+
+    @property
+    def is_late(self) -> bool:
+        """True if its time is over."""
+        return time.monotonic() > self.deadline

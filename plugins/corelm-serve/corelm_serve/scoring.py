@@ -1,0 +1,107 @@
+"""The log-probabilities of a prompt's tokens, from teacher-forced passes over blocks of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from corelm import Array, LanguageModel, RewindableSession, log_softmax
+from corelm.toolkit import ModelLogits
+
+MEMORY = 2**26
+"""Bytes of logits at a time."""
+
+
+@dataclass
+class Scores:
+    """The log-probabilities of the tokens of a prompt, in nats.
+
+    Attributes:
+        tokens: of each token; None for a first token that nothing comes before.
+        ids: for each token, the likeliest tokens at its place.
+        top: their log-probabilities.
+    """
+
+    tokens: list[float | None] = field(default_factory=list)
+    ids: list[list[int]] = field(default_factory=list)
+    top: list[list[float]] = field(default_factory=list)
+
+    def add(self, logits: Array, tokens: Sequence[int], count: int) -> None:
+        """Add tokens and the logits before each."""
+        for row, token in zip(log_softmax(logits), tokens, strict=True):
+            ids = likeliest(row, count)
+            self.tokens.append(float(row[token]))
+            self.ids.append(ids)
+            self.top.append([float(row[i]) for i in ids])
+
+    def add_first(self) -> None:
+        """Add a first token that nothing comes before."""
+        self.tokens.append(None)
+        self.ids.append([])
+        self.top.append([])
+
+
+def score(
+    model: LanguageModel, ids: Sequence[int], count: int, size: int, unknown: bool = False
+) -> Generator[list[Any], None, Scores]:
+    """Score the tokens of a prompt; yield an empty list after each block.
+
+    Tokens that are never drawn are impossible here too: these are the distributions that texts
+    are drawn from before the sampler.
+
+    Args:
+        model: the language model.
+        ids: the ids of the prompt.
+        count: the number of likeliest tokens at each place.
+        size: the largest number of tokens in a block.
+        unknown: allow [UNK], so that unknown words have a log-probability.
+    """
+    scores, prepare = Scores(), ModelLogits(model.vocabulary, unknown)
+    has_start = model.vocabulary.start is not None
+    if not ids:
+        return scores
+    size = max(1, min(size, MEMORY // (4 * len(model.vocabulary))))
+    text = np.array(ids, dtype=np.int64)
+    if not has_start:
+        scores.add_first()
+    # Each block gives the logits after its tokens; the last ones belong to the next block.
+    session = model.start(text[None, : 0 if has_start else 1])
+    before = session.next_logits()[:1]
+    first = 0 if has_start else 1
+    while first < len(text):
+        block = text[first : first + size]
+        if isinstance(session, RewindableSession):
+            session.extend(block[None])
+            after = session.last_logits(len(block))[0]
+        else:
+            after = _one_by_one(session, block)
+        logits = prepare(np.concatenate([before, after[:-1]]), 0)
+        scores.add(logits, block.tolist(), count)
+        before, first = after[-1:], first + len(block)
+        yield []
+    return scores
+
+
+def _one_by_one(session: Any, block: np.ndarray) -> Array:
+    """Return (time, vocabulary): the logits after each token of a session that can't rewind."""
+    rows = []
+    for token in block:
+        session.extend(np.array([token]))
+        rows.append(np.array(session.next_logits()[0]))
+    return np.stack(rows)
+
+
+def likeliest(row: np.ndarray, count: int) -> list[int]:
+    """Return the ids of the largest entries, the largest first, the lowest id first on ties."""
+    if count == 0:
+        return []
+    count = min(count, len(row))
+    # A partition first: sorting a vocabulary for every token would cost more than the model.
+    least = np.partition(row, len(row) - count)[len(row) - count]
+    found = np.flatnonzero(row >= least)
+    order = np.argsort(-row[found], kind="stable")
+    ids: list[int] = found[order][:count].tolist()
+    return ids

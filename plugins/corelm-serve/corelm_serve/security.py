@@ -1,0 +1,202 @@
+"""Who may call: the Host, the Origin and the token of each request are checked before anything."""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from corelm_serve.errors import ApiError
+from corelm_serve.responses import error_response
+from corelm_serve.routes import ROUTES
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+OPEN = frozenset(route.path for route in ROUTES if route.open)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may call.
+
+    Attributes:
+        hosts: the values of the Host header, each whole: name and port.
+        port: the port.
+        any_address: also take any IP address with the port, as where the server listens on all. A
+            name that points here by DNS rebinding is no address.
+        token: the token; None for none.
+    """
+
+    hosts: frozenset[str]
+    port: int
+    any_address: bool = False
+    token: str | None = None
+
+    @classmethod
+    def to(
+        cls, host: str, port: int, token: str | None = None, names: Iterable[str] = ()
+    ) -> Access:
+        """Return the access to a server that listens on a host and a port.
+
+        Args:
+            host: the address or name.
+            port: the port.
+            token: the token; None for none.
+            names: more names of the machine.
+        """
+        known = {host, *names, *(LOOPBACK if is_loopback(host) or is_any(host) else ())}
+        hosts = {_with_port(name, port) for name in known if not is_any(name)}
+        if port == 80:  # clients leave it out
+            hosts |= {_bracketed(name) for name in known}
+        return cls(frozenset(hosts), port, is_any(host), token)
+
+    @property
+    def cookie(self) -> str:
+        """The name of the cookie; cookies of all ports of a machine are sent to each."""
+        return f"corelm_{self.port}"
+
+    def check_host(self, headers: Headers) -> str:
+        """Return the Host header.
+
+        Raises:
+            ApiError: it isn't one of this server's, or there are several.
+        """
+        hosts = headers.getlist("host")
+        host = hosts[0].lower() if len(hosts) == 1 else ""
+        if host in self.hosts or (self.any_address and _is_address(host, self.port)):
+            return host
+        message = "the Host header is not this server's; see --allow-host"
+        raise ApiError(message, 421, code="wrong_host")
+
+    def check_origin(self, headers: Headers, host: str) -> None:
+        """Raise if a page of another origin asks."""
+        for origin in headers.getlist("origin"):
+            if origin.lower() != f"http://{host}":
+                message = "pages of other origins may not use this server"
+                raise ApiError(message, 403, code="wrong_origin")
+
+    def is_mine(self, given: str) -> bool:
+        """Return True if a text is the token."""
+        return self.token is not None and secrets.compare_digest(
+            given.encode("utf-8", "surrogateescape"), self.token.encode()
+        )
+
+    def check_token(self, headers: Headers) -> None:
+        """Raise if a request has neither the token nor its cookie."""
+        if self.token is None:
+            return
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self.is_mine(given.strip()):
+            return
+        if self.is_mine(_cookie(headers, self.cookie)):
+            return
+        message = "the token is missing or wrong; the server printed it when it started"
+        headers_ = {"WWW-Authenticate": "Bearer"}
+        raise ApiError(message, 401, code="invalid_api_key", headers=headers_)
+
+
+class Guard:
+    """The outermost application: refuses strangers, and adds headers to every response.
+
+    Args:
+        app: the application inside.
+        access: who may call.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app, self._access = app, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        try:
+            answer = self._check(scope)
+        except ApiError as error:
+            answer = error_response(error)
+        await (answer or self._app)(scope, receive, with_headers)
+
+    def _check(self, scope: Scope) -> ASGIApp | None:
+        """Return a response that ends the request; None if it may go on."""
+        headers = Headers(scope=scope)
+        self._access.check_origin(headers, self._access.check_host(headers))
+        if scope["path"] in OPEN:
+            return None
+        if scope["path"] == "/" and (given := _query_token(scope)):
+            return self._exchange(given)
+        self._access.check_token(headers)
+        return None
+
+    def _exchange(self, given: str) -> ASGIApp:
+        """Give a cookie for the token in the URL, which the redirect leaves out."""
+        response = RedirectResponse("/", 303)
+        if self._access.is_mine(given):
+            response.set_cookie(self._access.cookie, given, httponly=True, samesite="strict")
+        return response
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if a host is this machine alone."""
+    return host in LOOPBACK or (_parsed(host) is not None and _parsed(host).is_loopback)  # type: ignore[union-attr]
+
+
+def is_any(host: str) -> bool:
+    """Return True for the address that means all of a machine's."""
+    found = _parsed(host)
+    return found is not None and found.is_unspecified
+
+
+def _parsed(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host.lower()
+
+
+def _with_port(host: str, port: int) -> str:
+    return f"{_bracketed(host)}:{port}"
+
+
+def _is_address(host: str, port: int) -> bool:
+    """Return True if a Host header is an IP address and a port."""
+    name, _, given = host.rpartition(":") if port != 80 or "]:" in host else (host, "", "80")
+    return given == str(port) and _parsed(name.strip("[]")) is not None
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""
+
+
+def _query_token(scope: Scope) -> str:
+    given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
+    return given[0]

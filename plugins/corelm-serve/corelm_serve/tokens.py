@@ -1,0 +1,76 @@
+"""Models and vocabularies as JSON: for listing, tokenizing and detokenizing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from corelm import ByteVocabulary, Vocabulary
+from corelm.toolkit import text_writer
+from corelm_serve.models import ServedModel, find
+from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
+
+
+def about_model(served: ServedModel) -> dict[str, Any]:
+    """Return an entry of `GET /v1/models`."""
+    return {
+        "id": served.name,
+        "object": "model",
+        "created": served.created,
+        "owned_by": "corelm",
+        "max_model_len": served.context_length,
+    }
+
+
+def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
+    """Return the ids of a text."""
+    request = TokenizeRequest.read(body)
+    served = find(models, request.model)
+    vocabulary = served.model.vocabulary
+    ids = vocabulary.encode(request.prompt)
+    if request.add_special_tokens and vocabulary.start is not None:
+        ids = [vocabulary.start, *ids]
+    answer = {"count": len(ids), "max_model_len": served.context_length, "tokens": ids}
+    if request.return_token_strs:
+        write = text_writer(vocabulary)
+        answer["token_strs"] = [write(token) for token in ids]
+    return answer
+
+
+def detokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
+    """Return the text of ids."""
+    request = DetokenizeRequest.read(body)
+    served = find(models, request.model)
+    ids = served.ids(request.tokens, may_be_empty=True)
+    return {"prompt": served.model.vocabulary.decode(ids)}
+
+
+def tokenizer_info(served: ServedModel) -> dict[str, Any]:
+    """Return what lm-evaluation-harness asks of a vocabulary, and what corelm says of it."""
+    vocabulary = served.model.vocabulary
+    end = min(vocabulary.ends, default=None)
+    return {
+        "model": served.name,
+        "vocab_size": len(vocabulary),
+        "max_model_len": served.context_length,
+        "bos_token": _name(vocabulary, vocabulary.start),
+        "bos_token_id": vocabulary.start,
+        "eos_token": _name(vocabulary, end),
+        "eos_token_id": end,
+        "eos_token_ids": sorted(vocabulary.ends),
+        "pad_token": _name(vocabulary, vocabulary.padding),
+        "pad_token_id": vocabulary.padding,
+        "unk_token": _name(vocabulary, vocabulary.unknown),
+        "unk_token_id": vocabulary.unknown,
+        "chat_template": getattr(vocabulary, "chat_template", None),
+        "tokenizer_class": type(vocabulary).__name__,
+        "is_bytes": isinstance(vocabulary, ByteVocabulary),
+    }
+
+
+def _name(vocabulary: Vocabulary, token: int | None) -> str | None:
+    """Return the text that stands for a special token; None if there is none."""
+    if token is None:
+        return None
+    words = getattr(vocabulary, "words", None)
+    return words[token] if words is not None else vocabulary.decode([token]) or None

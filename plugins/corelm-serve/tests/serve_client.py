@@ -1,0 +1,112 @@
+"""A client of the server, and samplers that misbehave."""
+
+import json
+import time
+
+from starlette.testclient import TestClient
+
+import corelm
+from corelm import param
+from corelm.testing import ToyModel
+from corelm.toolkit import registry
+
+__all__ = ["MODULE", "URL", "Client", "ToyModel", "complete", "events_of", "sample"]
+
+URL = "http://127.0.0.1:8000"
+
+
+class Client(TestClient):
+    """A client in this process."""
+
+    def __init__(self, app, url, service):
+        super().__init__(app, base_url=url)
+        self.service = service
+
+    def complete(self, **body):
+        """Return the answer to a completion."""
+        response = self.post("/v1/completions", json={"model": "toy", "prompt": "the", **body})
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def refused(self, path="/v1/completions", **body):
+        """Return the status and the error of a request that fails."""
+        body = {"model": "toy", "prompt": "the", **body} if path == "/v1/completions" else body
+        response = self.post(path, json=body)
+        assert response.status_code >= 400, response.text
+        return response.status_code, response.json()["error"]
+
+    def stream(self, **body):
+        """Return the events of a streamed completion."""
+        body = {"model": "toy", "prompt": "the", "stream": True, **body}
+        response = self.post("/v1/completions", json=body)
+        assert response.status_code == 200, response.text
+        assert response.headers["content-type"].startswith("text/event-stream")
+        return events_of(response.text)
+
+
+def events_of(text):
+    """Return the documents of server-sent events; the last one is [DONE]."""
+    lines = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+def complete(events, index=0):
+    """Return the whole text of a choice in events."""
+    choices = [choice for event in events for choice in event.get("choices", ())]
+    return "".join(choice["text"] for choice in choices if choice["index"] == index)
+
+
+def sample(model, prompt, **options):
+    """Return the texts that `corelm sample` writes."""
+    return [text.text for text in corelm.generate(model, prompt, **options)]
+
+
+class Raises(corelm.Sampler):
+    """A sampler that raises at a step."""
+
+    at: int = param(0, "the step")
+
+    def __call__(self, logits, context):
+        if context.step >= self.at:
+            raise RuntimeError("a fault of the plugin")
+        return logits
+
+
+class Hangs(corelm.Sampler):
+    """A sampler that takes its time."""
+
+    seconds: float = param(3600.0, "how long")
+
+    def __call__(self, logits, context):
+        time.sleep(self.seconds)
+        return logits
+
+
+class Opens(corelm.Sampler):
+    """A sampler that opens a file."""
+
+    path: str = param("", "the file", local=True)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.path:
+            open(self.path).close()
+
+    def __call__(self, logits, context):
+        return logits
+
+
+class MODULE:
+    """A plugin with these samplers."""
+
+    @staticmethod
+    @corelm.hookimpl
+    def corelm_samplers():
+        return {"raises": Raises, "hangs": Hangs, "opens": Opens}
+
+
+def register():
+    """Register the samplers, once."""
+    if "raises" not in {offer.name for offer in registry().offers("corelm_samplers")}:
+        registry().register(MODULE)

@@ -1,0 +1,234 @@
+"""`POST /v1/completions`: the texts are those of `corelm sample`, with all that is asked for."""
+
+import math
+
+import numpy as np
+import pytest
+from serve_client import ToyModel, complete, sample
+
+import corelm
+
+MODEL = ToyModel()
+CHAIN = "top_k(k=5) | temperature(t=0.8)"
+
+
+@pytest.mark.parametrize("sampler", ["stochastic", CHAIN, "mirostat(tau=2.0)", "greedy"])
+def test_a_text_with_a_seed_is_the_one_that_corelm_samples(client, sampler):
+    answer = client.complete(sampler=sampler, seed=7, n=5, max_tokens=12)
+    texts = [choice["text"] for choice in answer["choices"]]
+    assert texts == sample(MODEL, "the", sampler=sampler, seed=7, n=5, length=12)
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3, 4]
+    assert answer["corelm"] == {
+        "version": answer["corelm"]["version"],
+        "sampler": str(corelm.sampler(sampler)),
+        "decoder": "ancestral",
+        "seed": 7,
+    }
+    assert answer["usage"]["prompt_tokens"] == 1
+    drawn = answer["usage"]["completion_tokens"]
+    assert answer["usage"]["total_tokens"] == 1 + drawn
+
+
+def test_without_a_seed_a_fresh_one_is_drawn_and_returned(client):
+    one, other = client.complete(max_tokens=12), client.complete(max_tokens=12)
+    assert one["corelm"]["seed"] != other["corelm"]["seed"]
+    again = client.complete(max_tokens=12, seed=one["corelm"]["seed"])
+    assert again["choices"][0]["text"] == one["choices"][0]["text"]
+
+
+def test_the_fields_act_in_the_order_of_openai(client):
+    answer = client.complete(
+        temperature=0.7, top_p=0.9, presence_penalty=0.5, frequency_penalty=0.25,
+        logit_bias={"5": -2}, seed=1,
+    )  # fmt: skip
+    assert answer["corelm"]["sampler"] == (
+        "logit_bias(bias={5: -2}) | "
+        "frequency_penalty(penalty=0.25, last=0, skip_prompt=True) | "
+        "presence_penalty(penalty=0.5, last=0, skip_prompt=True) | "
+        "temperature(t=0.7) | top_p(p=0.9)"
+    )
+    chain = answer["corelm"]["sampler"]
+    texts = [choice["text"] for choice in answer["choices"]]
+    assert texts == sample(MODEL, "the", sampler=chain, seed=1, length=16)
+
+
+@pytest.mark.parametrize(
+    ("fields", "chain"),
+    [
+        ({}, "stochastic"),
+        ({"temperature": 1, "top_p": 1}, "stochastic"),
+        ({"temperature": 0, "top_p": 0.5}, "greedy"),
+        ({"min_p": 0.1, "top_k": 3}, "min_p(p=0.1) | top_k(k=3)"),
+        ({"top_k": -1}, "stochastic"),
+        ({"preset": "keras-hub"}, "temperature(t=1.0) | top_k(k=5)"),
+        ({"engine": "llama.cpp", "top_k": 0, "top_p": 1.0, "min_p": 0.0}, "temperature(t=0.8)"),
+        ({"mirostat": 2, "mirostat_tau": 3.0}, "temperature(t=0.8) | mirostat(tau=3.0, eta=0.1)"),
+    ],
+)
+def test_the_chain_comes_back_as_an_expression(client, fields, chain):
+    assert client.complete(**fields)["corelm"]["sampler"] == chain
+
+
+@pytest.mark.parametrize("field", ["n_predict", "ignore_eos", "top_x", "frequency_penalti"])
+def test_fields_that_this_server_does_not_honour_are_errors(client, field):
+    status, error = client.refused(**{field: 3, "temperature": 0.5})
+    assert (status, error["param"]) == (400, field)
+
+
+def test_prompts_of_all_kinds(client):
+    ids = MODEL.vocabulary.encode("the cat")
+    one = client.complete(prompt="the cat", seed=3)["choices"][0]["text"]
+    assert client.complete(prompt=ids, seed=3)["choices"][0]["text"] == one
+    for prompts in (["the cat", "the"], [ids, MODEL.vocabulary.encode("the")]):
+        answer = client.complete(prompt=prompts, seed=3, n=2)
+        texts = [choice["text"] for choice in answer["choices"]]
+        assert texts == [
+            *sample(MODEL, "the cat", sampler="stochastic", seed=3, n=2, length=16),
+            *sample(MODEL, "the", sampler="stochastic", seed=3, n=2, length=16),
+        ]
+        assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("fields", "options"),
+    [
+        ({"stop": " cat"}, {"stop": " cat"}),
+        ({"stop": [" cat", " dog"]}, {"stop": [" cat", " dog"]}),
+        ({"stop_regex": "d.g"}, {"stop_regex": "d.g"}),
+        ({"stop_loop": 3}, {"stop_on_loop": 3}),
+    ],
+)
+def test_what_ends_a_text(client, fields, options):
+    settings = {"seed": 5, "n": 8}
+    answer = client.complete(max_tokens=40, **settings, **fields)
+    expected = corelm.generate(MODEL, "the", sampler="stochastic", length=40, **settings, **options)
+    assert [c["text"] for c in answer["choices"]] == [text.text for text in expected]
+    reasons = [choice["corelm"]["finish_reason"] for choice in answer["choices"]]
+    assert reasons == [text.finish_reason for text in expected]
+    for choice in answer["choices"]:
+        cut = choice["corelm"]["finish_reason"] == "length"
+        assert choice["finish_reason"] == ("length" if cut else "stop")
+
+
+def test_the_entropy_of_each_token(client):
+    answer = client.complete(sampler=CHAIN, seed=2, max_tokens=10)
+    [text] = corelm.generate(MODEL, "the", sampler=CHAIN, seed=2, length=10)
+    about = answer["choices"][0]["corelm"]
+    assert about["entropy"] == [step.entropy for step in text.steps]
+    assert about["model_entropy"] == [step.model_entropy for step in text.steps]
+    assert about["sample"] == 0
+
+
+def test_logprobs_are_the_models_and_the_samplers_are_beside_them(client):
+    answer = client.complete(sampler=CHAIN, seed=2, max_tokens=10, logprobs=3)
+    [text] = corelm.generate(MODEL, "the", sampler=CHAIN, seed=2, length=10)
+    [choice] = answer["choices"]
+    for part, name in (("logprobs", "model_surprisal"), ("sampler_logprobs", "surprisal")):
+        numbers = choice[part]["token_logprobs"]
+        assert np.allclose(numbers, [-getattr(step, name) for step in text.steps])
+        assert choice[part]["tokens"] == [step.text for step in text.steps]
+    for step, top in zip(text.steps, choice["logprobs"]["top_logprobs"], strict=True):
+        assert len(top) == 3
+        assert [*top.values()] == sorted(top.values(), reverse=True)
+        if step.text in top:
+            assert math.isclose(top[step.text], -step.model_surprisal, rel_tol=1e-6)
+    offsets = choice["logprobs"]["text_offset"]
+    assert [choice["text"][at : at + 1] for at in offsets] == [" "] * len(offsets)
+
+
+@pytest.mark.parametrize("model", [ToyModel(), ToyModel(end=True)], ids=["no start", "start"])
+@pytest.mark.parametrize("prompt", ["the cat sat on", "the"])
+def test_echo_scores_the_whole_prompt(open_client, model, prompt):
+    client = open_client({"toy": model})
+    answer = client.complete(prompt=prompt, echo=True, logprobs=2, max_tokens=3, seed=1)
+    [choice] = answer["choices"]
+    ids = model.vocabulary.encode(prompt)
+    found = choice["logprobs"]
+    assert choice["text"].startswith(prompt)
+    assert "".join(found["tokens"]) == choice["text"]
+    assert len(found["token_logprobs"]) == len(found["top_logprobs"]) == len(ids) + 3
+    for at, token in enumerate(ids):
+        if at == 0 and model.vocabulary.start is None:
+            assert found["token_logprobs"][0] is None
+            assert found["top_logprobs"][0] is None
+            continue
+        explained = corelm.explain(model, model.vocabulary.decode(ids[:at]), "stochastic")
+        right = explained.stages[0].distribution
+        assert math.isclose(found["token_logprobs"][at], math.log(right[token]), rel_tol=1e-5)
+        best = max(found["top_logprobs"][at].values())
+        assert math.isclose(best, math.log(right.max()), rel_tol=1e-5)
+    assert choice["sampler_logprobs"]["token_logprobs"][: len(ids)] == [None] * len(ids)
+    for at, offset in enumerate(found["text_offset"]):
+        assert choice["text"][offset:].startswith(found["tokens"][at])
+
+
+def test_echo_alone_scores_a_prompt_and_draws_nothing(client):
+    answer = client.complete(prompt="the cat", echo=True, logprobs=1, max_tokens=0)
+    [choice] = answer["choices"]
+    assert choice["text"] == "the cat"
+    assert len(choice["logprobs"]["tokens"]) == 2
+    assert answer["usage"]["completion_tokens"] == 0
+
+
+def test_the_best_of_several_texts(client):
+    answer = client.complete(best_of=6, n=2, seed=4, max_tokens=8)
+    texts = corelm.generate(MODEL, "the", sampler="stochastic", n=6, seed=4, length=8)
+
+    def surprisal(text):
+        return np.mean([step.model_surprisal for step in text.steps])
+
+    best = sorted(texts, key=surprisal)[:2]
+    assert [choice["text"] for choice in answer["choices"]] == [text.text for text in best]
+    assert [c["corelm"]["sample"] for c in answer["choices"]] == [text.sample for text in best]
+    assert answer["usage"]["completion_tokens"] == sum(len(text.tokens) for text in texts)
+
+
+def test_a_decoder_of_a_plugin(client):
+    pytest.importorskip("corelm_beam")
+    answer = client.complete(decoder="beam(width=3)", seed=1, max_tokens=6)
+    by_expression = client.complete(sampler="stochastic | beam(width=3)", seed=1, max_tokens=6)
+    assert answer["choices"][0]["text"] == by_expression["choices"][0]["text"]
+    assert answer["corelm"]["decoder"].startswith("beam(width=3")
+
+
+def test_banned_strings(client):
+    pytest.importorskip("corelm_backtrack")
+    answer = client.complete(banned_strings=["cat", "dog"], seed=1, max_tokens=30)
+    assert not {"cat", "dog"} & {*answer["choices"][0]["text"].split()}
+
+
+@pytest.mark.parametrize("extra", [{}, {"n": 3}, {"stop": " cat"}, {"logprobs": 2}])
+def test_a_stream_has_the_same_text(client, extra):
+    whole = client.complete(seed=9, max_tokens=20, **extra)
+    events = client.stream(seed=9, max_tokens=20, stream_options={"include_usage": True}, **extra)
+    for choice in whole["choices"]:
+        assert complete(events, choice["index"]) == choice["text"]
+        mine = [c for e in events for c in e["choices"] if c["index"] == choice["index"]]
+        reasons = [c["finish_reason"] for c in mine]
+        assert reasons == [None] * (len(mine) - 1) + [choice["finish_reason"]]
+        entropies = [number for c in mine for number in c["corelm"]["entropy"]]
+        assert entropies == choice["corelm"]["entropy"]
+        if "logprobs" in extra:
+            for part in ("logprobs", "sampler_logprobs"):
+                for name, values in choice[part].items():
+                    assert [v for c in mine for v in c[part][name]] == values
+    assert events[0]["corelm"] == whole["corelm"]
+    assert events[-1]["usage"] == whole["usage"]
+
+
+def test_a_stream_may_echo_the_prompt_with_its_logprobs(client):
+    settings = {"prompt": "the cat", "echo": True, "logprobs": 1, "seed": 3, "max_tokens": 4}
+    whole = client.complete(**settings)["choices"][0]
+    events = client.stream(**settings)
+    assert complete(events) == whole["text"]
+    parts = [c["logprobs"] for event in events for c in event["choices"]]
+    for name, values in whole["logprobs"].items():
+        assert [value for part in parts for value in part[name]] == values
+
+
+def test_imdb_and_its_word_vocabulary(open_client):
+    model = corelm.load("imdb")
+    client = open_client({"imdb": model})
+    answer = client.complete(model="imdb", prompt="This movie", seed=1, n=3, sampler="top_p(p=0.9)")
+    expected = sample(model, "This movie", sampler="top_p(p=0.9)", seed=1, n=3, length=16)
+    assert [choice["text"] for choice in answer["choices"]] == expected
