@@ -136,7 +136,7 @@ def test_logprobs_are_the_models_and_the_samplers_are_beside_them(client):
     assert [choice["text"][at : at + 1] for at in offsets] == [" "] * len(offsets)
 
 
-@pytest.mark.parametrize("model", [ToyModel(), ToyModel(end=True)], ids=["no start", "start"])
+@pytest.mark.parametrize("model", [ToyModel(end=False), ToyModel()], ids=["no start", "start"])
 @pytest.mark.parametrize("prompt", ["the cat sat on", "the"])
 def test_echo_scores_the_whole_prompt(open_client, model, prompt):
     client = open_client({"toy": model})

@@ -1,0 +1,228 @@
+"""A real server in a process of its own: the real openai client, clients that go, signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from serve_client import complete, events_of, sample
+from serve_process import SOON, serving
+
+import corelm
+
+httpx = pytest.importorskip("httpx2", reason="pip install httpx2")
+pytestmark = pytest.mark.slow
+MODEL = corelm.load("imdb")
+POSIX = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serving("--model", "imdb", "--model", "again=imdb") as found:
+        yield found
+
+
+@pytest.fixture
+def http(server):
+    with httpx.Client(base_url=server.url, headers=server.headers, timeout=SOON) as client:
+        yield client
+
+
+@pytest.fixture
+def client(server):
+    openai = pytest.importorskip("openai", reason="pip install openai")
+    with openai.OpenAI(
+        base_url=f"{server.url}/v1", api_key=server.token, max_retries=0, timeout=SOON
+    ) as client:
+        yield client
+
+
+def running(http):
+    """Return the number of rows that the server writes."""
+    lines = http.get("/metrics").text.splitlines()
+    values = [line.split()[-1] for line in lines if line.startswith("corelm_running_rows{")]
+    return sum(map(float, values))
+
+
+def idle(http):
+    """Wait until the server writes nothing."""
+    deadline = time.monotonic() + SOON
+    while running(http) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return running(http) == 0
+
+
+# ---- the openai client ----
+
+
+def test_openais_client_completes(client):
+    answer = client.completions.create(
+        model="imdb", prompt="This movie", seed=1, n=2, max_tokens=10, logprobs=2,
+        extra_body={"sampler": "min_p(p=0.05) | temperature(t=0.8)"},
+    )  # fmt: skip
+    chain = "min_p(p=0.05) | temperature(t=0.8)"
+    assert [choice.text for choice in answer.choices] == sample(
+        MODEL, "This movie", sampler=chain, seed=1, n=2, length=10
+    )
+    assert answer.corelm["sampler"] == chain
+    assert answer.usage.completion_tokens == 20
+    assert len(answer.choices[0].logprobs.token_logprobs) == 10
+
+
+def test_openais_client_streams(client):
+    chunks = client.completions.create(
+        model="imdb", prompt="This movie", seed=1, max_tokens=10, stream=True,
+        stream_options={"include_usage": True},
+    )  # fmt: skip
+    found = [*chunks]
+    text = "".join(choice.text for chunk in found for choice in chunk.choices)
+    [expected] = sample(MODEL, "This movie", sampler="stochastic", seed=1, length=10)
+    assert text == expected
+    assert found[-1].usage.completion_tokens == 10
+
+
+def test_openais_client_lists_the_models(client):
+    assert [model.id for model in client.models.list()] == ["imdb", "again"]
+    assert client.models.retrieve("again").id == "again"
+
+
+def test_openais_client_knows_the_errors(client, server):
+    import openai
+
+    with pytest.raises(openai.BadRequestError, match="temperature must be") as caught:
+        client.completions.create(model="imdb", prompt="This", temperature=-1)
+    assert caught.value.param == "temperature"
+    with pytest.raises(openai.NotFoundError, match="there is no model 'imbd'; did you mean"):
+        client.completions.create(model="imbd", prompt="This")
+    with (
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError, match="the token is missing or wrong"),
+    ):
+        stranger.models.list()
+
+
+def test_openais_asynchronous_client(server):
+    openai = pytest.importorskip("openai", reason="pip install openai")
+    import asyncio
+
+    async def texts():
+        async with openai.AsyncOpenAI(
+            base_url=f"{server.url}/v1", api_key=server.token, max_retries=0
+        ) as client:
+            calls = [
+                client.completions.create(model="imdb", prompt="This movie", seed=i, max_tokens=10)
+                for i in range(8)
+            ]
+            return [answer.choices[0].text for answer in await asyncio.gather(*calls)]
+
+    for i, text in enumerate(asyncio.run(texts())):
+        assert [text] == sample(MODEL, "This movie", sampler="stochastic", seed=i, length=10)
+
+
+# ---- clients that go ----
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_goes_frees_its_rows(http, server, stream):
+    body = {"model": "imdb", "prompt": "This movie", "max_tokens": 4096, "n": 8, "stream": stream}
+    content = json.dumps(body).encode()
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = (
+            f"POST /v1/completions HTTP/1.1\r\nHost: {host}:{port}\r\n"
+            f"Authorization: Bearer {server.token}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(content)}\r\n\r\n"
+        )
+        connection.sendall(head.encode() + content)
+        deadline = time.monotonic() + SOON
+        while not running(http) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert running(http) == 8
+    assert idle(http)
+
+
+def test_a_client_that_reads_nothing_holds_up_nobody(http, server):
+    body = {"model": "imdb", "prompt": "This movie", "max_tokens": 2000, "n": 4, "stream": True}
+    with http.stream("POST", "/v1/completions", json=body) as response:
+        assert response.status_code == 200
+        answer = http.post(
+            "/v1/completions", json={"model": "imdb", "prompt": "This", "max_tokens": 5, "seed": 1}
+        )
+        assert answer.status_code == 200
+    assert idle(http)
+
+
+# ---- the end ----
+
+
+@POSIX
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_running_requests_end(sig):
+    with serving("--model", "imdb", "--grace", "20") as server:
+        with httpx.Client(base_url=server.url, headers=server.headers, timeout=SOON) as http:
+            body = {"model": "imdb", "prompt": "This movie", "max_tokens": 300, "seed": 1}
+            with http.stream("POST", "/v1/completions", json={**body, "stream": True}) as response:
+                lines = response.iter_bytes()
+                first = next(lines)
+                server.process.send_signal(sig)
+                text = (first + b"".join(lines)).decode()
+        [expected] = sample(MODEL, "This movie", sampler="stochastic", seed=1, length=300)
+        assert complete(events_of(text)) == expected
+        _, errors = server.process.communicate(timeout=SOON)
+        assert "Traceback" not in errors
+
+
+@POSIX
+def test_after_the_grace_period_requests_end_with_an_error():
+    with (
+        serving("--model", "imdb", "--grace", "0.5") as server,
+        httpx.Client(base_url=server.url, headers=server.headers, timeout=SOON) as http,
+    ):
+        body = {"model": "imdb", "prompt": "This", "max_tokens": 4096, "n": 16, "stream": True}
+        with http.stream("POST", "/v1/completions", json=body) as response:
+            lines = response.iter_bytes()
+            first = next(lines)
+            server.process.send_signal(signal.SIGTERM)
+            events = events_of((first + b"".join(lines)).decode())
+        assert events[-1]["error"]["code"] == "stopping"
+        server.process.communicate(timeout=SOON)
+
+
+# ---- the command ----
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "corelm", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=SOON,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--no-token", "--host", "0.0.0.0"], "--no-token is for a loopback address"),
+        (["--model", "imbd", "--port", "0"], "there is no model 'imbd'"),
+        (["--model", "imdb", "--model", "imdb", "--port", "0"], "two models are called imdb"),
+        (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1:8000"),
+    ],
+)
+def test_a_command_that_cannot_serve(arguments, message):
+    found = run(*arguments)
+    assert found.returncode in (1, 2)
+    assert message in found.stderr
+    assert found.stdout == ""
+
+
+def test_the_token_may_come_from_the_environment():
+    with serving("--model", "imdb", CORELM_SERVE_TOKEN="my-token") as server:
+        assert server.token == "my-token"
+        assert httpx.get(f"{server.url}/v1/models", headers=server.headers).status_code == 200
+        assert httpx.get(f"{server.url}/v1/models").status_code == 401

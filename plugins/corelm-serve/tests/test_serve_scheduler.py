@@ -1,0 +1,285 @@
+"""The threads of the models: company changes no text, and a failing request costs one request."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import serve_client
+from corelm_serve.errors import ApiError
+from corelm_serve.scheduling.jobs import Job, Written
+from corelm_serve.scheduling.scheduler import Scheduler
+from corelm_serve.settings import Limits
+from serve_client import ToyModel, sample
+
+import corelm
+from corelm.toolkit import Endings, strategy
+
+MODEL = ToyModel(end=False)  # its texts have the length that is asked for
+SOON = 20
+
+
+@pytest.fixture(autouse=True)
+def _plugin():
+    serve_client.register()
+
+
+class Listener:
+    """Who hears of a job."""
+
+    def __init__(self):
+        self.events = []
+        self.ended = threading.Event()
+        self.first = threading.Event()
+
+    def __call__(self, job, event):
+        self.events.append(event)
+        self.first.set()
+        if isinstance(event, (Written, BaseException)):
+            self.ended.set()
+
+    @property
+    def end(self):
+        assert self.ended.wait(SOON)
+        return self.events[-1]
+
+
+def job(listener, sampler="stochastic", prompt="the", **settings):
+    values = {"samples": 1, "seed": 1, "length": 10, "streamed": True, **settings}
+    ids = MODEL.vocabulary.encode(prompt)
+    return Job(ids, strategy(sampler), endings=Endings(), tell=listener, **values)
+
+
+@pytest.fixture
+def scheduler():
+    """Return a function that starts a scheduler."""
+    started = []
+
+    def start(model=MODEL, **limits):
+        started.append(Scheduler(model, Limits(**limits)))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+class Slow(ToyModel):
+    """A model whose steps take some milliseconds, and which counts them."""
+
+    def __init__(self, seconds=0.01):
+        super().__init__(end=False)
+        self.seconds, self.reads, self.steps = seconds, [], 0
+
+    def start(self, tokens):
+        session, model = super().start(tokens), self
+        self.reads.append(session._tokens and len(session._tokens) - 1)
+        next_logits, extend = session.next_logits, session.extend
+
+        def slowly():
+            model.steps += 1
+            time.sleep(model.seconds)
+            return next_logits()
+
+        def counted(ids):
+            if getattr(ids, "ndim", 1) == 2:
+                model.reads.append(ids.shape[1])
+            extend(ids)
+
+        session.next_logits, session.extend = slowly, counted
+        return session
+
+
+def test_texts_do_not_depend_on_the_company(open_client):
+    client = open_client({"toy": MODEL})
+    chains = ["stochastic", "top_p(p=0.9)", "mirostat(tau=2.0)", "temperature(t=0.5) | top_k(k=3)"]
+    wanted = [
+        {"sampler": chains[i % 4], "seed": i, "max_tokens": 5 + i % 17, "n": 1 + i % 3}
+        for i in range(40)
+    ]
+    with ThreadPoolExecutor(16) as pool:
+        answers = [*pool.map(lambda body: client.complete(**body), wanted)]
+    for body, answer in zip(wanted, answers, strict=True):
+        length = body.pop("max_tokens")
+        texts = [choice["text"] for choice in answer["choices"]]
+        assert texts == sample(MODEL, "the", length=length, **body)
+
+
+def test_jobs_advance_in_turn(scheduler):
+    one, other = Listener(), Listener()
+    running = scheduler(Slow())
+    running.submit([job(one, length=1000)])
+    assert one.first.wait(SOON)
+    running.submit([job(other, length=3)])
+    assert isinstance(other.end, Written)
+    assert not one.ended.is_set()
+
+
+def test_no_more_rows_than_the_limit_are_written_at_once(scheduler):
+    listeners = [Listener() for _ in range(4)]
+    running = scheduler(Slow(), rows=4)
+    running.submit([job(each, samples=2, length=30) for each in listeners])
+    assert listeners[0].first.wait(SOON)
+    assert running.running == 4
+    assert running.waiting == 2
+    for each in listeners:
+        assert isinstance(each.end, Written)
+
+
+def test_a_full_queue_is_429_with_the_time_to_wait(open_client):
+    slow = Slow(seconds=0.05)
+    client = open_client({"toy": slow}, Limits(rows=1, waiting=1))
+    with ThreadPoolExecutor(6) as pool:
+        found = [*pool.map(lambda _: client.post(
+            "/v1/completions", json={"model": "toy", "prompt": "the", "max_tokens": 40}
+        ), range(6))]  # fmt: skip
+    statuses = sorted(response.status_code for response in found)
+    assert statuses[0] == 200
+    assert statuses[-1] == 429
+    [refused, *_] = [response for response in found if response.status_code == 429]
+    assert refused.headers["retry-after"] == "2"
+    assert refused.json()["error"]["type"] == "rate_limit_error"
+
+
+def test_a_cancelled_job_leaves_within_a_step(scheduler):
+    model, listener = Slow(), Listener()
+    running, mine = scheduler(model), job(listener, length=4000)
+    running.submit([mine])
+    assert listener.first.wait(SOON)
+    running.cancel([mine])
+    before = model.steps
+    deadline = time.monotonic() + SOON
+    while running.running and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert running.running == 0
+    assert model.steps <= before + 2
+
+
+def test_a_job_that_waits_can_be_cancelled(scheduler):
+    one, other = Listener(), Listener()
+    running = scheduler(Slow(), rows=1)
+    first, second = job(one, length=30), job(other)
+    running.submit([first, second])
+    assert one.first.wait(SOON)
+    running.cancel([second])
+    assert running.waiting == 0
+    assert isinstance(one.end, Written)
+    assert not other.events
+
+
+def test_a_sampler_that_raises_costs_one_request(open_client):
+    client = open_client({"toy": MODEL})
+    with ThreadPoolExecutor(2) as pool:
+        good = pool.submit(client.complete, seed=3, max_tokens=200)
+        status, error = client.refused(sampler="raises(at=2)")
+    assert status == 500
+    assert error["code"] == "sampler_failed"
+    assert "raises(at=2) failed at step 2: RuntimeError: a fault of the plugin" in error["message"]
+    text = good.result()["choices"][0]["text"]
+    assert [text] == sample(MODEL, "the", sampler="stochastic", seed=3, length=200)
+
+
+def test_a_stream_ends_with_the_error(client):
+    events = client.stream(sampler="raises(at=2)")
+    assert events[-1]["error"]["code"] == "sampler_failed"
+    assert sum(len(event.get("choices", ())) for event in events) == 2
+
+
+def test_a_sampler_that_hangs_is_named_and_costs_one_request(open_client):
+    client = open_client({"toy": MODEL}, Limits(stall=0.5))
+    with ThreadPoolExecutor(2) as pool:
+        good = [pool.submit(client.complete, seed=i, max_tokens=50) for i in range(2)]
+        status, error = client.refused(sampler="temperature(t=0.5) | hangs(seconds=4)")
+    assert status == 500
+    assert error["code"] == "stalled"
+    assert "the sampler hangs took more than 0.5 seconds for one step" in error["message"]
+    for i, each in enumerate(good):
+        text = each.result()["choices"][0]["text"]
+        assert [text] == sample(MODEL, "the", sampler="stochastic", seed=i, length=50)
+    client.complete()
+
+
+def test_a_request_has_a_time_limit(open_client):
+    client = open_client({"toy": Slow(seconds=0.05)}, Limits(seconds=0.3))
+    status, error = client.refused(max_tokens=1000)
+    assert (status, error["code"]) == (408, "timeout")
+
+
+def test_a_request_that_waits_too_long_is_given_up(scheduler):
+    one, other = Listener(), Listener()
+    running = scheduler(Slow(), rows=1)
+    running.submit([job(one, length=200)])
+    assert one.first.wait(SOON)
+    running.submit([job(other, deadline=time.monotonic() + 0.2)])
+    assert isinstance(other.end, ApiError)
+    assert other.end.status == 503
+    assert not one.ended.is_set()
+
+
+class LongModel(Slow):
+    """A model that attends to many tokens."""
+
+    context_length = 10_000
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_long_prompt_is_read_in_pieces_between_steps(scheduler, scored):
+    model = LongModel(seconds=0.002)
+    running, one, other = scheduler(model, piece=10), Listener(), Listener()
+    running.submit([job(one, length=500)])
+    assert one.first.wait(SOON)
+    running.submit([job(other, prompt="the cat sat " * 40, scored=scored)])
+    assert isinstance(other.end, Written)
+    assert max(model.reads) <= 10
+    assert not one.ended.is_set()
+
+
+@pytest.mark.parametrize("length", [5, 40, 41, 99, 150])
+@pytest.mark.parametrize("name", ["imdb", "gpt2"])
+def test_a_prompt_in_pieces_has_the_same_text(scheduler, name, length):
+    model = corelm.load(name)
+    ids = [5 + i % 50 for i in range(length)]
+    running = scheduler(model, piece=20)
+    listener = Listener()
+    running.submit(
+        [Job(ids, strategy("top_p(p=0.9)"), 3, 1, 20, Endings(), tell=listener, streamed=False)]
+    )
+    found = [text.tokens for text in listener.end.texts]
+    whole = scheduler(model, piece=10**6)
+    listener = Listener()
+    whole.submit(
+        [Job(ids, strategy("top_p(p=0.9)"), 3, 1, 20, Endings(), tell=listener, streamed=False)]
+    )
+    assert found == [text.tokens for text in listener.end.texts]
+
+
+def test_a_decoder_with_long_steps_holds_up_nobody(scheduler):
+    pytest.importorskip("corelm_beam")
+    searching, writing = Listener(), Listener()
+    running = scheduler(Slow(seconds=0.02))
+    running.submit([job(searching, "beam(width=2)", length=100)])
+    running.submit([job(writing, length=3)])
+    assert isinstance(writing.end, Written)
+    assert not searching.ended.is_set()
+
+
+def test_stopping_refuses_new_requests_and_lets_others_end(scheduler):
+    one, other = Listener(), Listener()
+    running = scheduler(Slow(), rows=1)
+    running.submit([job(one, length=20), job(other)])
+    assert one.first.wait(SOON)
+    running.stop()
+    assert isinstance(other.end, ApiError)
+    with pytest.raises(ApiError, match="the server is stopping"):
+        running.submit([job(Listener())])
+    assert isinstance(one.end, Written)
+
+
+def test_ending_fails_the_requests_that_still_run(scheduler):
+    one = Listener()
+    running = scheduler(Slow())
+    running.submit([job(one, length=4000)])
+    assert one.first.wait(SOON)
+    running.stop()
+    running.end()
+    assert one.end.status == 503
