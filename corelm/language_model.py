@@ -6,7 +6,7 @@ that marks the beginning of a text does so itself, so its rows may be empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -83,6 +83,20 @@ class ContextualVocabulary(Vocabulary, Protocol):
         """Return for each id of the vocabulary the text that it would add after these ids.
 
         Padding and ends add none. The result may be the same object after many texts.
+        """
+
+
+@runtime_checkable
+class ChatVocabulary(Vocabulary, Protocol):
+    """A vocabulary of a model that was trained to answer messages."""
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return the text of messages, up to where the answer begins.
+
+        Each message has a `role`, such as system, user or assistant, and a `content`.
+
+        Raises:
+            UsageError: messages that the model can't be given, or a model without a template.
         """
 
 

@@ -18,6 +18,8 @@ if typing.TYPE_CHECKING:
     from corelm.decoding.step import FinishReason as FinishReason
     from corelm.decoding.step import model_surprisals as model_surprisals
     from corelm.docstrings import source_of as source_of
+    from corelm.generation.chat import NO_TEMPLATE as NO_TEMPLATE
+    from corelm.generation.chat import render_chat as render_chat
     from corelm.generation.detokenizer import text_writer as text_writer
     from corelm.generation.endings import Endings as Endings
     from corelm.generation.generate import BATCH as BATCH
@@ -29,6 +31,7 @@ if typing.TYPE_CHECKING:
     from corelm.generation.prompts import prompt_notes as prompt_notes
     from corelm.generation.texts import Texts as Texts
     from corelm.generation.unknown_words import unknown_words as unknown_words
+    from corelm.language_model import ChatVocabulary as ChatVocabulary
     from corelm.language_model import never_drawn as never_drawn
     from corelm.language_model import same_vocabulary as same_vocabulary
     from corelm.machine import machine as machine
@@ -92,6 +95,7 @@ if typing.TYPE_CHECKING:
 
 _MODULES = {
     "corelm.decoding.context_builder": ("ContextBuilder",),
+    "corelm.generation.chat": ("NO_TEMPLATE", "render_chat"),
     "corelm.generation.detokenizer": ("text_writer",),
     "corelm.generation.endings": ("Endings",),
     "corelm.native.cpu": ("cpu_limit",),
@@ -117,7 +121,7 @@ _MODULES = {
     ),
     "corelm.generation.texts": ("Texts",),
     "corelm.generation.unknown_words": ("unknown_words",),
-    "corelm.language_model": ("never_drawn", "same_vocabulary"),
+    "corelm.language_model": ("ChatVocabulary", "never_drawn", "same_vocabulary"),
     "corelm.machine": (
         "machine",
         "platform_name",

@@ -1,10 +1,11 @@
 """The toolkit for adapters of other engines: a sampler in an engine's loop, a session on its model.
 
-It also reads tokenizers, finds models on this machine, names the version of an engine that works,
-and imports TensorFlow without its messages.
+It also reads tokenizers and chat templates, finds models on this machine, names the version of an
+engine that works, and imports TensorFlow without its messages.
 """
 
 from corelm.interop.cached_session import CachedSession, KeyValueCache
+from corelm.interop.chat_template import ChatTemplate
 from corelm.interop.engine_sampler import EngineSampler
 from corelm.interop.hub_cache import check_hub_model, hub_models
 from corelm.interop.requirements import check_model_folder, requires
@@ -14,6 +15,7 @@ from corelm.models.keras_import import quiet_tensorflow
 
 __all__ = [
     "CachedSession",
+    "ChatTemplate",
     "EngineSampler",
     "KeyValueCache",
     "check_hub_model",

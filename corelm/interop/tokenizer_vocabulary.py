@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from corelm import Vocabulary
 from corelm.errors import UsageError
+from corelm.interop.chat_template import ChatTemplate
 from corelm.models.byte_pairs import byte_alphabet
+from corelm.toolkit import NO_TEMPLATE
 
 SPACE = "▁"
 """The space of tokenizers in the manner of SentencePiece."""
@@ -58,6 +60,7 @@ class TokenizerVocabulary:
         self._tokenizer, self._size = tokenizer, size
         self.ends: tuple[int, ...] = tuple(ends)
         self.start: int | None = _start_token(tokenizer)
+        self._template: ChatTemplate | None = None
 
     def __len__(self) -> int:
         return self._size
@@ -71,6 +74,25 @@ class TokenizerVocabulary:
         # The model puts the start token before a text, so it must not be in the text too. Alone
         # it is a word, such as one to ban.
         return ids[1:] if len(ids) > 1 and ids[0] == self.start else ids
+
+    @property
+    def chat_template(self) -> str | None:
+        """The tokenizer's chat template; None if it has none."""
+        found = getattr(self._tokenizer, "chat_template", None)
+        if isinstance(found, dict):  # several, by name
+            found = found.get("default")
+        return found if isinstance(found, str) else None
+
+    def render_chat(self, messages: Sequence[Mapping[str, str]]) -> str:
+        """Return the text of messages, up to where the answer begins."""
+        source = self.chat_template
+        if source is None:
+            raise UsageError(NO_TEMPLATE)
+        if self._template is None or self._template.source != source:
+            special = getattr(self._tokenizer, "special_tokens_map", {})
+            names = {name: str(token) for name, token in special.items()}
+            self._template = ChatTemplate(source, names)
+        return self._template.render(messages)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids, without special tokens and ends."""

@@ -3,6 +3,9 @@
 import ctypes
 from functools import cached_property
 
+from corelm.errors import UsageError
+from corelm.interop import ChatTemplate
+from corelm.toolkit import NO_TEMPLATE
 from corelm_llama_cpp.library import llama
 
 
@@ -22,6 +25,7 @@ class LlamaCppVocabulary:
     def __init__(self, model):
         self._model = model  # the vocabulary is a part of it
         pointer = model.model if isinstance(model, llama.Llama) else model
+        self._pointer = pointer
         self._vocabulary = llama.llama_model_get_vocab(pointer)
         self._size = llama.llama_vocab_n_tokens(self._vocabulary)
 
@@ -49,6 +53,37 @@ class LlamaCppVocabulary:
         ids = (llama.llama_token * count)()
         found = llama.llama_tokenize(self._vocabulary, data, len(data), ids, count, False, True)
         return ids[:found]
+
+    @cached_property
+    def chat_template(self):
+        """The chat template of the file; None if it has none."""
+        found = llama.llama_model_chat_template(self._pointer, None)
+        return None if found is None else found.decode("utf-8", "replace")
+
+    @cached_property
+    def _template(self):
+        tokens = {
+            "bos_token": llama.llama_vocab_bos(self._vocabulary),
+            "eos_token": llama.llama_vocab_eos(self._vocabulary),
+        }
+        return ChatTemplate(
+            self.chat_template,
+            {name: self._name(token) for name, token in tokens.items() if token >= 0},
+        )
+
+    def _name(self, token):
+        """Return the name of a special token, as it may be written in a text."""
+        return llama.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
+
+    def render_chat(self, messages):
+        """Return the text of messages, up to where the answer begins.
+
+        Raises:
+            UsageError: a file without a chat template, or messages that it can't write.
+        """
+        if self.chat_template is None:
+            raise UsageError(NO_TEMPLATE)
+        return self._template.render(messages)
 
     def decode(self, ids):
         """Return the text of ids, without special tokens."""

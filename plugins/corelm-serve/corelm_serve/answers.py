@@ -21,6 +21,9 @@ REASONS = {"end": "stop", "stop": "stop", "loop": "stop", "length": "length", "e
 """corelm's reasons why a text ended, as OpenAI says them."""
 
 
+TEXT = "text_completion"
+
+
 @cache
 def corelm_version() -> str:
     """Return the version of corelm."""
@@ -41,6 +44,7 @@ class Call:
         stream: send chunks.
         usage: end the chunks with the usage.
         echo: begin each text with its prompt.
+        is_chat: the texts are answers to messages.
         id: the id of the answer.
         created: its time.
     """
@@ -54,6 +58,7 @@ class Call:
     stream: bool = False
     usage: bool = False
     echo: bool = False
+    is_chat: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -66,6 +71,19 @@ class Call:
             "sampler": str(self.strategy.sampler),
             "decoder": "ancestral" if decoder is None else str(decoder),
             "seed": self.seed,
+        }
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """The first members of the answer, and of each chunk of a streamed one."""
+        prefix, kind = ("chatcmpl", "chat.completion") if self.is_chat else ("cmpl", TEXT)
+        if self.is_chat and self.stream:
+            kind += ".chunk"
+        return {
+            "id": f"{prefix}-{self.id}",
+            "object": kind,
+            "created": self.created,
+            "model": self.served.name,
         }
 
     @property
@@ -112,17 +130,14 @@ def drawn_tokens(written: Sequence[Written]) -> int:
     return sum(len(text.tokens) for each in written for text in each.texts)
 
 
-def completion(call: Call, written: Sequence[Written]) -> dict[str, Any]:
-    """Return the answer to `POST /v1/completions`."""
+def answer(call: Call, written: Sequence[Written]) -> dict[str, Any]:
+    """Return the answer to a request whose jobs have ended."""
     choices: list[dict[str, Any]] = []
     for job, each in zip(call.jobs, written, strict=True):
         for at in chosen(call, each):
             choices.append(_choice(call, job, each, at, len(choices)))
     return {
-        "id": f"cmpl-{call.id}",
-        "object": "text_completion",
-        "created": call.created,
-        "model": call.served.name,
+        **call.head,
         "choices": choices,
         "usage": call.usage_of(drawn_tokens(written)),
         "corelm": call.about,
@@ -134,15 +149,18 @@ def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict
     prompt = call.prompts[job.index] if call.echo else ""
     choice: dict[str, Any] = {
         "index": index,
-        "text": prompt + text.text,
         "finish_reason": REASONS[text.finish_reason],
         "logprobs": None,
         "corelm": about_text(text),
     }
+    if call.is_chat:
+        choice["message"] = {"role": "assistant", "content": text.text, "refusal": None}
+    else:
+        choice["text"] = prompt + text.text
     if job.tables is not None:
         column = Column(call.served.model.vocabulary, job.ids)
         if written.scores is not None:
             column.add_prompt(written.scores)
         column.add(text.steps, written.tables[at])
-        choice |= column.as_completion()
+        choice |= column.as_chat() if call.is_chat else column.as_completion()
     return choice

@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from corelm_serve import answers, tokens
 from corelm_serve.errors import ApiError
-from corelm_serve.events import CompletionStream
+from corelm_serve.events import Stream
 from corelm_serve.exchange import Inbox, written
 from corelm_serve.models import find
 from corelm_serve.openapi import document
-from corelm_serve.prepare import completion_call
+from corelm_serve.prepare import chat_call, completion_call
 from corelm_serve.requests.fields import json_of
 from corelm_serve.responses import EventResponse, count_tokens, json_response
 from corelm_serve.service import Service
@@ -65,16 +65,24 @@ async def in_thread(request: Request, work: Callable[..., Any], *values: Any) ->
 
 async def completions(request: Request) -> Any:
     """Continue a text, or several."""
+    return await _answered(request, completion_call)
+
+
+async def chat_completions(request: Request) -> Any:
+    """Answer messages."""
+    return await _answered(request, chat_call)
+
+
+async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
+    """Return the answer to a request that texts are written for."""
     service, body, inbox = service_of(request), await read_body(request), Inbox()
-    call = await in_thread(
-        request, completion_call, body, service.models, service.limits, inbox.tell
-    )
+    call = await in_thread(request, prepare, body, service.models, service.limits, inbox.tell)
     scheduler = service.scheduler_of(call)
     if call.stream:
-        return EventResponse(service, call, scheduler, inbox, CompletionStream(call))
+        return EventResponse(service, call, scheduler, inbox, Stream(call))
     found = await written(call, scheduler, inbox, request.receive)
     count_tokens(service, call, answers.drawn_tokens(found))
-    return json_response(await in_thread(request, answers.completion, call, found))
+    return json_response(await in_thread(request, answers.answer, call, found))
 
 
 async def models(request: Request) -> Response:

@@ -20,8 +20,8 @@ def event(document: Any) -> bytes:
     return b"data: " + json.dumps(document, separators=(",", ":")).encode() + b"\n\n"
 
 
-class CompletionStream:
-    """The chunks of an answer to `POST /v1/completions`.
+class Stream:
+    """The chunks of an answer.
 
     Args:
         call: the request.
@@ -35,7 +35,13 @@ class CompletionStream:
 
     def begin(self) -> Iterator[bytes]:
         """Yield the first chunks: what the texts depend on, and prompts to echo."""
-        yield event(self._chunk([]) | {"corelm": self._call.about})
+        roles = []
+        if self._call.is_chat:  # the first chunk of each choice says who speaks
+            delta = {"role": "assistant", "content": ""}
+            roles = [
+                self._bare(job, i, delta) for job in self._call.jobs for i in range(job.samples)
+            ]
+        yield event(self._chunk(roles) | {"corelm": self._call.about})
         if self._call.echo:
             for job in self._call.jobs:
                 if not job.scored:
@@ -58,15 +64,8 @@ class CompletionStream:
         yield END
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        call = self._call
-        chunk: dict[str, Any] = {
-            "id": f"cmpl-{call.id}",
-            "object": "text_completion",
-            "created": call.created,
-            "model": call.served.name,
-            "choices": choices,
-        }
-        return chunk | ({"usage": None} if call.usage else {})
+        chunk = {**self._call.head, "choices": choices}
+        return chunk | ({"usage": None} if self._call.usage else {})
 
     def _echo(self, job: Job, scores: Scores | None) -> Iterator[bytes]:
         for sample in range(job.samples):
@@ -77,12 +76,14 @@ class CompletionStream:
                 choice |= column.as_completion()
             yield event(self._chunk([choice]))
 
-    def _bare(self, job: Job, sample: int, text: str) -> dict[str, Any]:
+    def _bare(self, job: Job, sample: int, what: Any) -> dict[str, Any]:
         index = job.index * self._call.n + sample
-        return {"index": index, "text": text, "finish_reason": None, "logprobs": None}
+        name = "delta" if self._call.is_chat else "text"
+        return {"index": index, name: what, "finish_reason": None, "logprobs": None}
 
     def _choice(self, job: Job, piece: Piece) -> dict[str, Any]:
-        choice = self._bare(job, piece.sample, piece.text)
+        added = {"content": piece.text} if self._call.is_chat else piece.text
+        choice = self._bare(job, piece.sample, added)
         choice["corelm"] = {
             "sample": piece.sample,
             "entropy": [record.entropy for record in piece.records],
@@ -105,7 +106,7 @@ class CompletionStream:
             self._columns[key] = column
         column.forget()
         column.add(piece.records, piece.tables)
-        return column.as_completion()
+        return column.as_chat() if self._call.is_chat else column.as_completion()
 
 
 def ends(what: Event) -> bool:

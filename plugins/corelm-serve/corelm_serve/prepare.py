@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from corelm.toolkit import Strategy, fresh_seed
+from corelm import CorelmError
+from corelm.toolkit import Strategy, fresh_seed, render_chat
 from corelm_serve.answers import Call
-from corelm_serve.errors import ApiError
+from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
+from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.sampling import strategy_of
 from corelm_serve.scheduling.jobs import Event, Job
@@ -53,6 +55,36 @@ def completion_call(
         served, strategy, seed, jobs, texts, request.n, request.stream,
         options is not None and options.include_usage, request.echo,
     )  # fmt: skip
+
+
+def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell: Tell) -> Call:
+    """Return the job of a body of `POST /v1/chat/completions`.
+
+    Raises:
+        ApiError: a request that cannot be met, or a model without a chat template.
+    """
+    request, rest = ChatRequest.read_part(body)
+    request.check()
+    served = find(models, request.model)
+    strategy = strategy_of(request, rest)
+    length = request.length(limits.length)
+    check_at_most("max_tokens", length, limits.length, "tokens")
+    check_at_most("n", request.n, limits.rows, "texts")
+    try:
+        messages = [message.document for message in request.messages]
+        prompt = render_chat(served.model.vocabulary, messages)
+    except CorelmError as error:
+        raise as_api_error(error, "messages") from error
+    seed = fresh_seed() if request.seed is None else request.seed
+    job = make_job(
+        served.ids(prompt), strategy, request, limits, tell, samples=request.n, seed=seed,
+        length=length, tables=request.tables,
+    )  # fmt: skip
+    options = request.stream_options
+    usage = options is not None and options.include_usage
+    return Call(
+        served, strategy, seed, [job], [prompt], request.n, request.stream, usage, is_chat=True
+    )
 
 
 def make_job(

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError
-from corelm_serve.events import CompletionStream
+from corelm_serve.events import Stream
 from corelm_serve.exchange import ClientGoneError, Inbox, run
 from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.service import Service
@@ -54,7 +54,7 @@ class EventResponse:
         call: Call,
         scheduler: Scheduler,
         inbox: Inbox,
-        stream: CompletionStream,
+        stream: Stream,
     ) -> None:
         self._service, self._call, self._scheduler = service, call, scheduler
         self._inbox, self._stream = inbox, stream

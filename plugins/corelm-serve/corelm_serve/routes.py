@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.fields import Request
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
@@ -33,6 +34,7 @@ class RouteSpec:
 ROUTES = (
     RouteSpec("POST", "/v1/completions", "completions", "Continue a text, or several",
               CompletionRequest),
+    RouteSpec("POST", "/v1/chat/completions", "chat_completions", "Answer messages", ChatRequest),
     RouteSpec("GET", "/v1/models", "models", "List the models"),
     RouteSpec("GET", "/v1/models/{name}", "model", "Describe one model"),
     RouteSpec("POST", "/tokenize", "tokenize", "Split a text into tokens", TokenizeRequest),

@@ -68,6 +68,19 @@ class Column:
             "sampler_logprobs": self._part(self._sampler),
         }
 
+    def as_chat(self) -> dict[str, Any]:
+        """Return the parts of a choice of `POST /v1/chat/completions`."""
+        return {
+            "logprobs": {"content": self._entries(self._model), "refusal": None},
+            "sampler_logprobs": {"content": self._entries(self._sampler)},
+        }
+
+    def _entries(self, column: Sequence[tuple[float | None, Any]]) -> list[dict[str, Any]]:
+        return [
+            _entry(text, own) | {"top_logprobs": [_entry(*pair) for pair in (top or {}).items()]}
+            for text, (own, top) in zip(self._texts, column, strict=True)
+        ]
+
     def _part(self, column: Sequence[tuple[float | None, Any]]) -> dict[str, Any]:
         return {
             "tokens": self._texts,
@@ -99,6 +112,10 @@ class Column:
         else:
             texts = [vocabulary.decode([token]) for token in ids]
         return [text or f"token:{token}" for text, token in zip(texts, ids, strict=True)]
+
+
+def _entry(text: str, number: float | None) -> dict[str, Any]:
+    return {"token": text, "logprob": number, "bytes": list(text.encode())}
 
 
 def _text_of(raw: bytes) -> str:

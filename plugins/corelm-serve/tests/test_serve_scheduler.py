@@ -179,7 +179,8 @@ def test_a_sampler_that_raises_costs_one_request(open_client):
     assert [text] == sample(MODEL, "the", sampler="stochastic", seed=3, length=200)
 
 
-def test_a_stream_ends_with_the_error(client):
+def test_a_stream_ends_with_the_error(open_client):
+    client = open_client({"toy": MODEL})
     events = client.stream(sampler="raises(at=2)")
     assert events[-1]["error"]["code"] == "sampler_failed"
     assert sum(len(event.get("choices", ())) for event in events) == 2

@@ -1,0 +1,109 @@
+"""`POST /v1/chat/completions`: answers of models that have a chat template."""
+
+import pytest
+from serve_client import ToyModel, events_of, sample
+
+from corelm.interop import ChatTemplate
+
+TEMPLATE = ChatTemplate(
+    "{% for m in messages %}{% if m.role not in ('system', 'user', 'assistant') %}"
+    "{{ raise_exception('no such role') }}{% endif %}{{ m.content }} {% endfor %}"
+)
+MESSAGES = [{"role": "system", "content": "the"}, {"role": "user", "content": "cat"}]
+
+
+class ChatModel(ToyModel):
+    """A toy whose template joins the messages."""
+
+    def __init__(self):
+        super().__init__()
+        self.vocabulary.render_chat = TEMPLATE.render
+
+
+MODEL = ChatModel()
+
+
+@pytest.fixture
+def client(open_client):
+    return open_client({"chat": MODEL, "toy": ToyModel()})
+
+
+def ask(client, **body):
+    body = {"model": "chat", "messages": MESSAGES, **body}
+    return client.post("/v1/chat/completions", json=body)
+
+
+def test_the_answer_continues_the_rendered_messages(client):
+    answer = ask(client, seed=1, n=2, max_tokens=8, sampler="top_p(p=0.9)").json()
+    texts = sample(MODEL, "the cat ", sampler="top_p(p=0.9)", seed=1, n=2, length=8)
+    assert [choice["message"]["content"] for choice in answer["choices"]] == texts
+    assert answer["choices"][0]["message"]["role"] == "assistant"
+    assert answer["object"] == "chat.completion"
+    assert answer["usage"]["prompt_tokens"] == 2
+    assert answer["corelm"]["sampler"] == "top_p(p=0.9)"
+
+
+def test_a_streamed_answer(client):
+    settings = {"seed": 1, "n": 2, "max_tokens": 8, "logprobs": True, "top_logprobs": 2}
+    whole = ask(client, **settings).json()
+    response = ask(client, **settings, stream=True, stream_options={"include_usage": True})
+    events = events_of(response.text)
+    assert {event["object"] for event in events} == {"chat.completion.chunk"}
+    for choice in whole["choices"]:
+        mine = [c for e in events for c in e["choices"] if c["index"] == choice["index"]]
+        assert mine[0]["delta"] == {"role": "assistant", "content": ""}
+        assert "".join(c["delta"]["content"] for c in mine) == choice["message"]["content"]
+        entries = [entry for c in mine[1:] for entry in c["logprobs"]["content"]]
+        assert entries == choice["logprobs"]["content"]
+        assert mine[-1]["finish_reason"] == choice["finish_reason"]
+    assert events[-1]["usage"] == whole["usage"]
+
+
+def test_logprobs_of_an_answer(client):
+    [choice] = ask(client, seed=1, max_tokens=5, logprobs=True, top_logprobs=3).json()["choices"]
+    entries = choice["logprobs"]["content"]
+    assert "".join(entry["token"] for entry in entries) == choice["message"]["content"]
+    assert all(len(entry["top_logprobs"]) == 3 for entry in entries)
+    assert len(choice["sampler_logprobs"]["content"]) == len(entries)
+
+
+def test_a_model_without_a_template_says_so(client):
+    response = ask(client, model="toy")
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["param"] == "messages"
+    assert "this model has no chat template" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "robot", "content": "the"}]}, "role"),
+        ({"messages": [{"role": "user"}]}, "content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "type"),
+        ({"messages": [{"role": "user", "content": "a", "x": 1}]}, "x"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"max_tokens": 3, "max_completion_tokens": 3}, "max_tokens"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": 3}, "logprobs"),
+        ({"echo": True}, "echo"),
+        ({"max_completion_tokens": 5000}, "max_tokens"),
+    ],
+)
+def test_a_wrong_request(client, fields, param):
+    response = ask(client, **fields)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+
+
+def test_fields_that_change_nothing_are_taken(client):
+    assert ask(client, tools=[], response_format=None, user="me").status_code == 200
+
+
+def test_messages_of_parts(client):
+    parts = [{"type": "text", "text": "the "}, {"type": "text", "text": "cat"}]
+    one = ask(client, messages=[{"role": "developer", "content": parts}], seed=1).json()
+    other = ask(client, messages=[{"role": "user", "content": "the cat"}], seed=1).json()
+    assert one["choices"] == other["choices"]
