@@ -30,6 +30,7 @@ GUESTS: dict[str, set[str]] = {
     "training": {"models", "reports"},
     "interop": {"models"},
     "bench": set(),
+    "chat": set(),
     "clean": {"models", "reports", "training"},
 }
 """The guests, each with the other guests that it may import."""

@@ -31,6 +31,7 @@ from corelm.cli.output.texts import Request, writer
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
+from corelm.generation.chat import render_chat
 from corelm.generation.endings import Endings
 from corelm.generation.loops import REPEATS
 from corelm.generation.texts import Texts
@@ -95,6 +96,12 @@ def sample(
         ),
     ] = None,
     prompt_file: PromptFile = None,
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat", help="Answer the prompt as a message to a chat model."
+        ),
+    ] = False,
     unknown: Unknown = False,
     json: Annotated[
         bool,
@@ -150,8 +157,11 @@ def sample(
             ),
         }
         language_model = loaded(model, device, dtype)
+        prompt = prompt_for(language_model, given)
+        if chat:
+            prompt = render_chat(language_model.vocabulary, [{"role": "user", "content": prompt}])
         texts = Texts(
-            prompt=prompt_for(language_model, given),
+            prompt=prompt,
             strategy=Strategy(chosen, built["decoder"]),
             unknown=unknown,
             **settings,

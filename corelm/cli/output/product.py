@@ -32,7 +32,7 @@ class Output:
         self._plain = is_plain(stream)
         self._breaker = LineBreaker(shutil.get_terminal_size().columns)
 
-    def text(self, text: str, **style: bool) -> None:
+    def text(self, text: str, **style: Any) -> None:
         """Write text at once; on a terminal, lines break between words."""
         text = printable(text)
         if self.terminal:

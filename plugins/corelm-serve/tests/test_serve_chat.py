@@ -99,7 +99,7 @@ def test_a_wrong_request(client, fields, param):
 
 
 def test_fields_that_change_nothing_are_taken(client):
-    assert ask(client, tools=[], response_format=None, user="me").status_code == 200
+    assert ask(client, tools=[], response_format={"type": "text"}, user="me").status_code == 200
 
 
 def test_messages_of_parts(client):

@@ -13,6 +13,8 @@ from corelm_serve.requests.kinds import Kind
 
 R = TypeVar("R", bound="Request")
 MISSING = object()
+NOTHING: tuple[Any, ...] = ("", [], {}, False, "none", {"type": "text"})
+"""Values of fields of OpenAI's that ask for nothing."""
 
 
 def field(kind: Kind, help: str, default: Any = None, *, required: bool = False) -> Any:
@@ -57,7 +59,7 @@ class Request:
             raise ApiError(f"the body must be a JSON object, not {shown(body)}", code="no_object")
         given = {name: value for name, value in body.items() if value is not None}
         for name in cls.refused.keys() & given.keys():
-            if given.pop(name) not in ("", [], {}, False):
+            if given.pop(name) not in NOTHING:
                 reason = cls.refused[name]
                 raise ApiError(f"{name} is not supported: {reason}", param=name, code="unsupported")
         values = {each.name: _read(each, given.pop(each.name, MISSING)) for each in cls.fields()}
