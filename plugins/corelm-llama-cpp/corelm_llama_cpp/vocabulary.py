@@ -8,6 +8,9 @@ from corelm.interop import ChatTemplate
 from corelm.toolkit import NO_TEMPLATE
 from corelm_llama_cpp.library import llama
 
+TEMPLATE = b"tokenizer.chat_template"
+"""The key of the chat template in the metadata of a file."""
+
 
 class LlamaCppVocabulary:
     """The tokenizer of a model: text to ids, and ids to bytes.
@@ -57,8 +60,13 @@ class LlamaCppVocabulary:
     @cached_property
     def chat_template(self):
         """The chat template of the file; None if it has none."""
-        found = llama.llama_model_chat_template(self._pointer, None)
-        return None if found is None else found.decode("utf-8", "replace")
+        # Not by llama_model_chat_template, which ends the process for a file without one.
+        size = llama.llama_model_meta_val_str(self._pointer, TEMPLATE, None, 0)
+        if size < 0:
+            return None
+        buffer = ctypes.create_string_buffer(size + 1)
+        llama.llama_model_meta_val_str(self._pointer, TEMPLATE, buffer, size + 1)
+        return buffer.value.decode("utf-8", "replace")
 
     @cached_property
     def _template(self):

@@ -28,13 +28,14 @@ def words() -> list[str]:
     return [*byte_characters(), *(merge.replace(" ", "") for merge in MERGES), END, OTHER_END]
 
 
-def write(path: Path, *, start: bool = False, seed: int = 0) -> Path:
+def write(path: Path, *, start: bool = False, seed: int = 0, template: str = "") -> Path:
     """Write the file and return its path.
 
     Args:
         path: the file.
         start: let the tokenizer put the end of a text before every text.
         seed: decides the weights.
+        template: the chat template; empty for none.
     """
     file = gguf.GGUFWriter(path, "llama")
     file.add_context_length(CONTEXT)
@@ -46,6 +47,8 @@ def write(path: Path, *, start: bool = False, seed: int = 0) -> Path:
     file.add_rope_dimension_count(WIDTH // HEADS)
     file.add_file_type(gguf.LlamaFileType.ALL_F32)
     _add_tokenizer(file, start)
+    if template:
+        file.add_chat_template(template)
     for name, array in _tensors(np.random.default_rng(seed), len(words())):
         file.add_tensor(name, array.astype(np.float32))
     file.write_header_to_file()

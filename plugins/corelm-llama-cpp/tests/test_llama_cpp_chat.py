@@ -1,0 +1,30 @@
+"""Chat templates of GGUF files."""
+
+import pytest
+
+import corelm
+from corelm.errors import UsageError
+from corelm.toolkit import ChatVocabulary, render_chat
+
+pytest.importorskip("gguf", reason="pip install gguf")
+pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
+
+import tiny_gguf
+
+TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}"
+MESSAGES = [{"role": "user", "content": "This movie"}]
+
+
+def test_a_file_brings_its_chat_template(tmp_path):
+    model = corelm.load(f"gguf:{tiny_gguf.write(tmp_path / 'chat.gguf', template=TEMPLATE)}")
+    assert isinstance(model.vocabulary, ChatVocabulary)
+    text = render_chat(model.vocabulary, MESSAGES)
+    assert text == "<|endoftext|>This movie<|im_end|>"
+    ids = model.vocabulary.encode(text)
+    names = tiny_gguf.words()
+    assert [names[i] for i in (ids[0], ids[-1])] == ["<|endoftext|>", "<|im_end|>"]
+
+
+def test_a_file_without_one_says_so(gguf_file):
+    with pytest.raises(UsageError, match="this model has no chat template"):
+        render_chat(corelm.load(f"gguf:{gguf_file}").vocabulary, MESSAGES)
