@@ -14,6 +14,7 @@ if typing.TYPE_CHECKING:
     from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
     from corelm.decoding.model_logits import ModelLogits as ModelLogits
     from corelm.decoding.random_stream import fresh_seed as fresh_seed
+    from corelm.decoding.sliding_window import Rows as Rows
     from corelm.decoding.sliding_window import SlidingWindow as SlidingWindow
     from corelm.decoding.step import FinishReason as FinishReason
     from corelm.decoding.step import model_surprisals as model_surprisals
@@ -95,7 +96,7 @@ _MODULES = {
     "corelm.caching": ("cached_property",),
     "corelm.decoding.model_logits": ("ModelLogits",),
     "corelm.decoding.random_stream": ("fresh_seed",),
-    "corelm.decoding.sliding_window": ("SlidingWindow",),
+    "corelm.decoding.sliding_window": ("Rows", "SlidingWindow"),
     "corelm.decoding.step": (
         "FinishReason",
         "model_surprisals",
