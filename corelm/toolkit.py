@@ -12,10 +12,12 @@ from corelm.lazy import exports
 if typing.TYPE_CHECKING:
     from corelm.caching import cached_property as cached_property
     from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
+    from corelm.decoding.grouped_session import GroupedSession as GroupedSession
+    from corelm.decoding.grouped_session import start_rows as start_rows
     from corelm.decoding.model_logits import ModelLogits as ModelLogits
     from corelm.decoding.random_stream import fresh_seed as fresh_seed
-    from corelm.decoding.sliding_window import Rows as Rows
     from corelm.decoding.sliding_window import SlidingWindow as SlidingWindow
+    from corelm.decoding.sliding_window import padded_rows as padded_rows
     from corelm.decoding.step import FinishReason as FinishReason
     from corelm.decoding.step import model_surprisals as model_surprisals
     from corelm.docstrings import source_of as source_of
@@ -94,9 +96,10 @@ _MODULES = {
     "corelm.generation.detokenizer": ("text_writer",),
     "corelm.native.cpu": ("cpu_limit",),
     "corelm.caching": ("cached_property",),
+    "corelm.decoding.grouped_session": ("GroupedSession", "start_rows"),
     "corelm.decoding.model_logits": ("ModelLogits",),
     "corelm.decoding.random_stream": ("fresh_seed",),
-    "corelm.decoding.sliding_window": ("Rows", "SlidingWindow"),
+    "corelm.decoding.sliding_window": ("SlidingWindow", "padded_rows"),
     "corelm.decoding.step": (
         "FinishReason",
         "model_surprisals",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -15,11 +15,8 @@ from corelm.language_model import Vocabulary, window_start
 LEAST = 64
 """The smallest number of tokens that memory is allocated for."""
 
-Rows = ArrayLike | Sequence[Sequence[int]]
-"""(batch, time) ids, or a list of ids for each row."""
 
-
-def padded_rows(tokens: Rows) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def padded_rows(tokens: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return (batch, time) ids with zeros after shorter rows, and the length of each row.
 
     Raises:
@@ -67,7 +64,7 @@ class SlidingWindow:
         UsageError: no ids, ids outside the vocabulary, or an empty text without a start token.
     """
 
-    def __init__(self, tokens: Rows, vocabulary: Vocabulary, context_length: int) -> None:
+    def __init__(self, tokens: ArrayLike, vocabulary: Vocabulary, context_length: int) -> None:
         ids, lengths = padded_rows(tokens)
         self._size = len(vocabulary)
         self._context_length = context_length

@@ -19,7 +19,7 @@ from corelm.models.networks.base import BackgroundStep, Network
 from corelm.models.networks.layers import Matrix, Weights
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
-from corelm.toolkit import Rows, SlidingWindow
+from corelm.toolkit import SlidingWindow
 
 Ids = NDArray[np.int64]
 
@@ -83,7 +83,7 @@ class NumpyModel:
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""
         return softmax(self.start(tokens).next_logits())
 
-    def start(self, tokens: Rows) -> NumpySession:
+    def start(self, tokens: ArrayLike) -> NumpySession:
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
         return NumpySession(
             self._network, SlidingWindow(tokens, self.vocabulary, self.context_length)
