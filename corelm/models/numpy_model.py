@@ -182,19 +182,17 @@ class NumpySession:
         assert isinstance(other, NumpySession)
         sessions = self, other
         for session in sessions:
-            session._kept_logits()  # all rows are processed up to their end
+            session._last_outputs(1)  # all rows are processed up to their end
             session._copies_to_texts()
         times = [int((s._processed - s._start).max(initial=0)) for s in sessions]
         self._cache = self._network.join([s._cache for s in sessions], times)
         self._window.join(other._window)
-        self._start, self._processed, self._outputs, self._logits = (
-            np.concatenate(parts)
-            for parts in zip(*(session._results() for session in sessions), strict=True)
-        )
-
-    def _results(self) -> tuple[Ids, Ids, Array, Array]:
-        """Return what join concatenates: cached ranges, the last outputs, the logits."""
-        return self._start, self._processed, self._last_outputs(1), self._kept_logits()
+        self._start = np.concatenate([session._start for session in sessions])
+        self._processed = np.concatenate([session._processed for session in sessions])
+        # Logits that were handed over are computed again only if somebody asks for them again.
+        logits = [session._logits for session in sessions if session._logits is not None]
+        self._logits = np.concatenate(logits) if len(logits) == 2 else None
+        self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
 
     def _kept_logits(self) -> Array:
         """Return the logits of the next token, and keep them."""
