@@ -23,6 +23,7 @@ if typing.TYPE_CHECKING:
     from corelm.docstrings import source_of as source_of
     from corelm.generation.continuous_batch import BatchedTexts as BatchedTexts
     from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
+    from corelm.generation.continuous_batch import write_in_order as write_in_order
     from corelm.generation.detokenizer import text_writer as text_writer
     from corelm.generation.generate import BATCH as BATCH
     from corelm.generation.generate import OpenTexts as OpenTexts
@@ -95,7 +96,7 @@ if typing.TYPE_CHECKING:
 
 _MODULES = {
     "corelm.decoding.context_builder": ("ContextBuilder",),
-    "corelm.generation.continuous_batch": ("BatchedTexts", "ContinuousBatch"),
+    "corelm.generation.continuous_batch": ("BatchedTexts", "ContinuousBatch", "write_in_order"),
     "corelm.generation.detokenizer": ("text_writer",),
     "corelm.native.cpu": ("cpu_limit",),
     "corelm.caching": ("cached_property",),

@@ -7,7 +7,8 @@ writes, whatever else is written with it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from corelm.language_model import LanguageModel, Session
 PIECE = 512
 """Tokens of prompts that are read in one step at most, so that a long prompt does not keep the
 other texts waiting for their next token."""
+
+AHEAD = 4 * BATCH
+"""Requests that are added, at most, before the first of them has ended."""
 
 
 class ContinuousBatch:
@@ -189,3 +193,27 @@ class BatchedTexts:
     def _fail(self, error: Exception) -> None:
         self.error = error
         self.finish()
+
+
+def write_in_order(
+    model: LanguageModel,
+    requests: Iterable[tuple[Texts, Sequence[int]]],
+    measured: bool = False,
+) -> Iterator[BatchedTexts]:
+    """Write the texts of requests together; yield each request in order, when it has ended.
+
+    Args:
+        model: the language model.
+        requests: texts, and the indices of the samples to write of each.
+        measured: keep a `TokenRecord` for each token.
+    """
+    batch, left = ContinuousBatch(model), iter(requests)
+    order: deque[BatchedTexts] = deque()
+    while True:
+        more = islice(left, AHEAD - len(order))
+        order += [batch.add(texts, samples, measured) for texts, samples in more]
+        if not order:
+            return
+        batch.step()
+        while order and order[0].is_finished:
+            yield order.popleft()
