@@ -12,14 +12,20 @@ from corelm.lazy import exports
 if typing.TYPE_CHECKING:
     from corelm.caching import cached_property as cached_property
     from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
+    from corelm.decoding.grouped_session import GroupedSession as GroupedSession
+    from corelm.decoding.grouped_session import start_rows as start_rows
     from corelm.decoding.model_logits import ModelLogits as ModelLogits
     from corelm.decoding.random_stream import fresh_seed as fresh_seed
     from corelm.decoding.sliding_window import SlidingWindow as SlidingWindow
+    from corelm.decoding.sliding_window import padded_rows as padded_rows
     from corelm.decoding.step import FinishReason as FinishReason
     from corelm.decoding.step import model_surprisals as model_surprisals
     from corelm.docstrings import source_of as source_of
     from corelm.generation.chat import NO_TEMPLATE as NO_TEMPLATE
     from corelm.generation.chat import render_chat as render_chat
+    from corelm.generation.continuous_batch import BatchedTexts as BatchedTexts
+    from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
+    from corelm.generation.continuous_batch import write_in_order as write_in_order
     from corelm.generation.detokenizer import text_writer as text_writer
     from corelm.generation.endings import Endings as Endings
     from corelm.generation.generate import BATCH as BATCH
@@ -29,6 +35,9 @@ if typing.TYPE_CHECKING:
     from corelm.generation.loops import ends_in_loop as ends_in_loop
     from corelm.generation.prompts import default_prompt as default_prompt
     from corelm.generation.prompts import prompt_notes as prompt_notes
+    from corelm.generation.shared_session import SessionView as SessionView
+    from corelm.generation.shared_session import SharedSession as SharedSession
+    from corelm.generation.shared_session import ViewedModel as ViewedModel
     from corelm.generation.texts import Texts as Texts
     from corelm.generation.unknown_words import unknown_words as unknown_words
     from corelm.language_model import ChatVocabulary as ChatVocabulary
@@ -96,13 +105,15 @@ if typing.TYPE_CHECKING:
 _MODULES = {
     "corelm.decoding.context_builder": ("ContextBuilder",),
     "corelm.generation.chat": ("NO_TEMPLATE", "render_chat"),
+    "corelm.generation.continuous_batch": ("BatchedTexts", "ContinuousBatch", "write_in_order"),
     "corelm.generation.detokenizer": ("text_writer",),
     "corelm.generation.endings": ("Endings",),
     "corelm.native.cpu": ("cpu_limit",),
     "corelm.caching": ("cached_property",),
+    "corelm.decoding.grouped_session": ("GroupedSession", "start_rows"),
     "corelm.decoding.model_logits": ("ModelLogits",),
     "corelm.decoding.random_stream": ("fresh_seed",),
-    "corelm.decoding.sliding_window": ("SlidingWindow",),
+    "corelm.decoding.sliding_window": ("SlidingWindow", "padded_rows"),
     "corelm.decoding.step": (
         "FinishReason",
         "model_surprisals",
@@ -119,6 +130,7 @@ _MODULES = {
         "default_prompt",
         "prompt_notes",
     ),
+    "corelm.generation.shared_session": ("SessionView", "SharedSession", "ViewedModel"),
     "corelm.generation.texts": ("Texts",),
     "corelm.generation.unknown_words": ("unknown_words",),
     "corelm.language_model": ("ChatVocabulary", "never_drawn", "same_vocabulary"),

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, native, softmax
+from corelm import Array, Session, native, softmax
+from corelm.errors import UsageError
 from corelm.models.architectures import Architecture
 from corelm.models.networks import NETWORKS
 from corelm.models.networks.base import BackgroundStep, Network
@@ -19,6 +20,8 @@ from corelm.models.networks.layers import Matrix, Weights
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
 from corelm.toolkit import SlidingWindow
+
+Ids = NDArray[np.int64]
 
 
 class NumpyModel:
@@ -81,7 +84,7 @@ class NumpyModel:
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> NumpySession:
-        """Start a decoding session for (batch, time) ids."""
+        """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
         return NumpySession(
             self._network, SlidingWindow(tokens, self.vocabulary, self.context_length)
         )
@@ -101,7 +104,10 @@ class NumpySession:
         self._window = window
         self._copies = 1  # the number of rows for each text; more than 1 only where there is one
         self._cache = network.new_cache(len(window.texts))
-        self._start = self._processed = 0  # the cache covers this range of the texts
+        # The cache covers this range of each text. All rows are processed up to the same distance
+        # from their end, so rows of one length have one range.
+        self._start: Ids = np.zeros(len(window.texts), dtype=np.int64)
+        self._processed: Ids = self._start.copy()
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
         self._background: BackgroundStep | None = None
@@ -127,34 +133,30 @@ class NumpySession:
         self._finish_background()  # it reads the window and writes the cache
         if self._copies > 1:
             tokens = self._of_texts(np.asarray(tokens))
-        before = self._window.length
+        before, lengths = self._window.length, self._window.lengths
         self._window.extend(tokens)
         if self._window.length > before:
             self._outputs, self._logits = self._outputs[:, :0], None
         # One token after processed ones, as in decoding: begin at once, while the caller works.
         # Several tokens may still be rewound before anybody asks for logits.
-        if self._window.length == before + 1 and self._processed == before:
-            start, stop, asked = next(self._window.spans(1))
-            texts, new = self._unprocessed(start, stop, asked)
-            self._background = self._network.begin(texts, new, self._cache, asked)
-            if self._background:
-                self._start, self._processed = start, stop
+        if self._window.length == before + 1 and np.array_equal(self._processed, lengths):
+            self._begin()
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
         self._finish_background()
         self._window.rewind(count)
-        self._processed = min(self._processed, self._window.length)
+        self._processed = np.minimum(self._processed, self._window.lengths)
         # The window may now begin before the cached range, of which nothing is left.
-        if self._processed <= self._start:
-            self._start = self._processed = 0
+        is_left = self._processed > self._start
+        self._start, self._processed = self._start * is_left, self._processed * is_left
         if count:
             self._outputs, self._logits = self._outputs[:, :-count], None
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
         batch = len(self._window.texts) * self._copies
-        kept: NDArray[np.int64] = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
+        kept: Ids = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
         if np.array_equal(kept, np.arange(batch)):
             return
         # Forks of a single text stay one text until their tokens differ: a prompt for 64 samples
@@ -168,6 +170,29 @@ class NumpySession:
             self._kept_logits()
         self._copies = 1
         self._select_texts(kept)
+
+    def join(self, other: Session) -> None:
+        """Add the rows of another session of this model after the own ones.
+
+        Raises:
+            UsageError: a session of another model, or this session itself.
+        """
+        if other is self or getattr(other, "_network", None) is not self._network:
+            raise UsageError("join takes another session of the same model")
+        assert isinstance(other, NumpySession)
+        sessions = self, other
+        for session in sessions:
+            session._last_outputs(1)  # all rows are processed up to their end
+            session._copies_to_texts()
+        times = [int((s._processed - s._start).max(initial=0)) for s in sessions]
+        self._cache = self._network.join([s._cache for s in sessions], times)
+        self._window.join(other._window)
+        self._start = np.concatenate([session._start for session in sessions])
+        self._processed = np.concatenate([session._processed for session in sessions])
+        # Logits that were handed over are computed again only if somebody asks for them again.
+        logits = [session._logits for session in sessions if session._logits is not None]
+        self._logits = np.concatenate(logits) if len(logits) == 2 else None
+        self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
 
     def _kept_logits(self) -> Array:
         """Return the logits of the next token, and keep them."""
@@ -189,15 +214,37 @@ class NumpySession:
         """Return the tokens of each text; copies that get different ones become texts."""
         if tokens.shape[:1] == (self._copies,) and (tokens == tokens[0]).all():
             return tokens[:1]
-        copies, self._copies = self._copies, 1
-        self._select_texts(np.zeros(copies, dtype=np.int64))
+        self._copies_to_texts()
         return tokens
 
-    def _select_texts(self, kept: NDArray[np.int64]) -> None:
-        self._cache = self._network.select(self._cache, kept, self._processed - self._start)
+    def _copies_to_texts(self) -> None:
+        """Make each of several rows of one text a text of its own."""
+        copies, self._copies = self._copies, 1
+        if copies > 1:
+            self._select_texts(np.zeros(copies, dtype=np.int64))
+
+    def _select_texts(self, kept: Ids) -> None:
+        time = int((self._processed - self._start).max(initial=0))
+        self._cache = self._network.select(self._cache, kept, time)
+        self._start, self._processed = self._start[kept], self._processed[kept]
         self._window.select(kept)
         self._outputs = self._outputs[kept]
         self._logits = None if self._logits is None else self._logits[kept]
+
+    def _begin(self) -> None:
+        """Begin to process one token of each row in the background, if that is possible."""
+        if self._window.is_equal:
+            start, stop, asked = next(self._window.spans(1))
+            texts, new = self._unprocessed(slice(None), start, stop, asked)
+            starts, times = np.full_like(self._start, start), None
+        else:
+            starts, new = self._window.starts, 1
+            if not np.array_equal(starts, self._start):
+                return  # the windows of some rows slid, so these have more to process
+            texts, times = self._window.windows(starts), self._window.lengths - starts
+        self._background = self._network.begin(texts, new, self._cache, 1, times)
+        if self._background:
+            self._start, self._processed = starts, self._window.lengths
 
     def _finish_background(self) -> None:
         """Wait for the step in the background, if there is one, and keep its results."""
@@ -214,25 +261,58 @@ class NumpySession:
         """Return the network's outputs at the last tokens, which it processes if need be."""
         self._finish_background()
         if not 1 <= count <= self._outputs.shape[1]:
-            parts = [self._process(*span) for span in self._window.spans(count)]
-            self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            if count == 1 and not self._window.is_equal:
+                self._outputs = self._process_last()
+            else:
+                runs = [self._process_run(rows, count) for rows in self._window.runs]
+                self._outputs = runs[0] if len(runs) == 1 else np.concatenate(runs)
         return self._outputs[:, -count:]
 
-    def _process(self, start: int, stop: int, asked: int) -> Array:
+    def _process_last(self) -> Array:
+        """Process rows of different lengths: the last tokens of all in one call.
+
+        Where windows slid or prompts were not read, the tokens before the last are processed first.
+        """
+        lengths, starts = self._window.lengths, self._window.starts
+        processed = np.where(starts == self._start, self._processed, starts)
+        for rows in self._window.runs:
+            start, before = int(starts[rows.start]), int(lengths[rows.start]) - 1
+            if processed[rows.start] < before:
+                self._process(rows, start, before, 1)
+        texts, times = self._window.windows(starts), lengths - starts
+        outputs = self._run(texts, 1, self._cache, 1, times)
+        self._start, self._processed = starts, lengths
+        return outputs
+
+    def _process_run(self, rows: slice, count: int) -> Array:
+        """Return the outputs at the last tokens of rows of one length."""
+        parts = [self._process(rows, *span) for span in self._window.spans(count, rows)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _process(self, rows: slice, start: int, stop: int, asked: int) -> Array:
         """Process the rest of a window; return the outputs at its last `asked` tokens."""
-        texts, new = self._unprocessed(start, stop, asked)
-        if native.kernels:  # the logits cost little in the same call
-            last = int(stop == self._window.length)
-            outputs, logits = self._network.process_with_logits(texts, new, self._cache, last)
-            self._logits = logits[:, 0] if last else None
-        else:
-            outputs = self._network.process(texts, new, self._cache)
-        self._start, self._processed = start, stop
+        texts, new = self._unprocessed(rows, start, stop, asked)
+        # The logits are those of the session only if its rows have one length.
+        last = int(self._window.is_equal and stop == self._window.length)
+        outputs = self._run(texts, new, self._cache[rows], last)
+        self._start[rows], self._processed[rows] = start, stop
         return outputs[:, -asked:]
 
-    def _unprocessed(self, start: int, stop: int, asked: int) -> tuple[NDArray[np.int64], int]:
-        """Return a window, and the number of tokens at its end that are to be processed."""
+    def _run(
+        self, texts: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
+    ) -> Array:
+        """Process the last tokens of some rows; keep the logits after the last, if asked for."""
+        if not native.kernels:
+            return self._network.process(texts, new, cache, times)
+        # The logits cost little in the same call.
+        outputs, logits = self._network.process_with_logits(texts, new, cache, asked, times)
+        self._logits = logits[:, 0] if asked else None
+        return outputs
+
+    def _unprocessed(self, rows: slice, start: int, stop: int, asked: int) -> tuple[Ids, int]:
+        """Return the window of some rows, and the number of tokens at its end to process."""
         # A window that slid has new positions, so all of it is processed again. The asked tokens
         # are always processed: their outputs are wanted, not their cache.
-        processed = self._processed if start == self._start else start
-        return self._window.texts[:, start:stop], stop - min(processed, stop - asked)
+        is_cached = start in self._start[rows]  # of all these rows, or of none
+        processed = int(self._processed[rows][0]) if is_cached else start
+        return self._window.texts[rows, start:stop], stop - min(processed, stop - asked)

@@ -4,6 +4,7 @@ import logging
 
 from corelm import CorelmError, softmax
 from corelm.interop import session_faults, vocabulary_of
+from corelm.toolkit import start_rows
 from corelm_transformers.cache import TransformersCache, TransformersSession
 from corelm_transformers.caller import end_tokens
 
@@ -56,7 +57,10 @@ class TransformersModel:
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens):
-        """Start a decoding session for (batch, time) ids."""
+        """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
+        return start_rows(self._start_equal, tokens)
+
+    def _start_equal(self, tokens):
         cache = TransformersCache(self._model, self._crops)
         return TransformersSession(cache, tokens, self.vocabulary, self.context_length)
 
