@@ -46,8 +46,8 @@ class Scores:
 
 def score(
     model: LanguageModel, ids: Sequence[int], count: int, size: int, unknown: bool = False
-) -> Generator[list[Any], None, Scores]:
-    """Score the tokens of a prompt; yield an empty list after each block.
+) -> Generator[None, None, Scores]:
+    """Score the tokens of a prompt; yield after each block.
 
     Tokens that are never drawn are impossible here too: these are the distributions that texts
     are drawn from before the sampler.
@@ -81,7 +81,7 @@ def score(
         logits = prepare(np.concatenate([before, after[:-1]]), 0)
         scores.add(logits, block.tolist(), count)
         before, first = after[-1:], first + len(block)
-        yield []
+        yield
     return scores
 
 

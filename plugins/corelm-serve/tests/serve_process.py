@@ -31,13 +31,19 @@ class Process:
 
 
 @contextlib.contextmanager
-def serving(*arguments, **environment):
-    """Start `corelm serve` on a free port, and end it."""
+def serving(*arguments, errors=True, **environment):
+    """Start `corelm serve` on a free port, and end it.
+
+    Args:
+        arguments: more arguments of the command.
+        errors: keep what it writes to standard error; its log fills a pipe that nobody reads.
+        environment: more variables.
+    """
     command = [sys.executable, "-m", "corelm", "serve", "--port", "0", *arguments]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.PIPE if errors else subprocess.DEVNULL,
         text=True,
         env={**os.environ, **environment},
     )

@@ -254,6 +254,50 @@ def test_a_prompt_in_pieces_has_the_same_text(scheduler, name, length):
     assert found == [text.tokens for text in listener.end.texts]
 
 
+def test_a_round_reads_one_piece_of_all_prompts_together(scheduler):
+    model = LongModel(seconds=0.002)
+    running, listeners = scheduler(model, piece=10), [Listener() for _ in range(8)]
+    running.submit([job(each, prompt="the cat sat " * 20, length=3) for each in listeners])
+    for each in listeners:
+        assert isinstance(each.end, Written)
+    assert max(model.reads) <= 10
+    # A prompt beyond the context is one piece, and others go on all the same.
+    one, other = Listener(), Listener()
+    short = Slow()
+    short.context_length = 20
+    running = scheduler(short, piece=10)
+    running.submit([job(one, length=50), job(other, prompt="the cat sat " * 20, length=5)])
+    assert isinstance(one.end, Written)
+    assert isinstance(other.end, Written)
+
+
+def test_a_model_that_fails_fails_the_requests_of_the_moment_alone(scheduler):
+    class Failing(Slow):
+        fails = False
+
+        def start(self, tokens):
+            session, model = super().start(tokens), self
+            extend = session.extend
+
+            def failing(ids):
+                if model.fails:
+                    raise RuntimeError("out of memory")
+                extend(ids)
+
+            session.extend = failing
+            return session
+
+    model, one, other = Failing(), Listener(), Listener()
+    running = scheduler(model)
+    running.submit([job(one, length=1000)])
+    assert one.first.wait(SOON)
+    model.fails = True
+    assert isinstance(one.end, RuntimeError)
+    model.fails = False
+    running.submit([job(other, length=5)])
+    assert isinstance(other.end, Written)
+
+
 def test_a_decoder_with_long_steps_holds_up_nobody(scheduler):
     pytest.importorskip("corelm_beam")
     searching, writing = Listener(), Listener()

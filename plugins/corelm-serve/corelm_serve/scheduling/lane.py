@@ -1,4 +1,4 @@
-"""A thread that advances its jobs in turn, one step of each."""
+"""A thread that advances its jobs together, one step of each in a round."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from corelm import LanguageModel, Sampler
+from corelm.toolkit import SharedSession
 from corelm_serve.errors import ApiError, line_of
-from corelm_serve.scheduling.jobs import Job, Piece
-from corelm_serve.scheduling.writing import write
+from corelm_serve.scheduling.jobs import Job
+from corelm_serve.scheduling.writing import Writing
 
 logger = logging.getLogger("corelm.serve")
 
@@ -22,24 +24,25 @@ STOPPING = "the server is stopping; ask again later"
 
 @dataclass(eq=False)
 class Turn:
-    """The step of a job in progress."""
+    """Work in progress: the step of a job, or of the model for all of them if it is None."""
 
-    job: Job
+    job: Job | None
     thread: int
     started: float
 
 
 class Lane:
-    """A thread that advances its jobs in turn.
+    """A thread that advances its jobs in rounds.
 
-    A step that takes longer than `stall` is given up: its job fails, and a new thread goes on with
-    the others. The old one is left alone; what it still computes is thrown away.
+    In a round the model computes the logits of all rows in one call, and then each job draws its
+    tokens. Work that takes longer than `stall` is given up: its job fails, and a new thread goes on
+    with the others. The old one is left alone; what it still computes is thrown away.
 
     Args:
         model: the language model.
         admit: returns the next jobs, given those that run.
         stall: seconds that a step may take.
-        piece: the largest number of tokens of a prompt to read at a time.
+        piece: the largest number of tokens of prompts to read in a round.
     """
 
     def __init__(
@@ -50,9 +53,11 @@ class Lane:
         piece: int,
     ) -> None:
         self._model, self._admit, self.stall, self._piece = model, admit, stall, piece
-        self._running: dict[Job, Iterator[list[Piece]]] = {}
+        self._running: dict[Job, Writing] = {}
+        self._shared = SharedSession()
         self.changed = threading.Condition()
         self._turn: Turn | None = None
+        self._round: deque[Job] | None = None  # jobs that have not had their turn; None between
         self._epoch = 0
         self._closed = False
         self.steps = 0
@@ -76,78 +81,148 @@ class Lane:
             self._closed = True
             self.changed.notify_all()
 
+    def watch(self) -> None:
+        """Give up work that takes too long. Called by another thread, now and then."""
+        with self.changed:
+            turn = self._turn
+            if turn is None or time.monotonic() - turn.started < self.stall:
+                return
+            message = f"{_culprit(turn.thread)} took more than {self.stall:g} seconds for one step"
+            self._epoch += 1
+            self._turn = None
+            if turn.job is None:  # the rows of all jobs are lost in the old thread's call
+                failed = list(self._running)
+                self._restart()
+            else:
+                failed = [turn.job]
+                del self._running[turn.job]
+            self._start()
+        logger.warning("%s; %d requests were given up", message, len(failed))
+        for job in failed:
+            job.tell(job, ApiError(message, 500, code="stalled"))
+
+    # ---- the thread ----
+
     def _start(self) -> None:
         thread = threading.Thread(
             target=self._run, args=(self._epoch,), name="corelm-serve", daemon=True
         )
         thread.start()
 
+    def _restart(self) -> None:
+        self._running.clear()
+        self._round, self._shared = None, SharedSession()
+
     def _run(self, epoch: int) -> None:
         while self._wait(epoch):
-            for job in self.jobs:
-                if not self._advance(job, epoch):
+            # A thread that replaces another one goes on with its round.
+            if self._round is None and not self._begin(epoch):
+                return
+            while self._round:
+                if not self._advance(self._round.popleft(), epoch):
                     return
+            if not self._end(epoch):
+                return
 
     def _wait(self, epoch: int) -> bool:
         """Wait for something to do; return False if this thread has ended."""
         with self.changed:
             while epoch == self._epoch and not self._closed:
-                for job in self._admit(list(self._running)):
-                    self._running[job] = write(self._model, job, self._piece)
+                if self._round is None:
+                    for job in self._admit(list(self._running)):
+                        self._running[job] = Writing(self._model, job, self._piece, self._shared)
                 if self._running:
                     return True
+                self._round = None
                 self.changed.wait()
             return False
 
-    def _advance(self, job: Job, epoch: int) -> bool:
-        """Do one step of a job; return False if this thread was replaced meanwhile."""
+    def _begin(self, epoch: int) -> bool:
+        """Begin a round; return False if this thread was replaced."""
+        if not self._by_model(self._shared.compute, epoch):
+            return False
         with self.changed:
             if epoch != self._epoch:
                 return False
-            steps = self._running[job]
-            self._turn = Turn(job, threading.get_ident(), time.monotonic())
-        outcome = _step(job, steps)
+            self._round, left = deque(), self._piece
+            for job, writing in self._running.items():
+                # One piece at least, or a prompt of one large piece would wait forever.
+                if not writing.reads or writing.reads <= left or left == self._piece:
+                    self._round.append(job)
+                    left -= writing.reads
+        return True
+
+    def _end(self, epoch: int) -> bool:
+        """End a round: the model gets the tokens; return False if this thread was replaced."""
+        with self.changed:
+            views = [writing.view for writing in self._running.values() if writing.view]
+        if not self._by_model(lambda: self._shared.advance(views), epoch):
+            return False
+        with self.changed:
+            if epoch == self._epoch:
+                self._round = None
+        return True
+
+    def _by_model(self, work: Callable[[], None], epoch: int) -> bool:
+        """Let the model work for all jobs; return False if this thread was replaced."""
+        if not self._take_turn(None, epoch):
+            return False
+        failure: Exception | None = None
+        try:
+            work()
+        except Exception as error:
+            failure = error
+        with self.changed:
+            if epoch != self._epoch:
+                return False
+            self._turn = None
+            failed = list(self._running) if failure else []
+            if failure:
+                self._restart()
+        if failure:
+            logger.error("the model failed: %s", line_of(failure))
+        for job in failed:
+            job.tell(job, failure)  # type: ignore[arg-type]
+        return True
+
+    def _advance(self, job: Job, epoch: int) -> bool:
+        """Do one step of a job; return False if this thread was replaced."""
+        if not self._take_turn(job, epoch):
+            return False
+        writing = self._running.get(job)
+        outcome = None if writing is None else _step(job, writing)
         with self.changed:
             if epoch != self._epoch:
                 return False
             self._turn = None
             self.steps += 1
             if outcome is not None:
-                del self._running[job]
-        if outcome is not None:
-            _close(steps)
-            if isinstance(outcome, BaseException):
-                job.tell(job, outcome)
+                self._running.pop(job, None)
+        if outcome is not None and writing is not None:
+            _close(writing.steps)
+        if isinstance(outcome, BaseException):
+            job.tell(job, outcome)
         return True
 
-    def watch(self) -> None:
-        """Give up a step that takes too long. Called by another thread, now and then."""
+    def _take_turn(self, job: Job | None, epoch: int) -> bool:
         with self.changed:
-            turn = self._turn
-            if turn is None or time.monotonic() - turn.started < self.stall:
-                return
-            culprit = _culprit(turn.thread)
-            self._epoch += 1
-            self._turn = None
-            del self._running[turn.job]
-            self._start()
-        message = f"{culprit} took more than {self.stall:g} seconds for one step"
-        logger.warning("%s; the request was given up", message)
-        turn.job.tell(turn.job, ApiError(message, 500, code="stalled"))
+            if epoch != self._epoch:
+                return False
+            self._turn = Turn(job, threading.get_ident(), time.monotonic())
+            return True
 
 
 DONE = object()
 
 
-def _step(job: Job, steps: Iterator[list[Piece]]) -> Any:
+def _step(job: Job, writing: Writing) -> Any:
     """Do a step; return None, `DONE` at the end, or the error that ends the job."""
     if job.cancelled:
         return DONE
     if job.is_late:
         return ApiError("the request took too long and was given up", 408, code="timeout")
     try:
-        for piece in next(steps):
-            job.tell(job, piece)
+        next(writing.steps)
     except StopIteration:
         return DONE
     except Exception as error:

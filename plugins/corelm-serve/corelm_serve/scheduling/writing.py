@@ -3,50 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from corelm import LanguageModel, Step, log_softmax
-from corelm.toolkit import OpenTexts, steps
+from corelm.toolkit import OpenTexts, SessionView, SharedSession, ViewedModel, steps
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scheduling.reading import PromptReader
 from corelm_serve.scoring import likeliest, score
 
 
-def write(model: LanguageModel, job: Job, piece: int) -> Iterator[list[Piece]]:
-    """Write the texts of a job; yield the new pieces after each step, and last tell its end.
+class Writing:
+    """The texts of a job.
+
+    Its rows are in a session that it shares with the texts of other jobs, unless its decoder is
+    not ancestral.
 
     Args:
         model: the language model.
         job: what to write.
         piece: the largest number of tokens of the prompt to read at a time.
+        shared: the shared session.
+
+    Attributes:
+        view: its rows in the shared session; None before its first token.
+        reads: tokens of the prompt that the next step reads.
     """
-    scores = None
-    if job.scored:
-        # Yields between blocks, so that a long prompt holds up nobody.
-        scores = yield from score(model, job.ids, job.tables or 0, piece, job.unknown)
-        if job.streamed:
-            job.tell(job, scores)
-    texts = OpenTexts(
-        model, job.ids, range(job.samples), seed=job.seed, length=job.length,
-        sampler=job.strategy.sampler, endings=job.endings, measured=True,
-    )  # fmt: skip
-    reader = PromptReader(model, job.ids, piece)
-    for _ in reader.read():
-        yield []
-    collector = _Collector(job, texts)
-    for step in texts.take(_steps(reader if job.is_ancestral else model, job)):
-        yield collector.pieces(step)
-    written = texts.generations()
-    if job.length == 0 and job.streamed:
-        yield [Piece(sample, "", [], [], "length") for sample in range(job.samples)]
-    job.tell(job, Written(written, collector.tables, scores))
 
+    def __init__(self, model: LanguageModel, job: Job, piece: int, shared: SharedSession) -> None:
+        self._model, self._job, self._piece, self._shared = model, job, piece, shared
+        self._reader = PromptReader(model, job.ids, piece)
+        self.view: SessionView | None = None
+        self.reads: int = self._reader.next
+        self.steps: Iterator[None] = self._write()
 
-def _steps(model: LanguageModel, job: Job) -> Iterator[Step]:
-    return steps(
-        model, job.ids, sampler=job.strategy.sampler, length=job.length,
-        samples=range(job.samples), seed=job.seed, decoder=job.strategy.decoder,
-        unknown=job.unknown,
-    )  # fmt: skip
+    def _write(self) -> Iterator[None]:
+        """Write the texts and tell of each piece; yield after each step but the last one."""
+        job = self._job
+        scores = None
+        if job.scored:
+            # Yields after each block, so that a long prompt holds up nobody.
+            blocks = score(self._model, job.ids, job.tables or 0, self._piece, job.unknown)
+            scores = yield from blocks
+            if job.streamed:
+                job.tell(job, scores)
+        texts = self._open()
+        collector = _Collector(job, texts)
+        if job.length:
+            model: Any = self._model
+            if job.is_ancestral:
+                for _ in self._reader.read():
+                    self.reads = self._reader.next
+                    yield
+                self.reads = 0
+                assert self._reader.session is not None
+                self.view = SessionView(self._shared, self._reader.session)
+                model = ViewedModel(self._model, self.view)
+            for step in texts.take(self._steps(model)):
+                collector.tell(step)
+                if None not in texts.finish_reasons:
+                    break
+                yield
+        elif job.streamed:
+            for sample in range(job.samples):
+                job.tell(job, Piece(sample, "", [], [], "length"))
+        job.tell(job, Written(texts.generations(), collector.tables, scores))
+
+    def _open(self) -> OpenTexts:
+        job = self._job
+        return OpenTexts(
+            self._model, job.ids, range(job.samples), seed=job.seed, length=job.length,
+            sampler=job.strategy.sampler, endings=job.endings, measured=True,
+        )  # fmt: skip
+
+    def _steps(self, model: LanguageModel) -> Iterator[Step]:
+        job = self._job
+        return steps(
+            model, job.ids, sampler=job.strategy.sampler, length=job.length,
+            samples=range(job.samples), seed=job.seed, decoder=job.strategy.decoder,
+            unknown=job.unknown,
+        )  # fmt: skip
 
 
 class _Collector:
@@ -63,13 +98,14 @@ class _Collector:
         self._ended = [False] * job.samples
         self.tables: list[list[TokenTable]] = [[] for _ in range(job.samples)]
 
-    def pieces(self, step: Step) -> list[Piece]:
-        """Return the pieces of a step; none for a job that isn't streamed."""
+    def tell(self, step: Step) -> None:
+        """Tell of the pieces of a step, if the job is streamed."""
         if self._job.tables is not None:
             self._add_tables(step)
-        if not self._job.streamed:
-            return []
-        return [self._piece(sample) for sample in step.samples.tolist() if not self._ended[sample]]
+        if self._job.streamed:
+            for sample in step.samples.tolist():
+                if not self._ended[sample]:
+                    self._job.tell(self._job, self._piece(sample))
 
     def _add_tables(self, step: Step) -> None:
         model, sampler = log_softmax(step.model_logits), log_softmax(step.logits)
