@@ -46,11 +46,13 @@ class SharedSession:
         else:
             self._session = None
         for view in views:
+            if view.own is None:  # most of them; asking for the protocol takes microseconds
+                continue
             # Before its token, so that the step of this token is one with that of the others.
             if isinstance(view.own, JoinableSession):
                 self._join(view.own)
                 inside.append(view)
-            elif view.own is not None:
+            else:
                 view.own.extend(view.take_tokens())
         if self._session:
             self._session.extend(np.concatenate([view.take_tokens() for view in inside]))

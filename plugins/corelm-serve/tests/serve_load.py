@@ -19,6 +19,7 @@ import psutil
 from serve_process import serving
 
 import corelm
+from corelm.toolkit import Endings, Texts, strategy
 
 PROMPTS = (
     "This movie", "I", "The acting was", "this film is one of the best i have ever seen , and",
@@ -29,6 +30,7 @@ CHAINS = (
     "min_p(p=0.05) | repetition_penalty(penalty=1.2)", "dry | top_k(k=40)",
 )  # fmt: skip
 LENGTHS, SEEDS, MOST = (5, 20, 60), 20, 3
+ALONE = ("prompt", "sampler", "seed", "max_tokens")
 LEAVES = 0.1
 """The share of clients that go away."""
 
@@ -130,10 +132,7 @@ def wrong(texts):
     return [
         asked
         for asked, found in texts
-        if found
-        != alone(asked["prompt"], asked["sampler"], asked["seed"], asked["max_tokens"])[
-            : asked["n"]
-        ]
+        if found != alone(*(asked[name] for name in ALONE))[: asked["n"]]
     ]
 
 
@@ -154,11 +153,61 @@ def run(clients, seconds):
     return tally, elapsed, metrics
 
 
+async def busy(url, headers, clients, requests):
+    """Let each client ask one request after the other; return the tokens drawn a second."""
+    asked = {"model": "imdb", "prompt": "This movie", "sampler": CHAINS[2], "max_tokens": 60}
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120, limits=limits) as http:
+
+        async def ask(i):
+            drawn = 0
+            for j in range(requests):
+                response = await http.post("/v1/completions", json={**asked, "seed": 64 * j + i})
+                drawn += response.raise_for_status().json()["usage"]["completion_tokens"]
+            return drawn
+
+        await ask(0)
+        started = time.monotonic()
+        drawn = await asyncio.gather(*map(ask, range(clients)))
+        return sum(drawn) / (time.monotonic() - started)
+
+
+def sampled(rows, count):
+    """Return the tokens a second of `corelm sample --samples`, in its loop."""
+    model = corelm.load("imdb")
+    texts = Texts("This movie", strategy(CHAINS[2]), 60, rows * count, 1, Endings())
+    drawn, started = 0, time.monotonic()
+    for first in range(0, rows * count, rows):
+        samples = range(first, first + rows)
+        opened = texts.open(model, samples)
+        for _ in opened.take(texts.steps(model, samples)):
+            pass
+        drawn += sum(map(len, opened.tokens))
+    return drawn / (time.monotonic() - started)
+
+
+def cost():
+    """Print the tokens a second through HTTP beside those of `corelm sample`, in turn."""
+    with serving("--model", "imdb", errors=False) as server:
+        for clients in (1, 8, 64):
+            for _ in range(2):
+                served = asyncio.run(busy(server.url, server.headers, clients, 4))
+                alone = sampled(clients, 4)
+                print(
+                    f"{clients} clients: {served:.0f} tokens a second, corelm sample "
+                    f"{alone:.0f}: {served / alone:.0%}"
+                )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--cost", action="store_true", help="measure the cost of HTTP instead")
     options = parser.parse_args()
+    if options.cost:
+        cost()
+        return
     tally, elapsed, _ = run(options.clients, options.seconds)
     count = len(tally.texts)
     print(f"{count} requests in {elapsed:.0f} s, {count / elapsed:.1f} a second, {tally.left} left")
