@@ -11,7 +11,7 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from corelm import Generation
+from corelm import Generation, TokenRecord
 from corelm.toolkit import Strategy
 from corelm_serve.models import ServedModel
 from corelm_serve.scheduling.jobs import Job, Written
@@ -115,14 +115,15 @@ def chosen(call: Call, written: Written) -> list[int]:
     return best(written, call.n) if len(written.texts) > call.n else [*range(call.n)]
 
 
-def about_text(text: Generation) -> dict[str, Any]:
+def about_text(text: Generation, entropies: list[float]) -> dict[str, Any]:
     """Return what corelm says of one text."""
-    return {
-        "sample": text.sample,
-        "finish_reason": text.finish_reason,
-        "entropy": [step.entropy for step in text.steps],
-        "model_entropy": [step.model_entropy for step in text.steps],
-    }
+    about = {"sample": text.sample, "finish_reason": text.finish_reason, "entropy": entropies}
+    return about | about_tokens(text.steps)
+
+
+def about_tokens(records: Sequence[TokenRecord]) -> dict[str, Any]:
+    """Return the model's entropy at tokens that were measured."""
+    return {"model_entropy": [record.model_entropy for record in records]} if records else {}
 
 
 def drawn_tokens(written: Sequence[Written]) -> int:
@@ -151,7 +152,7 @@ def _choice(call: Call, job: Job, written: Written, at: int, index: int) -> dict
         "index": index,
         "finish_reason": REASONS[text.finish_reason],
         "logprobs": None,
-        "corelm": about_text(text),
+        "corelm": about_text(text, written.entropies[at]),
     }
     if call.is_chat:
         choice["message"] = {"role": "assistant", "content": text.text, "refusal": None}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from corelm_serve.answers import REASONS, Call
+from corelm_serve.answers import REASONS, Call, about_tokens
 from corelm_serve.errors import as_api_error
 from corelm_serve.scheduling.jobs import Event, Job, Piece, Written
 from corelm_serve.scoring import Scores
@@ -50,7 +50,7 @@ class Stream:
     def take(self, job: Job, what: Event) -> Iterator[bytes]:
         """Yield the chunks of an event."""
         if isinstance(what, Piece):
-            self.drawn += len(what.records)
+            self.drawn += len(what.entropies)
             yield event(self._chunk([self._choice(job, what)]))
         elif isinstance(what, Scores):
             yield from self._echo(job, what)
@@ -86,8 +86,8 @@ class Stream:
         choice = self._bare(job, piece.sample, added)
         choice["corelm"] = {
             "sample": piece.sample,
-            "entropy": [record.entropy for record in piece.records],
-            "model_entropy": [record.model_entropy for record in piece.records],
+            "entropy": piece.entropies,
+            **about_tokens(piece.records),
         }
         if piece.finish_reason is not None:
             choice["finish_reason"] = REASONS[piece.finish_reason]

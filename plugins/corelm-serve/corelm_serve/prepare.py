@@ -41,6 +41,7 @@ def completion_call(
     scored = request.echo and request.logprobs is not None
     shared = {"samples": request.texts, "seed": seed, "length": request.max_tokens}
     shared |= {"tables": request.logprobs, "scored": scored}
+    shared["measured"] = request.logprobs is not None or request.texts > request.n
     jobs = [
         make_job(each, strategy, request, limits, tell, index=index, **shared)
         for index, each in enumerate(ids)
@@ -78,7 +79,7 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
     seed = fresh_seed() if request.seed is None else request.seed
     job = make_job(
         served.ids(prompt), strategy, request, limits, tell, samples=request.n, seed=seed,
-        length=length, tables=request.tables,
+        length=length, tables=request.tables, measured=request.logprobs,
     )  # fmt: skip
     options = request.stream_options
     usage = options is not None and options.include_usage

@@ -9,6 +9,7 @@ read a stream, some go away in the middle of one.
 import argparse
 import asyncio
 import json
+import os
 import random
 import time
 from dataclasses import dataclass, field
@@ -188,6 +189,8 @@ def sampled(rows, count):
 
 def cost():
     """Print the tokens a second through HTTP beside those of `corelm sample`, in turn."""
+    # Without observers, which plugins may have, on both sides.
+    os.environ["CORELM_PLUGINS"] = "corelm,corelm-serve"
     with serving("--model", "imdb", errors=False) as server:
         for clients in (1, 8, 64):
             for _ in range(2):

@@ -33,13 +33,15 @@ class Piece:
     Attributes:
         sample: the index of the text.
         text: the text that has settled since the last piece.
-        records: its new tokens.
+        entropies: of the distributions that its new tokens were drawn from, in nats.
+        records: these tokens, if the job is measured.
         tables: a table for each, if the job wants them.
         finish_reason: why the text ended; None while it grows.
     """
 
     sample: int
     text: str
+    entropies: list[float]
     records: list[TokenRecord]
     tables: list[TokenTable]
     finish_reason: str | None
@@ -51,11 +53,13 @@ class Written:
 
     Attributes:
         texts: the text of each sample.
+        entropies: for each text, the entropy of the distribution of each token, in nats.
         tables: for each text, a table for each token, if the job wants them.
         scores: the prompt's log-probabilities, if the job wants them.
     """
 
     texts: list[Generation]
+    entropies: list[list[float]]
     tables: list[list[TokenTable]]
     scores: Scores | None = None
 
@@ -76,6 +80,7 @@ class Job:
         endings: what ends a text before.
         unknown: allow [UNK] to be drawn.
         tables: the number of likeliest tokens in each `TokenTable`; None for no tables.
+        measured: keep the surprisal of each token, and the model's entropy; it takes time.
         scored: score the tokens of the prompt.
         streamed: send pieces, and the scores as soon as they are there.
         tell: takes each event; called by the thread of the model.
@@ -91,6 +96,7 @@ class Job:
     endings: Endings
     unknown: bool = False
     tables: int | None = None
+    measured: bool = False
     scored: bool = False
     streamed: bool = False
     tell: Callable[[Job, Event], None] = lambda job, event: None

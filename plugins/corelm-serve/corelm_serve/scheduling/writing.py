@@ -65,14 +65,14 @@ class Writing:
                 yield
         elif job.streamed:
             for sample in range(job.samples):
-                job.tell(job, Piece(sample, "", [], [], "length"))
-        job.tell(job, Written(texts.generations(), collector.tables, scores))
+                job.tell(job, Piece(sample, "", [], [], [], "length"))
+        job.tell(job, Written(texts.generations(), collector.entropies, collector.tables, scores))
 
     def _open(self) -> OpenTexts:
         job = self._job
         return OpenTexts(
             self._model, job.ids, range(job.samples), seed=job.seed, length=job.length,
-            sampler=job.strategy.sampler, endings=job.endings, measured=True,
+            sampler=job.strategy.sampler, endings=job.endings, measured=job.measured,
         )  # fmt: skip
 
     def _steps(self, model: LanguageModel) -> Iterator[Step]:
@@ -85,7 +85,7 @@ class Writing:
 
 
 class _Collector:
-    """The tables of a job's tokens, and what is new in each text.
+    """The entropies and tables of a job's tokens, and what is new in each text.
 
     Args:
         job: the job.
@@ -96,12 +96,16 @@ class _Collector:
         self._job, self._texts = job, texts
         self._sent = [0] * job.samples
         self._ended = [False] * job.samples
+        self.entropies: list[list[float]] = [[] for _ in range(job.samples)]
         self.tables: list[list[TokenTable]] = [[] for _ in range(job.samples)]
 
     def tell(self, step: Step) -> None:
         """Tell of the pieces of a step, if the job is streamed."""
         if self._job.tables is not None:
             self._add_tables(step)
+        for sample, entropy in zip(step.samples.tolist(), step.entropy.tolist(), strict=True):
+            if len(self.entropies[sample]) < len(self._texts.tokens[sample]):
+                self.entropies[sample].append(entropy)
         if self._job.streamed:
             for sample in step.samples.tolist():
                 if not self._ended[sample]:
@@ -123,6 +127,7 @@ class _Collector:
         return Piece(
             sample,
             self._texts.texts[sample].take_settled(last=reason is not None),
+            self.entropies[sample][sent:],
             self._texts.records[sample][sent:],
             self.tables[sample][sent:],
             reason,
