@@ -33,7 +33,7 @@ class Message(Request):
     role: str = field(Text(choices=ROLES), "who says it", required=True)
     content: Any = field(
         Either((Text(), ListOf(Record(TextPart), 64)), "a text, or a list of parts of type text"),
-        "what is said",
+        "the text of the message",
         required=True,
     )
     name: str | None = field(Text(64), "taken for compatibility, and not kept")

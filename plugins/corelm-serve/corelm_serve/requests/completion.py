@@ -45,7 +45,7 @@ class CompletionRequest(Sampling):
     max_tokens: int = field(Number(0, 2**31, whole=True), "tokens to draw at most", 16)
     best_of: int | None = field(
         Number(1, 64, whole=True),
-        "texts to write for each prompt, of which the n with the largest mean log-probability are "
+        "texts to write for each prompt; the n with the largest mean log-probability are "
         "returned",
     )
     logprobs: int | None = field(
