@@ -90,9 +90,11 @@ def serve(
         run(service, Access.to(host, port, token, allow_host or ()), socket)
 
 
-def _loaded(names: list[str], device: str | None, dtype: str | None) -> dict[str, object]:
+def _loaded(
+    names: list[str], device: str | None, dtype: str | None
+) -> dict[str, corelm.LanguageModel]:
     """Return the models by the names that requests use, which show no folder."""
-    found: dict[str, object] = {}
+    found: dict[str, corelm.LanguageModel] = {}
     for given in names:
         name, equals, model = given.partition("=")
         if not equals:
@@ -116,7 +118,7 @@ def _url(host: str, port: int, token: str | None) -> str:
 
 
 @corelm.hookimpl
-def corelm_commands():
+def corelm_commands() -> dict[str, typer.Typer]:
     app = typer.Typer()
     app.command(short_help="Serve models to OpenAI-compatible clients.")(serve)
     return {"serve": app}

@@ -119,6 +119,11 @@ async def tokenizer_info(request: Request) -> Response:
     return json_response(await in_thread(request, tokens.tokenizer_info, served))
 
 
+async def index(request: Request) -> Response:
+    """Name the server."""
+    return json_response({"corelm": answers.corelm_version(), "openapi": "/openapi.json"})
+
+
 async def health(request: Request) -> Response:
     """Say that the server answers."""
     return json_response({"status": "ok"})

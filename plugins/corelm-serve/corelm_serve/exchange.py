@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from starlette.types import Receive
 
@@ -55,7 +55,7 @@ async def disconnected(receive: Receive) -> None:
 
 async def run(
     call: Call, scheduler: Scheduler, inbox: Inbox, receive: Receive
-) -> AsyncIterator[list[tuple[Job, Event]]]:
+) -> AsyncGenerator[list[tuple[Job, Event]], None]:
     """Submit a request and yield its events, until each job has ended.
 
     Raises:

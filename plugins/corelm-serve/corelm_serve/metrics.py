@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -41,8 +42,8 @@ class Metrics:
         running = Gauge("corelm_running_rows", "Texts that are being written.", ["model"],
                         registry=self._registry)  # fmt: skip
         for name, scheduler in schedulers.items():
-            waiting.labels(name).set_function(lambda s=scheduler: s.waiting)
-            running.labels(name).set_function(lambda s=scheduler: s.running)
+            waiting.labels(name).set_function(partial(getattr, scheduler, "waiting"))
+            running.labels(name).set_function(partial(getattr, scheduler, "running"))
 
     def text(self) -> bytes:
         """Return the figures."""

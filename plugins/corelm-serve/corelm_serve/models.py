@@ -52,7 +52,7 @@ def find(models: Mapping[str, ServedModel], name: str | None) -> ServedModel:
     """
     if name is None and len(models) == 1:
         return next(iter(models.values()))
-    if name not in models:
+    if name is None or name not in models:
         hint = did_you_mean(name or "", models)
         what = "model is missing" if name is None else f"there is no model {shown(name)}{hint}"
         message = f"{what} (there are: {', '.join(models)})"

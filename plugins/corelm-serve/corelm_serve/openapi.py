@@ -31,7 +31,9 @@ def document() -> dict[str, Any]:
     """Return the OpenAPI document."""
     paths: dict[str, dict[str, Any]] = {}
     for route in ROUTES:
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+        paths.setdefault(route.path.replace(":path", ""), {})[route.method.lower()] = _operation(
+            route
+        )
     schemas = {route.body.__name__: route.body.schema() for route in ROUTES if route.body}
     return {
         "openapi": "3.1.0",
@@ -59,7 +61,7 @@ def _operation(route: RouteSpec) -> dict[str, Any]:
         schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
         content = {"application/json": {"schema": schema}}
         found["requestBody"] = {"required": True, "content": content}
-    if "{name}" in route.path:
+    if "{name" in route.path:
         place = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
         found["parameters"] = [place]
     return found | ({"security": []} if route.open else {})

@@ -39,7 +39,7 @@ def completion_call(
     ids = [served.ids(prompt) for prompt in prompts]
     seed = fresh_seed() if request.seed is None else request.seed
     scored = request.echo and request.logprobs is not None
-    shared = {"samples": request.texts, "seed": seed, "length": request.max_tokens}
+    shared: dict[str, Any] = {"samples": request.texts, "seed": seed, "length": request.max_tokens}
     shared |= {"tables": request.logprobs, "scored": scored}
     shared["measured"] = request.logprobs is not None or request.texts > request.n
     jobs = [

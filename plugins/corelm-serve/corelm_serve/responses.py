@@ -18,6 +18,11 @@ from corelm_serve.exchange import ClientGoneError, Inbox, run
 from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.service import Service
 
+START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/event-stream; charset=utf-8")],
+}
 GONE = 499
 """The status in the log of a request whose client has gone."""
 
@@ -61,23 +66,15 @@ class EventResponse:
         self._started = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Submitted before the first byte: a full queue is still a 429.
-        batches = run(self._call, self._scheduler, self._inbox, receive)
-        try:
-            first = await anext(batches)
-        except ClientGoneError:
-            return
-        self._service.metrics.first.observe(time.monotonic() - self._started)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"text/event-stream; charset=utf-8")],
-            }
-        )
-        await _body(send, b"".join(self._stream.begin()))
         with contextlib.suppress(ClientGoneError):
-            async with contextlib.aclosing(batches):
+            async with contextlib.aclosing(
+                run(self._call, self._scheduler, self._inbox, receive)
+            ) as batches:
+                # Submitted before the first byte: a full queue is still a 429.
+                first = await anext(batches)
+                self._service.metrics.first.observe(time.monotonic() - self._started)
+                await send(START)
+                await _body(send, b"".join(self._stream.begin()))
                 await self._write(first, send)
                 async for events in batches:
                     await self._write(events, send)

@@ -32,11 +32,12 @@ class RouteSpec:
 
 
 ROUTES = (
+    RouteSpec("GET", "/", "index", "Name the server and its description"),
     RouteSpec("POST", "/v1/completions", "completions", "Continue a text, or several",
               CompletionRequest),
     RouteSpec("POST", "/v1/chat/completions", "chat_completions", "Answer messages", ChatRequest),
     RouteSpec("GET", "/v1/models", "models", "List the models"),
-    RouteSpec("GET", "/v1/models/{name}", "model", "Describe one model"),
+    RouteSpec("GET", "/v1/models/{name:path}", "model", "Describe one model"),
     RouteSpec("POST", "/tokenize", "tokenize", "Split a text into tokens", TokenizeRequest),
     RouteSpec("POST", "/detokenize", "detokenize", "Join tokens into a text", DetokenizeRequest),
     RouteSpec("GET", "/tokenizer_info", "tokenizer_info", "Describe the vocabulary of a model"),

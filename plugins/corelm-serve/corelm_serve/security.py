@@ -194,7 +194,7 @@ def _cookie(headers: Headers, name: str) -> str:
         found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
-    return found.value if found is not None else ""
+    return str(found.value) if found is not None else ""
 
 
 def _query_token(scope: Scope) -> str:

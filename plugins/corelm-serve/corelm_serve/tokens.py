@@ -30,7 +30,11 @@ def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
     ids = vocabulary.encode(request.prompt)
     if request.add_special_tokens and vocabulary.start is not None:
         ids = [vocabulary.start, *ids]
-    answer = {"count": len(ids), "max_model_len": served.context_length, "tokens": ids}
+    answer: dict[str, Any] = {
+        "count": len(ids),
+        "max_model_len": served.context_length,
+        "tokens": ids,
+    }
     if request.return_token_strs:
         write = text_writer(vocabulary)
         answer["token_strs"] = [write(token) for token in ids]

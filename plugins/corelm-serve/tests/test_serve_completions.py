@@ -174,6 +174,31 @@ def test_echo_alone_scores_a_prompt_and_draws_nothing(client):
     assert answer["usage"]["completion_tokens"] == 0
 
 
+def test_what_lm_evaluation_harness_asks(open_client):
+    """Its local-completions sends ids, and reads the log-probabilities behind a context."""
+    model = corelm.load("imdb")
+    client = open_client({"imdb": model})
+    context, target = ("this movie is", " one of the best")
+    ids = [model.vocabulary.encode(text) for text in (context, context + target)]
+    answer = client.complete(
+        model="imdb", prompt=[ids[1], ids[1]], temperature=0, max_tokens=1, logprobs=1, seed=1234,
+        echo=True,
+    )  # fmt: skip
+    assert len(answer["choices"]) == 2
+    for choice in answer["choices"]:
+        found = choice["logprobs"]
+        start = len(ids[0])
+        numbers = found["token_logprobs"][start:-1]
+        best = [max(top.values()) for top in found["top_logprobs"][start:-1]]
+        right = []
+        for at in range(start, len(ids[1])):
+            stage = corelm.explain(model, model.vocabulary.decode(ids[1][:at]), "greedy").stages[0]
+            right.append((math.log(stage.distribution[ids[1][at]]), stage.logits.argmax()))
+        assert np.allclose(numbers, [number for number, _ in right], rtol=1e-5)
+        greedy = [token == ids[1][start + i] for i, (_, token) in enumerate(right)]
+        assert [own == top for own, top in zip(numbers, best, strict=True)] == greedy
+
+
 def test_the_best_of_several_texts(client):
     answer = client.complete(best_of=6, n=2, seed=4, max_tokens=8)
     texts = corelm.generate(MODEL, "the", sampler="stochastic", n=6, seed=4, length=8)

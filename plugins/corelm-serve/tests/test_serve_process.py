@@ -156,6 +156,43 @@ def test_a_client_that_reads_nothing_holds_up_nobody(http, server):
     assert idle(http)
 
 
+@POSIX
+def test_half_open_connections_hold_up_nobody(http, server):
+    host, port = server.url.removeprefix("http://").split(":")
+    opened = [socket.create_connection((host, int(port))) for _ in range(100)]
+    try:
+        for i, connection in enumerate(opened):
+            connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: "[: i % 40])
+        body = {"model": "imdb", "prompt": "This", "max_tokens": 5}
+        assert http.post("/v1/completions", json=body).status_code == 200
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+# ---- other programs ----
+
+
+def test_llm_completes(server, tmp_path):
+    pytest.importorskip("llm", reason="pip install llm")
+    (tmp_path / "extra-openai-models.yaml").write_text(
+        f"- model_id: served\n  model_name: imdb\n  api_base: {server.url}/v1\n"
+        "  api_key_name: corelm\n  completion: true\n"
+    )
+    (tmp_path / "keys.json").write_text(json.dumps({"corelm": server.token}))
+    words = ["-m", "served", "-o", "seed", "1", "-o", "max_tokens", "10"]
+    found = subprocess.run(
+        [sys.executable, "-m", "llm", *words, "This movie"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "LLM_USER_PATH": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+    )
+    [expected] = sample(MODEL, "This movie", sampler="stochastic", seed=1, length=10)
+    assert found.stdout.removesuffix("\n") == expected, found.stderr
+
+
 # ---- the end ----
 
 

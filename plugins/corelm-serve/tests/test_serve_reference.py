@@ -22,7 +22,7 @@ def test_the_document_has_the_routes_of_the_application():
     service = Service({"toy": ToyModel()})
     guard = create_app(service, Access.to("127.0.0.1", 8000))
     served = {
-        (route.path, method)
+        (route.path.replace(":path", ""), method)
         for route in guard._app.routes
         if isinstance(route, Route)
         for method in route.methods or ("GET", "POST")

@@ -49,6 +49,7 @@ def test_the_token_in_the_url_is_exchanged_for_a_cookie(guarded):
     assert "SameSite=strict" in cookie
     wrong = guarded.get("/", params={"token": "wrong"}, follow_redirects=False)
     assert "set-cookie" not in wrong.headers
+    assert guarded.get("/", params={"token": TOKEN}).json()["openapi"] == "/openapi.json"
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,7 @@ class CompletionRequest(Sampling):
     max_tokens: int = field(Number(0, 2**31, whole=True), "tokens to draw at most", 16)
     best_of: int | None = field(
         Number(1, 64, whole=True),
-        "texts to write for each prompt; the n with the largest mean log-probability are "
-        "returned",
+        "texts to write for each prompt; the n with the largest mean log-probability are returned",
     )
     logprobs: int | None = field(
         Number(0, 20, whole=True), "return log-probabilities of each token, and of this many others"
