@@ -56,8 +56,7 @@ class SlidingWindow:
         context_length: the largest number of tokens that the model sees.
 
     Attributes:
-        lengths: (batch,) the number of tokens in each text, including the one that begins it.
-        length: that number of the longest text.
+        length: the number of tokens in the longest text, including the one that begins it.
         is_equal: True if all texts have one length.
 
     Raises:
@@ -69,15 +68,15 @@ class SlidingWindow:
         self._size = len(vocabulary)
         self._context_length = context_length
         self._room: NDArray[np.int64] = np.empty(ids.shape, dtype=np.int64)
-        self._shortest = self.length = 0
-        self._set_lengths(np.zeros(len(ids), dtype=np.int64))
+        self.length: int = 0
+        # All texts get and lose as many tokens, so the differences of their lengths stay.
+        self._set_missing(np.zeros(len(ids), dtype=np.int64))
         if vocabulary.start is not None:
             self.extend(np.full((len(ids), 1), vocabulary.start))
         elif lengths.min(initial=ids.shape[1]) == 0:
             raise UsageError("this model cannot continue an empty text; give it at least one token")
-        before = self.lengths
         self.extend(ids)
-        self._set_lengths(before + lengths)
+        self._set_missing(ids.shape[1] - lengths)
 
     @property
     def texts(self) -> NDArray[np.int64]:
@@ -88,20 +87,32 @@ class SlidingWindow:
         return self._room[:, : self.length]
 
     @property
-    def runs(self) -> list[slice]:
-        """The rows in groups of neighbours that have one length."""
-        if self.is_equal:
-            return [slice(0, len(self.lengths))]
-        bounds = [0, *(np.flatnonzero(np.diff(self.lengths)) + 1).tolist(), len(self.lengths)]
-        return [slice(first, end) for first, end in pairwise(bounds)]
+    def lengths(self) -> NDArray[np.int64]:
+        """(batch,) the number of tokens in each text, including the one that begins it."""
+        return self.length - self._missing
 
     @property
-    def starts(self) -> NDArray[np.int64]:
-        """(batch,) the position in each text at which its window begins."""
-        if self.length <= self._context_length:
-            return np.zeros(len(self.lengths), dtype=np.int64)
-        starts = [window_start(length, self._context_length) for length in self.lengths.tolist()]
-        return np.array(starts, dtype=np.int64)
+    def runs(self) -> list[slice]:
+        """The rows in groups of neighbours that have one length."""
+        batch = len(self._missing)
+        if self.is_equal:
+            return [slice(0, batch)]
+        bounds = [0, *(np.flatnonzero(np.diff(self._missing)) + 1).tolist(), batch]
+        return [slice(first, end) for first, end in pairwise(bounds)]
+
+    def start(self, length: int) -> int:
+        """Return the position at which the window of a text of this length begins."""
+        return window_start(length, self._context_length)
+
+    def starts(self, longest: int) -> NDArray[np.int64]:
+        """Return the position in each text at which its window begins: (batch,).
+
+        Args:
+            longest: the length of the longest text, now or at another time.
+        """
+        if longest <= self._context_length:
+            return np.zeros(len(self._missing), dtype=np.int64)
+        return np.array([self.start(length) for length in (longest - self._missing).tolist()])
 
     def windows(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the ids of each text from a position on, (batch, time).
@@ -117,6 +128,10 @@ class SlidingWindow:
         positions = starts[:, None] + np.arange(time)
         return np.take_along_axis(self._room, np.minimum(positions, self.length - 1), axis=1)
 
+    def length_of(self, rows: slice) -> int:
+        """Return the length of rows of one length, one of `runs`."""
+        return self.length if self.is_equal else self.length - int(self._missing[rows.start])
+
     def spans(self, count: int, rows: slice = slice(0, 1)) -> Iterator[tuple[int, int, int]]:
         """Yield the windows in which a model sees each of the last tokens as the last one.
 
@@ -131,13 +146,13 @@ class SlidingWindow:
         Raises:
             UsageError: fewer tokens than one, or more than a text has.
         """
-        length = self.length if self.is_equal else int(self.lengths[rows.start])
+        length = self.length_of(rows)
         if not 1 <= count <= length:
             raise UsageError(f"there are no last {count} tokens in a text of {length}")
         done = length - count
         # A window slides only when it is full, so one pass serves all tokens up to its end.
         while done < length:
-            start = window_start(done + 1, self._context_length)
+            start = self.start(done + 1)
             stop = min(start + self._context_length, length)
             yield start, stop, stop - done
             done = stop
@@ -152,7 +167,7 @@ class SlidingWindow:
         else:
             rows = np.arange(len(ids))[:, None]
             self._room[rows, self.lengths[:, None] + np.arange(count)] = ids
-        self._move_ends(count)
+        self.length = before + count
 
     def rewind(self, count: int) -> None:
         """Drop the last tokens of each row.
@@ -160,21 +175,23 @@ class SlidingWindow:
         Raises:
             UsageError: as many tokens as a text has, or more; its first token stays.
         """
-        if not 0 <= count < self._shortest:
-            raise UsageError(f"a text of {self._shortest} tokens cannot lose its last {count}")
-        self._move_ends(-count)  # the next tokens overwrite the dropped ones
+        shortest = self.length - self._most_missing
+        if not 0 <= count < shortest:
+            raise UsageError(f"a text of {shortest} tokens cannot lose its last {count}")
+        self.length -= count  # the next tokens overwrite the dropped ones
 
     def select(self, rows: NDArray[Any]) -> None:
         """Keep these rows in this order."""
         self._room = self._room[rows]
-        self._set_lengths(self.lengths[rows])
+        self._set_missing(self._missing[rows])
 
     def join(self, other: SlidingWindow) -> None:
         """Add the rows of another window after the own ones."""
-        batch, time = len(self.lengths), other.length
-        self._reserve(batch + len(other.lengths), max(self.length, time))
+        batch, time, lengths = len(self.texts), other.length, self.lengths
+        self._reserve(batch + len(other.texts), max(self.length, time))
         self._room[batch:, :time] = other.texts
-        self._set_lengths(np.concatenate([self.lengths, other.lengths]))
+        self.length = max(self.length, time)
+        self._set_missing(self.length - np.concatenate([lengths, other.lengths]))
 
     def _reserve(self, batch: int, length: int) -> None:
         """Make room for texts of a length in each row."""
@@ -186,15 +203,13 @@ class SlidingWindow:
             larger[: len(self._room), : self.length] = self.texts
             self._room = larger
 
-    def _set_lengths(self, lengths: NDArray[np.int64]) -> None:
-        self.lengths: NDArray[np.int64] = lengths
-        if len(lengths):  # without rows, the length stays as it was
-            self._shortest, self.length = int(lengths.min()), int(lengths.max())
-        self.is_equal: bool = self._shortest == self.length
-
-    def _move_ends(self, count: int) -> None:
-        self.lengths = self.lengths + count  # a new array: the caller may hold the old one
-        self._shortest, self.length = self._shortest + count, self.length + count
+    def _set_missing(self, missing: NDArray[np.int64]) -> None:
+        """Take the number of tokens that each text is shorter than the length."""
+        least = int(missing.min()) if len(missing) else 0
+        self.length -= least  # the longest text may have gone
+        self._missing = missing - least
+        self._most_missing = int(self._missing.max(initial=0))
+        self.is_equal: bool = self._most_missing == 0
 
     def _checked(self, tokens: ArrayLike) -> NDArray[Any]:
         ids = np.asarray(tokens)

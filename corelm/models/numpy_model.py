@@ -5,7 +5,7 @@ A row's logits are the same to the last bit whichever other rows are decoded wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from corelm.models.weights import check_fit
 from corelm.toolkit import SlidingWindow
 
 Ids = NDArray[np.int64]
+Range = tuple[int, int]
 
 
 class NumpyModel:
@@ -104,10 +105,9 @@ class NumpySession:
         self._window = window
         self._copies = 1  # the number of rows for each text; more than 1 only where there is one
         self._cache = network.new_cache(len(window.texts))
-        # The cache covers this range of each text. All rows are processed up to the same distance
-        # from their end, so rows of one length have one range.
-        self._start: Ids = np.zeros(len(window.texts), dtype=np.int64)
-        self._processed: Ids = self._start.copy()
+        # The cache covers the longest text up to here, and each other one up to the same distance
+        # from its end. It begins where the window began when the longest text had this length.
+        self._processed = self._cached_at = 0
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
         self._background: BackgroundStep | None = None
@@ -133,23 +133,20 @@ class NumpySession:
         self._finish_background()  # it reads the window and writes the cache
         if self._copies > 1:
             tokens = self._of_texts(np.asarray(tokens))
-        before, lengths = self._window.length, self._window.lengths
+        before = self._window.length
         self._window.extend(tokens)
         if self._window.length > before:
             self._outputs, self._logits = self._outputs[:, :0], None
         # One token after processed ones, as in decoding: begin at once, while the caller works.
         # Several tokens may still be rewound before anybody asks for logits.
-        if self._window.length == before + 1 and np.array_equal(self._processed, lengths):
+        if self._window.length == before + 1 and self._processed == before:
             self._begin()
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
         self._finish_background()
         self._window.rewind(count)
-        self._processed = np.minimum(self._processed, self._window.lengths)
-        # The window may now begin before the cached range, of which nothing is left.
-        is_left = self._processed > self._start
-        self._start, self._processed = self._start * is_left, self._processed * is_left
+        self._processed = min(self._processed, self._window.length)
         if count:
             self._outputs, self._logits = self._outputs[:, :-count], None
 
@@ -182,13 +179,15 @@ class NumpySession:
         assert isinstance(other, NumpySession)
         sessions = self, other
         for session in sessions:
-            session._last_outputs(1)  # all rows are processed up to their end
+            session._finish_background()
+            if session._cached_at != session._window.length:  # the cache may be a later window's
+                session._outputs = session._outputs[:, :0]
+            session._last_outputs(1)
             session._copies_to_texts()
-        times = [int((s._processed - s._start).max(initial=0)) for s in sessions]
-        self._cache = self._network.join([s._cache for s in sessions], times)
+        times = [session._cached_time() for session in sessions]
+        self._cache = self._network.join([session._cache for session in sessions], times)
         self._window.join(other._window)
-        self._start = np.concatenate([session._start for session in sessions])
-        self._processed = np.concatenate([session._processed for session in sessions])
+        self._processed = self._cached_at = self._window.length
         # Logits that were handed over are computed again only if somebody asks for them again.
         logits = [session._logits for session in sessions if session._logits is not None]
         self._logits = np.concatenate(logits) if len(logits) == 2 else None
@@ -224,34 +223,37 @@ class NumpySession:
             self._select_texts(np.zeros(copies, dtype=np.int64))
 
     def _select_texts(self, kept: Ids) -> None:
-        time = int((self._processed - self._start).max(initial=0))
-        self._cache = self._network.select(self._cache, kept, time)
-        self._start, self._processed = self._start[kept], self._processed[kept]
+        self._cache = self._network.select(self._cache, kept, self._cached_time())
+        before = self._window.length
         self._window.select(kept)
+        gone = before - self._window.length  # if the longest text went
+        self._processed, self._cached_at = self._processed - gone, self._cached_at - gone
         self._outputs = self._outputs[kept]
         self._logits = None if self._logits is None else self._logits[kept]
 
     def _begin(self) -> None:
         """Begin to process one token of each row in the background, if that is possible."""
-        if self._window.is_equal:
-            start, stop, asked = next(self._window.spans(1))
-            texts, new = self._unprocessed(slice(None), start, stop, asked)
-            starts, times = np.full_like(self._start, start), None
+        window = self._window
+        times: Ids | None = None
+        if window.is_equal:
+            start, stop, asked = next(window.spans(1))
+            texts = window.texts[:, start:stop]
+            new = _unprocessed(self._cached(slice(0, 1)), start, stop, asked)
         else:
-            starts, new = self._window.starts, 1
-            if not np.array_equal(starts, self._start):
+            starts, new = window.starts(window.length), 1
+            if not np.array_equal(starts, window.starts(self._cached_at)):
                 return  # the windows of some rows slid, so these have more to process
-            texts, times = self._window.windows(starts), self._window.lengths - starts
+            texts, times = window.windows(starts), window.lengths - starts
         self._background = self._network.begin(texts, new, self._cache, 1, times)
         if self._background:
-            self._start, self._processed = starts, self._window.lengths
+            self._processed = self._cached_at = window.length
 
     def _finish_background(self) -> None:
         """Wait for the step in the background, if there is one, and keep its results."""
         background, self._background = self._background, None
         if background:
-            # If waiting fails, the step counts as not processed.
-            self._processed, processed = self._start, self._processed
+            # If waiting fails, nothing counts as processed.
+            self._processed, processed = 0, self._processed
             background.wait()
             self._processed, self._logits = processed, background.logits[:, 0]
             # The earlier outputs may belong to another position of the window.
@@ -261,42 +263,55 @@ class NumpySession:
         """Return the network's outputs at the last tokens, which it processes if need be."""
         self._finish_background()
         if not 1 <= count <= self._outputs.shape[1]:
-            if count == 1 and not self._window.is_equal:
-                self._outputs = self._process_last()
+            runs = self._window.runs
+            caches = [self._cached(rows) for rows in runs]
+            spans = [[*self._window.spans(count, rows)] for rows in runs]
+            self._processed = 0  # until all are processed: an exception may come in between
+            if count == 1 and len(runs) > 1:
+                self._outputs = self._process_last(caches)
             else:
-                runs = [self._process_run(rows, count) for rows in self._window.runs]
-                self._outputs = runs[0] if len(runs) == 1 else np.concatenate(runs)
+                parts = [self._process(*part) for part in zip(runs, caches, spans, strict=True)]
+                self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            self._processed = self._cached_at = self._window.length
         return self._outputs[:, -count:]
 
-    def _process_last(self) -> Array:
-        """Process rows of different lengths: the last tokens of all in one call.
+    def _process(self, rows: slice, cached: Range, spans: Iterable[tuple[int, int, int]]) -> Array:
+        """Process rows of one length; return the outputs at their last tokens.
 
-        Where windows slid or prompts were not read, the tokens before the last are processed first.
+        Args:
+            rows: the rows.
+            cached: the range of their texts that the cache covers.
+            spans: from `SlidingWindow.spans`.
         """
-        lengths, starts = self._window.lengths, self._window.starts
-        processed = np.where(starts == self._start, self._processed, starts)
-        for rows in self._window.runs:
-            start, before = int(starts[rows.start]), int(lengths[rows.start]) - 1
-            if processed[rows.start] < before:
-                self._process(rows, start, before, 1)
-        texts, times = self._window.windows(starts), lengths - starts
-        outputs = self._run(texts, 1, self._cache, 1, times)
-        self._start, self._processed = starts, lengths
-        return outputs
-
-    def _process_run(self, rows: slice, count: int) -> Array:
-        """Return the outputs at the last tokens of rows of one length."""
-        parts = [self._process(rows, *span) for span in self._window.spans(count, rows)]
+        parts = []
+        for start, stop, asked in spans:
+            texts, new = (
+                self._window.texts[rows, start:stop],
+                _unprocessed(cached, start, stop, asked),
+            )
+            # The logits are those of the session only if all its rows have one length.
+            last = int(self._window.is_equal and stop == self._window.length)
+            parts.append(self._run(texts, new, self._cache[rows], last)[:, -asked:])
+            cached = start, stop
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def _process(self, rows: slice, start: int, stop: int, asked: int) -> Array:
-        """Process the rest of a window; return the outputs at its last `asked` tokens."""
-        texts, new = self._unprocessed(rows, start, stop, asked)
-        # The logits are those of the session only if its rows have one length.
-        last = int(self._window.is_equal and stop == self._window.length)
-        outputs = self._run(texts, new, self._cache[rows], last)
-        self._start[rows], self._processed[rows] = start, stop
-        return outputs[:, -asked:]
+    def _process_last(self, caches: Iterable[Range]) -> Array:
+        """Process rows of different lengths; return the outputs at the last token of each.
+
+        One call processes the last tokens of all rows. Where windows slid or prompts were not read,
+        the tokens before the last are processed first.
+
+        Args:
+            caches: for each run of rows, the range of their texts that the cache covers.
+        """
+        window = self._window
+        starts = window.starts(window.length)
+        for rows, cached in zip(window.runs, caches, strict=True):
+            start, stop = int(starts[rows.start]), window.length_of(rows) - 1
+            if new := _unprocessed(cached, start, stop, 0):
+                self._run(window.texts[rows, start:stop], new, self._cache[rows], 0)
+        times = window.lengths - starts
+        return self._run(window.windows(starts), 1, self._cache, 1, times)
 
     def _run(
         self, texts: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
@@ -309,10 +324,22 @@ class NumpySession:
         self._logits = logits[:, 0] if asked else None
         return outputs
 
-    def _unprocessed(self, rows: slice, start: int, stop: int, asked: int) -> tuple[Ids, int]:
-        """Return the window of some rows, and the number of tokens at its end to process."""
-        # A window that slid has new positions, so all of it is processed again. The asked tokens
-        # are always processed: their outputs are wanted, not their cache.
-        is_cached = start in self._start[rows]  # of all these rows, or of none
-        processed = int(self._processed[rows][0]) if is_cached else start
-        return self._window.texts[rows, start:stop], stop - min(processed, stop - asked)
+    def _cached(self, rows: slice) -> Range:
+        """Return the range that the cache covers of the texts of rows of one length."""
+        missing = self._window.length - self._window.length_of(rows)
+        start = self._window.start(self._cached_at - missing)
+        # After a rewind, nothing may be left of a window that began later.
+        return start, max(self._processed - missing, start)
+
+    def _cached_time(self) -> int:
+        """Return the number of positions that the cache has of the longest range."""
+        ranges = map(self._cached, self._window.runs)
+        return max((processed - start for start, processed in ranges), default=0)
+
+
+def _unprocessed(cached: Range, start: int, stop: int, asked: int) -> int:
+    """Return the number of tokens at the end of a window that are to be processed."""
+    # A window that slid has new positions, so all of it is processed again. The asked tokens are
+    # always processed: their outputs are wanted, not their cache.
+    processed = cached[1] if start == cached[0] else start
+    return stop - min(processed, stop - asked)
