@@ -114,6 +114,8 @@ def _table(cls: type[Request]) -> Iterator[str]:
 def _limits() -> Iterator[tuple[str, float]]:
     names = {
         "body": "bytes of a body", "prompt": "tokens of a prompt", "length": "tokens of a text",
+        "total": "tokens of all prompts of a request, and tokens drawn for all of its texts",
+        "entries": "log-probabilities in an answer",
         "prompts": "prompts of a request", "rows": "texts that a model writes at once",
         "waiting": "prompts that wait; more are refused with 429 and `Retry-After`",
         "seconds": "seconds of a request", "stall": "seconds of one step of a request",

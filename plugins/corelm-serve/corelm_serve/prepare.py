@@ -46,6 +46,7 @@ def completion_call(
         make_job(each, strategy, request, limits, tell, index=index, **shared)
         for index, each in enumerate(ids)
     ]
+    check_work(jobs, limits)
     decode = served.model.vocabulary.decode
     texts = [
         prompt if isinstance(prompt, str) else decode(list(prompt)) if request.echo else ""
@@ -81,6 +82,7 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
         served.ids(prompt), strategy, request, limits, tell, samples=request.n, seed=seed,
         length=length, tables=request.tables, measured=request.logprobs,
     )  # fmt: skip
+    check_work([job], limits)
     options = request.stream_options
     usage = options is not None and options.include_usage
     return Call(
@@ -103,6 +105,18 @@ def make_job(
         deadline=time.monotonic() + limits.seconds,
         **settings,
     )
+
+
+def check_work(jobs: list[Job], limits: Limits) -> None:
+    """Raise if all jobs of a request together are too much for one."""
+    check_at_most("prompt", sum(len(job.ids) for job in jobs), limits.total, "tokens in all")
+    check_at_most("n", sum(job.samples * job.length for job in jobs), limits.total, "tokens in all")
+    entries = sum(
+        job.samples * (job.length + len(job.ids) * job.scored) * (1 + job.tables)
+        for job in jobs
+        if job.tables is not None
+    )
+    check_at_most("logprobs", entries, limits.entries, "numbers in all")
 
 
 def check_at_most(name: str, value: int, largest: int, things: str) -> None:

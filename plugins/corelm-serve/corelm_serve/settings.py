@@ -14,6 +14,8 @@ class Limits:
         prompt: tokens of a prompt.
         length: tokens drawn for a text.
         prompts: prompts in a request.
+        total: tokens of all prompts of a request, and tokens drawn for all of its texts.
+        entries: log-probabilities in an answer.
         rows: texts that a model writes at once, and texts of one prompt.
         waiting: requests that wait for a model; more are refused with 429.
         seconds: the time of a request, from its arrival to its last token.
@@ -26,6 +28,8 @@ class Limits:
     prompt: int = 32_768
     length: int = 4_096
     prompts: int = 128
+    total: int = 2**18
+    entries: int = 2**20
     rows: int = 64
     waiting: int = 256
     seconds: float = 600.0

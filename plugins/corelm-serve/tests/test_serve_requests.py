@@ -104,6 +104,31 @@ def test_a_body_says_that_it_is_json(client):
     assert response.status_code == 415
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"prompt": ["the"] * 129}, "prompt may have at most 128 prompts here, not 129"),
+        ({"prompt": "the " * 33_000}, "prompt may have at most 32,768 tokens here, not 33,000"),
+        (
+            {"prompt": [[5] * 30_000] * 9},
+            "prompt may have at most 262,144 tokens in all here, not 270,000",
+        ),
+        (
+            {"prompt": ["the"] * 2, "n": 64, "max_tokens": 4096},
+            "n may have at most 262,144 tokens in all here, not 524,288",
+        ),
+        (
+            {"prompt": [[5] * 30_000], "echo": True, "logprobs": 20, "n": 2, "max_tokens": 1},
+            "logprobs may have at most 1,048,576 numbers in all here, not 1,260,042",
+        ),
+    ],
+)
+def test_a_request_that_is_too_much(client, fields, message):
+    status, error = client.refused(**fields)
+    assert (status, error["code"]) == (400, "too_large")
+    assert error["message"] == message
+
+
 def test_null_is_a_field_left_out(client):
     answer = client.complete(stop=None, temperature=None, best_of=None, suffix=None, seed=1)
     assert answer["corelm"]["sampler"] == "stochastic"
