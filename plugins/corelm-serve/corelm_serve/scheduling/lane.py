@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from corelm import LanguageModel, Sampler
+from corelm import CorelmError, LanguageModel, Sampler
 from corelm.toolkit import SharedSession
 from corelm_serve.errors import ApiError, line_of
 from corelm_serve.scheduling.jobs import Job
+from corelm_serve.scheduling.rows import draw_together
 from corelm_serve.scheduling.writing import Writing
 
 logger = logging.getLogger("corelm.serve")
@@ -35,8 +36,9 @@ class Lane:
     """A thread that advances its jobs in rounds.
 
     In a round the model computes the logits of all rows in one call, and then each job draws its
-    tokens. Work that takes longer than `stall` is given up: its job fails, and a new thread goes on
-    with the others. The old one is left alone; what it still computes is thrown away.
+    tokens; jobs with equal simple chains draw together, and their texts are taken while the model
+    goes on. Work that takes longer than `stall` is given up: its job fails, and a new thread
+    continues with the others. The old one is left alone; what it still computes is thrown away.
 
     Args:
         model: the language model.
@@ -57,7 +59,10 @@ class Lane:
         self._shared = SharedSession()
         self.changed = threading.Condition()
         self._turn: Turn | None = None
-        self._round: deque[Job] | None = None  # jobs that have not had their turn; None between
+        # A round: jobs that have not had their turn before the model goes on, and after that.
+        self._round: deque[Job] | None = None  # None between two rounds
+        self._late: deque[Job] = deque()
+        self._went_on = False
         self._epoch = 0
         self._closed = False
         self.steps = 0
@@ -111,18 +116,29 @@ class Lane:
 
     def _restart(self) -> None:
         self._running.clear()
-        self._round, self._shared = None, SharedSession()
+        self._round, self._late, self._shared = None, deque(), SharedSession()
 
     def _run(self, epoch: int) -> None:
         while self._wait(epoch):
             # A thread that replaces another one goes on with its round.
             if self._round is None and not self._begin(epoch):
                 return
-            while self._round:
-                if not self._advance(self._round.popleft(), epoch):
-                    return
-            if not self._end(epoch):
+            if not self._turns(self._round, epoch):
                 return
+            if not self._went_on and not self._go_on(epoch):
+                return
+            if not self._turns(self._late, epoch):
+                return
+            with self.changed:
+                if epoch == self._epoch:
+                    self._round = None
+
+    def _turns(self, jobs: deque[Job] | None, epoch: int) -> bool:
+        """Do a step of each job; return False if this thread was replaced."""
+        while jobs:
+            if not self._advance(jobs.popleft(), epoch):
+                return False
+        return True
 
     def _wait(self, epoch: int) -> bool:
         """Wait for something to do; return False if this thread has ended."""
@@ -139,28 +155,43 @@ class Lane:
 
     def _begin(self, epoch: int) -> bool:
         """Begin a round; return False if this thread was replaced."""
-        if not self._by_model(self._shared.compute, epoch):
+        if not self._by_model(self._draw, epoch):
             return False
         with self.changed:
             if epoch != self._epoch:
                 return False
-            self._round, left = deque(), self._piece
+            self._round, self._late, self._went_on = deque(), deque(), False
+            left = self._piece
             for job, writing in self._running.items():
+                if writing.rows is not None and writing.rows.is_drawn:
+                    self._late.append(job)
+                    continue
                 # One piece at least, or a prompt of one large piece would wait forever.
                 if not writing.reads or writing.reads <= left or left == self._piece:
                     self._round.append(job)
                     left -= writing.reads
         return True
 
-    def _end(self, epoch: int) -> bool:
-        """End a round: the model gets the tokens; return False if this thread was replaced."""
+    def _draw(self) -> None:
+        """Compute the logits of all rows, and draw the tokens of jobs with equal simple chains."""
+        self._shared.compute()
+        with self.changed:
+            found = [writing.rows for writing in self._running.values()]
+        rows = [each for each in found if each is not None and each.is_shared]
+        try:
+            draw_together(self._shared, rows)
+        except CorelmError as error:  # each draws alone, and fails by itself
+            logger.info("jobs could not be drawn together: %s", line_of(error))
+
+    def _go_on(self, epoch: int) -> bool:
+        """Give the model the tokens; return False if this thread was replaced."""
         with self.changed:
             views = [writing.view for writing in self._running.values() if writing.view]
         if not self._by_model(lambda: self._shared.advance(views), epoch):
             return False
         with self.changed:
             if epoch == self._epoch:
-                self._round = None
+                self._went_on = True
         return True
 
     def _by_model(self, work: Callable[[], None], epoch: int) -> bool:

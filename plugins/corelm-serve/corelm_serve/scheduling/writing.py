@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from corelm import LanguageModel, Step, log_softmax
 from corelm.toolkit import OpenTexts, SessionView, SharedSession, ViewedModel, steps
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scheduling.reading import PromptReader
+from corelm_serve.scheduling.rows import JobRows
 from corelm_serve.scoring import likeliest, score
 
 
@@ -25,16 +25,22 @@ class Writing:
         shared: the shared session.
 
     Attributes:
-        view: its rows in the shared session; None before its first token.
+        rows: its rows, if they can be drawn with those of other jobs; None before its first token.
         reads: tokens of the prompt that the next step reads.
     """
 
     def __init__(self, model: LanguageModel, job: Job, piece: int, shared: SharedSession) -> None:
         self._model, self._job, self._piece, self._shared = model, job, piece, shared
         self._reader = PromptReader(model, job.ids, piece)
-        self.view: SessionView | None = None
+        self._view: SessionView | None = None
+        self.rows: JobRows | None = None
         self.reads: int = self._reader.next
         self.steps: Iterator[None] = self._write()
+
+    @property
+    def view(self) -> SessionView | None:
+        """Its rows in the shared session; None where it needs none."""
+        return self._view if self.rows is None else self.rows.view
 
     def _write(self) -> Iterator[None]:
         """Write the texts and tell of each piece; yield after each step but the last one."""
@@ -49,16 +55,8 @@ class Writing:
         texts = self._open()
         collector = _Collector(job, texts)
         if job.length:
-            model: Any = self._model
-            if job.is_ancestral:
-                for _ in self._reader.read():
-                    self.reads = self._reader.next
-                    yield
-                self.reads = 0
-                assert self._reader.session is not None
-                self.view = SessionView(self._shared, self._reader.session)
-                model = ViewedModel(self._model, self.view)
-            for step in texts.take(self._steps(model)):
+            yield from self._read()
+            for step in texts.take(self._steps()):
                 collector.tell(step)
                 if None not in texts.finish_reasons:
                     break
@@ -68,6 +66,19 @@ class Writing:
                 job.tell(job, Piece(sample, "", [], [], [], "length"))
         job.tell(job, Written(texts.generations(), collector.entropies, collector.tables, scores))
 
+    def _read(self) -> Iterator[None]:
+        """Read the prompt of a job whose rows are shared; yield after each piece but the last."""
+        if not self._job.is_ancestral:
+            return
+        for _ in self._reader.read():
+            self.reads = self._reader.next
+            yield
+        self.reads = 0
+        assert self._reader.session is not None
+        self._view = SessionView(self._shared, self._reader.session)
+        if JobRows.fit(self._job):
+            self.rows = JobRows(self._model, self._job, self._view)
+
     def _open(self) -> OpenTexts:
         job = self._job
         return OpenTexts(
@@ -75,12 +86,14 @@ class Writing:
             sampler=job.strategy.sampler, endings=job.endings, measured=job.measured,
         )  # fmt: skip
 
-    def _steps(self, model: LanguageModel) -> Iterator[Step]:
-        job = self._job
+    def _steps(self) -> Iterator[Step]:
+        if self.rows is not None:
+            return self.rows.steps()
+        job, model = self._job, self._model
         return steps(
-            model, job.ids, sampler=job.strategy.sampler, length=job.length,
-            samples=range(job.samples), seed=job.seed, decoder=job.strategy.decoder,
-            unknown=job.unknown,
+            model if self._view is None else ViewedModel(model, self._view), job.ids,
+            sampler=job.strategy.sampler, length=job.length, samples=range(job.samples),
+            seed=job.seed, decoder=job.strategy.decoder, unknown=job.unknown,
         )  # fmt: skip
 
 
