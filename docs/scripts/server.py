@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +94,7 @@ def _parts() -> Iterator[str]:
     yield f"\n{ANSWERS}"
     yield "| status | type |\n|---|---|"
     yield from (f"| {status} | `{kind}` |" for status, kind in TYPES.items())
+    yield f"\n## Options\n\n```text\n{_help()}```"
     yield "\n## Limits\n\n| limit | default |\n|---|---|"
     yield from (f"| {name} | {value:,} |" for name, value in _limits())
 
@@ -109,6 +112,14 @@ def _table(cls: type[Request]) -> Iterator[str]:
     if cls.refused:
         names = ", ".join(f"`{name}`" for name in cls.refused)
         yield f"\nRefused, unless they ask for nothing: {names}."
+
+
+def _help() -> str:
+    """Return the help of the command, on a terminal of 80 columns."""
+    plain = os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+    command = [sys.executable, "-m", "corelm", "serve", "--help"]
+    found = subprocess.run(command, env=plain, capture_output=True, text=True, check=True)
+    return "\n".join(line.rstrip() for line in found.stdout.splitlines()) + "\n"
 
 
 def _limits() -> Iterator[tuple[str, float]]:

@@ -199,4 +199,4 @@ def _cookie(headers: Headers, name: str) -> str:
 
 def _query_token(scope: Scope) -> str:
     given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
-    return given[0]
+    return str(given[0])

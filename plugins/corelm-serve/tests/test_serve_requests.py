@@ -129,6 +129,47 @@ def test_a_request_that_is_too_much(client, fields, message):
     assert error["message"] == message
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/completions", 405), ("DELETE", "/v1/models", 405), ("POST", "/nowhere", 404),
+     ("GET", "/v1/models/absent", 404), ("GET", "/tokenizer_info?model=absent", 404)],
+)  # fmt: skip
+def test_errors_of_routes_have_the_same_shape(client, method, path, status):
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_tokens_and_texts(client):
+    vocabulary = client.service.models["toy"].model.vocabulary
+    found = client.post("/tokenize", json={"prompt": "the cat", "return_token_strs": True}).json()
+    assert found["tokens"] == vocabulary.encode("the cat")
+    assert found["token_strs"] == ["the", " cat"]
+    assert found["count"] == 2
+    started = client.post("/tokenize", json={"prompt": "the", "add_special_tokens": True}).json()
+    assert started["tokens"] == [vocabulary.start, *vocabulary.encode("the")]
+    ids = {"tokens": found["tokens"]}
+    assert client.post("/detokenize", json=ids).json() == {"prompt": "the cat"}
+    assert client.post("/detokenize", json={"tokens": []}).json() == {"prompt": ""}
+    assert client.post("/detokenize", json={"tokens": [999]}).status_code == 400
+
+
+def test_the_vocabulary_is_described(client):
+    found = client.get("/tokenizer_info").json()
+    assert found["vocab_size"] == 13
+    assert found["eos_token_id"] == found["bos_token_id"] == 2
+    assert found["max_model_len"] == 100
+
+
+def test_figures_for_prometheus(client):
+    client.complete(prompt="the cat", max_tokens=3, seed=1)
+    text = client.get("/metrics").text
+    assert 'corelm_requests_total{route="/v1/completions",status="200"} 1.0' in text
+    assert 'corelm_tokens_total{kind="prompt",model="toy"} 2.0' in text
+    assert 'corelm_tokens_total{kind="drawn",model="toy"} 3.0' in text
+    assert 'corelm_running_rows{model="toy"} 0.0' in text
+
+
 def test_null_is_a_field_left_out(client):
     answer = client.complete(stop=None, temperature=None, best_of=None, suffix=None, seed=1)
     assert answer["corelm"]["sampler"] == "stochastic"
