@@ -111,8 +111,9 @@ class SlidingWindow:
             longest: the length of the longest text, now or at another time.
         """
         if longest <= self._context_length:
-            return np.zeros(len(self._missing), dtype=np.int64)
-        return np.array([self.start(length) for length in (longest - self._missing).tolist()])
+            return self._zeros
+        starts = map(self.start, (longest - self._missing).tolist())
+        return np.fromiter(starts, np.int64, len(self._missing))
 
     def windows(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the ids of each text from a position on, (batch, time).
@@ -122,9 +123,9 @@ class SlidingWindow:
         Args:
             starts: (batch,) positions.
         """
+        if starts is self._zeros:  # as long as no window slides, which is most of the time
+            return self.texts
         time = int((self.lengths - starts).max(initial=0))
-        if not starts.any():
-            return self._room[:, :time]
         positions = starts[:, None] + np.arange(time)
         return np.take_along_axis(self._room, np.minimum(positions, self.length - 1), axis=1)
 
@@ -164,9 +165,10 @@ class SlidingWindow:
         self._reserve(len(ids), before + count)
         if self.is_equal:
             self._room[:, before : before + count] = ids
+        elif count == 1:
+            self._room[self._rows, self.lengths] = ids[:, 0]
         else:
-            rows = np.arange(len(ids))[:, None]
-            self._room[rows, self.lengths[:, None] + np.arange(count)] = ids
+            self._room[self._rows[:, None], self.lengths[:, None] + np.arange(count)] = ids
         self.length = before + count
 
     def rewind(self, count: int) -> None:
@@ -208,6 +210,9 @@ class SlidingWindow:
         least = int(missing.min()) if len(missing) else 0
         self.length -= least  # the longest text may have gone
         self._missing = missing - least
+        self._rows = np.arange(len(missing))
+        self._zeros = np.zeros_like(missing)
+        self._zeros.flags.writeable = False
         self._most_missing = int(self._missing.max(initial=0))
         self.is_equal: bool = self._most_missing == 0
 

@@ -241,7 +241,8 @@ class NumpySession:
             new = _unprocessed(self._cached(slice(0, 1)), start, stop, asked)
         else:
             starts, new = window.starts(window.length), 1
-            if not np.array_equal(starts, window.starts(self._cached_at)):
+            before = window.starts(self._cached_at)
+            if starts is not before and not np.array_equal(starts, before):
                 return  # the windows of some rows slid, so these have more to process
             texts, times = window.windows(starts), window.lengths - starts
         self._background = self._network.begin(texts, new, self._cache, 1, times)
