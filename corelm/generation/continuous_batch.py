@@ -147,7 +147,8 @@ class BatchedTexts:
             most: the largest number of tokens.
             shared: the session to join when the prompt is read.
         """
-        if not isinstance(self.texts.strategy.decoder, Ancestral | None):
+        decoder = self.texts.strategy.decoder
+        if decoder is not None and type(decoder) is not Ancestral:
             self._begin(self._model)  # with a session of its own, which may rewind
             return len(self._unread)
         piece, self._unread = self._unread[:most], self._unread[most:]
