@@ -49,6 +49,7 @@ if typing.TYPE_CHECKING:
     from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
+    from corelm.lint.notes import notes
     from corelm.numerics.reweighting import reweight_distribution
     from corelm.reports.report import Report, compare
 
@@ -97,6 +98,7 @@ __all__ = [
     "keep",
     "load",
     "log_softmax",
+    "notes",
     "param",
     "preset",
     "presets",
@@ -114,6 +116,7 @@ _LATER = {
     "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reweighting": ("reweight_distribution",),
     "corelm.interop.engine_presets": ("preset", "presets"),
+    "corelm.lint.notes": ("notes",),
     "corelm.reports.report": ("Report", "compare"),
     "corelm.interop.engine_settings.convert": ("EngineSettings", "from_settings", "to_settings"),
 }

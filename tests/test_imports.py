@@ -26,9 +26,11 @@ PLUGINS = [
 GUESTS: dict[str, set[str]] = {
     "models": set(),
     "scaling": {"models"},
-    "reports": {"models", "scaling"},
+    "reports": {"lint", "models", "scaling"},
     "training": {"models", "reports"},
     "interop": {"models"},
+    "authoring": set(),
+    "lint": set(),
     "bench": set(),
     "clean": {"models", "reports", "training"},
 }

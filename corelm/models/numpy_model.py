@@ -16,9 +16,9 @@ from corelm.models.architectures import Architecture
 from corelm.models.networks import NETWORKS
 from corelm.models.networks.base import BackgroundStep, Network
 from corelm.models.networks.layers import Matrix, Weights
+from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
-from corelm.toolkit import SlidingWindow
 
 
 class NumpyModel:

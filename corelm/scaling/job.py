@@ -10,9 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.models.identity import identity_of
+from corelm.scaling.secret_keys import hash_of_variable, hashes_of_secrets
 from corelm.toolkit import (
-    hash_of_variable,
-    hashes_of_secrets,
     is_path,
     machine,
     parts,

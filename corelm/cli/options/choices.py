@@ -109,13 +109,11 @@ Unknown = Annotated[
 
 def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
     """Return the chosen sampler, and note likely mistakes in it on standard error."""
-    from corelm.plugins.lint import notes
-
     if preset is not None:
         chosen = corelm.preset(preset)
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
-    for text in notes(chosen):
+    for text in corelm.notes(chosen):
         messages.tell(f"note: {text}")
     return chosen
 

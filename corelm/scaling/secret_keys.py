@@ -10,9 +10,8 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 
-from corelm.decoder import Decoder
-from corelm.plugins.strategies import parts
-from corelm.sampler import Sampler
+from corelm import Decoder, Sampler
+from corelm.toolkit import parts
 
 PREFIX = "env:"
 ROUNDS = 200_000
