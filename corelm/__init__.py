@@ -4,15 +4,15 @@ A sampling strategy is a pure map from one next-token distribution to another. T
 what is likely, the sampler says which distribution to draw from, the core draws once.
 """
 
+import importlib
 import typing
 
 from corelm import filters as filters  # as corelm.filters, without another import
 from corelm.context import Context
 from corelm.decoder import Decoder, DecodingTask
-from corelm.decoding.distributions import Distributions
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
-from corelm.decoding.step import Step
+from corelm.decoding.step import Distributions, Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.generate import Generation, TokenRecord, generate, stream
@@ -28,7 +28,6 @@ from corelm.language_model import (
     Session,
     Vocabulary,
 )
-from corelm.lazy import exports as _exports
 from corelm.metric import Metric
 from corelm.numerics.distributions import (
     Array,
@@ -123,4 +122,8 @@ _LATER = {
 """Modules that are imported when one of their names is first used: few programs need them."""
 
 
-_, __getattr__ = _exports(__name__, _LATER)
+def __getattr__(name: str) -> typing.Any:
+    module = next((module for module, names in _LATER.items() if name in names), None)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)

@@ -20,8 +20,8 @@ from corelm.generation.generate import steps as steps
 from corelm.generation.loops import ends_in_loop as ends_in_loop
 from corelm.generation.prompts import default_prompt as default_prompt
 from corelm.generation.prompts import prompt_notes as prompt_notes
+from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.generation.texts import Texts as Texts
-from corelm.generation.unknown_words import unknown_words as unknown_words
 from corelm.language_model import never_drawn as never_drawn
 from corelm.language_model import same_vocabulary as same_vocabulary
 from corelm.language_model import window_start as window_start

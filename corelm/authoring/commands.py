@@ -14,8 +14,7 @@ import typer
 from corelm import hookimpl
 from corelm.authoring import scaffold
 from corelm.cli.exit_codes import FAILED
-from corelm.cli.options.parameters import flag
-from corelm.cli.options.reserved import RESERVED
+from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output import describe, messages
 from corelm.cli.output.product import product
 from corelm.cli.plugin_commands import CommandRegistry

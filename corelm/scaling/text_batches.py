@@ -10,7 +10,7 @@ from typing import Any
 
 from corelm import Generation, LanguageModel
 from corelm.scaling.executor import Executor, Unit
-from corelm.scaling.secret_keys import hashes_of_secrets
+from corelm.scaling.job import hashes_of_secrets
 from corelm.toolkit import Texts, batches
 
 EARLY = 256

@@ -8,9 +8,8 @@ from corelm import Sampler, param
 from corelm.bench.commands import bench
 from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
-from corelm.cli.options.parameters import Chosen, flag
+from corelm.cli.options.parameters import RESERVED, Chosen, flag
 from corelm.cli.options.prescan import own_options, refuse_unknown, scan
-from corelm.cli.options.reserved import RESERVED
 from corelm.errors import UsageError
 
 TAKES_VALUE = {"--t": True, "--stop": True, "--json": False}

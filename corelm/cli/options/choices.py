@@ -16,9 +16,8 @@ from corelm.cli.options.completion import (
     preset_names,
     sampler_names,
 )
-from corelm.cli.options.parameters import Chosen, extended, flag
+from corelm.cli.options.parameters import RESERVED, Chosen, extended, flag
 from corelm.cli.options.prescan import own_options, refuse_unknown, scan
-from corelm.cli.options.reserved import RESERVED
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.errors import CorelmError, UsageError

@@ -19,8 +19,7 @@ from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEX
 from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
 from corelm.reports.sweeps import SweepPoint, numbers_of, points_of
-from corelm.scaling.job import Job
-from corelm.scaling.secret_keys import hashes_of_secrets
+from corelm.scaling.job import Job, hashes_of_secrets
 from corelm.toolkit import (
     Offer,
     Parameter,
