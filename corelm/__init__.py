@@ -45,7 +45,7 @@ from corelm.plugins.models import load
 from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
-    from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
+    from corelm.explanation.explain import Explanation, Stage, TokenTrace, explain
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
     from corelm.lint.notes import notes
@@ -112,7 +112,7 @@ __all__ = [
 
 
 _LATER = {
-    "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.explanation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reweighting": ("reweight_distribution",),
     "corelm.interop.engine_presets": ("preset", "presets"),
     "corelm.lint.notes": ("notes",),

@@ -6,12 +6,14 @@ as a third-party package can.
 """
 
 from corelm.caching import cached_property as cached_property
+from corelm.context import protect as protect
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
 from corelm.decoding.model_logits import ModelLogits as ModelLogits
 from corelm.decoding.random_stream import fresh_seed as fresh_seed
 from corelm.decoding.step import FinishReason as FinishReason
 from corelm.decoding.step import model_surprisals as model_surprisals
 from corelm.docstrings import source_of as source_of
+from corelm.generation.constraint import mass_of as mass_of
 from corelm.generation.detokenizer import text_writer as text_writer
 from corelm.generation.generate import BATCH as BATCH
 from corelm.generation.generate import OpenTexts as OpenTexts
@@ -31,11 +33,13 @@ from corelm.machine import processor_flags as processor_flags
 from corelm.native.cpu import cpu_limit as cpu_limit
 from corelm.numerics.distributions import rows_are_valid as rows_are_valid
 from corelm.numerics.portability import runs_on as runs_on
+from corelm.numerics.ranking import in_falling_order as in_falling_order
 from corelm.numerics.ranking import rank as rank
 from corelm.params import Parameter as Parameter
 from corelm.params import Parameterized as Parameterized
 from corelm.params import Rule as Rule
 from corelm.params import renamed as renamed
+from corelm.params import written as written
 from corelm.paths import home as home
 from corelm.plugins.expressions import DEEPEST as DEEPEST
 from corelm.plugins.expressions import MOST_CHARACTERS as MOST_CHARACTERS
@@ -52,6 +56,7 @@ from corelm.plugins.loading import stdout_to_stderr as stdout_to_stderr
 from corelm.plugins.models import MODEL as MODEL
 from corelm.plugins.models import SHIPPED as SHIPPED
 from corelm.plugins.models import Listed as Listed
+from corelm.plugins.models import as_model as as_model
 from corelm.plugins.models import is_path as is_path
 from corelm.plugins.models import label as label
 from corelm.plugins.models import list_models as list_models
@@ -71,6 +76,8 @@ from corelm.printable import one_line as one_line
 from corelm.printable import printable as printable
 from corelm.printable import reason_of as reason_of
 from corelm.printable import shown as shown
+from corelm.stages import StageResult as StageResult
+from corelm.stages import Trace as Trace
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result
 from corelm.stages import run_stages as run_stages

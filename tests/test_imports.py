@@ -30,6 +30,7 @@ GUESTS: dict[str, set[str]] = {
     "training": {"models", "reports"},
     "interop": {"models"},
     "authoring": set(),
+    "explanation": set(),
     "lint": set(),
     "bench": set(),
     "clean": {"models", "reports", "training"},

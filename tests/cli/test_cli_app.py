@@ -12,6 +12,7 @@ COMMANDS = (
     "bench",
     "clean",
     "data",
+    "explain",
     "models",
     "plugins",
     "presets",
