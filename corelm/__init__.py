@@ -15,7 +15,8 @@ from corelm.decoding.state import Decoding
 from corelm.decoding.step import Distributions, Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.generate import Generation, TokenRecord, generate, stream
+from corelm.generation.generate import generate, stream
+from corelm.generation.open_texts import Generation, TokenRecord
 from corelm.generation.patterns import TextPatterns
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (

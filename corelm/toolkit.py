@@ -16,14 +16,14 @@ from corelm.docstrings import source_of as source_of
 from corelm.generation.constraint import mass_of as mass_of
 from corelm.generation.detokenizer import text_writer as text_writer
 from corelm.generation.generate import BATCH as BATCH
-from corelm.generation.generate import OpenTexts as OpenTexts
+from corelm.generation.generate import Texts as Texts
 from corelm.generation.generate import batches as batches
 from corelm.generation.generate import steps as steps
 from corelm.generation.loops import ends_in_loop as ends_in_loop
+from corelm.generation.open_texts import OpenTexts as OpenTexts
 from corelm.generation.prompts import default_prompt as default_prompt
 from corelm.generation.prompts import prompt_notes as prompt_notes
 from corelm.generation.prompts import unknown_words as unknown_words
-from corelm.generation.texts import Texts as Texts
 from corelm.language_model import never_drawn as never_drawn
 from corelm.language_model import same_vocabulary as same_vocabulary
 from corelm.language_model import window_start as window_start
