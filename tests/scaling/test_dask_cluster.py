@@ -23,11 +23,13 @@ from corelm.scaling.executor import Unit
 from corelm.scaling.job import Job
 from corelm.testing import ToyModel
 
-distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask", reason="pip install dask")
+distributed = pytest.importorskip("distributed", reason="pip install distributed")
 from corelm.scaling.dask_cluster import DaskCluster  # noqa: E402
 
 HERE = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
 """A cluster that listens on this machine alone, on no fixed port."""
+pytestmark = pytest.mark.slow
 SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails_late"]
 LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -200,9 +202,11 @@ def test_a_script_without_a_guard_is_told_to_have_one(tmp_path):
 
 
 def test_a_unit_that_kills_every_worker_is_named(killed):
+    """Already the first death ends it: Dask may not replace a worker that dies while it starts."""
     with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         cluster() as executor,
-        pytest.raises(ExecutorError, match=r"^4 workers died in 'suicide', the last one at tcp:"),
+        pytest.raises(ExecutorError, match=r"^1 workers died in 'suicide', the last one at tcp:"),
     ):
         results(executor, [Double(1), Suicide()])
 
