@@ -34,6 +34,12 @@ SAMPLERS = ["greedy", "kills_once", "temperature(t=0.7) | top_k(k=3)", "fails_la
 LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer than users do: on a busy machine a worker takes a minute to start."""
+    monkeypatch.setattr("corelm.scaling.dask_cluster.PATIENCE", 300)
+
+
 @pytest.fixture
 def killed(
     installed_plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
