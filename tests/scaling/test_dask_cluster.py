@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -150,6 +151,7 @@ def test_a_scheduler_that_dies_is_named_in_one_sentence_with_the_way_out(killed,
     with program("dask_scheduler", "--port", "0", "--scheduler-file", str(file)) as scheduler:
         while not file.exists() or not file.read_text().endswith("}"):
             assert scheduler.poll() is None
+            time.sleep(0.01)
         address = json.loads(file.read_text())["address"]
         with dask_worker(address), cluster(workers=address) as executor:
             done = executor.run(Double(n) for n in range(10**9))
