@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from corelm.decoding.step import Step
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.generate import BATCH, OpenTexts
+from corelm.generation.generate import BATCH, Texts
+from corelm.generation.open_texts import OpenTexts
 from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
-from corelm.generation.texts import Texts
 from corelm.language_model import LanguageModel, Session
 
 PIECE = 512
