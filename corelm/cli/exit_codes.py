@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
@@ -17,6 +18,7 @@ from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
 
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class PartialError(Exception):
@@ -75,7 +77,8 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
             return str(error), FAILED
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
-            return f"{where}{error.strerror or error}", FAILED
+            way_out = "; make room, and try again" if error.errno in NO_ROOM else ""
+            return f"{where}{error.strerror or error}{way_out}", FAILED
         case MemoryError():
             return "out of memory", FAILED
     return f"{type(error).__name__}: {message_of(error)} (--debug shows where)", FAILED

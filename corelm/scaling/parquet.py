@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corelm.errors import MissingDependencyError
+from corelm.models.atomic_files import named_errors
 
 SUFFIX = ".parquet"
 ROWS = 2**14
@@ -52,10 +53,11 @@ def convert(lines: Path, target: Path) -> None:
     )
     new = target.with_name(f".{target.name}.new")
     try:
-        with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
-            for rows in _groups(lines):
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-        new.replace(target)
+        with named_errors(target):
+            with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
+                for rows in _groups(lines):
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            new.replace(target)
     finally:  # the lines are still there to write it again
         new.unlink(missing_ok=True)
 

@@ -8,8 +8,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -33,21 +34,24 @@ class TextFile:
         reasons: the number of texts for each finish reason.
     """
 
-    def __init__(self, file: IO[bytes], written: int, reasons: Counter[str]) -> None:
+    def __init__(self, file: FileIO, written: int, reasons: Counter[str]) -> None:
         self._file = file
         self.written = written
         self.reasons = reasons
 
     def add(self, lines: Sequence[str]) -> None:
         """Append the lines of the texts that follow, all at once."""
-        self._file.write("".join(f"{line}\n" for line in lines).encode())
-        self._file.flush()
+        content = memoryview("".join(f"{line}\n" for line in lines).encode())
+        with atomic_files.named_errors(Path(self._file.name)):
+            while content:
+                content = content[self._file.write(content) :]
         self.written += len(lines)
         self.reasons.update(json.loads(line)["finish_reason"] for line in lines)
 
     def sync(self) -> None:
         """Wait until everything is on the disk."""
-        os.fsync(self._file.fileno())
+        with atomic_files.named_errors(Path(self._file.name)):
+            os.fsync(self._file.fileno())
 
 
 def stored_settings(path: Path) -> dict[str, Any] | None:
@@ -106,7 +110,7 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
 def _growing(part: Path) -> Iterator[TextFile]:
     """Open an unfinished file behind its last whole batch; sync it unless something fails."""
     size, written, reasons = _whole(part)
-    with open(part, "ab") as file:
+    with open(part, "ab", buffering=0) as file:  # a buffer would write again when it is closed
         file.truncate(size)
         texts = TextFile(file, written, reasons)
         yield texts

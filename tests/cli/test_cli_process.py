@@ -116,7 +116,9 @@ def test_standard_error_that_is_closed(toy: None) -> None:
 def test_a_disk_that_is_full(toy: None) -> None:
     done = shell(">/dev/full", *GREEDY)
     assert done.returncode == 1
-    assert done.stderr.endswith(b"error: No space left on device\n")
+    assert done.stderr.endswith(
+        b"error: standard output: No space left on device; make room, and try again\n"
+    )
 
 
 @posix
