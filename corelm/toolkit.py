@@ -42,6 +42,7 @@ if typing.TYPE_CHECKING:
     from corelm.params import Rule as Rule
     from corelm.params import renamed as renamed
     from corelm.paths import home as home
+    from corelm.paths import open_input as open_input
     from corelm.plugins.expressions import Nested as Nested
     from corelm.plugins.expressions import Written as Written
     from corelm.plugins.expressions import build as build
@@ -129,7 +130,7 @@ _MODULES = {
         "Rule",
         "renamed",
     ),
-    "corelm.paths": ("home",),
+    "corelm.paths": ("home", "open_input"),
     "corelm.plugins.expressions": (
         "Nested",
         "Written",

@@ -131,8 +131,9 @@ def _settings_of(path: Path) -> Path:
 
 
 def _check(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{str(path)!r} is not a file, so texts cannot be written into it")
+    for place in (path, path.with_name(path.name + PART)):  # reading a device never ends
+        if place.exists() and not place.is_file():
+            raise UsageError(f"{str(place)!r} is not a file, so texts cannot be written into it")
     if not path.parent.is_dir():
         raise UsageError(f"cannot write to {str(path)!r}: {path.parent} is not a folder")
     if path.suffix == parquet.SUFFIX:

@@ -11,7 +11,7 @@ from typing import Any
 
 from corelm.errors import SettingsError
 from corelm.interop.engine_settings import llama_cpp_flags
-from corelm.toolkit import one_line, shown
+from corelm.toolkit import one_line, open_input, shown
 
 LARGEST_FILE = 2**20
 """Bytes; a larger file is refused."""
@@ -30,7 +30,7 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
         OSError: a file that cannot be opened.
     """
     file = Path(path) / FILE if os.path.isdir(path) else Path(path)
-    with file.open("rb") as opened:
+    with open_input(file) as opened:
         return opened.read(LARGEST_FILE + 1)
 
 
