@@ -33,7 +33,7 @@ def open_input(path: str | os.PathLike[str]) -> BinaryIO:
         return open(path, "rb")
     opened: list[BinaryIO] = []
     # Opening waits for the writer, for ever if need be, and has no time limit of its own.
-    thread = threading.Thread(target=lambda: opened.append(open(path, "rb")), daemon=True)
+    thread = threading.Thread(target=lambda: opened.append(open(path, "rb")), daemon=True)  # noqa: SIM115
     thread.start()
     thread.join(PIPE_PATIENCE)
     if not opened:

@@ -47,5 +47,5 @@ def test_a_pipe_is_read_to_its_end(tmp_path):
 def test_a_pipe_that_nobody_writes_into_is_an_error(tmp_path, monkeypatch, read):
     monkeypatch.setattr(paths, "PIPE_PATIENCE", 0.1)
     os.mkfifo(tmp_path / "pipe.txt")
-    with pytest.raises((CorelmError, OSError), match="nobody has written into it for 0.1 seconds"):
+    with pytest.raises((CorelmError, OSError), match=r"nobody has written into it for"):
         read(tmp_path / "pipe.txt")

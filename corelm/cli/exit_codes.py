@@ -8,7 +8,9 @@ import io
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -115,9 +117,15 @@ def _prepare(debug: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _show_warning
     logger = logging.getLogger("corelm")
     logger.handlers = [_OneLine()]
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Show a warning of Python on one line, without the control characters that it may have."""
+    messages.warn(f"{category.__name__}: {message}")
 
 
 class _OneLine(logging.Handler):

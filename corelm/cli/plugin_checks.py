@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import MISSING
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,7 @@ from corelm.cli.output.describe import example
 from corelm.context import Context
 from corelm.decoder import DecodingTask
 from corelm.decoding.random_stream import RandomStream
-from corelm.errors import PluginError, UsageError
+from corelm.errors import ParameterError, PluginError, UsageError
 from corelm.plugins.expressions import built_in
 from corelm.plugins.loading import plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
@@ -51,8 +52,19 @@ def failing(registry: Registry) -> Iterator[str]:
     )
     for kind, call, offers in calls:
         for offer in offers:
-            if fault := _fault(partial(call, offer)):
+            if fault := _refused_default(offer) or _fault(partial(call, offer)):
                 yield f"the {kind} {offer.full_name} {fault}"
+
+
+def _refused_default(offer: Offer) -> str:
+    """Return the fault of a parameter whose default breaks its own rule, or ""."""
+    for parameter in offer.value.parameters():
+        try:
+            if parameter.default is not MISSING:
+                parameter.convert(parameter.default)
+        except ParameterError as error:
+            return f"refuses its own default: {error}"
+    return ""
 
 
 def _fault(call: Callable[[], str]) -> str:

@@ -60,4 +60,5 @@ def _check_place(option: Any, value: Any) -> None:
     """Raise if the value of an option that names a file, a folder or an address is blank."""
     is_place = option.param_type_name == "option" and PLACES.search(option.metavar or "")
     if is_place and isinstance(value, str) and not value.strip():
-        raise UsageError(f"{option.opts[0]} needs a {option.metavar}, not {value!r}")
+        article = "an" if option.metavar[0] == "A" else "a"
+        raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")

@@ -14,6 +14,7 @@ from corelm.context import protect
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.random_stream import RandomStream
 from corelm.generation.constraint import mass_of
+from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel, Vocabulary
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, subtract_max
 from corelm.numerics.ranking import in_falling_order, rank
@@ -219,7 +220,7 @@ def explain(
         ((2, 2, None), 'greedy')
     """
     model = as_model(model)
-    ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
+    ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
     chain = read_sampler(sampler)
     # Nothing is drawn; the random stream only sets the number of rows.
     task = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown)

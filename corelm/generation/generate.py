@@ -15,10 +15,12 @@ from corelm.generation.ancestral import Ancestral
 from corelm.generation.constraint import ConstrainedText
 from corelm.generation.detokenizer import Text
 from corelm.generation.endings import Endings
+from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.models import as_model
 from corelm.plugins.registry import registry
+from corelm.printable import shown
 from corelm.sampler import Sampler
 from corelm.stages import has_masks
 
@@ -109,7 +111,7 @@ class OpenTexts:
         endings: Endings | None = None,
         measured: bool = False,
     ) -> None:
-        ids = model.vocabulary.encode(prompt)
+        ids = encoded(model.vocabulary, prompt)
         self._constrained = (
             [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
             if sampler and has_masks(sampler)
@@ -251,7 +253,9 @@ def steps(
         unknown: allow [UNK] to be sampled.
     """
     _check_count("length", length)
-    ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
+    if not (decoder is None or callable(decoder)):
+        raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
+    ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
     task = DecodingTask(
         model, ids, read_sampler(sampler), RandomStream(seed, samples), length, unknown
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from corelm.errors import UsageError
 from corelm.generation.unknown_words import unknown_words
 from corelm.language_model import LanguageModel, Vocabulary, window_start
+from corelm.printable import shown
 
 DEFAULT = "This movie"
 """The prompt for models without one of their own whose vocabulary has these words."""
@@ -33,6 +35,17 @@ def default_prompt(model: LanguageModel) -> str:
     words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
     known = (word for word in words if word.isalpha() and not unknown_words(vocabulary, word))
     return next(known, DEFAULT)
+
+
+def encoded(vocabulary: Vocabulary, prompt: str) -> list[int]:
+    """Return the ids of a prompt.
+
+    Raises:
+        UsageError: the prompt isn't a text.
+    """
+    if not isinstance(prompt, str):
+        raise UsageError(f"a prompt is a text, not {shown(prompt)}")
+    return vocabulary.encode(prompt)
 
 
 def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:

@@ -36,9 +36,7 @@ def _requested() -> int | None:
         return None
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
-    logger.warning(
-        "%s must be a whole number, at least 1, not %r; it is ignored", VARIABLE, text
-    )
+    logger.warning("%s must be a whole number, at least 1, not %r; it is ignored", VARIABLE, text)
     return None
 
 

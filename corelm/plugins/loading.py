@@ -13,7 +13,7 @@ from corelm.errors import CorelmError, PluginError
 from corelm.plugins.entry_points import EntryPoint
 from corelm.plugins.offers import Source
 from corelm.plugins.shared_redirect import SharedRedirect, Undo
-from corelm.printable import message_of, one_line, reason_of
+from corelm.printable import message_of, one_line, reason_of, shown
 
 OWN = "corelm"
 """The distribution whose plugins always load."""
@@ -43,8 +43,25 @@ def import_plugin(point: EntryPoint) -> Any:
         return point.load()
 
 
+class Unclosable:
+    """A stream that stays open when it is closed, such as standard error for a plugin.
+
+    Args:
+        stream: the stream that does the work.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 def _python_stdout_to_stderr() -> Undo:
-    stdout, sys.stdout = sys.stdout, sys.stderr
+    stdout, sys.stdout = sys.stdout, Unclosable(sys.stderr)
 
     def undo() -> None:
         sys.stdout = stdout
@@ -121,6 +138,11 @@ def _flush_stdout() -> None:
 def check_version(plugin: Any) -> None:
     """Raise if a plugin was made for a different version of the contract."""
     made_for = getattr(plugin, "CORELM_API_VERSION", hookspecs.API_VERSION)
+    if type(made_for) is not int:
+        raise PluginError(
+            f"CORELM_API_VERSION must be a whole number such as {hookspecs.API_VERSION}, not "
+            f"{shown(made_for)}"
+        )
     if made_for != hookspecs.API_VERSION:
         raise PluginError(
             f"made for version {made_for} of the plugin contract, this corelm has version "

@@ -165,7 +165,7 @@ def test_the_death_of_the_only_worker_is_named(killed, monkeypatch):
         done = executor.run(Double(n) for n in range(10**9))
         next(done)
         worker.kill()
-        with pytest.raises(ExecutorError, match="had no worker for 2 seconds; .* with --resume$"):
+        with pytest.raises(ExecutorError, match=r"had no worker for 2 seconds; .* with --resume$"):
             list(done)
 
 
