@@ -43,12 +43,12 @@ def import_plugin(point: EntryPoint) -> Any:
         return point.load()
 
 
-class Unclosable:
-    """A stream that stays open when it is closed, such as standard error for a plugin.
+def unclosable(stream: Any) -> Any:
+    """Return a stream that writes to this one and leaves it open; None for a closed one."""
+    return None if stream is None else _Unclosable(stream)
 
-    Args:
-        stream: the stream that does the work.
-    """
+
+class _Unclosable:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -61,7 +61,7 @@ class Unclosable:
 
 
 def _python_stdout_to_stderr() -> Undo:
-    stdout, sys.stdout = sys.stdout, Unclosable(sys.stderr)
+    stdout, sys.stdout = sys.stdout, unclosable(sys.stderr)
 
     def undo() -> None:
         sys.stdout = stdout

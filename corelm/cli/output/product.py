@@ -16,7 +16,7 @@ import typer
 from corelm.caching import cached_property
 from corelm.cli.output.terminal import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
-from corelm.plugins.loading import Unclosable, stdout_to_stderr
+from corelm.plugins.loading import stdout_to_stderr, unclosable
 from corelm.printable import printable
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def product() -> Iterator[Output]:
     with (
         stdout_to_stderr() as descriptor,
         _undisturbed(stream, descriptor) as undisturbed,
-        contextlib.redirect_stdout(Unclosable(sys.stderr)),
+        contextlib.redirect_stdout(unclosable(sys.stderr)),
     ):
         try:
             yield Output(undisturbed)
