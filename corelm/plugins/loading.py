@@ -49,7 +49,6 @@ def unclosable(stream: Any) -> Any:
 
 
 class _Unclosable:
-
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 

@@ -33,8 +33,9 @@ from corelm.testing import ToyModel
 
 PROMPTS = ("see the cat sit", "the", "a cat")
 LENGTH, SEED = 10, 7
-LIMIT = 1e-4
-"""The largest difference that rounding explains: a padded batch is added up in another order."""
+LIMIT = 1e-3
+"""The largest difference that rounding explains: a padded batch is added up in another order, and
+`adaptive_p` adapts to surprisals that differ in their last bits."""
 PENALTY = 1.3
 ALONE = "the cat sit the"
 """A prompt without padding, which the engine's own penalty would count as a token."""
