@@ -18,8 +18,17 @@ def equality():
     return script("equality")
 
 
-@pytest.mark.parametrize("case", ["padded batch", "many ends", "second generation", "drafts",
-                                  "engine's penalty first", "engine's penalty replaced"])  # fmt: skip
+@pytest.mark.parametrize(
+    "case",
+    [
+        "padded batch",
+        "many ends",
+        "second generation",
+        "drafts",
+        "engine's penalty first",
+        "engine's penalty replaced",
+    ],
+)
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
 def test_texts_and_probabilities_are_the_same(equality, case, name):
     cell = equality.measured(name, case, SAMPLERS)

@@ -519,3 +519,23 @@ def test_an_empty_prompt_that_a_model_cannot_continue_is_refused(late):
 def test_logits_of_too_few_rows_are_named():
     with pytest.raises(ModelOutputError, match="must have 3 rows, one for each text, not 1"):
         generate(model=Last(rows=1), n=3)
+
+
+def test_an_observer_that_writes_around_the_read_only_flag_changes_nothing():
+    """Each observer has a copy of the step."""
+
+    class Writes:
+        @corelm.hookimpl
+        def corelm_next_token(self, step):
+            for array in (step.logits, step.model_logits, step.tokens, step.surprisal):
+                base = array if array.base is None else array.base
+                base.setflags(write=True)
+                base[...] = 0
+
+    expected = generate(n=3, length=4)
+    registry.cache_clear()
+    registry().register(Writes())
+    try:
+        assert generate(n=3, length=4) == expected
+    finally:
+        registry.cache_clear()

@@ -129,7 +129,7 @@ class Recorded(corelm.Sampler):
 
 
 class EnginePenalty(corelm.Sampler):
-    """Do as transformers' repetition penalty, which counts the start token as a part of the text."""
+    """Do as transformers' repetition penalty, which counts the start token too."""
 
     reads = frozenset({"tokens"})
     start: int = corelm.param(-1, "the start token; -1 for none")
@@ -322,11 +322,13 @@ def main() -> int:
     )
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--samplers", type=int, help="how many; by default all")
+    parser.add_argument("--samplers", type=int, help="how many, from all over the alphabet; by default all")
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("corelm").setLevel(logging.ERROR)  # the settings of the engine are named
-    samplers = every_sampler()[: options.samplers]
+    found = every_sampler()
+    count = min(options.samplers or len(found), len(found))
+    samplers = [found[i * len(found) // count] for i in range(count)]
     cells = {
         case: {name: measured(name, case, samplers) for name in options.models}
         for case in options.cases

@@ -65,5 +65,5 @@ def test_sessions_agree_with_full_passes(name):
 
 def test_a_model_that_keeps_a_state_outside_its_cache_is_refused(monkeypatch):
     monkeypatch.setattr(CachedPasses, "select", lambda self, rows: None)
-    with pytest.raises(CorelmError, match="BloomCausalLM .* cache"):
+    with pytest.raises(CorelmError, match=r"BloomCausalLM .* cache"):
         model_of.__wrapped__("Bloom")

@@ -260,5 +260,5 @@ def test_errors_of_llama_cpp_are_errors_of_corelm(model):
 
 def test_a_model_that_keeps_a_state_outside_its_cache_is_refused(gguf_file, monkeypatch):
     monkeypatch.setattr(LlamaCppCache, "truncate", lambda self, length: length)
-    with pytest.raises(CorelmError, match="gguf .* cache"):
+    with pytest.raises(CorelmError, match=r"gguf .* cache"):
         LlamaCppModel(gguf_file)

@@ -13,8 +13,8 @@ LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "ma
 class MlxModel:
     """A model of mlx-lm, with its tokenizer.
 
-    Its sessions use mlx-lm's own prompt cache, and are tried once on a few tokens. Texts begin with the token that the tokenizer puts
-    before them; chat templates are yours to apply.
+    Its sessions use mlx-lm's own prompt cache, and are tried once on a few tokens. Texts begin with
+    the token that the tokenizer puts before them; chat templates are yours to apply.
 
     Args:
         model: a model of mlx-lm, such as `mlx_lm.load` returns.

@@ -196,5 +196,5 @@ def test_the_example_of_the_readme_runs(tmp_path):
 
 def test_a_model_that_keeps_a_state_outside_its_cache_is_refused(monkeypatch):
     monkeypatch.setattr(corelm_mlx.cache.MlxCache, "select", lambda self, rows: None)
-    with pytest.raises(CorelmError, match="gpt2 .* cache"):
+    with pytest.raises(CorelmError, match=r"gpt2 .* cache"):
         MlxModel(ENGINE, TOKENIZER)
