@@ -322,7 +322,9 @@ def main() -> int:
     )
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--samplers", type=int, help="how many, from all over the alphabet; by default all")
+    parser.add_argument(
+        "--samplers", type=int, help="how many, from all over the alphabet; by default all"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("corelm").setLevel(logging.ERROR)  # the settings of the engine are named
