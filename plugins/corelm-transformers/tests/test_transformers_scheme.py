@@ -261,4 +261,4 @@ def test_one_seed_one_text_in_both(tmp_path):
 
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(CorelmError, match=r"there is no config.json"):
-        open_model(str(tmp_path))
+        corelm.load(f"transformers:{tmp_path}")
