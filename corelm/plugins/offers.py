@@ -111,12 +111,13 @@ def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:
 
 def distinct(offers: Iterable[Offer]) -> list[Offer]:
     """Return the offers without duplicates, from two entry points to one module."""
-    kept: list[Offer] = []
-    # Not a set: a plugin's values may not be hashable.
+    kept: dict[str, list[Offer]] = {}
+    # Lists of one name, and not a set: a plugin's values may not be hashable.
     for offer in offers:
-        if not any(o.full_name == offer.full_name and o.value == offer.value for o in kept):
-            kept.append(offer)
-    return kept
+        same_name = kept.setdefault(offer.full_name, [])
+        if not any(other.value == offer.value for other in same_name):
+            same_name.append(offer)
+    return [offer for same_name in kept.values() for offer in same_name]
 
 
 def offers_by_name(offers: Iterable[Offer]) -> Mapping[str, list[Offer]]:

@@ -298,7 +298,10 @@ def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[s
     """Return the prompts, each once; the model's own if none was given."""
     if given is None:
         return (default_prompt(model),)
-    prompts = (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+    items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(item, str) for item in items):
+        raise UsageError(f"prompts are texts, not {shown(given)}")
+    prompts = tuple(dict.fromkeys(items))
     if not prompts:
         raise UsageError("a report needs at least one prompt")
     return prompts
