@@ -55,8 +55,9 @@ def repetition(texts: Texts, n: int) -> Floats:
         [0.5, 0.0]
     """
     grams, owners = ngrams(texts, n)
-    # Make equal n-grams of different texts different, so that one call counts them by text.
-    _, first = np.unique(owners * (len(grams) + 1) + grams, return_index=True)
+    # Make equal n-grams of different texts different, so that one call counts them by text. The
+    # numbers of `ngrams` have gaps and may exceed the number of n-grams.
+    _, first = np.unique(owners * (grams.max(initial=0) + 1) + grams, return_index=True)
     different = np.bincount(owners[first], minlength=len(texts))
     everything = np.bincount(owners, minlength=len(texts))
     with np.errstate(invalid="ignore"):
@@ -66,7 +67,9 @@ def repetition(texts: Texts, n: int) -> Floats:
 def diversity(texts: Texts) -> Floats:
     """Return the product of 1 - rep-n for n of 2, 3 and 4: (texts,); 1 if nothing repeats.
 
-    nan for a text with fewer than 4 tokens.
+    nan for a text with fewer than 4 tokens. The source pools the n-grams of all texts for each n
+    and multiplies the three shares; a report has the mean over texts of the product of each text,
+    which has an interval over texts and weighs short texts as much as long ones.
 
     Source: Su et al. 2022, A contrastive framework for neural text generation,
     arXiv 2202.06417.
