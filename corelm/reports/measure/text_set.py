@@ -264,7 +264,7 @@ class _Set:
             **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
             "self_bleu_4": self_bleu_left_out(tokens),
             "zipf": metrics.zipf_left_out(tokens),
-            "compression": metrics.left_out(metrics.compression, written),
+            "compression": metrics.compression_left_out(written),
             **of_plugins.left_out,
         }
         self.left_out = {
