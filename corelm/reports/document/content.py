@@ -167,9 +167,13 @@ class SeedSpread(Part):
 
 @dataclass(kw_only=True)
 class GeneratedTexts(Part):
-    """The figures of generated texts, by name; the metrics of plugins by full name."""
+    """The figures of generated texts, by name; the metrics of plugins by full name.
+
+    `set_size` is the number of texts behind a figure of a whole set, such as `distinct_2`.
+    """
 
     n: int | None = None
+    set_size: int | None = None
     tokens: int | None = None
     figures: Values = field(default_factory=dict, metadata=OTHERS)
     ci95: Intervals = field(default_factory=dict)

@@ -194,7 +194,10 @@ def from_human(
     """
     found = Differences(against=HUMAN)
     theirs = {(each.view, each.figure): each for each in estimates(human)}
+    unequal = own.texts.figures_of_sets if own.texts.set_size != _set_size(human) else ()
     for mine in estimates(entry):
+        if mine.view == GENERATED and mine.figure in unequal:
+            continue
         key = mine.view, mine.figure
         other = theirs.get((mine.view, HUMAN_NAMES.get(key, mine.figure)))
         if other is not None:
@@ -205,6 +208,10 @@ def from_human(
         # Both read the same human contexts here, so these differences are paired after all.
         found.teacher_forced |= _on_human_contexts(own.record, contexts)
     return found
+
+
+def _set_size(human: HumanEntry) -> int | None:
+    return human.generated_texts and human.generated_texts.set_size
 
 
 def _by_text(record: Record, contexts: Record | None) -> Record:

@@ -129,10 +129,17 @@ def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iter
             f"the samplers were compared at {contexts.positions} positions only, which is too few "
             "for a conclusion; write more texts (--samples) or longer ones (--length)"
         )
+    if plan.human and len(plan.human.texts) < plan.set_size:
+        yield (
+            f"human text has no distinct-n, self-BLEU, Zipf, compression and metrics of plugins: "
+            f"they compare at an equal number of texts, and there are {len(plan.human.texts)} "
+            f"human texts, fewer than the {plan.set_size} of each sampler"
+        )
     for name in of_one_text if plan.n > 1 else ():
         yield (
             f"{name} draws nothing at random, so it wrote one text for each prompt; give more "
-            "prompts (--prompts) for more"
+            "prompts (--prompts) for more. Its figures that depend on the number of texts, such as "
+            "distinct-n, are compared with no other"
         )
 
 

@@ -206,7 +206,9 @@ class ReportRun:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
         plan = self._plan
-        return from_texts(plan.model, texts, record, some, plan.metrics, self._human_scores)
+        return from_texts(
+            plan.model, texts, record, some, plan.metrics, self._human_scores, plan.set_size
+        )
 
     def _human_scores(self, texts: Sequence[generated_texts.Record]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +24,7 @@ from corelm.reports.metrics.intervals import (
 )
 from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.reports.metrics.self_bleu import self_bleu_left_out
+from corelm.reports.metrics.sets import subset_interval, subsets
 from corelm.toolkit import Offer
 
 
@@ -41,9 +42,13 @@ class TextSet:
         offered: the metrics of plugins to measure too.
         scores: the scores of the texts under a second scorer, if there is one.
         human: human texts, for metrics that compare with them.
+        set_size: the number of texts for figures of a whole set, by default all of a seed. Of a
+            larger set, such a figure is the mean over random subsets of this size; a smaller one
+            has none.
 
     Attributes:
         records: the records of all texts.
+        set_size: the number of texts behind a figure of a whole set.
         ratios: the figures that are ratios of two sums over texts, as the two sums.
         clusters: the number of the cluster of each text. Texts of one seed and sample have the
             same random numbers for every prompt, so they are resampled together. If there is a
@@ -68,6 +73,7 @@ class TextSet:
         offered: Sequence[Offer] = (),
         scores: Sequence[Score] = (),
         human: plugin_metrics.HumanTexts | None = None,
+        set_size: int | None = None,
     ) -> None:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
@@ -76,14 +82,25 @@ class TextSet:
         values = metrics.by_text(self._tokens)
         self._parts = _parts([record["seed"] for record in records])
         self.clusters = _clusters([(record["seed"], record["sample"]) for record in records])
-        asked = offered, human
+        self.set_size = set_size or len(range(len(records))[self._parts[0]])
+        self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
         self._sets = [
-            _Set(self._tokens[p], written[p], values, p, self.clusters[p], *asked)
-            for p in self._parts
+            _Set(
+                [self._tokens[i] for i in some],
+                [written[i] for i in some],
+                {name: each[some] for name, each in values.items()},
+                [self.clusters[i] for i in some],
+                offered,
+                human,
+            )
+            for some in self._indices()
         ]
         self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
+        enough = self.set_size <= len(records)
         self.of_set = {
-            name: metrics.mean(values[name]) if name in values else _mean(self._of_sets(name))
+            name: metrics.mean(values[name])
+            if name in values
+            else _mean(self._of_sets(name) if enough else [None])
             for name in self._sets[0].values
         }
         # Texts are independent, so means over them have the usual interval. Figures of the whole
@@ -92,6 +109,26 @@ class TextSet:
             name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
             for name, each in values.items()
         }
+
+    @property
+    def figures_of_sets(self) -> Collection[str]:
+        """The figures that depend on the number of texts: they compare at an equal one only."""
+        return self._sets[0].left_out.keys()
+
+    def _indices(self) -> list[NDArray[np.intp]]:
+        """Return the indices of the texts of each set."""
+        n = len(self.records)
+        if self._are_subsets:
+            return subsets(n, self.set_size)
+        return [np.arange(n)[part] for part in self._parts]
+
+    def _set_interval(self, name: str) -> Interval | None:
+        """Return the interval of a figure of a whole set."""
+        left_out = [each.left_out[name] for each in self._sets]
+        if self._are_subsets:
+            texts = len(self.records) / self.set_size
+            return subset_interval(self._of_sets(name), left_out, texts)
+        return jackknife(self.of_set[name], *left_out)
 
     def _of_sets(self, name: str) -> list[float | None]:
         """Return a figure of a set for the texts of each seed."""
@@ -140,9 +177,10 @@ class TextSet:
         # A share near 0 or 1 needs an interval with a width there.
         _, ci95["loops"] = self._loops()
         for name in self._sets[0].left_out:
-            ci95[name] = jackknife(self.of_set[name], *(s.left_out[name] for s in self._sets))
+            ci95[name] = self._set_interval(name)
         return GeneratedTexts(
             n=len(self.records),
+            set_size=self.set_size,
             tokens=sum(len(record["surprisal"]) for record in self.records),
             figures={
                 "perplexity": None if surprisal is None else _perplexity(surprisal),
@@ -179,7 +217,8 @@ class TextSet:
         """Return each figure minus the figure of a second set, with the interval of the difference.
 
         Sets of the same samples are paired: their texts share a prompt and random numbers. A set
-        of fewer samples, as beam search has, is compared as unrelated texts.
+        of fewer samples, as beam search has, is compared as unrelated texts, and without the
+        figures of a whole set, which depend on the number of texts.
         """
         # Pairing needs the same samples on both sides.
         if self._samples() != other._samples():
@@ -201,7 +240,10 @@ class TextSet:
     def _independent_differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
         mine, theirs = self.summary(), other.summary()
         found = {}
-        for name in (*self.ratios, *self.of_set):
+        names = [*self.ratios, *self.of_set]
+        if self.set_size != other.set_size:
+            names = [name for name in names if name not in self.figures_of_sets]
+        for name in names:
             value = _less(mine.figures[name], theirs.figures[name])
             if value is not None:
                 own, their = ((each.figures[name], each.ci95[name]) for each in (mine, theirs))
@@ -234,8 +276,7 @@ class _Set:
 
     Args:
         tokens, written: the texts.
-        values: the figures of each of all texts.
-        part: the place of these texts among them.
+        values: the figures of each of these texts.
         clusters: the number of the cluster of each of these texts.
         offered: the metrics of plugins.
         human: human texts, for metrics that compare with them.
@@ -251,14 +292,12 @@ class _Set:
         tokens: Sequence[list[int]],
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
-        part: slice,
         clusters: Sequence[int],
         offered: Sequence[Offer],
         human: plugin_metrics.HumanTexts | None,
     ) -> None:
         of_plugins = plugin_metrics.measure(offered, tokens, written, human)
-        own = {name: each[part] for name, each in values.items()}
-        self.values = metrics.of_set(tokens, written, own) | of_plugins.values
+        self.values = metrics.of_set(tokens, written, values) | of_plugins.values
         self.failures = of_plugins.failures
         left_out: dict[str, list[float | None]] = {
             **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},

@@ -272,13 +272,24 @@ def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interva
         >>> round((high - 2) / 1.96, 3)  # the standard error, 1 / sqrt(3)
         0.577
     """
-    sets = [[value for value in each if value is not None] for each in left_out]
-    missing = any(len(s) < max(len(each), 2) for s, each in zip(sets, left_out, strict=True))
-    if whole is None or missing:
+    variances = [jackknife_variance(each) for each in left_out]
+    known = [variance for variance in variances if variance is not None]
+    if whole is None or len(known) < len(variances):
         return None
-    variances = [(len(values) - 1) * float(np.var(values)) for values in sets]
-    half = NORMAL * math.sqrt(math.fsum(variances)) / len(sets)
+    half = NORMAL * math.sqrt(math.fsum(known)) / len(known)
     return [whole - half, whole + half]
+
+
+def jackknife_variance(left_out: Sequence[float | None]) -> float | None:
+    """Return the variance of a figure of a set; None if it is undefined or there is one part.
+
+    Args:
+        left_out: the figure without each of the parts of the set, which have the same size.
+    """
+    known = [value for value in left_out if value is not None]
+    if len(known) < max(len(left_out), 2):
+        return None
+    return (len(known) - 1) * float(np.var(known))
 
 
 def share_interval(share: float | None, n: int) -> Interval | None:
