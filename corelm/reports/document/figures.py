@@ -285,8 +285,8 @@ FIGURES = (
         required=True, form=share, depends_on=TEXT_LENGTH,
         formula="(1 - rep-2)(1 - rep-3)(1 - rep-4)",
         text="1 if nothing is repeated within a text; mean over texts.",
-        note="Su et al. pool the n-grams of all texts before they multiply, which weighs long texts "
-        "more.",
+        note="Su et al. pool the n-grams of all texts before they multiply, so that long texts "
+        "weigh more.",
         source="corelm.reports.metrics.text_figures:diversity",
     ),
     Figure(

@@ -211,7 +211,7 @@ def from_human(
 
 
 def _set_size(human: HumanEntry) -> int | None:
-    return human.generated_texts and human.generated_texts.set_size
+    return human.generated_texts.set_size if human.generated_texts else None
 
 
 def _by_text(record: Record, contexts: Record | None) -> Record:

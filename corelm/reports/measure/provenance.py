@@ -27,10 +27,20 @@ from corelm.reports.document.content import (
 )
 from corelm.reports.document.figures import FIGURES, MEAN
 from corelm.reports.document.lookup import estimates
+from corelm.reports.document.numbers import listed
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
-from corelm.toolkit import Parameterized, Source, Strategy, machine, parts, registry, temperature_of
+from corelm.toolkit import (
+    Offer,
+    Parameterized,
+    Source,
+    Strategy,
+    machine,
+    parts,
+    registry,
+    temperature_of,
+)
 from corelm.toolkit import source_of as source_of_docstring
 
 if TYPE_CHECKING:
@@ -98,7 +108,9 @@ def header(
                 name=offer.full_name,
                 version=offer.source.version,
                 meaning=offer.value.meaning,
-                source=source_of_docstring(offer.value.figure or offer.value.compare),
+                source=source_of_docstring(
+                    offer.value.figure or offer.value.compare or offer.value.of_text
+                ),
             )
             for offer in plan.metrics
         ],
@@ -141,6 +153,24 @@ def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iter
             "prompts (--prompts) for more. Its figures that depend on the number of texts, such as "
             "distinct-n, are compared with no other"
         )
+
+
+def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[str]:
+    """Yield a sentence for each metric of a plugin that could not be measured for some entries."""
+    measured = [entry for entry in entries if not entry.error and entry.generated_texts]
+    for name in (offer.full_name for offer in metrics):
+        lacking = [
+            entry.label
+            for entry in measured
+            if entry.generated_texts
+            and entry.generated_texts.figures.get(name) is None
+            and name not in (entry.failed_metrics or {})
+        ]
+        if lacking:
+            yield (
+                f"{name} could not be measured for {listed(lacking)}: it is undefined for these "
+                "texts, which may be too short or too few"
+            )
 
 
 def failed_plugins() -> list[FailedPlugin]:

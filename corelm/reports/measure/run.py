@@ -42,7 +42,7 @@ from corelm.reports.measure.illustrations import is_kept, kept_texts, try_it
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.plan import Candidate, Plan
 from corelm.reports.measure.plugin_metrics import HumanTexts
-from corelm.reports.measure.provenance import described, header, name_of, warnings
+from corelm.reports.measure.provenance import described, header, name_of, undefined, warnings
 from corelm.reports.measure.scoring import Score
 from corelm.reports.measure.targets import Target
 from corelm.reports.measure.text_set import TextSet
@@ -181,7 +181,10 @@ class ReportRun:
             fronts=fronts(entries),
             curve=on_contexts.curve(found["curve"], at),
             try_it=try_it(plan.model, plan.prompts[0]),
-            warnings=list(warnings(plan, contexts, of_one_text)),
+            warnings=[
+                *warnings(plan, contexts, of_one_text),
+                *undefined(entries, plan.metrics),
+            ],
         )
 
     def _texts(self) -> Contexts:

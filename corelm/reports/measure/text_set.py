@@ -21,6 +21,7 @@ from corelm.reports.metrics.intervals import (
     jackknife,
     mean_interval,
     share_interval,
+    widened,
 )
 from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.reports.metrics.self_bleu import self_bleu_left_out
@@ -79,7 +80,9 @@ class TextSet:
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
-        values = metrics.by_text(self._tokens)
+        of_plugins = plugin_metrics.of_texts(offered, self._tokens, written)
+        values = metrics.by_text(self._tokens) | of_plugins.values
+        self._limits = {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])
         self.clusters = _clusters([(record["seed"], record["sample"]) for record in records])
         self.set_size = set_size or len(range(len(records))[self._parts[0]])
@@ -95,7 +98,8 @@ class TextSet:
             )
             for some in self._indices()
         ]
-        self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
+        failures = [of_plugins.failures, *(each.failures for each in self._sets)]
+        self.failures = {n: why for each in failures for n, why in each.items()}
         enough = self.set_size <= len(records)
         self.of_set = {
             name: metrics.mean(values[name])
@@ -127,8 +131,14 @@ class TextSet:
         left_out = [each.left_out[name] for each in self._sets]
         if self._are_subsets:
             texts = len(self.records) / self.set_size
-            return subset_interval(self._of_sets(name), left_out, texts)
-        return jackknife(self.of_set[name], *left_out)
+            ends = subset_interval(self._of_sets(name), left_out, texts)
+        else:
+            ends = jackknife(self.of_set[name], *left_out)
+        return widened(ends, self._noise(name), self._limits.get(name))
+
+    def _noise(self, name: str) -> float:
+        """Return the variance of a figure that random numbers of its own cause."""
+        return math.fsum(each.noise.get(name, 0.0) for each in self._sets) / len(self._sets) ** 2
 
     def _of_sets(self, name: str) -> list[float | None]:
         """Return a figure of a set for the texts of each seed."""
@@ -181,6 +191,7 @@ class TextSet:
         return GeneratedTexts(
             n=len(self.records),
             set_size=self.set_size,
+            texts_used=self._texts_used(),
             tokens=sum(len(record["surprisal"]) for record in self.records),
             figures={
                 "perplexity": None if surprisal is None else _perplexity(surprisal),
@@ -193,6 +204,11 @@ class TextSet:
                 {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
             ),
         )
+
+    def _texts_used(self) -> dict[str, int]:
+        """Return the number of texts that have a figure, for those that some texts lack."""
+        used = {name: sum(map(bool, counts)) for name, (_, counts) in self._per_text.items()}
+        return {name: n for name, n in used.items() if n < len(self.records)}
 
     def by_cluster(self, sums: Sums) -> Sums:
         """Add up the sums of the texts of each cluster."""
@@ -261,7 +277,7 @@ class TextSet:
             [_less(*pair) for pair in zip(own.left_out[name], their.left_out[name], strict=False)]
             for own, their in sets
         ]
-        return jackknife(difference, *left_out)
+        return widened(jackknife(difference, *left_out), self._noise(name) + other._noise(name))
 
     def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
         return difference_interval(self.by_cluster(own), other.by_cluster(their))
@@ -285,6 +301,7 @@ class _Set:
         values: the figures of `metrics.of_set`, and the metrics of plugins.
         left_out: for a jackknife, the figures that are not means, without some of the texts.
         failures: the metrics that failed, with the reason.
+        noise: the variances of metrics of plugins that their own random numbers cause.
     """
 
     def __init__(
@@ -298,7 +315,7 @@ class _Set:
     ) -> None:
         of_plugins = plugin_metrics.measure(offered, tokens, written, human)
         self.values = metrics.of_set(tokens, written, values) | of_plugins.values
-        self.failures = of_plugins.failures
+        self.failures, self.noise = of_plugins.failures, of_plugins.noise
         left_out: dict[str, list[float | None]] = {
             **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
             "self_bleu_4": self_bleu_left_out(tokens),

@@ -292,6 +292,28 @@ def jackknife_variance(left_out: Sequence[float | None]) -> float | None:
     return (len(known) - 1) * float(np.var(known))
 
 
+def widened(
+    ends: Interval | None, variance: float, limits: tuple[float, float] | None = None
+) -> Interval | None:
+    """Return an interval that holds a further, independent error too.
+
+    Args:
+        ends: the interval.
+        variance: the variance of the further error.
+        limits: the least and the largest value of the figure, where the interval ends.
+
+    Example:
+        >>> [round(end, 3) for end in widened([0.5, 0.9], 0.01, (0.0, 1.0))]
+        [0.42, 0.98]
+    """
+    if ends is None:
+        return None
+    middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
+    half = math.hypot(half, NORMAL * math.sqrt(variance))
+    low, high = limits or (-math.inf, math.inf)
+    return [min(max(end, low), high) for end in (middle - half, middle + half)]
+
+
 def share_interval(share: float | None, n: int) -> Interval | None:
     """Return the score interval of a share of n texts, which has a width even at 0 and at 1.
 

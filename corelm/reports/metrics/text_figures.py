@@ -24,6 +24,7 @@ from corelm.toolkit import ends_in_loop
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
+Value = TypeVar("Value")
 
 GROUPS = 64
 """The number of parts of a set that are left out in turn, at most."""
@@ -206,9 +207,7 @@ def mean(values: Floats) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def left_out(
-    statistic: Callable[[Sequence[T]], float | None], texts: Sequence[T]
-) -> list[float | None]:
+def left_out(statistic: Callable[[Sequence[T]], Value], texts: Sequence[T]) -> list[Value]:
     """Return a figure of a set without each text in turn, for a jackknife.
 
     A set of more than `GROUPS` texts is divided into that many groups, which are left out

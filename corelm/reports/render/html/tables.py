@@ -119,6 +119,9 @@ def _cell(column: Figure, entry: Entry) -> Cell:
     other = difference(entry, column.looked_up, column.view) if column.compared else None
     text = column.form(found.value).replace("-", MINUS)
     note = "of the words written" if is_human and column.human else spread_text(column, entry)
+    part = entry.part(column.view)
+    if part is not None and found.n is not None and part.n is not None and found.n < part.n:
+        note = ", ".join(filter(None, (f"of {found.n:,} texts", note)))
     if other is None:
         return Cell(column.title, text, note, ends)
     return Cell(column.title, text, note, ends, *_difference(column, other))
