@@ -2,10 +2,9 @@
 
     python tests/long/independent_figures.py [--sets 10000]
 
-The independent code counts n-grams one by one, in dictionaries of tuples, and takes BLEU from NLTK.
-A set has one to eight texts of no to twelve tokens, of two to ten kinds; token ids have gaps. Prints
-the number of values compared and each one that differs by more than 1e-12; ends with the code 1 if
-there is one.
+The independent code counts n-grams one by one, as sets of tuples, and takes BLEU from NLTK. A set
+has one to eight texts of no to twelve tokens, of two to ten kinds; token ids have gaps. Prints each
+value that differs by more than 1e-12; ends with the code 1 if there is one.
 """
 
 from __future__ import annotations

@@ -351,6 +351,7 @@ FIGURES = (
     ),
     Figure(
         name="unknown", view=GENERATED, unit=SHARE, table=VARIETY, title="[UNK]", form=share,
+        compared=False,
         text="The share of tokens that are unknown words.",
         note="0 for generated text.",
     ),

@@ -25,13 +25,14 @@ from corelm.reports.document.content import (
     TeacherForced,
 )
 from corelm.reports.document.figures import FIGURES, GENERATED, HUMAN, MEAN
-from corelm.reports.document.lookup import estimates, value
+from corelm.reports.document.lookup import estimate, estimates, value
 from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm.reports.measure.text_set import TextSet
+from corelm.reports.metrics.closest_set import closest_set
 from corelm.reports.metrics.intervals import (
+    NORMAL,
     best_of,
     difference_interval,
-    farther_interval,
     independent_difference,
     mean_interval,
 )
@@ -232,10 +233,9 @@ def _on_human_contexts(record: Record, contexts: Record) -> dict[str, Difference
 
 
 def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[str]:
-    """Return the samplers whose surprisal is closest to human text, as far as can be told.
+    """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
 
-    These are the closest one, and each one that is not farther away beyond chance: the paired
-    interval of the additional distance includes 0.
+    There is none if the error of human text is unknown.
 
     Args:
         measured: the measurements of the samplers, by entry.
@@ -244,20 +244,12 @@ def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[
     # A deterministic decoder writes one text for each prompt.
     several = {name: each for name, each in measured.items() if len(each.texts.records) > 1}
     measured = several or measured  # one text of a decoder may be close by chance
-    target = value(human, "surprisal", GENERATED)
-    # Not the sampler with the least distance alone: with few texts, the closest one is a matter
-    # of luck, and naming it would say more than was measured.
-    sums = {name: each.surprisal for name, each in measured.items()}
-    means = {name: mean for name, each in sums.items() if (mean := ratio(each)) is not None}
-    if target is None or not means:
+    target = human and estimate(human, "surprisal", GENERATED)
+    if not target or target.interval is None:
         return []
-    best = min(means, key=lambda name: abs(means[name] - target))
-    farther = {name: farther_interval(sums[name], sums[best], target) for name in means}
-    return [
-        name
-        for name, ends in farther.items()
-        if name == best or (ends is not None and ends[0] <= 0)
-    ]
+    low, high = target.interval
+    sums = {name: each.surprisal for name, each in measured.items()}
+    return closest_set(sums, target.value, ((high - low) / 2 / NORMAL) ** 2)
 
 
 def best_settings(

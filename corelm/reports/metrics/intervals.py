@@ -78,25 +78,6 @@ def difference_interval(
     return _percentiles(means - other, _influence(*first) - _influence(*second))
 
 
-def farther_interval(
-    first: Sums, second: Sums, target: float, seed: int = 0, rounds: int = ROUNDS
-) -> Interval | None:
-    """Return the bootstrap interval of how much farther a mean is from a target.
-
-    That is of |first - target| - |second - target|: paired for means over the same texts, and that
-    of independent sets if their numbers of texts differ. None if `mean_interval` of either is.
-    """
-    paired = len(first[0]) == len(second[0])
-    means = _means(*first, seed, rounds)
-    other = _means(*second, seed if paired else seed + 1, rounds)
-    if not len(means) == len(other) > 0:
-        return None
-    signs = [math.copysign(1, _mean(sums) - target) for sums in (first, second)]
-    own, its = signs[0] * _influence(*first), signs[1] * _influence(*second)
-    influence = own - its if paired else np.concatenate([own, its])
-    return _percentiles(abs(means - target) - abs(other - target), influence)
-
-
 class Best(NamedTuple):
     """The best of several settings.
 
