@@ -79,7 +79,7 @@ def read(whole: str) -> Reader:
 
 def test_the_sections_are_in_the_order_of_a_reader(read):
     ids = [section["id"] for section in read.all("section")]
-    first = ["entropy-against-temperature", "quality-against-diversity"]
+    first = ["entropy-against-temperature", "surprisal-against-diversity"]
     others = ["recall-against-mass-kept", "entropy-by-position", "mass-kept-by-position"]
     parts = ["table", "texts", "pictures", "try", "settings"]
     assert ids == ["summary", *first, *parts[:3], *others, *parts[3:]]

@@ -32,7 +32,7 @@ from corelm.testing import ToyModel
 Document = dict[str, Any]
 NAMES = (
     "entropy-against-temperature",
-    "quality-against-diversity",
+    "surprisal-against-diversity",
     "recall-against-mass-kept",
     "entropy-by-position",
     "mass-kept-by-position",
@@ -213,7 +213,7 @@ def test_bounds_and_human_line_are_drawn_and_named(document, drawn):
 
 
 def test_quality_and_diversity_of_every_sampler_and_of_people(document, drawn):
-    found = marks(drawn("quality-against-diversity"))
+    found = marks(drawn("surprisal-against-diversity"))
     own = document["reference"]["generated_texts"]
     assert found["human text"] == (own["diversity"], own["surprisal"])
     for row in document["samplers"]:
@@ -389,7 +389,7 @@ def test_a_sweep_has_a_line_for_each_figure_first_and_names_only_at_its_ends(kin
         figures = [row[view][metric] for row in rows]
         means = [each["mean"] if isinstance(each, dict) else each for each in figures]
         assert line.get_ydata().tolist() == means
-    axes = axes_of(document, "quality-against-diversity")[0]
+    axes = axes_of(document, "surprisal-against-diversity")[0]
     named = {text.get_text() for text in axes.texts}
     assert named == {"t = 0.05", "t = 1.0", "human text"}
     assert len([line for line in axes.lines if line.get_marker() == "o"]) == 20

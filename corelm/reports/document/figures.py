@@ -197,6 +197,7 @@ FIGURES = (
         name="human_surprisal", view=TEACHER_FORCED, unit=NATS, matched="human surprisal",
         formula="mean of -ln q of the human words with q > 0",
         text="How unexpected human text is to the sampler, where it could have drawn it.",
+        source="corelm.reports.measure.entries:human_recall",
     ),
     Figure(
         name="tokens_kept", view=TEACHER_FORCED, unit=TOKENS, table=ENTROPY, title="tokens kept",

@@ -51,7 +51,8 @@ FEW = 30
 INTERVALS = (
     "95 %: expanded percentile bootstrap over texts for means, Wilson's score interval for shares "
     "of texts, jackknife over texts for figures of a whole set; those of differences are paired by "
-    "text, except from texts of people"
+    "text, except from texts of people; those marked on the page have a false discovery rate of 5 % "
+    "over all of them"
 )
 PAPERS_OF_INTERVALS = {
     intervals.mean_interval: "intervals of means",
@@ -152,6 +153,15 @@ def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iter
             f"{name} draws nothing at random, so it wrote one text for each prompt; give more "
             "prompts (--prompts) for more. Its figures that depend on the number of texts, such as "
             "distinct-n, are compared with no other"
+        )
+
+
+def copies(names: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence for each sampler that wrote one text for each prompt again and again."""
+    for name in names:
+        yield (
+            f"{name} wrote the same text each time, so its texts count once for each prompt; give "
+            "more prompts (--prompts) for intervals"
         )
 
 

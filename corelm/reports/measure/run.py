@@ -42,7 +42,14 @@ from corelm.reports.measure.illustrations import is_kept, kept_texts, try_it
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.plan import Candidate, Plan
 from corelm.reports.measure.plugin_metrics import HumanTexts
-from corelm.reports.measure.provenance import described, header, name_of, undefined, warnings
+from corelm.reports.measure.provenance import (
+    copies,
+    described,
+    header,
+    name_of,
+    undefined,
+    warnings,
+)
 from corelm.reports.measure.scoring import Score
 from corelm.reports.measure.targets import Target
 from corelm.reports.measure.text_set import TextSet
@@ -183,6 +190,7 @@ class ReportRun:
             try_it=try_it(plan.model, plan.prompts[0]),
             warnings=[
                 *warnings(plan, contexts, of_one_text),
+                *copies(name for name, each in measured.items() if each.texts.are_copies),
                 *undefined(entries, plan.metrics),
             ],
         )

@@ -54,6 +54,8 @@ class TextSet:
         clusters: the number of the cluster of each text. Texts of one seed and sample have the
             same random numbers for every prompt, so they are resampled together. If there is a
             single sample, each prompt is a cluster.
+        are_copies: True if a sampler wrote one text for each prompt again and again, as `greedy`
+            does. They count once in its own intervals; in paired differences they vary as little.
         of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
         failures: the reason of each metric of a plugin that failed, by full name.
 
@@ -85,6 +87,7 @@ class TextSet:
         self._limits = {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])
         self.clusters = _clusters([(record["seed"], record["sample"]) for record in records])
+        self.are_copies = _are_copies(records)
         self.set_size = set_size or len(range(len(records))[self._parts[0]])
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
         self._sets = [
@@ -181,13 +184,14 @@ class TextSet:
         """Return the figures with their intervals."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
         both = self.ratios | self._per_text
-        ci95 = {name: mean_interval(*self.by_cluster(sums)) for name, sums in both.items()}
+        units = self._own_units()
+        ci95 = {name: mean_interval(*_by_unit(sums, units)) for name, sums in both.items()}
         ends, surprisal = ci95["surprisal"], means["surprisal"]
         ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
         _, ci95["loops"] = self._loops()
         for name in self._sets[0].left_out:
-            ci95[name] = self._set_interval(name)
+            ci95[name] = None if self.are_copies else self._set_interval(name)
         return GeneratedTexts(
             n=len(self.records),
             set_size=self.set_size,
@@ -212,9 +216,14 @@ class TextSet:
 
     def by_cluster(self, sums: Sums) -> Sums:
         """Add up the sums of the texts of each cluster."""
-        clusters = np.asarray(self.clusters, np.intp)
-        tops, bottoms = (np.bincount(clusters, np.asarray(each, np.float64)) for each in sums)
-        return tops.tolist(), bottoms.tolist()
+        return _by_unit(sums, self.clusters)
+
+    def _own_units(self) -> Sequence[int]:
+        """Return the number of the unit of each text for intervals of these texts alone."""
+        if not self.are_copies:
+            return self.clusters
+        prompts = list(dict.fromkeys(record["prompt"] for record in self.records))
+        return [prompts.index(record["prompt"]) for record in self.records]
 
     def _by_seed(self) -> dict[str, SeedSpread]:
         """Return the figures of the texts of each seed, and their standard deviation."""
@@ -284,7 +293,7 @@ class TextSet:
 
     def _loops(self) -> tuple[float | None, Interval | None]:
         share = self.of_set["loops"]
-        return share, share_interval(share, len(set(self.clusters)))
+        return share, share_interval(share, len(set(self._own_units())))
 
 
 class _Set:
@@ -326,6 +335,19 @@ class _Set:
         self.left_out = {
             n: _without_each_cluster(self.values[n], v, clusters) for n, v in left_out.items()
         }
+
+
+def _are_copies(records: Sequence[Record]) -> bool:
+    """Return True if all texts of each prompt are the same, and there are several of one."""
+    texts = {(record["prompt"], *record["tokens"]) for record in records}
+    prompts = {record["prompt"] for record in records}
+    return len(texts) == len(prompts) < len(records)
+
+
+def _by_unit(sums: Sums, units: Sequence[int]) -> Sums:
+    numbers = np.asarray(units, np.intp)
+    tops, bottoms = (np.bincount(numbers, np.asarray(each, np.float64)) for each in sums)
+    return tops.tolist(), bottoms.tolist()
 
 
 def _clusters(samples: Sequence[tuple[int, int]]) -> list[int]:
