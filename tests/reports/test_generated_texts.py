@@ -350,7 +350,9 @@ def test_undefined_figures_are_none(length, samples, known):
 
 
 def test_a_huge_perplexity_is_finite():
-    figures = summary([record(surprisal=[800.0] * 6), record(surprisal=[800.0] * 5)])
+    figures = summary(
+        [record(surprisal=[800.0] * 6), record(surprisal=[800.0] * 5, tokens=[3] * 5)]
+    )
     assert figures["surprisal"] == 800
     assert math.isfinite(figures["perplexity"])
     assert all(map(math.isfinite, figures["ci95"]["perplexity"]))

@@ -51,8 +51,7 @@ FEW = 30
 INTERVALS = (
     "95 %: expanded percentile bootstrap over texts for means, Wilson's score interval for shares "
     "of texts, jackknife over texts for figures of a whole set; those of differences are paired by "
-    "text, except from texts of people; those marked on the page have a false discovery rate of 5 % "
-    "over all of them"
+    "text, except from texts of people; those marked on the page have a false discovery rate of 5 %"
 )
 PAPERS_OF_INTERVALS = {
     intervals.mean_interval: "intervals of means",
