@@ -15,6 +15,7 @@ from corelm.reports.document.content import (
     TeacherForced,
 )
 from corelm.reports.document.figures import GENERATED, OF_SETS, OF_TEXTS, of_view
+from corelm.reports.document.numbers import share
 from corelm.reports.document.schema import fault
 from corelm.reports.measure import generated_texts
 from corelm.reports.measure.contexts import Contexts
@@ -58,10 +59,21 @@ def from_texts(
     of_texts.figures["unknown"] = sum(text["unknown"] for text in texts) / positions
     of_texts.by_position = []
     return HumanEntry(
-        description=f"{len(texts)} texts: {contexts.description}",
+        description=f"{len(texts)} texts: {contexts.description}{_note(of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
         failed_metrics=measured.failures,
+    )
+
+
+def _note(texts: GeneratedTexts) -> str:
+    """Say what becomes of words that the model does not know."""
+    unknown = texts.figures["unknown"]
+    if not unknown:
+        return ""
+    return (
+        f"; {share(unknown)} of their tokens are words that the model does not know: they stay in "
+        "its contexts, and are left out of the figures and of what a second scorer and metrics read"
     )
 
 

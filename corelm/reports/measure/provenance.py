@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from corelm import Decoder, Sampler
+from corelm import Decoder, LanguageModel, Sampler
 from corelm.reports.document.content import (
     Citation,
     ContextsSummary,
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 FEW = 30
 """The number of positions below which a report warns that its figures say little."""
+SAMPLED = 1000
+"""The number of tokens by which two vocabularies are compared."""
 INTERVALS = (
     "95 %: expanded percentile bootstrap over texts for means, Wilson's score interval for shares "
     "of texts, jackknife over texts for figures of a whole set; those of differences are paired by "
@@ -147,12 +149,34 @@ def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iter
             f"they compare at an equal number of texts, and there are {len(plan.human.texts)} "
             f"human texts, fewer than the {plan.set_size} of each sampler"
         )
+    if plan.scorer and have_one_vocabulary(plan.model, plan.scorer.model):
+        yield (
+            f"the second scorer, {plan.scorer.name}, is of the same family as {plan.model_name}, "
+            "whose vocabulary it has, and likes what that likes; choose one that was trained apart"
+        )
     for name in of_one_text if plan.n > 1 else ():
         yield (
             f"{name} draws nothing at random, so it wrote one text for each prompt; give more "
             "prompts (--prompts) for more. Its figures that depend on the number of texts, such as "
             "distinct-n, are compared with no other"
         )
+
+
+def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
+    """Return True if two models have the same tokens, as far as a sample of them tells.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> have_one_vocabulary(ToyModel(), ToyModel()), have_one_vocabulary(
+        ...     ToyModel(), ToyModel(["the", "cat"])
+        ... )
+        (True, False)
+    """
+    sizes = len(first.vocabulary), len(second.vocabulary)
+    if sizes[0] != sizes[1]:
+        return False
+    ids = range(0, sizes[0], max(sizes[0] // SAMPLED, 1))
+    return all(first.vocabulary.decode([i]) == second.vocabulary.decode([i]) for i in ids)
 
 
 def copies(names: Iterable[str]) -> Iterator[str]:
