@@ -162,11 +162,11 @@ def test_the_error_of_human_text_keeps_rows_in_the_set(values):
 
 @pytest.fixture(scope="module")
 def simulation():
-    return long_program("false_findings")
+    return long_program("false_discoveries")
 
 
 def test_the_closest_row_is_seldom_left_out(simulation):
-    """A few studies of `tests/long/false_findings.py`; 30 % of 1,024 texts were false before."""
+    """A few studies of `tests/long/false_discoveries.py`; 30 % of 1,024 texts were false before."""
     studies = simulation.ClosestStudies(size=2000)
     assert studies.truth == "temperature(t=1.1)"
     for texts in (64, 512):

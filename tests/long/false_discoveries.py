@@ -1,6 +1,6 @@
 """Count the false "closest" and the false differences of reports, at 64 to 1,024 texts.
 
-    python tests/long/false_findings.py [--texts 64 256 1024] [--studies 400] [--reports 60]
+    python tests/long/false_discoveries.py [--texts 64 256 1024] [--studies 400] [--reports 60]
                                         [--human 64]
 
 The truth is known: "human" texts are texts of the toy model. For "closest" they have a temperature
