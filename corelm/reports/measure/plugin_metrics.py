@@ -120,6 +120,7 @@ def of_texts(
 
     Example:
         >>> from corelm import Metric
+        >>> from corelm.plugins.offers import Source
         >>> length = Metric("tokens of a text", of_text=lambda tokens, text: len(tokens) or None)
         >>> offer = Offer("length", length, Source("corelm-count", "1", "length"))
         >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values

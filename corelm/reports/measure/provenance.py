@@ -129,13 +129,21 @@ def _model_name(model: NamedModel) -> ModelName:
     return ModelName(name=model.name, sha256=model.sha256)
 
 
-def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iterator[str]:
+def warnings(
+    plan: Plan,
+    contexts: Contexts,
+    entries: Iterable[Entry],
+    of_one_text: Iterable[str],
+    copied: Iterable[str],
+) -> Iterator[str]:
     """Yield what makes the figures say less than they seem to.
 
     Args:
         plan: the plan of the report.
         contexts: the contexts of the samplers.
+        entries: the entries of the samplers.
         of_one_text: the entries of decoders that write the same text each time.
+        copied: the entries of samplers that wrote the same text each time.
     """
     yield from plan.warnings
     if contexts.positions < FEW:
@@ -160,6 +168,12 @@ def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iter
             "prompts (--prompts) for more. Its figures that depend on the number of texts, such as "
             "distinct-n, are compared with no other"
         )
+    for name in copied:
+        yield (
+            f"{name} wrote the same text each time, so its texts count once for each prompt; give "
+            "more prompts (--prompts) for intervals"
+        )
+    yield from undefined(entries, plan.metrics)
 
 
 def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
@@ -177,15 +191,6 @@ def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
         return False
     ids = range(0, sizes[0], max(sizes[0] // SAMPLED, 1))
     return all(first.vocabulary.decode([i]) == second.vocabulary.decode([i]) for i in ids)
-
-
-def copies(names: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence for each sampler that wrote one text for each prompt again and again."""
-    for name in names:
-        yield (
-            f"{name} wrote the same text each time, so its texts count once for each prompt; give "
-            "more prompts (--prompts) for intervals"
-        )
 
 
 def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[str]:

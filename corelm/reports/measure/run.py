@@ -42,14 +42,7 @@ from corelm.reports.measure.illustrations import is_kept, kept_texts, try_it
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.plan import Candidate, Plan
 from corelm.reports.measure.plugin_metrics import HumanTexts
-from corelm.reports.measure.provenance import (
-    copies,
-    described,
-    header,
-    name_of,
-    undefined,
-    warnings,
-)
+from corelm.reports.measure.provenance import described, header, name_of, warnings
 from corelm.reports.measure.scoring import Score
 from corelm.reports.measure.targets import Target
 from corelm.reports.measure.text_set import TextSet
@@ -175,6 +168,7 @@ class ReportRun:
         names = {entry.name: name_of(entry.strategy) for entry in self._entries}
         size, never = len(plan.model.vocabulary), never_drawn(plan.model.vocabulary)
         of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
+        copied = [name for name, each in measured.items() if each.texts.are_copies]
         tried = [name_of(entry.strategy) for entry in self._entries]
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
@@ -188,11 +182,7 @@ class ReportRun:
             fronts=fronts(entries),
             curve=on_contexts.curve(found["curve"], at),
             try_it=try_it(plan.model, plan.prompts[0]),
-            warnings=[
-                *warnings(plan, contexts, of_one_text),
-                *copies(name for name, each in measured.items() if each.texts.are_copies),
-                *undefined(entries, plan.metrics),
-            ],
+            warnings=list(warnings(plan, contexts, entries, of_one_text, copied)),
         )
 
     def _texts(self) -> Contexts:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.measure import plugin_metrics
-from corelm.reports.measure.generated_texts import Record
+from corelm.reports.measure.generated_texts import Record, are_copies
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
 from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import (
@@ -87,7 +87,7 @@ class TextSet:
         self._limits = {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])
         self.clusters = _clusters([(record["seed"], record["sample"]) for record in records])
-        self.are_copies = _are_copies(records)
+        self.are_copies = are_copies(records)
         self.set_size = set_size or len(range(len(records))[self._parts[0]])
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
         self._sets = [
@@ -335,13 +335,6 @@ class _Set:
         self.left_out = {
             n: _without_each_cluster(self.values[n], v, clusters) for n, v in left_out.items()
         }
-
-
-def _are_copies(records: Sequence[Record]) -> bool:
-    """Return True if all texts of each prompt are the same, and there are several of one."""
-    texts = {(record["prompt"], *record["tokens"]) for record in records}
-    prompts = {record["prompt"] for record in records}
-    return len(texts) == len(prompts) < len(records)
 
 
 def _by_unit(sums: Sums, units: Sequence[int]) -> Sums:
