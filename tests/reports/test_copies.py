@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from documents import TEXTS, compare
+from documents import TEXTS, compare, typed
 
+from corelm.reports.document.figures import VARIETY
 from corelm.reports.metrics.intervals import share_interval
+from corelm.reports.render.html import tables
 
 
 def test_identical_texts_count_once_a_prompt():
@@ -32,10 +34,9 @@ def test_prompts_are_the_units():
     assert own["ci95"]["surprisal"] is not None
 
 
-def test_a_warning_says_so():
+def test_the_number_of_units_is_shown():
     document = compare(["greedy", "stochastic"], n=4)
-    said = [each for each in document["warnings"] if "same text" in each]
-    assert said == [
-        "greedy wrote the same text each time, so its texts count once for each prompt; give more "
-        "prompts (--prompts) for intervals"
-    ]
+    units = [each["generated_texts"]["units"] for each in document["samplers"]]
+    assert units == [1, 4]
+    lines = [line.n for line in tables.lines(typed(document), VARIETY)]
+    assert lines == ["4 (1 independent)", "4"]

@@ -310,7 +310,7 @@ def test_entropies_by_position():
 
 def test_every_figure_has_its_interval_around_it():
     figures = summary(drawn(samples=range(30), length=20), (0.5, 1.5))
-    counts = {"n", "tokens", "set_size", "texts_used", "ci95", "by_position", "by_seed"}
+    counts = {"n", "tokens", "units", "set_size", "texts_used", "ci95", "by_position", "by_seed"}
     assert figures["ci95"].keys() == figures.keys() - counts
     for name in ("constraint_cost", "model_calls", "tokens_read"):
         assert figures["ci95"].pop(name) is None  # there is neither a mask nor a decoder

@@ -169,11 +169,13 @@ class SeedSpread(Part):
 class GeneratedTexts(Part):
     """The figures of generated texts, by name; the metrics of plugins by full name.
 
-    `set_size` is the number of texts behind a figure of a whole set, such as `distinct_2`;
-    `texts_used` the number behind a mean over texts that some texts do not have.
+    `units` is the number of independent units that the intervals of means are over. `set_size` is
+    the number of texts behind a figure of a whole set, such as `distinct_2`; `texts_used` the
+    number behind a mean over texts that some texts do not have.
     """
 
     n: int | None = None
+    units: int | None = None
     set_size: int | None = None
     texts_used: dict[str, int] = field(default_factory=dict)
     tokens: int | None = None

@@ -134,7 +134,6 @@ def warnings(
     contexts: Contexts,
     entries: Iterable[Entry],
     of_one_text: Iterable[str],
-    copied: Iterable[str],
 ) -> Iterator[str]:
     """Yield what makes the figures say less than they seem to.
 
@@ -143,7 +142,6 @@ def warnings(
         contexts: the contexts of the samplers.
         entries: the entries of the samplers.
         of_one_text: the entries of decoders that write the same text each time.
-        copied: the entries of samplers that wrote the same text each time.
     """
     yield from plan.warnings
     if contexts.positions < FEW:
@@ -167,11 +165,6 @@ def warnings(
             f"{name} draws nothing at random, so it wrote one text for each prompt; give more "
             "prompts (--prompts) for more. Its figures that depend on the number of texts, such as "
             "distinct-n, are compared with no other"
-        )
-    for name in copied:
-        yield (
-            f"{name} wrote the same text each time, so its texts count once for each prompt; give "
-            "more prompts (--prompts) for intervals"
         )
     yield from undefined(entries, plan.metrics)
 

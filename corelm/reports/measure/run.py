@@ -168,7 +168,6 @@ class ReportRun:
         names = {entry.name: name_of(entry.strategy) for entry in self._entries}
         size, never = len(plan.model.vocabulary), never_drawn(plan.model.vocabulary)
         of_one_text = [entry.name for entry in self._entries if entry.writes_one_text]
-        copied = [name for name, each in measured.items() if each.texts.are_copies]
         tried = [name_of(entry.strategy) for entry in self._entries]
         return Document(
             header=header(plan, tried, self._targets, contexts, entries),
@@ -182,7 +181,7 @@ class ReportRun:
             fronts=fronts(entries),
             curve=on_contexts.curve(found["curve"], at),
             try_it=try_it(plan.model, plan.prompts[0]),
-            warnings=list(warnings(plan, contexts, entries, of_one_text, copied)),
+            warnings=list(warnings(plan, contexts, entries, of_one_text)),
         )
 
     def _texts(self) -> Contexts:

@@ -194,6 +194,7 @@ class TextSet:
             ci95[name] = None if self.are_copies else self._set_interval(name)
         return GeneratedTexts(
             n=len(self.records),
+            units=len(set(units)),
             set_size=self.set_size,
             texts_used=self._texts_used(),
             tokens=sum(len(record["surprisal"]) for record in self.records),

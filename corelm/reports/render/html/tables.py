@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from corelm.reports.document.content import Document, Entry, HumanEntry
+from corelm.reports.document.content import (
+    Document,
+    Entry,
+    GeneratedTexts,
+    HumanEntry,
+    TeacherForced,
+)
 from corelm.reports.document.figures import ENTROPY, GENERATED, HUMAN, TEACHER_FORCED, Figure
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
 from corelm.reports.document.numbers import MINUS, interval, signed
@@ -105,10 +111,18 @@ def _line(
         name,
         note="measured on other texts" if entry is human and elsewhere else "",
         human=entry is human,
-        n="" if part is None or part.n is None else f"{part.n:,}",
+        n=_count(part),
         strip=_strip(entry, human, document.bounds.max) if table == ENTROPY else None,
         cells=[_cell(column, entry, clear) for column in columns],
     )
+
+
+def _count(part: TeacherForced | GeneratedTexts | None) -> str:
+    """Return the number of texts or positions, and that of independent units if it differs."""
+    if part is None or part.n is None:
+        return ""
+    units = part.units if isinstance(part, GeneratedTexts) else None
+    return f"{part.n:,}" if units in (None, part.n) else f"{part.n:,} ({units:,} independent)"
 
 
 def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
