@@ -96,9 +96,9 @@ def human_recall(record: Record, human: Record) -> Record:
     """For each human word, return whether the sampler could draw it, and its surprisal.
 
     Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
-    keep 90 % of the human words if the model were calibrated. The source measures recall by the
-    cross-entropy of q, smoothed where it is 0; here the words with q = 0 are counted apart from the
-    surprisal of the others.
+    keep 90 % of the human words if the model were calibrated. The source describes the trade-off of
+    precision and recall that a sampler makes, by divergences; this share is a measure of corelm's
+    own.
 
     Source: Meister et al. 2023, On the efficacy of sampling adapters, arXiv 2307.03749.
     """
