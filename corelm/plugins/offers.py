@@ -81,9 +81,10 @@ def check_metric(offer: Offer) -> None:
         raise PluginError(f"not a metric: {name} is {shown(value)}, not a corelm.Metric")
     if not isinstance(value.meaning, str) or not value.meaning.strip():
         raise PluginError(f"not a metric: {name} has no meaning; define it in a few words")
-    functions = [each for each in (value.figure, value.compare) if each is not None]
+    offered = (value.figure, value.compare, value.of_text)
+    functions = [each for each in offered if each is not None]
     if len(functions) != 1:
-        raise PluginError(f"not a metric: {name} needs a figure or compare, and not both")
+        raise PluginError(f"not a metric: {name} needs one of figure, compare and of_text")
     if not callable(functions[0]):
         raise PluginError(f"not a metric: the figure of {name} is not a function")
 

@@ -141,6 +141,11 @@ class Plan:
         return NamedModel(self.model, self.model_name).sha256
 
     @property
+    def set_size(self) -> int:
+        """The number of texts that a sampler writes for one seed."""
+        return self.n * len(self.prompts)
+
+    @property
     def models(self) -> list[LanguageModel]:
         """The model, and the second scorer if there is one."""
         return [self.model] if self.scorer is None else [self.model, self.scorer.model]
