@@ -17,6 +17,7 @@ from corelm.decoding.step import Step
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.generate import BATCH, Texts
 from corelm.generation.open_texts import OpenTexts
+from corelm.generation.prompts import encoded
 from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
 from corelm.language_model import LanguageModel, Session
 
@@ -135,7 +136,7 @@ class BatchedTexts:
         self.is_read: bool = False
         self.view: SessionView | None = None
         self._model = model
-        ids = model.vocabulary.encode(texts.prompt)
+        ids = encoded(model.vocabulary, texts.prompt)
         self._unread: NDArray[np.int64] = np.array(ids, dtype=np.int64)
         self._session: Session | None = None  # while the prompt is read
         self._steps: Iterator[Step] = iter(())
