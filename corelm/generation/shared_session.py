@@ -38,7 +38,7 @@ class SharedSession:
         """
         self._logits = None
         inside = [view for view in views if view.own is None]
-        if inside and self._session:
+        if inside and self._session is not None:
             self._session.select(np.concatenate([view.rows for view in inside]))
         else:
             self._session = None
@@ -49,7 +49,7 @@ class SharedSession:
                 inside.append(view)
             elif view.own is not None:
                 view.own.extend(view.take_tokens())
-        if self._session:
+        if self._session is not None:
             self._session.extend(np.concatenate([view.take_tokens() for view in inside]))
         first = 0
         for view in inside:
