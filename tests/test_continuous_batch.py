@@ -12,8 +12,8 @@ import corelm
 from corelm.errors import SamplerError, UsageError
 from corelm.generation.continuous_batch import PIECE, ContinuousBatch
 from corelm.generation.endings import Endings
+from corelm.generation.generate import Texts
 from corelm.generation.shared_session import SessionView, SharedSession
-from corelm.generation.texts import Texts
 from corelm.plugins.strategies import Strategy, strategy
 from corelm.testing import ToyModel
 

@@ -3,20 +3,59 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
+import re
 import sys
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
-from corelm.cli.options.packages import package_hint
 from corelm.cli.output import messages
 from corelm.errors import CorelmError, UnknownNameError, UsageError
 from corelm.printable import message_of
 
+PACKAGES = {
+    "arithmetic": "corelm-arithmetic",
+    "backtrack": "corelm-backtrack",
+    "beam": "corelm-beam",
+    "best_of": "corelm-best-of",
+    "choice": "corelm-grammar",
+    "contrastive": "corelm-contrastive",
+    "diverse_beam": "corelm-beam",
+    "gguf": "corelm-llama-cpp",
+    "green_list": "corelm-watermark",
+    "guidance": "corelm-guidance",
+    "json_schema": "corelm-grammar",
+    "keras_hub": "corelm-keras-hub",
+    "lark": "corelm-grammar",
+    "mattr": "corelm-lexical",
+    "mauve": "corelm-mauve",
+    "mbr": "corelm-best-of",
+    "min_k": "corelm-min-k",
+    "mlx": "corelm-mlx",
+    "mtld": "corelm-lexical",
+    "p_less": "corelm-p-less",
+    "power": "corelm-power",
+    "regex": "corelm-grammar",
+    "speculative": "corelm-speculative",
+    "stochastic_beam": "corelm-beam",
+    "synthid": "corelm-watermark",
+    "transformers": "corelm-transformers",
+    "watermark": "corelm-watermark",
+}
+"""The package of each sampler, decoder, scheme of models, metric and command."""
+UNKNOWN = re.compile(
+    r"(?:there is no (?:sampler|decoder|sampler or decoder|model|metric)|No such command)"
+    r" '([\w-]+)[':]"
+)
+
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class PartialError(Exception):
@@ -75,7 +114,8 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
             return str(error), FAILED
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
-            return f"{where}{error.strerror or error}", FAILED
+            way_out = "; make room, and try again" if error.errno in NO_ROOM else ""
+            return f"{where}{error.strerror or error}{way_out}", FAILED
         case MemoryError():
             return "out of memory", FAILED
     return f"{type(error).__name__}: {message_of(error)} (--debug shows where)", FAILED
@@ -112,12 +152,30 @@ def _prepare(debug: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _show_warning
     logger = logging.getLogger("corelm")
     logger.handlers = [_OneLine()]
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Show a warning of Python on one line, without the control characters that it may have."""
+    messages.warn(f"{category.__name__}: {message}")
 
 
 class _OneLine(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         say = messages.warn if record.levelno >= logging.WARNING else messages.note
         say(record.getMessage())
+
+
+def package_hint(message: str) -> str:
+    """Return the package that offers an unknown name; empty if there is none.
+
+    Example:
+        >>> package_hint("there is no decoder 'beam' (there are: ancestral)")
+        '; the package corelm-beam offers it: pip install ./plugins/corelm-beam'
+    """
+    found = UNKNOWN.match(message)
+    package = found and PACKAGES.get(found[1])
+    return f"; the package {package} offers it: pip install ./plugins/{package}" if package else ""

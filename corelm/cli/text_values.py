@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from corelm.errors import UsageError
 
-class TextCommand(TyperCommand):
-    """A command whose options reach it as text.
+PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
+"""The names of values, in the help of options, that an empty text cannot be."""
+
+
+class _AsText:
+    """Leaves the values of options as they are.
 
     Typer converts each value with pydantic, whose import takes longer than the import of Typer.
     corelm's parameters convert text themselves, so the conversion is skipped.
@@ -16,22 +22,19 @@ class TextCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options, which leave their values as they are."""
-        return _unconverted(super().get_params(ctx))
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:  # Typer may ask twice for the same objects
+            if not isinstance(parameter.process_value, _Unconverted):
+                parameter.process_value = _Unconverted(parameter)
+        return parameters
 
 
-class TextGroup(TyperGroup):
-    """A group whose options reach it as text, for the same reason as `TextCommand`."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the options, which leave their values as they are."""
-        return _unconverted(super().get_params(ctx))
+class TextCommand(_AsText, TyperCommand):
+    """A command whose options reach it as text."""
 
 
-def _unconverted(parameters: list[Any]) -> list[Any]:
-    for parameter in parameters:  # Typer may ask twice for the same objects
-        if not isinstance(parameter.process_value, _Unconverted):
-            parameter.process_value = _Unconverted(parameter)
-    return parameters
+class TextGroup(_AsText, TyperGroup):
+    """A group whose options reach it as text."""
 
 
 class _Unconverted:
@@ -43,7 +46,16 @@ class _Unconverted:
 
     def __call__(self, context: Any, value: Any) -> Any:
         parameter = self._parameter
+        _check_place(parameter, value)
         if isinstance(value, bool) or (value is None and parameter.required):
             return self._convert(context, value)
         callback = parameter.callback
         return value if callback is None else callback(context, parameter, value)
+
+
+def _check_place(option: Any, value: Any) -> None:
+    """Raise if the value of an option that names a file, a folder or an address is blank."""
+    is_place = option.param_type_name == "option" and PLACES.search(option.metavar or "")
+    if is_place and isinstance(value, str) and not value.strip():
+        article = "an" if option.metavar[0] == "A" else "a"
+        raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")

@@ -10,15 +10,24 @@ from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
-from corelm.decoding.distributions import Distributions
-from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import Step, model_surprisals
-from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, RewindableSession, Session, is_end
-from corelm.numerics.distributions import Array, draw_checked, surprisals
+from corelm.decoding.step import Distributions, Step, model_surprisals
+from corelm.errors import CorelmError, ModelOutputError, UsageError
+from corelm.language_model import (
+    LanguageModel,
+    RewindableSession,
+    Session,
+    Vocabulary,
+    is_end,
+    never_drawn,
+)
+from corelm.numerics.arrays import is_masked
+from corelm.numerics.distributions import Array, draw_checked, mask_tokens, surprisals
 from corelm.sampler import Sampler
 from corelm.stages import Trace, check_result, has_masks, invalid_result, run_stages
+from corelm.validation import check_logits
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
@@ -69,7 +78,7 @@ class Decoding:
         batch = len(random_stream)
         self._model = model
         # One pass over the prompt for a batch of any size: forks share the cache or copy it.
-        self.session: Session = model.start(prompt[None, :])
+        self.session: Session = _started(model, prompt)
         self.session.select(np.zeros(batch, dtype=np.int64))
         self.samples: Ids = _read_only(np.array(random_stream.samples, dtype=np.int64))
         self._builder = ContextBuilder(prompt, batch, length, model.vocabulary)
@@ -257,7 +266,13 @@ class Decoding:
             ModelOutputError: the model's logits are not a distribution.
         """
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        return self._prepare(raw, self._builder.step)
+        logits = self._prepare(raw, self._builder.step)
+        if len(logits) != len(self.samples):
+            raise ModelOutputError(
+                f"the model's logits must have {len(self.samples)} rows, one for each text, not "
+                f"{len(logits)}"
+            )
+        return logits
 
     def _drawn_tokens(self) -> Ids:
         if self._drawn is None:
@@ -286,3 +301,64 @@ def _read_only(array: NDArray[T]) -> NDArray[T]:
     """Make a new, unshared array read-only, so that a step needs no protecting view."""
     array.flags.writeable = False
     return array
+
+
+class ModelLogits:
+    """Validate a model's logits and mask the tokens that are never drawn.
+
+    Args:
+        vocabulary: the model's vocabulary.
+        unknown: allow [UNK] to be sampled.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, unknown: bool = False) -> None:
+        self._size = len(vocabulary)
+        self._never = never_drawn(vocabulary, unknown)
+
+    def __call__(self, logits: Array, step: int) -> Array:
+        """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
+
+        Args:
+            logits: (batch, vocabulary), float32 or float64, of a session: the caller owns them, so
+                they may be overwritten here.
+            step: the number of tokens drawn so far, for messages.
+
+        Raises:
+            ModelOutputError: a different shape or dtype, or a row that is not a distribution.
+        """
+        if is_masked(logits):
+            raise ModelOutputError(
+                "the model's logits must be a plain array, not a MaskedArray; "
+                "set tokens that are never drawn to minus infinity"
+            )
+        logits = np.asarray(logits)
+        shape, dtype = logits.shape, logits.dtype
+        if len(shape) != 2 or shape[1] != self._size or dtype not in FLOATS:
+            raise ModelOutputError(
+                f"the model's logits must be (batch, {self._size}) in float32 or float64, "
+                f"not {shape} in {dtype}"
+            )
+        if not logits.flags.writeable:
+            logits = logits.copy()
+        # The pass that masks validates the rows too; the slower check only names the fault.
+        if not mask_tokens(logits, self._never):
+            check_logits(logits, f"the model's logits at step {step}")
+        return logits
+
+
+def _started(model: LanguageModel, prompt: Ids) -> Session:
+    """Return the session of a prompt.
+
+    Raises:
+        UsageError: an empty prompt, which the model can't continue.
+    """
+    if len(prompt):
+        return model.start(prompt[None, :])
+    try:
+        session = model.start(prompt[None, :])
+        session.next_logits()  # some models look for the last token only here
+    except CorelmError:
+        raise
+    except Exception as error:
+        raise UsageError("the model cannot continue an empty text; give it a prompt") from error
+    return session

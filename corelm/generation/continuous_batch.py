@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from corelm.decoding.step import Step
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.generate import BATCH, OpenTexts
+from corelm.generation.generate import BATCH, Texts
+from corelm.generation.open_texts import OpenTexts
+from corelm.generation.prompts import encoded
 from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
-from corelm.generation.texts import Texts
 from corelm.language_model import LanguageModel, Session
 
 PIECE = 512
@@ -135,7 +136,7 @@ class BatchedTexts:
         self.is_read: bool = False
         self.view: SessionView | None = None
         self._model = model
-        ids = model.vocabulary.encode(texts.prompt)
+        ids = encoded(model.vocabulary, texts.prompt)
         self._unread: NDArray[np.int64] = np.array(ids, dtype=np.int64)
         self._session: Session | None = None  # while the prompt is read
         self._steps: Iterator[Step] = iter(())
@@ -147,7 +148,8 @@ class BatchedTexts:
             most: the largest number of tokens.
             shared: the session to join when the prompt is read.
         """
-        if not isinstance(self.texts.strategy.decoder, Ancestral | None):
+        decoder = self.texts.strategy.decoder
+        if decoder is not None and type(decoder) is not Ancestral:
             self._begin(self._model)  # with a session of its own, which may rewind
             return len(self._unread)
         piece, self._unread = self._unread[:most], self._unread[most:]

@@ -25,14 +25,11 @@ class SharedSession:
         if self._session is not None and self._logits is None:
             self._logits = self._session.next_logits()
 
-    def logits(self, rows: NDArray[np.int64]) -> Array:
-        """Return the logits of some rows, which no other view has: (batch, vocabulary)."""
+    def logits(self, first: int, end: int) -> Array:
+        """Return the logits of the rows of one view, (batch, vocabulary), without a copy."""
         self.compute()
         assert self._logits is not None
-        first, end = rows[0], rows[-1] + 1
-        # A slice of neighbours costs no copy, and a view's rows are neighbours after each step.
-        are_neighbours = np.array_equal(rows, np.arange(first, end))
-        return self._logits[first:end] if are_neighbours else self._logits[rows]
+        return self._logits[first:end]
 
     def advance(self, views: Sequence[SessionView]) -> None:
         """Keep the rows of these views alone, and append the token of each.
@@ -41,25 +38,23 @@ class SharedSession:
         """
         self._logits = None
         inside = [view for view in views if view.own is None]
-        if inside and self._session:
+        if inside and self._session is not None:
             self._session.select(np.concatenate([view.rows for view in inside]))
         else:
             self._session = None
         for view in views:
-            if view.own is None:  # most of them; asking for the protocol takes microseconds
-                continue
             # Before its token, so that the step of this token is one with that of the others.
-            if isinstance(view.own, JoinableSession):
+            if view.own is not None and isinstance(view.own, JoinableSession):
                 self._join(view.own)
                 inside.append(view)
-            else:
+            elif view.own is not None:
                 view.own.extend(view.take_tokens())
-        if self._session:
+        if self._session is not None:
             self._session.extend(np.concatenate([view.take_tokens() for view in inside]))
-        end = 0
+        first = 0
         for view in inside:
-            first, end = end, end + len(view.rows)
-            view.own, view.rows = None, np.arange(first, end)
+            view.place(first)
+            first += view.size
 
     def _join(self, session: JoinableSession) -> None:
         if self._session is None:
@@ -77,24 +72,30 @@ class SessionView:
 
     Attributes:
         own: the session of its own; None when it has joined the shared one.
-        rows: (batch,) its rows in the shared session.
+        size: the number of its rows.
     """
 
     def __init__(self, shared: SharedSession, own: Session) -> None:
         self._shared = shared
         self.own: Session | None = own
-        self.rows: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+        self.size = 1
+        self._first = 0  # the first of its rows in the shared session, which are neighbours
+        self._kept: NDArray[np.int64] | None = None  # those selected since the last step
         self._tokens: NDArray[Any] | None = None
 
     def next_logits(self) -> Array:
         """Return (batch, vocabulary): the logits of the next token of each row.
 
         Raises:
-            UsageError: the shared session hasn't got the last tokens yet.
+            UsageError: rows were selected or tokens appended since the last step.
         """
         if self._tokens is not None:
             raise UsageError("a shared session has no logits before its next step")
-        return self._shared.logits(self.rows) if self.own is None else self.own.next_logits()
+        if self.own is not None:
+            return self.own.next_logits()
+        if self._kept is not None:
+            raise UsageError("a shared session drops rows after their logits")
+        return self._shared.logits(self._first, self._first + self.size)
 
     def extend(self, tokens: NDArray[Any]) -> None:
         """Append tokens of shape (batch,), in the next step of the shared session.
@@ -102,7 +103,7 @@ class SessionView:
         Raises:
             UsageError: other tokens, or a second time in one step.
         """
-        if self._tokens is not None or np.shape(tokens) != self.rows.shape:
+        if self._tokens is not None or np.shape(tokens) != (self.size,):
             raise UsageError("a shared session takes one token of each row in a step")
         self._tokens = tokens
 
@@ -117,7 +118,20 @@ class SessionView:
         kept = np.asarray(rows, dtype=np.int64)
         if self.own is not None:
             self.own.select(kept)
-        self.rows = self.rows[kept]
+        else:
+            self._kept = kept if self._kept is None else self._kept[kept]
+        self.size = len(kept)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """(batch,) its rows in the shared session."""
+        if self._kept is not None:
+            return self._first + self._kept
+        return np.arange(self._first, self._first + self.size)
+
+    def place(self, first: int) -> None:
+        """Take the rows from a place on, where the shared session has put those of this view."""
+        self.own, self._first, self._kept = None, first, None
 
     def take_tokens(self) -> NDArray[Any]:
         """Return the tokens to append, and forget them.

@@ -10,7 +10,7 @@ from corelm.interop.engine_sampler import EngineSampler
 from corelm.interop.hub_cache import check_hub_model, hub_models
 from corelm.interop.padded_session import PaddedCache, PaddedSession
 from corelm.interop.requirements import check_model_folder, requires
-from corelm.interop.session_trial import row_faults, session_faults
+from corelm.interop.session_trial import check_session, row_faults, session_faults
 from corelm.interop.tokenizer_vocabulary import vocabulary_of
 from corelm.models.keras_import import quiet_tensorflow
 
@@ -23,6 +23,7 @@ __all__ = [
     "PaddedSession",
     "check_hub_model",
     "check_model_folder",
+    "check_session",
     "hub_models",
     "quiet_tensorflow",
     "requires",

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Vocabulary
 from corelm.errors import UsageError
-from corelm.toolkit import SlidingWindow
+from corelm.models.sliding_window import SlidingWindow
 
 Outputs = tuple[Array, ...]
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm import Array, Session, Vocabulary
 from corelm.errors import UsageError
 from corelm.interop.cached_session import CachedSession, KeyValueCache, Outputs
-from corelm.toolkit import SlidingWindow
+from corelm.models.sliding_window import SlidingWindow
 
 Ids = NDArray[np.int64]
 

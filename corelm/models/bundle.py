@@ -29,8 +29,7 @@ from corelm.models import atomic_files
 from corelm.models.architectures import Architecture
 from corelm.models.atomic_files import JSON_LIMIT
 from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
-from corelm.models.weights import check, shapes
-from corelm.models.weights_file import parse_weights
+from corelm.models.weights import check, parse_weights, shapes
 
 FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"
@@ -110,9 +109,10 @@ def write(
         _refuse_to_replace(target)
         atomic_files.write_folder(contents, target)
     except (OSError, ValueError, TypeError) as error:
+        kept = "; the earlier model is unchanged" if os.path.lexists(path) else ""
         raise ModelFileError(
-            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}; "
-            "an earlier model is unchanged"
+            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+            + kept
         ) from error
 
 

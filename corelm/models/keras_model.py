@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Session, Vocabulary, softmax
 from corelm.errors import UsageError
-from corelm.toolkit import SlidingWindow, start_rows
+from corelm.models.sliding_window import SlidingWindow
+from corelm.toolkit import start_rows
 
 logger: logging.Logger = logging.getLogger("corelm")
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
+import numpy as np
 import pluggy
 
 from corelm import hookspecs
 from corelm.decoder import Decoder
 from corelm.decoding.step import Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.language_model import LanguageModel, ModelScheme
 from corelm.params import Parameterized, register_as
 from corelm.plugins.entry_points import EntryPoint, entry_points
 from corelm.plugins.loading import (
@@ -135,19 +135,16 @@ class Registry:
         cls: type[Decoder] = self.find("corelm_decoders", name).value
         return cls
 
-    def model(self, name: str) -> Callable[[], LanguageModel] | ModelScheme:
-        """Return the function that loads the model of a name or full name, or the scheme."""
-        loader: Callable[[], LanguageModel] | ModelScheme = self.find("corelm_models", name).value
-        return loader
-
     def observe(self, step: Step) -> None:
         """Pass a step to every observer; an observer that raises is not called again."""
         for impl in self._manager.hook.corelm_next_token.get_hookimpls():
             if impl.plugin_name in self._silenced:
                 continue
             try:
+                # A copy: an observer may write around the read-only flag, as torch does.
+                own = step.select(np.arange(len(step.samples)))
                 with plugin_errors():  # as in pluggy, an observer may omit the argument
-                    impl.function(step) if impl.argnames else impl.function()
+                    impl.function(own) if impl.argnames else impl.function()
             except PluginError as error:
                 self._silenced.add(impl.plugin_name)  # one warning, not one for each token
                 self._warn(impl.plugin_name, f"at step {step.position}: {error}")

@@ -34,7 +34,7 @@ LARGEST = 2**28
 class Report:
     """An entropy comparison report.
 
-    Every form of it is made from one document, which follows the schema `corelm.report/1`.
+    Every form of it is made from one document, which follows the schema `corelm.report/2`.
 
     Args:
         document: the content, as `to_dict` returns it.

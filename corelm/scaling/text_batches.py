@@ -11,7 +11,8 @@ from typing import Any
 
 from corelm import Generation, LanguageModel
 from corelm.scaling.executor import Executor, Unit
-from corelm.toolkit import BATCH, Texts, batches, hashes_of_secrets, write_in_order
+from corelm.scaling.job import hashes_of_secrets
+from corelm.toolkit import BATCH, Texts, batches, write_in_order
 
 EARLY = 256
 """The number of results kept in memory that wait for an earlier one."""

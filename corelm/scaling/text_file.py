@@ -8,15 +8,20 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from corelm.errors import ModelFileError, UsageError
+from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.models import atomic_files
-from corelm.scaling import parquet
 from corelm.toolkit import BATCH, differences
+
+SUFFIX = ".parquet"
+ROWS = 2**14
+"""The number of texts in a row group, the most in memory at a time."""
 
 PART = ".part"
 """The end of the name of a file that isn't whole."""
@@ -33,21 +38,24 @@ class TextFile:
         reasons: the number of texts for each finish reason.
     """
 
-    def __init__(self, file: IO[bytes], written: int, reasons: Counter[str]) -> None:
+    def __init__(self, file: FileIO, written: int, reasons: Counter[str]) -> None:
         self._file = file
         self.written = written
         self.reasons = reasons
 
     def add(self, lines: Sequence[str]) -> None:
         """Append the lines of the texts that follow, all at once."""
-        self._file.write("".join(f"{line}\n" for line in lines).encode())
-        self._file.flush()
+        content = memoryview("".join(f"{line}\n" for line in lines).encode())
+        with atomic_files.named_errors(Path(self._file.name)):
+            while content:
+                content = content[self._file.write(content) :]
         self.written += len(lines)
         self.reasons.update(json.loads(line)["finish_reason"] for line in lines)
 
     def sync(self) -> None:
         """Wait until everything is on the disk."""
-        os.fsync(self._file.fileno())
+        with atomic_files.named_errors(Path(self._file.name)):
+            os.fsync(self._file.fileno())
 
 
 def stored_settings(path: Path) -> dict[str, Any] | None:
@@ -107,7 +115,7 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
 def _growing(part: Path, samples: int) -> Iterator[TextFile]:
     """Open an unfinished file behind its last whole batch; sync it unless something fails."""
     size, written, reasons = _whole(part, samples)
-    with open(part, "ab") as file:
+    with open(part, "ab", buffering=0) as file:  # a buffer would write again when it is closed
         file.truncate(size)
         texts = TextFile(file, written, reasons)
         yield texts
@@ -115,8 +123,8 @@ def _growing(part: Path, samples: int) -> Iterator[TextFile]:
 
 
 def _give_name(part: Path, path: Path) -> None:
-    if path.suffix == parquet.SUFFIX:
-        parquet.convert(part, path)
+    if path.suffix == SUFFIX:
+        _convert(part, path)
     else:
         part.replace(path)
     part.unlink(missing_ok=True)
@@ -128,12 +136,13 @@ def _settings_of(path: Path) -> Path:
 
 
 def _check(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{str(path)!r} is not a file, so texts cannot be written into it")
+    for place in (path, path.with_name(path.name + PART)):  # reading a device never ends
+        if place.exists() and not place.is_file():
+            raise UsageError(f"{str(place)!r} is not a file, so texts cannot be written into it")
     if not path.parent.is_dir():
         raise UsageError(f"cannot write to {str(path)!r}: {path.parent} is not a folder")
-    if path.suffix == parquet.SUFFIX:
-        parquet.check_installed()
+    if path.suffix == SUFFIX:
+        _check_pyarrow()
 
 
 @contextmanager
@@ -179,3 +188,55 @@ def _reason(line: bytes, sample: int) -> str | None:
         if line.endswith(b"\n") and text["sample"] == sample:
             return str(text["finish_reason"])
     return None
+
+
+def _check_pyarrow() -> None:
+    """Refuse to start without pyarrow.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a .parquet file needs pyarrow ({error}); install it with: pip install "
+            "'corelm[parquet]', or give a .jsonl file"
+        ) from error
+
+
+def _convert(lines: Path, target: Path) -> None:
+    """Write a Parquet file from lines of JSON, whole or not at all.
+
+    Args:
+        lines: the file that `TextFile` has written.
+        target: the Parquet file.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema(
+        [
+            ("prompt", pa.string()),
+            ("sample", pa.int64()),
+            ("text", pa.string()),
+            ("finish_reason", pa.string()),
+            ("is_cut_off", pa.bool_()),
+            ("tokens", pa.list_(pa.int32())),
+        ]
+    )
+    new = target.with_name(f".{target.name}.new")
+    try:
+        with atomic_files.named_errors(target):
+            with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
+                for rows in _groups(lines):
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            new.replace(target)
+    finally:  # the lines are still there to write it again
+        new.unlink(missing_ok=True)
+
+
+def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:
+    with open(lines, encoding="utf-8") as file:
+        while rows := [json.loads(line) for line in islice(file, ROWS)]:
+            yield rows

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm.decoding.sliding_window import padded_rows
+from corelm.decoding.grouped_session import padded_rows
 from corelm.errors import UsageError
 from corelm.language_model import Session
 from corelm.numerics.distributions import Array, softmax

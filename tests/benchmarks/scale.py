@@ -25,7 +25,7 @@ import numpy as np
 
 import corelm
 from corelm.generation.endings import Endings
-from corelm.generation.texts import Texts
+from corelm.generation.generate import Texts
 from corelm.machine import machine
 from corelm.plugins.strategies import strategy
 from corelm.reports.measure.generated_texts import draw, without_details
@@ -40,7 +40,7 @@ MODEL = "imdb"
 WORKERS = (None, 1, 2)
 TEXTS, UNITS = 2048, 400
 COUNTS = (100, 1000)
-FIGURES = (1000, 2000, 4000)
+FIGURES = 100, 1_000, 5_000, 20_000
 VOCABULARIES = (16_000, 128_000, 262_000)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 import corelm
 from corelm import hookimpl
+from corelm.authoring.checks import shadowing_parameters
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.params import renamed
 from corelm.plugins.entry_points import EntryPoint
@@ -24,7 +25,6 @@ from corelm.plugins.offers import (
     Source,
     distinct,
     offers_by_name,
-    shadowing_parameters,
 )
 from corelm.plugins.registry import Registry
 from corelm.testing import ToyModel
@@ -151,18 +151,18 @@ def test_an_unknown_name_comes_with_a_suggestion_and_the_known_names(only):
     with pytest.raises(UnknownNameError, match="there is no decoder 'x'"):
         Registry().decoder("x")
     with pytest.raises(UnknownNameError, match="there is no model 'x'"):
-        Registry().model("x")
+        Registry().find("corelm_models", "x")
 
 
 def test_an_unknown_name_comes_with_every_known_name():
     registry = Registry(points=[])
     with pytest.raises(UnknownNameError) as caught:
-        registry.model("x")
+        registry.find("corelm_models", "x")
     assert str(caught.value) == "there is no model 'x' (there are: none)"
     models = hookimpl(lambda: {"second": ToyModel, "first": ToyModel})
     registry.register(SimpleNamespace(corelm_models=models))
     with pytest.raises(UnknownNameError) as caught:
-        registry.model("x")
+        registry.find("corelm_models", "x")
     assert str(caught.value) == "there is no model 'x' (there are: first, second)"
 
 
@@ -202,7 +202,7 @@ def test_models_and_decoders_are_found(installed_plugin, only):
     )
     installed_plugin("corelm-more", {"toy": "corelm_more"}, code)
     registry = Registry()
-    assert len(registry.model("toy")().vocabulary) == 13
+    assert len(registry.find("corelm_models", "toy").value().vocabulary) == 13
     assert registry.decoder("mine").__name__ == "Mine"
     assert "corelm-more:toy" in names(registry.models())
 
@@ -602,6 +602,18 @@ def test_one_made_for_another_version_is_refused_with_both(installed_plugin, onl
     assert failure(registry, "corelm-old") == (
         f"made for version {version} of the plugin contract, this corelm has version 1; "
         "install a release of the two that match"
+    )
+
+
+@pytest.mark.parametrize("version", ["1", None, 1.0])
+def test_a_version_that_is_not_a_number_is_refused(installed_plugin, only, version):
+    only("corelm-old")
+    code = module(f"CORELM_API_VERSION = {version!r}\n", old="Old")
+    installed_plugin("corelm-old", {"old": "corelm_old"}, code)
+    registry = Registry()
+    registry.load_all()
+    assert failure(registry, "corelm-old") == (
+        f"CORELM_API_VERSION must be a whole number such as 1, not {version!r}"
     )
 
 

@@ -4,6 +4,7 @@ import errno
 import logging
 import random
 import re
+from collections import namedtuple
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,8 @@ from corelm.models.architectures import Architecture  # noqa: E402
 from corelm.models.byte_pairs import BytePairVocabulary  # noqa: E402
 from corelm.models.keras_layers import build  # noqa: E402
 from corelm.models.keras_model import KerasLanguageModel  # noqa: E402
-from corelm.training import checkpoint, precision, presets  # noqa: E402
+from corelm.training import checkpoint, presets  # noqa: E402
+from corelm.training import settings as training_settings  # noqa: E402
 from corelm.training.batches import ShuffledBatches  # noqa: E402
 from corelm.training.callbacks import TextGeneration  # noqa: E402
 from corelm.training.checkpoint import Checkpoint  # noqa: E402
@@ -122,8 +124,10 @@ def test_a_trained_model_can_be_loaded_and_writes(texts, preset):
     assert all(text.startswith("a b") for _, both in notes.written for text in both.values())
 
 
-def test_the_manifest_says_how_the_model_was_made(texts):
-    manifest = bundle.read(train(settings(texts, precision="mixed_bfloat16"), Notes())).manifest
+def test_the_manifest_says_how_the_model_was_made_and_the_checkpoint_is_gone(texts):
+    chosen = settings(texts, precision="mixed_bfloat16")
+    manifest = bundle.read(train(chosen, Notes())).manifest
+    assert not checkpoint_path(chosen.out).exists()
     assert manifest["training"]["seed"] == 0
     assert manifest["training"]["preset"] == "default"
     assert manifest["training"]["texts"] == 38
@@ -255,12 +259,6 @@ def test_little_text_has_a_small_batch_and_warnings(texts):
     assert rough.startswith("only 2 texts are held out")
 
 
-def test_the_checkpoint_is_gone_once_the_model_is_written(texts):
-    chosen = settings(texts)
-    train(chosen, Notes())
-    assert not checkpoint_path(chosen.out).exists()
-
-
 def interrupted(texts, **changes):
     with pytest.raises(KeyboardInterrupt):
         train(settings(texts, **changes), Notes(interrupt_at=6))
@@ -323,7 +321,7 @@ def test_two_runs_into_one_folder(texts):
 
 
 def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(texts, monkeypatch):
-    monkeypatch.setattr(precision, "processor_flags", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr(training_settings, "processor_flags", lambda: frozenset({"amx_bf16"}))
     chosen = settings(texts, precision="auto")
     left = [chosen.out.with_name(f".{name}.0123abcd.new") for name in ("model", "model.checkpoint")]
     left[0].mkdir()
@@ -339,7 +337,7 @@ def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(t
     assert plan.steps_per_epoch == -(-plan.rows // 4)
     assert plan.tokens == 6 * plan.rows
     assert plan.weights > plan.vocabulary * 8
-    monkeypatch.setattr(precision, "processor_flags", frozenset)
+    monkeypatch.setattr(training_settings, "processor_flags", frozenset)
     later = Notes(interrupt_at=7)
     with pytest.raises(KeyboardInterrupt):
         train(chosen, later, resume=True)
@@ -436,8 +434,21 @@ def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "write_file", full)
-    with pytest.raises(TrainingError, match=r"some' could not be written: No space left.*--resume"):
+    message = "some' could not be written: No space left on device; "
+    with pytest.raises(TrainingError, match=message + "make room, then start again$"):
         Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)
+    (tmp_path / "some").touch()
+    with pytest.raises(TrainingError, match=message + "the earlier one is unchanged: .*--resume$"):
+        Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)
+
+
+def test_a_disk_without_room_for_two_checkpoints_is_refused_before_training(texts, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 8, 2))
+    notes = Notes()
+    with pytest.raises(TrainingError, match=r"checkpoint' needs [\d.]+ MB, where 0.0 MB are free"):
+        train(settings(texts), notes)
+    assert not notes.steps
 
 
 def test_there_must_be_something_to_resume(texts):

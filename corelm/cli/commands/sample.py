@@ -24,6 +24,7 @@ from corelm.cli.options.choices import (
     with_choices,
 )
 from corelm.cli.options.prompt import (
+    STDIN,
     note_prompts,
     prompt_for,
     read_prompt,
@@ -38,8 +39,8 @@ from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
 from corelm.generation.chat import render_chat
 from corelm.generation.endings import Endings
+from corelm.generation.generate import Texts
 from corelm.generation.loops import REPEATS
-from corelm.generation.texts import Texts
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter, Rule
 from corelm.plugins.models import MODEL, label
@@ -212,5 +213,7 @@ def _refuse_unused(output: str | None, where: tuple[Any, ...], shown: bool) -> N
     """Raise if an option would have no effect."""
     if output is None and where != (None, None, False):
         raise UsageError("--workers, --scheduler and --resume need --output FILE")
+    if output == STDIN:
+        raise UsageError("--output writes a file: leave it out to write to standard output")
     if output is not None and shown:
         raise UsageError("--json and --no-stream are for standard output: leave out --output")

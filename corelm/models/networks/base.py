@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,8 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, native
+from corelm.models.architectures import Architecture
 from corelm.models.networks.graph import Graph, plan
 from corelm.models.networks.layers import Embed, Linear, Matrix, StepInput, Weights
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def embedding_shapes(a: Architecture) -> Shapes:
+    """Return the shapes of the embeddings of tokens and positions."""
+    return {
+        "embedding/token_embeddings/embeddings": (a.vocabulary_size, a.width),
+        "embedding/position_embeddings/embeddings": (a.context_length, a.width),
+    }
+
+
+def dense_shapes(name: str, inputs: int, units: int) -> Shapes:
+    """Return the shapes of a dense layer with a bias."""
+    return {f"{name}/kernel": (inputs, units), f"{name}/bias": (units,)}
+
+
+def layer_norm_shapes(name: str, width: int) -> Shapes:
+    """Return the shapes of a layer normalisation."""
+    return {f"{name}/gamma": (width,), f"{name}/beta": (width,)}
+
 
 Ids = NDArray[np.int64]
 
@@ -148,6 +169,13 @@ class Transformer(Network):
         self._layers, self._width = body.layers + head.layers, body.layers[-1].width
         self._plan = plan(body, head)  # of both, so that a step is one call of the kernels
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_plan": None}  # addresses of this process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._plan = plan(self._body, self._hidden.then(self._scores))
+
     @property
     def linears(self) -> Iterable[Linear]:
         return [layer for layer in self._layers if isinstance(layer, Linear)]
@@ -196,13 +224,9 @@ def embedding_layer(w: Weights) -> tuple[Array, Embed]:
     return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
 
 
-def dense_layer(w: Weights, *names: str, inputs: int = 1, activation: str = "") -> Linear:
-    """Join Keras dense layers side by side; the first `inputs` axes of a kernel are its inputs."""
-    # One wide product reads its inputs once, where several narrow ones would read them each time.
-    kernels = [w[f"{name}/kernel"] for name in names]
-    flat = [kernel.reshape(math.prod(kernel.shape[:inputs]), -1) for kernel in kernels]
-    biases = [w[f"{name}/bias"].ravel() for name in names]
-    return Linear(np.concatenate(flat, axis=1), np.concatenate(biases), activation)
+def dense_layer(w: Weights, name: str, activation: str = "") -> Linear:
+    """Return the dense layer of a name."""
+    return Linear(w[f"{name}/kernel"], w[f"{name}/bias"], activation)
 
 
 def weights_below(w: Weights, name: str) -> Weights:

@@ -1,4 +1,4 @@
-"""The content of a report: one dataclass for each part of the document `corelm.report/1`.
+"""The content of a report: one dataclass for each part of the document `corelm.report/2`.
 
 A field has the name of its key, but for `human`, which is `reference` in the document. What a
 document of an earlier version lacks has a default. `Report.to_dict()` is what users rely on;
@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from corelm.reports.document.figures import GENERATED, HUMAN, TEACHER_FORCED
 from corelm.reports.document.parts import IF_GIVEN, OTHERS, Part
 
-SCHEMA = "corelm.report/1"
+SCHEMA = "corelm.report/2"
 Interval = list[float]
 """The lower and the upper end."""
 Values = dict[str, float | None]
@@ -167,9 +167,17 @@ class SeedSpread(Part):
 
 @dataclass(kw_only=True)
 class GeneratedTexts(Part):
-    """The figures of generated texts, by name; the metrics of plugins by full name."""
+    """The figures of generated texts, by name; the metrics of plugins by full name.
+
+    `units` is the number of independent units that the intervals of means are over. `set_size` is
+    the number of texts behind a figure of a whole set, such as `distinct_2`; `texts_used` the
+    number behind a mean over texts that some texts do not have.
+    """
 
     n: int | None = None
+    units: int | None = None
+    set_size: int | None = None
+    texts_used: dict[str, int] = field(default_factory=dict)
     tokens: int | None = None
     figures: Values = field(default_factory=dict, metadata=OTHERS)
     ci95: Intervals = field(default_factory=dict)

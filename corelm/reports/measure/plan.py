@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm import Decoder, LanguageModel, Sampler
+from corelm import Decoder, LanguageModel, Sampler, notes
 from corelm.errors import UsageError
 from corelm.models.corpus import read_texts
 from corelm.models.identity import checksum_of, digest_of_texts, identity_of, manifest_of
@@ -18,20 +18,16 @@ from corelm.reports.document.figures import HUMAN
 from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEXTS, N
 from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
-from corelm.scaling.job import Job
+from corelm.reports.sweeps import SweepPoint, numbers_of, points_of
+from corelm.scaling.job import Job, hashes_of_secrets
 from corelm.toolkit import (
     Offer,
     Parameter,
     Rule,
     Strategy,
-    SweepPoint,
     built_in,
     default_prompt,
-    hashes_of_secrets,
     home,
-    notes,
-    numbers_of,
-    points_of,
     prompt_notes,
     registry,
     shown,
@@ -143,6 +139,11 @@ class Plan:
     def sha256(self) -> str | None:
         """The checksum of the model's manifest, or None if it has none."""
         return NamedModel(self.model, self.model_name).sha256
+
+    @property
+    def set_size(self) -> int:
+        """The number of texts that a sampler writes for one seed."""
+        return self.n * len(self.prompts)
 
     @property
     def models(self) -> list[LanguageModel]:
@@ -302,7 +303,10 @@ def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[s
     """Return the prompts, each once; the model's own if none was given."""
     if given is None:
         return (default_prompt(model),)
-    prompts = (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+    items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(item, str) for item in items):
+        raise UsageError(f"prompts are texts, not {shown(given)}")
+    prompts = tuple(dict.fromkeys(items))
     if not prompts:
         raise UsageError("a report needs at least one prompt")
     return prompts
