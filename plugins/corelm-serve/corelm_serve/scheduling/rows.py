@@ -165,9 +165,18 @@ def draw_together(shared: SharedSession, rows: Sequence[JobRows]) -> None:
         groups.setdefault(each.key, []).append(each)
     for group in groups.values():
         views = [each.view for each in group if each.view is not None]
-        logits = shared.logits(np.concatenate([view.rows for view in views]))
+        logits = _logits_of(shared, views)
         drawn = group[0].draw(logits, np.concatenate([each.uniforms for each in group]))
         end = 0
         for each, view in zip(group, views, strict=True):
-            first, end = end, end + len(view.rows)
+            first, end = end, end + view.size
             each.take(drawn.of(first, end))
+
+
+def _logits_of(shared: SharedSession, views: Sequence[SessionView]) -> Array:
+    """Return the logits of all rows of some views, without a copy if these are neighbours."""
+    rows = np.concatenate([view.rows for view in views])
+    first, end = int(rows[0]), int(rows[-1]) + 1
+    if end - first == len(rows) and (np.diff(rows) == 1).all():
+        return shared.logits(first, end)
+    return np.concatenate([view.next_logits() for view in views])
