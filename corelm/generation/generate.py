@@ -237,6 +237,7 @@ def steps(
     seed: int,
     decoder: Decoder | None = None,
     unknown: bool = False,
+    prompt_index: int = 0,
 ) -> Iterator[Step]:
     """Yield the steps of some samples of a run, decoded together.
 
@@ -246,15 +247,15 @@ def steps(
         sampler: a sampler, a registered name or an expression.
         length: the largest number of tokens to draw, at least 0.
         samples: the indices of the samples in the run.
-        seed: decides the random numbers, with the index of the sample.
+        seed: decides the random numbers, with the indices of the sample and of the prompt.
         decoder: the decoder; by default `Ancestral()`.
         unknown: allow [UNK] to be sampled.
+        prompt_index: the index of the prompt in a run of several prompts.
     """
     _check_count("length", length)
     ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
-    task = DecodingTask(
-        model, ids, read_sampler(sampler), RandomStream(seed, samples), length, unknown
-    )
+    stream = RandomStream(seed, samples, prompt_index)
+    task = DecodingTask(model, ids, read_sampler(sampler), stream, length, unknown)
     plugins = registry()
     observed = plugins.load_observers()
     for step in (decoder or Ancestral())(task):
@@ -276,6 +277,7 @@ def stream(
     stop_regex: Sequence[str] | str = (),
     stop_on_loop: int | None = None,
     unknown: bool = False,
+    prompt_index: int = 0,
 ) -> Iterator[Step]:
     """Write one text and yield each step as it is drawn, with its `text`.
 
@@ -296,7 +298,7 @@ def stream(
     open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
     all_steps = steps(
         model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
-        decoder=decoder, unknown=unknown,
+        decoder=decoder, unknown=unknown, prompt_index=prompt_index,
     )  # fmt: skip
     yield from open_texts.stream(all_steps)
 
@@ -314,6 +316,7 @@ def generate(
     stop_regex: Sequence[str] | str = (),
     stop_on_loop: int | None = None,
     unknown: bool = False,
+    prompt_index: int = 0,
 ) -> list[Generation]:
     """Write n texts.
 
@@ -334,6 +337,8 @@ def generate(
         stop_on_loop: end a text when its last phrase, of at least two tokens, has occurred this
             many times in a row, at least 2; the repeats stay in the text. None for never.
         unknown: allow [UNK] to be sampled.
+        prompt_index: the index of the prompt in a run of several prompts, as a report has it:
+            texts of different prompts have different random numbers.
 
     Raises:
         UsageError: a request that cannot be met.
@@ -362,7 +367,7 @@ def generate(
         )  # fmt: skip
         all_steps = steps(
             model, prompt, sampler=chain, length=length, samples=samples, seed=chosen,
-            decoder=decoder, unknown=unknown,
+            decoder=decoder, unknown=unknown, prompt_index=prompt_index,
         )  # fmt: skip
         try:
             for _ in open_texts.take(all_steps):

@@ -65,7 +65,7 @@ def _codes(random_stream):
         >>> (np.diff(sorted(codes)) * 4).tolist()
         [1.0, 1.0, 1.0]
     """
-    shift = RandomStream(random_stream.seed, [0]).at(0)[0]
+    shift = random_stream.with_samples([0]).at(0)[0]
     scale = 2**BITS
     mirrored = [int(f"{sample:0{BITS}b}"[::-1], 2) for sample in random_stream.samples]
     # In whole numbers: the sum of two floats would round.

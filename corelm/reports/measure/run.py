@@ -283,19 +283,19 @@ class ReportRun:
         counted = any(entry.candidate.decoder for entry in self._entries)
         parts = [
             [
-                (seed, p, part)
+                (seed, index, part)
                 for seed in self._seeds(entry)
-                for p in s.prompts
+                for index in range(len(s.prompts))
                 for part in self._parts(entry)
             ]
             for entry in self._entries
         ]
         # Lazy: a sampler that fails in one unit gets no further one.
         units = (
-            DrawTexts(at, number, prompt, entry.strategy, s.length, samples, seed,
+            DrawTexts(at, number, s.prompts[index], entry.strategy, s.length, samples, seed, index,
                       counted and len(samples) == 1)
             for at, entry in enumerate(self._entries)
-            for number, (seed, prompt, samples) in enumerate(parts[at])
+            for number, (seed, index, samples) in enumerate(parts[at])
             if entry.error is None
         )  # fmt: skip
         found: list[list[generated_texts.Record]] = [[] for _ in self._entries]
