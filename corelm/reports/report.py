@@ -34,7 +34,7 @@ LARGEST = 2**28
 class Report:
     """An entropy comparison report.
 
-    Every form of it is made from one document, which follows the schema `corelm.report/1`.
+    Every form of it is made from one document, which follows the schema `corelm.report/2`.
 
     Args:
         document: the content, as `to_dict` returns it.
@@ -205,10 +205,11 @@ def compare(
             and the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
         contexts: texts on whose positions the samplers are compared, at most.
         match: a target such as "entropy=3", "mass_kept=0.9", "human_recall=0.95" or
-            "entropy=human", or several. A sampler that leaves one parameter open, such as `top_p`,
-            gets the value at which the figure on the same contexts is this one, in an entry for
-            each target. "human" scales human surprisal to these contexts: model entropy here x
-            (human surprisal / model entropy on human text).
+            "surprisal=human", or several. A sampler that leaves one parameter open, such as
+            `top_p`, gets the value at which the figure on the same contexts is this one, in an entry for
+            each target. "human" is the surprisal of human words; if the contexts are not human
+            text, it is scaled to these: model entropy here x (human surprisal / model entropy on
+            human text).
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
             By default human text if there is any, otherwise the first sampler.
         metrics: names of metrics that plugins offer, to measure on the texts too.

@@ -118,7 +118,7 @@ def report(
             metavar="FIGURE=VALUE",
             help="Choose the open parameter of each sampler, such as top_p, so that a figure on "
             "the same contexts has this value: entropy=3, mass_kept=0.9, human_recall=0.95, or "
-            "entropy=human for human text; may be given more than once, each for an entry.",
+            "surprisal=human for human text; may be given more than once, each for an entry.",
         ),
     ] = None,
     against: Annotated[

@@ -1,4 +1,4 @@
-"""The content of a report: one dataclass for each part of the document `corelm.report/1`.
+"""The content of a report: one dataclass for each part of the document `corelm.report/2`.
 
 A field has the name of its key, but for `human`, which is `reference` in the document. What a
 document of an earlier version lacks has a default. `Report.to_dict()` is what users rely on;
@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 from corelm.reports.document.figures import GENERATED, HUMAN, TEACHER_FORCED
 from corelm.reports.document.parts import IF_GIVEN, OTHERS, Part
 
-SCHEMA = "corelm.report/1"
+SCHEMA = "corelm.report/2"
 Interval = list[float]
 """The lower and the upper end."""
 Values = dict[str, float | None]
@@ -158,6 +158,39 @@ class TeacherForced(Part):
 
 
 @dataclass(kw_only=True)
+class HumanContexts(Part):
+    """The human texts as contexts: the surprisal of their words, and the model's entropy there.
+
+    That entropy is the model's, not one of human text: it has no difference from a sampler's.
+    """
+
+    n: int | None = 0
+    model_entropy: EntropySummary = field(default_factory=lambda: EntropySummary(mean=None))
+    figures: Values = field(default_factory=dict, metadata=OTHERS)
+    ci95: Intervals = field(default_factory=dict)
+    by_position: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class TemperatureFit(Part):
+    """The temperature at which a drawn token is as surprising as a human word, on the contexts.
+
+    Attributes:
+        surprisal: human surprisal on the contexts of the samplers, in nats.
+        ci95: its interval.
+        t: the maximum-likelihood temperature; None if it is above those of the curve.
+        t_ci95: its interval; None too if that reaches above the curve.
+        estimated: the contexts are not human text, so human surprisal was converted to them.
+    """
+
+    surprisal: float
+    ci95: Interval | None = None
+    t: float | None = None
+    t_ci95: Interval | None = None
+    estimated: bool = False
+
+
+@dataclass(kw_only=True)
 class SeedSpread(Part):
     """A figure of the texts of each seed, and its standard deviation over the seeds."""
 
@@ -167,9 +200,13 @@ class SeedSpread(Part):
 
 @dataclass(kw_only=True)
 class GeneratedTexts(Part):
-    """The figures of generated texts, by name; the metrics of plugins by full name."""
+    """The figures of generated texts, by name; the metrics of plugins by full name.
+
+    `units` is the number of independent units that the intervals of means are over.
+    """
 
     n: int | None = None
+    units: int | None = None
     tokens: int | None = None
     figures: Values = field(default_factory=dict, metadata=OTHERS)
     ci95: Intervals = field(default_factory=dict)
@@ -253,7 +290,7 @@ class Failure(Part):
 class Entry(Part):
     """The figures of a sampler or of human text, in both views."""
 
-    teacher_forced: TeacherForced | None
+    teacher_forced: TeacherForced | HumanContexts | None
     generated_texts: GeneratedTexts | None
     failed_metrics: dict[str, str] | None
     error: Failure | None = None
@@ -265,7 +302,7 @@ class Entry(Part):
         """The name by which the report lists it."""
         return HUMAN
 
-    def part(self, view: str) -> TeacherForced | GeneratedTexts | None:
+    def part(self, view: str) -> TeacherForced | HumanContexts | GeneratedTexts | None:
         """Return its figures in a view."""
         return self.teacher_forced if view == TEACHER_FORCED else self.generated_texts
 
@@ -276,7 +313,8 @@ class HumanEntry(Entry):
 
     name: str = HUMAN
     description: str = ""
-    teacher_forced: TeacherForced | None = None
+    teacher_forced: HumanContexts | None = None
+    temperature: TemperatureFit | None = None
     generated_texts: GeneratedTexts | None = None
     failed_metrics: dict[str, str] | None = field(default=None, metadata=IF_GIVEN)
 
@@ -336,11 +374,12 @@ class Front(Part):
 
 @dataclass(kw_only=True)
 class Curve(Part):
-    """The model's entropy at each temperature, in nats, and its slope."""
+    """The model's entropy at each temperature, in nats, its slope, and the expected surprisal."""
 
     t: list[float]
     entropy: list[float]
     slope: list[float]
+    surprisal: list[float]
 
 
 @dataclass(kw_only=True)

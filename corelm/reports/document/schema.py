@@ -38,7 +38,7 @@ EXPECTED = {
 
 @cache
 def schema() -> Json:
-    """Return the JSON Schema of `corelm.report/1`, with the keys of all declared figures."""
+    """Return the JSON Schema of `corelm.report/2`, with the keys of all declared figures."""
     content: Json = json.loads(files(PACKAGE).joinpath("schema.json").read_text(encoding="utf-8"))
     for view in VIEWS:
         _add_figures(content["$defs"][view], of_view(view))
@@ -90,7 +90,7 @@ def fault(value: Any, part: str = "") -> str:
 
 def _fault_of_curve(curve: Mapping[str, Any]) -> str:
     """JSON Schema cannot say that several lists have the same length."""
-    lists = {key: curve[key] for key in ("t", "entropy", "slope")}
+    lists = {key: curve[key] for key in ("t", "entropy", "slope", "surprisal")}
     return _fault_of_lengths("curve", lists)
 
 

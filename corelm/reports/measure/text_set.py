@@ -15,8 +15,10 @@ from corelm.reports.measure.generated_texts import Record
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
 from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import (
+    FEW,
     Interval,
     difference_interval,
+    effective_number,
     independent_difference,
     jackknife,
     mean_interval,
@@ -24,6 +26,7 @@ from corelm.reports.metrics.intervals import (
 )
 from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.reports.metrics.self_bleu import self_bleu_left_out
+from corelm.reports.metrics.units import by_unit, units
 from corelm.toolkit import Offer
 
 
@@ -45,9 +48,7 @@ class TextSet:
     Attributes:
         records: the records of all texts.
         ratios: the figures that are ratios of two sums over texts, as the two sums.
-        clusters: the number of the cluster of each text. Texts of one seed and sample have the
-            same random numbers for every prompt, so they are resampled together. If there is a
-            single sample, each prompt is a cluster.
+        units: the number of the independent unit of each text, which intervals of means are over.
         of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
         failures: the reason of each metric of a plugin that failed, by full name.
 
@@ -75,12 +76,9 @@ class TextSet:
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
         values = metrics.by_text(self._tokens)
         self._parts = _parts([record["seed"] for record in records])
-        self.clusters = _clusters([(record["seed"], record["sample"]) for record in records])
+        self.units = units(self._samples())
         asked = offered, human
-        self._sets = [
-            _Set(self._tokens[p], written[p], values, p, self.clusters[p], *asked)
-            for p in self._parts
-        ]
+        self._sets = [_Set(self._tokens[p], written[p], values, p, *asked) for p in self._parts]
         self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
         self.of_set = {
             name: metrics.mean(values[name]) if name in values else _mean(self._of_sets(name))
@@ -134,15 +132,16 @@ class TextSet:
         """Return the figures with their intervals."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
         both = self.ratios | self._per_text
-        ci95 = {name: mean_interval(*self.by_cluster(sums)) for name, sums in both.items()}
+        ci95 = {name: mean_interval(*self.by_unit(sums)) for name, sums in both.items()}
         ends, surprisal = ci95["surprisal"], means["surprisal"]
         ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
         _, ci95["loops"] = self._loops()
         for name in self._sets[0].left_out:
-            ci95[name] = jackknife(self.of_set[name], *(s.left_out[name] for s in self._sets))
+            ci95[name] = self._set_interval(name)
         return GeneratedTexts(
             n=len(self.records),
+            units=len(set(self.units)),
             tokens=sum(len(record["surprisal"]) for record in self.records),
             figures={
                 "perplexity": None if surprisal is None else _perplexity(surprisal),
@@ -156,11 +155,15 @@ class TextSet:
             ),
         )
 
-    def by_cluster(self, sums: Sums) -> Sums:
-        """Add up the sums of the texts of each cluster."""
-        clusters = np.asarray(self.clusters, np.intp)
-        tops, bottoms = (np.bincount(clusters, np.asarray(each, np.float64)) for each in sums)
-        return tops.tolist(), bottoms.tolist()
+    def by_unit(self, sums: Sums) -> Sums:
+        """Add up the sums of the texts of each unit."""
+        return by_unit(sums, self.units)
+
+    def _set_interval(self, name: str) -> Interval | None:
+        """Return the interval of a figure of a whole set, over seeds if there are enough."""
+        return _interval_of_sets(
+            self.of_set[name], self._of_sets(name), [s.left_out[name] for s in self._sets]
+        )
 
     def _by_seed(self) -> dict[str, SeedSpread]:
         """Return the figures of the texts of each seed, and their standard deviation."""
@@ -219,14 +222,21 @@ class TextSet:
             [_less(*pair) for pair in zip(own.left_out[name], their.left_out[name], strict=False)]
             for own, their in sets
         ]
-        return jackknife(difference, *left_out)
+        values = [
+            _less(*pair) for pair in zip(self._of_sets(name), other._of_sets(name), strict=True)
+        ]
+        return _interval_of_sets(difference, values, left_out)
 
     def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
-        return difference_interval(self.by_cluster(own), other.by_cluster(their))
+        return difference_interval(self.by_unit(own), other.by_unit(their))
 
     def _loops(self) -> tuple[float | None, Interval | None]:
         share = self.of_set["loops"]
-        return share, share_interval(share, len(set(self.clusters)))
+        sums = self._per_text["loops"]
+        # Texts of few prompts are independent, as the interval is about these prompts.
+        of_prompts = len({record["prompt"] for record in self.records}) == len(set(self.units))
+        n = effective_number(*(self.by_unit(sums) if of_prompts else sums))
+        return share, share_interval(share, n)
 
 
 class _Set:
@@ -236,7 +246,6 @@ class _Set:
         tokens, written: the texts.
         values: the figures of each of all texts.
         part: the place of these texts among them.
-        clusters: the number of the cluster of each of these texts.
         offered: the metrics of plugins.
         human: human texts, for metrics that compare with them.
 
@@ -252,7 +261,6 @@ class _Set:
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
         part: slice,
-        clusters: Sequence[int],
         offered: Sequence[Offer],
         human: plugin_metrics.HumanTexts | None,
     ) -> None:
@@ -260,37 +268,30 @@ class _Set:
         own = {name: each[part] for name, each in values.items()}
         self.values = metrics.of_set(tokens, written, own) | of_plugins.values
         self.failures = of_plugins.failures
-        left_out: dict[str, list[float | None]] = {
+        self.left_out: dict[str, list[float | None]] = {
             **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
             "self_bleu_4": self_bleu_left_out(tokens),
             "zipf": metrics.zipf_left_out(tokens),
             "compression": metrics.left_out(metrics.compression, written),
             **of_plugins.left_out,
         }
-        self.left_out = {
-            n: _without_each_cluster(self.values[n], v, clusters) for n, v in left_out.items()
-        }
 
 
-def _clusters(samples: Sequence[tuple[int, int]]) -> list[int]:
-    # Treating texts with the same random numbers as independent would make intervals too narrow.
-    numbers: dict[tuple[int, int], int] = {}
-    clusters = [numbers.setdefault(sample, len(numbers)) for sample in samples]
-    return clusters if len(numbers) > 1 else list(range(len(samples)))
+def _interval_of_sets(
+    whole: float | None, values: Sequence[float | None], left_out: Sequence[Sequence[float | None]]
+) -> Interval | None:
+    """Return the interval of the mean of a figure over the sets of several seeds.
 
-
-def _without_each_cluster(
-    whole: float | None, left_out: list[float | None], clusters: Sequence[int]
-) -> list[float | None]:
-    """Return a figure without each cluster, from the figure without each text, to first order."""
-    if len(set(clusters)) == len(clusters) or len(left_out) != len(clusters) or whole is None:
-        return left_out  # the groups of many texts that `metrics.left_out` makes stay as they are
-    changes: dict[int, float] = dict.fromkeys(clusters, 0.0)
-    for cluster, value in zip(clusters, left_out, strict=True):
-        if value is None:
-            return [None] * len(changes)
-        changes[cluster] += value - whole
-    return [whole + change for change in changes.values()]
+    Args:
+        whole: the mean.
+        values: the figure of each set.
+        left_out: of each set, the figure without each of its texts.
+    """
+    # Sets of different seeds are independent, so many of them need no approximation.
+    known = [value for value in values if value is not None]
+    if len(known) == len(values) >= FEW:
+        return mean_interval(known, [1.0] * len(known))
+    return jackknife(whole, *left_out)
 
 
 def _parts(seeds: Sequence[int]) -> list[slice]:
