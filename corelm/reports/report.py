@@ -206,10 +206,10 @@ def compare(
         contexts: texts on whose positions the samplers are compared, at most.
         match: a target such as "entropy=3", "mass_kept=0.9", "human_recall=0.95" or
             "surprisal=human", or several. A sampler that leaves one parameter open, such as
-            `top_p`, gets the value at which the figure on the same contexts is this one, in an entry for
-            each target. "human" is the surprisal of human words; if the contexts are not human
-            text, it is scaled to these: model entropy here x (human surprisal / model entropy on
-            human text).
+            `top_p`, gets the value at which the figure on the same contexts is this one, in an
+            entry for each target. "human" is the surprisal of human words; if the contexts are not
+            human text, it is scaled to these: model entropy here x (human surprisal / model entropy
+            on human text).
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
             By default human text if there is any, otherwise the first sampler.
         metrics: names of metrics that plugins offer, to measure on the texts too.
