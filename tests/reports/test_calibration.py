@@ -135,7 +135,7 @@ def test_surprisal_is_matched_to_human_text(case):
 
 
 def test_entropy_cannot_be_matched_to_human_text():
-    with pytest.raises(UsageError, match="has no entropy under a model.*use surprisal=human"):
+    with pytest.raises(UsageError, match=r"has no entropy under a model.*use surprisal=human"):
         corelm.compare(MODEL, ["temperature"], match="entropy=human", reference=["the cat"])
 
 
