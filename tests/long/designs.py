@@ -192,7 +192,10 @@ class Study:
         ]
         difference = truths[0]["surprisal"] - truths[1]["surprisal"]
         yield "surprisal", truths[0]["surprisal"], mean_interval(*by_unit(first["surprisal"], of))
-        yield "rep_2", truths[0]["rep_2"], mean_interval(*by_unit(first["rep_2"], of))
+        repetition = mean_interval(*by_unit(first["rep_2"], of))
+        # As in a report: no interval where no text repeats anything.
+        repetition = repetition if repetition and repetition[0] < repetition[1] else None
+        yield "rep_2", truths[0]["rep_2"], repetition
         hits, counts = by_unit(first["loops"], of) if self.random else first["loops"]
         share = sum(hits) / sum(counts)
         loops = share_interval(share, effective_number(hits, counts))

@@ -30,6 +30,7 @@ from corelm.reports.document.lookup import estimates
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
+from corelm.reports.metrics.units import units
 from corelm.toolkit import Parameterized, Source, Strategy, machine, parts, registry, temperature_of
 from corelm.toolkit import source_of as source_of_docstring
 
@@ -39,12 +40,16 @@ if TYPE_CHECKING:
 FEW = 30
 """The number of positions below which a report warns that its figures say little."""
 INTERVALS = (
-    "95 %: expanded percentile bootstrap over texts for means, Wilson's score interval for shares "
-    "of texts, jackknife over texts for figures of a whole set; those of differences are paired by "
-    "text, except from texts of people"
+    "95 %: for means, expanded percentile bootstrap over independent units, Student's t for fewer "
+    "than 10 units, none for fewer than 8; the units are the prompts if there are 8 or more: then "
+    "it is about prompts like these; else the units are the texts of one seed and sample, and it "
+    "is about these prompts. Wilson's score interval for shares of texts, jackknife over "
+    "texts for figures of a whole set, about these prompts. Differences of samplers are paired by "
+    "unit; those from texts that samplers did not read are not"
 )
 PAPERS_OF_INTERVALS = {
     intervals.mean_interval: "intervals of means",
+    units: "independent units",
     intervals.share_interval: "intervals of shares",
     intervals.jackknife: "intervals of figures of a whole set",
 }
@@ -128,6 +133,12 @@ def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iter
         yield (
             f"the samplers were compared at {contexts.positions} positions only, which is too few "
             "for a conclusion; write more texts (--samples) or longer ones (--length)"
+        )
+    texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
+    if len(set(units(texts))) < intervals.FEWEST:
+        yield (
+            f"{len(texts):,} texts are too few for intervals; write at least {intervals.FEWEST} of "
+            "each prompt (--samples), or give more prompts (--prompts)"
         )
     for name in of_one_text if plan.n > 1 else ():
         yield (

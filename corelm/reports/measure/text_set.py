@@ -132,7 +132,7 @@ class TextSet:
         """Return the figures with their intervals."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
         both = self.ratios | self._per_text
-        ci95 = {name: mean_interval(*self.by_unit(sums)) for name, sums in both.items()}
+        ci95 = {name: self._mean_interval(name, sums) for name, sums in both.items()}
         ends, surprisal = ci95["surprisal"], means["surprisal"]
         ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
@@ -154,6 +154,12 @@ class TextSet:
                 {name: [r[name] for r in self.records] for name in ("entropy", "model_entropy")}
             ),
         )
+
+    def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
+        ends = mean_interval(*self.by_unit(sums))
+        # Different texts that all have 0 repetitions may be followed by one that has some.
+        alike = ends is not None and ends[0] == ends[1] and name in self._per_text
+        return None if alike and len(set(map(tuple, self._tokens))) > 1 else ends
 
     def by_unit(self, sums: Sums) -> Sums:
         """Add up the sums of the texts of each unit."""

@@ -24,11 +24,12 @@ TOGETHER = 40
 """The number of resampled sets that are computed with at a time."""
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
-FEWEST = 4
-"""The number of independent units below which there is no interval."""
+FEWEST = 8
+"""The number of independent units below which there is no interval: of so few, nobody can tell
+whether they are usual."""
 FEW = 10
-"""The number of units below which an interval is Student's: resampled sets of so few units never
-leave their range, so that the bootstrap holds the truth of 4 normal units in 87 %, not 95 %."""
+"""The number of units below which an interval is Student's: resampled sets of so few units hardly
+leave their range."""
 
 
 def mean_interval(
@@ -36,8 +37,8 @@ def mean_interval(
 ) -> Interval | None:
     """Return the bootstrap interval of a mean over tokens, or of another ratio of sums.
 
-    None if fewer than `FEWEST` texts have anything to count, and by Student's t below `FEW`. All
-    rows of a report are resampled with the same random numbers, so that their intervals compare.
+    None if fewer than `FEWEST` texts have anything to count or differ from the others, unless all
+    are the same. All rows of a report are resampled with the same random numbers, so that their intervals compare.
     The percentiles are farther out than 2.5 and 97.5 if there are few texts, or if few of them
     decide the figure.
 
@@ -51,7 +52,7 @@ def mean_interval(
     teachers should know about the bootstrap, arXiv 1411.5279 (the expanded percentile interval).
 
     Example:
-        >>> mean_interval([2.0] * 4, [1] * 4), mean_interval([1.0, 2.0, 3.0], [1, 1, 1])
+        >>> mean_interval([2.0] * 8, [1] * 8), mean_interval([1.0, 2.0, 3.0], [1, 1, 1])
         ([2.0, 2.0], None)
         >>> low, high = mean_interval([1.0, 2.0, 3.0, 4.0] * 2, [1] * 8)
         >>> 1 < low < 2.5 < high < 4
@@ -78,8 +79,8 @@ def difference_interval(
         rounds: the number of resampled sets.
 
     Example:
-        >>> values = [1.0, 5.0, 2.0, 8.0]  # the second set is the first less 1, text by text
-        >>> difference_interval((values, [1] * 4), ([value - 1 for value in values], [1] * 4))
+        >>> values = [1.0, 5.0, 2.0, 8.0] * 2  # the second set is the first less 1, text by text
+        >>> difference_interval((values, [1] * 8), ([value - 1 for value in values], [1] * 8))
         [1.0, 1.0]
     """
     if min(np.count_nonzero(counts) for _, counts in (first, second)) < FEWEST:
@@ -144,8 +145,8 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     and accuracy after model selection.
 
     Example:
-        >>> texts = [1.0, 2.0, 3.0, 4.0]
-        >>> best_of([(texts, [1] * 4), ([value + 9 for value in texts], [1] * 4)], 3.0).chosen
+        >>> texts = [1.0, 2.0, 3.0, 4.0] * 2
+        >>> best_of([(texts, [1] * 8), ([value + 9 for value in texts], [1] * 8)], 3.0).chosen
         0
     """
     same = len({len(sums[0]) for sums in settings}) == 1
@@ -162,6 +163,8 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     gained = float(errors[np.arange(len(errors)), chosen].mean())
     index = int(np.abs(means - target).argmin())
     ends = _ends(float(means[index]), resampled[:, index], _influence(*settings[index]))
+    if ends is None:
+        return None
     # A chosen mean varies less than a fixed one, and less still if many settings are about as
     # good; but nobody knows how many are, so the interval keeps its width.
     return Best(index, float(means[index]) - gained, [end - gained for end in ends])
@@ -190,15 +193,22 @@ def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArra
     return np.concatenate(means)
 
 
-def _ends(value: float, values: NDArray[np.float64], influence: NDArray[np.float64]) -> Interval:
+def _ends(
+    value: float, values: NDArray[np.float64], influence: NDArray[np.float64]
+) -> Interval | None:
     """Return the interval of a figure: Student's if few units have it, else percentiles.
+
+    None if fewer than `FEWEST` units differ from the others: a figure that is 0 in nearly all
+    texts says little about the next text.
 
     Args:
         value: the figure.
         values: the figure of the resampled sets; nan for one that lacks it.
         influence: the share of each unit in the figure's deviation, to first order.
     """
-    n = len(influence)
+    n, [*_, same] = len(influence), np.sort(np.unique(influence, return_counts=True)[1])
+    if n < 2 * same < 2 * n and n - same < FEWEST:
+        return None
     if n < FEW:
         error = math.sqrt(n / (n - 1) * float(np.sum(influence**2)))
         half = _student(_freedom(influence)) * error
@@ -286,7 +296,7 @@ def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interva
     With several independent sets the figure is the mean over them.
 
     It suits figures that a bootstrap would bias: a set that holds a text twice is less diverse
-    by that alone. None for fewer than four parts, or if the set without one has no figure.
+    by that alone. None for fewer than eight parts, or if the set without one has no figure.
 
     Args:
         whole: the figure of the whole set.
@@ -295,10 +305,10 @@ def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interva
     Source: Tukey 1958, Bias and confidence in not-quite large samples.
 
     Example:
-        >>> without = [(10 - value) / 4 for value in range(5)]  # the mean of 0 to 4
-        >>> low, high = jackknife(2.0, without)
-        >>> round((high - 2) / 2.776, 2)  # the standard error, 1 / sqrt(2), by t of 4 degrees
-        0.71
+        >>> without = [(36 - value) / 8 for value in range(9)]  # the mean of 0 to 8
+        >>> low, high = jackknife(4.0, without)
+        >>> round((high - 4) / 2.306, 2)  # the standard error, sqrt(7.5 / 9), by t of 8 degrees
+        0.91
     """
     sets = [[value for value in each if value is not None] for each in left_out]
     missing = any(len(s) < max(len(each), 2) for s, each in zip(sets, left_out, strict=True))

@@ -13,7 +13,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from corelm.reports.metrics.intervals import FEWEST
 from corelm.reports.metrics.positions import Sums
 
 MANY = 8
@@ -26,18 +25,17 @@ Sample = tuple[Hashable, int, int]
 def units(samples: Sequence[Sample]) -> list[int]:
     """Return the number of the independent unit of each text.
 
-    The prompts are the units if there are many, or too few texts of each for an interval.
+    The prompts are the units if there are many.
 
     Source: Miller 2024, Adding error bars to evals, arXiv 2411.00640 (questions as clusters).
 
     Example:
-        >>> [units([(p, 1, i) for p in "abc" for i in range(n)]) for n in (1, 4)]
-        [[0, 1, 2], [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3]]
+        >>> [units([(p, 1, i) for p in range(n) for i in range(2)]) for n in (2, 8)]
+        [[0, 1, 0, 1], [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7]]
     """
     keys: list[Hashable] = [(seed, sample) for _, seed, sample in samples]
     prompts: list[Hashable] = [prompt for prompt, _, _ in samples]
-    several = len(set(prompts))
-    if several >= MANY or (several > 1 and len(set(keys)) < FEWEST):
+    if len(set(prompts)) >= MANY:
         keys = prompts
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(key, len(numbers)) for key in keys]
