@@ -47,7 +47,11 @@ def test_a_table_and_what_it_says(report: Run) -> None:
     result = report()
     assert result.code == 0
     lines = result.out.splitlines()
-    assert lines[0].split()[:2] == ["entropy", "0"]  # there are no people to compare with
+    assert lines[0].split()[:3] == [
+        "entropy",
+        "surprisal",
+        "0",
+    ]  # there are no people to compare with
     assert [line.split()[0] for line in lines[1:3]] == ["greedy", "uniform"]
     assert "Entropy and mass kept: means over the same " in result.out
     assert lines[-1] != ""
@@ -58,8 +62,8 @@ def test_people_stand_first(report: Run, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("the cat sat\nthe dog sat on the mat\n")
     lines = report("--reference", "texts.txt").out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["human", "greedy", "uniform"]
-    assert lines[0].split()[:3] == ["entropy", "to", "human"]
-    assert lines[3].split()[2].startswith("+")
+    assert lines[0].split()[:4] == ["entropy", "surprisal", "to", "human"]
+    assert lines[3].split()[3].startswith("+")
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])

@@ -11,7 +11,7 @@ The truth of a mean is the one of the pool; the chain is a Markov chain whose ex
 known exactly, which the tests compare with the pool's. The truth of a figure of a set is the mean
 over the studies. Prints one Markdown table: a
 row for each design, with the share of its studies whose interval holds the truth; a dash where
-there is no interval. The last rows are of human texts as contexts: the maximum-likelihood
+most of them have no interval. The last rows are of human texts as contexts: the maximum-likelihood
 temperature, and the difference of expected surprisal from human surprisal.
 """
 
@@ -159,8 +159,10 @@ class Study:
     random: bool
 
     @classmethod
-    def of(cls, design: tuple[int, int, int], pool: Pool, rng: np.random.Generator) -> Study:
-        """Choose the texts of a study of this design."""
+    def of(
+        cls, design: tuple[int, int, int], pool: Pool, rng: np.random.Generator, again: bool = True
+    ) -> Study:
+        """Choose the texts of a study of this design; one may be chosen again unless told."""
         prompts, n, seeds = design
         _, population, size = pool.sums[0]["surprisal"].shape
         labels = [(p, s, i) for s in range(seeds) for p in range(prompts) for i in range(n)]
@@ -168,7 +170,9 @@ class Study:
         random = prompts > 1 and units(labels) == [p for p, _, _ in labels]
         chosen = rng.integers(population, size=prompts) if random else np.arange(prompts)
         # The same samples of every prompt; others for a prompt that is drawn again.
-        shared, seen = rng.integers(size, size=(prompts, seeds, n)), set[int]()
+        shared, seen = np.empty((prompts, seeds, n), int), set[int]()
+        for place in range(prompts):
+            shared[place] = rng.choice(size, size=(seeds, n), replace=again)
         for place, prompt in enumerate(chosen.tolist()):
             if prompt not in seen:
                 shared[place] = shared[0]
@@ -294,7 +298,8 @@ def coverage(
         return held
     found: dict[str, list[tuple[float, Interval | None]]] = defaultdict(list)
     for _ in range(sets):
-        for name, value, ends in Study.of(design, pool, rng).sets(pool):
+        # A text that is in a set twice would make it more alike than sets are.
+        for name, value, ends in Study.of(design, pool, rng, again=False).sets(pool):
             found[name].append((value, ends))
     for name, values in found.items():
         truth = math.fsum(value for value, _ in values) / len(values)
@@ -310,7 +315,7 @@ def _row(
 
 def _share(held: Sequence[bool | None]) -> str:
     known = [each for each in held if each is not None]
-    return f"{np.mean(known):.1%}" if known else "-"
+    return f"{np.mean(known):.1%}" if 2 * len(known) > len(held) else "-"
 
 
 def main() -> None:

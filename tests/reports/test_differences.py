@@ -140,7 +140,7 @@ def test_recall_of_the_words_of_people_has_paired_differences():
 def row_with(values):
     """Measurements of a sampler whose texts have these surprisals."""
     ratios = {"surprisal": (list(values), [1.0] * len(values))}
-    texts = SimpleNamespace(ratios=ratios, records=values, by_cluster=lambda sums: sums)
+    texts = SimpleNamespace(ratios=ratios, records=values, by_unit=lambda sums: sums)
     return Measured({}, texts)
 
 

@@ -63,10 +63,10 @@ def test_wrong_documents_are_refused(made):
         (b'{"schema": ' + b"9" * 5000 + b"}", "it isn't JSON"),
         (b'{"name": "x"}', "it names no schema, so corelm did not write it"),
         (
-            b'{"schema": "corelm.report/2"}',
-            "it follows 'corelm.report/2'; this version of corelm reads",
+            b'{"schema": "corelm.report/1"}',
+            "it follows 'corelm.report/1'; this version of corelm reads",
         ),
-        (b'{"schema": "corelm.report/1"}', "it does not follow corelm.report/1: header is missing"),
+        (b'{"schema": "corelm.report/2"}', "it does not follow corelm.report/2: header is missing"),
         (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
     ],
 )

@@ -52,7 +52,7 @@ class Measured:
 
     record: Record
     texts: TextSet
-    units: Sequence[int]
+    units: Sequence[int] = ()
 
     @property
     def surprisal(self) -> Sums:
@@ -61,7 +61,7 @@ class Measured:
 
 
 def teacher_forced(
-    record: Record, units: Sequence[int], human: Record | None = None
+    record: Record, human: Record | None = None, units: Sequence[int] | None = None
 ) -> TeacherForced:
     """Compute the figures of one sampler on all contexts.
 
@@ -70,9 +70,10 @@ def teacher_forced(
 
     Args:
         record: the sampler's record from `on_contexts.measure`, merged.
-        units: the number of the independent unit of each context.
         human: the model's record, if the contexts are human text.
+        units: the number of the independent unit of each context; by default each is one.
     """
+    units = range(len(record["entropy"])) if units is None else units
     entropy = entropy_summary(record, units)
     recall = human_recall(record, human) if human else {}
     # The entropy has a summary of its own.

@@ -411,7 +411,7 @@ class ReportRun:
             entry = replace(each.described(), failed_metrics={})
             if own is not None:
                 if own.record:
-                    entry.teacher_forced = teacher_forced(own.record, own.units, contexts)
+                    entry.teacher_forced = teacher_forced(own.record, contexts, own.units)
                 entry.generated_texts = own.texts.summary()
                 entry.texts = kept_texts(own.texts, self._plan.texts)
                 entry.failed_metrics = own.texts.failures

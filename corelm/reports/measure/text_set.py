@@ -157,9 +157,7 @@ class TextSet:
 
     def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
         ends = mean_interval(*self.by_unit(sums))
-        # Different texts that all have 0 repetitions may be followed by one that has some.
-        alike = ends is not None and ends[0] == ends[1] and name in self._per_text
-        return None if alike and len(set(map(tuple, self._tokens))) > 1 else ends
+        return self._known(ends) if name in self._per_text else ends
 
     def by_unit(self, sums: Sums) -> Sums:
         """Add up the sums of the texts of each unit."""
@@ -167,9 +165,14 @@ class TextSet:
 
     def _set_interval(self, name: str) -> Interval | None:
         """Return the interval of a figure of a whole set, over seeds if there are enough."""
-        return _interval_of_sets(
-            self.of_set[name], self._of_sets(name), [s.left_out[name] for s in self._sets]
-        )
+        left_out = [each.left_out[name] for each in self._sets]
+        return self._known(_interval_of_sets(self.of_set[name], self._of_sets(name), left_out))
+
+    def _known(self, ends: Interval | None) -> Interval | None:
+        """Return an interval; None if it has no width although the texts differ."""
+        # Texts that all have 0 repetitions may be followed by one that has some.
+        alike = ends is not None and ends[0] == ends[1]
+        return None if alike and len(set(map(tuple, self._tokens))) > 1 else ends
 
     def _by_seed(self) -> dict[str, SeedSpread]:
         """Return the figures of the texts of each seed, and their standard deviation."""

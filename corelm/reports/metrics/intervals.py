@@ -38,9 +38,9 @@ def mean_interval(
     """Return the bootstrap interval of a mean over tokens, or of another ratio of sums.
 
     None if fewer than `FEWEST` texts have anything to count or differ from the others, unless all
-    are the same. All rows of a report are resampled with the same random numbers, so that their intervals compare.
-    The percentiles are farther out than 2.5 and 97.5 if there are few texts, or if few of them
-    decide the figure.
+    are the same. All rows of a report are resampled with the same random numbers, so that their
+    intervals compare. The percentiles are farther out than 2.5 and 97.5 if there are few texts, or
+    if few of them decide the figure.
 
     Args:
         sums: (texts,) the sum of the values of each text.
@@ -206,8 +206,8 @@ def _ends(
         values: the figure of the resampled sets; nan for one that lacks it.
         influence: the share of each unit in the figure's deviation, to first order.
     """
-    n, [*_, same] = len(influence), np.sort(np.unique(influence, return_counts=True)[1])
-    if n < 2 * same < 2 * n and n - same < FEWEST:
+    n = len(influence)
+    if _differing(influence) < FEWEST:
         return None
     if n < FEW:
         error = math.sqrt(n / (n - 1) * float(np.sum(influence**2)))
@@ -216,6 +216,13 @@ def _ends(
     defined = values[~np.isnan(values)]
     low = 100 * _tail(influence)
     return [float(end) for end in np.percentile(defined, (low, 100 - low))]
+
+
+def _differing(values: NDArray[np.float64]) -> int:
+    """Return how many values differ from one that most have; all, if there is no such one."""
+    most = int(np.unique(values, return_counts=True)[1].max(initial=0))
+    n = len(values)
+    return n - most if n < 2 * most < 2 * n else n
 
 
 def _tail(influence: NDArray[np.float64]) -> float:
@@ -312,7 +319,7 @@ def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interva
     """
     sets = [[value for value in each if value is not None] for each in left_out]
     missing = any(len(s) < max(len(each), 2) for s, each in zip(sets, left_out, strict=True))
-    if whole is None or missing or sum(map(len, sets)) < FEWEST:
+    if whole is None or missing or sum(map(_differing, map(np.array, sets))) < FEWEST:
         return None
     variances = [(len(values) - 1) * float(np.var(values)) for values in sets]
     half = _student(sum(map(len, sets)) - len(sets)) * math.sqrt(math.fsum(variances)) / len(sets)
