@@ -23,7 +23,6 @@ from corelm.reports.measure import run
 from corelm.reports.measure.generated_texts import draw
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.plan import plan
-from corelm.reports.metrics.intervals import mean_interval
 from corelm.scaling.executor import InProcess
 from corelm.testing import ToyModel
 

@@ -116,9 +116,10 @@ def test_a_decoder_that_fails_costs_its_row_alone(document):
 
 
 def test_differences_from_a_row_of_fewer_texts_are_not_paired():
+    words = [f"{a} {b}" for a in ("the", "cat", "dog") for b in ("sat", "ran", "mat")]
     report = corelm.compare(
-        ToyModel(end=False), ["stochastic", Search(), "uniform"], prompts=[f"{word} {other}" for word in ("the", "cat", "dog") for other in ("sat", "ran", "mat")],
-        n=4, length=8, against=Search(),
+        ToyModel(end=False), ["stochastic", Search(), "uniform"], prompts=words, n=4, length=8,
+        against=Search(),
     ).to_dict()  # fmt: skip
     first, search, _ = report["samplers"]
     assert search["differences"] is None

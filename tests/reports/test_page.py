@@ -6,7 +6,6 @@ import base64
 import copy
 import hashlib
 import html
-import math
 import re
 from html.parser import HTMLParser
 from importlib import resources
