@@ -54,6 +54,7 @@ HUMAN = (4, 8, 16, 64)
 LARGEST = 130
 """The number of texts up to which figures of sets are measured."""
 SAMPLERS = ("temperature(t=0.8)", "top_p(p=0.8)")
+SEED = 1
 WORDS, TOPICS = 6, 50
 SUBJECTS = (
     "movie", "film", "story", "plot", "acting", "script", "director", "music", "ending", "cast",
@@ -113,15 +114,21 @@ class Pool:
     sums: Sequence[Mapping[str, np.ndarray]]
 
     @classmethod
-    def drawn(cls, name: str, samples: int, length: int, seed: int = 1) -> Pool:
-        """Draw the texts of all prompts."""
+    def drawn(cls, name: str, samples: int, length: int, shared: bool = False) -> Pool:
+        """Draw the texts of all prompts; with the same random numbers if they are shared."""
         model, prompts = MODELS[name]()
         records = [
             [
                 [
                     generated_texts.without_details(record)
                     for record in generated_texts.draw(
-                        model, prompt, sampler, length, range(samples), seed, prompt_index=index
+                        model,
+                        prompt,
+                        sampler,
+                        length,
+                        range(samples),
+                        SEED,
+                        prompt_index=0 if shared else index,
                     )
                 ]
                 for index, prompt in enumerate(prompts)
@@ -213,17 +220,7 @@ class Study:
 
     def sets(self, pool: Pool) -> Iterator[tuple[str, float, Interval | None]]:
         """Yield the figures of whole sets with their values and intervals."""
-        first, second = (
-            TextSet(
-                [
-                    records[prompt][sample] | {"prompt": str(p), "seed": s, "sample": i}  # type: ignore[operator]
-                    for prompt, sample, (p, s, i) in zip(
-                        self.prompts.tolist(), self.samples.tolist(), self.labels, strict=True
-                    )
-                ]
-            )
-            for records in pool.records
-        )
+        first, second = map(self.text_set, pool.records)
         ends = first.summary().ci95
         for name in SETS:
             value = first.of_set[name]
@@ -231,6 +228,16 @@ class Study:
                 yield name, value, ends[name]
         if "distinct_2" in (found := first.differences(second)):
             yield "difference of distinct_2", *found["distinct_2"]
+
+    def text_set(self, records: Sequence[Sequence[generated_texts.Record]]) -> TextSet:
+        """Return the texts of one sampler, labelled as those of a report."""
+        places = zip(self.prompts.tolist(), self.samples.tolist(), self.labels, strict=True)
+        texts = []
+        for prompt, sample, (p, s, i) in places:
+            text = records[prompt][sample].copy()
+            text["prompt"], text["seed"], text["sample"] = str(p), s, i
+            texts.append(text)
+        return TextSet(texts)
 
 
 def _ratio(sums: np.ndarray) -> float:
