@@ -165,7 +165,7 @@ def test_tables_have_captions_and_scopes(read):
 
 def test_a_failed_sampler_has_its_reason_in_every_table_and_no_text(whole):
     assert whole.count("no more | `words`\nhere") == 3
-    assert whole.count("No text: the sampler failed.") == 6  # two prompts of three samples
+    assert whole.count("No text: the sampler failed.") == 10  # two prompts of five samples
 
 
 def test_every_word_can_be_reached_and_has_its_figures(made, whole):
@@ -220,7 +220,7 @@ def test_levels_of_surprisal_are_those_of_the_legend():
 def test_texts_of_one_prompt_and_sample_stand_side_by_side(made):
     groups = side_by_side.groups(typed(made))
     assert [(group.prompt, group.sample) for group in groups] == [
-        (prompt, sample) for prompt in ("the", "the cat") for sample in range(3)
+        (prompt, sample) for prompt in ("the", "the cat") for sample in range(5)
     ]
     for group in groups:
         assert [text.sampler for text in group.texts] == [r["sampler"] for r in made["samplers"]]
