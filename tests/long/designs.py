@@ -5,7 +5,8 @@
 A pool of texts is drawn once, as a report draws them: for each prompt the same samples of one
 seed. Every study of a design takes prompts and samples of the pool, the same samples of each
 prompt, and its intervals are those of a report. Where an interval is about prompts like these, each
-study has prompts of its own, drawn at random; else the prompts stay.
+study has prompts of its own, drawn at random; else the prompts stay, as for figures of sets of
+several texts of each prompt.
 
 The truth of a mean is the one of the pool; the chain is a Markov chain whose expected surprisal is
 known exactly, which the tests compare with the pool's. The truth of a figure of a set is the mean
@@ -173,8 +174,10 @@ class Study:
         prompts, n, seeds = design
         _, population, size = pool.sums[0]["surprisal"].shape
         labels = [(p, s, i) for s in range(seeds) for p in range(prompts) for i in range(n)]
-        # The prompts are the units: then the interval is about prompts like these.
+        # The prompts are the units: then the interval is about prompts like these. That of a
+        # figure of a set of several texts of each prompt is about these prompts.
         random = prompts > 1 and units(labels) == [p for p, _, _ in labels]
+        random = random and (again or n * seeds == 1)
         chosen = rng.integers(population, size=prompts) if random else np.arange(prompts)
         # The same samples of every prompt; others for a prompt that is drawn again.
         shared, seen = np.empty((prompts, seeds, n), int), set[int]()

@@ -137,8 +137,8 @@ def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iter
     texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
     if len(set(units(texts))) < intervals.FEWEST:
         yield (
-            f"intervals need at least {intervals.FEWEST} texts of each prompt (--samples), or as many "
-            "prompts (--prompts)"
+            f"intervals need at least {intervals.FEWEST} texts of each prompt (--samples), or as "
+            "many prompts (--prompts)"
         )
     for name in of_one_text if plan.n > 1 else ():
         yield (
