@@ -179,7 +179,7 @@ class TemperatureFit(Part):
         surprisal: human surprisal on the contexts of the samplers, in nats.
         ci95: its interval.
         t: the maximum-likelihood temperature; None if it is above those of the curve.
-        t_ci95: its interval; None too if that reaches above the curve.
+        t_ci95: its interval; None if that reaches above the curve, or if `t` is estimated.
         estimated: the contexts are not human text, so human surprisal was converted to them.
     """
 

@@ -224,7 +224,7 @@ class ReportRun:
         """Return the maximum-likelihood temperature of human text."""
         if contexts.source == HUMAN:
             return on_human_text(found["model"], found["curve"], at)
-        return on_other_text(human, found["curve"], at, self._units(contexts))
+        return on_other_text(human, found["curve"], at)
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
         """Return the human entry, from human texts or else from the manifest of the model."""

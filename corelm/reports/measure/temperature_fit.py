@@ -21,11 +21,9 @@ from corelm.reports.document.lookup import estimate
 from corelm.reports.metrics.intervals import (
     Interval,
     difference_interval,
-    independent_difference,
     mean_interval,
 )
 from corelm.reports.metrics.positions import ratio
-from corelm.reports.metrics.units import by_unit
 
 Record = Mapping[str, Any]
 Floats = NDArray[np.float64]
@@ -65,19 +63,17 @@ def on_human_text(model: Record, curve: Record, t: Sequence[float]) -> Temperatu
     )
 
 
-def on_other_text(
-    human: HumanEntry, curve: Record, t: Sequence[float], units: Sequence[int]
-) -> TemperatureFit | None:
+def on_other_text(human: HumanEntry, curve: Record, t: Sequence[float]) -> TemperatureFit | None:
     """Estimate the temperature on contexts that the model wrote.
 
     The model finds its own texts easier or harder than human text, so human surprisal is converted
-    first: it stays the same multiple of the model's entropy.
+    first: it stays the same multiple of the model's entropy. The temperature has no interval,
+    because the error of this conversion is not known.
 
     Args:
         human: the human entry, whose texts were measured elsewhere.
         curve: the record of the curve on the contexts.
         t: the temperatures of the curve.
-        units: the independent unit of each context.
 
     Returns:
         None if the entropy or the surprisal is not known.
@@ -85,24 +81,16 @@ def on_other_text(
     measured, multiple = estimate(human, "surprisal", TEACHER_FORCED), surprisal_per_entropy(human)
     if measured is None or multiple is None or 1.0 not in t:
         return None
-    counts = curve["positions"]
-    expected = np.array(curve["surprisal"])
-    own = expected[:, list(t).index(1.0)]  # at temperature 1 it is the model's entropy
-    here = float(own.sum()) / sum(counts)
-    level = multiple * here
-    ends_there = measured.interval and [level * end / measured.value for end in measured.interval]
-    sums = [by_unit(((each - multiple * own).tolist(), counts), units) for each in expected.T]
-    values = [ratio(each) or 0.0 for each in sums]
-    # The difference from the level, and the error of the level itself: they are independent.
-    error = ends_there and [end - level for end in ends_there]
-    ends = [
-        independent_difference(value, mean_interval(*each), 0.0, error)
-        for value, each in zip(values, sums, strict=True)
-    ]
-    slopes = np.array(curve["slope"]).sum(axis=0) / sum(counts) * np.array(t)
-    found = _Crossing(np.array(t), np.array(values), slopes)
+    positions = sum(curve["positions"])
+    expected = np.array(curve["surprisal"]).sum(axis=0) / positions
+    slopes = np.array(curve["slope"]).sum(axis=0) / positions * np.array(t)
+    # At temperature 1 the expected surprisal is the entropy of the model.
+    level = multiple * float(expected[list(t).index(1.0)])
     return TemperatureFit(
-        surprisal=level, ci95=ends_there, t=found.at(), t_ci95=found.between(ends), estimated=True
+        surprisal=level,
+        ci95=measured.interval and [level * end / measured.value for end in measured.interval],
+        t=_Crossing(np.array(t), expected - level, slopes).at(),
+        estimated=True,
     )
 
 
