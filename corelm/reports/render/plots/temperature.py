@@ -37,7 +37,7 @@ def surprisal_against_temperature(document: Document) -> Figure:
     places = {
         label: place for label, entry in named(document) if (place := _place(entry, t, surprisal))
     }
-    drawing, axes = canvas.canvas(right=56)
+    drawing, axes = canvas.canvas(right=18)
     fit = document.human.temperature if document.human else None
     _frame(axes, document, list(places.values()), fit)
     end = axes.get_xlim()[1]
@@ -50,8 +50,7 @@ def surprisal_against_temperature(document: Document) -> Figure:
     crossing = None if fit is None else _human_crossing(axes, fit)
     shown = ends_of_sweeps(document, places)
     marks = [(min(places[label][0], end), places[label][1]) for label in shown]
-    if canvas.name_marks(axes, marks, shown):
-        _perplexities(axes)
+    canvas.name_marks(axes, marks, shown)
     if fit is not None:
         _name_human(axes, fit, crossing)
     return drawing
@@ -131,14 +130,3 @@ def _human_crossing(axes: Axes, fit: TemperatureFit) -> float | None:
         return None
     axes.plot([fit.t, fit.t], [bottom, fit.surprisal], color=HUMAN, lw=1, ls=DOTTED, zorder=2)
     return fit.t
-
-
-def _perplexities(axes: Axes) -> None:
-    """Show the same heights on the right, as perplexities."""
-    other = axes.twinx()
-    bottom, top = axes.get_ylim()
-    other.set_ylim(bottom, top)
-    tens = [k * 10**n for n in range(12) for k in ((1,) if top - bottom > 5 else (1, 2, 5))]
-    counts = [count for count in tens if bottom <= math.log(count) <= top]
-    other.set_yticks([math.log(n) for n in counts], [f"{n:,}" for n in counts])
-    other.set_ylabel("perplexity")
