@@ -73,7 +73,7 @@ def _name_human(axes: Axes, fit: TemperatureFit, crossing: float | None) -> None
 def _curve(document: Document) -> tuple[Sequence[float], Sequence[float]]:
     """Return the curve, extended to temperature 0, where it is flat."""
     curve = document.curve
-    return [0.0, *curve.t], [*curve.surprisal[:1], *curve.surprisal]
+    return [0.0, *curve.t], [*(curve.surprisal[:1] or [0.0]), *curve.surprisal]
 
 
 def _place(entry: SamplerEntry, t: Sequence[float], surprisal: Sequence[float]) -> Point | None:
