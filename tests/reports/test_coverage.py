@@ -78,7 +78,9 @@ def test_intervals_hold_the_truth_in_every_design(designs, pool, design):
     """Of 100 studies, 95 should hold it; fewer than 86 once in 2,500 times."""
     held = designs.coverage(pool, design, studies=100, sets=0)
     for name in ("surprisal", "difference of surprisal"):
-        assert np.mean(held[name]) >= 0.86, name
+        known = [each for each in held[name] if each is not None]
+        assert len(known) >= 20, name
+        assert np.mean(known) >= 0.86, name
 
 
 @pytest.mark.slow
