@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from corelm import Decoder, RandomStream, hookimpl, softmax
+from corelm import Decoder, hookimpl, softmax
 
 BITS = 53
 """The bits of a number of `RandomStream`, and of a code."""
