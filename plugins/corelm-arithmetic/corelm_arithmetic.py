@@ -61,6 +61,7 @@ def _codes(random_stream):
     """Return (samples,) codes in [0, 1).
 
     Example:
+        >>> from corelm import RandomStream
         >>> codes = _codes(RandomStream(1, range(4)))
         >>> (np.diff(sorted(codes)) * 4).tolist()
         [1.0, 1.0, 1.0]
