@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from corelm.language_model import LanguageModel
 
+Value = float | Sequence[float] | None
+"""A figure, or one for each of several repetitions; None if it is undefined."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -26,6 +29,15 @@ class Metric:
             a reference. Called once for each set with its texts, human texts, and the second
             scorer of the report or its model without one. It returns a function from the indices
             of some of the texts to the figure.
+        of_text: in place of `figure`, for a mean over texts: called with the token ids and the
+            string of one text. It returns a finite number, or None if the text has no such figure,
+            as one that is too short. The report has the mean over the texts that have it, and
+            their number.
+        limits: the least and the largest value that the figure can have, where an interval ends.
+
+    A function of `figure` or `compare` that depends on random numbers of its own, such as clusters,
+    may return one value for each of several repetitions, always the same ones. The report has their
+    mean, and its interval holds their standard error.
 
     Example:
         >>> import corelm
@@ -37,11 +49,13 @@ class Metric:
     """
 
     meaning: str
-    figure: Callable[[Sequence[Sequence[int]], Sequence[str]], float | None] | None = None
+    figure: Callable[[Sequence[Sequence[int]], Sequence[str]], Value] | None = None
     compare: (
         Callable[
             [Sequence[str], Sequence[str], LanguageModel],
-            Callable[[Sequence[int]], float | None],
+            Callable[[Sequence[int]], Value],
         ]
         | None
     ) = None
+    of_text: Callable[[Sequence[int], str], float | None] | None = None
+    limits: tuple[float, float] | None = None

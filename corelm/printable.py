@@ -9,6 +9,8 @@ from typing import Any
 
 LONGEST = 60
 """Characters of a value that a message shows in full."""
+LONGEST_MESSAGE = 2_000
+"""Characters of an error's message that are shown."""
 
 # C0 and C1 but for tab and newline, and the characters that reverse the direction of writing.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -54,11 +56,16 @@ def reason_of(error: BaseException) -> str:
 
 
 def message_of(error: BaseException) -> str:
-    """Return the message of an error, or a substitute where its `__str__` raises."""
+    """Return the message of an error, shortened, or a substitute where its `__str__` raises."""
     try:
-        return str(error)
-    except Exception as second:
+        text = str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as second:  # SystemExit too: a message ends no program
         return f"(no message: {type(second).__name__} in its __str__)"
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    return f"{text[:LONGEST_MESSAGE]}... ({len(text):,} characters)"
 
 
 def shown(value: Any) -> str:

@@ -22,6 +22,7 @@ from corelm.generation.generate import steps as steps
 from corelm.generation.loops import ends_in_loop as ends_in_loop
 from corelm.generation.open_texts import OpenTexts as OpenTexts
 from corelm.generation.prompts import default_prompt as default_prompt
+from corelm.generation.prompts import encoded as encoded
 from corelm.generation.prompts import prompt_notes as prompt_notes
 from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.language_model import never_drawn as never_drawn
@@ -41,6 +42,7 @@ from corelm.params import Rule as Rule
 from corelm.params import renamed as renamed
 from corelm.params import written as written
 from corelm.paths import home as home
+from corelm.paths import open_input as open_input
 from corelm.plugins.expressions import DEEPEST as DEEPEST
 from corelm.plugins.expressions import MOST_CHARACTERS as MOST_CHARACTERS
 from corelm.plugins.expressions import STAGE as STAGE

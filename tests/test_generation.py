@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import corelm
-from corelm.errors import SamplerError, UnknownNameError, UsageError
+from corelm.errors import ModelOutputError, SamplerError, UnknownNameError, UsageError
 from corelm.generation.detokenizer import Text
 from corelm.generation.generate import batches, steps
 from corelm.plugins.registry import registry
@@ -470,3 +470,72 @@ def test_observers_see_the_samples_of_the_run():
 def test_a_stream_names_its_sample():
     steps = corelm.stream(ToyModel(), "the", sampler="greedy", sample=7, length=2, seed=1)
     assert [step.samples.tolist() for step in steps] == [[7], [7]]
+
+
+def test_arguments_of_a_wrong_type_are_named():
+    with pytest.raises(UsageError, match=r"a decoder is an object such as .*, not 'beam'"):
+        generate(decoder="beam")
+    for prompt in (None, 5, ["the"]):
+        with pytest.raises(UsageError, match=r"a prompt is a text, not "):
+            generate(prompt)
+        with pytest.raises(UsageError, match=r"a prompt is a text, not "):
+            corelm.explain(MODEL, prompt, "greedy")
+        with pytest.raises(UsageError, match=r"prompts? (is a|are) texts?, not "):
+            corelm.compare(MODEL, ["greedy"], prompts=[prompt])
+
+
+class Last:
+    """A model that looks for the last token: at once, or when it is asked for logits."""
+
+    def __init__(self, late=False, rows=None):
+        self.vocabulary = ToyModel().vocabulary
+        self.late, self.rows = late, rows
+
+    def start(self, tokens):
+        if not self.late:
+            tokens[:, -1]
+        self.tokens = tokens
+        return self
+
+    def next_logits(self):
+        self.tokens[:, -1]
+        return np.zeros((self.rows or len(self.tokens), len(self.vocabulary)), np.float32)
+
+    def extend(self, tokens):
+        self.tokens = np.column_stack([self.tokens, tokens])
+
+    def select(self, rows):
+        self.tokens = self.tokens[rows]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_empty_prompt_that_a_model_cannot_continue_is_refused(late):
+    assert len(generate("the", Last(late=late), length=2)[0].tokens) == 2
+    with pytest.raises(UsageError, match="the model cannot continue an empty text"):
+        generate("", Last(late=late))
+    assert generate("", ENDLESS, length=2)[0].tokens  # it can continue an empty text
+
+
+def test_logits_of_too_few_rows_are_named():
+    with pytest.raises(ModelOutputError, match="must have 3 rows, one for each text, not 1"):
+        generate(model=Last(rows=1), n=3)
+
+
+def test_an_observer_that_writes_around_the_read_only_flag_changes_nothing():
+    """Each observer has a copy of the step."""
+
+    class Writes:
+        @corelm.hookimpl
+        def corelm_next_token(self, step):
+            for array in (step.logits, step.model_logits, step.tokens, step.surprisal):
+                base = array if array.base is None else array.base
+                base.setflags(write=True)
+                base[...] = 0
+
+    expected = generate(n=3, length=4)
+    registry.cache_clear()
+    registry().register(Writes())
+    try:
+        assert generate(n=3, length=4) == expected
+    finally:
+        registry.cache_clear()

@@ -1,12 +1,20 @@
-"""The folder for models and data."""
+"""The folder for models and data, and files to read."""
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import platformdirs
+import pytest
 
-from corelm.paths import home
+from corelm import CorelmError, from_settings, paths
+from corelm.cli.options.prompt import read_prompts
+from corelm.models.corpus import read_texts
+from corelm.paths import home, open_input
+
+pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 
 
 def test_the_setting_decides(monkeypatch, tmp_path):
@@ -22,3 +30,22 @@ def test_without_the_setting_it_is_the_platforms_own_place(monkeypatch):
     assert home() == Path("/data/corelm/False")
     monkeypatch.delenv("CORELM_HOME")
     assert home() == Path("/data/corelm/False")
+
+
+@pipes
+def test_a_pipe_is_read_to_its_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(b"a\n" * 100_000,))
+    writer.start()
+    with open_input(tmp_path / "pipe") as file:
+        assert file.read() == b"a\n" * 100_000
+    writer.join()
+
+
+@pipes
+@pytest.mark.parametrize("read", [read_texts, from_settings, read_prompts])
+def test_a_pipe_that_nobody_writes_into_is_an_error(tmp_path, monkeypatch, read):
+    monkeypatch.setattr(paths, "PIPE_PATIENCE", 0.1)
+    os.mkfifo(tmp_path / "pipe.txt")
+    with pytest.raises((CorelmError, OSError), match=r"nobody has written into it for"):
+        read(tmp_path / "pipe.txt")

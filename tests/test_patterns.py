@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import time
+
+import numpy as np
 import pytest
 
 from corelm.errors import UsageError
@@ -54,6 +58,7 @@ def test_case_is_ignored_if_asked(text):
         ("a**", "is not valid: multiple repeat"),
         ("x*", "matches the empty text"),
         ("$", "matches the empty text"),
+        ("a" * 1001, "is too long: give several, of at most 1,000 characters each"),
         ("(a{1000}){1000}", "the product of its counts must be at most 100,000, not 1,000,000"),
     ],
 )
@@ -72,3 +77,25 @@ def test_a_pattern_that_takes_exponential_time_is_stopped(monkeypatch):
     monkeypatch.setattr("corelm.generation.patterns.TIMEOUT", 0.1)
     with pytest.raises(UsageError, match=r"takes more than 0.1 second on a text of 41 characters"):
         TextPatterns(patterns="(a|aa)+$").search("a" * 40 + "b")
+
+
+@pytest.mark.parametrize("kind", ["strings", "patterns"])
+def test_a_long_text_to_find_takes_no_time(kind):
+    # `regex` prepares a literal in cubic time, and no timeout interrupts it.
+    text = "a" * (10_000 if kind == "strings" else 500)
+    began = time.monotonic()
+    patterns = TextPatterns(**{kind: text})
+    for length in range(1, 300):
+        assert patterns.search("b" + "a" * length) == (None, 1)
+    assert time.monotonic() - began < 5
+
+
+def test_strings_are_found_where_a_regular_expression_finds_them():
+    random = np.random.default_rng(0)
+    for _ in range(2000):
+        text = "".join(random.choice(list("abA\u017fskK"), 8))
+        strings = ["".join(random.choice(list("abAsK"), n)) for n in (2, 3)]
+        start, ignore_case = int(random.integers(5)), bool(random.integers(2))
+        patterns = ["".join(map(re.escape, string)) for string in strings]
+        found = TextPatterns(strings, ignore_case=ignore_case).search(text, start)
+        assert found == TextPatterns(patterns=patterns, ignore_case=ignore_case).search(text, start)

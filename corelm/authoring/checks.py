@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING
 from functools import partial
 
 import numpy as np
 
 from corelm import Context, DecodingTask, RandomStream
 from corelm.cli.output.describe import example
-from corelm.errors import PluginError, UsageError
+from corelm.errors import ParameterError, PluginError, UsageError
 from corelm.testing import ToyModel
 from corelm.toolkit import (
     Offer,
@@ -52,8 +53,19 @@ def failing(registry: Registry) -> Iterator[str]:
     )
     for kind, call, offers in calls:
         for offer in offers:
-            if fault := _fault(partial(call, offer)):
+            if fault := _refused_default(offer) or _fault(partial(call, offer)):
                 yield f"the {kind} {offer.full_name} {fault}"
+
+
+def _refused_default(offer: Offer) -> str:
+    """Return the fault of a parameter whose default breaks its own rule, or ""."""
+    for parameter in offer.value.parameters():
+        try:
+            if parameter.default is not MISSING:
+                parameter.convert(parameter.default)
+        except ParameterError as error:
+            return f"refuses its own default: {error}"
+    return ""
 
 
 def _fault(call: Callable[[], str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -121,16 +122,30 @@ def namesakes(name: str, kind: Kind) -> Iterator[str]:
 
 
 def write(folder: Path, words: Mapping[str, str], kind: Kind) -> None:
-    """Write the files into a new folder."""
-    templates = resources.files("corelm.authoring") / "template"
+    """Write the files into a new folder; none is left if one cannot be written."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise UsageError(
             f"{folder} already exists; choose another name, or another folder with --into"
         ) from None
-    for template, file in FILES.items():
+    try:
+        for name, text in _contents(words, kind).items():
+            (folder / name).write_text(text, "utf-8")
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            error.filename = str(folder)
+        raise
+
+
+def _contents(words: Mapping[str, str], kind: Kind) -> dict[str, str]:
+    """Return the text of each file by its name."""
+    templates = resources.files("corelm.authoring") / "template"
+    contents = {}
+    for template, name in FILES.items():
         own = templates / kind.name / f"{template}.txt"
         text = (own if own.is_file() else templates / f"{template}.txt").read_text("utf-8")
-        path = folder / Template(file).substitute(words)
-        path.write_text(Template(text).substitute(words).rstrip() + "\n", "utf-8")
+        filled = Template(text).substitute(words).rstrip() + "\n"
+        contents[Template(name).substitute(words)] = filled
+    return contents

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import logging
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -52,6 +55,7 @@ UNKNOWN = re.compile(
 )
 
 DONE, FAILED, WRONG_USAGE, PARTLY_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class PartialError(Exception):
@@ -110,7 +114,8 @@ def _explain(error: BaseException, help: str) -> tuple[str, int]:
             return str(error), FAILED
         case OSError():
             where = f"{error.filename}: " if error.filename else ""
-            return f"{where}{error.strerror or error}", FAILED
+            way_out = "; make room, and try again" if error.errno in NO_ROOM else ""
+            return f"{where}{error.strerror or error}{way_out}", FAILED
         case MemoryError():
             return "out of memory", FAILED
     return f"{type(error).__name__}: {message_of(error)} (--debug shows where)", FAILED
@@ -147,9 +152,15 @@ def _prepare(debug: bool) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    warnings.showwarning = _show_warning
     logger = logging.getLogger("corelm")
     logger.handlers = [_OneLine()]
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Show a warning of Python on one line, without the control characters that it may have."""
+    messages.warn(f"{category.__name__}: {message}")
 
 
 class _OneLine(logging.Handler):

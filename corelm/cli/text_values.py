@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
+
+from corelm.errors import UsageError
+
+PLACES = re.compile("FILE|FOLDER|PATH|ADDRESS")
+"""The names of values, in the help of options, that an empty text cannot be."""
 
 
 class _AsText:
@@ -40,7 +46,16 @@ class _Unconverted:
 
     def __call__(self, context: Any, value: Any) -> Any:
         parameter = self._parameter
+        _check_place(parameter, value)
         if isinstance(value, bool) or (value is None and parameter.required):
             return self._convert(context, value)
         callback = parameter.callback
         return value if callback is None else callback(context, parameter, value)
+
+
+def _check_place(option: Any, value: Any) -> None:
+    """Raise if the value of an option that names a file, a folder or an address is blank."""
+    is_place = option.param_type_name == "option" and PLACES.search(option.metavar or "")
+    if is_place and isinstance(value, str) and not value.strip():
+        article = "an" if option.metavar[0] == "A" else "a"
+        raise UsageError(f"{option.opts[0]} needs {article} {option.metavar}, not {value!r}")

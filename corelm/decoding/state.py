@@ -12,7 +12,7 @@ from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Distributions, Step, model_surprisals
-from corelm.errors import ModelOutputError, UsageError
+from corelm.errors import CorelmError, ModelOutputError, UsageError
 from corelm.language_model import (
     LanguageModel,
     RewindableSession,
@@ -78,7 +78,7 @@ class Decoding:
         batch = len(random_stream)
         self._model = model
         # One pass over the prompt for a batch of any size: forks share the cache or copy it.
-        self.session: Session = model.start(prompt[None, :])
+        self.session: Session = _started(model, prompt)
         self.session.select(np.zeros(batch, dtype=np.int64))
         self.samples: Ids = _read_only(np.array(random_stream.samples, dtype=np.int64))
         self._builder = ContextBuilder(prompt, batch, length, model.vocabulary)
@@ -266,7 +266,13 @@ class Decoding:
             ModelOutputError: the model's logits are not a distribution.
         """
         raw = self.session.next_logits() if scores is None else np.array(scores)
-        return self._prepare(raw, self._builder.step)
+        logits = self._prepare(raw, self._builder.step)
+        if len(logits) != len(self.samples):
+            raise ModelOutputError(
+                f"the model's logits must have {len(self.samples)} rows, one for each text, not "
+                f"{len(logits)}"
+            )
+        return logits
 
     def _drawn_tokens(self) -> Ids:
         if self._drawn is None:
@@ -338,3 +344,21 @@ class ModelLogits:
         if not mask_tokens(logits, self._never):
             check_logits(logits, f"the model's logits at step {step}")
         return logits
+
+
+def _started(model: LanguageModel, prompt: Ids) -> Session:
+    """Return the session of a prompt.
+
+    Raises:
+        UsageError: an empty prompt, which the model can't continue.
+    """
+    if len(prompt):
+        return model.start(prompt[None, :])
+    try:
+        session = model.start(prompt[None, :])
+        session.next_logits()  # some models look for the last token only here
+    except CorelmError:
+        raise
+    except Exception as error:
+        raise UsageError("the model cannot continue an empty text; give it a prompt") from error
+    return session

@@ -28,6 +28,7 @@ from corelm.toolkit import (
     apply,
     as_model,
     cached_property,
+    encoded,
     in_falling_order,
     mass_of,
     protect,
@@ -230,7 +231,7 @@ def explain(
         ((2, 2, None), 'greedy')
     """
     model = as_model(model)
-    ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
+    ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
     chain = read_sampler(sampler)
     # Nothing is drawn; the random stream only sets the number of rows.
     task = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown)

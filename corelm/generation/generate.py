@@ -14,11 +14,13 @@ from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
 from corelm.generation.endings import Endings
 from corelm.generation.open_texts import Generation, OpenTexts
+from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.models import as_model
 from corelm.plugins.registry import registry
 from corelm.plugins.strategies import Strategy
+from corelm.printable import shown
 from corelm.sampler import Sampler
 
 BATCH = 64
@@ -66,7 +68,9 @@ def steps(
         prompt_index: the index of the prompt in a run of several prompts.
     """
     _check_count("length", length)
-    ids = np.array(model.vocabulary.encode(prompt), dtype=np.int64)
+    if not (decoder is None or callable(decoder)):
+        raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
+    ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
     stream = RandomStream(seed, samples, prompt_index)
     task = DecodingTask(model, ids, read_sampler(sampler), stream, length, unknown)
     plugins = registry()

@@ -9,6 +9,7 @@ from corelm.decoding.step import FinishReason, Step
 from corelm.generation.constraint import ConstrainedText
 from corelm.generation.detokenizer import Text
 from corelm.generation.endings import Endings
+from corelm.generation.prompts import encoded
 from corelm.language_model import LanguageModel
 from corelm.sampler import Sampler
 from corelm.stages import has_masks
@@ -98,7 +99,7 @@ class OpenTexts:
         endings: Endings | None = None,
         measured: bool = False,
     ) -> None:
-        ids = model.vocabulary.encode(prompt)
+        ids = encoded(model.vocabulary, prompt)
         self._constrained = (
             [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
             if sampler and has_masks(sampler)

@@ -12,6 +12,9 @@ from corelm.printable import shown
 
 TIMEOUT = 1.0
 """Seconds that one search may take; the usual one takes microseconds."""
+MOST_CHARACTERS = 1_000
+"""The longest pattern: before its first search, `regex` prepares a literal in cubic time, which no
+timeout interrupts. 1,000 characters take a second, 10,000 ten minutes."""
 MOST_REPEATS = 100_000
 """The largest product of a pattern's counts: `regex` unrolls counted repeats when it compiles."""
 # A brace after a backslash is a character, not the count of a repeat.
@@ -52,13 +55,13 @@ class TextPatterns:
         )
         if "" in self.strings:
             raise UsageError("a string to search for needs at least one character")
-        self._compiled = _compiled_strings(self.strings, ignore_case) + [
-            _compiled(pattern, ignore_case) for pattern in self.patterns
-        ]
+        self._fold = _folded if ignore_case else str
+        self._folded_strings = [self._fold(string) for string in self.strings]
+        self._compiled = [_compiled(pattern, ignore_case) for pattern in self.patterns]
 
     def __bool__(self) -> bool:
         """True if there is anything to search for."""
-        return bool(self._compiled)
+        return bool(self.strings or self.patterns)
 
     def search(self, text: str, start: int = 0) -> tuple[int | None, int]:
         """Find the first match in a text that may grow, and the first beginning of one.
@@ -74,24 +77,41 @@ class TextPatterns:
         Raises:
             UsageError: the search takes more than a second.
         """
-        found = [match for each in self._compiled if (match := _search(each, text, start))]
         # A partial match reaches the end of the text: the next tokens decide if it is one.
+        found = [match for each in self._compiled if (match := _search(each, text, start))]
         matches = [match.start() for match in found if not match.partial]
-        return min(matches, default=None), min((m.start() for m in found), default=len(text))
+        begun = [match.start() for match in found]
+        if self.strings:
+            folded = self._fold(text)
+            positions = [folded.find(string, start) for string in self._folded_strings]
+            matches += [position for position in positions if position >= 0]
+            begun += [_beginning(string, folded, start) for string in self._folded_strings]
+        return min(matches, default=None), min([*matches, *begun], default=len(text))
 
 
-def _compiled_strings(strings: Sequence[str], ignore_case: bool) -> list[Any]:
-    if not strings:
-        return []
-    import regex  # late: few programs need it, and it is slow to import
+def _folded(text: str) -> str:
+    """Return the text without the difference of cases, in as many characters."""
+    if text.isascii():
+        return text.lower()
+    return "".join(next((c for c in (x.casefold(), x.lower()) if len(c) == 1), x) for x in text)
 
-    flags = regex.IGNORECASE if ignore_case else 0
-    return [regex.compile("|".join(map(regex.escape, strings)), flags)]
+
+def _beginning(string: str, text: str, start: int) -> int:
+    """Return where the text ends in the beginning of a string; its length if it doesn't."""
+    for position in range(max(start, len(text) - len(string) + 1), len(text)):
+        if string.startswith(text[position:]):
+            return position
+    return len(text)
 
 
 def _compiled(pattern: str, ignore_case: bool) -> Any:
-    import regex
+    import regex  # late: few programs need it, and it is slow to import
 
+    if len(pattern) > MOST_CHARACTERS:
+        raise UsageError(
+            f"the pattern {shown(pattern)} is too long: give several, of at most "
+            f"{MOST_CHARACTERS:,} characters each"
+        )
     repeats = math.prod(map(int, COUNT.findall(pattern)))
     if repeats > MOST_REPEATS:
         raise UsageError(

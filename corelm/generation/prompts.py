@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, Vocabulary, window_start
+from corelm.printable import shown
 
 WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
 
@@ -35,6 +37,17 @@ def default_prompt(model: LanguageModel) -> str:
     words = (vocabulary.decode([token]).strip() for token in range(len(vocabulary)))
     known = (word for word in words if word.isalpha() and not unknown_words(vocabulary, word))
     return next(known, DEFAULT)
+
+
+def encoded(vocabulary: Vocabulary, prompt: str) -> list[int]:
+    """Return the ids of a prompt.
+
+    Raises:
+        UsageError: the prompt isn't a text.
+    """
+    if not isinstance(prompt, str):
+        raise UsageError(f"a prompt is a text, not {shown(prompt)}")
+    return vocabulary.encode(prompt)
 
 
 def prompt_notes(model: LanguageModel, prompts: Sequence[str]) -> Iterator[str]:

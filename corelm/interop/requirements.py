@@ -18,6 +18,7 @@ NAMED = "transformers_weights"
 """The key of `config.json` that names another file of weights."""
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
 LARGEST_CONFIG = 2**20
 LARGEST_FILE = 2**28
 """Bytes of a tokenizer or another file that is read whole; the largest in use have 2**25."""
@@ -102,6 +103,10 @@ def check_model_folder(folder: Path) -> None:
         most = LARGEST_CONFIG if file.name == CONFIG else LARGEST_FILE
         if file.suffix in READ_WHOLE and file.stat().st_size > most:
             raise ModelFileError(f"{str(file)!r}: it has more than {most} bytes")
+    if (folder / ADAPTER).exists():  # it names a base model, anywhere
+        raise ModelFileError(
+            f"{str(folder / ADAPTER)!r}: it is an adapter of peft; merge it into its model"
+        )
     _check_configuration(folder / CONFIG)
     check_weight_files(folder)
 
@@ -116,7 +121,9 @@ def _check_configuration(file: Path) -> None:
         part = parts.pop()
         items = part.items() if isinstance(part, dict) else [("", value) for value in part]
         for name, value in items:
-            if name.endswith("_implementation") and "/" in json.dumps(value):
+            # transformers fetches flash attention from a hub too, if `kernels` is installed.
+            code = json.dumps(value)
+            if name.endswith("_implementation") and ("/" in code or "flash" in code):
                 raise ModelFileError(
                     f"{str(file)!r}: {name} = {value!r} is code of a hub, which is never loaded; "
                     "delete the line"

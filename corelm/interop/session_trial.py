@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, RewindableSession, Session
+from corelm.errors import CorelmError
+
+logger = logging.getLogger("corelm")
 
 SHARE = 0.05
 """The largest error of a logit, as a share of what other words earlier in the text change."""
@@ -61,6 +65,37 @@ def session_faults(
     if isinstance(session, RewindableSession):
         faults |= _rewind_fault(session, texts[FORK], whole[FORK])
     return faults
+
+
+def check_session(start: Callable[[NDArray[np.int64]], Session], size: int, name: str) -> None:
+    """Raise if a model's sessions fail; see `session_faults`.
+
+    Args:
+        start: starts a session for (batch, time) ids.
+        size: the number of tokens.
+        name: the model's, for messages.
+
+    Raises:
+        CorelmError: `select` or `rewind` gives other logits, or the model doesn't run.
+    """
+    try:
+        faults = session_faults(start, size)
+    except CorelmError:
+        raise
+    except Exception as error:  # of a model's own code
+        raise CorelmError(f"{name} does not run on its engine's cache: {error}") from error
+    if faults.keys() & {"select", "rewind"}:
+        raise CorelmError(
+            f"{name} keeps a part of its state outside its cache, so corelm cannot reorder its "
+            f"texts (a logit is off by {max(faults.values()):.2g})"
+        )
+    if faults:
+        logger.warning(
+            "%s gives other logits token by token than in one pass, by up to %.2g, in its engine "
+            "itself",
+            name,
+            faults["extend"],
+        )
 
 
 def _rewind_fault(

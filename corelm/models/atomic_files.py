@@ -9,8 +9,8 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,17 @@ def error_reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Add the path to an error of the system that names no file, as those of a full disk do."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     """Write files into a new folder, which then replaces the old one in a single step.
 
@@ -120,7 +131,7 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     try:
         for name, content in contents.items():
             (new / name).parent.mkdir(parents=True, exist_ok=True)
-            with open(new / name, "wb") as file:
+            with named_errors(target / name), open(new / name, "wb") as file:
                 file.write(content)
                 # After a power cut, the rename may be on the disk and the content not yet.
                 file.flush()
@@ -143,12 +154,13 @@ def write_file(content: bytes, target: Path) -> None:
     real = Path(os.path.realpath(target))
     # A pipe or a terminal cannot be replaced, and has no earlier content to lose.
     if real.exists() and not real.is_file():
-        real.write_bytes(content)
+        with named_errors(real):
+            real.write_bytes(content)
         return
     remove_leftovers(real, older_than=ABANDONED)
     new = _partial_path(real)
     try:
-        with open(new, "xb") as file:
+        with named_errors(real), open(new, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -109,9 +109,10 @@ def write(
         _refuse_to_replace(target)
         atomic_files.write_folder(contents, target)
     except (OSError, ValueError, TypeError) as error:
+        kept = "; the earlier model is unchanged" if os.path.lexists(path) else ""
         raise ModelFileError(
-            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}; "
-            "an earlier model is unchanged"
+            f"the model could not be written to {str(path)!r}: {atomic_files.error_reason(error)}"
+            + kept
         ) from error
 
 

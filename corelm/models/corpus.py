@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from corelm.errors import DataError
-from corelm.toolkit import home
+from corelm.toolkit import home, open_input
 
 logger: logging.Logger = logging.getLogger("corelm")
 
@@ -169,7 +169,7 @@ def _read(file: Path) -> str:
             raise DataError(f"{str(file)!r} is a device; give a file or a folder of texts")
         size = status.st_size
         if size <= LARGEST_FILE:
-            with file.open("rb") as opened:
+            with open_input(file) as opened:
                 content = opened.read(LARGEST_FILE + 1)
             size = len(content)  # a pipe has none before it is read
     except OSError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
-import warnings
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+logger = logging.getLogger("corelm")
 
 VARIABLE = "CORELM_THREADS"
 
@@ -34,11 +36,7 @@ def _requested() -> int | None:
         return None
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
-    warnings.warn(
-        f"{VARIABLE} must be a whole number, at least 1, not {text!r}; it is ignored.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+    logger.warning("%s must be a whole number, at least 1, not %r; it is ignored", VARIABLE, text)
     return None
 
 

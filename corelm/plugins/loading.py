@@ -14,7 +14,7 @@ from corelm import hookspecs
 from corelm.errors import CorelmError, PluginError
 from corelm.plugins.entry_points import EntryPoint
 from corelm.plugins.offers import Source
-from corelm.printable import message_of, one_line, reason_of
+from corelm.printable import message_of, one_line, reason_of, shown
 
 Undo = Callable[[], None]
 
@@ -101,8 +101,24 @@ def import_plugin(point: EntryPoint) -> Any:
         return point.load()
 
 
+def unclosable(stream: Any) -> Any:
+    """Return a stream that writes to this one and leaves it open; None for a closed one."""
+    return None if stream is None else _Unclosable(stream)
+
+
+class _Unclosable:
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 def _python_stdout_to_stderr() -> Undo:
-    stdout, sys.stdout = sys.stdout, sys.stderr
+    stdout, sys.stdout = sys.stdout, unclosable(sys.stderr)
 
     def undo() -> None:
         sys.stdout = stdout
@@ -179,6 +195,11 @@ def _flush_stdout() -> None:
 def check_version(plugin: Any) -> None:
     """Raise if a plugin was made for a different version of the contract."""
     made_for = getattr(plugin, "CORELM_API_VERSION", hookspecs.API_VERSION)
+    if type(made_for) is not int:
+        raise PluginError(
+            f"CORELM_API_VERSION must be a whole number such as {hookspecs.API_VERSION}, not "
+            f"{shown(made_for)}"
+        )
     if made_for != hookspecs.API_VERSION:
         raise PluginError(
             f"made for version {made_for} of the plugin contract, this corelm has version "

@@ -81,9 +81,10 @@ def check_metric(offer: Offer) -> None:
         raise PluginError(f"not a metric: {name} is {shown(value)}, not a corelm.Metric")
     if not isinstance(value.meaning, str) or not value.meaning.strip():
         raise PluginError(f"not a metric: {name} has no meaning; define it in a few words")
-    functions = [each for each in (value.figure, value.compare) if each is not None]
+    offered = (value.figure, value.compare, value.of_text)
+    functions = [each for each in offered if each is not None]
     if len(functions) != 1:
-        raise PluginError(f"not a metric: {name} needs a figure or compare, and not both")
+        raise PluginError(f"not a metric: {name} needs one of figure, compare and of_text")
     if not callable(functions[0]):
         raise PluginError(f"not a metric: the figure of {name} is not a function")
 
@@ -111,12 +112,13 @@ def _check_class(offer: Offer, base: type[Parameterized], kind: str) -> None:
 
 def distinct(offers: Iterable[Offer]) -> list[Offer]:
     """Return the offers without duplicates, from two entry points to one module."""
-    kept: list[Offer] = []
-    # Not a set: a plugin's values may not be hashable.
+    kept: dict[str, list[Offer]] = {}
+    # Lists of one name, and not a set: a plugin's values may not be hashable.
     for offer in offers:
-        if not any(o.full_name == offer.full_name and o.value == offer.value for o in kept):
-            kept.append(offer)
-    return kept
+        same_name = kept.setdefault(offer.full_name, [])
+        if not any(other.value == offer.value for other in same_name):
+            same_name.append(offer)
+    return [offer for same_name in kept.values() for offer in same_name]
 
 
 def offers_by_name(offers: Iterable[Offer]) -> Mapping[str, list[Offer]]:

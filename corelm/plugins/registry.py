@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
+import numpy as np
 import pluggy
 
 from corelm import hookspecs
@@ -140,8 +141,10 @@ class Registry:
             if impl.plugin_name in self._silenced:
                 continue
             try:
+                # A copy: an observer may write around the read-only flag, as torch does.
+                own = step.select(np.arange(len(step.samples)))
                 with plugin_errors():  # as in pluggy, an observer may omit the argument
-                    impl.function(step) if impl.argnames else impl.function()
+                    impl.function(own) if impl.argnames else impl.function()
             except PluginError as error:
                 self._silenced.add(impl.plugin_name)  # one warning, not one for each token
                 self._warn(impl.plugin_name, f"at step {step.position}: {error}")

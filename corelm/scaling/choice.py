@@ -10,9 +10,11 @@ from corelm import LanguageModel
 from corelm.errors import MissingDependencyError, UsageError
 from corelm.scaling.executor import Executor, InProcess
 from corelm.scaling.job import Job
-from corelm.toolkit import Parameter, Rule
+from corelm.toolkit import Parameter, Rule, cpu_limit
 
 WORKERS = Parameter("workers", int, None, Rule(ge=1))
+MOST_PER_PROCESSOR = 8
+"""Workers on one machine at most: each is a process that loads the model."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,12 @@ def choose(workers: int | str | None = None, scheduler: str | None = None) -> Ex
     """
     if workers is not None and scheduler is not None:
         raise UsageError("a scheduler has its own workers: leave out their number")
+    if scheduler is not None and not scheduler.strip():
+        raise UsageError("the scheduler needs an address, such as tcp://10.0.0.1:8786")
     count = None if workers is None else WORKERS.convert(workers)
+    most = MOST_PER_PROCESSOR * max(cpu_limit(), 8)
+    if count is not None and count > most:
+        raise UsageError(f"workers must be at most {most} on this machine, not {count}")
     if workers is not None or scheduler is not None:
         _check_installed()
     return ExecutorChoice(count, scheduler)

@@ -9,10 +9,11 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import resource_tracker
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import dask.config
@@ -121,15 +122,12 @@ class DaskCluster:
             self._client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError as error:
             self.close()
-            raise ExecutorError(
-                f"the Dask scheduler has had no worker for {PATIENCE} seconds; start one with: "
-                "dask worker ADDRESS --nthreads 1"
-            ) from error
+            raise ExecutorError(_no_worker()) from error
 
     def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
         """Yield units as they are finished; those of a worker that dies are done by another."""
         pending: dict[Any, Unit] = {}
-        finished = distributed.as_completed(loop=self._client.loop)
+        finished: SimpleQueue[Any] = SimpleQueue()
         try:
             while True:
                 while len(pending) < AHEAD * self._count_slots():
@@ -138,15 +136,35 @@ class DaskCluster:
                         break
                     future = self._submitted(unit, self._jobs[model])
                     pending[future] = unit
-                    finished.add(future)
+                    future.add_done_callback(finished.put)
                 if not pending:
                     return
-                future = next(finished)
+                future = self._attended(partial(finished.get, timeout=1))
                 unit = pending.pop(future)
                 yield unit, self._result(future, unit)
         finally:
             with suppress(OSError):  # the scheduler is gone
                 self._client.cancel(list(pending))
+
+    def _attended(self, attempt: Callable[[], Any]) -> Any:
+        """Return the result of an attempt, repeated as long as the cluster has workers.
+
+        Args:
+            attempt: takes at most a second, then raises Empty or TimeoutError.
+
+        Raises:
+            ExecutorError: for PATIENCE seconds there was no worker.
+        """
+        seen = time.monotonic()
+        while True:
+            with self._scheduler_needed(), suppress(Empty, TimeoutError):
+                return attempt()
+            with self._scheduler_needed():
+                working = self._client.nthreads()
+            if working:
+                seen = time.monotonic()
+            elif time.monotonic() - seen > PATIENCE:
+                raise ExecutorError(f"{_no_worker()}; then continue with --resume")
 
     def _count_slots(self) -> int:
         """Return the units that the cluster does at once; at least 1, as workers may come back."""
@@ -162,8 +180,8 @@ class DaskCluster:
 
     def _result(self, future: Any, unit: Unit) -> str:
         if future.status != "error":
-            with self._scheduler_needed():
-                return str(future.result())
+            # A worker that dies takes finished results along, which are then computed again.
+            return str(self._attended(partial(future.result, timeout=1)))
         error = future.exception()
         if isinstance(error, distributed.KilledWorker):
             raise ExecutorError(
@@ -192,6 +210,14 @@ class DaskCluster:
         CLIENT_LOGGER.setLevel(self._log_level)
         if self._cluster is not None:
             self._cluster.close()
+
+
+def _no_worker() -> str:
+    """Return the reason why nothing is done, with the way out."""
+    return (
+        f"the Dask scheduler has had no worker for {PATIENCE} seconds; start one with: "
+        "dask worker ADDRESS --nthreads 1"
+    )
 
 
 def _local_cluster(workers: int) -> distributed.LocalCluster:

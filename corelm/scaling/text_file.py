@@ -8,9 +8,10 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -37,21 +38,24 @@ class TextFile:
         reasons: the number of texts for each finish reason.
     """
 
-    def __init__(self, file: IO[bytes], written: int, reasons: Counter[str]) -> None:
+    def __init__(self, file: FileIO, written: int, reasons: Counter[str]) -> None:
         self._file = file
         self.written = written
         self.reasons = reasons
 
     def add(self, lines: Sequence[str]) -> None:
         """Append the lines of the texts that follow, all at once."""
-        self._file.write("".join(f"{line}\n" for line in lines).encode())
-        self._file.flush()
+        content = memoryview("".join(f"{line}\n" for line in lines).encode())
+        with atomic_files.named_errors(Path(self._file.name)):
+            while content:
+                content = content[self._file.write(content) :]
         self.written += len(lines)
         self.reasons.update(json.loads(line)["finish_reason"] for line in lines)
 
     def sync(self) -> None:
         """Wait until everything is on the disk."""
-        os.fsync(self._file.fileno())
+        with atomic_files.named_errors(Path(self._file.name)):
+            os.fsync(self._file.fileno())
 
 
 def stored_settings(path: Path) -> dict[str, Any] | None:
@@ -110,7 +114,7 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
 def _growing(part: Path) -> Iterator[TextFile]:
     """Open an unfinished file behind its last whole batch; sync it unless something fails."""
     size, written, reasons = _whole(part)
-    with open(part, "ab") as file:
+    with open(part, "ab", buffering=0) as file:  # a buffer would write again when it is closed
         file.truncate(size)
         texts = TextFile(file, written, reasons)
         yield texts
@@ -131,8 +135,9 @@ def _settings_of(path: Path) -> Path:
 
 
 def _check(path: Path) -> None:
-    if path.exists() and not path.is_file():
-        raise UsageError(f"{str(path)!r} is not a file, so texts cannot be written into it")
+    for place in (path, path.with_name(path.name + PART)):  # reading a device never ends
+        if place.exists() and not place.is_file():
+            raise UsageError(f"{str(place)!r} is not a file, so texts cannot be written into it")
     if not path.parent.is_dir():
         raise UsageError(f"cannot write to {str(path)!r}: {path.parent} is not a folder")
     if path.suffix == SUFFIX:
@@ -221,10 +226,11 @@ def _convert(lines: Path, target: Path) -> None:
     )
     new = target.with_name(f".{target.name}.new")
     try:
-        with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
-            for rows in _groups(lines):
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-        new.replace(target)
+        with atomic_files.named_errors(target):
+            with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
+                for rows in _groups(lines):
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            new.replace(target)
     finally:  # the lines are still there to write it again
         new.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,10 +112,29 @@ class Checkpoint:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_file(save(arrays, {KEY: state}), self.path)
         except OSError as error:
+            way_out = "make room, then start again"
+            if self.path.exists():
+                way_out = "the earlier one is unchanged: make room, then continue with --resume"
             raise TrainingError(
                 f"the checkpoint {str(self.path)!r} could not be written: {error_reason(error)}; "
-                "an earlier one is unchanged: make room, then continue with --resume"
+                + way_out
             ) from error
+
+    def check_room(self, size: int) -> None:
+        """Raise if the disk is too full for a checkpoint, before the training is lost.
+
+        Args:
+            size: its bytes; an earlier one is kept until a new one is whole.
+
+        Raises:
+            TrainingError: fewer bytes are free.
+        """
+        free = shutil.disk_usage(self.path.parent).free
+        if free < size:
+            raise TrainingError(
+                f"the checkpoint {str(self.path)!r} needs {size / 1e6:,.1f} MB, where "
+                f"{free / 1e6:,.1f} MB are free; make room, or choose another --out"
+            )
 
     def load(self, shapes: Shapes, best_shapes: Shapes = ()) -> SavedRun:
         """Read a checkpoint.

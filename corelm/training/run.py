@@ -209,6 +209,7 @@ class Run:
             self._load()
         else:
             self._refuse_to_overwrite()
+            self.checkpoint.check_room(2 * self._checkpoint_size())
             for warning in before_training(self.plan, len(self.measured)):
                 self.report.warn(warning)
         self.report.started(self.plan)
@@ -219,6 +220,11 @@ class Run:
                 f"{self.checkpoint.path.name} is left from an interrupted run; "
                 "continue it with --resume, or delete it to start again"
             )
+
+    def _checkpoint_size(self) -> int:
+        """Return the bytes of the arrays in a checkpoint: all variables, and the best weights."""
+        weights = bundle.weights_of(self.network).values()
+        return sum(np.asarray(v).nbytes for v in [*self._variables(), *weights])
 
     def _load(self) -> None:
         variables = self._variables()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
-from corelm_lexical_words import mean, words
+from corelm_lexical_words import words
 
 import corelm
 
@@ -39,22 +38,17 @@ def mattr(text: Sequence[str], window: int = WINDOW) -> float | None:
     return different / (window * (len(text) - window + 1))
 
 
-@lru_cache(maxsize=4096)  # a report asks for each text some sixty times, to find the interval
-def _of_text(text: str) -> float | None:
-    return mattr(words(text))
-
-
-def _of_texts(tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> float | None:
-    """Return MATTR, mean over texts.
+def _of_text(tokens: Sequence[int], text: str) -> float | None:
+    """Return MATTR of a text.
 
     Source: Covington and McFall 2010, Cutting the Gordian knot: the moving-average type-token
     ratio (MATTR), doi 10.1080/09296171003643098.
     """
-    return mean(_of_text, texts)
+    return mattr(words(text))
 
 
 @corelm.hookimpl
 def corelm_metrics() -> Mapping[str, corelm.Metric]:
     """Return the metric by name."""
     meaning = f"the share of different words in a window of {WINDOW} words (MATTR)"
-    return {"mattr": corelm.Metric(meaning, _of_texts)}
+    return {"mattr": corelm.Metric(meaning, of_text=_of_text)}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 
-from corelm_lexical_words import mean, words
+from corelm_lexical_words import words
 
 import corelm
 
@@ -42,22 +41,17 @@ def _factors(text: Iterable[str], threshold: float) -> float:
     return whole + rest
 
 
-@lru_cache(maxsize=4096)  # a report asks for each text some sixty times, to find the interval
-def _of_text(text: str) -> float | None:
-    return mtld(words(text))
-
-
-def _of_texts(tokens: Sequence[Sequence[int]], texts: Sequence[str]) -> float | None:
-    """Return MTLD, mean over texts.
+def _of_text(tokens: Sequence[int], text: str) -> float | None:
+    """Return MTLD of a text.
 
     Source: McCarthy and Jarvis 2010, MTLD, vocd-D, and HD-D: a validation study of sophisticated
     approaches to lexical diversity assessment, doi 10.3758/BRM.42.2.381.
     """
-    return mean(_of_text, texts)
+    return mtld(words(text))
 
 
 @corelm.hookimpl
 def corelm_metrics() -> Mapping[str, corelm.Metric]:
     """Return the metric by name."""
     meaning = f"the mean number of words until only {THRESHOLD:.0%} are different (MTLD)"
-    return {"mtld": corelm.Metric(meaning, _of_texts)}
+    return {"mtld": corelm.Metric(meaning, of_text=_of_text)}

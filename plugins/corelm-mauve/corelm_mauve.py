@@ -19,8 +19,10 @@ MIXTURES = np.linspace(1e-6, 1 - 1e-6, 25)
 VARIANCE = 0.9
 """The share of the variance of the features that their principal components keep."""
 TEXTS_PER_CLUSTER = 10
-RESTARTS, ROUNDS, SEED = 5, 500, 0
-"""The restarts, rounds and seed of k-means."""
+RESTARTS, ROUNDS = 5, 500
+"""The restarts and rounds of k-means."""
+REPETITIONS = 5
+"""The number of clusterings, each from a seed of its own."""
 BATCH = 64
 
 Floats = NDArray[np.float64]
@@ -54,7 +56,9 @@ def _divergences(p: Floats, mixtures: Floats) -> Floats:
     return np.asarray((p[there] * np.log(p[there] / mixtures[:, there])).sum(axis=1))
 
 
-def clusters(generated: Floats, human: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def clusters(
+    generated: Floats, human: Floats, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Put texts into clusters by their features: the cluster of each text.
 
     Features are scaled to length 1 and reduced to principal components, as in the reference
@@ -63,6 +67,7 @@ def clusters(generated: Floats, human: Floats) -> tuple[NDArray[np.int64], NDArr
     Args:
         generated: (texts, width) features.
         human: (texts, width) features.
+        seed: the random seed of k-means.
     """
     from sklearn.cluster import KMeans  # takes a second to import
 
@@ -70,7 +75,7 @@ def clusters(generated: Floats, human: Floats) -> tuple[NDArray[np.int64], NDArr
     count = max(round(min(len(generated), len(human)) / TEXTS_PER_CLUSTER), 2)
     count = min(count, len(np.unique(together, axis=0)))  # greedy texts are all the same
     points = _principal_components(together)
-    kmeans = KMeans(count, n_init=RESTARTS, max_iter=ROUNDS, random_state=SEED)
+    kmeans = KMeans(count, n_init=RESTARTS, max_iter=ROUNDS, random_state=seed)
     labels = kmeans.fit(points).labels_.astype(np.int64)
     return labels[len(human) :], labels[: len(human)]
 
@@ -111,22 +116,39 @@ def features(model: Any, texts: tuple[str, ...]) -> Floats:
 
 def compare(
     texts: Sequence[str], people: Sequence[str], model: Any
-) -> Callable[[Sequence[int]], float | None]:
-    """Return the function from some of the texts, by index, to their MAUVE.
+) -> Callable[[Sequence[int]], list[float] | None]:
+    """Return the function from some of the texts, by index, to their MAUVE in each repetition.
+
+    The figure depends on the numbers of texts and on where k-means starts. So each repetition
+    compares as many texts as human texts, chosen at random from the larger set, and starts k-means
+    from a seed of its own.
 
     Source: Pillutla et al. 2021, MAUVE: measuring the gap between neural text and human text using
     divergence frontiers, arXiv 2102.01454.
     """
     if min(len(texts), len(people)) < 2:
         return lambda rows: None
-    mine, theirs = clusters(features(model, tuple(texts)), features(model, tuple(people)))
-    count = int(max(mine.max(), theirs.max())) + 1
-    q = np.bincount(theirs, minlength=count) / len(theirs)
+    own, human = features(model, tuple(texts)), features(model, tuple(people))
+    repetitions = [_repetition(own, human, seed) for seed in range(REPETITIONS)]
+
+    def figure(rows: Sequence[int]) -> list[float] | None:
+        found = [value for each in repetitions if (value := each(rows)) is not None]
+        return found or None
+
+    return figure
+
+
+def _repetition(own: Floats, human: Floats, seed: int) -> Callable[[Sequence[int]], float | None]:
+    rng, size = np.random.default_rng(seed), min(len(own), len(human))
+    mine, theirs = (np.sort(rng.permutation(len(each))[:size]) for each in (own, human))
+    labels, of_human = clusters(own[mine], human[theirs], seed)
+    count = int(max(labels.max(), of_human.max())) + 1
+    q = np.bincount(of_human, minlength=count) / size
 
     def figure(rows: Sequence[int]) -> float | None:
         # The clusters stay: other ones for each part left out would add the chance of k-means.
-        p = np.bincount(mine[np.asarray(rows)], minlength=count) / len(rows)
-        return mauve(p, q)
+        kept = labels[np.isin(mine, np.asarray(rows))]
+        return mauve(np.bincount(kept, minlength=count) / len(kept), q) if len(kept) else None
 
     return figure
 
@@ -135,4 +157,4 @@ def compare(
 def corelm_metrics() -> Mapping[str, corelm.Metric]:
     """Return the metric by name."""
     meaning = "how close the texts are to human text, from 0 to 1 (MAUVE)"
-    return {"mauve": corelm.Metric(meaning, compare=compare)}
+    return {"mauve": corelm.Metric(meaning, compare=compare, limits=(0.0, 1.0))}

@@ -147,13 +147,39 @@ class Waits(corelm.Decoder):
     def __call__(self, task):
         yield 1 / 0
 
+class OutOfRange(corelm.Sampler):
+    t: float = corelm.param(-1.0, ge=0)
+    def __call__(self, logits, context):
+        return logits
+
+class NoInit(corelm.Sampler):
+    def __init__(self):
+        raise ValueError("no init")
+    def __call__(self, logits, context):
+        return logits
+
+class Evil(Exception):
+    def __str__(self):
+        raise SystemExit(5)
+
+class Exits(corelm.Sampler):
+    def __call__(self, logits, context):
+        raise Evil
+
+class Verbose(corelm.Sampler):
+    def __call__(self, logits, context):
+        raise ValueError("x" * 10_000_000)
+
 class Picky(corelm.Sampler):
     def __call__(self, logits, context):
         raise corelm.errors.UsageError("give a word")
 
 @corelm.hookimpl
 def corelm_samplers():
-    return {"short": Short, "raises": Raises, "empty": Empty, "picky": Picky}
+    return {
+        "short": Short, "raises": Raises, "empty": Empty, "picky": Picky, "no_init": NoInit,
+        "out_of_range": OutOfRange, "exits": Exits, "verbose": Verbose,
+    }
 
 @corelm.hookimpl
 def corelm_decoders():
@@ -165,8 +191,8 @@ def test_check_calls_each_sampler_and_decoder_once(
     installed_plugin: Install, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CORELM_PLUGINS", "corelm-odd")
-    names = ("short", "raises", "empty", "picky", "waits")
-    installed_plugin("corelm-odd", dict.fromkeys(names, "corelm_odd"), ODD)
+    names = ("short", "raises", "empty", "picky", "waits", "out_of_range", "no_init", "exits")
+    installed_plugin("corelm-odd", dict.fromkeys((*names, "verbose"), "corelm_odd"), ODD)
     assert main(["plugins", "--check"]) == 1
     warnings = dict(
         line.removeprefix("warning: the ").split(" corelm-odd:")[::-1]
@@ -179,6 +205,10 @@ def test_check_calls_each_sampler_and_decoder_once(
         "raises": "failed in a call: RuntimeError: boom",
         "empty": "returned a row in which every token is impossible",
         "waits": "failed in a call: ZeroDivisionError: division by zero",
+        "out_of_range": "refuses its own default: t must be at least 0, not -1.0",
+        "no_init": "failed in a call: ValueError: no init",
+        "exits": "failed in a call: Evil: (no message: SystemExit in its __str__)",
+        "verbose": f"failed in a call: ValueError: {'x' * 2000}... (10,000,000 characters)",
     }
     assert main(["plugins"]) == 0
     assert capsys.readouterr().err == ""

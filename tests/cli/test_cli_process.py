@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -116,7 +117,9 @@ def test_standard_error_that_is_closed(toy: None) -> None:
 def test_a_disk_that_is_full(toy: None) -> None:
     done = shell(">/dev/full", *GREEDY)
     assert done.returncode == 1
-    assert done.stderr.endswith(b"error: No space left on device\n")
+    assert done.stderr.endswith(
+        b"error: standard output: No space left on device; make room, and try again\n"
+    )
 
 
 @posix
@@ -417,3 +420,31 @@ def test_the_shell_completes_names(spawn: Run, line: str, names: str) -> None:
     asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
     result = spawn(env={**os.environ, "_CORELM_COMPLETE": "complete_bash", **asked})
     assert (result.code, result.out.split()) == (0, [names])
+
+
+LATE = """
+import atexit, os, threading, time
+import corelm
+
+class Late(corelm.Sampler):
+    def __call__(self, logits, context):
+        atexit.register(lambda: (print("atexit"), os.write(1, b"raw")))
+        threading.Thread(target=lambda: (time.sleep(0.5), print("thread"))).start()
+        return logits
+
+@corelm.hookimpl
+def corelm_samplers():
+    return {"late": Late}
+"""
+
+
+def test_late_output_of_a_plugin_stays_behind_no_document(
+    toy: None, installed_plugin: Callable[..., Path]
+) -> None:
+    installed_plugin("corelm-late", {"late": "corelm_late"}, LATE)
+    words = ["sample", "--model", "toy", "--sampler", "late", "the", "--length", "1", "--json"]
+    done = subprocess.run([sys.executable, "-m", "corelm", *words], capture_output=True)
+    assert json.loads(done.stdout)
+    assert done.returncode == 0
+    for word in (b"atexit", b"raw", b"thread"):
+        assert word in done.stderr

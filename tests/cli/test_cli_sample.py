@@ -428,3 +428,16 @@ def test_likely_mistakes_are_noted_once_and_the_text_is_written(run: Run) -> Non
         "note: greedy leaves one token, so top_k(k=3) and temperature(t=0.5) after it can change "
         "nothing; leave them out\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--output", ""), "--output needs a FILE, not ''"),
+        (("--output", "-"), "--output writes a file: leave it out to write to standard output"),
+        (("--output", "x", "--scheduler", ""), "--scheduler needs an ADDRESS, not ''"),
+        (("--prompt-file", " "), "--prompt-file needs a FILE, not ' '"),
+    ],
+)
+def test_a_blank_place_is_refused(run: Run, words: tuple[str, ...], message: str) -> None:
+    assert run("sample", *words) == (2, "", f"error: {message}\n")

@@ -8,8 +8,8 @@ from small_models import numbered_words
 
 import corelm
 from corelm import HiddenStateSession, RewindableSession
-from corelm.errors import UsageError
-from corelm.interop import CachedSession, session_faults
+from corelm.errors import CorelmError, UsageError
+from corelm.interop import CachedSession, check_session, session_faults
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
 
@@ -245,6 +245,15 @@ def test_a_trial_finds_the_operations_that_fail(broken, faults, vocabulary):
     found = session_faults(lambda tokens: start(broken(), tokens, vocabulary), SIZE)
     assert found.keys() == faults
     assert all(error > 0.01 for error in found.values())
+
+
+def test_a_model_whose_sessions_fail_is_refused(vocabulary, caplog):
+    with pytest.raises(CorelmError, match="Odd keeps a part of its state outside its cache"):
+        check_session(lambda tokens: start(ForgetsRows(), tokens, vocabulary), SIZE, "Odd")
+    with pytest.raises(CorelmError, match="Odd does not run on its engine's cache: division"):
+        check_session(lambda tokens: 1 / 0, SIZE, "Odd")
+    assert check_session(lambda tokens: start(Engine(), tokens, vocabulary), SIZE, "Even") is None
+    assert not caplog.records
 
 
 def test_a_trial_accepts_a_cache_that_can_only_be_emptied(vocabulary):

@@ -154,3 +154,18 @@ def test_a_pipe_in_the_folder_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "tokenizer.json")
     with pytest.raises(ModelFileError, match="it isn't a regular file"):
         check_model_folder(tmp_path)
+
+
+def test_an_adapter_of_peft_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "else/where"}')
+    with pytest.raises(ModelFileError, match=r"adapter_config.json': it is an adapter of peft"):
+        check_model_folder(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["flash_attention_2", "paged|flash_attention_3", "a/b", ["x/y"]])
+def test_attention_that_is_fetched_from_a_hub_is_refused(tmp_path: Path, value: object) -> None:
+    config = {"text_config": {"_attn_implementation": value}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelFileError, match="is code of a hub, which is never loaded"):
+        check_model_folder(tmp_path)

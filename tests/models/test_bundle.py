@@ -197,7 +197,7 @@ def test_a_file_is_not_replaced_by_a_folder(tmp_path):
 
 def test_a_place_that_is_not_a_folder(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ModelFileError, match=r"could not be written to .*; an earlier model"):
+    with pytest.raises(ModelFileError, match=r"could not be written to .*: Not a directory$"):
         write(tmp_path / "file" / "model")
 
 
@@ -206,7 +206,7 @@ def test_a_full_disk_leaves_the_earlier_model_whole(folder):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, hard))  # no file may grow beyond it
     try:
-        with pytest.raises(ModelFileError, match="File too large; an earlier model is unchanged"):
+        with pytest.raises(ModelFileError, match="File too large; the earlier model is unchanged"):
             write(folder, value=2.0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -220,7 +220,7 @@ def test_a_full_disk_leaves_the_earlier_model_whole(folder):
 def test_a_read_only_place_leaves_the_earlier_model_whole(folder):
     folder.parent.chmod(0o555)
     try:
-        with pytest.raises(ModelFileError, match="Permission denied; an earlier model"):
+        with pytest.raises(ModelFileError, match="Permission denied; the earlier model"):
             write(folder, value=2.0)
     finally:
         folder.parent.chmod(0o755)

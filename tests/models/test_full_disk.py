@@ -84,7 +84,7 @@ def read_checkpoint(folder: Path) -> Any:
 @pytest.mark.parametrize(
     ("save", "load", "error", "message"),
     [
-        (write_model, read_model, ModelFileError, "model' ?: No space left on device; an earlier"),
+        (write_model, read_model, ModelFileError, "model' ?: No space left on device; the earlier"),
         (write_checkpoint, read_checkpoint, TrainingError, "make room, then continue with --resum"),
     ],
     ids=["model", "checkpoint"],

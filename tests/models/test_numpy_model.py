@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -447,3 +449,12 @@ def test_no_keras_is_imported(tmp_path):
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("a", MIDDLE.values(), ids=MIDDLE)
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_model_may_be_copied_and_pickled(a, duplicate):
+    model = small_model(a)
+    tokens = np.arange(60).reshape(3, 20)
+    expected = model.start(tokens).next_logits()
+    assert duplicate(model).start(tokens).next_logits().tobytes() == expected.tobytes()

@@ -605,6 +605,18 @@ def test_one_made_for_another_version_is_refused_with_both(installed_plugin, onl
     )
 
 
+@pytest.mark.parametrize("version", ["1", None, 1.0])
+def test_a_version_that_is_not_a_number_is_refused(installed_plugin, only, version):
+    only("corelm-old")
+    code = module(f"CORELM_API_VERSION = {version!r}\n", old="Old")
+    installed_plugin("corelm-old", {"old": "corelm_old"}, code)
+    registry = Registry()
+    registry.load_all()
+    assert failure(registry, "corelm-old") == (
+        f"CORELM_API_VERSION must be a whole number such as 1, not {version!r}"
+    )
+
+
 def test_one_made_for_this_version_is_welcome(installed_plugin, only):
     only("corelm-new")
     installed_plugin(

@@ -222,7 +222,8 @@ def test_the_best_of_a_sweep_and_the_fronts_are_given():
         )
     assert "greedy" in recall["rows"]
     report = corelm.Report(document)
-    sentence = f"Of 5 settings of temperature, {best['sampler']} is closest to human text: "
+    sentence = f"Of 5 settings of temperature, {best['sampler']} comes nearest to human "
+    sentence += "text in this sample: "
     assert sentence in report.summary
     assert "Best of 5" in report.to_html()
     assert compare()["best"] == []

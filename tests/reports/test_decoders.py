@@ -142,7 +142,7 @@ def test_a_warning_says_which_rows_have_one_text(document):
 def test_one_text_is_not_closest_by_chance():
     report = corelm.compare(
         ToyModel(end=False), ["uniform", Search()], prompts="the", n=4, length=8,
-        reference=["the cat sat on the cat"],
+        reference=["the cat sat on the cat", "the dog", "the cat ran", "the mat"] * 3,
     ).to_dict()  # fmt: skip
     assert report["closest"] == ["uniform"]
 

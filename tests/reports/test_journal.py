@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -188,3 +189,17 @@ def test_a_full_disk_does_not_stop_the_work(caplog):
     journal = Journal(file=Full())
     assert [do(journal, name, lambda: 5) for name in "ab"] == [5, 5]
     assert caplog.messages == ["finished work can no longer be saved: No space left on device"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_journal_that_is_not_a_file_is_refused(home, make, resume):
+    interrupted({"a": 1})
+    [path] = home.glob("*.jsonl")
+    path.unlink()
+    make(path)
+    with pytest.raises(UsageError, match="is not a file; delete it"):
+        interrupted({"a": 1}, resume=resume)
+    with pytest.raises(KeyboardInterrupt), opened(SETTINGS | {"n": 4}, resume=True):
+        raise KeyboardInterrupt

@@ -16,7 +16,7 @@ from corelm.plugins.registry import Registry
 from corelm.reports.document.figures import VARIETY
 from corelm.reports.document.gate import condition
 from corelm.reports.measure import plan, plugin_metrics
-from corelm.reports.metrics.intervals import jackknife
+from corelm.reports.metrics.intervals import jackknife, widened
 from corelm.reports.render import columns
 from corelm.reports.render.html import tables
 from corelm.testing import ToyModel
@@ -52,7 +52,8 @@ def report() -> corelm.Report:
         patch.setattr(plan, "registry", lambda: plugins)
         return corelm.compare(
             ToyModel(), ["greedy", "temperature(t=0.5)", "uniform"], prompts="the", n=5, length=12,
-            reference=["the cat sat on the mat", "the dog sat", "the mat"], against="uniform",
+            reference=["the cat sat on the mat", "the dog sat", "the mat", "the cat", "a dog ran"],
+            against="uniform",
             metrics=[*METRICS, "per_text"],
         )  # fmt: skip
 
@@ -80,7 +81,7 @@ def test_figures_and_intervals_by_full_name(document):
 
 def test_people_have_them_too(document):
     own = document["reference"]["generated_texts"]
-    assert own[NAMES[0]] == pytest.approx((6 + 3 + 2) / 3, abs=1e-6)
+    assert own[NAMES[0]] == pytest.approx((6 + 3 + 2 + 2 + 2) / 5, abs=1e-6)
 
 
 def test_the_difference_is_paired(document):
@@ -120,6 +121,50 @@ def test_every_form_has_them(report, document):
     assert (
         "<bdi>a metric that fails on greedy &lt;b&gt;text&lt;/b&gt;: a metric of a plugin" in page
     )
+
+
+def offered(name, metric):
+    return Offer(name, metric, Source("p", "1", name))
+
+
+def test_repetitions_are_averaged_and_widen_the_interval():
+    metric = corelm.Metric("repeated", lambda tokens, texts: [1.0, 2.0, 3.0], limits=(0.0, 2.5))
+    found = plugin_metrics.measure([offered("repeated", metric)], [[3], [4]], ["a", "b"])
+    assert found.values == {"p:repeated": 2.0}
+    assert found.noise == {"p:repeated": pytest.approx(1 / 3)}
+    assert widened([2.0, 2.0], found.noise["p:repeated"], metric.limits) == [
+        pytest.approx(2 - 1.96 / 3**0.5, abs=1e-4),
+        2.5,
+    ]
+
+
+def long_enough(tokens, text):
+    return float(len(tokens)) if len(tokens) >= 12 else None
+
+
+def test_a_metric_of_a_text_counts_the_texts_that_have_it(monkeypatch):
+    """The others are left out, and a metric that no text has is named in a warning."""
+    metrics = {
+        "long": corelm.Metric("tokens of a long text", of_text=long_enough),
+        "longer": corelm.Metric("never defined", of_text=lambda tokens, text: None),
+    }
+    plugins = Registry([])
+    hook = corelm.hookimpl(lambda: metrics)
+    plugins.register(SimpleNamespace(corelm_metrics=hook), "my-package")
+    monkeypatch.setattr(plan, "registry", lambda: plugins)
+    report = corelm.compare(
+        ToyModel(), ["stochastic"], prompts="the", n=32, length=12, metrics=[*metrics]
+    )
+    own = report.to_dict()["samplers"][0]["generated_texts"]
+    used = own["texts_used"]["my-package:long"]
+    assert 0 < used < own["n"] == 32
+    assert own["my-package:long"] == 12.0
+    assert "stochastic,generated_texts,my-package:long,12.0,12.0,12.0," in report.to_csv()
+    assert f",12.0,{used}\n" in report.to_csv()
+    assert f"of {used} texts" in report.to_html()
+    assert own["my-package:longer"] is None
+    [warning] = [each for each in report.to_dict()["warnings"] if "my-package:longer" in each]
+    assert warning.startswith("my-package:longer could not be measured for stochastic: it is undef")
 
 
 @pytest.mark.parametrize("name", ["per_text", "my-package:per_text"])
@@ -195,8 +240,8 @@ def test_a_comparison_is_made_once_for_all_parts_of_a_set():
         (len, "not a metric: it is <built-in function len>, not a corelm.Metric"),
         (corelm.Metric(" ", len), "not a metric: it has no meaning; define it in a few words"),
         (corelm.Metric("a", 3), "not a metric: the figure of it is not a function"),
-        (corelm.Metric("a"), "not a metric: it needs a figure or compare, and not both"),
-        (corelm.Metric("a", len, len), "not a metric: it needs a figure or compare, and not both"),
+        (corelm.Metric("a"), "not a metric: it needs one of figure, compare and of_text"),
+        (corelm.Metric("a", len, len), "not a metric: it needs one of figure, compare and of_text"),
     ],
 )
 def test_what_is_no_metric_is_refused_when_it_is_loaded(value, reason):

@@ -64,7 +64,8 @@ def test_wrong_documents_are_refused(made):
         (b'{"name": "x"}', "it names no schema, so corelm did not write it"),
         (
             b'{"schema": "corelm.report/1"}',
-            "it follows 'corelm.report/1'; this version of corelm reads",
+            "it follows 'corelm.report/1'; this version of corelm reads corelm.report/2: use the "
+            "version that wrote it, or make the report again",
         ),
         (b'{"schema": "corelm.report/2"}', "it does not follow corelm.report/2: header is missing"),
         (b'{"schema": ' + b"[" * 300 + b"]" * 300 + b"}", "it follows ["),
@@ -145,4 +146,4 @@ def test_a_notebook_shows_an_escaped_table(document):
 def test_failures_are_reported(report):
     assert list(report.failed) == ["breaks(at=5)"]
     assert report.failed["breaks(at=5)"].startswith("breaks(at=5) failed at step 5: ValueError")
-    assert repr(report).startswith("<corelm report of 4 samplers: temperature(t=0.5) is closest")
+    assert repr(report).startswith("<corelm report of 4 samplers: greedy, temperature(t=0.5) and ")

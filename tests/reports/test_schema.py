@@ -110,6 +110,51 @@ def test_a_value_that_names_no_schema():
             check(value)
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (
+            ("generated_texts", "loops"),
+            1.2,
+            "generated_texts.loops: expected at most 1.000001, got",
+        ),
+        (("generated_texts", "distinct_1"), -0.1, "distinct_1: expected at least 0, got -0.1"),
+        (("teacher_forced", "mass_kept"), 2, "teacher_forced.mass_kept: expected at most 1.000001"),
+        (("generated_texts", "n"), -1, "generated_texts.n: expected at least 0, got -1"),
+        (("generated_texts", "set_size"), -1, "generated_texts.set_size: expected at least 0"),
+        (("texts", 0, "tokens", 0, "p"), 1.5, "p: expected at most 1.000001, got 1.5"),
+        (
+            ("generated_texts", "ci95", "surprisal"),
+            [90.0, 91.0],
+            r"generated_texts.surprisal: \d.* is outside its own interval, 90.0 to 91.0",
+        ),
+        (
+            ("generated_texts", "ci95", "surprisal"),
+            [9.0, 0.0],
+            "expected an interval whose low end comes first, got 9.0 to 0.0",
+        ),
+        (
+            ("teacher_forced", "entropy", "ci95"),
+            [90.0, 91.0],
+            "entropy.mean: .* is outside its own",
+        ),
+        (
+            ("differences", "generated_texts", "surprisal", "ci95"),
+            [90.0, 91.0],
+            r"samplers\[2\].differences.generated_texts.surprisal.value: .* is outside its own",
+        ),
+    ],
+)
+def test_impossible_values_are_refused(document, path, value, message):
+    with pytest.raises(ReportError, match=message):
+        check(changed(document, ("samplers", 2, *path), value))
+
+
+def test_more_tokens_than_the_vocabulary_cannot_be_drawn(document):
+    with pytest.raises(ReportError, match="drawable: expected at most the vocabulary, 13, got 14"):
+        check({**document, "drawable": 14})
+
+
 def test_the_lists_of_a_curve_have_one_length(document):
     document["curve"]["slope"].pop()
     expected = r"curve: expected lists of the same length, got 26 in t, 26 in entropy, 25 in slope"

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from documents import compare
 
 import corelm
 from corelm.reports.document.schema import check
@@ -86,8 +87,8 @@ def test_texts_of_any_length_keep_their_order():
 
 def test_under_itself_a_model_measures_the_same():
     document = corelm.compare(
-        ToyModel(end=False), ["greedy", "temperature(t=0.5)"], prompts="the", n=6, length=9,
-        scorer=ToyModel(end=False), texts="all",
+        ToyModel(end=False), ["temperature(t=0.9)", "temperature(t=0.5)"], prompts="the", n=6,
+        length=9, scorer=ToyModel(end=False), texts="all",
     ).to_dict()  # fmt: skip
     for row in document["samplers"]:
         own = row["generated_texts"]
@@ -141,3 +142,23 @@ def test_without_a_second_scorer_there_is_none():
     assert document["header"]["second_scorer"] is None
     assert "scorer_surprisal" not in document["samplers"][0]["generated_texts"]
     assert "scorer" not in report.to_markdown().lower()
+
+
+@pytest.mark.parametrize(
+    ("scorer", "says"), [(ToyModel(), True), (ToyModel(["the", "cat"]), False)]
+)
+def test_a_scorer_of_the_same_family_is_named_so(scorer, says):
+    warnings = compare(["greedy"], scorer=scorer)["warnings"]
+    assert any("is of the same family" in each for each in warnings) == says
+
+
+def test_a_note_says_what_becomes_of_unknown_words():
+    document = compare(["greedy"], reference=["the cat barked", "the dog sat"])
+    assert (
+        "16.7% of their tokens are words that the model does not know"
+        in (document["reference"]["description"])
+    )
+    assert (
+        "does not know"
+        not in compare(["greedy"], reference=["the cat"])["reference"]["description"]
+    )

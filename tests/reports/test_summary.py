@@ -33,36 +33,56 @@ def surprised(value, *ends):
     return figures(surprisal=value) | {"differences": {"against": "human", **differences}}
 
 
+AT_95 = "(at 95 %, with the error of human text)"
+
+
 def test_the_closest_to_human_text(rows):
-    document = rows(HUMAN, a=figures(surprisal=1.5), b=surprised(4.0, -0.3, -0.1))
+    document = rows(HUMAN, a=figures(surprisal=1.5), b=surprised(4.0, -0.3, -0.12))
     document["closest"] = ["b"]
     assert summary(typed(document)) == (
-        "b is closest to human text by surprisal: 4.00 against 4.20 nats per token."
+        f"b is closest to human text by surprisal: 4.00 against 4.20 nats per token {AT_95}. "
+        "Equivalence to human text within 0.10 nats is not shown for b (95 % interval of the "
+        "difference: -0.30 to -0.12)."
     )
 
 
 def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
-    document = rows(HUMAN, a=surprised(4.1, -0.2, -0.05), b=surprised(4.25, -0.1, 0.2))
-    document["closest"] = ["a", "b"]
+    """Each has its number, even if two are the same."""
+    document = rows(
+        HUMAN,
+        a=surprised(4.1, -0.2, -0.05), b=surprised(4.25, -0.02, 0.09), c=surprised(4.1, -0.3, 0.1),
+        d=figures(surprisal=9.0),
+    )  # fmt: skip
+    document["closest"] = ["a", "b", "c"]
     assert summary(typed(document)) == (
-        "a and b are closest to human text by surprisal: 4.10 and 4.25 against 4.20 nats per "
-        "token; at this number of texts they cannot be told apart. "
-        "b is not distinguishable from human text by that figure."
+        "a, b and c cannot be told from the closest to human text by surprisal: 4.10, 4.25 and "
+        f"4.10 against 4.20 nats per token {AT_95}. b is equivalent to human text within 0.10 nats "
+        "(95 % interval of the difference: -0.02 to 0.09). Equivalence to human text within 0.10 "
+        "nats is not shown for a and c (95 % intervals of the differences: -0.20 to -0.05 and "
+        "-0.30 to 0.10)."
     )
 
 
-def test_one_that_is_like_people_is_said_to_be(rows):
-    document = rows(HUMAN, a=surprised(4.1, -0.2, 0.05))
+def test_one_row_alone_is_not_called_the_closest(rows):
+    document = rows(HUMAN, a=surprised(4.1, -0.09, 0.05))
     document["closest"] = ["a"]
-    assert summary(typed(document)).endswith(
-        " It is not distinguishable from human text by that figure."
+    assert summary(typed(document)) == (
+        "The texts of a have 4.10 nats of surprisal per token, human text 4.20. a is equivalent to "
+        "human text within 0.10 nats (95 % interval of the difference: -0.09 to 0.05)."
     )
+
+
+def test_differences_from_another_row_say_nothing_of_equivalence(rows):
+    document = rows(HUMAN, a=surprised(4.1, -0.09, 0.05), b=figures(surprisal=9.0))
+    document["closest"] = ["a"]
+    document["samplers"][0]["differences"]["against"] = "b"
+    assert "equivalent" not in summary(typed(document))
 
 
 def test_without_human_text_nothing_is_closest(rows):
     assert (
         summary(typed(rows(None, a=figures(surprisal=1.5, loops=0.0))))
-        == "It does not end in a loop."
+        == "It does not end more than 1.0% of its texts in a loop."
     )
 
 
@@ -81,8 +101,9 @@ def test_repetition_and_loops(rows):
 
 
 def test_when_nothing_loops(rows):
-    document = rows(None, a=figures(rep_4=0.0, loops=0.0), b=figures(rep_4=0.0, loops=0.0))
-    assert summary(typed(document)) == "None of them ends in a loop."
+    """A few texts may: "none ends in a loop" was said of 0.31 %."""
+    document = rows(None, a=figures(rep_4=0.0, loops=0.0031), b=figures(rep_4=0.0, loops=0.0))
+    assert summary(typed(document)) == "No sampler ends more than 1.0% of its texts in a loop."
 
 
 def test_sampling_from_the_tail(rows):
@@ -132,8 +153,8 @@ def test_the_best_setting_of_a_sweep_is_corrected_for_the_choice(rows):
             "ci95": [4.0, 4.251]}  # fmt: skip
     document["best"] = [best, {**best, "name": "top_p"}, {**best, "ci95": None}]
     assert summary(typed(document)) == (
-        "Of 6 settings of temperature, c is closest to human text: 4.13 nats, corrected for the "
-        "choice (95 % interval 4.00 to 4.25)."
+        "Of 6 settings of temperature, c comes nearest to human text in this sample: 4.13 nats, "
+        "corrected for the choice (95 % interval 4.00 to 4.25)."
     )
 
 
@@ -161,7 +182,8 @@ def test_reports_without_figures(rows, samplers, says):
 
 def test_the_summary_of_a_whole_report(made):
     text = summary(typed(made))
-    assert text.startswith("temperature(t=0.5) is closest to human text by surprisal: ")
+    few = "greedy, temperature(t=0.5) and uniform cannot be told from the closest to human text"
+    assert text.startswith(few)
     assert text.endswith("breaks(at=5) failed.")
     assert [entry.label for entry in typed(made).entries] == [
         "human", "greedy", "temperature(t=0.5)", "uniform",

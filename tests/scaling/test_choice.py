@@ -14,6 +14,8 @@ from corelm.scaling.choice import choose
     ("asked", "message"),
     [
         ({"workers": 0}, "workers must be at least 1, not 0"),
+        ({"workers": 999_999}, "workers must be at most "),
+        ({"scheduler": " "}, "the scheduler needs an address, such as tcp://"),
         ({"workers": 1, "scheduler": "tcp://a:1"}, "a scheduler has its own workers: leave out"),
     ],
 )

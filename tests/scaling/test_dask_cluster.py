@@ -165,6 +165,20 @@ def test_a_scheduler_that_dies_is_named_in_one_sentence_with_the_way_out(killed,
     assert capfd.readouterr().err == ""
 
 
+def test_the_death_of_the_only_worker_is_named(killed, monkeypatch):
+    monkeypatch.setattr("corelm.scaling.dask_cluster.PATIENCE", 2)
+    with (
+        distributed.LocalCluster(n_workers=0, **HERE) as local,
+        dask_worker(local.scheduler_address) as worker,
+        cluster(workers=local.scheduler_address) as executor,
+    ):
+        done = executor.run(Double(n) for n in range(10**9))
+        next(done)
+        worker.kill()
+        with pytest.raises(ExecutorError, match=r"had no worker for 2 seconds; .* with --resume$"):
+            list(done)
+
+
 def threads() -> list[str]:
     """The number of threads that a worker may compute with, and that libraries may."""
     return [os.environ[name] for name in (VARIABLE, *LIBRARIES)]

@@ -4,6 +4,7 @@ import errno
 import logging
 import random
 import re
+from collections import namedtuple
 from dataclasses import replace
 
 import numpy as np
@@ -433,8 +434,21 @@ def test_a_full_disk_is_named_with_the_file(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "write_file", full)
-    with pytest.raises(TrainingError, match=r"some' could not be written: No space left.*--resume"):
+    message = "some' could not be written: No space left on device; "
+    with pytest.raises(TrainingError, match=message + "make room, then start again$"):
         Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)
+    (tmp_path / "some").touch()
+    with pytest.raises(TrainingError, match=message + "the earlier one is unchanged: .*--resume$"):
+        Checkpoint(tmp_path / "some", {}).save([np.zeros(2)], 1.0)
+
+
+def test_a_disk_without_room_for_two_checkpoints_is_refused_before_training(texts, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 8, 2))
+    notes = Notes()
+    with pytest.raises(TrainingError, match=r"checkpoint' needs [\d.]+ MB, where 0.0 MB are free"):
+        train(settings(texts), notes)
+    assert not notes.steps
 
 
 def test_there_must_be_something_to_resume(texts):

@@ -24,7 +24,7 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_choices,
 )
-from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
+from corelm.cli.options.prompt import STDIN, prompt_for, read_prompt, text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
@@ -176,5 +176,7 @@ def _refuse_unused(output: str | None, where: tuple[Any, ...], shown: bool) -> N
     """Raise if an option would have no effect."""
     if output is None and where != (None, None, False):
         raise UsageError("--workers, --scheduler and --resume need --output FILE")
+    if output == STDIN:
+        raise UsageError("--output writes a file: leave it out to write to standard output")
     if output is not None and shown:
         raise UsageError("--json and --no-stream are for standard output: leave out --output")

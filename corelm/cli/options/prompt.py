@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import BinaryIO
 
 from corelm.cli.output import messages
 from corelm.errors import UsageError
 from corelm.generation.prompts import default_prompt, prompt_notes
 from corelm.language_model import LanguageModel
+from corelm.paths import open_input
 
 STDIN = "-"
 LARGEST = 2**25
@@ -73,7 +73,7 @@ def text_argument(text: str) -> str:
 
 def _file_bytes(file: str) -> bytes:
     try:
-        with Path(file).open("rb") as stream:
+        with open_input(file) as stream:
             return _limited(stream, f"the prompt file {file}")
     except UsageError:
         raise

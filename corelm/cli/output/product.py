@@ -16,7 +16,7 @@ import typer
 from corelm.caching import cached_property
 from corelm.cli.output.terminal import ENDLESS, LineBreaker, console_for, is_plain
 from corelm.errors import CorelmError
-from corelm.plugins.loading import stdout_to_stderr
+from corelm.plugins.loading import stdout_to_stderr, unclosable
 from corelm.printable import printable
 
 if TYPE_CHECKING:
@@ -45,8 +45,12 @@ class Output:
 
     def document(self, content: str) -> None:
         """Write a text as it is."""
-        self.stream.write(content)
-        self.stream.flush()  # messages on standard error, which come later, must not overtake it
+        try:
+            self.stream.write(content)
+            self.stream.flush()  # before later messages on standard error
+        except OSError as error:
+            error.filename = "standard output"
+            raise
 
     @property
     def endless(self) -> bool:
@@ -116,7 +120,7 @@ def product() -> Iterator[Output]:
     with (
         stdout_to_stderr() as descriptor,
         _undisturbed(stream, descriptor) as undisturbed,
-        contextlib.redirect_stdout(sys.stderr),
+        contextlib.redirect_stdout(unclosable(sys.stderr)),
     ):
         try:
             yield Output(undisturbed)
@@ -132,10 +136,14 @@ def _undisturbed(stream: TextIO, descriptor: int | None) -> Iterator[TextIO]:
         yield stream
         stream.flush()
         return
-    with open(
-        descriptor, "w", encoding=stream.encoding, errors=stream.errors, closefd=False
-    ) as copy:
+    copy = open(descriptor, "w", encoding=stream.encoding, errors=stream.errors, closefd=False)  # noqa: SIM115
+    try:
         yield copy
+    except BaseException:
+        with contextlib.suppress(OSError):  # closing writes again what could not be written
+            copy.close()
+        raise
+    copy.close()
 
 
 def confirmed(question: str) -> bool:

@@ -235,14 +235,18 @@ def _is_kobold(values: Values) -> bool:
 
 
 def _readable(engines: Iterable[Engine], values: Values) -> list[EngineSettings]:
-    """Return the settings of each engine that allows the values; raise if none does."""
+    """Return the settings of each engine that allows the values; raise if none does.
+
+    A value that makes one engine greedy and is an error in others, such as a temperature of -1,
+    is an error unless that engine is named.
+    """
     found, failures = [], []
     for engine in engines:
         try:
             found.append(_read(engine, values))
         except SettingsError as error:
             failures.append(error)
-    if not found:
+    if not found or (failures and all(_is(settings.sampler, "greedy") for settings in found)):
         raise failures[0]
     return found
 
@@ -296,9 +300,13 @@ def _stages(engine: Engine, values: Values, unsupported: dict[str, str]) -> list
 
 
 def _idle(engine: Engine, values: Values, stages: Sequence[Sampler]) -> Iterator[str]:
-    """Yield the keys of samplers that are on, but not among the stages."""
+    """Yield the keys of samplers that are on, but not among the stages.
+
+    A value that no sampler can have is an error in an idle key too: the file is wrong, or is
+    another engine's.
+    """
     for setting in engine.settings:
-        with contextlib.suppress(NoCounterpartError, SettingsError):
+        with contextlib.suppress(NoCounterpartError):
             stage = setting.stage(values)
             # A temperature of 0 is among the stages as greedy.
             if stage is not None and stage != _cold() and stage not in stages:

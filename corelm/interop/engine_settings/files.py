@@ -11,7 +11,7 @@ from typing import Any
 
 from corelm.errors import SettingsError
 from corelm.interop.engine_settings import llama_cpp_flags
-from corelm.toolkit import one_line, shown
+from corelm.toolkit import one_line, open_input, shown
 
 LARGEST_FILE = 2**20
 """Bytes; a larger file is refused."""
@@ -30,7 +30,7 @@ def content_of(path: str | os.PathLike[str]) -> bytes:
         OSError: a file that cannot be opened.
     """
     file = Path(path) / FILE if os.path.isdir(path) else Path(path)
-    with file.open("rb") as opened:
+    with open_input(file) as opened:
         return opened.read(LARGEST_FILE + 1)
 
 
@@ -83,11 +83,14 @@ def _yaml(text: str) -> dict[str, Any]:
             raise SettingsError("it has an alias (*name); write its value out")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
+        str(values)  # Python refuses to write a whole number that is too long, in hexadecimal too
     except yaml.YAMLError as error:
         raise SettingsError(f"it is not YAML: {_reason(error)}") from None
-    except (ValueError, RecursionError) as error:
-        reason = "too deep" if isinstance(error, RecursionError) else one_line(str(error))
-        raise SettingsError(f"it is not YAML: {reason}") from None
+    except RecursionError:
+        raise SettingsError("it is not YAML: too deep") from None
+    # A tag such as !!int or !!bool converts its text unchecked.
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise SettingsError(f"it is not YAML: {one_line(str(error))}") from None
     if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
         raise SettingsError("it is YAML, but not lines `key: value`")
     keys = [key.value for key, _ in node.value]

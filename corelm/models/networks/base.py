@@ -147,6 +147,13 @@ class Transformer(Network):
         self._layers, self._width = body.layers + head.layers, body.layers[-1].width
         self._plan = plan(body, head)  # of both, so that a step is one call of the kernels
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_plan": None}  # addresses of this process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._plan = plan(self._body, self._hidden.then(self._scores))
+
     @property
     def linears(self) -> Iterable[Linear]:
         return [layer for layer in self._layers if isinstance(layer, Linear)]

@@ -103,7 +103,8 @@ def _columns(
         _Column(column.priority, [column.title, *texts], column)
         for column, texts in zip(overview_columns(document), cells, strict=True)
     ]
-    before = 1 + max(at for at, column in enumerate(columns) if column.priority < BARS)
+    first = (at for at, column in enumerate(columns) if column.priority < BARS)
+    before = 1 + max(first, default=-1)
     return [*columns[:before], _Column(BARS, bars), *columns[before:]]
 
 

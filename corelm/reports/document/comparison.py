@@ -83,7 +83,10 @@ def _not_comparable(before: Header, after: Header) -> set[str]:
     """Return the figures that depend on a number or length of texts that differs."""
     length = before.length != after.length
     texts = [header.n * len(header.prompts) for header in (before, after)]
-    left_out = {*OF_SETS} if length or texts[0] != texts[1] else set[str]()
+    left_out = set[str]()
+    if length or texts[0] != texts[1]:
+        # A metric of a plugin may depend on them too, as MAUVE does.
+        left_out = {*OF_SETS, *(metric.name for metric in after.metrics)}
     return left_out | ({*OF_TEXTS} if length else set())
 
 

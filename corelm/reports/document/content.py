@@ -202,11 +202,15 @@ class SeedSpread(Part):
 class GeneratedTexts(Part):
     """The figures of generated texts, by name; the metrics of plugins by full name.
 
-    `units` is the number of independent units that the intervals of means are over.
+    `units` is the number of independent units that the intervals of means are over. `set_size` is
+    the number of texts behind a figure of a whole set, such as `distinct_2`; `texts_used` the
+    number behind a mean over texts that some texts do not have.
     """
 
     n: int | None = None
     units: int | None = None
+    set_size: int | None = None
+    texts_used: dict[str, int] = field(default_factory=dict)
     tokens: int | None = None
     figures: Values = field(default_factory=dict, metadata=OTHERS)
     ci95: Intervals = field(default_factory=dict)

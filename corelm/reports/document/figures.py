@@ -197,6 +197,7 @@ FIGURES = (
         name="human_surprisal", view=TEACHER_FORCED, unit=NATS, matched="human surprisal",
         formula="mean of -ln q of the human words with q > 0",
         text="How unexpected human text is to the sampler, where it could have drawn it.",
+        source="corelm.reports.measure.entries:human_recall",
     ),
     Figure(
         name="tokens_kept", view=TEACHER_FORCED, unit=TOKENS, table=ENTROPY, title="tokens kept",
@@ -285,6 +286,8 @@ FIGURES = (
         required=True, form=share, depends_on=TEXT_LENGTH,
         formula="(1 - rep-2)(1 - rep-3)(1 - rep-4)",
         text="1 if nothing is repeated within a text; mean over texts.",
+        note="Su et al. pool the n-grams of all texts before they multiply, so that long texts "
+        "weigh more.",
         source="corelm.reports.metrics.text_figures:diversity",
     ),
     Figure(
@@ -349,6 +352,7 @@ FIGURES = (
     ),
     Figure(
         name="unknown", view=GENERATED, unit=SHARE, table=VARIETY, title="[UNK]", form=share,
+        compared=False,
         text="The share of tokens that are unknown words.",
         note="0 for generated text.",
     ),

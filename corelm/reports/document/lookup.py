@@ -6,7 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from corelm.reports.document.content import Document, Entry, Interval, TeacherForced
+from corelm.reports.document.content import (
+    Document,
+    Entry,
+    GeneratedTexts,
+    Interval,
+    TeacherForced,
+)
 from corelm.reports.document.figures import HUMAN, MEAN, SUMMARY, VIEWS, names
 
 
@@ -42,7 +48,9 @@ def estimates(entry: Entry) -> Iterator[Estimate]:
         if part is None:
             continue
         intervals = part.ci95
-        values = part.figures
+        values, used = part.figures, dict[str, int]()
+        if isinstance(part, GeneratedTexts):
+            used = part.texts_used
         if isinstance(part, TeacherForced):
             entropy = part.entropy
             values = {f"entropy.{each}": getattr(entropy, each) for each in SUMMARY} | values
@@ -51,7 +59,7 @@ def estimates(entry: Entry) -> Iterator[Estimate]:
             # A later version may add keys with other content, which is no figure of this one.
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 low, high = intervals.get(figure) or (None, None)
-                yield Estimate(view, figure, value, low, high, part.n)
+                yield Estimate(view, figure, value, low, high, used.get(figure, part.n))
 
 
 def estimate(entry: Entry, figure: str, view: str | None = None) -> Estimate | None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.errors import ReportError
 from corelm.reports.document.content import SCHEMA
-from corelm.reports.document.figures import VIEWS, Figure, of_view
+from corelm.reports.document.figures import SHARE, VIEWS, Figure, of_view
+from corelm.reports.document.impossible import impossible
 from corelm.reports.document.parts import Json
 from corelm.toolkit import shown
 
@@ -48,7 +49,8 @@ def schema() -> Json:
 def _add_figures(part: Json, figures: Iterable[Figure]) -> None:
     keys = part["properties"]
     for figure in figures:
-        keys.setdefault(figure.name, {"description": figure.text, "$ref": "#/$defs/maybe"})
+        kind = "share" if figure.unit == SHARE else "maybe"
+        keys.setdefault(figure.name, {"description": figure.text, "$ref": f"#/$defs/{kind}"})
         if figure.required:
             part["required"].append(figure.name)
 
@@ -66,7 +68,12 @@ def check(document: Any) -> None:
             f"it follows {shown(document['schema'])}; this version of corelm reads "
             f"{schema()['title']}: use the version that wrote it, or make the report again"
         )
-    wrong = fault(document) or _fault_of_curve(document["curve"]) or _fault_of_texts(document)
+    wrong = (
+        fault(document)
+        or _fault_of_curve(document["curve"])
+        or _fault_of_texts(document)
+        or impossible(document)
+    )
     if wrong:
         raise ReportError(f"it does not follow {schema()['title']}: {wrong}")
 

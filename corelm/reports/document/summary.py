@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from corelm.reports.document.content import Document, SamplerEntry
-from corelm.reports.document.figures import GENERATED, TEACHER_FORCED
+from corelm.reports.document.content import Document, Interval, SamplerEntry
+from corelm.reports.document.figures import GENERATED, HUMAN, TEACHER_FORCED
 from corelm.reports.document.lookup import difference, estimate
 from corelm.reports.document.numbers import listed, number, share
 
@@ -15,6 +15,8 @@ REPEATING = 0.1
 """The share of repeated 4-grams from which a sampler is reported; human text has 0.004."""
 FRONT = 5
 """The largest number of entries of a Pareto front that are named."""
+MARGIN = 0.1
+"""The difference of surprisal from human text, in nats per token, that counts as equivalent."""
 TAIL = 1.0
 """The excess of expected surprisal over human text, or over the model itself, that is reported."""
 
@@ -22,7 +24,7 @@ Samplers = Sequence[SamplerEntry]
 
 
 def summary(document: Document) -> str:
-    """Say which sampler is closest to human text, which repeat themselves, which stray."""
+    """Say which samplers are closest to human text, which repeat themselves, which stray."""
     samplers = [entry for entry in document.samplers if not entry.error]
     if not samplers:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
@@ -40,7 +42,7 @@ def summary(document: Document) -> str:
 
 
 def _closest(document: Document, samplers: Samplers) -> str:
-    """Name the samplers whose texts surprise the model as much as human text does."""
+    """Name the samplers that may be the closest to human text by surprisal."""
     human = document.human and estimate(document.human, "surprisal", GENERATED)
     named = {entry.sampler: entry for entry in samplers}
     found = {
@@ -50,15 +52,22 @@ def _closest(document: Document, samplers: Samplers) -> str:
     }
     if not human or not found:
         return ""
-    names = list(found)
-    values = listed(list(dict.fromkeys(map(number, found.values()))))
-    sentence = (
-        f"{listed(names)} {_singular(names, 'is', 'are')} closest to human text by surprisal: "
-        f"{values} against {number(human.value)} nats per token"
-    )
-    if len(names) > 1:
-        sentence += "; at this number of texts they cannot be told apart"
-    return f"{sentence}.{_same_as_human([named[name] for name in names])}"
+    names, own = list(found), number(human.value)
+    values = listed([*map(number, found.values())])
+    if len(samplers) == 1:
+        sentence = f"The texts of {names[0]} have {values} nats of surprisal per token, human text"
+        sentence += f" {own}."
+    elif len(names) == 1:
+        sentence = (
+            f"{names[0]} is closest to human text by surprisal: {values} against {own} nats per "
+            "token (at 95 %, with the error of human text)."
+        )
+    else:
+        sentence = (
+            f"{listed(names)} cannot be told from the closest to human text by surprisal: {values} "
+            f"against {own} nats per token (at 95 %, with the error of human text)."
+        )
+    return " ".join(filter(None, (sentence, _equivalent([named[name] for name in names]))))
 
 
 def _calibration(document: Document) -> str:
@@ -97,9 +106,9 @@ def _best(document: Document) -> str:
         if best.name in swept and best.ci95:
             low, high = map(number, best.ci95)
             sentences.append(
-                f"Of {best.tried} settings of {best.name}, {best.sampler} is closest to human "
-                f"text: {number(best.corrected)} nats, corrected for the choice (95 % interval "
-                f"{low} to {high})."
+                f"Of {best.tried} settings of {best.name}, {best.sampler} comes nearest to human "
+                f"text in this sample: {number(best.corrected)} nats, corrected for the choice "
+                f"(95 % interval {low} to {high})."
             )
     return " ".join(sentences)
 
@@ -113,21 +122,39 @@ def _front(document: Document) -> str:
     return f"No other setting is both likelier and more diverse than {listed(found[0])}."
 
 
-def _same_as_human(closest: Samplers) -> str:
-    """Name the closest samplers whose difference from human text may be chance."""
-    within = [
-        entry.sampler
+def _equivalent(closest: Samplers) -> str:
+    """Say which of the closest samplers are equivalent to human text within `MARGIN`."""
+    ends = {
+        entry.sampler: found.interval
         for entry in closest
         if (found := difference(entry, "surprisal", GENERATED))
-        and (ends := found.interval)
-        and ends[0] <= 0 <= ends[1]
-    ]
-    if not within:
-        return ""
-    verb = _singular(within, "is", "are")
-    everyone = "It" if len(closest) == 1 else "They"
-    subject = everyone if len(within) == len(closest) else listed(within)
-    return f" {subject} {verb} not distinguishable from human text by that figure."
+        and found.interval
+        and entry.differences
+        and entry.differences.against == HUMAN
+    }
+    inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
+    outside = {name: each for name, each in ends.items() if name not in inside}
+    within = f"within {number(MARGIN)} nats"
+    sentences = []
+    if inside:
+        verb = _singular([*inside], "is", "are")
+        sentences.append(
+            f"{listed([*inside])} {verb} equivalent to human text {within} "
+            f"({_of_differences(inside.values())})."
+        )
+    if outside:
+        sentences.append(
+            f"Equivalence to human text {within} is not shown for {listed([*outside])} "
+            f"({_of_differences(outside.values())})."
+        )
+    return " ".join(sentences)
+
+
+def _of_differences(ends: Iterable[Interval]) -> str:
+    """Give the intervals of differences."""
+    intervals = [f"{number(low)} to {number(high)}" for low, high in ends]
+    word = _singular(intervals, "interval of the difference", "intervals of the differences")
+    return f"95 % {word}: {listed(intervals)}"
 
 
 def _repeating(samplers: Samplers) -> str:
@@ -142,7 +169,8 @@ def _looping(samplers: Samplers) -> str:
     if names is None:
         return ""
     if not names:
-        return "None of them ends in a loop." if len(samplers) > 1 else "It does not end in a loop."
+        subject = "No sampler ends" if len(samplers) > 1 else "It does not end"
+        return f"{subject} more than {share(LOOPING)} of its texts in a loop."
     return f"{listed(names)} {_singular(names, 'ends', 'end')} in loops."
 
 

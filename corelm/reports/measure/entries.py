@@ -26,13 +26,14 @@ from corelm.reports.document.content import (
     TeacherForced,
 )
 from corelm.reports.document.figures import GENERATED, HUMAN, MEAN
-from corelm.reports.document.lookup import estimates, value
+from corelm.reports.document.lookup import estimate, estimates, value
 from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm.reports.measure.text_set import TextSet
+from corelm.reports.metrics.closest_set import closest_set
 from corelm.reports.metrics.intervals import (
+    NORMAL,
     best_of,
     difference_interval,
-    farther_interval,
     independent_difference,
     mean_interval,
 )
@@ -100,7 +101,9 @@ def human_recall(record: Record, human: Record) -> Record:
     """For each human word, return whether the sampler could draw it, and its surprisal.
 
     Words that the model itself cannot draw are left out. A filter that keeps a mass of 0.9 would
-    keep 90 % of the human words if the model were calibrated.
+    keep 90 % of the human words if the model were calibrated. The source describes the trade-off of
+    precision and recall that a sampler makes, by divergences; this share is a measure of corelm's
+    own.
 
     Source: Meister et al. 2023, On the efficacy of sampling adapters, arXiv 2307.03749.
     """
@@ -204,9 +207,12 @@ def from_human(
     """
     found = Differences(against=HUMAN)
     theirs = {each.figure: each for each in estimates(human) if each.view == GENERATED}
+    unequal = own.texts.figures_of_sets if own.texts.set_size != _set_size(human) else ()
     for mine in estimates(entry):
+        if mine.view != GENERATED or mine.figure in unequal or mine.figure == "model_entropy":
+            continue
         other = theirs.get(mine.figure)
-        if other is not None and mine.view == GENERATED and mine.figure != "model_entropy":
+        if other is not None:
             ends = independent_difference(mine.value, mine.interval, other.value, other.interval)
             difference = Difference(value=mine.value - other.value, ci95=ends)
             found.of(mine.view)[mine.figure] = difference
@@ -214,6 +220,10 @@ def from_human(
         # Both read the same human contexts here, so this difference is paired after all.
         found.teacher_forced |= _on_human_contexts(own, contexts)
     return found
+
+
+def _set_size(human: HumanEntry) -> int | None:
+    return human.generated_texts.set_size if human.generated_texts else None
 
 
 def _by_text(record: Record, contexts: Record | None) -> Record:
@@ -235,10 +245,9 @@ def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]
 
 
 def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[str]:
-    """Return the samplers whose surprisal is closest to human text, as far as can be told.
+    """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
 
-    These are the closest one, and each one that is not farther away beyond chance: the paired
-    interval of the additional distance includes 0.
+    There is none if the error of human text is unknown.
 
     Args:
         measured: the measurements of the samplers, by entry.
@@ -247,20 +256,12 @@ def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[
     # A deterministic decoder writes one text for each prompt.
     several = {name: each for name, each in measured.items() if len(each.texts.records) > 1}
     measured = several or measured  # one text of a decoder may be close by chance
-    target = value(human, "surprisal", GENERATED)
-    # Not the sampler with the least distance alone: with few texts, the closest one is a matter
-    # of luck, and naming it would say more than was measured.
-    sums = {name: each.surprisal for name, each in measured.items()}
-    means = {name: mean for name, each in sums.items() if (mean := ratio(each)) is not None}
-    if target is None or not means:
+    target = human and estimate(human, "surprisal", GENERATED)
+    if not target or target.interval is None:
         return []
-    best = min(means, key=lambda name: abs(means[name] - target))
-    farther = {name: farther_interval(sums[name], sums[best], target) for name in means}
-    return [
-        name
-        for name, ends in farther.items()
-        if name == best or (ends is not None and ends[0] <= 0)
-    ]
+    low, high = target.interval
+    sums = {name: each.surprisal for name, each in measured.items()}
+    return closest_set(sums, target.value, ((high - low) / 2 / NORMAL) ** 2)
 
 
 def best_settings(

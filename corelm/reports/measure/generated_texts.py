@@ -174,6 +174,13 @@ def without_details(record: Record) -> Record:
     return found
 
 
+def are_copies(records: Sequence[Record]) -> bool:
+    """Return True if all texts of each prompt are the same, and there are several of one."""
+    texts = {(record["prompt"], *record["tokens"]) for record in records}
+    prompts = {record["prompt"] for record in records}
+    return len(texts) == len(prompts) < len(records)
+
+
 def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
     """Yield the steps; refuse a token that the model itself never draws."""
     for step in drawn:
@@ -250,7 +257,7 @@ def details(
         "token": END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
         "p": float(p[drawn.token]),
-        "q": math.exp(-drawn.surprisal),
+        "q": min(math.exp(-drawn.surprisal), 1.0),
         "entropy": drawn.entropy,
         "alternatives": [[text_of(i), float(p[i])] for i in _likeliest(logits)],
     }

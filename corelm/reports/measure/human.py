@@ -15,6 +15,7 @@ from corelm.reports.document.content import (
     HumanEntry,
 )
 from corelm.reports.document.figures import GENERATED, OF_SETS, OF_TEXTS, of_view
+from corelm.reports.document.numbers import share
 from corelm.reports.document.schema import fault
 from corelm.reports.measure import generated_texts
 from corelm.reports.measure.contexts import Contexts
@@ -36,6 +37,7 @@ def from_texts(
     some: int,
     offered: Sequence[Offer] = (),
     scorer: Scorer | None = None,
+    set_size: int | None = None,
 ) -> HumanEntry:
     """Measure the human entry on human texts.
 
@@ -46,20 +48,32 @@ def from_texts(
         some: the number of texts, the first ones, that are the contexts of the samplers.
         offered: the metrics of plugins to measure too.
         scorer: returns the scores of texts under a second model, if there is one.
+        set_size: the number of texts that each sampler writes, for figures that depend on it.
     """
     on_contexts = model_on_contexts({key: values[:some] for key, values in record.items()})
     texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
     scores = scorer(texts) if scorer else ()
-    measured = TextSet(texts, band(on_contexts), offered, scores)
+    measured = TextSet(texts, band(on_contexts), offered, scores, set_size=set_size)
     of_texts = measured.summary()
     positions = sum(map(len, record["surprisal"]))
     of_texts.figures["unknown"] = sum(text["unknown"] for text in texts) / positions
     of_texts.by_position = []
     return HumanEntry(
-        description=f"{len(texts)} texts: {contexts.description}",
+        description=f"{len(texts)} texts: {contexts.description}{_note(of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
         failed_metrics=measured.failures,
+    )
+
+
+def _note(texts: GeneratedTexts) -> str:
+    """Say what becomes of words that the model does not know."""
+    unknown = texts.figures["unknown"]
+    if not unknown:
+        return ""
+    return (
+        f"; {share(unknown)} of their tokens are words that the model does not know: they stay in "
+        "its contexts, and are left out of the figures and of what a second scorer and metrics read"
     )
 
 
@@ -145,7 +159,7 @@ def _generated_texts(human: Any, plan: Plan) -> GeneratedTexts:
     left_out: tuple[str, ...] = ()
     if of["length"] != plan.length:
         left_out = OF_SETS + OF_TEXTS
-    elif of["texts"] != plan.n * len(plan.prompts):
+    elif of["texts"] != plan.set_size:
         left_out = OF_SETS
     names = [figure.name for figure in of_view(GENERATED)]
     figures = {name: None if name in left_out else _number(human, name) for name in names}
@@ -155,7 +169,8 @@ def _generated_texts(human: Any, plan: Plan) -> GeneratedTexts:
     figures["perplexity"] = None if surprisal is None else math.exp(surprisal)
     figures["model_entropy"] = _number(human, "entropy", "mean")
     n = None if None in of.values() else of["sets"] * of["texts"]
-    return GeneratedTexts(n=n, figures=figures, ci95=ci95)
+    size = None if left_out else of["texts"]
+    return GeneratedTexts(n=n, set_size=size, figures=figures, ci95=ci95)
 
 
 def band(human: HumanContexts | None) -> Band | None:

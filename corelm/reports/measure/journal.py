@@ -89,12 +89,14 @@ def opened(settings: Settings, resume: bool) -> Iterator[Journal]:
         resume: True to start from the journal that is there; False to replace it.
 
     Raises:
-        UsageError: to resume, and the journal is damaged or has other settings.
+        UsageError: to resume, and the journal is damaged or has other settings; or it isn't a file.
     """
     # Through JSON and back: as they will be read, with lists in place of tuples.
     header = json.dumps(json.loads(atomic_files.dump_json(dict(settings)))).encode()
     key = _checksum(b"", header)
     path = home() / FOLDER / f"{key.decode()}.jsonl"
+    if path.exists() and not path.is_file():  # reading a pipe or a device may never end
+        raise UsageError(f"the journal {str(path)!r} is not a file; delete it")
     done = _kept(path, header, key) if resume else {}
     if resume and not path.exists():
         _refuse_other_settings(path.parent, json.loads(header))
@@ -209,6 +211,8 @@ def _refuse_other_settings(folder: Path, settings: Settings) -> None:
     """
     with suppress(OSError):
         for path in sorted(folder.glob("*.jsonl"), key=os.path.getmtime, reverse=True):
+            if not path.is_file():
+                continue
             with open(path, "rb") as file:
                 header = _body(b"", file.readline())
             if header is not None:

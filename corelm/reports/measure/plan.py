@@ -141,6 +141,11 @@ class Plan:
         return NamedModel(self.model, self.model_name).sha256
 
     @property
+    def set_size(self) -> int:
+        """The number of texts that a sampler writes for one seed."""
+        return self.n * len(self.prompts)
+
+    @property
     def models(self) -> list[LanguageModel]:
         """The model, and the second scorer if there is one."""
         return [self.model] if self.scorer is None else [self.model, self.scorer.model]
@@ -298,7 +303,10 @@ def _prompts(given: str | Sequence[str] | None, model: LanguageModel) -> tuple[s
     """Return the prompts, each once; the model's own if none was given."""
     if given is None:
         return (default_prompt(model),)
-    prompts = (given,) if isinstance(given, str) else tuple(dict.fromkeys(given))
+    items = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(item, str) for item in items):
+        raise UsageError(f"prompts are texts, not {shown(given)}")
+    prompts = tuple(dict.fromkeys(items))
     if not prompts:
         raise UsageError("a report needs at least one prompt")
     return prompts

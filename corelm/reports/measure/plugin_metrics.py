@@ -9,6 +9,9 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from corelm import LanguageModel, Metric
 from corelm.errors import PluginError
 from corelm.reports.metrics.text_figures import left_out
@@ -26,11 +29,26 @@ class PluginFigures:
     Attributes:
         values: the figures; None if undefined or failed.
         left_out: the figures of the set without each of its parts, as `left_out` returns them.
+        noise: the variance of each figure that its own random numbers cause.
         failures: the reason of each metric that failed.
     """
 
     values: dict[str, float | None] = field(default_factory=dict)
     left_out: dict[str, list[float | None]] = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FiguresOfTexts:
+    """The metrics that are means over texts, by their full names.
+
+    Attributes:
+        values: for each metric, (texts,) its value for each text; nan if a text has none.
+        failures: the reason of each metric that failed.
+    """
+
+    values: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
 
@@ -74,14 +92,53 @@ def measure(
     texts = list(zip(map(tuple, tokens), written, strict=True))
     every, found = range(len(texts)), PluginFigures()
     for offer in metrics:
+        if offer.value.of_text is not None:
+            continue
         name = offer.full_name
         found.values[name], found.left_out[name] = None, []
         try:
             with plugin_errors():
-                figure = partial(_number, _figure(offer.value, texts, human))
-                parts = left_out(figure, every)
-                found.values[name] = figure(every)
-            found.left_out[name] = parts
+                figure = partial(_repetitions, _figure(offer.value, texts, human))
+                parts = [_mean(each) for each in left_out(figure, every)]
+                whole = figure(every)
+            found.values[name], found.left_out[name] = _mean(whole), parts
+            found.noise[name] = _noise(whole)
+        except PluginError as error:
+            found.failures[name] = str(error)
+    return found
+
+
+def of_texts(
+    metrics: Sequence[Offer], tokens: Sequence[Sequence[int]], written: Sequence[str]
+) -> FiguresOfTexts:
+    """Measure each text with the metrics that are means over texts.
+
+    Args:
+        metrics: the metrics, as plugins offer them; the others are left out.
+        tokens: the token ids of each text.
+        written: the same texts as text.
+
+    Example:
+        >>> from corelm import Metric
+        >>> from corelm.plugins.offers import Source
+        >>> length = Metric("tokens of a text", of_text=lambda tokens, text: len(tokens) or None)
+        >>> offer = Offer("length", length, Source("corelm-count", "1", "length"))
+        >>> of_texts([offer], [[3, 4], []], ["the cat", ""]).values
+        {'corelm-count:length': array([ 2., nan])}
+    """
+    found = FiguresOfTexts()
+    for offer in metrics:
+        name, figure = offer.full_name, offer.value.of_text
+        if figure is None:
+            continue
+        found.values[name] = np.full(len(tokens), np.nan)
+        try:
+            with plugin_errors():
+                values = [
+                    _mean(_checked(figure(tuple(ids), text)))
+                    for ids, text in zip(tokens, written, strict=True)
+                ]
+            found.values[name] = np.array(values, dtype=np.float64)  # None becomes nan
         except PluginError as error:
             found.failures[name] = str(error)
     return found
@@ -97,11 +154,27 @@ def _figure(metric: Metric, texts: Sequence[TokensAndText], human: HumanTexts | 
     return compare([text for _, text in texts], human.texts, human.scorer)
 
 
-def _number(figure: Function, rows: Sequence[int]) -> float | None:
-    """Return the figure of some texts; of none it is undefined."""
-    value = figure(rows) if rows else None
+def _repetitions(figure: Function, rows: Sequence[int]) -> list[float] | None:
+    """Return the figure of some texts, one value for each repetition; of none it is undefined."""
+    return _checked(figure(rows)) if rows else None
+
+
+def _checked(value: Any) -> list[float] | None:
+    """Return the values that a metric returned; raise unless they are finite numbers."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise PluginError(f"it returned {shown(value)}; expected a finite number, or None")
-    return float(value)
+    values = value if isinstance(value, (list, tuple, np.ndarray)) and len(value) else [value]
+    for each in values:
+        if isinstance(each, bool) or not isinstance(each, Real) or not math.isfinite(each):
+            raise PluginError(f"it returned {shown(value)}; expected a finite number, or None")
+    return [float(each) for each in values]
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    return None if values is None else math.fsum(values) / len(values)
+
+
+def _noise(values: Sequence[float] | None) -> float:
+    """Return the variance of the mean over repetitions."""
+    several = values is not None and len(values) > 1
+    return float(np.var(values, ddof=1)) / len(values) if several and values else 0.0

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from corelm import Decoder, Sampler
+from corelm import Decoder, LanguageModel, Sampler
 from corelm.lint.probing import temperature_of
 from corelm.reports.document.content import (
     Citation,
@@ -28,11 +28,12 @@ from corelm.reports.document.content import (
 )
 from corelm.reports.document.figures import FIGURES, MEAN
 from corelm.reports.document.lookup import estimates
+from corelm.reports.document.numbers import listed
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
 from corelm.reports.metrics.units import units
-from corelm.toolkit import Parameterized, Source, Strategy, machine, parts, registry
+from corelm.toolkit import Offer, Parameterized, Source, Strategy, machine, parts, registry
 from corelm.toolkit import source_of as source_of_docstring
 
 if TYPE_CHECKING:
@@ -40,13 +41,16 @@ if TYPE_CHECKING:
 
 FEW = 30
 """The number of positions below which a report warns that its figures say little."""
+SAMPLED = 1000
+"""The number of tokens by which two vocabularies are compared."""
 INTERVALS = (
     "95 %: for means, expanded percentile bootstrap over independent units, Student's t for fewer "
     "than 10 units, none for fewer than 8; the units are the prompts if there are 8 or more: then "
     "it is about prompts like these; else the units are the texts of one seed and sample, and it "
     "is about these prompts. Wilson's score interval for shares of texts, jackknife over "
     "texts for figures of a whole set, about these prompts. Differences of samplers are paired by "
-    "unit; those from texts that samplers did not read are not"
+    "unit; those from texts that samplers did not read are not; those marked on the page have a "
+    "false discovery rate of 5 %"
 )
 PAPERS_OF_INTERVALS = {
     intervals.mean_interval: "intervals of means",
@@ -104,7 +108,9 @@ def header(
                 name=offer.full_name,
                 version=offer.source.version,
                 meaning=offer.value.meaning,
-                source=source_of_docstring(offer.value.figure or offer.value.compare),
+                source=source_of_docstring(
+                    offer.value.figure or offer.value.compare or offer.value.of_text
+                ),
             )
             for offer in plan.metrics
         ],
@@ -121,12 +127,18 @@ def _model_name(model: NamedModel) -> ModelName:
     return ModelName(name=model.name, sha256=model.sha256)
 
 
-def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iterator[str]:
+def warnings(
+    plan: Plan,
+    contexts: Contexts,
+    entries: Iterable[Entry],
+    of_one_text: Iterable[str],
+) -> Iterator[str]:
     """Yield what makes the figures say less than they seem to.
 
     Args:
         plan: the plan of the report.
         contexts: the contexts of the samplers.
+        entries: the entries of the samplers.
         of_one_text: the entries of decoders that write the same text each time.
     """
     yield from plan.warnings
@@ -141,11 +153,59 @@ def warnings(plan: Plan, contexts: Contexts, of_one_text: Iterable[str]) -> Iter
             f"intervals need at least {intervals.FEWEST} texts of each prompt (--samples), or as "
             "many prompts (--prompts)"
         )
+    if plan.human and len(plan.human.texts) < plan.set_size:
+        yield (
+            f"human text has no distinct-n, self-BLEU, Zipf, compression and metrics of plugins: "
+            f"they compare at an equal number of texts, and there are {len(plan.human.texts)} "
+            f"human texts, fewer than the {plan.set_size} of each sampler"
+        )
+    if plan.scorer and have_one_vocabulary(plan.model, plan.scorer.model):
+        yield (
+            f"the second scorer, {plan.scorer.name}, is of the same family as {plan.model_name}, "
+            "whose vocabulary it has, and likes what that likes; choose one that was trained apart"
+        )
     for name in of_one_text if plan.n > 1 else ():
         yield (
             f"{name} draws nothing at random, so it wrote one text for each prompt; give more "
-            "prompts (--prompts) for more"
+            "prompts (--prompts) for more. Its figures that depend on the number of texts, such as "
+            "distinct-n, are compared with no other"
         )
+    yield from undefined(entries, plan.metrics)
+
+
+def have_one_vocabulary(first: LanguageModel, second: LanguageModel) -> bool:
+    """Return True if two models have the same tokens, as far as a sample of them tells.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> have_one_vocabulary(ToyModel(), ToyModel()), have_one_vocabulary(
+        ...     ToyModel(), ToyModel(["the", "cat"])
+        ... )
+        (True, False)
+    """
+    sizes = len(first.vocabulary), len(second.vocabulary)
+    if sizes[0] != sizes[1]:
+        return False
+    ids = range(0, sizes[0], max(sizes[0] // SAMPLED, 1))
+    return all(first.vocabulary.decode([i]) == second.vocabulary.decode([i]) for i in ids)
+
+
+def undefined(entries: Iterable[Entry], metrics: Iterable[Offer]) -> Iterator[str]:
+    """Yield a sentence for each metric of a plugin that could not be measured for some entries."""
+    measured = [entry for entry in entries if not entry.error and entry.generated_texts]
+    for name in (offer.full_name for offer in metrics):
+        lacking = [
+            entry.label
+            for entry in measured
+            if entry.generated_texts
+            and entry.generated_texts.figures.get(name) is None
+            and name not in (entry.failed_metrics or {})
+        ]
+        if lacking:
+            yield (
+                f"{name} could not be measured for {listed(lacking)}: it is undefined for these "
+                "texts, which may be too short or too few"
+            )
 
 
 def failed_plugins() -> list[FailedPlugin]:

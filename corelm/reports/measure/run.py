@@ -191,7 +191,7 @@ class ReportRun:
             fronts=fronts(entries),
             curve=on_contexts.curve(found["curve"], at),
             try_it=try_it(plan.model, plan.prompts[0]),
-            warnings=list(warnings(plan, contexts, of_one_text)),
+            warnings=list(warnings(plan, contexts, entries, of_one_text)),
         )
 
     def _texts(self) -> Contexts:
@@ -232,7 +232,9 @@ class ReportRun:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
         plan = self._plan
-        return from_texts(plan.model, texts, record, some, plan.metrics, self._human_scores)
+        return from_texts(
+            plan.model, texts, record, some, plan.metrics, self._human_scores, plan.set_size
+        )
 
     def _human_scores(self, texts: Sequence[generated_texts.Record]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])

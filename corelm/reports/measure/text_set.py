@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.measure import plugin_metrics
-from corelm.reports.measure.generated_texts import Record
+from corelm.reports.measure.generated_texts import Record, are_copies
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
 from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import (
@@ -23,9 +23,11 @@ from corelm.reports.metrics.intervals import (
     jackknife,
     mean_interval,
     share_interval,
+    widened,
 )
 from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.reports.metrics.self_bleu import self_bleu_left_out
+from corelm.reports.metrics.sets import subset_interval, subsets
 from corelm.reports.metrics.units import by_unit, units
 from corelm.toolkit import Offer
 
@@ -44,11 +46,17 @@ class TextSet:
         offered: the metrics of plugins to measure too.
         scores: the scores of the texts under a second scorer, if there is one.
         human: human texts, for metrics that compare with them.
+        set_size: the number of texts for figures of a whole set, by default all of a seed. Of a
+            larger set, such a figure is the mean over random subsets of this size; a smaller one
+            has none.
 
     Attributes:
         records: the records of all texts.
+        set_size: the number of texts behind a figure of a whole set.
         ratios: the figures that are ratios of two sums over texts, as the two sums.
         units: the number of the independent unit of each text, which intervals of means are over.
+        are_copies: True if a sampler wrote one text for each prompt again and again, as `greedy`
+            does. They count once in its own intervals; in paired differences they vary as little.
         of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
         failures: the reason of each metric of a plugin that failed, by full name.
 
@@ -69,19 +77,37 @@ class TextSet:
         offered: Sequence[Offer] = (),
         scores: Sequence[Score] = (),
         human: plugin_metrics.HumanTexts | None = None,
+        set_size: int | None = None,
     ) -> None:
         self.records = records
         self._tokens = [record["tokens"] for record in records]
         written = [record["text"] for record in records]
         self.ratios = self._ratios(human_band) | (scorer_sums(scores) if scores else {})
-        values = metrics.by_text(self._tokens)
+        of_plugins = plugin_metrics.of_texts(offered, self._tokens, written)
+        values = metrics.by_text(self._tokens) | of_plugins.values
+        self._limits = {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])
         self.units = units(self._samples())
-        asked = offered, human
-        self._sets = [_Set(self._tokens[p], written[p], values, p, *asked) for p in self._parts]
-        self.failures = {n: why for each in self._sets for n, why in each.failures.items()}
+        self.are_copies = are_copies(records)
+        self.set_size = set_size or len(range(len(records))[self._parts[0]])
+        self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
+        self._sets = [
+            _Set(
+                [self._tokens[i] for i in some],
+                [written[i] for i in some],
+                {name: each[some] for name, each in values.items()},
+                offered,
+                human,
+            )
+            for some in self._indices()
+        ]
+        failures = [of_plugins.failures, *(each.failures for each in self._sets)]
+        self.failures = {n: why for each in failures for n, why in each.items()}
+        enough = self.set_size <= len(records)
         self.of_set = {
-            name: metrics.mean(values[name]) if name in values else _mean(self._of_sets(name))
+            name: metrics.mean(values[name])
+            if name in values
+            else _mean(self._of_sets(name) if enough else [None])
             for name in self._sets[0].values
         }
         # Texts are independent, so means over them have the usual interval. Figures of the whole
@@ -90,6 +116,34 @@ class TextSet:
             name: (np.nan_to_num(each).tolist(), (~np.isnan(each)).tolist())
             for name, each in values.items()
         }
+
+    @property
+    def figures_of_sets(self) -> Collection[str]:
+        """The figures that depend on the number of texts: they compare at an equal one only."""
+        return self._sets[0].left_out.keys()
+
+    def _indices(self) -> list[NDArray[np.intp]]:
+        """Return the indices of the texts of each set."""
+        n = len(self.records)
+        if self._are_subsets:
+            return subsets(n, self.set_size)
+        return [np.arange(n)[part] for part in self._parts]
+
+    def _set_interval(self, name: str) -> Interval | None:
+        """Return the interval of a figure of a whole set."""
+        if self.are_copies:
+            return None
+        left_out = [each.left_out[name] for each in self._sets]
+        if self._are_subsets:
+            texts = len(self.records) / self.set_size
+            ends = subset_interval(self._of_sets(name), left_out, texts)
+        else:
+            ends = _interval_of_sets(self.of_set[name], self._of_sets(name), left_out)
+        return self._known(widened(ends, self._noise(name), self._limits.get(name)))
+
+    def _noise(self, name: str) -> float:
+        """Return the variance of a figure that random numbers of its own cause."""
+        return math.fsum(each.noise.get(name, 0.0) for each in self._sets) / len(self._sets) ** 2
 
     def _of_sets(self, name: str) -> list[float | None]:
         """Return a figure of a set for the texts of each seed."""
@@ -141,7 +195,9 @@ class TextSet:
             ci95[name] = self._set_interval(name)
         return GeneratedTexts(
             n=len(self.records),
-            units=len(set(self.units)),
+            units=len(set(self._own_units())),
+            set_size=self.set_size,
+            texts_used=self._texts_used(),
             tokens=sum(len(record["surprisal"]) for record in self.records),
             figures={
                 "perplexity": None if surprisal is None else _perplexity(surprisal),
@@ -155,18 +211,25 @@ class TextSet:
             ),
         )
 
-    def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
-        ends = mean_interval(*self.by_unit(sums))
-        return self._known(ends) if name in self._per_text else ends
+    def _texts_used(self) -> dict[str, int]:
+        """Return the number of texts that have a figure, for those that some texts lack."""
+        used = {name: sum(map(bool, counts)) for name, (_, counts) in self._per_text.items()}
+        return {name: n for name, n in used.items() if n < len(self.records)}
 
     def by_unit(self, sums: Sums) -> Sums:
         """Add up the sums of the texts of each unit."""
         return by_unit(sums, self.units)
 
-    def _set_interval(self, name: str) -> Interval | None:
-        """Return the interval of a figure of a whole set, over seeds if there are enough."""
-        left_out = [each.left_out[name] for each in self._sets]
-        return self._known(_interval_of_sets(self.of_set[name], self._of_sets(name), left_out))
+    def _own_units(self) -> Sequence[int]:
+        """Return the number of the unit of each text for intervals of these texts alone."""
+        if not self.are_copies:
+            return self.units
+        prompts = list(dict.fromkeys(record["prompt"] for record in self.records))
+        return [prompts.index(record["prompt"]) for record in self.records]
+
+    def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
+        ends = mean_interval(*by_unit(sums, self._own_units()))
+        return self._known(ends) if name in self._per_text else ends
 
     def _known(self, ends: Interval | None) -> Interval | None:
         """Return an interval; None if it has no width although the texts differ."""
@@ -191,7 +254,8 @@ class TextSet:
         """Return each figure minus the figure of a second set, with the interval of the difference.
 
         Sets of the same samples are paired: their texts share a prompt and random numbers. A set
-        of fewer samples, as beam search has, is compared as unrelated texts.
+        of fewer samples, as beam search has, is compared as unrelated texts, and without the
+        figures of a whole set, which depend on the number of texts.
         """
         # Pairing needs the same samples on both sides.
         if self._samples() != other._samples():
@@ -213,7 +277,10 @@ class TextSet:
     def _independent_differences(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
         mine, theirs = self.summary(), other.summary()
         found = {}
-        for name in (*self.ratios, *self.of_set):
+        names = [*self.ratios, *self.of_set]
+        if self.set_size != other.set_size:
+            names = [name for name in names if name not in self.figures_of_sets]
+        for name in names:
             value = _less(mine.figures[name], theirs.figures[name])
             if value is not None:
                 own, their = ((each.figures[name], each.ci95[name]) for each in (mine, theirs))
@@ -234,17 +301,18 @@ class TextSet:
         values = [
             _less(*pair) for pair in zip(self._of_sets(name), other._of_sets(name), strict=True)
         ]
-        return _interval_of_sets(difference, values, left_out)
+        ends = _interval_of_sets(difference, values, left_out)
+        return widened(ends, self._noise(name) + other._noise(name))
 
     def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
         return difference_interval(self.by_unit(own), other.by_unit(their))
 
     def _loops(self) -> tuple[float | None, Interval | None]:
         share = self.of_set["loops"]
-        sums = self._per_text["loops"]
+        sums, own = self._per_text["loops"], self._own_units()
         # Texts of few prompts are independent, as the interval is about these prompts.
-        of_prompts = len({record["prompt"] for record in self.records}) == len(set(self.units))
-        n = effective_number(*(self.by_unit(sums) if of_prompts else sums))
+        of_prompts = len({record["prompt"] for record in self.records}) == len(set(own))
+        n = effective_number(*(by_unit(sums, own) if of_prompts else sums))
         return share, share_interval(share, n)
 
 
@@ -253,8 +321,7 @@ class _Set:
 
     Args:
         tokens, written: the texts.
-        values: the figures of each of all texts.
-        part: the place of these texts among them.
+        values: the figures of each of these texts.
         offered: the metrics of plugins.
         human: human texts, for metrics that compare with them.
 
@@ -262,6 +329,7 @@ class _Set:
         values: the figures of `metrics.of_set`, and the metrics of plugins.
         left_out: for a jackknife, the figures that are not means, without some of the texts.
         failures: the metrics that failed, with the reason.
+        noise: the variances of metrics of plugins that their own random numbers cause.
     """
 
     def __init__(
@@ -269,19 +337,17 @@ class _Set:
         tokens: Sequence[list[int]],
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
-        part: slice,
         offered: Sequence[Offer],
         human: plugin_metrics.HumanTexts | None,
     ) -> None:
         of_plugins = plugin_metrics.measure(offered, tokens, written, human)
-        own = {name: each[part] for name, each in values.items()}
-        self.values = metrics.of_set(tokens, written, own) | of_plugins.values
-        self.failures = of_plugins.failures
+        self.values = metrics.of_set(tokens, written, values) | of_plugins.values
+        self.failures, self.noise = of_plugins.failures, of_plugins.noise
         self.left_out: dict[str, list[float | None]] = {
             **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
             "self_bleu_4": self_bleu_left_out(tokens),
             "zipf": metrics.zipf_left_out(tokens),
-            "compression": metrics.left_out(metrics.compression, written),
+            "compression": metrics.compression_left_out(written),
             **of_plugins.left_out,
         }
 

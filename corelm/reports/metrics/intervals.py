@@ -90,26 +90,6 @@ def difference_interval(
     return _ends(_mean(*first) - _mean(*second), means - other, influence)
 
 
-def farther_interval(
-    first: Sums, second: Sums, target: float, seed: int = 0, rounds: int = ROUNDS
-) -> Interval | None:
-    """Return the bootstrap interval of how much farther a mean is from a target.
-
-    That is of |first - target| - |second - target|: paired for means over the same texts, and that
-    of independent sets if their numbers of texts differ. None if `mean_interval` of either is.
-    """
-    if min(np.count_nonzero(counts) for _, counts in (first, second)) < FEWEST:
-        return None
-    paired = len(first[0]) == len(second[0])
-    means = _means(*first, seed, rounds)
-    other = _means(*second, seed if paired else seed + 1, rounds)
-    signs = [math.copysign(1, _mean(*sums) - target) for sums in (first, second)]
-    own, its = signs[0] * _influence(*first), signs[1] * _influence(*second)
-    influence = own - its if paired else np.concatenate([own, its])
-    distances = [abs(_mean(*sums) - target) for sums in (first, second)]
-    return _ends(distances[0] - distances[1], abs(means - target) - abs(other - target), influence)
-
-
 class Best(NamedTuple):
     """The best of several settings.
 
@@ -317,13 +297,49 @@ def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interva
         >>> round((high - 4) / 2.306, 2)  # the standard error, sqrt(7.5 / 9), by t of 8 degrees
         0.91
     """
-    sets = [[value for value in each if value is not None] for each in left_out]
-    missing = any(len(s) < max(len(each), 2) for s, each in zip(sets, left_out, strict=True))
-    if whole is None or missing or sum(map(_differing, map(np.array, sets))) < FEWEST:
+    variances = [jackknife_variance(each) for each in left_out]
+    known = [variance for variance in variances if variance is not None]
+    if whole is None or len(known) < len(variances):
         return None
-    variances = [(len(values) - 1) * float(np.var(values)) for values in sets]
-    half = _student(sum(map(len, sets)) - len(sets)) * math.sqrt(math.fsum(variances)) / len(sets)
+    if sum(_differing(np.array(each, np.float64)) for each in left_out) < FEWEST:
+        return None
+    freedom = sum(map(len, left_out)) - len(left_out)
+    half = _student(freedom) * math.sqrt(math.fsum(known)) / len(known)
     return [whole - half, whole + half]
+
+
+def jackknife_variance(left_out: Sequence[float | None]) -> float | None:
+    """Return the variance of a figure of a set; None if it is undefined or there is one part.
+
+    Args:
+        left_out: the figure without each of the parts of the set, which have the same size.
+    """
+    known = [value for value in left_out if value is not None]
+    if len(known) < max(len(left_out), 2):
+        return None
+    return (len(known) - 1) * float(np.var(known))
+
+
+def widened(
+    ends: Interval | None, variance: float, limits: tuple[float, float] | None = None
+) -> Interval | None:
+    """Return an interval that holds a further, independent error too.
+
+    Args:
+        ends: the interval.
+        variance: the variance of the further error.
+        limits: the least and the largest value of the figure, where the interval ends.
+
+    Example:
+        >>> [round(end, 3) for end in widened([0.5, 0.9], 0.01, (0.0, 1.0))]
+        [0.42, 0.98]
+    """
+    if ends is None:
+        return None
+    middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
+    half = math.hypot(half, NORMAL * math.sqrt(variance))
+    low, high = limits or (-math.inf, math.inf)
+    return [min(max(end, low), high) for end in (middle - half, middle + half)]
 
 
 def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:

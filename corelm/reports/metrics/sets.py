@@ -7,8 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from corelm.reports.metrics.intervals import NORMAL, Interval, share_interval
+from corelm.reports.metrics.intervals import (
+    NORMAL,
+    Interval,
+    jackknife_variance,
+    share_interval,
+)
 from corelm.reports.metrics.ngrams import Texts
 from corelm.reports.metrics.text_figures import loops, text_figures
 
@@ -61,6 +67,55 @@ def figures_of_sets(
     looping = loops([text for some in sets for text in some])
     ci95["loops"] = share_interval(float(looping.mean()), len(looping)) if looping.size else None
     return SetFigures(count, len(sets[0]), length, means, ci95)
+
+
+SETS, MOST = 16, 16_384
+"""The number of random sets that stand for a larger one, if they have no more texts together."""
+FEWEST = 4
+
+
+def subsets(texts: int, size: int, seed: int = 0) -> list[NDArray[np.intp]]:
+    """Return the indices of random sets of texts, cut from random orders of all of them.
+
+    Figures that depend on the number of texts compare only between sets of the same size, so a
+    larger set is measured by the mean over such sets.
+
+    Example:
+        >>> [sorted(each.tolist()) for each in subsets(2, 2)[:2]]
+        [[0, 1], [0, 1]]
+        >>> len(subsets(96, 8)), len(subsets(96, 8)[0])
+        (24, 8)
+    """
+    rng, found = np.random.default_rng(seed), list[NDArray[np.intp]]()
+    while len(found) < max(min(SETS, MOST // size), FEWEST):
+        order = rng.permutation(texts)
+        found += [order[first : first + size] for first in range(0, texts - size + 1, size)]
+    return found
+
+
+def subset_interval(
+    values: Sequence[float | None], left_out: Sequence[Sequence[float | None]], texts: float
+) -> Interval | None:
+    """Return the interval of the mean of a figure over random subsets of a set of texts.
+
+    Its variance has two parts. The texts are a sample: the jackknife variance of a subset is that
+    of as few texts, and the mean over subsets varies less by the share of the texts in each
+    (Hoeffding 1948, A class of statistics with asymptotically normal distribution). And the subsets
+    are some of all: the variance between them, divided by their number.
+
+    Args:
+        values: the figure of each subset.
+        left_out: for each subset, the figure without each of its parts.
+        texts: the number of all texts, in subsets.
+    """
+    known = [value for value in values if value is not None]
+    variances = [jackknife_variance(each) for each in left_out]
+    of_texts = [variance for variance in variances if variance is not None]
+    if not len(known) == len(values) == len(of_texts) > 1:
+        return None
+    variance = float(np.mean(of_texts)) / texts + float(np.var(known, ddof=1)) / len(known)
+    half = NORMAL * math.sqrt(variance)
+    return [float(np.mean(known)) - half, float(np.mean(known)) + half]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 import corelm
 from corelm import Array
 from corelm.errors import UsageError
-from corelm.interop import CachedSession
+from corelm.interop import CachedSession, check_session
 from corelm_keras_hub.backends import compiled
 from corelm_keras_hub.cache import CachedPasses, FullPasses, Network
 from corelm_keras_hub.vocabulary import KerasHubVocabulary, vocabulary_of
@@ -44,6 +44,7 @@ class KerasHubModel:
 
     Raises:
         UsageError: another object, or a model without a preprocessor.
+        CorelmError: sessions that, tried on a few tokens, lose a part of the model's state.
     """
 
     def __init__(self, causal_lm: Any, *, ends: Iterable[int] | None = None) -> None:
@@ -62,6 +63,7 @@ class KerasHubModel:
             or causal_lm.preprocessor.sequence_length
             or CONTEXT_LENGTH
         )
+        check_session(self.start, len(self.vocabulary), type(causal_lm).__name__)
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""

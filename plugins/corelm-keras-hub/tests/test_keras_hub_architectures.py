@@ -10,8 +10,9 @@ import pytest
 keras_hub = pytest.importorskip("keras_hub", reason="pip install keras-hub")
 
 from corelm_keras_hub import KerasHubModel  # noqa: E402
-from corelm_keras_hub.cache import FullPasses  # noqa: E402
+from corelm_keras_hub.cache import CachedPasses, FullPasses  # noqa: E402
 
+from corelm.errors import CorelmError  # noqa: E402
 from corelm.testing import MODEL_LAWS  # noqa: E402
 
 SIZES = {"vocabulary_size": 50, "num_layers": 2, "hidden_dim": 16, "intermediate_dim": 32}
@@ -60,3 +61,9 @@ def test_sessions_agree_with_full_passes(name):
     assert hasattr(session, "hidden_states") == cached
     limit = 512 if name == "GPTNeoX" else 40  # of the network, else of the preprocessor
     assert model.context_length == limit
+
+
+def test_a_model_that_keeps_a_state_outside_its_cache_is_refused(monkeypatch):
+    monkeypatch.setattr(CachedPasses, "select", lambda self, rows: None)
+    with pytest.raises(CorelmError, match=r"BloomCausalLM .* cache"):
+        model_of.__wrapped__("Bloom")

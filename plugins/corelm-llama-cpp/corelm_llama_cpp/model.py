@@ -5,7 +5,7 @@ import weakref
 
 from corelm import softmax
 from corelm.errors import ModelFileError
-from corelm.interop import CachedSession
+from corelm.interop import CachedSession, check_session
 from corelm_llama_cpp.cache import LlamaCppCache
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
@@ -28,6 +28,7 @@ class LlamaCppModel:
 
     Raises:
         ModelFileError: no GGUF file, a damaged one, or one that llama.cpp cannot run.
+        CorelmError: sessions that, tried on a few tokens, lose a part of the model's state.
         UsageError: a device that llama.cpp was not built for.
     """
 
@@ -39,6 +40,7 @@ class LlamaCppModel:
         self.vocabulary = LlamaCppVocabulary(self.pointer)
         self.context_length = llama.llama_model_n_ctx_train(self.pointer)
         self.width = llama.llama_model_n_embd_out(self.pointer)
+        check_session(self.start, len(self.vocabulary), os.path.basename(path))
 
     def start(self, tokens):
         """Return a session that starts with (batch, time) ids."""

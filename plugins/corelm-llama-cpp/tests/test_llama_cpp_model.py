@@ -256,3 +256,9 @@ def test_errors_of_llama_cpp_are_errors_of_corelm(model):
         with pytest.raises(CorelmError, match=r"could not process 1 tokens \(code 1\)"):
             session.next_logits()
     assert_same(session, model, np.array([[1, 2, 3]]))
+
+
+def test_a_model_that_keeps_a_state_outside_its_cache_is_refused(gguf_file, monkeypatch):
+    monkeypatch.setattr(LlamaCppCache, "truncate", lambda self, length: length)
+    with pytest.raises(CorelmError, match=r"gguf .* cache"):
+        LlamaCppModel(gguf_file)

@@ -1,7 +1,7 @@
 """A model of mlx-lm as a language model of corelm."""
 
 from corelm import CorelmError, softmax
-from corelm.interop import CachedSession
+from corelm.interop import CachedSession, check_session
 from corelm_mlx.cache import MlxCache
 from corelm_mlx.vocabulary import vocabulary_from
 
@@ -13,8 +13,8 @@ LENGTHS = ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "ma
 class MlxModel:
     """A model of mlx-lm, with its tokenizer.
 
-    Its sessions use mlx-lm's own prompt cache. Texts begin with the token that the tokenizer puts
-    before them; chat templates are yours to apply.
+    Its sessions use mlx-lm's own prompt cache, and are tried once on a few tokens. Texts begin with
+    the token that the tokenizer puts before them; chat templates are yours to apply.
 
     Args:
         model: a model of mlx-lm, such as `mlx_lm.load` returns.
@@ -26,7 +26,8 @@ class MlxModel:
         context_length: the largest number of tokens that the model attends to.
 
     Raises:
-        CorelmError: a tokenizer with more tokens than the model has logits.
+        CorelmError: a tokenizer with more tokens than the model has logits, or a model whose cache
+            doesn't hold all of its state.
     """
 
     def __init__(self, model, tokenizer, *, ends=None):
@@ -39,6 +40,7 @@ class MlxModel:
         self._model = model
         self.vocabulary = vocabulary_from(tokenizer, ends, size)
         self.context_length = _setting(model, LENGTHS) or UNLIMITED
+        check_session(self.start, size, type(model).__module__.rpartition(".")[2])
 
     def next_token_distribution(self, tokens):
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""

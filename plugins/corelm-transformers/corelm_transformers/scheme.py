@@ -48,7 +48,10 @@ def _load(name, dtype):
 
     offline = {"local_files_only": True, "trust_remote_code": False}
     try:
-        check_model_folder(Path(cached_file(name, "config.json", local_files_only=True)).parent)
+        config = cached_file(name, "config.json", local_files_only=True)
+        if config is None:
+            raise CorelmError("there is no config.json")
+        check_model_folder(Path(config).parent)
         with _no_progress_bar():
             tokenizer = AutoTokenizer.from_pretrained(name, **offline)
             model, report = AutoModelForCausalLM.from_pretrained(

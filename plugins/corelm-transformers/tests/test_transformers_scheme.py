@@ -257,3 +257,8 @@ def test_one_seed_one_text_in_both(tmp_path):
         [text.text for text in corelm.generate(m, "This movie", **options)] for m in (ours, theirs)
     ]
     assert found[0] == found[1]
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    with pytest.raises(CorelmError, match=r"there is no config.json"):
+        corelm.load(f"transformers:{tmp_path}")

@@ -277,3 +277,25 @@ def test_any_value_of_any_key_is_read_or_refused_in_one_line(engine):
             except CorelmError as error:
                 assert "\n" not in str(error)  # noqa: PT017
                 assert len(str(error)) < 400  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"temperature": -1},
+        {"temperature": True},
+        {"temperature": float("nan")},
+        {"top_k": 40.5},
+        {"top_p": 1.5},
+        {"do_sample": False, "temperature": -1},
+        {"do_sample": False, "top_p": "0.9x"},
+    ],
+)
+@pytest.mark.parametrize("engine", [None, "transformers"])
+def test_a_wrong_value_is_an_error_where_the_engine_ignores_it(values, engine):
+    with pytest.raises(SettingsError, match=f"{list(values)[-1]}="):
+        from_settings(values, engine)
+
+
+def test_a_negative_temperature_is_greedy_where_the_engine_says_so():
+    assert str(from_settings({"temperature": -1}, "llama.cpp").sampler) == "greedy"

@@ -89,6 +89,10 @@ def test_the_folder_of_a_model(tmp_path):
         (b"a: [1, ", "it is not YAML: line 1: "),
         (b"a: " + b"[" * 1000 + b"]" * 1000, "it is not YAML: too deep"),
         (b"a: 1" + b"0" * 5000, "it is not YAML: Exceeds the limit"),
+        (b"a: 0x" + b"f" * 4000, "it is not YAML: Exceeds the limit"),
+        (b"a: 1" + b":5" * 3000, "it is not YAML: Exceeds the limit"),
+        (b"a: !!int ''", "it is not YAML: string index out of range"),
+        (b"a: !!bool x", "it is not YAML: 'x'"),
         (b"a: 1\n2: 3", "it is YAML, but not lines `key: value`"),
     ],
 )

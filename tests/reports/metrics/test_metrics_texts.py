@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from functools import partial
 
@@ -13,6 +14,7 @@ from corelm.reports.metrics.ngrams import ngrams
 from corelm.reports.metrics.text_figures import (
     GROUPS,
     compression,
+    compression_left_out,
     distinct,
     distinct_left_out,
     diversity,
@@ -171,3 +173,35 @@ def test_figures_without_a_text_are_those_of_the_smaller_set(size):
     for n in (1, 2, 3):
         assert distinct_left_out(texts, n) == left_out(partial(distinct, n=n), texts)
     assert zipf_left_out(texts) == left_out(zipf, texts)
+
+
+def words(rng, texts):
+    return [" ".join(f"w{i}" for i in rng.zipf(1.3, 20) % 3000) for _ in range(texts)]
+
+
+def test_compression_without_each_part_tells_how_sets_vary():
+    """Of independent sets, the standard deviation is the standard error of each within a quarter.
+
+    Compressing the rest of a set 64 times is too wide here by a quarter.
+    """
+    rng = np.random.default_rng(5)
+    sets = [words(rng, 200) for _ in range(60)]
+    errors = [np.std(compression_left_out(each)) * np.sqrt(GROUPS - 1) for each in sets]
+    spread = np.std([compression(each) for each in sets], ddof=1)
+    assert np.mean(errors) == pytest.approx(spread, rel=0.25)
+
+
+def test_compression_without_each_part_of_few_or_empty_texts():
+    assert compression_left_out([]) == []
+    assert compression_left_out(["", " "]) == [None, None]
+    assert compression_left_out(["a film"]) == [None]
+    assert None not in compression_left_out(["a film", "a bad film"])
+
+
+def test_compression_without_each_part_takes_the_time_of_a_few_compressions():
+    written = words(np.random.default_rng(1), 4000)
+    started = time.process_time()
+    compression(written)
+    middle = time.process_time()
+    compression_left_out(written)
+    assert time.process_time() - middle < 12 * (middle - started)  # 64 before

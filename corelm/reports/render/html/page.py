@@ -22,6 +22,7 @@ from corelm.reports.document.figures import HUMAN, TABLES, Figure
 from corelm.reports.document.lookup import against
 from corelm.reports.document.numbers import MINUS, bits, number, share, visible
 from corelm.reports.document.summary import summary
+from corelm.reports.render.false_discoveries import RATE, p_values
 from corelm.reports.render.html import side_by_side, tables
 from corelm.reports.render.html.side_by_side import shown
 from corelm.reports.render.plots.charts import charts
@@ -59,6 +60,8 @@ def page(document: Document) -> str:
             header=document.header,
             summary=summary(document),
             against=_against(document),
+            compared=len(dict(p_values(document))),
+            rate=RATE,
             tables={table: _table(document, table) for table in TABLES},
             charts=list(charts(document)),
             plots={name: Markup(svg) for name, svg in drawings(document).items()},

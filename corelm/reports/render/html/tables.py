@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from corelm.reports.document.content import Document, Entry, HumanEntry
+from corelm.reports.document.content import (
+    Document,
+    Entry,
+    GeneratedTexts,
+    HumanContexts,
+    HumanEntry,
+    TeacherForced,
+)
 from corelm.reports.document.figures import ENTROPY, GENERATED, HUMAN, TEACHER_FORCED, Figure
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
 from corelm.reports.document.numbers import MINUS, interval, signed
 from corelm.reports.render.columns import columns_of, spread_text, text_of
+from corelm.reports.render.false_discoveries import Place, clear_differences
 
 
 @dataclass(frozen=True)
@@ -23,7 +31,7 @@ class Cell:
         interval: its 95 % interval.
         difference: the difference.
         difference_interval: its own interval.
-        clear: True if the interval of the difference does not hold 0.
+        clear: True if the difference is more than chance, among all differences of the page.
     """
 
     title: str
@@ -65,13 +73,14 @@ class Line:
 def lines(document: Document, table: str) -> Iterator[Line]:
     """Yield the lines of a table, the human one first."""
     columns = shown_columns(document, table)
+    clear = clear_differences(document)
     if document.human:
-        yield _line("human text", document.human, document, table, columns)
+        yield _line("human text", document.human, document, table, columns, clear)
     for entry in document.samplers:
         if entry.error:
             yield Line(entry.sampler, error=f"{entry.error.type}: {entry.error.message}")
         else:
-            yield _line(entry.sampler, entry, document, table, columns)
+            yield _line(entry.sampler, entry, document, table, columns, clear)
 
 
 def shown_columns(document: Document, table: str) -> list[Figure]:
@@ -87,7 +96,12 @@ def shown_columns(document: Document, table: str) -> list[Figure]:
 
 
 def _line(
-    name: str, entry: Entry, document: Document, table: str, columns: Sequence[Figure]
+    name: str,
+    entry: Entry,
+    document: Document,
+    table: str,
+    columns: Sequence[Figure],
+    clear: Collection[Place],
 ) -> Line:
     human = document.human
     part = entry.part(TEACHER_FORCED if table == ENTROPY else GENERATED)
@@ -96,13 +110,21 @@ def _line(
         name,
         note="measured on other texts" if entry is human and elsewhere else "",
         human=entry is human,
-        n="" if part is None or part.n is None else f"{part.n:,}",
+        n=_count(part),
         strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
-        cells=[_cell(column, entry) for column in columns],
+        cells=[_cell(column, entry, clear) for column in columns],
     )
 
 
-def _cell(column: Figure, entry: Entry) -> Cell:
+def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
+    """Return the number of texts or positions, and that of independent units if it differs."""
+    if part is None or part.n is None:
+        return ""
+    units = part.units if isinstance(part, GeneratedTexts) else None
+    return f"{part.n:,}" if units in (None, part.n) else f"{part.n:,} ({units:,} independent)"
+
+
+def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
     written = text_of(column, entry)
     if written is not None:
         return Cell(column.title, written)
@@ -117,18 +139,21 @@ def _cell(column: Figure, entry: Entry) -> Cell:
     other = difference(entry, column.looked_up, column.view) if column.compared else None
     text = column.form(found.value).replace("-", MINUS)
     note = "of the words written" if is_human and column.human else spread_text(column, entry)
+    part = entry.part(column.view)
+    if part is not None and found.n is not None and part.n is not None and found.n < part.n:
+        note = ", ".join(filter(None, (f"of {found.n:,} texts", note)))
     if other is None:
         return Cell(column.title, text, note, ends)
-    return Cell(column.title, text, note, ends, *_difference(column, other))
+    is_clear = Place(entry.label, column.view, column.looked_up) in clear
+    return Cell(column.title, text, note, ends, *_difference(column, other), is_clear)
 
 
-def _difference(column: Figure, found: Estimate) -> tuple[str, str, bool]:
-    """Return a difference and its interval as text, and True if the interval excludes 0."""
+def _difference(column: Figure, found: Estimate) -> tuple[str, str]:
+    """Return a difference and its interval as text."""
     text = signed(column.form, found.value)
     if found.low is None or found.high is None:
-        return text, "", False
-    ends = interval(column.form, found.low, found.high)
-    return text, ends, not found.low <= 0 <= found.high
+        return text, ""
+    return text, interval(column.form, found.low, found.high)
 
 
 def _ends(column: Figure, found: Estimate, entry: Entry) -> tuple[float | None, float | None]:

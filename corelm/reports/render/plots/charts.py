@@ -14,8 +14,8 @@ from corelm.reports.render.plots.positions import entropy_by_position, mass_kept
 from corelm.reports.render.plots.scatter import (
     has_recall,
     positions,
-    quality_against_diversity,
     recall_against_mass_kept,
+    surprisal_against_diversity,
 )
 from corelm.reports.render.plots.temperature import surprisal_against_temperature
 
@@ -51,7 +51,7 @@ def charts(document: Document) -> Iterator[Chart]:
     yield from first
     # The page shows the first two above its tables.
     temperature = _temperature(document)
-    yield from (_QUALITY, temperature) if first else (temperature, _QUALITY)
+    yield from (_SURPRISAL, temperature) if first else (temperature, _SURPRISAL)
     if has_recall(document):
         yield _recall(document)
     yield _ENTROPY
@@ -123,11 +123,11 @@ def _between(ends: list[float] | None) -> str:
     return f" (95% interval {number(ends[0])} to {number(ends[1])})" if ends else ""
 
 
-_QUALITY = Chart(
-    "quality-against-diversity",
-    "Quality against diversity",
-    "Quality",
-    quality_against_diversity,
+_SURPRISAL = Chart(
+    "surprisal-against-diversity",
+    "Surprisal against diversity",
+    "Surprisal",
+    surprisal_against_diversity,
     "Texts further up are more likely to the model, texts further right are more diverse; thin "
     "crosses are 95% intervals. The line joins the samplers that no other one beats in both: the "
     "Pareto front.",

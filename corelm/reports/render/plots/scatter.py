@@ -1,4 +1,4 @@
-"""Two figures of each sampler as a point: quality against diversity, recall against mass kept."""
+"""Two figures of each sampler as a point: surprisal against diversity, recall against mass kept."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-QUALITY = ("diversity", "surprisal", GENERATED)
+SURPRISAL = ("diversity", "surprisal", GENERATED)
 RECALL = ("mass_kept", "human_recall", TEACHER_FORCED)
 """Across, up, and their view."""
 
 
-def quality_against_diversity(document: Document) -> Figure:
+def surprisal_against_diversity(document: Document) -> Figure:
     """Draw surprisal against diversity of each sampler's texts, with the Pareto front."""
     entries = dict(named(document))
     points = {
-        label: point for label, entry in entries.items() if (point := point_of(entry, *QUALITY))
+        label: point for label, entry in entries.items() if (point := point_of(entry, *SURPRISAL))
     }
     drawing, axes = canvas.canvas(right=canvas.RIGHT)
     if points:
         axes.plot(*zip(*front(points.values()), strict=True), color=TEAL, lw=1, alpha=0.5, zorder=2)
     for label, point in points.items():
-        cross(axes, entries[label], point, *QUALITY)
+        cross(axes, entries[label], point, *SURPRISAL)
         axes.plot(*point, "o", color=TEAL, zorder=5, **MARK)
-    if (human := point_of(document.human, *QUALITY)) is not None:
+    if (human := point_of(document.human, *SURPRISAL)) is not None:
         axes.plot(*human, "D", color=HUMAN, zorder=6, **MARK)
         points["human text"] = human
     axes.set_xlabel("diversity of the texts (1: nothing is repeated)")

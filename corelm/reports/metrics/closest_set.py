@@ -1,0 +1,114 @@
+"""The settings that may be the closest one to a target, which is itself an estimate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.reports.metrics.positions import Sums
+
+LEVEL = 0.05
+"""The chance that the closest setting is not in the set, at most."""
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """A mean, and the share of each unit in its deviation, to first order."""
+
+    value: float
+    influence: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sums: Sums) -> _Mean | None:
+        tops, bottoms = (np.asarray(each, np.float64) for each in sums)
+        total = bottoms.sum()
+        if not total:
+            return None
+        value = float(tops.sum() / total)
+        return cls(value, (tops - value * bottoms) / total)
+
+
+def closest_set(settings: Mapping[str, Sums], target: float, variance: float) -> list[str]:
+    """Return the settings that may be the closest one: it is among them in 95 % of all studies.
+
+    A setting is left out if a different one is closer beyond chance: the means differ, and the
+    target is on the other one's side of the middle between them. Both must be significant (Berger
+    1982, Multiparameter hypothesis testing and acceptance sampling). The error of the target is
+    part of the second test. The level of each test is divided by the number of the other settings
+    (Bonferroni).
+
+    Args:
+        settings: for each setting, (units,) the sums and the counts; settings with the same number
+            of units are paired.
+        target: the estimate of the value to come close to.
+        variance: the variance of this estimate.
+
+    Source: Hsu 1996, Multiple comparisons: theory and methods (multiple comparisons with the best);
+    Hansen, Lunde and Nason 2011, The model confidence set, doi 10.3982/ECTA5771.
+
+    Example:
+        >>> texts = [1.0, 2.0, 3.0, 4.0] * 16
+        >>> far = [value + 9 for value in texts]
+        >>> settings = {"near": (texts, [1] * 64), "far": (far, [1] * 64)}
+        >>> closest_set(settings, 3.0, 0.01), closest_set(settings, 7.0, 4.0)
+        (['near'], ['near', 'far'])
+    """
+    means = {name: mean for name, sums in settings.items() if (mean := _Mean.of(sums))}
+    level = LEVEL / max(len(means) - 1, 1)
+    return [
+        name
+        for name, own in means.items()
+        if not any(
+            other is not own and _is_closer(other, own, target, variance, level)
+            for other in means.values()
+        )
+    ]
+
+
+def _is_closer(first: _Mean, second: _Mean, target: float, variance: float, level: float) -> bool:
+    """Return True if the first mean is closer to the target than the second, beyond chance."""
+    apart = first.value - second.value
+    beyond = target - (first.value + second.value) / 2
+    if apart * beyond <= 0:
+        return False
+    one, other = first.influence, second.influence
+    units = min(len(one), len(other))
+    if len(one) == len(other):
+        of_apart, of_middle = np.sum((one - other) ** 2), np.sum((one + other) ** 2) / 4
+    else:
+        of_apart = np.sum(one**2) + np.sum(other**2)
+        of_middle = of_apart / 4
+    bound = student(1 - level, max(units - 1, 1)) * math.sqrt(units / max(units - 1, 1))
+    return abs(apart) > bound * math.sqrt(of_apart) and abs(beyond) > bound * math.sqrt(
+        of_middle + variance
+    )
+
+
+def student(share: float, freedom: float) -> float:
+    """Return a quantile of Student's t from that of the normal distribution.
+
+    Source: Wallace 1959, Bounds on normal approximations to Student's and the chi-square
+    distributions.
+
+    Example:
+        >>> round(student(0.975, 10), 2), round(student(0.975, 1e6), 2)
+        (2.23, 1.96)
+    """
+    z = NormalDist().inv_cdf(share) * (8 * freedom + 3) / (8 * freedom + 1)
+    return math.copysign(math.sqrt(freedom * math.expm1(min(z * z / freedom, 700.0))), z)
+
+
+def normal_score(t: float, freedom: float) -> float:
+    """Return the normal deviate that is exceeded as often as a value of Student's t.
+
+    Example:
+        >>> round(normal_score(student(0.99, 7), 7), 6) == round(NormalDist().inv_cdf(0.99), 6)
+        True
+    """
+    size = math.sqrt(freedom * math.log1p(t * t / freedom))
+    return math.copysign(size * (8 * freedom + 1) / (8 * freedom + 3), t)

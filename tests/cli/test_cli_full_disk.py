@@ -1,0 +1,53 @@
+"""Files that cannot be written whole: the message names the file, and nothing is left in halves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+resource = pytest.importorskip("resource")
+
+SAMPLE = ("sample", "--model", "toy", "--samples", "2000", "--seed", "1")
+REPORT = ("report", "--model", "toy", "greedy", "--samples", "2", "--length", "3")
+
+
+def limited(size: int, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run corelm in a process in which no file may grow beyond a size, as on a full disk."""
+    return subprocess.run(
+        [sys.executable, "-m", "corelm", *words],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        ((*SAMPLE, "--output", "texts.jsonl"), "texts.jsonl.part"),
+        ((*REPORT, "--json", "r.json"), "r.json"),
+        ((*REPORT, "--plots", "plots"), "plots/"),
+        (("plugins", "new", "top_z"), "corelm-top-z"),
+    ],
+)
+def test_the_file_is_named(toy: None, tmp_path: Path, words: tuple[str, ...], file: str) -> None:
+    done = limited(1_000, *words, folder=tmp_path)
+    assert done.returncode == 1
+    [message] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert file in message
+    assert message.endswith(": File too large")
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names <= {"texts.jsonl.part", "texts.jsonl.part.json", "plots"}
+
+
+def test_texts_of_a_disk_that_was_full_are_continued(toy: None, tmp_path: Path) -> None:
+    words = (*SAMPLE, "--output", "texts.jsonl")
+    assert "--resume continues the file" in limited(40_000, *words, folder=tmp_path).stderr
+    assert limited(10**9, *words, "--resume", folder=tmp_path).returncode == 0
+    whole = limited(10**9, *SAMPLE, "--output", "whole.jsonl", folder=tmp_path)
+    assert whole.returncode == 0
+    assert (tmp_path / "texts.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
