@@ -18,6 +18,7 @@ from corelm.reports.document.figures import HUMAN
 from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEXTS, N
 from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
+from corelm.scaling.code_digests import code_settings
 from corelm.scaling.job import Job
 from corelm.toolkit import (
     Offer,
@@ -31,6 +32,7 @@ from corelm.toolkit import (
     home,
     notes,
     numbers_of,
+    parts,
     points_of,
     prompt_notes,
     registry,
@@ -193,11 +195,18 @@ class Plan:
             "against": self.against,
             "hashes_of_secrets": hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
+            **code_settings(self._code()),
             # Without `texts`: the texts that a report keeps change none of its figures.
         }
 
     def _things(self) -> list[Sampler | Decoder]:
         return [thing for c in self.candidates for thing in c.strategy if thing is not None]
+
+    def _code(self) -> list[object]:
+        """Return everything whose code decides the figures."""
+        metrics = [offer.value.figure or offer.value.compare for offer in self.metrics]
+        stages = [part for thing in self._things() for part in parts(thing)]
+        return [*self.models, *stages, *metrics]
 
     def _identified(self, model: NamedModel) -> list[str]:
         return [model.name, model.fingerprint(self.prompts[0])]
