@@ -27,6 +27,7 @@ GUESTS: dict[str, set[str]] = {
     "models": set(),
     "scaling": {"models"},
     "reports": {"models", "scaling"},
+    "studies": {"models", "scaling", "reports"},
     "training": {"models", "reports"},
     "interop": {"models"},
     "bench": set(),

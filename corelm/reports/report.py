@@ -115,6 +115,12 @@ class Report:
         """Return the summary, the table and how it was measured."""
         return markdown.to_markdown(self._document)
 
+    def to_latex(self) -> str:
+        """Return the table for a paper, with intervals; it needs the LaTeX package booktabs."""
+        from corelm.reports.render.latex import to_latex
+
+        return to_latex(self._document)
+
     def to_html(self) -> str:
         """Return the whole page, in one file that loads nothing."""
         from corelm.reports.render.html.page import page

@@ -20,6 +20,7 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
     "csv": Report.to_csv,
     "markdown": Report.to_markdown,
     "html": Report.to_html,
+    "latex": Report.to_latex,
     "bibtex": lambda report: report.bibtex,
 }
 
