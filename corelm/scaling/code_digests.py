@@ -6,7 +6,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,7 +71,7 @@ def _roots(spec: ModuleSpec) -> Iterator[str]:
 
 
 # Once a process: a module that was edited after its import still computes as it did.
-@lru_cache(maxsize=None)
+@cache
 def _digest_of(roots: tuple[str, ...]) -> str:
     whole = hashlib.sha256()
     files = sorted(pair for root in roots for pair in _files(Path(root)))

@@ -35,12 +35,12 @@ def content(value: Any) -> Any:
         return _of_strategy(str(value))
     if isinstance(value, (list, tuple, range)):
         return [content(each) for each in value]
-    named = [type(value).__qualname__]
+    named: list[Any] = [type(value).__qualname__]
     if is_dataclass(value):
         kept = [each.name for each in fields(value) if each.name not in PLACES]
         named += [[name, content(getattr(value, name))] for name in kept]
         return named + ([content(strategy(value.expression))] if isinstance(value, Match) else [])
-    return named + content(value.__reduce__()[1])  # what a copy elsewhere would be made from
+    return [*named, content(value.__reduce__()[1])]  # what a copy elsewhere would be made from
 
 
 @lru_cache(maxsize=4096)

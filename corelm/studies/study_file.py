@@ -103,7 +103,7 @@ def read_study(path: Path) -> Study:
     decoders = checked.pop("decoders", ())
     samplers = (*checked.pop("samplers", ()), *decoders)
     if not samplers:
-        raise UsageError(f"{path}: a study needs samplers, such as samplers = [\"top_p(p=0.9)\"]")
+        raise UsageError(f'{path}: a study needs samplers, such as samplers = ["top_p(p=0.9)"]')
     folder = path.parent / written.pop("folder", path.stem)
     given = {"title": path.stem, "samplers": samplers, "folder": folder, **checked, **written}
     return Study(file=path, **given)

@@ -18,7 +18,8 @@ _COMMANDS = {
     "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}",
     "`": r"\textasciigrave{}", "'": r"\textquotesingle{}", "-": "{-}",
     "\N{MINUS SIGN}": "$-$", "\N{INFINITY}": r"$\infty$", "\N{EN DASH}": "--",
-    "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+    "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
 } | {letter: f"\\{letter}" for letter in "&%$#_{}"}  # fmt: skip
 
 
