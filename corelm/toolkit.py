@@ -55,6 +55,7 @@ if typing.TYPE_CHECKING:
     from corelm.plugins.models import is_path as is_path
     from corelm.plugins.models import label as label
     from corelm.plugins.models import list_models as list_models
+    from corelm.plugins.models import loaded_name as loaded_name
     from corelm.plugins.models import local_models as local_models
     from corelm.plugins.models import plugin_of as plugin_of
     from corelm.plugins.offers import Offer as Offer
@@ -146,6 +147,7 @@ _MODULES = {
         "is_path",
         "label",
         "list_models",
+        "loaded_name",
         "local_models",
         "plugin_of",
     ),

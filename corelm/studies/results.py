@@ -28,6 +28,7 @@ FILES: Mapping[str, tuple[str, Callable[[Report], str]]] = {
     "csv": ("figures.csv", Report.to_csv),
     "markdown": ("table.md", Report.to_markdown),
     "latex": ("table.tex", Report.to_latex),
+    "p_values": ("p_values.csv", lambda report: report.to_csv("test")),
     "bibtex": ("references.bib", lambda report: report.bibtex),
 }
 """The name of each form's file, and how it is made."""

@@ -16,7 +16,7 @@ from corelm.toolkit import MODEL, did_you_mean, label, shown
 
 LARGEST = 2**20
 """Bytes of a study at most."""
-FORMS = ("json", "html", "csv", "markdown", "latex", "bibtex")
+FORMS = ("json", "html", "csv", "markdown", "latex", "bibtex", "p_values")
 PLOTS = ("pdf", "png", "svg")
 
 
@@ -66,7 +66,7 @@ class Study:
     texts: int | str = TEXTS
     fail_if: tuple[str, ...] = ()
     folder: Path
-    forms: tuple[str, ...] = FORMS
+    forms: tuple[str, ...] = FORMS[:-1]
     plots: tuple[str, ...] = PLOTS[:1]
 
     def settings(self) -> dict[str, Any]:
@@ -106,6 +106,8 @@ def read_study(path: Path) -> Study:
         raise UsageError(f'{path}: a study needs samplers, such as samplers = ["top_p(p=0.9)"]')
     folder = path.parent / written.pop("folder", path.stem)
     given = {"title": path.stem, "samplers": samplers, "folder": folder, **checked, **written}
+    if "p_values" in given.get("forms", ()):
+        given["texts"] = "all"  # the tests need every text
     return Study(file=path, **given)
 
 

@@ -113,7 +113,7 @@ def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
     assert {line["sampler"] for line in lines} == {"greedy", "uniform"}
     assert "| `greedy` | 0.00 |" in (tmp_path / files["markdown"]).read_text()
     assert (tmp_path / files["html"]).read_text("utf-8").startswith("<!doctype html>")
-    assert {file.suffix for file in (tmp_path / "a" / "b").iterdir()} == {".png", ".svg"}
+    assert {file.suffix for file in (tmp_path / "a" / "b").iterdir()} == {".png", ".svg", ".pdf"}
     written = [line for line in result.err.splitlines() if line.startswith("written to")]
     assert written == [f"written to {path}" for path in (*files.values(), "a/b")]
 

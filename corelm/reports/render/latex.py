@@ -47,6 +47,8 @@ def to_latex(document: Document) -> str:
             r"% \usepackage{booktabs} \usepackage[T1]{fontenc}",
             r"\begin{table}",
             r"\centering",
+            r"\footnotesize",
+            r"\setlength{\tabcolsep}{4pt}",
             rf"\caption{{{_caption(document)}}}",
             r"\label{tab:samplers}",
             rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
