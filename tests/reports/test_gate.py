@@ -135,7 +135,7 @@ def test_every_metric_of_a_report_can_be_named(document):
     [
         ("greedy.loops.high > 0.3", ("greedy", "loops", "high")),
         ("greedy.entropy.mean.low > 0.3", ("greedy", "entropy.mean", "low")),
-        ("temperature(t=0.2).surprisal.difference < 0", ("temperature(t=0.2)", "surprisal", "difference")),
+        ("temperature(t=0.2).zipf.difference < 0", ("temperature(t=0.2)", "zipf", "difference")),
         ("greedy.entropy.difference.low > 0", ("greedy", "entropy", "difference.low")),
         ("human.loops > 0", ("human", "loops", "")),
     ],
