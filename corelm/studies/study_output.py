@@ -14,10 +14,11 @@ from corelm.reports.cli.report_table import report_table
 from corelm.reports.document.comparison import comparison, same
 from corelm.reports.document.content import Document
 from corelm.reports.document.gate import Condition, condition
-from corelm.reports.document.lookup import plugin_metrics
+from corelm.reports.document.lookup import against, plugin_metrics
 from corelm.reports.report import Report
 from corelm.scaling.choice import ExecutorChoice
 from corelm.studies.results import StudyResult, write_lock, write_report
+from corelm.studies.sample_size import sample_sizes
 from corelm.studies.study_file import Study, read_study
 from corelm.studies.study_run import PlannedReport, planned
 from corelm.studies.unit_cache import UnitCache
@@ -70,6 +71,33 @@ def show_report(model: str, report: Report, out: Output) -> None:
     out.show(blocks.line(model, "bold"))
     document = Document.from_dict(report.to_dict())
     out.show(*report_table(document, out.width, out.unicode), blocks.line(""))
+
+
+def plan_study(
+    study: Study, figure: str, size: float, power: float, executor: ExecutorChoice, out: Output
+) -> int:
+    """Run a study as a pilot, and write how many texts the difference needs."""
+    with UnitCache() as cache:
+        for each in planned(study):
+            with stages("units") as progress:
+                pilot = Document.from_dict(each.document(cache, executor, progress))
+            found = list(sample_sizes(pilot, figure, size, power))
+            sets = len(pilot.header.prompts) * len(pilot.header.seeds)
+            rows = [
+                (s.sampler, f"{s.deviation:.3g}", f"{s.texts:,}", f"{-(-s.texts // sets):,}")
+                for s in found
+            ]
+            out.show(blocks.line(label(each.model), "bold"))
+            out.rows(("sampler", "deviation of a pair", "texts", "samples"), rows)
+            needed = max(-(-s.texts // sets) for s in found)
+            out.show(
+                blocks.line(
+                    f"To find a difference of {size:g} in {figure} from {against(pilot)} with a "
+                    f"probability of {power:.0%}, write samples = {needed}: each sampler then "
+                    f"writes {needed * sets:,} texts. The pilot had {study.samples * sets:,}."
+                )
+            )
+    return DONE
 
 
 def result_at(place: Path) -> StudyResult:
