@@ -4,18 +4,19 @@ A sampling strategy is a pure map from one next-token distribution to another. T
 what is likely, the sampler says which distribution to draw from, the core draws once.
 """
 
+import importlib
 import typing
 
 from corelm import filters as filters  # as corelm.filters, without another import
 from corelm.context import Context
 from corelm.decoder import Decoder, DecodingTask
-from corelm.decoding.distributions import Distributions
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import Decoding
-from corelm.decoding.step import Step
+from corelm.decoding.step import Distributions, Step
 from corelm.errors import CorelmError, ParameterError
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.generate import Generation, TokenRecord, generate, stream
+from corelm.generation.generate import generate, stream
+from corelm.generation.open_texts import Generation, TokenRecord
 from corelm.generation.patterns import TextPatterns
 from corelm.hookspecs import API_VERSION, hookimpl
 from corelm.language_model import (
@@ -28,7 +29,6 @@ from corelm.language_model import (
     Session,
     Vocabulary,
 )
-from corelm.lazy import exports as _exports
 from corelm.metric import Metric
 from corelm.numerics.distributions import (
     Array,
@@ -46,9 +46,10 @@ from corelm.plugins.models import load
 from corelm.sampler import Chain, Choice, Mask, Sampler, sampling_distribution
 
 if typing.TYPE_CHECKING:
-    from corelm.generation.explain import Explanation, Stage, TokenTrace, explain
+    from corelm.explanation.explain import Explanation, Stage, TokenTrace, explain
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
+    from corelm.lint.notes import notes
     from corelm.numerics.reweighting import reweight_distribution
     from corelm.reports.report import Report, compare
 
@@ -97,6 +98,7 @@ __all__ = [
     "keep",
     "load",
     "log_softmax",
+    "notes",
     "param",
     "preset",
     "presets",
@@ -111,13 +113,18 @@ __all__ = [
 
 
 _LATER = {
-    "corelm.generation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
+    "corelm.explanation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
     "corelm.numerics.reweighting": ("reweight_distribution",),
     "corelm.interop.engine_presets": ("preset", "presets"),
+    "corelm.lint.notes": ("notes",),
     "corelm.reports.report": ("Report", "compare"),
     "corelm.interop.engine_settings.convert": ("EngineSettings", "from_settings", "to_settings"),
 }
 """Modules that are imported when one of their names is first used: few programs need them."""
 
 
-_, __getattr__ = _exports(__name__, _LATER)
+def __getattr__(name: str) -> typing.Any:
+    module = next((module for module, names in _LATER.items() if name in names), None)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(module), name)

@@ -6,7 +6,7 @@ from corelm.cli import main
 
 if __name__ == "__main__":
     code = main()
-    # Where Ctrl-C met a program that runs as text, such as a dataclass being made, Python remembers
-    # it after it was caught and ends `-m` by the signal, whatever the code. The next text resets it.
+    # Where Ctrl-C meets a program that runs as text, as when a dataclass is made, Python remembers
+    # it though it was caught, and ends `-m` by the signal, whatever the code. Other text resets it.
     exec("")
     sys.exit(code)

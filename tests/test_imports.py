@@ -26,17 +26,20 @@ PLUGINS = [
 GUESTS: dict[str, set[str]] = {
     "models": set(),
     "scaling": {"models"},
-    "reports": {"models", "scaling"},
-    "studies": {"models", "scaling", "reports"},
+    "reports": {"lint", "models", "scaling"},
+    "studies": {"models", "reports", "scaling"},
     "training": {"models", "reports"},
     "interop": {"models"},
+    "authoring": set(),
+    "explanation": set(),
+    "lint": set(),
     "bench": set(),
     "clean": {"models", "reports", "training"},
 }
 """The guests, each with the other guests that it may import."""
 
 LAYERS = (
-    {"caching", "docstrings", "errors", "lazy", "machine", "native", "paths", "printable"},
+    {"caching", "docstrings", "errors", "machine", "native", "paths", "printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"detokenize", "filters", "sampler", "stages", "token_edits", "token_texts", "validation",
      "word_vocabulary"},

@@ -41,6 +41,7 @@ IMPORTED_LATER = {
     "compare",
     "explain",
     "from_settings",
+    "notes",
     "preset",
     "presets",
     "reweight_distribution",

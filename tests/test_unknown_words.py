@@ -2,7 +2,7 @@
 
 import pytest
 
-from corelm.generation.unknown_words import unknown_words
+from corelm.generation.prompts import unknown_words
 from corelm.word_vocabulary import WordVocabulary
 
 WORDS = ["", "[UNK]", "a", "film", "plot", "the", "well-made"]

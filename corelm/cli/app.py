@@ -14,7 +14,7 @@ from corelm.cli.options.prescan import called, with_optional_values
 from corelm.cli.text_values import TextGroup
 
 DEBUG = "--debug"
-COMMANDS = ("sample", "explain", "samplers", "decoders", "plugins")
+COMMANDS = ("sample", "samplers", "decoders")
 """The commands of the heart, each with a module of its name in `commands`; all others are offered
 by plugins, corelm's own among them."""
 

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
-from corelm.decoding.distributions import Distributions
 from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.step import Step, model_surprisals
+from corelm.decoding.step import Distributions, Step, model_surprisals
 from corelm.errors import UsageError
 from corelm.language_model import LanguageModel, RewindableSession, Session, is_end
 from corelm.numerics.distributions import Array, draw_checked, surprisals

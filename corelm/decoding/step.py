@@ -1,4 +1,4 @@
-"""One position of generation, as decoders yield it and observers see it."""
+"""One position of generation: its distributions, and the step that decoders yield of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from corelm.caching import cached_property
 from corelm.context import protect
 from corelm.numerics.distributions import Array, entropy_of_logits, softmax, surprisals_and_entropy
+from corelm.stages import Trace, allowed_tokens, rows_that_fell_back
 
 FinishReason = Literal["end", "length", "stop", "loop", "error"]
 """Why a text ended; `corelm.Generation` explains the words."""
@@ -118,3 +119,44 @@ def model_surprisals(logits: Array, tokens: NDArray[np.int64]) -> NDArray[np.flo
         tokens: (batch,) ids.
     """
     return surprisals_and_entropy(logits, tokens)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Distributions:
+    """The next-token distributions of a batch, before and after the sampler.
+
+    Attributes:
+        model_logits: (batch, vocabulary) the model's logits; tokens that are never drawn are at
+            minus infinity.
+        logits: (batch, vocabulary) the sampler's logits.
+        allowed: (batch, vocabulary) the tokens that the sampler's masks allow; None without masks.
+        fell_back: (batch,) True where the stages before a mask kept nothing that it allows; None
+            without masks.
+
+    Example:
+        >>> import corelm
+        >>> from corelm.testing import ToyModel
+        >>> greedy, stream = corelm.sampler("greedy"), corelm.RandomStream(1, [0])
+        >>> decoding = corelm.Decoding(ToyModel(), np.array([11]), greedy, stream)
+        >>> found = decoding.next()
+        >>> np.isfinite(found.logits).sum().item(), found.logits.shape == found.model_logits.shape
+        (1, True)
+    """
+
+    model_logits: Array
+    logits: Array
+    allowed: NDArray[np.bool_] | None = None
+    fell_back: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def of(cls, model_logits: Array, logits: Array, trace: Trace | None) -> Distributions:
+        """Return the distributions, with the allowed tokens that the sampler's trace records."""
+        if trace is None:
+            return cls(model_logits, logits)
+        allowed = allowed_tokens(trace, logits.shape)
+        return cls(model_logits, logits, allowed, rows_that_fell_back(trace, len(logits)))
+
+    def select(self, rows: NDArray[np.int64]) -> Distributions:
+        """Return the distributions of some rows, in this order."""
+        parts = (self.model_logits, self.logits, self.allowed, self.fell_back)
+        return Distributions(*(part if part is None else part[rows] for part in parts))  # type: ignore[arg-type]

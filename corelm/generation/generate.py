@@ -2,214 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from corelm.decoder import Decoder, DecodingTask
 from corelm.decoding.random_stream import RandomStream, fresh_seed
-from corelm.decoding.step import FinishReason, Step
+from corelm.decoding.step import Step
 from corelm.errors import UsageError
 from corelm.generation.ancestral import Ancestral
-from corelm.generation.constraint import ConstrainedText
-from corelm.generation.detokenizer import Text
 from corelm.generation.endings import Endings
+from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.language_model import LanguageModel
 from corelm.plugins.expressions import sampler as read_sampler
 from corelm.plugins.models import as_model
 from corelm.plugins.registry import registry
+from corelm.plugins.strategies import Strategy
 from corelm.sampler import Sampler
-from corelm.stages import has_masks
 
 BATCH = 64
 """Samples decoded together; more of them take memory and are not faster."""
-CUT_OFF = ("length", "loop", "error")
-"""Reasons that end a text whether or not it is complete."""
-
-
-@dataclass(frozen=True)
-class TokenRecord:
-    """One token of a generated text. Surprisals and entropies are in nats."""
-
-    token: int
-    text: str
-    surprisal: float
-    model_surprisal: float
-    entropy: float
-    model_entropy: float
-    allowed_mass: float = 1.0
-    """The model's probability of the tokens that the masks of the sampler allow; nan if the
-    decoder's steps lack it."""
-
-
-@dataclass(frozen=True)
-class Generation:
-    """A generated text.
-
-    Attributes:
-        prompt: the prompt.
-        sample: the index in the run; seed and index decide the random numbers.
-        seed: the seed of the run.
-        text: the text after the prompt, up to a stop string.
-        tokens: the ids drawn.
-        finish_reason: why it ended: `end`, an end token was drawn; `length`, as many tokens as
-            asked for were drawn, or the decoder found no more; `stop`, a stop string or pattern
-            appeared; `loop`, its last phrase was repeated; `error`, an exception cut it short.
-        steps: one record per token.
-        constraint_cost: nats, the sum of -ln of the mass that the masks of the sampler allow at
-            each token: by how much they make the text more likely than it is to the model. None
-            without masks, or if they agreed on no token at some place.
-        fallbacks: the tokens at which the stages before a mask kept nothing that it allows, so
-            that the model's likeliest allowed token was drawn.
-        is_cut_off: True if the text ends where a mask allows no end, as in the middle of a grammar.
-    """
-
-    prompt: str
-    sample: int
-    seed: int
-    text: str
-    tokens: list[int]
-    finish_reason: FinishReason
-    steps: list[TokenRecord] = field(repr=False)
-    constraint_cost: float | None = None
-    fallbacks: int = 0
-    is_cut_off: bool = False
-
-
-class OpenTexts:
-    """The growing texts of some samples of a run.
-
-    Args:
-        model: the language model.
-        prompt: the prompt of all texts.
-        samples: the indices of the samples in the run.
-        seed: the seed of the run.
-        length: the largest number of tokens of a text.
-        sampler: the sampler, whose masks are measured; None to measure none.
-        endings: what ends a text before its end token and its length.
-        measured: keep a `TokenRecord` for each token; computing its entropies takes time.
-
-    Attributes:
-        texts: the text of each sample.
-        tokens: the ids drawn for each.
-        records: the records of these tokens.
-        finish_reasons: why each text ended; None while it grows.
-    """
-
-    def __init__(
-        self,
-        model: LanguageModel,
-        prompt: str,
-        samples: Sequence[int] = (0,),
-        *,
-        seed: int,
-        length: int,
-        sampler: Sampler | None = None,
-        endings: Endings | None = None,
-        measured: bool = False,
-    ) -> None:
-        ids = model.vocabulary.encode(prompt)
-        self._constrained = (
-            [ConstrainedText(sampler, model.vocabulary, ids) for _ in samples]
-            if sampler and has_masks(sampler)
-            else []
-        )
-        self.samples: tuple[int, ...] = tuple(samples)
-        self._places = {sample: place for place, sample in enumerate(self.samples)}
-        self._endings = endings or Endings()
-        stops = self._endings.stop, self._endings.stop_regex
-        self.texts: list[Text] = [Text(model.vocabulary, ids, *stops) for _ in self.samples]
-        self.tokens: list[list[int]] = [[] for _ in self.samples]
-        self.records: list[list[TokenRecord]] = [[] for _ in self.samples]
-        self.finish_reasons: list[FinishReason | None] = [None for _ in self.samples]
-        self.prompt: str = prompt
-        self._seed, self._length = seed, length
-        self._ends = model.vocabulary.ends
-        self._measured = measured
-        self._failed = False
-
-    def take(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """Add each step to the texts and yield it, until every text has ended.
-
-        An exception of the steps gets an attribute `generations`: the texts so far.
-        """
-        try:
-            for step in steps:
-                self._add(step)
-                yield step
-                # A decoder ends by itself at end tokens and at the length, but it sees no stop
-                # strings and no loops.
-                if None not in self.finish_reasons and {"stop", "loop"} & {*self.finish_reasons}:
-                    return
-        except (Exception, KeyboardInterrupt) as error:
-            self._failed = True
-            error.generations = self.generations()  # type: ignore[union-attr]
-            raise
-
-    def stream(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """Take the steps of the one sample, and yield each with the text that has settled."""
-        [text] = self.texts
-        for step in self.take(steps):
-            [reason] = self.finish_reasons
-            yield step.with_text(text.take_settled(last=reason is not None), reason)
-
-    def _add(self, step: Step) -> None:
-        samples, tokens = step.samples.tolist(), step.tokens.tolist()
-        measured = _figures(step) if self._measured else None
-        for row, (sample, token) in enumerate(zip(samples, tokens, strict=True)):
-            at = self._places[sample]
-            if self.finish_reasons[at] is not None:  # stopped, while other texts still grow
-                continue
-            added = self.texts[at].add(token)
-            self.tokens[at].append(token)
-            mass = self._constrained[at].add(step, row) if self._constrained else 1.0
-            if measured:
-                self.records[at].append(TokenRecord(token, added, *measured[row], mass))
-            self.finish_reasons[at] = self._finish_reason(at)
-
-    def _finish_reason(self, at: int) -> FinishReason | None:
-        """Return why a text ends with its last token; None if it grows."""
-        if self.texts[at].stopped:
-            return "stop"
-        if self.tokens[at][-1] in self._ends:
-            return "end"
-        if self._endings.is_loop(self.tokens[at]):
-            return "loop"
-        return "length" if len(self.tokens[at]) >= self._length else None
-
-    def generations(self) -> list[Generation]:
-        """Return the texts so far."""
-        texts = [self._generation(at) for at in range(len(self.samples))]
-        if not self._constrained:
-            return texts
-        return [
-            replace(
-                text,
-                constraint_cost=constrained.cost,
-                fallbacks=constrained.fallbacks,
-                is_cut_off=text.finish_reason in CUT_OFF and constrained.is_cut_off(),
-            )
-            for text, constrained in zip(texts, self._constrained, strict=True)
-        ]
-
-    def _generation(self, at: int) -> Generation:
-        return Generation(
-            self.prompt,
-            self.samples[at],
-            self._seed,
-            self.texts[at].value,
-            self.tokens[at],
-            self.finish_reasons[at] or ("error" if self._failed else "length"),
-            self.records[at],
-        )
-
-
-def _figures(step: Step) -> list[tuple[float, float, float, float]]:
-    """Return the surprisals and entropies of a `TokenRecord`, for each row of a step."""
-    figures = (step.surprisal, step.model_surprisal, step.entropy, step.model_entropy)
-    # One conversion a column: reading single numbers out of an array is slow.
-    return list(zip(*(column.tolist() for column in figures), strict=True))
 
 
 def _check_count(name: str, value: int) -> None:
@@ -263,6 +76,52 @@ def steps(
         yield step
 
 
+@dataclass(frozen=True)
+class Texts:
+    """The texts to write.
+
+    Attributes:
+        prompt: the beginning of all texts.
+        strategy: the sampler and the decoder.
+        length: tokens to draw for each text, at most.
+        n: the number of texts.
+        seed: the random seed.
+        endings: what ends a text before its end token and its length.
+        unknown: True to allow [UNK] to be sampled.
+    """
+
+    prompt: str
+    strategy: Strategy
+    length: int
+    n: int
+    seed: int
+    endings: Endings
+    unknown: bool = False
+
+    def open(
+        self, model: LanguageModel, samples: Sequence[int], measured: bool = False
+    ) -> OpenTexts:
+        """Return the texts of some samples, which have not begun.
+
+        Args:
+            model: the language model.
+            samples: their indices.
+            measured: keep a `TokenRecord` for each token; computing its entropies takes time.
+        """
+        return OpenTexts(
+            model, self.prompt, samples, seed=self.seed, length=self.length,
+            sampler=self.strategy.sampler,
+            endings=self.endings, measured=measured,
+        )  # fmt: skip
+
+    def steps(self, model: LanguageModel, samples: Sequence[int]) -> Iterator[Step]:
+        """Yield the steps of some samples."""
+        return steps(
+            model, self.prompt, sampler=self.strategy.sampler, length=self.length,
+            samples=samples, seed=self.seed, decoder=self.strategy.decoder, unknown=self.unknown,
+        )  # fmt: skip
+
+
 def stream(
     model: LanguageModel | str,
     prompt: str,
@@ -292,13 +151,12 @@ def stream(
     """
     chosen = fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_on_loop)
+    strategy = Strategy(read_sampler(sampler), decoder)
+    texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown)
     model = as_model(model)
+    # Without the sampler: measuring its masks takes time, and no step shows it.
     open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
-    all_steps = steps(
-        model, prompt, sampler=sampler, length=length, samples=(sample,), seed=chosen,
-        decoder=decoder, unknown=unknown,
-    )  # fmt: skip
-    yield from open_texts.stream(all_steps)
+    yield from open_texts.stream(texts.steps(model, (sample,)))
 
 
 def generate(
@@ -352,24 +210,19 @@ def generate(
     """
     _check_count("n", n)
     chosen = fresh_seed() if seed is None else seed
-    endings, chain = Endings.of(stop, stop_regex, stop_on_loop), read_sampler(sampler)
+    endings = Endings.of(stop, stop_regex, stop_on_loop)
+    strategy = Strategy(read_sampler(sampler), decoder)
+    texts = Texts(prompt, strategy, length, n, chosen, endings, unknown)
     model = as_model(model)
-    texts: list[Generation] = []
+    written: list[Generation] = []
     for samples in batches(n):
-        open_texts = OpenTexts(
-            model, prompt, samples, seed=chosen, length=length, sampler=chain, endings=endings,
-            measured=True,
-        )  # fmt: skip
-        all_steps = steps(
-            model, prompt, sampler=chain, length=length, samples=samples, seed=chosen,
-            decoder=decoder, unknown=unknown,
-        )  # fmt: skip
+        open_texts = texts.open(model, samples, measured=True)
         try:
-            for _ in open_texts.take(all_steps):
+            for _ in open_texts.take(texts.steps(model, samples)):
                 pass
         except (Exception, KeyboardInterrupt) as error:
             # Complete texts of earlier batches are worth keeping too.
-            error.generations = texts + error.generations  # type: ignore[union-attr]
+            error.generations = written + error.generations  # type: ignore[union-attr]
             raise
-        texts += open_texts.generations()
-    return texts
+        written += open_texts.generations()
+    return written

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from corelm.generation.unknown_words import unknown_words
 from corelm.language_model import LanguageModel, Vocabulary, window_start
+
+WORD = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")
 
 DEFAULT = "This movie"
 """The prompt for models without one of their own whose vocabulary has these words."""
@@ -82,3 +84,25 @@ def unknown_words_note(vocabulary: Vocabulary, prompts: Iterable[str]) -> str:
     if len(words) > LISTED:
         listed += f" and {len(words) - LISTED:,} more"
     return f"the model does not know {listed}; it reads unknown words as [UNK]"
+
+
+def unknown_words(vocabulary: Vocabulary, text: str) -> list[str]:
+    """Return the words of a text that the vocabulary lacks, each once, in their order.
+
+    They are spelled as in the text, not as the vocabulary would split or fold them.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> unknown_words(ToyModel().vocabulary, "the zebra, the cat")
+        ['zebra', ',']
+    """
+    unknown = vocabulary.unknown
+    # One pass over the whole text answers for most: they have no unknown word.
+    if unknown is None or unknown not in vocabulary.encode(text):
+        return []
+    found: dict[str, None] = {}
+    for word in text.split():
+        if unknown in vocabulary.encode(word):
+            parts = [part for part in WORD.findall(word) if unknown in vocabulary.encode(part)]
+            found.update(dict.fromkeys(parts or [word]))
+    return list(found)

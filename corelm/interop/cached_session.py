@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Vocabulary
-from corelm.toolkit import SlidingWindow
+from corelm.models.sliding_window import SlidingWindow
 
 Outputs = tuple[Array, ...]
 

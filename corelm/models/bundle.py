@@ -29,8 +29,7 @@ from corelm.models import atomic_files
 from corelm.models.architectures import Architecture
 from corelm.models.atomic_files import JSON_LIMIT
 from corelm.models.vocabularies import StoredVocabulary, read_vocabulary
-from corelm.models.weights import check, shapes
-from corelm.models.weights_file import parse_weights
+from corelm.models.weights import check, parse_weights, shapes
 
 FORMAT = 1
 MANIFEST, CONFIG = "manifest.json", "config.json"

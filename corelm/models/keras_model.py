@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Vocabulary, softmax
 from corelm.errors import UsageError
-from corelm.toolkit import SlidingWindow
+from corelm.models.sliding_window import SlidingWindow
 
 logger: logging.Logger = logging.getLogger("corelm")
 

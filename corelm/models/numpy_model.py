@@ -5,7 +5,8 @@ A row's logits are the same to the last bit whichever other rows are decoded wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from corelm import Array, native, softmax
 from corelm.models.architectures import Architecture
 from corelm.models.networks import NETWORKS
 from corelm.models.networks.base import BackgroundStep, Network
-from corelm.models.networks.layers import Matrix, Weights
+from corelm.models.networks.layers import Matrix, Panels, Weights
+from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
-from corelm.toolkit import SlidingWindow
 
 
 class NumpyModel:
@@ -72,8 +73,6 @@ class NumpyModel:
         Args:
             batch: the number of texts.
         """
-        from corelm.models.networks.products import bare_products
-
         return bare_products(self.matrices, batch)
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
@@ -236,3 +235,30 @@ class NumpySession:
         # are always processed: their outputs are wanted, not their cache.
         processed = self._processed if start == self._start else start
         return self._window.texts[:, start:stop], stop - min(processed, stop - asked)
+
+
+def bare_products(matrices: Sequence[Matrix], batch: int) -> list[list[Callable[[], object]]]:
+    """Return calls that multiply a batch with each matrix, by NumPy and by the kernels.
+
+    Args:
+        matrices: the shapes, and whether the kernels store them in half precision.
+        batch: the number of vectors multiplied with each matrix.
+
+    Returns:
+        The calls of NumPy; then the calls of the kernels, if there are kernels.
+    """
+    in_numpy: list[Callable[[], object]] = []
+    in_kernels: list[Callable[[], object]] = []
+    for inputs, units, halves in matrices:
+        x, out = _filled(1, batch, inputs), _filled(1, batch, units)
+        number = 1 / 2 if halves else 1 / 3  # a half holds 1/2 exactly, and 1/3 not
+        matrix = _filled(inputs, units, number=number)
+        in_numpy.append(partial(np.matmul, x, matrix, out=out))
+        if native.kernels:
+            in_kernels.append(partial(Panels(matrix), x, None, 0, None, out))
+    return [in_numpy, in_kernels] if native.kernels else [in_numpy]
+
+
+def _filled(*shape: int, number: float = 0.5) -> Array:
+    """Return an array in memory of its own, as weights are."""
+    return np.full(shape, number, dtype=np.float32)

@@ -16,7 +16,7 @@ from corelm.plugins.registry import registry
 from corelm.printable import reason_of, shown
 from corelm.sampler import Chain, Sampler
 
-LONGEST = 10_000
+MOST_CHARACTERS = 10_000
 """Characters; a longer expression is refused unread."""
 DEEPEST = 16
 """Levels of samplers inside samplers; a deeper expression is refused."""
@@ -93,8 +93,8 @@ def read_stages(expression: str) -> list[Written]:
             f"a sampler is a name, an expression or a value such as Temperature(t=0.2), "
             f"not {shown(expression)}"
         )
-    if len(expression) > LONGEST:
-        raise ExpressionError(f"an expression has at most {LONGEST} characters")
+    if len(expression) > MOST_CHARACTERS:
+        raise ExpressionError(f"an expression has at most {MOST_CHARACTERS} characters")
     return _read_stages(expression, 0)
 
 
@@ -173,7 +173,7 @@ def _built(value: Any, parameter: Parameter | None, name: str, own: bool) -> Any
     return build(value.stages, own=own)
 
 
-def split(text: str, mark: str) -> Iterator[str]:
+def split_at(text: str, mark: str) -> Iterator[str]:
     """Split a text at the marks outside quotes and brackets."""
     open_brackets, start = [], 0
     for piece in _PIECE.finditer(text):
@@ -191,7 +191,7 @@ def split(text: str, mark: str) -> Iterator[str]:
 def _read_stages(text: str, depth: int) -> list[Written]:
     if depth > DEEPEST:
         raise ExpressionError(f"samplers in an expression nest at most {DEEPEST} deep")
-    return [_read_stage(part.strip(), depth) for part in split(text, "|")]
+    return [_read_stage(part.strip(), depth) for part in split_at(text, "|")]
 
 
 def _read_stage(text: str, depth: int) -> Written:
@@ -222,14 +222,14 @@ def _read_stage(text: str, depth: int) -> Written:
 
 def parameters_of(arguments: str) -> Iterator[tuple[str, str]]:
     """Yield the name and the text of each parameter; the name is empty for one by position."""
-    parts = [*split(arguments, ",")]
+    parts = [*split_at(arguments, ",")]
     for part in parts if parts[-1].strip() else parts[:-1]:  # a comma may follow the last one
         match = _PARAMETER.fullmatch(part.strip())
         yield (match[1] or "", match[2]) if match else ("", "")
 
 
 def _names_samplers(text: str) -> bool:
-    return all(STAGE.fullmatch(part.strip()) for part in split(text, "|"))
+    return all(STAGE.fullmatch(part.strip()) for part in split_at(text, "|"))
 
 
 def _unreadable(name: str, arguments: str) -> ExpressionError:

@@ -23,7 +23,6 @@ from corelm.errors import (
 )
 from corelm.language_model import LanguageModel, ModelScheme
 from corelm.paths import home
-from corelm.plugins.foreign_models import way_to_open
 from corelm.plugins.loading import OWN, plugin_errors, stdout_to_stderr
 from corelm.plugins.offers import Offer, Source
 from corelm.plugins.registry import registry
@@ -311,3 +310,48 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
+
+
+class _Format(NamedTuple):
+    """The format of an engine's models: a phrase for it, the scheme and its package."""
+
+    phrase: str
+    scheme: str
+    package: str
+
+
+_GGUF = _Format("a file of llama.cpp", "gguf", "corelm-llama-cpp")
+_TRANSFORMERS = _Format("a folder of transformers", "transformers", "corelm-transformers")
+_KERAS_HUB = _Format("a preset of KerasHub", "keras_hub", "corelm-keras-hub")
+
+
+def way_to_open(path: str | os.PathLike[str]) -> str | None:
+    """Return how to open a model of another engine; None for every other path.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+        ...     way = way_to_open(file.name)
+        >>> way.partition(file.name)[2].partition("gguf:")[0]
+        ' is a file of llama.cpp: open it as '
+    """
+    place = Path(path).expanduser()
+    found = _format_of(place)
+    if found is None:
+        return None
+    way = f"{os.fspath(path)} is {found.phrase}: open it as {found.scheme}:{os.fspath(path)}"
+    if any(source.entry_point == found.scheme for source in registry().sources()):
+        return way
+    return f"{way}, after installing {found.package}"
+
+
+def _format_of(place: Path) -> _Format | None:
+    try:
+        if place.suffix.lower() == ".gguf" and place.is_file():
+            return _GGUF
+        # A model of corelm has a config.json too, next to its manifest.
+        if not (place / "config.json").is_file() or (place / "manifest.json").is_file():
+            return None
+        return _KERAS_HUB if (place / "task.json").is_file() else _TRANSFORMERS
+    except (OSError, ValueError):  # a name that no file can have
+        return None

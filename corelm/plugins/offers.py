@@ -125,26 +125,3 @@ def offers_by_name(offers: Iterable[Offer]) -> Mapping[str, list[Offer]]:
     for offer in offers:
         grouped.setdefault(offer.name, []).append(offer)
     return grouped
-
-
-def shadowing_parameters(
-    offers: Iterable[Offer], options: Iterable[str]
-) -> list[tuple[Offer, str]]:
-    """List the parameters whose option a command already has.
-
-    Such a parameter needs the longer option `--sampler-NAME`; its author should rename it.
-
-    Args:
-        offers: samplers or decoders.
-        options: the options of the commands, such as `--length`.
-
-    Returns:
-        Pairs of an offer and the name of one of its parameters.
-    """
-    taken = {option.lstrip("-").replace("-", "_") for option in options}
-    return [
-        (offer, parameter.name)
-        for offer in offers
-        for parameter in offer.value.parameters()
-        if parameter.name in taken
-    ]

@@ -1,7 +1,8 @@
-"""A model by name, with the versions that every worker must have too."""
+"""A model by name, with the versions and secrets that every worker must have too."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,8 +13,6 @@ from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.models.identity import identity_of
 from corelm.scaling.code_digests import code_of, digests
 from corelm.toolkit import (
-    hash_of_variable,
-    hashes_of_secrets,
     is_path,
     machine,
     parts,
@@ -21,6 +20,10 @@ from corelm.toolkit import (
     registry,
     strategy,
 )
+
+PREFIX = "env:"
+ROUNDS = 200_000
+"""Iterations of the hash: a guess at a short secret costs a tenth of a second."""
 
 OWN = ("corelm", "numpy")
 SAME_BITS = ("platform", "kernels", "vector_width")
@@ -164,3 +167,36 @@ def _reads_back(thing: Sampler | Decoder) -> bool:
         return strategy(str(thing)) == strategy(thing)
     except (UsageError, UnknownNameError):
         return False
+
+
+def hashes_of_secrets(things: Iterable[Sampler | Decoder]) -> Mapping[str, str]:
+    """Return a hash of the value of each environment variable that samplers read, by its name.
+
+    An expression shows the name, as in `env:NAME`, so that two runs with different values look
+    alike. A slow hash of the value tells them apart without giving it away.
+
+    Args:
+        things: samplers and decoders.
+
+    Example:
+        >>> import corelm
+        >>> hashes_of_secrets([corelm.sampler("greedy")])
+        {}
+    """
+    names = sorted({name for thing in things for name in _variables(thing)})
+    return {name: hash_of_variable(name) for name in names}
+
+
+def hash_of_variable(name: str) -> str:
+    """Return a hash of the value of an environment variable; an unset one counts as empty."""
+    value = os.environ.get(name, "").encode(errors="surrogateescape")
+    return hashlib.pbkdf2_hmac("sha256", value, name.encode(), ROUNDS, 8).hex()
+
+
+def _variables(thing: Sampler | Decoder) -> Iterator[str]:
+    for part in parts(thing):
+        for parameter in part.parameters():
+            value = getattr(part, parameter.name)
+            for text in value if isinstance(value, tuple) else (value,):
+                if isinstance(text, str) and text.startswith(PREFIX):
+                    yield text.removeprefix(PREFIX)

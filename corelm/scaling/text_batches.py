@@ -10,7 +10,8 @@ from typing import Any
 
 from corelm import Generation, LanguageModel
 from corelm.scaling.executor import Executor, Unit
-from corelm.toolkit import Texts, batches, hashes_of_secrets
+from corelm.scaling.job import hashes_of_secrets
+from corelm.toolkit import Texts, batches
 
 EARLY = 256
 """The number of results kept in memory that wait for an earlier one."""

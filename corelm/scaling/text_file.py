@@ -8,15 +8,19 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 from filelock import FileLock, Timeout
 
-from corelm.errors import ModelFileError, UsageError
+from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.models import atomic_files
-from corelm.scaling import parquet
 from corelm.toolkit import BATCH, differences
+
+SUFFIX = ".parquet"
+ROWS = 2**14
+"""The number of texts in a row group, the most in memory at a time."""
 
 PART = ".part"
 """The end of the name of a file that isn't whole."""
@@ -114,8 +118,8 @@ def _growing(part: Path) -> Iterator[TextFile]:
 
 
 def _give_name(part: Path, path: Path) -> None:
-    if path.suffix == parquet.SUFFIX:
-        parquet.convert(part, path)
+    if path.suffix == SUFFIX:
+        _convert(part, path)
     else:
         part.replace(path)
     part.unlink(missing_ok=True)
@@ -131,8 +135,8 @@ def _check(path: Path) -> None:
         raise UsageError(f"{str(path)!r} is not a file, so texts cannot be written into it")
     if not path.parent.is_dir():
         raise UsageError(f"cannot write to {str(path)!r}: {path.parent} is not a folder")
-    if path.suffix == parquet.SUFFIX:
-        parquet.check_installed()
+    if path.suffix == SUFFIX:
+        _check_pyarrow()
 
 
 @contextmanager
@@ -178,3 +182,54 @@ def _reason(line: bytes, number: int) -> str | None:
         if line.endswith(b"\n") and text["sample"] == number:
             return str(text["finish_reason"])
     return None
+
+
+def _check_pyarrow() -> None:
+    """Refuse to start without pyarrow.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"a .parquet file needs pyarrow ({error}); install it with: pip install "
+            "'corelm[parquet]', or give a .jsonl file"
+        ) from error
+
+
+def _convert(lines: Path, target: Path) -> None:
+    """Write a Parquet file from lines of JSON, whole or not at all.
+
+    Args:
+        lines: the file that `TextFile` has written.
+        target: the Parquet file.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = pa.schema(
+        [
+            ("prompt", pa.string()),
+            ("sample", pa.int64()),
+            ("text", pa.string()),
+            ("finish_reason", pa.string()),
+            ("is_cut_off", pa.bool_()),
+            ("tokens", pa.list_(pa.int32())),
+        ]
+    )
+    new = target.with_name(f".{target.name}.new")
+    try:
+        with parquet.ParquetWriter(new, schema, compression="zstd") as writer:
+            for rows in _groups(lines):
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        new.replace(target)
+    finally:  # the lines are still there to write it again
+        new.unlink(missing_ok=True)
+
+
+def _groups(lines: Path) -> Iterator[list[dict[str, Any]]]:
+    with open(lines, encoding="utf-8") as file:
+        while rows := [json.loads(line) for line in islice(file, ROWS)]:
+            yield rows

@@ -14,7 +14,8 @@ from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.units import Match, MeasureOnContexts
 from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import Unit
-from corelm.toolkit import Strategy, hashes_of_secrets, parts, strategy
+from corelm.scaling.job import hashes_of_secrets
+from corelm.toolkit import Strategy, parts, strategy
 
 PLACES = {"stage", "entry", "number"}
 """The fields that say where in a report a unit belongs; its result does not depend on them."""

@@ -14,8 +14,8 @@ from corelm.models.bundle import Bundle
 from corelm.models.corpus import Corpus, corpus
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.toolkit import unknown_words
+from corelm.training.presets import Recipe
 from corelm.training.progress import Reporter
-from corelm.training.recipes import Recipe
 from corelm.training.rows import TokenRows, opening_rows, packed_rows, padded_rows
 from corelm.training.settings import TrainingSettings
 from corelm.training.vocabulary_learning import learn_vocabulary

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from corelm.training.recipes import Recipe
+from corelm.training.presets import Recipe
 
 WARM_UP = 0.05
 """Share of the steps in which the learning rate rises to its peak."""

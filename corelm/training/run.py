@@ -34,11 +34,10 @@ from corelm.training.lock import only_run
 from corelm.training.losses import LossHistory
 from corelm.training.material import Material, prepare
 from corelm.training.optimizers import optimizer
-from corelm.training.precision import choose_precision
+from corelm.training.presets import Recipe
 from corelm.training.progress import Reporter, TrainingPlan
-from corelm.training.recipes import Recipe
 from corelm.training.scoring import Scorer, gives_probabilities
-from corelm.training.settings import TrainingSettings
+from corelm.training.settings import TrainingSettings, choose_precision
 
 
 def train(settings: TrainingSettings, report: Reporter, resume: bool = False) -> Path:

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from corelm.cli.options.reserved import RESERVED
+from corelm.cli.options.parameters import RESERVED
 
 PAGE = Path(__file__).resolve().parents[1] / "reference" / "command-line.md"
 COMMAND = re.compile(r"^  ([a-z][\w-]*)(?:  |$)", re.MULTILINE)

@@ -16,8 +16,7 @@ from corelm.bench import benchmark
 from corelm.bench.benchmark import Products, measure
 from corelm.errors import UsageError
 from corelm.models.networks.layers import Matrix
-from corelm.models.networks.products import bare_products
-from corelm.models.numpy_model import NumpyModel
+from corelm.models.numpy_model import NumpyModel, bare_products
 from corelm.testing import ToyModel
 from corelm.training.presets import PRESETS
 

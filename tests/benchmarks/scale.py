@@ -25,7 +25,7 @@ import numpy as np
 
 import corelm
 from corelm.generation.endings import Endings
-from corelm.generation.texts import Texts
+from corelm.generation.generate import Texts
 from corelm.machine import machine
 from corelm.plugins.strategies import strategy
 from corelm.reports.measure.generated_texts import draw, without_details

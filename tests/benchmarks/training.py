@@ -39,12 +39,11 @@ from corelm.models.architectures import Architecture
 from corelm.models.bundle import Bundle
 from corelm.reports.human_baseline import Scores
 from corelm.training.material import Material
-from corelm.training.precision import choose_precision
 from corelm.training.presets import PRESETS
 from corelm.training.progress import Reporter
 from corelm.training.rows import TokenRows, opening_rows, packed_rows
 from corelm.training.run import Run
-from corelm.training.settings import TrainingSettings
+from corelm.training.settings import TrainingSettings, choose_precision
 from corelm.word_vocabulary import WordVocabulary
 
 WORDS = 101

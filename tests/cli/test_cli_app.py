@@ -7,7 +7,18 @@ import pytest
 from corelm.cli import main
 from corelm.cli.app import COMMANDS as OF_THE_HEART
 
-COMMANDS = (*OF_THE_HEART, "bench", "clean", "data", "models", "presets", "report", "train")
+COMMANDS = (
+    *OF_THE_HEART,
+    "bench",
+    "clean",
+    "data",
+    "explain",
+    "models",
+    "plugins",
+    "presets",
+    "report",
+    "train",
+)
 """The guests' are found by their entry points."""
 
 

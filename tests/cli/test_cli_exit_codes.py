@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from corelm.cli.exit_codes import exit_code
-from corelm.cli.options.packages import PACKAGES
+from corelm.cli.exit_codes import PACKAGES, exit_code
 from corelm.errors import UnknownNameError
 
 

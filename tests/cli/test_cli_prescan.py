@@ -6,12 +6,11 @@ import pytest
 
 from corelm import Sampler, param
 from corelm.bench.commands import bench
-from corelm.cli.commands.explain import explain
 from corelm.cli.commands.sample import sample
-from corelm.cli.options.parameters import Chosen, flag
+from corelm.cli.options.parameters import RESERVED, Chosen, flag
 from corelm.cli.options.prescan import own_options, refuse_unknown, scan
-from corelm.cli.options.reserved import RESERVED
 from corelm.errors import UsageError
+from corelm.explanation.cli.commands import explain
 
 TAKES_VALUE = {"--t": True, "--stop": True, "--json": False}
 

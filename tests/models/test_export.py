@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,11 @@ import corelm
 from corelm import native
 from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.interop.testing import tiny_gpt2
-from corelm.models import atomic_files
+from corelm.models import atomic_files, pretrained
 from corelm.models.bundle import read
 from corelm.models.export.formats import FORMATS
 from corelm.models.export.write import export
 from corelm.models.networks import layers
-from corelm.models.open_path import bundle_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
 
@@ -33,7 +33,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["tiny", "shipped"])
 def folder(tiny, request):
-    return tiny if request.param == "tiny" else bundle_folder("gpt2")
+    return tiny if request.param == "tiny" else Path(pretrained.__file__).with_name("gpt2")
 
 
 @pytest.fixture

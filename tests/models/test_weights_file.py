@@ -10,8 +10,7 @@ from safetensors.numpy import save
 
 from corelm.errors import ModelFileError
 from corelm.models.architectures import Architecture
-from corelm.models.weights import check_shapes, shapes
-from corelm.models.weights_file import parse_weights
+from corelm.models.weights import check_shapes, parse_weights, shapes
 
 TINY = Architecture("rnn", vocabulary_size=4, width=2, dense=2)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from native_helpers import by_definition, random_rows
 
-from corelm.native import row_blocks
-from corelm.native.row_blocks import in_blocks
+from corelm.native import backend
+from corelm.native.backend import in_blocks
 from corelm.numerics import distributions, filters, reshaping
 
 BATCH, VOCABULARY = 7, 50
@@ -45,14 +45,14 @@ def test_blocks_change_no_bit(function, arguments, dtype, monkeypatch):
     logits = random_rows(BATCH, VOCABULARY).astype(dtype)
     logits[:, ::6] = -np.inf
     whole = arrays(by_definition(function, logits, *arguments))
-    monkeypatch.setattr(row_blocks, "BLOCK", 2 * VOCABULARY)  # blocks of 2, 2, 2 and 1 rows
+    monkeypatch.setattr(backend, "BLOCK", 2 * VOCABULARY)  # blocks of 2, 2, 2 and 1 rows
     in_parts = arrays(by_definition(function, logits, *arguments))
     for expected, found in zip(whole, in_parts, strict=True):
         np.testing.assert_array_equal(found, expected, strict=True)
 
 
 def test_a_block_has_no_more_rows_than_fit_and_at_least_one(monkeypatch):
-    monkeypatch.setattr(row_blocks, "BLOCK", 25)
+    monkeypatch.setattr(backend, "BLOCK", 25)
     for vocabulary, sizes in ((10, [2, 2, 1]), (40, [1, 1, 1, 1, 1]), (5, [5])):
         seen = []
         in_blocks(lambda rows, seen=seen: seen.append(len(rows)) or rows, np.zeros((5, vocabulary)))
@@ -60,7 +60,7 @@ def test_a_block_has_no_more_rows_than_fit_and_at_least_one(monkeypatch):
 
 
 def test_a_flag_holds_for_all_blocks(monkeypatch):
-    monkeypatch.setattr(row_blocks, "BLOCK", VOCABULARY)
+    monkeypatch.setattr(backend, "BLOCK", VOCABULARY)
     for row in range(BATCH):
         logits = random_rows(BATCH, VOCABULARY)
         assert by_definition(distributions.rows_are_valid, logits)
@@ -69,13 +69,13 @@ def test_a_flag_holds_for_all_blocks(monkeypatch):
 
 
 def test_masks_in_place_reach_every_row(monkeypatch):
-    monkeypatch.setattr(row_blocks, "BLOCK", VOCABULARY)
+    monkeypatch.setattr(backend, "BLOCK", VOCABULARY)
     logits, tokens = random_rows(BATCH, VOCABULARY), np.arange(BATCH)
     assert by_definition(distributions.mask_tokens, logits, tokens)
     assert (logits[:, tokens] == -np.inf).all()
 
 
 def test_masked_arrays_stay_masked_arrays(monkeypatch):
-    monkeypatch.setattr(row_blocks, "BLOCK", VOCABULARY)
+    monkeypatch.setattr(backend, "BLOCK", VOCABULARY)
     logits = np.ma.masked_array(random_rows(2, VOCABULARY))
     assert type(in_blocks(lambda rows: rows, logits)) is type(logits)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import corelm
 from corelm import Chain, Sampler, hookimpl, param
 from corelm.errors import CorelmError, ExpressionError, ParameterError, UnknownNameError
-from corelm.plugins.expressions import LONGEST, built_in, is_name
+from corelm.plugins.expressions import MOST_CHARACTERS, built_in, is_name
 from corelm.plugins.registry import registry
 
 
@@ -47,7 +47,7 @@ TEMPERATURE = corelm.sampler("temperature").__class__
     [
         ("temperature", TEMPERATURE()),
         (" temperature ", TEMPERATURE()),
-        pytest.param("temperature".ljust(LONGEST), TEMPERATURE(), id="the longest"),
+        pytest.param("temperature".ljust(MOST_CHARACTERS), TEMPERATURE(), id="the longest"),
         ("temperature()", TEMPERATURE()),
         ("temperature( )", TEMPERATURE()),
         ("temperature(t=0.2)", TEMPERATURE(t=0.2)),
@@ -168,9 +168,9 @@ def test_misplaced_parameters_are_refused(expression, parameters, message):
         "temperature(t=" + "{1:" * 3000 + "1" + "}" * 3000 + ")",
         "temperature(t=" + "9" * 9000 + ")",
         "é(t=",
-        "x" * (LONGEST + 1),
-        "temperature(t=1)" + " " * LONGEST,
-        "greedy|" * (LONGEST // 7) + "|" * 100,
+        "x" * (MOST_CHARACTERS + 1),
+        "temperature(t=1)" + " " * MOST_CHARACTERS,
+        "greedy|" * (MOST_CHARACTERS // 7) + "|" * 100,
     ],
     ids=lambda expression: ascii(expression[:30]).replace("\\", "/"),
 )

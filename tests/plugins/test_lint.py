@@ -7,8 +7,8 @@ import math
 import pytest
 
 from corelm import Sampler, keep, param, sampler
-from corelm.plugins.lint import notes
-from corelm.plugins.probing import (
+from corelm.lint.notes import notes
+from corelm.lint.probing import (
     compares_probabilities,
     flattens,
     has_effect,

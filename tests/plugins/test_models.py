@@ -16,7 +16,6 @@ from corelm.errors import (
     UsageError,
 )
 from corelm.models.numpy_model import NumpyModel
-from corelm.models.open_path import bundle_folder
 from corelm.plugins.models import list_models, load, local_models, plugin_of
 from corelm.plugins.registry import registry
 from corelm.testing import ToyModel
@@ -172,16 +171,6 @@ def test_a_model_that_a_killed_write_put_aside_is_found_by_name(home):
     write(home / "models" / "poems").rename(home / "models" / ".poems.old")
     assert perplexity(load("poems")) == 92.625
     assert "poems" in {model.name for model in list_models()}
-
-
-def test_the_folder_of_a_model_by_its_name(home, toys):
-    folder = write(home / "models" / "poems")
-    assert bundle_folder("poems") == bundle_folder(str(folder)) == folder
-    assert bundle_folder("imdb").name == "imdb"
-    with pytest.raises(UsageError, match="the model 'toy' is not a folder"):
-        bundle_folder("toy")
-    with pytest.raises(UsageError, match=r"no model is called 'poem'; .* in folders: gpt2, imdb"):
-        bundle_folder("poem")
 
 
 @pytest.mark.parametrize("name", ["gpt2", "imdb"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from corelm import Sampler, param, sampler
-from corelm.plugins.probing import (
+from corelm.lint.probing import (
     compares_probabilities,
     differ,
     flattens,

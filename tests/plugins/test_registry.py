@@ -15,6 +15,7 @@ import pytest
 
 import corelm
 from corelm import hookimpl
+from corelm.authoring.checks import shadowing_parameters
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
 from corelm.params import renamed
 from corelm.plugins.entry_points import EntryPoint
@@ -24,7 +25,6 @@ from corelm.plugins.offers import (
     Source,
     distinct,
     offers_by_name,
-    shadowing_parameters,
 )
 from corelm.plugins.registry import Registry
 from corelm.testing import ToyModel

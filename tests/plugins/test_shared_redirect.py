@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from corelm.plugins.shared_redirect import SharedRedirect
+from corelm.plugins.loading import SharedRedirect
 
 PROGRAM = """
 import os, sys, threading, time

@@ -13,10 +13,9 @@ from units import Double
 import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
-from corelm.plugins.secret_keys import hash_of_variable
 from corelm.plugins.strategies import Strategy, strategy
-from corelm.scaling.job import Job
-from corelm.scaling.worker import _loaded, do, packed
+from corelm.scaling.dask_cluster import _loaded, do, packed
+from corelm.scaling.job import Job, hash_of_variable
 from corelm.testing import ToyModel
 
 

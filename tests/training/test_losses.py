@@ -5,7 +5,7 @@ import math
 import pytest
 
 from corelm.training.advice import after_training, before_training
-from corelm.training.cli.loss_curve import HEIGHT, LEGEND, WIDTH, loss_curve
+from corelm.training.cli.output import HEIGHT, LEGEND, WIDTH, loss_curve
 from corelm.training.losses import LossHistory
 from corelm.training.presets import LITTLE_TEXT_BYTES, PRESETS, preset_for
 from corelm.training.progress import TrainingPlan

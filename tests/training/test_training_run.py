@@ -19,7 +19,8 @@ from corelm.models.architectures import Architecture  # noqa: E402
 from corelm.models.byte_pairs import BytePairVocabulary  # noqa: E402
 from corelm.models.keras_layers import build  # noqa: E402
 from corelm.models.keras_model import KerasLanguageModel  # noqa: E402
-from corelm.training import checkpoint, precision, presets  # noqa: E402
+from corelm.training import checkpoint, presets  # noqa: E402
+from corelm.training import settings as training_settings  # noqa: E402
 from corelm.training.batches import ShuffledBatches  # noqa: E402
 from corelm.training.callbacks import TextGeneration  # noqa: E402
 from corelm.training.checkpoint import Checkpoint  # noqa: E402
@@ -323,7 +324,7 @@ def test_two_runs_into_one_folder(texts):
 
 
 def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(texts, monkeypatch):
-    monkeypatch.setattr(precision, "processor_flags", lambda: frozenset({"amx_bf16"}))
+    monkeypatch.setattr(training_settings, "processor_flags", lambda: frozenset({"amx_bf16"}))
     chosen = settings(texts, precision="auto")
     left = [chosen.out.with_name(f".{name}.0123abcd.new") for name in ("model", "model.checkpoint")]
     left[0].mkdir()
@@ -339,7 +340,7 @@ def test_an_interrupted_run_says_what_it_kept_and_keeps_the_precision_it_chose(t
     assert plan.steps_per_epoch == -(-plan.rows // 4)
     assert plan.tokens == 6 * plan.rows
     assert plan.weights > plan.vocabulary * 8
-    monkeypatch.setattr(precision, "processor_flags", frozenset)
+    monkeypatch.setattr(training_settings, "processor_flags", frozenset)
     later = Notes(interrupt_at=7)
     with pytest.raises(KeyboardInterrupt):
         train(chosen, later, resume=True)

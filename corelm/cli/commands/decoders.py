@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from corelm.cli.options.completion import decoder_names
-from corelm.cli.options.parameters import Chosen
-from corelm.cli.options.reserved import RESERVED
+from corelm.cli.options.parameters import RESERVED, Chosen
 from corelm.cli.output import describe, offers
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand

@@ -32,8 +32,8 @@ from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
 from corelm.generation.endings import Endings
+from corelm.generation.generate import Texts
 from corelm.generation.loops import REPEATS
-from corelm.generation.texts import Texts
 from corelm.params import Parameter, Rule
 from corelm.plugins.models import MODEL, label
 from corelm.plugins.strategies import Strategy

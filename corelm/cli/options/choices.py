@@ -16,9 +16,8 @@ from corelm.cli.options.completion import (
     preset_names,
     sampler_names,
 )
-from corelm.cli.options.parameters import Chosen, extended, flag
+from corelm.cli.options.parameters import RESERVED, Chosen, extended, flag
 from corelm.cli.options.prescan import own_options, refuse_unknown, scan
-from corelm.cli.options.reserved import RESERVED
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.errors import CorelmError, UsageError
@@ -109,13 +108,11 @@ Unknown = Annotated[
 
 def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
     """Return the chosen sampler, and note likely mistakes in it on standard error."""
-    from corelm.plugins.lint import notes
-
     if preset is not None:
         chosen = corelm.preset(preset)
     else:
         chosen = built["sampler"] if "sampler" in built else read_sampler(sampler or "")
-    for text in notes(chosen):
+    for text in corelm.notes(chosen):
         messages.tell(f"note: {text}")
     return chosen
 

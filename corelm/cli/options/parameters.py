@@ -12,9 +12,27 @@ import typer
 from corelm.cli.options.completion import one_of, sampler_names
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
+from corelm.generation.loops import REPEATS
 from corelm.params import Parameter, Parameterized, renamed
 from corelm.printable import one_line
 from corelm.sampler import Sampler
+
+RESERVED = frozenset(
+    {
+        "--batch", "--decoder", "--device", "--dtype", "--help", "--json", "--length",
+        "--model", "--no-stream", "--output", "--preset", "--prompt", "--prompt-file", "--resume",
+        "--sampler", "--samples", "--scheduler", "--seconds", "--seed", "--stop", "--stop-loop",
+        "--stop-regex", "--token", "--top", "--unknown", "--workers",
+    }
+)  # fmt: skip
+"""The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""
+
+OPTIONAL = {"--stop-loop": str(REPEATS)}
+"""The options that need no value, and the value that each has by default."""
+
+SHORT = {"-n": "--samples"}
+"""The short options, and the long one of each."""
+
 
 METAVARS = {
     float: "NUMBER",

@@ -10,8 +10,7 @@ from contextvars import ContextVar
 from itertools import zip_longest
 from typing import Any
 
-from corelm.cli.options.parameters import Chosen, flag
-from corelm.cli.options.reserved import OPTIONAL, SHORT
+from corelm.cli.options.parameters import OPTIONAL, SHORT, Chosen, flag
 from corelm.errors import ParameterError, UsageError
 from corelm.params import Parameterized
 from corelm.plugins.loading import OWN

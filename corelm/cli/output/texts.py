@@ -10,8 +10,8 @@ from corelm.cli.exit_codes import PartialError
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.decoding.step import Step
-from corelm.generation.generate import Generation, OpenTexts, batches
-from corelm.generation.texts import Texts
+from corelm.generation.generate import Texts, batches
+from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.language_model import LanguageModel
 
 

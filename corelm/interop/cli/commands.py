@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,9 +17,28 @@ from corelm.cli.output.product import Output, product
 from corelm.cli.text_values import TextCommand
 from corelm.errors import SettingsError, UsageError
 from corelm.interop.engine_presets import ENGINES, EnginePreset, preset
+from corelm.toolkit import LONGEST
 
 if TYPE_CHECKING:
     from corelm.interop.engine_settings.convert import EngineSettings
+
+OPTIONS = {
+    "seed": "--seed",
+    "n": "--samples",
+    "n_cmpl": "--samples",
+    "num_return_sequences": "--samples",
+    "stop": "--stop",
+    "stop_strings": "--stop",
+    "stopping_strings": "--stop",
+    "max_tokens": "--length",
+    "max_completion_tokens": "--length",
+    "max_new_tokens": "--length",
+    "n_predict": "--length",
+    "genamt": "--length",
+}
+"""The option of `corelm sample` for a setting that is not a sampler's."""
+SHOWN = 100
+"""Keys that a note lists at most: more than any engine has."""
 
 SHORT_HELP = "List the default samplers of other engines; read and write their settings."
 STDIN = "-"
@@ -104,8 +123,6 @@ def presets(
     corelm presets --from preset.json --to llama.cpp-cli
     corelm presets --sampler "min_p(p=0.05) | temperature(t=0.7)" --to llama.cpp
     """
-    from corelm.interop.cli.engine_settings import as_json, comment
-
     _check(name, source, format, sampler, to)
     if partial and to is None:
         raise UsageError("--partial is for --to, which names the engine to write the chain for")
@@ -113,12 +130,12 @@ def presets(
         complete = True
         settings = None if source is None else _read(source, format)
         if settings is not None:
-            comment(settings)
+            _comment(settings)
         chain = _chain(name, settings, sampler)
         if to is not None and chain is not None:
             complete = _write(out, chain, to, partial, json)
         elif settings is not None:
-            out.json(as_json(settings)) if json else out.text(f"{settings.sampler}\n")
+            out.json(_settings_as_json(settings)) if json else out.text(f"{settings.sampler}\n")
         else:
             _show(out, name, json)
     # A script must notice that the chain lacks something, although it was printed.
@@ -220,3 +237,36 @@ def _list(out: Output) -> None:
                 name, blocks.several(map(blocks.line, (engine.about, engine.expression)))
             )
         )
+
+
+def _comment(settings: EngineSettings) -> None:
+    """Write the engine of the settings and the keys outside the chain to standard error."""
+    messages.note(f"the settings of {settings.engine}; keys that are left out have its defaults")
+    if settings.unsupported:
+        reasons = [f"{k} ({why})" if why else k for k, why in settings.unsupported.items()]
+        messages.warn(f"no counterpart in corelm: {_listed(reasons)}")
+    if settings.idle:
+        messages.note(f"without effect in {settings.engine} here: {_listed(settings.idle)}")
+    if settings.other:
+        keys = [f"{key} ({OPTIONS[key]})" if key in OPTIONS else key for key in settings.other]
+        messages.note(f"not samplers, left out: {_listed(keys)}")
+    if settings.unknown:
+        messages.warn(f"unknown to corelm, left out: {_listed(settings.unknown)}")
+
+
+def _settings_as_json(settings: EngineSettings) -> dict[str, Any]:
+    """Return the settings for JSON."""
+    return {
+        "engine": settings.engine,
+        "sampler": str(settings.sampler),
+        "unsupported": dict(settings.unsupported),
+        "idle": list(settings.idle),
+        "other": dict(settings.other),
+        "unknown": list(settings.unknown),
+    }
+
+
+def _listed(keys: Iterable[str]) -> str:
+    (*shown,) = (key if len(key) <= 2 * LONGEST else f"{key[:LONGEST]}..." for key in keys)
+    more = f" and {len(shown) - SHOWN} more (all with --json)" if len(shown) > SHOWN else ""
+    return ", ".join(shown[:SHOWN]) + more

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 
 from corelm.models.architectures import Architecture
 from corelm.models.networks import book, default, gpt2, rnn
-from corelm.models.networks.base import Network
+from corelm.models.networks.base import Network, Shapes
 from corelm.models.networks.layers import Weights
-from corelm.models.networks.shapes import Shapes
 
 NETWORKS: Mapping[str, Callable[[Architecture, Weights], Network]] = {
     "book": book.Book,

@@ -11,8 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, native
+from corelm.models.architectures import Architecture
 from corelm.models.networks.graph import Graph, plan
 from corelm.models.networks.layers import Embed, Linear, Matrix, StepInput, Weights
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def embedding_shapes(a: Architecture) -> Shapes:
+    """Return the shapes of the embeddings of tokens and positions."""
+    return {
+        "embedding/token_embeddings/embeddings": (a.vocabulary_size, a.width),
+        "embedding/position_embeddings/embeddings": (a.context_length, a.width),
+    }
+
+
+def dense_shapes(name: str, inputs: int, units: int) -> Shapes:
+    """Return the shapes of a dense layer with a bias."""
+    return {f"{name}/kernel": (inputs, units), f"{name}/bias": (units,)}
+
+
+def layer_norm_shapes(name: str, width: int) -> Shapes:
+    """Return the shapes of a layer normalisation."""
+    return {f"{name}/gamma": (width,), f"{name}/beta": (width,)}
+
 
 Ids = NDArray[np.int64]
 

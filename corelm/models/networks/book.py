@@ -8,14 +8,17 @@ from numpy.typing import NDArray
 from corelm.models.architectures import Architecture
 from corelm.models.networks.base import (
     Ids,
+    Shapes,
     Transformer,
     dense_layer,
+    dense_shapes,
     embedding_layer,
+    embedding_shapes,
+    layer_norm_shapes,
     weights_below,
 )
 from corelm.models.networks.graph import INPUT, Graph
 from corelm.models.networks.layers import Attend, Linear, Norm, Weights
-from corelm.models.networks.shapes import Shapes, dense_shapes, embedding_shapes, layer_norm_shapes
 
 
 class Book(Transformer):

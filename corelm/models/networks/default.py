@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from corelm.models.architectures import Architecture
+from corelm.models.networks.base import Shapes, embedding_shapes
 from corelm.models.networks.layers import Linear, Norm, Weights
 from corelm.models.networks.pre_norm import PreNormTransformer
-from corelm.models.networks.shapes import Shapes, embedding_shapes
 
 
 class Default(PreNormTransformer):

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from corelm.models.architectures import Architecture
-from corelm.models.networks.base import dense_layer
+from corelm.models.networks.base import (
+    Shapes,
+    dense_layer,
+    dense_shapes,
+    embedding_shapes,
+    layer_norm_shapes,
+)
 from corelm.models.networks.layers import Linear, Norm, Weights
 from corelm.models.networks.pre_norm import PreNormTransformer
-from corelm.models.networks.shapes import Shapes, dense_shapes, embedding_shapes, layer_norm_shapes
 
 EPSILON = np.float32(1e-5)
 

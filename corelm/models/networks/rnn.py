@@ -8,9 +8,15 @@ import numpy as np
 
 from corelm import Array
 from corelm.models.architectures import Architecture
-from corelm.models.networks.base import Ids, Network, dense_layer, weights_below
+from corelm.models.networks.base import (
+    Ids,
+    Network,
+    Shapes,
+    dense_layer,
+    dense_shapes,
+    weights_below,
+)
 from corelm.models.networks.layers import Linear, Weights, sigmoid, single
-from corelm.models.networks.shapes import Shapes, dense_shapes
 
 
 class Recurrent(Network):

@@ -3,11 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from corelm import LanguageModel, ModelScheme, hookimpl
-from corelm.models.open_path import FromBundle, open_path
 from corelm.toolkit import SHIPPED
+
+
+@dataclass(frozen=True)
+class FromBundle:
+    """A function without arguments that loads the model in a folder, for a plugin to offer."""
+
+    path: Path
+
+    def __call__(self) -> LanguageModel:
+        from corelm.models.bundle import read
+        from corelm.models.numpy_model import NumpyModel
+
+        bundle = read(self.path)
+        return NumpyModel(bundle.architecture, bundle.vocabulary, bundle.weights, bundle.manifest)
+
+
+def open_path(path: str) -> LanguageModel:
+    """Open a folder that corelm has written, or a `.keras` file.
+
+    Raises:
+        ModelFileError: a model that is missing, damaged or foreign.
+        MissingDependencyError: a `.keras` file, and Keras cannot be imported.
+    """
+    if not path.endswith(".keras"):
+        return FromBundle(Path(path))()
+    from corelm.models.keras_file import read_keras
+    from corelm.models.keras_import import import_keras
+
+    import_keras("a .keras file")  # before the file is looked for: it could not be read anyway
+    return read_keras(Path(path))
 
 
 @hookimpl

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from corelm import Array, LanguageModel, Sampler
 from corelm.errors import SamplerError, UsageError
+from corelm.lint.probing import temperature_of
 from corelm.reports.divergences import DIVERGENCES, ModelRows, moments
 from corelm.reports.document.content import Curve
 from corelm.reports.measure.contexts import Contexts, Group, Position, Reader, groups, read
-from corelm.toolkit import temperature_of
 
 Record = dict[str, Any]
 """Measurements of some texts: their indices under `text`, and a list as long under each key."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from corelm import Decoder, LanguageModel, Sampler
+from corelm import Decoder, LanguageModel, Sampler, notes
 from corelm.errors import UsageError
 from corelm.models.corpus import read_texts
 from corelm.models.identity import checksum_of, digest_of_texts, identity_of, manifest_of
@@ -18,22 +18,18 @@ from corelm.reports.document.figures import HUMAN
 from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEXTS, N
 from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
+from corelm.reports.sweeps import SweepPoint, numbers_of, points_of
 from corelm.scaling.code_digests import code_settings
-from corelm.scaling.job import Job
+from corelm.scaling.job import Job, hashes_of_secrets
 from corelm.toolkit import (
     Offer,
     Parameter,
     Rule,
     Strategy,
-    SweepPoint,
     built_in,
     default_prompt,
-    hashes_of_secrets,
     home,
-    notes,
-    numbers_of,
     parts,
-    points_of,
     prompt_notes,
     registry,
     shown,

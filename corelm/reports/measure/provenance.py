@@ -11,6 +11,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from corelm import Decoder, Sampler
+from corelm.lint.probing import temperature_of
 from corelm.reports.document.content import (
     Citation,
     ContextsSummary,
@@ -30,7 +31,7 @@ from corelm.reports.document.lookup import estimates
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
-from corelm.toolkit import Parameterized, Source, Strategy, machine, parts, registry, temperature_of
+from corelm.toolkit import Parameterized, Source, Strategy, machine, parts, registry
 from corelm.toolkit import source_of as source_of_docstring
 
 if TYPE_CHECKING:

@@ -110,7 +110,7 @@ def _entry(part: str) -> Work | None:
 def _published(work: Work) -> Work:
     """Return the whole entry of a published work; any other work as it is."""
     fields = work.fields
-    names = (fields.get("eprint"), fields.get("doi"), fields["title"].lower())
+    names = (fields.get("eprint", ""), fields.get("doi", ""), fields["title"].lower())
     known = next((_works()[name] for name in names if name in _works()), None)
     if known is None:
         return work

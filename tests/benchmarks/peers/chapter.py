@@ -14,7 +14,7 @@ from corelm.models import bundle
 from corelm.models.architectures import Architecture
 from corelm.models.keras_layers import build
 from corelm.training.presets import PRESETS
-from corelm.training.vectorization import text_vectorization
+from corelm.training.vocabulary_learning import text_vectorization
 from peers.ours import random_weights, words
 from peers.peer import PROMPT, TEMPERATURE, Peer
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+import corelm
+from corelm import Ancestral, Decoder, Explanation, Stage, TokenTrace, hookimpl
 from corelm.cli.options.choices import (
     DECODER,
     DecoderChoice,
@@ -22,23 +24,22 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_choices,
 )
+from corelm.cli.options.prescan import arguments_of
 from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
-from corelm.decoder import Decoder
-from corelm.generation.ancestral import Ancestral
-from corelm.generation.explain import Explanation, Stage, TokenTrace
-from corelm.generation.explain import explain as measure
-from corelm.params import Parameter, Rule
-from corelm.plugins.models import MODEL, label
+from corelm.toolkit import MODEL, Parameter, Rule, label
 
 TOP = Parameter("top", int, 10, Rule(ge=0))
 SHORT_HELP = "Show how each stage of a sampler changes one distribution."
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application; `words` are those after it, if it is called."""
-    app.command("explain", cls=TextCommand, short_help=SHORT_HELP)(with_choices(explain, words))
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    app = typer.Typer()
+    command = with_choices(explain, arguments_of("explain"))
+    app.command(cls=TextCommand, short_help=SHORT_HELP)(command)
+    return {"explain": app}
 
 
 def explain(
@@ -87,12 +88,12 @@ def explain(
         text = prompt_for(language_model, given)
         # Ancestral sampling adds nothing to the stages, so there is nothing to explain.
         around = None if isinstance(built["decoder"], Ancestral) else built["decoder"]
-        explanation = measure(language_model, text, chosen, decoder=around, unknown=unknown)
+        explanation = corelm.explain(language_model, text, chosen, decoder=around, unknown=unknown)
         trace = None if token is None else explanation.trace(text_argument(token))
         if json:
             out.json(_document(label(model), explanation, trace, count))
             return
-        from corelm.cli.output.explanation import ExplanationPage
+        from corelm.explanation.cli.page import ExplanationPage
 
         out.show(*ExplanationPage(explanation, out.width).blocks(trace, count))
 

@@ -13,12 +13,9 @@ from functools import cache
 
 import numpy as np
 
-from corelm.context import Context
+from corelm import Array, Context, Sampler, entropy, softmax
 from corelm.errors import SamplerError, UsageError
-from corelm.numerics.distributions import Array, entropy, softmax
-from corelm.sampler import Sampler
-from corelm.stages import apply
-from corelm.validation import READABLE
+from corelm.toolkit import apply
 
 WIDTH = 1024
 SIZES = (2, 3, 5, 10, 30, 100, 300, WIDTH)
@@ -127,7 +124,7 @@ def differ(a: Sampler | None, b: Sampler) -> bool | None:
 
 def _call(sampler: Sampler, rows: Array) -> Array | None:
     """Return the logits that a sampler makes of some rows; None if it reads the past or fails."""
-    declared = [stage.reads for stage in sampler.stages if stage.reads != READABLE]
+    declared = [stage.reads for stage in sampler.stages if stage.reads != Sampler.reads]
     if frozenset().union(*declared) - {"vocabulary"}:
         return None
     # A stage that declares nothing may read the past: two lengths show if it does.

@@ -2,7 +2,7 @@
 
 Notes are not errors: every chain is carried out as written. The rules contain no sampler's name.
 They use a sampler's attributes (`kind`, `neutral`, `reads`, `is_argmax_invariant`) and the results
-of a few calls (`corelm.plugins.probing`), so a third-party filter gets the same notes.
+of a few calls (`corelm.lint.probing`), so a third-party filter gets the same notes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 
-from corelm.plugins.probing import (
+from corelm import Chain, Mask, Sampler
+from corelm.lint.probing import (
     compares_probabilities,
     differ,
     flattens,
@@ -19,8 +20,6 @@ from corelm.plugins.probing import (
     leaves_one_token,
     temperature_of,
 )
-from corelm.sampler import Chain, Mask, Sampler
-from corelm.validation import READABLE
 
 Stages = Sequence[Sampler]
 
@@ -33,7 +32,7 @@ def notes(sampler: Sampler) -> list[str]:
 
     Example:
         >>> import corelm
-        >>> notes(corelm.sampler("temperature(t=0.7) | greedy"))
+        >>> corelm.notes(corelm.sampler("temperature(t=0.7) | greedy"))
         ['temperature(t=0.7) changes nothing before greedy, which takes the most likely token \
 anyway; leave it out']
     """
@@ -162,7 +161,7 @@ def _change_after_feedback(stages: Stages) -> Iterator[str]:
     for i, stage in enumerate(stages[:-1]):
         after = stages[i + 1 :]
         # By default `reads` has everything, which is no sign of feedback.
-        if stage.reads < READABLE and stage.reads & {"surprisal", "model_surprisal"}:
+        if stage.reads < Sampler.reads and stage.reads & {"surprisal", "model_surprisal"}:
             yield (
                 f"{_label(stage)} adapts to the tokens drawn, and {_labels(after)} after it "
                 f"{'changes' if len(after) == 1 else 'change'} which are drawn; "

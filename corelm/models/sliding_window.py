@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm import Vocabulary
 from corelm.errors import UsageError
-from corelm.language_model import Vocabulary, window_start
+from corelm.toolkit import window_start
 
 LEAST = 64
 """The smallest number of tokens that memory is allocated for."""

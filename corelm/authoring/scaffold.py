@@ -1,25 +1,20 @@
-"""`corelm plugins new`: create a package that offers a sampler or something else."""
+"""A package to start from, which offers a sampler or something else."""
 
 from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import Annotated
 
-import typer
-
-from corelm.cli.output import describe, messages
-from corelm.cli.output.product import product
+from corelm import API_VERSION
+from corelm.cli.output import describe
 from corelm.cli.plugin_commands import CommandRegistry
 from corelm.errors import UsageError
-from corelm.hookspecs import API_VERSION
-from corelm.plugins.loading import OWN
-from corelm.plugins.registry import COMMANDS, Registry, registry
+from corelm.toolkit import Registry, registry
 
 PREFIX = "corelm_"
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -68,60 +63,13 @@ MODEL = Kind("model", "corelm_models", "letters", 'corelm sample "the cat" --mod
 METRIC = Kind("metric", "corelm_metrics", "words_per_text", "corelm report greedy --metric $name")
 COMMAND = Kind(
     "command",
-    COMMANDS,
+    "corelm_commands",
     "next_entropy",
     "corelm $entry --help",
     group='"corelm.commands"',
     dependencies=f'{CORELM}, "typer>=0.29"',
 )
-
-
-def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of what it offers.")],
-    sampler: Annotated[
-        bool, typer.Option("--sampler", help="The package offers a sampler (the default).")
-    ] = False,
-    decoder: Annotated[
-        bool, typer.Option("--decoder", help="The package offers a decoder.")
-    ] = False,
-    model: Annotated[bool, typer.Option("--model", help="The package offers a model.")] = False,
-    metric: Annotated[bool, typer.Option("--metric", help="The package offers a metric.")] = False,
-    command: Annotated[
-        bool, typer.Option("--command", help="The package adds a command to corelm.")
-    ] = False,
-    into: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="The folder to create the package in. Default: the current one.",
-        ),
-    ] = None,
-) -> None:
-    """Create a package to start from, with a sampler, decoder, model, metric or command.
-
-    Its folder is printed. The package can be installed and passes its tests as it is.
-
-    \b
-    corelm plugins new top_a
-    corelm plugins new sure_start --decoder
-    pip install -e ./corelm-top-a
-    """
-    flags = {
-        SAMPLER: sampler, DECODER: decoder, MODEL: model, METRIC: metric, COMMAND: command,
-    }  # fmt: skip
-    chosen = [kind for kind, given in flags.items() if given] or [SAMPLER]
-    if len(chosen) > 1:
-        names = " or ".join(f"--{kind.name}" for kind in chosen)
-        raise UsageError(f"{names}, not both: a package to start from offers one thing")
-    [kind] = chosen
-    words = named(name, kind)
-    with product() as out:
-        _warn_of_namesakes(words["entry"], kind)
-        folder = Path(into or "") / words["package"]
-        _write(folder, words, kind)
-        out.text(f"{folder}\n")
-    attempt = Template(kind.attempt).substitute(words)
-    messages.note(f"try it: pip install -e {folder}; pytest {folder}; {attempt}")
+KINDS = (SAMPLER, DECODER, MODEL, METRIC, COMMAND)
 
 
 def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
@@ -160,22 +108,21 @@ def named(given: str, kind: Kind = SAMPLER) -> dict[str, str]:
     return words | {"dependencies": Template(kind.dependencies).substitute(words)}
 
 
-def _warn_of_namesakes(name: str, kind: Kind) -> None:
+def namesakes(name: str, kind: Kind) -> Iterator[str]:
+    """Yield a warning for each offer of the name that is installed."""
     known: Registry = CommandRegistry() if kind is COMMAND else registry()
     for offer in known.offers(kind.hook):
         if offer.name == name:
             origin = describe.origin(offer.source)
             which = "each is chosen by its full name"
-            if offer.source.distribution == OWN:
+            if offer.source.distribution == "corelm":
                 which = "the bare name stays corelm's, and yours is chosen by its full name"
-            messages.warn(
-                f"{origin} already has a {kind.name} {name}: with both installed, {which}"
-            )
+            yield f"{origin} already has a {kind.name} {name}: with both installed, {which}"
 
 
-def _write(folder: Path, words: Mapping[str, str], kind: Kind) -> None:
+def write(folder: Path, words: Mapping[str, str], kind: Kind) -> None:
     """Write the files into a new folder."""
-    templates = resources.files("corelm.cli") / "template"
+    templates = resources.files("corelm.authoring") / "template"
     try:
         folder.mkdir(parents=True)
     except FileExistsError:

@@ -1,40 +1,43 @@
-"""`corelm plugins`: list the installed plugins and their failures."""
+"""`corelm plugins`: list the installed plugins and their failures, or create one."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from string import Template
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from corelm.cli.commands.new_plugin import new
+from corelm import hookimpl
+from corelm.authoring import scaffold
 from corelm.cli.exit_codes import FAILED
-from corelm.cli.options.parameters import flag
-from corelm.cli.options.reserved import RESERVED
+from corelm.cli.options.parameters import RESERVED, flag
 from corelm.cli.output import describe, messages
 from corelm.cli.output.product import product
 from corelm.cli.plugin_commands import CommandRegistry
 from corelm.cli.text_values import TextCommand, TextGroup
-from corelm.plugins.offers import Source, shadowing_parameters
-from corelm.plugins.registry import KINDS, OBSERVER, Registry
+from corelm.errors import UsageError
+from corelm.toolkit import Registry, Source
 
 R = TypeVar("R", bound=Registry)
 Check = Annotated[
     bool,
     typer.Option("--check", help="Call each sampler and decoder; exit with code 1 if one fails."),
 ]
+SHORT_HELP = "List the plugins, or create one."
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 
 
-def register(app: typer.Typer, words: Sequence[str] | None) -> None:
-    """Add the command to the application."""
-    group = typer.Typer(rich_markup_mode=None, cls=TextGroup)
+@hookimpl
+def corelm_commands() -> Mapping[str, Any]:
+    group = typer.Typer(rich_markup_mode=None, cls=TextGroup, short_help=SHORT_HELP)
     group.callback(invoke_without_command=True)(plugins)
     group.command("list", cls=TextCommand, short_help="List the plugins.")(list_plugins)
     group.command("new", cls=TextCommand, short_help="Create a package to start from.")(new)
-    app.add_typer(group, name="plugins", short_help="List the plugins, or create one.")
+    return {"plugins": group}
 
 
 def plugins(context: typer.Context, check: Check = False, json: Json = False) -> int | None:
@@ -68,24 +71,18 @@ def list_plugins(check: Check = False, json: Json = False) -> int | None:
 
 def _warn_of_faults(registry: Registry, commands: CommandRegistry) -> bool:
     """Warn authors of the faults of plugins that load; return True if there are any."""
-    from corelm.cli.plugin_checks import failing, misnamed
+    from corelm.authoring.checks import failing, misnamed, shadowing_parameters
 
-    _warn_of_clashes(registry)
-    faults = [*misnamed(registry), *misnamed(commands), *failing(registry)]
-    for fault in faults:
-        messages.warn(fault)
-    return bool(faults)
-
-
-def _warn_of_clashes(registry: Registry) -> None:
-    """Warn authors of parameters whose option a command already has."""
-    for kind in ("sampler", "decoder"):
-        offers = getattr(registry, f"{kind}s")()
+    for kind, offers in (("sampler", registry.samplers()), ("decoder", registry.decoders())):
         for offer, name in shadowing_parameters(offers, RESERVED):
             messages.warn(
                 f"{kind} {offer.full_name}: the commands have an option {flag(name)}, so the "
                 f"parameter {name} is given as {flag(f'{kind}-{name}')}; another name is easier"
             )
+    faults = [*misnamed(registry), *misnamed(commands), *failing(registry)]
+    for fault in faults:
+        messages.warn(fault)
+    return bool(faults)
 
 
 def _loaded(kind: type[R]) -> R:
@@ -100,18 +97,19 @@ def _loaded(kind: type[R]) -> R:
 
 def _offers(*registries: Registry) -> dict[Source, list[tuple[str, str]]]:
     """Return the offers of each plugin: pairs of kind and name."""
+    kinds = {kind.hook: kind.name for kind in scaffold.KINDS}
     found: dict[Source, list[tuple[str, str]]] = {}
     for registry in registries:
         for hook in registry.checks:
             for offer in registry.offers(hook):
-                found.setdefault(offer.source, []).append((KINDS[hook], offer.name))
+                found.setdefault(offer.source, []).append((kinds[hook], offer.name))
     return found
 
 
 def _words(source: Source, offers: dict[Source, list[tuple[str, str]]]) -> Iterator[str]:
     for kind, name in offers.get(source, []):
         yield f"{kind} {name}"
-    if source.entry_point == OBSERVER:
+    if source.entry_point == "corelm_next_token":
         yield "observes every step"
 
 
@@ -128,3 +126,50 @@ def _as_json(
         "offers": [{"kind": kind, "name": name} for kind, name in offers.get(source, [])],
         "failure": failures.get(source),
     }
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of what it offers.")],
+    sampler: Annotated[
+        bool, typer.Option("--sampler", help="The package offers a sampler (the default).")
+    ] = False,
+    decoder: Annotated[
+        bool, typer.Option("--decoder", help="The package offers a decoder.")
+    ] = False,
+    model: Annotated[bool, typer.Option("--model", help="The package offers a model.")] = False,
+    metric: Annotated[bool, typer.Option("--metric", help="The package offers a metric.")] = False,
+    command: Annotated[
+        bool, typer.Option("--command", help="The package adds a command to corelm.")
+    ] = False,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The folder to create the package in. Default: the current one.",
+        ),
+    ] = None,
+) -> None:
+    """Create a package to start from, with a sampler, decoder, model, metric or command.
+
+    Its folder is printed. The package can be installed and passes its tests as it is.
+
+    \b
+    corelm plugins new top_a
+    corelm plugins new sure_start --decoder
+    pip install -e ./corelm-top-a
+    """
+    flags = (sampler, decoder, model, metric, command)
+    chosen = [kind for kind, given in zip(scaffold.KINDS, flags, strict=True) if given]
+    if len(chosen) > 1:
+        names = " or ".join(f"--{kind.name}" for kind in chosen)
+        raise UsageError(f"{names}, not both: a package to start from offers one thing")
+    kind = chosen[0] if chosen else scaffold.SAMPLER
+    words = scaffold.named(name, kind)
+    with product() as out:
+        for text in scaffold.namesakes(words["entry"], kind):
+            messages.warn(text)
+        folder = Path(into or "") / words["package"]
+        scaffold.write(folder, words, kind)
+        out.text(f"{folder}\n")
+    attempt = Template(kind.attempt).substitute(words)
+    messages.note(f"try it: pip install -e {folder}; pytest {folder}; {attempt}")

@@ -8,12 +8,9 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 from rich.console import RenderableType
 
+from corelm import Decoder, Explanation, Sampler, Stage, TokenTrace
 from corelm.cli.output import blocks
-from corelm.decoder import Decoder
-from corelm.generation.explain import Explanation, Stage, TokenTrace
-from corelm.params import written
-from corelm.printable import one_line
-from corelm.sampler import Sampler
+from corelm.toolkit import one_line, written
 
 NARROW = 60
 """Columns below which the figures of a stage are written under it instead of in a table."""

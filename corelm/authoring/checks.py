@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 
+from corelm import Context, DecodingTask, RandomStream
 from corelm.cli.output.describe import example
-from corelm.context import Context
-from corelm.decoder import DecodingTask
-from corelm.decoding.random_stream import RandomStream
 from corelm.errors import PluginError, UsageError
-from corelm.plugins.expressions import built_in
-from corelm.plugins.loading import plugin_errors, stdout_to_stderr
-from corelm.plugins.offers import Offer, Source
-from corelm.plugins.registry import OBSERVER, Registry
-from corelm.plugins.strategies import WITHOUT
-from corelm.validation import fault_of_result
+from corelm.testing import ToyModel
+from corelm.toolkit import (
+    Offer,
+    Registry,
+    Source,
+    built_in,
+    fault_of_result,
+    plugin_errors,
+    stdout_to_stderr,
+)
 
 Called = Callable[[Offer], str]
 """A function that calls an offer once, and returns the fault of the result."""
@@ -28,7 +29,7 @@ def misnamed(registry: Registry) -> Iterator[str]:
     """Yield a fault for each entry point that isn't named after anything that it offers."""
     offers = [offer for hook in registry.checks for offer in registry.offers(hook)]
     for source in registry.sources():
-        if source.entry_point == OBSERVER or source in registry.failures:
+        if source.entry_point == "corelm_next_token" or source in registry.failures:
             continue
         names = sorted({offer.name for offer in offers if _is_of(offer, source)})
         if source.entry_point not in names:
@@ -66,7 +67,7 @@ def _fault(call: Callable[[], str]) -> str:
 
 
 def _call_sampler(offer: Offer) -> str:
-    vocabulary = _toy().vocabulary
+    vocabulary = ToyModel().vocabulary
     logits = np.linspace(-2, 2, len(vocabulary), dtype=np.float32)[None]
     context = Context.of([vocabulary.encode("the cat sat")], vocabulary=vocabulary)
     # The sampler itself: the core skips one at its neutral values.
@@ -76,14 +77,31 @@ def _call_sampler(offer: Offer) -> str:
 
 
 def _call_decoder(offer: Offer) -> str:
-    model = _toy()
+    model = ToyModel()
     prompt = np.array(model.vocabulary.encode("the cat"), dtype=np.int64)
-    sampler, random_stream = built_in(WITHOUT), RandomStream(1, (0, 1))
+    sampler, random_stream = built_in("stochastic"), RandomStream(1, (0, 1))
     next(iter(offer.value()(DecodingTask(model, prompt, sampler, random_stream, 2))), None)
     return ""
 
 
-def _toy() -> Any:
-    from corelm.testing import ToyModel  # late: only checks need it
+def shadowing_parameters(
+    offers: Iterable[Offer], options: Iterable[str]
+) -> list[tuple[Offer, str]]:
+    """List the parameters whose option a command already has.
 
-    return ToyModel()
+    Such a parameter needs the longer option `--sampler-NAME`; its author should rename it.
+
+    Args:
+        offers: samplers or decoders.
+        options: the options of the commands, such as `--length`.
+
+    Returns:
+        Pairs of an offer and the name of one of its parameters.
+    """
+    taken = {option.lstrip("-").replace("-", "_") for option in options}
+    return [
+        (offer, parameter.name)
+        for offer in offers
+        for parameter in offer.value.parameters()
+        if parameter.name in taken
+    ]

@@ -9,19 +9,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.caching import cached_property
-from corelm.context import protect
-from corelm.decoder import Decoder, DecodingTask
-from corelm.decoding.random_stream import RandomStream
-from corelm.generation.constraint import mass_of
-from corelm.language_model import LanguageModel, Vocabulary
-from corelm.numerics.distributions import Array, entropy_of_logits, softmax, subtract_max
-from corelm.numerics.ranking import in_falling_order, rank
-from corelm.plugins.expressions import sampler as read_sampler
-from corelm.plugins.models import as_model
-from corelm.sampler import Mask, Sampler
-from corelm.stages import StageResult, Trace, apply
-from corelm.token_edits import token_id
+from corelm import (
+    Array,
+    Decoder,
+    DecodingTask,
+    LanguageModel,
+    Mask,
+    RandomStream,
+    Sampler,
+    Vocabulary,
+    softmax,
+)
+from corelm import sampler as read_sampler
+from corelm.filters import entropy_of_logits, subtract_max, token_id
+from corelm.toolkit import (
+    StageResult,
+    Trace,
+    apply,
+    as_model,
+    cached_property,
+    in_falling_order,
+    mass_of,
+    protect,
+    rank,
+)
 
 
 @dataclass(frozen=True, eq=False)

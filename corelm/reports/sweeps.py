@@ -14,8 +14,7 @@ from itertools import product
 from typing import NamedTuple
 
 from corelm.errors import ExpressionError
-from corelm.plugins.expressions import DEEPEST, LONGEST, STAGE, parameters_of, split
-from corelm.printable import shown
+from corelm.toolkit import DEEPEST, MOST_CHARACTERS, STAGE, parameters_of, shown, split_at
 
 MOST = 1000
 """The number of settings of a sweep, at most."""
@@ -79,7 +78,7 @@ def numbers_of(text: str) -> list[str]:
 
 def _settings(text: str, depth: int) -> list[SweepPoint]:
     # What is too long or nests too deeply is refused where samplers are read.
-    parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= LONGEST else []
+    parts = [*_parts(text, depth)] if depth <= DEEPEST and len(text) <= MOST_CHARACTERS else []
     swept = [at for at, part in enumerate(parts) if len(part.values) > 1]
     if not swept:
         return [SweepPoint(text, None)]
@@ -94,7 +93,7 @@ def _settings(text: str, depth: int) -> list[SweepPoint]:
 
 def _parts(text: str, depth: int) -> Iterator[_Part]:
     """Yield the parts of an expression: the values of its parameters, and the text around them."""
-    for at, stage in enumerate(split(text, "|")):
+    for at, stage in enumerate(split_at(text, "|")):
         yield _fixed(" | " if at else "")
         match = STAGE.fullmatch(stage.strip())
         if match is None or not match[2]:

@@ -1,0 +1,1 @@
+"""Notes on likely mistakes in a chain of samplers."""
