@@ -1,7 +1,7 @@
 """Write the tables of docs/how-to/min-p-against-top-p.md from the results of its study.
 
-    corelm study run docs/studies/min-p.toml
-    python docs/scripts/worked_study.py docs/studies/results
+corelm study run docs/studies/min-p.toml
+python docs/scripts/worked_study.py docs/studies/results
 """
 
 from __future__ import annotations
