@@ -8,8 +8,8 @@ as a third-party package can.
 from corelm.caching import cached_property as cached_property
 from corelm.context import protect as protect
 from corelm.decoding.context_builder import ContextBuilder as ContextBuilder
-from corelm.decoding.model_logits import ModelLogits as ModelLogits
 from corelm.decoding.random_stream import fresh_seed as fresh_seed
+from corelm.decoding.state import ModelLogits as ModelLogits
 from corelm.decoding.step import FinishReason as FinishReason
 from corelm.decoding.step import model_surprisals as model_surprisals
 from corelm.docstrings import source_of as source_of

@@ -17,13 +17,15 @@ from tiers import mark_engines
 from corelm.plugins.registry import registry
 
 settings.register_profile("corelm", settings(), deadline=None)  # no test depends on the clock
-settings.load_profile("corelm")
+settings.register_profile("fast", settings.get_profile("corelm"), max_examples=25)
 
 Install = Callable[..., Path]
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Surround tests, and the processes they start, alike wherever pytest was started."""
+    # All tests, which `.ci/run` runs, try the usual 100 examples.
+    settings.load_profile("fast" if "not slow" in config.option.markexpr else "corelm")
     # Programs that a shell starts in the background ignore Ctrl-C, and so do their children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("COLUMNS", "LINES", "CORELM_PLUGINS", "CORELM_STRICT_PLUGINS"):

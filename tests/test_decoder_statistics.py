@@ -140,24 +140,27 @@ def counted(name: str) -> Counter[Text]:
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+# The scope puts the tests of one name next to each other: a worker counts its texts once.
+@pytest.mark.parametrize("name", NAMES, scope="module")
 def test_the_texts_follow_the_definition(name):
     assert sum(exact(name).values()) == pytest.approx(1)
     assert g_test(counted(name), exact(name)) > ALPHA
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES, scope="module")
 @pytest.mark.parametrize("k", [K - 1, K + 1])
 def test_a_filter_off_by_one_token_is_caught(name, k):
     assert g_test(counted(name), exact(name, k=k)) < ALPHA
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} & {*QUICK}))
+@pytest.mark.parametrize("name", sorted({*NAMES} & {*QUICK}), scope="module")
 @pytest.mark.parametrize("t", [0.95 * T, 1.05 * T])
 def test_a_temperature_five_percent_off_is_caught(name, t):
     assert g_test(counted(name), exact(name, t=t)) < ALPHA
 
 
-@pytest.mark.parametrize("name", sorted({"best_of", "guidance", "mbr", "power"} & {*NAMES}))
+@pytest.mark.parametrize(
+    "name", sorted({"best_of", "guidance", "mbr", "power"} & {*NAMES}), scope="module"
+)
 def test_ancestral_sampling_instead_is_caught(name):
     assert g_test(counted(name), probabilities()) < ALPHA

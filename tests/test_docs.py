@@ -321,7 +321,14 @@ def test_every_law_is_documented() -> None:
     assert table == [law.__name__ for law in (*LAWS, *DECODER_LAWS, *MODEL_LAWS)]
 
 
-@pytest.mark.parametrize("name", ["entropy_table", "figures", "pictures"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("entropy_table", marks=pytest.mark.slow),
+        "figures",
+        pytest.param("pictures", marks=pytest.mark.slow),
+    ],
+)
 def test_generated_parts_are_up_to_date(name: str) -> None:
     if name == "pictures" and sys.platform == "win32":
         pytest.skip("pictures are drawn on POSIX systems")

@@ -24,6 +24,7 @@ def own_text(monkeypatch):
     return script("own_text")
 
 
+@pytest.mark.slow
 def test_little_text_gives_the_best_model_that_was_seen(own_text, tmp_path):
     result = own_text.measure(tmp_path, 60, "small", epochs=30, patience=3)
     assert result.kept == pytest.approx(result.best, rel=0.01)  # float16 in the file

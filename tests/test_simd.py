@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -67,13 +69,12 @@ FUNCTIONS = {
 }
 
 
-@pytest.mark.parametrize("vocabulary", [5, 128, 300, 15_000])
-@pytest.mark.parametrize("spread", [0.5, 4, 40])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_rows(name, spread, vocabulary):
-    rows = np.float32(spread) * some(3, vocabulary)
-    rows[:, 3] = -np.inf
-    assert_same(lambda: FUNCTIONS[name](rows))
+def test_rows(name):
+    for spread, vocabulary in product([0.5, 4, 40], [5, 128, 300, 15_000]):
+        rows = np.float32(spread) * some(3, vocabulary)
+        rows[:, 3] = -np.inf
+        assert_same(lambda rows=rows: FUNCTIONS[name](rows))
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 3, 4, 7, 8, 9, 30])

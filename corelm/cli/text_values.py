@@ -7,8 +7,8 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 
-class TextCommand(TyperCommand):
-    """A command whose options reach it as text.
+class _AsText:
+    """Leaves the values of options as they are.
 
     Typer converts each value with pydantic, whose import takes longer than the import of Typer.
     corelm's parameters convert text themselves, so the conversion is skipped.
@@ -16,22 +16,19 @@ class TextCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options, which leave their values as they are."""
-        return _unconverted(super().get_params(ctx))
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:  # Typer may ask twice for the same objects
+            if not isinstance(parameter.process_value, _Unconverted):
+                parameter.process_value = _Unconverted(parameter)
+        return parameters
 
 
-class TextGroup(TyperGroup):
-    """A group whose options reach it as text, for the same reason as `TextCommand`."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the options, which leave their values as they are."""
-        return _unconverted(super().get_params(ctx))
+class TextCommand(_AsText, TyperCommand):
+    """A command whose options reach it as text."""
 
 
-def _unconverted(parameters: list[Any]) -> list[Any]:
-    for parameter in parameters:  # Typer may ask twice for the same objects
-        if not isinstance(parameter.process_value, _Unconverted):
-            parameter.process_value = _Unconverted(parameter)
-    return parameters
+class TextGroup(_AsText, TyperGroup):
+    """A group whose options reach it as text."""
 
 
 class _Unconverted:

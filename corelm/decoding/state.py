@@ -10,14 +10,24 @@ from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.decoding.context_builder import ContextBuilder
-from corelm.decoding.model_logits import ModelLogits
 from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.step import Distributions, Step, model_surprisals
-from corelm.errors import UsageError
-from corelm.language_model import LanguageModel, RewindableSession, Session, is_end
-from corelm.numerics.distributions import Array, draw_checked, surprisals
+from corelm.errors import ModelOutputError, UsageError
+from corelm.language_model import (
+    LanguageModel,
+    RewindableSession,
+    Session,
+    Vocabulary,
+    is_end,
+    never_drawn,
+)
+from corelm.numerics.arrays import is_masked
+from corelm.numerics.distributions import Array, draw_checked, mask_tokens, surprisals
 from corelm.sampler import Sampler
 from corelm.stages import Trace, check_result, has_masks, invalid_result, run_stages
+from corelm.validation import check_logits
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Ids = NDArray[np.int64]
 Nats = NDArray[np.float64]
@@ -285,3 +295,46 @@ def _read_only(array: NDArray[T]) -> NDArray[T]:
     """Make a new, unshared array read-only, so that a step needs no protecting view."""
     array.flags.writeable = False
     return array
+
+
+class ModelLogits:
+    """Validate a model's logits and mask the tokens that are never drawn.
+
+    Args:
+        vocabulary: the model's vocabulary.
+        unknown: allow [UNK] to be sampled.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, unknown: bool = False) -> None:
+        self._size = len(vocabulary)
+        self._never = never_drawn(vocabulary, unknown)
+
+    def __call__(self, logits: Array, step: int) -> Array:
+        """Return the logits with padding, and [UNK] unless allowed, at minus infinity.
+
+        Args:
+            logits: (batch, vocabulary), float32 or float64, of a session: the caller owns them, so
+                they may be overwritten here.
+            step: the number of tokens drawn so far, for messages.
+
+        Raises:
+            ModelOutputError: a different shape or dtype, or a row that is not a distribution.
+        """
+        if is_masked(logits):
+            raise ModelOutputError(
+                "the model's logits must be a plain array, not a MaskedArray; "
+                "set tokens that are never drawn to minus infinity"
+            )
+        logits = np.asarray(logits)
+        shape, dtype = logits.shape, logits.dtype
+        if len(shape) != 2 or shape[1] != self._size or dtype not in FLOATS:
+            raise ModelOutputError(
+                f"the model's logits must be (batch, {self._size}) in float32 or float64, "
+                f"not {shape} in {dtype}"
+            )
+        if not logits.flags.writeable:
+            logits = logits.copy()
+        # The pass that masks validates the rows too; the slower check only names the fault.
+        if not mask_tokens(logits, self._never):
+            check_logits(logits, f"the model's logits at step {step}")
+        return logits

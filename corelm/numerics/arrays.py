@@ -94,6 +94,15 @@ def widen(array: Any) -> Any:
     return xp.astype(array, wide_float(xp))
 
 
+def as_floats(numbers: Any) -> Any:
+    """Return an array of floats, and arrays of floats of any library as they are."""
+    if not hasattr(numbers, "dtype"):
+        return np.asarray(numbers, dtype=np.float64)
+    if isinstance(numbers, (np.ndarray, np.generic)) and numbers.dtype.kind != "f":
+        return numbers.astype(np.float64)
+    return numbers
+
+
 def running_count(mask: Any) -> Any:
     """Count the true values up to and including each place of a row: (..., vocabulary)."""
     xp = array_namespace(mask)

@@ -17,7 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.errors import ParameterError
 from corelm.native import rows
 from corelm.native.backend import kernel
-from corelm.numerics.arrays import array_namespace, first_true, running_count, wide_float, widen
+from corelm.numerics.arrays import (
+    array_namespace,
+    as_floats,
+    first_true,
+    running_count,
+    wide_float,
+    widen,
+)
 from corelm.numerics.checks import (
     check_ids,
     check_one_id_a_row,
@@ -390,12 +397,3 @@ def draw_checked(
     # The sum reaches its total at the last possible token, which rounding must not pass.
     tokens = running_count((sums <= target) & (sums < total))[:, -1]
     return tokens, _surprisal(below, xp.log(total), tokens), rows_are_valid(logits)
-
-
-def as_floats(numbers: Any) -> Any:
-    """Return an array of floats, and arrays of floats of any library as they are."""
-    if not hasattr(numbers, "dtype"):
-        return np.asarray(numbers, dtype=np.float64)
-    if isinstance(numbers, (np.ndarray, np.generic)) and numbers.dtype.kind != "f":
-        return numbers.astype(np.float64)
-    return numbers

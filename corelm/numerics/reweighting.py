@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from corelm.errors import ParameterError
-from corelm.numerics.distributions import Array, apply_temperature, as_floats, softmax
+from corelm.numerics.arrays import as_floats
+from corelm.numerics.distributions import Array, apply_temperature, softmax
 
 
 def reweight_distribution(original_distribution: ArrayLike, temperature: float = 0.5) -> Array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar
 
@@ -19,7 +19,6 @@ from corelm import hookspecs
 from corelm.decoder import Decoder
 from corelm.decoding.step import Step
 from corelm.errors import AmbiguousNameError, PluginError, UnknownNameError
-from corelm.language_model import LanguageModel, ModelScheme
 from corelm.params import Parameterized, register_as
 from corelm.plugins.entry_points import EntryPoint, entry_points
 from corelm.plugins.loading import (
@@ -134,11 +133,6 @@ class Registry:
         """Return the decoder class of a name or full name."""
         cls: type[Decoder] = self.find("corelm_decoders", name).value
         return cls
-
-    def model(self, name: str) -> Callable[[], LanguageModel] | ModelScheme:
-        """Return the function that loads the model of a name or full name, or the scheme."""
-        loader: Callable[[], LanguageModel] | ModelScheme = self.find("corelm_models", name).value
-        return loader
 
     def observe(self, step: Step) -> None:
         """Pass a step to every observer; an observer that raises is not called again."""

@@ -1,7 +1,8 @@
-"""The inputs on which the laws examine a sampler: logits of many shapes, and contexts."""
+"""The questions on which the laws examine a sampler, and its answers: called, checked, worded."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -9,16 +10,22 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from corelm.context import Context
+from corelm.errors import UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array
+from corelm.sampler import Sampler
+from corelm.validation import fault_of_array, fault_of_result, first_invalid_row
 
 SHAPES = ((1, 1), (3, 2), (2, 5), (4, 300))
 """(batch, vocabulary) of the cases, where no vocabulary is given."""
 BATCHES = (1, 3)
 """Rows of the cases with a vocabulary."""
 FLOATS = (np.float32, np.float64)
+SHOWN = 6
+"""Logits of a row that a message shows."""
 
 Shape = tuple[int, int]
 Kind = Callable[[Generator, Shape, Any], Array]
@@ -134,3 +141,122 @@ def point_mass(rng: Generator, shape: Shape, dtype: Any) -> Array:
 
 MODEST: tuple[Kind, ...] = (eighths, ties, holes)
 ALL: tuple[Kind, ...] = (*MODEST, large)
+
+
+class InvalidResultError(AssertionError):
+    """A sampler raised, or its result is no distribution: most laws can't be examined."""
+
+
+WAYS_OUT = {
+    "instead of an array": "Return the new logits as a NumPy array.",
+    "the shape": "Keep (batch, vocabulary): reduce with axis=-1 and keepdims=True.",
+    "float": "Compute in any precision you like, and return `.astype(logits.dtype)`.",
+    "NaN": "Subtract the largest logit of the row first; -inf - -inf and 0 * inf are NaN.",
+    "+infinity": "A logit is finite or minus infinity; subtract the largest of the row first.",
+    "impossible": "A filter keeps at least the most likely token; add it to the mask.",
+}
+"""The way out for each fault of a result, by a word in the name of the fault."""
+
+
+def call(sampler: Sampler, logits: Array, context: Context, case: Case) -> Array:
+    try:
+        return sampler(logits, context)
+    except Exception as error:
+        raise raised(sampler, error, case) from error
+
+
+def raised(sampler: Sampler, error: Exception, case: Case) -> InvalidResultError:
+    way_out = "Answer every batch, vocabulary and context, an empty one too; warnings count."
+    if isinstance(error, UsageError) and case.context.vocabulary is None:
+        way_out = (
+            "If it names words, give the laws a vocabulary: "
+            "obeys_the_laws(..., vocabulary=ToyModel().vocabulary)."
+        )
+    what = f"raised {type(error).__name__}: {error}"
+    return InvalidResultError(message(sampler, what, case, way_out))
+
+
+def answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
+    """Return the result of a sampler; complain if it is not a valid distribution."""
+    result = call(sampler, case.logits.copy(), case.context, case)
+    fault = fault_of_result(result, case.logits)
+    if fault:
+        hints = (hint for word, hint in WAYS_OUT.items() if word in fault)
+        what = f"returned {fault}"
+        if np.shape(result) == case.logits.shape and not fault_of_array(result, case.logits):
+            what += changed_row(case, result, np.arange(len(result)) == first_invalid_row(result))
+        raise InvalidResultError(message(sampler, what, case, way_out or next(hints)))
+    return result
+
+
+def changed_row(case: Case, result: Array, wrong: NDArray[np.bool_]) -> str:
+    """Return the first wrong row, before and after, as the end of a complaint.
+
+    Args:
+        case: the question.
+        result: (batch, vocabulary) logits, the answer.
+        wrong: True for wrong rows, or for wrong tokens.
+    """
+    row = int(wrong.reshape(len(wrong), -1).any(axis=-1).argmax())
+    token = int(wrong[row].argmax()) if wrong.ndim > 1 else 0
+    start = max(0, min(token, len(result[row]) - SHOWN))  # so that the wrong token is shown
+    before, after = (
+        np.array2string(logits[row][start : start + SHOWN], precision=4, separator=", ")
+        for logits in (case.logits, result)
+    )
+    tokens = "" if len(result[row]) <= SHOWN else f", tokens {start} to {start + SHOWN - 1}"
+    return f"; row {row}{tokens}: {before} became {after}"
+
+
+def message(sampler: Sampler, what: str, case: Case, way_out: str) -> str:
+    return f"{sampler!r} {what} (asked about {case}). {way_out}"
+
+
+_ALWAYS = {"batch", "vocabulary_size"}
+"""The parts of a context that do not depend on the text."""
+
+_NEEDS = {
+    "drawn": {"tokens"},
+    "prompt_length": {"tokens", "step", "surprisal", "model_surprisal"},
+}
+"""The parts of a context that follow from others: any one of these is enough."""
+
+
+class Guard:
+    """A context that raises for undeclared parts, and lists the parts it raised for."""
+
+    def __init__(self, context: Context, reads: frozenset[str]) -> None:
+        self._context, self._reads = context, reads
+        self.refused: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _ALWAYS and not _NEEDS.get(name, {name}) & self._reads:
+            self.refused.append(name)
+            raise UsageError(f"the sampler does not declare that it reads {name}")
+        return getattr(self._context, name)
+
+    def copy(self) -> Guard:
+        """Return the guard itself: nothing that it lets through is changed by a copy."""
+        return self
+
+    def of_width(self, size: int) -> Guard:
+        """Return the guard of the same context for rows of this many logits."""
+        self._context = self._context.of_width(size)
+        return self
+
+
+def log(p: Array) -> Array:
+    """Return ln p, minus infinity where p is 0."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(p))
+
+
+def differ(one: Array, other: Array, rtol: float, atol: float) -> NDArray[np.bool_]:
+    """Return True where two arrays are not close, as `np.allclose` says it."""
+    return ~np.isclose(one, other, rtol=rtol, atol=atol)
+
+
+def global_random_state() -> tuple[Any, ...]:
+    """Return the state of the global generators, which no sampler may use."""
+    _, key, position, *rest = np.random.get_state()
+    return (random.getstate(), np.asarray(key).tobytes(), position, *rest)

@@ -25,8 +25,8 @@ from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, softmax, surprisals
 from corelm.numerics.filters import top_k
 from corelm.sampler import Mask, Sampler
+from corelm.testing.cases import global_random_state
 from corelm.testing.enumeration import Text, g_test, text_probabilities
-from corelm.testing.laws import global_random_state
 from corelm.testing.toy_model import ToyModel
 
 if TYPE_CHECKING:

@@ -6,34 +6,44 @@ input and the way out. The docstring of a law is the law.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
 from corelm.language_model import Vocabulary
 from corelm.numerics.distributions import Array, greedy, softmax
 from corelm.sampler import Mask, Sampler
-from corelm.testing.cases import ALL, MODEST, Case, cases, distinct, ends, holes, point_mass
-from corelm.validation import (
-    fault_of_array,
-    fault_of_mask,
-    fault_of_result,
-    first_invalid_row,
+from corelm.testing.cases import (
+    ALL,
+    MODEST,
+    Case,
+    Guard,
+    InvalidResultError,
+    answer,
+    call,
+    cases,
+    changed_row,
+    differ,
+    distinct,
+    ends,
+    global_random_state,
+    holes,
+    log,
+    message,
+    point_mass,
+    raised,
 )
+from corelm.validation import fault_of_mask
 
 if TYPE_CHECKING:
     import pytest
 
 REPEATS = 20
-SHOWN = 6
-"""Logits of a row that a message shows."""
 CONSTANTS = (-16.0, 0.5, 128.0)
 TIE = 1e-6
 """Nats below which two tokens may count as equally likely."""
@@ -41,10 +51,6 @@ TIE = 1e-6
 Complaints = Iterator[tuple[Case, str]]
 Ask = Callable[..., tuple[Case, ...]]
 """A function that returns the cases of some kinds, with the vocabulary of the examination."""
-
-
-class InvalidResultError(AssertionError):
-    """A sampler raised, or its result is no distribution: most laws can't be examined."""
 
 
 class Law(Protocol):
@@ -68,29 +74,18 @@ def _law(way_out: str) -> Callable[[Callable[[Sampler, Ask], Complaints]], Law]:
         @wraps(complaints)
         def law(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
             for case, complaint in complaints(sampler, partial(cases, vocabulary=vocabulary)):
-                raise AssertionError(_message(sampler, complaint, case, way_out))
+                raise AssertionError(message(sampler, complaint, case, way_out))
 
         return law
 
     return decorate
 
 
-WAYS_OUT = {
-    "instead of an array": "Return the new logits as a NumPy array.",
-    "the shape": "Keep (batch, vocabulary): reduce with axis=-1 and keepdims=True.",
-    "float": "Compute in any precision you like, and return `.astype(logits.dtype)`.",
-    "NaN": "Subtract the largest logit of the row first; -inf - -inf and 0 * inf are NaN.",
-    "+infinity": "A logit is finite or minus infinity; subtract the largest of the row first.",
-    "impossible": "A filter keeps at least the most likely token; add it to the mask.",
-}
-"""The way out for each fault of a result, by a word in the name of the fault."""
-
-
-@_law("")  # `_answer` complains, with the way out for the fault
+@_law("")  # `answer` complains, with the way out for the fault
 def is_a_distribution(sampler: Sampler, ask: Ask) -> Complaints:
     """Return a valid distribution: same shape and dtype, a finite logit in each row, no NaN."""
     for case in ask(*ALL):
-        _answer(sampler, case)
+        answer(sampler, case)
     yield from ()
 
 
@@ -99,9 +94,9 @@ def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
     """Leave the given logits unchanged."""
     for case in ask(*ALL):
         logits = case.logits.copy()
-        _call(sampler, logits, case.context, case)
+        call(sampler, logits, case.context, case)
         if not np.array_equal(logits, case.logits):
-            yield case, f"wrote into its input{_row(case, logits, logits != case.logits)}"
+            yield case, f"wrote into its input{changed_row(case, logits, logits != case.logits)}"
 
 
 @_law(
@@ -111,13 +106,14 @@ def leaves_its_input_alone(sampler: Sampler, ask: Ask) -> Complaints:
 def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
     """Give the same answer to the same question: keep no state and draw no random number."""
     questions, before = ask(*ALL), global_random_state()
-    first = [_answer(sampler, case) for case in questions]
+    first = [answer(sampler, case) for case in questions]
     for _ in range(REPEATS):
-        for case, answer in zip(questions, first, strict=True):
-            again = _answer(sampler, case)
-            if not np.array_equal(again, answer):
-                shown = _row(case, answer, again != answer), _row(case, again, again != answer)
-                yield case, f"gave two answers to one question{shown[0]}{shown[1]}"
+        for case, expected in zip(questions, first, strict=True):
+            again = answer(sampler, case)
+            if not np.array_equal(again, expected):
+                wrong = again != expected
+                shown = changed_row(case, expected, wrong) + changed_row(case, again, wrong)
+                yield case, f"gave two answers to one question{shown}"
     if global_random_state() != before:
         yield questions[0], "drew random numbers"
 
@@ -129,14 +125,14 @@ def repeats_itself(sampler: Sampler, ask: Ask) -> Complaints:
 def treats_rows_alone(sampler: Sampler, ask: Ask) -> Complaints:
     """Give a row the same answer in any batch and in any order."""
     for case in ask(*ALL):
-        together = softmax(_answer(sampler, case))
+        together = softmax(answer(sampler, case))
         batch = range(len(together))
         # In reverse, a mix-up of rows shows; alone, a sum or a maximum over the batch does.
         for rows in ([*batch][::-1], *([row] for row in batch)):
-            apart = softmax(_answer(sampler, case.rows(rows)))
+            apart = softmax(answer(sampler, case.rows(rows)))
             if not np.allclose(apart, together[rows], rtol=1e-5, atol=1e-7):
-                different = _differ(apart, together[rows], 1e-5, 1e-7)
-                shown = _row(case.rows(rows), _log(apart), different)
+                different = differ(apart, together[rows], 1e-5, 1e-7)
+                shown = changed_row(case.rows(rows), log(apart), different)
                 yield case, f"answered rows {rows} in another way among other rows{shown}"
 
 
@@ -151,8 +147,8 @@ def treats_tokens_alike(sampler: Sampler, ask: Ask) -> Complaints:
     rng = np.random.default_rng(2)
     for case in ask(distinct):
         order = rng.permutation(case.logits.shape[1])
-        before = softmax(_answer(sampler, case))[:, order]
-        after = softmax(_answer(sampler, case.renumbered(order)))
+        before = softmax(answer(sampler, case))[:, order]
+        after = softmax(answer(sampler, case.renumbered(order)))
         if not np.allclose(after, before, rtol=1e-5, atol=1e-7):
             yield case, "answered in another way when the tokens got other ids"
 
@@ -169,7 +165,7 @@ def _names_tokens(stage: Sampler) -> bool:
 def never_restores_a_token(sampler: Sampler, ask: Ask) -> Complaints:
     """Leave tokens of probability zero at probability zero."""
     for case in ask(holes, point_mass):
-        restored = (case.logits == -np.inf) & (_answer(sampler, case) > -np.inf)
+        restored = (case.logits == -np.inf) & (answer(sampler, case) > -np.inf)
         for row, token in np.argwhere(restored):
             yield case, f"restored token {token} of row {row}, which was impossible"
 
@@ -182,18 +178,18 @@ def survives_a_point_mass(sampler: Sampler, ask: Ask) -> Complaints:
     """Keep the only possible token of a row possible."""
     for case in ask(point_mass):
         certain = case.logits > -np.inf
-        result = _answer(sampler, case, ALONE)
+        result = answer(sampler, case, ALONE)
         if (result[certain] == -np.inf).any():
-            shown = _row(case, result, certain & (result == -np.inf))
+            shown = changed_row(case, result, certain & (result == -np.inf))
             yield case, f"removed the one token that was possible{shown}"
 
 
-@_law("")  # `_answer` complains
+@_law("")  # `answer` complains
 def survives_extreme_values(sampler: Sampler, ask: Ask) -> Complaints:
     """Return a valid distribution for the largest and the smallest numbers of a type, too."""
     with np.errstate(all="ignore"):  # a difference of two may be infinite: the result decides
         for case in ask(ends):
-            _answer(sampler, case)
+            answer(sampler, case)
     yield from ()
 
 
@@ -207,12 +203,12 @@ def ignores_a_constant(sampler: Sampler, ask: Ask) -> Complaints:
     if not sampler.is_shift_invariant:
         return
     for case in ask(*MODEST):
-        before = softmax(_answer(sampler, case))
+        before = softmax(answer(sampler, case))
         for constant in CONSTANTS:
             shifted = Case(case.logits + case.logits.dtype.type(constant), case.context)
-            if not np.allclose(softmax(_answer(sampler, shifted)), before, rtol=1e-3, atol=1e-5):
-                after = softmax(_answer(sampler, shifted))
-                shown = _row(shifted, _log(after), _differ(after, before, 1e-3, 1e-5))
+            if not np.allclose(softmax(answer(sampler, shifted)), before, rtol=1e-3, atol=1e-5):
+                after = softmax(answer(sampler, shifted))
+                shown = changed_row(shifted, log(after), differ(after, before, 1e-3, 1e-5))
                 yield case, f"changed its answer when {constant:g} was added to every logit{shown}"
 
 
@@ -222,14 +218,14 @@ def keeps_the_most_likely_token(sampler: Sampler, ask: Ask) -> Complaints:
     if not sampler.is_argmax_invariant:
         return
     for case in ask(*ALL):
-        before, after = case.logits, _answer(sampler, case)
+        before, after = case.logits, answer(sampler, case)
         rows, first = np.arange(len(before)), before.argmax(axis=-1)
         overtaken = after[rows, first] < after.max(axis=-1)
         # Rounding may swap two tokens that were all but equal; that is no fault.
         gap = before.max(axis=-1) - before[rows, after.argmax(axis=-1)]
         wrong = overtaken & (gap > TIE)
         if wrong.any():
-            shown = _row(case, after, wrong)
+            shown = changed_row(case, after, wrong)
             yield case, f"made another token more likely than the most likely one{shown}"
 
 
@@ -249,9 +245,9 @@ def changes_nothing_when_neutral(sampler: Sampler, ask: Ask) -> Complaints:
             yield questions[0], f"refuses its neutral values: {error}"
             return
         for case in questions:
-            before, after = softmax(case.logits), softmax(_answer(neutral, case))
+            before, after = softmax(case.logits), softmax(answer(neutral, case))
             if not np.allclose(after, before, rtol=1e-4, atol=1e-6):
-                shown = _row(case, _log(after), _differ(after, before, 1e-4, 1e-6))
+                shown = changed_row(case, log(after), differ(after, before, 1e-4, 1e-6))
                 yield case, f"changed a distribution as {neutral}, which should be neutral{shown}"
 
 
@@ -260,13 +256,13 @@ def reads_only_what_it_declares(sampler: Sampler, ask: Ask) -> Complaints:
     """Read no part of the context that `reads` leaves out."""
     for case in ask(*ALL):
         for stage in sampler.stages:
-            guard = _Guard(case.context, stage.reads)
+            guard = Guard(case.context, stage.reads)
             try:
                 stage(case.logits.copy(), guard)  # type: ignore[arg-type]
             # Also where the sampler catches the guard's error and fails later.
             except Exception as error:
                 if not guard.refused:
-                    raise _raised(stage, error, case) from error
+                    raise raised(stage, error, case) from error
             if guard.refused:
                 yield case, f"read `context.{guard.refused[0]}`, which is not in `reads`"
 
@@ -282,7 +278,7 @@ def is_never_broken(sampler: Sampler, ask: Ask) -> Complaints:
             if fault := fault_of_mask(allowed, case.logits.shape):
                 yield case, f"allowed {fault}"
             # Greedy before the mask leaves one token, so the mask often has to fall back.
-            alone, after = _answer(mask, case), _answer(_Likeliest() | mask, case)
+            alone, after = answer(mask, case), answer(_Likeliest() | mask, case)
             possible = allowed & (case.logits > -np.inf)
             able = possible.any(axis=-1)  # of the others, the model rules out all that is allowed
             if not np.array_equal(alone[able], np.where(possible, case.logits, -np.inf)[able]):
@@ -299,39 +295,6 @@ class _Likeliest(Sampler):
     def __call__(self, logits: Array, context: Context) -> Array:
         likeliest: Array = greedy(logits)
         return likeliest
-
-
-_ALWAYS = {"batch", "vocabulary_size"}
-"""The parts of a context that do not depend on the text."""
-
-_NEEDS = {
-    "drawn": {"tokens"},
-    "prompt_length": {"tokens", "step", "surprisal", "model_surprisal"},
-}
-"""The parts of a context that follow from others: any one of these is enough."""
-
-
-class _Guard:
-    """A context that raises for undeclared parts, and lists the parts it raised for."""
-
-    def __init__(self, context: Context, reads: frozenset[str]) -> None:
-        self._context, self._reads = context, reads
-        self.refused: list[str] = []
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _ALWAYS and not _NEEDS.get(name, {name}) & self._reads:
-            self.refused.append(name)
-            raise UsageError(f"the sampler does not declare that it reads {name}")
-        return getattr(self._context, name)
-
-    def copy(self) -> _Guard:
-        """Return the guard itself: nothing that it lets through is changed by a copy."""
-        return self
-
-    def of_width(self, size: int) -> _Guard:
-        """Return the guard of the same context for rows of this many logits."""
-        self._context = self._context.of_width(size)
-        return self
 
 
 def is_portable(sampler: Sampler, *, vocabulary: Vocabulary | None = None) -> None:
@@ -433,74 +396,3 @@ def _is_valid(sampler: Sampler, vocabulary: Vocabulary | None) -> bool:
     except InvalidResultError:
         return False
     return True
-
-
-def _call(sampler: Sampler, logits: Array, context: Context, case: Case) -> Array:
-    try:
-        return sampler(logits, context)
-    except Exception as error:
-        raise _raised(sampler, error, case) from error
-
-
-def _raised(sampler: Sampler, error: Exception, case: Case) -> InvalidResultError:
-    way_out = "Answer every batch, vocabulary and context, an empty one too; warnings count."
-    if isinstance(error, UsageError) and case.context.vocabulary is None:
-        way_out = (
-            "If it names words, give the laws a vocabulary: "
-            "obeys_the_laws(..., vocabulary=ToyModel().vocabulary)."
-        )
-    what = f"raised {type(error).__name__}: {error}"
-    return InvalidResultError(_message(sampler, what, case, way_out))
-
-
-def _answer(sampler: Sampler, case: Case, way_out: str = "") -> Array:
-    """Return the result of a sampler; complain if it is not a valid distribution."""
-    result = _call(sampler, case.logits.copy(), case.context, case)
-    fault = fault_of_result(result, case.logits)
-    if fault:
-        hints = (hint for word, hint in WAYS_OUT.items() if word in fault)
-        what = f"returned {fault}"
-        if np.shape(result) == case.logits.shape and not fault_of_array(result, case.logits):
-            what += _row(case, result, np.arange(len(result)) == first_invalid_row(result))
-        raise InvalidResultError(_message(sampler, what, case, way_out or next(hints)))
-    return result
-
-
-def _log(p: Array) -> Array:
-    """Return ln p, minus infinity where p is 0."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(p))
-
-
-def _differ(one: Array, other: Array, rtol: float, atol: float) -> NDArray[np.bool_]:
-    """Return True where two arrays are not close, as `np.allclose` says it."""
-    return ~np.isclose(one, other, rtol=rtol, atol=atol)
-
-
-def _row(case: Case, result: Array, wrong: NDArray[np.bool_]) -> str:
-    """Return the first wrong row, before and after, as the end of a complaint.
-
-    Args:
-        case: the question.
-        result: (batch, vocabulary) logits, the answer.
-        wrong: True for wrong rows, or for wrong tokens.
-    """
-    row = int(wrong.reshape(len(wrong), -1).any(axis=-1).argmax())
-    token = int(wrong[row].argmax()) if wrong.ndim > 1 else 0
-    start = max(0, min(token, len(result[row]) - SHOWN))  # so that the wrong token is shown
-    before, after = (
-        np.array2string(logits[row][start : start + SHOWN], precision=4, separator=", ")
-        for logits in (case.logits, result)
-    )
-    tokens = "" if len(result[row]) <= SHOWN else f", tokens {start} to {start + SHOWN - 1}"
-    return f"; row {row}{tokens}: {before} became {after}"
-
-
-def global_random_state() -> tuple[Any, ...]:
-    """Return the state of the global generators, which no sampler may use."""
-    _, key, position, *rest = np.random.get_state()
-    return (random.getstate(), np.asarray(key).tobytes(), position, *rest)
-
-
-def _message(sampler: Sampler, what: str, case: Case, way_out: str) -> str:
-    return f"{sampler!r} {what} (asked about {case}). {way_out}"

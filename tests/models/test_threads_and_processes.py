@@ -85,6 +85,7 @@ def test_a_program_may_end_in_the_middle_of_texts(kernels):
     assert (done.returncode, done.stdout, done.stderr) == (0, "exit\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 def test_memory_stays_flat():
     program = long_program("flat_memory")

@@ -27,31 +27,30 @@ FILTERS = {
 
 
 def fastest(call, repeats):
+    """The seconds of a processor, which other processes do not lengthen."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times)
 
 
-@pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("name", FILTERS)
-def test_the_tokens_are_those_of_the_definition(name, row, monkeypatch):
+def test_the_tokens_are_those_of_the_definition(name, monkeypatch):
     """But for one where the mass is just reached: exponentials differ in their last bit."""
-    if "top_h" in name and row == "one token":
-        pytest.skip("100 nats below the largest, a token has no weight in a kernel")
-    kept = FILTERS[name](ROWS[row])
+    # 100 nats below the largest, a token has no weight in a kernel: top_h may keep it or not.
+    rows = {key: row for key, row in ROWS.items() if "top_h" not in name or key != "one token"}
+    kept = {key: FILTERS[name](row) for key, row in rows.items()}
     monkeypatch.setattr(native, "kernels", None)
-    expected = FILTERS[name](ROWS[row])
-    differing = np.flatnonzero(kept != expected)
-    rounded = "top_k" not in name
-    assert len(differing) <= (2 if rounded else 0)
+    differing = {key: np.sum(kept[key] != FILTERS[name](row)) for key, row in rows.items()}
+    most = 0 if "top_k" in name else 2
+    assert {key: count for key, count in differing.items() if count > most} == {}
 
 
 @pytest.mark.parametrize("name", FILTERS)
 def test_the_time_is_bounded(name):
-    """The bound is generous, since machines are busy; without it some rows took a thousandfold."""
+    """The bound is generous; without it some rows took a thousandfold."""
     usual = fastest(lambda: FILTERS[name](ROWS["usual"]), 20)
     for row in ROWS.values():
         assert fastest(lambda row=row: FILTERS[name](row), 5) < 60 * usual + 1e-3

@@ -151,18 +151,18 @@ def test_an_unknown_name_comes_with_a_suggestion_and_the_known_names(only):
     with pytest.raises(UnknownNameError, match="there is no decoder 'x'"):
         Registry().decoder("x")
     with pytest.raises(UnknownNameError, match="there is no model 'x'"):
-        Registry().model("x")
+        Registry().find("corelm_models", "x")
 
 
 def test_an_unknown_name_comes_with_every_known_name():
     registry = Registry(points=[])
     with pytest.raises(UnknownNameError) as caught:
-        registry.model("x")
+        registry.find("corelm_models", "x")
     assert str(caught.value) == "there is no model 'x' (there are: none)"
     models = hookimpl(lambda: {"second": ToyModel, "first": ToyModel})
     registry.register(SimpleNamespace(corelm_models=models))
     with pytest.raises(UnknownNameError) as caught:
-        registry.model("x")
+        registry.find("corelm_models", "x")
     assert str(caught.value) == "there is no model 'x' (there are: first, second)"
 
 
@@ -202,7 +202,7 @@ def test_models_and_decoders_are_found(installed_plugin, only):
     )
     installed_plugin("corelm-more", {"toy": "corelm_more"}, code)
     registry = Registry()
-    assert len(registry.model("toy")().vocabulary) == 13
+    assert len(registry.find("corelm_models", "toy").value().vocabulary) == 13
     assert registry.decoder("mine").__name__ == "Mine"
     assert "corelm-more:toy" in names(registry.models())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from itertools import islice
 from typing import Any
 
 import jsonschema
@@ -53,8 +54,9 @@ def shortened(value: Any) -> Any:
     return [shortened(part) for part in value[: 1 + pair]] if isinstance(value, list) else value
 
 
-def test_it_agrees_with_jsonschema(made):
-    """For reports with any one value replaced or removed."""
+@pytest.mark.parametrize("step", [16, pytest.param(1, marks=pytest.mark.slow)])
+def test_it_agrees_with_jsonschema(made, step):
+    """For reports with any one value replaced or removed, at every place or at some."""
     validator = jsonschema.Draft202012Validator(schema())
     document = {**shortened(made), "samplers": shortened(made["samplers"][-1:])}  # one that failed
     document["samplers"] += shortened(made["samplers"][:1])
@@ -62,12 +64,12 @@ def test_it_agrees_with_jsonschema(made):
     for part in ("figures", "by_token"):  # whose values are alike
         text[part] = dict(list(text[part].items())[:2])
     faults = 0
-    for number, path in enumerate(paths(document)):
+    for number, path in islice(enumerate(paths(document)), 0, None, step):
         for value in VALUES[number % 3 :: 3] if path else ():  # two of the six at each place
             other = changed(document, path, value)
             assert validator.is_valid(other) == (fault(other) == ""), (path, value)
             faults += fault(other) != ""
-    assert faults > 500
+    assert faults > 500 // step
 
 
 @pytest.mark.parametrize(

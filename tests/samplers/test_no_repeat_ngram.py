@@ -22,7 +22,7 @@ def banned(n, tokens, size=4, **window):
     return np.flatnonzero(after[0] == -INF).tolist()
 
 
-@obeys_the_laws(*(NoRepeatNgram(n=n) for n in (0, 1, 2, 3, 12, 10**9)), NoRepeatNgram(n=2, last=5))
+@obeys_the_laws(*(NoRepeatNgram(n=n) for n in (0, 1, 2, 10**9)), NoRepeatNgram(n=2, last=5))
 def test_law(sampler, law):
     law(sampler)
 

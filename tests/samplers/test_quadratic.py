@@ -19,7 +19,7 @@ from corelm.testing import obeys_the_laws
 
 @obeys_the_laws(
     Quadratic(),
-    *(Quadratic(factor=f, curve=c) for f in (1e-300, 0.3, 1e300) for c in (1, 1.5, 3, 10)),
+    *(Quadratic(factor=f, curve=c) for f, c in ((1e-300, 1), (0.3, 1.5), (0.3, 10), (1e300, 3))),
 )
 def test_law(sampler, law):
     law(sampler)

@@ -20,7 +20,7 @@ LOGITS = np.log(HALF)
 NOWHERE = Context.of([[0]])
 
 
-@obeys_the_laws(*(Temperature(t=t) for t in (0, 1e-300, 1e-20, 0.2, 1, 1.5, 1e20, 1e300, INF)))
+@obeys_the_laws(*(Temperature(t=t) for t in (0, 1e-300, 0.2, 1, 1.5, 1e300, INF)))
 def test_law(sampler, law):
     law(sampler)
 

@@ -15,7 +15,7 @@ from reference_filters import (
 from corelm.testing import obeys_the_laws
 
 
-@obeys_the_laws(*(TopK(k=k) for k in (0, 1, 2, 5, 50, 10**9)))
+@obeys_the_laws(*(TopK(k=k) for k in (0, 1, 5, 10**9)))
 def test_law(sampler, law):
     law(sampler)
 

@@ -14,7 +14,7 @@ from corelm import Context, sampler
 from corelm.testing import obeys_the_laws
 
 
-@obeys_the_laws(*(TopNSigma(n=n) for n in (0, 0.5, 1, 3, 1e300, INF)))
+@obeys_the_laws(*(TopNSigma(n=n) for n in (0, 0.5, 1, 1e300, INF)))
 def test_law(sampler, law):
     law(sampler)
 

@@ -15,7 +15,7 @@ from reference_filters import (
 from corelm.testing import obeys_the_laws
 
 
-@obeys_the_laws(*(TopP(p=p) for p in (0, 1e-9, 0.1, 0.5, 0.9, 1 - 1e-9, 1)))
+@obeys_the_laws(*(TopP(p=p) for p in (0, 1e-9, 0.5, 1 - 1e-9, 1)))
 def test_law(sampler, law):
     law(sampler)
 

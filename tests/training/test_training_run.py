@@ -123,8 +123,10 @@ def test_a_trained_model_can_be_loaded_and_writes(texts, preset):
     assert all(text.startswith("a b") for _, both in notes.written for text in both.values())
 
 
-def test_the_manifest_says_how_the_model_was_made(texts):
-    manifest = bundle.read(train(settings(texts, precision="mixed_bfloat16"), Notes())).manifest
+def test_the_manifest_says_how_the_model_was_made_and_the_checkpoint_is_gone(texts):
+    chosen = settings(texts, precision="mixed_bfloat16")
+    manifest = bundle.read(train(chosen, Notes())).manifest
+    assert not checkpoint_path(chosen.out).exists()
     assert manifest["training"]["seed"] == 0
     assert manifest["training"]["preset"] == "default"
     assert manifest["training"]["texts"] == 38
@@ -254,12 +256,6 @@ def test_little_text_has_a_small_batch_and_warnings(texts):
     assert re.fullmatch(r"this is little text \(\d+ tokens\): .*", little)
     assert few.endswith(f"try at least --epochs {-(-100 // run.steps_per_epoch)}")
     assert rough.startswith("only 2 texts are held out")
-
-
-def test_the_checkpoint_is_gone_once_the_model_is_written(texts):
-    chosen = settings(texts)
-    train(chosen, Notes())
-    assert not checkpoint_path(chosen.out).exists()
 
 
 def interrupted(texts, **changes):

@@ -9,7 +9,7 @@ import typer
 
 from corelm.cli.options.completion import decoder_names
 from corelm.cli.options.parameters import RESERVED, Chosen
-from corelm.cli.output import describe, offers
+from corelm.cli.output import describe
 from corelm.cli.output.product import product
 from corelm.cli.text_values import TextCommand
 from corelm.docstrings import source_of
@@ -45,14 +45,14 @@ def decoders(
     """
     with product() as out:
         if name is None:
-            offers.write_list(out, "decoder", registry().decoders(), json)
+            describe.write_list(out, "decoder", registry().decoders(), json)
             return
         name = name.strip()
         cls = registry().decoder(name)
         offer = registry().find("corelm_decoders", name)
         if json:
             more = {"definition": describe.definition(cls), "source": source_of(cls)}
-            out.json(offers.as_json(name, offer) | more)
+            out.json(describe.as_json(name, offer) | more)
             return
         options = Chosen.of("decoder", cls, RESERVED).names
-        out.show(*offers.page(name, offer, options, f"corelm sample --decoder {name}"))
+        out.show(*describe.page(name, offer, options, f"corelm sample --decoder {name}"))

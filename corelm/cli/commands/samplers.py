@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corelm.cli.options.completion import sampler_names
-from corelm.cli.output import describe, offers
+from corelm.cli.output import describe
 from corelm.cli.output.product import Output, product
 from corelm.cli.text_values import TextCommand
 from corelm.docstrings import source_of
@@ -55,7 +55,7 @@ def samplers(
     """
     with product() as out:
         if name is None:
-            offers.write_list(out, "sampler", registry().samplers(), json)
+            describe.write_list(out, "sampler", registry().samplers(), json)
         else:
             _show(out, name, json)
 
@@ -74,12 +74,12 @@ def _show(out: Output, text: str, json: bool) -> None:
             "portable": _is_portable(sampler),
             "effect": {"error": effect} if isinstance(effect, str) else effect.as_json(),
         }
-        out.json(offers.as_json(name, offer) | more)
+        out.json(describe.as_json(name, offer) | more)
     else:
         example = _example_section(sampler, effect, out)
         options = _options(type(sampler))
         command, portable = _command(name, sampler), PORTABLE[_is_portable(sampler)]
-        out.show(*offers.page(name, offer, options, command, example, portable))
+        out.show(*describe.page(name, offer, options, command, example, portable))
 
 
 def _one(expression: str) -> Sampler:

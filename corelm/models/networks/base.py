@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -193,13 +192,9 @@ def embedding_layer(w: Weights) -> tuple[Array, Embed]:
     return tokens, Embed(tokens, w["embedding/position_embeddings/embeddings"])
 
 
-def dense_layer(w: Weights, *names: str, inputs: int = 1, activation: str = "") -> Linear:
-    """Join Keras dense layers side by side; the first `inputs` axes of a kernel are its inputs."""
-    # One wide product reads its inputs once, where several narrow ones would read them each time.
-    kernels = [w[f"{name}/kernel"] for name in names]
-    flat = [kernel.reshape(math.prod(kernel.shape[:inputs]), -1) for kernel in kernels]
-    biases = [w[f"{name}/bias"].ravel() for name in names]
-    return Linear(np.concatenate(flat, axis=1), np.concatenate(biases), activation)
+def dense_layer(w: Weights, name: str, activation: str = "") -> Linear:
+    """Return the dense layer of a name."""
+    return Linear(w[f"{name}/kernel"], w[f"{name}/bias"], activation)
 
 
 def weights_below(w: Weights, name: str) -> Weights:

@@ -213,11 +213,11 @@ def test_a_mistake_is_named_with_its_place_in_one_line(make, message):
     ],
 )  # fmt: skip
 def test_a_hostile_grammar_is_refused_or_works_in_bounded_time(model, make):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with suppress(corelm.CorelmError):
         for _ in corelm.stream(model, "A", sampler=make(), length=40, seed=1):
             pass
-    assert time.perf_counter() - begin < 20  # usually below one second
+    assert time.process_time() - begin < 20  # usually below one second
 
 
 def test_expressions_give_the_sampler_back():

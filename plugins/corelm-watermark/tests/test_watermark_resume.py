@@ -9,10 +9,10 @@ import pytest
 
 MARKED = "temperature(t=1) | green_list(key='env:THE_KEY')"
 SAMPLE = (
-    "sample", "The", "--sampler", MARKED, "--samples", "3000", "--length", "20", "--seed", "1",
+    "sample", "The", "--sampler", MARKED, "--samples", "640", "--length", "20", "--seed", "1",
     "--output", "t.jsonl",
 )  # fmt: skip
-REPORT = ("report", MARKED, "--samples", "500", "--length", "20", "--json", "r.json")
+REPORT = ("report", MARKED, "--samples", "128", "--length", "20", "--json", "r.json")
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def lines(folder, pattern):
     return sum(path.read_bytes().count(b"\n") for path in folder.glob(pattern))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "kept"), [(SAMPLE, "t.jsonl.part"), (REPORT, "home/reports/*.jsonl")]
 )
