@@ -117,7 +117,7 @@ def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
     assert {line["sampler"] for line in lines} == {"greedy", "uniform"}
     assert "| `greedy` | 0.00 |" in (tmp_path / files["markdown"]).read_text()
     assert (tmp_path / files["html"]).read_text("utf-8").startswith("<!doctype html>")
-    assert {file.suffix for file in (tmp_path / "a" / "b").iterdir()} == {".png", ".svg"}
+    assert {file.suffix for file in (tmp_path / "a" / "b").iterdir()} == {".png", ".svg", ".pdf"}
     written = [line for line in result.err.splitlines() if line.startswith("written to")]
     assert written == [f"written to {path}" for path in (*files.values(), "a/b")]
 
@@ -564,3 +564,21 @@ def test_a_report_that_cannot_be_written_is_kept(report: Run, run: Run, home: Pa
     assert units(home) > 3
     (home.parent / "gone").mkdir()
     assert report(*words, "--resume").code == 0
+
+
+def test_an_interrupted_report_is_not_continued_with_other_code(report, monkeypatch):
+    def interrupted(self, units, model=0):
+        yield from list(run_here(self, units, model))[:1]
+        raise KeyboardInterrupt
+
+    from corelm.scaling import code_digests
+    from corelm.scaling.executor import InProcess
+
+    run_here = InProcess.run
+    with monkeypatch.context() as patch:
+        patch.setattr(InProcess, "run", interrupted)
+        assert report("greedy").code == 130
+    monkeypatch.setattr(code_digests, "_digest", lambda package: "0" * 16)
+    done = report("greedy", "--resume")
+    assert done.code == 2
+    assert "the interrupted report has other settings: code of corelm" in done.err

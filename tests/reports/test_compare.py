@@ -563,3 +563,12 @@ def test_the_figures_do_not_depend_on_the_texts_that_the_report_keeps(texts):
         shown = [text for text in whole["texts"] if text["seed"] == 1 and text["sample"] < texts]
         assert row["texts"] == shown
         assert len(shown) == 2 * texts
+
+
+def test_a_report_is_titled_by_the_name_that_its_model_was_loaded_by():
+    report = corelm.compare(corelm.load("imdb"), ["greedy"], n=1, length=2, contexts=1)
+    assert report.to_dict()["header"]["model"]["name"] == "imdb"
+    assert (
+        corelm.compare(ToyModel(), ["greedy"], n=1, length=2).to_dict()["header"]["model"]["name"]
+        == "ToyModel"
+    )

@@ -74,9 +74,11 @@ def figures(document: Document, sampler: str) -> Document:
 
 def test_the_files_are_pictures(document):
     files = plots(typed(document))
-    assert set(files) == {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg")}
+    assert set(files) == {f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")}
     for name, content in files.items():
-        assert content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml"), name
+        begins = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+        assert content.startswith(begins[name[-3:]]), name
+        assert b"/Type3" not in content  # journals want the letters as TrueType
 
 
 @pytest.mark.slow
