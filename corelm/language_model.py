@@ -121,6 +121,24 @@ class RewindableSession(Session, Protocol):
 
 
 @runtime_checkable
+class JoinableSession(Session, Protocol):
+    """A session whose rows may have different lengths, and that can get more of them.
+
+    The logits of a row do not depend on the other rows. A model with such sessions takes a list of
+    ids for each row in `LanguageModel.start`.
+    """
+
+    def join(self, other: Session) -> None:
+        """Add the rows of another session of the same model after the own ones.
+
+        The other session must not be used afterwards.
+
+        Raises:
+            UsageError: a session of another model, or this session itself.
+        """
+
+
+@runtime_checkable
 class HiddenStateSession(Session, Protocol):
     """A session with access to the network's hidden states, for decoders that compare them."""
 
@@ -143,7 +161,11 @@ class LanguageModel(Protocol):
         """Return (batch, vocabulary) probabilities after (batch, time) ids. Stateless."""
 
     def start(self, tokens: ArrayLike) -> Session:
-        """Return a decoding session that starts with (batch, time) ids."""
+        """Return a decoding session that starts with (batch, time) ids.
+
+        If the session is a `JoinableSession`, rows may have different lengths, as a list of ids for
+        each row; other models raise an error for these.
+        """
 
 
 @dataclass(frozen=True)

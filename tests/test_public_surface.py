@@ -60,6 +60,7 @@ NO_EXAMPLE = {
     "TokenTrace": "a record, seen in the example of explain",
     "Generation": "a record, seen in the example of generate",
     "HiddenStateSession": "a protocol",
+    "JoinableSession": "a protocol",
     "LanguageModel": "a protocol",
     "ParameterError": "the example of param shows one",
     "RewindableSession": "a protocol",

@@ -134,3 +134,41 @@ def test_tokens_for_another_batch():
     window = SlidingWindow([[3], [4]], PLAIN, 4)
     with pytest.raises(UsageError, match=r"tokens must be \(2,\) or \(2, time\), not \(3, 1\)"):
         window.extend([5, 6, 7])
+
+
+def test_texts_of_different_lengths_have_windows_of_their_own():
+    window = SlidingWindow([[3, 4, 5, 6, 7], [8], [9, 10]], PLAIN, 4)
+    assert (window.length, window.is_equal) == (5, False)
+    assert window.lengths.tolist() == [5, 1, 2]
+    assert window.runs == [slice(0, 1), slice(1, 2), slice(2, 3)]
+    assert window.starts(5).tolist() == [2, 0, 0]
+    seen = window.windows(window.starts(5))
+    assert [seen[0].tolist(), seen[1, :1].tolist(), seen[2, :2].tolist()] == [
+        [5, 6, 7], [8], [9, 10]
+    ]  # fmt: skip
+    window.extend([[11, 12], [13, 14], [15, 16]])
+    assert window.texts[1, :3].tolist() == [8, 13, 14]
+    assert [*window.spans(1, slice(1, 2))] == [(0, 3, 1)]
+    window.extend([17, 18, 19])
+    assert window.starts(window.length).tolist() == [4, 0, 2]
+
+
+def test_rows_of_one_length_are_one_run():
+    window = SlidingWindow([[3], [4], [5, 6], [7, 8], [9]], ENDING, 4)
+    assert window.runs == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert window.texts[:, 0].tolist() == [ENDING.start] * 5
+    window.select(np.array([0, 4]))
+    assert (window.runs, window.length, window.is_equal) == ([slice(0, 2)], 2, True)
+
+
+def test_texts_join_with_their_lengths():
+    window = SlidingWindow([[3, 4]], PLAIN, 4)
+    window.join(SlidingWindow([[5, 6, 7], [8]], PLAIN, 4))
+    assert window.lengths.tolist() == [2, 3, 1]
+    window.rewind(0)
+    with pytest.raises(UsageError, match="a text of 1 tokens cannot lose its last 1"):
+        window.rewind(1)
+    window.extend([9, 9, 9])
+    assert [window.texts[i, :n].tolist() for i, n in enumerate(window.lengths)] == [
+        [3, 4, 9], [5, 6, 7, 9], [8, 9]
+    ]  # fmt: skip

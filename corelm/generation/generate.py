@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -128,6 +128,33 @@ class Texts:
             samples=samples, seed=self.seed, decoder=self.strategy.decoder, unknown=self.unknown,
             prompt_index=self.prompt_index,
         )  # fmt: skip
+
+    def batches(self, prompts: Sequence[str]) -> Iterator[list[tuple[Texts, range]]]:
+        """Yield n texts of each of several prompts, one prompt after the other, in batches.
+
+        A batch has the texts of each prompt with the samples of these.
+
+        Args:
+            prompts: the prompts, instead of the own one.
+
+        Example:
+            >>> from corelm.plugins.strategies import strategy
+            >>> texts = Texts("", strategy("greedy"), 3, 50, 1, Endings())
+            >>> for batch in texts.batches(["the", "a"]):
+            ...     print([(part.prompt, samples) for part, samples in batch])
+            [('the', range(0, 50)), ('a', range(0, 14))]
+            [('a', range(14, 50))]
+        """
+        of_prompts, n = [replace(self, prompt=prompt) for prompt in prompts], self.n
+        for numbers in batches(len(prompts) * n):
+            parts = range(numbers.start // n, (numbers.stop - 1) // n + 1)
+            yield [
+                (
+                    of_prompts[i],
+                    range(max(numbers.start - i * n, 0), min(numbers.stop - i * n, n)),
+                )
+                for i in parts
+            ]
 
 
 def stream(

@@ -7,8 +7,9 @@ and imports TensorFlow without its messages.
 from corelm.interop.cached_session import CachedSession, KeyValueCache
 from corelm.interop.engine_sampler import EngineSampler
 from corelm.interop.hub_cache import check_hub_model, hub_models
+from corelm.interop.padded_session import PaddedCache, PaddedSession
 from corelm.interop.requirements import check_model_folder, requires
-from corelm.interop.session_trial import check_session, session_faults
+from corelm.interop.session_trial import check_session, row_faults, session_faults
 from corelm.interop.tokenizer_vocabulary import vocabulary_of
 from corelm.models.keras_import import quiet_tensorflow
 
@@ -16,12 +17,15 @@ __all__ = [
     "CachedSession",
     "EngineSampler",
     "KeyValueCache",
+    "PaddedCache",
+    "PaddedSession",
     "check_hub_model",
     "check_model_folder",
     "check_session",
     "hub_models",
     "quiet_tensorflow",
     "requires",
+    "row_faults",
     "session_faults",
     "vocabulary_of",
 ]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from corelm import Array, Vocabulary
+from corelm.errors import UsageError
 from corelm.models.sliding_window import SlidingWindow
 
 Outputs = tuple[Array, ...]
@@ -40,12 +41,13 @@ class KeyValueCache(Protocol):
 
 
 class CachedSession:
-    """A decoding session on the key/value cache of another engine.
+    """A decoding session of rows of one length, on the key/value cache of another engine.
 
     It keeps the texts, puts the vocabulary's start token before them, slides the window of a text
     that is longer than the context, and processes tokens only when an answer depends on them. So
     extending and rewinding cost nothing, and the engine processes each token of a window once.
 
+    `corelm.toolkit.start_rows` makes a session of rows of different lengths of several of these.
     For an engine that returns hidden states, a subclass adds the method `hidden_states` of
     `HiddenStateSession`: `return self.last_outputs(count)[1]`.
 
@@ -56,7 +58,8 @@ class CachedSession:
         context_length: the largest number of tokens that the engine's model attends to.
 
     Raises:
-        UsageError: no ids, ids outside the vocabulary, or an empty text without a start token.
+        UsageError: no ids, ids outside the vocabulary, rows of different lengths, or an empty text
+            without a start token.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -90,6 +93,8 @@ class CachedSession:
     ) -> None:
         self._cache = cache
         self._window = SlidingWindow(tokens, vocabulary, context_length)
+        if not self._window.is_equal:
+            raise UsageError("this session takes rows of one length; start others by start_rows")
         self._start = self._stop = 0  # the cache holds this range of the texts
         self._outputs: Outputs = ()  # at the last tokens of the texts; none if not computed
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, RewindableSession, Session
+from corelm import Array, JoinableSession, RewindableSession, Session
 from corelm.errors import CorelmError
 
 logger = logging.getLogger("corelm")
@@ -65,6 +65,44 @@ def session_faults(
     if isinstance(session, RewindableSession):
         faults |= _rewind_fault(session, texts[FORK], whole[FORK])
     return faults
+
+
+def row_faults(
+    start: Callable[[list[list[int]]], JoinableSession],
+    start_equal: Callable[[NDArray[np.int64]], Session],
+    vocabulary_size: int,
+) -> dict[str, float]:
+    """Try a session of rows of different lengths, and return the operations that fail.
+
+    An engine that takes no mask or positions of each row reads padding as text.
+
+    Args:
+        start: starts a session for a list of ids for each row.
+        start_equal: starts a session for (batch, time) ids.
+        vocabulary_size: the number of tokens.
+
+    Returns:
+        The largest error of a logit by operation, `start` or `join`, if it is larger than rounding
+        explains; infinite if it raised an exception.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> row_faults(ToyModel().start, ToyModel().start, vocabulary_size=12)
+        {}
+    """
+    ids = (vocabulary_size // 3 + np.arange(15)) % vocabulary_size
+    texts = [part.tolist() for part in (ids[:5], ids[5:8], ids[8:12])]
+    more = ids[12:]
+    alone = [start_equal(np.array([[*text, *more[i : i + 1]]])) for i, text in enumerate(texts)]
+    expected = np.concatenate([session.next_logits() for session in alone])
+    try:
+        session, first, second = (start(part) for part in (texts[:2], texts[:1], texts[1:]))
+        session.next_logits()
+        faults = _fault("start", _extended(session, more[:2]), expected[:2])
+        first.join(second)
+        return faults | _fault("join", _extended(first, more), expected)
+    except Exception:  # of any library: they have no common root
+        return {"start": np.inf}
 
 
 def check_session(start: Callable[[NDArray[np.int64]], Session], size: int, name: str) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, Vocabulary, softmax
+from corelm import Array, Session, Vocabulary, softmax
 from corelm.errors import UsageError
 from corelm.models.sliding_window import SlidingWindow
+from corelm.toolkit import start_rows
 
 logger: logging.Logger = logging.getLogger("corelm")
 
@@ -82,8 +83,11 @@ class KerasLanguageModel:
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""
         return softmax(self.start(tokens).next_logits())
 
-    def start(self, tokens: ArrayLike) -> KerasSession:
-        """Start a decoding session for (batch, time) ids."""
+    def start(self, tokens: ArrayLike) -> Session:
+        """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
+        return start_rows(self._start_equal, tokens)
+
+    def _start_equal(self, tokens: ArrayLike) -> KerasSession:
         return KerasSession(self, SlidingWindow(tokens, self.vocabulary, self.context_length))
 
     def logits(self, window: NDArray[np.int64], count: int = 1) -> Array:

@@ -5,14 +5,15 @@ A row's logits are the same to the last bit whichever other rows are decoded wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, native, softmax
+from corelm import Array, Session, native, softmax
+from corelm.errors import UsageError
 from corelm.models.architectures import Architecture
 from corelm.models.networks import NETWORKS
 from corelm.models.networks.base import BackgroundStep, Network
@@ -20,6 +21,9 @@ from corelm.models.networks.layers import Matrix, Panels, Weights
 from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
+
+Ids = NDArray[np.int64]
+Range = tuple[int, int]
 
 
 class NumpyModel:
@@ -80,7 +84,7 @@ class NumpyModel:
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> NumpySession:
-        """Start a decoding session for (batch, time) ids."""
+        """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
         return NumpySession(
             self._network, SlidingWindow(tokens, self.vocabulary, self.context_length)
         )
@@ -100,7 +104,9 @@ class NumpySession:
         self._window = window
         self._copies = 1  # the number of rows for each text; more than 1 only where there is one
         self._cache = network.new_cache(len(window.texts))
-        self._start = self._processed = 0  # the cache covers this range of the texts
+        # The cache covers the longest text up to here, and each other one up to the same distance
+        # from its end. It begins where the window began when the longest text had this length.
+        self._processed = self._cached_at = 0
         self._outputs: Array = np.empty((len(window.texts), 0, 0), dtype=np.float32)
         self._logits: Array | None = None
         self._background: BackgroundStep | None = None
@@ -133,27 +139,20 @@ class NumpySession:
         # One token after processed ones, as in decoding: begin at once, while the caller works.
         # Several tokens may still be rewound before anybody asks for logits.
         if self._window.length == before + 1 and self._processed == before:
-            start, stop, asked = next(self._window.spans(1))
-            texts, new = self._unprocessed(start, stop, asked)
-            self._background = self._network.begin(texts, new, self._cache, asked)
-            if self._background:
-                self._start, self._processed = start, stop
+            self._begin()
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
         self._finish_background()
         self._window.rewind(count)
         self._processed = min(self._processed, self._window.length)
-        # The window may now begin before the cached range, of which nothing is left.
-        if self._processed <= self._start:
-            self._start = self._processed = 0
         if count:
             self._outputs, self._logits = self._outputs[:, :-count], None
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
         batch = len(self._window.texts) * self._copies
-        kept: NDArray[np.int64] = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
+        kept: Ids = np.arange(batch)[np.asarray(rows, dtype=np.int64)]
         if np.array_equal(kept, np.arange(batch)):
             return
         # Forks of a single text stay one text until their tokens differ: a prompt for 64 samples
@@ -167,6 +166,31 @@ class NumpySession:
             self._kept_logits()
         self._copies = 1
         self._select_texts(kept)
+
+    def join(self, other: Session) -> None:
+        """Add the rows of another session of this model after the own ones.
+
+        Raises:
+            UsageError: a session of another model, or this session itself.
+        """
+        if other is self or getattr(other, "_network", None) is not self._network:
+            raise UsageError("join takes another session of the same model")
+        assert isinstance(other, NumpySession)
+        sessions = self, other
+        for session in sessions:
+            session._finish_background()
+            if session._cached_at != session._window.length:  # the cache may be a later window's
+                session._outputs = session._outputs[:, :0]
+            session._last_outputs(1)
+            session._copies_to_texts()
+        times = [session._cached_time() for session in sessions]
+        self._cache = self._network.join([session._cache for session in sessions], times)
+        self._window.join(other._window)
+        self._processed = self._cached_at = self._window.length
+        # Logits that were handed over are computed again only if somebody asks for them again.
+        logits = [session._logits for session in sessions if session._logits is not None]
+        self._logits = np.concatenate(logits) if len(logits) == 2 else None
+        self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
 
     def _kept_logits(self) -> Array:
         """Return the logits of the next token, and keep them."""
@@ -188,22 +212,48 @@ class NumpySession:
         """Return the tokens of each text; copies that get different ones become texts."""
         if tokens.shape[:1] == (self._copies,) and (tokens == tokens[0]).all():
             return tokens[:1]
-        copies, self._copies = self._copies, 1
-        self._select_texts(np.zeros(copies, dtype=np.int64))
+        self._copies_to_texts()
         return tokens
 
-    def _select_texts(self, kept: NDArray[np.int64]) -> None:
-        self._cache = self._network.select(self._cache, kept, self._processed - self._start)
+    def _copies_to_texts(self) -> None:
+        """Make each of several rows of one text a text of its own."""
+        copies, self._copies = self._copies, 1
+        if copies > 1:
+            self._select_texts(np.zeros(copies, dtype=np.int64))
+
+    def _select_texts(self, kept: Ids) -> None:
+        self._cache = self._network.select(self._cache, kept, self._cached_time())
+        before = self._window.length
         self._window.select(kept)
+        gone = before - self._window.length  # if the longest text went
+        self._processed, self._cached_at = self._processed - gone, self._cached_at - gone
         self._outputs = self._outputs[kept]
         self._logits = None if self._logits is None else self._logits[kept]
+
+    def _begin(self) -> None:
+        """Begin to process one token of each row in the background, if that is possible."""
+        window = self._window
+        times: Ids | None = None
+        if window.is_equal:
+            start, stop, asked = next(window.spans(1))
+            texts = window.texts[:, start:stop]
+            new = _unprocessed(self._cached(slice(0, 1)), start, stop, asked)
+        else:
+            starts, new = window.starts(window.length), 1
+            before = window.starts(self._cached_at)
+            if starts is not before and not np.array_equal(starts, before):
+                return  # the windows of some rows slid, so these have more to process
+            texts, times = window.windows(starts), window.lengths - starts
+        self._background = self._network.begin(texts, new, self._cache, 1, times)
+        if self._background:
+            self._processed = self._cached_at = window.length
 
     def _finish_background(self) -> None:
         """Wait for the step in the background, if there is one, and keep its results."""
         background, self._background = self._background, None
         if background:
-            # If waiting fails, the step counts as not processed.
-            self._processed, processed = self._start, self._processed
+            # If waiting fails, nothing counts as processed.
+            self._processed, processed = 0, self._processed
             background.wait()
             self._processed, self._logits = processed, background.logits[:, 0]
             # The earlier outputs may belong to another position of the window.
@@ -213,28 +263,86 @@ class NumpySession:
         """Return the network's outputs at the last tokens, which it processes if need be."""
         self._finish_background()
         if not 1 <= count <= self._outputs.shape[1]:
-            parts = [self._process(*span) for span in self._window.spans(count)]
-            self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            runs = self._window.runs
+            caches = [self._cached(rows) for rows in runs]
+            spans = [[*self._window.spans(count, rows)] for rows in runs]
+            self._processed = 0  # until all are processed: an exception may come in between
+            if count == 1 and len(runs) > 1:
+                self._outputs = self._process_last(caches)
+            else:
+                parts = [self._process(*part) for part in zip(runs, caches, spans, strict=True)]
+                self._outputs = parts[0] if len(parts) == 1 else np.concatenate(parts)
+            self._processed = self._cached_at = self._window.length
         return self._outputs[:, -count:]
 
-    def _process(self, start: int, stop: int, asked: int) -> Array:
-        """Process the rest of a window; return the outputs at its last `asked` tokens."""
-        texts, new = self._unprocessed(start, stop, asked)
-        if native.kernels:  # the logits cost little in the same call
-            last = int(stop == self._window.length)
-            outputs, logits = self._network.process_with_logits(texts, new, self._cache, last)
-            self._logits = logits[:, 0] if last else None
-        else:
-            outputs = self._network.process(texts, new, self._cache)
-        self._start, self._processed = start, stop
-        return outputs[:, -asked:]
+    def _process(self, rows: slice, cached: Range, spans: Iterable[tuple[int, int, int]]) -> Array:
+        """Process rows of one length; return the outputs at their last tokens.
 
-    def _unprocessed(self, start: int, stop: int, asked: int) -> tuple[NDArray[np.int64], int]:
-        """Return a window, and the number of tokens at its end that are to be processed."""
-        # A window that slid has new positions, so all of it is processed again. The asked tokens
-        # are always processed: their outputs are wanted, not their cache.
-        processed = self._processed if start == self._start else start
-        return self._window.texts[:, start:stop], stop - min(processed, stop - asked)
+        Args:
+            rows: the rows.
+            cached: the range of their texts that the cache covers.
+            spans: from `SlidingWindow.spans`.
+        """
+        parts = []
+        for start, stop, asked in spans:
+            texts, new = (
+                self._window.texts[rows, start:stop],
+                _unprocessed(cached, start, stop, asked),
+            )
+            # The logits are those of the session only if all its rows have one length.
+            last = int(self._window.is_equal and stop == self._window.length)
+            parts.append(self._run(texts, new, self._cache[rows], last)[:, -asked:])
+            cached = start, stop
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _process_last(self, caches: Iterable[Range]) -> Array:
+        """Process rows of different lengths; return the outputs at the last token of each.
+
+        One call processes the last tokens of all rows. Where windows slid or prompts were not read,
+        the tokens before the last are processed first.
+
+        Args:
+            caches: for each run of rows, the range of their texts that the cache covers.
+        """
+        window = self._window
+        starts = window.starts(window.length)
+        for rows, cached in zip(window.runs, caches, strict=True):
+            start, stop = int(starts[rows.start]), window.length_of(rows) - 1
+            if new := _unprocessed(cached, start, stop, 0):
+                self._run(window.texts[rows, start:stop], new, self._cache[rows], 0)
+        times = window.lengths - starts
+        return self._run(window.windows(starts), 1, self._cache, 1, times)
+
+    def _run(
+        self, texts: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
+    ) -> Array:
+        """Process the last tokens of some rows; keep the logits after the last, if asked for."""
+        if not native.kernels:
+            return self._network.process(texts, new, cache, times)
+        # The logits cost little in the same call.
+        outputs, logits = self._network.process_with_logits(texts, new, cache, asked, times)
+        self._logits = logits[:, 0] if asked else None
+        return outputs
+
+    def _cached(self, rows: slice) -> Range:
+        """Return the range that the cache covers of the texts of rows of one length."""
+        missing = self._window.length - self._window.length_of(rows)
+        start = self._window.start(self._cached_at - missing)
+        # After a rewind, nothing may be left of a window that began later.
+        return start, max(self._processed - missing, start)
+
+    def _cached_time(self) -> int:
+        """Return the number of positions that the cache has of the longest range."""
+        ranges = map(self._cached, self._window.runs)
+        return max((processed - start for start, processed in ranges), default=0)
+
+
+def _unprocessed(cached: Range, start: int, stop: int, asked: int) -> int:
+    """Return the number of tokens at the end of a window that are to be processed."""
+    # A window that slid has new positions, so all of it is processed again. The asked tokens are
+    # always processed: their outputs are wanted, not their cache.
+    processed = cached[1] if start == cached[0] else start
+    return stop - min(processed, stop - asked)
 
 
 def bare_products(matrices: Sequence[Matrix], batch: int) -> list[list[Callable[[], object]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,51 +11,107 @@ from numpy.typing import ArrayLike, NDArray
 
 from corelm import Vocabulary
 from corelm.errors import UsageError
-from corelm.toolkit import window_start
+from corelm.toolkit import padded_rows, window_start
 
 LEAST = 64
 """The smallest number of tokens that memory is allocated for."""
 
 
 class SlidingWindow:
-    """A batch of equally long texts, and the part of them that a model sees.
+    """A batch of texts of any lengths, and the part of each that a model sees.
 
     A text begins with the vocabulary's start token, if there is one; the window includes it.
 
     Args:
-        tokens: (batch, time) ids, each row a text from its beginning.
+        tokens: (batch, time) ids, or a list of ids for each row; a row is a text from its
+            beginning.
         vocabulary: decides the valid ids and the start token.
         context_length: the largest number of tokens that the model sees.
+
+    Attributes:
+        length: the number of tokens in the longest text, including the one that begins it.
+        is_equal: True if all texts have one length.
 
     Raises:
         UsageError: no ids, ids outside the vocabulary, or an empty text without a start token.
     """
 
     def __init__(self, tokens: ArrayLike, vocabulary: Vocabulary, context_length: int) -> None:
-        ids = np.asarray(tokens)
-        if ids.ndim != 2:
-            raise UsageError(f"tokens must be (batch, time) ids, not an array of shape {ids.shape}")
+        ids, lengths = padded_rows(tokens)
         self._size = len(vocabulary)
         self._context_length = context_length
         self._room: NDArray[np.int64] = np.empty(ids.shape, dtype=np.int64)
-        self.length = 0
-        """The number of tokens in a text, including the one that begins it."""
+        self.length: int = 0
+        # All texts get and lose as many tokens, so the differences of their lengths stay.
+        self._set_missing(np.zeros(len(ids), dtype=np.int64))
         if vocabulary.start is not None:
             self.extend(np.full((len(ids), 1), vocabulary.start))
-        elif ids.shape[1] == 0:
+        elif lengths.min(initial=ids.shape[1]) == 0:
             raise UsageError("this model cannot continue an empty text; give it at least one token")
         self.extend(ids)
+        self._set_missing(ids.shape[1] - lengths)
 
     @property
     def texts(self) -> NDArray[np.int64]:
-        """(batch, length) ids: the texts from their beginning; do not write into them."""
+        """(batch, length) ids: the texts from their beginning; do not write into them.
+
+        A text shorter than others is followed by ids that mean nothing.
+        """
         return self._room[:, : self.length]
 
-    def spans(self, count: int) -> Iterator[tuple[int, int, int]]:
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(batch,) the number of tokens in each text, including the one that begins it."""
+        return self.length - self._missing
+
+    @property
+    def runs(self) -> list[slice]:
+        """The rows in groups of neighbours that have one length."""
+        batch = len(self._missing)
+        if self.is_equal:
+            return [slice(0, batch)]
+        bounds = [0, *(np.flatnonzero(np.diff(self._missing)) + 1).tolist(), batch]
+        return [slice(first, end) for first, end in pairwise(bounds)]
+
+    def start(self, length: int) -> int:
+        """Return the position at which the window of a text of this length begins."""
+        return window_start(length, self._context_length)
+
+    def starts(self, longest: int) -> NDArray[np.int64]:
+        """Return the position in each text at which its window begins: (batch,).
+
+        Args:
+            longest: the length of the longest text, now or at another time.
+        """
+        if longest <= self._context_length:
+            return self._zeros
+        starts = map(self.start, (longest - self._missing).tolist())
+        return np.fromiter(starts, np.int64, len(self._missing))
+
+    def windows(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the ids of each text from a position on, (batch, time).
+
+        A window shorter than others is followed by ids that mean nothing.
+
+        Args:
+            starts: (batch,) positions.
+        """
+        if starts is self._zeros:  # as long as no window slides, which is most of the time
+            return self.texts
+        time = int((self.lengths - starts).max(initial=0))
+        positions = starts[:, None] + np.arange(time)
+        return np.take_along_axis(self._room, np.minimum(positions, self.length - 1), axis=1)
+
+    def length_of(self, rows: slice) -> int:
+        """Return the length of rows of one length, one of `runs`."""
+        return self.length if self.is_equal else self.length - int(self._missing[rows.start])
+
+    def spans(self, count: int, rows: slice = slice(0, 1)) -> Iterator[tuple[int, int, int]]:
         """Yield the windows in which a model sees each of the last tokens as the last one.
 
         Args:
             count: the number of tokens, at least 1.
+            rows: rows of one length, one of `runs`; by default those of the first row's.
 
         Yields:
             The start and the end of a window in the texts, and the number of tokens at its end
@@ -63,26 +120,29 @@ class SlidingWindow:
         Raises:
             UsageError: fewer tokens than one, or more than a text has.
         """
-        if not 1 <= count <= self.length:
-            raise UsageError(f"there are no last {count} tokens in a text of {self.length}")
-        done = self.length - count
+        length = self.length_of(rows)
+        if not 1 <= count <= length:
+            raise UsageError(f"there are no last {count} tokens in a text of {length}")
+        done = length - count
         # A window slides only when it is full, so one pass serves all tokens up to its end.
-        while done < self.length:
-            start = window_start(done + 1, self._context_length)
-            stop = min(start + self._context_length, self.length)
+        while done < length:
+            start = self.start(done + 1)
+            stop = min(start + self._context_length, length)
             yield start, stop, stop - done
             done = stop
 
     def extend(self, tokens: ArrayLike) -> None:
         """Append ids of shape (batch,) or (batch, time)."""
         ids = self._checked(tokens)
-        before, self.length = self.length, self.length + ids.shape[1]
-        if self.length > self._room.shape[1]:
-            # Doubling keeps a long text from being copied at every token.
-            larger = np.empty((len(ids), self.length + max(self.length, LEAST)), dtype=np.int64)
-            larger[:, :before] = self._room[:, :before]
-            self._room = larger
-        self._room[:, before : self.length] = ids
+        count, before = ids.shape[1], self.length
+        self._reserve(len(ids), before + count)
+        if self.is_equal:
+            self._room[:, before : before + count] = ids
+        elif count == 1:
+            self._room[self._rows, self.lengths] = ids[:, 0]
+        else:
+            self._room[self._rows[:, None], self.lengths[:, None] + np.arange(count)] = ids
+        self.length = before + count
 
     def rewind(self, count: int) -> None:
         """Drop the last tokens of each row.
@@ -90,13 +150,44 @@ class SlidingWindow:
         Raises:
             UsageError: as many tokens as a text has, or more; its first token stays.
         """
-        if not 0 <= count < self.length:
-            raise UsageError(f"a text of {self.length} tokens cannot lose its last {count}")
+        shortest = self.length - self._most_missing
+        if not 0 <= count < shortest:
+            raise UsageError(f"a text of {shortest} tokens cannot lose its last {count}")
         self.length -= count  # the next tokens overwrite the dropped ones
 
     def select(self, rows: NDArray[Any]) -> None:
         """Keep these rows in this order."""
         self._room = self._room[rows]
+        self._set_missing(self._missing[rows])
+
+    def join(self, other: SlidingWindow) -> None:
+        """Add the rows of another window after the own ones."""
+        batch, time, lengths = len(self.texts), other.length, self.lengths
+        self._reserve(batch + len(other.texts), max(self.length, time))
+        self._room[batch:, :time] = other.texts
+        self.length = max(self.length, time)
+        self._set_missing(self.length - np.concatenate([lengths, other.lengths]))
+
+    def _reserve(self, batch: int, length: int) -> None:
+        """Make room for texts of a length in each row."""
+        if length > self._room.shape[1] or batch > len(self._room):
+            # Doubling keeps a long text from being copied at every token.
+            time = self._room.shape[1]
+            time = length + max(length, LEAST) if length > time else time
+            larger = np.empty((batch, time), dtype=np.int64)
+            larger[: len(self._room), : self.length] = self.texts
+            self._room = larger
+
+    def _set_missing(self, missing: NDArray[np.int64]) -> None:
+        """Take the number of tokens that each text is shorter than the length."""
+        least = int(missing.min()) if len(missing) else 0
+        self.length -= least  # the longest text may have gone
+        self._missing = missing - least
+        self._rows = np.arange(len(missing))
+        self._zeros = np.zeros_like(missing)
+        self._zeros.flags.writeable = False
+        self._most_missing = int(self._missing.max(initial=0))
+        self.is_equal: bool = self._most_missing == 0
 
     def _checked(self, tokens: ArrayLike) -> NDArray[Any]:
         ids = np.asarray(tokens)

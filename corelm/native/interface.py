@@ -74,6 +74,7 @@ class Kernels(Protocol):
         attention_masks: Mask | None,
         outputs: Floats,
         logits: Floats,
+        times: Ids | None = None,
         /,
     ) -> None:
         """Run one step: the last tokens of a window, after those in the cache.
@@ -85,6 +86,7 @@ class Kernels(Protocol):
             attention_masks: (masks, batch, new, time), False where hidden.
             outputs: (batch, new, width), the results of all new tokens.
             logits: (batch, wanted, vocabulary), after the last tokens.
+            times: (batch,) tokens of each row of the window; by default all.
         """
 
     def begin(
@@ -95,6 +97,7 @@ class Kernels(Protocol):
         attention_masks: Mask | None,
         outputs: Floats,
         logits: Floats,
+        times: Ids | None = None,
         /,
     ) -> object:
         """Start a step in the background. Its arrays are of no use until `wait` returns."""

@@ -22,7 +22,7 @@ from corelm.scaling.executor import Executor
 from corelm.scaling.job import Job
 from corelm.scaling.text_batches import in_order, settings_of, units_of
 from corelm.scaling.text_file import opened, stored_settings
-from corelm.toolkit import Texts, parts
+from corelm.toolkit import parts
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,24 @@ class Destination:
             **code_settings([model, *(part for thing in things for part in parts(thing))]),
         }
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
-        self._write(texts, self.executor.opened([model], jobs), origin)
+        self._write(request, self.executor.opened([model], jobs), origin)
 
     def _write(
-        self, texts: Texts, executor: AbstractContextManager[Executor], origin: Mapping[str, Any]
+        self,
+        request: Request,
+        executor: AbstractContextManager[Executor],
+        origin: Mapping[str, Any],
     ) -> None:
-        with opened(self.path, {**origin, **settings_of(texts)}, self.resume) as file:
+        texts, prompts = request.texts, request.prompts
+        settings = {**origin, **settings_of(texts, prompts)}
+        with opened(self.path, settings, self.resume) as file:
             if file.written:
                 messages.note(f"continuing after {file.written} texts")
             with executor as workers, stages("units") as progress:
-                progress("texts", file.written, texts.n)
-                for lines in in_order(workers, units_of(texts, file.written)):
+                progress("texts", file.written, request.total)
+                for lines in in_order(workers, units_of(texts, file.written, prompts)):
                     file.add(json.loads(lines))
-                    progress("texts", file.written, texts.n)
+                    progress("texts", file.written, request.total)
         counts = ", ".join(f"{count} {reason}" for reason, count in file.reasons.most_common())
         messages.note(f"finish reasons: {counts}")
         messages.note(f"written to {self.path}")

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from corelm import Generation, LanguageModel
 from corelm.scaling.executor import Executor, Unit
 from corelm.scaling.job import hashes_of_secrets
-from corelm.toolkit import Texts, batches
+from corelm.toolkit import BATCH, Texts, batches, write_in_order
 
 EARLY = 256
 """The number of results kept in memory that wait for an earlier one."""
 
 
-def settings_of(texts: Texts) -> dict[str, Any]:
-    """Return everything that texts depend on, besides the model."""
+def settings_of(texts: Texts, prompts: Sequence[str] = ()) -> dict[str, Any]:
+    """Return everything that texts depend on, besides the model.
+
+    Args:
+        texts: the texts of one prompt.
+        prompts: several prompts, instead of that of the texts.
+    """
+    listed = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()
+    of_prompts = {"prompts": len(prompts), "sha256_of_prompts": listed}
     things = [thing for thing in texts.strategy if thing is not None]
     return {
         "sampler": str(texts.strategy.sampler),
         "decoder": str(texts.strategy.decoder),
-        "prompt": texts.prompt,
+        **(of_prompts if prompts else {"prompt": texts.prompt}),
         "length": texts.length,
         "samples": texts.n,
         "seed": texts.seed,
@@ -33,9 +41,15 @@ def settings_of(texts: Texts) -> dict[str, Any]:
     }
 
 
-def units_of(texts: Texts, first: int = 0) -> Iterator[WriteTexts]:
+def units_of(
+    texts: Texts, first: int = 0, prompts: Sequence[str] = ()
+) -> Iterator[WriteTexts | WritePrompts]:
     """Yield the units from a text on, which must be the first of a batch."""
-    return (WriteTexts(texts, samples) for samples in batches(texts.n) if samples.start >= first)
+    if not prompts:
+        found = (WriteTexts(texts, samples) for samples in batches(texts.n))
+        return (unit for unit in found if unit.samples.start >= first)
+    numbered = enumerate(texts.batches(prompts))
+    return (WritePrompts(tuple(part), i) for i, part in numbered if i * BATCH >= first)
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,32 @@ class WriteTexts:
         for _ in open_texts.take(self.texts.steps(model, self.samples)):
             pass
         return [line(text) for text in open_texts.generations()]
+
+
+@dataclass(frozen=True)
+class WritePrompts:
+    """Write the texts of several prompts together.
+
+    Attributes:
+        parts: the texts of each prompt, and the samples to write of these.
+        number: the number of the batch.
+    """
+
+    parts: tuple[tuple[Texts, range], ...]
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The name among all units."""
+        return f"batch {self.number}"
+
+    def __call__(self, model: LanguageModel) -> list[str]:
+        lines: list[str] = []
+        for ended in write_in_order(model, self.parts):
+            if ended.error:
+                raise ended.error
+            lines += [line(text) for text in ended.open_texts.generations()]
+        return lines
 
 
 def line(text: Generation) -> str:

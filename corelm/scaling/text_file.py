@@ -75,7 +75,8 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
 
     Args:
         path: the file.
-        settings: everything that the texts depend on, as JSON can hold it.
+        settings: everything that the texts depend on, as JSON can hold it; `samples` is the number
+            of texts of a prompt.
         resume: True to continue the unfinished file, if there is one.
 
     Raises:
@@ -102,7 +103,7 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
             part.unlink(missing_ok=True)
             atomic_files.write_file(atomic_files.dump_json(now), _settings_of(path))
         try:
-            with _growing(part) as file:
+            with _growing(part, settings["samples"]) as file:
                 yield file
             _give_name(part, path)
         except BaseException:
@@ -111,9 +112,9 @@ def opened(path: Path, settings: Mapping[str, Any], resume: bool) -> Iterator[Te
 
 
 @contextmanager
-def _growing(part: Path) -> Iterator[TextFile]:
+def _growing(part: Path, samples: int) -> Iterator[TextFile]:
     """Open an unfinished file behind its last whole batch; sync it unless something fails."""
-    size, written, reasons = _whole(part)
+    size, written, reasons = _whole(part, samples)
     with open(part, "ab", buffering=0) as file:  # a buffer would write again when it is closed
         file.truncate(size)
         texts = TextFile(file, written, reasons)
@@ -159,7 +160,7 @@ def _locked(part: Path) -> Iterator[None]:
         lock.release()
 
 
-def _whole(part: Path) -> tuple[int, int, Counter[str]]:
+def _whole(part: Path, samples: int) -> tuple[int, int, Counter[str]]:
     """Return the bytes, the number and the finish reasons of the texts in whole batches.
 
     A killed process may leave a part of a batch, and a torn line.
@@ -168,7 +169,7 @@ def _whole(part: Path) -> tuple[int, int, Counter[str]]:
     end = 0
     with suppress(FileNotFoundError), open(part, "rb") as file:
         for number, line in enumerate(file):
-            reason = _reason(line, number)
+            reason = _reason(line, number % samples)
             if reason is None:
                 break
             end += len(line)
@@ -180,11 +181,11 @@ def _whole(part: Path) -> tuple[int, int, Counter[str]]:
     return size, whole, reasons
 
 
-def _reason(line: bytes, number: int) -> str | None:
-    """Return the finish reason of the text in a line; None if it isn't the line of this text."""
+def _reason(line: bytes, sample: int) -> str | None:
+    """Return the finish reason of the text in a line; None if it isn't the line of this sample."""
     with suppress(ValueError, LookupError, TypeError):
         text = json.loads(line)
-        if line.endswith(b"\n") and text["sample"] == number:
+        if line.endswith(b"\n") and text["sample"] == sample:
             return str(text["finish_reason"])
     return None
 

@@ -7,124 +7,40 @@ the engine can show that its logits are right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from corelm.errors import UsageError
-from corelm.language_model import (
-    ByteVocabulary,
-    HiddenStateSession,
-    LanguageModel,
-    RewindableSession,
-    Session,
-    never_drawn,
+from corelm.language_model import ByteVocabulary, LanguageModel, RewindableSession, Session
+from corelm.numerics.distributions import softmax
+from corelm.testing.model_examination import (
+    LONG_CONTEXT,
+    TOLERANCE,
+    Complaints,
+    Examination,
+    Ids,
+    ModelLaw,
+    law,
 )
-from corelm.numerics.distributions import Array, softmax
+from corelm.testing.row_laws import (
+    joins_sessions,
+    slides_each_window_by_itself,
+    takes_rows_of_different_lengths,
+)
 from corelm.validation import fault_of_rows
 
 if TYPE_CHECKING:
     import pytest
 
-TOLERANCE = 1e-5
-"""The largest difference of two logits that count as equal."""
 OPERATIONS = 30
 LONGEST = 40
 """The number of tokens of the longest text, but for the law on long texts."""
-LONG_CONTEXT = 128
-"""A context with more tokens takes too long to fill."""
-
-Ids = NDArray[np.int64]
-Complaints = Iterator[str]
 
 
-class ModelLaw(Protocol):
-    """A function that raises an AssertionError for a model that breaks it."""
-
-    __name__: str
-
-    def __call__(self, model: LanguageModel, *, tolerance: float = TOLERANCE) -> None:
-        """Examine a model.
-
-        Args:
-            model: the model.
-            tolerance: the largest difference of two logits that count as equal; 0 for a model
-                that computes a text bit for bit the same in any way.
-        """
-
-
-class _Examination:
-    """A model, with texts for it and their logits."""
-
-    def __init__(self, model: LanguageModel, tolerance: float) -> None:
-        self.model, self._tolerance = model, tolerance
-        self.rng = np.random.default_rng(0)
-        vocabulary = model.vocabulary
-        self._ids = np.setdiff1d(np.arange(len(vocabulary)), never_drawn(vocabulary))
-        self.shortest = 1 if vocabulary.start is None else 0
-
-    def texts(self, batch: int, length: int) -> Ids:
-        """Return random texts, (batch, length)."""
-        return self.rng.choice(self._ids, (batch, length))
-
-    def logits(self, texts: Ids) -> Array:
-        """Return the logits after texts, from a new session."""
-        return self.model.start(texts).next_logits()
-
-    def compare(self, found: Array, expected: Array, when: str) -> Complaints:
-        """Complain if two arrays differ by more than the tolerance."""
-        if np.shape(found) != np.shape(expected):
-            yield f"returned the shape {np.shape(found)} instead of {np.shape(expected)} {when}"
-        elif (difference := _difference(found, expected)) > self._tolerance:
-            yield f"differs by {difference:.2g} {when}, where {self._tolerance:g} is allowed"
-
-    def check(self, session: Session, texts: Ids, when: str) -> Complaints:
-        """Complain if a session differs from a new one with the same texts."""
-        yield from self.compare(session.next_logits(), self.logits(texts), when)
-
-    def check_all(self, session: Session, texts: Ids, when: str) -> Complaints:
-        """Complain if any output of a session differs from a new session's."""
-        yield from self.check(session, texts, when)
-        most = min(texts.shape[1] - self.shortest + 1, 3)
-        count = int(self.rng.integers(1, most + 1))
-        if isinstance(session, RewindableSession):
-            ends = range(texts.shape[1] - count + 1, texts.shape[1] + 1)
-            expected = np.stack([self.logits(texts[:, :end]) for end in ends], axis=1)
-            last = session.last_logits(count)
-            yield from self.compare(last, expected, f"in last_logits({count}) {when}")
-        fresh = self.model.start(texts)
-        if isinstance(session, HiddenStateSession) and isinstance(fresh, HiddenStateSession):
-            states = session.hidden_states(count), fresh.hidden_states(count)
-            yield from self.compare(*states, f"in hidden_states({count}) {when}")
-
-
-def _difference(one: Array, other: Array) -> float:
-    """Return the largest difference; equal infinities do not differ, and NaN differs from all."""
-    # Masked tokens are at minus infinity in both, and inf - inf would be NaN.
-    with np.errstate(invalid="ignore"):
-        difference = np.where(one == other, 0, np.abs(one - other))
-    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
-
-
-def _law(way_out: str) -> Callable[[Callable[[_Examination], Complaints]], ModelLaw]:
-    """Make a law of a generator of complaints: raise the first one, with the way out."""
-
-    def decorate(complaints: Callable[[_Examination], Complaints]) -> ModelLaw:
-        @wraps(complaints)
-        def law(model: LanguageModel, *, tolerance: float = TOLERANCE) -> None:
-            for complaint in complaints(_Examination(model, tolerance)):
-                raise AssertionError(f"{type(model).__name__} {complaint}. {way_out}")
-
-        return law
-
-    return decorate
-
-
-@_law("Return a new array (batch, vocabulary) of float32 or float64; mask tokens with -inf.")
-def returns_logits(ask: _Examination) -> Complaints:
+@law("Return a new array (batch, vocabulary) of float32 or float64; mask tokens with -inf.")
+def returns_logits(ask: Examination) -> Complaints:
     """Return logits of every token, each row with a finite entry, in an array of the caller."""
     texts = ask.texts(3, 4)
     session = ask.model.start(texts)
@@ -139,8 +55,8 @@ def returns_logits(ask: _Examination) -> Complaints:
     yield from ask.compare(session.next_logits(), expected, "after the caller overwrote its logits")
 
 
-@_law("Return softmax(logits) of the session's logits.")
-def returns_distributions(ask: _Examination) -> Complaints:
+@law("Return softmax(logits) of the session's logits.")
+def returns_distributions(ask: Examination) -> Complaints:
     """Return the probabilities of the session's logits; each row sums to 1."""
     texts = ask.texts(3, 5)
     p = np.asarray(ask.model.next_token_distribution(texts))
@@ -149,8 +65,8 @@ def returns_distributions(ask: _Examination) -> Complaints:
         yield f"returned probabilities that sum to {p.sum(axis=-1)}"
 
 
-@_law("The logits of a text depend on its tokens, not on the calls that brought them.")
-def extends_as_it_starts(ask: _Examination) -> Complaints:
+@law("The logits of a text depend on its tokens, not on the calls that brought them.")
+def extends_as_it_starts(ask: Examination) -> Complaints:
     """Give a text the same logits if its tokens come at once, one by one or several at a time."""
     texts, length = ask.texts(2, 12), ask.shortest
     session = ask.model.start(texts[:, :length])
@@ -164,8 +80,8 @@ def extends_as_it_starts(ask: _Examination) -> Complaints:
     yield from ask.check(session, texts, "after tokens without an answer in between")
 
 
-@_law("Move keys and values, texts and lengths with the rows, and copy those of a fork.")
-def selects_rows(ask: _Examination) -> Complaints:
+@law("Move keys and values, texts and lengths with the rows, and copy those of a fork.")
+def selects_rows(ask: Examination) -> Complaints:
     """Drop, reorder and fork rows; each continues as its text does."""
     texts = ask.texts(3, 6)
     session = ask.model.start(texts)
@@ -179,8 +95,8 @@ def selects_rows(ask: _Examination) -> Complaints:
         yield from ask.check(session, texts, f"after select({rows}) and two tokens")
 
 
-@_law("Forget the keys and values of dropped tokens, or process the rest of the text again.")
-def forgets_what_it_rewinds(ask: _Examination) -> Complaints:
+@law("Forget the keys and values of dropped tokens, or process the rest of the text again.")
+def forgets_what_it_rewinds(ask: Examination) -> Complaints:
     """Forget tokens that were dropped, if the session can rewind."""
     texts = ask.texts(2, 9)
     session = ask.model.start(texts)
@@ -196,8 +112,8 @@ def forgets_what_it_rewinds(ask: _Examination) -> Complaints:
         yield from ask.check_all(session, texts, f"after rewind({count}) and two tokens")
 
 
-@_law("Compare the laws on extend, select and rewind first: they try one operation at a time.")
-def follows_any_operations(ask: _Examination) -> Complaints:
+@law("Compare the laws on extend, select and rewind first: they try one operation at a time.")
+def follows_any_operations(ask: Examination) -> Complaints:
     """Give the logits of the texts after any operations in any order."""
     texts = ask.texts(2, 5)
     session, done = ask.model.start(texts), ["start"]
@@ -209,7 +125,7 @@ def follows_any_operations(ask: _Examination) -> Complaints:
     yield from ask.check_all(session, texts, f"after {', '.join(done[-4:])}")
 
 
-def _operate(ask: _Examination, session: Session, texts: Ids) -> tuple[Ids, str]:
+def _operate(ask: Examination, session: Session, texts: Ids) -> tuple[Ids, str]:
     """Change a session and its texts at random; return the texts and the name of the operation."""
     batch, length = texts.shape
     kind = ask.rng.choice(["one", "several", "select", "rewind"])  # the same in every run
@@ -227,8 +143,8 @@ def _operate(ask: _Examination, session: Session, texts: Ids) -> tuple[Ids, str]
     return np.concatenate([texts, more], axis=1), f"{count} tokens"
 
 
-@_law("Compute each row by itself; 0 as tolerance asks for the same bits, 1e-5 for rounding.")
-def treats_texts_alone(ask: _Examination) -> Complaints:
+@law("Compute each row by itself; 0 as tolerance asks for the same bits, 1e-5 for rounding.")
+def treats_texts_alone(ask: Examination) -> Complaints:
     """Give a text the same logits alone, in a batch and in any order."""
     texts = ask.texts(5, 7)
     together = ask.logits(texts)
@@ -238,8 +154,8 @@ def treats_texts_alone(ask: _Examination) -> Complaints:
         yield from ask.compare(alone, together[i : i + 1], "between a text alone and in a batch")
 
 
-@_law("Slide the window by `window_start`, which depends on the length alone; CachedSession does.")
-def slides_its_window(ask: _Examination) -> Complaints:
+@law("Slide the window by `window_start`, which depends on the length alone; CachedSession does.")
+def slides_its_window(ask: Examination) -> Complaints:
     """Continue texts beyond the context, with the same logits in any session."""
     context = ask.model.context_length
     if context > LONG_CONTEXT:
@@ -253,8 +169,8 @@ def slides_its_window(ask: _Examination) -> Complaints:
         yield from ask.check(session, texts[:, :length], f"at {length} tokens of {context}")
 
 
-@_law("Let `decode` return what `encode` reads; special tokens add no text.")
-def reads_back_its_texts(ask: _Examination) -> Complaints:
+@law("Let `decode` return what `encode` reads; special tokens add no text.")
+def reads_back_its_texts(ask: Examination) -> Complaints:
     """Encode a text that it decoded, and decode it to the same text."""
     vocabulary = ask.model.vocabulary
     marks: list[Any] = [vocabulary.padding, vocabulary.unknown, vocabulary.start, *vocabulary.ends]
@@ -285,6 +201,9 @@ MODEL_LAWS: tuple[ModelLaw, ...] = (
     follows_any_operations,
     treats_texts_alone,
     slides_its_window,
+    takes_rows_of_different_lengths,
+    joins_sessions,
+    slides_each_window_by_itself,
     reads_back_its_texts,
 )
 """The laws of models, from the simplest to the rest."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm.decoding.grouped_session import padded_rows
 from corelm.errors import UsageError
 from corelm.language_model import Session
 from corelm.numerics.distributions import Array, softmax
@@ -71,19 +72,21 @@ class ToyModel:
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens: ArrayLike) -> Session:
-        """Start a decoding session with ids, (batch, time)."""
-        return ToySession(self._after, np.asarray(tokens, dtype=np.int64))
+        """Start a decoding session with ids, (batch, time), or a list of ids for each row."""
+        return ToySession(self._after, *padded_rows(tokens))
 
 
 class ToySession:
     """A decoding session of a `ToyModel`; its hidden states are the tokens as one-hot vectors."""
 
-    def __init__(self, after: Array, tokens: NDArray[np.int64]) -> None:
+    def __init__(self, after: Array, tokens: NDArray[np.int64], lengths: NDArray[np.int64]) -> None:
         self._after = after
-        self._tokens = [
-            np.zeros(len(tokens), dtype=np.int64),
-            *tokens.T,
-        ]  # (batch,) at each position
+        self._lengths = lengths
+        # (batch,) at each position: rows end at the last one, with padding before shorter ones.
+        ids = tokens.astype(np.int64)
+        rows = (np.roll(row, -n) for row, n in zip(ids, lengths, strict=True))
+        ids = np.stack([*rows]) if len(ids) else ids
+        self._tokens = [np.zeros(len(ids), dtype=np.int64), *ids.T]
 
     def next_logits(self) -> Array:
         """Return the logits of the next token of each row, (batch, vocabulary)."""
@@ -100,26 +103,51 @@ class ToySession:
     def extend(self, tokens: ArrayLike) -> None:
         """Append tokens of shape (batch,) or (batch, time) to the rows."""
         ids = np.asarray(tokens, dtype=np.int64)
-        self._tokens += [ids] if ids.ndim == 1 else [*ids.T]
+        added = [ids] if ids.ndim == 1 else [*ids.T]
+        self._tokens += added
+        self._lengths = self._lengths + len(added)
 
     def rewind(self, count: int) -> None:
         """Drop the last `count` tokens of each row."""
-        length = len(self._tokens)
-        if not 0 <= count < length:
-            raise UsageError(f"count must be at least 0 and below {length}, not {count}")
-        del self._tokens[length - count :]
+        if not 0 <= count < self._shortest:
+            raise UsageError(f"count must be at least 0 and below {self._shortest}, not {count}")
+        del self._tokens[len(self._tokens) - count :]
+        self._lengths = self._lengths - count
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""
         kept = np.asarray(rows, dtype=np.int64)
         self._tokens = [tokens[kept] for tokens in self._tokens]
+        self._lengths = self._lengths[kept]
+
+    def join(self, other: Session) -> None:
+        """Add the rows of another session of this model after the own ones.
+
+        Raises:
+            UsageError: a session of another model, or this session itself.
+        """
+        if other is self or not isinstance(other, ToySession) or other._after is not self._after:
+            raise UsageError("join takes another session of the same model")
+        time = max(len(self._tokens), len(other._tokens))
+        padded = (_padded_before(session._tokens, time) for session in (self, other))
+        self._tokens = [np.concatenate(pair) for pair in zip(*padded, strict=True)]
+        self._lengths = np.concatenate([self._lengths, other._lengths])
+
+    @property
+    def _shortest(self) -> int:
+        """The number of tokens of the shortest row, with the padding before it."""
+        return 1 + int(self._lengths.min(initial=len(self._tokens) - 1))
 
     def _last(self, count: int) -> NDArray[np.int64]:
         """Return the last tokens, (batch, count), with padding before the first."""
-        length = len(self._tokens)
-        if not 1 <= count <= length:
-            raise UsageError(f"count must be at least 1 and at most {length}, not {count}")
+        if not 1 <= count <= self._shortest:
+            raise UsageError(f"count must be at least 1 and at most {self._shortest}, not {count}")
         return np.stack(self._tokens[-count:], axis=1)
+
+
+def _padded_before(tokens: list[NDArray[np.int64]], time: int) -> list[NDArray[np.int64]]:
+    """Return the tokens at each of `time` positions, with padding at the first ones."""
+    return [np.zeros_like(tokens[0])] * (time - len(tokens)) + tokens
 
 
 def _counted(vocabulary: WordVocabulary) -> Array:

@@ -173,6 +173,13 @@ def test_layers_that_do_not_fit_are_refused(nodes, widths):
         {"scores": zeros(1, 1, 8)},
         {"scores": zeros(2, 1, 9)},
         {"plan": None},
+        {"times": np.array([4])},
+        {"times": np.array([1])},
+        {"times": np.array([-1])},
+        {"times": np.array([2**63 - 1])},
+        {"times": np.array([2, 2])},
+        {"times": np.array([2], np.int32)},
+        {"times": np.array([2.0])},
     ],
 )
 def test_steps_that_do_not_fit_a_plan_are_refused(changed):
@@ -186,6 +193,8 @@ def test_steps_that_do_not_fit_a_plan_are_refused(changed):
         "scores": zeros(1, 1, 9),
     }
     native.kernels.run(*step.values())
+    native.kernels.run(*step.values(), None)
+    native.kernels.run(*step.values(), np.array([2]))
     with pytest.raises((TypeError, ValueError, BufferError)):
         native.kernels.run(*(step | changed).values())
 

@@ -19,7 +19,8 @@ def run(reads, step, asked=0, head=None):
     outputs = np.empty((len(step.window), step.new, width), np.float32)
     scores = np.empty((len(step.window), asked, head.layers[-1].width), np.float32)
     planned = plan(reads, head)
-    native.kernels.run(planned, step.window, step.kv_cache, step.attention_mask, outputs, scores)
+    arrays = step.window, step.kv_cache, step.attention_mask, outputs, scores, step.times
+    native.kernels.run(planned, *arrays)
     return outputs, scores
 
 
@@ -117,3 +118,21 @@ def test_values_share_memory_once_they_are_not_needed():
     assert len({node.output for node in nodes}) == 4
     x = np.ones((1, 1, 4), np.float32)
     assert graph(x).tolist() == by_definition(graph, x).tolist() == [[[18, 18, 18, 18]]]
+
+
+@pytest.mark.parametrize("masks", [0, 1])
+@pytest.mark.parametrize("new", [1, 3])
+def test_rows_of_different_lengths_have_the_bits_of_each_alone(masks, new):
+    heads, size = 2, 24
+    reads = Graph()
+    embedded = reads.add(embedding(3 * heads * size), INPUT)
+    reads.add(layers.Attend(heads, heads * size), INPUT, embedded)
+    step = step_input(1, 2, heads, size, new=new, masks=masks)
+    step = step._replace(times=np.array([9, 3, 5, 9, 4]), window=np.ascontiguousarray(step.window))
+    caches = [step.kv_cache.copy() for _ in range(2)]
+    outputs = run(reads, step._replace(kv_cache=caches[0]))[0]
+    rows = step._replace(kv_cache=caches[1]).rows()
+    for row, found in zip(rows, outputs, strict=True):
+        mask = None if row.attention_mask is None else row.attention_mask.copy()
+        assert np.array_equal(run(reads, row._replace(attention_mask=mask))[0][0], found)
+    assert np.array_equal(*caches)

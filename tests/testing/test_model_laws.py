@@ -98,6 +98,49 @@ class Halves(SESSION):
         return super().next_logits().astype(np.float16)
 
 
+class PadsOnTheRight(SESSION):
+    """Its shorter rows end with padding, as if that were their last token."""
+
+    def next_logits(self):
+        time = max(self._lengths)
+        return np.array(self._after[[self.at(row, time) for row in range(len(self._lengths))]])
+
+    def at(self, row, time):
+        return 0 if self._lengths[row] < time else self._tokens[-1][row]
+
+
+class JoinsInFront(SESSION):
+    def join(self, other):
+        super().join(other)
+        self.select(np.roll(np.arange(len(self._lengths)), len(other._lengths)))
+
+
+class JoinsAnything(SESSION):
+    def join(self, other):
+        other._after = self._after
+        super().join(other)
+
+
+class ForgetsLengths(SESSION):
+    def rewind(self, count):
+        super().rewind(count if min(self._lengths) == max(self._lengths) else count - 1)
+
+
+class SlidesTogether(SESSION):
+    """The window of all rows slides where that of the longest does."""
+
+    def extend(self, tokens):
+        super().extend(tokens)
+        if max(self._lengths) > 12 > min(self._lengths):
+            self._tokens[-1] = self._tokens[-1] * 0
+
+
+class EqualRows(SESSION):
+    """It can't be joined, but its model does not refuse rows of different lengths."""
+
+    join = None
+
+
 @pytest.mark.parametrize(
     ("session", "law", "complaint"),
     [
@@ -111,6 +154,13 @@ class Halves(SESSION):
         (NeverForgets, "follows_any_operations", r"after .*rewind"),
         (NormalisesTheBatch, "treats_texts_alone", "between a text alone and in a batch"),
         (StopsAtTheContext, "slides_its_window", "at 13 tokens of 12"),
+        (PadsOnTheRight, "takes_rows_of_different_lengths", "at the beginning of rows"),
+        (KeepsTheOrder, "takes_rows_of_different_lengths", r"after select\(\[1, 4, 0, 2, 3\]\)"),
+        (EqualRows, "takes_rows_of_different_lengths", "its sessions have no method join"),
+        (JoinsInFront, "joins_sessions", r"after rows of \(1, 9, 3\) tokens joined"),
+        (JoinsAnything, "joins_sessions", "joined a session of another model"),
+        (ForgetsLengths, "joins_sessions", r"after rewind\(2\) of rows of different lengths"),
+        (SlidesTogether, "slides_each_window_by_itself", r"at \[.*\] tokens of 12"),
     ],
 )
 def test_a_broken_session_is_found_out(session, law, complaint):

@@ -15,7 +15,6 @@ from corelm.cli.options.choices import (
     Model,
     Preset,
     Prompt,
-    PromptFile,
     SamplerChoice,
     Scheduler,
     Unknown,
@@ -24,7 +23,14 @@ from corelm.cli.options.choices import (
     sampler_of,
     with_choices,
 )
-from corelm.cli.options.prompt import STDIN, prompt_for, read_prompt, text_argument
+from corelm.cli.options.prompt import (
+    STDIN,
+    note_prompts,
+    prompt_for,
+    read_prompt,
+    read_prompt_lines,
+    text_argument,
+)
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
@@ -94,7 +100,14 @@ def sample(
             help=f"End when the last phrase has occurred N times in a row. Without N: {REPEATS}.",
         ),
     ] = None,
-    prompt_file: PromptFile = None,
+    prompt_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Read the prompt from a file; from a .jsonl file several, one JSON string or "
+            'object with a "prompt" in each line.',
+        ),
+    ] = None,
     unknown: Unknown = False,
     json: Annotated[
         bool,
@@ -128,11 +141,13 @@ def sample(
     corelm sample "This movie" --sampler temperature --t 0.2
     corelm sample --sampler "temperature(t=0.5) | greedy" --samples 3 --seed 1
     corelm sample --samples 1000000 --output texts.jsonl --workers 8
+    corelm sample --prompt-file prompts.jsonl --output texts.jsonl
     """
     where = (workers, scheduler, resume)
     _refuse_unused(output, where, json or no_stream)
     with product() as out:
-        given = read_prompt(prompt, prompt_file)
+        prompts = _prompts(prompt, prompt_file)
+        given = None if prompts else read_prompt(prompt, prompt_file)
         chosen = sampler_of(built, sampler, preset)
         file = None if output is None else _destination(output, where)
         # Texts added to a file continue its run, so they need its seed.
@@ -151,19 +166,27 @@ def sample(
         }
         language_model = loaded(model, device, dtype)
         texts = Texts(
-            prompt=prompt_for(language_model, given),
+            prompt=prompts[0] if prompts else prompt_for(language_model, given),
             strategy=Strategy(chosen, built["decoder"]),
             unknown=unknown,
             **settings,
         )
-        request = Request(label(model), language_model, texts)
+        note_prompts(language_model, prompts)
+        request = Request(label(model), language_model, texts, prompts)
         if seed is None:
             messages.note(f"drawn with --seed {texts.seed}")
         if file is not None:
             file.write(request, model, device, dtype)
             return
-        write = writer(texts.n, json=json, whole=no_stream)
+        write = writer(request, json=json, whole=no_stream)
         write(request, out)
+
+
+def _prompts(prompt: str | None, file: str | None) -> list[str]:
+    """Return the prompts of a .jsonl file; none for another file, or none at all."""
+    if file is None or prompt is not None or not file.endswith(".jsonl"):
+        return []
+    return read_prompt_lines(file)
 
 
 def _destination(output: str, where: tuple[Any, ...]) -> Destination:

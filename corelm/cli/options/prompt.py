@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from corelm.cli.output import messages
@@ -49,13 +51,46 @@ def read_prompts(file: str) -> list[str]:
     return prompts
 
 
+def read_prompt_lines(file: str) -> list[str]:
+    """Return the prompts in a file of JSON lines: a string, or an object with a "prompt", each.
+
+    Raises:
+        UsageError: a file that cannot be read, has no prompt, or has another line.
+    """
+    text = _decoded(_file_bytes(file), f"the prompt file {file}")
+    lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
+    if not lines:
+        raise UsageError(f"there is no prompt in {file}")
+    return [_prompt_of(line, f"line {number} of {file}") for number, line in lines]
+
+
+def _prompt_of(line: str, source: str) -> str:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        raise UsageError(f"{source} is not JSON: write each prompt in quotation marks") from None
+    prompt = value.get("prompt") if isinstance(value, dict) else value
+    if not isinstance(prompt, str):
+        raise UsageError(f'{source} has no prompt: expected a string or {{"prompt": "..."}}')
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{source} has half of a surrogate pair, which is not text") from None
+    return prompt
+
+
 def prompt_for(model: LanguageModel, prompt: str | None) -> str:
     """Return the prompt, or the model's own if there is none; note what the model can't read."""
     if prompt is None:
         return default_prompt(model)
-    for note in prompt_notes(model, [prompt]):
-        messages.tell(f"note: {note}")
+    note_prompts(model, [prompt])
     return prompt
+
+
+def note_prompts(model: LanguageModel, prompts: Sequence[str]) -> None:
+    """Note what the model can't read of prompts."""
+    for note in prompt_notes(model, prompts):
+        messages.tell(f"note: {note}")
 
 
 def text_argument(text: str) -> str:

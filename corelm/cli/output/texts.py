@@ -4,23 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any, NamedTuple
 
 from corelm.cli.exit_codes import PartialError
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.decoding.step import Step
+from corelm.generation.continuous_batch import write_in_order
 from corelm.generation.generate import Texts, batches
 from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.language_model import LanguageModel
 
 
 class Request(NamedTuple):
-    """The texts to draw, and the model that draws them."""
+    """The texts to draw, and the model that draws them.
+
+    Attributes:
+        model_name: the name of the model.
+        model: the model.
+        texts: the texts of one prompt.
+        prompts: several prompts, instead of that of the texts; empty for one.
+    """
 
     model_name: str
     model: LanguageModel
     texts: Texts
+    prompts: Sequence[str] = ()
+
+    @property
+    def total(self) -> int:
+        """The number of texts."""
+        return self.texts.n * (len(self.prompts) or 1)
 
     def open_texts(self, samples: Sequence[int], measured: bool = False) -> OpenTexts:
         """Return the texts of some samples, which have not begun."""
@@ -31,11 +46,12 @@ class Request(NamedTuple):
         return self.texts.steps(self.model, samples)
 
 
-def writer(n: int, json: bool, whole: bool) -> Callable[[Request, Output], None]:
-    """Return the function that writes n texts."""
+def writer(request: Request, json: bool, whole: bool) -> Callable[[Request, Output], None]:
+    """Return the function that writes the texts of a request."""
     if json:
         return _write_json
-    return _write_stream if n == 1 and not whole else _write_texts
+    is_one = request.total == 1 and not request.prompts
+    return _write_stream if is_one and not whole else _write_texts
 
 
 def _write_stream(request: Request, out: Output) -> None:
@@ -61,11 +77,11 @@ def _write_stream(request: Request, out: Output) -> None:
 def _write_texts(request: Request, out: Output) -> None:
     """Write texts in order; several of them each under its number."""
     texts = []
-    for text in _texts(request):
-        if request.texts.n > 1:
-            out.text(f"[{text.sample}]\n", dim=True)
-        out.text(request.texts.prompt, bold=True)
-        out.text(text.text + ("\n\n" if request.texts.n > 1 else "\n"))
+    for number, text in enumerate(_texts(request)):
+        if request.total > 1:
+            out.text(f"[{number}]\n", dim=True)
+        out.text(text.prompt, bold=True)
+        out.text(text.text + ("\n\n" if request.total > 1 else "\n"))
         texts.append(text)
     _note_masks(texts)
 
@@ -102,14 +118,17 @@ def _write_json(request: Request, out: Output) -> None:
         "sampler": str(request.texts.strategy.sampler),
         "decoder": str(request.texts.strategy.decoder),
         "seed": request.texts.seed,
-        "prompt": request.texts.prompt,
+        **(
+            {"prompts": [*request.prompts]} if request.prompts else {"prompt": request.texts.prompt}
+        ),
         "length": request.texts.length,
         **request.texts.endings.settings,
         "texts": [],
     }
     try:
         for text in _texts(request, measured=True):
-            document["texts"].append(_as_json(text))
+            of_prompt = {"prompt": text.prompt} if request.prompts else {}
+            document["texts"].append(of_prompt | _as_json(text))
     except Exception as error:
         out.json(document | {"error": str(error)})
         raise
@@ -123,15 +142,25 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
         PartialError: an error ended a text after others were complete.
     """
     complete = 0
-    for samples in batches(request.texts.n):
-        texts = request.open_texts(samples, measured)
-        failure = _failure(texts.take(request.steps(samples)))
+    for texts, failure in _written(request, measured):
         yield from texts.generations()
         complete += sum(reason is not None for reason in texts.finish_reasons)
         if isinstance(failure, Exception) and complete:
-            raise PartialError(failure, f"{complete} of {request.texts.n} texts are complete")
+            raise PartialError(failure, f"{complete} of {request.total} texts are complete")
         if failure:
             raise failure
+
+
+def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, BaseException | None]]:
+    """Yield texts that have ended, a part of them at a time, with the error that ended them."""
+    if request.prompts:
+        parts = chain.from_iterable(request.texts.batches(request.prompts))
+        for ended in write_in_order(request.model, parts, measured):
+            yield ended.open_texts, ended.error
+        return
+    for samples in batches(request.texts.n):
+        texts = request.open_texts(samples, measured)
+        yield texts, _failure(texts.take(request.steps(samples)))
 
 
 def _failure(drawn: Iterator[Any]) -> BaseException | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,14 +80,34 @@ class Network(ABC):
                 kept[to, ..., :time, :] = cache[row, ..., :time, :]
         return kept
 
+    def join(self, caches: Sequence[Array], times: Sequence[int]) -> Array:
+        """Return the rows of the first cache and then those of the second.
+
+        The first is extended where it is, as long as there is room after its rows.
+
+        Args:
+            caches: two caches.
+            times: the number of tokens to keep of each.
+        """
+        batch, joined = len(caches[0]), len(caches[0]) + len(caches[1])
+        # A cache that lost or got rows is the beginning of a larger array.
+        room = caches[0] if caches[0].base is None else caches[0].base
+        if len(room) < joined:
+            room = self.new_cache(2 * joined)  # doubling copies each row a constant number of times
+            room[:batch, ..., : times[0], :] = caches[0][..., : times[0], :]
+        room[batch:joined, ..., : times[1], :] = caches[1][..., : times[1], :]
+        return room[:joined]
+
     @abstractmethod
-    def process(self, window: Ids, new: int, cache: Array) -> Array:
+    def process(self, window: Ids, new: int, cache: Array, times: Ids | None = None) -> Array:
         """Process the last `new` tokens of each row; the cache holds the earlier ones.
 
         Args:
             window: (batch, time) ids.
             new: tokens to process, at least 1.
             cache: (batch, ..., context, size); the new tokens are written into it.
+            times: (batch,) the tokens of each row, which begins on the left; None if all rows fill
+                the window.
 
         Returns:
             (batch, new, width): an output for each token, the input of `hidden`.
@@ -98,17 +118,19 @@ class Network(ABC):
         return outputs
 
     def process_with_logits(
-        self, window: Ids, new: int, cache: Array, asked: int
+        self, window: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
     ) -> tuple[Array, Array]:
         """Do as `process` does, and return the logits after the last `asked` tokens too.
 
         Returns:
             (batch, new, width) and (batch, asked, vocabulary).
         """
-        outputs = self.process(window, new, cache)
+        outputs = self.process(window, new, cache, times)
         return outputs, self.logits(self.hidden(outputs[:, new - asked :]))
 
-    def begin(self, window: Ids, new: int, cache: Array, asked: int) -> BackgroundStep | None:
+    def begin(
+        self, window: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
+    ) -> BackgroundStep | None:
         """Start `process_with_logits` in another thread; None where that isn't possible."""
         return None
 
@@ -158,37 +180,40 @@ class Transformer(Network):
     def linears(self) -> Iterable[Linear]:
         return [layer for layer in self._layers if isinstance(layer, Linear)]
 
-    def process(self, window: Ids, new: int, cache: Array) -> Array:
+    def process(self, window: Ids, new: int, cache: Array, times: Ids | None = None) -> Array:
         if self._plan:
-            return self.process_with_logits(window, new, cache, 0)[0]
-        return self._body(StepInput(window, new, cache, self._attention_mask(window, new)))
+            return self.process_with_logits(window, new, cache, 0, times)[0]
+        mask = self._attention_mask(window, new, times)
+        return self._body(StepInput(window, new, cache, mask, times))
 
     def hidden(self, outputs: Array) -> Array:
         return self._hidden(np.ascontiguousarray(outputs))
 
     def process_with_logits(
-        self, window: Ids, new: int, cache: Array, asked: int
+        self, window: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
     ) -> tuple[Array, Array]:
         if not self._plan:
-            return super().process_with_logits(window, new, cache, asked)
+            return super().process_with_logits(window, new, cache, asked, times)
         outputs, logits = self._new_results(len(window), new, asked)
-        mask = self._attention_mask(window, new)
-        native.loaded().run(self._plan, window, cache, mask, outputs, logits)
+        mask = self._attention_mask(window, new, times)
+        native.loaded().run(self._plan, window, cache, mask, outputs, logits, times)
         return outputs, logits
 
-    def begin(self, window: Ids, new: int, cache: Array, asked: int) -> BackgroundStep | None:
+    def begin(
+        self, window: Ids, new: int, cache: Array, asked: int, times: Ids | None = None
+    ) -> BackgroundStep | None:
         if not self._plan:
             return None
         outputs, logits = self._new_results(len(window), new, asked)
-        mask = self._attention_mask(window, new)
-        run = native.loaded().begin(self._plan, window, cache, mask, outputs, logits)
+        mask = self._attention_mask(window, new, times)
+        run = native.loaded().begin(self._plan, window, cache, mask, outputs, logits, times)
         return BackgroundStep(run, outputs, logits)
 
     def _new_results(self, batch: int, new: int, asked: int) -> tuple[Array, Array]:
         outputs = np.empty((batch, new, self._width), dtype=np.float32)
         return outputs, np.empty((batch, asked, self._scores.width), dtype=np.float32)
 
-    def _attention_mask(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
+    def _attention_mask(self, window: Ids, new: int, times: Ids | None) -> NDArray[np.bool_] | None:
         """Return the mask of `StepInput`: (masks, batch, new, time), or None."""
         return None
 

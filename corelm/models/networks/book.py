@@ -38,13 +38,18 @@ class Book(Transformer):
         cache_shape = (1, 1, 1, a.context_length, a.width)  # both attentions share the cache
         super().__init__(cache_shape, body, hidden, dense_layer(w, "probabilities"))
 
-    def _attention_mask(self, window: Ids, new: int) -> NDArray[np.bool_] | None:
+    def _attention_mask(self, window: Ids, new: int, times: Ids | None) -> NDArray[np.bool_] | None:
         """Mask padding; None where there is none."""
-        if np.count_nonzero(window) == window.size:
+        is_token = window != 0
+        if times is not None:  # nothing attends to what follows a row
+            is_token |= np.arange(window.shape[1]) >= times[:, None]
+        if is_token.all():
             return None
-        mask = np.repeat((window != 0)[:, None], new, axis=1)
+        ends = np.full(len(window), window.shape[1]) if times is None else times
+        queries = np.take_along_axis(is_token, ends[:, None] + np.arange(-new, 0), axis=1)
+        mask = np.repeat(is_token[:, None], new, axis=1)
         # Keras masks the queries of the first attention too: padding attends to everything.
-        return np.stack([mask & mask[:, 0, -new:, None], mask])
+        return np.stack([mask & queries[:, :, None], mask])
 
 
 def _attention(graph: Graph, x: int, tokens: int, w: Weights, norm: Norm, mask: int) -> int:

@@ -10,7 +10,7 @@ two matrices differently from the product of a vector and a matrix, and differen
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +46,20 @@ class StepInput(NamedTuple):
     """(batch, layers, keys_and_values, kv_heads, context, size); the step writes into it."""
     attention_mask: NDArray[np.bool_] | None = None
     """(masks, batch, new, time), False where a token must not attend; None allows all."""
+    times: NDArray[np.int64] | None = None
+    """(batch,) the tokens of each row, which begins on the left; None if all fill the window."""
+
+    def rows(self) -> Iterator[StepInput]:
+        """Yield the input of each row alone, without what follows its tokens."""
+        times = [self.window.shape[1]] * len(self.window) if self.times is None else self.times
+        for i, time in enumerate(times):
+            row, mask = slice(i, i + 1), self.attention_mask
+            yield StepInput(
+                self.window[row, :time],
+                self.new,
+                self.kv_cache[row],
+                None if mask is None else mask[:, row, :, :time],
+            )
 
 
 class Embed:
@@ -64,6 +78,8 @@ class Embed:
         self.kernel = ("embed", self._tokens, self._positions, None)
 
     def __call__(self, step: StepInput) -> Array:
+        if step.times is not None:
+            return np.concatenate([self(row) for row in step.rows()])
         time = step.window.shape[1]
         first = time - step.new
         embedded: Array = self._tokens[step.window[:, first:]] + self._positions[first:time]
@@ -98,6 +114,10 @@ class Attend:
                 same width each.
             tokens: (batch, new, kv_heads * size), the keys that are also the values.
         """
+        if step.times is not None:
+            inputs = (x,) if tokens is None else (x, tokens)
+            parts = zip(step.rows(), *inputs, strict=True)
+            return np.concatenate([self(row, *(part[None] for part in of)) for row, *of in parts])
         added = (tokens,) if tokens is not None else np.split(x[..., self.width :], 2, axis=-1)
         cache, time = step.kv_cache[:, self._layer], step.window.shape[1]
         (batch, new), (kv_heads, size) = x.shape[:2], (cache.shape[2], cache.shape[4])

@@ -32,18 +32,22 @@ class Recurrent(Network):
     def linears(self) -> Iterable[Linear]:
         return [*(linear for cell in self._cells for linear in cell.linears), self._scores]
 
-    def process(self, window: Ids, new: int, cache: Array) -> Array:
-        time = window.shape[1]
-        for t in range(time - new, time):
+    def process(self, window: Ids, new: int, cache: Array, times: Ids | None = None) -> Array:
+        rows = np.arange(len(window))
+        ends = np.full(len(window), window.shape[1]) if times is None else times
+        outputs = np.empty((len(window), new, cache.shape[-1]), dtype=np.float32)
+        for j in range(new):
             # The cache has a state for each token, not only the last, so that it can be rewound.
-            ids = window[:, t : t + 1]
-            x = self._tokens.take(ids, axis=0)  # (batch, 1, width)
+            t = ends - new + j
+            ids, is_first = window[rows, t, None, None], (t == 0)[:, None, None]
+            x = self._tokens.take(ids[..., 0], axis=0)  # (batch, 1, width)
             for i, cell in enumerate(self._cells):
-                before = cache[:, i, t - 1 : t]  # (batch, 1, dense)
-                state = before if t else np.zeros_like(cache[:, i, :1])
-                x = np.where(ids[..., None] != 0, cell(x, state), state)  # padding changes nothing
-                cache[:, i, t : t + 1] = x
-        return cache[:, -1, time - new : time].copy()
+                before = cache[rows, i, t - 1, None]  # (batch, 1, dense)
+                state = np.where(is_first, np.float32(0), before)
+                x = np.where(ids != 0, cell(x, state), state)  # padding changes nothing
+                cache[rows, i, t] = x[:, 0]
+            outputs[:, j : j + 1] = x
+        return outputs
 
 
 class GruCell:

@@ -7,6 +7,7 @@ static enum status run_embed(const struct node *node, const struct step *step, f
     struct embed_args args = node->embed;
     args.window = step->window, args.window_row = step->window_row, args.out = out;
     args.batch = step->batch, args.time = step->time, args.added = step->added;
+    args.times = step->times;
     return active_kernels()->embed(&args);
 }
 
@@ -28,7 +29,7 @@ static enum status run_attend(const struct node *node, const struct step *step,
         .cache_row = (ptrdiff_t)(step->layers * layer), .out = values[node->output],
         .batch = step->batch, .added = step->added, .heads = node->attend.heads,
         .kv_heads = step->kv_heads, .size = step->size, .context = step->context,
-        .time = step->time,
+        .time = step->time, .times = step->times,
     };
     if (step->attention_masks)
         args.attention_mask =

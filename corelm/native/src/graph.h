@@ -36,6 +36,7 @@ struct step {
     ptrdiff_t window_row;  /* ids from one row to the next */
     float *kv_cache;       /* (batch, layers, keys_and_values, kv_heads, context, size) */
     const uint8_t *attention_masks; /* (masks, batch, added, time), or NULL */
+    const int64_t *times;  /* (batch) tokens of each row of the window; NULL: `time` */
     size_t batch, added, time, layers, keys_and_values, kv_heads, context, size;
 };
 

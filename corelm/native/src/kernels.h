@@ -44,6 +44,7 @@ struct embed_args {
     const float *positions;          /* (context, width) */
     const int64_t *window;           /* (batch, time) ids */
     ptrdiff_t window_row;            /* ids from one row of the window to the next */
+    const int64_t *times;            /* (batch) tokens of each row, at most `time`; NULL: all */
     float *out;                      /* (batch, added, width): of the last `added` tokens */
     size_t batch, time, added, vocabulary, width;
 };
@@ -63,9 +64,16 @@ struct attend_args {
     float *cache; /* (batch, 2, kv_heads, context, size), or (batch, 1, ...) without values */
     ptrdiff_t cache_row;           /* floats from one row of the cache to the next */
     const uint8_t *attention_mask; /* (batch, added, time), 0 where hidden; or NULL */
+    const int64_t *times;          /* (batch) tokens of each row, at most `time`; NULL: all */
     float *out;                    /* (batch, added, heads * size) */
     size_t batch, added, heads, kv_heads, size, context, time;
 };
+
+/* The tokens of a row: rows of one batch may have different lengths. */
+static inline size_t time_of(const int64_t *times, size_t row, size_t time)
+{
+    return times ? (size_t)times[row] : time;
+}
 
 /* ---- rows of logits ---- */
 

@@ -7,6 +7,8 @@
 
 #define RUN_NAME "corelm.run" /* of the capsule that `begin` returns */
 
+enum { STEP_ARGUMENTS = 6 }; /* of `run` and `begin`, without the optional last one */
+
 /* One run of a plan, with all it needs. */
 struct run {
     struct call call;
@@ -83,6 +85,19 @@ static int expect_window(const Py_buffer *window)
     return 0;
 }
 
+/* Each row holds its new tokens, and fits the window. */
+static int expect_times(const struct step *step)
+{
+    for (size_t row = 0; step->times && row < step->batch; row++)
+        if (step->times[row] < 0 || (size_t)step->times[row] < step->added ||
+            (size_t)step->times[row] > step->time) {
+            PyErr_Format(PyExc_ValueError, "times: row %zu has %lld tokens, expected %zu to %zu",
+                         row, (long long)step->times[row], step->added, step->time);
+            return 0;
+        }
+    return 1;
+}
+
 static int expect_step(const struct plan *plan, const struct step *step)
 {
     return at_most("the number of new tokens", step->added, "those of the window", step->time) &&
@@ -91,28 +106,32 @@ static int expect_step(const struct plan *plan, const struct step *step)
                    plan->positions);
 }
 
-/* The arrays of a step, and NULL for `masks` where all tokens are visible. */
+/* The arrays of a step: NULL for `masks` where all tokens are visible, for `times` where all rows
+ * are as long as the window. */
 struct step_arrays {
-    Py_buffer *window, *kv_cache, *masks, *outputs, *logits;
+    Py_buffer *window, *kv_cache, *masks, *outputs, *logits, *times;
 };
 
-static int get_step_arrays(struct call *call, PyObject *const *args, struct step_arrays *arrays)
+static int get_step_arrays(struct call *call, PyObject *const *args, Py_ssize_t count,
+                           struct step_arrays *arrays)
 {
-    arrays->masks = NULL;
+    arrays->masks = arrays->times = NULL;
     return (arrays->window = get_array(call, args[1], "window", INT64, 2, PyBUF_STRIDES)) &&
            (arrays->kv_cache = get_array(call, args[2], "kv_cache", FLOAT32, 6, WRITE)) &&
            (args[3] == Py_None ||
             (arrays->masks = get_array(call, args[3], "attention_masks", BOOL, 4, READ))) &&
            (arrays->outputs = get_array(call, args[4], "outputs", FLOAT32, 3, WRITE)) &&
-           (arrays->logits = get_array(call, args[5], "logits", FLOAT32, 3, WRITE));
+           (arrays->logits = get_array(call, args[5], "logits", FLOAT32, 3, WRITE)) &&
+           (count == STEP_ARGUMENTS || args[6] == Py_None ||
+            (arrays->times = get_array(call, args[6], "times", INT64, 1, READ)));
 }
 
 /* The arrays have to agree with each other and with the widths of the plan. */
 static int expect_shapes(const struct plan *plan, const struct step_arrays *arrays)
 {
-    const Py_buffer *masks = arrays->masks;
+    const Py_buffer *masks = arrays->masks, *times = arrays->times;
     size_t batch = length(arrays->window, 0), time = length(arrays->window, 1);
-    return expect_window(arrays->window) &&
+    return expect_window(arrays->window) && (!times || expect_length("times", times, 0, batch)) &&
            expect_length("kv_cache", arrays->kv_cache, 0, batch) &&
            expect_length("outputs", arrays->outputs, 0, batch) &&
            expect_length("outputs", arrays->outputs, 2, plan->head.widths[0]) &&
@@ -129,6 +148,7 @@ static struct step new_step(const struct step_arrays *arrays)
     return (struct step){
         .window = window->buf, .window_row = window->strides[0] / window->itemsize,
         .kv_cache = kv_cache->buf, .attention_masks = arrays->masks ? arrays->masks->buf : NULL,
+        .times = arrays->times ? arrays->times->buf : NULL,
         .batch = length(window, 0), .added = length(arrays->outputs, 1),
         .time = length(window, 1), .layers = length(kv_cache, 1),
         .keys_and_values = length(kv_cache, 2), .kv_heads = length(kv_cache, 3),
@@ -136,12 +156,12 @@ static struct step new_step(const struct step_arrays *arrays)
     };
 }
 
-/* (plan, window, kv_cache, attention_masks, outputs, logits): the outputs of all new tokens, the
- * logits after the last ones */
+/* (plan, window, kv_cache, attention_masks, outputs, logits, times): the outputs of all new tokens,
+ * the logits after the last ones */
 static int read_run(struct run *run, PyObject *const *args, Py_ssize_t count)
 {
     struct step_arrays arrays;
-    if (!expect_arguments("run", count, 6))
+    if (count != STEP_ARGUMENTS + 1 && !expect_arguments("run", count, STEP_ARGUMENTS))
         return 0;
     if (!PyCapsule_IsValid(args[0], PLAN_NAME)) {
         PyErr_Format(PyExc_TypeError, "plan: expected what plan() returned, got %R",
@@ -149,13 +169,13 @@ static int read_run(struct run *run, PyObject *const *args, Py_ssize_t count)
         return 0;
     }
     run->plan = PyCapsule_GetPointer(args[0], PLAN_NAME), run->capsule = args[0];
-    if (!get_step_arrays(&run->call, args, &arrays) || !expect_shapes(run->plan, &arrays))
+    if (!get_step_arrays(&run->call, args, count, &arrays) || !expect_shapes(run->plan, &arrays))
         return 0;
     run->outputs = arrays.outputs->buf, run->logits = arrays.logits->buf;
     run->logit_tokens = length(arrays.logits, 1), run->step = new_step(&arrays);
     return at_most("the number of logits wanted in a row", run->logit_tokens,
                    "that of new tokens", run->step.added) &&
-           expect_step(run->plan, &run->step) &&
+           expect_step(run->plan, &run->step) && expect_times(&run->step) &&
            expect_cache(run->plan, arrays.kv_cache, arrays.masks);
 }
 
@@ -168,7 +188,7 @@ static PyObject *return_run(struct run *run)
     return return_none(&run->call, run->status);
 }
 
-/* (plan, window, kv_cache, attention_masks, outputs, logits) */
+/* (plan, window, kv_cache, attention_masks, outputs, logits, times or nothing) */
 PyObject *py_run(PyObject *self, PyObject *const *args, Py_ssize_t count)
 {
     (void)self;

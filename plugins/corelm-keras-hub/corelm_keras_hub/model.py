@@ -14,6 +14,7 @@ import corelm
 from corelm import Array
 from corelm.errors import UsageError
 from corelm.interop import CachedSession, check_session
+from corelm.toolkit import start_rows
 from corelm_keras_hub.backends import compiled
 from corelm_keras_hub.cache import CachedPasses, FullPasses, Network
 from corelm_keras_hub.vocabulary import KerasHubVocabulary, vocabulary_of
@@ -69,8 +70,11 @@ class KerasHubModel:
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""
         return corelm.softmax(self.start(tokens).next_logits())
 
-    def start(self, tokens: ArrayLike) -> CachedSession:
-        """Start a decoding session for (batch, time) ids."""
+    def start(self, tokens: ArrayLike) -> corelm.Session:
+        """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
+        return start_rows(self._start_equal, tokens)
+
+    def _start_equal(self, tokens: ArrayLike) -> CachedSession:
         if self._network is None:
             passes = FullPasses(self._full_pass, self.context_length)
             return CachedSession(passes, tokens, self.vocabulary, self.context_length)

@@ -6,6 +6,7 @@ import weakref
 from corelm import softmax
 from corelm.errors import ModelFileError
 from corelm.interop import CachedSession, check_session
+from corelm.toolkit import start_rows
 from corelm_llama_cpp.cache import LlamaCppCache
 from corelm_llama_cpp.gguf_file import load
 from corelm_llama_cpp.library import free, llama
@@ -43,7 +44,10 @@ class LlamaCppModel:
         check_session(self.start, len(self.vocabulary), os.path.basename(path))
 
     def start(self, tokens):
-        """Return a session that starts with (batch, time) ids."""
+        """Return a session that starts with (batch, time) ids, or a list of ids for each row."""
+        return start_rows(self._start_equal, tokens)
+
+    def _start_equal(self, tokens):
         return LlamaCppSession(LlamaCppCache(self), tokens, self.vocabulary, self.context_length)
 
     def next_token_distribution(self, tokens):

@@ -2,6 +2,7 @@
 
 from corelm import CorelmError, softmax
 from corelm.interop import CachedSession, check_session
+from corelm.toolkit import start_rows
 from corelm_mlx.cache import MlxCache
 from corelm_mlx.vocabulary import vocabulary_from
 
@@ -47,7 +48,10 @@ class MlxModel:
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens):
-        """Start a decoding session for (batch, time) ids."""
+        """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
+        return start_rows(self._start_equal, tokens)
+
+    def _start_equal(self, tokens):
         return CachedSession(MlxCache(self._model), tokens, self.vocabulary, self.context_length)
 
 

@@ -8,7 +8,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from corelm import CorelmError
-from corelm.interop import CachedSession
+from corelm.interop import CachedSession, PaddedSession
 
 ARGUMENTS = ("cache", "past_key_values", "cache_params")
 """The argument of `forward` for the cache: the newest name first, Mamba's last."""
@@ -22,8 +22,16 @@ class TransformersSession(CachedSession):
         return self.last_outputs(count)[1]
 
 
+class PaddedTransformersSession(PaddedSession):
+    """The same for rows of different lengths."""
+
+    def hidden_states(self, count):
+        """Return (batch, count, width): the last hidden states at the last `count` tokens."""
+        return self.last_outputs(count)[1]
+
+
 class TransformersCache:
-    """A `corelm.interop.KeyValueCache` of a transformers model.
+    """A `corelm.interop.PaddedCache` of a transformers model.
 
     Args:
         model: the model.
@@ -40,8 +48,23 @@ class TransformersCache:
             raise CorelmError(f"{type(model).__name__} takes no key/value cache")
         self._cache, self._length = None, 0
 
-    def process(self, tokens, count):
-        """Append tokens; return the logits and the hidden states at the last `count` of them."""
+    @property
+    def positions(self):
+        """The number of positions, padding included."""
+        return 0 if self._cache is None else self._length
+
+    def empty(self):
+        """Return an empty cache of the same model."""
+        return TransformersCache(self._model, self._crops)
+
+    def process(self, tokens, count, lengths=None):
+        """Append tokens; return the logits and the hidden states at the last `count` of them.
+
+        Rows with fewer tokens than positions get a mask of what is before them, and positions
+        that begin with their first token.
+        """
+        if lengths is not None and (lengths < self.positions).any():
+            return self._pass(tokens, count, torch.from_numpy(lengths))
         if self._cache is None:
             self._cache, self._length = _empty_cache(self._model.config), 0
         if self._length and any(self._cache.is_linear):
@@ -51,14 +74,20 @@ class TransformersCache:
             return np.concatenate(logits, axis=1), np.concatenate(hidden, axis=1)
         return self._pass(tokens, count)
 
-    def _pass(self, tokens, count):
+    def _pass(self, tokens, count, lengths=None):
         """Process tokens in one pass of the model."""
         ids = torch.from_numpy(np.ascontiguousarray(tokens)).to(self._model.device)
         options = {self._argument: self._cache, "use_cache": True}
         if self._keeps:
             options["logits_to_keep"] = count
         self._length += tokens.shape[1]
-        if not any(self._cache.is_linear):  # a recurrent layer takes no mask of earlier tokens
+        if lengths is not None:
+            new = tokens.shape[1]
+            before = self._length - new - lengths  # the padding of each row
+            visible = torch.arange(self._length) >= before[:, None]
+            options["attention_mask"] = visible.to(ids.device, ids.dtype)
+            options["position_ids"] = (lengths[:, None] + torch.arange(new)).to(ids.device)
+        elif not any(self._cache.is_linear):  # a recurrent layer takes no mask of earlier tokens
             # Nothing is masked; without a mask, some models warn of tokens that look like padding.
             options["attention_mask"] = ids.new_ones((len(tokens), self._length))
         hidden = []
@@ -84,6 +113,28 @@ class TransformersCache:
     def select(self, rows):
         """Keep these rows in this order."""
         self._cache.reorder_cache(torch.from_numpy(rows).to(self._model.device))
+
+    def join(self, other):
+        """Add the rows of another cache, with padding before the shorter ones."""
+        length = max(self._length, other._length)
+        for own, others in zip(self._cache.layers, other._cache.layers, strict=True):
+            own.keys = _joined(own.keys, others.keys, length)
+            own.values = _joined(own.values, others.values, length)
+        self._length = length
+
+    def trim(self, positions):
+        """Keep at most the last positions."""
+        if positions < self._length:
+            for layer in self._cache.layers:
+                layer.keys = layer.keys[..., -positions:, :]
+                layer.values = layer.values[..., -positions:, :]
+            self._length = positions
+
+
+def _joined(one, other, length):
+    """Return the rows of two tensors (batch, heads, time, size), padded on the left to a length."""
+    parts = (torch.nn.functional.pad(x, (0, 0, length - x.shape[-2], 0)) for x in (one, other))
+    return torch.cat([*parts])
 
 
 def _empty_cache(config):

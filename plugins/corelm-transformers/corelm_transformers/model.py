@@ -3,8 +3,13 @@
 import logging
 
 from corelm import CorelmError, softmax
-from corelm.interop import session_faults, vocabulary_of
-from corelm_transformers.cache import TransformersCache, TransformersSession
+from corelm.interop import row_faults, session_faults, vocabulary_of
+from corelm.toolkit import start_rows
+from corelm_transformers.cache import (
+    PaddedTransformersSession,
+    TransformersCache,
+    TransformersSession,
+)
 from corelm_transformers.caller import end_tokens
 
 logger = logging.getLogger("corelm.transformers")
@@ -56,7 +61,18 @@ class TransformersModel:
         return softmax(self.start(tokens).next_logits())
 
     def start(self, tokens):
-        """Start a decoding session for (batch, time) ids."""
+        """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
+        if self._pads:
+            return self._start_padded(tokens)
+        return start_rows(self._start_equal, tokens)
+
+    def _start_padded(self, tokens):
+        cache = TransformersCache(self._model, self._crops)
+        return PaddedTransformersSession(
+            cache, tokens, self.vocabulary, self.context_length, self._model
+        )
+
+    def _start_equal(self, tokens):
         cache = TransformersCache(self._model, self._crops)
         return TransformersSession(cache, tokens, self.vocabulary, self.context_length)
 
@@ -64,10 +80,10 @@ class TransformersModel:
         """Try a session, and one that never drops tokens from the cache if the first can't."""
         name, size = type(self._model).__name__, len(self.vocabulary)
         try:
-            faults = session_faults(self.start, size)
+            faults = session_faults(self._start_equal, size)
             if "rewind" in faults:
                 self._crops = False
-                faults = session_faults(self.start, size)
+                faults = session_faults(self._start_equal, size)
         except CorelmError:
             raise
         except Exception as error:  # of a model's own code
@@ -84,3 +100,5 @@ class TransformersModel:
                 name,
                 faults["extend"],
             )
+        # A recurrent state, or positions that the model counts itself, allow no padding.
+        self._pads = not row_faults(self._start_padded, self._start_equal, size)

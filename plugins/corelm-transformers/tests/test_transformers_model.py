@@ -228,3 +228,21 @@ def test_a_model_that_differs_from_its_own_full_pass_is_named(caplog):
 def test_a_model_without_a_head_is_refused():
     with pytest.raises(CorelmError, match="GPT2Model is not a causal language model"):
         TransformersModel(ENGINE.transformer, TOKENIZER)
+
+
+@pytest.mark.parametrize(
+    ("kind", "passes"), [("gpt2", 1), ("llama", 1), ("mistral", 1), ("gemma3", 1), ("mamba", 3)]
+)
+def test_rows_of_different_lengths_are_one_pass_where_the_model_takes_a_mask(kind, passes):
+    """A recurrent network takes none: its rows of each length are a pass."""
+    model = TransformersModel(ENGINE if kind == "gpt2" else other_engine(kind), TOKENIZER)
+    session = model.start([[1, 2, 3], [4], [5, 6]])
+    session.next_logits()
+    batches = []
+    hook = model._model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, inputs: batches.append(len(inputs[0]))
+    )
+    session.extend([7, 8, 9])
+    session.next_logits()
+    hook.remove()
+    assert (len(batches), sum(batches)) == (passes, 3)

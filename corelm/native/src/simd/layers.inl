@@ -16,8 +16,9 @@ static const size_t MIN_PARALLEL_ATTENTION = 1 << 16; /* the same in multiplicat
 
 TARGET static enum status embed(const struct embed_args *args)
 {
-    const size_t width = args->width, first = args->time - args->added;
-    for (size_t row = 0; row < args->batch; row++)
+    const size_t width = args->width;
+    for (size_t row = 0; row < args->batch; row++) {
+        const size_t first = time_of(args->times, row, args->time) - args->added;
         for (size_t i = 0; i < args->added; i++) {
             const int64_t *window = args->window + (ptrdiff_t)row * args->window_row;
             uint64_t id = (uint64_t)window[first + i];
@@ -35,6 +36,7 @@ TARGET static enum status embed(const struct embed_args *args)
                     out[k] = token[k] + position[k];
             }
         }
+    }
     return OK;
 }
 
@@ -204,7 +206,8 @@ struct attend_job {
 INLINE void append_to_cache(const struct attend_args *args, size_t row, size_t kv_head,
                             float *keys, float *values)
 {
-    const size_t size = args->size, before = args->time - args->added;
+    const size_t size = args->size, time = time_of(args->times, row, args->time);
+    const size_t before = time - args->added;
     for (size_t i = 0; i < args->added; i++) {
         ptrdiff_t from = (ptrdiff_t)row * args->row + (ptrdiff_t)i * args->token +
                          (ptrdiff_t)(kv_head * size);
@@ -218,7 +221,8 @@ INLINE void append_to_cache(const struct attend_args *args, size_t row, size_t k
 INLINE void attend_token(const struct attend_args *args, size_t row, size_t head, size_t i,
                          const float *keys, const float *values, ptrdiff_t next, float *scores)
 {
-    const size_t size = args->size, visible = args->time - args->added + i + 1;
+    const size_t size = args->size, time = time_of(args->times, row, args->time);
+    const size_t visible = time - args->added + i + 1;
     const float *query = args->query + (ptrdiff_t)row * args->query_row +
                          (ptrdiff_t)i * args->query_token + head * size;
     float *out = args->out + ((row * args->added + i) * args->heads + head) * size;

@@ -1,0 +1,232 @@
+"""A session of rows of different lengths, on a padded key/value cache of another engine."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from corelm import Array, Session, Vocabulary
+from corelm.errors import UsageError
+from corelm.interop.cached_session import CachedSession, KeyValueCache, Outputs
+from corelm.models.sliding_window import SlidingWindow
+
+Ids = NDArray[np.int64]
+
+
+class PaddedCache(KeyValueCache, Protocol):
+    """A key/value cache of rows of different lengths, all of which end at its last position.
+
+    Shorter rows have padding before them, which the engine masks. Methods without `lengths` are
+    those of a cache of equal rows.
+    """
+
+    def process(self, tokens: Ids, count: int, lengths: Ids | None = None) -> Outputs:
+        """Append tokens to the rows and return the network's outputs at the last `count` of them.
+
+        Args:
+            tokens: (batch, time) ids, at least one a row; the first of them set the batch.
+            count: at least 1 and at most time.
+            lengths: (batch,) tokens of each row in the cache; by default, it has no padding.
+        """
+
+    @property
+    def positions(self) -> int:
+        """The number of positions, padding included; 0 if it is empty."""
+
+    def empty(self) -> PaddedCache:
+        """Return an empty cache of the same model."""
+
+    def join(self, other: PaddedCache) -> None:
+        """Add the rows of another cache after the own ones; neither is empty."""
+
+    def trim(self, positions: int) -> None:
+        """Keep at most the last positions; those before are padding in each row."""
+
+
+class PaddedSession:
+    """A joinable session of rows of different lengths that runs all rows in one pass of the engine.
+
+    It is a `CachedSession` otherwise. A prompt, or a window that slid, is read in its own pass,
+    with those of its length.
+
+    Args:
+        cache: the engine's, empty.
+        tokens: (batch, time) ids, or a list of ids for each row.
+        vocabulary: decides the valid ids and the start token.
+        context_length: the largest number of tokens that the engine's model attends to.
+        model: identifies the model: sessions of the same object can be joined.
+
+    Raises:
+        UsageError: no ids, ids outside the vocabulary, or an empty text without a start token.
+    """
+
+    def __init__(
+        self,
+        cache: PaddedCache,
+        tokens: ArrayLike,
+        vocabulary: Vocabulary,
+        context_length: int,
+        model: object,
+    ) -> None:
+        self._cache, self._model = cache, model
+        self._vocabulary, self._context_length = vocabulary, context_length
+        self._window = SlidingWindow(tokens, vocabulary, context_length)
+        # The cache covers the longest text up to here, and each other one up to the same distance
+        # from its end. It begins where the window began when the longest text had this length.
+        self._processed = self._cached_at = 0
+        self._outputs: Outputs = ()  # at the last tokens of the texts; none if not computed
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row."""
+        return self.last_outputs(1)[0][:, 0].copy()
+
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        return self.last_outputs(count)[0]
+
+    def last_outputs(self, count: int) -> Outputs:
+        """Return the outputs of `PaddedCache.process` at each of the last tokens.
+
+        They belong to the session: do not write into them.
+
+        Args:
+            count: at least 1 and at most the length of the shortest text, with its start token.
+
+        Raises:
+            UsageError: a count outside these bounds.
+        """
+        window = self._window
+        if not self._outputs or not 1 <= count <= self._outputs[0].shape[1]:
+            spans = [[*window.spans(count, rows)] for rows in window.runs]
+            if any(len(of_rows) > 1 for of_rows in spans):  # the tokens belong to several windows
+                return self._in_order([self._alone(rows, count) for rows in window.runs])
+            try:
+                self._outputs = self._process(count)
+            except BaseException:  # the pass may have been interrupted between two layers
+                self._clear()
+                raise
+            self._processed = self._cached_at = window.length
+        return tuple(output[:, -count:] for output in self._outputs)
+
+    def extend(self, tokens: ArrayLike) -> None:
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        before = self._window.length
+        self._window.extend(tokens)
+        if self._window.length > before:  # no tokens, no change: the outputs stay valid
+            self._outputs = ()
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._window.rewind(count)
+        self._truncate(self._window.length)
+        if count and self._outputs:
+            kept = max(self._outputs[0].shape[1] - count, 0)
+            self._outputs = tuple(output[:, :kept] for output in self._outputs)
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        kept: Ids = np.asarray(rows, dtype=np.int64)
+        batch = len(self._window.texts)
+        if np.array_equal(kept, np.arange(batch)):
+            return
+        if len(kept) > batch:
+            self.last_outputs(1)  # forks share the outputs of their row: compute them before
+        if self._cache.positions:
+            self._cache.select(kept)
+        before = self._window.length
+        self._window.select(kept)
+        gone = before - self._window.length  # if the longest text went
+        self._processed, self._cached_at = self._processed - gone, self._cached_at - gone
+        self._outputs = tuple(output[kept] for output in self._outputs)
+        if self._cache.positions:
+            needed = int(self._cached_lengths().max(initial=1))
+            self._cache.trim(max(needed, 1))
+
+    def join(self, other: Session) -> None:
+        """Add the rows of another session of the same model after the own ones.
+
+        Raises:
+            UsageError: a session of another model, or this session itself.
+        """
+        if other is self or not isinstance(other, PaddedSession) or other._model is not self._model:
+            raise UsageError("join takes another session of the same model")
+        for session in (self, other):
+            if session._cached_at != session._window.length:  # the cache may be a later window's
+                session._outputs = ()
+            session.last_outputs(1)
+        self._cache.join(other._cache)
+        self._window.join(other._window)
+        self._processed = self._cached_at = self._window.length
+        parts = zip(self._outputs, other._outputs, strict=True)
+        self._outputs = tuple(np.concatenate([a[:, -1:], b[:, -1:]]) for a, b in parts)
+
+    def _process(self, count: int) -> Outputs:
+        """Process what is not in the cache; return the outputs at the last tokens."""
+        window = self._window
+        self._truncate(window.length - count)  # tokens whose outputs are wanted, again
+        starts, lengths = window.starts(window.length), window.lengths
+        cached = self._cached_lengths()
+        is_kept = (starts == window.starts(self._cached_at)) & (cached > 0)
+        order, parts, caches = [], [], []
+        if is_kept.any() and self._cache.positions:
+            rows = np.flatnonzero(is_kept)
+            if len(rows) < len(is_kept):
+                self._cache.select(rows)
+            new = window.length - self._processed
+            last = lengths[rows, None] + np.arange(-new, 0)
+            tokens = np.take_along_axis(window.texts[rows], last, axis=1)
+            parts.append(self._cache.process(tokens, count, cached[rows]))
+            order, caches = [rows], [self._cache]
+        else:
+            is_kept[:] = False
+        sizes = lengths - starts
+        for size in np.unique(sizes[~is_kept]):
+            rows = np.flatnonzero(~is_kept & (sizes == size))
+            tokens = np.take_along_axis(
+                window.texts[rows], starts[rows, None] + np.arange(size), axis=1
+            )
+            caches.append(self._cache.empty())
+            parts.append(caches[-1].process(tokens, count))
+            order.append(rows)
+        self._cache = caches[0]
+        for cache in caches[1:]:
+            self._cache.join(cache)
+        places = np.argsort(np.concatenate(order))
+        if len(order) > 1:
+            self._cache.select(places)
+        self._cache.trim(int(sizes.max()))  # of rows that slid, others are left with padding
+        return tuple(output[places] for output in self._in_order(parts))
+
+    @staticmethod
+    def _in_order(parts: list[Outputs]) -> Outputs:
+        """Return the outputs of several groups of rows, one group after the other."""
+        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+
+    def _alone(self, rows: slice, count: int) -> Outputs:
+        """Return the outputs at the last tokens of rows of one length, by another cache."""
+        texts = self._window.texts[rows, : self._window.length_of(rows)]
+        if self._vocabulary.start is not None:
+            texts = texts[:, 1:]  # a session puts it before its texts
+        session = CachedSession(self._cache.empty(), texts, self._vocabulary, self._context_length)
+        return session.last_outputs(count)
+
+    def _cached_lengths(self) -> Ids:
+        """Return the number of tokens of each row in the cache; below 1 if nothing is left."""
+        missing = self._window.length - self._window.lengths
+        return self._processed - missing - self._window.starts(self._cached_at)
+
+    def _truncate(self, length: int) -> None:
+        """Drop what the cache has of the longest text after a length, and as much of the others."""
+        if length >= self._processed:
+            return
+        left = self._cache.positions - (self._processed - length)
+        if left > 0 and self._cache.truncate(left):
+            self._processed = length
+        else:
+            self._clear()
+
+    def _clear(self) -> None:
+        self._cache, self._outputs = self._cache.empty(), ()
+        self._processed = self._cached_at = 0

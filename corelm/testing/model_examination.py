@@ -1,0 +1,131 @@
+"""What the laws of models have in common: texts, comparisons, and the error of a broken law."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corelm.language_model import (
+    HiddenStateSession,
+    JoinableSession,
+    LanguageModel,
+    RewindableSession,
+    Session,
+    never_drawn,
+)
+from corelm.numerics.distributions import Array
+
+TOLERANCE = 1e-5
+"""The largest difference of two logits that count as equal."""
+LONG_CONTEXT = 128
+"""A context with more tokens takes too long to fill."""
+
+Ids = NDArray[np.int64]
+Complaints = Iterator[str]
+
+
+class ModelLaw(Protocol):
+    """A function that raises an AssertionError for a model that breaks it."""
+
+    __name__: str
+
+    def __call__(self, model: LanguageModel, *, tolerance: float = TOLERANCE) -> None:
+        """Examine a model.
+
+        Args:
+            model: the model.
+            tolerance: the largest difference of two logits that count as equal; 0 for a model
+                that computes a text bit for bit the same in any way.
+        """
+
+
+class Examination:
+    """A model, with texts for it and their logits."""
+
+    def __init__(self, model: LanguageModel, tolerance: float) -> None:
+        self.model, self._tolerance = model, tolerance
+        self.rng = np.random.default_rng(0)
+        vocabulary = model.vocabulary
+        self._ids = np.setdiff1d(np.arange(len(vocabulary)), never_drawn(vocabulary))
+        self.shortest = 1 if vocabulary.start is None else 0
+
+    def texts(self, batch: int, length: int) -> Ids:
+        """Return random texts, (batch, length)."""
+        return self.rng.choice(self._ids, (batch, length))
+
+    def logits(self, texts: Ids) -> Array:
+        """Return the logits after texts, from a new session."""
+        return self.model.start(texts).next_logits()
+
+    def ragged(self, *lengths: int) -> list[Ids]:
+        """Return random texts of these lengths, none of them shorter than the shortest allowed."""
+        return [self.texts(1, max(length, self.shortest))[0] for length in lengths]
+
+    def start_joinable(self, texts: Sequence[Ids]) -> JoinableSession | None:
+        """Return a session of texts of different lengths; None if the model has no such."""
+        if not isinstance(self.model.start(texts[0][None]), JoinableSession):
+            return None
+        session = self.model.start([text.tolist() for text in texts])
+        assert isinstance(session, JoinableSession)
+        return session
+
+    def check_each(self, session: Session, texts: Sequence[Ids], when: str) -> Complaints:
+        """Complain if a row of a session differs from a new session of its text alone."""
+        found = session.next_logits()
+        expected = np.concatenate([self.logits(text[None]) for text in texts])
+        yield from self.compare(found, expected, when)
+        if isinstance(session, RewindableSession):
+            last = session.last_logits(1)[:, 0]
+            yield from self.compare(last, expected, f"in last_logits(1) {when}")
+
+    def compare(self, found: Array, expected: Array, when: str) -> Complaints:
+        """Complain if two arrays differ by more than the tolerance."""
+        if np.shape(found) != np.shape(expected):
+            yield f"returned the shape {np.shape(found)} instead of {np.shape(expected)} {when}"
+        elif (difference := _difference(found, expected)) > self._tolerance:
+            yield f"differs by {difference:.2g} {when}, where {self._tolerance:g} is allowed"
+
+    def check(self, session: Session, texts: Ids, when: str) -> Complaints:
+        """Complain if a session differs from a new one with the same texts."""
+        yield from self.compare(session.next_logits(), self.logits(texts), when)
+
+    def check_all(self, session: Session, texts: Ids, when: str) -> Complaints:
+        """Complain if any output of a session differs from a new session's."""
+        yield from self.check(session, texts, when)
+        most = min(texts.shape[1] - self.shortest + 1, 3)
+        count = int(self.rng.integers(1, most + 1))
+        if isinstance(session, RewindableSession):
+            ends = range(texts.shape[1] - count + 1, texts.shape[1] + 1)
+            expected = np.stack([self.logits(texts[:, :end]) for end in ends], axis=1)
+            last = session.last_logits(count)
+            yield from self.compare(last, expected, f"in last_logits({count}) {when}")
+        fresh = self.model.start(texts)
+        if isinstance(session, HiddenStateSession) and isinstance(fresh, HiddenStateSession):
+            states = session.hidden_states(count), fresh.hidden_states(count)
+            yield from self.compare(*states, f"in hidden_states({count}) {when}")
+
+
+def _difference(one: Array, other: Array) -> float:
+    """Return the largest difference; equal infinities do not differ, and NaN differs from all."""
+    # Masked tokens are at minus infinity in both, and inf - inf would be NaN.
+    with np.errstate(invalid="ignore"):
+        difference = np.where(one == other, 0, np.abs(one - other))
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0))
+
+
+def law(way_out: str) -> Callable[[Callable[[Examination], Complaints]], ModelLaw]:
+    """Make a law of a generator of complaints: raise the first one, with the way out."""
+
+    def decorate(complaints: Callable[[Examination], Complaints]) -> ModelLaw:
+        @wraps(complaints)
+        def examined(model: LanguageModel, *, tolerance: float = TOLERANCE) -> None:
+            for complaint in complaints(Examination(model, tolerance)):
+                raise AssertionError(f"{type(model).__name__} {complaint}. {way_out}")
+
+        return examined
+
+    return decorate
