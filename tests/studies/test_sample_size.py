@@ -51,4 +51,4 @@ def test_the_deviation_is_that_of_paired_texts():
 )
 def test_what_cannot_be_planned_is_refused(figure, against, message):
     with pytest.raises(UsageError, match=message):
-        list(sample_sizes(pilot(against, n=8), figure, 0.1, 0.8))
+        list(sample_sizes(pilot(against, n=24), figure, 0.1, 0.8))
