@@ -60,7 +60,7 @@ class DecodingTask:
         Args:
             samples: indices; each decides the random numbers of one text, with the seed.
         """
-        return replace(self, random_stream=RandomStream(self.random_stream.seed, samples))
+        return replace(self, random_stream=self.random_stream.with_samples(samples))
 
     def replay(self, texts: Sequence[Sequence[int]]) -> Iterator[Step]:
         """Yield the steps of texts whose tokens are known.

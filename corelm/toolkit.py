@@ -76,6 +76,7 @@ from corelm.plugins.models import as_model as as_model
 from corelm.plugins.models import is_path as is_path
 from corelm.plugins.models import label as label
 from corelm.plugins.models import list_models as list_models
+from corelm.plugins.models import loaded_name as loaded_name
 from corelm.plugins.models import local_models as local_models
 from corelm.plugins.models import plugin_of as plugin_of
 from corelm.plugins.offers import Offer as Offer

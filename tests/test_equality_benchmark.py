@@ -24,7 +24,7 @@ def equality():
         "padded batch",
         "many ends",
         "second generation",
-        "drafts",
+        "prompt lookup",
         "engine's penalty first",
         "engine's penalty replaced",
     ],

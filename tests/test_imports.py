@@ -27,6 +27,7 @@ GUESTS: dict[str, set[str]] = {
     "models": set(),
     "scaling": {"models"},
     "reports": {"lint", "models", "scaling"},
+    "studies": {"models", "reports", "scaling"},
     "training": {"models", "reports"},
     "interop": {"models"},
     "authoring": set(),

@@ -73,3 +73,27 @@ def test_fresh_seeds_differ_and_are_short():
     seeds = {fresh_seed() for _ in range(20)}
     assert len(seeds) == 20
     assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_prompts_have_numbers_of_their_own():
+    seeds, prompts, samples = (0, 1, 2**32 - 1), range(4), range(4)
+    numbers = [
+        RandomStream(seed, [sample], prompt).at(0)[0]
+        for seed in seeds
+        for prompt in prompts
+        for sample in samples
+    ]
+    assert len(set(numbers)) == len(numbers)
+    assert RandomStream(1, [3]).at(5) == RandomStream(1, [3], prompt=0).at(5)
+
+
+def test_other_samples_of_a_stream_keep_its_seed_and_prompt():
+    stream = RandomStream(1, [4], prompt=2).with_samples([7, 9])
+    assert (stream.seed, stream.prompt, stream.samples) == (1, 2, (7, 9))
+    assert stream.at(3).tolist() == RandomStream(1, [7, 9], 2).at(3).tolist()
+
+
+@pytest.mark.parametrize("prompt", [-1, 0.5, True, None])
+def test_a_prompt_is_a_whole_number(prompt):
+    with pytest.raises(UsageError, match="prompt must be a whole number"):
+        RandomStream(1, [0], prompt)

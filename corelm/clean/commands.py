@@ -38,7 +38,8 @@ def clean(
     """Remove what interrupted commands have left in corelm's home.
 
     These are the journals with which `report --resume` continues, the checkpoints with which
-    `train --resume` continues, and parts of downloads and files. What a running command uses stays.
+    `train --resume` continues, the measurements with which `study run` continues, and parts of
+    downloads and files. What a running command uses stays.
     """
     from corelm.clean.leftovers import leftovers
 

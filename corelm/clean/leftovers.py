@@ -25,12 +25,12 @@ class Kind(NamedTuple):
     Attributes:
         names: the pattern of their names.
         words: their description.
-        lock_of: returns the file that the command locks while it uses one of them.
+        lock_of: returns the file that the command locks while it uses one of them, or None.
     """
 
     names: str
     words: str
-    lock_of: Callable[[Path], Path]
+    lock_of: Callable[[Path], Path | None]
 
 
 def _lock_of_download(part: Path) -> Path:
@@ -43,9 +43,14 @@ def _lock_of_training(checkpoint: Path) -> Path:
     return training.lock_path(checkpoint.with_suffix(""))
 
 
+def _no_lock(units: Path) -> None:
+    """Return no lock: studies that run at once share the file."""
+
+
 KINDS: Mapping[str, Kind] = {
     "reports": Kind(r".+\.jsonl", "interrupted report", journal.lock_path),
     "models": Kind(r"[^.].*\.checkpoint", "interrupted training", _lock_of_training),
+    "studies": Kind(r"units\.sqlite", "measurements of studies", _no_lock),
     "data": Kind(r".+\.part", "interrupted download", _lock_of_download),
 }
 """The kinds by folder."""

@@ -1,4 +1,4 @@
-"""The source of all randomness: one uniform number per (seed, sample, position)."""
+"""The source of all randomness: one uniform number per (seed, prompt, sample, position)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ BLOCK = 64
 class RandomStream:
     """Uniform numbers for the samples of a run, by position.
 
-    Each sample has its own generator, seeded by (seed, sample index) alone. So sample 7 gets the
-    same numbers alone, in a batch or on another worker, and under every sampler: samplers that are
-    compared with one seed use common random numbers.
+    Each sample has its own generator, seeded by (seed, prompt index, sample index) alone. So
+    sample 7 gets the same numbers alone, in a batch or on another worker, and under every sampler:
+    samplers that are compared with one seed use common random numbers. Texts of different prompts
+    have different numbers, so they are independent.
 
     Args:
         seed: a whole number, at least 0.
         samples: the indices of the samples, one per row.
+        prompt: the index of their prompt in a run of several prompts, at least 0.
 
     Raises:
-        UsageError: the seed is not a whole number of at least 0.
+        UsageError: the seed or the prompt is not a whole number of at least 0.
 
     Example:
         >>> alone, together = RandomStream(1, [7]), RandomStream(1, range(64))
@@ -33,18 +35,26 @@ class RandomStream:
         True
     """
 
-    def __init__(self, seed: int, samples: Sequence[int]) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-            raise UsageError(f"the seed must be a whole number of at least 0, not {seed!r}")
-        self.seed: int = int(seed)
+    def __init__(self, seed: int, samples: Sequence[int], prompt: int = 0) -> None:
+        self.seed: int = _whole("seed", seed)
+        self.prompt: int = _whole("prompt", prompt)
         self.samples: tuple[int, ...] = tuple(samples)
-        # The pair is the seed: with the sum, sample 1 of seed 1 would repeat sample 0 of seed 2.
-        self._generators = [np.random.default_rng([self.seed, index]) for index in self.samples]
+        self._generators = [self._generator(index) for index in self.samples]
         self._places = {sample: place for place, sample in enumerate(self.samples)}
         self._uniforms = np.empty((len(self.samples), 0))
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def with_samples(self, samples: Sequence[int]) -> RandomStream:
+        """Return the numbers of other samples of the same seed and prompt."""
+        return RandomStream(self.seed, samples, self.prompt)
+
+    def _generator(self, sample: int) -> np.random.Generator:
+        # The pair is the seed: with the sum, sample 1 of seed 1 would repeat sample 0 of seed 2.
+        # The prompt is a key of its own, because a seed above 2^32 takes two words of the entropy.
+        key = (self.prompt,) if self.prompt else ()
+        return np.random.default_rng(np.random.SeedSequence([self.seed, sample], spawn_key=key))
 
     def at(
         self, position: int, samples: NDArray[np.int64] | Sequence[int] | None = None
@@ -64,6 +74,12 @@ class RandomStream:
         if samples is None:
             return uniforms
         return uniforms[[self._places[int(sample)] for sample in samples]]
+
+
+def _whole(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise UsageError(f"the {name} must be a whole number of at least 0, not {value!r}")
+    return int(value)
 
 
 def fresh_seed() -> int:

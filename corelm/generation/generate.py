@@ -52,6 +52,7 @@ def steps(
     seed: int,
     decoder: Decoder | None = None,
     unknown: bool = False,
+    prompt_index: int = 0,
 ) -> Iterator[Step]:
     """Yield the steps of some samples of a run, decoded together.
 
@@ -61,17 +62,17 @@ def steps(
         sampler: a sampler, a registered name or an expression.
         length: the largest number of tokens to draw, at least 0.
         samples: the indices of the samples in the run.
-        seed: decides the random numbers, with the index of the sample.
+        seed: decides the random numbers, with the indices of the sample and of the prompt.
         decoder: the decoder; by default `Ancestral()`.
         unknown: allow [UNK] to be sampled.
+        prompt_index: the index of the prompt in a run of several prompts.
     """
     _check_count("length", length)
     if not (decoder is None or callable(decoder)):
         raise UsageError(f"a decoder is an object such as corelm.Ancestral(), not {shown(decoder)}")
     ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
-    task = DecodingTask(
-        model, ids, read_sampler(sampler), RandomStream(seed, samples), length, unknown
-    )
+    stream = RandomStream(seed, samples, prompt_index)
+    task = DecodingTask(model, ids, read_sampler(sampler), stream, length, unknown)
     plugins = registry()
     observed = plugins.load_observers()
     for step in (decoder or Ancestral())(task):
@@ -92,6 +93,7 @@ class Texts:
         seed: the random seed.
         endings: what ends a text before its end token and its length.
         unknown: True to allow [UNK] to be sampled.
+        prompt_index: the index of the prompt in a run of several prompts.
     """
 
     prompt: str
@@ -101,6 +103,7 @@ class Texts:
     seed: int
     endings: Endings
     unknown: bool = False
+    prompt_index: int = 0
 
     def open(
         self, model: LanguageModel, samples: Sequence[int], measured: bool = False
@@ -123,6 +126,7 @@ class Texts:
         return steps(
             model, self.prompt, sampler=self.strategy.sampler, length=self.length,
             samples=samples, seed=self.seed, decoder=self.strategy.decoder, unknown=self.unknown,
+            prompt_index=self.prompt_index,
         )  # fmt: skip
 
     def batches(self, prompts: Sequence[str]) -> Iterator[list[tuple[Texts, range]]]:
@@ -166,6 +170,7 @@ def stream(
     stop_regex: Sequence[str] | str = (),
     stop_on_loop: int | None = None,
     unknown: bool = False,
+    prompt_index: int = 0,
 ) -> Iterator[Step]:
     """Write one text and yield each step as it is drawn, with its `text`.
 
@@ -183,7 +188,7 @@ def stream(
     chosen = fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_on_loop)
     strategy = Strategy(read_sampler(sampler), decoder)
-    texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown)
+    texts = Texts(prompt, strategy, length, 1, chosen, endings, unknown, prompt_index)
     model = as_model(model)
     # Without the sampler: measuring its masks takes time, and no step shows it.
     open_texts = OpenTexts(model, prompt, (sample,), seed=chosen, length=length, endings=endings)
@@ -203,6 +208,7 @@ def generate(
     stop_regex: Sequence[str] | str = (),
     stop_on_loop: int | None = None,
     unknown: bool = False,
+    prompt_index: int = 0,
 ) -> list[Generation]:
     """Write n texts.
 
@@ -223,6 +229,8 @@ def generate(
         stop_on_loop: end a text when its last phrase, of at least two tokens, has occurred this
             many times in a row, at least 2; the repeats stay in the text. None for never.
         unknown: allow [UNK] to be sampled.
+        prompt_index: the index of the prompt in a run of several prompts, as a report has it:
+            texts of different prompts have different random numbers.
 
     Raises:
         UsageError: a request that cannot be met.
@@ -243,7 +251,7 @@ def generate(
     chosen = fresh_seed() if seed is None else seed
     endings = Endings.of(stop, stop_regex, stop_on_loop)
     strategy = Strategy(read_sampler(sampler), decoder)
-    texts = Texts(prompt, strategy, length, n, chosen, endings, unknown)
+    texts = Texts(prompt, strategy, length, n, chosen, endings, unknown, prompt_index)
     model = as_model(model)
     written: list[Generation] = []
     for samples in batches(n):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import weakref
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -83,7 +85,28 @@ def load(
         15000
     """
     options = {"device": device, "dtype": dtype}
-    given = {option: value for option, value in options.items() if value is not None}
+    model = _loaded(name, {key: value for key, value in options.items() if value is not None})
+    with suppress(TypeError):  # a model without weak references has no name
+        _names[id(model)] = weakref.ref(model), str(name)
+    return model
+
+
+_names: dict[int, tuple[weakref.ref[LanguageModel], str]] = {}
+
+
+def loaded_name(model: LanguageModel) -> str | None:
+    """Return the name or path by which a model was loaded; None if it was made otherwise.
+
+    Example:
+        >>> import corelm
+        >>> loaded_name(corelm.load("imdb"))
+        'imdb'
+    """
+    found, name = _names.get(id(model), (None, None))
+    return name if found is not None and found() is model else None
+
+
+def _loaded(name: str | os.PathLike[str], given: Mapping[str, str]) -> LanguageModel:
     scheme = _scheme(name)
     if scheme:
         return _from_scheme(*scheme, given)

@@ -25,7 +25,7 @@ from corelm.reports.render import bibtex, markdown, sentences
 from corelm.reports.render.frames import columns, to_csv
 from corelm.scaling.choice import choose
 from corelm.scaling.job import Job
-from corelm.toolkit import label
+from corelm.toolkit import label, loaded_name
 
 LARGEST = 2**28
 """The size in bytes of the largest report that is read."""
@@ -107,13 +107,19 @@ class Report:
         """Return the document as strict JSON."""
         return self._json
 
-    def to_csv(self) -> str:
-        """Return every figure on a line: sampler, view, metric, value, low, high, n."""
-        return to_csv(self._document)
+    def to_csv(self, level: str = "figure") -> str:
+        """Return a level of `to_pandas` as CSV; by default every figure with its difference."""
+        return to_csv(self._document, level)
 
     def to_markdown(self) -> str:
         """Return the summary, the table and how it was measured."""
         return markdown.to_markdown(self._document)
+
+    def to_latex(self) -> str:
+        """Return the table for a paper, with intervals; it needs the LaTeX package booktabs."""
+        from corelm.reports.render.latex import to_latex
+
+        return to_latex(self._document)
 
     def to_html(self) -> str:
         """Return the whole page, in one file that loads nothing."""
@@ -125,16 +131,20 @@ class Report:
         """Return a data frame.
 
         Args:
-            level: what a line is. "figure": one figure of a sampler, as in `to_csv`. "sampler": a
-                sampler with all its figures, or human text. "text" and "token": one that the
-                report keeps, which are all with `texts="all"`. Except for "figure", the parameters
-                of the samplers, the target of matching, the seed, the prompt and the index of the
-                sample are columns of their own.
+            level: what a line is. "figure": one figure of a sampler with its interval and its
+                difference, or of one of several seeds. "difference": one difference from the entry
+                compared with, paired by text. "test": such a difference with the p-value of a
+                paired permutation test, and Holm's correction over all lines; it needs all texts.
+                "sampler": a sampler with all its figures, or human text. "seed": a sampler with the
+                figures of one seed, if there are several. "text" and "token": one that the report
+                keeps, which are all with `texts="all"`. Except for "figure", the parameters of the
+                samplers, the target of matching, the seed, the prompt and the index of the sample
+                are columns of their own.
 
         Raises:
             MissingDependencyError: pandas is not installed.
-            ReportError: there is no such level, or an earlier version made the report without
-                figures of texts.
+            ReportError: there is no such level, an earlier version made the report without
+                figures of texts, or it has not kept the texts that tests need.
 
         Example:
             >>> import corelm
@@ -205,10 +215,11 @@ def compare(
             and the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
         contexts: texts on whose positions the samplers are compared, at most.
         match: a target such as "entropy=3", "mass_kept=0.9", "human_recall=0.95" or
-            "entropy=human", or several. A sampler that leaves one parameter open, such as `top_p`,
-            gets the value at which the figure on the same contexts is this one, in an entry for
-            each target. "human" scales human surprisal to these contexts: model entropy here x
-            (human surprisal / model entropy on human text).
+            "surprisal=human", or several. A sampler that leaves one parameter open, such as
+            `top_p`, gets the value at which the figure on the same contexts is this one, in an
+            entry for each target. "human" is the surprisal of human words; if the contexts are not
+            human text, it is scaled to these: model entropy here x (human surprisal / model entropy
+            on human text).
         against: the sampler that every other one is compared with, one of `samplers`, or "human".
             By default human text if there is any, otherwise the first sampler.
         metrics: names of metrics that plugins offer, to measure on the texts too.
@@ -273,7 +284,7 @@ def _as_json(document: Mapping[str, Any]) -> str:
 def _named(model: LanguageModel | str) -> NamedModel:
     if isinstance(model, str):
         return NamedModel(load(model), label(model))
-    return NamedModel(model, type(model).__name__)
+    return NamedModel(model, label(loaded_name(model) or type(model).__name__))
 
 
 def _loadable(model: LanguageModel | str) -> str:

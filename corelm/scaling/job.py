@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from corelm import Decoder, LanguageModel, Sampler, load
 from corelm.errors import ExecutorError, UnknownNameError, UsageError
 from corelm.models.identity import identity_of
+from corelm.scaling.code_digests import code_of, digests
 from corelm.toolkit import (
     is_path,
     machine,
@@ -41,6 +42,7 @@ class Job:
         sha256: that of the model.
         versions: the versions of packages and the facts about a machine, by name.
         secrets: a hash of each environment variable that samplers read, by name.
+        code: the digest of each package that computes, by name.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Job:
     sha256: str
     versions: tuple[tuple[str, str], ...]
     secrets: tuple[tuple[str, str], ...] = ()
+    code: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
@@ -77,21 +80,31 @@ class Job:
         things = list(things)
         distributions = {found for thing in things for found in _distributions(thing)}
         plugin = plugin_of(name)
+        code = code_of([model, *_parts(things)], [plugin.value] if plugin else ())
         names = {*OWN, *distributions, *([plugin.distribution] if plugin else ())}
         path = os.path.abspath(os.path.expanduser(name)) if is_path(name) else name
         versions = tuple(_versions(sorted(names)).items())
         secrets = tuple(hashes_of_secrets(things).items())
-        return cls(path, device, dtype, text, identity_of(model, text), versions, secrets)
+        sha256 = identity_of(model, text)
+        return cls(path, device, dtype, text, sha256, versions, secrets, tuple(code.items()))
 
     def load(self) -> LanguageModel:
         """Load the model in a worker.
 
         Raises:
-            ExecutorError: another version or another model, with both.
+            ExecutorError: another version, other code or another model, with both.
         """
         expected = dict(self.versions)
         for name, found in _versions(expected).items():
             _compare(name, expected[name], found)
+        code = digests(name for name, _ in self.code)
+        for name, digest in self.code:
+            if code[name] != digest:
+                raise ExecutorError(
+                    f"a worker has other code of {name} (digest {code[name]}, expected {digest}), "
+                    "though the versions are the same; install the same files on both, and start "
+                    "the worker again"
+                )
         for name, secret in self.secrets:
             if hash_of_variable(name) != secret:
                 raise ExecutorError(
@@ -101,6 +114,10 @@ class Job:
         model = load(self.model, device=self.device, dtype=self.dtype)
         _compare(f"model {self.model}", self.sha256, identity_of(model, self.text))
         return model
+
+
+def _parts(things: Iterable[Sampler | Decoder]) -> Iterator[Sampler | Decoder]:
+    return (part for thing in things for part in parts(thing))
 
 
 def _compare(name: str, expected: str, found: str) -> None:

@@ -17,10 +17,12 @@ from corelm.cli.output.progress import stages
 from corelm.cli.output.texts import Request
 from corelm.models.identity import identity_of
 from corelm.scaling.choice import ExecutorChoice, choose
+from corelm.scaling.code_digests import code_settings
 from corelm.scaling.executor import Executor
 from corelm.scaling.job import Job
 from corelm.scaling.text_batches import in_order, settings_of, units_of
 from corelm.scaling.text_file import opened, stored_settings
+from corelm.toolkit import parts
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,13 @@ class Destination:
             dtype: the number format that it was loaded with.
         """
         model, texts = request.model, request.texts
+        things = [each for each in texts.strategy if each is not None]
         origin = {
             "corelm": version("corelm"),
             "numpy": np.__version__,
             "model": [request.model_name, identity_of(model, texts.prompt)],
+            **code_settings([model, *(part for thing in things for part in parts(thing))]),
         }
-        things = [each for each in texts.strategy if each is not None]
         jobs = lambda: [Job.of(name, model, texts.prompt, things, device, dtype)]  # noqa: E731
         self._write(request, self.executor.opened([model], jobs), origin)
 

@@ -136,7 +136,8 @@ def _settings_of(path: Path) -> Path:
 
 
 def _check(path: Path) -> None:
-    for place in (path, path.with_name(path.name + PART)):  # reading a device never ends
+    part = path.parent / f"{path.name}{PART}"
+    for place in (path, part):  # reading a device never ends
         if place.exists() and not place.is_file():
             raise UsageError(f"{str(place)!r} is not a file, so texts cannot be written into it")
     if not path.parent.is_dir():

@@ -30,7 +30,7 @@ from corelm.reports.render.plots.files import plots
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 WIDTH = 1280
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-DRAWN = ("entropy-against-temperature.svg", "surprisal-against-diversity.svg")
+DRAWN = ("surprisal-against-temperature.svg", "surprisal-against-diversity.svg")
 SUMMARY = "Description"
 """The field of a PNG that holds the summary."""
 

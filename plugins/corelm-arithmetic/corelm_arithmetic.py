@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from corelm import Decoder, RandomStream, hookimpl, softmax
+from corelm import Decoder, hookimpl, softmax
 
 BITS = 53
 """The bits of a number of `RandomStream`, and of a code."""
@@ -61,11 +61,12 @@ def _codes(random_stream):
     """Return (samples,) codes in [0, 1).
 
     Example:
+        >>> from corelm import RandomStream
         >>> codes = _codes(RandomStream(1, range(4)))
         >>> (np.diff(sorted(codes)) * 4).tolist()
         [1.0, 1.0, 1.0]
     """
-    shift = RandomStream(random_stream.seed, [0]).at(0)[0]
+    shift = random_stream.with_samples([0]).at(0)[0]
     scale = 2**BITS
     mirrored = [int(f"{sample:0{BITS}b}"[::-1], 2) for sample in random_stream.samples]
     # In whole numbers: the sum of two floats would round.

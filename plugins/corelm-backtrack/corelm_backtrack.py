@@ -245,7 +245,8 @@ def _drawn(task, decoding, text, scores):
     if attempt := text.draws[place]:
         # The numbers of a place that is drawn again depend on the attempt too.
         [sample] = decoding.samples.tolist()
-        seed = np.random.SeedSequence([stream.seed, sample], spawn_key=(place, attempt))
+        key = (place, attempt, *([stream.prompt] if stream.prompt else []))
+        seed = np.random.SeedSequence([stream.seed, sample], spawn_key=key)
         uniforms = np.array([np.random.default_rng(seed).random()])
     else:
         uniforms = stream.at(place, decoding.samples)

@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from corelm import Context, Decoder, RandomStream, draw, hookimpl, log_softmax, param
+from corelm import Context, Decoder, draw, hookimpl, log_softmax, param
 
 logger = logging.getLogger("corelm.power")
 
@@ -78,7 +78,7 @@ class Chain:
         self._task, self._alpha, self._root = task, alpha, task.start()
         self.texts = np.zeros((len(task.random_stream), task.length), TOKEN)
         self.texts["token"] = PAST_THE_END
-        self._common = RandomStream(task.random_stream.seed, [0])  # the same in any batch
+        self._common = task.random_stream.with_samples([0])  # the same in any batch
         self._used = 0  # random numbers of each sample
         self._calls = self._moves = self._accepted = 0
 

@@ -244,8 +244,8 @@ def again(engine: Engine, sampler: corelm.Sampler) -> tuple[Any, Ways, Any]:
     return engine.inputs(longer), options, lambda: own(engine, longer, sampler)
 
 
-def drafts(engine: Engine, sampler: corelm.Sampler) -> tuple[Any, Ways, Any]:
-    """Prompt lookup: drafts are accepted or taken back."""
+def prompt_lookup(engine: Engine, sampler: corelm.Sampler) -> tuple[Any, Ways, Any]:
+    """Guesses from the prompt are accepted or taken back."""
     prompt = ["the cat the cat the"]
     options = ways(sampler, engine)["processor"] | {"prompt_lookup_num_tokens": 3}
     return engine.inputs(prompt), {"drafts": options}, lambda: own(engine, prompt, sampler)
@@ -272,7 +272,7 @@ CASES = {
     "padded batch": batch,
     "many ends": ends,
     "second generation": again,
-    "drafts": drafts,
+    "prompt lookup": prompt_lookup,
     "engine's penalty first": settings,
     "engine's penalty replaced": replaced,
 }

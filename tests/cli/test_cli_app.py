@@ -18,6 +18,7 @@ COMMANDS = (
     "plugins",
     "presets",
     "report",
+    "study",
     "train",
 )
 """The guests' are found by their entry points."""

@@ -161,7 +161,7 @@ def test_it_installs_is_listed_samples_explains_and_passes_its_tests(
                             "greedy"), "the the \n", 17),
         ("metric", "top_a", ("report", "greedy", "--model", "toy", "-n", "2", "--length", "3",
                              "--metric", "top_a", "--csv", "-"),
-         "greedy,generated_texts,corelm-top-a:top_a,3.0,3.0,3.0,2\n", 6),
+         "greedy,generated_texts,corelm-top-a:top_a,3.0,,,2,,,,,\n", 6),
         ("command", "top-a", ("top-a", "This movie"), "3.16\n", 3),
     ],
 )  # fmt: skip

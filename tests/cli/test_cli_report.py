@@ -47,7 +47,11 @@ def test_a_table_and_what_it_says(report: Run) -> None:
     result = report()
     assert result.code == 0
     lines = result.out.splitlines()
-    assert lines[0].split()[:2] == ["entropy", "0"]  # there are no people to compare with
+    assert lines[0].split()[:3] == [
+        "entropy",
+        "surprisal",
+        "0",
+    ]  # there are no people to compare with
     assert [line.split()[0] for line in lines[1:3]] == ["greedy", "uniform"]
     assert "Entropy and mass kept: means over the same " in result.out
     assert lines[-1] != ""
@@ -58,8 +62,8 @@ def test_people_stand_first(report: Run, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("the cat sat\nthe dog sat on the mat\n")
     lines = report("--reference", "texts.txt").out.splitlines()
     assert [line.split()[0] for line in lines[1:4]] == ["human", "greedy", "uniform"]
-    assert lines[0].split()[:3] == ["entropy", "to", "human"]
-    assert lines[3].split()[2].startswith("+")
+    assert lines[0].split()[:4] == ["entropy", "surprisal", "to", "human"]
+    assert lines[3].split()[3].startswith("+")
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
@@ -113,7 +117,7 @@ def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
     assert {line["sampler"] for line in lines} == {"greedy", "uniform"}
     assert "| `greedy` | 0.00 |" in (tmp_path / files["markdown"]).read_text()
     assert (tmp_path / files["html"]).read_text("utf-8").startswith("<!doctype html>")
-    assert {file.suffix for file in (tmp_path / "a" / "b").iterdir()} == {".png", ".svg"}
+    assert {file.suffix for file in (tmp_path / "a" / "b").iterdir()} == {".png", ".svg", ".pdf"}
     written = [line for line in result.err.splitlines() if line.startswith("written to")]
     assert written == [f"written to {path}" for path in (*files.values(), "a/b")]
 
@@ -560,3 +564,21 @@ def test_a_report_that_cannot_be_written_is_kept(report: Run, run: Run, home: Pa
     assert units(home) > 3
     (home.parent / "gone").mkdir()
     assert report(*words, "--resume").code == 0
+
+
+def test_an_interrupted_report_is_not_continued_with_other_code(report, monkeypatch):
+    def interrupted(self, units, model=0):
+        yield from list(run_here(self, units, model))[:1]
+        raise KeyboardInterrupt
+
+    from corelm.scaling import code_digests
+    from corelm.scaling.executor import InProcess
+
+    run_here = InProcess.run
+    with monkeypatch.context() as patch:
+        patch.setattr(InProcess, "run", interrupted)
+        assert report("greedy").code == 130
+    monkeypatch.setattr(code_digests, "_digest", lambda package: "0" * 16)
+    done = report("greedy", "--resume")
+    assert done.code == 2
+    assert "the interrupted report has other settings: code of corelm" in done.err

@@ -90,7 +90,7 @@ class Study:
         sums = {}
         for setting in self.settings:
             texts = self._texts(model, corelm.sampler(setting), seed)
-            sums[setting] = texts.by_cluster(texts.ratios["surprisal"])
+            sums[setting] = texts.by_unit(texts.ratios["surprisal"])
         means = {name: sum(nats) / sum(tokens) for name, (nats, tokens) in sums.items()}
         best = best_of(list(sums.values()), TARGET) if sums else None
         if best is None:
@@ -104,8 +104,10 @@ class Study:
 
     def _texts(self, model: ToyModel, sampler: Sampler, seed: int) -> TextSet:
         drawn = [
-            generated_texts.draw(model, prompt, sampler, self.length, range(self.texts), seed)
-            for prompt in PROMPTS[: self.prompts]
+            generated_texts.draw(
+                model, prompt, sampler, self.length, range(self.texts), seed, prompt_index=index
+            )
+            for index, prompt in enumerate(PROMPTS[: self.prompts])
         ]
         return TextSet([record for part in drawn for record in part], (0.5, 1.5))
 

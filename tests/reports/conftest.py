@@ -33,9 +33,10 @@ def made() -> Document:
         ToyModel(),
         ["greedy", "temperature(t=0.5)", "uniform", Breaks()],
         prompts=["the", "the cat"],
-        n=3,
+        n=8,
         length=12,
-        reference=["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"],
+        reference=["the cat sat on the mat", "the dog sat", "the cat ran to the dog", "the mat"]
+        * 2,
     )
     return report.to_dict()
 

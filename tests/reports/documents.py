@@ -21,7 +21,7 @@ NOTHING: Document = {
         "contexts": {"source": "model", "description": "", "texts": 0, "positions": 0},
     },
     "vocabulary": 0, "drawable": 0, "bounds": {"min": 0, "max": 0},
-    "curve": {"t": [], "entropy": [], "slope": []},
+    "curve": {"t": [], "entropy": [], "slope": [], "surprisal": []},
 }  # fmt: skip
 
 EVIL = (
@@ -41,7 +41,7 @@ def typed(document: Document) -> content.Document:
 
 def compare(samplers=("greedy", "uniform"), **asked):
     """A small report, as its document."""
-    given = {"prompts": "the", "n": 3, "length": 8, **asked}
+    given = {"prompts": "the", "n": 8, "length": 8, **asked}
     return corelm.compare(given.pop("model", ToyModel()), samplers, **given).to_dict()
 
 

@@ -26,7 +26,7 @@ def parsed(text: str) -> dict[str, dict[str, str]]:
     at = 0
     while (start := text.find("@", at)) >= 0:
         assert all(line.startswith("%") for line in text[at:start].split("\n") if line)
-        key = re.compile(r"@misc\{([a-z0-9]+),\n").match(text, start)[1]
+        key = re.compile(r"@[a-z]+\{([a-z0-9]+),\n").match(text, start)[1]
         at = text.index("\n", start) + 1
         fields: dict[str, str] = {}
         while text[at] != "}":
@@ -59,16 +59,21 @@ def test_every_method_of_the_report_has_its_entry_once(report):
     found = parsed(report.bibtex)
     assert list(found)[:2] == ["corelm", "holtzman2019curious"]
     assert found["holtzman2019curious"] == {
-        "author": "Holtzman and others",
-        "title": "{The curious case of neural text degeneration}",
-        "year": "2019",
+        "author": "Holtzman, Ari and Buys, Jan and Du, Li and Forbes, Maxwell and Choi, Yejin",
+        "title": "{The Curious Case of Neural Text Degeneration}",
+        "booktitle": "International Conference on Learning Representations",
+        "year": "2020",
         "eprint": "1904.09751",
         "archiveprefix": "arXiv",
     }
     assert "nguyen2024turning" in found
     assert found["pew2024exclude"]["author"] == "p-e-w"
     assert found["ding2026min"]["eprint"] == "2604.11012"  # a plugin's
-    assert found["meister2022locally"]["author"] == "Meister and Pimentel and Wiher and Cotterell"
+    assert found["meister2022locally"]["author"] == (
+        "Meister, Clara and Pimentel, Tiago and Wiher, Gian and Cotterell, Ryan"
+    )
+    assert "@article{meister2022locally," in report.bibtex
+    assert "@misc{ding2026min," in report.bibtex  # not in works.toml
     assert found["covington2010cutting"]["doi"] == "10.1080/09296171003643098"
     for key in ("shannon1948mathematical", "li2016diversity", "zhu2018texygen",
                 "lin1991divergence",                "kullback1951information", "efron1979bootstrap",
@@ -78,7 +83,7 @@ def test_every_method_of_the_report_has_its_entry_once(report):
 
 
 def test_an_entry_says_what_it_is_cited_for(report):
-    before, _, _ = report.bibtex.partition("@misc{holtzman2019curious")
+    before, _, _ = report.bibtex.partition("@inproceedings{holtzman2019curious")
     assert before.splitlines()[-1] == "% top_p, loops, zipf"
 
 
@@ -103,7 +108,7 @@ def test_an_earlier_report_cites_what_it_can(report):
     ("source", "entries"),
     [
         ("OpenAI, API reference, `frequency_penalty` (from -2 to 2).", [("", "")]),
-        ("Basu et al. 2020, Mirostat, arXiv 2007.14966; version 2.", [("2020", "2007.14966")]),
+        ("Basu et al. 2020, Mirostat, arXiv 2007.14966; version 2.", [("2021", "2007.14966")]),
         ("with a power: Wu et al. 2016, A system, arXiv 1609.08144, there other.",
          [("2016", "1609.08144")]),
         ("A and B 1999, One. With remarks; C 2001, Two, doi 10.1000/182.", [("1999", ""),
@@ -127,6 +132,26 @@ def test_every_sampler_that_names_a_source_gets_a_valid_entry():
             [(key, fields)] = parsed(str(entry)).items()
             assert key
             assert len(fields) >= 2, name
+
+
+REQUIRED = {
+    "article": {"author", "title", "journal", "year"},
+    "book": {"author", "title", "publisher", "year"},
+    "inproceedings": {"author", "title", "booktitle", "year"},
+    "misc": {"author", "title", "year"},
+}
+
+
+def test_published_works_have_what_their_type_needs_and_are_cited():
+    package = ROOT / "corelm" / "reports" / "render"
+    works = tomllib.loads((package / "works.toml").read_text(encoding="utf-8"))
+    places = [*ROOT.glob("samplers/*.py"), *ROOT.glob("plugins/*/*.py"),
+              *ROOT.glob("corelm/**/*.py")]  # fmt: skip
+    cited = " ".join(" ".join(file.read_text(encoding="utf-8").split()) for file in places).lower()
+    for name, work in works.items():
+        assert REQUIRED[work["type"]] <= work.keys(), name
+        assert all(", " in author for author in work["author"]), name
+        assert name.lower() in cited, name
 
 
 def test_malicious_sources_stay_text(made):

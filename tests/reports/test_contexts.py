@@ -45,8 +45,10 @@ def test_drawn_texts_are_those_of_the_plain_sampler():
     found = model_contexts(model, prompts, n=70, length=5, seed=3)
     texts = [
         text
-        for prompt in prompts
-        for text in corelm.generate(model, prompt, sampler="stochastic", n=70, length=5, seed=3)
+        for index, prompt in enumerate(prompts)
+        for text in corelm.generate(
+            model, prompt, sampler="stochastic", n=70, length=5, seed=3, prompt_index=index
+        )
     ]
     expected = [(*model.vocabulary.encode(text.prompt), *text.tokens) for text in texts]
     assert found.texts == tuple(expected)

@@ -118,7 +118,8 @@ def test_a_parameter_that_is_a_list_stands_in_each_line_of_its_text(words):
 
 
 def test_levels_and_reports_without_them(report):
-    with pytest.raises(ReportError, match="level must be one of figure, sampler, text, token, not"):
+    levels = "figure, difference, test, sampler, seed, text, token"
+    with pytest.raises(ReportError, match=f"level must be one of {levels}, not"):
         columns(typed(report.to_dict()), "word")
     earlier = copy.deepcopy(report.to_dict())
     del earlier["samplers"][0]["texts"][0]["by_token"]

@@ -128,3 +128,45 @@ def test_every_metric_of_a_report_can_be_named(document):
         if isinstance(value, float)
     }
     assert measured <= set(names())
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("greedy.loops.high > 0.3", ("greedy", "loops", "high")),
+        ("greedy.entropy.mean.low > 0.3", ("greedy", "entropy.mean", "low")),
+        ("temperature(t=0.2).zipf.difference < 0", ("temperature(t=0.2)", "zipf", "difference")),
+        ("greedy.entropy.difference.low > 0", ("greedy", "entropy", "difference.low")),
+        ("human.loops > 0", ("human", "loops", "")),
+    ],
+)  # fmt: skip
+def test_a_condition_may_be_on_a_part_and_on_human_text(text, part):
+    found = condition(text, ROWS)
+    assert (found.sampler, found.metric, found.part) == part
+
+
+def test_the_ends_of_an_interval_and_of_a_difference_count(document):
+    entry = document["samplers"][0]
+    own = entry["generated_texts"]
+    own["loops"], own["ci95"]["loops"] = 0.41, [0.3, 0.52]
+    assert of(document, "greedy.loops.low > 0.31") == ""
+    assert of(document, "greedy.loops.high > 0.5").endswith("it is 0.41, 95 % interval 0.3 to 0.52")
+    entry["differences"] = {
+        "against": "human",
+        "generated_texts": {"loops": {"value": 0.2, "ci95": [0.1, 0.3]}},
+        "teacher_forced": {"entropy.mean": {"value": -1.0, "ci95": None}},
+    }
+    assert of(document, "greedy.loops.difference > 0.25") == ""
+    assert of(document, "greedy.loops.difference.low > 0.05") == (
+        "greedy.loops.difference.low > 0.05: it is 0.2, 95 % interval 0.1 to 0.3"
+    )
+    assert of(document, "greedy.entropy.difference < 0").endswith("it is -1")
+    assert of(document, "greedy.entropy.difference.high < 0").endswith("it has no interval")
+    document["samplers"][2]["differences"] = None
+    assert of(document, "uniform.loops.difference > 9").endswith("it was not measured")
+
+
+def test_human_text_may_fail_a_report(document):
+    assert of(document, "human.surprisal > 0").startswith("human.surprisal > 0: it is ")
+    document["reference"] = None
+    assert of(document, "human.surprisal > 0").endswith("it was not measured")

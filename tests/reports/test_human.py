@@ -40,7 +40,7 @@ def test_human_texts_are_the_contexts_and_a_row():
         for text in TEXTS
         for at in range(len(text.split()))
     ]
-    assert human["teacher_forced"]["entropy"]["mean"] == pytest.approx(sum(entropies) / 17)
+    assert human["teacher_forced"]["model_entropy"]["mean"] == pytest.approx(sum(entropies) / 17)
 
 
 def test_human_texts_are_as_long_as_those_of_samplers():
@@ -96,8 +96,11 @@ def human_row(n=64, length=100, **people):
 
 def test_a_manifest_with_human_figures_gives_the_human_row():
     row = human_row()
-    assert row["teacher_forced"]["entropy"]["mean"] == 1.2
-    assert (row["teacher_forced"]["entropy"]["p05"], row["teacher_forced"]["n"]) == (0.5, 1000)
+    assert row["teacher_forced"]["model_entropy"]["mean"] == 1.2
+    assert (row["teacher_forced"]["model_entropy"]["p05"], row["teacher_forced"]["n"]) == (
+        0.5,
+        1000,
+    )
     assert row["generated_texts"]["n"] == 192
     assert row["generated_texts"]["distinct_1"] == 0.5
     assert row["generated_texts"]["ci95"]["distinct_1"] == [0.4, 0.6]

@@ -78,7 +78,7 @@ def test_the_entropy_of_the_model_and_the_surprisal_of_the_tokens(model, context
     figures = model_on_contexts(unit["model"]).to_dict()
     assert figures["n"] == 4
     assert figures["surprisal"] == pytest.approx(8 / 3 * LN2)
-    assert figures["ci95"]["surprisal"] == pytest.approx([2.5 * LN2, 3 * LN2])
+    assert figures["ci95"]["surprisal"] is None  # of two texts
     assert figures["by_position"] == [
         {"position": 0, "n": 2, "entropy": pytest.approx(1.75 * LN2)},
         {"position": 1, "n": 1, "entropy": pytest.approx(1.75 * LN2)},
@@ -94,7 +94,6 @@ def test_human_recall_counts_the_words_that_the_sampler_could_have_drawn(model, 
     )
     assert filtered["human_recall"] == pytest.approx(1 / 3)
     assert filtered["human_surprisal"] == pytest.approx(math.log(3))
-    assert filtered["ci95"]["human_recall"] == pytest.approx([0, 1 / 2])
     assert plain["human_recall"] == 1.0
     assert plain["human_surprisal"] == pytest.approx(8 / 3 * LN2)
     assert (
@@ -120,7 +119,7 @@ def test_the_summary_of_a_sampler(changing):
     assert figures["n"] == 4
     assert figures["entropy"] == {
         "mean": pytest.approx(LN2 / 2),
-        "ci95": pytest.approx([LN2 / 3, LN2]),  # the first text twice, or the second one
+        "ci95": None,  # of two texts
         "median": pytest.approx(LN2 / 2),
         "p05": pytest.approx(0),
         "p95": pytest.approx(LN2),
@@ -133,7 +132,7 @@ def test_the_summary_of_a_sampler(changing):
     assert figures["bits"] == pytest.approx(
         {"entropy": 0.5, "model_entropy": 0.5, "kl_to_model": 0, "expected_surprisal": 0.5}
     )
-    assert figures["ci95"]["tokens_kept"] == pytest.approx([4 / 3, 2])
+    assert figures["ci95"]["tokens_kept"] is None
     assert figures["by_position"] == [
         {"position": 0, "n": 2, "entropy": pytest.approx(LN2 / 2), "mass_kept": 1.0,
          "model_entropy": pytest.approx(LN2 / 2)},

@@ -24,13 +24,13 @@ NUMBER = re.compile(r"(?<![\w#])-?\d+(?:\.\d+)?(?:e-?\d+)?")
 REPORTS = {
     "with human text": {
         "samplers": ["greedy", "temperature(t=0.5)", "top_k(k=3)", "uniform"],
-        "reference": TEXTS,
+        "reference": TEXTS * 2,
     },
-    "swept": {"samplers": ["temperature(t=0.2..20/4)", "top_k(k=1..3)"], "reference": TEXTS},
+    "swept": {"samplers": ["temperature(t=0.2..20/4)", "top_k(k=1..3)"], "reference": TEXTS * 2},
     "matched": {
         "samplers": ["temperature", "quadratic(curve=1.0)"],
         "match": "entropy=0.9",
-        "reference": TEXTS,
+        "reference": TEXTS * 2,
     },
     "alone": {"samplers": ["temperature(t=0.7)"]},
 }

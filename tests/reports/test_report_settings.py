@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from corelm.reports.measure.plan import NamedModel, plan
-from corelm.reports.measure.text_set import _clusters
 from corelm.testing import ToyModel
 
 SAMPLERS = ["greedy", "top_k(k=3)"]
@@ -51,15 +50,3 @@ def test_workers_load_the_model_as_it_was_loaded_here(monkeypatch):
     assert (own[0], own[2], own[4:]) == ("toy", "the cat", ("cpu", "float32"))
     assert scorer == ("other", other.model, "the cat", ())
     assert len(of().jobs("toy", None)) == 1
-
-
-@pytest.mark.parametrize(
-    ("samples", "clusters"),
-    [
-        ([(1, 0), (1, 1), (1, 0), (2, 0)], [0, 1, 0, 2]),
-        ([(1, 0), (1, 0), (1, 1)], [0, 0, 1]),
-        ([(1, 0), (1, 0), (1, 0)], [0, 1, 2]),  # one sample of each prompt: nothing to group
-    ],
-)
-def test_texts_that_share_random_numbers_are_one_cluster(samples, clusters):
-    assert _clusters(samples) == clusters

@@ -157,7 +157,7 @@ def test_more_tokens_than_the_vocabulary_cannot_be_drawn(document):
 
 def test_the_lists_of_a_curve_have_one_length(document):
     document["curve"]["slope"].pop()
-    expected = r"curve: expected lists of the same length, got 25 in t, 25 in entropy, 24 in slope"
+    expected = r"curve: expected lists of the same length, got 26 in t, 26 in entropy, 25 in slope"
     with pytest.raises(ReportError, match=expected):
         check(document)
 

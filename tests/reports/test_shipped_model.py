@@ -80,7 +80,7 @@ def test_drawn_tokens_have_the_expected_surprisal(document):
 
 def test_the_human_row_is_there(document):
     human = document["reference"]
-    assert human["teacher_forced"]["entropy"]["mean"] == pytest.approx(4.29, abs=0.1)
+    assert human["teacher_forced"]["model_entropy"]["mean"] == pytest.approx(4.29, abs=0.1)
     assert human["generated_texts"]["surprisal"] == pytest.approx(4.20, abs=0.1)
     assert all(
         each["generated_texts"]["outside_human_band"] is not None for each in document["samplers"]

@@ -18,7 +18,6 @@ from corelm.reports.measure.targets import Target, precision
         ("tokens_kept=1.5e3", Target("tokens_kept", 1500.0), "tokens_kept=1500"),
         ("surprisal=2", Target("expected_surprisal", 2.0), "expected_surprisal=2"),
         ("surprisal=human", Target("expected_surprisal", None), "expected_surprisal=human"),
-        ("entropy=human", Target("entropy", None), "entropy=human"),
     ],
 )
 def test_a_target_is_read_and_written(text, target, written):
@@ -27,7 +26,7 @@ def test_a_target_is_read_and_written(text, target, written):
     assert Target.read(written) == target
 
 
-FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or entropy=human"
+FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or surprisal=human"
 
 
 @pytest.mark.parametrize(
@@ -42,8 +41,10 @@ FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or entropy=huma
         ("entropy=inf", "entropy must be at least 0, not inf"),
         ("entropy=nan", "entropy must be at least 0, not nan"),
         ("mass_kept=1.01", "mass_kept must be between 0 and 1, not 1.01"),
-        ("mass_kept=human", "the mass_kept of human text is not known; entropy and surprisal can "
-         "be matched to it, and every figure to a number"),
+        ("mass_kept=human", "the mass_kept of human text is not known; only surprisal can be "
+         "matched to it, and every figure to a number"),
+        ("entropy=human", "human text has no entropy under a model, only a surprisal: use "
+         "surprisal=human"),
     ],
 )  # fmt: skip
 def test_anything_else_is_refused(text, message):

@@ -14,7 +14,14 @@ import corelm
 from corelm import Context, native
 from corelm.numerics.distributions import apply_temperature, entropy_of_logits, softmax
 from corelm.reports.measure.contexts import Contexts, groups, model_contexts, read
-from corelm.reports.measure.on_contexts import GRID, at_temperatures, curve, measure, temperatures
+from corelm.reports.measure.on_contexts import (
+    COLDEST,
+    GRID,
+    at_temperatures,
+    curve,
+    measure,
+    temperatures,
+)
 from corelm.testing import ToyModel
 
 LN2 = math.log(2)
@@ -24,7 +31,7 @@ INF = float("inf")
 def test_a_curve_by_hand():
     """Four to one at temperature 1 is two to one at 2 and sixteen to one at 1/2."""
     row = np.array([math.log(4), 0, -INF])
-    nats, slope = at_temperatures(row[None], [0.5, 1, 2])[0]
+    nats, slope, surprisal = at_temperatures(row[None], [0.5, 1, 2])[0]
     assert nats == pytest.approx(
         [
             math.log(17) - 16 / 17 * math.log(16),
@@ -34,6 +41,10 @@ def test_a_curve_by_hand():
     )
     squares = math.log(4) ** 2  # times q (1 - q), the variance of the logits
     assert slope == pytest.approx([16 / 17**2 * squares * 8, 4 / 25 * squares, 2 / 9 * squares / 8])
+    least, most = math.log(5 / 4), math.log(5)  # the surprisals at temperature 1
+    assert surprisal == pytest.approx(
+        [(16 * least + most) / 17, (4 * least + most) / 5, (2 * least + most) / 3]
+    )
 
 
 def test_the_mean_is_over_all_positions_of_all_texts():
@@ -46,6 +57,7 @@ def test_the_mean_is_over_all_positions_of_all_texts():
         "t": [0.5, 2.0],
         "entropy": pytest.approx([LN2 / 4] * 2),
         "slope": [0, 0],
+        "surprisal": pytest.approx([LN2 / 4] * 2),
     }
 
 
@@ -57,8 +69,8 @@ def test_every_temperature_that_is_compared_is_on_the_curve():
             "temperature(t=1e-9)", "temperature(t=0.77) | top_k(k=3)", "dynamic_temperature",
         )
     ]  # fmt: skip
-    assert temperatures(samplers) == sorted([*GRID, 0.33])
-    assert temperatures([]) == list(GRID)
+    assert temperatures(samplers) == sorted([COLDEST, *GRID, 0.33])
+    assert temperatures([]) == [COLDEST, *GRID]
 
 
 @given(
@@ -69,9 +81,11 @@ def test_every_temperature_that_is_compared_is_on_the_curve():
 )
 def test_it_rises_from_greedy_to_uniform(row, dtype):
     logits = np.array(row, dtype=dtype)
-    nats, slope = at_temperatures(logits[None], GRID)[0]
+    nats, slope, surprisal = at_temperatures(logits[None], GRID)[0]
     assert (np.diff(nats) >= -1e-5).all()
     assert (slope >= 0).all()
+    assert (np.diff(surprisal) >= -1e-4).all()
+    assert surprisal[GRID.index(1.0)] == pytest.approx(nats[GRID.index(1.0)], abs=1e-5)
     assert nats[0] >= -1e-6
     assert nats[-1] <= math.log((logits > -INF).sum()) + 1e-6
     for t, value in zip(GRID, nats, strict=True):
@@ -118,7 +132,8 @@ def means(grid):
 
 
 def test_the_mean_entropy_never_falls():
-    nats, slope = means(GRID)
+    nats, slope, surprisal = means(GRID)
+    assert (np.diff(surprisal) > 0).all()
     assert (np.diff(nats) > 0).all()
     assert (slope > 0).all()
     assert nats[0] > 0
@@ -133,7 +148,8 @@ def test_its_slope_is_the_variance_of_the_logits_over_t_cubed(t):
     centred = np.where(q > 0, logits - logits.max(axis=-1, keepdims=True), 0)
     variance = (q * centred**2).sum(axis=-1) - (q * centred).sum(axis=-1) ** 2
     h = 0.01 * t
-    (below, _, above), slope = means([t - h, t, t + h])
+    (below, _, above), slope, surprisal = means([t - h, t, t + h])
+    assert (surprisal[2] - surprisal[0]) / (2 * h) == pytest.approx(t * slope[1], rel=0.01)
     assert slope[1] == pytest.approx(variance.mean() / t**3, abs=1e-3)
     assert slope[1] == pytest.approx((above - below) / (2 * h), abs=1e-3)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -177,6 +178,28 @@ def test_the_death_of_the_only_worker_is_named(killed, monkeypatch):
         worker.kill()
         with pytest.raises(ExecutorError, match=r"had no worker for 2 seconds; .* with --resume$"):
             list(done)
+
+
+def test_a_worker_with_an_edited_copy_of_a_plugin_is_refused(killed, tmp_path, monkeypatch):
+    killed.touch()
+    copy = tmp_path / "edited"
+    shutil.copytree(os.environ["PYTHONPATH"].split(os.pathsep)[0], copy)
+    module = copy / "corelm_kills.py"
+    module.write_text(module.read_text() + "\n# edited\n")
+    with distributed.LocalCluster(n_workers=0, **HERE) as scheduler:
+        address = scheduler.scheduler_address
+        with monkeypatch.context() as there:
+            there.setenv("PYTHONPATH", os.pathsep.join([str(copy), os.environ["PYTHONPATH"]]))
+            worker = dask_worker(address)
+            stack = ExitStack()
+            stack.enter_context(worker)
+        with stack, pytest.raises(ExecutorError) as error:
+            compare(scheduler=address)
+    assert re.fullmatch(
+        r"a worker has other code of corelm_kills \(digest \w{16}, expected \w{16}\), though the "
+        r"versions are the same; install the same files on both, and start the worker again",
+        str(error.value),
+    )
 
 
 def threads() -> list[str]:

@@ -26,7 +26,7 @@ MEASURING = (
     "match", "against", "metric", "texts", "scorer", "resume",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from and --diff."""
-ONE_REPORT = ("html", "csv", "bibtex", "plots", "fail_if", "from_")
+ONE_REPORT = ("html", "csv", "latex", "p_values", "bibtex", "plots", "fail_if", "from_")
 """The options for one report; they contradict --diff."""
 
 
@@ -61,9 +61,17 @@ def report(
     json: Annotated[str | None, _file("the whole report as JSON")] = None,
     csv: Annotated[str | None, _file("every figure as CSV")] = None,
     markdown: Annotated[str | None, _file("the table as Markdown")] = None,
+    latex: Annotated[str | None, _file("the table for a paper as LaTeX")] = None,
+    p_values: Annotated[
+        str | None,
+        _file(
+            "p-values of paired permutation tests as CSV, with Holm's correction (needs --texts "
+            "all and --against a sampler),"
+        ),
+    ] = None,
     bibtex: Annotated[str | None, _file("what to cite for the methods as BibTeX")] = None,
     plots: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Write the plots, as PNG and SVG.")
+        str | None, typer.Option(metavar="FOLDER", help="Write the plots, as PNG, SVG and PDF.")
     ] = None,
     reference: Annotated[
         str | None,
@@ -118,7 +126,7 @@ def report(
             metavar="FIGURE=VALUE",
             help="Choose the open parameter of each sampler, such as top_p, so that a figure on "
             "the same contexts has this value: entropy=3, mass_kept=0.9, human_recall=0.95, or "
-            "entropy=human for human text; may be given more than once, each for an entry.",
+            "surprisal=human for human text; may be given more than once, each for an entry.",
         ),
     ] = None,
     against: Annotated[
@@ -202,7 +210,8 @@ def report(
 
     with product() as out:
         files = {
-            "json": json, "csv": csv, "markdown": markdown, "html": html, "bibtex": bibtex,
+            "json": json, "csv": csv, "markdown": markdown, "html": html, "latex": latex,
+            "p_values": p_values, "bibtex": bibtex,
         }  # fmt: skip
         places = {form: path for form, path in files.items() if path}
         if diff is not None:

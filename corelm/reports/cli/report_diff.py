@@ -39,13 +39,18 @@ def compare_files(paths: tuple[str, str], files: Mapping[str, str], out: Output)
     for path in places.write_forms(lambda form: forms[form](compared), out):
         messages.note(f"written to {path}")
     if places.on_stdout is None:
-        lines = changed(compared)
-        if lines:
-            titles = [*TITLES[:4], "difference, 95 %"]  # its interval says enough
-            table = [[*line[:4], line[5]] for line in lines]
-            out.show(blocks.figures(titles, table), blocks.line(""))
-        out.show(*(blocks.line(note) for note in notes(compared)))
+        show_comparison(compared, out)
     return DONE if same(compared) else FAILED
+
+
+def show_comparison(compared: Json, out: Output) -> None:
+    """Write the figures that differ as a table, and sentences on how to read it."""
+    lines = changed(compared)
+    if lines:
+        titles = [*TITLES[:4], "difference, 95 %"]  # its interval says enough
+        table = [[*line[:4], line[5]] for line in lines]
+        out.show(blocks.figures(titles, table), blocks.line(""))
+    out.show(*(blocks.line(note) for note in notes(compared)))
 
 
 def _to_json(compared: Json) -> str:

@@ -20,6 +20,8 @@ FORMS: Mapping[str, Callable[[Report], str]] = {
     "csv": Report.to_csv,
     "markdown": Report.to_markdown,
     "html": Report.to_html,
+    "latex": Report.to_latex,
+    "p_values": lambda report: report.to_csv("test"),
     "bibtex": lambda report: report.bibtex,
 }
 

@@ -158,6 +158,39 @@ class TeacherForced(Part):
 
 
 @dataclass(kw_only=True)
+class HumanContexts(Part):
+    """The human texts as contexts: the surprisal of their words, and the model's entropy there.
+
+    That entropy is the model's, not one of human text: it has no difference from a sampler's.
+    """
+
+    n: int | None = 0
+    model_entropy: EntropySummary = field(default_factory=lambda: EntropySummary(mean=None))
+    figures: Values = field(default_factory=dict, metadata=OTHERS)
+    ci95: Intervals = field(default_factory=dict)
+    by_position: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class TemperatureFit(Part):
+    """The temperature at which a drawn token is as surprising as a human word, on the contexts.
+
+    Attributes:
+        surprisal: human surprisal on the contexts of the samplers, in nats.
+        ci95: its interval.
+        t: the maximum-likelihood temperature; None if it is above those of the curve.
+        t_ci95: its interval; None if that reaches above the curve, or if `t` is estimated.
+        estimated: the contexts are not human text, so human surprisal was converted to them.
+    """
+
+    surprisal: float
+    ci95: Interval | None = None
+    t: float | None = None
+    t_ci95: Interval | None = None
+    estimated: bool = False
+
+
+@dataclass(kw_only=True)
 class SeedSpread(Part):
     """A figure of the texts of each seed, and its standard deviation over the seeds."""
 
@@ -261,7 +294,7 @@ class Failure(Part):
 class Entry(Part):
     """The figures of a sampler or of human text, in both views."""
 
-    teacher_forced: TeacherForced | None
+    teacher_forced: TeacherForced | HumanContexts | None
     generated_texts: GeneratedTexts | None
     failed_metrics: dict[str, str] | None
     error: Failure | None = None
@@ -273,7 +306,7 @@ class Entry(Part):
         """The name by which the report lists it."""
         return HUMAN
 
-    def part(self, view: str) -> TeacherForced | GeneratedTexts | None:
+    def part(self, view: str) -> TeacherForced | HumanContexts | GeneratedTexts | None:
         """Return its figures in a view."""
         return self.teacher_forced if view == TEACHER_FORCED else self.generated_texts
 
@@ -284,7 +317,8 @@ class HumanEntry(Entry):
 
     name: str = HUMAN
     description: str = ""
-    teacher_forced: TeacherForced | None = None
+    teacher_forced: HumanContexts | None = None
+    temperature: TemperatureFit | None = None
     generated_texts: GeneratedTexts | None = None
     failed_metrics: dict[str, str] | None = field(default=None, metadata=IF_GIVEN)
 
@@ -344,11 +378,12 @@ class Front(Part):
 
 @dataclass(kw_only=True)
 class Curve(Part):
-    """The model's entropy at each temperature, in nats, and its slope."""
+    """The model's entropy at each temperature, in nats, its slope, and the expected surprisal."""
 
     t: list[float]
     entropy: list[float]
     slope: list[float]
+    surprisal: list[float]
 
 
 @dataclass(kw_only=True)

@@ -230,7 +230,7 @@ FIGURES = (
     ),
     Figure(
         name="surprisal", view=GENERATED, unit=NATS, table=LIKELIHOOD, title="surprisal",
-        required=True, priority=4, difference=9,
+        required=True, priority=2, difference=2,
         formula="mean of -ln p of the tokens written",
         text="How unexpected the generated texts are to the model.",
         meaning="how unexpected the tokens written are to the model, -ln p in nats",
@@ -268,7 +268,7 @@ FIGURES = (
         title="outside band", required=True, form=share,
         formula="positions outside / positions",
         text="The share of positions with a model entropy outside the human band, which reaches "
-        "from the 5th to the 95th percentile of human text.",
+        "from the 5th to the 95th percentile of the model's entropy on human text.",
         source="corelm.reports.metrics.positions:outside",
     ),
     Figure(

@@ -97,7 +97,7 @@ def fault(value: Any, part: str = "") -> str:
 
 def _fault_of_curve(curve: Mapping[str, Any]) -> str:
     """JSON Schema cannot say that several lists have the same length."""
-    lists = {key: curve[key] for key in ("t", "entropy", "slope")}
+    lists = {key: curve[key] for key in ("t", "entropy", "slope", "surprisal")}
     return _fault_of_lengths("curve", lists)
 
 

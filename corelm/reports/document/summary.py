@@ -18,7 +18,7 @@ FRONT = 5
 MARGIN = 0.1
 """The difference of surprisal from human text, in nats per token, that counts as equivalent."""
 TAIL = 1.0
-"""The excess of expected surprisal over the model's entropy, in nats, that is reported."""
+"""The excess of expected surprisal over human text, or over the model itself, that is reported."""
 
 Samplers = Sequence[SamplerEntry]
 
@@ -30,11 +30,12 @@ def summary(document: Document) -> str:
         return "Every sampler failed." if document.samplers else "No sampler was measured."
     parts = (
         _closest(document, samplers),
+        _calibration(document),
         _best(document),
         _front(document),
         _repeating(samplers),
         _looping(samplers),
-        _straying(samplers),
+        _straying(document, samplers),
         _failed(document),
     )
     return " ".join(filter(None, parts))
@@ -67,6 +68,34 @@ def _closest(document: Document, samplers: Samplers) -> str:
             f"against {own} nats per token (at 95 %, with the error of human text)."
         )
     return " ".join(filter(None, (sentence, _equivalent([named[name] for name in names]))))
+
+
+def _calibration(document: Document) -> str:
+    """Give the temperature at which the model is as uncertain as human text wants it."""
+    fit = document.human.temperature if document.human else None
+    if fit is None:
+        return ""
+    if fit.t is None:
+        return "Human text is more surprising to the model than a token drawn at any temperature."
+    temperature = f"maximum-likelihood temperature of human text is {'about ' * fit.estimated}"
+    between = ""
+    if fit.t_ci95:
+        low, high = map(number, fit.t_ci95)
+        between = f" (95 % interval {low} to {high})"
+    sentence = f"The {temperature}{number(fit.t)}{between}"
+    if fit.estimated:
+        return f"{sentence}, estimated from human surprisal on other texts."
+    return f"{sentence}{_verdict(fit.t_ci95)}."
+
+
+def _verdict(ends: list[float] | None) -> str:
+    if ends is None:
+        return ""
+    if ends[0] > 1:
+        return ": the model is overconfident"
+    if ends[1] < 1:
+        return ": the model is underconfident"
+    return ", which includes the model's own, 1"
 
 
 def _best(document: Document) -> str:
@@ -153,17 +182,26 @@ def _with_share(samplers: Samplers, figure: str, least: float, of: str) -> list[
     return [f"{name} ({share(each.value)} {of})" for name, each in found if each.value >= least]
 
 
-def _straying(samplers: Samplers) -> str:
-    """Name the samplers whose tokens surprise the model much more than its own would."""
-    found = [(entry.sampler, *_expected(entry)) for entry in samplers]
-    far = [(name, drawn, own) for name, drawn, own in found if drawn - own > TAIL]
+def _straying(document: Document, samplers: Samplers) -> str:
+    """Name the samplers whose tokens surprise the model much more than human words do.
+
+    Without human text the model's own tokens are the measure.
+    """
+    fit = document.human.temperature if document.human else None
+    whose = "the model's own" if fit is None else "human text"
+    found = [
+        (entry.sampler, drawn, own if fit is None else fit.surprisal)
+        for entry in samplers
+        for drawn, own in [_expected(entry)]
+    ]
+    far = [(name, drawn, usual) for name, drawn, usual in found if drawn - usual > TAIL]
     if not far:
         return ""
     names = [name for name, _, _ in far]
     nats = listed([number(drawn) for _, drawn, _ in far])
     return (
         f"{listed(names)} {_singular(names, 'samples', 'sample')} from the tail "
-        f"(expected surprisal {nats} nats, the model's own {number(far[0][2])})."
+        f"(expected surprisal {nats} nats, {whose} {number(far[0][2])})."
     )
 
 

@@ -103,7 +103,8 @@ def model_contexts(
 ) -> Contexts:
     """Draw texts from the model's own distributions: n for each prompt, prompt by prompt.
 
-    They are the texts that `corelm.generate` writes with the sampler `stochastic` and this seed.
+    They are the texts that `corelm.generate` writes with the sampler `stochastic`, this seed and
+    the index of the prompt.
     Each includes its prompt, and its end token if it has one.
 
     Args:
@@ -125,9 +126,9 @@ def model_contexts(
     prompt_ids = [tuple(model.vocabulary.encode(prompt)) for prompt in prompts]
     texts = [
         ids + text
-        for prompt, ids in zip(prompts, prompt_ids, strict=True)
+        for index, (prompt, ids) in enumerate(zip(prompts, prompt_ids, strict=True))
         for samples in batches(n)
-        for text in _draw(model, prompt, samples, length, seed)
+        for text in _draw(model, prompt, index, samples, length, seed)
     ]
     if not texts or length < 1:
         raise UsageError("contexts need at least one prompt, one text and one token")
@@ -136,12 +137,13 @@ def model_contexts(
 
 
 def _draw(
-    model: LanguageModel, prompt: str, samples: range, length: int, seed: int
+    model: LanguageModel, prompt: str, index: int, samples: range, length: int, seed: int
 ) -> list[TextIds]:
     tokens: dict[int, list[int]] = {sample: [] for sample in samples}
     for step in steps(
-        model, prompt, sampler=built_in("stochastic"), length=length, samples=samples, seed=seed
-    ):
+        model, prompt, sampler=built_in("stochastic"), length=length, samples=samples, seed=seed,
+        prompt_index=index,
+    ):  # fmt: skip
         for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
             tokens[sample].append(token)
     return [tuple(ids) for ids in tokens.values()]

@@ -20,11 +20,12 @@ from corelm.reports.document.content import (
     Difference,
     Differences,
     EntropySummary,
+    HumanContexts,
     HumanEntry,
     SamplerEntry,
     TeacherForced,
 )
-from corelm.reports.document.figures import FIGURES, GENERATED, HUMAN, MEAN
+from corelm.reports.document.figures import GENERATED, HUMAN, MEAN
 from corelm.reports.document.lookup import estimate, estimates, value
 from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm.reports.measure.text_set import TextSet
@@ -37,40 +38,44 @@ from corelm.reports.metrics.intervals import (
     mean_interval,
 )
 from corelm.reports.metrics.positions import Sums, by_position, ratio, total
+from corelm.reports.metrics.units import by_unit
 
 IN_BITS = ("entropy", "model_entropy", "kl_to_model", "expected_surprisal")
 """The figures that a report has in bits too."""
-HUMAN_NAMES = {(figure.view, figure.name): figure.human for figure in FIGURES if figure.human}
-"""The figures of a sampler that compare with a human figure of a different name."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """The measurements of one sampler: on the contexts, and on its generated texts.
 
-    A decoder has no record.
+    A decoder has no record. `units` has the number of the independent unit of each context.
     """
 
     record: Record
     texts: TextSet
+    units: Sequence[int] = ()
 
     @property
     def surprisal(self) -> Sums:
-        """The sums of the surprisal of its texts, one for each cluster of texts."""
-        return self.texts.by_cluster(self.texts.ratios["surprisal"])
+        """The sums of the surprisal of its texts, one for each independent unit."""
+        return self.texts.by_unit(self.texts.ratios["surprisal"])
 
 
-def teacher_forced(record: Record, human: Record | None = None) -> TeacherForced:
+def teacher_forced(
+    record: Record, human: Record | None = None, units: Sequence[int] | None = None
+) -> TeacherForced:
     """Compute the figures of one sampler on all contexts.
 
-    Means are over positions, with intervals by bootstrap over texts. Entropies and surprisals are
-    in nats; `bits` has their means in bits.
+    Means are over positions, with intervals by bootstrap over independent units. Entropies and
+    surprisals are in nats; `bits` has their means in bits.
 
     Args:
         record: the sampler's record from `on_contexts.measure`, merged.
         human: the model's record, if the contexts are human text.
+        units: the number of the independent unit of each context; by default each is one.
     """
-    entropy = entropy_summary(record)
+    units = range(len(record["entropy"])) if units is None else units
+    entropy = entropy_summary(record, units)
     recall = human_recall(record, human) if human else {}
     # The entropy has a summary of its own.
     columns = {name: record[name] for name in DIVERGENCES if name != "entropy"} | recall
@@ -85,7 +90,7 @@ def teacher_forced(record: Record, human: Record | None = None) -> TeacherForced
             **figures,
         },
         bits={name: _in_bits(means[name]) for name in IN_BITS},
-        ci95={name: _interval(values) for name, values in columns.items()},
+        ci95={name: _interval(values, units) for name, values in columns.items()},
         by_position=by_position(
             {name: record[name] for name in ("entropy", "mass_kept", "model_entropy")}
         ),
@@ -112,29 +117,30 @@ def human_recall(record: Record, human: Record) -> Record:
     }
 
 
-def model_on_contexts(record: Record) -> TeacherForced:
-    """Compute the model's figures on all contexts, and the surprisal of the tokens there.
+def model_on_contexts(record: Record) -> HumanContexts:
+    """Compute the surprisal of the words of human contexts, and the model's entropy there.
 
     Args:
         record: the model's record from `on_contexts.measure`, merged.
     """
     known = [[value for value in text if value is not None] for text in record["surprisal"]]
-    return TeacherForced(
+    units = range(len(known))
+    return HumanContexts(
         n=sum(map(len, record["entropy"])),
-        entropy=entropy_summary(record),
+        model_entropy=entropy_summary(record, units),
         figures={"surprisal": _mean(known)},
-        ci95={"surprisal": _interval(known)},
+        ci95={"surprisal": _interval(known, units)},
         by_position=by_position({"entropy": record["entropy"]}),
     )
 
 
-def entropy_summary(record: Record) -> EntropySummary:
+def entropy_summary(record: Record, units: Sequence[int]) -> EntropySummary:
     """Return the mean entropy, its interval, and percentiles over the positions."""
     values = _flat(record["entropy"])
     low, middle, high = np.percentile(values, (5, 50, 95)).tolist() if values.size else [None] * 3
     return EntropySummary(
         mean=_mean(record["entropy"]),
-        ci95=_interval(record["entropy"]),
+        ci95=_interval(record["entropy"], units),
         median=middle,
         p05=low,
         p95=high,
@@ -150,8 +156,8 @@ def _mean(texts: Sequence[Sequence[float]]) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _interval(texts: Sequence[Sequence[float]]) -> list[float] | None:
-    return mean_interval(*total(texts))
+def _interval(texts: Sequence[Sequence[float]], units: Sequence[int]) -> list[float] | None:
+    return mean_interval(*by_unit(total(texts), units))
 
 
 def _in_bits(nats: float | None) -> float | None:
@@ -173,7 +179,7 @@ def from_entry(
     return Differences(
         against=name,
         teacher_forced={
-            _key(figure): _paired(total(mine[figure]), total(theirs[figure]))
+            _key(figure): _paired(total(mine[figure]), total(theirs[figure]), own.units)
             for figure in mine
             if figure in theirs  # a decoder is measured by its texts alone
         },
@@ -189,6 +195,10 @@ def from_human(
 ) -> Differences:
     """Return the differences of one sampler from human text.
 
+    On the contexts there is one: that of expected surprisal from the surprisal of human words, if
+    the contexts are human text. The entropy there is the model's own, so no difference of it says
+    anything about human text.
+
     Args:
         entry: the sampler's entry with its figures.
         own: its measurements.
@@ -196,20 +206,19 @@ def from_human(
         contexts: the record of the model, if the contexts are human text.
     """
     found = Differences(against=HUMAN)
-    theirs = {(each.view, each.figure): each for each in estimates(human)}
+    theirs = {each.figure: each for each in estimates(human) if each.view == GENERATED}
     unequal = own.texts.figures_of_sets if own.texts.set_size != _set_size(human) else ()
     for mine in estimates(entry):
-        if mine.view == GENERATED and mine.figure in unequal:
+        if mine.view != GENERATED or mine.figure in unequal or mine.figure == "model_entropy":
             continue
-        key = mine.view, mine.figure
-        other = theirs.get((mine.view, HUMAN_NAMES.get(key, mine.figure)))
+        other = theirs.get(mine.figure)
         if other is not None:
             ends = independent_difference(mine.value, mine.interval, other.value, other.interval)
             difference = Difference(value=mine.value - other.value, ci95=ends)
             found.of(mine.view)[mine.figure] = difference
     if contexts is not None and own.record:
-        # Both read the same human contexts here, so these differences are paired after all.
-        found.teacher_forced |= _on_human_contexts(own.record, contexts)
+        # Both read the same human contexts here, so this difference is paired after all.
+        found.teacher_forced |= _on_human_contexts(own, contexts)
     return found
 
 
@@ -225,13 +234,14 @@ def _by_text(record: Record, contexts: Record | None) -> Record:
     return found if contexts is None else found | human_recall(record, contexts)
 
 
-def _on_human_contexts(record: Record, contexts: Record) -> dict[str, Difference]:
-    """Return the paired differences from the model and from human text at the same positions."""
-    words = [[nats for nats in text if nats is not None] for text in contexts["surprisal"]]
-    return {
-        MEAN: _paired(total(record["entropy"]), total(contexts["entropy"])),
-        "expected_surprisal": _paired(total(record["expected_surprisal"]), total(words)),
-    }
+def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]:
+    """Return the paired difference from human text at the positions of words with a surprisal."""
+    pairs = [
+        [(nats, word) for nats, word in zip(*texts, strict=True) if word is not None]
+        for texts in zip(own.record["expected_surprisal"], contexts["surprisal"], strict=True)
+    ]
+    expected, words = ([[pair[i] for pair in text] for text in pairs] for i in (0, 1))
+    return {"expected_surprisal": _paired(total(expected), total(words), own.units)}
 
 
 def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[str]:
@@ -288,10 +298,11 @@ def best_settings(
     return found
 
 
-def _paired(own: Sums, other: Sums) -> Difference:
+def _paired(own: Sums, other: Sums, units: Sequence[int]) -> Difference:
     first, second = ratio(own), ratio(other)
     value = None if first is None or second is None else first - second
-    return Difference(value=value, ci95=difference_interval(own, other))
+    ends = difference_interval(by_unit(own, units), by_unit(other, units))
+    return Difference(value=value, ci95=ends)
 
 
 def _key(name: str) -> str:

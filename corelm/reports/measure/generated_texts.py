@@ -90,10 +90,12 @@ def draw(
     seed: int,
     unknown: bool = False,
     decoder: Decoder | None = None,
+    prompt_index: int = 0,
 ) -> list[Record]:
     """Draw some texts of a run with one sampler, and return a record for each.
 
-    A text depends on the seed and its index alone, so a run may be divided in any way.
+    A text depends on the seed, the index of its prompt and its own index alone, so a run may be
+    divided in any way.
 
     Args:
         model: the language model.
@@ -104,6 +106,7 @@ def draw(
         seed: the random seed; samplers compared with one seed use the same random numbers.
         unknown: True to allow [UNK] to be sampled.
         decoder: the decoder; by default `Ancestral()`.
+        prompt_index: the index of the prompt; texts of different prompts are independent.
 
     Raises:
         SamplerError: the sampler raised, did not return a distribution, or restored a token.
@@ -120,7 +123,7 @@ def draw(
         some = samples[first : first + BATCH]
         drawn = steps(
             model, prompt, sampler=sampler, length=length, samples=some, seed=seed,
-            unknown=unknown, decoder=decoder,
+            unknown=unknown, decoder=decoder, prompt_index=prompt_index,
         )  # fmt: skip
         texts = OpenTexts(
             model, prompt, some, seed=seed, length=length, sampler=sampler, measured=True
@@ -137,6 +140,7 @@ def draw_counted(
     sample: int,
     seed: int,
     decoder: Decoder | None = None,
+    prompt_index: int = 0,
 ) -> Record:
     """Draw one text alone, as `draw` does, and count the calls of the model.
 
@@ -148,7 +152,7 @@ def draw_counted(
         (3, 3)
     """
     counted = CountedModel(model, len(model.vocabulary.encode(prompt)))
-    [record] = draw(counted, prompt, sampler, length, (sample,), seed, decoder=decoder)
+    [record] = draw(counted, prompt, sampler, length, (sample,), seed, False, decoder, prompt_index)
     record["model_calls"], record["tokens_read"] = counted.calls, counted.tokens_read
     return record
 

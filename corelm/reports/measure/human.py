@@ -11,8 +11,8 @@ from corelm.models.identity import manifest_of
 from corelm.reports.document.content import (
     EntropySummary,
     GeneratedTexts,
+    HumanContexts,
     HumanEntry,
-    TeacherForced,
 )
 from corelm.reports.document.figures import GENERATED, OF_SETS, OF_TEXTS, of_view
 from corelm.reports.document.numbers import share
@@ -137,11 +137,11 @@ def from_manifest(plan: Plan) -> HumanEntry | None:
     return None if fault(entry.to_dict(), "reference") else entry
 
 
-def _teacher_forced(human: Any, n: Any) -> TeacherForced:
+def _teacher_forced(human: Any, n: Any) -> HumanContexts:
     low, high = _pair(human, "entropy", "band")
-    return TeacherForced(
+    return HumanContexts(
         n=n,
-        entropy=EntropySummary(
+        model_entropy=EntropySummary(
             mean=_number(human, "entropy", "mean"),
             ci95=_at(human, "entropy", "ci95"),
             median=_number(human, "entropy", "median"),
@@ -173,24 +173,11 @@ def _generated_texts(human: Any, plan: Plan) -> GeneratedTexts:
     return GeneratedTexts(n=n, set_size=size, figures=figures, ci95=ci95)
 
 
-def band(human: TeacherForced | None) -> Band | None:
+def band(human: HumanContexts | None) -> Band | None:
     """Return the 5th and the 95th percentile of the model's entropy on human text, if known."""
-    if human is None or human.entropy.p05 is None or human.entropy.p95 is None:
+    if human is None or human.model_entropy.p05 is None or human.model_entropy.p95 is None:
         return None
-    return human.entropy.p05, human.entropy.p95
-
-
-def surprisal_per_entropy(human: HumanEntry | None) -> float | None:
-    """Return the surprisal of human text divided by the model's mean entropy on that text.
-
-    The model finds its own texts easier or harder than human text, so nats measured on the one do
-    not compare with nats measured on the other; this ratio does.
-    """
-    if human is None or human.teacher_forced is None:
-        return None
-    surprisal = human.teacher_forced.figures["surprisal"]
-    mean = human.teacher_forced.entropy.mean
-    return None if surprisal is None or not mean else surprisal / mean
+    return human.model_entropy.p05, human.model_entropy.p95
 
 
 def _at(value: Any, *keys: str) -> Any:

@@ -122,7 +122,7 @@ def _measure(
         rows = ModelRows(position.logits)
         surprisal = group.model_surprisal[position.rows, position.time]
         own.add(position, np.column_stack([rows.entropy, surprisal]))
-        curve.add(position)
+        curve.add(position, surprisal)
         for run in runs:
             run.measure(position, rows)
     return {
@@ -191,18 +191,26 @@ class _SamplerRun:
 
 
 class _Curve:
-    """A growing record of the temperature curve: for each text, sums over its positions."""
+    """A growing record of the temperature curve: for each text, sums over its positions.
+
+    There are sums over the positions of words that the model can draw too, to compare with these.
+    """
 
     def __init__(self, group: Group, temperatures: Sequence[float]) -> None:
         self._temperatures = temperatures
         self._texts = group.texts
         self._positions = np.zeros(len(group.texts), dtype=np.int64)
-        self._sums = np.zeros((len(group.texts), 2, len(temperatures)))
+        self._sums = np.zeros((len(group.texts), 3, len(temperatures)))
+        self._of_words = self._sums.copy()
 
-    def add(self, position: Position) -> None:
+    def add(self, position: Position, surprisal: NDArray[np.float64]) -> None:
+        """Add a position, and the surprisal of the token there; nan if it cannot be drawn."""
         self._positions[position.rows] += 1
         if self._temperatures:
-            self._sums[position.rows] += at_temperatures(position.logits, self._temperatures)
+            found = at_temperatures(position.logits, self._temperatures)
+            self._sums[position.rows] += found
+            found[np.isnan(surprisal)] = 0
+            self._of_words[position.rows] += found
 
     @property
     def record(self) -> Record:
@@ -211,6 +219,9 @@ class _Curve:
             "positions": self._positions.tolist(),
             "entropy": self._sums[:, 0].tolist(),
             "slope": self._sums[:, 1].tolist(),
+            "surprisal": self._sums[:, 2].tolist(),
+            "word_slope": self._of_words[:, 1].tolist(),
+            "word_surprisal": self._of_words[:, 2].tolist(),
         }
 
 
@@ -230,45 +241,50 @@ def temperatures(samplers: Iterable[Sampler]) -> list[float]:
         True
     """
     own = [t for sampler in samplers if (t := temperature_of(sampler)) is not None]
-    return sorted({*GRID, *(t for t in own if COLDEST <= t <= GRID[-1])})
+    return sorted({COLDEST, *GRID, *(t for t in own if COLDEST <= t <= GRID[-1])})
 
 
 def at_temperatures(logits: Array, temperatures: Sequence[float]) -> NDArray[np.float64]:
-    """Return the entropy of distributions at each temperature, and its derivative.
+    """Return the entropy at each temperature, its derivative, and the expected surprisal.
 
     The derivative is the variance of the logits under the distribution at that temperature,
-    over the temperature cubed. It is never below 0, so the entropy never falls.
+    over the temperature cubed. It is never below 0, so the entropy never falls. The expected
+    surprisal is that of a token drawn at this temperature, under the model; its derivative is the
+    temperature times that of the entropy.
 
     Args:
         logits: (rows, vocabulary), the model's.
         temperatures: above 0.
 
     Returns:
-        (rows, 2, temperatures): nats, and nats per unit of temperature.
+        (rows, 3, temperatures): nats, nats per unit of temperature, nats.
 
     Example:
         >>> even = np.log([[0.25] * 4])
         >>> at_temperatures(even, [0.5, 2.0]).round(4).tolist()
-        [[[1.3863, 1.3863], [0.0, 0.0]]]
+        [[[1.3863, 1.3863], [0.0, 0.0], [1.3863, 1.3863]]]
     """
-    t = np.array(temperatures, dtype=np.float64)
+    t = np.array([*temperatures, 1.0], dtype=np.float64)
     rest, first, second = np.moveaxis(moments(logits, t), -1, 0)
     mean, square = first / (1 + rest), second / (1 + rest)
     # A variance: rounding may take a tiny one below 0.
     slope = np.maximum(square - mean**2, 0.0) / t**3
-    return np.stack([np.log1p(rest) - mean / t, slope], axis=1)
+    entropy = np.log1p(rest) - mean / t
+    # ln p of a token is its logit, less the largest one, less ln of the sum of weights at t = 1.
+    surprisal = np.log1p(rest[:, -1:]) - mean
+    return np.stack([entropy, slope, surprisal], axis=1)[:, :, :-1]
 
 
 def curve(record: Record, temperatures: Sequence[float]) -> Curve:
-    """Return the mean entropy over all positions at each temperature, and its slope.
+    """Return the mean entropy over all positions at each temperature, its slope, and surprisal.
 
     Args:
         record: the part `curve` of `measure`, merged.
         temperatures: the temperatures of the measurement.
     """
     positions = max(sum(record["positions"]), 1)
-    entropy, slope = (
+    entropy, slope, surprisal = (
         (np.sum(record[key], axis=0).reshape(-1) / positions).tolist()
-        for key in ("entropy", "slope")
+        for key in ("entropy", "slope", "surprisal")
     )
-    return Curve(t=list(temperatures), entropy=entropy, slope=slope)
+    return Curve(t=list(temperatures), entropy=entropy, slope=slope, surprisal=surprisal)

@@ -19,6 +19,7 @@ from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEX
 from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
 from corelm.reports.sweeps import SweepPoint, numbers_of, points_of
+from corelm.scaling.code_digests import code_settings
 from corelm.scaling.job import Job, hashes_of_secrets
 from corelm.toolkit import (
     Offer,
@@ -28,6 +29,7 @@ from corelm.toolkit import (
     built_in,
     default_prompt,
     home,
+    parts,
     prompt_notes,
     registry,
     shown,
@@ -194,11 +196,18 @@ class Plan:
             "against": self.against,
             "hashes_of_secrets": hashes_of_secrets(self._things()),
             "metrics": [f"{o.full_name} {o.source.version}" for o in self.metrics],
+            **code_settings(self._code()),
             # Without `texts`: the texts that a report keeps change none of its figures.
         }
 
     def _things(self) -> list[Sampler | Decoder]:
         return [thing for c in self.candidates for thing in c.strategy if thing is not None]
+
+    def _code(self) -> list[object]:
+        """Return everything whose code decides the figures."""
+        metrics = [offer.value.figure or offer.value.compare for offer in self.metrics]
+        stages = [part for thing in self._things() for part in parts(thing)]
+        return [*self.models, *stages, *metrics]
 
     def _identified(self, model: NamedModel) -> list[str]:
         return [model.name, model.fingerprint(self.prompts[0])]

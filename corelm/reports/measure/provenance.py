@@ -32,6 +32,7 @@ from corelm.reports.document.numbers import listed
 from corelm.reports.measure.contexts import Contexts
 from corelm.reports.measure.targets import Target
 from corelm.reports.metrics import intervals
+from corelm.reports.metrics.units import units
 from corelm.toolkit import Offer, Parameterized, Source, Strategy, machine, parts, registry
 from corelm.toolkit import source_of as source_of_docstring
 
@@ -43,12 +44,17 @@ FEW = 30
 SAMPLED = 1000
 """The number of tokens by which two vocabularies are compared."""
 INTERVALS = (
-    "95 %: expanded percentile bootstrap over texts for means, Wilson's score interval for shares "
-    "of texts, jackknife over texts for figures of a whole set; those of differences are paired by "
-    "text, except from texts of people; those marked on the page have a false discovery rate of 5 %"
+    "95 %: for means, expanded percentile bootstrap over independent units, Student's t for fewer "
+    "than 10 units, none for fewer than 8; the units are the prompts if there are 8 or more: then "
+    "it is about prompts like these; else the units are the texts of one seed and sample, and it "
+    "is about these prompts. Wilson's score interval for shares of texts, jackknife over "
+    "texts for figures of a whole set, about these prompts. Differences of samplers are paired by "
+    "unit; those from texts that samplers did not read are not; those marked on the page have a "
+    "false discovery rate of 5 %"
 )
 PAPERS_OF_INTERVALS = {
     intervals.mean_interval: "intervals of means",
+    units: "independent units",
     intervals.share_interval: "intervals of shares",
     intervals.jackknife: "intervals of figures of a whole set",
 }
@@ -140,6 +146,12 @@ def warnings(
         yield (
             f"the samplers were compared at {contexts.positions} positions only, which is too few "
             "for a conclusion; write more texts (--samples) or longer ones (--length)"
+        )
+    texts = [(p, s, i) for s in plan.seeds for p in plan.prompts for i in range(plan.n)]
+    if len(set(units(texts))) < intervals.FEWEST:
+        yield (
+            f"intervals need at least {intervals.FEWEST} texts of each prompt (--samples), or as "
+            "many prompts (--prompts)"
         )
     if plan.human and len(plan.human.texts) < plan.set_size:
         yield (

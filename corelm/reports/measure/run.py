@@ -18,6 +18,7 @@ from corelm.reports.document.content import (
     HumanEntry,
     MatchedTo,
     SamplerEntry,
+    TemperatureFit,
 )
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.document.fronts import fronts
@@ -35,7 +36,6 @@ from corelm.reports.measure.human import (
     band,
     from_manifest,
     from_texts,
-    surprisal_per_entropy,
     written,
 )
 from corelm.reports.measure.illustrations import is_kept, kept_texts, try_it
@@ -45,6 +45,11 @@ from corelm.reports.measure.plugin_metrics import HumanTexts
 from corelm.reports.measure.provenance import described, header, name_of, warnings
 from corelm.reports.measure.scoring import Score
 from corelm.reports.measure.targets import Target
+from corelm.reports.measure.temperature_fit import (
+    on_human_text,
+    on_other_text,
+    surprisal_per_entropy,
+)
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.measure.units import (
     DrawContexts,
@@ -57,6 +62,7 @@ from corelm.reports.measure.units import (
     ScoreTexts,
     Stages,
 )
+from corelm.reports.metrics.units import units
 from corelm.scaling.executor import Executor
 from corelm.toolkit import Strategy, batches, never_drawn
 
@@ -161,7 +167,11 @@ class ReportRun:
         samplers = [e.sampler for e in self._entries if e.candidate.decoder is None]
         at = on_contexts.temperatures(samplers)
         found = self._on_contexts(contexts, at)
-        measured = self._measurements(found["samplers"], self._generated_texts(), human)
+        of_contexts = self._units(contexts)
+        if human is not None:
+            human.temperature = self._temperature(human, contexts, found, at)
+        texts_of = self._generated_texts()
+        measured = self._measurements(found["samplers"], texts_of, human, of_contexts)
         words = found["model"] if contexts.source == HUMAN else None
         entries = list(self._finished(measured, human, words))
         # Matching has found the parameters, so the names are final only here.
@@ -199,6 +209,22 @@ class ReportRun:
         # As long as the generated texts: entropy depends on the position.
         cut = tuple(text[: prompt + s.length] for text, prompt in pairs)
         return Contexts(whole.source, whole.description, cut, whole.prompt_lengths)
+
+    def _units(self, contexts: Contexts) -> list[int]:
+        """Return the number of the independent unit of each context."""
+        n, prompts = len(contexts.texts), len(self._plan.prompts)
+        if contexts.source == HUMAN:
+            return list(range(n))
+        # `DrawContexts` has the first sample of every prompt, then the second.
+        return units([(i % prompts, 0, i // prompts) for i in range(n)])
+
+    def _temperature(
+        self, human: HumanEntry, contexts: Contexts, found: Result, at: Sequence[float]
+    ) -> TemperatureFit | None:
+        """Return the maximum-likelihood temperature of human text."""
+        if contexts.source == HUMAN:
+            return on_human_text(found["model"], found["curve"], at)
+        return on_other_text(human, found["curve"], at)
 
     def _human(self, texts: Contexts, some: int) -> HumanEntry | None:
         """Return the human entry, from human texts or else from the manifest of the model."""
@@ -285,19 +311,19 @@ class ReportRun:
         counted = any(entry.candidate.decoder for entry in self._entries)
         parts = [
             [
-                (seed, p, part)
+                (seed, index, part)
                 for seed in self._seeds(entry)
-                for p in s.prompts
+                for index in range(len(s.prompts))
                 for part in self._parts(entry)
             ]
             for entry in self._entries
         ]
         # Lazy: a sampler that fails in one unit gets no further one.
         units = (
-            DrawTexts(at, number, prompt, entry.strategy, s.length, samples, seed,
+            DrawTexts(at, number, s.prompts[index], entry.strategy, s.length, samples, seed, index,
                       counted and len(samples) == 1)
             for at, entry in enumerate(self._entries)
-            for number, (seed, prompt, samples) in enumerate(parts[at])
+            for number, (seed, index, samples) in enumerate(parts[at])
             if entry.error is None
         )  # fmt: skip
         found: list[list[generated_texts.Record]] = [[] for _ in self._entries]
@@ -332,6 +358,7 @@ class ReportRun:
         records: list[Result],
         texts: list[list[generated_texts.Record]],
         human: HumanEntry | None,
+        of_contexts: Sequence[int],
     ) -> dict[str, Measured]:
         """Return the measurements by entry, without samplers that have failed."""
         found: dict[str, Measured] = {}
@@ -343,7 +370,7 @@ class ReportRun:
             if entry.error is None:
                 metrics = self._plan.metrics
                 own = TextSet(drawn, human_band, metrics, scores, self._human_texts)
-                found[entry.name] = Measured(record, own)
+                found[entry.name] = Measured(record, own, of_contexts)
         self._stages.progress("figures", len(self._entries), len(self._entries))
         return found
 
@@ -385,7 +412,8 @@ class ReportRun:
             own = None if each.error else measured[each.name]
             entry = replace(each.described(), failed_metrics={})
             if own is not None:
-                entry.teacher_forced = teacher_forced(own.record, contexts) if own.record else None
+                if own.record:
+                    entry.teacher_forced = teacher_forced(own.record, contexts, own.units)
                 entry.generated_texts = own.texts.summary()
                 entry.texts = kept_texts(own.texts, self._plan.texts)
                 entry.failed_metrics = own.texts.failures

@@ -25,9 +25,9 @@ SHORT = {"surprisal": "expected_surprisal"}
 """Names for short, as the tables have them."""
 OF_HUMAN_WORDS = ("human_recall", "human_surprisal")
 """The figures that need human contexts."""
-LIKE_HUMAN = ("entropy", "expected_surprisal")
-"""The figures that can be matched to human text."""
-FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or entropy=human"
+LIKE_HUMAN = "expected_surprisal"
+"""The figure that can be matched to human text."""
+FORM = "write FIGURE=NUMBER, such as entropy=3 or mass_kept=0.9, or surprisal=human"
 
 
 class Precision(NamedTuple):
@@ -79,10 +79,15 @@ class Target:
 
     @classmethod
     def _of_human(cls, figure: str) -> Target:
-        if figure not in LIKE_HUMAN:
+        if figure == "entropy":
             raise UsageError(
-                f"the {figure} of human text is not known; entropy and surprisal can be matched to "
-                "it, and every figure to a number"
+                "human text has no entropy under a model, only a surprisal: use surprisal=human, "
+                "which gives the expected surprisal that human words have"
+            )
+        if figure != LIKE_HUMAN:
+            raise UsageError(
+                f"the {figure} of human text is not known; only surprisal can be matched to it, "
+                "and every figure to a number"
             )
         return cls(figure, None)
 

@@ -15,8 +15,10 @@ from corelm.reports.measure.generated_texts import Record, are_copies
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
 from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import (
+    FEW,
     Interval,
     difference_interval,
+    effective_number,
     independent_difference,
     jackknife,
     mean_interval,
@@ -26,6 +28,7 @@ from corelm.reports.metrics.intervals import (
 from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.reports.metrics.self_bleu import self_bleu_left_out
 from corelm.reports.metrics.sets import subset_interval, subsets
+from corelm.reports.metrics.units import by_unit, units
 from corelm.toolkit import Offer
 
 
@@ -51,9 +54,7 @@ class TextSet:
         records: the records of all texts.
         set_size: the number of texts behind a figure of a whole set.
         ratios: the figures that are ratios of two sums over texts, as the two sums.
-        clusters: the number of the cluster of each text. Texts of one seed and sample have the
-            same random numbers for every prompt, so they are resampled together. If there is a
-            single sample, each prompt is a cluster.
+        units: the number of the independent unit of each text, which intervals of means are over.
         are_copies: True if a sampler wrote one text for each prompt again and again, as `greedy`
             does. They count once in its own intervals; in paired differences they vary as little.
         of_set: the figures of `metrics.text_figures`, and the metrics of plugins by full name.
@@ -86,7 +87,7 @@ class TextSet:
         values = metrics.by_text(self._tokens) | of_plugins.values
         self._limits = {offer.full_name: offer.value.limits for offer in offered}
         self._parts = _parts([record["seed"] for record in records])
-        self.clusters = _clusters([(record["seed"], record["sample"]) for record in records])
+        self.units = units(self._samples())
         self.are_copies = are_copies(records)
         self.set_size = set_size or len(range(len(records))[self._parts[0]])
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
@@ -95,7 +96,6 @@ class TextSet:
                 [self._tokens[i] for i in some],
                 [written[i] for i in some],
                 {name: each[some] for name, each in values.items()},
-                [self.clusters[i] for i in some],
                 offered,
                 human,
             )
@@ -131,13 +131,15 @@ class TextSet:
 
     def _set_interval(self, name: str) -> Interval | None:
         """Return the interval of a figure of a whole set."""
+        if self.are_copies:
+            return None
         left_out = [each.left_out[name] for each in self._sets]
         if self._are_subsets:
             texts = len(self.records) / self.set_size
             ends = subset_interval(self._of_sets(name), left_out, texts)
         else:
-            ends = jackknife(self.of_set[name], *left_out)
-        return widened(ends, self._noise(name), self._limits.get(name))
+            ends = _interval_of_sets(self.of_set[name], self._of_sets(name), left_out)
+        return self._known(widened(ends, self._noise(name), self._limits.get(name)))
 
     def _noise(self, name: str) -> float:
         """Return the variance of a figure that random numbers of its own cause."""
@@ -184,17 +186,16 @@ class TextSet:
         """Return the figures with their intervals."""
         means = {name: ratio(sums) for name, sums in self.ratios.items()}
         both = self.ratios | self._per_text
-        units = self._own_units()
-        ci95 = {name: mean_interval(*_by_unit(sums, units)) for name, sums in both.items()}
+        ci95 = {name: self._mean_interval(name, sums) for name, sums in both.items()}
         ends, surprisal = ci95["surprisal"], means["surprisal"]
         ci95["perplexity"] = ends and [_perplexity(end) for end in ends]
         # A share near 0 or 1 needs an interval with a width there.
         _, ci95["loops"] = self._loops()
         for name in self._sets[0].left_out:
-            ci95[name] = None if self.are_copies else self._set_interval(name)
+            ci95[name] = self._set_interval(name)
         return GeneratedTexts(
             n=len(self.records),
-            units=len(set(units)),
+            units=len(set(self._own_units())),
             set_size=self.set_size,
             texts_used=self._texts_used(),
             tokens=sum(len(record["surprisal"]) for record in self.records),
@@ -215,16 +216,26 @@ class TextSet:
         used = {name: sum(map(bool, counts)) for name, (_, counts) in self._per_text.items()}
         return {name: n for name, n in used.items() if n < len(self.records)}
 
-    def by_cluster(self, sums: Sums) -> Sums:
-        """Add up the sums of the texts of each cluster."""
-        return _by_unit(sums, self.clusters)
+    def by_unit(self, sums: Sums) -> Sums:
+        """Add up the sums of the texts of each unit."""
+        return by_unit(sums, self.units)
 
     def _own_units(self) -> Sequence[int]:
         """Return the number of the unit of each text for intervals of these texts alone."""
         if not self.are_copies:
-            return self.clusters
+            return self.units
         prompts = list(dict.fromkeys(record["prompt"] for record in self.records))
         return [prompts.index(record["prompt"]) for record in self.records]
+
+    def _mean_interval(self, name: str, sums: Sums) -> Interval | None:
+        ends = mean_interval(*by_unit(sums, self._own_units()))
+        return self._known(ends) if name in self._per_text else ends
+
+    def _known(self, ends: Interval | None) -> Interval | None:
+        """Return an interval; None if it has no width although the texts differ."""
+        # Texts that all have 0 repetitions may be followed by one that has some.
+        alike = ends is not None and ends[0] == ends[1]
+        return None if alike and len(set(map(tuple, self._tokens))) > 1 else ends
 
     def _by_seed(self) -> dict[str, SeedSpread]:
         """Return the figures of the texts of each seed, and their standard deviation."""
@@ -287,14 +298,22 @@ class TextSet:
             [_less(*pair) for pair in zip(own.left_out[name], their.left_out[name], strict=False)]
             for own, their in sets
         ]
-        return widened(jackknife(difference, *left_out), self._noise(name) + other._noise(name))
+        values = [
+            _less(*pair) for pair in zip(self._of_sets(name), other._of_sets(name), strict=True)
+        ]
+        ends = _interval_of_sets(difference, values, left_out)
+        return widened(ends, self._noise(name) + other._noise(name))
 
     def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
-        return difference_interval(self.by_cluster(own), other.by_cluster(their))
+        return difference_interval(self.by_unit(own), other.by_unit(their))
 
     def _loops(self) -> tuple[float | None, Interval | None]:
         share = self.of_set["loops"]
-        return share, share_interval(share, len(set(self._own_units())))
+        sums, own = self._per_text["loops"], self._own_units()
+        # Texts of few prompts are independent, as the interval is about these prompts.
+        of_prompts = len({record["prompt"] for record in self.records}) == len(set(own))
+        n = effective_number(*(by_unit(sums, own) if of_prompts else sums))
+        return share, share_interval(share, n)
 
 
 class _Set:
@@ -303,7 +322,6 @@ class _Set:
     Args:
         tokens, written: the texts.
         values: the figures of each of these texts.
-        clusters: the number of the cluster of each of these texts.
         offered: the metrics of plugins.
         human: human texts, for metrics that compare with them.
 
@@ -319,50 +337,36 @@ class _Set:
         tokens: Sequence[list[int]],
         written: Sequence[str],
         values: Mapping[str, NDArray[np.float64]],
-        clusters: Sequence[int],
         offered: Sequence[Offer],
         human: plugin_metrics.HumanTexts | None,
     ) -> None:
         of_plugins = plugin_metrics.measure(offered, tokens, written, human)
         self.values = metrics.of_set(tokens, written, values) | of_plugins.values
         self.failures, self.noise = of_plugins.failures, of_plugins.noise
-        left_out: dict[str, list[float | None]] = {
+        self.left_out: dict[str, list[float | None]] = {
             **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
             "self_bleu_4": self_bleu_left_out(tokens),
             "zipf": metrics.zipf_left_out(tokens),
             "compression": metrics.compression_left_out(written),
             **of_plugins.left_out,
         }
-        self.left_out = {
-            n: _without_each_cluster(self.values[n], v, clusters) for n, v in left_out.items()
-        }
 
 
-def _by_unit(sums: Sums, units: Sequence[int]) -> Sums:
-    numbers = np.asarray(units, np.intp)
-    tops, bottoms = (np.bincount(numbers, np.asarray(each, np.float64)) for each in sums)
-    return tops.tolist(), bottoms.tolist()
+def _interval_of_sets(
+    whole: float | None, values: Sequence[float | None], left_out: Sequence[Sequence[float | None]]
+) -> Interval | None:
+    """Return the interval of the mean of a figure over the sets of several seeds.
 
-
-def _clusters(samples: Sequence[tuple[int, int]]) -> list[int]:
-    # Treating texts with the same random numbers as independent would make intervals too narrow.
-    numbers: dict[tuple[int, int], int] = {}
-    clusters = [numbers.setdefault(sample, len(numbers)) for sample in samples]
-    return clusters if len(numbers) > 1 else list(range(len(samples)))
-
-
-def _without_each_cluster(
-    whole: float | None, left_out: list[float | None], clusters: Sequence[int]
-) -> list[float | None]:
-    """Return a figure without each cluster, from the figure without each text, to first order."""
-    if len(set(clusters)) == len(clusters) or len(left_out) != len(clusters) or whole is None:
-        return left_out  # the groups of many texts that `metrics.left_out` makes stay as they are
-    changes: dict[int, float] = dict.fromkeys(clusters, 0.0)
-    for cluster, value in zip(clusters, left_out, strict=True):
-        if value is None:
-            return [None] * len(changes)
-        changes[cluster] += value - whole
-    return [whole + change for change in changes.values()]
+    Args:
+        whole: the mean.
+        values: the figure of each set.
+        left_out: of each set, the figure without each of its texts.
+    """
+    # Sets of different seeds are independent, so many of them need no approximation.
+    known = [value for value in values if value is not None]
+    if len(known) == len(values) >= FEW:
+        return mean_interval(known, [1.0] * len(known))
+    return jackknife(whole, *left_out)
 
 
 def _parts(seeds: Sequence[int]) -> list[slice]:

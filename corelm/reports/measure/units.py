@@ -132,6 +132,7 @@ class DrawTexts:
         length: tokens of a text, at most.
         samples: the indices of the texts in the run.
         seed: the random seed.
+        prompt_index: the index of the prompt among those of the report.
         counted: count the calls of the model for the one text.
     """
 
@@ -142,6 +143,7 @@ class DrawTexts:
     length: int
     samples: Sequence[int]
     seed: int
+    prompt_index: int = 0
     counted: bool = False
 
     @property
@@ -164,8 +166,14 @@ class DrawTexts:
         given = model, self.prompt, strategy.sampler, self.length
         if self.counted:
             [sample] = self.samples
-            return [generated_texts.draw_counted(*given, sample, self.seed, strategy.decoder)]
-        return generated_texts.draw(*given, self.samples, self.seed, decoder=strategy.decoder)
+            return [
+                generated_texts.draw_counted(
+                    *given, sample, self.seed, strategy.decoder, self.prompt_index
+                )
+            ]
+        return generated_texts.draw(
+            *given, self.samples, self.seed, False, strategy.decoder, self.prompt_index
+        )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """95 % intervals: the range of a figure over other texts of the same kind.
 
-Texts are the units throughout, because the tokens of one text are not independent.
+Texts or prompts are the units throughout (`metrics/units.py`), because the tokens of one text are
+not independent.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ TOGETHER = 40
 """The number of resampled sets that are computed with at a time."""
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
+FEWEST = 8
+"""The number of independent units below which there is no interval: of so few, nobody can tell
+whether they are usual."""
+FEW = 10
+"""The number of units below which an interval is Student's: resampled sets of so few units hardly
+leave their range."""
 
 
 def mean_interval(
@@ -30,9 +37,10 @@ def mean_interval(
 ) -> Interval | None:
     """Return the bootstrap interval of a mean over tokens, or of another ratio of sums.
 
-    None if fewer than two texts have anything to count. All rows of a report are resampled with
-    the same random numbers, so that their intervals compare. The percentiles are farther out than
-    2.5 and 97.5 if there are few texts, or if few of them decide the figure.
+    None if fewer than `FEWEST` texts have anything to count or differ from the others, unless all
+    are the same. All rows of a report are resampled with the same random numbers, so that their
+    intervals compare. The percentiles are farther out than 2.5 and 97.5 if there are few texts, or
+    if few of them decide the figure.
 
     Args:
         sums: (texts,) the sum of the values of each text.
@@ -44,13 +52,16 @@ def mean_interval(
     teachers should know about the bootstrap, arXiv 1411.5279 (the expanded percentile interval).
 
     Example:
-        >>> mean_interval([2.0, 2.0, 2.0], [1, 1, 1])
-        [2.0, 2.0]
+        >>> mean_interval([2.0] * 8, [1] * 8), mean_interval([1.0, 2.0, 3.0], [1, 1, 1])
+        ([2.0, 2.0], None)
         >>> low, high = mean_interval([1.0, 2.0, 3.0, 4.0] * 2, [1] * 8)
         >>> 1 < low < 2.5 < high < 4
         True
     """
-    return _percentiles(_means(sums, counts, seed, rounds), _influence(sums, counts))
+    if np.count_nonzero(counts) < FEWEST:
+        return None
+    means = _means(sums, counts, seed, rounds)
+    return _ends(_mean(sums, counts), means, _influence(sums, counts))
 
 
 def difference_interval(
@@ -68,14 +79,15 @@ def difference_interval(
         rounds: the number of resampled sets.
 
     Example:
-        >>> values = [1.0, 5.0, 2.0, 8.0]  # the second set is the first less 1, text by text
-        >>> difference_interval((values, [1] * 4), ([value - 1 for value in values], [1] * 4))
+        >>> values = [1.0, 5.0, 2.0, 8.0] * 2  # the second set is the first less 1, text by text
+        >>> difference_interval((values, [1] * 8), ([value - 1 for value in values], [1] * 8))
         [1.0, 1.0]
     """
-    means, other = _means(*first, seed, rounds), _means(*second, seed, rounds)
-    if len(means) != len(other):
+    if min(np.count_nonzero(counts) for _, counts in (first, second)) < FEWEST:
         return None
-    return _percentiles(means - other, _influence(*first) - _influence(*second))
+    means, other = _means(*first, seed, rounds), _means(*second, seed, rounds)
+    influence = _influence(*first) - _influence(*second)
+    return _ends(_mean(*first) - _mean(*second), means - other, influence)
 
 
 class Best(NamedTuple):
@@ -113,14 +125,15 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     and accuracy after model selection.
 
     Example:
-        >>> texts = [1.0, 2.0, 3.0, 4.0]
-        >>> best_of([(texts, [1] * 4), ([value + 9 for value in texts], [1] * 4)], 3.0).chosen
+        >>> texts = [1.0, 2.0, 3.0, 4.0] * 2
+        >>> best_of([(texts, [1] * 8), ([value + 9 for value in texts], [1] * 8)], 3.0).chosen
         0
     """
-    columns = [_means(*sums, seed, ROUNDS) for sums in settings]
-    if len({len(column) for column in columns}) != 1 or not len(columns[0]):
+    same = len({len(sums[0]) for sums in settings}) == 1
+    if not same or min(np.count_nonzero(counts) for _, counts in settings) < FEWEST:
         return None
-    means, resampled = np.array([_mean(sums) for sums in settings]), np.column_stack(columns)
+    columns = [_means(*sums, seed, ROUNDS) for sums in settings]
+    means, resampled = np.array([_mean(*sums) for sums in settings]), np.column_stack(columns)
     errors = resampled - means
     noise = float(np.var(errors - errors.mean(axis=1, keepdims=True), axis=0).mean())
     spread = float(np.var(means))
@@ -129,7 +142,7 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     chosen = np.abs(centres + errors - target).argmin(axis=1)
     gained = float(errors[np.arange(len(errors)), chosen].mean())
     index = int(np.abs(means - target).argmin())
-    ends = _percentiles(resampled[:, index], _influence(*settings[index]))
+    ends = _ends(float(means[index]), resampled[:, index], _influence(*settings[index]))
     if ends is None:
         return None
     # A chosen mean varies less than a fixed one, and less still if many settings are about as
@@ -137,8 +150,8 @@ def best_of(settings: Sequence[Sums], target: float, seed: int = 0) -> Best | No
     return Best(index, float(means[index]) - gained, [end - gained for end in ends])
 
 
-def _mean(sums: Sums) -> float:
-    return math.fsum(sums[0]) / math.fsum(sums[1])
+def _mean(sums: ArrayLike, counts: ArrayLike) -> float:
+    return math.fsum(np.ravel(sums)) / math.fsum(np.ravel(counts))
 
 
 def _influence(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
@@ -150,10 +163,8 @@ def _influence(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
 
 
 def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArray[np.float64]:
-    """Return the means of the resampled sets: nan for an empty one, no means for a single text."""
+    """Return the means of the resampled sets: nan for an empty one."""
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
-    if np.count_nonzero(numbers) < 2:
-        return np.empty(0)
     means = []
     for times in _resampled(len(totals), seed, rounds):
         weights = times.astype(np.float64)
@@ -162,12 +173,36 @@ def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArra
     return np.concatenate(means)
 
 
-def _percentiles(values: NDArray[np.float64], influence: NDArray[np.float64]) -> Interval | None:
-    defined = values[~np.isnan(values)]
-    if not len(defined):
+def _ends(
+    value: float, values: NDArray[np.float64], influence: NDArray[np.float64]
+) -> Interval | None:
+    """Return the interval of a figure: Student's if few units have it, else percentiles.
+
+    None if fewer than `FEWEST` units differ from the others: a figure that is 0 in nearly all
+    texts says little about the next text.
+
+    Args:
+        value: the figure.
+        values: the figure of the resampled sets; nan for one that lacks it.
+        influence: the share of each unit in the figure's deviation, to first order.
+    """
+    n = len(influence)
+    if _differing(influence) < FEWEST:
         return None
+    if n < FEW:
+        error = math.sqrt(n / (n - 1) * float(np.sum(influence**2)))
+        half = _student(_freedom(influence)) * error
+        return [value - half, value + half]
+    defined = values[~np.isnan(values)]
     low = 100 * _tail(influence)
     return [float(end) for end in np.percentile(defined, (low, 100 - low))]
+
+
+def _differing(values: NDArray[np.float64]) -> int:
+    """Return how many values differ from one that most have; all, if there is no such one."""
+    most = int(np.unique(values, return_counts=True)[1].max(initial=0))
+    n = len(values)
+    return n - most if n < 2 * most < 2 * n else n
 
 
 def _tail(influence: NDArray[np.float64]) -> float:
@@ -177,12 +212,20 @@ def _tail(influence: NDArray[np.float64]) -> float:
     of n - 1 texts, or of fewer where a few texts decide the figure, which their kurtosis shows.
     So the normal quantile becomes that of Student's t with as many degrees of freedom.
     """
+    n = len(influence)
+    if not influence.any():
+        return 0.025
+    quantile = _student(_freedom(influence)) * math.sqrt(n / (n - 1))
+    return math.erfc(quantile / math.sqrt(2)) / 2
+
+
+def _freedom(influence: NDArray[np.float64]) -> float:
+    """Return the degrees of freedom of a variance: n - 1, or fewer if a few units decide it."""
     n, second = len(influence), float(np.mean(influence**2))
     if second == 0:
-        return 0.025
+        return n - 1
     excess = float(np.mean((influence / math.sqrt(second)) ** 4)) - 1
-    freedom = max(min(2 * n / excess if excess > 0 else n, n - 1), 1)
-    return math.erfc(_student(freedom) * math.sqrt(n / (n - 1)) / math.sqrt(2)) / 2
+    return max(min(2 * n / excess if excess > 0 else n, n - 1), 1)
 
 
 def _student(freedom: float) -> float:
@@ -240,7 +283,7 @@ def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interva
     With several independent sets the figure is the mean over them.
 
     It suits figures that a bootstrap would bias: a set that holds a text twice is less diverse
-    by that alone. None for fewer than two parts, or if the set without one has no figure.
+    by that alone. None for fewer than eight parts, or if the set without one has no figure.
 
     Args:
         whole: the figure of the whole set.
@@ -249,15 +292,19 @@ def jackknife(whole: float | None, *left_out: Sequence[float | None]) -> Interva
     Source: Tukey 1958, Bias and confidence in not-quite large samples.
 
     Example:
-        >>> low, high = jackknife(2.0, [1.5, 2.0, 2.5])  # the mean of 1, 2 and 3
-        >>> round((high - 2) / 1.96, 3)  # the standard error, 1 / sqrt(3)
-        0.577
+        >>> without = [(36 - value) / 8 for value in range(9)]  # the mean of 0 to 8
+        >>> low, high = jackknife(4.0, without)
+        >>> round((high - 4) / 2.306, 2)  # the standard error, sqrt(7.5 / 9), by t of 8 degrees
+        0.91
     """
     variances = [jackknife_variance(each) for each in left_out]
     known = [variance for variance in variances if variance is not None]
     if whole is None or len(known) < len(variances):
         return None
-    half = NORMAL * math.sqrt(math.fsum(known)) / len(known)
+    if sum(_differing(np.array(each, np.float64)) for each in left_out) < FEWEST:
+        return None
+    freedom = sum(map(len, left_out)) - len(left_out)
+    half = _student(freedom) * math.sqrt(math.fsum(known)) / len(known)
     return [whole - half, whole + half]
 
 
@@ -295,7 +342,35 @@ def widened(
     return [min(max(end, low), high) for end in (middle - half, middle + half)]
 
 
-def share_interval(share: float | None, n: int) -> Interval | None:
+def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
+    """Return the number of independent texts that tell as much about a share as some units do.
+
+    Texts of one prompt are alike, so many of them say less. At a share of 0 or 1 nobody can tell
+    how alike they are, so the units are counted.
+
+    Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected number
+    of positive counts estimated from survey data.
+
+    Args:
+        hits: (units,) the number of texts of each unit that count for the share.
+        counts: (units,) the number of its texts.
+
+    Example:
+        >>> effective_number([2, 0, 2, 0], [2, 2, 2, 2]), effective_number([0] * 4, [9] * 4)
+        (4.0, 4.0)
+    """
+    influence, texts = _influence(hits, counts), float(np.sum(counts))
+    n = len(influence)
+    if texts == n or n == 0:
+        return texts
+    share = float(np.sum(hits)) / texts if texts else 0.0
+    variance = n / max(n - 1, 1) * float(np.sum(influence**2))
+    if variance == 0:
+        return texts if 0 < share < 1 else float(n)
+    return min(max(share * (1 - share) / variance, float(n)), texts)
+
+
+def share_interval(share: float | None, n: float) -> Interval | None:
     """Return the score interval of a share of n texts, which has a width even at 0 and at 1.
 
     None if there is no text.

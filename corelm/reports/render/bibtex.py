@@ -4,16 +4,21 @@ The entries come from the sources that docstrings name, which the document of a 
 
     Source: AUTHORS YEAR, TITLE, arXiv ID; AUTHORS YEAR, TITLE, doi ID.
 
-Remarks after the identifier, and parts without a year, are no entries of their own.
+Remarks after the identifier, and parts without a year, are no entries of their own. Docstrings
+abbreviate: the full names, the venue and the type of published works are in `works.toml`.
 """
 
 from __future__ import annotations
 
 import re
+import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import metadata
+from importlib.resources import files
+from typing import Any
 
 from corelm.reports.document.content import Document
 from corelm.reports.document.lookup import plugin_metrics
@@ -37,16 +42,18 @@ class Work:
         key: what a text cites it by.
         fields: the content of each field by name, not yet escaped.
         uses: what it is cited for.
+        type: the type of the entry.
     """
 
     key: str
     fields: Mapping[str, str]
     uses: tuple[str, ...] = ()
+    type: str = "misc"
 
     def __str__(self) -> str:
         uses = ", ".join(self.uses).replace("@", "")  # an @ would begin an entry
         lines = [f"  {name} = {{{_value(name, text)}}}" for name, text in self.fields.items()]
-        return f"% {uses}\n@misc{{{self.key},\n" + ",\n".join(lines) + "\n}\n"
+        return f"% {uses}\n@{self.type}{{{self.key},\n" + ",\n".join(lines) + "\n}\n"
 
 
 def to_bibtex(document: Document) -> str:
@@ -72,7 +79,7 @@ def entries_of(source: str, name: str) -> list[Work]:
     Example:
         >>> [entry] = entries_of("Fan, Lewis, Dauphin 2018, Stories, arXiv 1805.04833.", "top_k")
         >>> entry.key, entry.fields["author"], entry.fields["eprint"]
-        ('fan2018stories', 'Fan and Lewis and Dauphin', '1805.04833')
+        ('fan2018stories', 'Fan, Angela and Lewis, Mike and Dauphin, Yann', '1805.04833')
     """
     parts = [part.strip() for part in one_line(source).split(";")]
     found = [entry for part in parts if (entry := _entry(part))]
@@ -97,7 +104,29 @@ def _entry(part: str) -> Work | None:
     telling = [_ascii(word) for word in words if word.lower() not in _NO_WORDS]
     first = _ascii(fields["author"].split(" and ")[0].split()[-1])
     key = f"{first}{work['year']}{next(filter(None, telling), '')}"
-    return Work(key, {name: text for name, text in fields.items() if text})
+    return _published(Work(key, {name: text for name, text in fields.items() if text}))
+
+
+def _published(work: Work) -> Work:
+    """Return the whole entry of a published work; any other work as it is."""
+    fields = work.fields
+    names = (fields.get("eprint", ""), fields.get("doi", ""), fields["title"].lower())
+    known = next((_works()[name] for name in names if name in _works()), None)
+    if known is None:
+        return work
+    own = {name: text for name, text in known.items() if name not in ("type", "author")}
+    return replace(
+        work,
+        fields={**fields, "author": " and ".join(known["author"]), **own},
+        type=known["type"],
+    )
+
+
+@cache
+def _works() -> Mapping[str, Mapping[str, Any]]:
+    """Return the published works by arXiv id, doi or title."""
+    text = files("corelm.reports.render").joinpath("works.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
 def _authors(text: str) -> str:

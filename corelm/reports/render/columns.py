@@ -172,7 +172,6 @@ def overview_columns(document: Document, intervals: bool = False) -> list[Overvi
         intervals: show the 95 % intervals.
     """
     chosen: list[OverviewColumn] = []
-    compared = any(entry.differences for entry in document.samplers)
     measured = document.entries
     for figure in all_columns(document):
         found = any(estimate(entry, figure.looked_up, figure.view) for entry in measured)
@@ -180,7 +179,9 @@ def overview_columns(document: Document, intervals: bool = False) -> list[Overvi
             continue
         if figure.priority:
             chosen.append(OverviewColumn(figure, with_interval=intervals))
-        if figure.difference and compared:
+        if figure.difference and any(
+            difference(entry, figure.looked_up, figure.view) for entry in measured
+        ):
             chosen.append(OverviewColumn(figure, against(document), intervals))
     return chosen
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from corelm.errors import ReportError
-from corelm.reports.document.content import Document, KeptText, SamplerEntry
-from corelm.reports.document.lookup import Estimate, estimates
+from corelm.reports.document.content import Document, Entry, KeptText, SamplerEntry
+from corelm.reports.document.figures import GENERATED, VIEWS
+from corelm.reports.document.lookup import Estimate, difference, estimates
 from corelm.reports.document.parts import Json
+from corelm.reports.document.permutation import tests
 from corelm.toolkit import one_line
 
 Columns = dict[str, list[Any]]
@@ -27,20 +29,76 @@ def columns(document: Document, level: str) -> Columns:
 
     Args:
         document: the report.
-        level: "figure", with the lines of the CSV; or "sampler", "text" or "token".
+        level: "figure", with the lines of the CSV; or "difference", "test", "sampler", "seed",
+            "text" or "token".
 
     Raises:
-        ReportError: there is no such level, or the report has no figures of texts.
+        ReportError: there is no such level, or the report has no figures of texts, or tests need
+            texts that it has not kept.
     """
     if level not in LEVELS:
         raise ReportError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
-    return _joined(LEVELS[level](document))
+    empty: Columns = {name: [] for name in HEADER} if level == "figure" else {}
+    return _joined(LEVELS[level](document)) or empty
 
 
 def _of_figures(document: Document) -> Iterator[Block]:
-    for name, each in records(document):
-        values = (name, each.view, each.figure, each.value, each.low, each.high, each.n)
-        yield dict(zip(HEADER, values, strict=True)), {}
+    yield from ((line, {}) for line in _lines(document))
+
+
+def _lines(document: Document) -> Iterator[Json]:
+    """Yield every figure of an entry, then the same figure of the texts of each seed."""
+    empty = dict.fromkeys(HEADER)
+    for entry in document.entries:
+        for each in estimates(entry):
+            line = {"sampler": entry.label, "view": each.view, "metric": each.figure}
+            own = {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
+            yield {**empty, **line, **own, **_difference(entry, each)}
+            for seed, value in _by_seed(document, entry, each):
+                yield {**empty, **line, "value": value, "seed": seed}
+
+
+def _difference(entry: Entry, of: Estimate) -> Json:
+    found = difference(entry, of.figure, of.view)
+    if found is None or entry.differences is None:
+        return {}
+    ends = {"difference_low": found.low, "difference_high": found.high}
+    return {"against": entry.differences.against, "difference": found.value, **ends}
+
+
+def _by_seed(document: Document, entry: Entry, of: Estimate) -> Iterator[tuple[int, float | None]]:
+    """Yield each seed with the figure of its texts, if there are several seeds."""
+    texts = entry.generated_texts
+    if of.view == GENERATED and texts and texts.by_seed and of.figure in texts.by_seed:
+        # A decoder that draws nothing at random has the first seed alone.
+        yield from zip(document.header.seeds, texts.by_seed[of.figure].values, strict=False)
+
+
+def _of_differences(document: Document) -> Iterator[Block]:
+    for entry in document.samplers:
+        if entry.error is None and entry.differences is not None:
+            known = {**_identity(document, entry), "against": entry.differences.against}
+            for view in VIEWS:
+                for figure, each in entry.differences.of(view).items():
+                    low, high = each.ci95 or (None, None)
+                    own = {"value": each.value, "low": low, "high": high}
+                    yield {**known, "view": view, "metric": figure, **own}, {}
+
+
+def _of_tests(document: Document) -> Iterator[Block]:
+    by_name = {entry.label: entry for entry in document.samplers}
+    for test in tests(document):
+        yield {**_identity(document, by_name[test.sampler]), **test.as_json()}, {}
+
+
+def _of_seeds(document: Document) -> Iterator[Block]:
+    several = document.header.seeds or [document.header.seed]
+    for entry in document.samplers:
+        texts = entry.generated_texts
+        by_seed = (texts and texts.by_seed) or {}
+        for at, seed in enumerate(several if by_seed else []):
+            figures = {name: each.values[at] for name, each in by_seed.items()}
+            yield {**_identity(document, entry), "seed": seed, **figures}, {}
 
 
 def _of_samplers(document: Document) -> Iterator[Block]:
@@ -69,7 +127,10 @@ def _of_tokens(document: Document) -> Iterator[Block]:
 
 LEVELS: Mapping[str, Callable[[Document], Iterator[Block]]] = {
     "figure": _of_figures,
+    "difference": _of_differences,
+    "test": _of_tests,
     "sampler": _of_samplers,
+    "seed": _of_seeds,
     "text": _of_texts,
     "token": _of_tokens,
 }
@@ -88,7 +149,10 @@ def _texts(document: Document) -> Iterator[tuple[Json, KeptText, dict[str, list[
 
 
 def _identity(document: Document, entry: SamplerEntry) -> Json:
-    """Return the sampler, every parameter of its stages, its target and the seed."""
+    """Return the sampler, every parameter of its stages, its target and the seed if there is one.
+
+    Figures of several seeds together have none.
+    """
     matched = entry.matched
     return {
         "sampler": entry.sampler,
@@ -96,7 +160,7 @@ def _identity(document: Document, entry: SamplerEntry) -> Json:
         **_parameters(entry),
         "matched": matched and matched.asked,
         "target": matched and matched.target,
-        "seed": document.header.seed,
+        "seed": document.header.seed if len(document.header.seeds) <= 1 else None,
     }
 
 
@@ -132,26 +196,28 @@ def _joined(blocks: Iterable[Block]) -> Columns:
     return {name: joined[name] for name in order}
 
 
-HEADER = ("sampler", "view", "metric", "value", "low", "high", "n")
+HEADER = (
+    "sampler", "view", "metric", "value", "low", "high", "n", "seed", "against", "difference",
+    "difference_low", "difference_high",
+)  # fmt: skip
+"""The columns of the level "figure". A line with a seed is the figure of its texts alone."""
 FORMULA = ("=", "+", "-", "@")
 """The characters that a spreadsheet takes for the start of a formula."""
 
 
-def to_csv(document: Document) -> str:
-    """Render every figure of a report, each with its interval and its n."""
+def to_csv(document: Document, level: str = "figure") -> str:
+    """Render a level of a report as CSV: by default every figure with its interval and its n."""
+    named = columns(document, level)
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
-    table.writerow(HEADER)
-    for name, found in records(document):
-        texts = (_harmless(name), found.view, _harmless(found.figure))
-        table.writerow([*texts, found.value, found.low, found.high, found.n])
+    table.writerow(map(_harmless, named))
+    table.writerows(map(_cell, row) for row in zip(*named.values(), strict=True))
     return written.getvalue()
 
 
-def records(document: Document) -> Iterator[tuple[str, Estimate]]:
-    """Yield every measured figure with the name of its entry."""
-    for entry in document.entries:
-        yield from ((entry.label, found) for found in estimates(entry))
+def _cell(value: Any) -> Any:
+    """Return a value for a cell: numbers as they are, and texts that no spreadsheet runs."""
+    return value if value is None or isinstance(value, (int, float)) else _harmless(str(value))
 
 
 def _harmless(name: str) -> str:

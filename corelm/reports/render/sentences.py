@@ -44,7 +44,7 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
         parts.append(
             f"{on_texts}: from {n:,} texts of at most {header.length:,} tokens that each "
             f"sampler wrote, prompt {prompts}{f' and {more} more' if more > 0 else ''}, "
-            f"{seeds(header)}."
+            f"{seeds(header)}{_units(document, n)}."
         )
     if matched := targets(document):
         parts.append(f"Open parameters were matched to {matched}.")
@@ -52,6 +52,13 @@ def method(document: Document, columns: Sequence[OverviewColumn]) -> str:
     if header.second_scorer:
         parts.append(f"Second scorer: {header.second_scorer.name}.")
     return " ".join(parts)
+
+
+def _units(document: Document, n: int) -> str:
+    """Say how many independent units the texts are, if fewer than the texts."""
+    texts = (entry.generated_texts for entry in document.samplers)
+    most = max((each.units or 0 for each in texts if each), default=0)
+    return f", {most:,} independent units for intervals" if 0 < most < n else ""
 
 
 def seeds(header: Header) -> str:

@@ -86,23 +86,24 @@ def test_the_best_of_many_settings_is_corrected_for_the_choice():
 
 
 def test_one_setting_has_gained_nothing_but_the_bias_of_its_resampling():
-    texts = ([1.0, 2.0, 4.0, 9.0], [1, 1, 1, 1])
+    texts = ([1.0, 2.0, 4.0, 9.0] * 4, [1] * 16)
     low, high = mean_interval(*texts)
     bias = _means(*texts, 0, ROUNDS).mean() - 4.0
     alone = best_of([texts], 0.0)
     assert alone.chosen == 0
     assert alone.value == pytest.approx(4.0 - bias)
     assert alone.ends == pytest.approx([low - bias, high - bias])
-    far = ([201.0, 202.0, 204.0, 209.0], [1, 1, 1, 1])  # never the best in any resampled set
+    far = ([201.0, 202.0, 204.0, 209.0] * 4, [1] * 16)  # never the best in any resampled set
     assert best_of([far, texts], 5.0) == (1, pytest.approx(alone.value), pytest.approx(alone.ends))
     assert best_of([far, texts], 203.0).chosen == 0
 
 
 def test_texts_are_weighted_by_their_number_of_values():
-    # Two texts of 1 and of 99 values; the ends are those of one text alone, drawn twice.
-    low, high = mean_interval([0.0, 99.0], [1, 99])
-    assert (low, high) == (0.0, 1.0)
-    same = mean_interval([2.0, 4.0, 6.0], [1, 2, 3])
+    # Ten texts of 1 value and ten of 99: the mean is close to that of the long ones.
+    values = np.linspace(0, 1, 10)
+    low, high = mean_interval([*values, *(99 + 99 * values)], [1.0] * 10 + [99.0] * 10)
+    assert 1.2 < low < 1.49 < high < 1.8
+    same = mean_interval([2.0, 4.0, 6.0] * 3, [1, 2, 3] * 3)
     assert same == [2.0, 2.0]
 
 
@@ -120,20 +121,35 @@ def test_resampling_in_small_parts_gives_the_means_of_the_whole():
 
 
 def test_a_text_may_have_no_values():
-    assert mean_interval([0.0, 2.0, 4.0], [0, 1, 1])[0] == 2.0
+    low, high = mean_interval([0.0, *range(20)], [0, *[1] * 20])
+    assert low < np.mean(range(20)) < high
 
 
-@pytest.mark.parametrize(("sums", "counts"), [([], []), ([1.0], [1]), ([0.0, 0.0], [0, 0])])
-def test_no_interval_from_nothing(sums, counts):
+@pytest.mark.parametrize(("sums", "counts"), [([], []), ([1.0] * 7, [1] * 7), ([0.0] * 9, [0] * 9)])
+def test_no_interval_from_nothing_or_few(sums, counts):
     assert mean_interval(sums, counts) is None
-    assert difference_interval((sums, counts), ([1.0, 2.0], [1, 1])) is None
+    assert difference_interval((sums, counts), ([1.0, 2.0] * 8, [1] * 16)) is None
+
+
+@pytest.mark.parametrize(("rest", "known"), [(7, False), (8, True), (0, True)])
+def test_no_interval_where_few_texts_differ_from_most(rest, known):
+    values = [0.0] * 40 + [float(i + 1) for i in range(rest)]
+    assert (mean_interval(values, [1] * len(values)) is not None) == known
+
+
+@pytest.mark.parametrize("n", [8, 9])
+def test_an_interval_of_few_texts_is_that_of_students_t(n):
+    values = np.random.default_rng(7).normal(3, 2, n)
+    low, high = mean_interval(values, [1] * n)
+    half = stats.t.ppf(0.975, n - 1) * stats.sem(values)
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), rel=1e-2)
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error():
     values = np.random.default_rng(2).exponential(1, 30)
     left_out = [np.delete(values, i).mean() for i in range(30)]
     low, high = jackknife(values.mean(), left_out)
-    assert np.isclose(high - low, 2 * stats.norm.ppf(0.975) * stats.sem(values))
+    assert np.isclose(high - low, 2 * stats.t.ppf(0.975, 29) * stats.sem(values), rtol=1e-4)
     assert np.isclose((low + high) / 2, values.mean())
 
 

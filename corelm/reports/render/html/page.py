@@ -18,8 +18,8 @@ from corelm import softmax
 from corelm.errors import ReportError
 from corelm.filters import entropy_of_logits
 from corelm.reports.document.content import Document
-from corelm.reports.document.figures import HUMAN, TABLES, TEACHER_FORCED, Figure
-from corelm.reports.document.lookup import against, value
+from corelm.reports.document.figures import HUMAN, TABLES, Figure
+from corelm.reports.document.lookup import against
 from corelm.reports.document.numbers import MINUS, bits, number, share, visible
 from corelm.reports.document.summary import summary
 from corelm.reports.render.false_discoveries import RATE, p_values
@@ -71,7 +71,6 @@ def page(document: Document) -> str:
             matched=targets(document),
             seeds=seeds(document.header),
             playground=playground(document),
-            human_entropy=value(document.human, "entropy", TEACHER_FORCED),
             plugins=list(_plugins(document)),
             definitions=_definitions(document),
             hashes={name: _checksum(text) for name, text in files.items()},

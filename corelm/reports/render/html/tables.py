@@ -9,6 +9,7 @@ from corelm.reports.document.content import (
     Document,
     Entry,
     GeneratedTexts,
+    HumanContexts,
     HumanEntry,
     TeacherForced,
 )
@@ -49,13 +50,11 @@ class RangeStrip:
     Attributes:
         at: the mean, in percent of the scale.
         low, high: the 5th and the 95th percentile.
-        human: the mean of human text; None if there is none.
     """
 
     at: float
     low: float
     high: float
-    human: float | None
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,12 @@ def _line(
         note="measured on other texts" if entry is human and elsewhere else "",
         human=entry is human,
         n=_count(part),
-        strip=_strip(entry, human, document.bounds.max) if table == ENTROPY else None,
+        strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
         cells=[_cell(column, entry, clear) for column in columns],
     )
 
 
-def _count(part: TeacherForced | GeneratedTexts | None) -> str:
+def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
     """Return the number of texts or positions, and that of independent units if it differs."""
     if part is None or part.n is None:
         return ""
@@ -165,17 +164,15 @@ def _ends(column: Figure, found: Estimate, entry: Entry) -> tuple[float | None, 
     return value(entry, low, column.view), value(entry, high, column.view)
 
 
-def _strip(entry: Entry, human: HumanEntry | None, greatest: float) -> RangeStrip | None:
-    """Return the strip of an entry; None for a decoder, which has no entropy."""
+def _strip(entry: Entry, greatest: float) -> RangeStrip | None:
+    """Return the strip of an entry; None for a decoder or human text, which have no entropy."""
     mean, *ends = (
         value(entry, f"entropy.{name}", TEACHER_FORCED) for name in ("mean", "p05", "p95")
     )
     if mean is None:
         return None
     low, high = (_place(mean if end is None else end, greatest) for end in ends)
-    human_mean = value(human, "entropy", TEACHER_FORCED)
-    human_place = None if human_mean is None else _place(human_mean, greatest)
-    return RangeStrip(_place(mean, greatest), low, high, human_place)
+    return RangeStrip(_place(mean, greatest), low, high)
 
 
 def _place(entropy: float, greatest: float) -> float:

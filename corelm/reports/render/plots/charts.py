@@ -17,7 +17,7 @@ from corelm.reports.render.plots.scatter import (
     recall_against_mass_kept,
     surprisal_against_diversity,
 )
-from corelm.reports.render.plots.temperature import entropy_against_temperature
+from corelm.reports.render.plots.temperature import surprisal_against_temperature
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def charts(document: Document) -> Iterator[Chart]:
     yield from (_SURPRISAL, temperature) if first else (temperature, _SURPRISAL)
     if has_recall(document):
         yield _recall(document)
-    yield _entropy(document)
+    yield _ENTROPY
     yield _MASS
 
 
@@ -90,18 +90,37 @@ def _of_human(document: Document, sentence: str) -> str:
 
 
 def _temperature(document: Document) -> Chart:
-    greatest = number(document.bounds.max)
     return Chart(
-        "entropy-against-temperature",
-        "Entropy against temperature",
+        "surprisal-against-temperature",
+        "Expected surprisal against temperature",
         "Temperature",
-        entropy_against_temperature,
-        "The curve is the model's own entropy at each temperature. Every other sampler is placed "
-        "where the curve has the same entropy, so you can read off the temperature that is equally "
-        "random.",
-        f"Mean entropy rises with temperature from 0 to at most {greatest} nats; each sampler is "
-        "a mark on the curve. The table Teacher-forced has the figures.",
+        surprisal_against_temperature,
+        "The curve is the surprisal under the model to be expected of a token drawn at each "
+        "temperature. Every other sampler is placed where the curve has the same expected "
+        "surprisal." + _crossing(document),
+        "Mean expected surprisal rises with temperature; each sampler is a mark on the curve. The "
+        "table Teacher-forced has the figures.",
     )
+
+
+def _crossing(document: Document) -> str:
+    """Explain the band of human text, if the report has one."""
+    fit = document.human.temperature if document.human else None
+    if fit is None:
+        return ""
+    band = (
+        " The band is the surprisal of human words with its 95% interval"
+        + (", measured on other texts and converted to these" if fit.estimated else "")
+        + "."
+    )
+    if fit.t is None:
+        return band
+    where = f"{number(fit.t)}{_between(fit.t_ci95)}"
+    return f"{band} It crosses the curve at the maximum-likelihood temperature: {where}."
+
+
+def _between(ends: list[float] | None) -> str:
+    return f" (95% interval {number(ends[0])} to {number(ends[1])})" if ends else ""
 
 
 _SURPRISAL = Chart(
@@ -131,18 +150,15 @@ def _recall(document: Document) -> Chart:
     )
 
 
-def _entropy(document: Document) -> Chart:
-    human = "The dashed level is the mean of human text, the band the range of its middle 90%."
-    return Chart(
-        "entropy-by-position",
-        "Entropy by position",
-        "Positions",
-        entropy_by_position,
-        "Mean entropy of the distribution drawn from, on the same contexts."
-        + _of_human(document, human),
-        "Mean entropy of each sampler at each position in the text. The table Teacher-forced has "
-        "the means.",
-    )
+_ENTROPY = Chart(
+    "entropy-by-position",
+    "Entropy by position",
+    "Positions",
+    entropy_by_position,
+    "Mean entropy of the distribution drawn from, on the same contexts.",
+    "Mean entropy of each sampler at each position in the text. The table Teacher-forced has the "
+    "means.",
+)
 
 
 _MASS = Chart(

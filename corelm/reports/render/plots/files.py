@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 216
 LARGEST = 1e9
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+NO_METADATA_OF_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
 """The same report gives the same bytes on any day."""
 
 
 def plots(document: Document) -> dict[str, bytes]:
-    """Draw the plots of a report as files, each as PNG and as SVG.
+    """Draw the plots of a report as files, each as PNG, as SVG and as PDF.
 
     The bytes depend on the report and on the version of matplotlib alone.
 
@@ -37,6 +38,7 @@ def plots(document: Document) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for name, figure in _drawn(document, letters="path"):
         files[f"{name}.png"] = _saved(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        files[f"{name}.pdf"] = _saved(figure, "pdf", metadata=NO_METADATA_OF_PDF)
         files[f"{name}.svg"] = _saved(figure, "svg", metadata=NO_METADATA)
     return files
 
@@ -58,7 +60,7 @@ def drawings(document: Document) -> dict[str, str]:
 
 def _drawn(document: Document, letters: str) -> Iterator[tuple[str, Figure]]:
     """Draw one plot after the other; save each before asking for the next one."""
-    with warnings.catch_warnings(), style(**{"svg.fonttype": letters}):
+    with warnings.catch_warnings(), style(**{"svg.fonttype": letters, "pdf.fonttype": 42}):
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figures = Document.from_dict(_bounded(_without_texts(document)))
         for chart in charts(figures):

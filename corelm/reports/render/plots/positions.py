@@ -9,41 +9,22 @@ from corelm.reports.document.content import Document
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import value
 from corelm.reports.render.plots import canvas
-from corelm.reports.render.plots.canvas import (
-    BAND,
-    DASHED,
-    HUMAN,
-    INK,
-    LINES,
-    MUTED,
-    extent,
-)
+from corelm.reports.render.plots.canvas import INK, LINES, MUTED, extent
 from corelm.reports.render.plots.entries import ALL, Labelled, Point, mass, name_of_rest, named
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BAND_NAME = "human text, 5\N{EN DASH}95%"
-
 
 def entropy_by_position(document: Document) -> Figure:
-    """Draw the mean entropy at each position, with the band of human text."""
-    entries, human = named(document), document.human
-    human_mean = value(human, "entropy.mean", TEACHER_FORCED)
-    names = [*(label for label, _ in entries), BAND_NAME]
-    drawing, axes = _positions(names)
+    """Draw the mean entropy at each position."""
+    entries = named(document)
+    drawing, axes = _positions([label for label, _ in entries])
     axes.set_ylabel("mean entropy (nats)")
     ends = _lines(axes, entries, "entropy", _colours(entries))
-    if human_mean is not None:
-        axes.axhline(human_mean, color=HUMAN, lw=1.2, ls=DASHED, zorder=1)
-        ends[BAND_NAME] = axes.get_xlim()[1], human_mean
     if axes.lines:
         axes.set_ylim(*canvas.padded(*extent(axes, 1)))
-    low, high = (value(human, f"entropy.{name}", TEACHER_FORCED) for name in ("p05", "p95"))
-    if low is not None and high is not None:
-        bottom, top = axes.get_ylim()
-        axes.axhspan(max(low, bottom), min(high, top), color=BAND, lw=0, zorder=0)
     _name(axes, ends)
     return drawing
 
@@ -98,8 +79,7 @@ def _lines(
 
 
 def _name(axes: Axes, ends: Mapping[str, Point]) -> None:
-    colours = [HUMAN if name == BAND_NAME else INK for name in ends]
-    canvas.name_lines(axes, list(ends.values()), list(ends), colours)
+    canvas.name_lines(axes, list(ends.values()), list(ends), [INK] * len(ends))
 
 
 def _number(place: Mapping[str, Any], key: str) -> bool:

@@ -1,4 +1,4 @@
-"""Entropy against temperature, with every sampler as a mark on the curve."""
+"""Expected surprisal against temperature, with every sampler as a mark on the curve."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from corelm.reports.document.content import Document, SamplerEntry
+from corelm.reports.document.content import Document, SamplerEntry, TemperatureFit
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import value
 from corelm.reports.render.plots import canvas
-from corelm.reports.render.plots.canvas import DASHED, DOTTED, HUMAN, MARK, MUTED, TEAL
+from corelm.reports.render.plots.canvas import BAND, DASHED, DOTTED, HUMAN, MARK, TEAL
 from corelm.reports.render.plots.entries import Point, ends_of_sweeps, named
 
 if TYPE_CHECKING:
@@ -26,90 +26,91 @@ ZOOM = 0.15
 """The temperatures around the marks that a plot of a part of the curve shows at least."""
 
 SAME = 0.01
-"""Nats by which a sampler's entropy may differ from the curve's at its own temperature."""
+"""Nats by which a sampler's surprisal may differ from the curve's at its own temperature."""
+
+FIGURE = "expected_surprisal"
 
 
-def entropy_against_temperature(document: Document) -> Figure:
-    """Draw the curve, both bounds, the human line, and every sampler as a mark on the curve."""
-    greatest = document.bounds.max
-    t, entropy = _curve(document)
+def surprisal_against_temperature(document: Document) -> Figure:
+    """Draw the curve, the band of human surprisal, and every sampler as a mark on the curve."""
+    t, surprisal = _curve(document)
     places = {
-        label: place for label, entry in named(document) if (place := _place(entry, t, entropy))
+        label: place for label, entry in named(document) if (place := _place(entry, t, surprisal))
     }
-    drawing, axes = canvas.canvas(right=56)
-    human = value(document.human, "entropy", TEACHER_FORCED)
-    _frame(axes, document, list(places.values()), human)
+    drawing, axes = canvas.canvas(right=18)
+    fit = document.human.temperature if document.human else None
+    _frame(axes, document, list(places.values()), fit)
     end = axes.get_xlim()[1]
     axes.set_xlabel("temperature")
-    axes.set_ylabel("mean entropy (nats)")
-    axes.plot(t, entropy, color=TEAL, zorder=3)
-    if axes.get_ylim()[1] > greatest:
-        axes.axhline(greatest, color=MUTED, lw=1, zorder=2)
-        bound = f"largest possible: ln {document.drawable:,} = {greatest:.2f}"
-        canvas.write(axes, 0, greatest, bound, offset=(6, canvas.ABOVE), color=MUTED)
+    axes.set_ylabel("expected surprisal (nats)")
+    axes.plot(t, surprisal, color=TEAL, zorder=3)
     for x, y in places.values():
         kind = ">" if x > end else "o"
         axes.plot(min(x, end), y, kind, color=TEAL, zorder=5, clip_on=False, **MARK)
-    crossing = None if human is None else _human_crossing(axes, human, t, entropy)
+    crossing = None if fit is None else _human_crossing(axes, fit)
     shown = ends_of_sweeps(document, places)
     marks = [(min(places[label][0], end), places[label][1]) for label in shown]
-    if canvas.name_marks(axes, marks, shown):
-        _choices(axes)
-    if human is not None:
-        _name_human(axes, human, crossing)
+    canvas.name_marks(axes, marks, shown)
+    if fit is not None:
+        _name_human(axes, fit, crossing)
     return drawing
 
 
-def _name_human(axes: Axes, mean: float, crossing: float | None) -> None:
-    """Name the human line and its temperature: both at the line, or the one at the axis."""
-    name, bottom = f"human text: {mean:.2f}", axes.get_ylim()[0]
-    short = canvas.along_level(axes, mean, name)
+def _name_human(axes: Axes, fit: TemperatureFit, crossing: float | None) -> None:
+    """Name the human level and its temperature: both at the level, or the one at the axis."""
+    about = "about " if fit.estimated else ""
+    name, bottom = f"human text: {about}{fit.surprisal:.2f}", axes.get_ylim()[0]
+    short = canvas.along_level(axes, fit.surprisal, name)
     if crossing is None:
         canvas.write_clear(axes, short, HUMAN)
         return
     t = f"t = {crossing:.2f}"
-    long = canvas.along_level(axes, mean, f"{name} ({t})")
+    long = canvas.along_level(axes, fit.surprisal, f"{name} ({t})")
     if canvas.write_clear(axes, [*long, *short], HUMAN).name == name:
         canvas.write_clear(axes, [canvas.Place(t, (crossing, bottom), (5, 9))], HUMAN)
 
 
 def _curve(document: Document) -> tuple[Sequence[float], Sequence[float]]:
-    """Return the curve, extended to temperature 0, where only the likeliest token is left."""
-    return [0.0, *document.curve.t], [0.0, *document.curve.entropy]
+    """Return the curve, extended to temperature 0, where it is flat."""
+    curve = document.curve
+    return [0.0, *curve.t], [*(curve.surprisal[:1] or [0.0]), *curve.surprisal]
 
 
-def _place(entry: SamplerEntry, t: Sequence[float], entropy: Sequence[float]) -> Point | None:
-    """Place a sampler on the curve: at its own temperature, or where the curve has its entropy.
+def _place(entry: SamplerEntry, t: Sequence[float], surprisal: Sequence[float]) -> Point | None:
+    """Place a sampler on the curve: at its own temperature, or where the curve has its surprisal.
 
-    Where the curve is flat, many temperatures have the sampler's entropy, so a temperature goes
+    Where the curve is flat, many temperatures have the sampler's surprisal, so a temperature goes
     to its own one, provided that the curve agrees with it there.
     """
-    mean = value(entry, "entropy", TEACHER_FORCED)
-    if mean is None:
+    mean = value(entry, FIGURE, TEACHER_FORCED)
+    if mean is None or not surprisal:
         return None
     own = entry.temperature
-    if own is not None and (own > t[-1] or abs(np.interp(own, t, entropy) - mean) <= SAME):
+    if own is not None and (own > t[-1] or abs(np.interp(own, t, surprisal) - mean) <= SAME):
         return float(own), mean
-    if mean > entropy[-1]:
+    if mean > surprisal[-1]:
         return math.inf, mean
-    return float(np.interp(mean, entropy, t)), mean
+    return float(np.interp(mean, surprisal, t)), mean
 
 
-def _frame(axes: Axes, document: Document, places: Sequence[Point], human: float | None) -> None:
+def _frame(
+    axes: Axes, document: Document, places: Sequence[Point], fit: TemperatureFit | None
+) -> None:
     """Set the limits: the whole curve, or for matched samplers the part of it around them."""
-    t, entropy = _curve(document)
-    greatest = document.bounds.max
+    t, surprisal = _curve(document)
     end = _last_temperature(t, places)
-    low, high, bottom, top = 0.0, end, 0.0, 1.1 * greatest or 1
+    human = [] if fit is None else [fit.surprisal]
+    heights = [*(y for _, y in places), *human, *np.interp([end], t, surprisal)]
+    low, high, bottom, top = 0.0, end, 0.0, 1.1 * max(heights, default=0) or 1
     if document.header.matched and places:
-        crossing = [] if human is None else [float(np.interp(human, entropy, t))]
+        crossing = [] if fit is None or fit.t is None else [fit.t]
         at = [x for x in (*(x for x, _ in places), *crossing) if x <= end] or [end]
         low, high = max(min(at) - ZOOM, 0), min(max(at) + ZOOM, end)
-        heights = [*np.interp([low, high], t, entropy), *(y for _, y in places)]
+        heights = [*np.interp([low, high], t, surprisal), *(y for _, y in places)]
         bottom, top = max(min(heights), 0), max(heights) or 1
     axes.set(xlim=(low, high), ylim=(bottom, top))
     axes.locator_params(axis="x", nbins=5)
-    axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= min(top, greatest)])
+    axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick <= top])
 
 
 def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
@@ -118,25 +119,14 @@ def _last_temperature(t: Sequence[float], places: Iterable[Point]) -> float:
     return max(LEAST_RANGE, min(1.25 * last, t[-1]))
 
 
-def _human_crossing(
-    axes: Axes, mean: float, t: Sequence[float], entropy: Sequence[float]
-) -> float | None:
-    """Draw the human line and the place where the curve meets it; return its temperature."""
-    (start, end), bottom = axes.get_xlim(), axes.get_ylim()[0]
-    axes.axhline(mean, color=HUMAN, lw=1.2, ls=DASHED, zorder=2)
-    at = float(np.interp(mean, entropy, t))
-    if not (mean < entropy[-1] and start < at < end):
+def _human_crossing(axes: Axes, fit: TemperatureFit) -> float | None:
+    """Draw the human level, its band and where the curve meets it; return its temperature."""
+    (start, end), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    if fit.ci95 is not None:
+        low, high = np.clip(fit.ci95, bottom, top)
+        axes.axhspan(low, high, color=BAND, lw=0, zorder=0)
+    axes.axhline(fit.surprisal, color=HUMAN, lw=1.2, ls=DASHED, zorder=2)
+    if fit.t is None or not start < fit.t < end:
         return None
-    axes.plot([at, at], [bottom, mean], color=HUMAN, lw=1, ls=DOTTED, zorder=2)
-    return at
-
-
-def _choices(axes: Axes) -> None:
-    """Show the same heights on the right, as numbers of equally likely tokens."""
-    other = axes.twinx()
-    bottom, top = axes.get_ylim()
-    other.set_ylim(bottom, top)
-    tens = [k * 10**n for n in range(12) for k in ((1,) if top - bottom > 5 else (1, 2, 5))]
-    counts = [count for count in tens if bottom <= math.log(count) <= top]
-    other.set_yticks([math.log(n) for n in counts], [f"{n:,}" for n in counts])
-    other.set_ylabel("equally likely tokens")
+    axes.plot([fit.t, fit.t], [bottom, fit.surprisal], color=HUMAN, lw=1, ls=DOTTED, zorder=2)
+    return fit.t

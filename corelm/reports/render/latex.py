@@ -1,0 +1,104 @@
+"""A report as a table of LaTeX, with the rules of the package booktabs."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from corelm.reports.document.content import Document, Entry
+from corelm.reports.document.figures import HUMAN
+from corelm.reports.document.summary import summary
+from corelm.reports.render import sentences
+from corelm.reports.render.columns import overview_columns
+from corelm.toolkit import one_line
+
+CLOSEST = r"$^{\dagger}$"
+"""Marks the entries that cannot be told from the one closest to human text."""
+_COMMANDS = {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "|": r"\textbar{}", "<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}", "'": r"\textquotesingle{}", "-": "{-}",
+    "\N{MINUS SIGN}": "$-$", "\N{INFINITY}": r"$\infty$", "\N{EN DASH}": "--",
+    "\N{EM DASH}": "---", "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+} | {letter: f"\\{letter}" for letter in "&%$#_{}"}  # fmt: skip
+
+
+def to_latex(document: Document) -> str:
+    """Render the table of a report, each figure with its 95 % interval where it has one.
+
+    Entries that cannot be told from the closest one to human text are marked. The table needs
+    `\\usepackage{booktabs}` and `\\usepackage[T1]{fontenc}`, and works with pdfTeX, XeTeX and
+    LuaTeX.
+    """
+    columns = overview_columns(document, intervals=True)
+    titles = ["sampler", *(column.title for column in columns)]
+    rows = [
+        _row([_name(document, entry), *(escaped(column.cell(entry)) for column in columns)])
+        for entry in document.entries
+    ]
+    if document.human is not None and len(rows) > 1:
+        rows.insert(1, r"\midrule")
+    rows += [
+        _row([_code(name), rf"\multicolumn{{{len(columns)}}}{{l}}{{{escaped(f'failed: {why}')}}}"])
+        for name, why in sentences.failures(document)
+    ]
+    return "\n".join(
+        [
+            r"% \usepackage{booktabs} \usepackage[T1]{fontenc}",
+            r"\begin{table}",
+            r"\centering",
+            r"\footnotesize",
+            r"\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{_caption(document)}}}",
+            r"\label{tab:samplers}",
+            rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+            r"\toprule",
+            _row([escaped(title) for title in titles]),
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _caption(document: Document) -> str:
+    columns = overview_columns(document)
+    parts = [summary(document), sentences.method(document, columns), sentences.legend(columns)]
+    text = escaped(" ".join([*parts, "In brackets: 95 % intervals."]))
+    if not document.closest:
+        return text
+    return f"{text} {CLOSEST} cannot be told from the closest to human text."
+
+
+def _name(document: Document, entry: Entry) -> str:
+    mark = CLOSEST if entry.label in document.closest and entry.label != HUMAN else ""
+    return (escaped(HUMAN) if entry.label == HUMAN else _code(entry.label)) + mark
+
+
+def _code(name: str) -> str:
+    return rf"\texttt{{{escaped(name)}}}"
+
+
+def _row(cells: list[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
+
+
+def escaped(text: str) -> str:
+    r"""Return a text as LaTeX, in which nothing is a command and every letter exists.
+
+    Example:
+        >>> print(escaped("100 % of top_p{\\input}"))
+        100 \% of top\_p\{\textbackslash{}input\}
+    """
+    return "".join(_letter(letter) for letter in one_line(text))
+
+
+def _letter(letter: str) -> str:
+    if letter in _COMMANDS:
+        return _COMMANDS[letter]
+    if letter < "\x7f" or (letter < "\u0180" and unicodedata.category(letter)[0] == "L"):
+        return letter
+    return rf"[U+{ord(letter):04X}]"  # pdfTeX has no such letter

@@ -1,0 +1,91 @@
+"""Digests of the code that computes: an edited copy of the same version is different code."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+
+SUFFIXES = (*SOURCE_SUFFIXES, *EXTENSION_SUFFIXES)
+OWN = ("corelm", "corelm_samplers")
+"""The packages that take part in every computation."""
+DIGITS = 16
+MISSING = "none"
+"""The digest of a package that is not there, or that has no files."""
+
+
+def code_of(things: Iterable[object], modules: Iterable[str] = ()) -> dict[str, str]:
+    """Return the digest of each package that computes, by name.
+
+    Args:
+        things: the models, samplers, decoders and functions that take part besides corelm itself.
+        modules: modules that take part too, such as the one that loads a model.
+
+    Example:
+        >>> import corelm
+        >>> sorted(code_of([corelm.sampler("greedy")]))
+        ['corelm', 'corelm_samplers']
+    """
+    named = {re.split(r"[.:]", module)[0] for module in modules} - {""}
+    return digests({*OWN, *named, *(package for thing in things for package in _packages(thing))})
+
+
+def code_settings(things: Iterable[object]) -> dict[str, str]:
+    """Return the digests as settings, by which unfinished work of other code is not continued."""
+    return {f"code of {package}": digest for package, digest in code_of(things).items()}
+
+
+def digests(packages: Iterable[str]) -> dict[str, str]:
+    """Return the digest of each of these packages here, sorted by name."""
+    return {name: _digest(name) for name in sorted(packages)}
+
+
+def _packages(thing: object) -> Iterator[str]:
+    """Yield the top-level packages that define a function, or a value's class and its bases."""
+    classes = [thing] if hasattr(thing, "__module__") and callable(thing) else []
+    for each in (*classes, *type(thing).__mro__):
+        package = (each.__module__ or "").partition(".")[0]
+        if package and package not in sys.stdlib_module_names:
+            yield package
+
+
+def _digest(package: str) -> str:
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):  # the script that runs has no spec
+        spec = None
+    return _digest_of(tuple(_roots(spec))) if spec else MISSING
+
+
+def _roots(spec: ModuleSpec) -> Iterator[str]:
+    """Yield the folders of a package, or the file of a module."""
+    if spec.submodule_search_locations is not None:
+        yield from spec.submodule_search_locations
+    elif spec.has_location and spec.origin:
+        yield spec.origin
+
+
+# Once a process: a module that was edited after its import still computes as it did.
+@cache
+def _digest_of(roots: tuple[str, ...]) -> str:
+    whole = hashlib.sha256()
+    files = sorted(pair for root in roots for pair in _files(Path(root)))
+    for name, file in files:
+        whole.update(f"{name}\n".encode("utf-8", "surrogatepass"))
+        whole.update(hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()[:DIGITS] if files else MISSING
+
+
+def _files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files with code in a folder, each with its path in it; a file yields itself."""
+    if root.is_file():
+        yield root.name, root
+        return
+    for file in root.rglob("*"):
+        if file.name.endswith(SUFFIXES) and file.is_file():
+            yield file.relative_to(root).as_posix(), file

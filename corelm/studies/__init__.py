@@ -1,0 +1,1 @@
+"""Studies: reports on several models, described in a file and repeatable from it."""

@@ -1,0 +1,140 @@
+"""Runs a study, shows its results and compares two of them in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from corelm.cli.exit_codes import DONE, FAILED, PARTLY_FAILED
+from corelm.cli.output import blocks, messages
+from corelm.cli.output.product import Output
+from corelm.cli.output.progress import stages
+from corelm.reports.cli.report_diff import show_comparison
+from corelm.reports.cli.report_table import report_table
+from corelm.reports.document.comparison import comparison, same
+from corelm.reports.document.content import Document
+from corelm.reports.document.gate import Condition, condition
+from corelm.reports.document.lookup import against, plugin_metrics
+from corelm.reports.report import Report
+from corelm.scaling.choice import ExecutorChoice
+from corelm.studies.results import StudyResult, write_lock, write_report
+from corelm.studies.sample_size import sample_sizes
+from corelm.studies.study_file import Study, read_study
+from corelm.studies.study_run import PlannedReport, planned
+from corelm.studies.unit_cache import UnitCache
+from corelm.toolkit import label
+
+
+def run_study(study: Study, executor: ExecutorChoice, out: Output) -> int:
+    """Measure and write a study; return the exit code."""
+    made: list[tuple[PlannedReport, Report]] = []
+    with UnitCache() as cache:
+        try:
+            for each in planned(study):
+                for text in each.plan.warnings:
+                    messages.tell(f"note: {text}")
+                with stages("units") as progress:
+                    document = each.document(cache, executor, progress)
+                report = Report.of_run(document)
+                folder = write_report(study, each.model, report)
+                made.append((each, report))
+                show_report(label(each.model), report, out)
+                messages.note(f"written to {folder}")
+        except KeyboardInterrupt:
+            messages.note("the finished parts are kept; the same command continues the study")
+            raise
+        messages.note(f"{cache.misses} parts measured, {cache.hits} taken from earlier runs")
+    write_lock(study, made)
+    return _exit_code(study.fail_if, [report for _, report in made])
+
+
+def _exit_code(fail_if: Sequence[str], reports: Sequence[Report]) -> int:
+    reasons = [reason for report in reports for reason in _tripped(fail_if, report)]
+    for reason in reasons:
+        messages.error(reason)
+    if reasons:
+        return FAILED
+    return PARTLY_FAILED if any(report.failed for report in reports) else DONE
+
+
+def _tripped(fail_if: Sequence[str], report: Report) -> list[str]:
+    document = Document.from_dict(report.to_dict())
+    samplers = [(entry.sampler, entry.name) for entry in document.samplers]
+    conditions: list[Condition] = [
+        condition(text, samplers, plugin_metrics(document)) for text in fail_if
+    ]
+    return [reason for each in conditions if (reason := each.tripped(document))]
+
+
+def show_report(model: str, report: Report, out: Output) -> None:
+    """Write the table of one model."""
+    out.show(blocks.line(model, "bold"))
+    document = Document.from_dict(report.to_dict())
+    out.show(*report_table(document, out.width, out.unicode), blocks.line(""))
+
+
+def plan_study(
+    study: Study, figure: str, size: float, power: float, executor: ExecutorChoice, out: Output
+) -> int:
+    """Run a study as a pilot, and write how many texts the difference needs."""
+    with UnitCache() as cache:
+        for each in planned(study):
+            with stages("units") as progress:
+                pilot = Document.from_dict(each.document(cache, executor, progress))
+            found = list(sample_sizes(pilot, figure, size, power))
+            sets = len(pilot.header.prompts) * len(pilot.header.seeds)
+            rows = [
+                (s.sampler, f"{s.deviation:.3g}", f"{s.texts:,}", f"{-(-s.texts // sets):,}")
+                for s in found
+            ]
+            out.show(blocks.line(label(each.model), "bold"))
+            out.rows(("sampler", "deviation of a pair", "texts", "samples"), rows)
+            needed = max(-(-s.texts // sets) for s in found)
+            out.show(
+                blocks.line(
+                    f"To find a difference of {size:g} in {figure} from {against(pilot)} with a "
+                    f"probability of {power:.0%}, write samples = {needed}: each sampler then "
+                    f"writes {needed * sets:,} texts. The pilot had {study.samples * sets:,}."
+                )
+            )
+    return DONE
+
+
+def result_at(place: Path) -> StudyResult:
+    """Return the results of a study's file, or those in a folder.
+
+    Raises:
+        ReportError: there are none.
+    """
+    return StudyResult.read(read_study(place).folder if place.suffix == ".toml" else place)
+
+
+def show_result(result: StudyResult, out: Output) -> int:
+    """Write the tables of a result, and what made it."""
+    lock = result.lock
+    out.show(blocks.line(lock["title"], "bold"), blocks.line(""))
+    for model, report in result.reports():
+        show_report(model, report, out)
+    plugins = {"corelm": lock["versions"]["corelm"], **lock["plugins"]}
+    made_by = ", ".join(f"{name} {version}" for name, version in plugins.items())
+    out.show(blocks.line(f"Made by {made_by} on {lock['versions']['platform']}.", "dim"))
+    return DONE
+
+
+def diff_results(before: StudyResult, after: StudyResult, out: Output) -> int:
+    """Write what differs between two results; return the exit code."""
+    first, second = dict(before.reports()), dict(after.reports())
+    equal = first.keys() == second.keys()
+    for model in [name for name in first if name in second]:
+        documents = [Document.from_dict(each[model].to_dict()) for each in (first, second)]
+        compared = comparison(*documents)
+        equal = equal and same(compared)
+        out.show(blocks.line(model, "bold"))
+        show_comparison(compared, out)
+    for names, where in ((first.keys() - second, "first"), (second.keys() - first, "second")):
+        for name in sorted(names):
+            out.show(blocks.line(f"Only the {where} has the model {name}."))
+    changes = before.changes(after)
+    made = f"Made by: {changes}." if changes else "The same settings, versions and code made both."
+    out.show(blocks.line(made))
+    return DONE if equal else FAILED

@@ -1,0 +1,104 @@
+"""A cache of finished units of work by their content, which studies and their reports share.
+
+A unit's result depends on the unit, the model and the code alone, so its key is a digest of these.
+An interrupted study finds its finished units here, and a study that was edited finds everything
+that the edit leaves as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from corelm.toolkit import home
+
+FOLDER, NAME = "studies", "units.sqlite"
+PATIENCE = 60
+"""Seconds to wait while another process writes."""
+logger = logging.getLogger("corelm")
+
+
+class UnitCache:
+    """The stored results, as JSON, by key; without a file it stores nothing.
+
+    Args:
+        path: the file, which is made where it is missing.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with UnitCache(Path(folder) / "units.sqlite") as cache:
+        ...         cache.put("a key", "[1, 2]")
+        ...         cache.get("a key"), cache.get("another"), cache.hits
+        ('[1, 2]', None, 1)
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or home() / FOLDER / NAME
+        self.hits = self.misses = 0
+        self._database: sqlite3.Connection | None = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = _opened(self.path)
+        except (OSError, sqlite3.Error) as error:
+            logger.warning("finished work is not stored: %s: %s", self.path, error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._database is not None:
+            self._database.close()
+
+    def get(self, key: str) -> str | None:
+        """Return the result of a key, or None if there is none."""
+        found = self._stored(key)
+        self.hits, self.misses = self.hits + (found is not None), self.misses + (found is None)
+        return found
+
+    def _stored(self, key: str) -> str | None:
+        if self._database is None:
+            return None
+        # A damaged result is measured again.
+        with suppress(sqlite3.Error, zlib.error, UnicodeDecodeError):
+            rows = self._database.execute("SELECT result FROM units WHERE key = ?", (key,))
+            for (result,) in rows:
+                return zlib.decompress(result).decode()
+        return None
+
+    def put(self, key: str, result: str) -> None:
+        """Store a result at once, so that it survives if the process is killed."""
+        if self._database is None:
+            return
+        packed = zlib.compress(result.encode(), level=1)
+        try:
+            with self._database:
+                self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?)", (key, packed))
+        except sqlite3.Error as error:
+            logger.warning("finished work is no longer stored: %s: %s", self.path, error)
+            self._database.close()
+            self._database = None
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open the file; replace one that is no database, as a power cut may leave it."""
+    for last in (False, True):
+        database = sqlite3.connect(path, timeout=PATIENCE)
+        try:
+            # A lost unit is measured again, so nothing has to wait for the disk.
+            database.execute("PRAGMA synchronous = OFF")
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS units (key TEXT PRIMARY KEY, result BLOB NOT NULL)"
+            )
+            return database
+        except sqlite3.DatabaseError as error:
+            database.close()
+            if last or isinstance(error, sqlite3.OperationalError):
+                raise
+            logger.warning("%s is damaged; it is started again", path)
+            path.unlink()
+    raise AssertionError("unreachable")
