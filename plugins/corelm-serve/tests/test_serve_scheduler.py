@@ -200,6 +200,18 @@ def test_a_sampler_that_hangs_is_named_and_costs_one_request(open_client):
     client.complete()
 
 
+def test_a_request_that_came_during_a_hang_is_written(scheduler):
+    hanging, waiting = Listener(), Listener()
+    running = scheduler(stall=0.5)
+    running.submit([job(hanging, "hangs(seconds=4)")])
+    while not running.running:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    running.submit([job(waiting, length=5)])  # while no thread waits for jobs
+    assert hanging.end.code == "stalled"
+    assert isinstance(waiting.end, Written)
+
+
 def test_a_request_has_a_time_limit(open_client):
     client = open_client({"toy": Slow(seconds=0.05)}, Limits(seconds=0.3))
     status, error = client.refused(max_tokens=1000)

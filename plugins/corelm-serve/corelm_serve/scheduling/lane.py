@@ -144,12 +144,13 @@ class Lane:
         """Wait for something to do; return False if this thread has ended."""
         with self.changed:
             while epoch == self._epoch and not self._closed:
-                if self._round is None:
-                    for job in self._admit(list(self._running)):
-                        self._running[job] = Writing(self._model, job, self._piece, self._shared)
+                if self._running and self._round is not None:
+                    return True  # the round of a thread that this one replaces
+                self._round = None
+                for job in self._admit(list(self._running)):
+                    self._running[job] = Writing(self._model, job, self._piece, self._shared)
                 if self._running:
                     return True
-                self._round = None
                 self.changed.wait()
             return False
 
