@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -114,6 +115,13 @@ def named_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def _make_folder(folder: Path) -> None:
+    """Make a folder where there is none."""
+    if folder.exists() and not folder.is_dir():  # `mkdir` would say that the file exists
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    folder.mkdir(parents=True, exist_ok=True)
+
+
 def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     """Write files into a new folder, which then replaces the old one in a single step.
 
@@ -124,7 +132,7 @@ def write_folder(contents: Mapping[str, bytes], target: Path) -> None:
     Raises:
         OSError: a full disk, a read-only place; an earlier folder is unchanged.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     remove_leftovers(target, older_than=ABANDONED)
     new = _partial_path(target)
     new.mkdir()

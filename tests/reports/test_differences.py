@@ -65,7 +65,7 @@ def test_samplers_are_compared_with_the_first_where_there_are_no_people():
 
 
 def test_human_text_comes_first_if_there_is_some():
-    document = compare(["stochastic"], reference=TEXTS)
+    document = compare(["stochastic"], reference=TEXTS * 3)
     [row] = document["samplers"]
     assert row["differences"]["against"] == "human"
     [figure] = row["differences"]["teacher_forced"]

@@ -41,6 +41,7 @@ METRICS = {
     "fails": corelm.Metric("a metric that fails on greedy <b>text</b>", several),
     "undefined": corelm.Metric("never defined", lambda tokens, texts: None),
 }
+PEOPLE = ["the cat sat on the mat", "the dog sat", "the mat", "the cat", "a dog ran"]
 NAMES = [f"my-package:{name}" for name in METRICS]
 
 
@@ -51,9 +52,9 @@ def report() -> corelm.Report:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "registry", lambda: plugins)
         return corelm.compare(
-            ToyModel(), ["greedy", "temperature(t=0.5)", "uniform"], prompts="the", n=5, length=12,
-            reference=["the cat sat on the mat", "the dog sat", "the mat", "the cat", "a dog ran"],
-            against="uniform",
+            ToyModel(), ["greedy", "temperature(t=0.5)", "uniform"], prompts="the", n=25, length=12,
+            reference=5 * PEOPLE,
+            against="uniform", texts="all",
             metrics=[*METRICS, "per_text"],
         )  # fmt: skip
 
@@ -70,10 +71,9 @@ def document(report: corelm.Report) -> Document:
 def test_figures_and_intervals_by_full_name(document):
     assert [each["name"] for each in document["header"]["metrics"]] == NAMES
     own = document["samplers"][1]["generated_texts"]
-    lengths = [len(text["tokens"]) for text in document["samplers"][1]["texts"]]
-    lengths = [n - (n < 12) for n in lengths]  # the end of a text is no token of it
+    lengths = [len(text["text"].split()) for text in document["samplers"][1]["texts"]]
     assert own[NAMES[0]] == pytest.approx(np.mean(lengths))
-    without = [np.mean(lengths[:i] + lengths[i + 1 :]) for i in range(5)]
+    without = [np.mean(lengths[:i] + lengths[i + 1 :]) for i in range(25)]
     assert own["ci95"][NAMES[0]] == pytest.approx(jackknife(own[NAMES[0]], without))
     assert own["loops"] != own["my-package:loops"] == 0.5
     assert own["my-package:undefined"] is None
@@ -97,7 +97,7 @@ def test_a_failure_leaves_one_figure_missing_and_says_why(report, document):
     assert report.failed == {"greedy.my-package:fails": reason}
     assert document["samplers"][0]["generated_texts"]["my-package:fails"] is None
     assert document["samplers"][0]["failed_metrics"] == {"my-package:fails": reason}
-    assert document["samplers"][2]["generated_texts"]["my-package:fails"] == 5.0
+    assert document["samplers"][2]["generated_texts"]["my-package:fails"] == 25.0
     assert f"| `greedy.my-package:fails` | failed: {reason} |" in report.to_markdown()
     assert f"<bdi>greedy.my-package:fails</bdi> failed: <bdi>{reason}</bdi>" in report.to_html()
 
@@ -159,8 +159,8 @@ def test_a_metric_of_a_text_counts_the_texts_that_have_it(monkeypatch):
     used = own["texts_used"]["my-package:long"]
     assert 0 < used < own["n"] == 32
     assert own["my-package:long"] == 12.0
-    assert "stochastic,generated_texts,my-package:long,12.0,12.0,12.0," in report.to_csv()
-    assert f",12.0,{used}\n" in report.to_csv()
+    # All of them have 12, which says nothing of the next text: there is no interval.
+    assert f"stochastic,generated_texts,my-package:long,12.0,,,{used}," in report.to_csv()
     assert f"of {used} texts" in report.to_html()
     assert own["my-package:longer"] is None
     [warning] = [each for each in report.to_dict()["warnings"] if "my-package:longer" in each]

@@ -87,7 +87,7 @@ def test_texts_of_any_length_keep_their_order():
 
 def test_under_itself_a_model_measures_the_same():
     document = corelm.compare(
-        ToyModel(end=False), ["temperature(t=0.9)", "temperature(t=0.5)"], prompts="the", n=6,
+        ToyModel(end=False), ["temperature(t=0.9)", "temperature(t=0.5)"], prompts="the", n=12,
         length=9, scorer=ToyModel(end=False), texts="all",
     ).to_dict()  # fmt: skip
     for row in document["samplers"]:

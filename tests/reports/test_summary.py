@@ -182,7 +182,7 @@ def test_reports_without_figures(rows, samplers, says):
 
 def test_the_summary_of_a_whole_report(made):
     text = summary(typed(made))
-    few = "greedy, temperature(t=0.5) and uniform cannot be told from the closest to human text"
+    few = "greedy and temperature(t=0.5) cannot be told from the closest to human text"
     assert text.startswith(few)
     assert text.endswith("breaks(at=5) failed.")
     assert [entry.label for entry in typed(made).entries] == [

@@ -31,7 +31,8 @@ def test_every_figure_has_a_line(made):
                 if isinstance(value, float):
                     line = found[row["sampler"], view, name]
                     assert float(line["value"]) == value
-                    assert int(line["n"]) == row[view]["n"]
+                    used = row[view].get("texts_used", {}).get(name, row[view]["n"])
+                    assert int(line["n"]) == used
 
 
 def test_an_interval_is_on_the_line_of_its_figure(made):

@@ -27,6 +27,8 @@ NORMAL = 1.959964
 FEWEST = 8
 """The number of independent units below which there is no interval: of so few, nobody can tell
 whether they are usual."""
+ROUNDING = 1e-12
+"""The relative difference below which two sums are the same."""
 FEW = 10
 """The number of units below which an interval is Student's: resampled sets of so few units hardly
 leave their range."""
@@ -159,7 +161,10 @@ def _influence(sums: ArrayLike, counts: ArrayLike) -> NDArray[np.float64]:
     totals, numbers = np.asarray(sums, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     if not numbers.any():
         return np.zeros(len(totals))
-    return np.asarray((totals - totals.sum() / numbers.sum() * numbers) / numbers.sum())
+    expected = totals.sum() / numbers.sum() * numbers
+    share = (totals - expected) / numbers.sum()
+    # Texts that differ by rounding alone do not differ.
+    return np.where(np.isclose(totals, expected, rtol=ROUNDING, atol=0), 0.0, share)
 
 
 def _means(sums: ArrayLike, counts: ArrayLike, seed: int, rounds: int) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -168,3 +170,9 @@ def test_shares_have_the_score_interval(hits, n):
 
 def test_no_share_of_nothing():
     assert share_interval(0, 0) is None
+
+
+def test_texts_that_differ_by_rounding_alone_are_the_same():
+    counts = [3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25]
+    sums = [sum([math.log(11)] * count) for count in counts]
+    assert mean_interval(sums, counts) == pytest.approx([math.log(11)] * 2)
