@@ -93,12 +93,13 @@ def test_a_report_has_them_with_intervals_for_people_too() -> None:
     people = ["the cat sat on the mat the dog ran the cat " * 5] * 2
     report = corelm.compare(
         ToyModel(end=False),
-        ["greedy", "uniform"],
+        ["greedy", "temperature(t=1.0)"],
         prompts="the",
-        n=4,
+        n=12,
         length=60,
         reference=people,
         metrics=["mattr", "corelm-lexical:mtld"],
+        texts="all",
     ).to_dict()
     assert [each["name"] for each in report["header"]["metrics"]] == [
         "corelm-lexical:mattr",
@@ -109,8 +110,10 @@ def test_a_report_has_them_with_intervals_for_people_too() -> None:
         own = row["generated_texts"]
         assert own["corelm-lexical:mattr"] == pytest.approx(np.mean([mattr(t) for t in texts]))
         assert own["corelm-lexical:mtld"] == pytest.approx(np.mean([mtld(t) for t in texts]))
-        low, high = own["ci95"]["corelm-lexical:mattr"]
-        assert low <= own["corelm-lexical:mattr"] <= high
+    greedy, drawn = (row["generated_texts"]["ci95"] for row in report["samplers"])
+    assert greedy["corelm-lexical:mattr"] is None  # it wrote one text again and again
+    low, high = drawn["corelm-lexical:mattr"]
+    assert low < report["samplers"][1]["generated_texts"]["corelm-lexical:mattr"] < high
     human = report["reference"]["generated_texts"]["corelm-lexical:mattr"]
     assert human == pytest.approx(mattr(words(people[0])))
 
