@@ -112,8 +112,8 @@ def test_a_report_has_them_with_intervals_for_people_too() -> None:
         assert own["corelm-lexical:mtld"] == pytest.approx(np.mean([mtld(t) for t in texts]))
     greedy, drawn = (row["generated_texts"]["ci95"] for row in report["samplers"])
     assert greedy["corelm-lexical:mattr"] is None  # it wrote one text again and again
-    low, high = drawn["corelm-lexical:mattr"]
-    assert low < report["samplers"][1]["generated_texts"]["corelm-lexical:mattr"] < high
+    low, high = drawn["corelm-lexical:mtld"]
+    assert low < report["samplers"][1]["generated_texts"]["corelm-lexical:mtld"] < high
     human = report["reference"]["generated_texts"]["corelm-lexical:mattr"]
     assert human == pytest.approx(mattr(words(people[0])))
 
