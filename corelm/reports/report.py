@@ -182,6 +182,7 @@ def compare(
     seed: int | None = None,
     seeds: str | Sequence[int] | None = None,
     reference: str | Path | Sequence[str] | None = None,
+    prompts_from_reference: int | None = None,
     contexts: int = CONTEXTS,
     match: str | Sequence[str] = (),
     against: str | Sampler | Decoder | None = None,
@@ -213,6 +214,9 @@ def compare(
         reference: human texts to compare with, or the path of a file or a folder of them. By
             default, the IMDB reviews that the model has not seen, provided that they were fetched
             and the model is one of IMDB reviews; otherwise the model's own texts are the contexts.
+        prompts_from_reference: the number of tokens at the beginning of each human text that are a
+            prompt, instead of `prompts`; human text is their continuations, so differences from it
+            are paired by prompt. There are at most `contexts` prompts, and at least 8.
         contexts: texts on whose positions the samplers are compared, at most.
         match: a target such as "entropy=3", "mass_kept=0.9", "human_recall=0.95" or
             "surprisal=human", or several. A sampler that leaves one parameter open, such as
@@ -252,7 +256,8 @@ def compare(
     asked = plan(
         own.model, own.name, samplers, prompts=prompts, n=n, length=length, seed=seed,
         seeds=seeds,
-        reference=reference, contexts=contexts, match=match, against=against, metrics=metrics,
+        reference=reference, prompts_from_reference=prompts_from_reference,
+        contexts=contexts, match=match, against=against, metrics=metrics,
         texts=texts, scorer=None if scorer is None else _named(scorer),
     )  # fmt: skip
 

@@ -30,6 +30,7 @@ class Study:
         models: the names or paths of the models.
         samplers: the samplers, sweeps and decoders, as expressions.
         prompts: the beginnings of the texts; None for the prompt of each model.
+        prompts_from_reference: the tokens of each human text that are a prompt, in their place.
         samples: texts of each sampler for each prompt and seed.
         length: tokens of a text, at most.
         seeds: the random seeds.
@@ -52,6 +53,7 @@ class Study:
     models: tuple[str, ...] = (label(MODEL),)
     samplers: tuple[str, ...] = ()
     prompts: tuple[str, ...] | None = None
+    prompts_from_reference: int | None = None
     samples: int = N
     length: int = LENGTH
     seeds: tuple[int, ...] | str = (1,)
@@ -217,7 +219,8 @@ def _write(value: Any, place: _Place) -> dict[str, Any]:
 TABLES: Mapping[str, Mapping[str, Reader]] = {
     "": {
         "title": _text, "models": _texts, "samplers": _texts, "decoders": _texts,
-        "prompts": _prompts, "samples": _count, "length": _count, "seeds": _seeds,
+        "prompts": _prompts, "prompts_from_reference": _count, "samples": _count,
+        "length": _count, "seeds": _seeds,
         "reference": _path, "contexts": _count, "match": _texts, "against": _text,
         "metrics": _texts, "scorer": _text, "device": _text, "dtype": _text, "texts": _kept,
         "fail_if": _texts, "write": _write,

@@ -113,5 +113,6 @@ def planned(study: Study) -> Iterator[PlannedReport]:
             length=study.length, seeds=study.seeds, reference=study.reference,
             contexts=study.contexts, match=study.match, against=study.against,
             metrics=study.metrics, texts=study.texts, scorer=scorer,
+            prompts_from_reference=study.prompts_from_reference,
         )  # fmt: skip
         yield PlannedReport(study, name, asked)

@@ -55,7 +55,8 @@ NEEDS = re.compile(r"^<!-- needs: (.+) -->$", re.MULTILINE)
 PAGE_NEEDS = re.compile(rf"{NEEDS.pattern}(?!\n *```)", re.MULTILINE)
 ANYTHING = "..."
 STAGES = (
-    "contexts", "entropy of the model", "matching", "teacher forcing", "generated texts", "figures",
+    "contexts", "human texts", "entropy of the model", "matching", "teacher forcing",
+    "generated texts", "figures",
 )  # fmt: skip
 PROGRESS = re.compile(rf"^({'|'.join(STAGES)}) \.\.\.\n", re.MULTILINE)
 """Lines of a report's progress where there is no terminal; on a terminal they are bars."""

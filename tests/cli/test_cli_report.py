@@ -63,6 +63,17 @@ def test_people_stand_first(report: Run, tmp_path: Path) -> None:
     assert lines[3].split()[3].startswith("+")
 
 
+def test_prompts_are_the_beginnings_of_human_texts(report: Run, tmp_path: Path) -> None:
+    words = ["cat", "dog", "mat", "on", "ran", "sat", "saw", "the", "under"]
+    (tmp_path / "texts.txt").write_text("".join(f"{word} and the cat sat\n" for word in words))
+    result = report("--reference", "texts.txt", "--prompts-from-reference", "1", "--json", "-")
+    assert sorted(result.json["header"]["prompts"]) == words
+    assert result.json["reference"]["generated_texts"]["n"] == len(words)
+    result = report("--prompts-from-reference", "1")
+    assert result.code == 2
+    assert "prompts_from_reference needs human texts: give some as the reference" in result.err
+
+
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])
 def test_it_fits_the_terminal(run: Run, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
@@ -108,7 +119,7 @@ def test_every_form_is_written(report: Run, tmp_path: Path) -> None:
     assert result.code == 0
     document = json.loads((tmp_path / files["json"]).read_text(), parse_constant=pytest.fail)
     jsonschema.validate(document, schema())
-    assert document["header"]["command"].startswith("corelm report --model toy --samples 4 ")
+    assert document["header"]["command"].startswith("corelm report --model toy --samples 12 ")
     assert document["header"]["command"].endswith("--html 'a report.html' --plots a/b")
     lines = list(csv.DictReader(io.StringIO((tmp_path / files["csv"]).read_text())))
     assert {line["sampler"] for line in lines} == {"greedy", "uniform"}

@@ -92,6 +92,18 @@ def test_a_study_writes_its_reports_and_what_made_them(study, tmp_path):
     assert "corelm study run study.toml" in (results / "repeat.md").read_text()
 
 
+def test_prompts_may_be_the_beginnings_of_human_texts(study, tmp_path):
+    words = ["cat", "dog", "mat", "on", "ran", "sat", "saw", "the", "under"]
+    (tmp_path / "human.txt").write_text("".join(f"{word} and the cat sat\n" for word in words))
+    given = 'reference = "human.txt"\nprompts_from_reference = 1'
+    study.write_text(study.read_text().replace('prompts = ["the", "a cat"]', given))
+    assert run(study) == 0
+    for model in ("cats", "dogs"):
+        report = json.loads((tmp_path / f"results/{model}/report.json").read_bytes())
+        assert sorted(report["header"]["prompts"]) == words
+        assert report["reference"]["generated_texts"]["units"] == len(words)
+
+
 def test_the_second_run_measures_nothing_and_writes_the_same_bytes(study, tmp_path, measured):
     run(study)
     assert measured

@@ -25,13 +25,15 @@ def test_a_study_says_what_is_measured_and_what_is_written(read, tmp_path):
     (tmp_path / "human.txt").write_text("the cat sat")
     study = read(
         'title = "T"\nmodels = "imdb"\nprompts = "prompts.txt"\nseeds = "1..3"\n'
-        'reference = "human.txt"\ndecoders = ["beam(width=2)"]\ntexts = "all"\n'
+        'reference = "human.txt"\nprompts_from_reference = 2\n'
+        'decoders = ["beam(width=2)"]\ntexts = "all"\n'
         '[write]\nfolder = "out"\nforms = ["latex"]\n'
     )
     assert (study.title, study.models, study.prompts) == ("T", ("imdb",), ("the", "a cat"))
     assert study.samplers == ("greedy", "beam(width=2)")
     assert (study.seeds, study.texts) == ("1..3", "all")
     assert study.reference == tmp_path / "human.txt"
+    assert study.prompts_from_reference == study.settings()["prompts_from_reference"] == 2
     assert (study.folder, study.forms, study.plots) == (tmp_path / "out", ("latex",), ("pdf",))
 
 
@@ -46,6 +48,7 @@ def test_the_title_and_the_folder_are_the_files(read, tmp_path):
         ("\n[write]\nform = []", r"line 4: a study has no key 'write\.form'.*forms"),
         ("samples = 0", r"line 2: samples must be a whole number, at least 1, not 0"),
         ("samples = true", r"line 2: samples must be a whole number"),
+        ("prompts_from_reference = 0", r"line 2: prompts_from_reference must be a whole number"),
         ("length = 1.5", r"line 2: length must be a whole number, at least 1, not 1\.5"),
         ("seeds = [-1]", r"line 2: seeds must be a list of whole numbers"),
         ("prompts = 'gone.txt'", r"line 2: prompts must be a list of texts or a file"),

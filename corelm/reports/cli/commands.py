@@ -22,8 +22,8 @@ from corelm.toolkit import MODEL, Parameter, Rule, label
 
 SAMPLES = Parameter("samples", int, N, Rule(ge=1))
 MEASURING = (
-    "samplers", "reference", "prompts", "samples", "length", "seed", "seeds", "model", "contexts",
-    "match", "against", "metric", "texts", "scorer", "resume",
+    "samplers", "reference", "prompts", "prompts_from_reference", "samples", "length", "seed",
+    "seeds", "model", "contexts", "match", "against", "metric", "texts", "scorer", "resume",
 )  # fmt: skip
 """The options that decide what is measured; they contradict --from and --diff."""
 ONE_REPORT = ("html", "csv", "latex", "p_values", "bibtex", "plots", "fail_if", "from_")
@@ -92,6 +92,15 @@ def report(
         str | None,
         typer.Option(
             metavar="FILE", help="A file of prompts, one a line. Default: the model's own prompt."
+        ),
+    ] = None,
+    prompts_from_reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INTEGER",
+            help="The first tokens of each human text are a prompt, and human text is their "
+            "continuations, so differences from it are paired. At most --contexts prompts, at "
+            "least 8.",
         ),
     ] = None,
     samples: Annotated[
@@ -235,6 +244,7 @@ def report(
             seed=seed,
             seeds=seeds,
             reference=None if reference is None else Path(reference),
+            prompts_from_reference=prompts_from_reference,
             contexts=contexts,
             match=[text_argument(text) for text in match or []],
             against=None if against is None else text_argument(against),

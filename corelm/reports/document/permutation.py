@@ -61,8 +61,8 @@ def tests(document: Document) -> list[PermutationTest]:
     """Return the test of every figure of texts, for each sampler and the one compared with.
 
     Raises:
-        ReportError: the differences are from human text, whose texts are not paired, or the report
-            has not kept every text.
+        ReportError: the differences are from human text, which no report keeps, or the report has
+            not kept every text.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """

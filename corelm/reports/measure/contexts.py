@@ -70,7 +70,9 @@ class Contexts:
         return Contexts(self.source, self.description, chosen, lengths)
 
 
-def human_contexts(model: LanguageModel, texts: Sequence[str], description: str) -> Contexts:
+def human_contexts(
+    model: LanguageModel, texts: Sequence[str], description: str, prompt_length: int = 0
+) -> Contexts:
     """Return the beginnings of human texts, as long as the model's context.
 
     A model that marks the beginning of a text has a distribution of its first token too. A word
@@ -80,6 +82,7 @@ def human_contexts(model: LanguageModel, texts: Sequence[str], description: str)
         model: the model whose vocabulary encodes the texts.
         texts: the texts; one without a position is left out.
         description: their source, in words.
+        prompt_length: the tokens at the beginning of each text that are its prompt.
 
     Raises:
         UsageError: no text has a position.
@@ -89,7 +92,8 @@ def human_contexts(model: LanguageModel, texts: Sequence[str], description: str)
         >>> human_contexts(ToyModel(), ["the cat", ""], "a fable")
         Contexts(source='human', description='a fable', texts=((11, 4),), prompt_lengths=(0,))
     """
-    prompt_length = 0 if model.vocabulary.start is not None else 1
+    first = 0 if model.vocabulary.start is not None else 1
+    prompt_length = max(prompt_length, first)
     # Within the model's context no window slides, so one pass over a text measures all positions.
     encoded = (tuple(model.vocabulary.encode(text)[: model.context_length]) for text in texts)
     kept = tuple(ids for ids in encoded if len(ids) > prompt_length)

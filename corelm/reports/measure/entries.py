@@ -2,7 +2,8 @@
 
 All samplers are measured on the same contexts, and their generated texts share prompts and random
 numbers. So the difference of two of them varies less than each of them does, and has an interval
-of its own. Human texts are other texts, whose interval is independent of a sampler's.
+of its own. Human texts are other texts, whose interval is independent of a sampler's, unless they
+continue the same prompts.
 """
 
 from __future__ import annotations
@@ -191,7 +192,11 @@ def from_entry(
 
 
 def from_human(
-    entry: SamplerEntry, own: Measured, human: HumanEntry, contexts: Record | None
+    entry: SamplerEntry,
+    own: Measured,
+    human: HumanEntry,
+    contexts: Record | None,
+    continuations: TextSet | None = None,
 ) -> Differences:
     """Return the differences of one sampler from human text.
 
@@ -204,6 +209,7 @@ def from_human(
         own: its measurements.
         human: the human entry.
         contexts: the record of the model, if the contexts are human text.
+        continuations: the human texts, if they continue the prompts of the samplers.
     """
     found = Differences(against=HUMAN)
     theirs = {each.figure: each for each in estimates(human) if each.view == GENERATED}
@@ -216,6 +222,13 @@ def from_human(
             ends = independent_difference(mine.value, mine.interval, other.value, other.interval)
             difference = Difference(value=mine.value - other.value, ci95=ends)
             found.of(mine.view)[mine.figure] = difference
+    if continuations is not None:
+        paired = own.texts.differences_by_prompt(continuations).items()
+        found.generated_texts |= {
+            figure: Difference(value=value, ci95=ends)
+            for figure, (value, ends) in paired
+            if figure in found.generated_texts
+        }
     if contexts is not None and own.record:
         # Both read the same human contexts here, so this difference is paired after all.
         found.teacher_forced |= _on_human_contexts(own, contexts)
@@ -244,7 +257,11 @@ def _on_human_contexts(own: Measured, contexts: Record) -> dict[str, Difference]
     return {"expected_surprisal": _paired(total(expected), total(words), own.units)}
 
 
-def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[str]:
+def closest(
+    measured: Mapping[str, Measured],
+    human: HumanEntry | None,
+    continuations: TextSet | None = None,
+) -> list[str]:
     """Return the samplers that may be the closest to human text by surprisal, `closest_set`.
 
     There is none if the error of human text is unknown.
@@ -252,6 +269,7 @@ def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[
     Args:
         measured: the measurements of the samplers, by entry.
         human: the human entry.
+        continuations: the human texts, if they continue the prompts of the samplers.
     """
     # A deterministic decoder writes one text for each prompt.
     several = {name: each for name, each in measured.items() if len(each.texts.records) > 1}
@@ -261,7 +279,9 @@ def closest(measured: Mapping[str, Measured], human: HumanEntry | None) -> list[
         return []
     low, high = target.interval
     sums = {name: each.surprisal for name, each in measured.items()}
-    return closest_set(sums, target.value, ((high - low) / 2 / NORMAL) ** 2)
+    texts = continuations
+    paired = None if texts is None else texts.by_unit(texts.ratios["surprisal"])
+    return closest_set(sums, target.value, ((high - low) / 2 / NORMAL) ** 2, paired)
 
 
 def best_settings(

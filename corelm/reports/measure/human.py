@@ -24,46 +24,40 @@ from corelm.reports.measure.plan import Plan
 from corelm.reports.measure.scoring import Score, count_bytes
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.positions import Band
-from corelm.toolkit import Offer
 
 Record = Mapping[str, Any]
 Scorer = Callable[[Sequence[generated_texts.Record]], Sequence[Score]]
 
 
 def from_texts(
-    model: LanguageModel,
-    contexts: Contexts,
-    record: Record,
-    some: int,
-    offered: Sequence[Offer] = (),
-    scorer: Scorer | None = None,
-    set_size: int | None = None,
-) -> HumanEntry:
-    """Measure the human entry on human texts.
+    plan: Plan, contexts: Contexts, record: Record, some: int, scorer: Scorer
+) -> tuple[HumanEntry, TextSet]:
+    """Measure the human entry on human texts; return it, and the texts.
 
     Args:
-        model: the language model.
+        plan: the plan of the report.
         contexts: the human texts.
         record: the part `model` of `on_contexts.measure` on them, merged.
         some: the number of texts, the first ones, that are the contexts of the samplers.
-        offered: the metrics of plugins to measure too.
-        scorer: returns the scores of texts under a second model, if there is one.
-        set_size: the number of texts that each sampler writes, for figures that depend on it.
+        scorer: returns the scores of texts under the second scorer, none if there is none.
     """
     on_contexts = model_on_contexts({key: values[:some] for key, values in record.items()})
-    texts = [_text(model, contexts, record, i) for i in range(len(contexts.texts))]
-    scores = scorer(texts) if scorer else ()
-    measured = TextSet(texts, band(on_contexts), offered, scores, set_size=set_size)
+    texts = [_text(plan, contexts, record, i) for i in range(len(contexts.texts))]
+    measured = TextSet(
+        texts, band(on_contexts), plan.metrics, scorer(texts), set_size=plan.set_size
+    )
+    # Words that the model does not know have no surprisal, but they are tokens of the text.
+    unknown = [text["unknown"] for text in texts]
+    measured.ratios["unknown"] = unknown, [len(each) for each in record["surprisal"]]
     of_texts = measured.summary()
-    positions = sum(map(len, record["surprisal"]))
-    of_texts.figures["unknown"] = sum(text["unknown"] for text in texts) / positions
     of_texts.by_position = []
-    return HumanEntry(
+    entry = HumanEntry(
         description=f"{len(texts)} texts: {contexts.description}{_note(of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
         failed_metrics=measured.failures,
     )
+    return entry, measured
 
 
 def _note(texts: GeneratedTexts) -> str:
@@ -77,35 +71,42 @@ def _note(texts: GeneratedTexts) -> str:
     )
 
 
-def written(model: LanguageModel, contexts: Contexts) -> list[str]:
+def written(plan: Plan, contexts: Contexts) -> list[str]:
     """Return human texts as the human entry has them: without tokens that cannot be drawn."""
-    return [model.vocabulary.decode(_known(model, text)) for text in contexts.texts]
+    return [_behind_prompt(plan, text) for text in contexts.texts]
+
+
+def _behind_prompt(plan: Plan, text: Sequence[int]) -> str:
+    """Return what follows the prompt of a human text; all of it if it has none."""
+    decode, length = plan.model.vocabulary.decode, plan.human_prompt_length
+    if not length:
+        return decode(_known(plan.model, text))
+    # Decoded with its prompt: that decides the space before the first word.
+    whole = decode([*text[:length], *_known(plan.model, text[length:])])
+    return whole[len(decode(text[:length])) :]
 
 
 def _known(model: LanguageModel, text: Sequence[int]) -> list[int]:
     return [token for token in text if token != model.vocabulary.unknown]
 
 
-def _text(
-    model: LanguageModel, contexts: Contexts, record: Record, i: int
-) -> generated_texts.Record:
+def _text(plan: Plan, contexts: Contexts, record: Record, i: int) -> generated_texts.Record:
     """Return the record of a human text as if it had been drawn, without tokens that can't be."""
-    tokens, prompt = _known(model, contexts.texts[i]), contexts.prompt_lengths[i]
-    own = contexts.texts[i][prompt:], record["surprisal"][i], record["entropy"][i]
+    whole, prompt = contexts.texts[i], contexts.prompt_lengths[i]
+    length = plan.human_prompt_length
+    own = whole[prompt:], record["surprisal"][i], record["entropy"][i]
     scored = [each for each in zip(*own, strict=True) if each[1] is not None]
     entropies = [entropy for _, _, entropy in scored]
     return generated_texts.Record(
-        prompt="",
+        prompt=plan.prompts[i] if length else "",
         seed=0,
         sample=i,
-        text=model.vocabulary.decode(tokens),
-        tokens=tokens,
+        text=_behind_prompt(plan, whole),
+        tokens=_known(plan.model, whole[length:]),
         end=None,
         finish_reason="end",
         unknown=len(record["surprisal"][i]) - len(scored),
-        bytes=count_bytes(
-            model.vocabulary, contexts.texts[i][:prompt], [token for token, _, _ in scored]
-        ),
+        bytes=count_bytes(plan.model.vocabulary, whole[:prompt], [token for token, _, _ in scored]),
         words=[],
         surprisal=[nats for _, nats, _ in scored],
         sampler_surprisal=[],

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from corelm import Decoder, LanguageModel, Sampler, notes
 from corelm.errors import UsageError
-from corelm.models.corpus import read_texts
-from corelm.models.identity import checksum_of, digest_of_texts, identity_of, manifest_of
+from corelm.models.identity import checksum_of, digest_of_texts, identity_of
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEXTS, N
+from corelm.reports.measure.human_corpus import PROMPT_LENGTH, HumanCorpus, beginnings, read_corpus
 from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
 from corelm.reports.sweeps import SweepPoint, numbers_of, points_of
@@ -28,7 +27,6 @@ from corelm.toolkit import (
     Strategy,
     built_in,
     default_prompt,
-    home,
     parts,
     prompt_notes,
     registry,
@@ -71,14 +69,6 @@ class Candidate:
         if self.open is None:
             return str(self.strategy)
         return self.open if self.alone else f"{self.open} at {self.target}"
-
-
-@dataclass(frozen=True)
-class HumanCorpus:
-    """Human texts: the source of the human entry and the contexts of all samplers."""
-
-    texts: tuple[str, ...]
-    description: str
 
 
 @dataclass(frozen=True)
@@ -148,6 +138,11 @@ class Plan:
         return self.n * len(self.prompts)
 
     @property
+    def human_prompt_length(self) -> int:
+        """The tokens of each human text that are a prompt; 0 if the prompts are not from them."""
+        return self.human.prompt_length if self.human else 0
+
+    @property
     def models(self) -> list[LanguageModel]:
         """The model, and the second scorer if there is one."""
         return [self.model] if self.scorer is None else [self.model, self.scorer.model]
@@ -179,7 +174,11 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything that the figures depend on, to tell one report from another."""
-        human = self.human and [self.human.description, digest_of_texts(self.human.texts)]
+        human = self.human and [
+            self.human.description,
+            digest_of_texts(self.human.texts),
+            self.human.prompt_length,
+        ]
         return {
             "corelm": version("corelm"),
             "numpy": np.__version__,
@@ -224,6 +223,7 @@ def plan(
     seed: int | str | None = None,
     seeds: str | Iterable[int | str] | None = None,
     reference: Any = None,
+    prompts_from_reference: int | str | None = None,
     contexts: int | str = CONTEXTS,
     match: str | Iterable[str] = (),
     against: str | Sampler | Decoder | None = None,
@@ -242,16 +242,24 @@ def plan(
     candidates, warnings = _once(_candidates(samplers, targets))
     asked = {"n": n, "length": length, "contexts": contexts}
     numbers = {name: NUMBERS[name].convert(value) for name, value in asked.items()}
-    beginnings = _prompts(prompts, model)
-    # Enough human texts for the contexts, and as many as each sampler writes to compare with.
-    wanted = max(numbers["contexts"], numbers["n"] * len(beginnings))
-    human = _corpus(reference, model, wanted)
+    if prompts_from_reference is None:
+        starts, notes_on_texts = _prompts(prompts, model), tuple[str, ...]()
+        # Enough human texts for the contexts, and as many as each sampler writes to compare with.
+        wanted = max(numbers["contexts"], numbers["n"] * len(starts))
+        human = read_corpus(reference, model, wanted)
+    elif prompts is not None:
+        raise UsageError("prompts and prompts_from_reference contradict each other; give one")
+    else:
+        prompt_length = PROMPT_LENGTH.convert(prompts_from_reference)
+        human = read_corpus(reference, model, numbers["contexts"])
+        found = beginnings(model, human, prompt_length)
+        starts, human, notes_on_texts = found.prompts, found.human, found.notes
     _require_human(targets, human)
     return Plan(
         model,
         model_name,
         candidates,
-        beginnings,
+        starts,
         seeds=_seeds(seed, seeds),
         human=human,
         match=targets,
@@ -259,7 +267,7 @@ def plan(
         metrics=_metrics(metrics, human),
         texts=None if texts == "all" else NUMBERS["texts"].convert(texts),
         scorer=scorer,
-        warnings=(*warnings, *_notes(candidates, model, beginnings)),
+        warnings=(*warnings, *notes_on_texts, *_notes(candidates, model, starts)),
         **numbers,
     )
 
@@ -386,21 +394,3 @@ def _require_human(targets: Iterable[Target], human: HumanCorpus | None) -> None
     for target in targets:
         if human is None and target.figure in OF_HUMAN_WORDS:
             raise UsageError(f"{target.figure} needs human contexts: give some as the reference")
-
-
-def _corpus(given: Any, model: LanguageModel, count: int) -> HumanCorpus | None:
-    """Return the texts given, or else the reviews that the model has not seen, if fetched."""
-    if given is None:
-        path = home() / "data" / "aclImdb" / "test"
-        corpus = manifest_of(model).get("training")
-        if not isinstance(corpus, Mapping) or corpus.get("corpus") != "imdb" or not path.is_dir():
-            return None
-        return HumanCorpus(
-            tuple(read_texts(path, count)), "IMDB reviews that the model has not seen"
-        )
-    if isinstance(given, (str, Path)):
-        return HumanCorpus(tuple(read_texts(Path(given), count)), f"texts of {Path(given).name}")
-    texts = tuple(given)
-    if not all(isinstance(text, str) for text in texts) or not any(map(str.strip, texts)):
-        raise UsageError("the reference must be a path of texts, or a list of texts")
-    return HumanCorpus(texts[:count], f"{len(texts[:count])} texts given")

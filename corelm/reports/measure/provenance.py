@@ -49,7 +49,8 @@ INTERVALS = (
     "it is about prompts like these; else the units are the texts of one seed and sample, and it "
     "is about these prompts. Wilson's score interval for shares of texts, jackknife over "
     "texts for figures of a whole set, about these prompts. Differences of samplers are paired by "
-    "unit; those from texts that samplers did not read are not; those marked on the page have a "
+    "unit, and so are those from human continuations of the same prompts; those from other human "
+    "texts are not, but for expected surprisal at their positions; those marked on the page have a "
     "false discovery rate of 5 %"
 )
 PAPERS_OF_INTERVALS = {
@@ -158,6 +159,7 @@ def warnings(
             f"human text has no distinct-n, self-BLEU, Zipf, compression and metrics of plugins: "
             f"they compare at an equal number of texts, and there are {len(plan.human.texts)} "
             f"human texts, fewer than the {plan.set_size} of each sampler"
+            f"{'; --samples 1 writes as many' if plan.human_prompt_length else ''}"
         )
     if plan.scorer and have_one_vocabulary(plan.model, plan.scorer.model):
         yield (

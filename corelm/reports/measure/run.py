@@ -138,6 +138,7 @@ class ReportRun:
         self._stages = Stages(executor, journal, progress)
         self._targets: dict[Target, float] = {}
         self._human_texts: HumanTexts | None = None
+        self._continuations: TextSet | None = None
         self._entries = [OpenEntry(candidate, candidate.sampler) for candidate in plan.candidates]
 
     def document(self) -> Document:
@@ -151,7 +152,7 @@ class ReportRun:
         texts = self._texts()
         if texts.source == HUMAN:
             scorer = plan.scorer.model if plan.scorer else plan.model
-            self._human_texts = HumanTexts(written(plan.model, texts), scorer)
+            self._human_texts = HumanTexts(written(plan, texts), scorer)
         # Human text is measured whole, because the human entry compares with as many texts as the
         # samplers write; the samplers are compared on the first `contexts` of them.
         contexts = texts.some(range(min(plan.contexts, len(texts.texts))))
@@ -186,7 +187,7 @@ class ReportRun:
             bounds=Bounds(min=0.0, max=math.log(size - len(never))),
             human=human,
             samplers=entries,
-            closest=closest(measured, human),
+            closest=closest(measured, human, self._continuations),
             best=best_settings(measured, names, human),
             fronts=fronts(entries),
             curve=on_contexts.curve(found["curve"], at),
@@ -204,7 +205,7 @@ class ReportRun:
             found = self._stages.result(unit)
             texts, lengths = tuple(map(tuple, found["texts"])), tuple(found["prompt_lengths"])
             return Contexts(found["source"], found["description"], texts, lengths)
-        whole = human_contexts(s.model, s.human.texts, s.human.description)
+        whole = human_contexts(s.model, s.human.texts, s.human.description, s.human.prompt_length)
         pairs = zip(whole.texts, whole.prompt_lengths, strict=True)
         # As long as the generated texts: entropy depends on the position.
         cut = tuple(text[: prompt + s.length] for text, prompt in pairs)
@@ -231,10 +232,9 @@ class ReportRun:
         if texts.source != HUMAN:
             return from_manifest(self._plan)
         record = self._measured("human texts", texts, [], ())["model"]
-        plan = self._plan
-        return from_texts(
-            plan.model, texts, record, some, plan.metrics, self._human_scores, plan.set_size
-        )
+        entry, measured = from_texts(self._plan, texts, record, some, self._human_scores)
+        self._continuations = measured if self._plan.human_prompt_length else None
+        return entry
 
     def _human_scores(self, texts: Sequence[generated_texts.Record]) -> list[Score]:
         [scores] = self._scores("second scorer, human texts", [texts])
@@ -418,7 +418,7 @@ class ReportRun:
                 entry.texts = kept_texts(own.texts, self._plan.texts)
                 entry.failed_metrics = own.texts.failures
                 if human and against == HUMAN:
-                    entry.differences = from_human(entry, own, human, contexts)
+                    entry.differences = from_human(entry, own, human, contexts, self._continuations)
                 elif other and own is not other:
                     entry.differences = from_entry(name, own, other, contexts)
             yield entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -260,13 +260,27 @@ class TextSet:
         # Pairing needs the same samples on both sides.
         if self._samples() != other._samples():
             return self._independent_differences(other)
+        return self._paired_differences(other, self.of_set)
+
+    def differences_by_prompt(self, other: TextSet) -> dict[str, tuple[float, Interval | None]]:
+        """Return each figure minus that of human continuations of the same prompts, the units.
+
+        The sums of a prompt are paired, however many texts each set has of it. Figures of a whole
+        set are left out unless both have one text for each prompt.
+        """
+        one_each = len(self.records) == len(other.records)
+        return self._paired_differences(other, self.of_set if one_each else self._per_text)
+
+    def _paired_differences(
+        self, other: TextSet, names: Iterable[str]
+    ) -> dict[str, tuple[float, Interval | None]]:
         found = {}
         for name in self.ratios:
             found[name] = (
                 _less(ratio(self.ratios[name]), ratio(other.ratios[name])),
                 self._difference_interval(other, self.ratios[name], other.ratios[name]),
             )
-        for name in self.of_set:
+        for name in names:
             value = _less(self.of_set[name], other.of_set[name])
             found[name] = value, self._paired(other, name, value)
         return {name: (value, ends) for name, (value, ends) in found.items() if value is not None}

@@ -33,7 +33,24 @@ class _Mean:
         return cls(value, (tops - value * bottoms) / total)
 
 
-def closest_set(settings: Mapping[str, Sums], target: float, variance: float) -> list[str]:
+@dataclass(frozen=True)
+class _Target:
+    """The value to come close to, and its error."""
+
+    value: float
+    variance: float
+    influence: NDArray[np.float64] | None
+
+    def error_from(self, middle: NDArray[np.float64]) -> float:
+        """Return the variance of its distance from a mean, from the influence of each unit."""
+        if self.influence is None or len(self.influence) != len(middle):
+            return float(np.sum(middle**2)) + self.variance
+        return float(np.sum((self.influence - middle) ** 2))
+
+
+def closest_set(
+    settings: Mapping[str, Sums], target: float, variance: float, paired: Sums | None = None
+) -> list[str]:
     """Return the settings that may be the closest one: it is among them in 95 % of all studies.
 
     A setting is left out if a different one is closer beyond chance: the means differ, and the
@@ -47,6 +64,8 @@ def closest_set(settings: Mapping[str, Sums], target: float, variance: float) ->
             of units are paired.
         target: the estimate of the value to come close to.
         variance: the variance of this estimate.
+        paired: the sums and the counts of the target, if it is a mean over the same units as the
+            settings; the errors that they share then cancel.
 
     Source: Hsu 1996, Multiple comparisons: theory and methods (multiple comparisons with the best);
     Hansen, Lunde and Nason 2011, The model confidence set, doi 10.3982/ECTA5771.
@@ -60,33 +79,32 @@ def closest_set(settings: Mapping[str, Sums], target: float, variance: float) ->
     """
     means = {name: mean for name, sums in settings.items() if (mean := _Mean.of(sums))}
     level = LEVEL / max(len(means) - 1, 1)
+    own_mean = _Mean.of(paired) if paired else None
+    aim = _Target(target, variance, own_mean.influence if own_mean else None)
     return [
         name
         for name, own in means.items()
         if not any(
-            other is not own and _is_closer(other, own, target, variance, level)
-            for other in means.values()
+            other is not own and _is_closer(other, own, aim, level) for other in means.values()
         )
     ]
 
 
-def _is_closer(first: _Mean, second: _Mean, target: float, variance: float, level: float) -> bool:
+def _is_closer(first: _Mean, second: _Mean, target: _Target, level: float) -> bool:
     """Return True if the first mean is closer to the target than the second, beyond chance."""
     apart = first.value - second.value
-    beyond = target - (first.value + second.value) / 2
+    beyond = target.value - (first.value + second.value) / 2
     if apart * beyond <= 0:
         return False
     one, other = first.influence, second.influence
     units = min(len(one), len(other))
     if len(one) == len(other):
-        of_apart, of_middle = np.sum((one - other) ** 2), np.sum((one + other) ** 2) / 4
+        of_apart, of_beyond = np.sum((one - other) ** 2), target.error_from((one + other) / 2)
     else:
         of_apart = np.sum(one**2) + np.sum(other**2)
-        of_middle = of_apart / 4
+        of_beyond = of_apart / 4 + target.variance
     bound = student(1 - level, max(units - 1, 1)) * math.sqrt(units / max(units - 1, 1))
-    return abs(apart) > bound * math.sqrt(of_apart) and abs(beyond) > bound * math.sqrt(
-        of_middle + variance
-    )
+    return abs(apart) > bound * math.sqrt(of_apart) and abs(beyond) > bound * math.sqrt(of_beyond)
 
 
 def student(share: float, freedom: float) -> float:
