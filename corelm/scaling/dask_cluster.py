@@ -1,17 +1,14 @@
-"""An executor on a Dask cluster, whose workers may come and go, and what runs in a worker."""
+"""An executor on a Dask cluster, whose workers may come and go."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import pickle
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from functools import partial
 from multiprocessing import resource_tracker
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,57 +17,11 @@ import dask.config
 import distributed
 from distributed.client import ClosedClientError
 
-from corelm import LanguageModel
 from corelm.errors import ExecutorError
 from corelm.native.cpu import VARIABLE, cpu_limit
 from corelm.scaling.executor import Unit
 from corelm.scaling.job import Job
-from corelm.toolkit import reason_of
-
-MODELS = 2
-"""The number of models that a worker keeps: that of a report, and that of its scorer."""
-
-_one_at_a_time = threading.Lock()
-
-
-def packed(unit: Unit) -> bytes:
-    """Return a unit as bytes, which a worker reads when it knows that its versions are right."""
-    return pickle.dumps(unit)
-
-
-def do(job: Job, unit: bytes) -> str:
-    """Do a packed unit; return its result as JSON.
-
-    Raises:
-        ExecutorError: the worker has other versions than the job needs.
-        Exception: the unit's own error, or an `ExecutorError` with its message.
-    """
-    with _one_at_a_time:
-        try:
-            model = _loaded(job)
-            return json.dumps(pickle.loads(unit)(model))
-        except BaseException as error:  # a plugin's may be no Exception, which would end the worker
-            if _travels(error):
-                raise
-            reason = reason_of(error)
-        raise ExecutorError(reason)  # out here, so that it has no context, which would travel too
-
-
-@lru_cache(maxsize=MODELS)
-def _loaded(job: Job) -> LanguageModel:
-    # The command has loaded the same plugins, and has said what was wrong with them.
-    logging.getLogger("corelm").setLevel(logging.ERROR)
-    return job.load()
-
-
-def _travels(error: BaseException) -> bool:
-    """Return True if an error can be raised in another process."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return False
-    return isinstance(error, Exception)
-
+from corelm.scaling.worker import do, packed
 
 PATIENCE = 30
 """Seconds to wait for the scheduler, and for its first worker."""

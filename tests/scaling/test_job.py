@@ -14,8 +14,8 @@ import corelm
 from corelm import Sampler
 from corelm.errors import ExecutorError, UsageError
 from corelm.plugins.strategies import Strategy, strategy
-from corelm.scaling.dask_cluster import _loaded, do, packed
 from corelm.scaling.job import Job, hash_of_variable
+from corelm.scaling.worker import _loaded, do, packed
 from corelm.testing import ToyModel
 
 

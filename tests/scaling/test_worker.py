@@ -9,8 +9,8 @@ import pytest
 from units import CountWords, OddError, Raise
 
 from corelm.errors import ExecutorError
-from corelm.scaling.dask_cluster import _loaded, do, packed
 from corelm.scaling.job import Job
+from corelm.scaling.worker import _loaded, do, packed
 from corelm.testing import ToyModel
 
 

@@ -19,7 +19,7 @@ from corelm.sampler import Sampler
 
 RESERVED = frozenset(
     {
-        "--batch", "--decoder", "--device", "--dtype", "--help", "--json", "--length",
+        "--batch", "--chat", "--decoder", "--device", "--dtype", "--help", "--json", "--length",
         "--model", "--no-stream", "--output", "--preset", "--prompt", "--prompt-file", "--resume",
         "--sampler", "--samples", "--scheduler", "--seconds", "--seed", "--stop", "--stop-loop",
         "--stop-regex", "--token", "--top", "--unknown", "--workers",

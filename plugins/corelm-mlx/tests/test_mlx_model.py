@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import corelm_mlx.cache
 import numpy as np
 import pytest
 from tiny_mlx import (
@@ -195,6 +194,6 @@ def test_the_example_of_the_readme_runs(tmp_path):
 
 
 def test_a_model_that_keeps_a_state_outside_its_cache_is_refused(monkeypatch):
-    monkeypatch.setattr(corelm_mlx.cache.MlxCache, "select", lambda self, rows: None)
+    monkeypatch.setattr("corelm_mlx.cache.MlxCache.select", lambda self, rows: None)
     with pytest.raises(CorelmError, match=r"gpt2 .* cache"):
         MlxModel(ENGINE, TOKENIZER)
