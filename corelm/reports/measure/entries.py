@@ -279,8 +279,7 @@ def closest(
         return []
     low, high = target.interval
     sums = {name: each.surprisal for name, each in measured.items()}
-    texts = continuations
-    paired = None if texts is None else texts.by_unit(texts.ratios["surprisal"])
+    paired = continuations.by_unit(continuations.ratios["surprisal"]) if continuations else None
     return closest_set(sums, target.value, ((high - low) / 2 / NORMAL) ** 2, paired)
 
 

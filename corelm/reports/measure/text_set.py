@@ -89,7 +89,7 @@ class TextSet:
         self._parts = _parts([record["seed"] for record in records])
         self.units = units(self._samples())
         self.are_copies = are_copies(records)
-        self.set_size = set_size or len(range(len(records))[self._parts[0]])
+        self.set_size = set_size or self._parts[0].stop - self._parts[0].start
         self._are_subsets = self.set_size < len(records) and len(self._parts) == 1
         self._sets = [
             _Set(

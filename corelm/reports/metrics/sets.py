@@ -72,6 +72,7 @@ def figures_of_sets(
 SETS, MOST = 16, 16_384
 """The number of random sets that stand for a larger one, if they have no more texts together."""
 FEWEST = 4
+"""The number of random sets at least, however large they are."""
 
 
 def subsets(texts: int, size: int, seed: int = 0) -> list[NDArray[np.intp]]:
