@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,16 +41,61 @@ class KeyValueCache(Protocol):
         """Keep these rows in this order; a row named twice is forked. The cache isn't empty."""
 
 
-class CachedSession:
+class LazyOutputs(ABC):
+    """The part of a session that keeps the outputs at the last tokens of its texts.
+
+    A subclass sets `_window`, computes the outputs in `last_outputs`, and drops them from its cache
+    in `_truncate`.
+    """
+
+    _window: SlidingWindow
+    _outputs: Outputs = ()  # at the last tokens of the texts; none if not computed
+
+    @abstractmethod
+    def last_outputs(self, count: int) -> Outputs:
+        """Return the outputs at each of the last tokens."""
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row.
+
+        The array is a copy, so that forks and a second call need no pass of the engine.
+        """
+        return self.last_outputs(1)[0][:, 0].copy()
+
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        return self.last_outputs(count)[0]
+
+    def extend(self, tokens: ArrayLike) -> None:
+        """Append tokens of shape (batch,) or (batch, time) to the rows."""
+        before = self._window.length
+        self._window.extend(tokens)
+        if self._window.length > before:  # no tokens, no change: the outputs stay valid
+            self._outputs = ()
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._window.rewind(count)
+        self._truncate(self._window.length)
+        if count and self._outputs:
+            kept = max(self._outputs[0].shape[1] - count, 0)
+            self._outputs = tuple(output[:, :kept] for output in self._outputs)
+
+    @abstractmethod
+    def _truncate(self, position: int) -> None:
+        """Drop the cached tokens from a position of the texts on."""
+
+
+class CachedSession(LazyOutputs):
     """A decoding session of rows of one length, on the key/value cache of another engine.
 
     It keeps the texts, puts the vocabulary's start token before them, slides the window of a text
     that is longer than the context, and processes tokens only when an answer depends on them. So
     extending and rewinding cost nothing, and the engine processes each token of a window once.
 
-    `corelm.toolkit.start_rows` makes a session of rows of different lengths of several of these.
-    For an engine that returns hidden states, a subclass adds the method `hidden_states` of
-    `HiddenStateSession`: `return self.last_outputs(count)[1]`.
+    It is a `RewindableSession`. `corelm.toolkit.start_rows` makes a session of rows of different
+    lengths of several of these. For an engine that returns hidden states, a subclass adds the
+    method `hidden_states` of `HiddenStateSession`: `return self.last_outputs(count)[1]`.
 
     Args:
         cache: the engine's, empty.
@@ -96,18 +142,6 @@ class CachedSession:
         if not self._window.is_equal:
             raise UsageError("this session takes rows of one length; start others by start_rows")
         self._start = self._stop = 0  # the cache holds this range of the texts
-        self._outputs: Outputs = ()  # at the last tokens of the texts; none if not computed
-
-    def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row.
-
-        The array is a copy, so that forks and a second call need no pass of the engine.
-        """
-        return self.last_outputs(1)[0][:, 0].copy()
-
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        return self.last_outputs(count)[0]
 
     def last_outputs(self, count: int) -> Outputs:
         """Return the outputs of `KeyValueCache.process` at each of the last tokens.
@@ -125,21 +159,6 @@ class CachedSession:
             parts = [self._process(*span) for span in self._window.spans(count)]
             self._outputs = parts[0] if len(parts) == 1 else _joined(parts)
         return tuple(output[:, -count:] for output in self._outputs)
-
-    def extend(self, tokens: ArrayLike) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        before = self._window.length
-        self._window.extend(tokens)
-        if self._window.length > before:  # no tokens, no change: the outputs stay valid
-            self._outputs = ()
-
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-        self._window.rewind(count)
-        self._truncate(self._window.length)
-        if count and self._outputs:
-            kept = max(self._outputs[0].shape[1] - count, 0)
-            self._outputs = tuple(output[:, :kept] for output in self._outputs)
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""

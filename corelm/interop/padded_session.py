@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, Session, Vocabulary
+from corelm import Session, Vocabulary
 from corelm.errors import UsageError
-from corelm.interop.cached_session import CachedSession, KeyValueCache, Outputs
+from corelm.interop.cached_session import CachedSession, KeyValueCache, LazyOutputs, Outputs
 from corelm.models.sliding_window import SlidingWindow
 
 Ids = NDArray[np.int64]
@@ -45,7 +45,7 @@ class PaddedCache(KeyValueCache, Protocol):
         """Keep at most the last positions; those before are padding in each row."""
 
 
-class PaddedSession:
+class PaddedSession(LazyOutputs):
     """A joinable session of rows of different lengths that runs all rows in one pass of the engine.
 
     It is a `CachedSession` otherwise. A prompt, or a window that slid, is read in its own pass,
@@ -76,15 +76,6 @@ class PaddedSession:
         # The cache covers the longest text up to here, and each other one up to the same distance
         # from its end. It begins where the window began when the longest text had this length.
         self._processed = self._cached_at = 0
-        self._outputs: Outputs = ()  # at the last tokens of the texts; none if not computed
-
-    def next_logits(self) -> Array:
-        """Return (batch, vocabulary): the logits of the next token of each row."""
-        return self.last_outputs(1)[0][:, 0].copy()
-
-    def last_logits(self, count: int) -> Array:
-        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-        return self.last_outputs(count)[0]
 
     def last_outputs(self, count: int) -> Outputs:
         """Return the outputs of `PaddedCache.process` at each of the last tokens.
@@ -109,21 +100,6 @@ class PaddedSession:
                 raise
             self._processed = self._cached_at = window.length
         return tuple(output[:, -count:] for output in self._outputs)
-
-    def extend(self, tokens: ArrayLike) -> None:
-        """Append tokens of shape (batch,) or (batch, time) to the rows."""
-        before = self._window.length
-        self._window.extend(tokens)
-        if self._window.length > before:  # no tokens, no change: the outputs stay valid
-            self._outputs = ()
-
-    def rewind(self, count: int) -> None:
-        """Drop the last `count` tokens of each row."""
-        self._window.rewind(count)
-        self._truncate(self._window.length)
-        if count and self._outputs:
-            kept = max(self._outputs[0].shape[1] - count, 0)
-            self._outputs = tuple(output[:, :kept] for output in self._outputs)
 
     def select(self, rows: ArrayLike) -> None:
         """Keep these rows in this order; a row named twice is forked."""

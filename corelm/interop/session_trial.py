@@ -105,23 +105,38 @@ def row_faults(
         return {"start": np.inf}
 
 
-def check_session(start: Callable[[NDArray[np.int64]], Session], size: int, name: str) -> None:
+def check_session(
+    start: Callable[[NDArray[np.int64]], Session],
+    size: int,
+    name: str,
+    engine: str = "its engine",
+    without_rewind: Callable[[], None] | None = None,
+    logger: logging.Logger = logger,
+) -> None:
     """Raise if a model's sessions fail; see `session_faults`.
 
     Args:
         start: starts a session for (batch, time) ids.
         size: the number of tokens.
         name: the model's, for messages.
+        engine: the engine's, for messages.
+        without_rewind: called if `rewind` fails: from then on, `start` starts sessions that never
+            drop tokens from the cache, and they are tried once more.
+        logger: gets a warning if the engine itself gives other logits token by token.
 
     Raises:
         CorelmError: `select` or `rewind` gives other logits, or the model doesn't run.
     """
     try:
         faults = session_faults(start, size)
+        if "rewind" in faults and without_rewind is not None:
+            without_rewind()
+            faults = session_faults(start, size)
     except CorelmError:
         raise
     except Exception as error:  # of a model's own code
-        raise CorelmError(f"{name} does not run on its engine's cache: {error}") from error
+        owner = engine + ("'" if engine.endswith("s") else "'s")
+        raise CorelmError(f"{name} does not run on {owner} cache: {error}") from error
     if faults.keys() & {"select", "rewind"}:
         raise CorelmError(
             f"{name} keeps a part of its state outside its cache, so corelm cannot reorder its "
@@ -129,10 +144,10 @@ def check_session(start: Callable[[NDArray[np.int64]], Session], size: int, name
         )
     if faults:
         logger.warning(
-            "%s gives other logits token by token than in one pass, by up to %.2g, in its engine "
-            "itself",
+            "%s gives other logits token by token than in one pass, by up to %.2g, in %s itself",
             name,
             faults["extend"],
+            engine,
         )
 
 

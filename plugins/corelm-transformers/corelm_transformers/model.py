@@ -3,7 +3,7 @@
 import logging
 
 from corelm import CorelmError, softmax
-from corelm.interop import row_faults, session_faults, vocabulary_of
+from corelm.interop import check_session, row_faults, vocabulary_of
 from corelm.toolkit import start_rows
 from corelm_transformers.cache import (
     PaddedTransformersSession,
@@ -79,26 +79,9 @@ class TransformersModel:
     def _try_sessions(self):
         """Try a session, and one that never drops tokens from the cache if the first can't."""
         name, size = type(self._model).__name__, len(self.vocabulary)
-        try:
-            faults = session_faults(self._start_equal, size)
-            if "rewind" in faults:
-                self._crops = False
-                faults = session_faults(self._start_equal, size)
-        except CorelmError:
-            raise
-        except Exception as error:  # of a model's own code
-            raise CorelmError(f"{name} does not run on transformers' cache: {error}") from error
-        if faults.keys() & {"select", "rewind"}:
-            raise CorelmError(
-                f"{name} keeps a part of its state outside its cache, so corelm cannot reorder its "
-                f"texts (a logit is off by {max(faults.values()):.2g})"
-            )
-        if faults:
-            logger.warning(
-                "%s gives other logits token by token than in one pass, by up to %.2g, in "
-                "transformers itself",
-                name,
-                faults["extend"],
-            )
+        check_session(self._start_equal, size, name, "transformers", self._never_crop, logger)
         # A recurrent state, or positions that the model counts itself, allow no padding.
         self._pads = not row_faults(self._start_padded, self._start_equal, size)
+
+    def _never_crop(self):
+        self._crops = False
