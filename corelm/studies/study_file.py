@@ -22,7 +22,7 @@ PLOTS = ("pdf", "png", "svg")
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What a study measures and what it writes.
+    """The measurements of a study, and the files that it writes.
 
     Attributes:
         file: the file that it was read from.

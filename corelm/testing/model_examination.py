@@ -1,4 +1,4 @@
-"""What the laws of models have in common: texts, comparisons, and the error of a broken law."""
+"""The common parts of the laws of models: texts, comparisons, and the error of a broken law."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def surprisal_per_entropy(human: HumanEntry | None) -> float | None:
 
 @dataclass(frozen=True)
 class _Crossing:
-    """Where a rising curve passes 0.
+    """The point at which a rising curve passes 0.
 
     Attributes:
         t: (temperatures,), in rising order.

@@ -64,7 +64,7 @@ class Call:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the texts depend on, so that anybody can draw them again."""
+        """Everything that the texts depend on, so that anybody can draw them again."""
         decoder = self.strategy.decoder
         return {
             "version": corelm_version(),

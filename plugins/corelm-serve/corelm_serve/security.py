@@ -1,4 +1,4 @@
-"""Who may call: the Host, the Origin and the token of each request are checked before anything."""
+"""Access: the Host, the Origin and the token of each request are checked before anything."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPEN = frozenset(route.path for route in ROUTES if route.open)
 
 @dataclass(frozen=True)
 class Access:
-    """Who may call.
+    """The rules of access.
 
     Attributes:
         hosts: the values of the Host header, each whole: name and port.

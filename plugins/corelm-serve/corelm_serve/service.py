@@ -1,4 +1,4 @@
-"""What all requests share: the models, their schedulers, limits and figures."""
+"""The things that all requests share: the models, their schedulers, limits and figures."""
 
 from __future__ import annotations
 

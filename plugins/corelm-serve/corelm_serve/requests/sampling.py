@@ -31,7 +31,7 @@ _building = threading.Lock()  # plugins are loaded by the expressions that name 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(Request):
-    """What is drawn: OpenAI's fields, and corelm's own."""
+    """The fields that decide the distribution: OpenAI's, and corelm's own."""
 
     temperature: float | None = field(Number(0), "softmax temperature; 0 is greedy; default 1")
     top_p: float | None = field(Number(0, 1), "keep the likeliest tokens of this probability")

@@ -28,7 +28,7 @@ class TokenTable:
 
 @dataclass(frozen=True)
 class Piece:
-    """What a step added to one text.
+    """The part that a step added to one text.
 
     Attributes:
         sample: the index of the text.

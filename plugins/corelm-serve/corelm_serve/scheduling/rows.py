@@ -80,7 +80,7 @@ class JobRows:
 
     @property
     def key(self) -> Hashable:
-        """What jobs have in common that are drawn together."""
+        """The key of jobs that are drawn together: all have an equal one."""
         return self._job.strategy.sampler, self._job.unknown
 
     @property
