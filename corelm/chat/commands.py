@@ -14,7 +14,7 @@ from corelm.chat.conversation import Conversation
 from corelm.cli.options.choices import Device, Dtype, Model, loaded
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
-from corelm.cli.text_values import TextCommand
+from corelm.cli.text_values import application
 from corelm.errors import CorelmError, UsageError
 from corelm.toolkit import MODEL, Parameter, Rule, did_you_mean, strategy
 
@@ -34,9 +34,7 @@ HELP = (
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    app = typer.Typer()
-    app.command(cls=TextCommand, short_help="Talk with a model.")(chat)
-    return {"chat": app}
+    return {"chat": application(chat, "Talk with a model.")}
 
 
 def chat(
