@@ -64,6 +64,20 @@ def scheduler():
         each.close()
 
 
+@pytest.mark.parametrize("chain", ["stochastic", "mirostat", "raises(at=1)"])
+def test_a_job_that_has_ended_is_no_longer_counted(scheduler, chain):
+    running, counted, ended = scheduler(), [], threading.Event()
+
+    def listen(mine, event):
+        if isinstance(event, (Written, BaseException)):
+            counted.append(running.running)
+            ended.set()
+
+    running.submit([job(listen, chain, length=3)])
+    assert ended.wait(SOON)
+    assert counted == [0]
+
+
 class Slow(ToyModel):
     """A model whose steps take some milliseconds, and which counts them."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from corelm import LanguageModel, Step, log_softmax
 from corelm.toolkit import OpenTexts, SessionView, SharedSession, ViewedModel, steps
@@ -35,14 +35,14 @@ class Writing:
         self._view: SessionView | None = None
         self.rows: JobRows | None = None
         self.reads: int = self._reader.next
-        self.steps: Iterator[None] = self._write()
+        self.steps: Generator[None, None, Written] = self._write()
 
     @property
     def view(self) -> SessionView | None:
         """Its rows in the shared session; None where it needs none."""
         return self._view if self.rows is None else self.rows.view
 
-    def _write(self) -> Iterator[None]:
+    def _write(self) -> Generator[None, None, Written]:
         """Write the texts and tell of each piece; yield after each step but the last one."""
         job = self._job
         scores = None
@@ -64,7 +64,7 @@ class Writing:
         elif job.streamed:
             for sample in range(job.samples):
                 job.tell(job, Piece(sample, "", [], [], [], "length"))
-        job.tell(job, Written(texts.generations(), collector.entropies, collector.tables, scores))
+        return Written(texts.generations(), collector.entropies, collector.tables, scores)
 
     def _read(self) -> Iterator[None]:
         """Read the prompt of a job whose rows are shared; yield after each piece but the last."""
