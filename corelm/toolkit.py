@@ -21,6 +21,7 @@ from corelm.generation.chat import render_chat as render_chat
 from corelm.generation.constraint import mass_of as mass_of
 from corelm.generation.continuous_batch import BatchedTexts as BatchedTexts
 from corelm.generation.continuous_batch import ContinuousBatch as ContinuousBatch
+from corelm.generation.continuous_batch import Turn as Turn
 from corelm.generation.continuous_batch import write_in_order as write_in_order
 from corelm.generation.detokenizer import text_writer as text_writer
 from corelm.generation.endings import Endings as Endings
@@ -30,14 +31,13 @@ from corelm.generation.generate import batches as batches
 from corelm.generation.generate import steps as steps
 from corelm.generation.loops import ends_in_loop as ends_in_loop
 from corelm.generation.open_texts import OpenTexts as OpenTexts
+from corelm.generation.prefix_cache import PrefixCache as PrefixCache
 from corelm.generation.prompts import default_prompt as default_prompt
 from corelm.generation.prompts import encoded as encoded
 from corelm.generation.prompts import prompt_notes as prompt_notes
 from corelm.generation.prompts import unknown_words as unknown_words
-from corelm.generation.shared_session import SessionView as SessionView
-from corelm.generation.shared_session import SharedSession as SharedSession
-from corelm.generation.shared_session import ViewedModel as ViewedModel
 from corelm.language_model import ChatVocabulary as ChatVocabulary
+from corelm.language_model import ForkableSession as ForkableSession
 from corelm.language_model import never_drawn as never_drawn
 from corelm.language_model import same_vocabulary as same_vocabulary
 from corelm.language_model import window_start as window_start

@@ -1,7 +1,7 @@
-"""Rows of jobs with equal chains, whose tokens are drawn in one call.
+"""Draw the tokens of several requests with equal chains in one call.
 
 A chain of corelm's own samplers that reads nothing but the logits treats each row by itself, to the
-last bit. So the rows of all jobs with such a chain are drawn together, whatever their lengths are.
+last bit. So the rows of all requests with such a chain are drawn together, whatever their lengths.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Choice, Context, LanguageModel, Mask, RandomStream, Step, draw
-from corelm.toolkit import ModelLogits, SessionView, SharedSession, apply, registry
-from corelm_serve.scheduling.jobs import Job
-
-OWN = "corelm_samplers."
-"""The package of corelm's own samplers, which a row's company never changes."""
+from corelm.context import Context
+from corelm.decoding.random_stream import RandomStream
+from corelm.decoding.state import ModelLogits
+from corelm.decoding.step import Step
+from corelm.generation.generate import Texts
+from corelm.generation.shared_session import SessionView, SharedSession
+from corelm.language_model import LanguageModel
+from corelm.numerics.distributions import Array, draw
+from corelm.plugins.registry import registry
+from corelm.sampler import Choice, Mask, Sampler
+from corelm.stages import BUILT_IN, apply
 
 
 @dataclass(frozen=True)
@@ -44,44 +49,36 @@ class Drawn:
         return Drawn(part, self.entropy[rows], self.grows[rows])
 
 
-class JobRows:
-    """The rows of a job whose chain reads nothing but the logits.
+class DrawnRows:
+    """The rows of a request whose chain treats each row by itself.
 
     Args:
         model: the language model.
-        job: the job.
+        texts: the request.
+        samples: the samples to write.
         view: a session that has read the prompt, in one row.
 
     Attributes:
         view: its rows in the shared session; None after the last token.
     """
 
-    def __init__(self, model: LanguageModel, job: Job, view: SessionView) -> None:
-        self._job, self._vocabulary = job, model.vocabulary
-        self._prepare = ModelLogits(model.vocabulary, job.unknown)
+    def __init__(
+        self, model: LanguageModel, texts: Texts, samples: Sequence[int], view: SessionView
+    ) -> None:
+        self._texts, self._vocabulary = texts, model.vocabulary
+        self._prepare = ModelLogits(model.vocabulary, texts.unknown)
         self._ends = list(model.vocabulary.ends)
-        self._samples: NDArray[np.int64] = np.arange(job.samples)
-        self._stream = RandomStream(job.seed, range(job.samples))
+        self._samples: NDArray[np.int64] = np.array(samples, dtype=np.int64)
+        self._stream = RandomStream(texts.seed, samples, texts.prompt_index)
         self._position = 0
         self._step: Step | None = None
-        view.select(np.zeros(job.samples, dtype=np.int64))
+        view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
-
-    @staticmethod
-    def fit(job: Job) -> bool:
-        """Return True if the job's tokens can be drawn with those of others."""
-        stages = job.strategy.sampler.active_stages
-        return job.is_ancestral and all(
-            not stage.reads
-            and not isinstance(stage, (Choice, Mask))
-            and type(stage).__module__.startswith(OWN)
-            for stage in stages
-        )
 
     @property
     def key(self) -> Hashable:
-        """The key of jobs that are drawn together: all have an equal one."""
-        return self._job.strategy.sampler, self._job.unknown
+        """The key of requests that are drawn together: all have an equal one."""
+        return self._texts.strategy.sampler, self._texts.unknown
 
     @property
     def is_drawn(self) -> bool:
@@ -99,21 +96,19 @@ class JobRows:
         return self._stream.at(self._position, self._samples)
 
     def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> Drawn:
-        """Draw tokens for rows of this job, and of others with an equal key.
+        """Draw tokens for rows of this request, and of others with an equal key.
 
         Args:
             logits: (batch, vocabulary) the model's, which are overwritten.
             uniforms: (batch,) numbers in [0, 1).
         """
         model_logits = self._prepare(logits, self._position)
-        context = Context.of(
-            np.empty((len(logits), 0), dtype=np.int64), vocabulary=self._vocabulary
-        )
-        result = apply(self._job.strategy.sampler, model_logits, context)
+        past = np.empty((len(logits), 0), dtype=np.int64)  # which no stage reads
+        context = Context.of(past, vocabulary=self._vocabulary)
+        result = apply(self._texts.strategy.sampler, model_logits, context)
         tokens, surprisal = draw(result, uniforms)
-        # Computed for all rows at once: a call for each job would take as long as the model.
-        rows = np.arange(len(tokens))
-        step = Step(self._position, rows, tokens, model_logits, result, surprisal)
+        # Computed for all rows at once: a call for each request would take as long as the model.
+        step = Step(self._position, np.arange(len(tokens)), tokens, model_logits, result, surprisal)
         grows = np.ones(len(tokens), dtype=bool)
         for end in self._ends:
             grows &= tokens != end
@@ -129,7 +124,7 @@ class JobRows:
         )  # fmt: skip
         vars(self._step)["entropy"] = drawn.entropy  # where the step would keep it
         self._position += 1
-        if self._position == self._job.length or not drawn.grows.any():
+        if self._position == self._texts.length or not drawn.grows.any():
             self.view = None
             return
         tokens = step.tokens
@@ -153,14 +148,24 @@ class JobRows:
             yield step
 
 
-def draw_together(shared: SharedSession, rows: Sequence[JobRows]) -> None:
-    """Draw the tokens of jobs with equal chains in one call for each chain.
+def treats_rows_alone(sampler: Sampler) -> bool:
+    """Return True if rows of several requests can be drawn together with a sampler."""
+    return all(
+        not stage.reads
+        and not isinstance(stage, (Choice, Mask))
+        and type(stage).__module__.startswith(BUILT_IN)
+        for stage in sampler.active_stages
+    )
+
+
+def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
+    """Draw the tokens of requests with equal chains in one call for each chain.
 
     Args:
         shared: the session of all views, whose logits are computed.
-        rows: jobs whose views have joined it.
+        rows: requests whose views have joined it.
     """
-    groups: dict[Hashable, list[JobRows]] = {}
+    groups: dict[Hashable, list[DrawnRows]] = {}
     for each in rows:
         groups.setdefault(each.key, []).append(each)
     for group in groups.values():
