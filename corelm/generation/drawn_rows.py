@@ -17,12 +17,14 @@ from corelm.decoding.random_stream import RandomStream
 from corelm.decoding.state import ModelLogits
 from corelm.decoding.step import Step
 from corelm.generation.generate import Texts
-from corelm.generation.shared_session import SessionView, SharedSession
+from corelm.generation.shared_session import SessionView, SharedSession, neighbours
 from corelm.language_model import LanguageModel
 from corelm.numerics.distributions import Array, draw
 from corelm.plugins.registry import registry
 from corelm.sampler import Choice, Mask, Sampler
 from corelm.stages import BUILT_IN, apply
+
+ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,13 @@ class Drawn:
         step: the tokens and distributions, as one step of all rows.
         entropy: (batch,) nats, of the distributions drawn from.
         grows: (batch,) True for tokens that don't end their text.
+        all_grow: True if no token ends its text.
     """
 
     step: Step
     entropy: NDArray[np.float64]
     grows: NDArray[np.bool_]
-
-    def of(self, first: int, end: int) -> Drawn:
-        """Return the part of some rows."""
-        rows, step = slice(first, end), self.step
-        part = Step(
-            step.position, step.samples[rows], step.tokens[rows], step.model_logits[rows],
-            step.logits[rows], step.surprisal[rows],
-        )  # fmt: skip
-        return Drawn(part, self.entropy[rows], self.grows[rows])
+    all_grow: bool
 
 
 class DrawnRows:
@@ -93,7 +88,8 @@ class DrawnRows:
     @property
     def uniforms(self) -> NDArray[np.float64]:
         """The random numbers of the next tokens."""
-        return self._stream.at(self._position, self._samples)
+        is_whole = len(self._samples) == len(self._stream)
+        return self._stream.at(self._position, None if is_whole else self._samples)
 
     def draw(self, logits: Array, uniforms: NDArray[np.float64]) -> Drawn:
         """Draw tokens for rows of this request, and of others with an equal key.
@@ -112,25 +108,30 @@ class DrawnRows:
         grows = np.ones(len(tokens), dtype=bool)
         for end in self._ends:
             grows &= tokens != end
-        return Drawn(step, step.entropy, grows)
+        return Drawn(step, step.entropy, grows, bool(grows.all()))
 
-    def take(self, drawn: Drawn) -> None:
-        """Append the tokens to the session, so that the model can go on before they are read."""
+    def take(self, drawn: Drawn, rows: slice = ALL) -> None:
+        """Append tokens to the session, so that the model can go on before they are read.
+
+        Args:
+            drawn: tokens of these rows, and of others.
+            rows: the rows of this request.
+        """
         assert self.view is not None
-        step = drawn.step
+        step, tokens = drawn.step, drawn.step.tokens[rows]
         self._step = Step(
-            self._position, self._samples, step.tokens, step.model_logits, step.logits,
-            step.surprisal,
+            self._position, self._samples, tokens, step.model_logits[rows], step.logits[rows],
+            step.surprisal[rows],
         )  # fmt: skip
-        vars(self._step)["entropy"] = drawn.entropy  # where the step would keep it
+        vars(self._step)["entropy"] = drawn.entropy[rows]  # where the step would keep it
         self._position += 1
-        if self._position == self._texts.length or not drawn.grows.any():
+        grows = None if drawn.all_grow else drawn.grows[rows]
+        if self._position == self._texts.length or (grows is not None and not grows.any()):
             self.view = None
             return
-        tokens = step.tokens
-        if not drawn.grows.all():
-            self.view.select(np.flatnonzero(drawn.grows))
-            self._samples, tokens = self._samples[drawn.grows], tokens[drawn.grows]
+        if grows is not None and not grows.all():
+            self.view.select(np.flatnonzero(grows))
+            self._samples, tokens = self._samples[grows], tokens[grows]
         self.view.extend(tokens)
 
     def steps(self) -> Iterator[Step]:
@@ -175,13 +176,11 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         end = 0
         for each, view in zip(group, views, strict=True):
             first, end = end, end + view.size
-            each.take(drawn.of(first, end))
+            each.take(drawn, slice(first, end))
 
 
 def _logits_of(shared: SharedSession, views: Sequence[SessionView]) -> Array:
     """Return the logits of all rows of some views, without a copy if these are neighbours."""
-    rows = np.concatenate([view.rows for view in views])
-    first, end = int(rows[0]), int(rows[-1]) + 1
-    if end - first == len(rows) and (np.diff(rows) == 1).all():
-        return shared.logits(first, end)
+    if span := neighbours(views):
+        return shared.logits(*span)
     return np.concatenate([view.next_logits() for view in views])

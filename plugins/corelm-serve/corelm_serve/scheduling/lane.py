@@ -60,7 +60,8 @@ class Lane:
         self._stall, self._prefixes = stall, prefixes
         self._running: dict[Job, Writing] = {}
         self._batch = self._new_batch()
-        self.changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._turn: Turn | None = None
         self._parts: Iterator[Part] | None = None  # those left of a round; None between two
         self._epoch = 0
@@ -70,23 +71,23 @@ class Lane:
     @property
     def jobs(self) -> list[Job]:
         """The jobs that run."""
-        with self.changed:
+        with self._lock:
             return list(self._running)
 
     def wake(self) -> None:
         """Look for new jobs, and for cancelled ones."""
-        with self.changed:
-            self.changed.notify_all()
+        with self._lock:
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End the thread after the part in progress."""
-        with self.changed:
+        with self._lock:
             self._closed = True
-            self.changed.notify_all()
+            self._changed.notify_all()
 
     def watch(self) -> None:
         """Give up work that takes too long. Called by another thread, now and then."""
-        with self.changed:
+        with self._lock:
             turn = self._turn
             if turn is None or time.monotonic() - turn.started < self._stall:
                 return
@@ -124,15 +125,17 @@ class Lane:
 
     def _run(self, epoch: int) -> None:
         while parts := self._wait(epoch):
-            part = next(parts, None)
-            if part is not None and not self._do(*part, epoch):
-                return
-            if part is None:
+            for part in parts:
+                if not self._do(*part, epoch):
+                    return
+                if self._parts is not parts:  # the model failed, and all jobs with it
+                    break
+            else:
                 self._parts = None
 
     def _wait(self, epoch: int) -> Iterator[Part] | None:
         """Return what is left of a round, or the next one; None if this thread has ended."""
-        with self.changed:
+        with self._lock:
             while epoch == self._epoch and not self._closed:
                 if self._parts is not None:
                     return self._parts
@@ -141,7 +144,7 @@ class Lane:
                 if self._running:
                     self._parts = self._round([*self._running.values()])
                 else:
-                    self.changed.wait()
+                    self._changed.wait()
             return None
 
     def _round(self, writings: list[Writing]) -> Iterator[Part]:
@@ -165,7 +168,7 @@ class Lane:
 
     def _do(self, writing: Writing | None, work: Callable[[], object], epoch: int) -> bool:
         """Do a part of a round; return False if this thread was replaced."""
-        with self.changed:
+        with self._lock:
             if epoch != self._epoch:
                 return False
             self._turn = Turn(writing, threading.get_ident(), time.monotonic())
@@ -175,7 +178,7 @@ class Lane:
             end = writing.end if writing else None
         except Exception as error:
             end = error
-        with self.changed:
+        with self._lock:
             if epoch != self._epoch:
                 return False
             self._turn = None
