@@ -32,6 +32,7 @@ from corelm.generation.prompts import prompt_notes as prompt_notes
 from corelm.generation.prompts import render_chat as render_chat
 from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.language_model import ChatVocabulary as ChatVocabulary
+from corelm.language_model import ForkableSession as ForkableSession
 from corelm.language_model import never_drawn as never_drawn
 from corelm.language_model import same_vocabulary as same_vocabulary
 from corelm.language_model import window_start as window_start
@@ -91,6 +92,7 @@ from corelm.stages import StageResult as StageResult
 from corelm.stages import Trace as Trace
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result
+from corelm.stages import is_built_in as is_built_in
 from corelm.stages import run_stages as run_stages
 from corelm.validation import check_logits as check_logits
 from corelm.validation import fault_of_result as fault_of_result

@@ -45,6 +45,12 @@ def serve(
     waiting: Annotated[int, typer.Option(min=1, help="Requests that wait; more get 429.")] = 256,
     length: Annotated[int, typer.Option(min=1, help="Tokens drawn for a text, at most.")] = 4096,
     prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt, at most.")] = 32768,
+    prefixes: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Tokens of prompts kept, to read equal beginnings once; 0 for none."
+        ),
+    ] = 8192,
     seconds: Annotated[float, typer.Option(min=1, help="Time of a request, at most.")] = 600,
     stall: Annotated[float, typer.Option(min=0.1, help="Time of one step, at most.")] = 30,
     grace: Annotated[
@@ -74,7 +80,7 @@ def serve(
         raise UsageError(f"--no-token is for a loopback address such as 127.0.0.1, not {host}")
     limits = Limits(
         rows=rows, waiting=waiting, length=length, prompt=prompt, seconds=seconds, stall=stall,
-        grace=grace,
+        grace=grace, prefixes=prefixes,
     )  # fmt: skip
     token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     with listen(host, port) as socket:

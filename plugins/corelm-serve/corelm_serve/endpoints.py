@@ -86,6 +86,8 @@ async def _answered(request: Request, prepare: Callable[..., Any]) -> Any:
         return EventResponse(service, call, scheduler, inbox, Stream(call))
     found = await written(call, scheduler, inbox, request.receive)
     count_tokens(service, call, answers.drawn_tokens(found))
+    if not answers.names_tokens(call):
+        return json_response(answers.answer(call, found))
     return json_response(await in_thread(request, answers.answer, call, found))
 
 
