@@ -37,6 +37,10 @@ from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.generation.shared_session import SessionView as SessionView
 from corelm.generation.shared_session import SharedSession as SharedSession
 from corelm.generation.shared_session import ViewedModel as ViewedModel
+from corelm.generation.teacher_forcing import LOGITS_BYTES as LOGITS_BYTES
+from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
+from corelm.generation.teacher_forcing import read_logits as read_logits
+from corelm.generation.teacher_forcing import teacher_forced as teacher_forced
 from corelm.language_model import ChatVocabulary as ChatVocabulary
 from corelm.language_model import never_drawn as never_drawn
 from corelm.language_model import same_vocabulary as same_vocabulary
