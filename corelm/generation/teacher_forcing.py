@@ -41,6 +41,7 @@ def teacher_forced(
     texts: Sequence[Sequence[int]],
     prompt_lengths: Sequence[int],
     unknown: bool = False,
+    rows: int = BATCH,
 ) -> Iterator[ForcedTokens]:
     """Yield all tokens of texts behind their prompts, with the model's logits before them.
 
@@ -53,6 +54,7 @@ def teacher_forced(
         prompt_lengths: tokens of each text that are read and not returned; at least 1 for a model
             that marks no beginning of a text.
         unknown: allow [UNK].
+        rows: the largest number of texts in one pass.
 
     Raises:
         ModelOutputError: the model returned logits that are not a distribution.
@@ -65,16 +67,18 @@ def teacher_forced(
         1 [1] [7] (1, 14)
     """
     prepare = ModelLogits(model.vocabulary, unknown)
-    for batch in _batches(model, texts, prompt_lengths):
+    for batch in _batches(model, texts, prompt_lengths, rows):
         tokens = [texts[i] for i in batch]
         firsts = [prompt_lengths[i] for i in batch]
-        for place, rows, logits in read_logits(model, tokens, firsts):
-            following = np.array([tokens[row][firsts[row] + place] for row in rows], dtype=np.int64)
-            yield ForcedTokens(batch[rows], place, following, prepare(logits, place))
+        for place, reached, logits in read_logits(model, tokens, firsts):
+            following = [tokens[row][firsts[row] + place] for row in reached]
+            yield ForcedTokens(
+                batch[reached], place, np.array(following, dtype=np.int64), prepare(logits, place)
+            )
 
 
 def _batches(
-    model: LanguageModel, texts: Sequence[Sequence[int]], prompt_lengths: Sequence[int]
+    model: LanguageModel, texts: Sequence[Sequence[int]], prompt_lengths: Sequence[int], rows: int
 ) -> Iterator[Ids]:
     """Yield the indices of texts to read together, those of similar lengths."""
     firsts = np.array(prompt_lengths, dtype=np.int64)
@@ -89,7 +93,7 @@ def _batches(
     else:
         bounds = np.empty(0, dtype=np.int64)
     for alike in np.split(order, bounds):
-        yield from (alike[first : first + BATCH] for first in range(0, len(alike), BATCH))
+        yield from (alike[first : first + rows] for first in range(0, len(alike), rows))
 
 
 def _prompts(
