@@ -36,6 +36,8 @@ from corelm_lm_eval.settings import RECORD, read_settings
 
 NAME = "corelm"
 HOOKS = ("corelm_samplers", "corelm_decoders")
+DEVICE = "cuda:0"
+"""The device that the command passes on if none is given."""
 logger = logging.getLogger(__name__)
 
 
@@ -74,7 +76,9 @@ class CorelmLM(LM):
     ) -> None:
         super().__init__()
         named = isinstance(model, str)
-        self.model: LanguageModel = corelm.load(model, device=device, dtype=dtype) if named else model
+        self.model: LanguageModel = (
+            corelm.load(model, device=device, dtype=dtype) if named else model
+        )
         self.name: str = (model if named else loaded_name(model)) or type(model).__name__
         self.strategy: Strategy | None = None if sampler is None else strategy(sampler)
         self.seed: int = random.getrandbits(32) if seed is None else _whole("seed", seed)
@@ -94,6 +98,18 @@ class CorelmLM(LM):
         if "unknown" in arguments:
             arguments["unknown"] = arguments["unknown"].lower() == "true"
         return cls.create_from_arg_obj(arguments, additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> CorelmLM:
+        """Return the model of arguments by name."""
+        others = dict(additional_config or {})
+        # The command has a device for every model, also without a GPU, where none is asked for.
+        device = others.pop("device", None)
+        if device not in (None, DEVICE):
+            logger.warning("--device is left out: give the model's arguments device=%s", device)
+        return super().create_from_arg_obj(arg_dict, others)
 
     @property
     def tokenizer_name(self) -> str:

@@ -190,6 +190,10 @@ def test_what_lm_evaluation_harness_asks(open_client):
     """Its local-completions sends ids, and reads the log-probabilities behind a context."""
     model = corelm.load("imdb")
     client = open_client({"imdb": model})
+    info = client.get("/tokenizer_info").json()
+    for name in ("bos_token", "eos_token"):
+        answer = client.post("/tokenize", json={"prompt": info[name], "add_special_tokens": False})
+        assert answer.json()["tokens"] == [info[f"{name}_id"]]
     context, target = ("this movie is", " one of the best")
     ids = [model.vocabulary.encode(text) for text in (context, context + target)]
     answer = client.complete(
