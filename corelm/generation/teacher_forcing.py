@@ -63,8 +63,8 @@ def teacher_forced(
         >>> from corelm.testing import ToyModel
         >>> for some in teacher_forced(ToyModel(), [[11, 4], [4, 9, 7]], [1, 1]):
         ...     print(some.place, some.texts, some.tokens, some.logits.shape)
-        0 [0 1] [4 9] (2, 14)
-        1 [1] [7] (1, 14)
+        0 [0 1] [4 9] (2, 13)
+        1 [1] [7] (1, 13)
     """
     prepare = ModelLogits(model.vocabulary, unknown)
     for batch in _batches(model, texts, prompt_lengths, rows):
