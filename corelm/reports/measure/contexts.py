@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,17 @@ from corelm.errors import SamplerError, UsageError
 from corelm.reports.divergences import Compared, ModelRows, nan_if_impossible
 from corelm.toolkit import (
     BATCH,
+    Endings,
     ModelLogits,
+    Strategy,
+    Texts,
     apply,
-    batches,
     built_in,
     invalid_result,
     model_surprisals,
     read_logits,
     run_stages,
-    steps,
+    write_in_order,
 )
 
 TextIds = tuple[int, ...]
@@ -126,29 +129,18 @@ def model_contexts(
         ((2, 2), [(11, 4), (11, 4)])
     """
     prompt_ids = [tuple(model.vocabulary.encode(prompt)) for prompt in prompts]
-    texts = [
-        ids + text
-        for index, (prompt, ids) in enumerate(zip(prompts, prompt_ids, strict=True))
-        for samples in batches(n)
-        for text in _draw(model, prompt, index, samples, length, seed)
-    ]
+    drawn = Texts("", Strategy(built_in("stochastic")), length, n, seed, Endings())
+    parts = chain.from_iterable(drawn.batches(prompts, independent=True)) if n > 0 else ()
+    texts: list[TextIds] = []
+    for ended in write_in_order(model, parts):
+        if ended.error:
+            raise ended.error
+        ids = prompt_ids[ended.texts.prompt_index]
+        texts += [ids + tuple(tokens) for tokens in ended.open_texts.tokens]
     if not texts or length < 1:
         raise UsageError("contexts need at least one prompt, one text and one token")
     prompt_lengths = tuple(len(ids) for ids in prompt_ids for _ in range(n))
     return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), prompt_lengths)
-
-
-def _draw(
-    model: LanguageModel, prompt: str, index: int, samples: range, length: int, seed: int
-) -> list[TextIds]:
-    tokens: dict[int, list[int]] = {sample: [] for sample in samples}
-    for step in steps(
-        model, prompt, sampler=built_in("stochastic"), length=length, samples=samples, seed=seed,
-        prompt_index=index,
-    ):  # fmt: skip
-        for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
-            tokens[sample].append(token)
-    return [tuple(ids) for ids in tokens.values()]
 
 
 @dataclass(frozen=True, eq=False)
