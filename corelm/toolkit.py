@@ -102,6 +102,7 @@ from corelm.stages import Trace as Trace
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result
 from corelm.stages import run_stages as run_stages
+from corelm.token_texts import texts_after as texts_after
 from corelm.validation import check_logits as check_logits
 from corelm.validation import fault_of_result as fault_of_result
 from corelm.word_vocabulary import DASH as DASH

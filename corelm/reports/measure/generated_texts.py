@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
 
 from corelm import (
     Array,
-    ContextualVocabulary,
     Decoder,
     Generation,
     LanguageModel,
@@ -35,6 +34,7 @@ from corelm.toolkit import (
     Texts,
     rank,
     steps,
+    texts_after,
 )
 
 DETAILED = 5
@@ -293,8 +293,6 @@ def _record(
 
 
 ALTERNATIVES = 5
-TAIL = 16
-"""The tokens before an alternative that decide its spelling: its space, its capital."""
 
 
 def details(
@@ -310,7 +308,7 @@ def details(
         vocabulary: the vocabulary of the ids.
     """
     logits = step.model_logits[row]
-    p, text_of = softmax(logits.astype(np.float64)), _texts_after(past[-TAIL:], vocabulary)
+    p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
     return {
         "token": END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
@@ -324,13 +322,3 @@ def details(
 def _likeliest(logits: Array) -> list[int]:
     """Return the ids of the likeliest tokens; ties go to the lowest id."""
     return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
-
-
-def _texts_after(past: list[int], vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from a token to the text that it would add, the end by its name."""
-    if isinstance(vocabulary, ContextualVocabulary):  # one pass over the past for all tokens
-        text_of = vocabulary.texts_after(past).__getitem__
-    else:
-        start = len(vocabulary.decode(past))
-        text_of = lambda token: vocabulary.decode([*past, token])[start:]  # noqa: E731
-    return lambda token: END if token in vocabulary.ends else text_of(token)
