@@ -28,7 +28,7 @@ GUESTS: dict[str, set[str]] = {
     "batching": set(),
     "models": set(),
     "scaling": {"batching", "models"},
-    "reports": {"lint", "models", "scaling"},
+    "reports": {"batching", "lint", "models", "scaling"},
     "studies": {"models", "reports", "scaling"},
     "training": {"models", "reports"},
     "interop": {"models"},

@@ -282,6 +282,7 @@ def write_in_order(
     model: LanguageModel,
     requests: Iterable[tuple[Texts, Sequence[int]]],
     measured: bool = False,
+    rows: int = BATCH,
 ) -> Iterator[BatchedTexts]:
     """Write the texts of requests together; yield each request in order, when it has ended.
 
@@ -289,8 +290,9 @@ def write_in_order(
         model: the language model.
         requests: texts, and the indices of the samples to write of each.
         measured: keep a `TokenRecord` for each token.
+        rows: the largest number of texts that grow at once.
     """
-    batch, left = ContinuousBatch(model), iter(requests)
+    batch, left = ContinuousBatch(model, rows), iter(requests)
     order: deque[BatchedTexts] = deque()
     while True:
         more = islice(left, AHEAD - len(order))

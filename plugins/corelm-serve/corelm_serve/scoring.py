@@ -60,17 +60,19 @@ def score(
         unknown: allow [UNK], so that unknown words have a log-probability.
     """
     scores, prepare = Scores(), ModelLogits(model.vocabulary, unknown)
-    has_start = model.vocabulary.start is not None
+    start = model.vocabulary.start
     if not ids:
         return scores
     size = max(1, min(size, MEMORY // (4 * len(model.vocabulary))))
     text = np.array(ids, dtype=np.int64)
-    if not has_start:
+    if start is None or ids[0] == start:
         scores.add_first()
+    if ids[0] == start:  # the model puts it there itself
+        text = text[1:]
+    first = 1 if start is None else 0
     # Each block gives the logits after its tokens; the last ones belong to the next block.
-    session = model.start(text[None, : 0 if has_start else 1])
+    session = model.start(text[None, :first])
     before = session.next_logits()[:1]
-    first = 0 if has_start else 1
     while first < len(text):
         block = text[first : first + size]
         if isinstance(session, RewindableSession):

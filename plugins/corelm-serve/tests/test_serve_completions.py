@@ -166,6 +166,18 @@ def test_echo_scores_the_whole_prompt(open_client, model, prompt):
         assert choice["text"][offset:].startswith(found["tokens"][at])
 
 
+def test_a_start_token_in_the_ids_of_a_prompt_is_not_put_there_twice(open_client):
+    """lm-evaluation-harness sends it before texts without a context."""
+    client = open_client({"imdb": corelm.load("imdb")})
+    settings = {"model": "imdb", "echo": True, "logprobs": 1, "max_tokens": 0}
+    ids = corelm.load("imdb").vocabulary.encode("This movie was great")
+    alone, with_start = (
+        client.complete(prompt=prompt, **settings)["choices"][0]["logprobs"]["token_logprobs"]
+        for prompt in (ids, [2, *ids])
+    )
+    assert with_start == [None, *alone]
+
+
 def test_echo_alone_scores_a_prompt_and_draws_nothing(client):
     answer = client.complete(prompt="the cat", echo=True, logprobs=1, max_tokens=0)
     [choice] = answer["choices"]
@@ -178,6 +190,10 @@ def test_what_lm_evaluation_harness_asks(open_client):
     """Its local-completions sends ids, and reads the log-probabilities behind a context."""
     model = corelm.load("imdb")
     client = open_client({"imdb": model})
+    info = client.get("/tokenizer_info").json()
+    for name in ("bos_token", "eos_token"):
+        answer = client.post("/tokenize", json={"prompt": info[name], "add_special_tokens": False})
+        assert answer.json()["tokens"] == [info[f"{name}_id"]]
     context, target = ("this movie is", " one of the best")
     ids = [model.vocabulary.encode(text) for text in (context, context + target)]
     answer = client.complete(
