@@ -1,0 +1,91 @@
+"""The answers to the page's requests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from corelm import CorelmError, Sampler, notes, presets
+from corelm.toolkit import Trace, apply
+from corelm_serve.errors import as_api_error
+from corelm_serve.models import ServedModel, find
+from corelm_serve.play.chains import cards, chain_of, installed
+from corelm_serve.play.places import Columns, Place, append
+from corelm_serve.play.requests import ChainRequest, NextRequest, PlaceRequest, WriteRequest
+from corelm_serve.play.rows import RowCache
+
+Models = Mapping[str, ServedModel]
+Caches = Mapping[tuple[str, bool], RowCache]
+
+
+def samplers() -> dict[str, Any]:
+    """Return what a chain can be made of: the installed samplers, and presets of engines."""
+    return {"samplers": installed(), "presets": presets()}
+
+
+def chain(body: Any) -> dict[str, Any]:
+    """Return a chain as an expression, as cards, and with notes on likely mistakes."""
+    return _about(chain_of(ChainRequest.read(body)))
+
+
+def next_word(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
+    """Return the next word's way from the model to the draw.
+
+    A stage that fails is named, with the distributions before it: the page shows both.
+    """
+    request = NextRequest.read(body)
+    sampler, place = chain_of(request), _place(request, models, caches)
+    found: dict[str, Any] = {
+        "chain": _about(sampler),
+        "prompt": len(place.prompt),
+        "position": len(place.tokens),
+        "words": place.words(),
+        "vocabulary": len(place.vocabulary),
+        "largest_entropy": math.log(len(place.vocabulary)),
+        "ended": place.ended,
+    }
+    row, trace, error = place.row(), Trace(), None
+    try:
+        apply(sampler, row, place.past(sampler).context, trace)
+    except CorelmError as raised:
+        error = as_api_error(raised).message
+    columns = Columns(row, trace)
+    tokens = columns.likeliest(request.count)
+    drawn = None if error else place.drawn(columns.last)
+    ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
+    texts = place.texts_of(ids)
+    return found | {
+        "columns": columns.described(),
+        "tokens": [
+            columns.of_token(token) | {"text": text} for token, text in zip(ids, texts, strict=True)
+        ],
+        "drawn": drawn,
+        "error": error,
+    }
+
+
+def write(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
+    """Return the tokens that the seed draws from a place on, up to the end of the text."""
+    request = WriteRequest.read(body)
+    sampler, place = chain_of(request), _place(request, models, caches)
+    first, past = len(place.tokens), place.past(sampler)
+    for _ in range(request.length):
+        if place.ended:
+            break
+        row = place.row()
+        logits = apply(sampler, row, past.context)
+        token = place.drawn(logits)
+        append(past, row, logits, token)
+        place.move_on(token)
+    return {"words": place.words()[first:], "ended": place.ended}
+
+
+def _place(request: PlaceRequest, models: Models, caches: Caches) -> Place:
+    served = find(models, request.model)
+    rows = caches[served.name, request.unknown]
+    return Place(served, rows, request.prompt, request.tokens, request.seed)
+
+
+def _about(sampler: Sampler) -> dict[str, Any]:
+    return {"expression": str(sampler), "stages": cards(sampler), "notes": notes(sampler)}
