@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from corelm_serve.play.requests import ChainRequest, NextRequest, WriteRequest
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.fields import Request
+from corelm_serve.requests.play import ChainRequest, NextRequest, WriteRequest
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from corelm import CorelmError, Sampler, notes, presets
 from corelm.toolkit import Trace, apply
-from corelm_serve.errors import as_api_error
+from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
 from corelm_serve.play.chains import cards, chain_of, installed
 from corelm_serve.play.places import Columns, Place, append
-from corelm_serve.play.requests import ChainRequest, NextRequest, PlaceRequest, WriteRequest
 from corelm_serve.play.rows import RowCache
+from corelm_serve.requests.play import ChainRequest, NextRequest, PlaceRequest, WriteRequest
 
 Models = Mapping[str, ServedModel]
 Caches = Mapping[tuple[str, bool], RowCache]
@@ -25,17 +25,30 @@ def samplers() -> dict[str, Any]:
 
 
 def chain(body: Any) -> dict[str, Any]:
-    """Return a chain as an expression, as cards, and with notes on likely mistakes."""
-    return _about(chain_of(ChainRequest.read(body)))
+    """Return a chain as an expression, as cards, and with notes on likely mistakes.
+
+    A chain that can't be read is no error of the page, which reads at every key: the answer says
+    what is wrong.
+    """
+    request = ChainRequest.read(body)
+    try:
+        return _about(chain_of(request)) | {"error": None}
+    except ApiError as error:
+        return {"error": error.message}
 
 
 def next_word(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
     """Return the next word's way from the model to the draw.
 
-    A stage that fails is named, with the distributions before it: the page shows both.
+    A stage that fails is named, with the distributions before it: the page shows both. A chain
+    that can't be read is named too.
     """
     request = NextRequest.read(body)
-    sampler, place = chain_of(request), _place(request, models, caches)
+    place = _place(request, models, caches)
+    try:
+        sampler = chain_of(request)
+    except ApiError as error:
+        return {"chain": None, "error": error.message}
     found: dict[str, Any] = {
         "chain": _about(sampler),
         "prompt": len(place.prompt),

@@ -12,7 +12,7 @@ from corelm import Sampler
 from corelm.errors import CorelmError
 from corelm.toolkit import Parameter, Parameterized, build, parts, refuse_local, registry
 from corelm_serve.errors import ApiError, as_api_error
-from corelm_serve.play.requests import ChainRequest
+from corelm_serve.requests.play import ChainRequest
 from corelm_serve.requests.sampling import MOST_STAGES, building
 
 UNCHANGED = "stochastic"

@@ -10,7 +10,6 @@ import numpy as np
 
 from corelm import (
     Array,
-    Context,
     Mask,
     RandomStream,
     Sampler,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from os.path import commonprefix
+from itertools import takewhile
 
 import numpy as np
 
@@ -115,4 +115,4 @@ def _pass(session: Session, block: Sequence[int]) -> Sequence[Array]:
 
 def _common(one: Ids, other: Ids) -> int:
     """Return the number of tokens with which both texts begin."""
-    return len(commonprefix([one, other]))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -12,6 +12,7 @@ import { WordsView } from "./words.js";
 
 const LONGEST = 100; // words of "draw to the end"
 const PIECE = 10; // words of one request, between which it can be stopped
+const NO_CHAIN = { sampler: null, stages: null };
 
 const state = { model: "", prompt: "this movie is", seed: 1, sides: [newSide(), newSide()], at: 0, compare: false };
 let editor, columns, words, answer, stopped = true;
@@ -31,18 +32,22 @@ const place = (one, node = one.tree.at) => ({
 
 // ---- the next word ----
 
-async function refresh() {
+// Ask for the next word with a chain; one that can't be read is told, and the last one stays.
+async function refresh(chain = side().chain) {
   const one = side();
   byId("next").setAttribute("aria-busy", "true");
   let found;
   try {
-    found = await askNext(place(one));
+    found = await askNext({ ...place(one), ...NO_CHAIN, ...chain });
   } catch (error) {
     if (error.name !== "AbortError") fail(error);
     return;
   }
   byId("failure").hidden = true;
-  byId("expression-error").textContent = "";
+  byId("expression-error").textContent = found.chain ? "" : found.error;
+  byId("next").setAttribute("aria-busy", "false");
+  if (!found.chain) return;
+  one.chain = chain;
   showAnswer(one, found);
 }
 
@@ -51,7 +56,7 @@ function showAnswer(one, found) {
   one.expression = found.chain.expression;
   one.tree.path().forEach((node, at) => { node.surprisal = found.words[at].surprisal; node.text = found.words[at].text; });
   if (document.activeElement !== byId("expression")) byId("expression").value = found.chain.expression;
-  if (one.chain.stages === undefined) {
+  if (!one.chain.stages) {
     editor.show(found.chain.stages);
     one.chain = { stages: editor.active };
   }
@@ -63,7 +68,6 @@ function showAnswer(one, found) {
   byId("position").textContent = `word ${found.position + 1}`;
   columns.show(found);
   showText();
-  byId("next").setAttribute("aria-busy", "false");
 }
 
 function showText() {
@@ -76,9 +80,8 @@ function showText() {
 
 function fail(error) {
   byId("next").setAttribute("aria-busy", "false");
-  const box = ["sampler", "stages", "settings"].includes(error.param) ? "expression-error" : "failure";
-  byId(box).textContent = error.message;
-  byId(box).hidden = false;
+  byId("failure").textContent = error.message;
+  byId("failure").hidden = false;
 }
 
 // ---- the text ----
@@ -143,16 +146,13 @@ function setSeed(seed) {
 
 // ---- the chain ----
 
-function setChain(chain) {
-  side().chain = chain;
-  refresh();
-}
-
 async function usePasted() {
   try {
     const found = await askChain({ settings: byId("paste-text").value });
+    byId("paste-error").textContent = found.error ?? "";
+    if (found.error) return;
     byId("paste").close();
-    setChain({ sampler: found.expression });
+    refresh({ sampler: found.expression });
   } catch (error) {
     byId("paste-error").textContent = error.message;
   }
@@ -244,16 +244,16 @@ function connect() {
   on("draw", drawOne);
   on("write", drawToEnd);
   on("stop", () => { stopped = true; });
-  on("undo", () => { shownSides().forEach((one) => one.tree.undo()); refresh(); });
+  on("undo", () => { for (const one of shownSides()) one.tree.undo(); refresh(); });
   on("restart", restart);
   on("new-seed", () => setSeed(Math.floor(Math.random() * 1e6)));
   on("seed", (e) => { if (/^\d{1,15}$/.test(e.target.value.trim())) setSeed(Number(e.target.value)); else e.target.value = state.seed; }, "change");
   on("prompt", debounced(200, () => { state.prompt = byId("prompt").value; restart(); }), "input");
   on("model", (e) => { state.model = e.target.value; restart(); }, "change");
-  on("expression", debounced(150, () => setChain({ sampler: byId("expression").value })), "input");
+  on("expression", debounced(150, () => refresh({ sampler: byId("expression").value })), "input");
   on("expression", () => { byId("expression").value = side().expression; }, "blur");
   on("add", (e) => { if (e.target.value) editor.add(e.target.value); e.target.value = ""; }, "change");
-  on("preset", (e) => { if (e.target.value) setChain({ sampler: e.target.value }); e.target.value = ""; }, "change");
+  on("preset", (e) => { if (e.target.value) refresh({ sampler: e.target.value }); e.target.value = ""; }, "change");
   on("compare", () => compare(!state.compare));
   for (const radio of document.getElementsByName("side")) radio.addEventListener("change", () => choose(Number(radio.value)));
   on("paste-open", () => { byId("paste-error").textContent = ""; byId("paste").showModal(); });
@@ -268,7 +268,7 @@ function connect() {
   on("take-csv", () => away.download("corelm-play.csv", away.csv(answer), "text/csv"));
   for (const radio of document.getElementsByName("form")) radio.addEventListener("change", showTaken);
   byId("branches").querySelector("ul").addEventListener("keydown", walkBranches);
-  const tour = new Tour((stages) => setChain({ sampler: "", stages: undefined, ...chainOf(stages) }));
+  const tour = new Tour((stages) => refresh(chainOf(stages)));
   on("tour-open", () => tour.go(0));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
@@ -290,7 +290,7 @@ async function start() {
     ...offered.samplers.map((each) => h("option", { value: each.name, title: each.help }, `${each.name}: ${each.help}`)));
   byId("preset").replaceChildren(h("option", { value: "" }, "As an engine does…"),
     ...Object.entries(offered.presets).map(([name, expression]) => h("option", { value: expression }, name)));
-  editor = new ChainEditor(byId("cards"), offered.samplers, () => setChain({ stages: editor.active }));
+  editor = new ChainEditor(byId("cards"), offered.samplers, () => refresh({ stages: editor.active }));
   columns = new ColumnsView(byId("columns"), (token) => take(side(), null, token));
   words = state.sides.map((_, at) => new WordsView(document.querySelector(`.side[data-side="${at}"] .words`), {
     alternatives: (node) => askAlternatives({ ...place(state.sides[at], node.parent), count: 8 }),

@@ -27,7 +27,7 @@ export class WordsView {
     const caret = tree.path().length;
     this.box.replaceChildren(...path.flatMap((node, at) => {
       const space = /^\s*/.exec(node.text)[0]; // outside the button, or a line could begin with it
-      return [space === node.text ? "" : space, this.word(node, at, caret, different)];
+      return [at === 0 || space === node.text ? "" : space, this.word(node, at, caret, different)];
     }));
     if (!path.length) this.box.append(h("span", { class: "empty" }, "Nothing is drawn yet."));
     (this.box.querySelector(".word:not(.later)") ?? this.box.querySelector(".word"))?.setAttribute("tabindex", "0");
@@ -67,19 +67,20 @@ export class WordsView {
       found = await this.on.alternatives(node);
     } catch (error) {
       if (error.name === "AbortError") return;
-      found = { error: error.message, tokens: [], columns: [] };
+      found = { error: error.message };
     }
+    found = { tokens: [], columns: [], ...found };
     if (this.opener !== button) return;
     const last = found.columns.length - 1;
     const offered = found.tokens.filter((each) => each.probabilities[last] > 0)
       .sort((a, b) => b.probabilities[last] - a.probabilities[last]).slice(0, 8);
-    this.card.replaceChildren(
+    this.card.replaceChildren(h("div", {},
       h("p", {}, node.surprisal === null ? "The model itself never draws it." : `${node.surprisal.toFixed(2)} nats under the model`),
       found.error ? h("p", { class: "error" }, found.error) : null,
       h("ul", {}, offered.map((each) => h("li", {},
         h("button", { type: "button", class: each.id === node.id ? "current" : "", onclick: () => { this.close(); this.on.take(node, each); } },
           h("span", {}, visible(each.text)), h("small", {}, percent(each.probabilities[last])))))),
-      h("button", { type: "button", onclick: () => { this.close(); this.on.goTo(node); } }, "Go back to before this word"));
+      h("button", { type: "button", onclick: () => { this.close(); this.on.goTo(node); } }, "Go back to before this word")));
     this.place(button);
     if (pinned) this.card.querySelector("button")?.focus();
   }

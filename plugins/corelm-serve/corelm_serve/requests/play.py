@@ -8,7 +8,7 @@ from typing import Any
 from corelm_serve.errors import ApiError
 from corelm_serve.requests.completion import ID
 from corelm_serve.requests.fields import Request, field
-from corelm_serve.requests.kinds import Flag, Kind, ListOf, Number, Text
+from corelm_serve.requests.kinds import Flag, ListOf, Number, Text
 from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
 
 MOST_DRAWN = 4_096
@@ -18,7 +18,7 @@ MOST_LISTED = 200
 
 
 @dataclass(frozen=True)
-class Stages:
+class StageList:
     """The stages of a chain, each with a name and parameters."""
 
     words: str = "a list of stages, each with a name and parameters"
@@ -47,9 +47,6 @@ class Stages:
         return {"name": name, "parameters": parameters}
 
 
-STAGES: Kind = Stages()
-
-
 @dataclass(frozen=True, kw_only=True)
 class ChainRequest(Request):
     """A chain: as an expression, as stages, or as settings that another engine uses."""
@@ -57,7 +54,9 @@ class ChainRequest(Request):
     sampler: str | None = field(
         Text(LONGEST_EXPRESSION), "the expression; empty for the model's own distribution"
     )
-    stages: list[dict[str, Any]] | None = field(STAGES, "the stages, in place of the expression")
+    stages: list[dict[str, Any]] | None = field(
+        StageList(), "the stages, in place of the expression"
+    )
     settings: str | None = field(
         Text(2**16, 1), "settings of another engine as JSON, in place of the expression"
     )
