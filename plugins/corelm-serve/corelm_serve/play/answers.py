@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from corelm import CorelmError, Sampler, notes, presets
@@ -58,23 +58,17 @@ def next_word(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
         "largest_entropy": math.log(len(place.vocabulary)),
         "ended": place.ended,
     }
-    row, trace, error = place.row(), Trace(), None
-    try:
-        apply(sampler, row, place.past(sampler).context, trace)
-    except CorelmError as raised:
-        error = as_api_error(raised).message
+    row, trace = place.row(), Trace()
+    fault = _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
     columns = Columns(row, trace)
     tokens = columns.likeliest(request.count)
-    drawn = None if error else place.drawn(columns.last)
+    drawn = None if fault else place.drawn(columns.last)
     ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
-    texts = place.texts_of(ids)
     return found | {
         "columns": columns.described(),
-        "tokens": [
-            columns.of_token(token) | {"text": text} for token, text in zip(ids, texts, strict=True)
-        ],
+        "tokens": [columns.of_token(token) | place.text_of(token) for token in ids],
         "drawn": drawn,
-        "error": error,
+        "error": fault,
     }
 
 
@@ -98,6 +92,15 @@ def _place(request: PlaceRequest, models: Models, caches: Caches) -> Place:
     served = find(models, request.model)
     rows = caches[served.name, request.unknown]
     return Place(served, rows, request.prompt, request.tokens, request.seed)
+
+
+def _fault(work: Callable[[], object]) -> str | None:
+    """Do some work, and return the sentence about its error; None if there is none."""
+    try:
+        work()
+    except CorelmError as error:
+        return as_api_error(error).message
+    return None
 
 
 def _about(sampler: Sampler) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,12 @@ class Place:
             write(token)
         nats = self._rows.surprisals(self.ids, len(self.prompt))
         return [
-            {"id": token, "text": write(token), "surprisal": each if math.isfinite(each) else None}
+            {
+                "id": token,
+                "text": write(token),
+                "end": token in self.vocabulary.ends,
+                "surprisal": each if math.isfinite(each) else None,
+            }
             for token, each in zip(self.tokens, nats, strict=True)
         ]
 
@@ -98,11 +104,14 @@ class Place:
         """Move on by one token."""
         self.ids = (*self.ids, token)
 
-    def texts_of(self, tokens: Sequence[int]) -> list[str]:
-        """Return the text that each of some tokens would add here."""
-        decode = self.vocabulary.decode
-        before = len(decode(self.ids))
-        return [decode([*self.ids, token])[before:] for token in tokens]
+    def text_of(self, token: int) -> dict[str, Any]:
+        """Return the text that a token would add here, and whether it ends the text."""
+        text = self.vocabulary.decode([*self.ids, token])[len(self._text) :]
+        return {"text": text, "end": token in self.vocabulary.ends}
+
+    @cached_property
+    def _text(self) -> str:
+        return self.vocabulary.decode(self.ids)
 
 
 def append(past: ContextBuilder, row: Array, logits: Array, token: int) -> None:
@@ -127,7 +136,8 @@ class Columns:
     @property
     def last(self) -> Array:
         """(1, vocabulary): the logits that are drawn from."""
-        return self._rows[-1][None]
+        last: Array = self._rows[-1][None]
+        return last
 
     def likeliest(self, count: int) -> list[int]:
         """Return the model's likeliest tokens and those of the last stage, by the model's order."""

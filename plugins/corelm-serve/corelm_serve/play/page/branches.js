@@ -24,7 +24,7 @@ function parts(node, shown, follow) {
     const words = [];
     let end = child;
     for (;; end = end.children[0]) {
-      words.push(visible(end.text));
+      words.push(visible(end));
       if (end.children.length !== 1) break;
     }
     const label = words.slice(0, MOST_WORDS).join(" ") + (words.length > MOST_WORDS ? " …" : "");

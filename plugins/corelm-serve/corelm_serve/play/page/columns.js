@@ -34,17 +34,17 @@ export class ColumnsView {
     let row = this.rows.get(token.id);
     if (!row) {
       const cells = answer.columns.map(() => h("td", {}, h("span", { class: "bar" }), h("span", { class: "share" })));
-      const word = h("th", { scope: "row" });
-      const button = h("button", { type: "button", class: "take" }, "take");
-      button.addEventListener("click", () => this.take(row.token));
-      row = { element: h("tr", {}, word, cells, h("td", { class: "action" }, button)), word, cells, button };
+      const button = h("button", { type: "button", class: "take", title: "take this word", onclick: () => this.take(row.token) });
+      const mark = h("small");
+      row = { element: h("tr", {}, h("th", { scope: "row" }, button, mark), cells), cells, button, mark };
       this.rows.set(token.id, row);
     }
     row.token = token;
     const isDrawn = token.id === answer.drawn;
-    row.word.replaceChildren(visible(token.text), ...(isDrawn ? [h("small", {}, " ● next draw")] : []));
+    row.button.textContent = visible(token);
+    row.mark.textContent = isDrawn ? " ● next draw" : "";
     row.element.classList.toggle("drawn", isDrawn);
-    row.button.setAttribute("aria-label", `take ${visible(token.text)}`);
+    row.button.setAttribute("aria-label", `take ${visible(token)}`);
     row.cells.forEach((cell, at) => fill(cell, token, at, largest));
     return row.element;
   }
@@ -67,14 +67,15 @@ function header(answer) {
       h("span", { class: "name", title: name }, name),
       strip(column.entropy, answer.largest_entropy),
       h("span", { class: "figures", data: { entropy: String(column.entropy), kept: String(column.kept) } },
-        h("b", {}, column.entropy.toFixed(2)), ` nats · ${column.bits.toFixed(2)} bits`),
-      h("span", {}, `like ${number(column.choices)} equal choices`),
+        h("b", {}, column.entropy.toFixed(2)), " nats"),
+      h("span", {}, `${column.bits.toFixed(2)} bits`),
+      h("span", {}, `like ${number(column.choices)} equal words`),
       h("span", { class: column.removed ? "cut" : "" }, column.removed
         ? `removed ${count(column.removed)}: ${percent(column.removed_mass)}`
         : column.fell_back ? "nothing allowed was left: the likeliest allowed" : `${count(column.kept)} possible`),
       at === last ? h("span", { class: "last" }, "drawn from") : null);
   });
-  return [h("tr", {}, h("th", { scope: "col" }, "next word"), cells, h("td"))];
+  return [h("tr", {}, h("th", { scope: "col" }, "next word"), cells)];
 }
 
 const number = (x) => (x < 100 ? x.toFixed(1) : count(Math.round(x)));

@@ -39,7 +39,8 @@ export function percent(p) {
 export const count = (n) => n.toLocaleString("en");
 
 // Words begin with a space, and some are only marks that cannot be seen.
-export function visible(text) {
+export function visible({ text, end }) {
+  if (end) return "[end]";
   const shown = text.replace(/\n/g, "↵").replace(/\t/g, "⇥");
   return shown.trim() || (text ? "␣".repeat(Math.min(text.length, 3)) : "∅");
 }

@@ -54,7 +54,7 @@ async function refresh(chain = side().chain) {
 function showAnswer(one, found) {
   answer = found;
   one.expression = found.chain.expression;
-  one.tree.path().forEach((node, at) => { node.surprisal = found.words[at].surprisal; node.text = found.words[at].text; });
+  one.tree.path().forEach((node, at) => { Object.assign(node, found.words[at]); });
   if (document.activeElement !== byId("expression")) byId("expression").value = found.chain.expression;
   if (!one.chain.stages) {
     editor.show(found.chain.stages);

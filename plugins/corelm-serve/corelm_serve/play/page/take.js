@@ -72,7 +72,7 @@ export function svg(answer) {
       }),
     ];
   });
-  const words = answer.tokens.map((token, row) => text(left - 10, top + row * line, visible(token.text), { "text-anchor": "end" }));
+  const words = answer.tokens.map((token, row) => text(left - 10, top + row * line, visible(token), { "text-anchor": "end" }));
   const picture = s("svg", { xmlns: SPACE, width, height, viewBox: `0 0 ${width} ${height}`, "font-family": "system-ui, sans-serif", "font-size": 13 },
     s("rect", { width, height, fill: "#fff" }), ...words, ...parts);
   return new XMLSerializer().serializeToString(picture);

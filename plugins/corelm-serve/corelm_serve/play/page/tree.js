@@ -2,7 +2,7 @@
 
 export class Tree {
   constructor() {
-    this.root = { id: null, text: "", surprisal: null, parent: null, children: [] };
+    this.root = { id: null, text: "", end: false, surprisal: null, parent: null, children: [] };
     this.at = this.root; // the last token before the caret
     this.end = this.root; // the last token of the branch that is shown
   }
@@ -19,11 +19,11 @@ export class Tree {
   }
 
   // Append a token at the caret, or follow the branch that has it already.
-  take({ id, text, surprisal = null }) {
+  take({ id, text, end = false, surprisal = null }) {
     let next = this.at.children.find((child) => child.id === id);
     const onBranch = next && this.path(this.end).includes(next);
     if (!next) {
-      next = { id, text, surprisal, parent: this.at, children: [] };
+      next = { id, text, end, surprisal, parent: this.at, children: [] };
       this.at.children.push(next);
     }
     this.at = next;

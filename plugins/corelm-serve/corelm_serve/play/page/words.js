@@ -40,9 +40,9 @@ export class WordsView {
     const label = nats === null ? "never drawn by the model itself" : `surprisal ${nats.toFixed(2)} nats`;
     const button = h("button", {
       type: "button", class: classes.filter(Boolean).join(" "), tabindex: "-1", data: { at: String(at) },
-      "aria-label": `${visible(node.text)}, ${label}`,
+      "aria-label": `${visible(node)}, ${label}`,
       onclick: () => this.open(button, node, true), onpointerenter: () => this.peek(button, node),
-    }, node.text.trimStart() || node.text || "∅");
+    }, node.text.trim() ? node.text.trimStart() : visible(node));
     return button;
   }
 
@@ -79,7 +79,7 @@ export class WordsView {
       found.error ? h("p", { class: "error" }, found.error) : null,
       h("ul", {}, offered.map((each) => h("li", {},
         h("button", { type: "button", class: each.id === node.id ? "current" : "", onclick: () => { this.close(); this.on.take(node, each); } },
-          h("span", {}, visible(each.text)), h("small", {}, percent(each.probabilities[last])))))),
+          h("span", {}, visible(each)), h("small", {}, percent(each.probabilities[last])))))),
       h("button", { type: "button", onclick: () => { this.close(); this.on.goTo(node); } }, "Go back to before this word")));
     this.place(button);
     if (pinned) this.card.querySelector("button")?.focus();
