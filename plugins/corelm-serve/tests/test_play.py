@@ -145,7 +145,8 @@ def test_settings_of_an_engine(client):
 
 def test_notes_on_likely_mistakes(client):
     chain = "temperature(t=0.7) | greedy"
-    assert next_word(client, sampler=chain)["chain"]["notes"] == corelm.notes(corelm.sampler(chain))
+    found = client.post("/api/chain", json={"sampler": chain}).json()
+    assert found["notes"] == corelm.notes(corelm.sampler(chain)) != []
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,8 @@ def test_cards_are_added_moved_switched_off_and_taken_out(opened):
     until(page, "document.getElementById('expression').value === 'top_k(k=4) | greedy'")
     page.click("#cards [aria-label='move greedy earlier']")
     until(page, "document.getElementById('expression').value === 'greedy | top_k(k=4)'")
-    assert "can change nothing" in page.inner_text("#cards")  # the note stands on its card
+    note = "document.getElementById('cards').textContent.includes('can change nothing')"
+    until(page, note)  # on the card of its stage
     page.uncheck("#cards [aria-label='use greedy']")
     until(page, "document.getElementById('expression').value === 'top_k(k=4)'")
     page.click("#cards [aria-label='take greedy out']")

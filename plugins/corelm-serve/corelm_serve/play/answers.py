@@ -32,7 +32,8 @@ def chain(body: Any) -> dict[str, Any]:
     """
     request = ChainRequest.read(body)
     try:
-        return _about(chain_of(request)) | {"error": None}
+        found = chain_of(request)
+        return _about(found) | {"notes": notes(found), "error": None}
     except ApiError as error:
         return {"error": error.message}
 
@@ -104,4 +105,4 @@ def _fault(work: Callable[[], object]) -> str | None:
 
 
 def _about(sampler: Sampler) -> dict[str, Any]:
-    return {"expression": str(sampler), "stages": cards(sampler), "notes": notes(sampler)}
+    return {"expression": str(sampler), "stages": cards(sampler)}

@@ -19,6 +19,7 @@ let editor, columns, words, answer, stopped = true;
 const askNext = latest("/api/next");
 const askAlternatives = latest("/api/next");
 const askChain = latest("/api/chain");
+const askSettings = latest("/api/chain");
 
 function newSide() {
   return { chain: { sampler: "temperature(t=0.7)" }, expression: "", cards: null, tree: new Tree() };
@@ -62,7 +63,8 @@ function showAnswer(one, found) {
   }
   one.cards = editor.stages;
   editor.context.vocabulary = found.vocabulary;
-  editor.mark(found.chain.notes, found.error);
+  editor.mark([], found.error);
+  askNotes(found);
   byId("chain-error").textContent = found.error ?? "";
   byId("largest").textContent = found.largest_entropy.toFixed(2);
   byId("position").textContent = `word ${found.position + 1}`;
@@ -83,6 +85,16 @@ function fail(error) {
   byId("failure").textContent = error.message;
   byId("failure").hidden = false;
 }
+
+// Notes take longer than the bars, which must keep up with a slider.
+const askNotes = debounced(150, async (shown) => {
+  try {
+    const { notes } = await askChain({ sampler: shown.chain.expression });
+    if (shown === answer) editor.mark(notes, shown.error);
+  } catch (error) {
+    if (error.name !== "AbortError") fail(error);
+  }
+});
 
 // ---- the text ----
 
@@ -148,7 +160,7 @@ function setSeed(seed) {
 
 async function usePasted() {
   try {
-    const found = await askChain({ settings: byId("paste-text").value });
+    const found = await askSettings({ settings: byId("paste-text").value });
     byId("paste-error").textContent = found.error ?? "";
     if (found.error) return;
     byId("paste").close();
