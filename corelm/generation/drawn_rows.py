@@ -6,7 +6,7 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,7 @@ class DrawnRows:
 
     Attributes:
         view: its rows in the shared session; None after the last token.
+        key: equal for requests that are drawn together.
     """
 
     def __init__(
@@ -69,11 +70,8 @@ class DrawnRows:
         self._step: Step | None = None
         view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
-
-    @property
-    def key(self) -> Hashable:
-        """The key of requests that are drawn together: all have an equal one."""
-        return self._texts.strategy.sampler, self._texts.unknown
+        # A text, whose hash Python keeps: a sampler's is computed from its fields each time.
+        self.key: str = f"{texts.strategy.sampler} {texts.unknown}"
 
     @property
     def is_drawn(self) -> bool:
@@ -166,7 +164,7 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         shared: the session of all views, whose logits are computed.
         rows: requests whose views have joined it.
     """
-    groups: dict[Hashable, list[DrawnRows]] = {}
+    groups: dict[str, list[DrawnRows]] = {}
     for each in rows:
         groups.setdefault(each.key, []).append(each)
     for group in groups.values():
