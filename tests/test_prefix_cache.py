@@ -5,11 +5,11 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
-from corelm.generation import prefix_cache
-from corelm.generation.continuous_batch import ContinuousBatch
+from corelm.batching import prefix_cache
+from corelm.batching.continuous_batch import ContinuousBatch
+from corelm.batching.prefix_cache import LEAST, PrefixCache
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
-from corelm.generation.prefix_cache import LEAST, PrefixCache
 from corelm.plugins.strategies import strategy
 from corelm.testing import ToyModel
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from corelm import LanguageModel, Step, log_softmax
-from corelm.toolkit import BatchedTexts, ContinuousBatch, OpenTexts
+from corelm.batching import BatchedTexts, ContinuousBatch
+from corelm.toolkit import OpenTexts
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scoring import Scores, likeliest, score
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from corelm.language_model import ForkableSession, RewindableSession, Session
+from corelm import RewindableSession, Session
+from corelm.toolkit import ForkableSession
 
 LEAST = 16
 """Tokens that a prefix has at least: to copy a shorter one takes longer than to read it."""

@@ -12,19 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.context import Context
-from corelm.decoding.random_stream import RandomStream
-from corelm.decoding.state import ModelLogits
-from corelm.decoding.step import Step
-from corelm.generation.generate import Texts
-from corelm.generation.shared_session import SessionView, SharedSession, neighbours
-from corelm.language_model import LanguageModel
-from corelm.numerics.distributions import Array, draw
-from corelm.plugins.registry import registry
-from corelm.sampler import Choice, Mask, Sampler
-from corelm.stages import BUILT_IN, apply
+from corelm import Array, Choice, Context, LanguageModel, Mask, RandomStream, Sampler, Step, draw
+from corelm.batching.shared_session import SessionView, SharedSession, neighbours
+from corelm.toolkit import ModelLogits, Texts, apply, registry
 
 ALL = slice(None)
+OWN = "corelm_samplers."
+"""The package of corelm's own samplers, which a row's company never changes."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +146,7 @@ def treats_rows_alone(sampler: Sampler) -> bool:
     return all(
         not stage.reads
         and not isinstance(stage, (Choice, Mask))
-        and type(stage).__module__.startswith(BUILT_IN)
+        and type(stage).__module__.startswith(OWN)
         for stage in sampler.active_stages
     )
 

@@ -15,16 +15,12 @@ from itertools import islice
 
 import numpy as np
 
-from corelm.decoding.step import Step
+from corelm import Ancestral, LanguageModel, Session, Step
+from corelm.batching.drawn_rows import DrawnRows, draw_together, treats_rows_alone
+from corelm.batching.prefix_cache import PrefixCache
+from corelm.batching.shared_session import SessionView, SharedSession, ViewedModel
 from corelm.errors import CorelmError
-from corelm.generation.ancestral import Ancestral
-from corelm.generation.drawn_rows import DrawnRows, draw_together, treats_rows_alone
-from corelm.generation.generate import BATCH, Texts
-from corelm.generation.open_texts import OpenTexts
-from corelm.generation.prefix_cache import PrefixCache
-from corelm.generation.prompts import encoded
-from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
-from corelm.language_model import LanguageModel, Session
+from corelm.toolkit import BATCH, OpenTexts, Texts, encoded
 
 PIECE = 512
 """Tokens of prompts that are read in one step at most, so that a long prompt does not keep the
