@@ -96,7 +96,6 @@ from corelm.stages import StageResult as StageResult
 from corelm.stages import Trace as Trace
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result
-from corelm.stages import is_built_in as is_built_in
 from corelm.stages import run_stages as run_stages
 from corelm.token_texts import texts_after as texts_after
 from corelm.validation import check_logits as check_logits

@@ -15,10 +15,11 @@ from itertools import islice
 
 import numpy as np
 
-from corelm import Ancestral, CorelmError, LanguageModel, Session, Step
+from corelm import Ancestral, LanguageModel, Session, Step
 from corelm.batching.drawn_rows import DrawnRows, draw_together, treats_rows_alone
 from corelm.batching.prefix_cache import PrefixCache
 from corelm.batching.shared_session import SessionView, SharedSession, ViewedModel
+from corelm.errors import CorelmError
 from corelm.toolkit import BATCH, OpenTexts, Texts, encoded
 
 PIECE = 512
@@ -57,8 +58,9 @@ class ContinuousBatch:
         prefixes: prompts that were read before; by default none are kept.
 
     Example:
+        >>> from corelm.generation.endings import Endings
+        >>> from corelm.plugins.strategies import strategy
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, strategy
         >>> batch = ContinuousBatch(ToyModel())
         >>> for prompt in ("the", "the cat"):
         ...     _ = batch.add(Texts(prompt, strategy("greedy"), 3, 1, 1, Endings()))
