@@ -39,6 +39,7 @@ from corelm.generation.shared_session import SharedSession as SharedSession
 from corelm.generation.shared_session import ViewedModel as ViewedModel
 from corelm.generation.teacher_forcing import LOGITS_BYTES as LOGITS_BYTES
 from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
+from corelm.generation.teacher_forcing import prompt_and_text as prompt_and_text
 from corelm.generation.teacher_forcing import read_logits as read_logits
 from corelm.generation.teacher_forcing import teacher_forced as teacher_forced
 from corelm.language_model import ChatVocabulary as ChatVocabulary

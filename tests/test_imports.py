@@ -26,6 +26,7 @@ PLUGINS = [
 GUESTS: dict[str, set[str]] = {
     "models": set(),
     "scaling": {"models"},
+    "scoring": set(),
     "reports": {"lint", "models", "scaling"},
     "studies": {"models", "reports", "scaling"},
     "training": {"models", "reports"},
