@@ -251,7 +251,7 @@ def explain(
         >>> dog.ranks, str(explanation.stages[dog.removed_by].sampler)
         ((2, 2, None), 'greedy')
         >>> corelm.explain(ToyModel(), "the", "mirostat(tau=2)", step=3, seed=1).after
-        ' dog . the'
+        ' dog saw the'
     """
     model = as_model(model)
     ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
