@@ -158,9 +158,9 @@ def draw_together(
         >>> from corelm.testing import ToyModel
         >>> from corelm.toolkit import Endings, strategy
         >>> texts = Texts("", strategy("greedy"), 3, 2, 1, Endings())
-        >>> [batch] = texts.batches(["the", "the dog"])
+        >>> [batch] = texts.batches(["the", "the cat"])
         >>> [record["text"] for record in draw_together(ToyModel(), batch)]
-        [' cat sat on', ' cat sat on', '', '']
+        [' cat sat on', ' cat sat on', ' sat on the', ' sat on the']
     """
     batch = ContinuousBatch(model)
     requests = [batch.add(texts, samples, measured=True) for texts, samples in parts]
