@@ -49,6 +49,7 @@ from corelm.language_model import window_start as window_start
 from corelm.machine import machine as machine
 from corelm.machine import platform_name as platform_name
 from corelm.machine import processor_flags as processor_flags
+from corelm.markup import table as table
 from corelm.native.cpu import cpu_limit as cpu_limit
 from corelm.numerics.distributions import rows_are_valid as rows_are_valid
 from corelm.numerics.portability import runs_on as runs_on

@@ -39,6 +39,7 @@ from corelm.toolkit import (
     mass_of,
     protect,
     rank,
+    table,
 )
 
 
@@ -193,6 +194,24 @@ class Explanation:
         tokens = {*model.ranked_tokens[:n].tolist(), *end.ranked_tokens[:n].tolist()}
         places = {token: model.rank(token) or math.inf for token in tokens}
         return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
+
+    def _repr_html_(self) -> str:
+        """Return the stages and the likeliest tokens, for a notebook."""
+        shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
+        names = [str(self.stages[at].sampler or "model") for at in shown]
+        stages = [
+            [name, f"{stage.entropy:.2f}", f"{stage.entropy_bits:.2f}",
+             f"{stage.effective_choices:.1f}", f"{stage.tokens_kept:,}", f"{stage.mass_kept:.1%}"]
+            for name, stage in zip(names, (self.stages[at] for at in shown), strict=True)
+        ]  # fmt: skip
+        tokens: list[list[str | float]] = [
+            [one.text.strip() or repr(one.text), *(one.probabilities[at] for at in shown)]
+            for one in self.likeliest()
+        ]
+        headers = ["stage", "nats", "bits", "choices", "tokens", "mass"]
+        return table(headers, stages, f"{self.prompt}{self.after} ...") + table(
+            ["token", *names], tokens
+        )
 
     def text_of(self, token: int) -> str:
         """Return the text that a token would add after the prompt."""
