@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ LEVELS = ((1.0, 0.0, 0), (3.0, 0.15, 1), (6.0, 0.3, 2), (math.inf, 0.45, 3))
 """Below each surprisal, in nats: the strength of a word's background, and the pixels of the line
 under it, so that colour alone says nothing."""
 TINT = "214, 69, 45"
-BAR = "linear-gradient(to right, rgba(0, 121, 107, 0.35) {0:.1f}%, transparent {0:.1f}%)"
+BAR = "linear-gradient(to right, rgba(38, 150, 138, 0.4) {0:.1f}%, transparent {0:.1f}%)"
+
+NUMBER = re.compile(r"[\d.,]+%?")
 
 
 class Word(NamedTuple):
@@ -27,13 +30,14 @@ def words(parts: Iterable[Word]) -> str:
 
     Example:
         >>> words([Word(" cat", 0.5, "0.50 nats")])
-        '<span title="0.50 nats"> cat</span>'
+        ' <span title="0.50 nats">cat</span>'
     """
     return "".join(map(_word, parts))
 
 
 def _word(word: Word) -> str:
-    text = html.escape(word.text).replace("\n", "&crarr;<br>")
+    own = word.text.lstrip(" ")
+    text = html.escape(own).replace("\n", "&crarr;<br>")
     card = html.escape(word.card, quote=True)
     nats = 0.0 if math.isnan(word.surprisal) else word.surprisal
     _, tint, line = next((level for level in LEVELS if nats < level[0]), LEVELS[-1])
@@ -42,7 +46,8 @@ def _word(word: Word) -> str:
         if line
         else ""
     )
-    return f'<span title="{card}"{style}>{text}</span>'
+    # The space before a word has no line under it.
+    return f'{word.text[: -len(own) or None]}<span title="{card}"{style}>{text}</span>'
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str | float]], caption: str = "") -> str:
@@ -60,7 +65,8 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str | float]], caption
 
 def _cell(value: str | float) -> str:
     if isinstance(value, str):
-        return f'<td style="text-align: left">{html.escape(value)}</td>'
+        align = "right" if NUMBER.fullmatch(value) else "left"
+        return f'<td style="text-align: {align}">{html.escape(value)}</td>'
     style = f"text-align: right; min-width: 6em; background: {BAR.format(100 * value)}"
     return f'<td style="{style}">{value:.1%}</td>'
 
