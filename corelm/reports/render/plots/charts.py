@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 
 from corelm.reports.document.content import Document
 from corelm.reports.document.numbers import number
+from corelm.reports.render.plots import data
 from corelm.reports.render.plots.entries import sweeps
-from corelm.reports.render.plots.panels import figures_of_sweeps, matched_samplers
+from corelm.reports.render.plots.panels import (
+    COMPARED,
+    SWEPT,
+    figures_of_sweeps,
+    matched_samplers,
+)
 from corelm.reports.render.plots.positions import entropy_by_position, mass_kept_by_position
 from corelm.reports.render.plots.scatter import (
     has_recall,
@@ -34,6 +40,7 @@ class Chart:
         draw: draws it from a document.
         caption: how to read it.
         label: its description for readers who cannot see it.
+        data: its numbers as CSV.
     """
 
     name: str
@@ -42,6 +49,7 @@ class Chart:
     draw: Callable[[Document], Figure]
     caption: str
     label: str
+    data: Callable[[Document], str]
 
 
 def charts(document: Document) -> Iterator[Chart]:
@@ -68,6 +76,7 @@ def _matched(document: Document) -> Chart:
         "line through a dot is its 95% interval."
         + _of_human(document, "The upright line and band show human text."),
         "Figures of each matched sampler with their intervals. The table has the figures.",
+        lambda document: data.of_figures(document, *COMPARED),
     )
 
 
@@ -81,6 +90,7 @@ def _sweep(document: Document) -> Chart:
         + _of_human(document, "The dashed level is human text."),
         "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
         "figures.",
+        lambda document: data.of_figures(document, *SWEPT),
     )
 
 
@@ -100,6 +110,7 @@ def _temperature(document: Document) -> Chart:
         "surprisal." + _crossing(document),
         "Mean expected surprisal rises with temperature; each sampler is a mark on the curve. The "
         "table Teacher-forced has the figures.",
+        data.of_curve,
     )
 
 
@@ -133,6 +144,7 @@ _SURPRISAL = Chart(
     "Pareto front.",
     "Surprisal under the model against diversity for the texts of each sampler. The table "
     "Generated texts has the figures.",
+    lambda document: data.of_figures(document, data.DIVERSITY, data.SURPRISAL),
 )
 
 
@@ -147,6 +159,7 @@ def _recall(document: Document) -> Chart:
         "95% intervals. On the dashed diagonal the two are equal: below it a sampler loses more of "
         "the words than the model expects.",
         "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
+        lambda document: data.of_figures(document, data.MASS, data.RECALL),
     )
 
 
@@ -158,6 +171,7 @@ _ENTROPY = Chart(
     "Mean entropy of the distribution drawn from, on the same contexts.",
     "Mean entropy of each sampler at each position in the text. The table Teacher-forced has the "
     "means.",
+    lambda document: data.by_position(document, "entropy"),
 )
 
 
@@ -168,4 +182,5 @@ _MASS = Chart(
     mass_kept_by_position,
     "Mean share of the model's probability that is left to draw from, on the same contexts.",
     "Mean share of the model's probability that each sampler keeps, at each position in the text.",
+    lambda document: data.by_position(document, "mass_kept"),
 )
