@@ -162,12 +162,15 @@ _MAGNITUDES: dict[Format, Callable[[float], float]] = {
 
 
 def _places(form: Format, text: str, side: float) -> int:
-    """Return the decimals of a side of an interval: those of its value, unless that has none."""
+    """Return the decimals of a side of an interval: those of its value, if it has any.
+
+    A side of a share has one decimal from 1 % on, like a share.
+    """
     _, dot, decimals = text.removesuffix("%").partition(".")
+    if form is share:
+        return 2 if side < 1 and (not dot or len(decimals) > 1) else 1
     if dot:
         return len(decimals)
-    if form is share:
-        return 2 if side < 1 else 1
     return 1 if form in (count, choices) and abs(float(text.replace(",", ""))) < 100 else 0
 
 

@@ -27,7 +27,12 @@ from corelm.reports.render.html import side_by_side, tables
 from corelm.reports.render.html.side_by_side import shown
 from corelm.reports.render.plots.charts import charts
 from corelm.reports.render.plots.files import drawings
-from corelm.reports.render.sentences import failed_metrics, seeds, targets
+from corelm.reports.render.sentences import (
+    failed_metrics,
+    front_in_words,
+    seeds,
+    targets,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -65,6 +70,7 @@ def page(document: Document) -> str:
             document=document,
             header=document.header,
             summary=summary(document),
+            failed=[entry for entry in document.samplers if entry.error],
             against=_against(document),
             compared=len(dict(p_values(document))),
             rate=RATE,
@@ -75,6 +81,7 @@ def page(document: Document) -> str:
             legend=list(side_by_side.legend()),
             failed_metrics=failed_metrics(document),
             matched=targets(document),
+            fronts=[front_in_words(document, front) for front in document.fronts],
             seeds=seeds(document.header),
             playground=playground(document),
             plugins=list(_plugins(document)),

@@ -25,7 +25,7 @@ from corelm.reports.document.figures import (
 )
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
 from corelm.reports.document.numbers import MINUS, interval, margins, share, signed
-from corelm.reports.render.columns import columns_of, spread_text, text_of
+from corelm.reports.render.columns import TARGET, columns_of, spread_text, text_of
 from corelm.reports.render.false_discoveries import Place, clear_differences
 
 WIDEST = 14
@@ -88,12 +88,11 @@ class RangeStrip:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: a sampler or human text, with its cells or the reason for having none."""
+    """A line of a table: a sampler or human text, with its cells."""
 
     name: str
     note: str = ""
     human: bool = False
-    error: str = ""
     n: str = ""
     strip: RangeStrip | None = None
     cells: Sequence[Cell] = ()
@@ -128,10 +127,10 @@ class Table:
 
 def table(document: Document, name: str) -> Table | None:
     """Return a table of the page, or None if no sampler has any of its figures."""
-    shown = list(lines(document, name))
-    filled = [line for line in shown if line.error or any(cell.figure for cell in line.cells)]
-    if all(line.error or line.human for line in filled):
+    if not shown_columns(document, name):
         return None
+    shown = list(lines(document, name))
+    filled = [line for line in shown if any(cell.figure for cell in line.cells)]
     counts = Counter(line.n for line in filled if line.n and not line.human)
     usual = max(counts, key=lambda n: counts[n], default="")
     return Table(
@@ -182,15 +181,13 @@ def _margins(cell: Cell) -> tuple[str, ...]:
 
 
 def lines(document: Document, name: str) -> Iterator[Line]:
-    """Yield the lines of a table, the human one first."""
+    """Yield the lines of a table, the human one first, but no failed sampler."""
     columns = shown_columns(document, name)
     clear = clear_differences(document)
     if document.human:
         yield _line("human text", document.human, document, name, columns, clear)
     for entry in document.samplers:
-        if entry.error:
-            yield Line(entry.sampler, error=f"{entry.error.type}: {entry.error.message}")
-        else:
+        if not entry.error:
             yield _line(entry.sampler, entry, document, name, columns, clear)
 
 
@@ -199,11 +196,17 @@ def shown_columns(document: Document, name: str) -> list[Figure]:
 
     Only samplers with a mask have a cost of their constraint, for example.
     """
-    return [
-        column
-        for column in columns_of(name, document)
-        if any(_cell(column, entry).figure for entry in document.entries)
-    ]
+    return [column for column in columns_of(name, document) if _says_something(document, column)]
+
+
+def _says_something(document: Document, column: Figure) -> bool:
+    """Return True if a sampler has the figure; a target that all share is in the settings."""
+    cells = [_cell(column, entry) for entry in document.samplers if not entry.error]
+    return (
+        len({cell.figure for cell in cells}) > 1
+        if column.name == TARGET.name
+        else any(cell.figure for cell in cells)
+    )
 
 
 def _line(
@@ -228,7 +231,7 @@ def _line(
 
 
 def _cells(columns: Sequence[Figure], entry: Entry, clear: Collection[Place]) -> list[Cell]:
-    first = next((column for column in columns if column.compared), columns[0])
+    first = next((column for column in columns if column.compared), None) or columns[0]
     return [replace(_cell(each, entry, clear), first=each is first) for each in columns]
 
 

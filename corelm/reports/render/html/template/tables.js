@@ -55,12 +55,12 @@ for (const table of document.querySelectorAll(".figures")) {
   for (const { row, home } of rows) {
     const name = row.cells[0];
     if (row.matches(".sweep")) {
-      const button = unfolding(name, "", true, (open) => home.classList.toggle("folded", !open));
+      const button = unfolding("", true, (open) => home.classList.toggle("folded", !open));
       button.append(...name.childNodes);
       name.append(button);
-    } else if (!row.matches(".error")) {
+    } else {
       const label = `All figures of ${name.querySelector("bdi").textContent}`;
-      name.prepend(unfolding(name, label, false, (open) => row.classList.toggle("open", open)));
+      name.prepend(unfolding(label, false, (open) => row.classList.toggle("open", open)));
     }
   }
 }
