@@ -15,6 +15,7 @@ from corelm.reports.render.plots.panels import (
     COMPARED,
     SWEPT,
     figures_of_sweeps,
+    has_figures,
     matched_samplers,
 )
 from corelm.reports.render.plots.positions import (
@@ -62,7 +63,7 @@ class Chart:
 
 def charts(document: Document) -> Iterator[Chart]:
     """Yield the charts of a report; matched and swept samplers come first."""
-    first = [_matched(document)] if document.header.matched else []
+    first = [_matched(document)] if document.header.matched and has_figures(document) else []
     first += [_sweep(document)] if sweeps(document) else []
     yield from first
     # The page shows the first two above its tables.

@@ -71,6 +71,11 @@ def matched_samplers(document: Document) -> Figure:
     return drawing
 
 
+def has_figures(document: Document) -> bool:
+    """Return True if a sampler has one of the figures that are compared."""
+    return any(value(entry, *each) is not None for _, entry in named(document) for each in COMPARED)
+
+
 def _rows(left: float, titles: Sequence[str]) -> int:
     """Return the number of rows of panels with which no title meets the next one."""
     for rows in range(1, len(titles)):

@@ -57,7 +57,8 @@ def has_positions(document: Document) -> bool:
 
 def has_cuts(document: Document) -> bool:
     """Return True if a sampler removes a part of the model's probability."""
-    return has_positions(document) and any((mass(entry) or 1) < ALL for _, entry in named(document))
+    masses = [mass(entry) for _, entry in named(document)]
+    return has_positions(document) and any(each is not None and each < ALL for each in masses)
 
 
 def _positions(names: Sequence[str]) -> tuple[Figure, Axes]:
