@@ -1,4 +1,4 @@
-// Tables: sort by a heading, filter by name, fold the settings of a sweep and, on a telephone, a row.
+// Tables: sort by a heading, filter by name, fold the settings of a sweep and, on a telephone, rows and texts.
 document.documentElement.classList.add("scripted");
 document.getElementById("sortable").hidden = false;
 
@@ -63,6 +63,12 @@ for (const table of document.querySelectorAll(".figures")) {
       name.prepend(unfolding(label, false, (open) => row.classList.toggle("open", open)));
     }
   }
+}
+
+for (const text of document.querySelectorAll("article:not(.error)")) {
+  const name = text.querySelector("h4");
+  const label = `Whole text of ${name.textContent}`;
+  name.prepend(unfolding(label, false, (open) => text.classList.toggle("open", open)));
 }
 
 const filter = document.querySelector("#filter");
