@@ -80,7 +80,13 @@ def recall_against_mass_kept(document: Document) -> Figure:
 
 
 def has_recall(document: Document) -> bool:
-    """Return True if the recall of a sampler was measured, which takes human contexts."""
+    """Return True if the recall of a sampler was measured, which takes human contexts.
+
+    Samplers that were matched to one of the two figures would all be at one height.
+    """
+    matched = {target.figure for target in document.header.matched}
+    if matched and matched <= {*RECALL[:2]}:
+        return False
     return any(point_of(entry, *RECALL) for _, entry in named(document))
 
 
