@@ -67,13 +67,3 @@ def test_spread_heights_that_have_room_stay():
 
 def test_spread_heights_without_room_are_evenly_close():
     assert spread([1.0, 2.0, 3.0], 50.0, 0.0, 10.0) == [0.0, 5.0, 10.0]
-
-
-def test_a_line_to_a_label_avoids_other_lines():
-    plot = Box(0, 90, 300, 110)
-    crowd = [Box(120, 90, 180, 110)]  # text around the mark, so that its label has to move away
-    wall = pieces([(110, 90), (110, 110)], 5, 3)
-    [left] = place_labels([(149, 100)], [(30, 10)], plot, crowd)
-    [right] = place_labels([(149, 100)], [(30, 10)], plot, crowd, wall)
-    assert left.right < 120
-    assert right.left > 180

@@ -26,10 +26,9 @@ NEAR = 12.0
 DIRECTIONS = 16
 MOST = 200
 """Pieces between two points of a line, at most."""
-COVERED, CROSSED, CROWDED, DOUBTFUL, FAR = 50.0, 12.0, 4.0, 3.0, 1.0
-"""The costs: for an area that covers a label or leaves the plot, for one of the line to a mark that
-covers other lines, for one of a label that covers a mark or a line, for a distance to another mark
-that is too small, for the distance to its own mark."""
+COVERED, CROWDED, DOUBTFUL, FAR = 50.0, 4.0, 3.0, 1.0
+"""The costs: for an area that covers a label or leaves the plot, for one that covers a mark or a
+line, for a distance to another mark that is too small, for the distance to its own mark."""
 CLEAR = 5.0
 """The distance by which other marks should be farther from a label than its own."""
 LITTLE, ROUNDS = 20.0, 3
@@ -107,7 +106,6 @@ def place_labels(
         + choice.doubt(points)
         + COVERED * choice.clash(written)
         + CROWDED * shared(choice.edges, drawn)
-        + CROSSED * choice.crossing(drawn)
         for choice in choices
     ]
     # Labels with few good places choose first. Later rounds let each label react to the others,
@@ -181,12 +179,6 @@ class Choice:
         areas = shared(self.lines, others)
         crossed = np.bincount(self.owners, areas, minlength=len(self.boxes))
         return np.asarray(shared(self.edges, others) + crossed)
-
-    def crossing(self, drawn: Sequence[Box]) -> Floats:
-        """Return for each place the area that its line shares with what is drawn, off its mark."""
-        far = _gaps(self.lines, self.point) > NEAR
-        areas = shared(self.lines[far], drawn)
-        return np.asarray(np.bincount(self.owners[far], areas, len(self.boxes)), np.float64)
 
     def outside(self, frame: Box) -> Floats:
         """Return for each place the cost of its distance and of the area outside the plot."""
