@@ -34,6 +34,7 @@ function unfolding(label, open, toggle) {
   return button;
 }
 
+let meanings = 0;
 for (const table of document.querySelectorAll(".figures")) {
   const rows = [...table.tBodies].flatMap((home) => [...home.rows].map((row) => ({ row, home })));
   table.createTBody();
@@ -44,7 +45,10 @@ for (const table of document.querySelectorAll(".figures")) {
       const next = { descending: 1, ascending: 0 }[heading.getAttribute("aria-sort")] ?? -1;
       sortRows(table, rows, heading, next);
     };
-    term.setAttribute("role", "button");
+    const meaning = term.querySelector("[role=tooltip]");
+    meaning.id = `meaning-${meanings++}`;
+    const named = { role: "button", "aria-label": `Sort by ${term.firstElementChild.textContent}`, "aria-describedby": meaning.id };
+    for (const [name, value] of Object.entries(named)) term.setAttribute(name, value);
     term.addEventListener("click", turn);
     term.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
