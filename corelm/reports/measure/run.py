@@ -265,7 +265,9 @@ class ReportRun:
             if open_ is not None and target is not None:
                 entry.target = self._targets[target]
                 entries.append(entry)
-                units.append(Match(open_, target.figure, entry.target, matchers))
+                # Human surprisal is known of words that can be drawn: compare at their positions.
+                of_words = target.value is None and self._plan.human is not None
+                units.append(Match(open_, target.figure, entry.target, matchers, of_words))
         results = self._stages.results("matching", units, len(units)) if units else ()
         for entry, (_, result) in zip(entries, results, strict=True):
             found = entry.take(result)
