@@ -9,11 +9,11 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
+from corelm.batching.continuous_batch import PIECE, ContinuousBatch
+from corelm.batching.shared_session import SessionView, SharedSession
 from corelm.errors import SamplerError, UsageError
-from corelm.generation.continuous_batch import PIECE, ContinuousBatch
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts
-from corelm.generation.shared_session import SessionView, SharedSession
 from corelm.plugins.strategies import Strategy, strategy
 from corelm.testing import ToyModel
 

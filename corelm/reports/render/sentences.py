@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corelm.reports.document.content import Document, Header
+from corelm.reports.document.content import Document
 from corelm.reports.document.figures import HUMAN, MATCHED, NATS, TEACHER_FORCED
+from corelm.reports.document.header import Header
 from corelm.reports.document.numbers import listed
 from corelm.reports.render.columns import TARGET, OverviewColumn, amount
 

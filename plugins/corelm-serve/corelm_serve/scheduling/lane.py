@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm import CorelmError, LanguageModel, Sampler
-from corelm.toolkit import SharedSession
+from corelm.batching import SharedSession
 from corelm_serve.errors import ApiError, line_of
 from corelm_serve.scheduling.jobs import Job
 from corelm_serve.scheduling.rows import draw_together

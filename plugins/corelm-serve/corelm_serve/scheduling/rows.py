@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Choice, Context, LanguageModel, Mask, RandomStream, Step, draw
-from corelm.toolkit import ModelLogits, SessionView, SharedSession, apply, registry
+from corelm.batching import SessionView, SharedSession
+from corelm.toolkit import ModelLogits, apply, registry
 from corelm_serve.scheduling.jobs import Job
 
 OWN = "corelm_samplers."

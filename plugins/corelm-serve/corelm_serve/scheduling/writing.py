@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from corelm import LanguageModel, Step, log_softmax
-from corelm.toolkit import OpenTexts, SessionView, SharedSession, ViewedModel, steps
+from corelm.batching import SessionView, SharedSession, ViewedModel
+from corelm.toolkit import OpenTexts, steps
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
 from corelm_serve.scheduling.reading import PromptReader
 from corelm_serve.scheduling.rows import JobRows

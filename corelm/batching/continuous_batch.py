@@ -13,13 +13,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.decoding.step import Step
-from corelm.generation.ancestral import Ancestral
-from corelm.generation.generate import BATCH, Texts
-from corelm.generation.open_texts import OpenTexts
-from corelm.generation.prompts import encoded
-from corelm.generation.shared_session import SessionView, SharedSession, ViewedModel
-from corelm.language_model import LanguageModel, Session
+from corelm import Ancestral, LanguageModel, Session, Step
+from corelm.batching.shared_session import SessionView, SharedSession, ViewedModel
+from corelm.toolkit import BATCH, OpenTexts, Texts, encoded
 
 PIECE = 512
 """Tokens of prompts that are read in one step at most, so that a long prompt does not keep the
@@ -40,9 +36,8 @@ class ContinuousBatch:
         rows: the largest number of texts that grow at once; requests beyond it wait their turn.
 
     Example:
-        >>> from corelm.generation.endings import Endings
-        >>> from corelm.plugins.strategies import strategy
         >>> from corelm.testing import ToyModel
+        >>> from corelm.toolkit import Endings, strategy
         >>> batch = ContinuousBatch(ToyModel())
         >>> for prompt in ("the", "the cat"):
         ...     _ = batch.add(Texts(prompt, strategy("greedy"), 3, 1, 1, Endings()))

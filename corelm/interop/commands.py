@@ -14,7 +14,7 @@ from corelm.cli.exit_codes import PARTLY_FAILED
 from corelm.cli.options.completion import preset_names
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
-from corelm.cli.text_values import TextCommand
+from corelm.cli.text_values import application
 from corelm.errors import SettingsError, UsageError
 from corelm.interop.engine_presets import ENGINES, EnginePreset, preset
 from corelm.toolkit import LONGEST
@@ -53,9 +53,7 @@ def engine_names() -> list[str]:
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    app = typer.Typer()
-    app.command(cls=TextCommand, short_help=SHORT_HELP)(presets)
-    return {"presets": app}
+    return {"presets": application(presets, SHORT_HELP)}
 
 
 def presets(

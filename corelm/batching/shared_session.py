@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from corelm import Array, JoinableSession, LanguageModel, Session, Vocabulary
 from corelm.errors import UsageError
-from corelm.language_model import JoinableSession, LanguageModel, Session, Vocabulary
-from corelm.numerics.distributions import Array
 
 
 class SharedSession:

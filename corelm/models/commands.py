@@ -15,7 +15,7 @@ from corelm.cli.options.completion import model_names
 from corelm.cli.output.product import Output, confirmed, product
 from corelm.cli.text_values import TextCommand, TextGroup
 from corelm.errors import CorelmError, UsageError
-from corelm.models.export.formats import FORMATS
+from corelm.models.export.write import FORMATS
 from corelm.models.keras_import import import_keras
 from corelm.toolkit import Listed, home, list_models
 
