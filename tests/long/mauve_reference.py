@@ -50,7 +50,7 @@ def pairs(texts: int) -> Iterator[tuple[str, Floats, Floats]]:
 
 def _features(model: corelm.LanguageModel, t: float, texts: int, seed: int) -> Floats:
     sampler = corelm.sampler(f"temperature(t={t})")
-    drawn = corelm.generate(model, "The", sampler, n=texts, length=LENGTH, seed=seed)
+    drawn = corelm.generate(model, "The", sampler=sampler, n=texts, length=LENGTH, seed=seed)
     return features(model, tuple(each.text for each in drawn))
 
 
