@@ -130,6 +130,21 @@ def test_several_seeds_and_decoders_are_paired_too(model_and_prompts):
         assert found["ci95"] is not None
 
 
+def test_perplexity_and_figures_of_sets_over_seeds_are_paired_by_prompt(model_and_prompts):
+    """The topics differ much more than the texts of one topic: pairing makes intervals narrow."""
+    report = continued(model_and_prompts, n=1, seeds=[1, 2, 3])
+    [entry], human = report["samplers"], report["reference"]["generated_texts"]
+    own, differences = entry["generated_texts"], entry["differences"]["generated_texts"]
+    for name, most in (("perplexity", 0.5), ("distinct_1", 0.9)):
+        found = differences[name]
+        assert found["value"] == pytest.approx(own[name] - human[name])
+        low, high = found["ci95"]
+        assert low <= 0 <= high, name
+        ends = own["ci95"][name], human["ci95"][name]
+        apart = independent_difference(own[name], ends[0], human[name], ends[1])
+        assert high - low < most * (apart[1] - apart[0]), name
+
+
 def test_a_second_scorer_reads_the_prompt_and_scores_what_follows(model_and_prompts):
     model, _ = model_and_prompts
     report = continued(model_and_prompts, scorer=model)

@@ -67,8 +67,8 @@ def _note(plan: Plan, texts: GeneratedTexts) -> str:
     share_of = f"; {share(unknown)} of their tokens are words that the model does not know"
     if _scorer_reads_unknown(plan):
         return (
-            f"{share_of}: they stay in its contexts and in those of the second scorer, and are left "
-            "out of the figures and of what metrics read"
+            f"{share_of}: they stay in its contexts and in those of the second scorer, and are "
+            "left out of the figures and of what metrics read"
         )
     return (
         f"{share_of}: they stay in its contexts, and are left out of the figures and of what a "

@@ -25,6 +25,7 @@ from corelm.reports.metrics.intervals import (
     Interval,
     difference_interval,
     effective_number,
+    jackknife,
     mean_interval,
     share_interval,
 )
@@ -277,10 +278,16 @@ class TextSet:
         """Return each figure minus that of human continuations of the same prompts, the units.
 
         The sums of a prompt are paired, however many texts each set has of it. Figures of a whole
-        set are left out unless both have one text for each prompt.
+        set are left out unless each seed has one text for each prompt.
         """
-        one_each = len(self.records) == len(other.records)
-        return self._paired_differences(other, self.of_set if one_each else self._per_text)
+        one_each = all(part.stop - part.start == len(other.records) for part in self._parts)
+        found = self._paired_differences(other, self.of_set if one_each else self._per_text)
+        own, their = (each.by_unit(each.ratios["surprisal"]) for each in (self, other))
+        first, second = ratio(own), ratio(their)
+        if first is not None and second is not None:
+            value = _perplexity(first) - _perplexity(second)
+            found["perplexity"] = value, difference_interval(own, their, exponential=True)
+        return found
 
     def _paired_differences(
         self, other: TextSet, names: Iterable[str]
@@ -320,15 +327,14 @@ class TextSet:
             return self._difference_interval(other, self._per_text[name], other._per_text[name])
         if not (self._is_decided(name) and other._is_decided(name)):
             return None
-        sets = zip(self._sets, other._sets, strict=True)
-        left_out = [
-            [_less(*pair) for pair in zip(own.left_out[name], their.left_out[name], strict=False)]
-            for own, their in sets
-        ]
-        values = [
-            _less(*pair) for pair in zip(self._of_sets(name), other._of_sets(name), strict=True)
-        ]
-        ends = interval_of_sets(difference, values, left_out)
+        own, their = ([each.left_out[name] for each in both._sets] for both in (self, other))
+        if len(own) > len(their):  # the texts of several seeds, and human text: prompt by prompt
+            own = [[_mean(values) for values in zip(*own, strict=True)]]
+            ends = jackknife(difference, _less_each(own[0], their[0]))
+        else:
+            pairs = zip(self._of_sets(name), other._of_sets(name), strict=True)
+            left_out = [_less_each(*each) for each in zip(own, their, strict=True)]
+            ends = interval_of_sets(difference, [_less(*pair) for pair in pairs], left_out)
         return widened(ends, self._noise(name) + other._noise(name))
 
     def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
@@ -371,6 +377,10 @@ def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> 
 
 def _less(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else first - second
+
+
+def _less_each(first: Sequence[float | None], second: Sequence[float | None]) -> list[float | None]:
+    return [_less(*pair) for pair in zip(first, second, strict=False)]
 
 
 def _perplexity(surprisal: float) -> float:

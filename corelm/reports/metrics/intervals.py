@@ -22,6 +22,8 @@ Interval = list[float]
 ROUNDS = 1000
 TOGETHER = 40
 """The number of resampled sets that are computed with at a time."""
+LARGEST = 700.0
+"""The largest exponent; `math.exp` overflows beyond 709."""
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
 FEWEST = 8
@@ -67,7 +69,7 @@ def mean_interval(
 
 
 def difference_interval(
-    first: Sums, second: Sums, seed: int = 0, rounds: int = ROUNDS
+    first: Sums, second: Sums, seed: int = 0, rounds: int = ROUNDS, exponential: bool = False
 ) -> Interval | None:
     """Return the paired bootstrap interval of the difference of two means over the same texts.
 
@@ -79,6 +81,7 @@ def difference_interval(
         second: the sums and counts of the set that is subtracted, text by text.
         seed: the random seed of the resampling.
         rounds: the number of resampled sets.
+        exponential: True for the difference of the exponentials of the means, as perplexities are.
 
     Example:
         >>> values = [1.0, 5.0, 2.0, 8.0] * 2  # the second set is the first less 1, text by text
@@ -87,9 +90,14 @@ def difference_interval(
     """
     if min(np.count_nonzero(counts) for _, counts in (first, second)) < FEWEST:
         return None
-    means, other = _means(*first, seed, rounds), _means(*second, seed, rounds)
-    influence = _influence(*first) - _influence(*second)
-    return _ends(_mean(*first) - _mean(*second), means - other, influence)
+    sums = first, second
+    values, influences = [_mean(*each) for each in sums], [_influence(*each) for each in sums]
+    means = [_means(*each, seed, rounds) for each in sums]
+    if exponential:
+        values = [math.exp(min(value, LARGEST)) for value in values]
+        means = [np.exp(np.minimum(each, LARGEST)) for each in means]
+        influences = [value * each for value, each in zip(values, influences, strict=True)]
+    return _ends(values[0] - values[1], means[0] - means[1], influences[0] - influences[1])
 
 
 class Best(NamedTuple):
