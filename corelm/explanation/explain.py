@@ -242,8 +242,8 @@ def explain(
     stages = [Stage(None, model_logits[0], np.empty(0, dtype=np.int64))]
     for result in trace:
         stages.append(_after(stages, result))
+    tokens = tuple(ids.tolist())  # before the decoder, which may write into its prompt
     considered = None if decoder is None else decoder.next_tokens(task)
-    tokens = tuple(ids.tolist())
     return Explanation(prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered)
 
 

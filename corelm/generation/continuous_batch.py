@@ -180,9 +180,9 @@ class BatchedTexts:
 
     def _read_piece(self, piece: NDArray[np.int64]) -> Session:
         if self._session is None:
-            self._session = self._model.start(piece[None])
+            self._session = self._model.start(piece[None].copy())
         else:
-            self._session.extend(piece[None])
+            self._session.extend(piece[None].copy())
         if len(self._unread):
             self._session.next_logits()  # read it now: a session may wait until it is asked
         return self._session

@@ -1,7 +1,7 @@
 """Compare corelm's samplers inside other engines with corelm itself, in the cases that go wrong.
 
     python tests/benchmarks/equality.py [--engines mlx ...] [--models llama ...] [--samplers 4]
-    python tests/benchmarks/equality.py --write     write the table into the page
+    python tests/benchmarks/equality.py --write     write the rows into the page
 
 Every sampler runs in each engine's own loop, on tiny random models of five architectures. corelm
 writes the same texts from the same model and seed through its adapter. A row of the table is an
@@ -22,6 +22,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -53,11 +54,8 @@ CASES = (
     "engine's settings first",
     "engine's settings replaced",
 )
-EXCLUDED = {
-    name: "a grammar needs the letters that end a text here; corelm-grammar tests it in engines"
-    for name in ("choice", "json_schema", "lark", "regex")
-}
-"""Samplers that are not compared, and why."""
+EXCLUDED = ("choice", "json_schema", "lark", "regex")
+"""Samplers that are not compared: a grammar needs the letters that end a text in a case here."""
 
 
 def every_sampler() -> list[str]:
@@ -101,18 +99,23 @@ class Cell:
         return f"{size}, {self.same} of {self.texts}" if self.texts else "refused"
 
 
-def cases_of(engine: str) -> dict[str, Any]:
+def engine(name: str) -> ModuleType:
+    """Return the module of an engine."""
+    return importlib.import_module(f"engines.{name}")
+
+
+def cases_of(name: str) -> dict[str, Any]:
     """Return the cases of an engine."""
-    cases: dict[str, Any] = importlib.import_module(f"engines.{engine}").CASES
+    cases: dict[str, Any] = engine(name).CASES
     return cases
 
 
-def measured(engine: str, name: str, case: str, samplers: Sequence[str]) -> Cell:
+def measured(engine_name: str, name: str, case: str, samplers: Sequence[str]) -> Cell:
     """Compare samplers in a case on an architecture of an engine."""
     cell = Cell()
     for expression in samplers:
         sampler = corelm.sampler(expression) | Recorded()
-        comparison = cases_of(engine)[case](name, sampler)
+        comparison = cases_of(engine_name)[case](name, sampler)
         expected = recorded(comparison.own)
         for run in comparison.ways.values():
             try:
@@ -126,52 +129,58 @@ def measured(engine: str, name: str, case: str, samplers: Sequence[str]) -> Cell
     return cell
 
 
-def rows_of(engine: str, models: Sequence[str], samplers: Sequence[str]) -> dict[str, Any]:
+def rows_of(name: str, models: Sequence[str], samplers: Sequence[str]) -> dict[str, Any]:
     """Measure an engine: a row of cells for each architecture."""
-    names = [name for name in importlib.import_module(f"engines.{engine}").MODELS]
     return {
-        name: {case: measured(engine, name, case, samplers) for case in cases_of(engine)}
-        for name in names
-        if not models or name in models
+        model: {case: measured(name, model, case, samplers) for case in cases_of(name)}
+        for model in engine(name).MODELS
+        if not models or model in models
     }
 
 
-def in_process(engine: str, arguments: Sequence[str]) -> dict[str, dict[str, Cell]]:
+def in_process(name: str, arguments: Sequence[str]) -> dict[str, dict[str, Cell]]:
     """Measure an engine in a process of its own; Keras with torch, which compiles nothing."""
     run = subprocess.run(
-        [sys.executable, __file__, "--json", "--engines", engine, *arguments],
-        env={**os.environ, "KERAS_BACKEND": "torch"},
+        [sys.executable, __file__, "--json", "--engines", name, *arguments],
+        env={**os.environ, "KERAS_BACKEND": "torch", "CORELM_THREADS": "1"},
         stdout=subprocess.PIPE,
         check=True,
     )
     rows = json.loads(run.stdout.decode().splitlines()[-1])
     return {
-        name: {case: Cell(**cell) for case, cell in cells.items()} for name, cells in rows.items()
+        model: {case: Cell(**cell) for case, cell in cells.items()} for model, cells in rows.items()
     }
 
 
 def table(found: dict[str, dict[str, dict[str, Cell]]]) -> str:
     """Return the table: a row for each architecture, a column for each case."""
     lines = [f"| engine | architecture | {' | '.join(CASES)} |", f"|{'---|' * (len(CASES) + 2)}"]
-    for engine, rows in found.items():
-        for name, cells in rows.items():
+    for name, rows in found.items():
+        for model, cells in rows.items():
             row = (str(cells.get(case, "")) for case in CASES)
-            lines.append(f"| {ENGINES[engine][0]} | `{name}` | {' | '.join(row)} |")
+            lines.append(f"| {ENGINES[name][0]} | `{model}` | {' | '.join(row)} |")
     return "\n".join(lines) + "\n"
 
 
 def write(text: str) -> None:
-    """Write the table into the page."""
+    """Write the table into the page; engines that were not measured keep their rows."""
     before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", "utf-8")
+    old, _, after = rest.partition(END)
+    rows = {row.split("|")[1].strip(): [] for row in (*old.splitlines(), *text.splitlines()) if row}
+    for engine in rows:
+        source = text if f"\n| {engine} |" in text else old
+        rows[engine] = [row for row in source.splitlines() if row.startswith(f"| {engine} |")]
+    names = [name for name, _ in ENGINES.values()]
+    lines = text.splitlines()[:2] + [row for name in names for row in rows.get(name, [])]
+    PAGE.write_text(before + BEGIN + "\n" + "\n".join(lines) + f"\n\n{END}" + after, "utf-8")
 
 
 def faults(found: dict[str, dict[str, dict[str, Cell]]]) -> list[str]:
     """Name the samplers that differ."""
     return [
-        f"{engine}, {name}, {case}: {', '.join(cell.differing)}"
-        for engine, rows in found.items()
-        for name, cells in rows.items()
+        f"{name}, {model}, {case}: {', '.join(cell.differing)}"
+        for name, rows in found.items()
+        for model, cells in rows.items()
         for case, cell in cells.items()
         if cell.differing
     ]
@@ -187,7 +196,7 @@ def main() -> int:
     parser.add_argument(
         "--samplers", type=int, help="how many, from all over the alphabet; by default all"
     )
-    parser.add_argument("--write", action="store_true", help="write the table into the page")
+    parser.add_argument("--write", action="store_true", help="write the rows into the page")
     parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     logging.getLogger("corelm").setLevel(logging.ERROR)  # the settings of an engine are named
@@ -198,14 +207,15 @@ def main() -> int:
         rows = rows_of(*options.engines, options.models, chosen)
         print(json.dumps(rows, default=asdict))
         return 0
-    arguments = ["--samplers", str(count), "--models", *options.models]
-    arguments = arguments if options.models else arguments[:2]
+    arguments = ["--samplers", str(count)]
+    if options.models:
+        arguments += ["--models", *options.models]
     found = {}
-    for engine in options.engines:
-        if importlib.util.find_spec(ENGINES[engine][1]) is None:
-            print(f"{ENGINES[engine][1]} is not installed", file=sys.stderr)
+    for name in options.engines:
+        if importlib.util.find_spec(ENGINES[name][1]) is None:
+            print(f"{ENGINES[name][1]} is not installed", file=sys.stderr)
         else:
-            found[engine] = in_process(engine, arguments)
+            found[name] = in_process(name, arguments)
     print(f"{count} samplers\n\n{table(found)}")
     if options.write:
         write(table(found))

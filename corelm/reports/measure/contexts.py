@@ -253,7 +253,7 @@ def _read_logits(model: LanguageModel, group: Group) -> Iterator[tuple[int, Ids 
     The logits are a copy.
     """
     first = group.prompt_length
-    session = model.start(group.tokens[:, :first])
+    session = model.start(group.tokens[:, :first].copy())
     several = isinstance(session, RewindableSession)
     batch: Ids = np.arange(len(group.texts))
     start = first

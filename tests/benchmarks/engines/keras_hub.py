@@ -27,7 +27,7 @@ from engines.driver import (
 )
 
 MERGES = ["Ġ t", "h e", "Ġt he", "Ġ c", "a t", "Ġc at"]
-SIZES = {"num_layers": 2, "hidden_dim": 16, "intermediate_dim": 32}
+SIZES = {"num_layers": 1, "hidden_dim": 16, "intermediate_dim": 32}
 GROUPED = SIZES | {"num_query_heads": 2, "num_key_value_heads": 1}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2", SIZES | {"num_heads": 2, "max_sequence_length": 64}),

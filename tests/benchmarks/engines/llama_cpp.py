@@ -39,8 +39,9 @@ from engines.tiny_gguf_models import MODELS, write
 
 __all__ = ["CASES", "MODELS"]
 WINDOW = 3
-SINGLE = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn_type": 0, "n_threads": 1}
-"""As corelm's sessions: keys and values in single precision."""
+SINGLE = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn_type": 0,
+          "n_threads": 1, "n_threads_batch": 1}  # fmt: skip
+"""As corelm's sessions: keys and values in single precision; threads only wait for each other."""
 
 
 class Engine:
@@ -75,9 +76,7 @@ class Engine:
         def written() -> Texts:
             texts = []
             for prompt in prompts:
-                tokens = self.llm.generate(
-                    self.ids(prompt), logits_processor=processors, **options
-                )
+                tokens = self.llm.generate(self.ids(prompt), logits_processor=processors, **options)
                 texts.append(cut(list(islice(tokens, LENGTH)), self.vocabulary.ends))
                 processor.raise_error()
             return texts

@@ -64,7 +64,9 @@ class Engine:
         settings = sizes | {"model_type": name, "vocab_size": len(plain)}
         self.model = _random(module.Model(module.ModelArgs.from_dict(settings)))
         self.tokenizer = TokenizerWrapper(plain, eos_token_ids=[plain.eos_token_id, *more_ends])
-        self.start = plain.bos_token_id if plain("a")["input_ids"][0] == plain.bos_token_id else None
+        self.start = (
+            plain.bos_token_id if plain("a")["input_ids"][0] == plain.bos_token_id else None
+        )
 
     @property
     def in_corelm(self) -> MlxModel:
@@ -125,9 +127,7 @@ class Engine:
         """Compare runs with corelm, or a model of it; a batch has the samples 0, 1, ..."""
         model = model or self.in_corelm
         samples = range(len(prompts)) if "batch" in ways else [0] * len(prompts)
-        return Comparison(
-            lambda: own(model, prompts, sampler, samples), ways, self.start
-        )
+        return Comparison(lambda: own(model, prompts, sampler, samples), ways, self.start)
 
 
 def _random(model: Any) -> Any:

@@ -140,9 +140,7 @@ def again(name: str, sampler: corelm.Sampler) -> Comparison:
     """The second generation of one processor continues the output of its first."""
     engine = Engine(name)
     processor = engine.processor(sampler)
-    engine.model.generate(
-        **engine.inputs(PROMPTS), max_new_tokens=2, do_sample=True, **processor
-    )
+    engine.model.generate(**engine.inputs(PROMPTS), max_new_tokens=2, do_sample=True, **processor)
     longer = [prompt + " the cat" for prompt in PROMPTS]
     return engine.comparison(longer, sampler, processor=processor, loop=engine.loop(sampler))
 

@@ -40,10 +40,9 @@ GUESSES = 3
 
 
 def _stand_ins() -> Any:
-    spec = importlib.util.spec_from_file_location(
-        "vllm_stand_ins", PLUGIN / "vllm_stand_ins.py"
-    )
-    assert spec is not None and spec.loader is not None
+    spec = importlib.util.spec_from_file_location("vllm_stand_ins", PLUGIN / "vllm_stand_ins.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -67,6 +66,7 @@ class Engine:
         model.settings.eos_token_id = [first, *ends]
         self.model, self._sampler = model.in_corelm, sampler
         self.ends = sorted(self.model.vocabulary.ends)
+        self._logits: dict[tuple[int, ...], np.ndarray] = {}
         self.expression = " | ".join(str(stage) for stage in sampler.stages[:-1])
 
     def ids(self, prompt: str) -> list[int]:
@@ -76,8 +76,11 @@ class Engine:
 
     def logits_of(self, text: Sequence[int]) -> np.ndarray:
         """Return the model's logits after a text."""
-        rest = text[1:] if text[0] == self.model.vocabulary.start else text
-        return self.model.start(np.array([rest])).next_logits()[0]
+        key = tuple(text)
+        if key not in self._logits:  # two engines in two interfaces pass nearly the same texts
+            rest = text[1:] if text[0] == self.model.vocabulary.start else text
+            self._logits[key] = self.model.start(np.array([rest])).next_logits()[0]
+        return self._logits[key]
 
     def asking(self, sample: int, seed: bool = True) -> Any:
         """Return a request; vLLM has no samples, so each row has a seed of its own."""
@@ -203,7 +206,7 @@ def v1(prompts: Sequence[str], before: Sequence[str] = ()) -> Any:
                 shown = torch.softmax(showing.apply(torch.from_numpy(rows.copy())), -1).numpy()
                 drawn = drawing.apply(torch.from_numpy(rows.copy())).argmax(-1).tolist()
                 for (prompt, output), p, token in zip(texts, shown, drawn, strict=True):
-                    SEEN[tuple([*prompt, *output])] = p
+                    SEEN[(*prompt, *output)] = p
                     output.append(token)
         return [cut(output, engine.ends) for _, output in texts]
 
