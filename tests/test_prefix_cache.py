@@ -5,7 +5,8 @@ import pytest
 from small_models import SMALL, small_model
 
 import corelm
-from corelm.batching import ContinuousBatch, prefix_cache
+from corelm.batching import prefix_cache
+from corelm.batching.continuous_batch import ContinuousBatch
 from corelm.batching.prefix_cache import LEAST, PrefixCache
 from corelm.generation.endings import Endings
 from corelm.generation.generate import Texts

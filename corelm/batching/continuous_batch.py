@@ -15,10 +15,11 @@ from itertools import islice
 
 import numpy as np
 
-from corelm import Ancestral, CorelmError, LanguageModel, Session, Step
+from corelm import Ancestral, LanguageModel, Session, Step
 from corelm.batching.drawn_rows import DrawnRows, draw_together, treats_rows_alone
 from corelm.batching.prefix_cache import PrefixCache
 from corelm.batching.shared_session import SessionView, SharedSession, ViewedModel
+from corelm.errors import CorelmError
 from corelm.toolkit import BATCH, OpenTexts, Texts, encoded
 
 PIECE = 512
@@ -57,8 +58,9 @@ class ContinuousBatch:
         prefixes: prompts that were read before; by default none are kept.
 
     Example:
+        >>> from corelm.generation.endings import Endings
+        >>> from corelm.plugins.strategies import strategy
         >>> from corelm.testing import ToyModel
-        >>> from corelm.toolkit import Endings, strategy
         >>> batch = ContinuousBatch(ToyModel())
         >>> for prompt in ("the", "the cat"):
         ...     _ = batch.add(Texts(prompt, strategy("greedy"), 3, 1, 1, Endings()))
@@ -252,9 +254,9 @@ class BatchedTexts:
         first = len(ids) - self.unread
         piece = np.array(ids[first : first + most if fits else None], dtype=np.int64)
         if self._session is None:
-            self._session = self._model.start(piece[None])
+            self._session = self._model.start(piece[None].copy())
         elif len(piece):
-            self._session.extend(piece[None])
+            self._session.extend(piece[None].copy())
         self.unread -= len(piece)
         if self.unread:
             self._session.next_logits()  # read it now: a session may wait until it is asked
@@ -282,6 +284,7 @@ def write_in_order(
     model: LanguageModel,
     requests: Iterable[tuple[Texts, Sequence[int]]],
     measured: bool = False,
+    rows: int = BATCH,
 ) -> Iterator[BatchedTexts]:
     """Write the texts of requests together; yield each request in order, when it has ended.
 
@@ -289,8 +292,9 @@ def write_in_order(
         model: the language model.
         requests: texts, and the indices of the samples to write of each.
         measured: keep a `TokenRecord` for each token.
+        rows: the largest number of texts that grow at once.
     """
-    batch, left = ContinuousBatch(model), iter(requests)
+    batch, left = ContinuousBatch(model, rows), iter(requests)
     order: deque[BatchedTexts] = deque()
     while True:
         more = islice(left, AHEAD - len(order))

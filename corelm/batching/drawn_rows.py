@@ -6,7 +6,7 @@ last bit. So the rows of all requests with such a chain are drawn together, what
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from corelm import Array, Choice, Context, LanguageModel, Mask, RandomStream, Sampler, Step, draw
 from corelm.batching.shared_session import SessionView, SharedSession, neighbours
-from corelm.toolkit import ModelLogits, Texts, apply, is_built_in, registry
+from corelm.toolkit import ModelLogits, Texts, apply, registry
 
 ALL = slice(None)
+OWN = "corelm_samplers."
+"""The package of corelm's own samplers, which a row's company never changes."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class DrawnRows:
 
     Attributes:
         view: its rows in the shared session; None after the last token.
+        key: equal for requests that are drawn together.
     """
 
     def __init__(
@@ -61,11 +64,8 @@ class DrawnRows:
         self._step: Step | None = None
         view.select(np.zeros(len(samples), dtype=np.int64))
         self.view: SessionView | None = view
-
-    @property
-    def key(self) -> Hashable:
-        """The key of requests that are drawn together: all have an equal one."""
-        return self._texts.strategy.sampler, self._texts.unknown
+        # A text, whose hash Python keeps: a sampler's is computed from its fields each time.
+        self.key: str = f"{texts.strategy.sampler} {texts.unknown}"
 
     @property
     def is_drawn(self) -> bool:
@@ -144,7 +144,9 @@ class DrawnRows:
 def treats_rows_alone(sampler: Sampler) -> bool:
     """Return True if rows of several requests can be drawn together with a sampler."""
     return all(
-        not stage.reads and not isinstance(stage, (Choice, Mask)) and is_built_in(stage)
+        not stage.reads
+        and not isinstance(stage, (Choice, Mask))
+        and type(stage).__module__.startswith(OWN)
         for stage in sampler.active_stages
     )
 
@@ -156,7 +158,7 @@ def draw_together(shared: SharedSession, rows: Sequence[DrawnRows]) -> None:
         shared: the session of all views, whose logits are computed.
         rows: requests whose views have joined it.
     """
-    groups: dict[Hashable, list[DrawnRows]] = {}
+    groups: dict[str, list[DrawnRows]] = {}
     for each in rows:
         groups.setdefault(each.key, []).append(each)
     for group in groups.values():

@@ -14,7 +14,7 @@ from corelm import LanguageModel, Sampler
 from corelm.batching import ContinuousBatch, PrefixCache
 from corelm_serve.errors import ApiError, line_of
 from corelm_serve.scheduling.jobs import Event, Job
-from corelm_serve.scheduling.writing import Writing
+from corelm_serve.scheduling.writing import Writing, together
 from corelm_serve.settings import Limits
 
 logger = logging.getLogger("corelm.serve")
@@ -148,16 +148,15 @@ class Lane:
             return None
 
     def _round(self, writings: list[Writing]) -> Iterator[Part]:
-        """Yield the parts of a round: a block of one prompt to score, and a step of all texts."""
+        """Yield the parts of a round: a pass over prompts to score, and a step of all texts."""
         for writing in writings:
             if writing.job.cancelled or writing.job.is_late:
                 yield writing, partial(_leave, writing)
             elif writing.is_scored and writing.request is None:
                 yield writing, partial(writing.join, self._batch)
-        for writing in writings:
-            if not writing.is_scored and writing.end is None:
-                yield writing, writing.score
-                break
+        if unscored := [each for each in writings if not each.is_scored and each.end is None]:
+            first, *others = together(self._model, unscored, self._limits.piece)
+            yield first, partial(first.score_with, others) if others else first.score
         by_request = {writing.request: writing for writing in writings}
         for turn in self._batch.turns():
             if turn.request is None:

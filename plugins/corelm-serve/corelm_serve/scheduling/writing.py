@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 
 from corelm import LanguageModel, Step, log_softmax
 from corelm.batching import BatchedTexts, ContinuousBatch
 from corelm.toolkit import OpenTexts
+from corelm_serve.errors import line_of
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
-from corelm_serve.scoring import Scores, likeliest, score
+from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together
+
+logger = logging.getLogger("corelm.serve")
 
 
 class Writing:
@@ -35,15 +39,36 @@ class Writing:
         self._collector: _Collector | None = None
         self.is_scored: bool = not job.scored
         """True if its prompt needs no more scoring."""
+        self.is_begun: bool = False
+        """True if its prompt is scored alone."""
 
     def score(self) -> None:
         """Score a block of the prompt."""
+        self.is_begun = True
         try:
             next(self._blocks)
         except StopIteration as end:
-            self._scores, self.is_scored = end.value, True
-            if self.job.streamed:
-                self.job.tell(self.job, end.value)
+            self._take(end.value)
+
+    def score_with(self, others: Sequence[Writing]) -> None:
+        """Score the whole prompt in one pass with those of others."""
+        writings = [self, *others]
+        try:
+            prompts = [writing.job.ids for writing in writings]
+            counts = [writing.job.tables or 0 for writing in writings]
+            found = score_together(self._model, prompts, counts, self.job.unknown)
+        except Exception as error:  # each alone, so that one prompt's fault is its own
+            logger.info("prompts are scored one by one: %s", line_of(error))
+            for writing in writings:
+                writing.is_begun = True
+            return
+        for writing, scores in zip(writings, found, strict=True):
+            writing._take(scores)
+
+    def _take(self, scores: Scores) -> None:
+        self._scores, self.is_scored = scores, True
+        if self.job.streamed:
+            self.job.tell(self.job, scores)
 
     def join(self, batch: ContinuousBatch) -> None:
         """Add the texts to those of others; without a token to draw they have ended."""
@@ -73,6 +98,24 @@ class Writing:
         """Write no more: its rows leave before the next step."""
         if self.request is not None:
             self.request.finish()
+
+
+def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> list[Writing]:
+    """Return the first writing, and those after it whose prompts can be scored in one pass with it.
+
+    Args:
+        model: the language model.
+        writings: whose prompts are not scored, at least one.
+        size: the largest number of tokens in a pass.
+    """
+    first, *others = writings
+    found = [first]
+    for other in others:
+        lengths = [len(writing.job.ids) for writing in (*found, other)]
+        is_alike = other.job.unknown == first.job.unknown and not (first.is_begun or other.is_begun)
+        if is_alike and fits_together(model, lengths, size):
+            found.append(other)
+    return found
 
 
 class _Collector:
