@@ -292,10 +292,11 @@ def explain(
     stages = [Stage(None, model_logits[0], np.empty(0, dtype=np.int64))]
     for result in trace:
         stages.append(_after(stages, result))
-    considered = None if decoder is None else decoder.next_tokens(task)
     tokens = tuple(context.tokens[0].tolist())
     decode = model.vocabulary.decode
     written = after or decode(tokens)[len(decode(ids.tolist())) :]
+    # Last, since a decoder may write into its prompt.
+    considered = None if decoder is None else decoder.next_tokens(task)
     return Explanation(
         prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered, written, seed
     )

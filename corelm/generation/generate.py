@@ -94,6 +94,7 @@ class Texts:
         endings: what ends a text before its end token and its length.
         unknown: True to allow [UNK] to be sampled.
         prompt_index: the index of the prompt in a run of several prompts.
+        ids: the ids of the prompt; by default those of its text.
     """
 
     prompt: str
@@ -104,6 +105,12 @@ class Texts:
     endings: Endings
     unknown: bool = False
     prompt_index: int = 0
+    ids: list[int] | None = None
+
+    @property
+    def beginning(self) -> str | list[int]:
+        """The ids of the prompt, or its text."""
+        return self.prompt if self.ids is None else self.ids
 
     def open(
         self, model: LanguageModel, samples: Sequence[int], measured: bool = False
@@ -116,7 +123,7 @@ class Texts:
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
         """
         return OpenTexts(
-            model, self.prompt, samples, seed=self.seed, length=self.length,
+            model, self.beginning, samples, seed=self.seed, length=self.length,
             sampler=self.strategy.sampler,
             endings=self.endings, measured=measured,
         )  # fmt: skip
@@ -124,7 +131,7 @@ class Texts:
     def steps(self, model: LanguageModel, samples: Sequence[int]) -> Iterator[Step]:
         """Yield the steps of some samples."""
         return steps(
-            model, self.prompt, sampler=self.strategy.sampler, length=self.length,
+            model, self.beginning, sampler=self.strategy.sampler, length=self.length,
             samples=samples, seed=self.seed, decoder=self.strategy.decoder, unknown=self.unknown,
             prompt_index=self.prompt_index,
         )  # fmt: skip

@@ -39,10 +39,9 @@ from corelm.cli.output.words import is_colored
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
-from corelm.generation.chat import render_chat
-from corelm.generation.endings import Endings
+from corelm.generation.endings import REPEATS, Endings
 from corelm.generation.generate import Texts
-from corelm.generation.loops import REPEATS
+from corelm.generation.prompts import render_chat
 from corelm.language_model import LanguageModel
 from corelm.params import Parameter, Rule
 from corelm.plugins.models import MODEL, label

@@ -12,7 +12,7 @@ import typer
 from corelm.cli.options.completion import one_of, sampler_names
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
-from corelm.generation.loops import REPEATS
+from corelm.generation.endings import REPEATS
 from corelm.params import Parameter, Parameterized, Rule, renamed
 from corelm.printable import one_line
 from corelm.sampler import Sampler

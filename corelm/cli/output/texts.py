@@ -12,7 +12,6 @@ from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.cli.output.words import WordTable, share, style_of
 from corelm.decoding.step import Step
-from corelm.generation.continuous_batch import write_in_order
 from corelm.generation.generate import Texts, batches
 from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.language_model import LanguageModel
@@ -202,6 +201,8 @@ def _texts(request: Request, measured: bool = False) -> Iterator[Generation]:
 def _written(request: Request, measured: bool) -> Iterator[tuple[OpenTexts, BaseException | None]]:
     """Yield texts that have ended, a part of them at a time, with the error that ended them."""
     if request.prompts:
+        from corelm.batching import write_in_order  # late: one prompt needs no guest
+
         parts = chain.from_iterable(request.texts.batches(request.prompts))
         for ended in write_in_order(request.model, parts, measured):
             yield ended.open_texts, ended.error

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
+from corelm.batching import write_in_order
 from corelm.errors import SamplerError, UsageError
 from corelm.reports.divergences import Compared, ModelRows, nan_if_impossible
 from corelm.toolkit import (
@@ -29,7 +30,6 @@ from corelm.toolkit import (
     model_surprisals,
     read_logits,
     run_stages,
-    write_in_order,
 )
 
 TextIds = tuple[int, ...]

@@ -1,14 +1,20 @@
-"""A language model that counts its calls and the tokens that it reads."""
+"""A model that counts its calls and the tokens that it reads."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from corelm import Array, LanguageModel, Session, Vocabulary
+from corelm import (
+    Array,
+    HiddenStateSession,
+    LanguageModel,
+    RewindableSession,
+    Session,
+    Vocabulary,
+)
 
 
 class CountedModel:
@@ -34,22 +40,14 @@ class CountedModel:
 
     def __init__(self, model: LanguageModel, prompt_length: int) -> None:
         self._model = model
+        self.vocabulary: Vocabulary = model.vocabulary
+        self.context_length: int = model.context_length
         self._prompt_length = prompt_length
         self.calls = self.tokens_read = 0
 
     def __getattr__(self, name: str) -> Any:
         # A model may have optional methods, which decoders look for.
         return getattr(self._model, name)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """That of the model."""
-        return self._model.vocabulary
-
-    @property
-    def context_length(self) -> int:
-        """That of the model."""
-        return self._model.context_length
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """Return the distribution of the model."""
@@ -60,18 +58,75 @@ class CountedModel:
         """Start a session of the model that counts too."""
         self._count_texts(np.asarray(tokens))
         session = self._model.start(tokens)
-
-        def extend(more: NDArray[Any]) -> None:
-            self.calls += 1
-            self.tokens_read += more.size
-            session.extend(more)
-
-        # Decoders test which methods a session has, so the copy has those and no others.
-        names = [name for name in dir(session) if not name.startswith("_")]
-        methods = {name: getattr(session, name) for name in names if name != "extend"}
-        return cast(Session, SimpleNamespace(**methods, extend=extend))
+        # Decoders test what a session can do, so the counted one can do that and no more.
+        kind = KINDS[
+            isinstance(session, RewindableSession), isinstance(session, HiddenStateSession)
+        ]
+        return kind(session, self)
 
     def _count_texts(self, tokens: NDArray[Any]) -> None:
         texts, time = tokens.shape
         self.calls += 1
         self.tokens_read += texts * max(time - self._prompt_length, 1)
+
+
+class CountedSession:
+    """A session whose steps a model counts.
+
+    Args:
+        session: the model's own session.
+        counts: the model that counts.
+    """
+
+    def __init__(self, session: Any, counts: CountedModel) -> None:
+        self._session, self._counts = session, counts
+
+    def next_logits(self) -> Array:
+        """Return (batch, vocabulary): the logits of the next token of each row."""
+        logits: Array = self._session.next_logits()
+        return logits
+
+    def extend(self, tokens: NDArray[Any]) -> None:
+        """Append tokens, and count them."""
+        self._counts.calls += 1
+        self._counts.tokens_read += tokens.size
+        self._session.extend(tokens)
+
+    def select(self, rows: ArrayLike) -> None:
+        """Keep these rows in this order; a row named twice is forked."""
+        self._session.select(rows)
+
+
+class _Rewindable(CountedSession):
+    """A counted session that can drop tokens."""
+
+    def last_logits(self, count: int) -> Array:
+        """Return (batch, count, vocabulary): the logits after each of the last tokens."""
+        logits: Array = self._session.last_logits(count)
+        return logits
+
+    def rewind(self, count: int) -> None:
+        """Drop the last `count` tokens of each row."""
+        self._session.rewind(count)
+
+
+class _HiddenStates(CountedSession):
+    """A counted session with access to hidden states."""
+
+    def hidden_states(self, count: int) -> Array:
+        """Return (batch, count, width): the last hidden states at each of the last tokens."""
+        states: Array = self._session.hidden_states(count)
+        return states
+
+
+class _RewindableHiddenStates(_Rewindable, _HiddenStates):
+    """A counted session with both."""
+
+
+KINDS = {
+    (False, False): CountedSession,
+    (True, False): _Rewindable,
+    (False, True): _HiddenStates,
+    (True, True): _RewindableHiddenStates,
+}
+"""The class of a session by what the model's can do: rewind, and return hidden states."""

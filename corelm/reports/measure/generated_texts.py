@@ -20,6 +20,7 @@ from corelm import (
     Vocabulary,
     softmax,
 )
+from corelm.batching import ContinuousBatch
 from corelm.errors import SamplerError
 from corelm.filters import likeliest_tokens
 from corelm.reports.document.content import TokenDetails
@@ -28,7 +29,6 @@ from corelm.reports.measure.scoring import count_bytes
 from corelm.toolkit import (
     BATCH,
     END,
-    ContinuousBatch,
     FinishReason,
     OpenTexts,
     Texts,

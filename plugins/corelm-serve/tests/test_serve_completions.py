@@ -261,6 +261,46 @@ def test_a_stream_has_the_same_text(client, extra):
     assert events[-1]["usage"] == whole["usage"]
 
 
+class Counted(ToyModel):
+    """A model that counts its sessions."""
+
+    started = 0
+
+    def start(self, tokens):
+        self.started += 1
+        return super().start(tokens)
+
+
+PROMPTS = ["the cat sat", "a dog", "the", "the dog saw the cat and the cat saw", "the mat"]
+
+
+@pytest.mark.parametrize("name", ["toy", "imdb", "gpt2"])
+def test_prompts_of_several_lengths_are_scored_in_one_pass(open_client, name):
+    model = Counted() if name == "toy" else corelm.load(name)
+    client = open_client({"toy": model})
+    asked = {"echo": True, "logprobs": 2, "max_tokens": 0}
+    alone = [client.complete(prompt=prompt, **asked)["choices"][0] for prompt in PROMPTS]
+    before = getattr(model, "started", 0)
+    together = client.complete(prompt=PROMPTS, **asked)["choices"]
+    for one, other in zip(alone, together, strict=True):
+        assert one["logprobs"] == other["logprobs"]
+    if name == "toy":  # a prompt of one token has nothing to share
+        assert model.started - before == 2
+
+
+def test_a_model_that_cannot_score_together_scores_one_by_one(open_client):
+    class Plain(ToyModel):
+        def start(self, tokens):
+            session = super().start(tokens)
+            session.rewind = None
+            return session
+
+    clients = [open_client({"toy": model}) for model in (Plain(), ToyModel())]
+    asked = {"prompt": PROMPTS, "echo": True, "logprobs": 1, "max_tokens": 2, "seed": 1}
+    one, other = (client.complete(**asked)["choices"] for client in clients)
+    assert [choice["logprobs"] for choice in one] == [choice["logprobs"] for choice in other]
+
+
 def test_a_stream_may_echo_the_prompt_with_its_logprobs(client):
     settings = {"prompt": "the cat", "echo": True, "logprobs": 1, "seed": 3, "max_tokens": 4}
     whole = client.complete(**settings)["choices"][0]
