@@ -27,7 +27,7 @@ from corelm_transformers import TransformersModel, as_logits_processor, corelm_l
 import corelm
 from corelm.cli.output.describe import example
 from corelm.errors import CorelmError, SamplerError, UsageError
-from corelm.interop.testing import tiny_tokenizer
+from corelm.interop.testing import DISTRIBUTIONS, Recorded, tiny_tokenizer
 from corelm.plugins.registry import registry
 from corelm.testing import ToyModel
 
@@ -112,20 +112,6 @@ class Engine:
     def inputs(self, prompts: Sequence[str]) -> Any:
         """Return prompts as tensors, padded on the left."""
         return self.tokenizer(list(prompts), return_tensors="pt", padding=True)
-
-
-SEEN: dict[tuple[int, ...], np.ndarray] = {}
-
-
-class Recorded(corelm.Sampler):
-    """Record the distribution after each text; the last stage of every chain here."""
-
-    reads = frozenset({"tokens"})
-
-    def __call__(self, logits: np.ndarray, context: corelm.Context) -> np.ndarray:
-        for text, row in zip(context.tokens.tolist(), logits, strict=True):
-            SEEN[tuple(text)] = corelm.softmax(row.astype(np.float64))
-        return logits
 
 
 class EnginePenalty(corelm.Sampler):
@@ -286,18 +272,18 @@ def measured(name: str, case: str, samplers: Sequence[str]) -> Cell:
         engine.model.generation_config = transformers.GenerationConfig(**config)
         sampler = corelm.sampler(expression) | Recorded()
         inputs, options, expected_of = CASES[case](engine, sampler)
-        SEEN.clear()
+        DISTRIBUTIONS.clear()
         expected = expected_of()
-        outside = dict(SEEN)
+        outside = dict(DISTRIBUTIONS)
         for way in options.values():
-            SEEN.clear()
+            DISTRIBUTIONS.clear()
             try:
                 found = written(engine, inputs, **way)
             except CorelmError as error:
                 if "assisted decoding" in str(error):  # refused, as it must be
                     continue
                 raise
-            inside = {without_start(text, engine): p for text, p in SEEN.items()}
+            inside = {without_start(text, engine): p for text, p in DISTRIBUTIONS.items()}
             cell.add(expression, found, expected, inside, outside)
     return cell
 

@@ -27,7 +27,7 @@ from corelm.cli.options.choices import (
 from corelm.cli.options.prescan import arguments_of
 from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
 from corelm.cli.output.product import product
-from corelm.cli.text_values import TextCommand
+from corelm.cli.text_values import application
 from corelm.toolkit import MODEL, Parameter, Rule, label
 
 TOP = Parameter("top", int, 10, Rule(ge=0))
@@ -36,10 +36,7 @@ SHORT_HELP = "Show how each stage of a sampler changes one distribution."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    app = typer.Typer()
-    command = with_choices(explain, arguments_of("explain"))
-    app.command(cls=TextCommand, short_help=SHORT_HELP)(command)
-    return {"explain": app}
+    return {"explain": application(with_choices(explain, arguments_of("explain")), SHORT_HELP)}
 
 
 def explain(

@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any
 from corelm import Decoder, LanguageModel, Sampler
 from corelm.lint.probing import temperature_of
 from corelm.reports.document.content import (
-    Citation,
-    ContextsSummary,
     Entry,
-    FailedPlugin,
-    Header,
-    MatchTarget,
-    MetricOfPlugin,
-    ModelName,
     Parameters,
     Plugin,
     SamplerEntry,
     Stage,
 )
 from corelm.reports.document.figures import FIGURES, MEAN
+from corelm.reports.document.header import (
+    Citation,
+    ContextsSummary,
+    FailedPlugin,
+    Header,
+    MatchTarget,
+    MetricOfPlugin,
+    ModelName,
+)
 from corelm.reports.document.lookup import estimates
 from corelm.reports.document.numbers import listed
 from corelm.reports.measure.contexts import Contexts

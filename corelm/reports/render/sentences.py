@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corelm.reports.document.content import Document, Front, Header, SamplerEntry
+from corelm.reports.document.content import Document, Front, SamplerEntry
 from corelm.reports.document.figures import HUMAN, MATCHED, NATS, TEACHER_FORCED
+from corelm.reports.document.header import Header
 from corelm.reports.document.lookup import value
 from corelm.reports.document.numbers import listed
 from corelm.reports.document.setting_runs import runs
