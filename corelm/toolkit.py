@@ -33,6 +33,7 @@ from corelm.generation.prompts import render_chat as render_chat
 from corelm.generation.prompts import unknown_words as unknown_words
 from corelm.generation.teacher_forcing import LOGITS_BYTES as LOGITS_BYTES
 from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
+from corelm.generation.teacher_forcing import prompt_and_text as prompt_and_text
 from corelm.generation.teacher_forcing import read_logits as read_logits
 from corelm.generation.teacher_forcing import teacher_forced as teacher_forced
 from corelm.language_model import ChatVocabulary as ChatVocabulary
@@ -43,6 +44,7 @@ from corelm.language_model import window_start as window_start
 from corelm.machine import machine as machine
 from corelm.machine import platform_name as platform_name
 from corelm.machine import processor_flags as processor_flags
+from corelm.markup import table as table
 from corelm.native.cpu import cpu_limit as cpu_limit
 from corelm.numerics.distributions import rows_are_valid as rows_are_valid
 from corelm.numerics.filters import in_falling_order as in_falling_order

@@ -254,9 +254,9 @@ class BatchedTexts:
         first = len(ids) - self.unread
         piece = np.array(ids[first : first + most if fits else None], dtype=np.int64)
         if self._session is None:
-            self._session = self._model.start(piece[None])
+            self._session = self._model.start(piece[None].copy())
         elif len(piece):
-            self._session.extend(piece[None])
+            self._session.extend(piece[None].copy())
         self.unread -= len(piece)
         if self.unread:
             self._session.next_logits()  # read it now: a session may wait until it is asked

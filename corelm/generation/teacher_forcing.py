@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from corelm.decoding.state import ModelLogits
 from corelm.generation.generate import BATCH
-from corelm.language_model import JoinableSession, LanguageModel, RewindableSession, Session
+from corelm.language_model import (
+    JoinableSession,
+    LanguageModel,
+    RewindableSession,
+    Session,
+    Vocabulary,
+)
 from corelm.numerics.distributions import Array
 
 Ids = NDArray[np.int64]
@@ -75,6 +81,23 @@ def teacher_forced(
             yield ForcedTokens(
                 batch[reached], place, np.array(following, dtype=np.int64), prepare(logits, place)
             )
+
+
+def prompt_and_text(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[list[int], list[int]]:
+    """Return the ids before the first token with a distribution, and the ids of the text.
+
+    Without a start token, an empty prompt gets the first token of the text.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> prompt_and_text(ToyModel().vocabulary, "the", " cat sat")
+        ([11], [4, 9])
+    """
+    before, whole = vocabulary.encode(prompt), vocabulary.encode(prompt + text)
+    if whole[: len(before)] != before:  # a token reaches from the prompt into the text
+        whole = before + vocabulary.encode(text)
+    first = len(before) if before or vocabulary.start is not None else 1
+    return whole[:first], whole[first:]
 
 
 def _batches(

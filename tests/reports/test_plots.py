@@ -81,6 +81,23 @@ def test_the_files_are_pictures(document):
         assert b"/Type3" not in content  # journals want the letters as TrueType
 
 
+def test_a_pdf_fits_into_the_column_of_a_paper(document):
+    """3.3 inches wide as it is, with letters of 7 to 8 points."""
+    files = plots(typed(document))
+    for name in NAMES:
+        width = re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", files[f"{name}.pdf"])
+        assert float(width[1]) == pytest.approx(3.3 * 72, abs=1), name
+    for chart in charts(typed(document)):
+        with canvas.style(**{"figure.figsize": (canvas.COLUMN / canvas.SHRUNK / 72, 4)}):
+            figure = chart.draw(typed(document))
+            canvas.shrink(figure, canvas.SHRUNK)
+            figure.canvas.draw()
+            sizes = {
+                text.get_fontsize() for text in figure.findobj(mpl.text.Text) if text.get_text()
+            }
+        assert 7 < min(sizes) <= max(sizes) < 8, chart.name
+
+
 @pytest.mark.slow
 def test_the_bytes_are_the_same_each_time_and_hold_no_date(document):
     first, second = plots(typed(document)), plots(typed(copy.deepcopy(document)))

@@ -117,11 +117,8 @@ def _pieces(text: Generation, is_colored: bool) -> Iterator[tuple[str, dict[str,
     if not is_colored:
         yield text.text, {}
         return
-    left = len(text.text)
-    for step in text.steps:
-        if left > 0:
-            yield step.text[:left], style_of(step.model_surprisal)
-        left -= len(step.text)
+    for piece, step in text.pieces():
+        yield piece, style_of(step.model_surprisal)
 
 
 def _write_alternatives(

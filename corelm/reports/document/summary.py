@@ -60,8 +60,8 @@ def _closest(document: Document, samplers: Samplers) -> str:
         sentence += f" {own}."
     elif len(names) == 1:
         sentence = (
-            f"{names[0]} is closest to human text by surprisal: {values} against {own} nats per "
-            "token (at 95 %, with the error of human text)."
+            f"Only {names[0]} may be the closest to human text by surprisal: {values} against "
+            f"{own} nats per token (at 95 %, with the error of human text)."
         )
     else:
         sentence = (
@@ -124,7 +124,10 @@ def _front(document: Document) -> str:
 
 
 def _equivalent(closest: Samplers) -> str:
-    """Say which of the closest samplers are equivalent to human text within `MARGIN`."""
+    """Say which of the closest samplers differ from human text by less than `MARGIN`, or by more.
+
+    An interval with an end on each side of the margin tells neither.
+    """
     ends = {
         entry.sampler: found.interval
         for entry in closest
@@ -134,21 +137,25 @@ def _equivalent(closest: Samplers) -> str:
         and entry.differences.against == HUMAN
     }
     inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
-    outside = {name: each for name, each in ends.items() if name not in inside}
-    within = f"within {number(MARGIN)} nats"
+    beyond = {name: each for name, each in ends.items() if each[0] > MARGIN or each[1] < -MARGIN}
+    unclear = {name: each for name, each in ends.items() if name not in inside | beyond}
+    margin = f"{number(MARGIN)} nats"
     sentences = []
     if inside:
         verb = _singular([*inside], "is", "are")
-        sentences.append(
-            f"{listed([*inside])} {verb} equivalent to human text {within} "
-            f"({_of_differences(inside.values())})."
-        )
-    if outside:
-        sentences.append(
-            f"Equivalence to human text {within} is not shown for {listed([*outside])} "
-            f"({_of_differences(outside.values())})."
-        )
-    return " ".join(sentences)
+        sentences.append(f"{listed([*inside])} {verb} equivalent to human text within {margin}")
+    if beyond:
+        verb = _singular([*beyond], "differs", "differ")
+        sentences.append(f"{listed([*beyond])} {verb} from human text by more than {margin}")
+    if unclear:
+        whom = listed([*unclear])
+        sentences.append(f"Whether {whom} {_singular([*unclear], 'is', 'are')} within {margin} of "
+                         "human text cannot be told")  # fmt: skip
+    groups = filter(None, (inside, beyond, unclear))
+    return " ".join(
+        f"{sentence} ({_of_differences(group.values())})."
+        for sentence, group in zip(sentences, groups, strict=True)
+    )
 
 
 def _of_differences(ends: Iterable[Interval]) -> str:

@@ -35,6 +35,7 @@ from corelm.reports.measure.human import (
     from_texts,
     written,
 )
+from corelm.reports.measure.human_corpus import HOW_TO_GIVE
 from corelm.reports.measure.illustrations import is_kept, kept_texts, try_it
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.open_entry import OpenEntry, Result
@@ -108,7 +109,7 @@ class ReportRun:
         human = self._human(texts, len(contexts.texts))
         if plan.against == HUMAN and human is None:
             raise UsageError(
-                "there is no human text to compare with: give some as the reference, or compare "
+                f"there is no human text to compare with: {HOW_TO_GIVE}, or compare "
                 "with one of the samplers"
             )
         matchers = Matchers(contexts)
@@ -201,8 +202,7 @@ class ReportRun:
         ratio = surprisal_per_entropy(human)
         if ratio is None:
             raise UsageError(
-                "there are no human texts to match: give some as the reference, or give a number "
-                "of nats"
+                f"there are no human texts to match: {HOW_TO_GIVE}, or give a number of nats"
             )
         return float(ratio * self._stages.result(ModelEntropy(matchers))["mean"])
 
@@ -214,7 +214,9 @@ class ReportRun:
             if open_ is not None and target is not None:
                 entry.target = self._targets[target]
                 entries.append(entry)
-                units.append(Match(open_, target.figure, entry.target, matchers))
+                # Human surprisal is known of words that can be drawn: compare at their positions.
+                of_words = target.value is None and self._plan.human is not None
+                units.append(Match(open_, target.figure, entry.target, matchers, of_words))
         results = self._stages.results("matching", units, len(units)) if units else ()
         for entry, (_, result) in zip(entries, results, strict=True):
             found = entry.take(result)

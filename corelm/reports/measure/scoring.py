@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from corelm import ByteVocabulary, LanguageModel, Vocabulary
 from corelm.reports.divergences import nan_if_impossible
 from corelm.reports.metrics.positions import Sums
-from corelm.toolkit import model_surprisals, teacher_forced
+from corelm.toolkit import model_surprisals, prompt_and_text, teacher_forced
 
 
 class Score(TypedDict):
@@ -46,7 +46,7 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         (1.93, 2, 8)
     """
     vocabulary = model.vocabulary
-    pairs = [_encoded(vocabulary, prompt, text) for prompt, text in texts]
+    pairs = [prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
     nats = [np.full(len(own), np.nan) for _, own in pairs]
     ids, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
     for some in teacher_forced(model, ids, lengths):
@@ -65,15 +65,6 @@ def _score(
     kept = [token for token, there in zip(own, known.tolist(), strict=True) if there]
     size = count_bytes(vocabulary, before, kept) if own else 0
     return Score(nats=math.fsum(nats[known]), tokens=len(kept), bytes=size)
-
-
-def _encoded(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[list[int], list[int]]:
-    """Return the ids before the first token with a distribution, and the ids of the text."""
-    before, whole = vocabulary.encode(prompt), vocabulary.encode(prompt + text)
-    if whole[: len(before)] != before:  # a token reaches from the prompt into the text
-        whole = before + vocabulary.encode(text)
-    first = len(before) if before or vocabulary.start is not None else 1
-    return whole[:first], whole[first:]
 
 
 def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int]) -> int:

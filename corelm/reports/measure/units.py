@@ -79,6 +79,7 @@ class Match:
     figure: str
     target: float
     matchers: Matchers
+    of_words: bool = False
 
     @property
     def name(self) -> str:
@@ -87,7 +88,8 @@ class Match:
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         matcher = self.matchers.matcher(model)
-        return attempted(lambda: str(matcher.match(self.expression, self.figure, self.target)))
+        asked = self.expression, self.figure, self.target, self.of_words
+        return attempted(lambda: str(matcher.match(*asked)))
 
 
 @dataclass(frozen=True)

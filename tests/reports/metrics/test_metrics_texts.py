@@ -192,6 +192,23 @@ def test_compression_without_each_part_tells_how_sets_vary():
     assert np.mean(errors) == pytest.approx(spread, rel=0.25)
 
 
+def test_compression_of_short_texts_that_repeat_varies_as_much_as_is_said():
+    """Each text alone takes some three bytes here, whose rounding hid half of the error."""
+    rng = np.random.default_rng(6)
+    sets = [[sticky(rng) for _ in range(64)] for _ in range(60)]
+    errors = [np.std(compression_left_out(each)) * np.sqrt(63) for each in sets]
+    spread = np.std([compression(each) for each in sets], ddof=1)
+    assert 0.9 < np.mean(errors) / spread < 2
+
+
+def sticky(rng):
+    """Return a text whose words mostly repeat the one before."""
+    words = ["w0"]
+    for _ in range(11):
+        words.append(f"w{rng.integers(6)}" if rng.random() < 0.15 else words[-1])
+    return " ".join(words)
+
+
 def test_compression_without_each_part_of_few_or_empty_texts():
     assert compression_left_out([]) == []
     assert compression_left_out(["", " "]) == [None, None]

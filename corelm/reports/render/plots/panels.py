@@ -204,9 +204,9 @@ def _key(drawing: Figure, height: float, names: Sequence[str], human: bool) -> N
     entries += [("human text", HUMAN, DASHED)] if human else []
     for at, (name, colour, pattern) in enumerate(entries):
         up = 1 - (canvas.TOP + canvas.LINE * at) / height
-        ends = [canvas.LEFT / canvas.WIDTH, (canvas.LEFT + 28) / canvas.WIDTH]
+        ends = [canvas.LEFT / canvas.width(), (canvas.LEFT + 28) / canvas.width()]
         drawing.add_artist(Line2D(ends, [up, up], color=colour, ls=pattern, lw=1.6))
-        drawing.text((canvas.LEFT + 36) / canvas.WIDTH, up, name, va="center")
+        drawing.text((canvas.LEFT + 36) / canvas.width(), up, name, va="center")
 
 
 def _look(at: int) -> tuple[str, Any]:
