@@ -71,9 +71,9 @@ def test_rows_of_engines_that_were_not_measured_stay(equality, tmp_path, monkeyp
     page.write_text(f"before\n{equality.BEGIN}{equality.END}after\n", "utf-8")
     monkeypatch.setattr(equality, "PAGE", page)
     cells = {"llama": {case: equality.Cell(same=1, texts=1) for case in equality.CASES}}
-    equality.write(equality.table({"mlx": cells}))
-    equality.write(equality.table({"transformers": cells}))
-    equality.write(equality.table({"mlx": cells}))
+    equality.write(equality.table({"mlx": cells}, 3))
+    equality.write(equality.table({"transformers": cells}, 3))
+    equality.write(equality.table({"mlx": cells}, 3))
     rows = [
         line.split("|")[1].strip() for line in page.read_text("utf-8").splitlines() if "|" in line
     ]
