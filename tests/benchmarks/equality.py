@@ -50,7 +50,7 @@ CASES = (
     "three prompts",
     "many ends",
     "second generation",
-    "drafts",
+    "guesses",
     "engine's settings first",
     "engine's settings replaced",
 )
@@ -121,7 +121,7 @@ def measured(engine_name: str, name: str, case: str, samplers: Sequence[str]) ->
             try:
                 found = recorded(run, comparison.start)
             except CorelmError:
-                if case != "drafts":  # which some samplers cannot follow
+                if case != "guesses":  # which some samplers cannot follow
                     raise
                 cell.refused += (expression,)
                 continue
