@@ -51,7 +51,7 @@ if typing.TYPE_CHECKING:
     from corelm.interop.engine_presets import preset, presets
     from corelm.interop.engine_settings.convert import EngineSettings, from_settings, to_settings
     from corelm.lint.notes import notes
-    from corelm.numerics.reweighting import reweight_distribution
+    from corelm.numerics.reshaping import reweight_distribution
     from corelm.reports.report import Report, compare
 
 __all__ = [
@@ -116,7 +116,7 @@ __all__ = [
 
 _LATER = {
     "corelm.explanation.explain": ("Explanation", "Stage", "TokenTrace", "explain"),
-    "corelm.numerics.reweighting": ("reweight_distribution",),
+    "corelm.numerics.reshaping": ("reweight_distribution",),
     "corelm.interop.engine_presets": ("preset", "presets"),
     "corelm.lint.notes": ("notes",),
     "corelm.reports.report": ("Report", "compare"),

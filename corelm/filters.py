@@ -26,6 +26,7 @@ from corelm.numerics.filters import (
     at_least,
     falling_logits,
     first_tokens,
+    likeliest_tokens,
     logit_std,
     top_h,
     top_k,
@@ -33,7 +34,6 @@ from corelm.numerics.filters import (
     typical,
     within_nats,
 )
-from corelm.numerics.ranking import likeliest_tokens
 from corelm.numerics.reshaping import quadratic, xtc
 from corelm.token_edits import (
     allow_all_but,

@@ -26,6 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Surround tests, and the processes they start, alike wherever pytest was started."""
     # All tests, which `.ci/run` runs, try the usual 100 examples.
     settings.load_profile("fast" if "not slow" in config.option.markexpr else "corelm")
+    if "CORELM_PASSED" in os.environ:
+        config.pluginmanager.import_plugin("once")
     # Programs that a shell starts in the background ignore Ctrl-C, and so do their children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("COLUMNS", "LINES", "CORELM_PLUGINS", "CORELM_STRICT_PLUGINS"):

@@ -28,7 +28,7 @@ from corelm.numerics.distributions import (
     surprisals,
     surprisals_and_entropy,
 )
-from corelm.numerics.reweighting import reweight_distribution
+from corelm.numerics.reshaping import reweight_distribution
 
 INF = float("inf")
 BLOCK = 128  # tokens that the kernel sums at a time

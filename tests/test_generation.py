@@ -9,8 +9,8 @@ import pytest
 
 import corelm
 from corelm.errors import ModelOutputError, SamplerError, UnknownNameError, UsageError
-from corelm.generation.detokenizer import Text
 from corelm.generation.generate import batches, steps
+from corelm.generation.open_texts import Text
 from corelm.plugins.registry import registry
 from corelm.testing import ToyModel
 

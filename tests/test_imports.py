@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import corelm
+import corelm.batching
 import corelm.filters
 import corelm.interop
 import corelm.interop.testing
@@ -24,9 +25,11 @@ PLUGINS = [
 ]
 
 GUESTS: dict[str, set[str]] = {
+    "batching": set(),
     "models": set(),
-    "scaling": {"models"},
-    "reports": {"lint", "models", "scaling"},
+    "scaling": {"batching", "models"},
+    "scoring": {"batching"},
+    "reports": {"batching", "lint", "models", "scaling"},
     "studies": {"models", "reports", "scaling"},
     "training": {"models", "reports"},
     "interop": {"models"},
@@ -40,7 +43,7 @@ GUESTS: dict[str, set[str]] = {
 """The guests, each with the other guests that it may import."""
 
 LAYERS = (
-    {"caching", "docstrings", "errors", "machine", "native", "paths", "printable"},
+    {"caching", "docstrings", "errors", "machine", "markup", "native", "paths", "printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"detokenize", "filters", "sampler", "stages", "token_edits", "token_texts", "validation",
      "word_vocabulary"},
@@ -56,11 +59,15 @@ LAYERS = (
 FACADES = {"__main__", "toolkit", ""}
 """The modules that name the others, and the start of the command line."""
 
-NEEDS_A_GUEST = {"corelm.cli.commands.sample": "corelm.scaling.many_texts"}
-"""The one place where the heart names a guest: `sample --output` writes files of many texts."""
+NEEDS_A_GUEST = {
+    "corelm.cli.commands.sample": "corelm.scaling.many_texts",
+    "corelm.cli.output.texts": "corelm.batching",
+}
+"""The places where the heart names a guest: `sample` with many texts, or with several prompts."""
 
 PUBLIC = {
     "corelm": set(corelm.__all__) | {"filters", "native"},
+    "corelm.batching": set(corelm.batching.__all__),
     "corelm.errors": {name for name in vars(corelm.errors) if name[0].isupper()},
     "corelm.filters": set(corelm.filters.__all__),
     "corelm.interop": set(corelm.interop.__all__),

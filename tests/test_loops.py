@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corelm.generation.loops import ends_in_loop
+from corelm.generation.endings import ends_in_loop
 from corelm.reports.metrics.text_figures import loops
 
 

@@ -25,7 +25,7 @@ from corelm.cli.options.prescan import arguments_of
 from corelm.cli.options.prompt import prompt_for, read_prompt
 from corelm.cli.output.product import Output, product
 from corelm.cli.output.progress import stages
-from corelm.cli.text_values import TextCommand
+from corelm.cli.text_values import application
 from corelm.toolkit import MODEL, Parameter, Rule, label
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ SHORT_HELP = "Measure the speed on this machine."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    app = typer.Typer()
-    command = with_choices(bench, arguments_of("bench"))
-    app.command(cls=TextCommand, short_help=SHORT_HELP)(command)
-    return {"bench": app}
+    return {"bench": application(with_choices(bench, arguments_of("bench")), SHORT_HELP)}
 
 
 def bench(

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from corelm import hookimpl
-from corelm.chat.conversation import Conversation
+from corelm import LanguageModel, Step, hookimpl, stream
 from corelm.cli.options.choices import Device, Dtype, Model, loaded
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
-from corelm.cli.text_values import TextCommand
+from corelm.cli.output.words import style_of
+from corelm.cli.text_values import application
 from corelm.errors import CorelmError, UsageError
-from corelm.toolkit import MODEL, Parameter, Rule, did_you_mean, strategy
+from corelm.toolkit import (
+    MODEL,
+    Parameter,
+    Rule,
+    Strategy,
+    did_you_mean,
+    fresh_seed,
+    render_chat,
+    strategy,
+)
 
 LENGTH = Parameter("length", int, 500, Rule(ge=1))
 SEED = Parameter("seed", int, None, Rule(ge=0))
 SAMPLER = "min_p(p=0.05) | temperature(t=0.8)"
-COLOURS = ((1.0, ""), (3.0, "green"), (6.0, "yellow"), (float("inf"), "red"))
-"""Below this surprisal under the model, in nats, a token has this colour."""
 HELP = (
     "/sampler EXPRESSION   sample the next answers in another way; alone, show the sampler",
     "/seed NUMBER          set the random seed; alone, show it",
@@ -34,9 +41,7 @@ HELP = (
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    app = typer.Typer()
-    app.command(cls=TextCommand, short_help="Talk with a model.")(chat)
-    return {"chat": app}
+    return {"chat": application(chat, "Talk with a model.")}
 
 
 def chat(
@@ -63,8 +68,8 @@ def chat(
     """Talk with a model that has a chat template.
 
     Each line of standard input is a message, or a command: /help lists them. On a terminal, the
-    colours show the surprisal of each token under the model: green from 1 nat on, yellow from 3,
-    red from 6. Ctrl-C ends an answer, Ctrl-D the conversation.
+    colours show the surprisal of each token under the model: green from 1 nat on, magenta and
+    underlined from 3, red and bold from 6. Ctrl-C ends an answer, Ctrl-D the conversation.
 
     \b
     corelm chat --model transformers:Qwen/Qwen3-0.6B
@@ -157,18 +162,83 @@ def _answer(talk: Conversation, text: str, out: Output) -> None:
     try:
         with contextlib.closing(steps):  # type: ignore[type-var]
             for step in steps:
-                colour = colour_of(float(step.model_surprisal[0])) if out.terminal else ""
-                out.text(step.text, **({"fg": colour} if colour else {}))
+                out.text(step.text, **style_of(float(step.model_surprisal[0])))
     except KeyboardInterrupt:
         messages.note("the answer was cut off")
     out.text("\n")
 
 
-def colour_of(surprisal: float) -> str:
-    """Return the colour of a token by its surprisal in nats.
+class Conversation:
+    """A conversation with a model that has a chat template.
 
-    Example:
-        >>> [colour_of(nats) for nats in (0.2, 2.0, 4.0, 9.0)]
-        ['', 'green', 'yellow', 'red']
+    Answer i has the random numbers of sample i of the seed, so that a conversation can be had
+    again, and an answer that was undone comes again.
+
+    Args:
+        model: the language model.
+        strategy: the sampler and the decoder.
+        seed: decides the random numbers; by default a fresh one.
+        length: the largest number of tokens of an answer.
+        system: the first message, to the model alone; empty for none.
+
+    Attributes:
+        messages: all messages, each with a `role` and a `content`.
+
+    Raises:
+        UsageError: a model without a chat template.
     """
-    return next(colour for below, colour in COLOURS if surprisal < below)
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        strategy: Strategy,
+        *,
+        seed: int | None = None,
+        length: int = 500,
+        system: str = "",
+    ) -> None:
+        self._model, self.length = model, length
+        self.strategy = strategy
+        self.seed: int = fresh_seed() if seed is None else seed
+        self.messages: list[dict[str, str]] = []
+        if system:
+            self.messages.append({"role": "system", "content": system})
+        render_chat(model.vocabulary, [*self.messages, {"role": "user", "content": "?"}])
+
+    @property
+    def answers(self) -> int:
+        """The number of answers so far."""
+        return sum(message["role"] == "assistant" for message in self.messages)
+
+    def say(self, text: str) -> Iterator[Step]:
+        """Say something, and yield the steps of the answer, each with its text.
+
+        An answer that is not read to its end is kept as far as it was read.
+        """
+        asked = {"role": "user", "content": text}
+        prompt = render_chat(self._model.vocabulary, [*self.messages, asked])
+        written: list[str] = []
+        sample = self.answers
+        try:
+            for step in stream(
+                self._model, prompt, sampler=self.strategy.sampler, length=self.length,
+                sample=sample, seed=self.seed, decoder=self.strategy.decoder,
+            ):  # fmt: skip
+                written.append(step.text)
+                yield step
+        finally:
+            if written:
+                answer = {"role": "assistant", "content": "".join(written).strip()}
+                self.messages += [asked, answer]
+
+    def undo(self) -> str:
+        """Forget the last question and its answer; return the question.
+
+        Raises:
+            UsageError: nothing was said.
+        """
+        if not self.answers:
+            raise UsageError("nothing was said that could be undone")
+        asked, _ = self.messages[-2:]
+        del self.messages[-2:]
+        return asked["content"]

@@ -10,7 +10,7 @@ import typer
 
 from corelm import hookimpl
 from corelm.cli.output.product import confirmed, product
-from corelm.cli.text_values import TextCommand
+from corelm.cli.text_values import application
 from corelm.toolkit import Parameter, Rule, home
 
 if TYPE_CHECKING:
@@ -22,10 +22,7 @@ logger = logging.getLogger("corelm")
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    app = typer.Typer()
-    short_help = "Remove what interrupted commands have left."
-    app.command(cls=TextCommand, short_help=short_help)(clean)
-    return {"clean": app}
+    return {"clean": application(clean, "Remove what interrupted commands have left.")}
 
 
 def clean(

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from corelm.models.atomic_files import ABANDONED, name_when_whole
-from corelm.models.locks import try_lock
+from corelm.models.atomic_files import ABANDONED, name_when_whole, try_lock
 from corelm.reports.measure import journal
 from corelm.training import lock as training
 

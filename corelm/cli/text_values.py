@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from corelm.errors import UsageError
@@ -35,6 +37,13 @@ class TextCommand(_AsText, TyperCommand):
 
 class TextGroup(_AsText, TyperGroup):
     """A group whose options reach it as text."""
+
+
+def application(command: Callable[..., Any], short_help: str) -> typer.Typer:
+    """Return an application of one command, as the hook for commands offers it."""
+    app = typer.Typer()
+    app.command(cls=TextCommand, short_help=short_help)(command)
+    return app
 
 
 class _Unconverted:

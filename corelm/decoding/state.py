@@ -341,6 +341,7 @@ class ModelLogits:
             )
         if not logits.flags.writeable:
             logits = logits.copy()
+        # In place, as a session's caller may: a copy of 64 rows of 15,000 tokens takes 0.7 ms more.
         # The pass that masks validates the rows too; the slower check only names the fault.
         if not mask_tokens(logits, self._never):
             check_logits(logits, f"the model's logits at step {step}")

@@ -9,6 +9,9 @@ from typing import Any
 from corelm.errors import UsageError
 from corelm.generation.patterns import TextPatterns
 
+REPEATS, SHORTEST = 3, 2
+"""How often a phrase occurs in a loop, and the number of its tokens, at least."""
+
 
 @dataclass(frozen=True)
 class Endings:
@@ -60,8 +63,32 @@ class Endings:
 
     def is_loop(self, tokens: Sequence[int]) -> bool:
         """Return True if a text of these ids ends in the loop that ends it."""
-        if self.stop_on_loop is None:
-            return False
-        from corelm.generation.loops import ends_in_loop  # late: few programs need it
+        return self.stop_on_loop is not None and ends_in_loop(tokens, self.stop_on_loop)
 
-        return ends_in_loop(tokens, self.stop_on_loop)
+
+def ends_in_loop(tokens: Sequence[int], repeats: int = REPEATS) -> bool:
+    """Return True if a text ends by repeating one phrase.
+
+    The phrase has two or more tokens. The text may break off inside it, because the same loop then
+    ends in another phrase of that length. One token six times in a row is a phrase of two, three
+    times.
+
+    Source: Holtzman et al. 2020, The curious case of neural text degeneration,
+    arXiv 1904.09751.
+
+    Args:
+        tokens: the ids of the text.
+        repeats: the number of times that the phrase occurs, at least 2.
+
+    Example:
+        >>> ends_in_loop([9, 3, 4, 3, 4, 3, 4]), ends_in_loop([3, 4, 3, 4]), ends_in_loop([3] * 6)
+        (True, False, True)
+    """
+    end = len(tokens)
+    # The phrases are equal if all but the first equal all but the last. Few lengths pass the test
+    # of the last token, so this is fast enough for every token of a text.
+    return any(
+        tokens[-1] == tokens[-1 - size]
+        and tokens[end - (repeats - 1) * size :] == tokens[end - repeats * size : end - size]
+        for size in range(SHORTEST, end // repeats + 1)
+    )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import sampler, sampling_distribution
+from corelm import Context, Sampler, sampler, sampling_distribution, softmax
 from corelm.models import bundle
 from corelm.models.architectures import Architecture
 from corelm.models.byte_pairs import BytePairVocabulary
@@ -74,6 +74,21 @@ SAMPLERS = (
     "frequency_penalty(penalty=0.5) | min_p(p=0.01) | top_k(k=50) | temperature(t=1.2)",
 )
 """A sampler of every kind, and a chain: an adapter that runs them runs all."""
+
+DISTRIBUTIONS: dict[tuple[int, ...], NDArray[np.float64]] = {}
+"""The distribution after each text, by its ids, that `Recorded` has recorded in this process."""
+
+
+class Recorded(Sampler):
+    """Record the distribution after each text, as the last stage of a chain."""
+
+    reads = frozenset({"tokens"})
+
+    def __call__(self, logits: NDArray[Any], context: Context) -> NDArray[Any]:
+        for text, row in zip(context.tokens.tolist(), logits, strict=True):
+            DISTRIBUTIONS[tuple(text)] = softmax(row.astype(np.float64))
+        return logits
+
 
 END = "<|endoftext|>"
 MERGES = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("Ġ", "c"), ("a", "t"), ("Ġc", "at"), ("Ġ", "s")]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from corelm import Generation, LanguageModel
+from corelm.batching import write_in_order
 from corelm.scaling.executor import Executor, Unit
 from corelm.scaling.job import hashes_of_secrets
-from corelm.toolkit import BATCH, Texts, batches, write_in_order
+from corelm.toolkit import BATCH, Texts, batches
 
 EARLY = 256
 """The number of results kept in memory that wait for an earlier one."""

@@ -16,10 +16,9 @@ from corelm.reports.measure.run import ReportRun
 from corelm.reports.measure.units import Progress
 from corelm.scaling.choice import ExecutorChoice
 from corelm.scaling.code_digests import code_of
-from corelm.studies.caching_executor import CachingExecutor
 from corelm.studies.contents import digest
 from corelm.studies.study_file import Study
-from corelm.studies.unit_cache import UnitCache
+from corelm.studies.unit_cache import CachingExecutor, UnitCache
 from corelm.toolkit import label, machine, plugin_of
 
 SAME_BITS = ("platform", "kernels", "vector_width")

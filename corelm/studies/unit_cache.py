@@ -10,13 +10,21 @@ from __future__ import annotations
 import logging
 import sqlite3
 import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
+from corelm.scaling.executor import Executor, Unit
+from corelm.studies.contents import OnContexts, Whole, digest, pieces_of
 from corelm.toolkit import home
 
 FOLDER, NAME = "studies", "units.sqlite"
+MOST = 4 * 2**30
+"""Bytes of stored results; beyond them the oldest eighth of the results goes."""
 PATIENCE = 60
 """Seconds to wait while another process writes."""
 logger = logging.getLogger("corelm")
@@ -27,6 +35,7 @@ class UnitCache:
 
     Args:
         path: the file, which is made where it is missing.
+        most: the bytes from which it forgets the oldest results.
 
     Example:
         >>> import tempfile
@@ -37,8 +46,8 @@ class UnitCache:
         ('[1, 2]', None, 1)
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or home() / FOLDER / NAME
+    def __init__(self, path: Path | None = None, most: int = MOST) -> None:
+        self.path, self._most = path or home() / FOLDER / NAME, most
         self.hits = self.misses = 0
         self._database: sqlite3.Connection | None = None
         try:
@@ -78,10 +87,29 @@ class UnitCache:
         try:
             with self._database:
                 self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?)", (key, packed))
+            if _bytes(self._database) > self._most:
+                _forget_oldest(self._database)
         except sqlite3.Error as error:
             logger.warning("finished work is no longer stored: %s: %s", self.path, error)
             self._database.close()
             self._database = None
+
+
+def _bytes(database: sqlite3.Connection) -> int:
+    """Return the bytes of the stored results: the file keeps the room of forgotten ones."""
+    pages, free, size = (
+        int(database.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * size
+
+
+def _forget_oldest(database: sqlite3.Connection) -> None:
+    with database:
+        database.execute(
+            "DELETE FROM units WHERE rowid IN (SELECT rowid FROM units ORDER BY rowid LIMIT "
+            "(SELECT count(*) / 8 + 1 FROM units))"
+        )
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -102,3 +130,94 @@ def _opened(path: Path) -> sqlite3.Connection:
             logger.warning("%s is damaged; it is started again", path)
             path.unlink()
     raise AssertionError("unreachable")
+
+
+AHEAD = 64
+"""Stored results in memory at most, while others are measured."""
+FAILED = '{"error"'
+"""The beginning of a result that is not stored: the next run tries again."""
+
+
+@dataclass
+class _Work:
+    """A unit, the keys of its pieces, and the pieces that are known."""
+
+    pieces: Whole | OnContexts
+    keys: Sequence[str]
+    known: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def unit(self) -> Unit:
+        return self.pieces.unit
+
+    @property
+    def missing(self) -> list[int]:
+        return [at for at in range(len(self.keys)) if at not in self.known]
+
+    def result(self) -> tuple[Unit, str]:
+        return self.unit, self.pieces.joined([self.known[at] for at in range(len(self.keys))])
+
+
+class CachingExecutor:
+    """Takes results from a cache, and gives what is missing to another executor.
+
+    Args:
+        executor: measures what is missing.
+        cache: the results of earlier runs.
+        scopes: for each model of the executor, a digest of the model and of the code that is not
+            the samplers'.
+    """
+
+    def __init__(self, executor: Executor, cache: UnitCache, scopes: Sequence[str]) -> None:
+        self._executor, self._cache, self._scopes = executor, cache, scopes
+
+    def run(self, units: Iterator[Unit | None], model: int = 0) -> Iterator[tuple[Unit, str]]:
+        """Yield each unit with its result, stored or measured, in any order."""
+        works = (self._work(unit, model) for unit in units if unit is not None)
+        for work in works:
+            if work.missing:
+                yield from self._measured(chain([work], works), model)
+            else:
+                yield work.result()
+
+    def _measured(self, works: Iterable[_Work], model: int) -> Iterator[tuple[Unit, str]]:
+        """Measure units until many stored ones wait, or to the end."""
+        open_: dict[str, _Work] = {}
+        stored: deque[_Work] = deque()
+
+        def missing() -> Iterator[Unit]:
+            for work in works:
+                if work.missing:
+                    open_[work.unit.name] = work
+                    yield work.pieces.rest(work.missing)
+                else:
+                    stored.append(work)
+                if len(stored) >= AHEAD:
+                    return
+
+        for unit, result in self._executor.run(missing(), model):
+            yield self._finished(open_.pop(unit.name), result)
+            while stored:
+                yield stored.popleft().result()
+        yield from (work.result() for work in stored)
+
+    def _work(self, unit: Unit, model: int) -> _Work:
+        pieces = pieces_of(unit)
+        keys = [digest([self._scopes[model], each]) for each in pieces.contents()]
+        work = _Work(pieces, keys)
+        for at, key in enumerate(keys):
+            found = self._cache.get(key)
+            if found is not None:
+                work.known[at] = found
+        return work
+
+    def _finished(self, work: _Work, result: str) -> tuple[Unit, str]:
+        for at, piece in work.pieces.split(result, work.missing).items():
+            work.known[at] = piece
+            if not piece.startswith(FAILED):
+                self._cache.put(work.keys[at], piece)
+        return work.result()
+
+    def close(self) -> None:
+        """End the workers."""
+        self._executor.close()

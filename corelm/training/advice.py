@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from corelm.training.losses import LossHistory
-from corelm.training.progress import TrainingPlan
+from corelm.training.progress import LossHistory, TrainingPlan
 
 LITTLE_TEXT = 50_000
 """Tokens; with fewer, each preset soon knew the toy texts of tests/benchmarks/own_text.py."""

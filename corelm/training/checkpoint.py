@@ -23,7 +23,7 @@ from safetensors.numpy import save
 
 from corelm.errors import TrainingError
 from corelm.models.atomic_files import error_reason, write_file
-from corelm.training.losses import LossHistory
+from corelm.training.progress import LossHistory
 
 KEY = "corelm"
 

@@ -7,8 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from corelm.errors import TrainingError
-from corelm.models.atomic_files import error_reason
-from corelm.models.locks import try_lock
+from corelm.models.atomic_files import error_reason, try_lock
 
 
 def lock_path(out: Path) -> Path:

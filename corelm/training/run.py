@@ -31,11 +31,10 @@ from corelm.training.callbacks import FinishSteps, ProgressAndCheckpoints, TextG
 from corelm.training.checkpoint import Checkpoint
 from corelm.training.devices import Devices, connect, memory_errors, undistributed
 from corelm.training.lock import only_run
-from corelm.training.losses import LossHistory
 from corelm.training.material import Material, prepare
 from corelm.training.optimizers import optimizer
 from corelm.training.presets import Recipe
-from corelm.training.progress import Reporter, TrainingPlan
+from corelm.training.progress import LossHistory, Reporter, TrainingPlan
 from corelm.training.scoring import Scorer, gives_probabilities
 from corelm.training.settings import TrainingSettings, choose_precision
 

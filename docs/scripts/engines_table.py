@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 import corelm
+from corelm.interop.testing import DISTRIBUTIONS, Recorded
 
 PAGE = Path(__file__).resolve().parents[1] / "explanation" / "which-engine-runs-what.md"
 BEGIN, END = "<!-- engines: begin -->\n", "<!-- engines: end -->\n"
@@ -55,18 +56,6 @@ FORMATS = {"transformers": "transformers", "keras_hub": "keras_hub", "gguf": "gg
 
 Texts = list[list[int]]
 Write = Callable[[corelm.Sampler, int], Texts]
-SEEN: dict[tuple[int, ...], np.ndarray] = {}
-
-
-class Recorded(corelm.Sampler):
-    """Record the distribution after each text; the last stage of every chain here."""
-
-    reads = frozenset({"tokens"})
-
-    def __call__(self, logits: np.ndarray, context: corelm.Context) -> np.ndarray:
-        for text, row in zip(context.tokens.tolist(), logits, strict=True):
-            SEEN[tuple(text)] = corelm.softmax(row.astype(np.float64))
-        return logits
 
 
 def transformers_engine(folder: Path) -> tuple[corelm.LanguageModel, Write]:
@@ -171,14 +160,14 @@ def measured(name: str, folder: Path) -> list[dict[str, Any]]:
     rows = []
     for expression in SAMPLERS:
         sampler = corelm.sampler(expression) | Recorded()
-        SEEN.clear()
+        DISTRIBUTIONS.clear()
         texts = [cut(text, model) for text in write(sampler, SEED)]
-        inside = {without_start(text, model): p for text, p in SEEN.items()}
-        SEEN.clear()
+        inside = {without_start(text, model): p for text, p in DISTRIBUTIONS.items()}
+        DISTRIBUTIONS.clear()
         batched = name not in ONE_AT_A_TIME
         expected = [own(model, p, sampler, i if batched else 0) for i, p in enumerate(PROMPTS)]
-        common = inside.keys() & SEEN.keys()
-        difference = max(float(np.abs(inside[text] - SEEN[text]).max()) for text in common)
+        common = inside.keys() & DISTRIBUTIONS.keys()
+        difference = max(float(np.abs(inside[text] - DISTRIBUTIONS[text]).max()) for text in common)
         rows.append({"sampler": expression, "difference": difference, "same": texts == expected})
     return rows
 

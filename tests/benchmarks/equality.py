@@ -26,11 +26,12 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from engines.driver import Recorded, recorded
+from engines.driver import recorded
 
 import corelm
 from corelm.cli.output.describe import example
 from corelm.errors import CorelmError
+from corelm.interop.testing import Recorded
 from corelm.plugins.registry import registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "which-engine-runs-what.md"

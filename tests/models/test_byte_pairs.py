@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corelm.errors import ModelFileError
-from corelm.generation.detokenizer import Text
+from corelm.generation.open_texts import Text
 from corelm.models import byte_pairs
 from corelm.models.byte_pairs import ALPHABET, FIRST_BYTE, FIRST_MERGE, BytePairVocabulary
 from corelm.models.vocabularies import TOKENS, read_vocabulary

@@ -16,8 +16,7 @@ from corelm.errors import MissingDependencyError, ModelFileError, UsageError
 from corelm.interop.testing import tiny_gpt2
 from corelm.models import atomic_files, pretrained
 from corelm.models.bundle import read
-from corelm.models.export.formats import FORMATS
-from corelm.models.export.write import export
+from corelm.models.export.write import FORMATS, export
 from corelm.models.networks import layers
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries

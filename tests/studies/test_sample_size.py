@@ -8,7 +8,7 @@ import pytest
 import corelm
 from corelm.errors import UsageError
 from corelm.reports.document.content import Document
-from corelm.studies.sample_size import sample_sizes, texts_needed
+from corelm.studies.study_output import sample_sizes, texts_needed
 from corelm.testing import ToyModel
 
 

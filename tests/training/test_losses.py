@@ -6,9 +6,8 @@ import pytest
 
 from corelm.training.advice import after_training, before_training
 from corelm.training.cli.output import HEIGHT, LEGEND, WIDTH, loss_curve
-from corelm.training.losses import LossHistory
 from corelm.training.presets import LITTLE_TEXT_BYTES, PRESETS, preset_for
-from corelm.training.progress import TrainingPlan
+from corelm.training.progress import LossHistory, TrainingPlan
 
 
 def plan(tokens=10**6, steps_per_epoch=100, epochs=3):

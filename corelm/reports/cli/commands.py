@@ -15,7 +15,7 @@ from corelm.cli.options.completion import metric_names, model_names, sampler_nam
 from corelm.cli.options.parameters import flag
 from corelm.cli.options.prompt import read_prompts, text_argument
 from corelm.cli.output.product import product
-from corelm.cli.text_values import TextCommand
+from corelm.cli.text_values import application
 from corelm.errors import UsageError
 from corelm.reports.measure import CONTEXTS, LENGTH, SEED, TEXTS, N
 from corelm.toolkit import MODEL, Parameter, Rule, label
@@ -39,9 +39,7 @@ SHORT_HELP = "Compare samplers by their entropy and their texts."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    app = typer.Typer()
-    app.command(cls=TextCommand, short_help=SHORT_HELP)(report)
-    return {"report": app}
+    return {"report": application(report, SHORT_HELP)}
 
 
 def report(
@@ -211,9 +209,8 @@ def report(
     corelm report --from report.json --html report.html
     corelm report --diff before.json after.json
     """
-    from corelm.reports.cli.finish_report import ReportOutput
+    from corelm.reports.cli.finish_report import ReportFiles, ReportOutput
     from corelm.reports.cli.report_diff import compare_files
-    from corelm.reports.cli.report_files import ReportFiles
     from corelm.reports.measure.plan import NamedModel, plan
     from corelm.scaling.choice import choose
 

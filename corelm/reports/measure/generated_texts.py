@@ -4,31 +4,38 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import SimpleNamespace
-from typing import Any, TypedDict, cast
+from collections.abc import Sequence
+from typing import TypedDict
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from corelm import (
     Array,
-    ContextualVocabulary,
     Decoder,
     Generation,
     LanguageModel,
     Sampler,
-    Session,
     Step,
     TokenRecord,
     Vocabulary,
     softmax,
 )
+from corelm.batching import ContinuousBatch
 from corelm.errors import SamplerError
 from corelm.filters import likeliest_tokens
 from corelm.reports.document.content import TokenDetails
+from corelm.reports.measure.counted_model import CountedModel
 from corelm.reports.measure.scoring import count_bytes
-from corelm.toolkit import BATCH, END, FinishReason, OpenTexts, rank, steps
+from corelm.toolkit import (
+    BATCH,
+    END,
+    FinishReason,
+    OpenTexts,
+    Texts,
+    rank,
+    steps,
+    texts_after,
+)
 
 DETAILED = 5
 """The number of samples of each prompt, the first ones, that have details of every token.
@@ -121,15 +128,53 @@ def draw(
     records: list[Record] = []
     for first in range(0, len(samples), BATCH):
         some = samples[first : first + BATCH]
-        drawn = steps(
+        open_texts = OpenTexts(
+            model, prompt, some, seed=seed, length=length, sampler=sampler, measured=True
+        )
+        drawn = _DrawnTexts(model, sampler, open_texts)
+        taken = steps(
             model, prompt, sampler=sampler, length=length, samples=some, seed=seed,
             unknown=unknown, decoder=decoder, prompt_index=prompt_index,
         )  # fmt: skip
-        texts = OpenTexts(
-            model, prompt, some, seed=seed, length=length, sampler=sampler, measured=True
-        )
-        records += _records(model, texts, _possible(drawn, sampler))
+        for step in open_texts.take(taken):
+            drawn.add(step)
+        records += drawn.records()
     return records
+
+
+def draw_together(
+    model: LanguageModel, parts: Sequence[tuple[Texts, Sequence[int]]]
+) -> list[Record]:
+    """Draw texts of several prompts in one batch, and return the records of `draw` for each.
+
+    Args:
+        model: the language model.
+        parts: the texts of each prompt, and the samples to draw of these.
+
+    Raises:
+        SamplerError: the sampler raised, did not return a distribution, or restored a token.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.toolkit import Endings, strategy
+        >>> texts = Texts("", strategy("greedy"), 3, 2, 1, Endings())
+        >>> [batch] = texts.batches(["the", "the cat"])
+        >>> [record["text"] for record in draw_together(ToyModel(), batch)]
+        [' cat sat on', ' cat sat on', ' sat on the', ' sat on the']
+    """
+    batch = ContinuousBatch(model)
+    requests = [batch.add(texts, samples, measured=True) for texts, samples in parts]
+    drawn = {
+        request: _DrawnTexts(model, request.texts.strategy.sampler, request.open_texts)
+        for request in requests
+    }
+    while batch:
+        for request in batch.step():
+            if request.error:
+                raise request.error
+            if request.step is not None:
+                drawn[request].add(request.step)
+    return [record for request in requests for record in drawn[request].records()]
 
 
 def draw_counted(
@@ -181,30 +226,43 @@ def are_copies(records: Sequence[Record]) -> bool:
     return len(texts) == len(prompts) < len(records)
 
 
-def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
-    """Yield the steps; refuse a token that the model itself never draws."""
-    for step in drawn:
+class _DrawnTexts:
+    """Growing texts, with the details of their tokens.
+
+    Args:
+        model: the language model.
+        sampler: the sampler.
+        texts: the texts, measured.
+    """
+
+    def __init__(self, model: LanguageModel, sampler: Sampler, texts: OpenTexts) -> None:
+        self.texts = texts
+        self._sampler, self._vocabulary = sampler, model.vocabulary
+        self._prompt = model.vocabulary.encode(texts.prompt)
+        self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
+
+    def add(self, step: Step) -> None:
+        """Add the details of a step that the texts have taken.
+
+        Raises:
+            SamplerError: a token that the model itself never draws.
+        """
         # One infinite surprisal would make the mean of the whole sampler infinite.
         if not np.isfinite(step.model_surprisal).all():
             raise SamplerError(
-                f"{sampler} restored a token that is never drawn at step {step.position}"
+                f"{self._sampler} restored a token that is never drawn at step {step.position}"
             )
-        yield step
-
-
-def _records(model: LanguageModel, open_texts: OpenTexts, drawn: Iterable[Step]) -> list[Record]:
-    """Return the records of samples that are decoded in one batch."""
-    found: list[list[TokenDetails]] = [[] for _ in open_texts.samples]
-    prompt_ids = model.vocabulary.encode(open_texts.prompt)
-    for step in open_texts.take(drawn):
         for row, sample in enumerate(step.samples.tolist()):
             if sample < DETAILED:
-                at = open_texts.samples.index(sample)
-                past = [*prompt_ids, *open_texts.tokens[at][:-1]]
-                token = open_texts.records[at][-1]
-                found[at].append(details(step, row, token, past, model.vocabulary))
-    texts = zip(open_texts.generations(), found, strict=True)
-    return [_record(text, prompt_ids, tokens, model.vocabulary) for text, tokens in texts]
+                at = self.texts.samples.index(sample)
+                past = [*self._prompt, *self.texts.tokens[at][:-1]]
+                token = self.texts.records[at][-1]
+                self._details[at].append(details(step, row, token, past, self._vocabulary))
+
+    def records(self) -> list[Record]:
+        """Return the records of the texts."""
+        texts = zip(self.texts.generations(), self._details, strict=True)
+        return [_record(text, self._prompt, tokens, self._vocabulary) for text, tokens in texts]
 
 
 def _record(
@@ -235,8 +293,6 @@ def _record(
 
 
 ALTERNATIVES = 5
-TAIL = 16
-"""The tokens before an alternative that decide its spelling: its space, its capital."""
 
 
 def details(
@@ -252,7 +308,7 @@ def details(
         vocabulary: the vocabulary of the ids.
     """
     logits = step.model_logits[row]
-    p, text_of = softmax(logits.astype(np.float64)), _texts_after(past[-TAIL:], vocabulary)
+    p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
     return {
         "token": END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
@@ -266,79 +322,3 @@ def details(
 def _likeliest(logits: Array) -> list[int]:
     """Return the ids of the likeliest tokens; ties go to the lowest id."""
     return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
-
-
-def _texts_after(past: list[int], vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from a token to the text that it would add, the end by its name."""
-    if isinstance(vocabulary, ContextualVocabulary):  # one pass over the past for all tokens
-        text_of = vocabulary.texts_after(past).__getitem__
-    else:
-        start = len(vocabulary.decode(past))
-        text_of = lambda token: vocabulary.decode([*past, token])[start:]  # noqa: E731
-    return lambda token: END if token in vocabulary.ends else text_of(token)
-
-
-class CountedModel:
-    """A language model that counts what it does.
-
-    Args:
-        model: the model.
-        prompt_length: the number of tokens of the prompt, which counts as one token each time.
-
-    Attributes:
-        calls: how often the model ran, whatever the batch.
-        tokens_read: the tokens that it read, of all texts together.
-
-    Example:
-        >>> from corelm.testing import ToyModel
-        >>> model = CountedModel(ToyModel(), prompt_length=2)
-        >>> session = model.start([[11, 4]])
-        >>> session.select([0, 0])
-        >>> session.extend(np.array([9, 7]))
-        >>> model.calls, model.tokens_read
-        (2, 3)
-    """
-
-    def __init__(self, model: LanguageModel, prompt_length: int) -> None:
-        self._model = model
-        self._prompt_length = prompt_length
-        self.calls = self.tokens_read = 0
-
-    def __getattr__(self, name: str) -> Any:
-        # A model may have optional methods, which decoders look for.
-        return getattr(self._model, name)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """That of the model."""
-        return self._model.vocabulary
-
-    @property
-    def context_length(self) -> int:
-        """That of the model."""
-        return self._model.context_length
-
-    def next_token_distribution(self, tokens: ArrayLike) -> Array:
-        """Return the distribution of the model."""
-        self._count_texts(np.asarray(tokens))
-        return self._model.next_token_distribution(tokens)
-
-    def start(self, tokens: ArrayLike) -> Session:
-        """Start a session of the model that counts too."""
-        self._count_texts(np.asarray(tokens))
-        session = self._model.start(tokens)
-
-        def extend(more: NDArray[Any]) -> None:
-            self.calls += 1
-            self.tokens_read += more.size
-            session.extend(more)
-
-        # Decoders test which methods a session has, so the copy has those and no others.
-        names = [name for name in dir(session) if not name.startswith("_")]
-        methods = {name: getattr(session, name) for name in names if name != "extend"}
-        return cast(Session, SimpleNamespace(**methods, extend=extend))
-
-    def _count_texts(self, tokens: NDArray[Any]) -> None:
-        texts, time = tokens.shape
-        self.calls += 1
-        self.tokens_read += texts * max(time - self._prompt_length, 1)

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from corelm.errors import UsageError
 from corelm.models import atomic_files
-from corelm.models.locks import try_lock
+from corelm.models.atomic_files import try_lock
 from corelm.toolkit import differences, home
 
 FOLDER = "reports"

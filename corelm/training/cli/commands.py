@@ -17,7 +17,7 @@ from corelm.cli.options.parameters import Options, extended, flag
 from corelm.cli.options.prompt import text_argument
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
-from corelm.cli.text_values import TextCommand
+from corelm.cli.text_values import application
 from corelm.errors import UsageError
 from corelm.models.keras_import import needs_keras
 from corelm.models.vocabularies import TOKENS
@@ -32,9 +32,7 @@ SHORT_HELP = "Train a model on texts."
 
 @hookimpl
 def corelm_commands() -> Mapping[str, Any]:
-    app = typer.Typer()
-    app.command(cls=TextCommand, short_help=SHORT_HELP)(command())
-    return {"train": app}
+    return {"train": application(command(), SHORT_HELP)}
 
 
 def _setting(name: str, kind: type, help: str, item: type | None = None, **rule: Any) -> Parameter:

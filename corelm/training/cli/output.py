@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 from corelm.cli.output import messages
 from corelm.cli.output.progress import bar_moves, bars_of
 from corelm.training.advice import after_training
-from corelm.training.losses import LossHistory
-from corelm.training.progress import Reporter, TrainingPlan
+from corelm.training.progress import LossHistory, Reporter, TrainingPlan
 
 if TYPE_CHECKING:
     from rich.progress import Progress

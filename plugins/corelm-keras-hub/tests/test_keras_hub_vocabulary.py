@@ -12,7 +12,7 @@ import tiny_keras_hub  # noqa: E402
 from corelm_keras_hub.vocabulary import vocabulary_of  # noqa: E402
 
 from corelm import ByteVocabulary  # noqa: E402
-from corelm.generation.detokenizer import Text  # noqa: E402
+from corelm.generation.open_texts import Text  # noqa: E402
 
 TEXTS = ["the cat", " the  cat\n", "Caf\u00e9 \u2014 \U0001f408!", ""]
 

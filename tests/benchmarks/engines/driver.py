@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import corelm
+from corelm.interop.testing import DISTRIBUTIONS
 
 PROMPTS = ("see the cat sit", "the", "a cat")
 REPEATED = "the cat the cat the"
@@ -24,19 +25,6 @@ BEFORE_ENDS = corelm.sampler("min_length(n=4)")
 Texts = list[list[int]]
 Run = Callable[[], Texts]
 Distributions = dict[tuple[int, ...], np.ndarray]
-
-SEEN: Distributions = {}
-
-
-class Recorded(corelm.Sampler):
-    """Record the distribution after each text; the last stage of every chain here."""
-
-    reads = frozenset({"tokens"})
-
-    def __call__(self, logits: np.ndarray, context: corelm.Context) -> np.ndarray:
-        for text, row in zip(context.tokens.tolist(), logits, strict=True):
-            SEEN[tuple(text)] = corelm.softmax(row.astype(np.float64))
-        return logits
 
 
 @dataclass(frozen=True)
@@ -105,9 +93,11 @@ Case = Callable[[str, corelm.Sampler], Comparison]
 
 def recorded(run: Run, start: int | None = None) -> tuple[Texts, Distributions]:
     """Return the texts of a run, and the distribution after each text without its start token."""
-    SEEN.clear()
+    DISTRIBUTIONS.clear()
     texts = run()
-    return texts, {text[1:] if text[:1] == (start,) else text: p for text, p in SEEN.items()}
+    return texts, {
+        text[1:] if text[:1] == (start,) else text: p for text, p in DISTRIBUTIONS.items()
+    }
 
 
 def own(

@@ -1,0 +1,35 @@
+"""For `.ci/run`: what passed without the engines is not run again beside them.
+
+A plugin of pytest, for when `CORELM_PASSED` names a file: the tests that it lists are left out, and
+those that pass are added to it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+PASSED = Path(os.environ["CORELM_PASSED"])
+REPEATED = (Path("tests"), Path("tests/cli"), Path("tests/plugins"))
+"""Folders whose tests look at what is installed: they are run in each environment."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what has passed."""
+    passed = frozenset(PASSED.read_text("utf-8").splitlines()) if PASSED.exists() else frozenset()
+    again = [item for item in items if item.nodeid in passed]
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if item.nodeid not in passed]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Record what has passed."""
+    passed = {report.nodeid for report in terminalreporter.getreports("passed")}
+    others = {report.nodeid for report in terminalreporter.getreports("error")}
+    with PASSED.open("a", encoding="utf-8") as file:
+        for name in sorted(passed - others):
+            if Path(name.partition("::")[0]).parent not in REPEATED:
+                file.write(f"{name}\n")
