@@ -153,6 +153,17 @@ class JoinableSession(Session, Protocol):
 
 
 @runtime_checkable
+class ForkableSession(Session, Protocol):
+    """A session that can be copied, so that a prompt that was read once begins several texts."""
+
+    def fork(self) -> ForkableSession:
+        """Return a session of the same rows; what happens to one of both doesn't change the other.
+
+        The logits are the same to the last bit.
+        """
+
+
+@runtime_checkable
 class HiddenStateSession(Session, Protocol):
     """A session with access to the network's hidden states, for decoders that compare them."""
 

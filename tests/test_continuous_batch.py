@@ -176,14 +176,36 @@ def test_a_prompt_that_the_model_cannot_continue_ends_its_own_request():
     assert good.open_texts.generations() == alone(model, good.texts)
 
 
+class LongToy(ToyModel):
+    context_length = 10_000
+
+
 def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others():
-    batch = ContinuousBatch(ToyModel(end=False))
+    batch = ContinuousBatch(LongToy(end=False))
     short = batch.add(request("the", length=10))
     long = batch.add(request("the cat " * PIECE, length=10), measured=True)
     changes = [batch.step() for _ in range(4)]
     assert changes == [[short], [short], [short, long], [short, long]]
     finished(batch)
     assert long.open_texts.generations() == alone(ToyModel(end=False), long.texts)
+
+
+def test_a_prompt_beyond_the_context_is_read_at_once():
+    batch = ContinuousBatch(GPT2, piece=4)
+    long = batch.add(request("w1 w2 w3 " * 40, length=10), measured=True)
+    assert batch.step() == [long]
+    finished(batch)
+    assert long.open_texts.generations() == alone(GPT2, long.texts)
+
+
+def test_ids_are_a_prompt_too():
+    texts = request("w1 w2 w3")
+    ids = GPT2.vocabulary.encode(texts.prompt)
+    batch = ContinuousBatch(GPT2)
+    one = batch.add(replace(texts, prompt="", ids=ids))
+    finished(batch)
+    [text] = one.open_texts.generations()
+    assert text.tokens == alone(GPT2, texts)[0].tokens
 
 
 def test_nothing_to_write_is_no_error():

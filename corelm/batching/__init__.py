@@ -2,16 +2,14 @@
 
 from corelm.batching.continuous_batch import BatchedTexts as BatchedTexts
 from corelm.batching.continuous_batch import ContinuousBatch as ContinuousBatch
+from corelm.batching.continuous_batch import Turn as Turn
 from corelm.batching.continuous_batch import write_in_order as write_in_order
-from corelm.batching.shared_session import SessionView as SessionView
-from corelm.batching.shared_session import SharedSession as SharedSession
-from corelm.batching.shared_session import ViewedModel as ViewedModel
+from corelm.batching.prefix_cache import PrefixCache as PrefixCache
 
 __all__ = [
     "BatchedTexts",
     "ContinuousBatch",
-    "SessionView",
-    "SharedSession",
-    "ViewedModel",
+    "PrefixCache",
+    "Turn",
     "write_in_order",
 ]

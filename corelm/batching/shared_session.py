@@ -18,6 +18,7 @@ class SharedSession:
     def __init__(self) -> None:
         self._session: JoinableSession | None = None
         self._logits: Array | None = None
+        self._size = 0
 
     def compute(self) -> None:
         """Compute the logits of all rows, if there are any, in one call."""
@@ -37,10 +38,10 @@ class SharedSession:
         """
         self._logits = None
         inside = [view for view in views if view.own is None]
-        if inside and self._session is not None:
-            self._session.select(np.concatenate([view.rows for view in inside]))
-        else:
+        if not inside or self._session is None:
             self._session = None
+        elif neighbours(inside) != (0, self._size):  # a row has gone
+            self._session.select(np.concatenate([view.rows for view in inside]))
         for view in views:
             # Before its token, so that the step of this token is one with that of the others.
             if view.own is not None and isinstance(view.own, JoinableSession):
@@ -54,6 +55,7 @@ class SharedSession:
         for view in inside:
             view.place(first)
             first += view.size
+        self._size = first
 
     def _join(self, session: JoinableSession) -> None:
         if self._session is None:
@@ -122,6 +124,11 @@ class SessionView:
         self.size = len(kept)
 
     @property
+    def first(self) -> int | None:
+        """The first of its rows in the shared session; None if it has dropped or forked rows."""
+        return self._first if self._kept is None else None
+
+    @property
     def rows(self) -> NDArray[np.int64]:
         """(batch,) its rows in the shared session."""
         if self._kept is not None:
@@ -142,6 +149,16 @@ class SessionView:
         if tokens is None:
             raise UsageError("a shared session needs a token of each row in a step")
         return tokens
+
+
+def neighbours(views: Sequence[SessionView]) -> tuple[int, int] | None:
+    """Return the first row of some views and the one after the last, if they have all between."""
+    end = start = views[0].first
+    for view in views:
+        if end is None or view.first != end:
+            return None
+        end += view.size
+    return None if start is None or end is None else (start, end)
 
 
 class ViewedModel:

@@ -94,6 +94,7 @@ class Texts:
         endings: what ends a text before its end token and its length.
         unknown: True to allow [UNK] to be sampled.
         prompt_index: the index of the prompt in a run of several prompts.
+        ids: the ids of the prompt; by default those of its text.
     """
 
     prompt: str
@@ -104,6 +105,12 @@ class Texts:
     endings: Endings
     unknown: bool = False
     prompt_index: int = 0
+    ids: list[int] | None = None
+
+    @property
+    def beginning(self) -> str | list[int]:
+        """The ids of the prompt, or its text."""
+        return self.prompt if self.ids is None else self.ids
 
     def open(
         self, model: LanguageModel, samples: Sequence[int], measured: bool = False
@@ -116,7 +123,7 @@ class Texts:
             measured: keep a `TokenRecord` for each token; computing its entropies takes time.
         """
         return OpenTexts(
-            model, self.prompt, samples, seed=self.seed, length=self.length,
+            model, self.beginning, samples, seed=self.seed, length=self.length,
             sampler=self.strategy.sampler,
             endings=self.endings, measured=measured,
         )  # fmt: skip
@@ -124,18 +131,21 @@ class Texts:
     def steps(self, model: LanguageModel, samples: Sequence[int]) -> Iterator[Step]:
         """Yield the steps of some samples."""
         return steps(
-            model, self.prompt, sampler=self.strategy.sampler, length=self.length,
+            model, self.beginning, sampler=self.strategy.sampler, length=self.length,
             samples=samples, seed=self.seed, decoder=self.strategy.decoder, unknown=self.unknown,
             prompt_index=self.prompt_index,
         )  # fmt: skip
 
-    def batches(self, prompts: Sequence[str]) -> Iterator[list[tuple[Texts, range]]]:
+    def batches(
+        self, prompts: Sequence[str], independent: bool = False
+    ) -> Iterator[list[tuple[Texts, range]]]:
         """Yield n texts of each of several prompts, one prompt after the other, in batches.
 
         A batch has the texts of each prompt with the samples of these.
 
         Args:
             prompts: the prompts, instead of the own one.
+            independent: give each prompt the random numbers of its index, as in a report.
 
         Example:
             >>> from corelm.plugins.strategies import strategy
@@ -145,7 +155,11 @@ class Texts:
             [('the', range(0, 50)), ('a', range(0, 14))]
             [('a', range(14, 50))]
         """
-        of_prompts, n = [replace(self, prompt=prompt) for prompt in prompts], self.n
+        of_prompts = [
+            replace(self, prompt=prompt, prompt_index=i if independent else self.prompt_index)
+            for i, prompt in enumerate(prompts)
+        ]
+        n = self.n
         for numbers in batches(len(prompts) * n):
             parts = range(numbers.start // n, (numbers.stop - 1) // n + 1)
             yield [

@@ -6,6 +6,7 @@ A row's logits are the same to the last bit whichever other rows are decoded wit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from corelm.models.networks.layers import Matrix, Panels, Weights
 from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
+from corelm.toolkit import loaded_name, table
 
 Ids = NDArray[np.int64]
 Range = tuple[int, int]
@@ -65,6 +67,15 @@ class NumpyModel:
         self.default_prompt: str | None = self.manifest.get("prompt")
         self.context_length: int = architecture.context_length
         self._network = NETWORKS[architecture.kind](architecture, weights)
+
+    def _repr_html_(self) -> str:
+        """Return what the model is, for a notebook."""
+        facts = {
+            "architecture": self.architecture.kind,
+            "vocabulary": f"{len(self.vocabulary):,} tokens",
+            "context": f"{self.context_length:,} tokens",
+        }
+        return table(["", loaded_name(self) or "model"], facts.items())
 
     @property
     def matrices(self) -> list[Matrix]:
@@ -191,6 +202,17 @@ class NumpySession:
         logits = [session._logits for session in sessions if session._logits is not None]
         self._logits = np.concatenate(logits) if len(logits) == 2 else None
         self._outputs = np.concatenate([session._outputs[:, -1:] for session in sessions])
+
+    def fork(self) -> NumpySession:
+        """Return a session of the same rows; what happens to one doesn't change the other."""
+        self._finish_background()
+        other, time = copy(self), self._cached_time()
+        other._window = self._window.fork()
+        other._cache = self._network.new_cache(len(self._cache))
+        other._cache[..., :time, :] = self._cache[..., :time, :]
+        other._outputs = self._outputs[:, -1:].copy()
+        other._logits = None if self._logits is None else self._logits.copy()
+        return other
 
     def _kept_logits(self) -> Array:
         """Return the logits of the next token, and keep them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -167,6 +168,12 @@ class SlidingWindow:
         self._room[batch:, :time] = other.texts
         self.length = max(self.length, time)
         self._set_missing(self.length - np.concatenate([lengths, other.lengths]))
+
+    def fork(self) -> SlidingWindow:
+        """Return a window of the same texts."""
+        other = copy(self)
+        other._room = self._room.copy()
+        return other
 
     def _reserve(self, batch: int, length: int) -> None:
         """Make room for texts of a length in each row."""

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from corelm.errors import UsageError
-from corelm.language_model import ByteVocabulary, LanguageModel, RewindableSession, Session
+from corelm.language_model import (
+    ByteVocabulary,
+    ForkableSession,
+    LanguageModel,
+    RewindableSession,
+    Session,
+)
 from corelm.numerics.distributions import softmax
 from corelm.testing.model_examination import (
     LONG_CONTEXT,
@@ -239,6 +245,22 @@ def joins_sessions(ask: Examination) -> Complaints:
         yield "joined a session of another model, or itself, without a UsageError"
 
 
+@law("Copy the texts, the keys and values, and logits that the caller may overwrite.")
+def forks_sessions(ask: Examination) -> Complaints:
+    """Copy a session, if it can, so that each of both continues with its own tokens."""
+    for texts in (ask.ragged(6), ask.ragged(5, 5), ask.ragged(3, 7)):
+        session = ask.start_joinable(texts)
+        if not isinstance(session, ForkableSession):
+            return
+        session.next_logits()
+        other = session.fork()
+        yield from ask.check_each(other, texts, "of a fork")
+        more = _with_more(ask, other, texts, 2)
+        own = _with_more(ask, session, texts, 3)
+        yield from ask.check_each(other, more, "of a fork after two tokens of its own")
+        yield from ask.check_each(session, own, "of a session after its fork got other tokens")
+
+
 @law("Slide the window of each row by itself, at the length that `window_start` says.")
 def slides_each_window_by_itself(ask: Examination) -> Complaints:
     """Continue texts of different lengths beyond the context, each with its own window."""
@@ -292,6 +314,7 @@ MODEL_LAWS: tuple[ModelLaw, ...] = (
     slides_its_window,
     takes_rows_of_different_lengths,
     joins_sessions,
+    forks_sessions,
     slides_each_window_by_itself,
     reads_back_its_texts,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -132,6 +133,12 @@ class ToySession:
         padded = (_padded_before(session._tokens, time) for session in (self, other))
         self._tokens = [np.concatenate(pair) for pair in zip(*padded, strict=True)]
         self._lengths = np.concatenate([self._lengths, other._lengths])
+
+    def fork(self) -> ToySession:
+        """Return a session of the same rows; what happens to one doesn't change the other."""
+        other = copy(self)
+        other._tokens = [*self._tokens]
+        return other
 
     @property
     def _shortest(self) -> int:

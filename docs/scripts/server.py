@@ -131,6 +131,7 @@ def _limits() -> Iterator[tuple[str, float]]:
         "waiting": "prompts that wait; more are refused with 429 and `Retry-After`",
         "seconds": "seconds of a request", "stall": "seconds of one step of a request",
         "piece": "tokens of prompts that are read between two steps",
+            "prefixes": "tokens of prompts that each model keeps, to read equal beginnings once",
         "grace": "seconds for running requests when the server stops",
     }  # fmt: skip
     for each in dataclasses.fields(Limits):

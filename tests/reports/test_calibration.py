@@ -22,6 +22,8 @@ from corelm.reports.measure.temperature_fit import on_human_text
 from corelm.reports.render.plots.charts import charts
 from corelm.testing import ToyModel
 
+pytestmark = pytest.mark.slow
+
 MODEL = ToyModel(end=False)
 PEOPLE = {"overconfident": 2.0, "underconfident": 0.5}
 

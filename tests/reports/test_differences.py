@@ -166,6 +166,7 @@ def simulation():
     return long_program("false_discoveries")
 
 
+@pytest.mark.slow
 def test_the_closest_row_is_seldom_left_out(simulation):
     """A few studies of `tests/long/false_discoveries.py`; 30 % of 1,024 texts were false before."""
     studies = simulation.ClosestStudies(size=2000)

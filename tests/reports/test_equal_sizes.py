@@ -52,6 +52,7 @@ def test_eight_texts_are_compared_with_sets_of_eight_human_ones(people):
     assert difference["ci95"][0] < difference["value"] < difference["ci95"][1]
 
 
+@pytest.mark.slow
 def test_subsets_have_the_figures_of_sets_drawn_that_size(people):
     """The mean over subsets is unbiased, and its interval holds the truth."""
     sampler = "temperature(t=0.8)"  # its texts share enough phrases for self-BLEU

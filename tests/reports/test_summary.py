@@ -141,6 +141,32 @@ def swept(rows, front):
     return document
 
 
+def test_neighbouring_settings_of_a_sweep_are_named_as_one(rows):
+    settings = {
+        f"temperature(t={t / 10})": {
+            "teacher_forced": {"expected_surprisal": t / 2, "model_entropy": 3.0},
+            "generated_texts": {"rep_4": 0.5 / t, "loops": 0.0},
+        }
+        for t in range(1, 21)
+    }
+    said = summary(typed(rows(**settings)))
+    assert "temperature(t=0.1 to 0.5) (10.0% to 50.0% of 4-grams) repeat themselves." in said
+    assert (
+        "temperature(t=0.9 to 2.0) sample from the tail (expected surprisal 4.50 to 10.00" in said
+    )
+    assert said.count("temperature(") == 2
+
+
+def test_a_setting_between_them_divides_a_run(rows):
+    settings = {
+        f"top_k(k={k}) | temperature(t=1.0)": {"generated_texts": {"rep_4": share, "loops": 0.0}}
+        for k, share in ((1, 0.5), (2, 0.4), (5, 0.3), (9, 0.0), (20, 0.2), (50, 0.2))
+    }
+    said = summary(typed(rows(**settings)))
+    assert "top_k(k=1 to 5) | temperature(t=1.0) (30.0% to 50.0% of 4-grams), " in said
+    assert "top_k(k=20) | temperature(t=1.0) (20.0% of 4-grams) and top_k(k=50)" in said
+
+
 @pytest.mark.parametrize(
     ("front", "says"),
     [

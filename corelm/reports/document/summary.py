@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from corelm.reports.document.content import Document, Interval, SamplerEntry
 from corelm.reports.document.figures import GENERATED, HUMAN, TEACHER_FORCED
 from corelm.reports.document.lookup import difference, estimate
 from corelm.reports.document.numbers import listed, number, share
+from corelm.reports.document.setting_runs import runs, span
 
 LOOPING = 0.01
 """The share of texts ending in a loop from which a sampler is reported; human text has 0.003."""
@@ -166,27 +167,37 @@ def _of_differences(ends: Iterable[Interval]) -> str:
 
 def _repeating(samplers: Samplers) -> str:
     """Name the samplers that often write a phrase of four tokens again."""
-    names = _with_share(samplers, "rep_4", REPEATING, "of 4-grams")
-    verb = _singular(names or [], "repeats itself", "repeat themselves")
-    return f"{listed(names)} {verb}." if names else ""
+    found = _with_share(samplers, "rep_4", REPEATING)
+    verb = _singular([*(found or {})], "repeats itself", "repeat themselves")
+    return f"{_listed_shares(samplers, found, 'of 4-grams')} {verb}." if found else ""
 
 
 def _looping(samplers: Samplers) -> str:
-    names = _with_share(samplers, "loops", LOOPING, "of texts")
-    if names is None:
+    found = _with_share(samplers, "loops", LOOPING)
+    if found is None:
         return ""
-    if not names:
+    if not found:
         subject = "No sampler ends" if len(samplers) > 1 else "It does not end"
         return f"{subject} more than {share(LOOPING)} of its texts in a loop."
-    return f"{listed(names)} {_singular(names, 'ends', 'end')} in loops."
+    verb = _singular([*found], "ends", "end")
+    return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops."
 
 
-def _with_share(samplers: Samplers, figure: str, least: float, of: str) -> list[str] | None:
+def _with_share(samplers: Samplers, figure: str, least: float) -> dict[str, float] | None:
     """Return the samplers with at least this share; None if the figure was not measured at all."""
-    found = [(entry.sampler, each) for entry in samplers if (each := estimate(entry, figure))]
-    if not found:
-        return None
-    return [f"{name} ({share(each.value)} {of})" for name, each in found if each.value >= least]
+    found = {entry.sampler: each.value for entry in samplers if (each := estimate(entry, figure))}
+    return {name: each for name, each in found.items() if each >= least} if found else None
+
+
+def _listed_shares(samplers: Samplers, shares: Mapping[str, float], of: str) -> str:
+    """Name samplers with their shares, neighbouring settings of a sweep as one."""
+    chosen = [entry for entry in samplers if entry.sampler in shares]
+    return listed(
+        [
+            f"{run.name} ({span(share, [shares[each.sampler] for each in run.entries])} {of})"
+            for run in runs(samplers, chosen)
+        ]
+    )
 
 
 def _straying(document: Document, samplers: Samplers) -> str:
@@ -196,19 +207,21 @@ def _straying(document: Document, samplers: Samplers) -> str:
     """
     fit = document.human.temperature if document.human else None
     whose = "the model's own" if fit is None else "human text"
-    found = [
-        (entry.sampler, drawn, own if fit is None else fit.surprisal)
-        for entry in samplers
-        for drawn, own in [_expected(entry)]
+    drawn = {entry.sampler: _expected(entry)[0] for entry in samplers}
+    usual = [_expected(entry)[1] if fit is None else fit.surprisal for entry in samplers]
+    far = [
+        (entry, own)
+        for entry, own in zip(samplers, usual, strict=True)
+        if drawn[entry.sampler] - own > TAIL
     ]
-    far = [(name, drawn, usual) for name, drawn, usual in found if drawn - usual > TAIL]
     if not far:
         return ""
-    names = [name for name, _, _ in far]
-    nats = listed([number(drawn) for _, drawn, _ in far])
+    found = runs(samplers, [entry for entry, _ in far])
+    nats = [span(number, [drawn[each.sampler] for each in run.entries]) for run in found]
+    verb = "samples" if len(far) == 1 else "sample"
     return (
-        f"{listed(names)} {_singular(names, 'samples', 'sample')} from the tail "
-        f"(expected surprisal {nats} nats, {whose} {number(far[0][2])})."
+        f"{listed([run.name for run in found])} {verb} from the tail "
+        f"(expected surprisal {listed(nats)} nats, {whose} {number(far[0][1])})."
     )
 
 

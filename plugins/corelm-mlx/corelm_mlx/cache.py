@@ -2,7 +2,13 @@
 
 import mlx.core as mx
 from mlx.utils import tree_map
-from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
+from mlx_lm.models.cache import (
+    BatchKVCache,
+    KVCache,
+    can_trim_prompt_cache,
+    make_prompt_cache,
+    trim_prompt_cache,
+)
 
 from corelm_mlx.arrays import to_numpy
 
@@ -17,7 +23,7 @@ class MlxCache:
         self._model = model
         self._empty()
 
-    def process(self, tokens, count):
+    def process(self, tokens, count, lengths=None):
         """Append tokens; return the logits at the last `count` of them."""
         before = tokens.shape[1] - count
         for start in range(0, before, PREFILL):
@@ -46,6 +52,48 @@ class MlxCache:
         logits = self._model(mx.array(tokens), cache=self._cache)
         self._length += tokens.shape[1]
         return logits
+
+
+class PaddedMlxCache(MlxCache):
+    """A `corelm.interop.PaddedCache`: mlx-lm's own cache of a batch, which masks padding."""
+
+    @staticmethod
+    def fits(model):
+        """Return True if the model's cache has one for rows of different lengths."""
+        return all(type(layer) is KVCache for layer in make_prompt_cache(model))
+
+    @property
+    def positions(self):
+        """The number of positions, padding included."""
+        return self._length
+
+    def empty(self):
+        """Return an empty cache of the same model."""
+        return PaddedMlxCache(self._model)
+
+    def process(self, tokens, count, lengths=None):
+        """Append tokens; return the logits at the last `count` of them."""
+        if not self._length:
+            self._cache = [BatchKVCache([0] * len(tokens)) for _ in self._cache]
+        return super().process(tokens, count)
+
+    def select(self, rows):
+        """Keep these rows in this order; padding that all of them have is dropped."""
+        index = mx.array(rows)
+        for layer in self._cache:
+            layer.filter(index)
+        self._length = self._cache[0].size()
+
+    def join(self, other):
+        """Add the rows of another cache, with padding before the shorter ones."""
+        for layer, others in zip(self._cache, other._cache, strict=True):
+            layer.extend(others)
+        self._length = self._cache[0].size()
+
+    def trim(self, positions):
+        """Drop padding that all rows have."""
+        if positions < self._length:
+            self.select(range(self._cache[0].offset.size))
 
 
 def _rows(part, index):

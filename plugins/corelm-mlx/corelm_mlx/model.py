@@ -1,9 +1,9 @@
 """A model of mlx-lm as a language model of corelm."""
 
 from corelm import CorelmError, softmax
-from corelm.interop import CachedSession, check_session
+from corelm.interop import CachedSession, PaddedSession, check_session, row_faults
 from corelm.toolkit import start_rows
-from corelm_mlx.cache import MlxCache
+from corelm_mlx.cache import MlxCache, PaddedMlxCache
 from corelm_mlx.vocabulary import vocabulary_from
 
 UNLIMITED = 2**31
@@ -41,7 +41,11 @@ class MlxModel:
         self._model = model
         self.vocabulary = vocabulary_from(tokenizer, ends, size)
         self.context_length = _setting(model, LENGTHS) or UNLIMITED
-        check_session(self.start, size, type(model).__module__.rpartition(".")[2])
+        check_session(self._start_equal, size, type(model).__module__.rpartition(".")[2])
+        # Positions that a model counts itself, or a state of its own, allow no padding.
+        self._pads = PaddedMlxCache.fits(model) and not row_faults(
+            self._start_padded, self._start_equal, size
+        )
 
     def next_token_distribution(self, tokens):
         """Map (batch, time) ids to (batch, vocabulary) probabilities."""
@@ -49,6 +53,13 @@ class MlxModel:
 
     def start(self, tokens):
         """Start a decoding session for (batch, time) ids, or a list of ids for each row."""
+        return (self._start_padded if self._pads else self._start_grouped)(tokens)
+
+    def _start_padded(self, tokens):
+        cache = PaddedMlxCache(self._model)
+        return PaddedSession(cache, tokens, self.vocabulary, self.context_length, self._model)
+
+    def _start_grouped(self, tokens):
         return start_rows(self._start_equal, tokens)
 
     def _start_equal(self, tokens):

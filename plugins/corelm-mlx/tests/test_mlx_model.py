@@ -13,7 +13,9 @@ from tiny_mlx import (
     CONTEXT,
     ENGINE,
     TOKENIZER,
+    MlxCache,
     MlxModel,
+    PaddedMlxCache,
     mx,
     open_model,
     save,
@@ -26,6 +28,7 @@ import corelm
 from corelm import CorelmError, ParameterError
 from corelm.language_model import window_start
 from corelm.testing import MODEL_LAWS
+from corelm.toolkit import GroupedSession
 
 MODEL = MlxModel(ENGINE, TOKENIZER)
 SIZE = ENGINE.args.vocab_size
@@ -61,6 +64,39 @@ def test_a_session_has_the_logits_of_full_passes_beyond_the_context():
 @pytest.mark.parametrize("law", MODEL_LAWS)
 def test_it_obeys_the_laws_of_models(window, law):
     law(MODEL if window is None else MlxModel(tiny_llama(SIZE, window=window), TOKENIZER))
+
+
+def test_rows_of_different_lengths_are_one_pass(monkeypatch):
+    ids = texts(1, 20)[0].tolist()
+    session = MODEL.start([ids[:4], ids[:9], ids[:4]])
+    session.join(MODEL.start([ids[:15]]))
+    session.next_logits()
+    passes, process = [], MlxCache._pass
+    monkeypatch.setattr(
+        MlxCache, "_pass", lambda cache, new: passes.append(new.shape) or process(cache, new)
+    )
+    session.extend(np.array([5, 6, 7, 8]))
+    logits = session.next_logits()
+    assert passes == [(4, 1)]
+    for row, text in enumerate(([*ids[:4], 5], [*ids[:9], 6], [*ids[:4], 7], [*ids[:15], 8])):
+        np.testing.assert_allclose(logits[row], full_pass([text])[0], atol=1e-5)
+
+
+def test_rows_that_leave_take_their_padding_with_them():
+    ids = texts(1, 20)[0].tolist()
+    session = MODEL.start([ids[:4], ids[:15]])
+    session.next_logits()
+    session.select([0])
+    session.extend(np.array([5]))
+    np.testing.assert_allclose(session.next_logits(), full_pass([[*ids[:4], 5]]), atol=1e-5)
+    assert session._cache.positions == 5
+
+
+def test_a_cache_that_rotates_gets_a_pass_for_each_length():
+    engine = tiny_llama(SIZE, 8)
+    assert not PaddedMlxCache.fits(engine)
+    session = MlxModel(engine, TOKENIZER).start([[3, 4, 5], [6]])
+    assert isinstance(session, GroupedSession)
 
 
 def test_a_cache_that_rotates_has_the_logits_of_full_passes():

@@ -131,6 +131,11 @@ def drawn_tokens(written: Sequence[Written]) -> int:
     return sum(len(text.tokens) for each in written for text in each.texts)
 
 
+def names_tokens(call: Call) -> bool:
+    """Return True if the answer has tables of tokens, which take their time."""
+    return any(job.tables is not None for job in call.jobs)
+
+
 def answer(call: Call, written: Sequence[Written]) -> dict[str, Any]:
     """Return the answer to a request whose jobs have ended."""
     choices: list[dict[str, Any]] = []

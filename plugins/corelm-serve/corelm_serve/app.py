@@ -69,11 +69,20 @@ class Logged:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, status, started = Request(scope, receive), 0, time.monotonic()
+        noted = False
+
+        def note(status: int) -> None:
+            nonlocal noted
+            if not noted:
+                noted = True
+                self._note(request, status, time.monotonic() - started)
 
         async def noting(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif not message.get("more_body"):
+                note(status)  # before the last bytes: a client that has them finds its figures
             await send(message)
 
         try:
@@ -88,7 +97,7 @@ class Logged:
                 logger.exception("a request failed: %s", line_of(error))
             await error_response(as_api_error(error))(scope, receive, noting)
         finally:
-            self._note(request, status or GONE, time.monotonic() - started)
+            note(status or GONE)
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
         metrics = request.app.state.service.metrics

@@ -45,6 +45,12 @@ def serve(
     waiting: Annotated[int, typer.Option(min=1, help="Requests that wait; more get 429.")] = 256,
     length: Annotated[int, typer.Option(min=1, help="Tokens drawn for a text, at most.")] = 4096,
     prompt: Annotated[int, typer.Option(min=1, help="Tokens of a prompt, at most.")] = 32768,
+    prefixes: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Tokens of prompts kept, to read equal beginnings once; 0 for none."
+        ),
+    ] = 8192,
     seconds: Annotated[float, typer.Option(min=1, help="Time of a request, at most.")] = 600,
     stall: Annotated[float, typer.Option(min=0.1, help="Time of one step, at most.")] = 30,
     grace: Annotated[
@@ -74,23 +80,23 @@ def serve(
         raise UsageError(f"--no-token is for a loopback address such as 127.0.0.1, not {host}")
     limits = Limits(
         rows=rows, waiting=waiting, length=length, prompt=prompt, seconds=seconds, stall=stall,
-        grace=grace,
+        grace=grace, prefixes=prefixes,
     )  # fmt: skip
     token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     with listen(host, port) as socket:
         port = socket.getsockname()[1]
-        service = Service(_loaded(model or [DEFAULT], device, dtype), limits, log_texts)
+        service = Service(loaded(model or [DEFAULT], device, dtype), limits, log_texts)
         if not is_loopback(host):
             typer.echo(
                 f"warning: every machine that reaches {host} can ask for the token's texts, and "
                 "they travel unencrypted",
                 err=True,
             )
-        typer.echo(_url(host, port, token))
+        typer.echo(url_of(host, port, token))
         run(service, Access.to(host, port, token, allow_host or ()), socket)
 
 
-def _loaded(
+def loaded(
     names: list[str], device: str | None, dtype: str | None
 ) -> dict[str, corelm.LanguageModel]:
     """Return the models by the names that requests use, which show no folder."""
@@ -112,9 +118,10 @@ def _public_name(model: str) -> str:
     return last if "/" in rest or not colon else f"{scheme}{colon}{last}"
 
 
-def _url(host: str, port: int, token: str | None) -> str:
+def url_of(host: str, port: int, token: str | None, page: str = "") -> str:
+    """Return the URL of a page, with the token."""
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+    return f"http://{shown}:{port}/{page}" + (f"?token={token}" if token else "")
 
 
 @corelm.hookimpl

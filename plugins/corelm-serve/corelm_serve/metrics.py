@@ -41,9 +41,17 @@ class Metrics:
                         registry=self._registry)  # fmt: skip
         running = Gauge("corelm_running_rows", "Texts that are being written.", ["model"],
                         registry=self._registry)  # fmt: skip
+        hits = Gauge("corelm_prefix_hits", "Prompts whose beginning had been read before.",
+                     ["model"], registry=self._registry)  # fmt: skip
+        saved = Gauge("corelm_prefix_tokens_saved", "Tokens of prompts that were not read again.",
+                      ["model"], registry=self._registry)  # fmt: skip
+        kept = Gauge("corelm_prefix_tokens", "Tokens of prompts that are kept.", ["model"],
+                     registry=self._registry)  # fmt: skip
         for name, scheduler in schedulers.items():
             waiting.labels(name).set_function(partial(getattr, scheduler, "waiting"))
             running.labels(name).set_function(partial(getattr, scheduler, "running"))
+            for gauge, figure in ((hits, "hits"), (saved, "saved"), (kept, "tokens")):
+                gauge.labels(name).set_function(partial(getattr, scheduler.prefixes, figure))
 
     def text(self) -> bytes:
         """Return the figures."""

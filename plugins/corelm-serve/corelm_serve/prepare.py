@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from corelm import CorelmError
-from corelm.toolkit import Strategy, fresh_seed, render_chat
+from corelm.toolkit import Strategy, render_chat
 from corelm_serve.answers import Call
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.models import ServedModel, find
@@ -37,7 +37,7 @@ def completion_call(
     check_at_most("max_tokens", request.max_tokens, limits.length, "tokens")
     check_at_most("n", request.texts, limits.rows, "texts")
     ids = [served.ids(prompt) for prompt in prompts]
-    seed = fresh_seed() if request.seed is None else request.seed
+    seed = request.seed_or_fresh
     scored = request.echo and request.logprobs is not None
     shared: dict[str, Any] = {"samples": request.texts, "seed": seed, "length": request.max_tokens}
     shared |= {"tables": request.logprobs, "scored": scored}
@@ -77,7 +77,7 @@ def chat_call(body: Any, models: Mapping[str, ServedModel], limits: Limits, tell
         prompt = render_chat(served.model.vocabulary, messages)
     except CorelmError as error:
         raise as_api_error(error, "messages") from error
-    seed = fresh_seed() if request.seed is None else request.seed
+    seed = request.seed_or_fresh
     job = make_job(
         served.ids(prompt), strategy, request, limits, tell, samples=request.n, seed=seed,
         length=length, tables=request.tables, measured=request.logprobs,

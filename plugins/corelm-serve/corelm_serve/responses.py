@@ -66,7 +66,7 @@ class EventResponse:
         self._started = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.suppress(ClientGoneError):
+        try:
             async with contextlib.aclosing(
                 run(self._call, self._scheduler, self._inbox, receive)
             ) as batches:
@@ -78,7 +78,12 @@ class EventResponse:
                 await self._write(first, send)
                 async for events in batches:
                     await self._write(events, send)
+                self._count()  # before the last bytes: a client that has them finds its figures
                 await _body(send, b"".join(self._stream.end()), more=False)
+        except ClientGoneError:
+            self._count()
+
+    def _count(self) -> None:
         count_tokens(self._service, self._call, self._stream.drawn)
 
     async def _write(self, events: list[Any], send: Send) -> None:

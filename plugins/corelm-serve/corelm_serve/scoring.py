@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from corelm import Array, LanguageModel, RewindableSession, log_softmax
+from corelm.errors import UsageError
 from corelm.toolkit import ModelLogits
 
 MEMORY = 2**26
@@ -60,17 +61,19 @@ def score(
         unknown: allow [UNK], so that unknown words have a log-probability.
     """
     scores, prepare = Scores(), ModelLogits(model.vocabulary, unknown)
-    has_start = model.vocabulary.start is not None
+    start = model.vocabulary.start
     if not ids:
         return scores
     size = max(1, min(size, MEMORY // (4 * len(model.vocabulary))))
     text = np.array(ids, dtype=np.int64)
-    if not has_start:
+    if start is None or ids[0] == start:
         scores.add_first()
+    if ids[0] == start:  # the model puts it there itself
+        text = text[1:]
+    first = 1 if start is None else 0
     # Each block gives the logits after its tokens; the last ones belong to the next block.
-    session = model.start(text[None, : 0 if has_start else 1])
+    session = model.start(text[None, :first])
     before = session.next_logits()[:1]
-    first = 0 if has_start else 1
     while first < len(text):
         block = text[first : first + size]
         if isinstance(session, RewindableSession):
@@ -83,6 +86,56 @@ def score(
         before, first = after[-1:], first + len(block)
         yield
     return scores
+
+
+def fits_together(model: LanguageModel, lengths: Sequence[int], size: int) -> bool:
+    """Return True if prompts of these lengths can be scored in one pass.
+
+    Args:
+        model: the language model.
+        lengths: the number of tokens of each.
+        size: the largest number of tokens, padding included.
+    """
+    most = min(size, MEMORY // (4 * len(model.vocabulary)))
+    return min(lengths) > 1 and len(lengths) * max(lengths) <= most
+
+
+def score_together(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], counts: Sequence[int], unknown: bool
+) -> list[Scores]:
+    """Score the tokens of several prompts, of any lengths, in one pass.
+
+    Shorter ones are padded at their end: no token attends to what comes after it.
+
+    Args:
+        model: the language model.
+        prompts: the ids of each, at least two.
+        counts: the number of likeliest tokens at each place of each.
+        unknown: allow [UNK].
+
+    Raises:
+        UsageError: a model whose sessions give no logits of earlier tokens.
+    """
+    prepare = ModelLogits(model.vocabulary, unknown)
+    first = 0 if model.vocabulary.start is not None else 1
+    ids = np.zeros((len(prompts), max(map(len, prompts))), dtype=np.int64)
+    for row, prompt in zip(ids, prompts, strict=True):
+        row[: len(prompt)] = prompt
+    session = model.start(ids[:, :first])
+    if not isinstance(session, RewindableSession):
+        raise UsageError("this model scores one token after the other")
+    before = session.next_logits()[:, None]
+    session.extend(ids[:, first:])
+    after = session.last_logits(ids.shape[1] - first)
+    rows = np.concatenate([before, after[:, :-1]], axis=1)
+    found = []
+    for logits, prompt, count in zip(rows, prompts, counts, strict=True):
+        found.append(Scores())
+        if first:
+            found[-1].add_first()
+        own = prepare(logits[: len(prompt) - first], 0)
+        found[-1].add(own, prompt[first:], count)
+    return found
 
 
 def _one_by_one(session: Any, block: np.ndarray) -> Array:

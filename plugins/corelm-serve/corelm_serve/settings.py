@@ -21,6 +21,7 @@ class Limits:
         seconds: the time of a request, from its arrival to its last token.
         stall: seconds that one step of one request may take before it is given up.
         piece: tokens of a prompt that are read between two steps.
+        prefixes: tokens of prompts that each model keeps, to read equal beginnings once.
         grace: seconds that running requests get to end when the server stops.
     """
 
@@ -35,4 +36,5 @@ class Limits:
     seconds: float = 600.0
     stall: float = 30.0
     piece: int = 512
+    prefixes: int = 8_192
     grace: float = 10.0

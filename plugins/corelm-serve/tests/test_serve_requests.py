@@ -35,7 +35,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_one(client):
         ("stop", "", "stop must be a text of 1 to 256 characters"),
         ("stop_regex", "(", "the pattern '(' is not valid"),
         ("stop_regex", "(a{900}){900}", "repeats too much"),
-        ("seed", -1, "seed must be a whole number from 0 to"),
+        ("seed", -2, "seed must be a whole number from -1 to"),
         ("suffix", "end", "suffix is not supported"),
         ("stream_options", {"include": True}, "there is no field 'include'"),
         ("max_tokens", 5000, "max_tokens may have at most 4,096 tokens here, not 5,000"),

@@ -64,6 +64,20 @@ def scheduler():
         each.close()
 
 
+@pytest.mark.parametrize("chain", ["stochastic", "mirostat", "raises(at=1)"])
+def test_a_job_that_has_ended_is_no_longer_counted(scheduler, chain):
+    running, counted, ended = scheduler(), [], threading.Event()
+
+    def listen(mine, event):
+        if isinstance(event, (Written, BaseException)):
+            counted.append(running.running)
+            ended.set()
+
+    running.submit([job(listen, chain, length=3)])
+    assert ended.wait(SOON)
+    assert counted == [0]
+
+
 class Slow(ToyModel):
     """A model whose steps take some milliseconds, and which counts them."""
 
@@ -72,22 +86,22 @@ class Slow(ToyModel):
         self.seconds, self.reads, self.steps = seconds, [], 0
 
     def start(self, tokens):
-        session, model = super().start(tokens), self
+        session = super().start(tokens)
         self.reads.append(session._tokens and len(session._tokens) - 1)
-        next_logits, extend = session.next_logits, session.extend
-
-        def slowly():
-            model.steps += 1
-            time.sleep(model.seconds)
-            return next_logits()
-
-        def counted(ids):
-            if getattr(ids, "ndim", 1) == 2:
-                model.reads.append(ids.shape[1])
-            extend(ids)
-
-        session.next_logits, session.extend = slowly, counted
+        session.__class__, session.model = SlowSession, self
         return session
+
+
+class SlowSession(type(MODEL.start([[3]]))):
+    def next_logits(self):
+        self.model.steps += 1
+        time.sleep(self.model.seconds)
+        return super().next_logits()
+
+    def extend(self, tokens):
+        if getattr(tokens, "ndim", 1) == 2:
+            self.model.reads.append(tokens.shape[1])
+        super().extend(tokens)
 
 
 def test_texts_do_not_depend_on_the_company(open_client):
@@ -268,7 +282,8 @@ def test_a_prompt_in_pieces_has_the_same_text(scheduler, name, length):
 
 def test_a_round_reads_one_piece_of_all_prompts_together(scheduler):
     model = LongModel(seconds=0.002)
-    running, listeners = scheduler(model, piece=10), [Listener() for _ in range(8)]
+    running = scheduler(model, piece=10, prefixes=0)
+    listeners = [Listener() for _ in range(8)]
     running.submit([job(each, prompt="the cat sat " * 20, length=3) for each in listeners])
     for each in listeners:
         assert isinstance(each.end, Written)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from corelm.reports.document.numbers import MINUS
 from corelm.reports.render.plots.placement import (
     NEAR,
     Box,
@@ -139,7 +140,24 @@ def canvas(right: float, height: float = HEIGHT) -> tuple[Figure, Axes]:
     figure = empty(height)
     axes = figure.add_axes(_area(right, height))
     axes.grid(axis="y")
+    shorten_ticks(axes)
     return figure, axes
+
+
+def shorten_ticks(axes: Axes) -> None:
+    """Write the ticks of both axes with the fewest digits: 0, 0.5, 1."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: tick(value))
+
+
+def tick(value: float) -> str:
+    """Return the text of a tick.
+
+    Example:
+        >>> tick(-0.50), tick(3 * 0.1), tick(1500.0)
+        ('\N{MINUS SIGN}0.5', '0.3', '1500')
+    """
+    return f"{value:.6g}".replace("-", MINUS)
 
 
 def empty(height: float) -> Figure:
@@ -149,7 +167,9 @@ def empty(height: float) -> Figure:
     return Figure(figsize=(width() / 72, height / 72), dpi=72)
 
 
-def panels(figure: Figure, left: float, top: float, across: int, up: int) -> list[list[Axes]]:
+def panels(
+    figure: Figure, left: float, top: float, across: int, up: int, between: float = GAP
+) -> list[list[Axes]]:
     """Divide a picture into rows of equal axes; the axes of a row share heights.
 
     Args:
@@ -157,22 +177,28 @@ def panels(figure: Figure, left: float, top: float, across: int, up: int) -> lis
         left, top: the room around all of them, in points; that below is `BOTTOM`.
         across: the number of axes in a row.
         up: the number of rows.
+        between: the room between two rows, in points.
     """
     height = figure.get_figheight() * 72
-    whole = width()
-    wide = (whole - left - RIGHT - GAP * (across - 1)) / across
-    high = (height - top - BOTTOM - GAP * (up - 1)) / up
+    whole, wide = width(), panel_width(left, across)
+    high = (height - top - BOTTOM - between * (up - 1)) / up
     rows: list[list[Axes]] = []
     for row in range(up):
-        bottom = BOTTOM + (up - 1 - row) * (high + GAP)
+        bottom = BOTTOM + (up - 1 - row) * (high + between)
         rows.append([])
         for column in range(across):
             place = (left + column * (wide + GAP)) / whole, bottom / height
             shared = rows[row][0] if column else None
             axes = figure.add_axes((*place, wide / whole, high / height), sharey=shared)
             axes.tick_params(labelleft=column == 0)
+            shorten_ticks(axes)
             rows[row].append(axes)
     return rows
+
+
+def panel_width(left: float, across: int) -> float:
+    """Return the width of one of some panels next to each other, in points."""
+    return (width() - left - RIGHT - GAP * (across - 1)) / across
 
 
 def _area(right: float, height: float) -> tuple[float, float, float, float]:
@@ -191,6 +217,17 @@ def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
     size = max(abs(low), abs(high), 1)
     span = high - low if high - low > 1e-6 * size else size
     return low - share * span, high + share * span
+
+
+def within(least: float, most: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of an axis, moved to where values can be if they are beyond it.
+
+    Example:
+        >>> within(0, 1, (0.5, 1.03)), within(0, 1, (2.0, 3.0))
+        ((0.5, 1), (2.0, 3.0))
+    """
+    low, high = max(ends[0], least), min(ends[1], most)
+    return (low, high) if low < high else ends
 
 
 def extent(axes: Axes, axis: int) -> tuple[float, float]:

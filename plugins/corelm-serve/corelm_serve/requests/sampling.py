@@ -8,7 +8,16 @@ from typing import Any
 
 from corelm import Decoder, Sampler, from_settings, preset, presets
 from corelm.errors import CorelmError, UsageError
-from corelm.toolkit import Endings, Strategy, did_you_mean, parts, refuse_local, shown, strategy
+from corelm.toolkit import (
+    Endings,
+    Strategy,
+    did_you_mean,
+    fresh_seed,
+    parts,
+    refuse_local,
+    shown,
+    strategy,
+)
 from corelm_serve.errors import ApiError, as_api_error
 from corelm_serve.requests.fields import Request, field
 from corelm_serve.requests.kinds import Flag, MappingOf, Number, Text, one_or_more
@@ -26,7 +35,7 @@ ENGINES = ("llama.cpp", "mlx-lm", "openai", "sillytavern", "text-generation-webu
            "vllm")  # fmt: skip
 LARGEST_SEED = 2**63 - 1
 
-_building = threading.Lock()  # plugins are loaded by the expressions that name them
+building = threading.Lock()  # plugins are loaded by the expressions that name them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +98,18 @@ class Sampling(Request):
         "texts that must not appear; needs the plugin corelm-backtrack",
     )
     seed: int | None = field(
-        Number(0, LARGEST_SEED, whole=True),
-        "decides the random numbers; default: a fresh one, which the answer has",
+        Number(-1, LARGEST_SEED, whole=True),
+        "decides the random numbers; default, and -1: a fresh one, which the answer has",
     )
     unknown: bool = field(Flag(), "allow [UNK] to be drawn", False)
     n: int = field(Number(1, 64, whole=True), "texts for each prompt", 1)
     stream: bool = field(Flag(), "send the text as it is drawn, as server-sent events", False)
     user: str | None = field(Text(4_096), "taken for compatibility, and not kept")
+
+    @property
+    def seed_or_fresh(self) -> int:
+        """The seed, or a fresh one."""
+        return fresh_seed() if self.seed in (None, -1) else self.seed
 
     def endings(self) -> Endings:
         """Return what ends a text before its length."""
@@ -124,7 +138,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> Strategy:
     given = {name: getattr(request, name) for name in SETTINGS}
     settings = {name: value for name, value in given.items() if value is not None} | rest
     _check_one_way(request, settings)
-    with _building, refuse_local():
+    with building, refuse_local():
         sampler, decoder = _sampler(request, settings)
         decoder = _decoder(request, decoder)
     chosen = Strategy(sampler, decoder)

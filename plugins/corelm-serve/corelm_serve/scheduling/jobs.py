@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from corelm import Generation, TokenRecord
-from corelm.toolkit import Endings, Strategy
+from corelm.toolkit import Endings, Strategy, Texts
 from corelm_serve.scoring import Scores
 
 
@@ -103,6 +103,14 @@ class Job:
     deadline: float = float("inf")
     index: int = 0
     cancelled: bool = field(default=False, init=False)
+
+    @property
+    def texts(self) -> Texts:
+        """The texts to write."""
+        return Texts(
+            "", self.strategy, self.length, self.samples, self.seed, self.endings, self.unknown,
+            ids=self.ids,
+        )  # fmt: skip
 
     @property
     def is_ancestral(self) -> bool:

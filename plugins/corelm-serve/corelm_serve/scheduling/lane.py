@@ -6,107 +6,99 @@ import logging
 import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-from corelm import CorelmError, LanguageModel, Sampler
-from corelm.batching import SharedSession
+from corelm import LanguageModel, Sampler
+from corelm.batching import ContinuousBatch, PrefixCache
 from corelm_serve.errors import ApiError, line_of
-from corelm_serve.scheduling.jobs import Job
-from corelm_serve.scheduling.rows import draw_together
-from corelm_serve.scheduling.writing import Writing
+from corelm_serve.scheduling.jobs import Event, Job
+from corelm_serve.scheduling.writing import Writing, together
+from corelm_serve.settings import Limits
 
 logger = logging.getLogger("corelm.serve")
 
 STOPPING = "the server is stopping; ask again later"
 
+Part = tuple[Writing | None, Callable[[], object]]
+"""A part of a round: the writing that it is for, None for all of them, and the work."""
+
 
 @dataclass(eq=False)
 class Turn:
-    """Work in progress: the step of a job, or of the model for all of them if it is None."""
+    """Work in progress."""
 
-    job: Job | None
+    writing: Writing | None
     thread: int
     started: float
 
 
 class Lane:
-    """A thread that advances its jobs in rounds.
+    """A thread that advances its jobs in rounds; a round is a step of a `ContinuousBatch`.
 
-    In a round the model computes the logits of all rows in one call, and then each job draws its
-    tokens; jobs with equal simple chains draw together, and their texts are taken while the model
-    goes on. Work that takes longer than `stall` is given up: its job fails, and a new thread
-    continues with the others. The old one is left alone; what it still computes is thrown away.
+    Work that takes longer than `stall` is given up: its job fails, and a new thread continues with
+    the others. The old one is left alone; what it still computes is thrown away.
 
     Args:
         model: the language model.
         admit: returns the next jobs, given those that run.
-        stall: seconds that a step may take.
-        piece: the largest number of tokens of prompts to read in a round.
+        limits: the bounds.
+        stall: seconds that a part of a round may take.
+        prefixes: the prompts that were read before.
     """
 
     def __init__(
         self,
         model: LanguageModel,
         admit: Callable[[list[Job]], list[Job]],
+        limits: Limits,
         stall: float,
-        piece: int,
+        prefixes: PrefixCache,
     ) -> None:
-        self._model, self._admit, self.stall, self._piece = model, admit, stall, piece
+        self._model, self._admit, self._limits = model, admit, limits
+        self._stall, self._prefixes = stall, prefixes
         self._running: dict[Job, Writing] = {}
-        self._shared = SharedSession()
-        self.changed = threading.Condition()
+        self._batch = self._new_batch()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._turn: Turn | None = None
-        # A round: jobs that have not had their turn before the model goes on, and after that.
-        self._round: deque[Job] | None = None  # None between two rounds
-        self._late: deque[Job] = deque()
-        self._went_on = False
+        self._parts: Iterator[Part] | None = None  # those left of a round; None between two
         self._epoch = 0
         self._closed = False
-        self.steps = 0
-        """The number of steps so far."""
         self._start()
 
     @property
     def jobs(self) -> list[Job]:
         """The jobs that run."""
-        with self.changed:
+        with self._lock:
             return list(self._running)
 
     def wake(self) -> None:
         """Look for new jobs, and for cancelled ones."""
-        with self.changed:
-            self.changed.notify_all()
+        with self._lock:
+            self._changed.notify_all()
 
     def close(self) -> None:
-        """End the thread after the step in progress."""
-        with self.changed:
+        """End the thread after the part in progress."""
+        with self._lock:
             self._closed = True
-            self.changed.notify_all()
+            self._changed.notify_all()
 
     def watch(self) -> None:
         """Give up work that takes too long. Called by another thread, now and then."""
-        with self.changed:
+        with self._lock:
             turn = self._turn
-            if turn is None or time.monotonic() - turn.started < self.stall:
+            if turn is None or time.monotonic() - turn.started < self._stall:
                 return
-            message = f"{_culprit(turn.thread)} took more than {self.stall:g} seconds for one step"
+            message = f"{_culprit(turn.thread)} took more than {self._stall:g} seconds for one step"
             self._epoch += 1
-            self._turn = None
-            if turn.job is None:  # the rows of all jobs are lost in the old thread's call
-                failed = list(self._running)
-                self._restart()
-            else:
-                failed = [turn.job]
-                del self._running[turn.job]
+            # The rows of all jobs are lost in a call of the model that doesn't return.
+            failed = self._take_out(turn.writing)
             self._start()
         logger.warning("%s; %d requests were given up", message, len(failed))
         for job in failed:
             job.tell(job, ApiError(message, 500, code="stalled"))
-
-    # ---- the thread ----
 
     def _start(self) -> None:
         thread = threading.Thread(
@@ -114,161 +106,95 @@ class Lane:
         )
         thread.start()
 
-    def _restart(self) -> None:
+    def _new_batch(self) -> ContinuousBatch:
+        limits = self._limits
+        return ContinuousBatch(self._model, limits.rows, limits.piece, self._prefixes)
+
+    def _take_out(self, writing: Writing | None) -> list[Job]:
+        """End a turn and its job, or all jobs if it was the model's; return them."""
+        self._turn = None
+        if writing is not None:
+            writing.drop()
+            return [self._running.pop(writing.job).job]
+        failed = list(self._running)
         self._running.clear()
-        self._round, self._late, self._shared = None, deque(), SharedSession()
+        self._batch, self._parts = self._new_batch(), None
+        return failed
+
+    # ---- the thread ----
 
     def _run(self, epoch: int) -> None:
-        while self._wait(epoch):
-            # A thread that replaces another one goes on with its round.
-            if self._round is None and not self._begin(epoch):
-                return
-            if not self._turns(self._round, epoch):
-                return
-            if not self._went_on and not self._go_on(epoch):
-                return
-            if not self._turns(self._late, epoch):
-                return
-            with self.changed:
-                if epoch == self._epoch:
-                    self._round = None
+        while parts := self._wait(epoch):
+            for part in parts:
+                if not self._do(*part, epoch):
+                    return
+                if self._parts is not parts:  # the model failed, and all jobs with it
+                    break
+            else:
+                self._parts = None
 
-    def _turns(self, jobs: deque[Job] | None, epoch: int) -> bool:
-        """Do a step of each job; return False if this thread was replaced."""
-        while jobs:
-            if not self._advance(jobs.popleft(), epoch):
-                return False
-        return True
-
-    def _wait(self, epoch: int) -> bool:
-        """Wait for something to do; return False if this thread has ended."""
-        with self.changed:
+    def _wait(self, epoch: int) -> Iterator[Part] | None:
+        """Return what is left of a round, or the next one; None if this thread has ended."""
+        with self._lock:
             while epoch == self._epoch and not self._closed:
-                if self._running and self._round is not None:
-                    return True  # the round of a thread that this one replaces
-                self._round = None
+                if self._parts is not None:
+                    return self._parts
                 for job in self._admit(list(self._running)):
-                    self._running[job] = Writing(self._model, job, self._piece, self._shared)
+                    self._running[job] = Writing(self._model, job, self._limits.piece)
                 if self._running:
-                    return True
-                self.changed.wait()
-            return False
+                    self._parts = self._round([*self._running.values()])
+                else:
+                    self._changed.wait()
+            return None
 
-    def _begin(self, epoch: int) -> bool:
-        """Begin a round; return False if this thread was replaced."""
-        if not self._by_model(self._draw, epoch):
-            return False
-        with self.changed:
+    def _round(self, writings: list[Writing]) -> Iterator[Part]:
+        """Yield the parts of a round: a pass over prompts to score, and a step of all texts."""
+        for writing in writings:
+            if writing.job.cancelled or writing.job.is_late:
+                yield writing, partial(_leave, writing)
+            elif writing.is_scored and writing.request is None:
+                yield writing, partial(writing.join, self._batch)
+        if unscored := [each for each in writings if not each.is_scored and each.end is None]:
+            first, *others = together(self._model, unscored, self._limits.piece)
+            yield first, partial(first.score_with, others) if others else first.score
+        by_request = {writing.request: writing for writing in writings}
+        for turn in self._batch.turns():
+            if turn.request is None:
+                yield None, turn.run
+            elif turn.request in by_request:
+                writing = by_request[turn.request]
+                yield writing, partial(writing.advance, turn.run)
+
+    def _do(self, writing: Writing | None, work: Callable[[], object], epoch: int) -> bool:
+        """Do a part of a round; return False if this thread was replaced."""
+        with self._lock:
             if epoch != self._epoch:
                 return False
-            self._round, self._late, self._went_on = deque(), deque(), False
-            left = self._piece
-            for job, writing in self._running.items():
-                if writing.rows is not None and writing.rows.is_drawn:
-                    self._late.append(job)
-                    continue
-                # One piece at least, or a prompt of one large piece would wait forever.
-                if not writing.reads or writing.reads <= left or left == self._piece:
-                    self._round.append(job)
-                    left -= writing.reads
-        return True
-
-    def _draw(self) -> None:
-        """Compute the logits of all rows, and draw the tokens of jobs with equal simple chains."""
-        self._shared.compute()
-        with self.changed:
-            found = [writing.rows for writing in self._running.values()]
-        rows = [each for each in found if each is not None and each.is_shared]
-        try:
-            draw_together(self._shared, rows)
-        except CorelmError as error:  # each draws alone, and fails by itself
-            logger.info("jobs could not be drawn together: %s", line_of(error))
-
-    def _go_on(self, epoch: int) -> bool:
-        """Give the model the tokens; return False if this thread was replaced."""
-        with self.changed:
-            views = [writing.view for writing in self._running.values() if writing.view]
-        if not self._by_model(lambda: self._shared.advance(views), epoch):
-            return False
-        with self.changed:
-            if epoch == self._epoch:
-                self._went_on = True
-        return True
-
-    def _by_model(self, work: Callable[[], None], epoch: int) -> bool:
-        """Let the model work for all jobs; return False if this thread was replaced."""
-        if not self._take_turn(None, epoch):
-            return False
-        failure: Exception | None = None
+            self._turn = Turn(writing, threading.get_ident(), time.monotonic())
+        end: Event | None = None
         try:
             work()
+            end = writing.end if writing else None
         except Exception as error:
-            failure = error
-        with self.changed:
+            end = error
+        with self._lock:
             if epoch != self._epoch:
                 return False
             self._turn = None
-            failed = list(self._running) if failure else []
-            if failure:
-                self._restart()
-        if failure:
-            logger.error("the model failed: %s", line_of(failure))
-        for job in failed:
-            job.tell(job, failure)  # type: ignore[arg-type]
+            ended = [] if end is None else self._take_out(writing)
+        if isinstance(end, Exception) and not isinstance(end, ApiError):
+            logger.warning("%s failed: %s", "a request" if writing else "the model", line_of(end))
+        # Last: a client that has its answer finds no row of it in the figures.
+        for job in ended:
+            assert end is not None
+            job.tell(job, end)
         return True
 
-    def _advance(self, job: Job, epoch: int) -> bool:
-        """Do one step of a job; return False if this thread was replaced."""
-        if not self._take_turn(job, epoch):
-            return False
-        writing = self._running.get(job)
-        outcome = None if writing is None else _step(job, writing)
-        with self.changed:
-            if epoch != self._epoch:
-                return False
-            self._turn = None
-            self.steps += 1
-            if outcome is not None:
-                self._running.pop(job, None)
-        if outcome is not None and writing is not None:
-            _close(writing.steps)
-        if isinstance(outcome, BaseException):
-            job.tell(job, outcome)
-        return True
 
-    def _take_turn(self, job: Job | None, epoch: int) -> bool:
-        with self.changed:
-            if epoch != self._epoch:
-                return False
-            self._turn = Turn(job, threading.get_ident(), time.monotonic())
-            return True
-
-
-DONE = object()
-
-
-def _step(job: Job, writing: Writing) -> Any:
-    """Do a step; return None, `DONE` at the end, or the error that ends the job."""
-    if job.cancelled:
-        return DONE
-    if job.is_late:
-        return ApiError("the request took too long and was given up", 408, code="timeout")
-    try:
-        next(writing.steps)
-    except StopIteration:
-        return DONE
-    except Exception as error:
-        logger.warning("a request failed: %s", line_of(error))
-        return error
-    return None
-
-
-def _close(steps: Any) -> None:
-    """Close a generator; a plugin's cleanup may fail, which concerns nobody else."""
-    try:
-        steps.close()
-    except Exception as error:
-        logger.warning("a request failed when it ended: %s", line_of(error))
+def _leave(writing: Writing) -> None:
+    """End a job whose client has gone or whose time is over."""
+    message = "the request took too long and was given up"
+    writing.end = ApiError(message, 408, code="timeout")
 
 
 def _culprit(thread: int) -> str:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from corelm import LanguageModel
+from corelm.batching import PrefixCache
 from corelm_serve.errors import ApiError
 from corelm_serve.scheduling.jobs import Job
 from corelm_serve.scheduling.lane import STOPPING, Lane
@@ -35,11 +36,13 @@ class Scheduler:
         self._lock = threading.Lock()
         self._waiting: dict[bool, deque[Job]] = {True: deque(), False: deque()}
         self._closing = False
+        self.prefixes = PrefixCache(limits.prefixes)
+        """The prompts that were read before."""
         self._closed = threading.Event()
         self._lanes = {
-            True: Lane(model, self._admit_rows, limits.stall, limits.piece),
+            True: Lane(model, self._admit_rows, limits, limits.stall, self.prefixes),
             # A search yields its first step late.
-            False: Lane(model, self._admit_one, limits.seconds, limits.piece),
+            False: Lane(model, self._admit_one, limits, limits.seconds, PrefixCache(0)),
         }
         threading.Thread(target=self._watch, name="corelm-serve-watch", daemon=True).start()
 
@@ -53,11 +56,6 @@ class Scheduler:
     def running(self) -> int:
         """The number of rows that are written."""
         return sum(job.samples for lane in self._lanes.values() for job in lane.jobs)
-
-    @property
-    def steps(self) -> int:
-        """The number of steps so far."""
-        return sum(lane.steps for lane in self._lanes.values())
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Add the jobs of a request to the queue.

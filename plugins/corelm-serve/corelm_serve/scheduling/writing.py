@@ -1,101 +1,121 @@
-"""The texts of a job, one step at a time."""
+"""The texts of a job, and what is new in each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Sequence
 
 from corelm import LanguageModel, Step, log_softmax
-from corelm.batching import SessionView, SharedSession, ViewedModel
-from corelm.toolkit import OpenTexts, steps
+from corelm.batching import BatchedTexts, ContinuousBatch
+from corelm.toolkit import OpenTexts
+from corelm_serve.errors import line_of
 from corelm_serve.scheduling.jobs import Job, Piece, TokenTable, Written
-from corelm_serve.scheduling.reading import PromptReader
-from corelm_serve.scheduling.rows import JobRows
-from corelm_serve.scoring import likeliest, score
+from corelm_serve.scoring import Scores, fits_together, likeliest, score, score_together
+
+logger = logging.getLogger("corelm.serve")
 
 
 class Writing:
-    """The texts of a job.
-
-    Its rows are in a session that it shares with the texts of other jobs, unless its decoder is
-    not ancestral.
+    """The texts of a job, from its first piece of work to its end.
 
     Args:
         model: the language model.
         job: what to write.
-        piece: the largest number of tokens of the prompt to read at a time.
-        shared: the shared session.
+        piece: the largest number of tokens of the prompt to score at a time.
 
     Attributes:
-        rows: its rows, if they can be drawn with those of other jobs; None before its first token.
-        reads: tokens of the prompt that the next step reads.
+        job: what to write.
+        request: its part of the batch; None before it has joined.
+        end: the texts, or the error that ended them; None while they grow.
     """
 
-    def __init__(self, model: LanguageModel, job: Job, piece: int, shared: SharedSession) -> None:
-        self._model, self._job, self._piece, self._shared = model, job, piece, shared
-        self._reader = PromptReader(model, job.ids, piece)
-        self._view: SessionView | None = None
-        self.rows: JobRows | None = None
-        self.reads: int = self._reader.next
-        self.steps: Iterator[None] = self._write()
+    def __init__(self, model: LanguageModel, job: Job, piece: int) -> None:
+        self.job = job
+        self.request: BatchedTexts | None = None
+        self.end: Written | Exception | None = None
+        self._model, self._scores = model, Scores() if job.scored else None
+        # In blocks, so that a long prompt holds up nobody.
+        self._blocks = score(model, job.ids, job.tables or 0, piece, job.unknown)
+        self._collector: _Collector | None = None
+        self.is_scored: bool = not job.scored
+        """True if its prompt needs no more scoring."""
+        self.is_begun: bool = False
+        """True if its prompt is scored alone."""
 
-    @property
-    def view(self) -> SessionView | None:
-        """Its rows in the shared session; None where it needs none."""
-        return self._view if self.rows is None else self.rows.view
+    def score(self) -> None:
+        """Score a block of the prompt."""
+        self.is_begun = True
+        try:
+            next(self._blocks)
+        except StopIteration as end:
+            self._take(end.value)
 
-    def _write(self) -> Iterator[None]:
-        """Write the texts and tell of each piece; yield after each step but the last one."""
-        job = self._job
-        scores = None
-        if job.scored:
-            # Yields after each block, so that a long prompt holds up nobody.
-            blocks = score(self._model, job.ids, job.tables or 0, self._piece, job.unknown)
-            scores = yield from blocks
-            if job.streamed:
-                job.tell(job, scores)
-        texts = self._open()
-        collector = _Collector(job, texts)
+    def score_with(self, others: Sequence[Writing]) -> None:
+        """Score the whole prompt in one pass with those of others."""
+        writings = [self, *others]
+        try:
+            prompts = [writing.job.ids for writing in writings]
+            counts = [writing.job.tables or 0 for writing in writings]
+            found = score_together(self._model, prompts, counts, self.job.unknown)
+        except Exception as error:  # each alone, so that one prompt's fault is its own
+            logger.info("prompts are scored one by one: %s", line_of(error))
+            for writing in writings:
+                writing.is_begun = True
+            return
+        for writing, scores in zip(writings, found, strict=True):
+            writing._take(scores)
+
+    def _take(self, scores: Scores) -> None:
+        self._scores, self.is_scored = scores, True
+        if self.job.streamed:
+            self.job.tell(self.job, scores)
+
+    def join(self, batch: ContinuousBatch) -> None:
+        """Add the texts to those of others; without a token to draw they have ended."""
+        job, texts = self.job, self.job.texts
         if job.length:
-            yield from self._read()
-            for step in texts.take(self._steps()):
-                collector.tell(step)
-                if None not in texts.finish_reasons:
-                    break
-                yield
-        elif job.streamed:
+            self.request = batch.add(texts, measured=job.measured)
+            self._collector = _Collector(job, self.request.open_texts)
+            return
+        if job.streamed:
             for sample in range(job.samples):
                 job.tell(job, Piece(sample, "", [], [], [], "length"))
-        job.tell(job, Written(texts.generations(), collector.entropies, collector.tables, scores))
+        opened = texts.open(self._model, range(job.samples))
+        self.end = _Collector(job, opened).written(self._scores)
 
-    def _read(self) -> Iterator[None]:
-        """Read the prompt of a job whose rows are shared; yield after each piece but the last."""
-        if not self._job.is_ancestral:
-            return
-        for _ in self._reader.read():
-            self.reads = self._reader.next
-            yield
-        self.reads = 0
-        assert self._reader.session is not None
-        self._view = SessionView(self._shared, self._reader.session)
-        if JobRows.fit(self._job):
-            self.rows = JobRows(self._model, self._job, self._view)
+    def advance(self, work: Callable[[], object]) -> None:
+        """Do a part of the work on its request, and tell of what is new."""
+        work()
+        request, collector = self.request, self._collector
+        assert request is not None
+        assert collector is not None
+        if request.step is not None:
+            collector.tell(request.step)
+        if request.is_finished:
+            self.end = request.error or collector.written(self._scores)
 
-    def _open(self) -> OpenTexts:
-        job = self._job
-        return OpenTexts(
-            self._model, job.ids, range(job.samples), seed=job.seed, length=job.length,
-            sampler=job.strategy.sampler, endings=job.endings, measured=job.measured,
-        )  # fmt: skip
+    def drop(self) -> None:
+        """Write no more: its rows leave before the next step."""
+        if self.request is not None:
+            self.request.finish()
 
-    def _steps(self) -> Iterator[Step]:
-        if self.rows is not None:
-            return self.rows.steps()
-        job, model = self._job, self._model
-        return steps(
-            model if self._view is None else ViewedModel(model, self._view), job.ids,
-            sampler=job.strategy.sampler, length=job.length, samples=range(job.samples),
-            seed=job.seed, decoder=job.strategy.decoder, unknown=job.unknown,
-        )  # fmt: skip
+
+def together(model: LanguageModel, writings: Sequence[Writing], size: int) -> list[Writing]:
+    """Return the first writing, and those after it whose prompts can be scored in one pass with it.
+
+    Args:
+        model: the language model.
+        writings: whose prompts are not scored, at least one.
+        size: the largest number of tokens in a pass.
+    """
+    first, *others = writings
+    found = [first]
+    for other in others:
+        lengths = [len(writing.job.ids) for writing in (*found, other)]
+        is_alike = other.job.unknown == first.job.unknown and not (first.is_begun or other.is_begun)
+        if is_alike and fits_together(model, lengths, size):
+            found.append(other)
+    return found
 
 
 class _Collector:
@@ -110,16 +130,20 @@ class _Collector:
         self._job, self._texts = job, texts
         self._sent = [0] * job.samples
         self._ended = [False] * job.samples
-        self.entropies: list[list[float]] = [[] for _ in range(job.samples)]
-        self.tables: list[list[TokenTable]] = [[] for _ in range(job.samples)]
+        self._entropies: list[list[float]] = [[] for _ in range(job.samples)]
+        self._tables: list[list[TokenTable]] = [[] for _ in range(job.samples)]
+
+    def written(self, scores: Scores | None) -> Written:
+        """Return the end of the job."""
+        return Written(self._texts.generations(), self._entropies, self._tables, scores)
 
     def tell(self, step: Step) -> None:
         """Tell of the pieces of a step, if the job is streamed."""
         if self._job.tables is not None:
             self._add_tables(step)
         for sample, entropy in zip(step.samples.tolist(), step.entropy.tolist(), strict=True):
-            if len(self.entropies[sample]) < len(self._texts.tokens[sample]):
-                self.entropies[sample].append(entropy)
+            if len(self._entropies[sample]) < len(self._texts.tokens[sample]):
+                self._entropies[sample].append(entropy)
         if self._job.streamed:
             for sample in step.samples.tolist():
                 if not self._ended[sample]:
@@ -128,11 +152,11 @@ class _Collector:
     def _add_tables(self, step: Step) -> None:
         model, sampler = log_softmax(step.model_logits), log_softmax(step.logits)
         for row, sample in enumerate(step.samples.tolist()):
-            if len(self.tables[sample]) == len(self._texts.tokens[sample]):
+            if len(self._tables[sample]) == len(self._texts.tokens[sample]):
                 continue  # its text had ended before this step
             ids = [int(step.tokens[row]), *likeliest(model[row], self._job.tables or 0)]
             table = TokenTable(ids, model[row, ids].tolist(), sampler[row, ids].tolist())
-            self.tables[sample].append(table)
+            self._tables[sample].append(table)
 
     def _piece(self, sample: int) -> Piece:
         reason = self._texts.finish_reasons[sample]
@@ -141,8 +165,8 @@ class _Collector:
         return Piece(
             sample,
             self._texts.texts[sample].take_settled(last=reason is not None),
-            self.entropies[sample][sent:],
+            self._entropies[sample][sent:],
             self._texts.records[sample][sent:],
-            self.tables[sample][sent:],
+            self._tables[sample][sent:],
             reason,
         )
