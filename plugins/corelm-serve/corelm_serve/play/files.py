@@ -9,6 +9,9 @@ from starlette.responses import Response
 
 from corelm_serve.errors import ApiError
 
+REPORT = "corelm.reports.render.html.template"
+SHARED = ("shared.css", "shared.js")
+"""The files that the page of a report is made of too, so that both look and act alike."""
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -20,8 +23,9 @@ TYPES = {
 @cache
 def contents() -> dict[str, bytes]:
     """Return the files by name. A request looks a name up here, and opens no path."""
-    folder = files("corelm_serve.play").joinpath("page")
-    return {file.name: file.read_bytes() for file in folder.iterdir() if _type(file.name)}
+    own = files("corelm_serve.play").joinpath("page").iterdir()
+    shared = map(files(REPORT).joinpath, SHARED)
+    return {file.name: file.read_bytes() for file in (*own, *shared) if _type(file.name)}
 
 
 def page_file(name: str) -> Response:

@@ -30,11 +30,7 @@ export function debounced(wait, work) {
   };
 }
 
-export function percent(p) {
-  if (p === 0) return "0 %";
-  if (p < 0.0005) return "< 0.1 %";
-  return `${(100 * p).toFixed(1)} %`;
-}
+export const percent = share; // of shared.js, which all pages of corelm have
 
 export const count = (n) => n.toLocaleString("en");
 

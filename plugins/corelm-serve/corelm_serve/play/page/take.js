@@ -18,9 +18,7 @@ export function link(saved) {
 }
 
 export function download(name, content, type) {
-  const url = URL.createObjectURL(new Blob([content], { type }));
-  h("a", { href: url, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 1000);
+  save(name, content, type); // of shared.js
   announce(`${name} is saved`);
 }
 
