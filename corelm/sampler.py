@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from corelm.caching import cached_property
 from corelm.context import Context
 from corelm.errors import ParameterError, UsageError
+from corelm.markup import table
 from corelm.numerics.arrays import is_masked
 from corelm.numerics.distributions import Array, softmax
 from corelm.params import Parameterized
@@ -85,6 +86,12 @@ class Sampler(Parameterized, ABC):
         Returns:
             Logits of the same shape and dtype, each row with at least one finite entry.
         """
+
+    def _repr_html_(self) -> str:
+        """Return the stages and what each does, for a notebook."""
+        return table(
+            ["stage", "what it does"], [[str(each), each.description()] for each in self.stages]
+        )
 
     @property
     def stages(self) -> tuple[Sampler, ...]:

@@ -1,7 +1,7 @@
-"""Find marks, such as `</think>`, in the text of the tokens so far.
+"""The texts of tokens after others, and marks, such as `</think>`, in the text so far.
 
-For samplers that change as a text grows. A search reads each token once: the searches of recent
-texts are cached, so the next token of such a text costs one step.
+Marks are for samplers that change as a text grows. A search reads each token once: the searches of
+recent texts are cached, so the next token of such a text costs one step.
 """
 
 from __future__ import annotations
@@ -14,10 +14,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm.errors import UsageError
-from corelm.language_model import ByteVocabulary, IncrementalVocabulary, Vocabulary
+from corelm.language_model import (
+    ByteVocabulary,
+    ContextualVocabulary,
+    IncrementalVocabulary,
+    Vocabulary,
+)
+from corelm.word_vocabulary import END
 
 REMEMBERED = 1024
 """Texts whose searches are remembered; the one unused for longest is forgotten first."""
+
+
+TAIL = 16
+"""The tokens before a token that decide its spelling: its space, its capital."""
+
+
+def texts_after(past: Sequence[int], vocabulary: Vocabulary) -> Callable[[int], str]:
+    """Return a function from a token to the text that it would add; ends have their name.
+
+    Args:
+        past: the ids before it.
+        vocabulary: the vocabulary of the ids.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> vocabulary = ToyModel().vocabulary
+        >>> text_of = texts_after(vocabulary.encode("the"), vocabulary)
+        >>> text_of(4), text_of(2)
+        (' cat', '[end]')
+    """
+    tail = list(past[-TAIL:])
+    if isinstance(vocabulary, ContextualVocabulary):  # one pass over the past for all tokens
+        text_of = vocabulary.texts_after(tail).__getitem__
+    else:
+        start = len(vocabulary.decode(tail))
+        text_of = lambda token: vocabulary.decode([*tail, token])[start:]  # noqa: E731
+    return lambda token: END if token in vocabulary.ends else text_of(token)
 
 
 def find_in_turn(

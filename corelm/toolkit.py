@@ -31,6 +31,11 @@ from corelm.generation.prompts import encoded as encoded
 from corelm.generation.prompts import prompt_notes as prompt_notes
 from corelm.generation.prompts import render_chat as render_chat
 from corelm.generation.prompts import unknown_words as unknown_words
+from corelm.generation.teacher_forcing import LOGITS_BYTES as LOGITS_BYTES
+from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
+from corelm.generation.teacher_forcing import prompt_and_text as prompt_and_text
+from corelm.generation.teacher_forcing import read_logits as read_logits
+from corelm.generation.teacher_forcing import teacher_forced as teacher_forced
 from corelm.language_model import ChatVocabulary as ChatVocabulary
 from corelm.language_model import ForkableSession as ForkableSession
 from corelm.language_model import never_drawn as never_drawn
@@ -39,6 +44,7 @@ from corelm.language_model import window_start as window_start
 from corelm.machine import machine as machine
 from corelm.machine import platform_name as platform_name
 from corelm.machine import processor_flags as processor_flags
+from corelm.markup import table as table
 from corelm.native.cpu import cpu_limit as cpu_limit
 from corelm.numerics.distributions import rows_are_valid as rows_are_valid
 from corelm.numerics.filters import in_falling_order as in_falling_order
@@ -93,6 +99,7 @@ from corelm.stages import Trace as Trace
 from corelm.stages import apply as apply
 from corelm.stages import invalid_result as invalid_result
 from corelm.stages import run_stages as run_stages
+from corelm.token_texts import texts_after as texts_after
 from corelm.validation import check_logits as check_logits
 from corelm.validation import fault_of_result as fault_of_result
 from corelm.word_vocabulary import DASH as DASH

@@ -175,3 +175,47 @@ def test_a_model_may_be_given_by_name():
     named = explain("imdb", "This movie", "top_k(k=3)")
     loaded = explain(corelm.load("imdb"), "This movie", "top_k(k=3)")
     assert named.likeliest(3) == loaded.likeliest(3)
+
+
+# After drawn tokens
+
+
+@pytest.mark.parametrize("chain", ["mirostat(tau=2)", "top_k(k=5) | adaptive_p", "min_p | greedy"])
+def test_a_later_step_is_the_one_that_generation_draws_from(chain):
+    model = ToyModel()
+    steps = list(corelm.stream(model, "the", sampler=chain, length=6, seed=2))
+    for count, drawn in enumerate(steps):
+        explanation = corelm.explain(model, "the", chain, step=count, seed=2)
+        assert explanation.after == "".join(step.text for step in steps[:count])
+        assert np.array_equal(explanation.stages[0].logits, drawn.model_logits[0])
+        assert np.array_equal(explanation.stages[-1].logits, drawn.logits[0])
+        text = corelm.explain(model, "the", chain, after=explanation.after)
+        assert np.array_equal(text.stages[-1].logits, drawn.logits[0])
+
+
+def test_a_text_that_the_sampler_cannot_draw_has_no_surprisal():
+    """Mirostat sums surprisals, and one that is infinite would leave it no way back."""
+    explanation = corelm.explain(ToyModel(), "the", "top_k(k=1) | mirostat(tau=2)", after=" mat .")
+    assert np.isfinite(explanation.stages[-1].entropy)
+    assert explanation.tokens == tuple(ToyModel().vocabulary.encode("the mat ."))
+
+
+def test_a_step_without_a_seed_has_a_fresh_one():
+    first = corelm.explain(ToyModel(), "the", "stochastic", step=2)
+    again = corelm.explain(ToyModel(), "the", "stochastic", step=2, seed=first.seed)
+    assert first.tokens == again.tokens
+    assert corelm.explain(ToyModel(), "the", "stochastic").seed is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"step": -1}, "at least 0"),
+        ({"step": 1, "after": " cat"}, "0 with a text after"),
+        ({"step": 1, "decoder": corelm.Ancestral()}, "leave out the decoder"),
+        ({"step": 100, "seed": 1}, r"the text ends after \d+ tokens; explain a step up to \d+"),
+    ],
+)
+def test_steps_that_cannot_be_explained_are_refused(options, message):
+    with pytest.raises(UsageError, match=message):
+        corelm.explain(ToyModel(), "the", "stochastic", **options)

@@ -28,7 +28,8 @@ GUESTS: dict[str, set[str]] = {
     "batching": set(),
     "models": set(),
     "scaling": {"batching", "models"},
-    "reports": {"lint", "models", "scaling"},
+    "scoring": {"batching"},
+    "reports": {"batching", "lint", "models", "scaling"},
     "studies": {"models", "reports", "scaling"},
     "training": {"models", "reports"},
     "interop": {"models"},
@@ -42,7 +43,7 @@ GUESTS: dict[str, set[str]] = {
 """The guests, each with the other guests that it may import."""
 
 LAYERS = (
-    {"caching", "docstrings", "errors", "machine", "native", "paths", "printable"},
+    {"caching", "docstrings", "errors", "machine", "markup", "native", "paths", "printable"},
     {"param_values", "params", "language_model", "context", "numerics", "hookspecs", "metric"},
     {"detokenize", "filters", "sampler", "stages", "token_edits", "token_texts", "validation",
      "word_vocabulary"},

@@ -104,20 +104,15 @@ def test_every_promised_name_is_public():
     assert set(promised.split()) <= set(corelm.__all__)
 
 
-@pytest.mark.parametrize("name", sorted(set(corelm.__all__) - VALUES))
-def test_every_public_name_is_documented(name):
-    text = inspect.getdoc(getattr(corelm, name)) or ""
-    assert text
-    assert not text.startswith(f"{name}("), "the docstring is dataclass's own"
-    assert text.split("\n\n")[0].rstrip().endswith((".", ":")), "the first paragraph is a sentence"
+def test_every_public_name_is_documented():
+    for name in sorted(set(corelm.__all__) - VALUES):
+        text = inspect.getdoc(getattr(corelm, name)) or ""
+        assert text, name
+        assert not text.startswith(f"{name}("), "the docstring is dataclass's own"
+        assert text.split("\n\n")[0].rstrip().endswith((".", ":")), f"{name}: not a sentence"
 
 
-@pytest.mark.parametrize("name", sorted(set(corelm.__all__) - VALUES - set(NO_EXAMPLE)))
-def test_every_public_function_has_an_example(name):
-    assert ">>> " in inspect.getdoc(getattr(corelm, name))
-
-
-def test_the_exceptions_are_still_needed():
+def test_every_public_function_has_an_example_but_for_the_exceptions():
     without = {
         name
         for name in set(corelm.__all__) - VALUES
@@ -126,23 +121,19 @@ def test_the_exceptions_are_still_needed():
     assert without == set(NO_EXAMPLE)
 
 
-@pytest.mark.parametrize("name", sorted(set(corelm.__all__) - VALUES))
-def test_every_public_method_is_documented(name):
-    value = getattr(corelm, name)
-    if not inspect.isclass(value):
-        return
-    for attribute, member in vars(value).items():
-        is_code = inspect.isfunction(member) or isinstance(member, (property, classmethod))
-        if is_code and not attribute.startswith("_"):
-            assert inspect.getdoc(getattr(value, attribute)), f"{name}.{attribute}"
+def test_every_public_method_is_documented():
+    for name in sorted(set(corelm.__all__) - VALUES):
+        value = getattr(corelm, name)
+        for attribute, member in vars(value).items() if inspect.isclass(value) else ():
+            is_code = inspect.isfunction(member) or isinstance(member, (property, classmethod))
+            if is_code and not attribute.startswith("_"):
+                assert inspect.getdoc(getattr(value, attribute)), f"{name}.{attribute}"
 
 
-@pytest.mark.parametrize(
-    "name", ["DECODER_LAWS", "LAWS", "ToyModel", "obeys_the_decoder_laws", "obeys_the_laws"]
-)
-def test_the_test_kit_is_public_too(name):
-    assert name in corelm.testing.__all__
-    assert inspect.getdoc(getattr(corelm.testing, name)) or name.endswith("LAWS")
+def test_the_test_kit_is_public_too():
+    kit = {"DECODER_LAWS", "LAWS", "ToyModel", "obeys_the_decoder_laws", "obeys_the_laws"}
+    assert kit <= set(corelm.testing.__all__)
+    assert all(inspect.getdoc(getattr(corelm.testing, name)) for name in kit)
 
 
 def test_the_package_is_typed():

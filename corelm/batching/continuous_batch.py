@@ -254,9 +254,9 @@ class BatchedTexts:
         first = len(ids) - self.unread
         piece = np.array(ids[first : first + most if fits else None], dtype=np.int64)
         if self._session is None:
-            self._session = self._model.start(piece[None])
+            self._session = self._model.start(piece[None].copy())
         elif len(piece):
-            self._session.extend(piece[None])
+            self._session.extend(piece[None].copy())
         self.unread -= len(piece)
         if self.unread:
             self._session.next_logits()  # read it now: a session may wait until it is asked
@@ -284,6 +284,7 @@ def write_in_order(
     model: LanguageModel,
     requests: Iterable[tuple[Texts, Sequence[int]]],
     measured: bool = False,
+    rows: int = BATCH,
 ) -> Iterator[BatchedTexts]:
     """Write the texts of requests together; yield each request in order, when it has ended.
 
@@ -291,8 +292,9 @@ def write_in_order(
         model: the language model.
         requests: texts, and the indices of the samples to write of each.
         measured: keep a `TokenRecord` for each token.
+        rows: the largest number of texts that grow at once.
     """
-    batch, left = ContinuousBatch(model), iter(requests)
+    batch, left = ContinuousBatch(model, rows), iter(requests)
     order: deque[BatchedTexts] = deque()
     while True:
         more = islice(left, AHEAD - len(order))

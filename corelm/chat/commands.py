@@ -13,6 +13,7 @@ from corelm import LanguageModel, Step, hookimpl, stream
 from corelm.cli.options.choices import Device, Dtype, Model, loaded
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output, product
+from corelm.cli.output.words import style_of
 from corelm.cli.text_values import application
 from corelm.errors import CorelmError, UsageError
 from corelm.toolkit import (
@@ -29,8 +30,6 @@ from corelm.toolkit import (
 LENGTH = Parameter("length", int, 500, Rule(ge=1))
 SEED = Parameter("seed", int, None, Rule(ge=0))
 SAMPLER = "min_p(p=0.05) | temperature(t=0.8)"
-COLOURS = ((1.0, ""), (3.0, "green"), (6.0, "yellow"), (float("inf"), "red"))
-"""Below this surprisal under the model, in nats, a token has this colour."""
 HELP = (
     "/sampler EXPRESSION   sample the next answers in another way; alone, show the sampler",
     "/seed NUMBER          set the random seed; alone, show it",
@@ -69,8 +68,8 @@ def chat(
     """Talk with a model that has a chat template.
 
     Each line of standard input is a message, or a command: /help lists them. On a terminal, the
-    colours show the surprisal of each token under the model: green from 1 nat on, yellow from 3,
-    red from 6. Ctrl-C ends an answer, Ctrl-D the conversation.
+    colours show the surprisal of each token under the model: green from 1 nat on, magenta and
+    underlined from 3, red and bold from 6. Ctrl-C ends an answer, Ctrl-D the conversation.
 
     \b
     corelm chat --model transformers:Qwen/Qwen3-0.6B
@@ -163,21 +162,10 @@ def _answer(talk: Conversation, text: str, out: Output) -> None:
     try:
         with contextlib.closing(steps):  # type: ignore[type-var]
             for step in steps:
-                colour = colour_of(float(step.model_surprisal[0])) if out.terminal else ""
-                out.text(step.text, **({"fg": colour} if colour else {}))
+                out.text(step.text, **style_of(float(step.model_surprisal[0])))
     except KeyboardInterrupt:
         messages.note("the answer was cut off")
     out.text("\n")
-
-
-def colour_of(surprisal: float) -> str:
-    """Return the colour of a token by its surprisal in nats.
-
-    Example:
-        >>> [colour_of(nats) for nats in (0.2, 2.0, 4.0, 9.0)]
-        ['', 'green', 'yellow', 'red']
-    """
-    return next(colour for below, colour in COLOURS if surprisal < below)
 
 
 class Conversation:

@@ -72,7 +72,7 @@ class RandomStream:
             self._uniforms = np.concatenate([self._uniforms, more], axis=1)
         uniforms = self._uniforms[:, position]
         if samples is None:
-            return uniforms
+            return uniforms.copy()
         return uniforms[[self._places[int(sample)] for sample in samples]]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from corelm import (
     Array,
+    Context,
     Decoder,
+    Decoding,
     DecodingTask,
     LanguageModel,
     Mask,
@@ -19,20 +21,25 @@ from corelm import (
     Sampler,
     Vocabulary,
     softmax,
+    surprisals,
 )
 from corelm import sampler as read_sampler
+from corelm.errors import UsageError
 from corelm.filters import entropy_of_logits, subtract_max, token_id
 from corelm.toolkit import (
+    ContextBuilder,
     StageResult,
     Trace,
     apply,
     as_model,
     cached_property,
     encoded,
+    fresh_seed,
     in_falling_order,
     mass_of,
     protect,
     rank,
+    table,
 )
 
 
@@ -137,7 +144,7 @@ class Explanation:
 
     Attributes:
         prompt: the prompt.
-        tokens: the ids of the prompt.
+        tokens: the ids of the prompt and of the text after it.
         sampler: the sampler or chain.
         stages: the model's own distribution, then one for each sampler of the chain; a choice
             between samplers is replaced by the sampler that acts in this context.
@@ -145,6 +152,8 @@ class Explanation:
         decoder: the decoder around the sampler; None for ancestral sampling.
         next_tokens: the tokens that the decoder considers and their scores, the best first; None
             without such a decoder.
+        after: the text that was drawn after the prompt, before this token.
+        seed: the random seed of this text; None if it was given, or is empty.
     """
 
     prompt: str
@@ -154,6 +163,8 @@ class Explanation:
     vocabulary: Vocabulary
     decoder: Decoder | None = None
     next_tokens: Mapping[int, float] | None = None
+    after: str = ""
+    seed: int | None = None
 
     def trace(self, token: int | str) -> TokenTrace:
         """Trace one token through all stages.
@@ -184,6 +195,24 @@ class Explanation:
         places = {token: model.rank(token) or math.inf for token in tokens}
         return [self.trace(token) for token in sorted(places, key=places.__getitem__)]
 
+    def _repr_html_(self) -> str:
+        """Return the stages and the likeliest tokens, for a notebook."""
+        shown = [at for at, stage in enumerate(self.stages) if not at or stage.changed]
+        names = [str(self.stages[at].sampler or "model") for at in shown]
+        stages = [
+            [name, f"{stage.entropy:.2f}", f"{stage.entropy_bits:.2f}",
+             f"{stage.effective_choices:.1f}", f"{stage.tokens_kept:,}", f"{stage.mass_kept:.1%}"]
+            for name, stage in zip(names, (self.stages[at] for at in shown), strict=True)
+        ]  # fmt: skip
+        tokens: list[list[str | float]] = [
+            [one.text.strip() or repr(one.text), *(one.probabilities[at] for at in shown)]
+            for one in self.likeliest()
+        ]
+        headers = ["stage", "nats", "bits", "choices", "tokens", "mass"]
+        return table(headers, stages, f"{self.prompt}{self.after} ...") + table(
+            ["token", *names], tokens
+        )
+
     def text_of(self, token: int) -> str:
         """Return the text that a token would add after the prompt."""
         # Decoded with the prompt, which decides spaces, capitals and partial characters.
@@ -202,8 +231,14 @@ def explain(
     *,
     decoder: Decoder | None = None,
     unknown: bool = False,
+    after: str = "",
+    step: int = 0,
+    seed: int | None = None,
 ) -> Explanation:
     """Measure what each stage of a sampler does to the distribution of one next token.
+
+    By default it is the first token after the prompt. Samplers that depend on the tokens drawn so
+    far, such as `mirostat`, show what they do after some: those of a given text, or new ones.
 
     Args:
         model: the language model, or the name of one as `load` takes it.
@@ -212,10 +247,15 @@ def explain(
         decoder: a decoder whose candidates for the next token are listed. Its final choice may
             depend on the rest of the text, so it is not explained.
         unknown: allow [UNK] to be sampled.
+        after: a text whose tokens count as drawn after the prompt. One that the sampler can't draw
+            has no surprisal.
+        step: the number of tokens to draw after the prompt, instead.
+        seed: the random seed of these; by default a fresh one, which the explanation has.
 
     Raises:
         SamplerError: a stage raised, or its result is not a distribution.
-        UsageError: the expression cannot be read, or a stage cannot work with this model.
+        UsageError: the expression cannot be read, a stage cannot work with this model, or the text
+            ends before its token `step`.
 
     Example:
         >>> import corelm
@@ -229,22 +269,64 @@ def explain(
         >>> dog = explanation.trace("dog")
         >>> dog.ranks, str(explanation.stages[dog.removed_by].sampler)
         ((2, 2, None), 'greedy')
+        >>> corelm.explain(ToyModel(), "the", "mirostat(tau=2)", step=3, seed=1).after
+        ' dog saw the'
     """
     model = as_model(model)
     ids = np.array(encoded(model.vocabulary, prompt), dtype=np.int64)
     chain = read_sampler(sampler)
-    # Nothing is drawn; the random stream only sets the number of rows.
-    task = DecodingTask(model, ids, chain, RandomStream(0, (0,)), 1, unknown)
+    if step < 0 or (step and after):
+        raise UsageError(f"step must be at least 0, and 0 with a text after, not {step}")
+    if decoder is not None and (step or after):
+        raise UsageError("after and step explain a sampler: leave out the decoder")
+    seed = (fresh_seed() if seed is None else seed) if step else None
+    task = DecodingTask(model, ids, chain, RandomStream(seed or 0, (0,)), max(step, 1), unknown)
     decoding = task.start()
+    for _ in range(step):
+        _draw(decoding)
+    drawn = encoded(model.vocabulary, prompt + after)[len(ids) :] if after else []
+    context = _read(decoding, chain, drawn) if drawn else decoding.context
     trace: Trace = []
     model_logits = decoding.model_logits()
-    apply(chain, model_logits, decoding.context, trace)
+    apply(chain, model_logits, context, trace)
     stages = [Stage(None, model_logits[0], np.empty(0, dtype=np.int64))]
     for result in trace:
         stages.append(_after(stages, result))
+    tokens = tuple(context.tokens[0].tolist())
+    decode = model.vocabulary.decode
+    written = after or decode(tokens)[len(decode(ids.tolist())) :]
+    # Last, since a decoder may write into its prompt.
     considered = None if decoder is None else decoder.next_tokens(task)
-    tokens = tuple(ids.tolist())
-    return Explanation(prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered)
+    return Explanation(
+        prompt, tokens, chain, tuple(stages), model.vocabulary, decoder, considered, written, seed
+    )
+
+
+def _draw(decoding: Decoding) -> None:
+    """Draw the next token.
+
+    Raises:
+        UsageError: the token ends the text.
+    """
+    step = decoding.draw()
+    if decoding.is_end(step.tokens).any():
+        count = step.position
+        raise UsageError(f"the text ends after {count} tokens; explain a step up to {count}")
+    decoding.advance()
+
+
+def _read(decoding: Decoding, chain: Sampler, tokens: Sequence[int]) -> Context:
+    """Read tokens as if the sampler had drawn them; return the context after them."""
+    builder = ContextBuilder.of(decoding.context, len(tokens))
+    for token in tokens:
+        drawn = np.array([token])
+        model_logits = decoding.model_logits()
+        logits = apply(chain, model_logits, builder.context)
+        pair = surprisals(logits, drawn), surprisals(model_logits, drawn)
+        # A token that cannot be drawn has no surprisal, as the prompt has none.
+        builder.append(drawn, *(np.where(np.isfinite(nats), nats, np.nan) for nats in pair))
+        decoding.session.extend(drawn)
+    return builder.context
 
 
 def _after(stages: list[Stage], result: StageResult) -> Stage:

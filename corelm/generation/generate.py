@@ -136,13 +136,16 @@ class Texts:
             prompt_index=self.prompt_index,
         )  # fmt: skip
 
-    def batches(self, prompts: Sequence[str]) -> Iterator[list[tuple[Texts, range]]]:
+    def batches(
+        self, prompts: Sequence[str], independent: bool = False
+    ) -> Iterator[list[tuple[Texts, range]]]:
         """Yield n texts of each of several prompts, one prompt after the other, in batches.
 
         A batch has the texts of each prompt with the samples of these.
 
         Args:
             prompts: the prompts, instead of the own one.
+            independent: give each prompt the random numbers of its index, as in a report.
 
         Example:
             >>> from corelm.plugins.strategies import strategy
@@ -152,7 +155,11 @@ class Texts:
             [('the', range(0, 50)), ('a', range(0, 14))]
             [('a', range(14, 50))]
         """
-        of_prompts, n = [replace(self, prompt=prompt) for prompt in prompts], self.n
+        of_prompts = [
+            replace(self, prompt=prompt, prompt_index=i if independent else self.prompt_index)
+            for i, prompt in enumerate(prompts)
+        ]
+        n = self.n
         for numbers in batches(len(prompts) * n):
             parts = range(numbers.start // n, (numbers.stop - 1) // n + 1)
             yield [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 
 from corelm.decoding.step import FinishReason, Step
 from corelm.generation.constraint import ConstrainedText
@@ -12,6 +13,7 @@ from corelm.generation.endings import Endings
 from corelm.generation.patterns import TextPatterns
 from corelm.generation.prompts import encoded
 from corelm.language_model import ByteVocabulary, IncrementalVocabulary, LanguageModel, Vocabulary
+from corelm.markup import Word, paragraph, words
 from corelm.sampler import Sampler
 from corelm.stages import has_masks
 from corelm.token_texts import decode_prefixes
@@ -161,6 +163,29 @@ class Generation:
     constraint_cost: float | None = None
     fallbacks: int = 0
     is_cut_off: bool = False
+
+    def pieces(self) -> Iterator[tuple[str, TokenRecord]]:
+        """Yield what each token adds to the text, without a stop string, and its record."""
+        left = len(self.text)
+        for step in self.steps:
+            if left <= 0:
+                return
+            yield step.text[:left], step
+            left -= len(step.text)
+
+    def _repr_html_(self) -> str:
+        """Return the words in the colours of their surprisal, for a notebook."""
+        drawn = words(
+            Word(text, step.model_surprisal, f"surprisal {step.model_surprisal:.2f} nats, drawn "
+                 f"with {step.surprisal:.2f}; entropy {step.model_entropy:.2f}, after the sampler "
+                 f"{step.entropy:.2f}")
+            for text, step in self.pieces()
+        )  # fmt: skip
+        facts = f"sample {self.sample}, seed {self.seed}: {self.finish_reason} after "
+        facts += f"{len(self.tokens)} tokens"
+        return paragraph(f"<b>{escape(self.prompt)}</b>{drawn or escape(self.text)}") + paragraph(
+            f"<small>{facts}</small>"
+        )
 
 
 class OpenTexts:

@@ -22,6 +22,7 @@ from corelm.models.networks.layers import Matrix, Panels, Weights
 from corelm.models.sliding_window import SlidingWindow
 from corelm.models.vocabularies import StoredVocabulary
 from corelm.models.weights import check_fit
+from corelm.toolkit import loaded_name, table
 
 Ids = NDArray[np.int64]
 Range = tuple[int, int]
@@ -66,6 +67,15 @@ class NumpyModel:
         self.default_prompt: str | None = self.manifest.get("prompt")
         self.context_length: int = architecture.context_length
         self._network = NETWORKS[architecture.kind](architecture, weights)
+
+    def _repr_html_(self) -> str:
+        """Return what the model is, for a notebook."""
+        facts = {
+            "architecture": self.architecture.kind,
+            "vocabulary": f"{len(self.vocabulary):,} tokens",
+            "context": f"{self.context_length:,} tokens",
+        }
+        return table(["", loaded_name(self) or "model"], facts.items())
 
     @property
     def matrices(self) -> list[Matrix]:

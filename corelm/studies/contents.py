@@ -15,7 +15,7 @@ from corelm.reports.measure.units import Match, MeasureOnContexts
 from corelm.scaling.code_digests import code_of
 from corelm.scaling.executor import Unit
 from corelm.scaling.job import hashes_of_secrets
-from corelm.toolkit import Strategy, parts, strategy
+from corelm.toolkit import Endings, Strategy, parts, strategy
 
 PLACES = {"stage", "entry", "number"}
 """The fields that say where in a report a unit belongs; its result does not depend on them."""
@@ -34,6 +34,8 @@ def content(value: Any) -> Any:
         return int(value)
     if isinstance(value, Strategy):
         return _of_strategy(str(value))
+    if isinstance(value, Endings):
+        return [[name, content(each)] for name, each in value.settings.items()]
     if isinstance(value, (list, tuple, range)):
         return [content(each) for each in value]
     named: list[Any] = [type(value).__qualname__]

@@ -23,6 +23,8 @@ from corelm.studies.contents import OnContexts, Whole, digest, pieces_of
 from corelm.toolkit import home
 
 FOLDER, NAME = "studies", "units.sqlite"
+MOST = 4 * 2**30
+"""Bytes of stored results; beyond them the oldest eighth of the results goes."""
 PATIENCE = 60
 """Seconds to wait while another process writes."""
 logger = logging.getLogger("corelm")
@@ -33,6 +35,7 @@ class UnitCache:
 
     Args:
         path: the file, which is made where it is missing.
+        most: the bytes from which it forgets the oldest results.
 
     Example:
         >>> import tempfile
@@ -43,8 +46,8 @@ class UnitCache:
         ('[1, 2]', None, 1)
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path or home() / FOLDER / NAME
+    def __init__(self, path: Path | None = None, most: int = MOST) -> None:
+        self.path, self._most = path or home() / FOLDER / NAME, most
         self.hits = self.misses = 0
         self._database: sqlite3.Connection | None = None
         try:
@@ -84,10 +87,29 @@ class UnitCache:
         try:
             with self._database:
                 self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?)", (key, packed))
+            if _bytes(self._database) > self._most:
+                _forget_oldest(self._database)
         except sqlite3.Error as error:
             logger.warning("finished work is no longer stored: %s: %s", self.path, error)
             self._database.close()
             self._database = None
+
+
+def _bytes(database: sqlite3.Connection) -> int:
+    """Return the bytes of the stored results: the file keeps the room of forgotten ones."""
+    pages, free, size = (
+        int(database.execute(f"PRAGMA {name}").fetchone()[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * size
+
+
+def _forget_oldest(database: sqlite3.Connection) -> None:
+    with database:
+        database.execute(
+            "DELETE FROM units WHERE rowid IN (SELECT rowid FROM units ORDER BY rowid LIMIT "
+            "(SELECT count(*) / 8 + 1 FROM units))"
+        )
 
 
 def _opened(path: Path) -> sqlite3.Connection:

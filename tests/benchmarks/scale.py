@@ -107,7 +107,8 @@ def overhead() -> Iterator[str]:
 
 def record() -> Iterator[str]:
     """Memory of the record of a text that a report shows, and of one that it does not show."""
-    unit = DrawTexts(0, 1, "This movie", strategy("top_p(p=0.9)"), 50, range(64, 128), 1)
+    texts = Texts("This movie", strategy("top_p(p=0.9)"), 50, 128, 1, Endings())
+    unit = DrawTexts(0, 1, ((texts, range(64, 128)),))
     result = json.dumps(unit(corelm.load(MODEL)))
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]

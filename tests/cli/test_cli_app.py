@@ -18,6 +18,7 @@ COMMANDS = (
     "plugins",
     "presets",
     "report",
+    "score",
     "study",
     "train",
 )

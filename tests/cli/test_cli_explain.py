@@ -149,7 +149,8 @@ def test_as_json(run: Run) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", document.pop("corelm"))
     stages, likeliest = document.pop("stages"), document.pop("likeliest")
     followed = document.pop("followed")
-    assert document == {"model": "toy", "sampler": CHAIN, "prompt": "the", "decoder": None}
+    asked = {"model": "toy", "sampler": CHAIN, "prompt": "the", "decoder": None}
+    assert document == {**asked, "after": "", "seed": None}
     assert [stage["sampler"] for stage in stages] == [None, *CHAIN.split(" | ")]
     assert [stage["kept"] for stage in stages] == [11, 3, 2, 2]
     assert [stage["removed"] for stage in stages] == [0, 8, 1, 0]
@@ -257,3 +258,47 @@ def test_likely_mistakes_are_noted_once(run: Run) -> None:
 def test_a_prompt_longer_than_the_context_gets_a_note(run: Callable[..., Any]) -> None:
     result = run("explain", "the " * 130, "--model", "toy", "--sampler", "greedy")
     assert "note: the prompt has 130 tokens, and the model sees the last 81 of them" in result.err
+
+
+# After drawn tokens
+
+
+def test_a_step_shows_the_text_before_it(run: Run) -> None:
+    words = ("--sampler", "mirostat", "--tau", "2", "--seed", "1")
+    text = run("sample", "--model", "toy", "the", *words, "--length", "3").out
+    result = run(*TOY, *words, "--step", "3", "--json")
+    assert f"the{result.json['after']}\n" == text
+    assert result.json["seed"] == 1
+    assert run(*TOY, *words, "--step", "3").out.splitlines()[0].startswith("the ")
+
+
+def test_a_fresh_seed_is_shown(run: Run) -> None:
+    result = run(*TOY, "--sampler", "stochastic", "--step", "1", "--json")
+    assert result.err.splitlines()[-1] == f"drawn with --seed {result.json['seed']}"
+
+
+def test_a_text_after_the_prompt_counts_as_drawn(run: Run) -> None:
+    chain = ("--sampler", "repetition_penalty(penalty=3.0, skip_prompt=True)", "--json")
+    given = run(*TOY, *chain, "--after", " cat sat").json
+    prompt = run("explain", "--model", "toy", "the cat sat", *chain).json
+    assert given["stages"][0] == prompt["stages"][0]
+    assert given["stages"][1]["entropy"] != prompt["stages"][1]["entropy"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--after", "cat", "--step", "1"), "--after or --step, not both"),
+        (("--seed", "1"), "--seed needs --step"),
+        (("--step", "1", "--decoder", "beam"), "leave out --decoder"),
+        (("--step", "-1"), "step must be at least 0, not -1"),
+    ],
+)
+def test_options_of_drawn_tokens_that_exclude_each_other(
+    run: Run, words: tuple[str, ...], message: str
+) -> None:
+    if "beam" in words:
+        pytest.importorskip("corelm_beam")
+    result = run(*TOY, "--sampler", "stochastic", *words)
+    assert result.code == 2
+    assert message in result.err

@@ -30,7 +30,7 @@ def limited(size: int, *words: str, folder: Path) -> subprocess.CompletedProcess
     [
         ((*SAMPLE, "--output", "texts.jsonl"), "texts.jsonl.part"),
         ((*REPORT, "--json", "r.json"), "r.json"),
-        ((*REPORT, "--plots", "plots"), "plots/"),
+        pytest.param((*REPORT, "--plots", "plots"), "plots/", marks=pytest.mark.slow),
         (("plugins", "new", "top_z"), "corelm-top-z"),
     ],
 )
@@ -44,6 +44,7 @@ def test_the_file_is_named(toy: None, tmp_path: Path, words: tuple[str, ...], fi
     assert names <= {"texts.jsonl.part", "texts.jsonl.part.json", "plots"}
 
 
+@pytest.mark.slow
 def test_texts_of_a_disk_that_was_full_are_continued(toy: None, tmp_path: Path) -> None:
     words = (*SAMPLE, "--output", "texts.jsonl")
     assert "--resume continues the file" in limited(40_000, *words, folder=tmp_path).stderr

@@ -72,6 +72,9 @@ def test_prompts_are_the_beginnings_of_human_texts(report: Run, tmp_path: Path) 
     result = report("--prompts-from-reference", "1")
     assert result.code == 2
     assert "prompts_from_reference needs human texts: give some as the reference" in result.err
+    result = report("--match", "human_recall=0.9")
+    assert result.code == 2
+    assert "human_recall needs human contexts: give some as the reference (--ref" in result.err
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 200])

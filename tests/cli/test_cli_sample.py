@@ -441,3 +441,66 @@ def test_likely_mistakes_are_noted_once_and_the_text_is_written(run: Run) -> Non
 )
 def test_a_blank_place_is_refused(run: Run, words: tuple[str, ...], message: str) -> None:
     assert run("sample", *words) == (2, "", f"error: {message}\n")
+
+
+# Colours and alternatives
+
+
+def test_words_are_coloured_by_surprisal_where_it_is_asked_for(run: Run) -> None:
+    words = (*TOY, "the", "--sampler", "uniform", "--seed", "1", "--length", "12")
+    plain = run(*words).out
+    assert run(*words, "--color").out == plain  # not a terminal
+    assert run(*words, "--color", "never").out == plain
+    colored = run(*words, "--color=always").out
+    assert "\x1b[32m" in colored
+    assert re.sub(r"\x1b\[\d+m", "", colored) == plain
+    for more in (("--no-stream",), ("-n", "2"), ("--stop", "zebra")):
+        text = run(*words, *more, "--color", "always").out
+        assert "\x1b[32m" in text
+        assert re.sub(r"\x1b\[\d+m", "", text) == run(*words, *more).out
+
+
+def test_a_stop_string_is_not_coloured(run: Run) -> None:
+    words = (*GREEDY, "the", "--length", "9", "--stop", "sat")
+    text = run(*words, "--color=always").out
+    assert re.sub(r"\x1b\[\d+m", "", text) == run(*words).out == "the cat \n"
+
+
+def test_a_prompt_after_color_is_the_prompt(run: Run) -> None:
+    assert run(*GREEDY, "--color", "the", "--length", "1").out == "the cat\n"
+    result = run(*GREEDY, "the", "--color=blue")
+    assert (result.code, "one of auto, always, never" in result.err) == (2, True)
+
+
+def test_likely_words_stand_under_each_word(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After "the": cat 5.1, dog 4.1 and mat 2.1 of 12.1, and top_k(k=2) removes mat."""
+    words = (*TOY, "the", "--sampler", "top_k(k=2)", "--seed", "1", "--length", "3")
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run(*words, "--alternatives", "3").out.splitlines()
+    assert lines[0] == "the"
+    drawn = run(*words).out.split()[1:]
+    assert lines[1].split()[: len(drawn)] == drawn  # the end is a word here
+    assert lines[3].startswith("cat 42%")
+    assert lines[4].startswith("dog 34%")
+    assert lines[5].startswith("(mat 17%)")
+    tokens = run(*words, "--alternatives", "3", "--json").json["texts"][0]["tokens"]
+    assert [each["text"] for each in tokens[0]["alternatives"]] == [" cat", " dog", " mat"]
+    assert [each["possible"] for each in tokens[0]["alternatives"]] == [True, True, False]
+    assert "alternatives" not in run(*words, "--json").json["texts"][0]["tokens"][0]
+
+
+def test_alternatives_of_each_sample(run: Run) -> None:
+    words = (*TOY, "the", "--sampler", "stochastic", "--seed", "1", "--length", "4", "-n", "3")
+    for text in run(*words, "--alternatives", "2", "--json").json["texts"]:
+        for token in text["tokens"]:
+            assert len(token["alternatives"]) == 2
+
+
+def test_options_of_words_that_would_have_no_effect_are_refused(run: Run, tmp_path: Path) -> None:
+    for words in (("--color", "always"), ("--alternatives", "2")):
+        result = run(*GREEDY, "the", *words, "--output", str(tmp_path / "texts.jsonl"))
+        assert (result.code, "leave out --output" in result.err) == (2, True)
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('"the"\n', "utf-8")
+    result = run(*GREEDY, "--prompt-file", str(file), "--alternatives", "2")
+    assert (result.code, "takes one prompt" in result.err) == (2, True)

@@ -345,7 +345,7 @@ def main() -> None:
             labels = [(p, s, i) for s in range(seeds) for p in range(prompts) for i in range(n)]
             row = _row(name, " x ".join(map(str, design)), len(set(units(labels))), held)
             print("| " + " | ".join(row) + " |", flush=True)
-        for row in of_human_texts(name, asked.studies // 4, 4 * asked.samples, asked.length):
+        for row in of_human_texts(name, asked.studies, 4 * asked.samples, asked.length):
             print("| " + " | ".join(row) + " |", flush=True)
 
 

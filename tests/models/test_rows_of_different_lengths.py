@@ -73,9 +73,11 @@ class Rows:
             assert np.array_equal(output(self.session), alone)
 
 
-@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "numpy"])
+@pytest.mark.parametrize(
+    "kernels", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["kernels", "numpy"]
+)
 @pytest.mark.parametrize("kind", SMALL)
-@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize("end", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_rows_have_the_bits_of_each_alone(kind, end, kernels, monkeypatch):
     if not kernels:
         monkeypatch.setattr(native, "kernels", None)

@@ -576,6 +576,7 @@ def test_a_report_uses_corelms_own_samplers_despite_a_rival(rival):
     assert {row["plugin"]["distribution"] for row in rows} == {"corelm"}
 
 
+@pytest.mark.slow
 def test_the_commands_use_corelms_own_names_despite_a_rival(rival):
     command = [sys.executable, "-W", "error", "-m", "corelm", "sample", "--length", "3", "--json"]
     done = subprocess.run([*command, "--seed", "1"], capture_output=True, text=True, timeout=60)

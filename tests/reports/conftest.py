@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import ARGUMENTS, chromium
 
 import corelm
 from corelm import Sampler
@@ -56,3 +58,38 @@ def rows() -> Callable[..., Document]:
         return {"reference": human and {"name": "human", **human}, "samplers": named}
 
     return make
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    path = chromium()
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(browser: Any, written: Path) -> Iterator[Callable[..., Any]]:
+    """A function that opens a page from the disk; the page must cause no error and load nothing."""
+    contexts = []
+    complaints: list[str] = []
+    requests: list[str] = []
+    expected = []
+
+    def open_(path: Path = written, **how: Any) -> Any:
+        contexts.append(browser.new_context(**how))
+        tab = contexts[-1].new_page()
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        contexts[-1].on("request", lambda request: requests.append(request.url))
+        expected.append(path.as_uri())
+        tab.goto(path.as_uri())
+        return tab
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert requests == expected

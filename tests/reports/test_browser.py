@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsers import TELEPHONE, chromium, overflow
 from documents import BACKWARDS, EVIL, hostile, playground, typed
 
 import corelm
@@ -21,17 +20,6 @@ from corelm.reports.render.html.page import page
 pytestmark = pytest.mark.slow
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-TELEPHONE = {"width": 400, "height": 800}
 
 CONTRASTS = """() => {
   // Whatever a colour is written as, one pixel of it has red, green, blue and opacity.
@@ -68,26 +56,6 @@ CONTRASTS = """() => {
 }"""
 
 
-def chromium() -> str:
-    """The installed browser; without one, the tests that need it are skipped or fail."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        reason = "no Chromium was found; Debian has it as the package chromium"
-        if os.environ.get("CORELM_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = chromium()
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(scope="module")
 def large(made: dict[str, Any]) -> dict[str, Any]:
     """The report with a distribution over a vocabulary of the usual size, with some ties."""
@@ -102,31 +70,6 @@ def written(large: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
     return path
 
 
-@pytest.fixture
-def opened(browser: Any, written: Path) -> Iterator[Callable[..., Any]]:
-    """A function that opens a page from the disk; the page must cause no error and load nothing."""
-    contexts = []
-    complaints: list[str] = []
-    requests: list[str] = []
-    expected = []
-
-    def open_(path: Path = written, **how: Any) -> Any:
-        contexts.append(browser.new_context(**how))
-        tab = contexts[-1].new_page()
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        contexts[-1].on("request", lambda request: requests.append(request.url))
-        expected.append(path.as_uri())
-        tab.goto(path.as_uri())
-        return tab
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert requests == expected
-
-
 def tip(word: Any) -> Any:
     return word.locator("> span")
 
@@ -136,17 +79,13 @@ def words(tab: Any, text: int = 1) -> Any:
     return tab.locator(".words").nth(text).locator("> span")
 
 
-def overflow(tab: Any) -> bool:
-    root = "document.documentElement"
-    return bool(tab.evaluate(f"{root}.scrollWidth > {root}.clientWidth"))
-
-
 def test_it_opens_and_shows_every_section(opened):
     tab = opened()
     for section in tab.locator("section").all():
         assert section.is_visible()
     assert tab.locator("#try form").is_visible()
     assert tab.locator("svg").count() == 5
+    assert tab.locator(".menu").count() == 5
 
 
 SETTINGS = [
@@ -345,16 +284,20 @@ def test_paper_has_no_sliders_and_is_white(opened):
     tab = opened(color_scheme="light")
     tab.emulate_media(media="print")
     assert not tab.locator("#try form").is_visible()
-    assert not tab.locator("nav").is_visible()
+    for control in ("nav", ".controls", ".menu", ".screen"):
+        assert not tab.locator(control).first.is_visible()
     assert tab.locator(".bars").is_visible()
     assert not tab.locator("details").nth(1).is_visible()
 
 
-@pytest.mark.parametrize("width", [979, 1047], ids=["letter", "A4"])  # landscape, less its margins
+@pytest.mark.parametrize("width", [703, 725], ids=["A4", "letter"])  # upright, less its margins
 def test_tables_fit_on_paper(opened, width):
-    tab = opened(viewport={"width": width, "height": 700})
+    tab = opened(viewport={"width": width, "height": 1000})
+    tab.locator("#differences").check()
     tab.emulate_media(media="print")
     assert not overflow(tab)
+    for table in tab.locator(".wide").all():
+        assert table.evaluate("each => each.scrollWidth <= each.clientWidth")
 
 
 def test_malicious_strings_do_nothing(opened, made, tmp_path):
@@ -367,7 +310,9 @@ def test_malicious_strings_do_nothing(opened, made, tmp_path):
     assert tab.locator("script").count() == 1
     assert tab.locator("img").count() == 0
     assert visible(EVIL + BACKWARDS) in tab.locator("article h4").first.text_content()
-    assert tab.locator(".note li").first.text_content() == visible(EVIL)
+    failed, warning = (tab.locator(".note li").nth(place).text_content() for place in (0, 1))
+    assert failed.startswith(visible(EVIL + BACKWARDS) + ": ")
+    assert warning == visible(EVIL)
     words(tab, 0).first.focus()
     assert tip(words(tab, 0).first).is_visible()
     assert tab.evaluate("document.title").endswith(visible(EVIL + BACKWARDS))

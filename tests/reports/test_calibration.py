@@ -6,6 +6,7 @@ which a report must find them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from corelm.reports.measure.on_contexts import GRID
 from corelm.reports.measure.temperature_fit import on_human_text
 from corelm.reports.render.plots.charts import charts
 from corelm.testing import ToyModel
+
+pytestmark = pytest.mark.slow
 
 MODEL = ToyModel(end=False)
 PEOPLE = {"overconfident": 2.0, "underconfident": 0.5}
@@ -164,3 +167,16 @@ def test_human_text_above_every_temperature_has_none():
     curve = {"word_surprisal": words.tolist(), "word_slope": np.zeros_like(words).tolist()}
     fit = on_human_text({"surprisal": texts}, curve, GRID)
     assert (fit.t, fit.t_ci95, fit.surprisal) == (None, None, 5.0)
+
+
+def test_a_match_to_human_text_averages_where_human_words_have_a_surprisal():
+    """Behind "the" all words are unknown here, and the model is less certain than elsewhere."""
+    texts = [re.sub(r"\bthe \w+", "the zzz", text) for text in _texts(1.0)]
+    document = corelm.compare(
+        MODEL, ["temperature"], prompts="", n=8, length=40, reference=texts, match="surprisal=human"
+    ).to_dict()
+    [row] = document["samplers"]
+    assert row["differences"]["teacher_forced"]["expected_surprisal"]["value"] == pytest.approx(
+        0, abs=0.01
+    )
+    assert row["params"]["t"] == pytest.approx(document["reference"]["temperature"]["t"], rel=0.02)

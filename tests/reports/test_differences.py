@@ -13,9 +13,9 @@ import corelm
 from corelm.errors import UsageError
 from corelm.reports.document.content import GeneratedTexts, HumanEntry
 from corelm.reports.measure.entries import Measured, closest
+from corelm.reports.metrics.derived_intervals import independent_difference
 from corelm.reports.metrics.intervals import (
     difference_interval,
-    independent_difference,
     mean_interval,
 )
 
@@ -166,6 +166,7 @@ def simulation():
     return long_program("false_discoveries")
 
 
+@pytest.mark.slow
 def test_the_closest_row_is_seldom_left_out(simulation):
     """A few studies of `tests/long/false_discoveries.py`; 30 % of 1,024 texts were false before."""
     studies = simulation.ClosestStudies(size=2000)

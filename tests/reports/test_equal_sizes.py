@@ -52,12 +52,14 @@ def test_eight_texts_are_compared_with_sets_of_eight_human_ones(people):
     assert difference["ci95"][0] < difference["value"] < difference["ci95"][1]
 
 
+@pytest.mark.slow
 def test_subsets_have_the_figures_of_sets_drawn_that_size(people):
     """The mean over subsets is unbiased, and its interval holds the truth."""
-    sets = [TextSet(texts("temperature(t=1.2)", 8, seed)).of_set for seed in range(200)]
+    sampler = "temperature(t=0.8)"  # its texts share enough phrases for self-BLEU
+    sets = [TextSet(texts(sampler, 8, seed)).of_set for seed in range(200)]
     hits = 0
     for seed in range(20):
-        found = TextSet(texts("temperature(t=1.2)", 96, 1000 + seed), set_size=8).summary()
+        found = TextSet(texts(sampler, 96, 1000 + seed), set_size=8).summary()
         for name in ("distinct_2", "self_bleu_4", "zipf"):
             low, high = found.ci95[name]
             hits += low <= np.mean([each[name] for each in sets]) <= high

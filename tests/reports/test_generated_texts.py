@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,11 @@ import pytest
 import corelm
 from corelm import Sampler
 from corelm.errors import SamplerError
-from corelm.generation.generate import BATCH
+from corelm.generation.endings import Endings
+from corelm.generation.generate import BATCH, Texts
+from corelm.plugins.strategies import Strategy, strategy
 from corelm.reports.document.schema import fault, schema
-from corelm.reports.measure.generated_texts import DETAILED, draw
+from corelm.reports.measure.generated_texts import DETAILED, draw, draw_together
 from corelm.reports.measure.illustrations import kept_texts
 from corelm.reports.measure.text_set import TextSet
 from corelm.testing import ToyModel
@@ -361,3 +364,29 @@ def test_a_huge_perplexity_is_finite():
     assert figures["surprisal"] == 800
     assert math.isfinite(figures["perplexity"])
     assert all(map(math.isfinite, figures["ci95"]["perplexity"]))
+
+
+# Several prompts
+
+
+@pytest.mark.parametrize("sampler", ["temperature(t=0.7)", "mirostat(tau=2)", "greedy"])
+def test_prompts_of_different_lengths_in_one_batch_have_their_records_alone(sampler):
+    prompts = ["the", "the mat and the dog", "the cat", "and"]
+    texts = Texts("", strategy(sampler), 10, 7, 3, Endings())
+    [batch] = texts.batches(prompts, independent=True)
+    alone = [
+        record
+        for index, prompt in enumerate(prompts)
+        for record in drawn(
+            sampler=sampler, prompt=prompt, samples=range(7), seed=3, prompt_index=index
+        )
+    ]
+    assert draw_together(ToyModel(), batch) == alone
+
+
+def test_a_sampler_that_fails_among_several_prompts_is_named():
+    texts = Texts("", strategy("temperature(t=0.7)"), 10, 2, 3, Endings())
+    [batch] = texts.batches(["the", "the dog sat"])
+    broken = [(replace(part, strategy=Strategy(Restores())), samples) for part, samples in batch]
+    with pytest.raises(SamplerError, match="restored a token"):
+        draw_together(ToyModel(), broken)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from corelm.reports.document.content import MatchedTo, SamplerEntry
-from corelm.reports.document.numbers import listed, number, share
+from corelm.reports.document.numbers import (
+    choices,
+    interval_of_difference,
+    listed,
+    margins,
+    number,
+    per_hundred,
+    share,
+)
 from corelm.reports.render.columns import TARGET, in_short, text_of
 from corelm.reports.render.sentences import in_words
 
@@ -57,3 +65,32 @@ def test_a_matched_figure(figure, value, words, short):
 
 def test_a_sampler_that_was_not_matched():
     assert text_of(TARGET, SamplerEntry(sampler="greedy")) == ""
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "ends", "texts"),
+    [
+        (number, 4.17, (4.09, 4.26), ("±0.09",)),  # the farther end
+        (number, 4.17, (4.09, 4.40), ("+0.23", "\N{MINUS SIGN}0.08")),
+        (number, 4.17, (4.17, 4.17), ()),
+        (number, 4.17, (4.2, 4.4), ("4.20\N{EN DASH}4.40",)),  # outside
+        (number, 1234.0, (1134.0, 1334.0), ("±100",)),
+        (share, 0.5, (0.4, 0.6), ("±10.0",)),
+        (share, 0.0031, (0.0011, 0.0051), ("±0.20",)),
+        (share, 0.0031, (0.0, 0.057), ("+5.4", "\N{MINUS SIGN}0.3")),
+        (share, 1.0, (0.9, 1.0), ("\N{MINUS SIGN}10.0",)),
+        (share, -0.25, (-0.35, -0.15), ("±10.0",)),
+        (per_hundred, 0.01, (0.005, 0.015), ("±0.50",)),
+        (choices, 1.0, (0.9, 1.2), ("+0.6", "\N{MINUS SIGN}0.3")),
+    ],
+)
+def test_an_interval_as_distances_from_its_value(form, value, ends, texts):
+    assert margins(form, value, *ends) == texts
+
+
+def test_the_interval_of_a_difference_of_shares_is_in_percentage_points():
+    assert interval_of_difference(share, -0.2452, -0.2367) == (
+        "\N{MINUS SIGN}24.5 to \N{MINUS SIGN}23.7 pp"
+    )
+    assert interval_of_difference(share, 0.1, 0.2) == "10.0\N{EN DASH}20.0 pp"
+    assert interval_of_difference(number, 0.1, 0.2) == "0.10\N{EN DASH}0.20"

@@ -17,14 +17,20 @@ import pytest
 from documents import EVIL, every_number, full, hostile, typed
 
 from corelm.errors import ReportError
-from corelm.reports.document.figures import ENTROPY, LIKELIHOOD, TABLES, VARIETY
+from corelm.reports.document.figures import (
+    DIVERGENCE,
+    ENTROPY,
+    LIKELIHOOD,
+    TABLES,
+    VARIETY,
+)
 from corelm.reports.document.numbers import visible
 from corelm.reports.document.schema import check, schema
 from corelm.reports.document.summary import summary
 from corelm.reports.render import columns
 from corelm.reports.render.bibtex import to_bibtex
 from corelm.reports.render.html import side_by_side, tables
-from corelm.reports.render.html.page import page
+from corelm.reports.render.html.page import FILES, page
 from corelm.reports.render.markdown import to_markdown
 
 Document = dict[str, Any]
@@ -124,13 +130,14 @@ def test_no_attribute_runs_a_script(read):
 
 
 def test_the_human_row_is_first_and_every_sampler_below(made, read):
-    for table in (ENTROPY, LIKELIHOOD, VARIETY):
+    for table in TABLES:
         lines = list(tables.lines(typed(made), table))
         assert lines[0].human
-        assert [line.name for line in lines[1:]] == [row["sampler"] for row in made["samplers"]]
+        measured = [row["sampler"] for row in made["samplers"] if not row["error"]]
+        assert [line.name for line in lines[1:]] == measured
         titles = [column.title for column in columns.columns_of(table, typed(made))]
         titles = [title for title in titles if title not in ABSENT]
-        assert all([c.title for c in line.cells] == titles for line in lines if not line.error)
+        assert all([cell.title for cell in line.cells] == titles for line in lines)
 
 
 def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(document):
@@ -142,30 +149,99 @@ def test_a_cell_has_its_figure_its_interval_and_its_difference_to_people(documen
     row["teacher_forced"]["ci95"]["expected_surprisal"] = [0.9, 1.25]
     difference = row["differences"]["teacher_forced"]["expected_surprisal"]
     difference.update(value=-0.5, ci95=[-0.75, -0.25])
-    lines = tables.lines(typed(document), ENTROPY)
-    line = next(line for line in lines if line.name == "temperature(t=0.5)")
-    found = {cell.title: cell for cell in line.cells}
-    ends = "0.90\N{EN DASH}1.25"
-    assert found["entropy"] == tables.Cell("entropy", "1.00", "", ends)
-    assert found["expected surprisal"] == tables.Cell(
-        "expected surprisal", "1.00", "", ends, "\u22120.50", "\u22120.75 to \u22120.25", True
+    found, line = _cells_of(document, ENTROPY, "temperature(t=0.5)")
+    ends = ("+0.25", "\u22120.10")
+    assert found["entropy"] == tables.Cell("entropy", tables.Amount("1.00", ends), first=True)
+    assert found["bits"].figure.text == "1.44"
+    assert found["choices"].figure.text == "2.7"
+    between = tables.Amount("1.10", ("0.25\N{EN DASH}2.25",))
+    assert found["median"] == tables.Cell("median", between)
+    other, _ = _cells_of(document, DIVERGENCE, "temperature(t=0.5)")
+    assert other["expected surprisal"] == tables.Cell(
+        "expected surprisal",
+        tables.Amount("1.00", ends),
+        difference=tables.Amount("\u22120.50", ("\u00b10.25",)),
+        clear=True,
+        first=True,
     )
-    assert found["bits"].text == "1.44"
-    assert found["choices"].text == "2.7"
-    assert found["median"] == tables.Cell("median", "1.10", "", "0.25\N{EN DASH}2.25")
     greatest = document["bounds"]["max"]
     places = [round(100 * nats / greatest, 1) for nats in (1.0, 0.25, 2.25)]
     assert line.strip == tables.RangeStrip(*places)
 
 
+def _cells_of(document, table, name):
+    """The cells of a line by their titles, and the line."""
+    line = next(line for line in tables.lines(typed(document), table) if line.name == name)
+    return {cell.title: cell for cell in line.cells}, line
+
+
+def test_the_interval_of_a_share_and_its_difference_are_in_percentage_points(document):
+    row = next(row for row in document["samplers"] if row["name"] == "temperature")
+    row["generated_texts"]["rep_2"] = 0.25
+    row["generated_texts"]["ci95"]["rep_2"] = [0.125, 0.375]
+    row["differences"]["generated_texts"]["rep_2"] = {"value": -0.3, "ci95": [-0.31, -0.05]}
+    found, _ = _cells_of(document, LIKELIHOOD, "temperature(t=0.5)")
+    assert found["rep-2"].figure == tables.Amount("25.0%", ("\u00b112.5",))
+    assert found["rep-2"].difference == tables.Amount("\u221230.0", ("+25.0", "\u22121.0"), "pp")
+
+
+def test_rows_and_tables_without_figures_are_left_out(document):
+    greedy, *others = document["samplers"]
+    greedy["teacher_forced"] = None  # as for a decoder
+    shown = tables.table(typed(document), ENTROPY)
+    names = [line.name for block in shown.blocks for line in block.lines]
+    assert names == ["temperature(t=0.5)", "uniform"]
+    assert shown.absent == ["human text", "greedy"]
+    for row in others:
+        row["teacher_forced"] = None
+    assert tables.table(typed(document), ENTROPY) is None
+    assert 'id="teacher-forced"' not in page(typed(document))
+
+
+def test_the_number_of_texts_is_said_once_and_where_it_differs(document):
+    shown = tables.table(typed(document), VARIETY)
+    assert (shown.n, shown.mixed) == ("16 (8 independent)", True)
+    notes = {line.name: line.note for block in shown.blocks for line in block.lines}
+    assert notes["human text"] == "n = 8"
+    assert notes["uniform"] == ""
+
+
+def test_the_settings_of_a_sweep_are_a_block_of_their_own(document):
+    _, temperature, *others = document["samplers"]
+    temperature["sweep"] = "temperature(t=1..3/3)"
+    settings = [temperature | {"sampler": f"temperature(t={t})"} for t in (1.0, 2.0, 3.0)]
+    document["samplers"] = settings + others
+    blocks = tables.table(typed(document), VARIETY).blocks
+    assert [block.title for block in blocks] == ["", "temperature(t=1..3/3)", ""]
+    assert [len(block.lines) for block in blocks] == [1, 3, 1]
+
+
+def test_every_picture_has_its_data(made, read):
+    data = [figure["data-csv"] for figure in read.all("figure")]
+    assert len(data) == 5
+    assert all(text.count("\n") >= 4 for text in data)
+    row = made["samplers"][1]
+    diversity = row["generated_texts"]["diversity"]
+    assert f"temperature(t=0.5),{diversity:.6g}," in data[1]
+
+
+def test_a_front_that_all_are_on_is_not_a_list_of_all(document):
+    names = [row["sampler"] for row in document["samplers"] if not row["error"]]
+    front = {"view": "generated_texts", "larger": "diversity", "smaller": "surprisal"}
+    document["fronts"] = [front | {"rows": names}]
+    assert "none of the 3 rows beats another in both" in page(typed(document))
+    document["fronts"] = [front | {"rows": names[:2]}]
+    assert "beaten in both: uniform" in page(typed(document))
+
+
 def test_tables_have_captions_and_scopes(read):
     tables, captions = read.all("table"), read.all("caption")
-    assert len(tables) == len(captions) == 5
+    assert len(tables) == len(captions) == 6
     assert all("scope" in head for head in read.all("th"))
 
 
-def test_a_failed_sampler_has_its_reason_in_every_table_and_no_text(whole):
-    assert whole.count("no more | `words`\nhere") == 3
+def test_a_failed_sampler_has_its_reason_once_and_no_text(whole):
+    assert whole.count("no more | `words`\nhere") == 1
     assert whole.count("No text: the sampler failed.") == 10  # two prompts of five samples
 
 
@@ -173,7 +249,7 @@ def test_every_word_can_be_reached_and_has_its_figures(made, whole):
     written = [text for row in made["samplers"] for text in row["texts"]]
     tokens = sum(len(text["tokens"]) for text in written)
     headings = whole.count('<span class="term"')
-    assert whole.count('tabindex="0">') == tokens + headings + 4  # and the tables that scroll
+    assert whole.count('tabindex="0">') == tokens + headings + 5  # and the tables that scroll
     token = made["samplers"][1]["texts"][0]["tokens"][0]
     shown = side_by_side.word(token)
     inner = f"{shown.text}<span>{shown.about}<i>{shown.likely}</i></span>"
@@ -198,7 +274,7 @@ def test_formulas_have_variables_and_minus_signs(whole):
 
 
 def test_figures_of_other_texts_say_so(document):
-    row = next(iter(tables.lines(typed(document), ENTROPY)))
+    row = next(iter(tables.lines(typed(document), DIVERGENCE)))
     assert row.note == ""
     assert [c.note for c in row.cells if c.title == "expected surprisal"] == [
         "of the words written"
@@ -285,10 +361,10 @@ def test_any_numbers_can_be_shown(document, number):
 def test_no_entropy_of_human_text_is_shown(document):
     shown = page(typed(document))
     assert "--human-at:" not in shown
-    lines = tables.lines(typed(document), ENTROPY)
-    human = {cell.title: cell for cell in next(iter(lines)).cells}
-    assert human["entropy"].text == ""
-    assert human["expected surprisal"].text != ""
+    entropy, _ = _cells_of(document, ENTROPY, "human text")
+    assert not any(cell.figure for cell in entropy.values())
+    surprisal, _ = _cells_of(document, DIVERGENCE, "human text")
+    assert surprisal["expected surprisal"].figure
 
 
 def test_a_report_without_people_without_texts_without_a_playground(document):
@@ -334,4 +410,5 @@ def test_logits_that_rise_or_are_not_numbers_are_refused(document, logits):
 
 def test_the_page_s_files_are_in_the_package():
     names = {file.name for file in resources.files("corelm.reports.render.html.template").iterdir()}
-    assert {"page.html.jinja", "definitions.html.jinja", "page.css", "page.js"} <= names
+    parts = [name for kind in FILES.values() for name in kind]
+    assert {"page.html.jinja", "definitions.html.jinja", *parts} <= names

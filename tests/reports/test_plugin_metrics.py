@@ -16,7 +16,10 @@ from corelm.plugins.registry import Registry
 from corelm.reports.document.figures import VARIETY
 from corelm.reports.document.gate import condition
 from corelm.reports.measure import plan, plugin_metrics
-from corelm.reports.metrics.intervals import jackknife, widened
+from corelm.reports.metrics.derived_intervals import widened
+from corelm.reports.metrics.intervals import (
+    jackknife,
+)
 from corelm.reports.render import columns
 from corelm.reports.render.html import tables
 from corelm.testing import ToyModel

@@ -10,7 +10,7 @@ import corelm
 from corelm.errors import UsageError
 from corelm.reports.measure.human_corpus import HumanCorpus, beginnings
 from corelm.reports.metrics.closest_set import closest_set
-from corelm.reports.metrics.intervals import independent_difference
+from corelm.reports.metrics.derived_intervals import independent_difference
 from corelm.testing import ToyModel
 
 TOPICS, WORDS, LENGTH = 16, 6, 12
@@ -128,6 +128,21 @@ def test_several_seeds_and_decoders_are_paired_too(model_and_prompts):
         found = entry["differences"]["generated_texts"]["surprisal"]
         assert found["value"] is not None
         assert found["ci95"] is not None
+
+
+def test_perplexity_and_figures_of_sets_over_seeds_are_paired_by_prompt(model_and_prompts):
+    """The topics differ much more than the texts of one topic: pairing makes intervals narrow."""
+    report = continued(model_and_prompts, n=1, seeds=[1, 2, 3])
+    [entry], human = report["samplers"], report["reference"]["generated_texts"]
+    own, differences = entry["generated_texts"], entry["differences"]["generated_texts"]
+    for name, most in (("perplexity", 0.5), ("distinct_1", 0.9)):
+        found = differences[name]
+        assert found["value"] == pytest.approx(own[name] - human[name])
+        low, high = found["ci95"]
+        assert low <= 0 <= high, name
+        ends = own["ci95"][name], human["ci95"][name]
+        apart = independent_difference(own[name], ends[0], human[name], ends[1])
+        assert high - low < most * (apart[1] - apart[0]), name
 
 
 def test_a_second_scorer_reads_the_prompt_and_scores_what_follows(model_and_prompts):

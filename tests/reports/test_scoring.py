@@ -126,9 +126,10 @@ def test_human_texts_are_scored_and_the_scorer_is_named(tmp_path):
     check(document)
     assert document["header"]["second_scorer"] == {"name": "ToyModel", "sha256": None}
     human = document["reference"]["generated_texts"]
-    # "a zebra" is unknown to both, so both leave it out; the scorer reads on as if it were not
-    # there, so only the bytes are the same.
-    assert human["scorer_bits_per_byte"] == pytest.approx(human["bits_per_byte"], rel=0.2)
+    # "a zebra" is unknown to both: both read it as [UNK] and leave it out.
+    assert human["scorer_bits_per_byte"] == pytest.approx(human["bits_per_byte"], rel=1e-9)
+    assert human["scorer_surprisal"] == pytest.approx(human["surprisal"], rel=1e-9)
+    assert "in those of the second scorer" in document["reference"]["description"]
     [row] = document["samplers"]
     assert "scorer_surprisal" in row["differences"]["generated_texts"]
     assert "Second scorer: ToyModel." in report.to_markdown()
@@ -162,3 +163,33 @@ def test_a_note_says_what_becomes_of_unknown_words():
         "does not know"
         not in compare(["greedy"], reference=["the cat"])["reference"]["description"]
     )
+
+
+class LetterVocabulary:
+    """One token a letter, none for unknown words; it keeps what it encoded."""
+
+    padding, unknown, start, ends = None, None, None, ()
+    letters = " abcdefghijklmnopqrstuvwxyz.[]ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+    def __init__(self):
+        self.read = []
+
+    def __len__(self):
+        return len(self.letters)
+
+    def encode(self, text):
+        self.read.append(text)
+        return list(map(self.letters.index, text))
+
+    def decode(self, ids):
+        return "".join(self.letters[i] for i in ids)
+
+
+def test_a_scorer_without_an_unknown_word_reads_human_text_without_such_words():
+    size = len(LetterVocabulary.letters)
+    scorer = ToyModel([f"w{i}" for i in range(size - 2)], logits=np.zeros(size), end=False)
+    scorer.vocabulary = LetterVocabulary()
+    document = compare(["greedy"], reference=["the cat barked", "the dog sat"], scorer=scorer)
+    assert "and of what a second scorer and" in document["reference"]["description"]
+    assert "the cat" in scorer.vocabulary.read
+    assert not any("[UNK]" in text for text in scorer.vocabulary.read if "cat" in text)

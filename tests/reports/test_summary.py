@@ -40,8 +40,8 @@ def test_the_closest_to_human_text(rows):
     document = rows(HUMAN, a=figures(surprisal=1.5), b=surprised(4.0, -0.3, -0.12))
     document["closest"] = ["b"]
     assert summary(typed(document)) == (
-        f"b is closest to human text by surprisal: 4.00 against 4.20 nats per token {AT_95}. "
-        "Equivalence to human text within 0.10 nats is not shown for b (95 % interval of the "
+        f"Only b may be the closest to human text by surprisal: 4.00 against 4.20 nats per token "
+        f"{AT_95}. b differs from human text by more than 0.10 nats (95 % interval of the "
         "difference: -0.30 to -0.12)."
     )
 
@@ -57,9 +57,22 @@ def test_the_closest_may_be_several_that_cannot_be_told_apart(rows):
     assert summary(typed(document)) == (
         "a, b and c cannot be told from the closest to human text by surprisal: 4.10, 4.25 and "
         f"4.10 against 4.20 nats per token {AT_95}. b is equivalent to human text within 0.10 nats "
-        "(95 % interval of the difference: -0.02 to 0.09). Equivalence to human text within 0.10 "
-        "nats is not shown for a and c (95 % intervals of the differences: -0.20 to -0.05 and "
-        "-0.30 to 0.10)."
+        "(95 % interval of the difference: -0.02 to 0.09). Whether a and c are within 0.10 nats of "
+        "human text cannot be told (95 % intervals of the differences: -0.20 to -0.05 and -0.30 to "
+        "0.10)."
+    )
+
+
+def test_beyond_the_margin_and_unclear_are_different_statements(rows):
+    document = rows(
+        HUMAN,
+        a=surprised(4.1, -0.3, -0.11), b=surprised(4.4, 0.101, 0.3), c=surprised(4.1, -0.2, -0.1),
+    )  # fmt: skip
+    document["closest"] = ["a", "b", "c"]
+    assert summary(typed(document)).endswith(
+        "a and b differ from human text by more than 0.10 nats (95 % intervals of the differences: "
+        "-0.30 to -0.11 and 0.10 to 0.30). Whether c is within 0.10 nats of human text cannot be "
+        "told (95 % interval of the difference: -0.20 to -0.10)."
     )
 
 
@@ -126,6 +139,32 @@ def swept(rows, front):
         pair | {"view": "generated_texts", "rows": front},
     ]
     return document
+
+
+def test_neighbouring_settings_of_a_sweep_are_named_as_one(rows):
+    settings = {
+        f"temperature(t={t / 10})": {
+            "teacher_forced": {"expected_surprisal": t / 2, "model_entropy": 3.0},
+            "generated_texts": {"rep_4": 0.5 / t, "loops": 0.0},
+        }
+        for t in range(1, 21)
+    }
+    said = summary(typed(rows(**settings)))
+    assert "temperature(t=0.1 to 0.5) (10.0% to 50.0% of 4-grams) repeat themselves." in said
+    assert (
+        "temperature(t=0.9 to 2.0) sample from the tail (expected surprisal 4.50 to 10.00" in said
+    )
+    assert said.count("temperature(") == 2
+
+
+def test_a_setting_between_them_divides_a_run(rows):
+    settings = {
+        f"top_k(k={k}) | temperature(t=1.0)": {"generated_texts": {"rep_4": share, "loops": 0.0}}
+        for k, share in ((1, 0.5), (2, 0.4), (5, 0.3), (9, 0.0), (20, 0.2), (50, 0.2))
+    }
+    said = summary(typed(rows(**settings)))
+    assert "top_k(k=1 to 5) | temperature(t=1.0) (30.0% to 50.0% of 4-grams), " in said
+    assert "top_k(k=20) | temperature(t=1.0) (20.0% of 4-grams) and top_k(k=50)" in said
 
 
 @pytest.mark.parametrize(

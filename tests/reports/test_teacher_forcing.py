@@ -11,14 +11,15 @@ from small_models import SMALL, small_model
 import corelm
 from corelm import Sampler
 from corelm.errors import ModelOutputError
+from corelm.generation.teacher_forcing import LOGITS_BYTES
 from corelm.language_model import never_drawn
 from corelm.numerics.distributions import surprisals
 from corelm.reports.divergences import nan_if_impossible
-from corelm.reports.measure.contexts import LOGITS_BYTES, Contexts, Reader, groups, read
+from corelm.reports.measure.contexts import Contexts, Reader, groups, read
 from corelm.testing import ToyModel
 
 INF = float("inf")
-BOUND = "corelm.reports.measure.contexts.LOGITS_BYTES"
+BOUND = "corelm.generation.teacher_forcing.LOGITS_BYTES"
 
 
 def some_texts(size, lengths, prompts, seed=0):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import sqlite3
 
 from corelm.studies.unit_cache import UnitCache
@@ -43,3 +45,13 @@ def test_without_a_place_it_stores_nothing(tmp_path, caplog):
         cache.put("a", "1")
         assert cache.get("a") is None
     assert "finished work is not stored" in caplog.text
+
+
+def test_it_forgets_the_oldest_results_and_stays_below_its_bound(tmp_path):
+    file, result = tmp_path / "units.sqlite", json.dumps(random.Random(1).randbytes(5000).hex())
+    with UnitCache(file, most=500_000) as cache:
+        for key in range(400):
+            cache.put(str(key), result)
+        assert cache.get("0") is None
+        assert cache.get("399") == result
+    assert file.stat().st_size < 600_000

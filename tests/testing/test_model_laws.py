@@ -126,6 +126,13 @@ class ForgetsLengths(SESSION):
         super().rewind(count if min(self._lengths) == max(self._lengths) else count - 1)
 
 
+class SharesItsFork(SESSION):
+    """The copy is the session itself."""
+
+    def fork(self):
+        return self
+
+
 class SlidesTogether(SESSION):
     """The window of all rows slides where that of the longest does."""
 
@@ -160,6 +167,7 @@ class EqualRows(SESSION):
         (JoinsInFront, "joins_sessions", r"after rows of \(1, 9, 3\) tokens joined"),
         (JoinsAnything, "joins_sessions", "joined a session of another model"),
         (ForgetsLengths, "joins_sessions", r"after rewind\(2\) of rows of different lengths"),
+        (SharesItsFork, "forks_sessions", "of a fork after two tokens of its own"),
         (SlidesTogether, "slides_each_window_by_itself", r"at \[.*\] tokens of 12"),
     ],
 )

@@ -4,6 +4,7 @@ import errno
 import logging
 import random
 import re
+import shutil
 from collections import namedtuple
 from dataclasses import replace
 
@@ -35,32 +36,36 @@ from corelm.word_vocabulary import WordVocabulary  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-SIZES = {"book": (1, 2), "default": (2, 2), "gpt2": (2, 2), "rnn": (1, 1)}
+SIZES = {"book": (1, 2), "default": (1, 2), "gpt2": (2, 2), "rnn": (1, 1)}
 
 
-@pytest.fixture(autouse=True)
-def small_presets(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def small_presets():
     """The presets with their recipes, eight wide."""
-    for name, (blocks, heads) in SIZES.items():
-        preset = presets.PRESETS[name]
-        small = replace(
-            preset.architecture, context_length=6, width=8, dense=16, heads=heads, blocks=blocks
-        )
-        recipe = replace(preset.recipe, batch=4, learning_rate=0.01)
-        monkeypatch.setitem(
-            presets.PRESETS, name, replace(preset, architecture=small, recipe=recipe)
-        )
+    with pytest.MonkeyPatch.context() as patch:
+        for name, (blocks, heads) in SIZES.items():
+            preset = presets.PRESETS[name]
+            small = replace(
+                preset.architecture, context_length=6, width=8, dense=16, heads=heads, blocks=blocks
+            )
+            recipe = replace(preset.recipe, batch=4, learning_rate=0.01)
+            patch.setitem(presets.PRESETS, name, replace(preset, architecture=small, recipe=recipe))
+        yield
 
 
 @pytest.fixture
 def texts(tmp_path):
     """Forty short texts in which b follows a, c follows b, and so on."""
+    return write_texts(tmp_path)
+
+
+def write_texts(folder):
     rng, letters = random.Random(0), ["a", "b", "c", "d", "e", "f", "g", "h"]
     lines = []
     for _ in range(40):
         start = rng.randrange(8)
         lines.append(" ".join(letters[(start + i) % 8] for i in range(rng.randrange(4, 12))))
-    path = tmp_path / "texts.txt"
+    path = folder / "texts.txt"
     path.write_text("\n".join(lines))
     return path
 
@@ -110,6 +115,27 @@ class Notes(Reporter):
         self.written.append((epoch, texts))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, small_presets):
+    """The model of a run that nothing interrupted."""
+    return train(settings(write_texts(tmp_path_factory.mktemp("whole"))), Notes())
+
+
+@pytest.fixture(scope="module")
+def after_six_steps(tmp_path_factory, small_presets):
+    """The checkpoint of a run that was interrupted at its sixth step."""
+    chosen = settings(write_texts(tmp_path_factory.mktemp("interrupted")))
+    with pytest.raises(KeyboardInterrupt):
+        train(chosen, Notes(interrupt_at=6))
+    return checkpoint_path(chosen.out)
+
+
+@pytest.fixture
+def interrupted(texts, after_six_steps):
+    """The checkpoint of a run with these texts that was interrupted at its sixth step."""
+    return shutil.copy(after_six_steps, checkpoint_path(settings(texts).out))
+
+
 @pytest.mark.parametrize("preset", ["book", "default", "gpt2", "rnn"])
 def test_a_trained_model_can_be_loaded_and_writes(texts, preset):
     notes = Notes()
@@ -147,10 +173,9 @@ def weights(path):
 
 
 @pytest.mark.parametrize("interrupt_at", [3, 5, 11, 13])  # the last is the end of an epoch
-def test_an_interrupted_run_resumes_to_the_same_weights(texts, interrupt_at):
-    whole = settings(texts, out=texts.parent / "whole")
+def test_an_interrupted_run_resumes_to_the_same_weights(texts, whole, interrupt_at):
     broken = settings(texts, out=texts.parent / "broken")
-    expected = weights(train(whole, Notes()))
+    expected = weights(whole)
     with pytest.raises(KeyboardInterrupt):
         train(broken, Notes(interrupt_at))
     notes = Notes()
@@ -259,26 +284,20 @@ def test_little_text_has_a_small_batch_and_warnings(texts):
     assert rough.startswith("only 2 texts are held out")
 
 
-def interrupted(texts, **changes):
-    with pytest.raises(KeyboardInterrupt):
-        train(settings(texts, **changes), Notes(interrupt_at=6))
-    return checkpoint_path(settings(texts).out)
-
-
+@pytest.mark.usefixtures("interrupted")
 def test_a_checkpoint_is_not_overwritten_by_mistake(texts):
-    interrupted(texts)
     with pytest.raises(TrainingError, match="--resume"):
         train(settings(texts), Notes())
 
 
+@pytest.mark.usefixtures("interrupted")
 def test_resuming_another_run_is_refused_and_the_difference_shown(texts):
-    interrupted(texts)
     with pytest.raises(TrainingError, match="seed was 0 and is 3"):
         train(settings(texts, seed=3), Notes(), resume=True)
 
 
+@pytest.mark.usefixtures("interrupted")
 def test_a_resumed_run_may_be_longer_but_not_shorter(texts):
-    interrupted(texts)
     with pytest.raises(TrainingError, match="epochs was 2 and is 1"):
         train(settings(texts, epochs=1), Notes(), resume=True)
     notes = Notes()
@@ -288,8 +307,8 @@ def test_a_resumed_run_may_be_longer_but_not_shorter(texts):
     assert [epoch for epoch, _ in notes.perplexities][-1] == 3
 
 
+@pytest.mark.usefixtures("interrupted")
 def test_resuming_with_other_data_is_refused(texts):
-    interrupted(texts)
     texts.write_text(texts.read_text().replace("a b c d", "a b c e"))
     with pytest.raises(TrainingError, match="data was"):
         train(settings(texts), Notes(), resume=True)
@@ -306,10 +325,9 @@ def test_a_finished_model_can_be_trained_further(texts):
     assert f"--from {first}" in after.manifest["training"]["command"]
 
 
-def test_a_model_to_train_further_has_its_own_vocabulary(texts):
-    first = train(settings(texts), Notes())
+def test_a_model_to_train_further_has_its_own_vocabulary(texts, whole):
     with pytest.raises(UsageError, match="has its own vocabulary size"):
-        train(settings(texts, start_from=first), Notes())
+        train(settings(texts, start_from=whole), Notes())
 
 
 def test_two_runs_into_one_folder(texts):
@@ -457,12 +475,11 @@ def test_there_must_be_something_to_resume(texts):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_a_damaged_checkpoint_is_refused(texts, damage):
-    path = interrupted(texts)
-    content = bytearray(path.read_bytes())
+def test_a_damaged_checkpoint_is_refused(texts, interrupted, damage):
+    content = bytearray(interrupted.read_bytes())
     if damage == "flip":
         content[len(content) // 2] ^= 1
-    path.write_bytes({"cut": content[:-9], "flip": content, "empty": b""}[damage])
+    interrupted.write_bytes({"cut": content[:-9], "flip": content, "empty": b""}[damage])
     with pytest.raises(TrainingError, match="damaged"):
         train(settings(texts), Notes(), resume=True)
 

@@ -9,6 +9,7 @@ import typer
 
 from corelm.cli.options.choices import (
     DECODER,
+    Color,
     DecoderChoice,
     Device,
     Dtype,
@@ -34,6 +35,7 @@ from corelm.cli.options.prompt import (
 from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.output.texts import Request, writer
+from corelm.cli.output.words import is_colored
 from corelm.cli.text_values import TextCommand
 from corelm.decoding.random_stream import fresh_seed
 from corelm.errors import UsageError
@@ -46,11 +48,13 @@ from corelm.plugins.models import MODEL, label
 from corelm.plugins.strategies import Strategy
 
 if TYPE_CHECKING:
+    from corelm.cli.output.alternatives import Alternatives
     from corelm.scaling.many_texts import Destination
 
 LENGTH = Parameter("length", int, 50, Rule(ge=0))
 SAMPLES = Parameter("samples", int, 1, Rule(ge=1))
 SEED = Parameter("seed", int, None, Rule(ge=0))
+ALTERNATIVES = Parameter("alternatives", int, 0, Rule(ge=0, le=20))
 LOOP = Parameter("stop_loop", int, None, Rule(ge=2))
 SHORT_HELP = "Write texts with a language model."
 
@@ -122,6 +126,15 @@ def sample(
         bool,
         typer.Option("--no-stream", help="Write each text when it is complete, not word by word."),
     ] = False,
+    color: Color = None,
+    alternatives: Annotated[
+        str,
+        typer.Option(
+            metavar="INTEGER",
+            help="Write this number of likely words under each word; in parentheses, words that "
+            "the sampler removed.",
+        ),
+    ] = str(ALTERNATIVES.default),
     output: Annotated[
         str | None,
         typer.Option(
@@ -149,7 +162,8 @@ def sample(
     corelm sample --prompt-file prompts.jsonl --output texts.jsonl
     """
     where = (workers, scheduler, resume)
-    _refuse_unused(output, where, json or no_stream)
+    count = ALTERNATIVES.convert(alternatives)
+    _refuse_unused(output, where, json or no_stream or color is not None or count > 0)
     with product() as out:
         prompts = _prompts(prompt, prompt_file)
         given = None if prompts else read_prompt(prompt, prompt_file)
@@ -181,7 +195,10 @@ def sample(
             **settings,
         )
         note_prompts(language_model, prompts)
-        request = Request(label(model), language_model, texts, prompts)
+        request = Request(
+            label(model), language_model, texts, prompts, is_colored(out, color),
+            _alternatives(language_model, texts.prompt, prompts, count),
+        )  # fmt: skip
         if seed is None:
             messages.note(f"drawn with --seed {texts.seed}")
         if file is not None:
@@ -196,6 +213,23 @@ def _prompts(prompt: str | None, file: str | None) -> list[str]:
     if file is None or prompt is not None or not file.endswith(".jsonl"):
         return []
     return read_prompt_lines(file)
+
+
+def _alternatives(
+    model: LanguageModel, prompt: str, prompts: Sequence[str], count: int
+) -> Alternatives | None:
+    """Return what keeps the likely words in place of each word; None for no words.
+
+    Raises:
+        UsageError: several prompts.
+    """
+    if not count:
+        return None
+    if prompts:
+        raise UsageError("--alternatives takes one prompt, not a file of prompts")
+    from corelm.cli.output.alternatives import Alternatives  # late: few texts need it
+
+    return Alternatives(model.vocabulary, prompt, count)
 
 
 def _as_message(model: LanguageModel, prompt: str) -> str:
@@ -215,4 +249,7 @@ def _refuse_unused(output: str | None, where: tuple[Any, ...], shown: bool) -> N
     if output == STDIN:
         raise UsageError("--output writes a file: leave it out to write to standard output")
     if output is not None and shown:
-        raise UsageError("--json and --no-stream are for standard output: leave out --output")
+        raise UsageError(
+            "--json, --no-stream, --color and --alternatives are for standard output: leave out "
+            "--output"
+        )

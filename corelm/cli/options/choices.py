@@ -106,6 +106,16 @@ Unknown = Annotated[
 ]
 
 
+Color = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[WHEN]",
+        help="Colour words by their surprisal under the model. WHEN is auto, always or never; "
+        "without WHEN: auto, which is on a terminal.",
+    ),
+]
+
+
 def sampler_of(built: Mapping[str, Any], sampler: str | None, preset: str | None) -> Sampler:
     """Return the chosen sampler, and note likely mistakes in it on standard error."""
     if preset is not None:

@@ -13,21 +13,23 @@ from corelm.cli.options.completion import one_of, sampler_names
 from corelm.cli.output.product import product
 from corelm.errors import ParameterError
 from corelm.generation.endings import REPEATS
-from corelm.params import Parameter, Parameterized, renamed
+from corelm.params import Parameter, Parameterized, Rule, renamed
 from corelm.printable import one_line
 from corelm.sampler import Sampler
 
 RESERVED = frozenset(
     {
-        "--batch", "--chat", "--decoder", "--device", "--dtype", "--help", "--json", "--length",
-        "--model", "--no-stream", "--output", "--preset", "--prompt", "--prompt-file", "--resume",
-        "--sampler", "--samples", "--scheduler", "--seconds", "--seed", "--stop", "--stop-loop",
-        "--stop-regex", "--token", "--top", "--unknown", "--workers",
+        "--after", "--alternatives", "--batch", "--chat", "--color", "--decoder", "--device",
+        "--dtype", "--help", "--json", "--length", "--model", "--no-stream", "--output",
+        "--preset", "--prompt", "--prompt-file", "--resume", "--sampler", "--samples",
+        "--scheduler", "--seconds", "--seed", "--step", "--stop", "--stop-loop", "--stop-regex",
+        "--token", "--top", "--unknown", "--workers",
     }
 )  # fmt: skip
 """The options of `sample`, `explain` and `bench`: a parameter has one option in all three."""
 
-OPTIONAL = {"--stop-loop": str(REPEATS)}
+COLOR = Parameter("color", str, "auto", Rule(choices=("auto", "always", "never")))
+OPTIONAL = {"--stop-loop": str(REPEATS), "--color": "auto"}
 """The options that need no value, and the value that each has by default."""
 
 SHORT = {"-n": "--samples"}

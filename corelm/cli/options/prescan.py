@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from itertools import zip_longest
 from typing import Any
 
-from corelm.cli.options.parameters import OPTIONAL, SHORT, Chosen, flag
+from corelm.cli.options.parameters import COLOR, OPTIONAL, SHORT, Chosen, flag
 from corelm.errors import ParameterError, UsageError
 from corelm.params import Parameterized
 from corelm.plugins.loading import OWN
@@ -84,13 +84,16 @@ def with_optional_values(words: Sequence[str]) -> list[str]:
     end = words.index("--") if "--" in words else len(words)
     return [
         f"{word}={OPTIONAL[name]}"
-        if i < end and (name := flag(word[2:])) in OPTIONAL and not _is_number(after)
+        if i < end and (name := flag(word[2:])) in OPTIONAL and not _is_value(name, after)
         else word
         for i, (word, after) in enumerate(zip_longest(words, words[1:], fillvalue=""))
     ]
 
 
-def _is_number(word: str) -> bool:
+def _is_value(name: str, word: str) -> bool:
+    """Return True if a word after an option with an optional value is its value."""
+    if name == "--color":  # any other word is the prompt
+        return COLOR.rule.allows(word)
     return word.removeprefix("-").isdecimal()
 
 

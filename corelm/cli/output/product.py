@@ -37,7 +37,20 @@ class Output:
         text = printable(text)
         if self.terminal:
             text = self._breaker.broken(text)
-        self.document(typer.style(text, **style) if style and not self._plain else text)
+        self.document(self.styled(text, **style))
+
+    def styled(self, text: str, **style: Any) -> str:
+        """Return a text with the codes of its style around its words, if codes are written."""
+        words = text.strip()
+        if self._plain or not style or not words:
+            return text
+        before, _, after = text.partition(words)  # spaces are not underlined
+        return before + typer.style(words, **style) + after
+
+    def set_color(self, mode: str) -> None:
+        """Write colours and other styles: always, never, or where they show ("auto")."""
+        if mode != "auto":
+            self._plain = mode == "never"
 
     def json(self, document: Any) -> None:
         """Write one strict JSON document in ASCII; other characters are escaped."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from corelm.cli.exit_codes import PartialError
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output
+from corelm.cli.output.words import WordTable, share, style_of
 from corelm.decoding.step import Step
 from corelm.generation.generate import Texts, batches
 from corelm.generation.open_texts import Generation, OpenTexts
 from corelm.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from corelm.cli.output.alternatives import Alternatives
 
 
 class Request(NamedTuple):
@@ -24,12 +28,16 @@ class Request(NamedTuple):
         model: the model.
         texts: the texts of one prompt.
         prompts: several prompts, instead of that of the texts; empty for one.
+        is_colored: colour words by their surprisal.
+        alternatives: keeps the likely words in place of each; None for texts alone.
     """
 
     model_name: str
     model: LanguageModel
     texts: Texts
     prompts: Sequence[str] = ()
+    is_colored: bool = False
+    alternatives: Alternatives | None = None
 
     @property
     def total(self) -> int:
@@ -42,15 +50,26 @@ class Request(NamedTuple):
 
     def steps(self, samples: Sequence[int]) -> Iterator[Step]:
         """Yield the steps of some samples."""
-        return self.texts.steps(self.model, samples)
+        steps = self.texts.steps(self.model, samples)
+        return steps if self.alternatives is None else self.alternatives.watch(steps)
+
+    @property
+    def is_streamed(self) -> bool:
+        """True if a text is written word by word as it is drawn.
+
+        A stop string holds words back, whose colours would be lost.
+        """
+        endings = self.texts.endings
+        held_back = bool(endings.stop or endings.stop_regex.patterns)
+        is_plain = self.alternatives is None and not (self.is_colored and held_back)
+        return self.total == 1 and not self.prompts and is_plain
 
 
 def writer(request: Request, json: bool, whole: bool) -> Callable[[Request, Output], None]:
     """Return the function that writes the texts of a request."""
     if json:
         return _write_json
-    is_one = request.total == 1 and not request.prompts
-    return _write_stream if is_one and not whole else _write_texts
+    return _write_stream if request.is_streamed and not whole else _write_texts
 
 
 def _write_stream(request: Request, out: Output) -> None:
@@ -59,7 +78,8 @@ def _write_stream(request: Request, out: Output) -> None:
     shown, line_end = 0, "\n"
     try:
         for step in open_texts.stream(request.steps((0,))):
-            out.text(step.text)
+            style = style_of(float(step.model_surprisal[0])) if request.is_colored else {}
+            out.text(step.text, **style)
             shown += len(step.text)
             if step.finish_reason:  # before messages of a decoder that has finished
                 out.text(line_end)
@@ -76,13 +96,41 @@ def _write_stream(request: Request, out: Output) -> None:
 def _write_texts(request: Request, out: Output) -> None:
     """Write texts in order; several of them each under its number."""
     texts = []
-    for number, text in enumerate(_texts(request)):
+    measured = request.is_colored or request.alternatives is not None
+    for number, text in enumerate(_texts(request, measured)):
         if request.total > 1:
             out.text(f"[{number}]\n", dim=True)
         out.text(text.prompt, bold=True)
-        out.text(text.text + ("\n\n" if request.total > 1 else "\n"))
+        if request.alternatives is not None:
+            out.text("\n")
+            _write_alternatives(text, request, request.alternatives, out)
+        else:
+            for piece, style in _pieces(text, request.is_colored):
+                out.text(piece, **style)
+            out.text("\n\n" if request.total > 1 else "\n")
         texts.append(text)
     _note_masks(texts)
+
+
+def _pieces(text: Generation, is_colored: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the parts of a text, each with its style; a stop string is not a part of it."""
+    if not is_colored:
+        yield text.text, {}
+        return
+    for piece, step in text.pieces():
+        yield piece, style_of(step.model_surprisal)
+
+
+def _write_alternatives(
+    text: Generation, request: Request, alternatives: Alternatives, out: Output
+) -> None:
+    """Write each word with its probability and the likely words under it."""
+    table = WordTable(out)
+    own, others = alternatives.own[text.sample], alternatives.of_samples[text.sample]
+    for step, drawn, likely in zip(text.steps, own, others, strict=False):
+        style = style_of(step.model_surprisal) if request.is_colored else {"bold": True}
+        table.add(drawn.text, [share(drawn.probability), *map(str, likely)], style)
+    table.end()
 
 
 def _note_masks(texts: Sequence[Generation]) -> None:
@@ -127,7 +175,7 @@ def _write_json(request: Request, out: Output) -> None:
     try:
         for text in _texts(request, measured=True):
             of_prompt = {"prompt": text.prompt} if request.prompts else {}
-            document["texts"].append(of_prompt | _as_json(text))
+            document["texts"].append(of_prompt | _as_json(text, request.alternatives))
     except Exception as error:
         out.json(document | {"error": str(error)})
         raise
@@ -174,7 +222,11 @@ def _failure(drawn: Iterator[Any]) -> BaseException | None:
     return None
 
 
-def _as_json(text: Generation) -> dict[str, Any]:
+def _as_json(text: Generation, alternatives: Alternatives | None) -> dict[str, Any]:
+    tokens = [asdict(step) for step in text.steps]
+    if alternatives is not None:
+        for place, token in enumerate(tokens):
+            token["alternatives"] = alternatives.as_json(text.sample, place)
     return {
         "sample": text.sample,
         "text": text.text,
@@ -182,5 +234,5 @@ def _as_json(text: Generation) -> dict[str, Any]:
         "is_cut_off": text.is_cut_off,
         "constraint_cost": text.constraint_cost,
         "fallbacks": text.fallbacks,
-        "tokens": [asdict(step) for step in text.steps],
+        "tokens": tokens,
     }

@@ -26,11 +26,15 @@ from corelm.cli.options.choices import (
 )
 from corelm.cli.options.prescan import arguments_of
 from corelm.cli.options.prompt import prompt_for, read_prompt, text_argument
+from corelm.cli.output import messages
 from corelm.cli.output.product import product
 from corelm.cli.text_values import application
+from corelm.errors import UsageError
 from corelm.toolkit import MODEL, Parameter, Rule, label
 
 TOP = Parameter("top", int, 10, Rule(ge=0))
+STEP = Parameter("step", int, 0, Rule(ge=0))
+SEED = Parameter("seed", int, None, Rule(ge=0))
 SHORT_HELP = "Show how each stage of a sampler changes one distribution."
 
 
@@ -45,6 +49,24 @@ def explain(
     sampler: SamplerChoice = None,
     preset: Preset = None,
     decoder: DecoderChoice = DECODER,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Explain the token after this text, whose tokens count as drawn after the prompt.",
+        ),
+    ] = None,
+    step: Annotated[
+        str,
+        typer.Option(metavar="INTEGER", help="Draw this number of tokens first."),
+    ] = str(STEP.default),
+    seed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INTEGER",
+            help="The random seed of --step. Default: a new one, which is shown.",
+        ),
+    ] = None,
     token: Annotated[
         str | None, typer.Option(metavar="WORD", help="Trace this word through all stages.")
     ] = None,
@@ -75,6 +97,7 @@ def explain(
     corelm explain "This movie" --sampler "top_p(p=0.9) | temperature(t=0.7)"
     corelm explain "This movie" --sampler top_k --k 40 --token terrible
     corelm explain "This movie" --preset llama.cpp
+    corelm explain "This movie" --sampler mirostat --step 20 --seed 1
     corelm explain "This movie" --sampler stochastic --decoder beam --width 4
     """
     with product() as out:
@@ -85,7 +108,12 @@ def explain(
         text = prompt_for(language_model, given)
         # Ancestral sampling adds nothing to the stages, so there is nothing to explain.
         around = None if isinstance(built["decoder"], Ancestral) else built["decoder"]
-        explanation = corelm.explain(language_model, text, chosen, decoder=around, unknown=unknown)
+        drawn = _drawn(after, step, seed, around)
+        explanation = corelm.explain(
+            language_model, text, chosen, decoder=around, unknown=unknown, **drawn
+        )
+        if drawn["step"] and seed is None:
+            messages.note(f"drawn with --seed {explanation.seed}")
         trace = None if token is None else explanation.trace(text_argument(token))
         if json:
             out.json(_document(label(model), explanation, trace, count))
@@ -93,6 +121,31 @@ def explain(
         from corelm.explanation.cli.page import ExplanationPage
 
         out.show(*ExplanationPage(explanation, out.width).blocks(trace, count))
+
+
+def _drawn(
+    after: str | None, step: str, seed: str | None, decoder: Decoder | None
+) -> dict[str, Any]:
+    """Return the arguments of `explain` for the tokens before the one that is explained.
+
+    Raises:
+        UsageError: options that exclude each other.
+    """
+    count = STEP.convert(step)
+    if after is not None and count:
+        raise UsageError("--after or --step, not both")
+    if seed is not None and not count:
+        raise UsageError("--seed needs --step: nothing is drawn without it")
+    if decoder is not None and (after or count):
+        raise UsageError(
+            "--after and --step explain a sampler: leave out --decoder, whose next token may "
+            "depend on more than the text so far"
+        )
+    return {
+        "after": text_argument(after or ""),
+        "step": count,
+        "seed": None if seed is None else SEED.convert(seed),
+    }
 
 
 def _document(
@@ -106,6 +159,8 @@ def _document(
         "model": model,
         "sampler": str(explanation.sampler),
         "prompt": explanation.prompt,
+        "after": explanation.after,
+        "seed": explanation.seed,
         "stages": [_stage(explanation, at, top) for at in range(len(explanation.stages))],
         "likeliest": [_trace_as_json(one) for one in explanation.likeliest(top)],
         "decoder": explanation.decoder and _decoder(explanation, explanation.decoder),

@@ -41,7 +41,7 @@ class ExplanationPage:
             trace: a token to show by itself.
             top: the number of likeliest tokens.
         """
-        yield blocks.heading(_tail(self._explanation.prompt))
+        yield blocks.heading(_tail(self._explanation.prompt + self._explanation.after))
         yield blocks.line("")
         yield from blocks.section("stages", self._entropies())
         masks = list(self._masks())

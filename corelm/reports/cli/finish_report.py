@@ -1,16 +1,20 @@
-"""Measures or reads a report, writes it, and checks its conditions."""
+"""Measures or reads a report, writes its files, and checks its conditions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from corelm.cli.exit_codes import DONE, FAILED, PARTLY_FAILED
 from corelm.cli.output import messages
 from corelm.cli.output.product import Output
 from corelm.cli.output.progress import stages
-from corelm.reports.cli.report_files import ReportFiles
+from corelm.errors import ReportError, UsageError
+from corelm.models import atomic_files
 from corelm.reports.cli.report_table import report_table
 from corelm.reports.document.content import Document
 from corelm.reports.document.gate import Condition, condition
@@ -21,6 +25,111 @@ from corelm.reports.measure.provenance import name_of
 from corelm.reports.measure.run import ReportRun
 from corelm.reports.report import Report
 from corelm.scaling.executor import Executor
+
+STDOUT = "-"
+FORMS: Mapping[str, Callable[[Report], str]] = {
+    "json": Report.to_json,
+    "csv": Report.to_csv,
+    "markdown": Report.to_markdown,
+    "html": Report.to_html,
+    "latex": Report.to_latex,
+    "p_values": lambda report: report.to_csv("test"),
+    "bibtex": lambda report: report.bibtex,
+}
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """The files of a report.
+
+    Attributes:
+        files: the path of each form, or `-` for standard output.
+        plots: the folder of the plots.
+    """
+
+    files: Mapping[str, str]
+    plots: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the files can be written.
+
+        Raises:
+            UsageError: one path for two files.
+            ReportError: a path where no file can be created.
+        """
+        places = [os.path.realpath(path) for path in self.files.values() if path != STDOUT]
+        if len(set(places)) < len(places) or list(self.files.values()).count(STDOUT) > 1:
+            raise UsageError("two forms of the report cannot go to one file")
+        for place in places:
+            _probe(Path(place))
+        if self.plots is not None:
+            _probe_folder(Path(self.plots))
+
+    @property
+    def on_stdout(self) -> str | None:
+        """The form that goes to standard output instead of the table."""
+        return next((form for form, path in self.files.items() if path == STDOUT), None)
+
+    def write(self, report: Report, out: Output) -> list[str]:
+        """Write every file completely or not at all, and return their paths.
+
+        Raises:
+            OSError: a full disk, or a file that can no longer be written.
+        """
+        written = self.write_forms(lambda form: FORMS[form](report), out)
+        plots = [] if self.plots is None else _write_plots(report, Path(self.plots))
+        return [*written, *plots]
+
+    def write_forms(self, content_of: Callable[[str], str], out: Output) -> list[str]:
+        """Write the content of each form to its file or standard output; return the paths."""
+        for form, path in self.files.items():
+            content = content_of(form)
+            if path == STDOUT:
+                out.document(content)
+            else:
+                atomic_files.write_file(content.encode("utf-8", "replace"), Path(path))
+        return [path for path in self.files.values() if path != STDOUT]
+
+
+def _write_plots(report: Report, folder: Path) -> list[str]:
+    from corelm.reports.render.plots.files import plots
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in plots(Document.from_dict(report.to_dict())).items():
+        atomic_files.write_file(content, folder / name)
+    return [str(folder)]
+
+
+def _probe(place: Path) -> None:
+    """Raise if no file can be created at a path; devices and pipes are written to directly."""
+    if place.is_dir():
+        raise ReportError(f"cannot write to {str(place)!r}: it is a folder; give a file in it")
+    if not place.parent.is_dir():
+        raise ReportError(f"cannot write to {str(place)!r}: {place.parent} is not a folder")
+    if place.exists() and not place.is_file():
+        if not os.access(place, os.W_OK):
+            raise ReportError(f"cannot write to {str(place)!r}: it is read-only")
+        return
+    _try(place.parent, place)
+
+
+def _probe_folder(folder: Path) -> None:
+    """Raise if a folder cannot be created or written to."""
+    path = folder.absolute()
+    existing = next(part for part in (path, *path.parents) if part.exists())
+    if not existing.is_dir():
+        raise ReportError(f"cannot write to {str(folder)!r}: {existing} is not a folder")
+    _try(existing, folder)
+
+
+def _try(folder: Path, target: Path) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ReportError(
+            f"cannot write to {str(target)!r}: {atomic_files.error_reason(error)}"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from corelm.cli.exit_codes import DONE, FAILED
 from corelm.cli.output import blocks, messages
 from corelm.cli.output.product import Output
 from corelm.models import atomic_files
-from corelm.reports.cli.report_files import ReportFiles
+from corelm.reports.cli.finish_report import ReportFiles
 from corelm.reports.document.comparison import beyond, comparison, same
 from corelm.reports.document.content import Document
 from corelm.reports.document.parts import Json

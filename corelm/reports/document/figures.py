@@ -27,8 +27,10 @@ from corelm.reports.document.numbers import (
 HUMAN = "human"
 TEACHER_FORCED, GENERATED = VIEWS = ("teacher_forced", "generated_texts")
 """The two views, by their keys: the same contexts for every sampler, and texts of its own."""
-ENTROPY, LIKELIHOOD, VARIETY = TABLES = ("entropy", "likelihood_and_repetition", "variety")
-"""The tables of the page; the first one is teacher-forced, the others are of generated texts."""
+ENTROPY, DIVERGENCE = ("entropy", "divergence")
+LIKELIHOOD, VARIETY = ("likelihood_and_repetition", "variety")
+TABLES = (ENTROPY, DIVERGENCE, LIKELIHOOD, VARIETY)
+"""The tables of the page; the first two are teacher-forced, the others are of generated texts."""
 NATS, SHARE, TOKENS = "nats", "share", "tokens"
 SET_SIZE, TEXT_LENGTH = "set size", "text length"
 MEAN = "entropy.mean"
@@ -147,7 +149,7 @@ FIGURES = (
     Figure(
         name="entropy.median", view=TEACHER_FORCED, unit=NATS, table=ENTROPY, title="median",
         derived=True, compared=False, between=("entropy.p05", "entropy.p95"),
-        text="The median of the entropy over positions, and its 5th and 95th percentiles below it.",
+        text="The median of the entropy over positions, and its 5th and 95th percentiles.",
     ),
     Figure(
         name="effective_choices", view=TEACHER_FORCED, unit=TOKENS, table=ENTROPY,
@@ -156,7 +158,7 @@ FIGURES = (
         note="H(q) is the mean over positions.",
     ),
     Figure(
-        name="kl_to_model", view=TEACHER_FORCED, unit=NATS, table=ENTROPY, title="KL to model",
+        name="kl_to_model", view=TEACHER_FORCED, unit=NATS, table=DIVERGENCE, title="KL to model",
         required=True, matched="mean KL divergence from the model", compared=False,
         formula="Σ q ln(q / p)",
         text="The distance of the sampler's distribution from the model's. For a filter it is -ln "
@@ -164,28 +166,29 @@ FIGURES = (
         source="corelm.reports.divergences:divergence",
     ),
     Figure(
-        name="total_variation", view=TEACHER_FORCED, unit=SHARE, table=ENTROPY, title="TV",
+        name="total_variation", view=TEACHER_FORCED, unit=SHARE, table=DIVERGENCE, title="TV",
         matched="mean total variation", form=share, compared=False,
         formula="½ Σ |q - p|",
         text="Total variation: the share of draws from the two that differ if they are matched as "
         "well as possible. For a filter it is the mass that it removes.",
     ),
     Figure(
-        name="jensen_shannon", view=TEACHER_FORCED, unit=NATS, table=ENTROPY, title="JS",
+        name="jensen_shannon", view=TEACHER_FORCED, unit=NATS, table=DIVERGENCE, title="JS",
         matched="mean Jensen-Shannon divergence", compared=False,
         formula="(KL(q, m) + KL(p, m)) / 2, m = (q + p) / 2",
         text="The Jensen-Shannon divergence: from 0, the same, to ln 2 = 0.69, nothing in common.",
         source="corelm.reports.divergences:jensen_shannon",
     ),
     Figure(
-        name="mass_kept", view=TEACHER_FORCED, unit=SHARE, table=ENTROPY, title="mass kept",
+        name="mass_kept", view=TEACHER_FORCED, unit=SHARE, table=DIVERGENCE, title="mass kept",
         required=True, matched="mean mass kept", form=share, compared=False, priority=8,
         formula="Σ p over the tokens with q > 0",
         text="The model's probability of the tokens that can still be drawn.",
         meaning="the model's probability of the tokens that can still be drawn",
     ),
     Figure(
-        name="human_recall", view=TEACHER_FORCED, unit=SHARE, table=ENTROPY, title="human recall",
+        name="human_recall", view=TEACHER_FORCED, unit=SHARE, table=DIVERGENCE,
+        title="human recall",
         matched="human recall", form=share, compared=False,
         formula="words with q > 0 / words",
         text="The share of the human words at these positions that the sampler could have drawn. A "
@@ -205,7 +208,7 @@ FIGURES = (
         formula="tokens with q > 0", text="How many tokens can be drawn.",
     ),
     Figure(
-        name="expected_surprisal", view=TEACHER_FORCED, unit=NATS, table=ENTROPY,
+        name="expected_surprisal", view=TEACHER_FORCED, unit=NATS, table=DIVERGENCE,
         title="expected surprisal", required=True, matched="mean surprisal", human="surprisal",
         formula="-Σ q ln p",
         text="How unexpected to the model a token drawn from q is on average. For human text it is "
@@ -332,7 +335,8 @@ FIGURES = (
         required=True, depends_on=SET_SIZE,
         formula="BLEU-4 of each text against all others",
         text="The likeness of the texts to each other, mean over texts: 1 if all are the same.",
-        note="With smoothing 1 of Chen and Cherry 2014, by 0.1.",
+        note="With smoothing 1 of Chen and Cherry 2014, by 0.1. No interval where fewer than 8 "
+        "texts share a phrase of four tokens: there the smoothing decides it.",
         source="corelm.reports.metrics.self_bleu:self_bleu",
     ),
     Figure(

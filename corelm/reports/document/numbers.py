@@ -18,12 +18,15 @@ def share(p: float) -> str:
     Example:
         >>> [share(p) for p in (0, 0.00001, 0.005, 0.123, 0.99999, 1)]
         ['0', '<0.01%', '0.50%', '12.3%', '99.9%', '100%']
+        >>> share(-0.123), share(-1)
+        ('-12.3%', '-100%')
     """
-    if p in (0, 1):
-        return "0" if p == 0 else "100%"
-    if abs(p) < 0.0001:
+    size, sign = abs(p), "-" if p < 0 else ""
+    if size in (0, 1):
+        return f"{sign}100%" if size else "0"
+    if size < 0.0001:
         return "<0.01%"
-    return f"{p:.2%}" if p < 0.01 else f"{min(p, 0.999):.1%}"
+    return f"{sign}{size:.2%}" if size < 0.01 else f"{sign}{min(size, 0.999):.1%}"
 
 
 def number(value: float) -> str:
@@ -93,9 +96,82 @@ def interval(form: Format, low: float, high: float) -> str:
     first, last = form(low), form(high)
     if first == last:
         return ""
+    if last.endswith("%"):
+        first = first.removesuffix("%")
     if low < 0:  # a dash next to a minus sign is hard to read
         return f"{first} to {last}".replace("-", MINUS)
-    return f"{first.removesuffix('%') if last.endswith('%') else first}{DASH}{last}"
+    return f"{first}{DASH}{last}"
+
+
+def interval_of_difference(form: Format, low: float, high: float) -> str:
+    """Format the interval of a difference in the unit of `signed`.
+
+    Example:
+        >>> interval_of_difference(share, -0.25, -0.125).replace(MINUS, "-")
+        '-25.0 to -12.5 pp'
+    """
+    return interval(form, low, high).replace("%", " pp")
+
+
+ALIKE = 0.2
+"""The part of the longer side of an interval by which the sides may differ to be one number."""
+
+
+def margins(form: Format, value: float, low: float, high: float) -> tuple[str, ...]:
+    """Format an interval as its distances from the value, with the digits that the value has.
+
+    Returns:
+        One text if the sides are about equally long, the longer one, else both; none if both are
+        narrower than the digits shown. If the value is outside, the text is the interval.
+
+    Example:
+        >>> margins(number, 4.17, 4.09, 4.25), margins(number, 4.17, 4.169, 4.171)
+        (('±0.08',), ())
+        >>> margins(share, 0.0, 0.0, 0.057)
+        ('+5.7',)
+    """
+    magnitude = _MAGNITUDES.get(form, float)
+    middle = magnitude(value)
+    up, down = magnitude(high) - middle, middle - magnitude(low)
+    text = form(value)
+    if min(up, down) < 0 or "e" in text:
+        ends = interval(form, low, high)
+        return (ends,) if ends else ()
+    places = _places(form, text, max(up, down))
+    above, below = (f"{side:,.{places}f}" for side in (up, down))
+    if _is_zero(above) and _is_zero(below):
+        return ()
+    if abs(up - down) <= max(ALIKE * max(up, down), 1.01 * 10**-places):
+        return (f"±{max((up, above), (down, below))[1]}",)
+    sides = ("+", above), (MINUS, below)
+    return tuple(sign + text for sign, text in sides if not _is_zero(text))
+
+
+def _is_zero(text: str) -> bool:
+    """Return True if no digit of a number is more than 0."""
+    return not any(digit in text for digit in "123456789")
+
+
+_MAGNITUDES: dict[Format, Callable[[float], float]] = {
+    share: lambda value: 100 * value,
+    per_hundred: lambda value: 100 * value,
+    in_bits: bits,
+    choices: lambda value: math.exp(min(value, 700)),
+}
+"""The number that a format shows, where it is not the value itself."""
+
+
+def _places(form: Format, text: str, side: float) -> int:
+    """Return the decimals of a side of an interval: those of its value, if it has any.
+
+    A side of a share has one decimal from 1 % on, like a share.
+    """
+    _, dot, decimals = text.removesuffix("%").partition(".")
+    if form is share:
+        return 2 if side < 1 and (not dot or len(decimals) > 1) else 1
+    if dot:
+        return len(decimals)
+    return 1 if form in (count, choices) and abs(float(text.replace(",", ""))) < 100 else 0
 
 
 def signed(form: Format, value: float, minus: str = MINUS) -> str:
@@ -108,7 +184,7 @@ def signed(form: Format, value: float, minus: str = MINUS) -> str:
         '<0.01 pp'
     """
     text = form(abs(value))
-    if not any(digit in text for digit in "123456789"):
+    if _is_zero(text):
         return text
     if text.startswith("<"):
         return f"{text.removesuffix('%')} pp"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from corelm.reports.document.content import Document, Interval, SamplerEntry
 from corelm.reports.document.figures import GENERATED, HUMAN, TEACHER_FORCED
 from corelm.reports.document.lookup import difference, estimate
 from corelm.reports.document.numbers import listed, number, share
+from corelm.reports.document.setting_runs import runs, span
 
 LOOPING = 0.01
 """The share of texts ending in a loop from which a sampler is reported; human text has 0.003."""
@@ -59,8 +60,8 @@ def _closest(document: Document, samplers: Samplers) -> str:
         sentence += f" {own}."
     elif len(names) == 1:
         sentence = (
-            f"{names[0]} is closest to human text by surprisal: {values} against {own} nats per "
-            "token (at 95 %, with the error of human text)."
+            f"Only {names[0]} may be the closest to human text by surprisal: {values} against "
+            f"{own} nats per token (at 95 %, with the error of human text)."
         )
     else:
         sentence = (
@@ -123,7 +124,10 @@ def _front(document: Document) -> str:
 
 
 def _equivalent(closest: Samplers) -> str:
-    """Say which of the closest samplers are equivalent to human text within `MARGIN`."""
+    """Say which of the closest samplers differ from human text by less than `MARGIN`, or by more.
+
+    An interval with an end on each side of the margin tells neither.
+    """
     ends = {
         entry.sampler: found.interval
         for entry in closest
@@ -133,21 +137,25 @@ def _equivalent(closest: Samplers) -> str:
         and entry.differences.against == HUMAN
     }
     inside = {name: each for name, each in ends.items() if max(map(abs, each)) < MARGIN}
-    outside = {name: each for name, each in ends.items() if name not in inside}
-    within = f"within {number(MARGIN)} nats"
+    beyond = {name: each for name, each in ends.items() if each[0] > MARGIN or each[1] < -MARGIN}
+    unclear = {name: each for name, each in ends.items() if name not in inside | beyond}
+    margin = f"{number(MARGIN)} nats"
     sentences = []
     if inside:
         verb = _singular([*inside], "is", "are")
-        sentences.append(
-            f"{listed([*inside])} {verb} equivalent to human text {within} "
-            f"({_of_differences(inside.values())})."
-        )
-    if outside:
-        sentences.append(
-            f"Equivalence to human text {within} is not shown for {listed([*outside])} "
-            f"({_of_differences(outside.values())})."
-        )
-    return " ".join(sentences)
+        sentences.append(f"{listed([*inside])} {verb} equivalent to human text within {margin}")
+    if beyond:
+        verb = _singular([*beyond], "differs", "differ")
+        sentences.append(f"{listed([*beyond])} {verb} from human text by more than {margin}")
+    if unclear:
+        whom = listed([*unclear])
+        sentences.append(f"Whether {whom} {_singular([*unclear], 'is', 'are')} within {margin} of "
+                         "human text cannot be told")  # fmt: skip
+    groups = filter(None, (inside, beyond, unclear))
+    return " ".join(
+        f"{sentence} ({_of_differences(group.values())})."
+        for sentence, group in zip(sentences, groups, strict=True)
+    )
 
 
 def _of_differences(ends: Iterable[Interval]) -> str:
@@ -159,27 +167,37 @@ def _of_differences(ends: Iterable[Interval]) -> str:
 
 def _repeating(samplers: Samplers) -> str:
     """Name the samplers that often write a phrase of four tokens again."""
-    names = _with_share(samplers, "rep_4", REPEATING, "of 4-grams")
-    verb = _singular(names or [], "repeats itself", "repeat themselves")
-    return f"{listed(names)} {verb}." if names else ""
+    found = _with_share(samplers, "rep_4", REPEATING)
+    verb = _singular([*(found or {})], "repeats itself", "repeat themselves")
+    return f"{_listed_shares(samplers, found, 'of 4-grams')} {verb}." if found else ""
 
 
 def _looping(samplers: Samplers) -> str:
-    names = _with_share(samplers, "loops", LOOPING, "of texts")
-    if names is None:
+    found = _with_share(samplers, "loops", LOOPING)
+    if found is None:
         return ""
-    if not names:
+    if not found:
         subject = "No sampler ends" if len(samplers) > 1 else "It does not end"
         return f"{subject} more than {share(LOOPING)} of its texts in a loop."
-    return f"{listed(names)} {_singular(names, 'ends', 'end')} in loops."
+    verb = _singular([*found], "ends", "end")
+    return f"{_listed_shares(samplers, found, 'of texts')} {verb} in loops."
 
 
-def _with_share(samplers: Samplers, figure: str, least: float, of: str) -> list[str] | None:
+def _with_share(samplers: Samplers, figure: str, least: float) -> dict[str, float] | None:
     """Return the samplers with at least this share; None if the figure was not measured at all."""
-    found = [(entry.sampler, each) for entry in samplers if (each := estimate(entry, figure))]
-    if not found:
-        return None
-    return [f"{name} ({share(each.value)} {of})" for name, each in found if each.value >= least]
+    found = {entry.sampler: each.value for entry in samplers if (each := estimate(entry, figure))}
+    return {name: each for name, each in found.items() if each >= least} if found else None
+
+
+def _listed_shares(samplers: Samplers, shares: Mapping[str, float], of: str) -> str:
+    """Name samplers with their shares, neighbouring settings of a sweep as one."""
+    chosen = [entry for entry in samplers if entry.sampler in shares]
+    return listed(
+        [
+            f"{run.name} ({span(share, [shares[each.sampler] for each in run.entries])} {of})"
+            for run in runs(samplers, chosen)
+        ]
+    )
 
 
 def _straying(document: Document, samplers: Samplers) -> str:
@@ -189,19 +207,21 @@ def _straying(document: Document, samplers: Samplers) -> str:
     """
     fit = document.human.temperature if document.human else None
     whose = "the model's own" if fit is None else "human text"
-    found = [
-        (entry.sampler, drawn, own if fit is None else fit.surprisal)
-        for entry in samplers
-        for drawn, own in [_expected(entry)]
+    drawn = {entry.sampler: _expected(entry)[0] for entry in samplers}
+    usual = [_expected(entry)[1] if fit is None else fit.surprisal for entry in samplers]
+    far = [
+        (entry, own)
+        for entry, own in zip(samplers, usual, strict=True)
+        if drawn[entry.sampler] - own > TAIL
     ]
-    far = [(name, drawn, usual) for name, drawn, usual in found if drawn - usual > TAIL]
     if not far:
         return ""
-    names = [name for name, _, _ in far]
-    nats = listed([number(drawn) for _, drawn, _ in far])
+    found = runs(samplers, [entry for entry, _ in far])
+    nats = [span(number, [drawn[each.sampler] for each in run.entries]) for run in found]
+    verb = "samples" if len(far) == 1 else "sample"
     return (
-        f"{listed(names)} {_singular(names, 'samples', 'sample')} from the tail "
-        f"(expected surprisal {nats} nats, {whose} {number(far[0][2])})."
+        f"{listed([run.name for run in found])} {verb} from the tail "
+        f"(expected surprisal {listed(nats)} nats, {whose} {number(far[0][1])})."
     )
 
 

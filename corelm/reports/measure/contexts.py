@@ -9,30 +9,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm import Array, Context, LanguageModel, RewindableSession, Sampler, Session, Vocabulary
+from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
+from corelm.batching import write_in_order
 from corelm.errors import SamplerError, UsageError
 from corelm.reports.divergences import Compared, ModelRows, nan_if_impossible
 from corelm.toolkit import (
     BATCH,
+    Endings,
     ModelLogits,
+    Strategy,
+    Texts,
     apply,
-    batches,
     built_in,
     invalid_result,
     model_surprisals,
+    read_logits,
     run_stages,
-    steps,
 )
 
 TextIds = tuple[int, ...]
 Ids = NDArray[np.int64]
-
-LOGITS_BYTES = 64 * 2**20
-"""The most memory of single-precision logits that one pass of the model returns: 64 MiB."""
 
 
 @dataclass(frozen=True)
@@ -128,29 +129,18 @@ def model_contexts(
         ((2, 2), [(11, 4), (11, 4)])
     """
     prompt_ids = [tuple(model.vocabulary.encode(prompt)) for prompt in prompts]
-    texts = [
-        ids + text
-        for index, (prompt, ids) in enumerate(zip(prompts, prompt_ids, strict=True))
-        for samples in batches(n)
-        for text in _draw(model, prompt, index, samples, length, seed)
-    ]
+    drawn = Texts("", Strategy(built_in("stochastic")), length, n, seed, Endings())
+    parts = chain.from_iterable(drawn.batches(prompts, independent=True)) if n > 0 else ()
+    texts: list[TextIds] = []
+    for ended in write_in_order(model, parts):
+        if ended.error:
+            raise ended.error
+        ids = prompt_ids[ended.texts.prompt_index]
+        texts += [ids + tuple(tokens) for tokens in ended.open_texts.tokens]
     if not texts or length < 1:
         raise UsageError("contexts need at least one prompt, one text and one token")
     prompt_lengths = tuple(len(ids) for ids in prompt_ids for _ in range(n))
     return Contexts("model", f"drawn from the model, seed {seed}", tuple(texts), prompt_lengths)
-
-
-def _draw(
-    model: LanguageModel, prompt: str, index: int, samples: range, length: int, seed: int
-) -> list[TextIds]:
-    tokens: dict[int, list[int]] = {sample: [] for sample in samples}
-    for step in steps(
-        model, prompt, sampler=built_in("stochastic"), length=length, samples=samples, seed=seed,
-        prompt_index=index,
-    ):  # fmt: skip
-        for sample, token in zip(step.samples.tolist(), step.tokens.tolist(), strict=True):
-            tokens[sample].append(token)
-    return [tuple(ids) for ids in tokens.values()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,8 +224,11 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         ModelOutputError: the model returned logits that no sampler can use.
     """
     prepare = ModelLogits(model.vocabulary)
-    for time, rows, raw in _read_logits(model, group):
-        step = time - group.prompt_length
+    lengths = zip(group.tokens, group.lengths.tolist(), strict=True)
+    texts = [ids[:length] for ids, length in lengths]
+    for step, reached, raw in read_logits(model, texts, [group.prompt_length] * len(texts)):
+        time = group.prompt_length + step
+        rows = slice(None) if len(reached) == len(texts) else reached
         logits = prepare(raw, step)
         # A column of the table: without this, the kernels would copy it for each sampler.
         tokens = np.ascontiguousarray(group.tokens[rows, time])
@@ -245,56 +238,6 @@ def read(model: LanguageModel, group: Group) -> Iterator[Position]:
         for array in past:
             array.setflags(write=False)
         yield Position(time, step, rows, tokens, logits, *past)
-
-
-def _read_logits(model: LanguageModel, group: Group) -> Iterator[tuple[int, Ids | slice, Array]]:
-    """Yield each time, the texts that reach it, and the logits of their tokens at this time.
-
-    The logits are a copy.
-    """
-    first = group.prompt_length
-    session = model.start(group.tokens[:, :first])
-    several = isinstance(session, RewindableSession)
-    batch: Ids = np.arange(len(group.texts))
-    start = first
-    for stop in _block_ends(group, len(model.vocabulary), several):
-        # A text that has ended leaves the session, so that the model computes little padding.
-        reached = group.lengths[batch] > start
-        if not reached.all():
-            batch = batch[reached]
-            session.select(np.flatnonzero(reached))
-        # One token behind: the last one of a text is scored and never read.
-        if stop > first + 1:
-            session.extend(group.tokens[batch, max(start - 1, first) : stop - 1])
-        block = _last_logits(session, stop - start)
-        for time in range(start, stop):
-            reached = group.lengths[batch] > time
-            rows = batch[reached]
-            everything = len(rows) == len(group.texts)
-            yield time, slice(None) if everything else rows, block[reached, time - start]
-        del block  # or two blocks would be in memory during the next pass
-        start = stop
-
-
-def _block_ends(group: Group, vocabulary_size: int, several: bool) -> Iterator[int]:
-    """Yield the end of each block of positions that are read together; one by one if not several.
-
-    A block has at most `LOGITS_BYTES` of logits, or one position.
-    """
-    time = group.prompt_length
-    while time < group.tokens.shape[1]:
-        lengths = np.sort(group.lengths[group.lengths > time])
-        most = LOGITS_BYTES // (4 * vocabulary_size * len(lengths)) if several else 1
-        # Half of the texts reach the end of the block, so less than half of it is padding.
-        time = min(time + max(most, 1), int(lengths[len(lengths) // 2]))
-        yield time
-
-
-def _last_logits(session: Session, count: int) -> Array:
-    """Return (batch, count, vocabulary): the logits after each of the last tokens."""
-    if count > 1 and isinstance(session, RewindableSession):
-        return np.asarray(session.last_logits(count))
-    return np.asarray(session.next_logits())[:, None]
 
 
 class Reader:

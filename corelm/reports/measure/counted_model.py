@@ -40,22 +40,14 @@ class CountedModel:
 
     def __init__(self, model: LanguageModel, prompt_length: int) -> None:
         self._model = model
+        self.vocabulary: Vocabulary = model.vocabulary
+        self.context_length: int = model.context_length
         self._prompt_length = prompt_length
         self.calls = self.tokens_read = 0
 
     def __getattr__(self, name: str) -> Any:
         # A model may have optional methods, which decoders look for.
         return getattr(self._model, name)
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """That of the model."""
-        return self._model.vocabulary
-
-    @property
-    def context_length(self) -> int:
-        """That of the model."""
-        return self._model.context_length
 
     def next_token_distribution(self, tokens: ArrayLike) -> Array:
         """Return the distribution of the model."""

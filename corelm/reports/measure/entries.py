@@ -31,11 +31,11 @@ from corelm.reports.document.lookup import estimate, estimates, value
 from corelm.reports.measure.on_contexts import TOKEN_SURPRISAL, Record
 from corelm.reports.measure.text_set import TextSet
 from corelm.reports.metrics.closest_set import closest_set
+from corelm.reports.metrics.derived_intervals import independent_difference
 from corelm.reports.metrics.intervals import (
     NORMAL,
     best_of,
     difference_interval,
-    independent_difference,
     mean_interval,
 )
 from corelm.reports.metrics.positions import Sums, by_position, ratio, total

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
 
 from corelm import (
     Array,
-    ContextualVocabulary,
     Decoder,
     Generation,
     LanguageModel,
@@ -21,12 +20,22 @@ from corelm import (
     Vocabulary,
     softmax,
 )
+from corelm.batching import ContinuousBatch
 from corelm.errors import SamplerError
 from corelm.filters import likeliest_tokens
 from corelm.reports.document.content import TokenDetails
 from corelm.reports.measure.counted_model import CountedModel
 from corelm.reports.measure.scoring import count_bytes
-from corelm.toolkit import BATCH, END, FinishReason, OpenTexts, rank, steps
+from corelm.toolkit import (
+    BATCH,
+    END,
+    FinishReason,
+    OpenTexts,
+    Texts,
+    rank,
+    steps,
+    texts_after,
+)
 
 DETAILED = 5
 """The number of samples of each prompt, the first ones, that have details of every token.
@@ -119,15 +128,53 @@ def draw(
     records: list[Record] = []
     for first in range(0, len(samples), BATCH):
         some = samples[first : first + BATCH]
-        drawn = steps(
+        open_texts = OpenTexts(
+            model, prompt, some, seed=seed, length=length, sampler=sampler, measured=True
+        )
+        drawn = _DrawnTexts(model, sampler, open_texts)
+        taken = steps(
             model, prompt, sampler=sampler, length=length, samples=some, seed=seed,
             unknown=unknown, decoder=decoder, prompt_index=prompt_index,
         )  # fmt: skip
-        texts = OpenTexts(
-            model, prompt, some, seed=seed, length=length, sampler=sampler, measured=True
-        )
-        records += _records(model, texts, _possible(drawn, sampler))
+        for step in open_texts.take(taken):
+            drawn.add(step)
+        records += drawn.records()
     return records
+
+
+def draw_together(
+    model: LanguageModel, parts: Sequence[tuple[Texts, Sequence[int]]]
+) -> list[Record]:
+    """Draw texts of several prompts in one batch, and return the records of `draw` for each.
+
+    Args:
+        model: the language model.
+        parts: the texts of each prompt, and the samples to draw of these.
+
+    Raises:
+        SamplerError: the sampler raised, did not return a distribution, or restored a token.
+
+    Example:
+        >>> from corelm.testing import ToyModel
+        >>> from corelm.toolkit import Endings, strategy
+        >>> texts = Texts("", strategy("greedy"), 3, 2, 1, Endings())
+        >>> [batch] = texts.batches(["the", "the cat"])
+        >>> [record["text"] for record in draw_together(ToyModel(), batch)]
+        [' cat sat on', ' cat sat on', ' sat on the', ' sat on the']
+    """
+    batch = ContinuousBatch(model)
+    requests = [batch.add(texts, samples, measured=True) for texts, samples in parts]
+    drawn = {
+        request: _DrawnTexts(model, request.texts.strategy.sampler, request.open_texts)
+        for request in requests
+    }
+    while batch:
+        for request in batch.step():
+            if request.error:
+                raise request.error
+            if request.step is not None:
+                drawn[request].add(request.step)
+    return [record for request in requests for record in drawn[request].records()]
 
 
 def draw_counted(
@@ -179,30 +226,43 @@ def are_copies(records: Sequence[Record]) -> bool:
     return len(texts) == len(prompts) < len(records)
 
 
-def _possible(drawn: Iterable[Step], sampler: Sampler) -> Iterator[Step]:
-    """Yield the steps; refuse a token that the model itself never draws."""
-    for step in drawn:
+class _DrawnTexts:
+    """Growing texts, with the details of their tokens.
+
+    Args:
+        model: the language model.
+        sampler: the sampler.
+        texts: the texts, measured.
+    """
+
+    def __init__(self, model: LanguageModel, sampler: Sampler, texts: OpenTexts) -> None:
+        self.texts = texts
+        self._sampler, self._vocabulary = sampler, model.vocabulary
+        self._prompt = model.vocabulary.encode(texts.prompt)
+        self._details: list[list[TokenDetails]] = [[] for _ in texts.samples]
+
+    def add(self, step: Step) -> None:
+        """Add the details of a step that the texts have taken.
+
+        Raises:
+            SamplerError: a token that the model itself never draws.
+        """
         # One infinite surprisal would make the mean of the whole sampler infinite.
         if not np.isfinite(step.model_surprisal).all():
             raise SamplerError(
-                f"{sampler} restored a token that is never drawn at step {step.position}"
+                f"{self._sampler} restored a token that is never drawn at step {step.position}"
             )
-        yield step
-
-
-def _records(model: LanguageModel, open_texts: OpenTexts, drawn: Iterable[Step]) -> list[Record]:
-    """Return the records of samples that are decoded in one batch."""
-    found: list[list[TokenDetails]] = [[] for _ in open_texts.samples]
-    prompt_ids = model.vocabulary.encode(open_texts.prompt)
-    for step in open_texts.take(drawn):
         for row, sample in enumerate(step.samples.tolist()):
             if sample < DETAILED:
-                at = open_texts.samples.index(sample)
-                past = [*prompt_ids, *open_texts.tokens[at][:-1]]
-                token = open_texts.records[at][-1]
-                found[at].append(details(step, row, token, past, model.vocabulary))
-    texts = zip(open_texts.generations(), found, strict=True)
-    return [_record(text, prompt_ids, tokens, model.vocabulary) for text, tokens in texts]
+                at = self.texts.samples.index(sample)
+                past = [*self._prompt, *self.texts.tokens[at][:-1]]
+                token = self.texts.records[at][-1]
+                self._details[at].append(details(step, row, token, past, self._vocabulary))
+
+    def records(self) -> list[Record]:
+        """Return the records of the texts."""
+        texts = zip(self.texts.generations(), self._details, strict=True)
+        return [_record(text, self._prompt, tokens, self._vocabulary) for text, tokens in texts]
 
 
 def _record(
@@ -233,8 +293,6 @@ def _record(
 
 
 ALTERNATIVES = 5
-TAIL = 16
-"""The tokens before an alternative that decide its spelling: its space, its capital."""
 
 
 def details(
@@ -250,7 +308,7 @@ def details(
         vocabulary: the vocabulary of the ids.
     """
     logits = step.model_logits[row]
-    p, text_of = softmax(logits.astype(np.float64)), _texts_after(past[-TAIL:], vocabulary)
+    p, text_of = softmax(logits.astype(np.float64)), texts_after(past, vocabulary)
     return {
         "token": END if drawn.token in vocabulary.ends else drawn.text,
         "rank": rank(logits, drawn.token),
@@ -264,13 +322,3 @@ def details(
 def _likeliest(logits: Array) -> list[int]:
     """Return the ids of the likeliest tokens; ties go to the lowest id."""
     return [int(i) for i in likeliest_tokens(logits, ALTERNATIVES)]
-
-
-def _texts_after(past: list[int], vocabulary: Vocabulary) -> Callable[[int], str]:
-    """Return a function from a token to the text that it would add, the end by its name."""
-    if isinstance(vocabulary, ContextualVocabulary):  # one pass over the past for all tokens
-        text_of = vocabulary.texts_after(past).__getitem__
-    else:
-        start = len(vocabulary.decode(past))
-        text_of = lambda token: vocabulary.decode([*past, token])[start:]  # noqa: E731
-    return lambda token: END if token in vocabulary.ends else text_of(token)

@@ -43,16 +43,15 @@ def from_texts(
     """
     on_contexts = model_on_contexts({key: values[:some] for key, values in record.items()})
     texts = [_text(plan, contexts, record, i) for i in range(len(contexts.texts))]
-    measured = TextSet(
-        texts, band(on_contexts), plan.metrics, scorer(texts), set_size=plan.set_size
-    )
+    scores = scorer(_as_scored(plan, contexts, texts))
+    measured = TextSet(texts, band(on_contexts), plan.metrics, scores, set_size=plan.set_size)
     # Words that the model does not know have no surprisal, but they are tokens of the text.
     unknown = [text["unknown"] for text in texts]
     measured.ratios["unknown"] = unknown, [len(each) for each in record["surprisal"]]
     of_texts = measured.summary()
     of_texts.by_position = []
     entry = HumanEntry(
-        description=f"{len(texts)} texts: {contexts.description}{_note(of_texts)}",
+        description=f"{len(texts)} texts: {contexts.description}{_note(plan, of_texts)}",
         teacher_forced=on_contexts,
         generated_texts=of_texts,
         failed_metrics=measured.failures,
@@ -60,15 +59,44 @@ def from_texts(
     return entry, measured
 
 
-def _note(texts: GeneratedTexts) -> str:
+def _note(plan: Plan, texts: GeneratedTexts) -> str:
     """Say what becomes of words that the model does not know."""
     unknown = texts.figures["unknown"]
     if not unknown:
         return ""
+    share_of = f"; {share(unknown)} of their tokens are words that the model does not know"
+    if _scorer_reads_unknown(plan):
+        return (
+            f"{share_of}: they stay in its contexts and in those of the second scorer, and are "
+            "left out of the figures and of what metrics read"
+        )
     return (
-        f"; {share(unknown)} of their tokens are words that the model does not know: they stay in "
-        "its contexts, and are left out of the figures and of what a second scorer and metrics read"
+        f"{share_of}: they stay in its contexts, and are left out of the figures and of what a "
+        "second scorer and metrics read"
     )
+
+
+def _scorer_reads_unknown(plan: Plan) -> bool:
+    """Return True if the second scorer has an unknown word too, and reads the model's as it."""
+    unknown = plan.model.vocabulary.unknown
+    if plan.scorer is None or unknown is None:
+        return False
+    own = plan.scorer.model.vocabulary
+    return list(own.encode(plan.model.vocabulary.decode([unknown]))) == [own.unknown]
+
+
+def _as_scored(
+    plan: Plan, contexts: Contexts, texts: Sequence[generated_texts.Record]
+) -> list[generated_texts.Record]:
+    """Return human texts as the second scorer reads them: as the model did, if it can."""
+    if not _scorer_reads_unknown(plan):
+        return list(texts)
+    found = []
+    for record, whole in zip(texts, contexts.texts, strict=True):
+        read = record.copy()
+        read["text"] = _behind_prompt(plan, whole, known_only=False)
+        found.append(read)
+    return found
 
 
 def written(plan: Plan, contexts: Contexts) -> list[str]:
@@ -76,14 +104,14 @@ def written(plan: Plan, contexts: Contexts) -> list[str]:
     return [_behind_prompt(plan, text) for text in contexts.texts]
 
 
-def _behind_prompt(plan: Plan, text: Sequence[int]) -> str:
+def _behind_prompt(plan: Plan, text: Sequence[int], known_only: bool = True) -> str:
     """Return what follows the prompt of a human text; all of it if it has none."""
     decode, length = plan.model.vocabulary.decode, plan.human_prompt_length
+    own = _known(plan.model, text[length:]) if known_only else text[length:]
     if not length:
-        return decode(_known(plan.model, text))
+        return decode(own)
     # Decoded with its prompt: that decides the space before the first word.
-    whole = decode([*text[:length], *_known(plan.model, text[length:])])
-    return whole[len(decode(text[:length])) :]
+    return decode([*text[:length], *own])[len(decode(text[:length])) :]
 
 
 def _known(model: LanguageModel, text: Sequence[int]) -> list[int]:

@@ -15,6 +15,7 @@ from corelm.models.identity import manifest_of
 from corelm.reports.metrics.units import MANY
 from corelm.toolkit import Parameter, Rule, home
 
+HOW_TO_GIVE = "give some as the reference (--reference FILE, reference=FILE)"
 PROMPT_LENGTH = Parameter("prompts_from_reference", int, None, Rule(ge=1))
 
 
@@ -100,7 +101,7 @@ def beginnings(model: LanguageModel, human: HumanCorpus | None, length: int) -> 
         (('the and', 'the cat'), '1 of 11 human texts gives no prompt of 2 tokens')
     """
     if human is None:
-        raise UsageError("prompts_from_reference needs human texts: give some as the reference")
+        raise UsageError(f"prompts_from_reference needs human texts: {HOW_TO_GIVE}")
     kept, reasons = dict[str, str](), Counter[str]()
     for text in human.texts:
         ids = list(model.vocabulary.encode(text))[: model.context_length]

@@ -61,7 +61,7 @@ class Matcher:
         """Return the mean entropy of the model's own distributions, in nats."""
         return self._whole.mean(built_in("stochastic"), "entropy")
 
-    def match(self, expression: str, figure: str, target: float) -> Sampler:
+    def match(self, expression: str, figure: str, target: float, of_words: bool = False) -> Sampler:
         """Return the sampler whose figure is close to the target: within 0.01 nats, for one.
 
         Args:
@@ -70,6 +70,8 @@ class Matcher:
                 `mirostat(eta=0.1)` or `top_k(k=50) | temperature`.
             figure: a key of `MATCHED`.
             target: the value to match.
+            of_words: True to average at the positions of human words that the model can draw
+                alone, as the human figure does; by default at all positions, as a report does.
 
         Raises:
             UnreachableError: no value gives the target; the message has the range of the figure.
@@ -85,8 +87,8 @@ class Matcher:
         """
         free = FreeParameter.of(expression)
         some = self._part(figure)
-        part = cache(lambda value: some.mean(free.at(value), figure))
-        whole = cache(lambda value: self._whole.mean(free.at(value), figure))
+        part = cache(lambda value: some.mean(free.at(value), figure, of_words))
+        whole = cache(lambda value: self._whole.mean(free.at(value), figure, of_words))
         tolerance, close = precision(figure, target, self._whole.contexts.positions)
         aim, found = target, dict[float, float]()
         for _ in range(CORRECTIONS):
@@ -201,13 +203,18 @@ class _Positions:
     model: LanguageModel
     contexts: Contexts
 
-    def mean(self, sampler: Sampler, figure: str) -> float:
-        """Return the mean of a figure over all positions; nan if it is defined at none."""
+    def mean(self, sampler: Sampler, figure: str, of_words: bool = False) -> float:
+        """Return the mean of a figure over all positions, or those of words that can be drawn.
+
+        nan if it is defined at none.
+        """
         total, count = 0.0, 0
         for group, positions in self._kept or self._read():
             reader = Reader(sampler, group)
             for position, rows in positions:
                 values = _values(reader, figure, group, position, rows)
+                if of_words:
+                    values = values[_can_be_drawn(group, position)]
                 total, count = total + float(values.sum()), count + len(values)
         return total / count if count else math.nan
 
@@ -238,6 +245,11 @@ def _values(
     if figure in DIVERGENCES:
         return found.figures[:, DIVERGENCES.index(figure)]
     # As in the report, words that the model itself cannot draw do not count.
-    drawn = found.surprisal[~np.isnan(group.model_surprisal[position.rows, position.time])]
+    drawn = found.surprisal[_can_be_drawn(group, position)]
     possible = ~np.isnan(drawn)
     return possible.astype(np.float64) if figure == "human_recall" else drawn[possible]
+
+
+def _can_be_drawn(group: Group, position: Position) -> NDArray[np.bool_]:
+    """Return True for texts whose next word the model can draw: (rows,)."""
+    return ~np.isnan(group.model_surprisal[position.rows, position.time])

@@ -14,7 +14,13 @@ from corelm.errors import UsageError
 from corelm.models.identity import checksum_of, digest_of_texts, identity_of
 from corelm.reports.document.figures import HUMAN
 from corelm.reports.measure import CONTEXTS, DEFAULT, LENGTH, MATCHED, SEED, TEXTS, N
-from corelm.reports.measure.human_corpus import PROMPT_LENGTH, HumanCorpus, beginnings, read_corpus
+from corelm.reports.measure.human_corpus import (
+    HOW_TO_GIVE,
+    PROMPT_LENGTH,
+    HumanCorpus,
+    beginnings,
+    read_corpus,
+)
 from corelm.reports.measure.provenance import releases_of
 from corelm.reports.measure.targets import OF_HUMAN_WORDS, FreeParameter, Target
 from corelm.reports.sweeps import SweepPoint, numbers_of, points_of
@@ -378,8 +384,7 @@ def _metrics(given: str | Iterable[str], human: HumanCorpus | None) -> tuple[Off
     for offer in offers:
         if human is None and offer.value.compare is not None:
             raise UsageError(
-                f"{offer.name} compares with human text: give some as the reference, or leave the "
-                "metric out"
+                f"{offer.name} compares with human text: {HOW_TO_GIVE}, or leave the metric out"
             )
     return tuple({offer.full_name: offer for offer in offers}.values())
 
@@ -393,4 +398,4 @@ def _targets(match: str | Iterable[str]) -> tuple[Target, ...]:
 def _require_human(targets: Iterable[Target], human: HumanCorpus | None) -> None:
     for target in targets:
         if human is None and target.figure in OF_HUMAN_WORDS:
-            raise UsageError(f"{target.figure} needs human contexts: give some as the reference")
+            raise UsageError(f"{target.figure} needs human contexts: {HOW_TO_GIVE}")

@@ -151,7 +151,7 @@ def _figure(metric: Metric, texts: Sequence[TokensAndText], human: HumanTexts | 
         return lambda rows: figure(*map(list, zip(*(texts[i] for i in rows), strict=True)))  # type: ignore[misc]
     if human is None:
         return lambda rows: None
-    return compare([text for _, text in texts], human.texts, human.scorer)
+    return compare([text for _, text in texts], list(human.texts), human.scorer)
 
 
 def _repetitions(figure: Function, rows: Sequence[int]) -> list[float] | None:

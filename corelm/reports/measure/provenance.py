@@ -49,11 +49,13 @@ INTERVALS = (
     "95 %: for means, expanded percentile bootstrap over independent units, Student's t for fewer "
     "than 10 units, none for fewer than 8; the units are the prompts if there are 8 or more: then "
     "it is about prompts like these; else the units are the texts of one seed and sample, and it "
-    "is about these prompts. Wilson's score interval for shares of texts, jackknife over "
-    "texts for figures of a whole set, about these prompts. Differences of samplers are paired by "
+    "is about these prompts; none where fewer than 8 units differ from the others. Wilson's score "
+    "interval for shares of texts, jackknife over texts for figures of a whole set, about these "
+    "prompts; self-BLEU has none where fewer than 8 texts share a phrase of four tokens, because "
+    "its smoothing decides it there. Differences of samplers are paired by "
     "unit, and so are those from human continuations of the same prompts; those from other human "
-    "texts are not, but for expected surprisal at their positions; those marked on the page have a "
-    "false discovery rate of 5 %"
+    "texts are not, but for expected surprisal at their positions; those marked on the page have "
+    "a false discovery rate of 5 %"
 )
 PAPERS_OF_INTERVALS = {
     intervals.mean_interval: "intervals of means",

@@ -35,6 +35,7 @@ from corelm.reports.measure.human import (
     from_texts,
     written,
 )
+from corelm.reports.measure.human_corpus import HOW_TO_GIVE
 from corelm.reports.measure.illustrations import is_kept, kept_texts, try_it
 from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.open_entry import OpenEntry, Result
@@ -62,7 +63,7 @@ from corelm.reports.measure.units import (
 )
 from corelm.reports.metrics.units import units
 from corelm.scaling.executor import Executor
-from corelm.toolkit import Strategy, batches, never_drawn
+from corelm.toolkit import Endings, Strategy, Texts, batches, never_drawn
 
 UNIT = 16
 """The number of texts in a unit of work on the same contexts."""
@@ -108,7 +109,7 @@ class ReportRun:
         human = self._human(texts, len(contexts.texts))
         if plan.against == HUMAN and human is None:
             raise UsageError(
-                "there is no human text to compare with: give some as the reference, or compare "
+                f"there is no human text to compare with: {HOW_TO_GIVE}, or compare "
                 "with one of the samplers"
             )
         matchers = Matchers(contexts)
@@ -201,8 +202,7 @@ class ReportRun:
         ratio = surprisal_per_entropy(human)
         if ratio is None:
             raise UsageError(
-                "there are no human texts to match: give some as the reference, or give a number "
-                "of nats"
+                f"there are no human texts to match: {HOW_TO_GIVE}, or give a number of nats"
             )
         return float(ratio * self._stages.result(ModelEntropy(matchers))["mean"])
 
@@ -214,7 +214,9 @@ class ReportRun:
             if open_ is not None and target is not None:
                 entry.target = self._targets[target]
                 entries.append(entry)
-                units.append(Match(open_, target.figure, entry.target, matchers))
+                # Human surprisal is known of words that can be drawn: compare at their positions.
+                of_words = target.value is None and self._plan.human is not None
+                units.append(Match(open_, target.figure, entry.target, matchers, of_words))
         results = self._stages.results("matching", units, len(units)) if units else ()
         for entry, (_, result) in zip(entries, results, strict=True):
             found = entry.take(result)
@@ -257,24 +259,14 @@ class ReportRun:
     def _generated_texts(self) -> list[list[generated_texts.Record]]:
         """Return the texts of each entry; none for a sampler that has failed."""
         s = self._plan
-        counted = any(entry.candidate.decoder for entry in self._entries)
-        parts = [
-            [
-                (seed, index, part)
-                for seed in self._seeds(entry)
-                for index in range(len(s.prompts))
-                for part in self._parts(entry)
-            ]
-            for entry in self._entries
-        ]
+        parts = [[*self._parts(entry)] for entry in self._entries]
         # Lazy: a sampler that fails in one unit gets no further one.
         units = (
-            DrawTexts(at, number, s.prompts[index], entry.strategy, s.length, samples, seed, index,
-                      counted and len(samples) == 1)
+            DrawTexts(at, number, part, self._is_counted and len(part[0][1]) == 1)
             for at, entry in enumerate(self._entries)
-            for number, (seed, index, samples) in enumerate(parts[at])
+            for number, part in enumerate(parts[at])
             if entry.error is None
-        )  # fmt: skip
+        )
         found: list[list[generated_texts.Record]] = [[] for _ in self._entries]
         for unit, result in self._stages.results("generated texts", units, sum(map(len, parts))):
             record = self._entries[unit.entry].take(result)
@@ -290,17 +282,34 @@ class ReportRun:
         """Return the seeds of an entry: one for a decoder that draws nothing at random."""
         return self._plan.seeds[:1] if entry.writes_one_text else self._plan.seeds
 
-    def _parts(self, entry: OpenEntry) -> Iterator[range]:
-        """Return the samples of an entry that are decoded together.
+    @property
+    def _is_counted(self) -> bool:
+        """True if the calls of the model are counted, for some texts: next to a decoder."""
+        return any(entry.candidate.decoder for entry in self._entries)
 
-        Next to a decoder the first one is decoded alone, to count the calls of the model.
+    def _parts(self, entry: OpenEntry) -> Iterator[tuple[tuple[Texts, range], ...]]:
+        """Yield the texts of an entry that are decoded together, seed by seed, prompt by prompt.
+
+        Next to a decoder each prompt is decoded by itself, and its first text alone, to count the
+        calls of the model.
         """
-        n = self._plan.n
-        if not any(each.candidate.decoder for each in self._entries):
-            return batches(n)
+        s = self._plan
+        for seed in self._seeds(entry):
+            texts = Texts("", entry.strategy, s.length, s.n, seed, Endings())
+            if not self._is_counted:
+                yield from map(tuple, texts.batches(s.prompts, independent=True))
+                continue
+            for index, prompt in enumerate(s.prompts):
+                of_prompt = replace(texts, prompt=prompt, prompt_index=index)
+                for samples in self._counted_samples(entry):
+                    yield ((of_prompt, samples),)
+
+    def _counted_samples(self, entry: OpenEntry) -> Iterator[range]:
+        """Return the samples of a prompt that are decoded together, the first one alone."""
         if entry.writes_one_text:
             return iter([range(1)])
-        return chain([range(1)], (range(p.start + 1, p.stop + 1) for p in batches(n - 1)))
+        after = batches(self._plan.n - 1)
+        return chain([range(1)], (range(p.start + 1, p.stop + 1) for p in after))
 
     def _measurements(
         self,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from corelm import ByteVocabulary, LanguageModel, Vocabulary
-from corelm.reports.measure.contexts import Contexts, groups, read
+from corelm.reports.divergences import nan_if_impossible
 from corelm.reports.metrics.positions import Sums
+from corelm.toolkit import model_surprisals, prompt_and_text, teacher_forced
 
 
 class Score(TypedDict):
@@ -44,33 +46,25 @@ def score(model: LanguageModel, texts: Sequence[tuple[str, str]]) -> list[Score]
         (1.93, 2, 8)
     """
     vocabulary = model.vocabulary
-    pairs = [_encoded(vocabulary, prompt, text) for prompt, text in texts]
-    ids = tuple(tuple(before + own) for before, own in pairs)
-    contexts = Contexts("model", "", ids, tuple(len(before) for before, _ in pairs))
-    scores = [Score(nats=0.0, tokens=0, bytes=0) for _ in texts]
-    some = [i for i, (_, own) in enumerate(pairs) if own]
-    for group in groups(model, contexts, some):
-        for _ in read(model, group):
-            pass  # reading fills in the surprisals
-        for row, i in enumerate(group.texts):
-            before, own = pairs[i]
-            nats = group.model_surprisal[row, len(before) : len(ids[i])]
-            known = ~np.isnan(
-                nats
-            )  # a token that the scorer cannot draw would cost infinitely much
-            kept = [token for token, there in zip(own, known.tolist(), strict=True) if there]
-            size = count_bytes(vocabulary, before, kept)
-            scores[i] = Score(nats=math.fsum(nats[known]), tokens=len(kept), bytes=size)
-    return scores
+    pairs = [prompt_and_text(vocabulary, prompt, text) for prompt, text in texts]
+    nats = [np.full(len(own), np.nan) for _, own in pairs]
+    ids, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
+    for some in teacher_forced(model, ids, lengths):
+        # A token that the scorer cannot draw would cost infinitely much: it is left out.
+        surprisals = nan_if_impossible(model_surprisals(some.logits, some.tokens))
+        for i, value in zip(some.texts, surprisals, strict=True):
+            nats[i][some.place] = value
+    return [_score(vocabulary, *pair, each) for pair, each in zip(pairs, nats, strict=True)]
 
 
-def _encoded(vocabulary: Vocabulary, prompt: str, text: str) -> tuple[list[int], list[int]]:
-    """Return the ids before the first token with a distribution, and the ids of the text."""
-    before, whole = vocabulary.encode(prompt), vocabulary.encode(prompt + text)
-    if whole[: len(before)] != before:  # a token reaches from the prompt into the text
-        whole = before + vocabulary.encode(text)
-    first = len(before) if before or vocabulary.start is not None else 1
-    return whole[:first], whole[first:]
+def _score(
+    vocabulary: Vocabulary, before: list[int], own: list[int], nats: NDArray[np.float64]
+) -> Score:
+    """Return the score of a text with these surprisals; nan for a token that cannot be drawn."""
+    known = ~np.isnan(nats)
+    kept = [token for token, there in zip(own, known.tolist(), strict=True) if there]
+    size = count_bytes(vocabulary, before, kept) if own else 0
+    return Score(nats=math.fsum(nats[known]), tokens=len(kept), bytes=size)
 
 
 def count_bytes(vocabulary: Vocabulary, before: Sequence[int], ids: Sequence[int]) -> int:

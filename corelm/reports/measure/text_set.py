@@ -13,16 +13,21 @@ from corelm.reports.document.content import GeneratedTexts, SeedSpread
 from corelm.reports.measure import plugin_metrics
 from corelm.reports.measure.generated_texts import Record, are_copies
 from corelm.reports.measure.scoring import Score, bits_per_byte, scorer_sums
-from corelm.reports.measure.whole_set import WholeSet, interval_of_sets
+from corelm.reports.measure.whole_set import SELF_BLEU, WholeSet, interval_of_sets
 from corelm.reports.metrics import text_figures as metrics
+from corelm.reports.metrics.derived_intervals import (
+    independent_difference,
+    on_logit_scale,
+    widened,
+)
 from corelm.reports.metrics.intervals import (
+    FEWEST,
     Interval,
     difference_interval,
     effective_number,
-    independent_difference,
+    jackknife,
     mean_interval,
     share_interval,
-    widened,
 )
 from corelm.reports.metrics.positions import Band, Sums, along_texts, by_position, ratio
 from corelm.reports.metrics.sets import subset_interval, subsets
@@ -129,7 +134,7 @@ class TextSet:
 
     def _set_interval(self, name: str) -> Interval | None:
         """Return the interval of a figure of a whole set."""
-        if self.are_copies:
+        if self.are_copies or not self._is_decided(name):
             return None
         left_out = [each.left_out[name] for each in self._sets]
         if self._are_subsets:
@@ -137,7 +142,16 @@ class TextSet:
             ends = subset_interval(self._of_sets(name), left_out, texts)
         else:
             ends = interval_of_sets(self.of_set[name], self._of_sets(name), left_out)
+        if name == SELF_BLEU:
+            ends = on_logit_scale(self.of_set[name], ends)
         return self._known(widened(ends, self._noise(name), self._limits.get(name)))
+
+    def _is_decided(self, name: str) -> bool:
+        """Return False for self-BLEU if its smoothing decides it more than the texts do."""
+        sharing = sum(each.sharing for each in self._sets)
+        # Random subsets hold each text several times.
+        times = len(self._sets) * self.set_size / len(self.records)
+        return name != SELF_BLEU or sharing >= FEWEST * times
 
     def _noise(self, name: str) -> float:
         """Return the variance of a figure that random numbers of its own cause."""
@@ -264,10 +278,16 @@ class TextSet:
         """Return each figure minus that of human continuations of the same prompts, the units.
 
         The sums of a prompt are paired, however many texts each set has of it. Figures of a whole
-        set are left out unless both have one text for each prompt.
+        set are left out unless each seed has one text for each prompt.
         """
-        one_each = len(self.records) == len(other.records)
-        return self._paired_differences(other, self.of_set if one_each else self._per_text)
+        one_each = all(part.stop - part.start == len(other.records) for part in self._parts)
+        found = self._paired_differences(other, self.of_set if one_each else self._per_text)
+        own, their = (each.by_unit(each.ratios["surprisal"]) for each in (self, other))
+        first, second = ratio(own), ratio(their)
+        if first is not None and second is not None:
+            value = _perplexity(first) - _perplexity(second)
+            found["perplexity"] = value, difference_interval(own, their, exponential=True)
+        return found
 
     def _paired_differences(
         self, other: TextSet, names: Iterable[str]
@@ -305,15 +325,16 @@ class TextSet:
             return independent_difference(*self._loops(), *other._loops())
         if name in self._per_text:
             return self._difference_interval(other, self._per_text[name], other._per_text[name])
-        sets = zip(self._sets, other._sets, strict=True)
-        left_out = [
-            [_less(*pair) for pair in zip(own.left_out[name], their.left_out[name], strict=False)]
-            for own, their in sets
-        ]
-        values = [
-            _less(*pair) for pair in zip(self._of_sets(name), other._of_sets(name), strict=True)
-        ]
-        ends = interval_of_sets(difference, values, left_out)
+        if not (self._is_decided(name) and other._is_decided(name)):
+            return None
+        own, their = ([each.left_out[name] for each in both._sets] for both in (self, other))
+        if len(own) > len(their):  # the texts of several seeds, and human text: prompt by prompt
+            own = [[_mean(values) for values in zip(*own, strict=True)]]
+            ends = jackknife(difference, _less_each(own[0], their[0]))
+        else:
+            pairs = zip(self._of_sets(name), other._of_sets(name), strict=True)
+            left_out = [_less_each(*each) for each in zip(own, their, strict=True)]
+            ends = interval_of_sets(difference, [_less(*pair) for pair in pairs], left_out)
         return widened(ends, self._noise(name) + other._noise(name))
 
     def _difference_interval(self, other: TextSet, own: Sums, their: Sums) -> Interval | None:
@@ -356,6 +377,10 @@ def _where_known(records: Sequence[Record], name: str, per: Sequence[float]) -> 
 
 def _less(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else first - second
+
+
+def _less_each(first: Sequence[float | None], second: Sequence[float | None]) -> list[float | None]:
+    return [_less(*pair) for pair in zip(first, second, strict=False)]
 
 
 def _perplexity(surprisal: float) -> float:

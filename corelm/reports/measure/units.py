@@ -16,7 +16,7 @@ from corelm.reports.measure.journal import Journal
 from corelm.reports.measure.matching import Matcher
 from corelm.reports.measure.scoring import Score, score
 from corelm.scaling.executor import Executor, Unit
-from corelm.toolkit import Strategy, plugin_errors
+from corelm.toolkit import Strategy, Texts, plugin_errors
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class Match:
     figure: str
     target: float
     matchers: Matchers
+    of_words: bool = False
 
     @property
     def name(self) -> str:
@@ -87,7 +88,8 @@ class Match:
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         matcher = self.matchers.matcher(model)
-        return attempted(lambda: str(matcher.match(self.expression, self.figure, self.target)))
+        asked = self.expression, self.figure, self.target, self.of_words
+        return attempted(lambda: str(matcher.match(*asked)))
 
 
 @dataclass(frozen=True)
@@ -127,23 +129,13 @@ class DrawTexts:
     Attributes:
         entry: the number of the sampler.
         number: the number of the unit among the units of the sampler.
-        prompt: the beginning of the texts.
-        strategy: the sampler, and the decoder if there is one.
-        length: tokens of a text, at most.
-        samples: the indices of the texts in the run.
-        seed: the random seed.
-        prompt_index: the index of the prompt among those of the report.
+        parts: the texts of each prompt, and the samples to draw of these.
         counted: count the calls of the model for the one text.
     """
 
     entry: int
     number: int
-    prompt: str
-    strategy: Strategy
-    length: int
-    samples: Sequence[int]
-    seed: int
-    prompt_index: int = 0
+    parts: tuple[tuple[Texts, Sequence[int]], ...]
     counted: bool = False
 
     @property
@@ -153,7 +145,8 @@ class DrawTexts:
 
     def __call__(self, model: LanguageModel) -> dict[str, Any]:
         # A sampler fails with one of corelm's errors; a decoder is code of a plugin itself.
-        guarded = plugin_errors if self.strategy.decoder else nullcontext
+        has_decoder = any(texts.strategy.decoder for texts, _ in self.parts)
+        guarded = plugin_errors if has_decoder else nullcontext
 
         def work() -> list[generated_texts.Record]:
             with guarded():
@@ -162,18 +155,19 @@ class DrawTexts:
         return attempted(work)
 
     def _draw(self, model: LanguageModel) -> list[generated_texts.Record]:
-        strategy = self.strategy
-        given = model, self.prompt, strategy.sampler, self.length
+        if len(self.parts) > 1:
+            return generated_texts.draw_together(model, self.parts)
+        [(texts, samples)] = self.parts
+        sampler, decoder = texts.strategy
+        given = model, texts.prompt, sampler, texts.length
         if self.counted:
-            [sample] = self.samples
+            [sample] = samples
             return [
                 generated_texts.draw_counted(
-                    *given, sample, self.seed, strategy.decoder, self.prompt_index
+                    *given, sample, texts.seed, decoder, texts.prompt_index
                 )
             ]
-        return generated_texts.draw(
-            *given, self.samples, self.seed, False, strategy.decoder, self.prompt_index
-        )
+        return generated_texts.draw(*given, samples, texts.seed, False, decoder, texts.prompt_index)
 
 
 @dataclass(frozen=True)

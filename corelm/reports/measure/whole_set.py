@@ -1,4 +1,4 @@
-"""Figures of a set of texts as a whole, such as distinct-n."""
+"""The figures of the texts of one seed as a whole set, and of the set without some of them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from corelm.reports.measure import plugin_metrics
 from corelm.reports.metrics import text_figures as metrics
 from corelm.reports.metrics.intervals import FEW, Interval, jackknife, mean_interval
-from corelm.reports.metrics.self_bleu import self_bleu_left_out
+from corelm.reports.metrics.self_bleu import self_bleu_left_out, sharing
 from corelm.toolkit import Offer
+
+SELF_BLEU = "self_bleu_4"
 
 
 class WholeSet:
@@ -28,6 +30,7 @@ class WholeSet:
         left_out: for a jackknife, the figures that are not means, without some of the texts.
         failures: the metrics that failed, with the reason.
         noise: the variances of metrics of plugins that their own random numbers cause.
+        sharing: the number of texts that share a phrase of the longest n-grams of self-BLEU.
     """
 
     def __init__(
@@ -41,9 +44,10 @@ class WholeSet:
         of_plugins = plugin_metrics.measure(offered, tokens, written, human)
         self.values = metrics.of_set(tokens, written, values) | of_plugins.values
         self.failures, self.noise = of_plugins.failures, of_plugins.noise
+        self.sharing = sharing(tokens)
         self.left_out: dict[str, list[float | None]] = {
             **{f"distinct_{n}": metrics.distinct_left_out(tokens, n) for n in (1, 2, 3)},
-            "self_bleu_4": self_bleu_left_out(tokens),
+            SELF_BLEU: self_bleu_left_out(tokens),
             "zipf": metrics.zipf_left_out(tokens),
             "compression": metrics.compression_left_out(written),
             **of_plugins.left_out,

@@ -22,6 +22,8 @@ Interval = list[float]
 ROUNDS = 1000
 TOGETHER = 40
 """The number of resampled sets that are computed with at a time."""
+LARGEST = 700.0
+"""The largest exponent; `math.exp` overflows beyond 709."""
 NORMAL = 1.959964
 """The 97.5th percentile of the normal distribution."""
 FEWEST = 8
@@ -67,7 +69,7 @@ def mean_interval(
 
 
 def difference_interval(
-    first: Sums, second: Sums, seed: int = 0, rounds: int = ROUNDS
+    first: Sums, second: Sums, seed: int = 0, rounds: int = ROUNDS, exponential: bool = False
 ) -> Interval | None:
     """Return the paired bootstrap interval of the difference of two means over the same texts.
 
@@ -79,6 +81,7 @@ def difference_interval(
         second: the sums and counts of the set that is subtracted, text by text.
         seed: the random seed of the resampling.
         rounds: the number of resampled sets.
+        exponential: True for the difference of the exponentials of the means, as perplexities are.
 
     Example:
         >>> values = [1.0, 5.0, 2.0, 8.0] * 2  # the second set is the first less 1, text by text
@@ -87,9 +90,14 @@ def difference_interval(
     """
     if min(np.count_nonzero(counts) for _, counts in (first, second)) < FEWEST:
         return None
-    means, other = _means(*first, seed, rounds), _means(*second, seed, rounds)
-    influence = _influence(*first) - _influence(*second)
-    return _ends(_mean(*first) - _mean(*second), means - other, influence)
+    sums = first, second
+    values, influences = [_mean(*each) for each in sums], [_influence(*each) for each in sums]
+    means = [_means(*each, seed, rounds) for each in sums]
+    if exponential:
+        values = [math.exp(min(value, LARGEST)) for value in values]
+        means = [np.exp(np.minimum(each, LARGEST)) for each in means]
+        influences = [value * each for value, each in zip(values, influences, strict=True)]
+    return _ends(values[0] - values[1], means[0] - means[1], influences[0] - influences[1])
 
 
 class Best(NamedTuple):
@@ -242,36 +250,6 @@ def _student(freedom: float) -> float:
     return z + first + second + third
 
 
-def independent_difference(
-    first: float | None,
-    first_ends: Interval | None,
-    second: float | None,
-    second_ends: Interval | None,
-) -> Interval | None:
-    """Return the interval of the difference of two figures of different texts.
-
-    None if either figure is undefined or has no interval.
-
-    Source: Zou and Donner 2008, Construction of confidence limits about effect measures: a
-    general approach (the method of variance estimates recovery).
-
-    Args:
-        first: the first figure.
-        first_ends: its interval.
-        second: the figure that is subtracted.
-        second_ends: its interval.
-
-    Example:
-        >>> independent_difference(5.0, [2.0, 8.0], 1.0, [-3.0, 5.0])
-        [-1.0, 9.0]
-    """
-    if first is None or first_ends is None or second is None or second_ends is None:
-        return None
-    below = math.hypot(first - first_ends[0], second_ends[1] - second)
-    above = math.hypot(first_ends[1] - first, second - second_ends[0])
-    return [first - second - below, first - second + above]
-
-
 # A report resamples its contexts and its generated texts in turn.
 @lru_cache(maxsize=2)
 def _resampled(texts: int, seed: int, rounds: int) -> list[NDArray[np.uint8]]:
@@ -325,44 +303,24 @@ def jackknife_variance(left_out: Sequence[float | None]) -> float | None:
     return (len(known) - 1) * float(np.var(known))
 
 
-def widened(
-    ends: Interval | None, variance: float, limits: tuple[float, float] | None = None
-) -> Interval | None:
-    """Return an interval that holds a further, independent error too.
-
-    Args:
-        ends: the interval.
-        variance: the variance of the further error.
-        limits: the least and the largest value of the figure, where the interval ends.
-
-    Example:
-        >>> [round(end, 3) for end in widened([0.5, 0.9], 0.01, (0.0, 1.0))]
-        [0.42, 0.98]
-    """
-    if ends is None:
-        return None
-    middle, half = (ends[0] + ends[1]) / 2, (ends[1] - ends[0]) / 2
-    half = math.hypot(half, NORMAL * math.sqrt(variance))
-    low, high = limits or (-math.inf, math.inf)
-    return [min(max(end, low), high) for end in (middle - half, middle + half)]
-
-
 def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
     """Return the number of independent texts that tell as much about a share as some units do.
 
-    Texts of one prompt are alike, so many of them say less. At a share of 0 or 1 nobody can tell
-    how alike they are, so the units are counted.
+    Texts of one prompt are alike, so many of them say less. How alike they are is itself measured,
+    and by few units if a few prompts have most of the hits, so the number is smaller by the square
+    of the normal quantile over that of Student's t with as many degrees of freedom. At a share of
+    0 or 1 nobody can tell how alike they are, so the units are counted.
 
     Source: Korn and Graubard 1998, Confidence intervals for proportions with small expected number
     of positive counts estimated from survey data.
 
     Args:
-        hits: (units,) the number of texts of each unit that count for the share.
+        hits: (units,) the number of texts of each unit that have the property.
         counts: (units,) the number of its texts.
 
     Example:
-        >>> effective_number([2, 0, 2, 0], [2, 2, 2, 2]), effective_number([0] * 4, [9] * 4)
-        (4.0, 4.0)
+        >>> round(effective_number([2, 0] * 20, [2] * 40), 1), effective_number([0] * 4, [9] * 4)
+        (37.6, 4.0)
     """
     influence, texts = _influence(hits, counts), float(np.sum(counts))
     n = len(influence)
@@ -372,7 +330,8 @@ def effective_number(hits: ArrayLike, counts: ArrayLike) -> float:
     variance = n / max(n - 1, 1) * float(np.sum(influence**2))
     if variance == 0:
         return texts if 0 < share < 1 else float(n)
-    return min(max(share * (1 - share) / variance, float(n)), texts)
+    known = (NORMAL / _student(_freedom(influence))) ** 2
+    return min(max(share * (1 - share) / variance, float(n)), texts) * known
 
 
 def share_interval(share: float | None, n: float) -> Interval | None:

@@ -30,6 +30,9 @@ GROUPS = 64
 """The number of parts of a set that are left out in turn, at most."""
 WINDOW, BEST, RAW = 32_768, 9, -15
 """The bytes that gzip looks back, the level of `gzip.compress`, and zlib's code for no header."""
+SMALL = 6
+"""The compressed bytes of a part below which the whole bytes and the header of each part, which
+gzip has once for all parts together, would hide how much the parts differ."""
 
 
 def distinct(texts: Texts, n: int) -> float | None:
@@ -267,7 +270,7 @@ def compression_left_out(texts: Sequence[str]) -> list[float | None]:
 
     A part is one text, or one of `GROUPS` runs of neighbours. Each is compressed behind the bytes
     before it, as gzip meets it, and the ratio loses its bytes on both sides. So the set is
-    compressed once instead of once without each part.
+    compressed once instead of once without each part, unless the parts take few bytes.
 
     Example:
         >>> texts = ["a good film", "a bad film", "a good film"]
@@ -288,6 +291,8 @@ def compression_left_out(texts: Sequence[str]) -> list[float | None]:
         deflate = zlib.compressobj(BEST, zlib.DEFLATED, RAW, zdict=before)
         sizes.append(len(deflate.compress(part)) + len(deflate.flush()))
     total = sum(sizes)
+    if length < SMALL * whole * len(parts):
+        return left_out(compression, texts)
     rest = [(length - len(part), total - size) for part, size in zip(parts, sizes, strict=True)]
     return [whole * (left / size) * (total / length) if left else None for left, size in rest]
 

@@ -28,7 +28,14 @@ from corelm.reports.document.lookup import (
     plugin_metrics,
     spread,
 )
-from corelm.reports.document.numbers import MINUS, interval, number, share, signed
+from corelm.reports.document.numbers import (
+    MINUS,
+    interval,
+    interval_of_difference,
+    number,
+    share,
+    signed,
+)
 from corelm.toolkit import one_line
 
 NOTHING = "-"
@@ -153,7 +160,8 @@ class OverviewColumn:
     def _with_interval(self, text: str, found: Estimate, spread_of: str = "") -> str:
         if not self.with_interval or found.low is None or found.high is None:
             return text
-        ends = interval(self.figure.form, found.low, found.high).replace(MINUS, "-")
+        written = interval_of_difference if self.against else interval
+        ends = written(self.figure.form, found.low, found.high).replace(MINUS, "-")
         inside = ", ".join(filter(None, (ends, spread_of)))
         return f"{text} ({inside})" if inside else text
 

@@ -208,10 +208,15 @@ FORMULA = ("=", "+", "-", "@")
 def to_csv(document: Document, level: str = "figure") -> str:
     """Render a level of a report as CSV: by default every figure with its interval and its n."""
     named = columns(document, level)
+    return as_csv(named, zip(*named.values(), strict=True))
+
+
+def as_csv(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Write rows as CSV, with no cell that a spreadsheet runs."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
-    table.writerow(map(_harmless, named))
-    table.writerows(map(_cell, row) for row in zip(*named.values(), strict=True))
+    table.writerow(map(_harmless, header))
+    table.writerows(map(_cell, row) for row in rows)
     return written.getvalue()
 
 

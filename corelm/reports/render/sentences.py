@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corelm.reports.document.content import Document
+from corelm.reports.document.content import Document, Front, SamplerEntry
 from corelm.reports.document.figures import HUMAN, MATCHED, NATS, TEACHER_FORCED
 from corelm.reports.document.header import Header
+from corelm.reports.document.lookup import value
 from corelm.reports.document.numbers import listed
+from corelm.reports.document.setting_runs import runs
 from corelm.reports.render.columns import TARGET, OverviewColumn, amount
 
 PROMPTS = 3
@@ -83,6 +85,32 @@ def in_words(figure: str, value: float) -> str:
     known = MATCHED.get(figure)
     words, unit = (known.matched, known.unit) if known else (figure, "")
     return f"a {words} of {amount(figure, value)}{f' {unit}' if unit.startswith(NATS) else ''}"
+
+
+def front_in_words(document: Document, front: Front) -> str:
+    """Say which entries of a report are on a Pareto front, and which one not.
+
+    Where all are on it, the sentence says what that means instead of naming them.
+    """
+    measured = [entry for entry in document.samplers if on_view(entry, front)]
+    best = [entry for entry in measured if entry.sampler in front.entries]
+    if len(best) == len(measured):
+        return (
+            f"none of the {len(measured)} rows beats another in both: every gain in "
+            f"{front.larger} has its price in {front.smaller}"
+        )
+    names = listed([run.name for run in runs(measured, best)])
+    beaten = [entry for entry in measured if entry not in best]
+    others = listed([run.name for run in runs(measured, beaten)])
+    return (
+        f"no other row has both a larger {front.larger} and a smaller {front.smaller} than "
+        f"{names}; beaten in both: {others}"
+    )
+
+
+def on_view(entry: SamplerEntry, front: Front) -> bool:
+    """Return True if both figures of a front were measured of an entry."""
+    return None not in (value(entry, each, front.view) for each in (front.larger, front.smaller))
 
 
 def _titles(columns: Sequence[OverviewColumn]) -> tuple[str, str]:

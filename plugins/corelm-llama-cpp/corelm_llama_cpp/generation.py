@@ -73,10 +73,11 @@ class GrammarMask:
 
 
 def current(last):
-    """Return the generation whose step calls the caller; None outside a generation.
+    """Return the generation whose step calls the caller, and the length of its text.
 
-    llama-cpp-python tells a processor neither that a text begins nor that a grammar follows. So
-    both are read from its own frame on the stack.
+    llama-cpp-python tells a processor neither that a text begins nor that a grammar follows. With
+    a draft model it passes guesses as a part of the text. So all three are read from its own frame
+    on the stack. Outside a generation both are None.
 
     Args:
         last: the generation of the step before, which is returned if it goes on.
@@ -85,11 +86,13 @@ def current(last):
     while frame is not None and frame.f_code is not _SAMPLE:
         frame = frame.f_back
     if frame is None:
-        return None
+        return None, None
     variables = frame.f_locals
     chain, grammar = variables["self"]._sampler, variables.get("grammar")
     if chain is None or variables.get("tmp_sampler"):  # made for one token
-        return None
+        return None, None
+    index = variables.get("idx")
+    length = None if index is None else index + 1
     if last is not None and last.is_of(chain):
-        return last
-    return Generation(chain, grammar and GrammarMask(variables["self"], grammar))
+        return last, length
+    return Generation(chain, grammar and GrammarMask(variables["self"], grammar)), length

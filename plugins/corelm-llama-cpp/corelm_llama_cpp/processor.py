@@ -13,7 +13,8 @@ class LogitsProcessor:
     exception is kept, and `raise_error` raises it.
 
     A generation begins a text, also where its prompt continues the text before. The tokens that
-    `grammar=` of llama-cpp-python refuses are masked before the sampler.
+    `grammar=` of llama-cpp-python refuses are masked before the sampler. Guesses of a `draft_model`
+    change no text.
 
     Attributes:
         error: the first exception of a call; None if there was none.
@@ -34,7 +35,8 @@ class LogitsProcessor:
             CorelmError: as `corelm.interop.EngineSampler`.
         """
         try:
-            generation = current(self._generation)
+            generation, length = current(self._generation)
+            input_ids = input_ids[:length]  # guesses of a draft model follow
             if generation is not None and generation is not self._generation:
                 self._engine.reset()
             self._generation = generation

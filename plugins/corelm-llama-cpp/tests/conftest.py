@@ -46,3 +46,13 @@ def llm(gguf_file):
     llm = llama.Llama(str(gguf_file), verbose=False, **options)
     yield llm
     llm.close()
+
+
+@pytest.fixture(scope="session")
+def drafting(gguf_file):
+    """The tiny model in llama-cpp-python with all logits, which draft models need."""
+    llama = pytest.importorskip("llama_cpp", reason="pip install llama-cpp-python")
+    options = {"n_ctx": 0, "type_k": 0, "type_v": 0, "flash_attn": False, "n_threads": 1}
+    llm = llama.Llama(str(gguf_file), verbose=False, logits_all=True, **options)
+    yield llm
+    llm.close()

@@ -195,6 +195,41 @@ def test_a_generation_that_continues_the_last_one_is_a_text_of_its_own(sampler, 
         ids = [*ids, *found]
 
 
+class Guesses:
+    """A draft model that proposes a known text, with wrong tokens in between."""
+
+    def __init__(self, text, wrong):
+        self.text, self.wrong = text, wrong
+
+    def __call__(self, input_ids, /, **_):
+        done = len(input_ids)
+        ids = [0 if i in self.wrong else t for i, t in enumerate(self.text[done : done + 3], done)]
+        return np.array(ids, dtype=np.intc)
+
+
+@pytest.mark.parametrize("wrong", [(), (6, 9, 10), range(100)], ids=["all", "some", "none"])
+@pytest.mark.parametrize("sampler", [*SAMPLERS, "stochastic"])
+def test_drafts_of_llama_cpp_python_change_no_text(sampler, wrong, model, drafting, vocabulary):
+    prompt = drafting.tokenize(b"the the the", add_bos=False)
+    options = {"sampler": sampler, "seed": 3, "length": LENGTH}
+    [expected] = corelm.generate(model, "the the the", **options)
+    drafting.draft_model = Guesses([*prompt, *expected.tokens], wrong)
+    processor = as_logits_processor(sampler, seed=3, vocabulary=vocabulary)
+    assert generate(drafting, "the the the", processor) == expected.tokens
+
+
+def test_drafts_come_after_a_grammar_too(model, drafting, vocabulary):
+    grammar = llama.LlamaGrammar.from_string("root ::= [a-z]+", verbose=False)
+    chain = Letters() | corelm.sampler("stochastic")
+    [expected] = corelm.generate(model, "This", sampler=chain, seed=1, length=10)
+    prompt = drafting.tokenize(b"This", add_bos=False)
+    drafting.draft_model = Guesses([*prompt, *expected.tokens], (3, 4))
+    processor = as_logits_processor("stochastic", seed=1, vocabulary=vocabulary)
+    processors = llama.LogitsProcessorList([processor])
+    found = drafting("This", max_tokens=10, grammar=grammar, logits_processor=processors)
+    assert found["choices"][0]["text"] == expected.text
+
+
 class Letters(Sampler):
     """Keep the tokens that a grammar of small letters allows."""
 

@@ -6,6 +6,7 @@ import numpy as np
 from corelm.errors import UsageError
 from corelm.interop import EngineSampler
 from corelm_mlx.arrays import to_numpy
+from corelm_mlx.drafts import refuse_drafts
 from corelm_mlx.texts import Texts
 from corelm_mlx.vocabulary import vocabulary_from
 
@@ -18,7 +19,8 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None, ends=No
     returns 0 for the token drawn and minus infinity for all others, so that mlx-lm's own sampler
     changes nothing. That text is the one of `corelm.generate` with the same seed.
 
-    One object serves one text after another. With a seed, the texts of a batch need one each, with
+    mlx-lm's `draft_model` is refused where the sampler draws or reads the text. One object serves
+    one text after another. With a seed, the texts of a batch need one each, with
     different samples; without, they may share one.
 
     Args:
@@ -41,8 +43,11 @@ def as_logits_processor(sampler, *, seed=None, sample=0, tokenizer=None, ends=No
     vocabulary = None if tokenizer is None else vocabulary_from(tokenizer, ends)
     engine = EngineSampler(sampler, seed=seed, vocabulary=vocabulary)
     texts = Texts(engine, alone=seed is not None)
+    in_order = seed is not None or engine.reads
 
     def logits_processor(tokens, logits):
+        if in_order:
+            refuse_drafts(engine.sampler)
         on_device = seed is None and mx.default_device() != mx.Device(mx.cpu)
         native = engine.native(logits) if on_device else None
         if native is not None:
@@ -67,7 +72,8 @@ def as_sampler(sampler, *, seed=None, tokenizer=None, ends=None):
 
     Raises:
         CorelmError: no such sampler, or a seed that is not a whole number of at least 0.
-        UsageError: a sampler that reads tokens; `as_logits_processor` takes it.
+        UsageError: a sampler that reads tokens; `as_logits_processor` takes it. The function
+            raises it for a `draft_model` of mlx-lm.
 
     Example:
         >>> as_sampler("top_k(k=1)")(mx.array([[-3.0, -0.1, -5.0]])).tolist()
@@ -83,6 +89,7 @@ def as_sampler(sampler, *, seed=None, tokenizer=None, ends=None):
     drawn = []  # (batch,) arrays, one a step
 
     def draw(logprobs):
+        refuse_drafts(engine.sampler)
         batch = len(logprobs)
         if drawn and len(drawn[0]) != batch:
             raise UsageError(f"this sampler has begun {len(drawn[0])} texts, not {batch}")

@@ -173,6 +173,29 @@ def test_a_prompt_that_continues_the_last_text_begins_a_text(sampler):
         ids = [*ids, *found]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"logits_processors": [as_logits_processor("stochastic", seed=3)]},
+        {"logits_processors": [as_logits_processor("repetition_penalty(penalty=1.5)")]},
+        {"logits_processors": [as_logits_processor("mirostat(tau=3.0)")]},
+        {"sampler": as_sampler("top_k(k=3)", seed=3)},
+        {"sampler": as_sampler("top_k(k=3)")},
+    ],
+    ids=["seed", "reads tokens", "reads surprisals", "sampler with a seed", "sampler"],
+)
+def test_a_draft_model_is_refused(options):
+    """It passes texts without their prompts, and guesses as if they were drawn."""
+    with pytest.raises(UsageError, match=r"^[^\n]*generate without draft_model$"):
+        tokens("the cat", 5, draft_model=ENGINE, **options)
+
+
+def test_a_draft_model_changes_no_distribution_of_logits_alone():
+    processor = as_logits_processor("top_k(k=1)")
+    found = tokens("the cat", 8, draft_model=ENGINE, logits_processors=[processor])
+    assert found == expected("the cat", "greedy", 0, 8)
+
+
 ENDS = [0, 3, 17, 31, 64, 65, 66, 67, 97, 101, 110, 128, 200, 250]
 """Ids that end a text of the tiny model within a few tokens."""
 OF_ENDS = ["min_length(n=6)", "length_bias(weight=2.0, start=3)"]

@@ -85,18 +85,18 @@ def serve(
     token = None if no_token else os.environ.get(TOKEN) or secrets.token_urlsafe(24)
     with listen(host, port) as socket:
         port = socket.getsockname()[1]
-        service = Service(_loaded(model or [DEFAULT], device, dtype), limits, log_texts)
+        service = Service(loaded(model or [DEFAULT], device, dtype), limits, log_texts)
         if not is_loopback(host):
             typer.echo(
                 f"warning: every machine that reaches {host} can ask for the token's texts, and "
                 "they travel unencrypted",
                 err=True,
             )
-        typer.echo(_url(host, port, token))
+        typer.echo(url_of(host, port, token))
         run(service, Access.to(host, port, token, allow_host or ()), socket)
 
 
-def _loaded(
+def loaded(
     names: list[str], device: str | None, dtype: str | None
 ) -> dict[str, corelm.LanguageModel]:
     """Return the models by the names that requests use, which show no folder."""
@@ -118,9 +118,10 @@ def _public_name(model: str) -> str:
     return last if "/" in rest or not colon else f"{scheme}{colon}{last}"
 
 
-def _url(host: str, port: int, token: str | None) -> str:
+def url_of(host: str, port: int, token: str | None, page: str = "") -> str:
+    """Return the URL of a page, with the token."""
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+    return f"http://{shown}:{port}/{page}" + (f"?token={token}" if token else "")
 
 
 @corelm.hookimpl

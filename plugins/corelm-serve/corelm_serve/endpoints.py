@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -18,6 +19,8 @@ from corelm_serve.events import Stream
 from corelm_serve.exchange import Inbox, written
 from corelm_serve.models import find
 from corelm_serve.openapi import document
+from corelm_serve.play import answers as play_answers
+from corelm_serve.play.files import page_file
 from corelm_serve.prepare import chat_call, completion_call
 from corelm_serve.requests.fields import json_of
 from corelm_serve.responses import EventResponse, count_tokens, json_response
@@ -123,6 +126,50 @@ async def tokenizer_info(request: Request) -> Response:
     """Describe the vocabulary of a model."""
     served = find(service_of(request).models, request.query_params.get("model"))
     return json_response(await in_thread(request, tokens.tokenizer_info, served))
+
+
+async def play(request: Request) -> Response:
+    """Return the page."""
+    return page_file("index.html")
+
+
+async def play_file(request: Request) -> Response:
+    """Return a file of the page."""
+    return page_file(request.path_params["file"])
+
+
+async def play_samplers(request: Request) -> Response:
+    """List the samplers and their parameters."""
+    return json_response(await in_thread(request, play_answers.samplers))
+
+
+async def play_chain(request: Request) -> Response:
+    """Read a chain."""
+    return json_response(await in_thread(request, play_answers.chain, await read_body(request)))
+
+
+async def play_next(request: Request) -> Response:
+    """Explain the next word."""
+    return await _played(request, play_answers.next_word)
+
+
+async def play_write(request: Request) -> Response:
+    """Draw tokens."""
+    return await _played(request, play_answers.write)
+
+
+async def _played(request: Request, answer: Callable[..., Any]) -> Response:
+    """Return an answer about a place in a text, which a sampler may take long for."""
+    service, body = service_of(request), await read_body(request)
+    work = partial(answer, body, service.models, service.rows)
+    try:
+        with anyio.fail_after(service.limits.stall):
+            return json_response(
+                await run_sync(work, limiter=request.app.state.limiter, abandon_on_cancel=True)
+            )
+    except TimeoutError:
+        message = f"the chain took more than {service.limits.stall:g} seconds for this"
+        raise ApiError(message, 503, code="timeout") from None
 
 
 async def index(request: Request) -> Response:

@@ -61,7 +61,8 @@ def _operation(route: RouteSpec) -> dict[str, Any]:
         schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}
         content = {"application/json": {"schema": schema}}
         found["requestBody"] = {"required": True, "content": content}
-    if "{name" in route.path:
-        place = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    if "{" in route.path:
+        name = route.path.partition("{")[2].rstrip("}").removesuffix(":path")
+        place = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         found["parameters"] = [place]
     return found | ({"security": []} if route.open else {})

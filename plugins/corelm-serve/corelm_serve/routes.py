@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from corelm_serve.requests.chat import ChatRequest
 from corelm_serve.requests.completion import CompletionRequest
 from corelm_serve.requests.fields import Request
+from corelm_serve.requests.play import ChainRequest, NextRequest, WriteRequest
 from corelm_serve.requests.tokens import DetokenizeRequest, TokenizeRequest
 
 
@@ -41,6 +42,15 @@ ROUTES = (
     RouteSpec("POST", "/tokenize", "tokenize", "Split a text into tokens", TokenizeRequest),
     RouteSpec("POST", "/detokenize", "detokenize", "Join tokens into a text", DetokenizeRequest),
     RouteSpec("GET", "/tokenizer_info", "tokenizer_info", "Describe the vocabulary of a model"),
+    RouteSpec("GET", "/api/samplers", "play_samplers", "List the samplers and their parameters"),
+    RouteSpec("POST", "/api/chain", "play_chain", "Read a chain, and note likely mistakes",
+              ChainRequest),
+    RouteSpec("POST", "/api/next", "play_next", "Explain the next word, stage by stage",
+              NextRequest),
+    RouteSpec("POST", "/api/write", "play_write", "Draw tokens from a place in a text on",
+              WriteRequest),
+    RouteSpec("GET", "/play", "play", "Return the page of `corelm play`"),
+    RouteSpec("GET", "/play/{file}", "play_file", "Return a file of the page"),
     RouteSpec("GET", "/health", "health", "Say that the server answers", open=True),
     RouteSpec("GET", "/metrics", "metrics", "Return figures for Prometheus"),
     RouteSpec("GET", "/openapi.json", "openapi", "Return the description of this interface"),

@@ -61,17 +61,19 @@ def score(
         unknown: allow [UNK], so that unknown words have a log-probability.
     """
     scores, prepare = Scores(), ModelLogits(model.vocabulary, unknown)
-    has_start = model.vocabulary.start is not None
+    start = model.vocabulary.start
     if not ids:
         return scores
     size = max(1, min(size, MEMORY // (4 * len(model.vocabulary))))
     text = np.array(ids, dtype=np.int64)
-    if not has_start:
+    if start is None or ids[0] == start:
         scores.add_first()
+    if ids[0] == start:  # the model puts it there itself
+        text = text[1:]
+    first = 1 if start is None else 0
     # Each block gives the logits after its tokens; the last ones belong to the next block.
-    session = model.start(text[None, : 0 if has_start else 1])
+    session = model.start(text[None, :first])
     before = session.next_logits()[:1]
-    first = 0 if has_start else 1
     while first < len(text):
         block = text[first : first + size]
         if isinstance(session, RewindableSession):
@@ -114,11 +116,13 @@ def score_together(
     Raises:
         UsageError: a model whose sessions give no logits of earlier tokens.
     """
-    prepare = ModelLogits(model.vocabulary, unknown)
-    first = 0 if model.vocabulary.start is not None else 1
-    ids = np.zeros((len(prompts), max(map(len, prompts))), dtype=np.int64)
-    for row, prompt in zip(ids, prompts, strict=True):
-        row[: len(prompt)] = prompt
+    prepare, start = ModelLogits(model.vocabulary, unknown), model.vocabulary.start
+    first = 0 if start is not None else 1
+    # The model puts the start token there itself.
+    texts = [prompt[1:] if prompt[0] == start else prompt for prompt in prompts]
+    ids = np.zeros((len(texts), max(map(len, texts))), dtype=np.int64)
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = text
     session = model.start(ids[:, :first])
     if not isinstance(session, RewindableSession):
         raise UsageError("this model scores one token after the other")
@@ -127,12 +131,11 @@ def score_together(
     after = session.last_logits(ids.shape[1] - first)
     rows = np.concatenate([before, after[:, :-1]], axis=1)
     found = []
-    for logits, prompt, count in zip(rows, prompts, counts, strict=True):
+    for logits, prompt, text, count in zip(rows, prompts, texts, counts, strict=True):
         found.append(Scores())
-        if first:
+        if first or len(text) < len(prompt):
             found[-1].add_first()
-        own = prepare(logits[: len(prompt) - first], 0)
-        found[-1].add(own, prompt[first:], count)
+        found[-1].add(prepare(logits[: len(text) - first], 0), text[first:], count)
     return found
 
 

@@ -27,6 +27,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+PAGES = ("/", "/play")
+"""The pages whose URL may have the token."""
 OPEN = frozenset(route.path for route in ROUTES if route.open)
 
 
@@ -144,14 +146,14 @@ class Guard:
         self._access.check_origin(headers, self._access.check_host(headers))
         if scope["path"] in OPEN:
             return None
-        if scope["path"] == "/" and (given := _query_token(scope)):
-            return self._exchange(given)
+        if scope["path"] in PAGES and (given := _query_token(scope)):
+            return self._exchange(scope["path"], given)
         self._access.check_token(headers)
         return None
 
-    def _exchange(self, given: str) -> ASGIApp:
+    def _exchange(self, page: str, given: str) -> ASGIApp:
         """Give a cookie for the token in the URL, which the redirect leaves out."""
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(page, 303)
         if self._access.is_mine(given):
             response.set_cookie(self._access.cookie, given, httponly=True, samesite="strict")
         return response

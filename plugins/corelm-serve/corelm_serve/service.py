@@ -10,6 +10,7 @@ from corelm import LanguageModel
 from corelm_serve.answers import Call
 from corelm_serve.metrics import Metrics
 from corelm_serve.models import ServedModel
+from corelm_serve.play.rows import RowCache
 from corelm_serve.scheduling.scheduler import Scheduler
 from corelm_serve.settings import Limits
 
@@ -33,6 +34,11 @@ class Service:
         self.log_texts = log_texts
         self.models = {name: ServedModel(name, model) for name, model in models.items()}
         self.schedulers = {name: Scheduler(model, self.limits) for name, model in models.items()}
+        self.rows = {
+            (name, unknown): RowCache(model, unknown)
+            for name, model in models.items()
+            for unknown in (False, True)
+        }
         self.metrics = Metrics(self.schedulers)
 
     def scheduler_of(self, call: Call) -> Scheduler:

@@ -27,7 +27,10 @@ def tokenize(body: Any, models: Mapping[str, ServedModel]) -> dict[str, Any]:
     request = TokenizeRequest.read(body)
     served = find(models, request.model)
     vocabulary = served.model.vocabulary
-    ids = vocabulary.encode(request.prompt)
+    special = _special_ids(vocabulary)
+    # lm-evaluation-harness asks so for the ids of the tokens that `tokenizer_info` names.
+    named = request.prompt in special
+    ids = [special[request.prompt]] if named else vocabulary.encode(request.prompt)
     if request.add_special_tokens and vocabulary.start is not None:
         ids = [vocabulary.start, *ids]
     answer: dict[str, Any] = {
@@ -70,6 +73,12 @@ def tokenizer_info(served: ServedModel) -> dict[str, Any]:
         "tokenizer_class": type(vocabulary).__name__,
         "is_bytes": isinstance(vocabulary, ByteVocabulary),
     }
+
+
+def _special_ids(vocabulary: Vocabulary) -> dict[str, int]:
+    """Return the ids of the first and the last token of texts by the names that stand for them."""
+    special = [i for i in (vocabulary.start, min(vocabulary.ends, default=None)) if i is not None]
+    return {name: token for token in special if (name := _name(vocabulary, token))}
 
 
 def _name(vocabulary: Vocabulary, token: int | None) -> str | None:

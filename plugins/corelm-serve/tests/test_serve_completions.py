@@ -166,6 +166,18 @@ def test_echo_scores_the_whole_prompt(open_client, model, prompt):
         assert choice["text"][offset:].startswith(found["tokens"][at])
 
 
+def test_a_start_token_in_the_ids_of_a_prompt_is_not_put_there_twice(open_client):
+    """lm-evaluation-harness sends it before texts without a context."""
+    client = open_client({"imdb": corelm.load("imdb")})
+    settings = {"model": "imdb", "echo": True, "logprobs": 1, "max_tokens": 0}
+    ids = corelm.load("imdb").vocabulary.encode("This movie was great")
+    alone, with_start = (
+        client.complete(prompt=prompt, **settings)["choices"][0]["logprobs"]["token_logprobs"]
+        for prompt in (ids, [2, *ids])
+    )
+    assert with_start == [None, *alone]
+
+
 def test_echo_alone_scores_a_prompt_and_draws_nothing(client):
     answer = client.complete(prompt="the cat", echo=True, logprobs=1, max_tokens=0)
     [choice] = answer["choices"]
@@ -178,6 +190,10 @@ def test_what_lm_evaluation_harness_asks(open_client):
     """Its local-completions sends ids, and reads the log-probabilities behind a context."""
     model = corelm.load("imdb")
     client = open_client({"imdb": model})
+    info = client.get("/tokenizer_info").json()
+    for name in ("bos_token", "eos_token"):
+        answer = client.post("/tokenize", json={"prompt": info[name], "add_special_tokens": False})
+        assert answer.json()["tokens"] == [info[f"{name}_id"]]
     context, target = ("this movie is", " one of the best")
     ids = [model.vocabulary.encode(text) for text in (context, context + target)]
     answer = client.complete(
@@ -263,9 +279,12 @@ def test_prompts_of_several_lengths_are_scored_in_one_pass(open_client, name):
     model = Counted() if name == "toy" else corelm.load(name)
     client = open_client({"toy": model})
     asked = {"echo": True, "logprobs": 2, "max_tokens": 0}
-    alone = [client.complete(prompt=prompt, **asked)["choices"][0] for prompt in PROMPTS]
+    prompts = [model.vocabulary.encode(prompt) for prompt in PROMPTS]
+    if model.vocabulary.start is not None:
+        prompts.append([model.vocabulary.start, *prompts[1]])
+    alone = [client.complete(prompt=prompt, **asked)["choices"][0] for prompt in prompts]
     before = getattr(model, "started", 0)
-    together = client.complete(prompt=PROMPTS, **asked)["choices"]
+    together = client.complete(prompt=prompts, **asked)["choices"]
     for one, other in zip(alone, together, strict=True):
         assert one["logprobs"] == other["logprobs"]
     if name == "toy":  # a prompt of one token has nothing to share

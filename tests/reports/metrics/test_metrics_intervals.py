@@ -176,3 +176,14 @@ def test_texts_that_differ_by_rounding_alone_are_the_same():
     counts = [3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25]
     sums = [sum([math.log(11)] * count) for count in counts]
     assert mean_interval(sums, counts) == pytest.approx([math.log(11)] * 2)
+
+
+def test_the_difference_of_exponentials_is_paired_too():
+    rng = np.random.default_rng(2)
+    shared, counts = rng.normal(2, 1, 200), np.ones(200)
+    first, second = ((shared + rng.normal(0, 0.1, 200), counts) for _ in range(2))
+    low, high = difference_interval(first, second, exponential=True)
+    plain = difference_interval(first, second)
+    level = np.exp(first[0].mean())
+    assert low < np.exp(first[0].mean()) - np.exp(second[0].mean()) < high
+    assert high - low == pytest.approx(level * (plain[1] - plain[0]), rel=0.1)

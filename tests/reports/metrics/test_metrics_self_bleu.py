@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 
-from corelm.reports.metrics.self_bleu import self_bleu, self_bleu_left_out
+from corelm.reports.metrics.self_bleu import self_bleu, self_bleu_left_out, sharing
 
 SMOOTHING = SmoothingFunction().method1
 
@@ -67,6 +67,12 @@ def test_too_few_texts():
     assert self_bleu([]) is None
     assert self_bleu_left_out([[3, 4], [3, 5]]) == [None, None]
     assert self_bleu_left_out([]) == []
+
+
+def test_texts_that_share_a_phrase_of_four_tokens():
+    assert sharing([[3, 4, 5, 6, 3, 4, 5, 6], [7, 8, 9, 10], [3, 4, 5]]) == 0
+    assert sharing([[3, 4, 5, 6], [7, 3, 4, 5, 6], [8, 9, 10, 11, 12]]) == 2
+    assert sharing([]) == 0
 
 
 def test_a_report_s_worth_of_texts_takes_little_time():

@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,12 @@ from corelm.reports.render.html import side_by_side, tables
 from corelm.reports.render.html.side_by_side import shown
 from corelm.reports.render.plots.charts import charts
 from corelm.reports.render.plots.files import drawings
-from corelm.reports.render.sentences import failed_metrics, seeds, targets
+from corelm.reports.render.sentences import (
+    failed_metrics,
+    front_in_words,
+    seeds,
+    targets,
+)
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -35,6 +40,11 @@ if TYPE_CHECKING:
 
 
 TEMPLATE = "corelm.reports.render.html.template"
+FILES = {
+    "css": ("shared.css", "page.css", "print.css"),
+    "js": ("shared.js", "tables.js", "pictures.js", "playground.js"),
+}
+"""The files of the page's one style sheet and its one script, in their order."""
 
 
 def page(document: Document) -> str:
@@ -51,7 +61,8 @@ def page(document: Document) -> str:
     """
     from markupsafe import Markup
 
-    files = {name: _file(f"page.{name}") for name in ("css", "js")}
+    files = {kind: "\n\n".join(map(_file, names)) for kind, names in FILES.items()}
+    shown = {name: tables.table(document, name) for name in TABLES}
     return (
         _environment()
         .get_template("page.html.jinja")
@@ -59,38 +70,32 @@ def page(document: Document) -> str:
             document=document,
             header=document.header,
             summary=summary(document),
+            failed=[entry for entry in document.samplers if entry.error],
             against=_against(document),
             compared=len(dict(p_values(document))),
             rate=RATE,
-            tables={table: _table(document, table) for table in TABLES},
+            tables=shown,
             charts=list(charts(document)),
             plots={name: Markup(svg) for name, svg in drawings(document).items()},
             groups=side_by_side.groups(document),
             legend=list(side_by_side.legend()),
             failed_metrics=failed_metrics(document),
             matched=targets(document),
+            fronts=[front_in_words(document, front) for front in document.fronts],
             seeds=seeds(document.header),
             playground=playground(document),
             plugins=list(_plugins(document)),
-            definitions=_definitions(document),
+            definitions=_definitions(filter(None, shown.values())),
             hashes={name: _checksum(text) for name, text in files.items()},
             **{name: Markup(text) for name, text in files.items()},
         )
     )
 
 
-def _table(document: Document, table: str) -> dict[str, Any]:
-    """Return the columns of a table and its lines."""
-    return {
-        "columns": tables.shown_columns(document, table),
-        "lines": list(tables.lines(document, table)),
-    }
-
-
-def _definitions(document: Document) -> dict[str, Figure]:
+def _definitions(shown: Iterable[tables.Table]) -> dict[str, Figure]:
     """Return the figures of all columns on the page by term; rep-2 is defined as rep-n."""
-    shown = [column for table in TABLES for column in tables.shown_columns(document, table)]
-    return {column.term or column.title: column for column in shown}
+    columns = [column for table in shown for column in table.columns]
+    return {column.term or column.title: column for column in columns}
 
 
 def _against(document: Document) -> str:

@@ -1,9 +1,11 @@
-"""The tables of the page: each cell has a figure, its interval and a difference."""
+"""The tables of the page: each cell has a figure with its interval, and a difference."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from corelm.reports.document.content import (
     Document,
@@ -13,34 +15,61 @@ from corelm.reports.document.content import (
     HumanEntry,
     TeacherForced,
 )
-from corelm.reports.document.figures import ENTROPY, GENERATED, HUMAN, TEACHER_FORCED, Figure
+from corelm.reports.document.figures import (
+    DIVERGENCE,
+    ENTROPY,
+    GENERATED,
+    HUMAN,
+    TEACHER_FORCED,
+    Figure,
+)
 from corelm.reports.document.lookup import Estimate, difference, estimate, value
-from corelm.reports.document.numbers import MINUS, interval, signed
-from corelm.reports.render.columns import columns_of, spread_text, text_of
+from corelm.reports.document.numbers import MINUS, interval, margins, share, signed
+from corelm.reports.render.columns import TARGET, columns_of, spread_text, text_of
 from corelm.reports.render.false_discoveries import Place, clear_differences
+
+WIDEST = 14
+"""The letters of a margin for which the style sheet has room, at most."""
+FOLDED = 3
+"""The number of settings from which a sweep has a heading of its own, which folds them."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A number as the page shows it, on one line.
+
+    Attributes:
+        text: the number.
+        margins: the distances of the ends of its interval: one text, or two if they differ.
+        unit: the unit behind both.
+    """
+
+    text: str
+    margins: tuple[str, ...] = ()
+    unit: str = ""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The text of one cell: a figure, its interval, its difference from human text.
+    """A figure of an entry, and its difference.
 
     Attributes:
         title: the heading of its column.
-        text: the figure.
+        figure: the figure; None if the entry has none.
         note: what is different about this figure, or its spread over the seeds.
-        interval: its 95 % interval.
-        difference: the difference.
-        difference_interval: its own interval.
+        difference: the difference from the entry that the report compares with.
         clear: True if the difference is more than chance, among all differences of the page.
+        room: the letters that the widest margin of its column takes.
+        first: it is what a folded card shows.
     """
 
     title: str
-    text: str = ""
+    figure: Amount | None = None
     note: str = ""
-    interval: str = ""
-    difference: str = ""
-    difference_interval: str = ""
+    difference: Amount | None = None
     clear: bool = False
+    room: int = 0
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,40 +88,125 @@ class RangeStrip:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: a sampler or human text, with its cells or the reason for having none."""
+    """A line of a table: a sampler or human text, with its cells."""
 
     name: str
     note: str = ""
     human: bool = False
-    error: str = ""
     n: str = ""
     strip: RangeStrip | None = None
     cells: Sequence[Cell] = ()
 
 
-def lines(document: Document, table: str) -> Iterator[Line]:
-    """Yield the lines of a table, the human one first."""
-    columns = shown_columns(document, table)
+@dataclass(frozen=True)
+class Block:
+    """Lines that belong together: the settings of a sweep, or others, which have no title."""
+
+    lines: Sequence[Line]
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the page.
+
+    Attributes:
+        columns: the figures that it shows.
+        blocks: its lines.
+        n: the number of texts or positions of most samplers.
+        mixed: a row has a different number.
+        absent: the entries that have none of its figures.
+    """
+
+    columns: Sequence[Figure]
+    blocks: Sequence[Block]
+    n: str
+    mixed: bool
+    absent: Sequence[str]
+
+
+def table(document: Document, name: str) -> Table | None:
+    """Return a table of the page, or None if no sampler has any of its figures."""
+    if not shown_columns(document, name):
+        return None
+    shown = list(lines(document, name))
+    filled = [line for line in shown if any(cell.figure for cell in line.cells)]
+    counts = Counter(line.n for line in filled if line.n and not line.human)
+    usual = max(counts, key=lambda n: counts[n], default="")
+    return Table(
+        shown_columns(document, name),
+        _blocks(document, [_with_n(line, usual) for line in _aligned(filled)]),
+        usual,
+        any(line.n not in ("", usual) for line in filled),
+        [line.name for line in shown if line not in filled],
+    )
+
+
+def _with_n(line: Line, usual: str) -> Line:
+    """Add the number of texts to the note of a line, if most lines have a different one."""
+    if not line.n or line.n == usual:
+        return line
+    return replace(line, note="; ".join(filter(None, (f"n = {line.n}", line.note))))
+
+
+def _blocks(document: Document, shown: Sequence[Line]) -> list[Block]:
+    """Divide lines into blocks: human text, and then runs of settings of one sweep, or of others.
+
+    The sweep of a few settings needs no title.
+    """
+    sweeps = {entry.sampler: entry.sweep for entry in document.samplers}
+    count = Counter(sweeps[line.name] or "" for line in shown if not line.human)
+
+    def title(line: Line) -> str:
+        sweep = "" if line.human else sweeps[line.name] or ""
+        return sweep if count[sweep] >= FOLDED else ""
+
+    return [Block(list(some), sweep) for sweep, some in groupby(shown, title)]
+
+
+def _aligned(shown: Sequence[Line]) -> list[Line]:
+    """Give the cells of each column the room that its widest margin takes."""
+    rooms: Counter[str] = Counter()
+    for line in shown:
+        for cell in line.cells:
+            rooms[cell.title] = min(max([rooms[cell.title], *map(len, _margins(cell))]), WIDEST)
+    return [
+        replace(line, cells=[replace(cell, room=rooms[cell.title]) for cell in line.cells])
+        for line in shown
+    ]
+
+
+def _margins(cell: Cell) -> tuple[str, ...]:
+    return cell.figure.margins if cell.figure else ()
+
+
+def lines(document: Document, name: str) -> Iterator[Line]:
+    """Yield the lines of a table, the human one first, but no failed sampler."""
+    columns = shown_columns(document, name)
     clear = clear_differences(document)
     if document.human:
-        yield _line("human text", document.human, document, table, columns, clear)
+        yield _line("human text", document.human, document, name, columns, clear)
     for entry in document.samplers:
-        if entry.error:
-            yield Line(entry.sampler, error=f"{entry.error.type}: {entry.error.message}")
-        else:
-            yield _line(entry.sampler, entry, document, table, columns, clear)
+        if not entry.error:
+            yield _line(entry.sampler, entry, document, name, columns, clear)
 
 
-def shown_columns(document: Document, table: str) -> list[Figure]:
-    """Return the columns of a table, without those of figures that no entry has.
+def shown_columns(document: Document, name: str) -> list[Figure]:
+    """Return the columns of a table, without those of figures that no sampler has.
 
     Only samplers with a mask have a cost of their constraint, for example.
     """
-    return [
-        column
-        for column in columns_of(table, document)
-        if any(_cell(column, entry).text for entry in document.entries)
-    ]
+    return [column for column in columns_of(name, document) if _says_something(document, column)]
+
+
+def _says_something(document: Document, column: Figure) -> bool:
+    """Return True if a sampler has the figure; a target that all share is in the settings."""
+    cells = [_cell(column, entry) for entry in document.samplers if not entry.error]
+    return (
+        len({cell.figure for cell in cells}) > 1
+        if column.name == TARGET.name
+        else any(cell.figure for cell in cells)
+    )
 
 
 def _line(
@@ -104,7 +218,7 @@ def _line(
     clear: Collection[Place],
 ) -> Line:
     human = document.human
-    part = entry.part(TEACHER_FORCED if table == ENTROPY else GENERATED)
+    part = entry.part(TEACHER_FORCED if table in (ENTROPY, DIVERGENCE) else GENERATED)
     elsewhere = document.header.contexts.source != HUMAN
     return Line(
         name,
@@ -112,8 +226,13 @@ def _line(
         human=entry is human,
         n=_count(part),
         strip=_strip(entry, document.bounds.max) if table == ENTROPY else None,
-        cells=[_cell(column, entry, clear) for column in columns],
+        cells=_cells(columns, entry, clear),
     )
+
+
+def _cells(columns: Sequence[Figure], entry: Entry, clear: Collection[Place]) -> list[Cell]:
+    first = next((column for column in columns if column.compared), None) or columns[0]
+    return [replace(_cell(each, entry, clear), first=each is first) for each in columns]
 
 
 def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
@@ -127,41 +246,47 @@ def _count(part: TeacherForced | HumanContexts | GeneratedTexts | None) -> str:
 def _cell(column: Figure, entry: Entry, clear: Collection[Place] = ()) -> Cell:
     written = text_of(column, entry)
     if written is not None:
-        return Cell(column.title, written)
+        return Cell(column.title, Amount(written) if written else None)
     is_human = isinstance(entry, HumanEntry)
     # The human counterpart of a figure may have a different name.
     name = (is_human and column.human) or column.looked_up
     found = estimate(entry, name, column.view)
     if found is None:
         return Cell(column.title)
-    low, high = _ends(column, found, entry)
-    ends = "" if low is None or high is None else interval(column.form, low, high)
-    other = difference(entry, column.looked_up, column.view) if column.compared else None
-    text = column.form(found.value).replace("-", MINUS)
     note = "of the words written" if is_human and column.human else spread_text(column, entry)
     part = entry.part(column.view)
     if part is not None and found.n is not None and part.n is not None and found.n < part.n:
         note = ", ".join(filter(None, (f"of {found.n:,} texts", note)))
-    if other is None:
-        return Cell(column.title, text, note, ends)
-    is_clear = Place(entry.label, column.view, column.looked_up) in clear
-    return Cell(column.title, text, note, ends, *_difference(column, other), is_clear)
+    other = difference(entry, column.looked_up, column.view) if column.compared else None
+    return Cell(
+        column.title,
+        _figure(column, found, entry),
+        note,
+        None if other is None else _difference(column, other),
+        Place(entry.label, column.view, column.looked_up) in clear,
+    )
 
 
-def _difference(column: Figure, found: Estimate) -> tuple[str, str]:
-    """Return a difference and its interval as text."""
-    text = signed(column.form, found.value)
+def _figure(column: Figure, found: Estimate, entry: Entry) -> Amount:
+    """Return a figure with its 95 % interval, or with the range that its column shows instead."""
+    text = column.form(found.value).replace("-", MINUS)
+    if column.between is not None:
+        low, high = (value(entry, end, column.view) for end in column.between)
+        ends = "" if low is None or high is None else interval(column.form, low, high)
+        return Amount(text, (ends,) if ends else ())
+    sides = _sides(column, found)
+    return Amount("0%" if sides and column.form is share and text == "0" else text, sides)
+
+
+def _difference(column: Figure, found: Estimate) -> Amount:
+    text, _, unit = signed(column.form, found.value).partition(" ")
+    return Amount(text, _sides(column, found), unit)
+
+
+def _sides(column: Figure, found: Estimate) -> tuple[str, ...]:
     if found.low is None or found.high is None:
-        return text, ""
-    return text, interval(column.form, found.low, found.high)
-
-
-def _ends(column: Figure, found: Estimate, entry: Entry) -> tuple[float | None, float | None]:
-    """Return the ends of the 95 % interval, or the two figures that the column shows instead."""
-    if column.between is None:
-        return found.low, found.high
-    low, high = column.between
-    return value(entry, low, column.view), value(entry, high, column.view)
+        return ()
+    return margins(column.form, found.value, found.low, found.high)
 
 
 def _strip(entry: Entry, greatest: float) -> RangeStrip | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from corelm.reports.document.numbers import MINUS
 from corelm.reports.render.plots.placement import (
     NEAR,
     Box,
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 440.0, 330.0
 """The size of a plot in points: half a page, and readable on a telephone."""
+COLUMN = 238.0
+"""The width of a plot in a paper's column in points: 3.3 inches."""
+SHRUNK = 0.68
+"""The share of their size that letters and marks have in a column: letters have 7.5 points."""
 
 LEFT, BOTTOM, TOP, RIGHT = 54.0, 46.0, 12.0, 16.0
 GAP = 20.0
@@ -51,6 +56,8 @@ LINES = ("#46578f", "#2f6f98", "#14808a", "#2f8b62", "#6f8726", "#93752b")
 
 MARK: dict[str, Any] = {"ms": 7, "mec": PAPER, "mew": 1.2}
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
+TICKS: dict[str, Any] = {"labelsize": SMALL, "pad": 3.5, "width": 0.8, "grid_linewidth": 0.8}
+"""The sizes of ticks and their labels, in points."""
 LEADER: dict[str, Any] = {"arrowstyle": "-", "color": MUTED, "lw": 0.6, "shrinkA": 1}
 TO_MARK = LEADER | {"shrinkB": 4}
 TO_LINE = LEADER | {"shrinkB": 1, "relpos": (0, 0.5)}
@@ -68,6 +75,7 @@ COLOURS = {
 """The name that the page has for each colour of a plot; dark mode maps it to a different one."""
 
 STYLE: dict[Any, Any] = {
+    "figure.figsize": (WIDTH / 72, HEIGHT / 72),
     "font.family": ["DejaVu Sans"],
     "font.size": SMALL,
     "axes.labelsize": SMALL,
@@ -120,22 +128,48 @@ def _matplotlib() -> ModuleType:
     return matplotlib
 
 
+def width() -> float:
+    """Return the width of a picture in points, a setting of `style`."""
+    import matplotlib
+
+    return float(matplotlib.rcParams["figure.figsize"][0]) * 72
+
+
 def canvas(right: float, height: float = HEIGHT) -> tuple[Figure, Axes]:
     """Return an empty picture and its axes, with room to the right of them, in points."""
     figure = empty(height)
     axes = figure.add_axes(_area(right, height))
     axes.grid(axis="y")
+    shorten_ticks(axes)
     return figure, axes
+
+
+def shorten_ticks(axes: Axes) -> None:
+    """Write the ticks of both axes with the fewest digits: 0, 0.5, 1."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: tick(value))
+
+
+def tick(value: float) -> str:
+    """Return the text of a tick.
+
+    Example:
+        >>> tick(-0.50), tick(3 * 0.1), tick(1500.0)
+        ('\N{MINUS SIGN}0.5', '0.3', '1500')
+    """
+    return f"{value:.6g}".replace("-", MINUS)
 
 
 def empty(height: float) -> Figure:
     """Return a picture of this height in points, without axes."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+    return Figure(figsize=(width() / 72, height / 72), dpi=72)
 
 
-def panels(figure: Figure, left: float, top: float, across: int, up: int) -> list[list[Axes]]:
+def panels(
+    figure: Figure, left: float, top: float, across: int, up: int, between: float = GAP
+) -> list[list[Axes]]:
     """Divide a picture into rows of equal axes; the axes of a row share heights.
 
     Args:
@@ -143,26 +177,34 @@ def panels(figure: Figure, left: float, top: float, across: int, up: int) -> lis
         left, top: the room around all of them, in points; that below is `BOTTOM`.
         across: the number of axes in a row.
         up: the number of rows.
+        between: the room between two rows, in points.
     """
     height = figure.get_figheight() * 72
-    wide = (WIDTH - left - RIGHT - GAP * (across - 1)) / across
-    high = (height - top - BOTTOM - GAP * (up - 1)) / up
+    whole, wide = width(), panel_width(left, across)
+    high = (height - top - BOTTOM - between * (up - 1)) / up
     rows: list[list[Axes]] = []
     for row in range(up):
-        bottom = BOTTOM + (up - 1 - row) * (high + GAP)
+        bottom = BOTTOM + (up - 1 - row) * (high + between)
         rows.append([])
         for column in range(across):
-            place = (left + column * (wide + GAP)) / WIDTH, bottom / height
+            place = (left + column * (wide + GAP)) / whole, bottom / height
             shared = rows[row][0] if column else None
-            axes = figure.add_axes((*place, wide / WIDTH, high / height), sharey=shared)
+            axes = figure.add_axes((*place, wide / whole, high / height), sharey=shared)
             axes.tick_params(labelleft=column == 0)
+            shorten_ticks(axes)
             rows[row].append(axes)
     return rows
 
 
+def panel_width(left: float, across: int) -> float:
+    """Return the width of one of some panels next to each other, in points."""
+    return (width() - left - RIGHT - GAP * (across - 1)) / across
+
+
 def _area(right: float, height: float) -> tuple[float, float, float, float]:
-    size = (WIDTH - LEFT - right) / WIDTH, (height - BOTTOM - TOP) / height
-    return LEFT / WIDTH, BOTTOM / height, *size
+    whole = width()
+    size = (whole - LEFT - right) / whole, (height - BOTTOM - TOP) / height
+    return LEFT / whole, BOTTOM / height, *size
 
 
 def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
@@ -175,6 +217,17 @@ def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
     size = max(abs(low), abs(high), 1)
     span = high - low if high - low > 1e-6 * size else size
     return low - share * span, high + share * span
+
+
+def within(least: float, most: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of an axis, moved to where values can be if they are beyond it.
+
+    Example:
+        >>> within(0, 1, (0.5, 1.03)), within(0, 1, (2.0, 3.0))
+        ((0.5, 1), (2.0, 3.0))
+    """
+    low, high = max(ends[0], least), min(ends[1], most)
+    return (low, high) if low < high else ends
 
 
 def extent(axes: Axes, axis: int) -> tuple[float, float]:
@@ -249,7 +302,7 @@ def name_marks(axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence
 def _name_in_margin(axes: Axes, marks: Sequence[tuple[float, float]], names: Sequence[str]) -> None:
     """Write the names to the right of a plot, which gets narrower, and higher for many names."""
     figure, height = _figure(axes), height_for(len(names))
-    figure.set_size_inches(WIDTH / 72, height / 72)
+    figure.set_size_inches(width() / 72, height / 72)
     axes.set_position(_area(NAMES + widest(names), height))
     name_lines(axes, marks, names)
 
@@ -345,3 +398,23 @@ def name_lines(
     for (x, y), at, height, name, ink in zip(ends, points, heights, names, inks, strict=True):
         offset = (frame.x1 + 14 - at[0], height - at[1])
         write(axes, x, y, name, offset=offset, ha="left", arrowprops=TO_LINE, color=ink)
+
+
+def shrink(figure: Figure, share: float) -> None:
+    """Make a finished picture smaller, with everything in it: letters, lines, marks, distances."""
+    parts: list[Any] = [*figure.texts, *figure.lines, *figure.artists]
+    for axes in figure.axes:
+        parts += [*axes.texts, *axes.lines, *axes.spines.values()]
+        for axis in (axes.xaxis, axes.yaxis):
+            parts.append(axis.label)
+            axis.labelpad *= share
+            # Ticks are made anew for the new size.
+            axis.set_tick_params(**{name: share * points for name, points in TICKS.items()})
+    for part in parts:
+        for name in ("fontsize", "markersize", "markeredgewidth", "linewidth"):
+            if hasattr(part, f"set_{name}"):
+                getattr(part, f"set_{name}")(share * getattr(part, f"get_{name}")())
+        if hasattr(part, "xyann"):
+            part.xyann = tuple(share * points for points in part.xyann)
+    wide, high = figure.get_size_inches()
+    figure.set_size_inches(wide * share, high * share)

@@ -7,17 +7,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from corelm.reports.document.content import Document
+from corelm.reports.document.figures import GENERATED
 from corelm.reports.document.numbers import number
+from corelm.reports.render.plots import data
 from corelm.reports.render.plots.entries import sweeps
-from corelm.reports.render.plots.panels import figures_of_sweeps, matched_samplers
-from corelm.reports.render.plots.positions import entropy_by_position, mass_kept_by_position
+from corelm.reports.render.plots.panels import (
+    COMPARED,
+    SWEPT,
+    figures_of_sweeps,
+    has_figures,
+    matched_samplers,
+)
+from corelm.reports.render.plots.positions import (
+    entropy_by_position,
+    has_cuts,
+    has_positions,
+    mass_kept_by_position,
+)
 from corelm.reports.render.plots.scatter import (
     has_recall,
+    has_texts,
     positions,
     recall_against_mass_kept,
     surprisal_against_diversity,
 )
 from corelm.reports.render.plots.temperature import surprisal_against_temperature
+from corelm.reports.render.sentences import targets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +49,7 @@ class Chart:
         draw: draws it from a document.
         caption: how to read it.
         label: its description for readers who cannot see it.
+        data: its numbers as CSV.
     """
 
     name: str
@@ -42,20 +58,24 @@ class Chart:
     draw: Callable[[Document], Figure]
     caption: str
     label: str
+    data: Callable[[Document], str]
 
 
 def charts(document: Document) -> Iterator[Chart]:
     """Yield the charts of a report; matched and swept samplers come first."""
-    first = [_matched(document)] if document.header.matched else []
+    first = [_matched(document)] if document.header.matched and has_figures(document) else []
     first += [_sweep(document)] if sweeps(document) else []
     yield from first
     # The page shows the first two above its tables.
-    temperature = _temperature(document)
-    yield from (_SURPRISAL, temperature) if first else (temperature, _SURPRISAL)
+    surprisal = [_surprisal(document)] if has_texts(document) else []
+    temperature = [_temperature(document)] if document.curve.t else []
+    yield from surprisal + temperature if first else temperature + surprisal
     if has_recall(document):
         yield _recall(document)
-    yield _ENTROPY
-    yield _MASS
+    if has_positions(document):
+        yield _ENTROPY
+    if has_cuts(document):
+        yield _MASS
 
 
 def _matched(document: Document) -> Chart:
@@ -64,10 +84,11 @@ def _matched(document: Document) -> Chart:
         "Matched samplers",
         "Matched",
         matched_samplers,
-        "The samplers have the same value of one figure, so that the others compare fairly. The "
+        f"The open parameters give {targets(document)}, so that other figures compare fairly. The "
         "line through a dot is its 95% interval."
         + _of_human(document, "The upright line and band show human text."),
         "Figures of each matched sampler with their intervals. The table has the figures.",
+        lambda document: data.of_figures(document, *COMPARED),
     )
 
 
@@ -81,6 +102,7 @@ def _sweep(document: Document) -> Chart:
         + _of_human(document, "The dashed level is human text."),
         "Entropy, surprisal and diversity against the parameter of each sweep. The table has the "
         "figures.",
+        lambda document: data.of_figures(document, *SWEPT),
     )
 
 
@@ -100,6 +122,7 @@ def _temperature(document: Document) -> Chart:
         "surprisal." + _crossing(document),
         "Mean expected surprisal rises with temperature; each sampler is a mark on the curve. The "
         "table Teacher-forced has the figures.",
+        data.of_curve,
     )
 
 
@@ -123,17 +146,26 @@ def _between(ends: list[float] | None) -> str:
     return f" (95% interval {number(ends[0])} to {number(ends[1])})" if ends else ""
 
 
-_SURPRISAL = Chart(
-    "surprisal-against-diversity",
-    "Surprisal against diversity",
-    "Surprisal",
-    surprisal_against_diversity,
-    "Texts further up are more likely to the model, texts further right are more diverse; thin "
-    "crosses are 95% intervals. The line joins the samplers that no other one beats in both: the "
-    "Pareto front.",
-    "Surprisal under the model against diversity for the texts of each sampler. The table "
-    "Generated texts has the figures.",
-)
+def _surprisal(document: Document) -> Chart:
+    return Chart(
+        "surprisal-against-diversity",
+        "Surprisal against diversity",
+        "Surprisal",
+        surprisal_against_diversity,
+        "Texts further up are more likely to the model, texts further right are more diverse; thin "
+        f"crosses are 95% intervals. {_front(document)}",
+        "Surprisal under the model against diversity for the texts of each sampler. The table "
+        "Generated texts has the figures.",
+        lambda document: data.of_figures(document, data.DIVERSITY, data.SURPRISAL),
+    )
+
+
+def _front(document: Document) -> str:
+    """Explain the line, which says little if it joins all samplers."""
+    drawn = [name for front in document.fronts if front.view == GENERATED for name in front.entries]
+    if len(drawn) < len([entry for entry in document.samplers if not entry.error]):
+        return "The line joins the samplers that no other one beats in both: the Pareto front."
+    return "No sampler beats another in both: along the line, diversity has its price in surprisal."
 
 
 def _recall(document: Document) -> Chart:
@@ -147,6 +179,7 @@ def _recall(document: Document) -> Chart:
         "95% intervals. On the dashed diagonal the two are equal: below it a sampler loses more of "
         "the words than the model expects.",
         "Human recall against mass kept of each sampler. The table Teacher-forced has the figures.",
+        lambda document: data.of_figures(document, data.MASS, data.RECALL),
     )
 
 
@@ -158,6 +191,7 @@ _ENTROPY = Chart(
     "Mean entropy of the distribution drawn from, on the same contexts.",
     "Mean entropy of each sampler at each position in the text. The table Teacher-forced has the "
     "means.",
+    lambda document: data.by_position(document, "entropy"),
 )
 
 
@@ -168,4 +202,5 @@ _MASS = Chart(
     mass_kept_by_position,
     "Mean share of the model's probability that is left to draw from, on the same contexts.",
     "Mean share of the model's probability that each sampler keeps, at each position in the text.",
+    lambda document: data.by_position(document, "mass_kept"),
 )

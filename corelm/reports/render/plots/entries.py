@@ -123,7 +123,7 @@ def shortened(expression: str, temperatures: Collection[str] = ()) -> str:
     """Shorten an expression to a label.
 
     A sampler with one parameter loses its parentheses. A temperature keeps the symbol alone, as
-    people write it.
+    people write it. A long expression loses the names of its parameters.
 
     Args:
         expression: a sampler or a chain.
@@ -134,6 +134,8 @@ def shortened(expression: str, temperatures: Collection[str] = ()) -> str:
         'top_p 0.9 | t = 0.7'
         >>> shortened("typical(p=0.9) | repetition_penalty(penalty=1.2)")
         'typical 0.9 | repetitio…'
+        >>> shortened("beam(width=4, length_penalty=1.0)")
+        'beam(4, 1.0)'
     """
 
     def short(match: re.Match[str]) -> str:
@@ -141,6 +143,8 @@ def shortened(expression: str, temperatures: Collection[str] = ()) -> str:
         return f"{parameter} = {value}" if name in temperatures else f"{name} {value}"
 
     text = _ONE_PARAMETER.sub(short, one_line(visible(expression)))
+    if len(text) > LONGEST:
+        text = re.sub(r"\b\w+=(?=[\d.-]+[,)])", "", text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 

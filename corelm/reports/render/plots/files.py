@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from corelm.reports.document.content import Document
 from corelm.reports.document.parts import Json
-from corelm.reports.render.plots.canvas import COLOURS, style
+from corelm.reports.render.plots.canvas import COLOURS, COLUMN, HEIGHT, SHRUNK, WIDTH, shrink, style
 from corelm.reports.render.plots.charts import charts
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ NO_METADATA_OF_PDF = {"CreationDate": None, "Creator": None, "Producer": None}
 
 
 def plots(document: Document) -> dict[str, bytes]:
-    """Draw the plots of a report as files, each as PNG, as SVG and as PDF.
+    """Draw the plots of a report as files: as PNG, as SVG, and as PDF for a paper's column.
 
     The bytes depend on the report and on the version of matplotlib alone.
 
@@ -38,8 +38,10 @@ def plots(document: Document) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for name, figure in _drawn(document, letters="path"):
         files[f"{name}.png"] = _saved(figure, "png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        files[f"{name}.pdf"] = _saved(figure, "pdf", metadata=NO_METADATA_OF_PDF)
         files[f"{name}.svg"] = _saved(figure, "svg", metadata=NO_METADATA)
+    for name, figure in _drawn(document, letters="path", width=COLUMN / SHRUNK):
+        shrink(figure, SHRUNK)
+        files[f"{name}.pdf"] = _saved(figure, "pdf", metadata=NO_METADATA_OF_PDF)
     return files
 
 
@@ -58,9 +60,10 @@ def drawings(document: Document) -> dict[str, str]:
     }
 
 
-def _drawn(document: Document, letters: str) -> Iterator[tuple[str, Figure]]:
+def _drawn(document: Document, letters: str, width: float = WIDTH) -> Iterator[tuple[str, Figure]]:
     """Draw one plot after the other; save each before asking for the next one."""
-    with warnings.catch_warnings(), style(**{"svg.fonttype": letters, "pdf.fonttype": 42}):
+    how = {"svg.fonttype": letters, "pdf.fonttype": 42, "figure.figsize": (width / 72, HEIGHT / 72)}
+    with warnings.catch_warnings(), style(**how):
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figures = Document.from_dict(_bounded(_without_texts(document)))
         for chart in charts(figures):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from corelm.reports.document.content import Document, Entry, HumanEntry
-from corelm.reports.document.figures import GENERATED, TEACHER_FORCED, declared
+from corelm.reports.document.figures import GENERATED, SHARE, TEACHER_FORCED, declared
 from corelm.reports.document.lookup import value
 from corelm.reports.render.plots import canvas
 from corelm.reports.render.plots.canvas import BAND, DASHED, DOTTED, HUMAN, INK, LINES, MARK, TEAL
@@ -34,6 +36,8 @@ PATTERNS = ("-", DASHED, DOTTED, (0, (6, 1, 1, 1)))
 """The patterns of lines, so that colour is not the only sign."""
 COLOURS = (0, 4, 2, 5, 1, 3)
 """The order in which sweeps take colours: neighbours that differ much come first."""
+LEAST_GAP = 6.0
+"""The room between the labels of two ticks, in points."""
 LOGARITHMIC = 30.0
 """The ratio of the largest to the smallest value from which the axis is logarithmic."""
 
@@ -49,18 +53,45 @@ def matched_samplers(document: Document) -> Figure:
         for each in COMPARED
         if {each[0]} != same and any(value(entry, *each) is not None for _, entry in entries)
     ]
-    height = canvas.TOP + canvas.BOTTOM + max(STEP * (len(entries) + 1), LEAST)
-    drawing = canvas.empty(height)
     labels = [label for label, _ in entries]
-    [panels] = canvas.panels(drawing, canvas.widest(labels) + 12, canvas.TOP, len(shown) or 1, 1)
+    left = canvas.widest(labels) + 12
+    up = _rows(left, [declared(*each).axis for each in shown])
+    high = max(STEP * (len(entries) + 1), LEAST if up == 1 else 0)
+    drawing = canvas.empty(canvas.TOP + (high + canvas.BOTTOM) * up)
+    across = math.ceil(len(shown) / up) or 1
+    rows = canvas.panels(drawing, left, canvas.TOP, across, up, between=canvas.BOTTOM)
+    panels = [axes for row in rows for axes in row]
     for axes, (figure, view) in zip(panels, shown, strict=False):
         axes.set_xlabel(declared(figure, view).axis)
         _dots(axes, [entry for _, entry in entries], figure, view)
-    panels[0].set_yticks(range(len(entries)), labels)
-    panels[0].set_ylim(len(entries) - 0.5, -0.5)
-    for text, (_, entry) in zip(panels[0].get_yticklabels(), entries, strict=True):
-        text.set_color(HUMAN if isinstance(entry, HumanEntry) else INK)
+    for row in rows:
+        _name_rows(row[0], entries)
+    for axes in panels[len(shown) or 1 :]:
+        axes.remove()
     return drawing
+
+
+def has_figures(document: Document) -> bool:
+    """Return True if a sampler has one of the figures that are compared."""
+    return any(value(entry, *each) is not None for _, entry in named(document) for each in COMPARED)
+
+
+def _rows(left: float, titles: Sequence[str]) -> int:
+    """Return the number of rows of panels with which no title meets the next one."""
+    for rows in range(1, len(titles)):
+        across = math.ceil(len(titles) / rows)
+        room = canvas.panel_width(left, across) + canvas.GAP - 6
+        if across == 1 or canvas.widest(titles) <= room:
+            return rows
+    return len(titles) or 1
+
+
+def _name_rows(axes: Axes, entries: Sequence[tuple[str, Entry]]) -> None:
+    """Name the entries to the left of a row of panels."""
+    axes.set_yticks(range(len(entries)), [label for label, _ in entries])
+    axes.set_ylim(len(entries) - 0.5, -0.5)
+    for text, (_, entry) in zip(axes.get_yticklabels(), entries, strict=True):
+        text.set_color(HUMAN if isinstance(entry, HumanEntry) else INK)
 
 
 def _dots(axes: Axes, entries: Sequence[Entry], figure: str, view: str) -> None:
@@ -82,9 +113,38 @@ def _dots(axes: Axes, entries: Sequence[Entry], figure: str, view: str) -> None:
         axes.plot(ends, [at, at], color=colour, lw=1.6, alpha=0.6, zorder=4)
         axes.plot(found, at, form, color=colour, **DOT)
     if low:
-        axes.set_xlim(*canvas.padded(min(low), max(high), 0.12))
-    ticks = [tick for tick in axes.get_xticks() if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
-    axes.set_xticks([*dict.fromkeys((*ticks[:1], *ticks[-1:]))])  # there is room for two labels
+        axes.set_xlim(*_ends(figure, view, canvas.padded(min(low), max(high), 0.12)))
+    _few_ticks(axes)
+
+
+def _ends(figure: str, view: str, ends: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of an axis, which for a share are not beyond 0 and 1."""
+    return canvas.within(0, 1, ends) if declared(figure, view).unit == SHARE else ends
+
+
+def _few_ticks(axes: Axes) -> None:
+    """Write as many ticks under a narrow panel as have room, up to three; at least one."""
+    from matplotlib.ticker import MaxNLocator
+
+    low, high = axes.get_xlim()
+    for bins in (3, 2, 1):
+        places = MaxNLocator(bins, steps=[1, 2, 5, 10], min_n_ticks=1).tick_values(low, high)
+        ticks = [float(place) for place in places if low <= place <= high]
+        if ticks and _have_room(axes, ticks):
+            break
+    axes.set_xticks(ticks or [(low + high) / 2])
+
+
+def _have_room(axes: Axes, ticks: Sequence[float]) -> bool:
+    """Return True if no label of a tick meets the next one, in this panel or the one beside it."""
+    halves = [canvas.widest([canvas.tick(each)]) / 2 for each in ticks]
+    at = [x for x, _ in canvas.to_points(axes, [(each, 0) for each in ticks])]
+    frame = axes.get_window_extent()
+    outside = max(frame.x0 - at[0] + halves[0], at[-1] + halves[-1] - frame.x1)
+    gaps = [b - a for a, b in pairwise(at)]
+    needed = [a + b + LEAST_GAP for a, b in pairwise(halves)]
+    apart = all(gap >= need for gap, need in zip(gaps, needed, strict=True))
+    return apart and outside <= (canvas.GAP - LEAST_GAP) / 2
 
 
 def figures_of_sweeps(document: Document) -> Figure:
@@ -108,6 +168,7 @@ def figures_of_sweeps(document: Document) -> Figure:
             for at, sweep in enumerate(found):
                 if sweep.parameter == parameter:
                     _line(axes, sweep, figure, view, at)
+            axes.set_ylim(*_ends(figure, view, axes.get_ylim()))
             axes.tick_params(labelbottom=row is rows[-1])
     for axes, parameter in zip(rows[-1], parameters, strict=False):
         axes.set_xlabel(parameter)
@@ -128,10 +189,10 @@ def _line(axes: Axes, sweep: Sweep, figure: str, view: str, at: int) -> None:
     colour, pattern = _look(at)
     low, high = zip(*ends, strict=True)
     axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0, zorder=1)
-    axes.plot(x, heights, color=colour, ls=pattern, marker="o", ms=3, zorder=3)
+    axes.plot(x, heights, color=colour, ls=pattern, marker="o", ms=3, zorder=3, clip_on=False)
     if min(x) > 0 and max(x) / min(x) >= LOGARITHMIC:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
+        canvas.shorten_ticks(axes)
         axes.xaxis.set_minor_formatter("")
 
 
@@ -143,9 +204,9 @@ def _key(drawing: Figure, height: float, names: Sequence[str], human: bool) -> N
     entries += [("human text", HUMAN, DASHED)] if human else []
     for at, (name, colour, pattern) in enumerate(entries):
         up = 1 - (canvas.TOP + canvas.LINE * at) / height
-        ends = [canvas.LEFT / canvas.WIDTH, (canvas.LEFT + 28) / canvas.WIDTH]
+        ends = [canvas.LEFT / canvas.width(), (canvas.LEFT + 28) / canvas.width()]
         drawing.add_artist(Line2D(ends, [up, up], color=colour, ls=pattern, lw=1.6))
-        drawing.text((canvas.LEFT + 36) / canvas.WIDTH, up, name, va="center")
+        drawing.text((canvas.LEFT + 36) / canvas.width(), up, name, va="center")
 
 
 def _look(at: int) -> tuple[str, Any]:

@@ -43,9 +43,22 @@ def mass_kept_by_position(document: Document) -> Figure:
     colours = _colours(entries) | {label: MUTED for label, _ in one_of_them}
     ends = _lines(axes, shown, "mass_kept", colours)
     if axes.lines:
-        axes.set_ylim(*canvas.padded(extent(axes, 1)[0], 1))
+        axes.set_ylim(canvas.padded(extent(axes, 1)[0], 1)[0], 1)
     _name(axes, ends)
     return drawing
+
+
+def has_positions(document: Document) -> bool:
+    """Return True if the entropy of a sampler was measured by position."""
+    return any(
+        entry.teacher_forced and entry.teacher_forced.by_position for _, entry in named(document)
+    )
+
+
+def has_cuts(document: Document) -> bool:
+    """Return True if a sampler removes a part of the model's probability."""
+    masses = [mass(entry) for _, entry in named(document)]
+    return has_positions(document) and any(each is not None and each < ALL for each in masses)
 
 
 def _positions(names: Sequence[str]) -> tuple[Figure, Axes]:
@@ -71,7 +84,9 @@ def _lines(
         places = entry.teacher_forced.by_position if entry.teacher_forced else []
         line = [(place["position"] + 1, place[key]) for place in places if _number(place, key)]
         if line:
-            axes.plot(*zip(*line, strict=True), color=colours[label], lw=1.3, zorder=3)
+            axes.plot(
+                *zip(*line, strict=True), color=colours[label], lw=1.3, zorder=3, clip_on=False
+            )
             ends[label] = line[-1]
     last = max((x for x, _ in ends.values()), default=2)
     axes.set_xlim(1, max(last, 2))

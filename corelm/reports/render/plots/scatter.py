@@ -39,14 +39,15 @@ def surprisal_against_diversity(document: Document) -> Figure:
         axes.plot(*zip(*front(points.values()), strict=True), color=TEAL, lw=1, alpha=0.5, zorder=2)
     for label, point in points.items():
         cross(axes, entries[label], point, *SURPRISAL)
-        axes.plot(*point, "o", color=TEAL, zorder=5, **MARK)
+        axes.plot(*point, "o", color=TEAL, zorder=5, clip_on=False, **MARK)
     if (human := point_of(document.human, *SURPRISAL)) is not None:
         axes.plot(*human, "D", color=HUMAN, zorder=6, **MARK)
         points["human text"] = human
     axes.set_xlabel("diversity of the texts (1: nothing is repeated)")
     axes.set_ylabel("surprisal under the model (nats per token)")
     if points:
-        axes.set(xlim=canvas.padded(*extent(axes, 0)), ylim=canvas.padded(*extent(axes, 1))[::-1])
+        across = canvas.within(0, 1, canvas.padded(*extent(axes, 0)))
+        axes.set(xlim=across, ylim=canvas.padded(*extent(axes, 1))[::-1])
     shown = ends_of_sweeps(document, points)
     canvas.name_marks(axes, [points[label] for label in shown], shown)
     return drawing
@@ -66,9 +67,9 @@ def recall_against_mass_kept(document: Document) -> Figure:
     for label, point in cut.items():
         if label in entries:
             cross(axes, entries[label], point, *RECALL)
-        axes.plot(*point, "o", color=TEAL, zorder=5, **MARK)
+        axes.plot(*point, "o", color=TEAL, zorder=5, clip_on=False, **MARK)
     ends = [*extent(axes, 0), *extent(axes, 1)] if cut else [0, 1]
-    low, high = canvas.padded(min(ends), max(ends))
+    low, high = canvas.within(0, 1, canvas.padded(min(ends), max(ends)))
     axes.plot([low, high], [low, high], color=MUTED, lw=1, ls=DASHED, zorder=2)
     axes.set(xlim=(low, high), ylim=(low, high))
     axes.set_xlabel("mass kept (share of the model's probability)")
@@ -79,8 +80,19 @@ def recall_against_mass_kept(document: Document) -> Figure:
 
 
 def has_recall(document: Document) -> bool:
-    """Return True if the recall of a sampler was measured, which takes human contexts."""
+    """Return True if the recall of a sampler was measured, which takes human contexts.
+
+    Samplers that were matched to one of the two figures would all be at one height.
+    """
+    matched = {target.figure for target in document.header.matched}
+    if matched and matched <= {*RECALL[:2]}:
+        return False
     return any(point_of(entry, *RECALL) for _, entry in named(document))
+
+
+def has_texts(document: Document) -> bool:
+    """Return True if the texts of a sampler were measured."""
+    return any(point_of(entry, *SURPRISAL) for _, entry in named(document))
 
 
 def positions(document: Document) -> int:

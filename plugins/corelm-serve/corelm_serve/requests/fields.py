@@ -91,7 +91,8 @@ class Request:
             if not rule["required"]:
                 described = {"anyOf": [described, {"type": "null"}], "description": rule["help"]}
             if each.default is not None and not rule["required"]:
-                described["default"] = each.default
+                value = each.default
+                described["default"] = [*value] if isinstance(value, tuple) else value
             properties[each.name] = described
         required = [each.name for each in cls.fields() if each.metadata["required"]]
         return {"type": "object", "properties": properties, "required": required}

@@ -35,7 +35,7 @@ ENGINES = ("llama.cpp", "mlx-lm", "openai", "sillytavern", "text-generation-webu
            "vllm")  # fmt: skip
 LARGEST_SEED = 2**63 - 1
 
-_building = threading.Lock()  # plugins are loaded by the expressions that name them
+building = threading.Lock()  # plugins are loaded by the expressions that name them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def strategy_of(request: Sampling, rest: dict[str, Any]) -> Strategy:
     given = {name: getattr(request, name) for name in SETTINGS}
     settings = {name: value for name, value in given.items() if value is not None} | rest
     _check_one_way(request, settings)
-    with _building, refuse_local():
+    with building, refuse_local():
         sampler, decoder = _sampler(request, settings)
         decoder = _decoder(request, decoder)
     chosen = Strategy(sampler, decoder)

@@ -1,31 +1,47 @@
-"use strict";
-// Tab stops once at each text; the arrow keys, Home and End move between its words.
-for (const text of document.querySelectorAll(".words:not(.plain)")) {
-  const words = [...text.children];
-  words.slice(1).forEach((word) => (word.tabIndex = -1));
-  text.addEventListener("keydown", (event) => {
-    const from = words.indexOf(document.activeElement);
-    const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -from, End: words.length - 1 - from };
-    const to = words[from + steps[event.key]];
-    if (event.key === "Escape") document.activeElement.blur();
-    if (!to || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    words[from].tabIndex = -1;
-    to.tabIndex = 0;
-    to.focus();
-  });
+// Try it: reshape one distribution as corelm does, in float32, with its rules for ties and limits.
+const { fround, exp, log, min, max } = Math;
+const SLACK = 1e-12;
+
+// Logits are in falling order, and the first one is 0. So the tokens that a filter keeps are
+// always a prefix, and no row needs to be shifted before it is divided.
+function weights(l) {
+  return l.map((x) => fround(exp(fround(x - l[0]))));
+}
+function temperature(l, t) {
+  if (t === 0) return l.slice(0, 1);
+  return t === 1 ? l : l.map((x) => fround(x / fround(t)));
+}
+function topK(l, k) {
+  return k === 0 ? l : l.slice(0, k);
+}
+function topP(l, p) {
+  if (p === 1) return l;
+  const w = weights(l);
+  const target = p * w.reduce((a, b) => a + b, 0) * (1 - SLACK);
+  let mass = 0;
+  const last = w.findIndex((x) => (mass += x) >= target);
+  return last < 0 ? l : l.slice(0, last + 1);
+}
+function minP(l, p) {
+  return p === 0 ? l : l.filter((x) => x >= l[0] + log(p) - SLACK);
 }
 
-// Escape closes the meaning of a heading.
-addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && document.activeElement.matches(".term")) document.activeElement.blur();
-});
+function softmax(l) {
+  const w = l.map((x) => exp(x - l[0]));
+  const total = w.reduce((a, b) => a + b, 0);
+  return w.map((x) => x / total);
+}
+function entropy(p) {
+  return max(0, -p.reduce((h, x) => h + (x > 0 ? x * log(x) : 0), 0));
+}
 
-// Reshape one distribution as corelm does: in float32, with the same rules for ties and limits.
+// Return what a chain of the four leaves of the logits.
+function reshaped(l, { t, k, p, m }) {
+  return minP(topP(topK(temperature(l, t), k), p), m);
+}
+
 const section = document.getElementById("try");
 if (section) {
-  const { fround, exp, log, min, max } = Math;
-  const SLACK = 1e-12;
   const bytes = Uint8Array.from(atob(section.dataset.logits), (c) => c.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   const logits = Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
@@ -40,37 +56,6 @@ if (section) {
     m: { least: 0, most: 1, step: 0.01, off: 0, value: (x) => x },
   };
   const $ = (id) => document.getElementById(id);
-
-  // Logits are in falling order, and the first one is 0. So the tokens that a filter keeps are
-  // always a prefix, and no row needs to be shifted before it is divided.
-  const weights = (l) => l.map((x) => fround(exp(fround(x - l[0]))));
-  function temperature(l, t) {
-    if (t === 0) return l.slice(0, 1);
-    return t === 1 ? l : l.map((x) => fround(x / fround(t)));
-  }
-  const topK = (l, k) => (k === 0 ? l : l.slice(0, k));
-  function topP(l, p) {
-    if (p === 1) return l;
-    const w = weights(l);
-    const target = p * w.reduce((a, b) => a + b, 0) * (1 - SLACK);
-    let mass = 0;
-    const last = w.findIndex((x) => (mass += x) >= target);
-    return last < 0 ? l : l.slice(0, last + 1);
-  }
-  const minP = (l, p) => (p === 0 ? l : l.filter((x) => x >= l[0] + log(p) - SLACK));
-
-  function softmax(l) {
-    const w = l.map((x) => exp(x - l[0]));
-    const total = w.reduce((a, b) => a + b, 0);
-    return w.map((x) => x / total);
-  }
-  const entropy = (p) => max(0, -p.reduce((h, x) => h + (x > 0 ? x * log(x) : 0), 0));
-
-  const share = (p) => {
-    if (p === 0 || p === 1) return p === 0 ? "0" : "100%";
-    if (p < 0.0001) return "<0.01%";
-    return p < 0.01 ? (100 * p).toFixed(2) + "%" : (100 * min(p, 0.999)).toFixed(1) + "%";
-  };
   const decimal = (x) => (Number.isInteger(x) ? x.toFixed(1) : String(x));
   const whole = (n) => n.toLocaleString("en");
   const model = softmax(logits);
@@ -78,7 +63,7 @@ if (section) {
 
   function show() {
     const [t, k, p, m] = Object.entries(sliders).map(([id, s]) => s.value(Number($(id).value)));
-    const stays = minP(topP(topK(temperature(logits, t), k), p), m);
+    const stays = reshaped(logits, { t, k, p, m });
     const q = softmax(stays);
     const mass = model.slice(0, q.length).reduce((a, b) => a + b, 0);
     const h = entropy(q);
@@ -86,7 +71,7 @@ if (section) {
     $("more").textContent =
       `${(h / log(2)).toFixed(2)} bits: as many as ${exp(h) < 100 ? exp(h).toFixed(1) : whole(Math.round(exp(h)))} equally likely tokens. ` +
       `${whole(q.length)} of ${whole(size)} tokens kept, ${share(q.length === size ? 1 : min(mass, 1))} of the model's mass.`;
-    $("scale").style.setProperty("--at", `${(100 * h) / log(size) || 0}%`);
+    drawStrip($("scale"), (100 * h) / log(size) || 0);
     const stages = [
       t !== 1 && `temperature(t=${decimal(t)})`,
       k !== 0 && `top_k(k=${k})`,
@@ -100,13 +85,7 @@ if (section) {
       $(id).setAttribute("aria-valuetext", text);
     }
     const longest = max(q[0], model[0]);
-    rows.forEach((row, i) => {
-      const cells = row.children;
-      cells[1].querySelector("i").style.width = `${(100 * (q[i] ?? 0)) / longest}%`;
-      cells[1].querySelector("b").style.left = `${(100 * model[i]) / longest}%`;
-      cells[2].textContent = share(q[i] ?? 0);
-      row.classList.toggle("out", i >= q.length);
-    });
+    rows.forEach((row, i) => drawBar(row, q[i], model[i], longest));
   }
 
   const form = section.querySelector("form");

@@ -1,0 +1,85 @@
+"""The likeliest tokens in place of each token of a text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from corelm.cli.output.words import share, visible
+from corelm.decoding.step import Step
+from corelm.filters import likeliest_tokens
+from corelm.language_model import Vocabulary
+from corelm.numerics.distributions import softmax
+from corelm.token_texts import texts_after
+
+
+class Alternative(NamedTuple):
+    """A token that is likely at a place of a text.
+
+    Attributes:
+        token: its id.
+        text: the text that it would add.
+        probability: under the model.
+        possible: True if the sampler can draw it there.
+    """
+
+    token: int
+    text: str
+    probability: float
+    possible: bool
+
+    def __str__(self) -> str:
+        text = f"{visible(self.text)} {share(self.probability)}"
+        return text if self.possible else f"({text})"
+
+
+class Alternatives:
+    """The likeliest tokens of the model at each place of texts that are drawn.
+
+    Args:
+        vocabulary: the vocabulary of the model.
+        prompt: the prompt of the texts.
+        count: the number of tokens at each place.
+
+    Attributes:
+        of_samples: for each sample, the alternatives at each of its places.
+        own: for each sample, its own tokens as alternatives.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, prompt: str, count: int) -> None:
+        self._vocabulary, self._count = vocabulary, count
+        prompt_ids = vocabulary.encode(prompt)
+        self._past: defaultdict[int, list[int]] = defaultdict(lambda: list(prompt_ids))
+        self.of_samples: defaultdict[int, list[list[Alternative]]] = defaultdict(list)
+        self.own: defaultdict[int, list[Alternative]] = defaultdict(list)
+
+    def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """Yield the steps, and keep the alternatives of each."""
+        for step in steps:
+            for row, (sample, token) in enumerate(
+                zip(step.samples.tolist(), step.tokens.tolist(), strict=True)
+            ):
+                likeliest = likeliest_tokens(step.model_logits[row], self._count)
+                tokens = [int(i) for i in likeliest]
+                own, *others = self._at(step, row, [token, *tokens], self._past[sample])
+                self.own[sample].append(own)
+                self.of_samples[sample].append(others)
+                self._past[sample].append(token)
+            yield step
+
+    def _at(
+        self, step: Step, row: int, tokens: Sequence[int], past: Sequence[int]
+    ) -> list[Alternative]:
+        p = softmax(step.model_logits[row].astype(np.float64))
+        text_of, logits = texts_after(past, self._vocabulary), step.logits[row]
+        return [
+            Alternative(token, text_of(token), float(p[token]), bool(logits[token] > -np.inf))
+            for token in tokens
+        ]
+
+    def as_json(self, sample: int, place: int) -> list[dict[str, Any]]:
+        """Return the alternatives at one place of a text."""
+        return [each._asdict() for each in self.of_samples[sample][place]]

@@ -1,0 +1,66 @@
+"use strict";
+// Shared by every page of corelm: word cards, entropies on their scale, bars, numbers, downloads.
+
+// Write a share as Python's `share` does.
+function share(p) {
+  if (p === 0 || p === 1) return p === 0 ? "0" : "100%";
+  if (p < 0.0001) return "<0.01%";
+  return p < 0.01 ? (100 * p).toFixed(2) + "%" : (100 * Math.min(p, 0.999)).toFixed(1) + "%";
+}
+
+// Create an element with attributes and children.
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+// Make Tab stop once in a group of elements; arrow keys, Home and End move in it.
+function rove(group, elements) {
+  elements.slice(1).forEach((each) => (each.tabIndex = -1));
+  group.addEventListener("keydown", (event) => {
+    const from = elements.indexOf(document.activeElement);
+    const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -from, End: elements.length - 1 - from };
+    const to = elements[from + steps[event.key]];
+    if (!to || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    elements[from].tabIndex = -1;
+    to.tabIndex = 0;
+    to.focus();
+  });
+}
+
+// Give the words of a text their keys; Escape closes a card.
+function readWords(text) {
+  rove(text, [...text.children]);
+  text.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") document.activeElement.blur();
+  });
+}
+
+// Move the mark of an entropy strip.
+function drawStrip(strip, at, low = 0, high = 0) {
+  for (const [name, value] of Object.entries({ at, low, high })) strip.style.setProperty(`--${name}`, `${value}%`);
+}
+
+// Draw the row of one token: the bar of q, the mark of p, the number. `longest` fills the row.
+function drawBar(row, q, p, longest) {
+  const [, bar, number] = row.children;
+  bar.querySelector("i").style.width = `${(100 * (q ?? 0)) / longest}%`;
+  bar.querySelector("b").style.left = `${(100 * p) / longest}%`;
+  number.textContent = share(q ?? 0);
+  row.classList.toggle("out", q === undefined);
+}
+
+// Save a text or a blob as a file.
+function save(name, content, type) {
+  const address = URL.createObjectURL(new Blob([content], { type }));
+  make("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+}
+
+document.querySelectorAll(".words:not(.plain)").forEach(readWords);
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && document.activeElement.matches(".term")) document.activeElement.blur();
+});

@@ -1,0 +1,1 @@
+"""The command `corelm score`: the surprisal of given texts."""

@@ -1,0 +1,80 @@
+"""The metrics of corelm's plugins as metrics of lm-evaluation-harness, under `corelm_NAME`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from lm_eval.api import metrics as _of_the_harness  # noqa: F401 - registers its own ones first
+from lm_eval.api import registry as harness
+
+from corelm import LanguageModel, Metric
+from corelm.errors import UsageError
+from corelm.toolkit import registry
+
+Answer = tuple[str, str]
+"""The target of a document, and the text that the model wrote."""
+
+
+class Evaluated:
+    """The model that is evaluated, whose vocabulary metrics read texts with.
+
+    lm-evaluation-harness gives its metrics texts alone.
+    """
+
+    model: LanguageModel | None = None
+
+
+def register_metrics() -> None:
+    """Register the metric of each plugin that is not registered yet."""
+    for offer in registry().metrics():
+        name = f"corelm_{offer.name.replace('-', '_')}"
+        if name not in harness.metric_registry:
+            harness.register_aggregation(name)(partial(of_answers, offer.value))
+            harness.register_metric(metric=name, higher_is_better=True, aggregation=name)(_answer)
+
+
+def _answer(references: Sequence[str], predictions: Sequence[str], **_: Any) -> Answer:
+    """Return the target and the text of one document: metrics are figures of all of them."""
+    return references[0], predictions[0]
+
+
+def of_answers(metric: Metric, answers: Sequence[Answer]) -> float:
+    """Return a metric of the texts of all documents; nan if it is undefined.
+
+    Metrics that compare with human text compare with the targets.
+
+    Raises:
+        UsageError: the model is not one of corelm's.
+    """
+    model = Evaluated.model
+    if model is None:
+        raise UsageError("corelm's metrics read texts with the model `corelm`: evaluate this one")
+    targets, texts = zip(*answers, strict=True)
+    tokens = [model.vocabulary.encode(text) for text in texts]
+    if metric.of_text is not None:
+        pairs = zip(tokens, texts, strict=True)
+        return _mean([value for pair in pairs if (value := metric.of_text(*pair)) is not None])
+    return _mean(_figure(metric, targets, texts, tokens, model)())
+
+
+def _figure(
+    metric: Metric,
+    targets: Sequence[str],
+    texts: Sequence[str],
+    tokens: Sequence[Sequence[int]],
+    model: LanguageModel,
+) -> Callable[[], Any]:
+    """Return the function that computes a figure of a set of texts."""
+    if metric.compare is not None:
+        return partial(metric.compare(texts, targets, model), range(len(texts)))
+    assert metric.figure is not None
+    return partial(metric.figure, tokens, texts)
+
+
+def _mean(values: Any) -> float:
+    """Return the mean of a figure's repetitions, or of the texts that have it."""
+    values = [values] if isinstance(values, (int, float)) else values or []
+    return math.fsum(values) / len(values) if len(values) else math.nan

@@ -1,0 +1,268 @@
+"""The model `corelm` of lm-evaluation-harness."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import version
+from itertools import groupby
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+from lm_eval.api.registry import model_registry
+from tqdm import tqdm
+
+import corelm
+from corelm import LanguageModel
+from corelm.batching import write_in_order
+from corelm.errors import UsageError
+from corelm.toolkit import (
+    BATCH,
+    Strategy,
+    Texts,
+    loaded_name,
+    parts,
+    plugin_of,
+    registry,
+    render_chat,
+    split_at,
+    strategy,
+)
+from corelm_lm_eval.metrics import Evaluated
+from corelm_lm_eval.scoring import Pair, context_and_continuation, likelihoods, prefix
+from corelm_lm_eval.settings import RECORD, read_settings
+
+NAME = "corelm"
+HOOKS = ("corelm_samplers", "corelm_decoders")
+DEVICE = "cuda:0"
+"""The device that the command passes on if none is given."""
+logger = logging.getLogger(__name__)
+
+
+class CorelmLM(LM):
+    """A model that corelm opens, with any of its samplers.
+
+    A text depends on the seed, the number of its document and of its repeat alone, so that it is
+    the same at any batch size and with `--limit`; the likelihoods are the model's own, without the
+    sampler. Both are the same to the last bit for corelm's own models.
+
+    Args:
+        model: a name or path that `corelm.load` takes, or a loaded model.
+        sampler: an expression, which may end in a decoder; by default texts are sampled as each
+            task says, which is greedy for most.
+        seed: the random seed; by default a number from Python's generator, which `--seed` sets.
+        unknown: allow [UNK]; otherwise a word that the model doesn't know is impossible.
+        device: the device of the model.
+        dtype: its number format.
+        batch_size: the number of texts read or written together, or "auto".
+        max_batch_size: the largest number for "auto".
+
+    Raises:
+        UsageError: a name, an expression or a number that corelm doesn't have.
+    """
+
+    def __init__(
+        self,
+        model: str | LanguageModel,
+        sampler: str | None = None,
+        seed: int | None = None,
+        unknown: bool = False,
+        device: str | None = None,
+        dtype: str | None = None,
+        batch_size: int | str | None = None,
+        max_batch_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        named = isinstance(model, str)
+        self.model: LanguageModel = (
+            corelm.load(model, device=device, dtype=dtype) if named else model
+        )
+        self.name: str = (model if named else loaded_name(model)) or type(model).__name__
+        self.strategy: Strategy | None = None if sampler is None else strategy(sampler)
+        self.seed: int = random.getrandbits(32) if seed is None else _whole("seed", seed)
+        self.unknown, self.rows = unknown, _rows(batch_size, max_batch_size)
+        Evaluated.model = self.model
+
+    @classmethod
+    def create_from_arg_string(
+        cls, arg_string: str, additional_config: dict[str, Any] | None = None
+    ) -> CorelmLM:
+        """Return the model of arguments such as `model=imdb,sampler=mix(a=greedy, b=top_p)`.
+
+        Commas in brackets belong to an expression.
+        """
+        pairs = [each.partition("=") for each in split_at(arg_string, ",") if each.strip()]
+        arguments: dict[str, Any] = {name.strip(): value.strip() for name, _, value in pairs}
+        if "unknown" in arguments:
+            arguments["unknown"] = arguments["unknown"].lower() == "true"
+        return cls.create_from_arg_obj(arguments, additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> CorelmLM:
+        """Return the model of arguments by name."""
+        others = dict(additional_config or {})
+        # The command has a device for every model, also without a GPU, where none is asked for.
+        device = others.pop("device", None)
+        if device not in (None, DEVICE):
+            logger.warning("--device is left out: give the model's arguments device=%s", device)
+        return super().create_from_arg_obj(arg_dict, others)
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The name of the model, for the caches of requests."""
+        return self.name.replace("/", "__")
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """Return the prompt of messages, up to where the answer begins.
+
+        Raises:
+            UsageError: a model without a chat template, or an answer that has begun.
+        """
+        if not add_generation_prompt:
+            raise UsageError("corelm's chat templates end where the answer begins; leave out "
+                             "gen_prefix")  # fmt: skip
+        return render_chat(self.model.vocabulary, chat_history)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """Return the model, the sampler, the seed and the versions, for the results."""
+        return {RECORD: self._record(self.strategy)}
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Return the log-likelihood of each continuation, and whether greedy decoding writes it."""
+        vocabulary = self.model.vocabulary
+        pairs = [context_and_continuation(vocabulary, *request.args) for request in requests]
+        return self._likelihoods("loglikelihood", requests, pairs, disable_tqdm)
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Return the log-likelihood of each text.
+
+        Beyond the context of the model its window slides by half a context, as in decoding.
+        """
+        vocabulary = self.model.vocabulary
+        pairs = [(prefix(vocabulary), vocabulary.encode(text)) for (text,) in _args(requests)]
+        found = self._likelihoods("loglikelihood_rolling", requests, pairs, disable_tqdm)
+        return [likelihood for likelihood, _ in found]
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Return the text that continues each prompt; record how it was drawn in its request."""
+        groups = [(texts, list(same)) for texts, same in self._texts(requests)]
+        asked = ((texts, some) for texts, _ in groups for some in self._batches(texts.n))
+        written: list[str] = []
+        progress = tqdm(total=len(requests), disable=disable_tqdm, desc="Texts")
+        with progress:
+            for ended in write_in_order(self.model, asked, rows=self.rows):
+                if ended.error:
+                    raise ended.error
+                written += [text.text for text in ended.open_texts.generations()]
+                progress.update(len(ended.open_texts.samples))
+        for texts, (request, *_) in groups:
+            # The settings are logged with each document; the first argument is its prompt.
+            request.args[1][RECORD] = {
+                **self._record(texts.strategy),
+                "prompt_index": texts.prompt_index,
+            }
+        return written
+
+    def _texts(self, requests: Sequence[Instance]) -> Iterator[tuple[Texts, Iterable[Instance]]]:
+        """Yield the texts of each document: the same request several times in a row is repeats."""
+        for place, (_, same) in enumerate(groupby(requests, key=id)):
+            request, *repeats = same
+            prompt, given = request.args
+            settings = read_settings(given, self.strategy)
+            index = place if request.doc_id is None else request.doc_id
+            texts = Texts(
+                prompt, settings.strategy, settings.length, 1 + len(repeats), self.seed,
+                settings.endings, self.unknown, index,
+            )  # fmt: skip
+            yield texts, (request, *repeats)
+
+    def _batches(self, n: int) -> Iterator[range]:
+        """Yield the repeats of one document in parts that are written together."""
+        return (range(first, min(first + self.rows, n)) for first in range(0, n, self.rows))
+
+    def _likelihoods(
+        self, kind: str, requests: Sequence[Instance], pairs: list[Pair], disable_tqdm: bool
+    ) -> list[tuple[float, bool]]:
+        self._warn_of_unknown_words(pairs)
+        found = []
+        scored = likelihoods(self.model, pairs, self.rows, self.unknown)
+        each = zip(requests, scored, strict=True)
+        for request, (likelihood, is_greedy) in tqdm(
+            each, total=len(pairs), disable=disable_tqdm, desc="Likelihoods"
+        ):
+            found.append((likelihood, is_greedy))
+            rolling = kind == "loglikelihood_rolling"
+            self.cache_hook.add_partial(kind, request.args, likelihood if rolling else found[-1])
+        return found
+
+    def _warn_of_unknown_words(self, pairs: Sequence[Pair]) -> None:
+        unknown = self.model.vocabulary.unknown
+        count = sum(unknown in own for _, own in pairs)
+        if count and not self.unknown:
+            logger.warning(
+                "%d of %d texts have words that the model does not know, and are impossible; "
+                "unknown=true gives [UNK] its likelihood",
+                count,
+                len(pairs),
+            )
+
+    def _record(self, way: Strategy | None) -> dict[str, Any]:
+        """Return everything that a text depends on, besides its prompt."""
+        return {
+            "model": self.name,
+            "sampler": None if way is None else str(way),
+            "seed": self.seed,
+            "unknown": self.unknown,
+            "versions": {
+                name: version(name) for name in ("corelm", "corelm-lm-eval", "lm_eval", "numpy")
+            }
+            | self._plugins(way),
+        }
+
+    def _plugins(self, way: Strategy | None) -> dict[str, str]:
+        """Return the version of each plugin that the model, the sampler or the decoder is of."""
+        things = [thing for thing in way or () if thing is not None]
+        names = (part.name for thing in things for part in parts(thing))
+        sources = [registry().find_any(HOOKS, name).source for name in names]
+        if loaded_name(self.model) and (source := plugin_of(self.name)):
+            sources.append(source)
+        return {source.distribution: source.version for source in sources}
+
+
+def register_model() -> None:
+    """Register the model; a release that reads entry points has done so."""
+    import lm_eval.models  # noqa: F401 - a registry without a model is filled when one is asked for
+
+    if NAME not in model_registry:
+        model_registry.register(NAME)(CorelmLM)
+
+
+def _args(requests: Iterable[Instance]) -> Iterator[tuple[Any, ...]]:
+    return (request.args for request in requests)
+
+
+def _whole(name: str, value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name} must be a whole number, not {value!r}") from None
+
+
+def _rows(batch_size: int | str | None, most: int | None) -> int:
+    """Return the number of texts read or written together."""
+    automatic = batch_size is None or str(batch_size).startswith("auto")
+    rows = BATCH if automatic else _whole("batch_size", batch_size)
+    rows = min(rows, most) if automatic and most else rows
+    if rows < 1:
+        raise UsageError(f"batch_size must be at least 1, not {rows}")
+    return rows

@@ -1,0 +1,67 @@
+"""The likelihood of continuations, from teacher-forced passes over texts of any lengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from corelm import LanguageModel, Vocabulary
+from corelm.errors import UsageError
+from corelm.toolkit import model_surprisals, teacher_forced
+
+Pair = tuple[list[int], list[int]]
+"""The ids of a context, and the ids that continue it."""
+
+
+def context_and_continuation(vocabulary: Vocabulary, context: str, continuation: str) -> Pair:
+    """Return the ids of a context and of its continuation, as lm-evaluation-harness splits them.
+
+    Spaces at the end of the context belong to the continuation, where tokens have their spaces.
+    """
+    if not context:
+        return prefix(vocabulary), vocabulary.encode(continuation)
+    stripped = context.rstrip()
+    whole = vocabulary.encode(context + continuation)
+    before = vocabulary.encode(stripped)
+    return before or prefix(vocabulary), whole[len(before) :]
+
+
+def prefix(vocabulary: Vocabulary) -> list[int]:
+    """Return the ids before a text without a context: an end, for models that mark no beginning.
+
+    Raises:
+        UsageError: a model with neither.
+    """
+    if vocabulary.start is not None:
+        return []
+    if not vocabulary.ends:
+        raise UsageError(
+            "this model has no token for the beginning or the end of a text, so the first word of "
+            "a text has no likelihood; evaluate tasks with a context"
+        )
+    return [min(vocabulary.ends)]
+
+
+def likelihoods(
+    model: LanguageModel, pairs: Sequence[Pair], rows: int, unknown: bool
+) -> Iterator[tuple[float, bool]]:
+    """Yield the log-likelihood of each continuation, and True if greedy decoding writes it.
+
+    Args:
+        model: the language model.
+        pairs: contexts and continuations.
+        rows: the largest number of texts in one pass.
+        unknown: allow [UNK]; otherwise a continuation with an unknown word is impossible.
+    """
+    nats: list[list[float]] = [[] for _ in pairs]
+    greedy = np.ones(len(pairs), dtype=bool)
+    texts, lengths = [before + own for before, own in pairs], [len(before) for before, _ in pairs]
+    for some in teacher_forced(model, texts, lengths, unknown, rows):
+        greedy[some.texts] &= some.logits.argmax(axis=1) == some.tokens
+        surprisals = model_surprisals(some.logits, some.tokens).tolist()
+        for text, surprisal in zip(some.texts.tolist(), surprisals, strict=True):
+            nats[text].append(surprisal)
+    for each, is_greedy in zip(nats, greedy.tolist(), strict=True):
+        yield -math.fsum(each), is_greedy

@@ -1,0 +1,69 @@
+"""The settings of a generation task: `generation_kwargs` of its file and `--gen_kwargs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from corelm import from_settings
+from corelm.errors import UsageError
+from corelm.toolkit import Endings, Strategy, built_in
+
+LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""The names of the largest number of tokens; the first one counts."""
+LENGTH = 256
+"""The largest number of tokens without one of these, as in lm-evaluation-harness."""
+RECORD = "corelm"
+"""The key of the record that this package adds."""
+
+
+class Settings(NamedTuple):
+    """The way to write a text.
+
+    Attributes:
+        strategy: the sampler and the decoder.
+        endings: what ends a text.
+        length: the largest number of tokens.
+    """
+
+    strategy: Strategy
+    endings: Endings
+    length: int
+
+
+def read_settings(given: Mapping[str, Any], strategy: Strategy | None) -> Settings:
+    """Return the settings of a request.
+
+    Args:
+        given: the `gen_kwargs` of the request.
+        strategy: the sampler of the model's arguments, which replaces a greedy task's; None to
+            sample as the task says.
+
+    Raises:
+        UsageError: settings that corelm doesn't have, or that contradict the model's sampler.
+    """
+    rest = {key: value for key, value in given.items() if value is not None and key != RECORD}
+    until = rest.pop("until", ())
+    lengths = [rest.pop(name) for name in LENGTHS if name in rest]
+    asked = _strategy(rest)
+    if strategy is not None and str(asked) != "greedy":
+        raise UsageError(
+            f"the task samples with {asked} and the model's arguments with {strategy}: leave "
+            "out sampler= or the task's settings"
+        )
+    stop = [until] if isinstance(until, str) else [text for text in until if text]
+    return Settings(strategy or asked, Endings.of(stop), int(lengths[0] if lengths else LENGTH))
+
+
+def _strategy(settings: dict[str, Any]) -> Strategy:
+    """Return the sampler of a task: greedy unless it has `do_sample` or a temperature."""
+    samples = settings.pop("do_sample", settings.get("temperature", 0) > 0)
+    # vLLM's keys have these names too, and no default removes tokens.
+    found = from_settings(settings, engine="vllm")
+    strangers = [*found.unsupported, *found.unknown, *found.other]
+    if strangers:
+        raise UsageError(
+            f"corelm does not sample with {', '.join(strangers)}; give the model's arguments a "
+            "sampler= or seed=, or leave it out"
+        )
+    return Strategy(found.sampler if samples else built_in("greedy"))

@@ -1,0 +1,108 @@
+"""The answers to the page's requests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from corelm import CorelmError, Sampler, notes, presets
+from corelm.toolkit import Trace, apply
+from corelm_serve.errors import ApiError, as_api_error
+from corelm_serve.models import ServedModel, find
+from corelm_serve.play.chains import cards, chain_of, installed
+from corelm_serve.play.places import Columns, Place, append
+from corelm_serve.play.rows import RowCache
+from corelm_serve.requests.play import ChainRequest, NextRequest, PlaceRequest, WriteRequest
+
+Models = Mapping[str, ServedModel]
+Caches = Mapping[tuple[str, bool], RowCache]
+
+
+def samplers() -> dict[str, Any]:
+    """Return what a chain can be made of: the installed samplers, and presets of engines."""
+    return {"samplers": installed(), "presets": presets()}
+
+
+def chain(body: Any) -> dict[str, Any]:
+    """Return a chain as an expression, as cards, and with notes on likely mistakes.
+
+    A chain that can't be read is no error of the page, which reads at every key: the answer says
+    what is wrong.
+    """
+    request = ChainRequest.read(body)
+    try:
+        found = chain_of(request)
+        return _about(found) | {"notes": notes(found), "error": None}
+    except ApiError as error:
+        return {"error": error.message}
+
+
+def next_word(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
+    """Return the next word's way from the model to the draw.
+
+    A stage that fails is named, with the distributions before it: the page shows both. A chain
+    that can't be read is named too.
+    """
+    request = NextRequest.read(body)
+    place = _place(request, models, caches)
+    try:
+        sampler = chain_of(request)
+    except ApiError as error:
+        return {"chain": None, "error": error.message}
+    found: dict[str, Any] = {
+        "chain": _about(sampler),
+        "prompt": len(place.prompt),
+        "position": len(place.tokens),
+        "words": place.words(),
+        "vocabulary": len(place.vocabulary),
+        "largest_entropy": math.log(len(place.vocabulary)),
+        "ended": place.ended,
+    }
+    row, trace = place.row(), Trace()
+    fault = _fault(lambda: apply(sampler, row, place.past(sampler).context, trace))
+    columns = Columns(row, trace)
+    tokens = columns.likeliest(request.count)
+    drawn = None if fault else place.drawn(columns.last)
+    ids = tokens if drawn is None or drawn in tokens else [*tokens, drawn]
+    return found | {
+        "columns": columns.described(),
+        "tokens": [columns.of_token(token) | place.text_of(token) for token in ids],
+        "drawn": drawn,
+        "error": fault,
+    }
+
+
+def write(body: Any, models: Models, caches: Caches) -> dict[str, Any]:
+    """Return the tokens that the seed draws from a place on, up to the end of the text."""
+    request = WriteRequest.read(body)
+    sampler, place = chain_of(request), _place(request, models, caches)
+    first, past = len(place.tokens), place.past(sampler)
+    for _ in range(request.length):
+        if place.ended:
+            break
+        row = place.row()
+        logits = apply(sampler, row, past.context)
+        token = place.drawn(logits)
+        append(past, row, logits, token)
+        place.move_on(token)
+    return {"words": place.words()[first:], "ended": place.ended}
+
+
+def _place(request: PlaceRequest, models: Models, caches: Caches) -> Place:
+    served = find(models, request.model)
+    rows = caches[served.name, request.unknown]
+    return Place(served, rows, request.prompt, request.tokens, request.seed)
+
+
+def _fault(work: Callable[[], object]) -> str | None:
+    """Do some work, and return the sentence about its error; None if there is none."""
+    try:
+        work()
+    except CorelmError as error:
+        return as_api_error(error).message
+    return None
+
+
+def _about(sampler: Sampler) -> dict[str, Any]:
+    return {"expression": str(sampler), "stages": cards(sampler)}

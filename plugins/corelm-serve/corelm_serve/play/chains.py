@@ -1,0 +1,146 @@
+"""Chains as the page's cards, and back: names and parameters as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import corelm
+from corelm import Sampler
+from corelm.errors import CorelmError
+from corelm.toolkit import Parameter, Parameterized, build, parts, refuse_local, registry
+from corelm_serve.errors import ApiError, as_api_error
+from corelm_serve.requests.play import ChainRequest
+from corelm_serve.requests.sampling import MOST_STAGES, building
+
+UNCHANGED = "stochastic"
+
+
+def chain_of(request: ChainRequest) -> Sampler:
+    """Return the chain of a request; without a stage it is `stochastic`, which changes nothing.
+
+    Raises:
+        ApiError: an expression that cannot be read, or stages that cannot be made.
+    """
+    request.check()
+    param = next(
+        name for name in ("sampler", "stages", "settings") if getattr(request, name) is not None
+    )
+    with building, refuse_local():
+        try:
+            found = _read(request)
+        except CorelmError as error:
+            raise as_api_error(error, param) from error
+    if len([*parts(found)]) > MOST_STAGES:
+        message = f"a chain has at most {MOST_STAGES} samplers here, nested ones too"
+        raise ApiError(message, param=param, code="too_large")
+    return found
+
+
+def _read(request: ChainRequest) -> Sampler:
+    if request.stages is not None:
+        return _built(request.stages)
+    if request.settings is not None:
+        return _from_settings(request.settings)
+    assert request.sampler is not None
+    return corelm.sampler(request.sampler if request.sampler.strip() else UNCHANGED)
+
+
+def _built(stages: Sequence[Mapping[str, Any]]) -> Sampler:
+    if not stages:
+        return corelm.sampler(UNCHANGED)
+    return build((each["name"], [], {**map_values(each["parameters"])}) for each in stages)
+
+
+def map_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters from JSON: nested samplers, infinity and lists as corelm takes them."""
+    return {name: _value(value) for name, value in parameters.items()}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"stages"}:
+        return _built([{"parameters": {}, **stage} for stage in value["stages"]])
+    if isinstance(value, list):
+        return tuple(map(_value, value))
+    return (
+        {"inf": math.inf, "-inf": -math.inf}.get(value, value) if isinstance(value, str) else value
+    )
+
+
+def _from_settings(text: str) -> Sampler:
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(f"the settings are not JSON: {error}", param="settings") from None
+    if not isinstance(settings, dict):
+        raise ApiError("the settings must be a JSON object", param="settings")
+    return corelm.from_settings(settings).sampler
+
+
+def cards(sampler: Sampler) -> list[dict[str, Any]]:
+    """Return the stages of a chain as JSON: name, parameters, and what each is as an expression."""
+    return [
+        {
+            "name": stage.name,
+            "expression": str(stage),
+            "neutral": stage.is_neutral,
+            "parameters": {
+                each.name: as_json(getattr(stage, each.name)) for each in type(stage).parameters()
+            },
+        }
+        for stage in sampler.stages
+    ]
+
+
+def as_json(value: Any) -> Any:
+    """Return the value of a parameter as JSON; infinity is the text `inf`."""
+    if isinstance(value, Sampler):
+        return {"stages": cards(value)}
+    if isinstance(value, Parameterized):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, (tuple, list)):
+        return [as_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    return value
+
+
+def installed() -> list[dict[str, Any]]:
+    """Return the installed samplers, each with its help line and its parameters."""
+    with building:
+        offers = registry().samplers()
+    twice = {offer.name for offer in offers if sum(each.name == offer.name for each in offers) > 1}
+    return [
+        {
+            "name": offer.full_name if offer.name in twice else offer.name,
+            "help": _first_line(offer.value),
+            "kind": offer.value.kind,
+            "package": offer.source.distribution,
+            "parameters": [_described(each) for each in offer.value.parameters()],
+        }
+        for offer in offers
+    ]
+
+
+def _first_line(cls: type[Sampler]) -> str:
+    return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+def _described(parameter: Parameter) -> dict[str, Any]:
+    rule = parameter.rule
+    return {
+        "name": parameter.name,
+        "type": "sampler" if parameter.is_nested else parameter.type_name,
+        "default": as_json(parameter.default),
+        "help": rule.help,
+        "low": as_json(rule.ge if rule.gt is None else rule.gt),
+        "above": rule.gt is not None,
+        "high": as_json(rule.le if rule.lt is None else rule.lt),
+        "below": rule.lt is not None,
+        "choices": list(rule.choices) if rule.choices is not None else None,
+        "local": rule.local,
+    }

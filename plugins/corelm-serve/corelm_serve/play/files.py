@@ -1,0 +1,43 @@
+"""The files of the page."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from starlette.responses import Response
+
+from corelm_serve.errors import ApiError
+
+REPORT = "corelm.reports.render.html.template"
+SHARED = ("shared.css", "shared.js")
+"""The files that the page of a report is made of too, so that both look and act alike."""
+TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+
+@cache
+def contents() -> dict[str, bytes]:
+    """Return the files by name. A request looks a name up here, and opens no path."""
+    own = files("corelm_serve.play").joinpath("page").iterdir()
+    shared = map(files(REPORT).joinpath, SHARED)
+    return {file.name: file.read_bytes() for file in (*own, *shared) if _type(file.name)}
+
+
+def page_file(name: str) -> Response:
+    """Return a file of the page.
+
+    Raises:
+        ApiError: no such file.
+    """
+    if name not in contents():
+        raise ApiError("there is no such file", 404)
+    return Response(contents()[name], media_type=_type(name))
+
+
+def _type(name: str) -> str | None:
+    return TYPES.get(name.rpartition(".")[2])

@@ -1,0 +1,50 @@
+// The branches of a text, labelled by the words where they part.
+
+import { h, visible } from "./dom.js";
+
+const MOST_WORDS = 7;
+
+export function showBranches(box, tree, follow) {
+  const several = tree.branches.length > 1;
+  box.hidden = !several;
+  if (!several) return;
+  const shown = new Set(tree.path(tree.end));
+  const list = box.querySelector("ul");
+  const focused = list.contains(document.activeElement);
+  list.replaceChildren(...parts(tree.root, shown, follow));
+  const current = [...list.querySelectorAll("[aria-selected=true]")].at(-1) ?? list.querySelector("[role=treeitem]");
+  current?.setAttribute("tabindex", "0");
+  if (focused) current?.focus();
+}
+
+// The branches that begin at the next place where the text parts.
+function parts(node, shown, follow) {
+  while (node.children.length === 1) node = node.children[0];
+  return node.children.map((child) => {
+    const words = [];
+    let end = child;
+    for (;; end = end.children[0]) {
+      words.push(visible(end));
+      if (end.children.length !== 1) break;
+    }
+    const label = words.slice(0, MOST_WORDS).join(" ") + (words.length > MOST_WORDS ? " …" : "");
+    const inner = parts(end, shown, follow);
+    const item = h("li", { role: "none" },
+      h("button", { type: "button", role: "treeitem", tabindex: "-1", "aria-selected": String(shown.has(child)), onclick: () => follow(child) }, label),
+      inner.length ? h("ul", { role: "group" }, inner) : null);
+    return item;
+  });
+}
+
+// Arrow keys walk the list, as in any tree.
+export function walkBranches(event) {
+  const items = [...event.currentTarget.querySelectorAll("[role=treeitem]")];
+  const at = items.indexOf(document.activeElement);
+  const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+  if (at < 0 || !step) return;
+  event.preventDefault();
+  const next = items[Math.max(0, Math.min(at + step, items.length - 1))];
+  items[at].tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+}

@@ -1,0 +1,172 @@
+// The chain as cards: add, switch, move and take away samplers, and set their parameters.
+
+import { announce, byId, h } from "./dom.js";
+import { control } from "./controls.js";
+
+// `samplers` are the installed ones; `changed()` is called after every change of `stages`.
+export class ChainEditor {
+  constructor(list, samplers, changed) {
+    this.list = list;
+    this.samplers = new Map(samplers.map((each) => [each.name, each]));
+    this.changed = changed;
+    this.stages = [];
+    this.context = { vocabulary: 15000 };
+  }
+
+  // Show the stages that the server has read; switched-off ones are kept by the page alone.
+  show(stages) {
+    this.stages = stages.map(asStage);
+    this.draw();
+  }
+
+  get active() {
+    return written(this.stages);
+  }
+
+  draw() {
+    this.list.replaceChildren(...this.cards(this.stages));
+  }
+
+  cards(stages) {
+    return stages.map((stage, at) => this.card(stages, stage, at));
+  }
+
+  card(stages, stage, at) {
+    const known = this.samplers.get(stage.name) ?? { help: "", parameters: [] };
+    const toggle = h("input", {
+      type: "checkbox", role: "switch", checked: stage.on, "aria-label": `use ${stage.name}`,
+      onchange: () => { stage.on = toggle.checked; card.classList.toggle("off", !stage.on); this.changed(); },
+    });
+    const card = h("li", { class: stage.on ? "card" : "card off", draggable: "true", data: { name: stage.name } },
+      h("div", { class: "head" },
+        h("strong", { title: known.package ?? "" }, stage.name), toggle,
+        this.mover(stages, at, -1), this.mover(stages, at, 1),
+        h("button", { type: "button", class: "icon", "aria-label": `take ${stage.name} out`, title: "take out",
+          onclick: () => { stages.splice(at, 1); this.draw(); this.changed(); focusOn(this.list, at - 1); } }, "×")),
+      h("p", { class: "help" }, known.help),
+      known.parameters.map((parameter) => this.parameter(stage, parameter)),
+      h("p", { class: "fault", hidden: true }));
+    card.addEventListener("keydown", (event) => {
+      const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+      if (event.altKey && by) { event.preventDefault(); event.stopPropagation(); this.move(stages, at, by); }
+    });
+    this.makeDraggable(card, stages, at);
+    return card;
+  }
+
+  parameter(stage, parameter) {
+    const value = stage.parameters[parameter.name] ?? parameter.default;
+    if (parameter.type === "sampler") return this.nested(stage, parameter, value);
+    const change = (moved) => { stage.parameters[parameter.name] = moved; this.changed(); };
+    return h("div", { class: "parameter", title: parameter.help },
+      h("span", {}, parameter.name, h("small", {}, ` ${parameter.help}`)),
+      control(parameter, value, this.context, change));
+  }
+
+  // A sampler inside a sampler: cards in a card.
+  nested(stage, parameter, value) {
+    stage.parameters[parameter.name] = value;
+    value.stages = value.stages.map(asStage);
+    const box = h("ol", { class: "cards" }, this.cards(value.stages));
+    return h("div", { class: "parameter nested" },
+      h("span", {}, parameter.name, h("small", {}, ` ${parameter.help}`)), box,
+      this.adder(`Add to ${parameter.name}`, (name) => {
+        value.stages.push(fresh(this.samplers.get(name)));
+        this.draw();
+        this.changed();
+      }));
+  }
+
+  adder(label, add) {
+    const select = h("select", { "aria-label": label, onchange: () => { if (select.value) add(select.value); select.value = ""; } },
+      h("option", { value: "" }, `${label}…`),
+      [...this.samplers.values()].map((each) => h("option", { value: each.name, title: each.help }, each.name)));
+    return select;
+  }
+
+  mover(stages, at, by) {
+    const name = by < 0 ? "earlier" : "later";
+    return h("button", {
+      type: "button", class: "icon", "aria-label": `move ${stages[at].name} ${name}`, title: `${name} (Alt+arrow)`,
+      disabled: at + by < 0 || at + by >= stages.length, onclick: () => this.move(stages, at, by),
+    }, by < 0 ? "‹" : "›");
+  }
+
+  move(stages, at, by) {
+    if (at + by < 0 || at + by >= stages.length) return;
+    const [stage] = stages.splice(at, 1);
+    stages.splice(at + by, 0, stage);
+    this.draw();
+    this.changed();
+    announce(`${stage.name} is now stage ${at + by + 1} of ${stages.length}`);
+    focusOn(this.list, at + by);
+  }
+
+  makeDraggable(card, stages, at) {
+    card.addEventListener("dragstart", (event) => {
+      // A slider is dragged for its value, not for its card.
+      if (event.target !== card || document.activeElement.matches("input[type=range]")) return event.preventDefault();
+      event.stopPropagation();
+      this.dragged = { stages, at };
+      event.dataTransfer.effectAllowed = "move";
+    });
+    card.addEventListener("dragover", (event) => { if (this.dragged?.stages === stages) event.preventDefault(); });
+    card.addEventListener("drop", (event) => {
+      if (this.dragged?.stages !== stages) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.move(stages, this.dragged.at, at - this.dragged.at);
+    });
+  }
+
+  add(name) {
+    this.stages.push(fresh(this.samplers.get(name)));
+    this.draw();
+    this.changed();
+    announce(`${name} is stage ${this.stages.length}`);
+  }
+
+  // Put notes of likely mistakes and a stage's error beside the cards that they name.
+  mark(notes, error) {
+    const cards = [...this.list.children];
+    const general = [];
+    for (const card of cards) fault(card, "");
+    for (const note of [...(error ? [error] : []), ...notes]) {
+      const card = cards.find((each) => mentions(note, each.dataset.name));
+      if (card) fault(card, note, note === error);
+      else general.push(note);
+    }
+    byId("chain-notes").textContent = general.join(" ");
+  }
+}
+
+// The first name in a note is that of the stage at fault.
+const mentions = (note, name) => new RegExp(`^\\W*${name.replace(/\W/g, "\\$&")}\\b`).test(note);
+
+function fault(card, text, isError = false) {
+  const line = card.querySelector(":scope > .fault");
+  line.textContent = text;
+  line.hidden = !text;
+  line.classList.toggle("error", isError);
+}
+
+const asStage = (stage) => ({ name: stage.name, parameters: { ...stage.parameters }, on: stage.on ?? true });
+
+function fresh(known) {
+  const parameters = Object.fromEntries(
+    known.parameters.filter((each) => !each.local).map((each) => [each.name, structuredClone(each.default)]));
+  return { name: known.name, parameters, on: true };
+}
+
+function written(stages) {
+  return stages.filter((stage) => stage.on).map(({ name, parameters }) => ({
+    name,
+    parameters: Object.fromEntries(Object.entries(parameters).map(([key, value]) =>
+      [key, Array.isArray(value?.stages) ? { stages: written(value.stages.map(asStage)) } : value])),
+  }));
+}
+
+function focusOn(list, at) {
+  const card = list.children[Math.max(0, at)];
+  (card?.querySelector("button:not(:disabled), input") ?? byId("expression")).focus();
+}

@@ -1,0 +1,42 @@
+// Small helpers around the DOM. Texts only ever become text nodes, never markup.
+
+export function h(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "data") Object.assign(element.dataset, value);
+    else if (name in element && typeof value !== "string") element[name] = value;
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export const byId = (id) => document.getElementById(id);
+
+export const isTyping = (element) =>
+  element.matches("textarea, select, input:not([type=range]):not([type=checkbox])");
+
+export function announce(text) {
+  byId("announcer").textContent = text;
+}
+
+export function debounced(wait, work) {
+  let timer;
+  return (...values) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(...values), wait);
+  };
+}
+
+export const percent = share; // of shared.js, which all pages of corelm have
+
+export const count = (n) => n.toLocaleString("en");
+
+// Words begin with a space, and some are only marks that cannot be seen.
+export function visible({ text, end }) {
+  if (end) return "[end]";
+  const shown = text.replace(/\n/g, "↵").replace(/\t/g, "⇥");
+  return shown.trim() || (text ? "␣".repeat(Math.min(text.length, 3)) : "∅");
+}

@@ -1,0 +1,110 @@
+// The text: each word coloured by its surprisal, with the words that could have stood there.
+
+import { byId, debounced, h, percent, visible } from "./dom.js";
+
+// Nats at which a word is one shade darker; the underline grows with it.
+const SHADES = [1, 2, 4, 6, 8];
+const shade = (nats) => (nats === null ? 5 : SHADES.filter((each) => nats >= each).length);
+
+export class WordsView {
+  // `alternatives(node)` asks for the words at a node's place; `take` and `goTo` change the text.
+  constructor(box, { alternatives, take, goTo }) {
+    this.box = box;
+    this.on = { alternatives, take, goTo };
+    this.card = byId("alternatives");
+    this.box.addEventListener("keydown", (event) => this.walk(event));
+    this.card.addEventListener("keydown", (event) => this.choose(event));
+    document.addEventListener("click", (event) => {
+      if (!this.card.contains(event.target) && !this.box.contains(event.target)) this.close();
+    });
+    this.peek = debounced(250, (button, node) => { if (button.matches(":hover")) this.open(button, node, false); });
+  }
+
+  // Show the path to the end of a branch; words behind the caret are faint, `different` is marked.
+  show(tree, different = null) {
+    const focused = this.box.contains(document.activeElement) ? document.activeElement.dataset.at : null;
+    const path = tree.path(tree.end);
+    const caret = tree.path().length;
+    this.box.replaceChildren(...path.flatMap((node, at) => {
+      const space = /^\s*/.exec(node.text)[0]; // outside the button, or a line could begin with it
+      return [at === 0 || space === node.text ? "" : space, this.word(node, at, caret, different)];
+    }));
+    if (!path.length) this.box.append(h("span", { class: "empty" }, "Nothing is drawn yet."));
+    (this.box.querySelector(".word:not(.later)") ?? this.box.querySelector(".word"))?.setAttribute("tabindex", "0");
+    if (focused !== null) this.box.querySelector(`[data-at="${Math.min(focused, path.length - 1)}"]`)?.focus();
+  }
+
+  word(node, at, caret, different) {
+    const nats = node.surprisal;
+    const classes = ["word", `s${shade(nats)}`, at >= caret ? "later" : "", at === different ? "differs" : ""];
+    const label = nats === null ? "never drawn by the model itself" : `surprisal ${nats.toFixed(2)} nats`;
+    const button = h("button", {
+      type: "button", class: classes.filter(Boolean).join(" "), tabindex: "-1", data: { at: String(at) },
+      "aria-label": `${visible(node)}, ${label}`,
+      onclick: () => this.open(button, node, true), onpointerenter: () => this.peek(button, node),
+    }, node.text.trim() ? node.text.trimStart() : visible(node));
+    return button;
+  }
+
+  walk(event) {
+    const words = [...this.box.querySelectorAll(".word")];
+    const at = words.indexOf(document.activeElement);
+    const next = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: words.length - 1 }[event.key];
+    if (at < 0 || next === undefined) return;
+    event.preventDefault();
+    words[at].tabIndex = -1;
+    const word = words[Math.max(0, Math.min(next, words.length - 1))];
+    word.tabIndex = 0;
+    word.focus();
+  }
+
+  async open(button, node, pinned) {
+    this.opener = button;
+    this.card.replaceChildren(h("p", {}, "…"));
+    this.place(button);
+    let found;
+    try {
+      found = await this.on.alternatives(node);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      found = { error: error.message };
+    }
+    found = { tokens: [], columns: [], ...found };
+    if (this.opener !== button) return;
+    const last = found.columns.length - 1;
+    const offered = found.tokens.filter((each) => each.probabilities[last] > 0)
+      .sort((a, b) => b.probabilities[last] - a.probabilities[last]).slice(0, 8);
+    this.card.replaceChildren(h("div", {},
+      h("p", {}, node.surprisal === null ? "The model itself never draws it." : `${node.surprisal.toFixed(2)} nats under the model`),
+      found.error ? h("p", { class: "error" }, found.error) : null,
+      h("ul", {}, offered.map((each) => h("li", {},
+        h("button", { type: "button", class: each.id === node.id ? "current" : "", onclick: () => { this.close(); this.on.take(node, each); } },
+          h("span", {}, visible(each)), h("small", {}, percent(each.probabilities[last])))))),
+      h("button", { type: "button", onclick: () => { this.close(); this.on.goTo(node); } }, "Go back to before this word")));
+    this.place(button);
+    if (pinned) this.card.querySelector("button")?.focus();
+  }
+
+  place(button) {
+    const at = button.getBoundingClientRect();
+    this.card.hidden = false;
+    const width = this.card.offsetWidth;
+    const left = Math.min(at.left, document.documentElement.clientWidth - width - 8);
+    this.card.style.left = `${Math.max(8, left) + window.scrollX}px`;
+    this.card.style.top = `${at.bottom + window.scrollY + 2}px`;
+  }
+
+  choose(event) {
+    const buttons = [...this.card.querySelectorAll("button")];
+    const at = buttons.indexOf(document.activeElement);
+    if (event.key === "Escape") { this.close(); this.opener?.focus(); return; }
+    const next = { ArrowDown: at + 1, ArrowUp: at - 1 }[event.key];
+    if (next === undefined) return;
+    event.preventDefault();
+    buttons[(next + buttons.length) % buttons.length].focus();
+  }
+
+  close() {
+    this.card.hidden = true;
+  }
+}

@@ -1,0 +1,197 @@
+"""A place in a text: the words before it, the next word's way through the chain, and the draw."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from corelm import (
+    Array,
+    Mask,
+    RandomStream,
+    Sampler,
+    Vocabulary,
+    draw,
+    softmax,
+    surprisals,
+)
+from corelm.filters import entropy_of_logits
+from corelm.toolkit import ContextBuilder, StageResult, Trace, apply, text_writer
+from corelm_serve.models import ServedModel
+from corelm_serve.play.rows import RowCache
+
+SURPRISALS = {"surprisal", "model_surprisal"}
+"""What a sampler may read of a context that the tokens alone do not say."""
+
+
+class Place:
+    """A place in a text of a model.
+
+    Args:
+        served: the model.
+        rows: its logits along texts.
+        prompt: the prompt.
+        tokens: the ids drawn since.
+        seed: decides the random numbers.
+    """
+
+    def __init__(
+        self, served: ServedModel, rows: RowCache, prompt: str, tokens: Sequence[int], seed: int
+    ) -> None:
+        self.vocabulary: Vocabulary = served.model.vocabulary
+        self.prompt = tuple(served.ids(prompt))
+        self.ids = self.prompt + tuple(served.ids(tuple(tokens), may_be_empty=True))
+        self._rows, self._stream = rows, RandomStream(seed, [0])
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The ids drawn since the prompt."""
+        return self.ids[len(self.prompt) :]
+
+    @property
+    def ended(self) -> bool:
+        """True after a token that ends the text."""
+        return len(self.ids) > len(self.prompt) and self.ids[-1] in self.vocabulary.ends
+
+    def row(self) -> Array:
+        """Return (1, vocabulary): the model's logits here."""
+        return self._rows.after(self.ids)
+
+    def past(self, chain: Sampler) -> ContextBuilder:
+        """Return the context, in which the tokens were drawn with a chain.
+
+        Raises:
+            CorelmError: the chain failed at an earlier place.
+        """
+        builder = ContextBuilder(
+            np.array(self.prompt, dtype=np.int64), 1, len(self.tokens), self.vocabulary
+        )
+        reads = {name for stage in chain.active_stages for name in stage.reads}
+        if not reads & SURPRISALS:
+            for token in self.tokens:
+                builder.append(np.array([token]), np.array([np.nan]))
+        else:
+            rows = self._rows.along(self.ids, len(self.prompt))
+            for token, row in zip(self.tokens, rows, strict=True):
+                append(builder, row, apply(chain, row, builder.context), token)
+        return builder
+
+    def words(self) -> list[dict[str, Any]]:
+        """Return the drawn tokens: id, text, and surprisal under the model in nats."""
+        write = text_writer(self.vocabulary)
+        for token in self.prompt:
+            write(token)
+        nats = self._rows.surprisals(self.ids, len(self.prompt))
+        return [
+            {
+                "id": token,
+                "text": write(token),
+                "end": token in self.vocabulary.ends,
+                "surprisal": each if math.isfinite(each) else None,
+            }
+            for token, each in zip(self.tokens, nats, strict=True)
+        ]
+
+    def drawn(self, logits: Array) -> int:
+        """Return the token that the seed draws here, as `corelm sample` does."""
+        return int(draw(logits, self._stream.at(len(self.tokens)))[0][0])
+
+    def move_on(self, token: int) -> None:
+        """Move on by one token."""
+        self.ids = (*self.ids, token)
+
+    def text_of(self, token: int) -> dict[str, Any]:
+        """Return the text that a token would add here, and whether it ends the text."""
+        text = self.vocabulary.decode([*self.ids, token])[len(self._text) :]
+        return {"text": text, "end": token in self.vocabulary.ends}
+
+    @cached_property
+    def _text(self) -> str:
+        return self.vocabulary.decode(self.ids)
+
+
+def append(past: ContextBuilder, row: Array, logits: Array, token: int) -> None:
+    """Append a token that was drawn from logits, where the model's own are a row."""
+    ids = np.array([token])
+    past.append(ids, surprisals(logits, ids), surprisals(row, ids))
+
+
+class Columns:
+    """The distribution on its way through a chain: the model's, then one for each stage.
+
+    Args:
+        model: (1, vocabulary) the model's logits.
+        trace: the results of the stages, in order.
+    """
+
+    def __init__(self, model: Array, trace: Trace) -> None:
+        self._rows = [model[0], *(result.logits[0] for result in trace)]
+        self._trace = trace
+        self._probabilities = [softmax(row.astype(np.float64)) for row in self._rows]
+
+    @property
+    def last(self) -> Array:
+        """(1, vocabulary): the logits that are drawn from."""
+        last: Array = self._rows[-1][None]
+        return last
+
+    def likeliest(self, count: int) -> list[int]:
+        """Return the model's likeliest tokens and those of the last stage, by the model's order."""
+        model, last = self._probabilities[0], self._probabilities[-1]
+        ids = np.union1d(_largest(model, count), _largest(last, count))
+        return [int(i) for i in ids[np.lexsort((ids, -model[ids]))]]
+
+    def of_token(self, token: int) -> dict[str, Any]:
+        """Return the probability of a token after each stage, and the stage that removed it."""
+        kept = [bool(row[token] > -np.inf) for row in self._rows]
+        removed = next((at for at in range(1, len(kept)) if kept[at - 1] and not kept[at]), None)
+        return {
+            "id": token,
+            "probabilities": [float(each[token]) for each in self._probabilities],
+            "removed_by": removed,
+        }
+
+    def described(self) -> list[dict[str, Any]]:
+        """Return each distribution's figures."""
+        return [self._described(at) for at in range(len(self._rows))]
+
+    def _described(self, at: int) -> dict[str, Any]:
+        row = self._rows[at]
+        nats, possible = float(entropy_of_logits(row)), row > -np.inf
+        removed = np.zeros_like(possible) if at == 0 else (self._rows[at - 1] > -np.inf) & ~possible
+        found = {
+            "entropy": nats,
+            "bits": nats / math.log(2),
+            "choices": math.exp(nats),
+            "kept": int(np.count_nonzero(possible)),
+            "mass_kept": float(self._probabilities[0][possible].sum()),
+            "removed": int(np.count_nonzero(removed)),
+            "removed_mass": float(self._probabilities[max(at - 1, 0)][removed].sum()),
+        }
+        return found | (_about(self._trace[at - 1]) if at else {"stage": None, "branch": ""})
+
+
+def _about(result: StageResult) -> dict[str, Any]:
+    fell_back = result.fell_back is not None and bool(result.fell_back[0])
+    return {
+        "stage": str(result.stage),
+        "branch": result.branch,
+        "neutral": result.stage.is_neutral,
+        "mask": isinstance(result.stage, Mask),
+        "fell_back": fell_back,
+    }
+
+
+def _largest(probabilities: np.ndarray, count: int) -> np.ndarray:
+    """Return the ids of the largest probabilities above zero, the lowest id first on ties."""
+    count = min(count, int(np.count_nonzero(probabilities)))
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    # All that equal the smallest of these are looked at, so that ties go by id.
+    least = np.partition(probabilities, -count)[-count]
+    ids = np.flatnonzero(probabilities >= least)
+    return ids[np.lexsort((ids, -probabilities[ids]))][:count]

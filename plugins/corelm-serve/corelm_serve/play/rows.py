@@ -1,0 +1,118 @@
+"""The model's logits along a text: read once, kept while a sampler's parameters change."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+import numpy as np
+
+from corelm import Array, LanguageModel, RewindableSession, Session, surprisals
+from corelm.toolkit import ModelLogits
+
+MEMORY = 2**27
+"""Bytes of logits that are kept for a model."""
+TEXTS = 64
+"""Texts whose surprisals are kept."""
+BLOCK = 64
+"""Tokens of one pass, so that another request waits for one block at most."""
+
+Ids = tuple[int, ...]
+
+
+class RowCache:
+    """The logits of a model after texts, the latest kept. One request at a time reads the model.
+
+    Args:
+        model: the language model.
+        unknown: allow [UNK] to be drawn.
+    """
+
+    def __init__(self, model: LanguageModel, unknown: bool = False) -> None:
+        self._model, self._lock = model, threading.RLock()
+        self._rows: OrderedDict[Ids, Array] = OrderedDict()
+        self._most = max(2 * BLOCK, MEMORY // (4 * len(model.vocabulary)))
+        self._nats: OrderedDict[tuple[Ids, int], list[float]] = OrderedDict()  # from a place on
+        self._session: Session | None = None  # after the tokens of `_read`
+        self._read: Ids = ()
+        self._prepare = ModelLogits(model.vocabulary, unknown)
+
+    def after(self, ids: Ids) -> Array:
+        """Return (1, vocabulary): the logits after a text, as a decoder gets them."""
+        return self._block(ids, len(ids))[-1]
+
+    def along(self, ids: Ids, first: int) -> Iterator[Array]:
+        """Yield (1, vocabulary): the logits before each token of a text from one on.
+
+        Args:
+            ids: the ids of the text.
+            first: the place of the first token.
+        """
+        for start in range(first, len(ids), BLOCK):
+            yield from self._block(ids[: min(start + BLOCK, len(ids)) - 1], start)
+
+    def surprisals(self, ids: Ids, first: int) -> list[float]:
+        """Return the surprisal of each token of a text from one on, under the model, in nats."""
+        with self._lock:
+            alike, text = max(
+                ((_common(ids, text), text) for text, start in self._nats if start == first),
+                default=(first, ()),
+            )
+            found = self._nats[text, first][: alike - first] if alike > first else []
+            at = first + len(found)
+            for token, row in zip(ids[at:], self.along(ids, at), strict=True):
+                found.append(float(surprisals(row, np.array([token]))[0]))
+            self._nats[ids, first] = found
+            if len(self._nats) > TEXTS:
+                self._nats.popitem(last=False)
+            return list(found)
+
+    def _block(self, ids: Ids, start: int) -> list[Array]:
+        """Return the logits after the first tokens of a text, and after each token that follows."""
+        with self._lock:
+            found = [self._rows.get(ids[:end]) for end in range(start, len(ids) + 1)]
+            if any(row is None for row in found):
+                session, rest = self._after(ids[:start]), ids[start:]
+                raw = [session.next_logits()[0], *(_pass(session, rest) if rest else ())]
+                self._read = ids
+                found = [self._keep(ids[:end], row) for end, row in enumerate(raw, start)]
+            return [row for row in found if row is not None]
+
+    def _after(self, ids: Ids) -> Session:
+        """Return a session that has read a text: the last one where the text goes on."""
+        before = len(self._read)
+        if self._session is not None and self._read == ids[:before] and len(ids) - before <= 1:
+            if len(ids) > before:
+                self._session.extend(np.array(ids[before:], dtype=np.int64))
+        else:
+            self._session = self._model.start(np.array([ids], dtype=np.int64))
+        self._read = ids
+        return self._session
+
+    def _keep(self, ids: Ids, raw: Array) -> Array:
+        row = self._prepare(np.array(raw)[None], 0)
+        row.flags.writeable = False
+        self._rows[ids] = row
+        if len(self._rows) > self._most:
+            self._rows.popitem(last=False)
+        return row
+
+
+def _pass(session: Session, block: Sequence[int]) -> Sequence[Array]:
+    """Return the logits after each token of a block."""
+    tokens = np.array(block, dtype=np.int64)
+    if isinstance(session, RewindableSession):
+        session.extend(tokens[None])
+        return list(session.last_logits(len(tokens))[0])
+    rows = []
+    for token in tokens:
+        session.extend(token[None])
+        rows.append(np.array(session.next_logits()[0]))
+    return rows
+
+
+def _common(one: Ids, other: Ids) -> int:
+    """Return the number of tokens with which both texts begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -1,0 +1,103 @@
+"""The bodies of the requests that the page makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from corelm_serve.errors import ApiError
+from corelm_serve.requests.completion import ID
+from corelm_serve.requests.fields import Request, field
+from corelm_serve.requests.kinds import Flag, ListOf, Number, Text
+from corelm_serve.requests.sampling import LARGEST_SEED, LONGEST_EXPRESSION, MOST_STAGES
+
+MOST_DRAWN = 4_096
+"""Tokens after the prompt."""
+MOST_LISTED = 200
+"""Likely tokens that are listed."""
+
+
+@dataclass(frozen=True)
+class StageList:
+    """The stages of a chain, each with a name and parameters."""
+
+    words: str = "a list of stages, each with a name and parameters"
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        stage = {
+            "type": "object",
+            "required": ["name"],
+            "properties": {"name": {"type": "string"}, "parameters": {"type": "object"}},
+            "additionalProperties": False,
+        }
+        return {"type": "array", "items": stage, "maxItems": MOST_STAGES}
+
+    def read(self, value: Any) -> list[dict[str, Any]]:
+        if not isinstance(value, list) or len(value) > MOST_STAGES:
+            raise ValueError
+        return [self._stage(each) for each in value]
+
+    def _stage(self, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict) or not value.keys() <= {"name", "parameters"}:
+            raise ValueError
+        name, parameters = value.get("name"), value.get("parameters", {})
+        if not isinstance(name, str) or not isinstance(parameters, dict):
+            raise ValueError
+        return {"name": name, "parameters": parameters}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainRequest(Request):
+    """A chain: as an expression, as stages, or as settings that another engine uses."""
+
+    sampler: str | None = field(
+        Text(LONGEST_EXPRESSION), "the expression; empty for the model's own distribution"
+    )
+    stages: list[dict[str, Any]] | None = field(
+        StageList(), "the stages, in place of the expression"
+    )
+    settings: str | None = field(
+        Text(2**16, 1), "settings of another engine as JSON, in place of the expression"
+    )
+
+    def check(self) -> None:
+        """Raise unless the chain is given in one way."""
+        given = [
+            name for name in ("sampler", "stages", "settings") if getattr(self, name) is not None
+        ]
+        if len(given) != 1:
+            raise ApiError(
+                "give the chain in one way: as sampler, as stages or as settings",
+                param=given[1] if given else "sampler",
+                code="excluded_field" if given else "missing_field",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceRequest(ChainRequest):
+    """A place in a text: after a prompt and the tokens drawn since."""
+
+    model: str | None = field(Text(256, 1), "a name of `GET /v1/models`; default: the only one")
+    prompt: str = field(Text(), "the prompt", "")
+    tokens: tuple[int, ...] = field(
+        ListOf(ID, MOST_DRAWN, name="token ids"), "the tokens drawn after it", ()
+    )
+    seed: int = field(Number(0, LARGEST_SEED, whole=True), "decides the random numbers", 0)
+    unknown: bool = field(Flag(), "allow [UNK] to be drawn", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextRequest(PlaceRequest):
+    """The next word at a place, and the way to its distribution."""
+
+    count: int = field(
+        Number(1, MOST_LISTED, whole=True), "likely tokens to list, of each end of the chain", 12
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteRequest(PlaceRequest):
+    """Tokens to draw from a place on."""
+
+    length: int = field(Number(1, MOST_DRAWN, whole=True), "tokens to draw at most", 60)

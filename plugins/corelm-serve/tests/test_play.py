@@ -1,0 +1,252 @@
+"""The data of the live page: every number is the one that corelm's Python has."""
+
+import re
+
+import numpy as np
+import pytest
+from corelm_serve.play.files import contents
+from corelm_serve.play.rows import RowCache
+from corelm_serve.settings import Limits
+from serve_client import register
+
+import corelm
+from corelm.testing import ToyModel
+from corelm.toolkit import registry
+
+CHAINS = [
+    "greedy",
+    "stochastic",
+    "uniform",
+    "temperature(t=0.4)",
+    "top_k(k=4) | temperature(t=1.5)",
+    "temperature(t=0.7) | top_p(p=0.8) | min_length(n=3)",
+    "phase(start='cat', inside=greedy, outside=top_k(k=5))",
+    "dry | repetition_penalty(penalty=1.3) | min_p(p=0.1)",
+    "mirostat(tau=1.5)",
+    "adaptive_p",
+]
+
+
+def next_word(client, **body):
+    """Return the answer about the next word."""
+    response = client.post("/api/next", json={"prompt": "the", "seed": 3, **body})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def write(client, **body):
+    """Return the tokens that are drawn."""
+    response = client.post("/api/write", json={"prompt": "the", "seed": 3, **body})
+    assert response.status_code == 200, response.text
+    return response.json()["words"]
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_columns_are_those_of_explain(client, chain):
+    found = next_word(client, sampler=chain)
+    expected = corelm.explain(ToyModel(), "the", chain)
+    assert len(found["columns"]) == len(expected.stages)
+    for at, (column, stage) in enumerate(zip(found["columns"], expected.stages, strict=True)):
+        assert column["stage"] == (None if stage.sampler is None else str(stage.sampler))
+        assert column["entropy"] == pytest.approx(stage.entropy, abs=1e-9)
+        assert column["bits"] == pytest.approx(stage.entropy_bits, abs=1e-9)
+        assert column["choices"] == pytest.approx(stage.effective_choices, abs=1e-9)
+        assert column["kept"] == stage.tokens_kept
+        assert column["removed"] == len(stage.removed_tokens)
+        assert column["removed_mass"] == pytest.approx(stage.removed_mass, abs=1e-9)
+        assert column["mass_kept"] == pytest.approx(stage.mass_kept, abs=1e-9)
+        for token in found["tokens"]:
+            probability = stage.distribution[token["id"]]
+            assert token["probabilities"][at] == pytest.approx(probability, abs=1e-9)
+    for token in found["tokens"]:
+        trace = expected.trace(token["id"])
+        assert (token["text"], token["removed_by"]) == (trace.text, trace.removed_by)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_the_draws_are_those_of_generate(client, chain):
+    expected = corelm.generate(ToyModel(), "the", sampler=chain, seed=3, length=30)[0]
+    words = write(client, sampler=chain, length=30)
+    assert [word["id"] for word in words] == expected.tokens
+    assert "".join(word["text"] for word in words) == expected.text
+    # Word by word, each request with what was drawn before: mirostat's state is that of the text.
+    for at in range(len(words)):
+        tokens = [word["id"] for word in words[:at]]
+        found = next_word(client, sampler=chain, tokens=tokens)
+        assert found["drawn"] == words[at]["id"]
+        assert found["position"] == at
+
+
+def test_words_have_the_models_surprisal(client):
+    expected = corelm.generate(ToyModel(), "the", sampler="stochastic", seed=3, length=20)[0]
+    words = write(client, sampler="top_k(k=3)", tokens=[], length=5)
+    tokens = expected.tokens
+    found = next_word(client, sampler="top_k(k=3)", tokens=tokens)["words"]
+    assert [word["surprisal"] for word in found] == pytest.approx(
+        [step.model_surprisal for step in expected.steps], abs=1e-6
+    )
+    assert all(word["surprisal"] > 0 for word in words)
+
+
+def test_a_text_that_has_ended_is_not_continued(client):
+    end = min(ToyModel().vocabulary.ends)
+    assert next_word(client, sampler="greedy", tokens=[end])["ended"]
+    assert write(client, sampler="greedy", tokens=[end]) == []
+
+
+@pytest.mark.parametrize("name", sorted(offer.name for offer in registry().samplers()))
+def test_each_sampler_comes_back_from_its_card(client, name):
+    cards = {each["name"]: each for each in client.get("/api/samplers").json()["samplers"]}
+    parameters = {
+        each["name"]: each["default"] for each in cards[name]["parameters"] if not each["local"]
+    }
+    stages = [{"name": name, "parameters": parameters}]
+    found = client.post("/api/chain", json={"stages": stages}).json()
+    if found["error"]:  # such as that of a grammar, which has no default
+        assert re.match(
+            "|".join([name, *(each["name"] for each in cards[name]["parameters"])]), found["error"]
+        )
+        return
+    assert found["expression"] == str(corelm.sampler(name))
+    again = [{"name": s["name"], "parameters": s["parameters"]} for s in found["stages"]]
+    assert client.post("/api/chain", json={"stages": again}).json() == found
+
+
+def test_a_chain_in_a_chain(client):
+    written = "phase(start=3, end=4, inside=top_k(k=2) | temperature(t=inf), outside=greedy)"
+    found = client.post("/api/chain", json={"sampler": written}).json()
+    inside = found["stages"][0]["parameters"]["inside"]["stages"]
+    assert [stage["name"] for stage in inside] == ["top_k", "temperature"]
+    assert inside[1]["parameters"] == {"t": "inf"}
+    again = client.post("/api/chain", json={"stages": bare(found["stages"])}).json()
+    assert again["expression"] == found["expression"] == str(corelm.sampler(written))
+
+
+def bare(stages):
+    """Return stages with names and parameters alone, as the page sends them."""
+    return [
+        {
+            "name": stage["name"],
+            "parameters": {
+                key: {"stages": bare(value["stages"])}
+                if isinstance(value, dict) and "stages" in value
+                else value
+                for key, value in stage["parameters"].items()
+            },
+        }
+        for stage in stages
+    ]
+
+
+def test_settings_of_an_engine(client):
+    found = client.post("/api/chain", json={"settings": '{"temp": 0.7, "rep_pen": 1.1}'}).json()
+    assert found["expression"] == str(corelm.from_settings({"temp": 0.7, "rep_pen": 1.1}).sampler)
+
+
+def test_notes_on_likely_mistakes(client):
+    chain = "temperature(t=0.7) | greedy"
+    found = client.post("/api/chain", json={"sampler": chain}).json()
+    assert found["notes"] == corelm.notes(corelm.sampler(chain)) != []
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ({"sampler": "temperatur"}, "did you mean 'temperature'"),
+        ({"sampler": "top_k(k=4"}, "top_k(k=4"),
+        ({"stages": [{"name": "top_k", "parameters": {"k": -1}}]}, "k must be at least 0"),
+        ({"stages": [{"name": "<img src=x onerror=alert(1)>"}]}, "there is no sampler"),
+        ({"sampler": " | ".join(["greedy"] * 40)}, "at most 32 samplers"),
+        ({"settings": "{"}, "not JSON"),
+        ({"settings": "[1]"}, "must be a JSON object"),
+        ({"settings": '{"nothing": 1}'}, "no key is a sampler's"),
+        ({"sampler": "contrast(weaker='imdb')"}, "contrast"),
+    ],
+)
+def test_a_chain_that_cannot_be_read_is_told_and_the_page_goes_on(client, body, part):
+    found = client.post("/api/chain", json=body).json()
+    assert found.keys() == {"error"}
+    assert part in found["error"]
+    assert next_word(client, **body)["chain"] is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"sampler": "greedy", "stages": []},
+        {"stages": "greedy"},
+        {"stages": [{"name": 1}]},
+        {"stages": [{"name": "greedy", "more": 1}]},
+        {},
+        {"sampler": "greedy", "tokens": [99]},
+        {"sampler": "greedy", "count": 0},
+        {"sampler": "greedy", "model": "../imdb"},
+        {"sampler": "greedy", "nonsense": 1},
+    ],
+)
+def test_bad_requests_are_refused_in_openais_shape(client, body):
+    found = client.post("/api/next", json={"prompt": "the", **body})
+    message = found.json().get("error")
+    assert message if isinstance(message, str) else found.status_code in (400, 404)
+
+
+def test_a_stage_that_raises_is_named_with_what_came_before(client):
+    register()
+    found = next_word(client, sampler="top_k(k=4) | raises(at=1)", tokens=[4])
+    assert found["error"].startswith("raises(at=1) failed at step 1: RuntimeError")
+    assert [column["stage"] for column in found["columns"]] == [None, "top_k(k=4)"]
+    assert found["drawn"] is None
+    assert next_word(client, sampler="greedy", tokens=[4])["drawn"] is not None
+
+
+def test_a_stage_that_hangs_ends_its_request_alone(open_client):
+    register()
+    client = open_client(limits=Limits(stall=0.2))
+    late = client.post("/api/next", json={"prompt": "the", "sampler": "hangs(seconds=1.0)"})
+    assert late.status_code == 503
+    assert "took more than 0.2 seconds" in late.json()["error"]["message"]
+    assert next_word(client, sampler="greedy")["drawn"] is not None
+
+
+def test_the_files_of_the_page(client):
+    page = client.get("/play")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    for name in contents():
+        assert client.get(f"/play/{name}").content == contents()[name]
+    for name in ("nothing.js", "..%2f__init__.py", "__init__.py", "%2e%2e/service.py"):
+        assert client.get(f"/play/{name}").status_code == 404
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    for name, content in contents().items():
+        text = content.decode().replace("http://www.w3.org/2000/svg", "")
+        assert "http:" not in text, name
+        assert "https:" not in text, name
+
+
+def test_rows_are_those_of_a_new_session_however_they_are_asked_for():
+    model = ToyModel()
+    rows, rng = RowCache(model), np.random.default_rng(0)
+    texts = [tuple(rng.integers(3, 13, n).tolist()) for n in (1, 3, 9, 9, 200)]
+    texts += [(*texts[-1][:150], 5), (*texts[2], 4), texts[2]]
+    for text in texts:
+        expected = [model.start(np.array([text[:end]])).next_logits() for end in (1, len(text))]
+        found = [rows.after(text[:1]), rows.after(text)]
+        for one, other in zip(found, expected, strict=True):
+            possible = one > -np.inf
+            np.testing.assert_array_equal(one[possible], np.asarray(other)[possible])
+        nats = rows.surprisals(text, 1)
+        alone = RowCache(model).surprisals(text, 1)
+        assert nats == alone
+        assert len(nats) == len(text) - 1
+
+
+def test_rows_are_bounded(monkeypatch):
+    monkeypatch.setattr("corelm_serve.play.rows.MEMORY", 0)
+    rows = RowCache(ToyModel())
+    for token in range(3, 13):
+        for other in range(3, 13):
+            for last in range(3, 13):
+                rows.after((token, other, last))
+    assert len(rows._rows) <= 128

@@ -1,0 +1,370 @@
+"""The live page in a real browser: by mouse, by keyboard alone, and by touch at 400 pixels."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from urllib.parse import quote
+
+import pytest
+import uvicorn
+from corelm_serve.app import create_app
+from corelm_serve.security import Access
+from corelm_serve.server import listen
+from corelm_serve.service import Service
+from corelm_serve.settings import Limits
+from serve_client import register
+
+import corelm
+from corelm.testing import ToyModel
+
+pytestmark = pytest.mark.slow
+playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+TOKEN = "a-token"
+PHONE = {"viewport": {"width": 400, "height": 800}, "has_touch": True}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None and os.environ.get("CORELM_REQUIRE_BROWSER"):
+        pytest.fail("no Chromium was found")
+    if path is None:
+        pytest.skip("no Chromium was found; Debian has it as the package chromium")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def address():
+    """The address of a server with two models, which runs in a thread."""
+    register()
+    service = Service({"toy": ToyModel(), "cats": ToyModel(end=False)}, Limits(stall=1))
+    with listen("127.0.0.1", 0) as socket:
+        port = socket.getsockname()[1]
+        app = create_app(service, Access.to("127.0.0.1", port, TOKEN))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{port}"
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture
+def opened(browser, address):
+    """A function that opens the page; nothing may be complained of, or asked of elsewhere."""
+    complaints, requests = [], []
+    with contextlib.ExitStack() as stack:
+
+        def opened(state=None, **options):
+            context = stack.enter_context(browser.new_context(**options))
+            page = context.new_page()
+            page.on("console", lambda message: complaints.append(message.text))
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on("request", lambda request: requests.append(request.url))
+            fragment = quote(
+                json.dumps({"prompt": "the", "sampler": "top_k(k=4)", **(state or {})})
+            )
+            page.goto(f"{address}/play?token={TOKEN}#{fragment}")
+            page.wait_for_selector("#next[aria-busy=false] tbody tr")
+            return page
+
+        yield opened
+    if complaints or not all(url.startswith((address, "data:")) for url in requests):
+        pytest.fail(f"{complaints} {requests}", pytrace=False)  # a traceback fails beside greenlets
+
+
+def until(page, expression, arg=None):
+    """Wait until an expression is true; the page forbids Playwright's own way to do it."""
+    end = time.monotonic() + 30
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"{expression} did not become true"
+        page.wait_for_timeout(20)
+
+
+def settled(page):
+    """Wait until the answer to the last change is shown."""
+    until(page, "document.getElementById('next').getAttribute('aria-busy') === 'false'")
+
+
+def text_of(page, side=0):
+    return (
+        page.locator(f".side[data-side='{side}'] .words").inner_text().replace("[end]", "").strip()
+    )
+
+
+def written(sampler, length, seed=1, prompt="the"):
+    """Return the text that `corelm sample` writes."""
+    found = corelm.generate(ToyModel(), prompt, sampler=sampler, seed=seed, length=length)
+    return found[0].text.strip()
+
+
+def test_every_number_is_pythons(opened):
+    page = opened({"sampler": "top_k(k=4) | temperature(t=0.5)"})
+    expected = corelm.explain(ToyModel(), "the", "top_k(k=4) | temperature(t=0.5)")
+    shown = page.eval_on_selector_all("#columns .figures", "all => all.map(e => e.dataset)")
+    assert [float(each["entropy"]) for each in shown] == pytest.approx(
+        [stage.entropy for stage in expected.stages], abs=1e-6
+    )
+    assert [int(each["kept"]) for each in shown] == [s.tokens_kept for s in expected.stages]
+    rows = page.eval_on_selector_all(
+        "#columns tbody tr",
+        """rows => rows.map(row => [row.querySelector('button').textContent,
+                                    ...[...row.querySelectorAll('td')].map(td => td.dataset.p)])""",
+    )
+    for word, *shares in rows:
+        if word.isalpha():
+            trace = expected.trace(word)
+            assert [float(p) for p in shares] == pytest.approx(trace.probabilities, abs=1e-6)
+
+
+def test_draw_undo_and_draw_to_the_end(opened):
+    page = opened()
+    for drawn in (1, 2, 3):
+        page.click("#draw")
+        until(page, f"document.getElementById('position').textContent === 'word {drawn + 1}'")
+    assert text_of(page) == written("top_k(k=4)", 3)
+    page.click("#undo")
+    settled(page)
+    assert page.inner_text("#position") == "word 3"
+    assert page.locator(".word.later").count() == 1
+    page.click("#restart")
+    page.click("#write")
+    page.wait_for_selector("#stop", state="hidden")
+    settled(page)
+    assert text_of(page) == written("top_k(k=4)", 100)
+
+
+def test_a_slider_moves_the_bars_and_the_expression(opened):
+    page = opened({"sampler": "temperature(t=1.0)"})
+    before = page.get_attribute("#columns thead th:last-child .figures", "data-entropy")
+    page.locator("#cards input[type=range]").evaluate(
+        "e => { e.value = 100; e.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    until(
+        page,
+        "p => document.querySelector('#columns thead th:last-child .figures').dataset.entropy < p",
+        before,
+    )
+    expression = page.input_value("#expression")
+    assert re.fullmatch(r"temperature\(t=0\.\d+\)", expression)
+    found = float(page.get_attribute("#columns thead th:last-child .figures", "data-entropy"))
+    stage = corelm.explain(ToyModel(), "the", expression).stages[-1]
+    assert found == pytest.approx(stage.entropy, abs=1e-6)
+
+
+def test_cards_are_added_moved_switched_off_and_taken_out(opened):
+    page = opened()
+    page.select_option("#add", "greedy")
+    until(page, "document.getElementById('expression').value === 'top_k(k=4) | greedy'")
+    page.click("#cards [aria-label='move greedy earlier']")
+    until(page, "document.getElementById('expression').value === 'greedy | top_k(k=4)'")
+    note = "document.getElementById('cards').textContent.includes('can change nothing')"
+    until(page, note)  # on the card of its stage
+    page.uncheck("#cards [aria-label='use greedy']")
+    until(page, "document.getElementById('expression').value === 'top_k(k=4)'")
+    page.click("#cards [aria-label='take greedy out']")
+    settled(page)
+    assert page.locator("#cards > .card").count() == 1
+
+
+def test_an_expression_is_read_at_every_key_and_a_mistake_keeps_the_last_chain(opened):
+    page = opened()
+    page.fill("#expression", "temperatur(t=0.5)")
+    until(page, "document.getElementById('expression-error').textContent")
+    assert "did you mean 'temperature'" in page.inner_text("#expression-error")
+    page.click("#draw")
+    until(page, "document.getElementById('position').textContent === 'word 2'")
+    page.fill("#expression", "temperature(t=0.5)")
+    page.wait_for_selector("#cards [data-name=temperature]")
+    assert page.inner_text("#expression-error") == ""
+
+
+def test_another_word_begins_a_branch(opened):
+    page = opened({"sampler": "stochastic"})
+    page.click("#write")
+    page.wait_for_selector("#stop", state="hidden")
+    settled(page)
+    whole = text_of(page)
+    page.locator(".word").nth(2).click()
+    page.wait_for_selector("#alternatives li button:not(.current)")
+    word = page.locator("#alternatives li button:not(.current) span").first.inner_text()
+    page.locator("#alternatives li button:not(.current)").first.click()
+    settled(page)
+    assert text_of(page).split()[2].startswith(word)
+    branches = page.locator("#branches [role=treeitem]")
+    assert branches.count() == 2
+    branches.first.click()
+    settled(page)
+    assert text_of(page) == whole
+
+
+def test_two_chains_on_the_same_random_numbers(opened):
+    page = opened({"sampler": "top_k(k=4)"})
+    page.click("#compare")
+    settled(page)
+    page.fill("#expression", "uniform")
+    page.wait_for_selector("#cards [data-name=uniform]")
+    page.click("#restart")
+    page.click("#write")
+    page.wait_for_selector("#stop", state="hidden")
+    settled(page)
+    assert text_of(page, 0) == written("top_k(k=4)", 100)
+    assert text_of(page, 1) == written("uniform", 100)
+    assert page.locator(".word.differs").count() == 2
+    page.check("#sides input[value='0']")
+    page.wait_for_selector("#cards [data-name=top_k]")
+
+
+def test_the_tour_by_keyboard_alone(opened):
+    page = opened()
+    page.focus("#tour-open")
+    page.keyboard.press("Enter")
+    chains = []
+    for _ in range(5):
+        settled(page)
+        page.wait_for_timeout(50)
+        settled(page)
+        chains.append(page.input_value("#expression").partition("(")[0])
+        page.keyboard.press("Enter")
+    assert chains == ["greedy", "stochastic", "temperature", "uniform", "top_k"]
+    assert page.is_hidden("#tour")
+    assert page.evaluate("document.activeElement.id") == "tour-open"
+
+
+def test_keys_draw_walk_and_choose(opened):
+    page = opened({"sampler": "stochastic"})
+    page.keyboard.press("d")
+    until(page, "document.getElementById('position').textContent === 'word 2'")
+    page.keyboard.press("e")
+    page.wait_for_selector("#stop", state="hidden")
+    settled(page)
+    page.locator(".word").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.at") == "2"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#alternatives li button")
+    until(page, "document.getElementById('alternatives').contains(document.activeElement)")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#alternatives")
+    card = page.locator("#cards .card")
+    page.select_option("#add", "greedy")
+    until(page, "document.querySelectorAll('#cards > .card').length === 2")
+    card.nth(1).locator("button").last.focus()
+    page.keyboard.press("Alt+ArrowLeft")
+    until(page, "document.getElementById('expression').value === 'greedy | stochastic'")
+
+
+def test_take_away_and_open_again(opened, tmp_path):
+    page = opened({"sampler": "stochastic", "seed": 7})
+    for drawn in (1, 2, 3, 4):
+        page.click("#draw")
+        until(page, f"document.getElementById('position').textContent === 'word {drawn + 1}'")
+    text = text_of(page)
+    page.click("#take-open")
+    assert page.input_value("#take-text") == (
+        "corelm sample --model 'toy' --prompt 'the' --sampler 'stochastic' --seed 7 --length 20"
+    )
+    page.check("input[name=form][value=link]")
+    link = page.input_value("#take-text")
+    with page.expect_download() as saved:
+        page.click("#take-save")
+    file = tmp_path / "state.json"
+    saved.value.save_as(file)
+    with page.expect_download() as picture:
+        page.click("#take-svg")
+    assert picture.value.path().read_text().startswith("<svg")
+    with page.expect_download() as data:
+        page.click("#take-csv")
+    assert data.value.path().read_text().splitlines()[0] == '"token","id","model","stochastic"'
+    page.click("#take-close")
+    page.click("#restart")
+    settled(page)
+    page.click("#take-open")
+    page.set_input_files("#take-file", file)
+    until(page, "document.getElementById('position').textContent === 'word 5'")
+    assert text_of(page) == text
+    other = page.context.new_page()
+    other.goto(link)
+    until(other, "document.getElementById('position').textContent === 'word 5'")
+    assert text_of(other) == text
+
+
+def test_settings_are_pasted(opened):
+    page = opened()
+    page.click("#paste-open")
+    page.fill("#paste-text", "{")
+    page.click("#paste-use")
+    until(page, "document.getElementById('paste-error').textContent")
+    page.fill("#paste-text", '{"temp": 0.7, "rep_pen": 1.1}')
+    page.click("#paste-use")
+    page.wait_for_selector("#cards [data-name=repetition_penalty]")
+
+
+def test_a_sampler_that_raises_is_named_on_its_card(opened):
+    page = opened({"sampler": "top_k(k=4) | raises(at=1)"})
+    page.click("#draw")
+    until(page, "document.getElementById('chain-error').textContent")
+    assert "failed at step 1" in page.inner_text("[data-name=raises] .fault")
+    page.click("#cards [aria-label='take raises out']")
+    until(page, "!document.getElementById('chain-error').textContent")
+
+
+EVIL = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
+
+
+def test_hostile_texts_execute_nothing(opened, tmp_path):
+    page = opened({"prompt": f"the {EVIL}", "sampler": f"ban(words=['{EVIL}'])", "model": EVIL})
+    page.fill("#expression", EVIL)
+    until(page, "document.getElementById('expression-error').textContent")
+    file = tmp_path / "evil.json"
+    evil = {"prompt": EVIL, "seed": EVIL, "sides": [{"sampler": EVIL, "tokens": [EVIL, 5]}]}
+    for content in (json.dumps(evil), "[]", "null", EVIL):
+        file.write_text(content)
+        page.click("#take-open")
+        page.set_input_files("#take-file", file)
+        page.wait_for_timeout(150)
+        if page.is_visible("#take"):
+            page.click("#take-close")
+    assert page.title() == "corelm play"
+    assert page.locator("img, iframe").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 800, 400])
+def test_nothing_overflows_and_letters_can_be_read(opened, scheme, width):
+    chain = "phase(start=3, inside=top_k(k=2)) | typical | min_p | temperature(t=1.5)"
+    page = opened({"sampler": chain}, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.click("#write")
+    page.wait_for_selector("#stop", state="hidden")
+    settled(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    unnamed = page.eval_on_selector_all(
+        "button, select, input, textarea",
+        """all => all.filter(e => e.checkVisibility() && !e.textContent.trim() && !e.labels?.length
+             && !e.getAttribute('aria-label')).map(e => e.outerHTML)""",
+    )
+    assert unnamed == []
+
+
+def test_by_touch_on_a_telephone(opened):
+    page = opened({"sampler": "stochastic"}, **PHONE)
+    page.tap("#draw")
+    until(page, "document.getElementById('position').textContent === 'word 2'")
+    page.tap("#columns tbody tr:nth-child(2) button")
+    until(page, "document.getElementById('position').textContent === 'word 3'")
+    page.locator(".word").first.tap()
+    page.wait_for_selector("#alternatives li button")
+    box = page.locator("#alternatives").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 400

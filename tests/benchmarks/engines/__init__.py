@@ -1,0 +1,1 @@
+"""The engines of `equality.py`: tiny random models, and the cases of each engine."""

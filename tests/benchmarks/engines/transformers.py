@@ -1,0 +1,179 @@
+"""transformers: logits processors and corelm's own loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from corelm_transformers import TransformersModel, as_logits_processor, corelm_loop
+
+import corelm
+from engines.driver import (
+    ALONE,
+    BEFORE_ENDS,
+    LENGTH,
+    MANY_ENDS,
+    PENALTY,
+    PROMPTS,
+    REPEATED,
+    SEED,
+    Comparison,
+    Run,
+    SettingsFirst,
+    Texts,
+    cut,
+    own,
+)
+from engines.tiny_tokenizers import TOKENIZERS
+
+SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+         "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 8,
+         "max_position_embeddings": 64}  # fmt: skip
+MODELS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "gpt2": ("GPT2Config", {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64}, "bytes"),
+    "llama": ("LlamaConfig", SIZES, "bytes with a start"),
+    "qwen2": ("Qwen2Config", SIZES, "bytes"),
+    "gemma": ("GemmaConfig", SIZES, "pieces"),
+    "gpt_neox": ("GPTNeoXConfig", SIZES, "pieces"),
+}
+"""The configuration, the sizes and the tokenizer of each architecture."""
+
+torch.set_num_threads(1)
+
+
+class EnginePenalty(corelm.Sampler):
+    """transformers' own repetition penalty, which counts the start token too."""
+
+    reads = frozenset({"tokens"})
+    start: int = corelm.param(-1, "the start token; -1 for none")
+
+    def __call__(self, logits: np.ndarray, context: corelm.Context) -> np.ndarray:
+        begins = np.full((len(logits), int(self.start >= 0)), self.start)
+        ids = torch.from_numpy(np.concatenate([begins, context.tokens], axis=1))
+        penalty = transformers.RepetitionPenaltyLogitsProcessor(PENALTY)
+        return penalty(ids, torch.from_numpy(logits.copy())).numpy()
+
+
+class Engine:
+    """A random model of transformers and its tokenizer."""
+
+    def __init__(self, name: str) -> None:
+        config, sizes, tokens = MODELS[name]
+        self.tokenizer = TOKENIZERS[tokens]()
+        torch.manual_seed(0)
+        special = {f"{kind}_token_id": getattr(self.tokenizer, f"{kind}_token_id")
+                   for kind in ("bos", "eos", "pad")}  # fmt: skip
+        options = {"vocab_size": len(self.tokenizer), "initializer_range": 0.4, **special}
+        made = getattr(transformers, config)(**sizes, **options)
+        self.model = transformers.AutoModelForCausalLM.from_config(made).eval()
+        self.model.generation_config = transformers.GenerationConfig(**special)
+
+    @property
+    def in_corelm(self) -> TransformersModel:
+        """The model in corelm."""
+        return TransformersModel(self.model, self.tokenizer)
+
+    @property
+    def settings(self) -> Any:
+        """The model's generation_config."""
+        return self.model.generation_config
+
+    def inputs(self, prompts: Sequence[str]) -> Any:
+        """Return prompts as tensors, padded on the left."""
+        return self.tokenizer(list(prompts), return_tensors="pt", padding=True)
+
+    def processor(self, sampler: corelm.Sampler) -> dict[str, Any]:
+        """Return the options of `generate` for a logits processor."""
+        made = as_logits_processor(sampler, seed=SEED, tokenizer=self.tokenizer)
+        return {"logits_processor": [made]}
+
+    def loop(self, sampler: corelm.Sampler) -> dict[str, Any]:
+        """Return the options of `generate` for corelm's loop."""
+        options = {"custom_generate": corelm_loop, "sampler": sampler, "seed": SEED}
+        return {**options, "tokenizer": self.tokenizer}
+
+    def run(self, prompts: Sequence[str], **options: Any) -> Run:
+        """Return a run of `generate`, with the tokens that it adds to each prompt."""
+        inputs = self.inputs(prompts)
+
+        def written() -> Texts:
+            found = self.model.generate(**inputs, max_new_tokens=LENGTH, **options)
+            ends = self.settings.eos_token_id
+            ends = ends if isinstance(ends, list) else [ends]
+            return [cut(row, ends) for row in found[:, inputs["input_ids"].shape[1] :].tolist()]
+
+        return written
+
+    def comparison(
+        self,
+        prompts: Sequence[str],
+        sampler: corelm.Sampler,
+        model: corelm.LanguageModel | None = None,
+        **ways: dict[str, Any],
+    ) -> Comparison:
+        """Compare runs with these options, by default those of both ways, with corelm."""
+        model = model or self.in_corelm
+        ways = ways or {"processor": self.processor(sampler), "loop": self.loop(sampler)}
+        return Comparison(
+            lambda: own(model, prompts, sampler),
+            {way: self.run(prompts, **options) for way, options in ways.items()},
+            self.tokenizer.bos_token_id,
+        )
+
+
+def batch(name: str, sampler: corelm.Sampler) -> Comparison:
+    """Three prompts of different lengths in one batch."""
+    return Engine(name).comparison(PROMPTS, sampler)
+
+
+def ends(name: str, sampler: corelm.Sampler) -> Comparison:
+    """A model with many ends; the sampler keeps them away at first."""
+    engine = Engine(name)
+    engine.settings.eos_token_id = [engine.settings.eos_token_id, *MANY_ENDS]
+    return engine.comparison(PROMPTS, BEFORE_ENDS | sampler)
+
+
+def again(name: str, sampler: corelm.Sampler) -> Comparison:
+    """The second generation of one processor continues the output of its first."""
+    engine = Engine(name)
+    processor = engine.processor(sampler)
+    engine.model.generate(**engine.inputs(PROMPTS), max_new_tokens=2, do_sample=True, **processor)
+    longer = [prompt + " the cat" for prompt in PROMPTS]
+    return engine.comparison(longer, sampler, processor=processor, loop=engine.loop(sampler))
+
+
+def drafts(name: str, sampler: corelm.Sampler) -> Comparison:
+    """Guesses from the prompt are accepted or taken back."""
+    engine = Engine(name)
+    options = engine.processor(sampler) | {"prompt_lookup_num_tokens": 3}
+    return engine.comparison([REPEATED], sampler, drafts=options)
+
+
+def first(name: str, sampler: corelm.Sampler) -> Comparison:
+    """A repetition penalty of the model's generation_config acts before the sampler."""
+    engine = Engine(name)
+    engine.settings.repetition_penalty = PENALTY
+    first_id, bos = int(engine.inputs([ALONE])["input_ids"][0, 0]), engine.tokenizer.bos_token_id
+    penalty = EnginePenalty(start=bos if first_id == bos else -1)
+    model = SettingsFirst(engine.in_corelm, penalty)
+    return engine.comparison([ALONE], sampler, model, processor=engine.processor(sampler))
+
+
+def replaced(name: str, sampler: corelm.Sampler) -> Comparison:
+    """corelm's loop takes the place of the repetition penalty of the model's settings."""
+    engine = Engine(name)
+    engine.settings.repetition_penalty = PENALTY
+    return engine.comparison([ALONE], sampler, loop=engine.loop(sampler))
+
+
+CASES = {
+    "three prompts": batch,
+    "many ends": ends,
+    "second generation": again,
+    "drafts": drafts,
+    "engine's settings first": first,
+    "engine's settings replaced": replaced,
+}

@@ -1,0 +1,120 @@
+"""`corelm score`."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+TOY = ("score", "--model", "toy")
+
+
+@pytest.fixture(autouse=True)
+def terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    file = tmp_path / "texts.jsonl"
+    file.write_text('"the cat sat"\n\n{"prompt": "the", "text": " dog", "sample": 3}\n', "utf-8")
+    return file
+
+
+def test_each_word_stands_over_its_surprisal(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("the cat sat\n", "utf-8")
+    lines = run(*TOY, str(file)).out.splitlines()
+    assert lines[0].split() == ["the", "cat", "sat"]
+    assert len(lines[1].split()) == 3
+    assert lines[-1].startswith("3 tokens, ")
+
+
+def test_several_texts_have_a_table_with_a_row_each(run: Run, texts: Path) -> None:
+    out = run(*TOY, str(texts)).out
+    assert out.startswith("[0]\nthe ")
+    assert "[1]\nthe\ndog\n1.08\n" in out  # 4.1 of 12.1
+    assert [line.split()[-4] for line in out.splitlines()[-2:]] == ["3", "1"]
+    brief = run(*TOY, str(texts), "--brief").out.splitlines()
+    assert len(brief) == 3
+    assert brief == out.splitlines()[-3:]
+
+
+def test_as_json(run: Run, texts: Path) -> None:
+    document = run(*TOY, str(texts), "--json").json
+    first, second = document["texts"]
+    assert (second["prompt"], second["text"]) == ("the", " dog")
+    [token] = second["tokens"]
+    assert token["text"] == " dog"
+    assert token["rank"] == 2
+    assert second["surprisal"] == second["mean_surprisal"] == token["surprisal"]
+    assert [word["text"] for word in first["words"]] == ["the", " cat", " sat"]
+
+
+def test_the_texts_of_sample_can_be_scored(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "drawn.jsonl"
+    drawn = ("sample", "--model", "toy", "the", "--sampler", "greedy", "--length", "3")
+    run(*drawn, "--output", str(file))
+    [text] = run(*TOY, str(file), "--json").json["texts"]
+    assert (text["prompt"], text["text"]) == ("the", " cat sat on")
+
+
+def test_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the cat\n")))
+    assert run(*TOY, "-").out.split()[:2] == ["the", "cat"]
+
+
+def test_lines_are_as_wide_as_the_terminal(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("the cat sat on the mat " * 20, "utf-8")
+    for width in (40, 80, 140):
+        monkeypatch.setenv("COLUMNS", str(width))
+        words = run(*TOY, str(file)).out.splitlines()[:-1]
+        longest = max(map(len, words))
+        assert width - 12 < longest <= width
+
+
+def test_words_are_coloured_where_it_is_asked_for(run: Run, texts: Path) -> None:
+    assert "\x1b" not in run(*TOY, str(texts)).out
+    assert "\x1b" not in run(*TOY, str(texts), "--color").out  # not a terminal
+    assert "\x1b[32m" in run(*TOY, str(texts), "--color=always").out
+    assert "\x1b[32m" in run(*TOY, str(texts), "--color", "always").out
+
+
+def test_unknown_words_are_noted(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("the zebra sat", "utf-8")
+    result = run(*TOY, str(file))
+    assert "does not know 'zebra'" in result.err
+    assert result.out.splitlines()[1].split()[1] == "-"
+    assert "zebra" not in run(*TOY, str(file), "--unknown").err
+    nats = run(*TOY, str(file), "--json").json["texts"][0]["tokens"][1]["surprisal"]
+    assert nats is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "there is no text in"),
+        ("the cat\n", "line 1 of"),
+        ('{"prompt": "the"}\n', 'expected a string or {"text": "..."}'),
+        ("[1]\n", "has no text"),
+        (json.dumps("\ud800") + "\n", "half of a surrogate pair"),
+    ],
+)
+def test_files_without_texts_are_refused(
+    run: Run, tmp_path: Path, content: str, message: str
+) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text(content, "utf-8")
+    result = run(*TOY, str(file))
+    assert result.code == 2
+    assert message in result.err
+    assert "cannot read" in run(*TOY, str(tmp_path / "missing.txt")).err

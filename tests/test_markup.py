@@ -1,0 +1,104 @@
+"""How objects show themselves in a notebook."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+import corelm
+from corelm.markup import Word, table, words
+from corelm.testing import ToyModel
+
+HOSTILE = '<script>alert("x")</script> & \' "quoted"'
+VOID = {"br"}
+
+
+class Page(HTMLParser):
+    """The tags, the attributes and the text of a piece of HTML, which must be well formed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.titles: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(source)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.titles += [value or "" for name, value in attrs if name == "title"]
+        assert {name for name, _ in attrs} <= {"style", "title"}
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def shown(thing: object) -> Page:
+    return Page(thing._repr_html_())  # type: ignore[attr-defined]
+
+
+def test_a_generation_shows_its_text_with_a_card_for_each_word():
+    [text] = corelm.generate(ToyModel(), "the", sampler="stochastic", length=6, seed=1)
+    page = shown(text)
+    assert page.text.startswith(f"the{text.text}")
+    assert "sample 0, seed 1" in page.text
+    pieces = list(text.pieces())
+    assert len(page.titles) == len(pieces)
+    assert f"surprisal {text.steps[0].model_surprisal:.2f} nats" in page.titles[0]
+
+
+def test_a_stop_string_is_no_part_of_what_is_shown():
+    [text] = corelm.generate(ToyModel(), "the", sampler="greedy", length=6, seed=1, stop="sat")
+    assert "".join(piece for piece, _ in text.pieces()) == text.text == " cat "
+    assert "sat" not in shown(text).text
+
+
+def test_a_sampler_shows_its_stages():
+    page = shown(corelm.sampler("top_p(p=0.9) | temperature(t=0.7)"))
+    assert page.tags.count("tr") == 3
+    assert "top_p(p=0.9)" in page.text
+    assert "softmax temperature" in page.text or "Sharpen" in page.text
+
+
+def test_an_explanation_shows_stages_and_tokens():
+    explanation = corelm.explain(ToyModel(), "the", "top_k(k=3) | temperature(t=0.5)")
+    page = shown(explanation)
+    for stage in explanation.stages:
+        assert f"{stage.entropy:.2f}" in page.text
+    for one in explanation.likeliest():
+        assert f"{one.probabilities[-1]:.1%}" in page.text
+
+
+def test_a_model_shows_what_it_is():
+    page = shown(corelm.load("imdb"))
+    assert "imdb" in page.text
+    assert "15,000 tokens" in page.text
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        words([Word(HOSTILE, 9.0, HOSTILE)]),
+        table([HOSTILE], [[HOSTILE, 0.5]], HOSTILE),
+        corelm.Generation(HOSTILE, 0, 1, HOSTILE, [], "length", [])._repr_html_(),
+    ],
+    ids=["words", "table", "generation"],
+)
+def test_text_is_text(source):
+    page = Page(source)
+    assert "script" not in page.tags
+    assert HOSTILE in page.text
+
+
+def test_a_line_grows_with_surprisal_so_that_colour_alone_says_nothing():
+    styles = [words([Word("a", nats, "")]) for nats in (0.5, 2.0, 5.0, 9.0, float("nan"))]
+    assert [style.partition("border-bottom: ")[2][:3] for style in styles] == [
+        "", "1px", "2px", "3px", "",
+    ]  # fmt: skip
