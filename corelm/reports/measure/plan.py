@@ -383,9 +383,8 @@ def _metrics(given: str | Iterable[str], human: HumanCorpus | None) -> tuple[Off
     offers = [registry().find("corelm_metrics", name) for name in names]
     for offer in offers:
         if human is None and offer.value.compare is not None:
-            raise UsageError(
-                f"{offer.name} compares with human text: {HOW_TO_GIVE}, or leave the metric out"
-            )
+            how = f"{HOW_TO_GIVE}, or leave the metric out"
+            raise UsageError(f"{offer.name} compares with human text: {how}")
     return tuple({offer.full_name: offer for offer in offers}.values())
 
 
