@@ -20,6 +20,8 @@ ROUNDING = 1e-4
 """An error of a logit that is always allowed."""
 
 PROMPT, FORK = 3, [0, 1, 1]
+LENGTHS = (5, 6, 8)
+"""Of the rows of different lengths, the longest of which joins the others."""
 
 
 def session_faults(
@@ -28,7 +30,8 @@ def session_faults(
     """Try the operations of a session on texts of five tokens, and return those that fail.
 
     A session whose engine keeps a state outside the cache continues another row's text after
-    `select`, and a cache may refuse to drop tokens. Eight short passes find out.
+    `select`, and a cache may refuse to drop tokens. Five short passes find out; a session that
+    fails, or that gives the logits of its last token alone, takes eight.
 
     Args:
         start: starts a session for (batch, time) ids.
@@ -36,8 +39,9 @@ def session_faults(
 
     Returns:
         The largest error of a logit by operation, if it is larger than rounding explains; infinite
-        if `select` or `rewind` raised an exception. `select` is compared with a new session that
-        gets the same tokens in the same passes, `extend` and `rewind` with one pass over the text.
+        if `select` or `rewind` raised an exception. All are compared with one pass over the text;
+        if that differs, `select` is compared with a new session that gets the same tokens in the
+        same passes.
 
     Example:
         >>> from corelm.testing import ToyModel
@@ -47,24 +51,48 @@ def session_faults(
     # The rows differ in the first two tokens: their logits differ by what a session remembers.
     texts = (vocabulary_size // 3 + np.arange(2 * 5).reshape(2, 5)) % vocabulary_size
     texts[1, 2:] = texts[0, 2:]
-    session, fresh = start(texts[::-1, :PROMPT]), start(texts[:, :PROMPT])
+    session = start(texts[::-1, :PROMPT])
     session.next_logits()
-    fresh.next_logits()
-    faults: dict[str, float] = {}
     try:
-        session.select([1, 0])
-        third, fourth = texts[:, PROMPT:].T
-        faults |= _fault("select", _extended(session, third), _extended(fresh, third))
-        session.select(FORK)
-        expected = _extended(fresh, fourth)
-        faults |= _fault("select", _extended(session, fourth[FORK]), expected[FORK])
+        found = _after_moves(session, texts[:, PROMPT:].T)
     except Exception:  # of any library: they have no common root
         return {"select": np.inf}
-    whole = start(texts).next_logits()
-    faults |= _fault("extend", expected, whole)
+    whole = start(texts)
+    expected = whole.last_logits(2) if isinstance(whole, RewindableSession) else None
+    last = whole.next_logits()
+    if expected is None or _moves_fault(found, (expected[:, 0], last)):
+        faults = _faults_of_moves(start, texts, found, last)
+    else:
+        faults = {}
     if isinstance(session, RewindableSession):
-        faults |= _rewind_fault(session, texts[FORK], whole[FORK])
+        faults |= _rewind_fault(session, texts[FORK], last[FORK])
     return faults
+
+
+def _after_moves(session: Session, columns: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Return the logits after each of two tokens, before which rows are swapped and forked."""
+    session.select([1, 0])
+    first = _extended(session, columns[0])
+    session.select(FORK)
+    return first, _extended(session, columns[1][FORK])
+
+
+def _moves_fault(found: tuple[Array, Array], expected: tuple[Array, Array]) -> dict[str, float]:
+    """Return the fault of `select` in the logits after two moves."""
+    return _fault("select", found[0], expected[0]) | _fault("select", found[1], expected[1][FORK])
+
+
+def _faults_of_moves(
+    start: Callable[[NDArray[np.int64]], Session],
+    texts: NDArray[np.int64],
+    found: tuple[Array, Array],
+    whole: Array,
+) -> dict[str, float]:
+    """Return the faults of `select` and `extend`, told apart by a session that moves no row."""
+    fresh = start(texts[:, :PROMPT])
+    fresh.next_logits()
+    first, last = (_extended(fresh, column) for column in texts[:, PROMPT:].T)
+    return _moves_fault(found, (first, last)) | _fault("extend", last, whole)
 
 
 def row_faults(
@@ -74,7 +102,8 @@ def row_faults(
 ) -> dict[str, float]:
     """Try a session of rows of different lengths, and return the operations that fail.
 
-    An engine that takes no mask or positions of each row reads padding as text.
+    An engine that takes no mask or positions of each row reads padding as text. Six short passes
+    find out.
 
     Args:
         start: starts a session for a list of ids for each row.
@@ -90,19 +119,32 @@ def row_faults(
         >>> row_faults(ToyModel().start, ToyModel().start, vocabulary_size=12)
         {}
     """
-    ids = (vocabulary_size // 3 + np.arange(15)) % vocabulary_size
-    texts = [part.tolist() for part in (ids[:5], ids[5:8], ids[8:12])]
-    more = ids[12:]
-    alone = [start_equal(np.array([[*text, *more[i : i + 1]]])) for i, text in enumerate(texts)]
-    expected = np.concatenate([session.next_logits() for session in alone])
+    ids = (vocabulary_size // 3 + np.arange(sum(LENGTHS))) % vocabulary_size
+    texts = [part.tolist() for part in np.split(ids, np.cumsum(LENGTHS)[:-1])]
+    once, twice = _logits_of_rows(start_equal, texts)
     try:
-        session, first, second = (start(part) for part in (texts[:2], texts[:1], texts[1:]))
-        session.next_logits()
-        faults = _fault("start", _extended(session, more[:2]), expected[:2])
-        first.join(second)
-        return faults | _fault("join", _extended(first, more), expected)
+        first = start([text[:-2] for text in texts[:2]])
+        first.next_logits()
+        faults = _fault("start", _extended(first, np.array([t[-2] for t in texts[:2]])), once[:2])
+        first.join(start([text[:-1] for text in texts[2:]]))
+        return faults | _fault("join", _extended(first, np.array([t[-1] for t in texts])), twice)
     except Exception:  # of any library: they have no common root
         return {"start": np.inf}
+
+
+def _logits_of_rows(
+    start: Callable[[NDArray[np.int64]], Session], texts: list[list[int]]
+) -> tuple[Array, Array]:
+    """Return the logits of each text before its last token, and after it."""
+    longest = max(map(len, texts))
+    ids = np.array([text + [0] * (longest - len(text)) for text in texts])
+    session = start(ids)  # what follows a text changes nothing before it
+    if isinstance(session, RewindableSession):
+        logits, rows = session.last_logits(longest), np.arange(len(texts))
+        ends = np.array([len(text) - 1 for text in texts])
+        return logits[rows, ends - 1], logits[rows, ends]
+    alone = [[start(np.array([text[:n]])).next_logits() for text in texts] for n in (-1, None)]
+    return np.concatenate(alone[0]), np.concatenate(alone[1])
 
 
 def check_session(

@@ -51,7 +51,7 @@ CASES = (
     "three prompts",
     "many ends",
     "second generation",
-    "drafts",
+    "guesses",
     "engine's settings first",
     "engine's settings replaced",
 )
@@ -122,7 +122,7 @@ def measured(engine_name: str, name: str, case: str, samplers: Sequence[str]) ->
             try:
                 found = recorded(run, comparison.start)
             except CorelmError:
-                if case != "drafts":  # which some samplers cannot follow
+                if case != "guesses":  # which some samplers cannot follow
                     raise
                 cell.refused += (expression,)
                 continue
@@ -153,13 +153,14 @@ def in_process(name: str, arguments: Sequence[str]) -> dict[str, dict[str, Cell]
     }
 
 
-def table(found: dict[str, dict[str, dict[str, Cell]]]) -> str:
+def table(found: dict[str, dict[str, dict[str, Cell]]], samplers: int) -> str:
     """Return the table: a row for each architecture, a column for each case."""
-    lines = [f"| engine | architecture | {' | '.join(CASES)} |", f"|{'---|' * (len(CASES) + 2)}"]
+    names = ("engine", "architecture", "samplers", *CASES)
+    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
     for name, rows in found.items():
         for model, cells in rows.items():
-            row = (str(cells.get(case, "")) for case in CASES)
-            lines.append(f"| {ENGINES[name][0]} | `{model}` | {' | '.join(row)} |")
+            row = " | ".join(str(cells.get(case, "")) for case in CASES)
+            lines.append(f"| {ENGINES[name][0]} | `{model}` | {samplers} | {row} |")
     return "\n".join(lines) + "\n"
 
 
@@ -217,9 +218,9 @@ def main() -> int:
             print(f"{ENGINES[name][1]} is not installed", file=sys.stderr)
         else:
             found[name] = in_process(name, arguments)
-    print(f"{count} samplers\n\n{table(found)}")
+    print(table(found, count))
     if options.write:
-        write(table(found))
+        write(table(found, count))
     print("\n".join(faults(found)), file=sys.stderr)
     return bool(faults(found))
 

@@ -222,6 +222,16 @@ class RefusesToCrop(Engine):
         raise RuntimeError("no past states")
 
 
+class Counted(Engine):
+    """Counts its passes."""
+
+    passes = 0
+
+    def process(self, tokens, count):
+        self.passes += 1
+        return super().process(tokens, count)
+
+
 class Drifts(Engine):
     """Off by half a logit after the first pass, in itself."""
 
@@ -245,6 +255,17 @@ def test_a_trial_finds_the_operations_that_fail(broken, faults, vocabulary):
     found = session_faults(lambda tokens: start(broken(), tokens, vocabulary), SIZE)
     assert found.keys() == faults
     assert all(error > 0.01 for error in found.values())
+
+
+def test_a_trial_takes_five_passes(vocabulary):
+    engines = []
+
+    def counted(tokens):
+        engines.append(Counted())
+        return start(engines[-1], tokens, vocabulary)
+
+    assert session_faults(counted, SIZE) == {}
+    assert sum(engine.passes for engine in engines) == 5
 
 
 def test_a_model_whose_sessions_fail_is_refused(vocabulary, caplog):

@@ -172,3 +172,21 @@ def test_engines_without_masks_are_found_out(cache, faults):
         return PaddedSession(cache(), tokens, TOY.vocabulary, 50, model=cache)
 
     assert row_faults(start, start, SIZE).keys() == faults
+
+
+def test_a_trial_of_rows_takes_six_passes():
+    caches = []
+
+    class Counted(Cache):
+        def empty(self):
+            return Counted()
+
+        def process(self, *args, **options):
+            caches.append(self)
+            return super().process(*args, **options)
+
+    def start(tokens):
+        return PaddedSession(Counted(), tokens, TOY.vocabulary, 50, model=Counted)
+
+    assert row_faults(start, start, SIZE) == {}
+    assert len(caches) == 6

@@ -195,7 +195,7 @@ CASES = {
     "three prompts": batch,
     "many ends": ends,
     "second generation": again,
-    "drafts": drafts,
+    "guesses": drafts,
     "engine's settings first": first,
     "engine's settings replaced": replaced,
 }

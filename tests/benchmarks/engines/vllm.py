@@ -240,5 +240,5 @@ CASES = {
     "three prompts": batch,
     "many ends": ends,
     "second generation": again,
-    "drafts": drafts,
+    "guesses": drafts,
 }
