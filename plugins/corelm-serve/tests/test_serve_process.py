@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 from serve_client import complete, events_of, sample
@@ -171,6 +172,38 @@ def test_half_open_connections_hold_up_nobody(http, server):
 
 
 # ---- other programs ----
+
+
+LITELLM = """
+import json, litellm, sys
+asked = json.load(sys.stdin)
+print(litellm.text_completion(**asked).choices[0].text)
+chunks = litellm.text_completion(**asked, stream=True)
+print("".join(chunk.choices[0].text or "" for chunk in chunks))
+try:
+    litellm.text_completion(**{**asked, "seed": -5})
+except litellm.BadRequestError as error:
+    print(error)
+"""
+
+
+def test_litellm_completes(server):
+    if find_spec("litellm") is None:
+        pytest.skip("pip install litellm")
+    asked = {
+        "model": "text-completion-openai/imdb", "prompt": "This movie", "seed": 1, "max_tokens": 12,
+        "api_base": f"{server.url}/v1", "api_key": server.token,
+        "extra_body": {"sampler": "min_p(p=0.05)"},
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", LITELLM],  # it leaves warnings and open sockets behind
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},  # not from the network
+        input=json.dumps(asked), capture_output=True, text=True, timeout=4 * SOON, check=True,
+    )  # fmt: skip
+    whole, streamed, *error = [line for line in done.stdout.splitlines() if line.strip()]
+    assert [whole] == sample(MODEL, "This movie", sampler="min_p(p=0.05)", seed=1, length=12)
+    assert streamed == whole
+    assert "seed must be a whole number" in "".join(error)
 
 
 def test_llm_completes(server, tmp_path):
