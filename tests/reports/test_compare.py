@@ -303,7 +303,7 @@ def test_the_spread_over_seeds_is_shown_in_words():
         "from 16 texts of at most 8 tokens that each sampler wrote, prompt" in report.to_markdown()
     )
     assert ", seeds 1 and 2. Model" in report.to_markdown()
-    assert re.search(r"<small>sd [\d.]+ over seeds</small>", report.to_html())
+    assert re.search(r"<em>sd [\d.]+ over seeds</em>", report.to_html())
     assert "per prompt, seed and sampler" in report.to_html()
 
 
