@@ -31,11 +31,6 @@ from corelm.generation.prompts import encoded as encoded
 from corelm.generation.prompts import prompt_notes as prompt_notes
 from corelm.generation.prompts import render_chat as render_chat
 from corelm.generation.prompts import unknown_words as unknown_words
-from corelm.generation.teacher_forcing import LOGITS_BYTES as LOGITS_BYTES
-from corelm.generation.teacher_forcing import ForcedTokens as ForcedTokens
-from corelm.generation.teacher_forcing import prompt_and_text as prompt_and_text
-from corelm.generation.teacher_forcing import read_logits as read_logits
-from corelm.generation.teacher_forcing import teacher_forced as teacher_forced
 from corelm.language_model import ChatVocabulary as ChatVocabulary
 from corelm.language_model import ForkableSession as ForkableSession
 from corelm.language_model import never_drawn as never_drawn

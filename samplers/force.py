@@ -15,13 +15,13 @@ from corelm.filters import find_in_turn, token_sequence
 class Force(Mask):
     """Make the tokens of chosen words, in their order, the only possible ones at one place.
 
-    The place is after `at` drawn tokens; with `after`, that many tokens after the last appearance
+    The place is after `at` drawn tokens; with `since`, that many tokens after the last appearance
     of this text, prompt included. An appearance in the words themselves doesn't count. After the
     words, and before them, nothing changes. If a token is impossible already, the most likely one
     stays instead.
 
-    With `unless`, nothing is forced where that text has come since, and `after` counts again only
-    behind it. So `after="<think>", unless="</think>"` limits how long a model thinks.
+    With `unless`, nothing is forced where that text has come later, and `since` counts again only
+    behind it. So `since="<think>", unless="</think>"` limits how long a model thinks.
 
     Related: phase, min_length, ban.
 
@@ -41,13 +41,15 @@ class Force(Mask):
 
     words: tuple[int | str, ...] = param((), "the words or token ids to write, in order")
     at: int = param(0, "how many tokens come before them", ge=0)
-    after: str = param("", "the text to count from; empty counts from the first drawn token")
+    since: str = param(
+        "", "the text to count from; empty counts from the first drawn token", aliases=("after",)
+    )
     unless: str = param("", "the text after which they are not needed")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.unless and not self.after:
-            raise ParameterError("unless needs after, the text to count from")
+        if self.unless and not self.since:
+            raise ParameterError("unless needs since, the text to count from")
 
     def allowed(self, context: Context) -> NDArray[np.bool_] | None:
         size, vocabulary = context.vocabulary_size, context.vocabulary
@@ -63,7 +65,7 @@ class Force(Mask):
 
     def _turn(self, context: Context, count: int) -> NDArray[np.int64]:
         """Return the index of the word that each row must write now: (batch,)."""
-        if not self.after:
+        if not self.since:
             return np.full(context.batch, context.step - self.at)
         read = context.tokens.shape[1]
         return np.array([read - self._place(row, context, count) for row in context.tokens])
@@ -72,10 +74,10 @@ class Force(Mask):
         """Return the number of tokens of a row that come before its words; too many if none do."""
         never, place = len(row) + 1, -1 - count
         if self.unless:
-            found = find_in_turn(row, (self.after, self.unless), context.vocabulary)
-            # The marks alternate: an odd number of them means that `unless` has not come since.
+            found = find_in_turn(row, (self.since, self.unless), context.vocabulary)
+            # The marks alternate: an odd number of them means that `unless` has not come later.
             return found[-1] + self.at if len(found) % 2 else never
-        for appearance in find_in_turn(row, (self.after,), context.vocabulary):
+        for appearance in find_in_turn(row, (self.since,), context.vocabulary):
             if not place < appearance <= place + count:  # one of the words doesn't count
                 place = appearance + self.at
         return place if place >= 0 else never

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from small_models import SMALL, small_model
 
-from corelm.generation.teacher_forcing import LOGITS_BYTES, teacher_forced
+from corelm.batching.teacher_forcing import LOGITS_BYTES, teacher_forced
 from corelm.language_model import never_drawn
 from corelm.testing import ToyModel
 
-BOUND = "corelm.generation.teacher_forcing.LOGITS_BYTES"
+BOUND = "corelm.batching.teacher_forcing.LOGITS_BYTES"
 LENGTHS = (3, 19, 1, 8, 19, 2, 5)
 PROMPTS = (1, 2, 1, 7, 12, 2, 4)
 

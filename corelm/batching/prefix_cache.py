@@ -24,6 +24,7 @@ class PrefixCache:
         tokens: tokens of all prompts together; 0 to keep none.
 
     Attributes:
+        tokens: the number of tokens in the cache.
         hits: prompts of which a part was in the cache.
         saved: tokens that were not read again.
 
@@ -41,13 +42,10 @@ class PrefixCache:
         self._most = tokens
         # From the least recently used to the most recently used.
         self._sessions: OrderedDict[tuple[int, ...], ForkableSession] = OrderedDict()
-        self.hits = 0
-        self.saved = 0
-
-    @property
-    def tokens(self) -> int:
-        """The number of tokens in the cache."""
-        return sum(map(len, self._sessions))
+        # Numbers, and no properties: another thread may read them while a prompt is kept.
+        self.tokens: int = 0
+        self.hits: int = 0
+        self.saved: int = 0
 
     def find(self, prompt: Sequence[int]) -> tuple[Session | None, int]:
         """Return a session that has read the longest known prefix of a prompt, and its length.
@@ -75,8 +73,10 @@ class PrefixCache:
             return
         if isinstance(session, ForkableSession) and isinstance(session, RewindableSession):
             self._sessions[known] = session.fork()
+            self.tokens += len(known)
             while self.tokens > self._most:
-                self._sessions.popitem(last=False)
+                oldest, _ = self._sessions.popitem(last=False)
+                self.tokens -= len(oldest)
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from corelm import LanguageModel
+from corelm.batching import prompt_and_text, teacher_forced
 from corelm.filters import entropy_of_logits
-from corelm.toolkit import model_surprisals, prompt_and_text, teacher_forced, text_writer
+from corelm.toolkit import model_surprisals, text_writer
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,30 @@ def test_the_reference_implementation_on_the_same_features(seed, generated, huma
     assert of_features(*drawn(seed, generated, human)) == pytest.approx(expected, rel=1e-12)
 
 
+REFERENCE_OVER_SEEDS = {
+    0.0: (0.9664, 0.0156),
+    0.5: (0.9504, 0.0184),
+    1.0: (0.7967, 0.0591),
+}
+"""The mean and the standard deviation of mauve-text 0.4.0 over 20 seeds, for random points in one
+cloud and the same with one coordinate shifted, as `tests/long/mauve_reference.py` prints them."""
+
+
+def test_the_reference_implementation_over_seeds_where_clusters_overlap():
+    """Where k-means starts changes both by more than the two differ."""
+    rng = np.random.default_rng(1)
+    for shift, (mean, deviation) in REFERENCE_OVER_SEEDS.items():
+        first, second = rng.normal(size=(2, 200, 16))
+        first[:, 0] += shift
+        found = []
+        for seed in range(6):
+            mine, theirs = clusters(first, second, seed)
+            count = int(max(mine.max(), theirs.max())) + 1
+            found.append(mauve(*(np.bincount(x, minlength=count) / 200 for x in (mine, theirs))))
+        error = deviation * np.sqrt(1 / 20 + 1 / len(found))
+        assert abs(np.mean(found) - mean) < 4 * error, shift
+
+
 @pytest.mark.parametrize(
     ("p", "q", "expected"),
     [

@@ -41,6 +41,8 @@ LENGTH = 48
 """Tokens of a text."""
 REQUESTS = 4
 """Requests of each client, of each of both kinds."""
+FEWEST = 16
+"""Requests of all clients."""
 SOON = 60
 BODY = {"prompt": PROMPT, "max_tokens": LENGTH, "temperature": 1.0, "top_p": 1.0}
 LLAMA = {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
@@ -203,7 +205,8 @@ def main() -> None:
         print(HEADER)
         for clients in options.clients:
             for server in servers:
-                figures = asyncio.run(load(server, clients, options.requests))
+                requests = max(options.requests, FEWEST // clients)
+                figures = asyncio.run(load(server, clients, requests))
                 print(figures.row(server.name, clients), flush=True)
 
 

@@ -130,7 +130,10 @@ def test_ctrl_c_while_parquet_is_written_leaves_no_part_of_it(whole, folder, run
     ("words", "message"),
     [
         (["--resume"], "--workers, --scheduler and --resume need --output FILE"),
-        (["--output", "t.jsonl", "--json"], "--json and --no-stream are for standard output"),
+        (
+            ["--output", "t.jsonl", "--json"],
+            "--json, --no-stream, --color and --alternatives are for",
+        ),
         (["--output", "."], "'.' is not a file, so texts cannot be written into it"),
         (["--output", "gone/t.jsonl"], "cannot write to 'gone/t.jsonl': gone is not a folder"),
     ],

@@ -10,8 +10,8 @@ from small_models import SMALL, small_model
 
 import corelm
 from corelm import Sampler
+from corelm.batching.teacher_forcing import LOGITS_BYTES
 from corelm.errors import ModelOutputError
-from corelm.generation.teacher_forcing import LOGITS_BYTES
 from corelm.language_model import never_drawn
 from corelm.numerics.distributions import surprisals
 from corelm.reports.divergences import nan_if_impossible
@@ -19,7 +19,7 @@ from corelm.reports.measure.contexts import Contexts, Reader, groups, read
 from corelm.testing import ToyModel
 
 INF = float("inf")
-BOUND = "corelm.generation.teacher_forcing.LOGITS_BYTES"
+BOUND = "corelm.batching.teacher_forcing.LOGITS_BYTES"
 
 
 def some_texts(size, lengths, prompts, seed=0):

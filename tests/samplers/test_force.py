@@ -24,8 +24,8 @@ def test_law(sampler, law):
 
 @obeys_the_laws(
     Force(words=["a b"], at=6),
-    Force(words=["c"], after="a"),
-    Force(words=["c", "b"], at=1, after="a", unless="b"),
+    Force(words=["c"], since="a"),
+    Force(words=["c", "b"], at=1, since="a", unless="b"),
     vocabulary=ToyModel("abc").vocabulary,
 )
 def test_law_with_words(sampler, law):
@@ -65,7 +65,7 @@ def test_the_words_come_after_so_many_drawn_tokens(text, word):
     ],
 )
 def test_the_words_come_after_a_text(text, word):
-    assert forced(Force(words=["a b"], after="("), text) == word
+    assert forced(Force(words=["a b"], since="("), text) == word
 
 
 @pytest.mark.parametrize(
@@ -83,17 +83,17 @@ def test_the_words_come_after_a_text(text, word):
     ],
 )
 def test_the_words_come_so_many_tokens_after_a_text(text, word):
-    assert forced(Force(words=["a ("], at=2, after="("), text) == word
+    assert forced(Force(words=["a ("], at=2, since="("), text) == word
 
 
 def test_the_text_may_be_in_the_prompt():
-    assert forced(Force(words=["a"], after="(", at=1), "c", prompt="b (") == "a"
+    assert forced(Force(words=["a"], since="(", at=1), "c", prompt="b (") == "a"
 
 
 def test_each_row_has_its_place():
     context = Context.of([[A, 5], [5, A], [A, A]], vocabulary=VOCABULARY)
     logits = np.zeros((3, len(VOCABULARY)))
-    kept = Force(words=[B], after="a")(logits, context) > -INF
+    kept = Force(words=[B], since="a")(logits, context) > -INF
     assert kept.sum(axis=-1).tolist() == [len(VOCABULARY), 1, len(VOCABULARY)]
     assert kept[1, B]
 
@@ -120,7 +120,7 @@ def test_words_that_the_model_lacks(force, message):
     assert str(caught.value) == message
 
 
-BUDGET = {"words": ["b )"], "at": 3, "after": "(", "unless": ")"}
+BUDGET = {"words": ["b )"], "at": 3, "since": "(", "unless": ")"}
 """At most three tokens in brackets, and two that close them."""
 
 
@@ -143,8 +143,8 @@ def test_a_text_makes_the_words_unnecessary(text, word):
     assert forced(Phase("(", ")", inside=Force(**BUDGET)), text) == word
 
 
-def test_unless_needs_after():
-    with pytest.raises(ParameterError, match=r"^unless needs after, the text to count from$"):
+def test_unless_needs_since():
+    with pytest.raises(ParameterError, match=r"^unless needs since, the text to count from$"):
         Force(words=["b"], unless=")")
 
 

@@ -30,31 +30,22 @@ def completed_words() -> list[str] | None:
     return words[1:] if line.endswith(" ") else words[1:-1]
 
 
-def sampler_names() -> list[str]:
-    """Return the names of the samplers."""
-    from corelm.cli.output.product import product
-    from corelm.plugins.registry import registry
+def _offered(hook: str) -> Callable[[], list[str]]:
+    """Return a completion of the names that plugins offer through a hook."""
 
-    with product():
-        return [offer.name for offer in registry().samplers()]
+    def names() -> list[str]:
+        from corelm.cli.output.product import product
+        from corelm.plugins.registry import registry
 
+        with product():
+            return [offer.name for offer in registry().offers(hook)]
 
-def decoder_names() -> list[str]:
-    """Return the names of the decoders."""
-    from corelm.cli.output.product import product
-    from corelm.plugins.registry import registry
-
-    with product():
-        return [offer.name for offer in registry().decoders()]
+    return names
 
 
-def metric_names() -> list[str]:
-    """Return the names of the metrics of plugins."""
-    from corelm.cli.output.product import product
-    from corelm.plugins.registry import registry
-
-    with product():
-        return [offer.name for offer in registry().metrics()]
+sampler_names = _offered("corelm_samplers")
+decoder_names = _offered("corelm_decoders")
+metric_names = _offered("corelm_metrics")
 
 
 def model_names() -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corelm import Array, Context, LanguageModel, Sampler, Vocabulary
-from corelm.batching import write_in_order
+from corelm.batching import read_logits, write_in_order
 from corelm.errors import SamplerError, UsageError
 from corelm.reports.divergences import Compared, ModelRows, nan_if_impossible
 from corelm.toolkit import (
@@ -28,7 +28,6 @@ from corelm.toolkit import (
     built_in,
     invalid_result,
     model_surprisals,
-    read_logits,
     run_stages,
 )
 

@@ -150,8 +150,8 @@ class TextSet:
         """Return False for self-BLEU if its smoothing decides it more than the texts do."""
         sharing = sum(each.sharing for each in self._sets)
         # Random subsets hold each text several times.
-        times = len(self._sets) * self.set_size / len(self.records)
-        return name != SELF_BLEU or sharing >= FEWEST * times
+        held = len(self._sets) * self.set_size
+        return name != SELF_BLEU or sharing * len(self.records) >= FEWEST * held
 
     def _noise(self, name: str) -> float:
         """Return the variance of a figure that random numbers of its own cause."""

@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from corelm.reports.measure import plugin_metrics
 from corelm.reports.metrics import text_figures as metrics
-from corelm.reports.metrics.intervals import FEW, Interval, jackknife, mean_interval
+from corelm.reports.metrics.intervals import Interval, jackknife, mean_interval
 from corelm.reports.metrics.self_bleu import self_bleu_left_out, sharing
 from corelm.toolkit import Offer
 
 SELF_BLEU = "self_bleu_4"
+MANY = 20
+"""The number of sets whose spread is a better measure than a jackknife over their texts."""
 
 
 class WholeSet:
@@ -64,8 +66,10 @@ def interval_of_sets(
         values: the figure of each set.
         left_out: of each set, the figure without each of its texts.
     """
-    # Sets of different seeds are independent, so many of them need no approximation.
+    # Sets of different seeds are independent, so many of them need no approximation. Of fewer the
+    # texts say more than the sets do, unless a set is one text.
     known = [value for value in values if value is not None]
-    if len(known) == len(values) >= FEW:
+    of_texts = None if len(values) >= MANY else jackknife(whole, *left_out)
+    if of_texts is None and 1 < len(known) == len(values):
         return mean_interval(known, [1.0] * len(known))
-    return jackknife(whole, *left_out)
+    return of_texts

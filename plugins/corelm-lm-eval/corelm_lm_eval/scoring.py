@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from corelm import LanguageModel, Vocabulary
+from corelm.batching import teacher_forced
 from corelm.errors import UsageError
-from corelm.toolkit import model_surprisals, teacher_forced
+from corelm.toolkit import model_surprisals
 
 Pair = tuple[list[int], list[int]]
 """The ids of a context, and the ids that continue it."""

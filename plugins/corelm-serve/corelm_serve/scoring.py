@@ -116,11 +116,13 @@ def score_together(
     Raises:
         UsageError: a model whose sessions give no logits of earlier tokens.
     """
-    prepare = ModelLogits(model.vocabulary, unknown)
-    first = 0 if model.vocabulary.start is not None else 1
-    ids = np.zeros((len(prompts), max(map(len, prompts))), dtype=np.int64)
-    for row, prompt in zip(ids, prompts, strict=True):
-        row[: len(prompt)] = prompt
+    prepare, start = ModelLogits(model.vocabulary, unknown), model.vocabulary.start
+    first = 0 if start is not None else 1
+    # The model puts the start token there itself.
+    texts = [prompt[1:] if prompt[0] == start else prompt for prompt in prompts]
+    ids = np.zeros((len(texts), max(map(len, texts))), dtype=np.int64)
+    for row, text in zip(ids, texts, strict=True):
+        row[: len(text)] = text
     session = model.start(ids[:, :first])
     if not isinstance(session, RewindableSession):
         raise UsageError("this model scores one token after the other")
@@ -129,12 +131,11 @@ def score_together(
     after = session.last_logits(ids.shape[1] - first)
     rows = np.concatenate([before, after[:, :-1]], axis=1)
     found = []
-    for logits, prompt, count in zip(rows, prompts, counts, strict=True):
+    for logits, prompt, text, count in zip(rows, prompts, texts, counts, strict=True):
         found.append(Scores())
-        if first:
+        if first or len(text) < len(prompt):
             found[-1].add_first()
-        own = prepare(logits[: len(prompt) - first], 0)
-        found[-1].add(own, prompt[first:], count)
+        found[-1].add(prepare(logits[: len(text) - first], 0), text[first:], count)
     return found
 
 

@@ -279,9 +279,12 @@ def test_prompts_of_several_lengths_are_scored_in_one_pass(open_client, name):
     model = Counted() if name == "toy" else corelm.load(name)
     client = open_client({"toy": model})
     asked = {"echo": True, "logprobs": 2, "max_tokens": 0}
-    alone = [client.complete(prompt=prompt, **asked)["choices"][0] for prompt in PROMPTS]
+    prompts = [model.vocabulary.encode(prompt) for prompt in PROMPTS]
+    if model.vocabulary.start is not None:
+        prompts.append([model.vocabulary.start, *prompts[1]])
+    alone = [client.complete(prompt=prompt, **asked)["choices"][0] for prompt in prompts]
     before = getattr(model, "started", 0)
-    together = client.complete(prompt=PROMPTS, **asked)["choices"]
+    together = client.complete(prompt=prompts, **asked)["choices"]
     for one, other in zip(alone, together, strict=True):
         assert one["logprobs"] == other["logprobs"]
     if name == "toy":  # a prompt of one token has nothing to share

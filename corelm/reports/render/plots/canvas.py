@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from corelm.reports.document.numbers import MINUS
 from corelm.reports.render.plots.placement import (
     NEAR,
     Box,
@@ -20,6 +19,7 @@ from corelm.reports.render.plots.placement import (
     shared,
     spread,
 )
+from corelm.reports.render.plots.scales import shorten_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,22 +144,6 @@ def canvas(right: float, height: float = HEIGHT) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def shorten_ticks(axes: Axes) -> None:
-    """Write the ticks of both axes with the fewest digits: 0, 0.5, 1."""
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _: tick(value))
-
-
-def tick(value: float) -> str:
-    """Return the text of a tick.
-
-    Example:
-        >>> tick(-0.50), tick(3 * 0.1), tick(1500.0)
-        ('\N{MINUS SIGN}0.5', '0.3', '1500')
-    """
-    return f"{value:.6g}".replace("-", MINUS)
-
-
 def empty(height: float) -> Figure:
     """Return a picture of this height in points, without axes."""
     from matplotlib.figure import Figure
@@ -205,29 +189,6 @@ def _area(right: float, height: float) -> tuple[float, float, float, float]:
     whole = width()
     size = (whole - LEFT - right) / whole, (height - BOTTOM - TOP) / height
     return LEFT / whole, BOTTOM / height, *size
-
-
-def padded(low: float, high: float, share: float = 0.06) -> tuple[float, float]:
-    """Return the ends of an axis that shows a range with some room at both sides.
-
-    Example:
-        >>> padded(1.0, 2.0, 0.5), padded(0.0, 0.0)
-        ((0.5, 2.5), (-0.06, 0.06))
-    """
-    size = max(abs(low), abs(high), 1)
-    span = high - low if high - low > 1e-6 * size else size
-    return low - share * span, high + share * span
-
-
-def within(least: float, most: float, ends: tuple[float, float]) -> tuple[float, float]:
-    """Return the ends of an axis, moved to where values can be if they are beyond it.
-
-    Example:
-        >>> within(0, 1, (0.5, 1.03)), within(0, 1, (2.0, 3.0))
-        ((0.5, 1), (2.0, 3.0))
-    """
-    low, high = max(ends[0], least), min(ends[1], most)
-    return (low, high) if low < high else ends
 
 
 def extent(axes: Axes, axis: int) -> tuple[float, float]:

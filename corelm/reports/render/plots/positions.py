@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from corelm.reports.document.content import Document
 from corelm.reports.document.figures import TEACHER_FORCED
 from corelm.reports.document.lookup import value
-from corelm.reports.render.plots import canvas
+from corelm.reports.render.plots import canvas, scales
 from corelm.reports.render.plots.canvas import INK, LINES, MUTED, extent
 from corelm.reports.render.plots.entries import ALL, Labelled, Point, mass, name_of_rest, named
 
@@ -24,7 +24,7 @@ def entropy_by_position(document: Document) -> Figure:
     axes.set_ylabel("mean entropy (nats)")
     ends = _lines(axes, entries, "entropy", _colours(entries))
     if axes.lines:
-        axes.set_ylim(*canvas.padded(*extent(axes, 1)))
+        axes.set_ylim(*scales.padded(*extent(axes, 1)))
     _name(axes, ends)
     return drawing
 
@@ -43,7 +43,7 @@ def mass_kept_by_position(document: Document) -> Figure:
     colours = _colours(entries) | {label: MUTED for label, _ in one_of_them}
     ends = _lines(axes, shown, "mass_kept", colours)
     if axes.lines:
-        axes.set_ylim(canvas.padded(extent(axes, 1)[0], 1)[0], 1)
+        axes.set_ylim(scales.padded(extent(axes, 1)[0], 1)[0], 1)
     _name(axes, ends)
     return drawing
 

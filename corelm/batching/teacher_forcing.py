@@ -8,16 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from corelm.decoding.state import ModelLogits
-from corelm.generation.generate import BATCH
-from corelm.language_model import (
+from corelm import (
+    Array,
     JoinableSession,
     LanguageModel,
     RewindableSession,
     Session,
     Vocabulary,
 )
-from corelm.numerics.distributions import Array
+from corelm.toolkit import BATCH, ModelLogits
 
 Ids = NDArray[np.int64]
 
