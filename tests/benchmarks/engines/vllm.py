@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import corelm
+from corelm.interop.testing import DISTRIBUTIONS
 from engines import transformers as random_models
 from engines.driver import (
     BEFORE_ENDS,
@@ -27,7 +28,6 @@ from engines.driver import (
     PROMPTS,
     REPEATED,
     SEED,
-    SEEN,
     Comparison,
     Run,
     Texts,
@@ -173,7 +173,7 @@ def _advance(engine: Engine, drawing: Any, showing: Any, slots: list[int], guess
     for slot in slots:
         guess = drafts.get(slot, [])
         for j in range(len(guess) + 1):
-            SEEN[tuple(drawing.text(slot))] = shown[i + j]
+            DISTRIBUTIONS[tuple(drawing.text(slot))] = shown[i + j]
             drawing.commit(slot, rows[i + j])
             showing.commit(slot, rows[i + j])
             if j == len(guess) or rows[i + j] != guess[j]:
@@ -206,7 +206,7 @@ def v1(prompts: Sequence[str], before: Sequence[str] = ()) -> Any:
                 shown = torch.softmax(showing.apply(torch.from_numpy(rows.copy())), -1).numpy()
                 drawn = drawing.apply(torch.from_numpy(rows.copy())).argmax(-1).tolist()
                 for (prompt, output), p, token in zip(texts, shown, drawn, strict=True):
-                    SEEN[(*prompt, *output)] = p
+                    DISTRIBUTIONS[(*prompt, *output)] = p
                     output.append(token)
         return [cut(output, engine.ends) for _, output in texts]
 
